@@ -1,0 +1,31 @@
+"""Which device trains: one function chooses it, everything else is told."""
+
+from __future__ import annotations
+
+import torch
+
+from harness.errors import DeviceError, UsageError
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        UsageError: another name.
+        DeviceError: CUDA is asked for and there is none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()) or (kind == "cpu" and number):
+        raise UsageError(f"unknown device {name!r}; allowed are auto, cpu, cuda and cuda:N")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(number or 0) >= count:
+            raise DeviceError(f"{name} was asked for, but torch {torch.__version__} finds {count} CUDA devices here")
+    return torch.device(name)
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name that results carry: the GPU's, or ``cpu``."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,0 +1,71 @@
+"""The errors a person can cause or meet, each with the exit code of its family.
+
+    HarnessError
+    |- UsageError     2  unknown option value, unusable folder, missing file
+    |- TargetMissed   3  the target or a verification was missed
+    |- ContentError   4  a network, space, recipe or study configuration is invalid
+    |- DataError      5  the data are missing or damaged
+    `- DeviceError    6  the device asked for is not there
+
+Errors of the notation live in ``search_spaces.errors`` and leave with exit code 4. Anything else that
+escapes is a fault of the program and leaves with exit code 1.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HarnessError(Exception):
+    """Base of all errors that are reported in one line.
+
+    Attributes:
+        message: what was given, which rule it broke and what is allowed.
+        hint: the next thing to try, if there is one.
+        position: offset in the text that was given, if the error points into one.
+    """
+
+    exit_code: ClassVar[int] = 1
+    kind: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, *, hint: str | None = None, position: int | None = None) -> None:
+        """Keep the parts that ``--json`` reports separately."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.position = position
+
+
+class UsageError(HarnessError):
+    """Raise when the command line itself is wrong."""
+
+    exit_code = 2
+    kind = "usage"
+
+
+class TargetMissed(HarnessError):
+    """Raise when a run ended as it should but the target was not reached."""
+
+    exit_code = 3
+    kind = "missed"
+
+
+class ContentError(HarnessError):
+    """Raise when a network, space, recipe, record or study does not hold together."""
+
+    exit_code = 4
+    kind = "content"
+
+
+class DataError(HarnessError):
+    """Raise when a data file is missing, damaged or cannot be fetched."""
+
+    exit_code = 5
+    kind = "data"
+
+
+class DeviceError(HarnessError):
+    """Raise when the device asked for cannot be used."""
+
+    exit_code = 6
+    kind = "device"

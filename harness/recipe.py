@@ -1,0 +1,275 @@
+"""A training recipe as data: everything that training does to a network except the network, the data and the seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ContentError, UsageError
+from search_spaces.errors import nearest
+
+
+class Optimizer(StrEnum):
+    """Optimizers; ``momentum`` is SGD's momentum and Adam's first beta."""
+
+    SGD = "sgd"
+    ADAM = "adam"
+
+
+class Schedule(StrEnum):
+    """How the learning rate moves.
+
+    ``linear`` falls in a line to zero after the warm-up, ``constant`` stays, ``step`` is multiplied by ``step_factor`` after each
+    epoch named in ``step_epochs``.
+    """
+
+    LINEAR = "linear"
+    CONSTANT = "constant"
+    STEP = "step"
+
+
+class Initialisation(StrEnum):
+    """First weights: torch's own defaults, or normal ones scaled by fan-in for rectifiers (He et al., arXiv 1502.01852)."""
+
+    TORCH = "torch"
+    KAIMING = "kaiming"
+
+
+class Precision(StrEnum):
+    """Number format of convolutions and linear layers; weights, BN and the loss are always fp32."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One training recipe.
+
+    Attributes:
+        epochs: passes over the training images; the last incomplete batch of a pass is dropped.
+        batch_size: images a step.
+        optimizer: which optimizer; SGD's momentum is Nesterov's where ``nesterov`` is set.
+        learning_rate: the highest rate of the schedule.
+        momentum: SGD's momentum, Adam's first beta.
+        nesterov: Nesterov's form of SGD's momentum.
+        weight_decay: L2 coefficient on kernels and matrices; scales, shifts and biases are left out.
+        schedule: form of the learning rate over the steps.
+        warmup: share of all steps over which the rate climbs from a tenth, 0 to 1.
+        step_epochs: epochs after which a ``step`` schedule multiplies the rate.
+        step_factor: that factor.
+        label_smoothing: share of the target spread over all classes, 0 to 1.
+        augmented_share: probability that an image is moved at all, 0 to 1.
+        rotation_degrees: largest rotation.
+        shift_pixels: largest shift along each axis.
+        scale: largest relative change of each axis.
+        shear: largest shear, as a slope.
+        average_decay: decay a step of the exponential average of all weights and BN statistics; 0 is off.
+        average_start: share of the steps after which averaging begins.
+        initialisation: first weights.
+        precision: number format.
+    """
+
+    epochs: int = 15
+    batch_size: int = 64
+    optimizer: Optimizer = Optimizer.SGD
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 1e-4
+    schedule: Schedule = Schedule.LINEAR
+    warmup: float = 0.2
+    step_epochs: tuple[int, ...] = ()
+    step_factor: float = 0.1
+    label_smoothing: float = 0.0
+    augmented_share: float = 0.7
+    rotation_degrees: float = 10.0
+    shift_pixels: float = 2.0
+    scale: float = 0.1
+    shear: float = 0.1
+    average_decay: float = 0.998
+    average_start: float = 0.4
+    initialisation: Initialisation = Initialisation.KAIMING
+    precision: Precision = Precision.FP32
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot train."""
+        _check("epochs", self.epochs, 1, 100_000)
+        _check("batch_size", self.batch_size, 1, 10_000)
+        _check("learning_rate", self.learning_rate, 1e-12, 1e3)
+        _check("momentum", self.momentum, 0.0, 0.9999)
+        _check("weight_decay", self.weight_decay, 0.0, 1.0)
+        for name in ("warmup", "label_smoothing", "augmented_share", "average_start", "step_factor"):
+            _check(name, getattr(self, name), 0.0, 1.0)
+        _check("rotation_degrees", self.rotation_degrees, 0.0, 180.0)
+        _check("shift_pixels", self.shift_pixels, 0.0, 14.0)
+        _check("scale", self.scale, 0.0, 0.9)
+        _check("shear", self.shear, 0.0, 2.0)
+        _check("average_decay", self.average_decay, 0.0, 0.99999)
+        if self.nesterov and self.optimizer is Optimizer.SGD and self.momentum == 0:
+            raise ContentError("recipe: nesterov needs a momentum above 0, but momentum is 0")
+        if self.step_epochs and self.schedule is not Schedule.STEP:
+            raise ContentError(f"recipe: step_epochs belong to schedule 'step', but schedule is '{self.schedule}'")
+
+    @property
+    def hash(self) -> str:
+        """First 12 hex digits of the SHA-256 of the fields as canonical JSON; equal recipes have equal hashes."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRecipe:
+    """A recipe with what people must know about it.
+
+    Attributes:
+        assumed: fields that the source does not state and that are ours.
+        source: where the stated fields come from.
+        test_each_epoch: read the test set after every epoch, as the documents did; never set for recipes of our own.
+    """
+
+    name: str
+    recipe: Recipe
+    source: str = "ours"
+    assumed: tuple[str, ...] = ()
+    test_each_epoch: bool = field(default=False)
+
+
+_DOCUMENTS = Recipe(
+    epochs=20,
+    batch_size=128,
+    learning_rate=0.04,
+    momentum=0.9,
+    nesterov=False,
+    weight_decay=0.0,
+    schedule=Schedule.CONSTANT,
+    warmup=0.0,
+    augmented_share=0.0,
+    rotation_degrees=0.0,
+    shift_pixels=0.0,
+    scale=0.0,
+    shear=0.0,
+    average_decay=0.0,
+    average_start=0.0,
+    initialisation=Initialisation.TORCH,
+    precision=Precision.BF16,
+)
+
+
+def _document(name: str, stated: dict[str, Any]) -> NamedRecipe:
+    assumed = tuple(item.name for item in fields(Recipe) if item.name not in stated)
+    recipe = replace(_DOCUMENTS, **stated)
+    return NamedRecipe(name, recipe, f"source document of {name}", assumed, test_each_epoch=True)
+
+
+RECIPES: dict[str, NamedRecipe] = {
+    entry.name: entry
+    for entry in (
+        NamedRecipe("fast", Recipe()),
+        NamedRecipe("smoke", Recipe(epochs=1, batch_size=128)),
+        NamedRecipe(
+            "documents",
+            _DOCUMENTS,
+            "what the source documents have in common",
+            tuple(item.name for item in fields(Recipe)),
+            test_each_epoch=True,
+        ),
+        _document(
+            "seed1",
+            {
+                "epochs": 19,
+                "batch_size": 128,
+                "learning_rate": 0.01,
+                "schedule": Schedule.STEP,
+                "step_epochs": (10,),
+                "step_factor": 0.1,
+            },
+        ),
+        _document("seed2", {"epochs": 20}),
+        _document("seed4", {"optimizer": Optimizer.SGD, "learning_rate": 0.04, "batch_size": 128, "epochs": 20}),
+    )
+}
+
+
+def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
+    """Return a recipe by its name, or from a TOML file when ``text`` begins with ``@``.
+
+    Args:
+        epochs: takes the place of the recipe's own, and shows in the name.
+
+    Raises:
+        UsageError: no such name or file.
+        ContentError: the file is not a recipe, or a value is out of range.
+    """
+    if text.startswith("@"):
+        entry = NamedRecipe(Path(text[1:]).stem, _read(Path(text[1:])), text[1:])
+    elif text in RECIPES:
+        entry = RECIPES[text]
+    else:
+        known = ", ".join(RECIPES)
+        raise UsageError(f"unknown recipe {text!r}; known are {known}, or @FILE.toml", hint=nearest(text, RECIPES))
+    if epochs is None or epochs == entry.recipe.epochs:
+        return entry
+    changed = replace(entry.recipe, epochs=epochs)
+    return NamedRecipe(f"{entry.name}-{epochs}ep", changed, entry.source, entry.assumed, entry.test_each_epoch)
+
+
+def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:
+    """Return the recipe that a JSON or TOML table states; fields left out take their defaults.
+
+    Raises:
+        ContentError: an unknown field or a value of the wrong kind; ``where`` begins the message.
+    """
+    kinds = {item.name: str(item.type) for item in fields(Recipe)}
+    values: dict[str, Any] = {}
+    for name, value in document.items():
+        if name not in kinds:
+            hint = nearest(name, kinds)
+            raise ContentError(f"{where}: unknown field {name!r}; known are {', '.join(kinds)}", hint=hint)
+        values[name] = _converted(where, name, kinds[name], value)
+    return Recipe(**values)
+
+
+_WORDS: dict[str, type[StrEnum]] = {
+    kind.__name__: kind for kind in (Optimizer, Schedule, Initialisation, Precision)
+}
+
+
+def _converted(where: str, name: str, kind: str, value: Any) -> Any:
+    if kind in _WORDS:
+        if value in list(_WORDS[kind]):
+            return _WORDS[kind](value)
+        raise ContentError(f"{where}: {name} is {value!r}; allowed are {', '.join(_WORDS[kind])}")
+    if kind == "bool" and isinstance(value, bool):
+        return value
+    if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if kind.startswith("tuple") and isinstance(value, list | tuple) and all(type(item) is int for item in value):
+        return tuple(value)
+    wanted = "a list of whole numbers" if kind.startswith("tuple") else f"of type {kind}"
+    raise ContentError(f"{where}: {name} is {value!r}, but must be {wanted}")
+
+
+def _read(path: Path) -> Recipe:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the recipe {path}: {error}") from error
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ContentError(f"{path} is not TOML: {error}") from error
+    return recipe_from(document, str(path))
+
+
+def _check(name: str, value: float, low: float, high: float) -> None:
+    # The comparison is false for NaN too.
+    if not low <= value <= high:
+        raise ContentError(f"recipe: {name} is {value}, but must be from {low:g} to {high:g}")

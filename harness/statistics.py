@@ -1,0 +1,61 @@
+"""What can be said about a mean from a few seeds. Accuracies are per cent.
+
+Bounds are Student's one-sided t bounds (Student 1908); two samples are compared by Welch's test (Welch 1947).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the arithmetic mean; NaN for no values."""
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def standard_deviation(values: Sequence[float]) -> float:
+    """Return the sample deviation (divisor n - 1); NaN below two values."""
+    if len(values) < 2:
+        return math.nan
+    centre = mean(values)
+    return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
+
+
+def lower_bound(values: Sequence[float], confidence: float) -> float:
+    """Return the one-sided lower t bound of the mean; minus infinity below two values."""
+    if len(values) < 2:
+        return -math.inf
+    from scipy.stats import t
+
+    quantile = float(t.ppf(confidence, len(values) - 1))
+    return mean(values) - quantile * standard_deviation(values) / math.sqrt(len(values))
+
+
+def interval(values: Sequence[float], confidence: float) -> tuple[float, float]:
+    """Return the two-sided t interval of the mean; infinite below two values."""
+    low = lower_bound(values, 0.5 + confidence / 2)
+    return low, 2 * mean(values) - low if values else math.inf
+
+
+def chance_that_lower(fresh: Sequence[float], recorded: Sequence[float]) -> float:
+    """Return the p value of "the mean behind ``fresh`` is not below that behind ``recorded``" (one-sided Welch test).
+
+    A small value says that the re-run is worse. Two samples without any spread are compared as they are.
+    """
+    if len(fresh) < 2 or len(recorded) < 2:
+        return math.nan
+    from scipy.stats import ttest_ind
+
+    if standard_deviation(fresh) == 0 and standard_deviation(recorded) == 0:
+        return 0.0 if mean(fresh) < mean(recorded) else 1.0
+    return float(ttest_ind(fresh, recorded, equal_var=False, alternative="less").pvalue)
+
+
+def pooled_deviation(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
+    """Return the deviation within groups and its degrees of freedom; NaN and 0 when no group has two values."""
+    freedom = sum(len(group) - 1 for group in groups if len(group) > 1)
+    if freedom == 0:
+        return math.nan, 0
+    squares = math.fsum((len(group) - 1) * standard_deviation(group) ** 2 for group in groups if len(group) > 1)
+    return math.sqrt(squares / freedom), freedom

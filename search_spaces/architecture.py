@@ -1,0 +1,241 @@
+"""A network as a value: ops in order of execution, their canonical text and their hash.
+
+Nothing here knows shapes or costs (``shapes``, ``cost``), and nothing builds tensors.
+
+    >>> print(Architecture((Conv(3, 8), BatchNorm(), ReLU(), Dropout(0.0), GlobalAvgPool(), Linear(10))))
+    conv3x3(8) bn relu gap linear(10)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Conv:
+    """A convolution over all channels; ``padding`` None keeps the map's size at stride 1.
+
+    Convolutions of one ``tie`` share one kernel, not the bias.
+    """
+
+    kernel_size: int
+    out_channels: int
+    padding: int | None = None
+    stride: int = 1
+    bias: bool = False
+    tie: str | None = None
+
+    def __post_init__(self) -> None:
+        """Resolve the default padding, so that equal ops compare equal."""
+        if self.padding is None:
+            object.__setattr__(self, "padding", self.kernel_size // 2)
+
+
+@dataclass(frozen=True, slots=True)
+class DepthwiseConv:
+    """A 3x3 convolution of each channel by itself; keeps the number of channels."""
+
+    padding: int = 1
+    stride: int = 1
+    bias: bool = False
+    tie: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm:
+    """Batch normalisation with a scale and a shift a channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReLU:
+    """Rectifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout:
+    """Zeroes single values with probability ``p`` in training."""
+
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout2d:
+    """Zeroes whole channels with probability ``p`` in training."""
+
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool:
+    """Maximum over windows of ``size`` x ``size``, stride ``size``, incomplete windows dropped."""
+
+    size: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class AvgPool:
+    """Mean over windows of ``size`` x ``size``, stride ``size``, incomplete windows dropped."""
+
+    size: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalAvgPool:
+    """Mean over the whole map: (channels, 1, 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A fully connected layer with bias; flattens what it gets."""
+
+    out_features: int
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """Adds its input to the output of its ops; ``bars`` are for the eye only, as in ``Architecture``."""
+
+    ops: tuple[Op, ...]
+    bars: tuple[int, ...] = field(default=(), compare=False)
+
+
+Op = (
+    Conv
+    | DepthwiseConv
+    | BatchNorm
+    | ReLU
+    | Dropout
+    | Dropout2d
+    | MaxPool
+    | AvgPool
+    | GlobalAvgPool
+    | Linear
+    | Residual
+)
+Kernel = Conv | DepthwiseConv
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A network in canonical form, whatever form its ops are given in.
+
+    Attributes:
+        ops: ops in order of execution; ``dropout(0)`` and ties used once are removed, ties renamed t1, t2, ...
+        bars: indices of the ops that a ``|`` stands before; no part of equality or hash.
+    """
+
+    ops: tuple[Op, ...]
+    bars: tuple[int, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        """Bring the ops to canonical form."""
+        ops, bars = _canonical(self.ops, self.bars, _tie_names(self.ops))
+        object.__setattr__(self, "ops", ops)
+        object.__setattr__(self, "bars", bars)
+
+    def __str__(self) -> str:
+        """Return the canonical text, with its bars."""
+        return _text(self.ops, self.bars)
+
+    @property
+    def hash(self) -> str:
+        """First 12 hex digits of the SHA-256 of the canonical ops joined by one space."""
+        return hashlib.sha256(_text(self.ops).encode()).hexdigest()[:12]
+
+
+def op_text(op: Op, *, bars: bool = True) -> str:
+    """Return one op in canonical notation, defaults left out."""
+    match op:
+        case Conv():
+            same = "" if op.padding == op.kernel_size // 2 else f"pad={op.padding}"
+            name = f"conv{op.kernel_size}x{op.kernel_size}"
+            return name + _arguments(str(op.out_channels), same, *_kernel_options(op))
+        case DepthwiseConv():
+            return "dwconv3x3" + _arguments("" if op.padding == 1 else f"pad={op.padding}", *_kernel_options(op))
+        case BatchNorm():
+            return "bn"
+        case ReLU():
+            return "relu"
+        case Dropout():
+            return f"dropout({plain(op.p)})"
+        case Dropout2d():
+            return f"dropout2d({plain(op.p)})"
+        case MaxPool():
+            return "maxpool" + _arguments("" if op.size == 2 else str(op.size))
+        case AvgPool():
+            return "avgpool" + _arguments("" if op.size == 2 else str(op.size))
+        case GlobalAvgPool():
+            return "gap"
+        case Linear():
+            return f"linear({op.out_features})"
+        case Residual():
+            return f"res({_text(op.ops, op.bars if bars else ())})"
+
+
+def plain(number: float) -> str:
+    """Return the shortest plain decimal that reads back as ``number``: 0.00001, never 1e-05."""
+    text = format(Decimal(repr(float(number))), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def kernels(ops: tuple[Op, ...]) -> list[Kernel]:
+    """Return all convolutions in order of execution, those inside ``res`` included."""
+    found: list[Kernel] = []
+    for op in ops:
+        if isinstance(op, Conv | DepthwiseConv):
+            found.append(op)
+        elif isinstance(op, Residual):
+            found.extend(kernels(op.ops))
+    return found
+
+
+def _arguments(*parts: str) -> str:
+    given = [part for part in parts if part]
+    return f"({', '.join(given)})" if given else ""
+
+
+def _kernel_options(op: Kernel) -> tuple[str, str, str]:
+    return (
+        "" if op.stride == 1 else f"stride={op.stride}",
+        "bias" if op.bias else "",
+        "" if op.tie is None else f"tie={op.tie}",
+    )
+
+
+def _text(ops: tuple[Op, ...], bars: tuple[int, ...] = ()) -> str:
+    words = []
+    for index, op in enumerate(ops):
+        if index in bars:
+            words.append("|")
+        words.append(op_text(op, bars=bool(bars)))
+    return " ".join(words)
+
+
+def _tie_names(ops: tuple[Op, ...]) -> dict[str, str]:
+    uses = Counter(op.tie for op in kernels(ops) if op.tie is not None)
+    shared = [name for name, count in uses.items() if count > 1]
+    return {name: f"t{number}" for number, name in enumerate(shared, start=1)}
+
+
+def _canonical(
+    ops: tuple[Op, ...], bars: tuple[int, ...], ties: dict[str, str]
+) -> tuple[tuple[Op, ...], tuple[int, ...]]:
+    kept: list[Op] = []
+    moved: list[int] = []
+    for index, op in enumerate(ops):
+        if index in bars:
+            moved.append(len(kept))
+        if isinstance(op, Dropout | Dropout2d) and op.p == 0:
+            continue
+        if isinstance(op, Conv | DepthwiseConv) and op.tie is not None:
+            name = ties.get(op.tie)
+            op = op if name == op.tie else replace(op, tie=name)
+        elif isinstance(op, Residual):
+            inner, inner_bars = _canonical(op.ops, op.bars, ties)
+            op = Residual(inner, inner_bars)
+        kept.append(op)
+    inside = sorted({bar for bar in moved if 0 < bar < len(kept)})
+    return tuple(kept), tuple(inside)

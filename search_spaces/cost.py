@@ -1,0 +1,149 @@
+"""Parameters and multiply-adds of a network, op by op, in closed form.
+
+``parameters`` counts every stored scalar that training, data or a random draw has set, a tied kernel once, at its
+first user; the running statistics of BN are exempt. ``macs`` counts the multiply-adds of convolutions and linear
+layers for one image; biases, BN, pooling and additions are left out.
+
+    >>> from search_spaces.architecture import Architecture, Conv, GlobalAvgPool, Linear
+    >>> analyse(Architecture((Conv(3, 8), GlobalAvgPool(), Linear(10)))).parameters
+    162
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from search_spaces.architecture import Architecture, BatchNorm, Conv, DepthwiseConv, Kernel, Linear, Op, Residual
+from search_spaces.errors import BudgetExceededError, ShapeError
+from search_spaces.shapes import (
+    CLASSES,
+    INPUT_SHAPE,
+    Field,
+    Shape,
+    check_output,
+    field_after,
+    is_global,
+    output_shape,
+    shape_text,
+)
+
+BUDGET = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One top-level op and what it costs.
+
+    Attributes:
+        output_shape: (channels, height, width) or (features,).
+        parameters: those stored at this op; a tied kernel counts at its first user only.
+        macs: multiply-adds for one image.
+        receptive_field: edge in input pixels after this op, not clipped to the image.
+    """
+
+    op: Op
+    output_shape: Shape
+    parameters: int
+    macs: int
+    receptive_field: int
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """A network's layers and totals; ``receptive_field`` is the one before the first global op."""
+
+    layers: tuple[Layer, ...]
+    parameters: int
+    macs: int
+    receptive_field: int
+
+
+def analyse(architecture: Architecture, input_shape: Shape = INPUT_SHAPE, classes: int = CLASSES) -> Analysis:
+    """Return shapes, parameters, multiply-adds and receptive field of every op, and the totals.
+
+    Raises:
+        ShapeError: two ops do not fit together, or the network does not end in ``classes`` values.
+    """
+    return analyse_ops(architecture.ops, input_shape, classes)
+
+
+def analyse_ops(ops: tuple[Op, ...], input_shape: Shape = INPUT_SHAPE, classes: int = CLASSES) -> Analysis:
+    """Do as ``analyse`` for ops that need not be canonical, so that errors keep the indices of a text."""
+    layers: list[Layer] = []
+    tied: dict[str, Shape] = {}
+    shape, field, local = input_shape, Field(), 0
+    for index, op in enumerate(ops):
+        try:
+            after = output_shape(op, shape)
+            parameters, macs = _cost(op, shape, after, tied)
+        except ShapeError as error:
+            raise ShapeError(error.message, path=(index, *error.path)) from None
+        if not local and is_global(op, shape):
+            local = field.size
+        field = field_after(op, shape, field)
+        layers.append(Layer(op, after, parameters, macs, field.size))
+        shape = after
+    check_output(shape, classes)
+    return Analysis(
+        tuple(layers),
+        sum(layer.parameters for layer in layers),
+        sum(layer.macs for layer in layers),
+        local or field.size,
+    )
+
+
+def check_budget(parameters: int, budget: int) -> None:
+    """Raise BudgetExceededError when ``parameters`` are more than ``budget``."""
+    if parameters > budget:
+        raise BudgetExceededError(parameters, budget)
+
+
+def _cost(op: Op, before: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[int, int]:
+    """Return (parameters, macs) of one op; ``tied`` maps tie names to kernel shapes and is added to."""
+    match op:
+        case Conv():
+            kernel = (op.out_channels, before[0], op.kernel_size, op.kernel_size)
+            return _kernel_cost(op, kernel, after, tied)
+        case DepthwiseConv():
+            return _kernel_cost(op, (before[0], 1, 3, 3), after, tied)
+        case BatchNorm():
+            return 2 * before[0], 0
+        case Linear():
+            features = 1
+            for edge in before:
+                features *= edge
+            return (features + 1) * op.out_features, features * op.out_features
+        case Residual():
+            return _residual_cost(op, before, tied)
+        case _:
+            return 0, 0
+
+
+def _kernel_cost(op: Kernel, kernel: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[int, int]:
+    weights = kernel[0] * kernel[1] * kernel[2] * kernel[3]
+    macs = weights * after[1] * after[2]
+    stored = weights
+    if op.tie is not None:
+        first = tied.setdefault(op.tie, kernel)
+        if first != kernel:
+            raise ShapeError(
+                f"tie={op.tie} shares a kernel of {shape_text(first)} with one of {shape_text(kernel)} "
+                "(out x in x height x width); tied kernels must have equal shapes"
+            )
+        # The first use put its own tuple object in; later uses find it there.
+        stored = weights if first is kernel else 0
+    return stored + (kernel[0] if op.bias else 0), macs
+
+
+def _residual_cost(op: Residual, shape: Shape, tied: dict[str, Shape]) -> tuple[int, int]:
+    parameters = macs = 0
+    for index, inner in enumerate(op.ops):
+        after = output_shape(inner, shape)
+        try:
+            inner_parameters, inner_macs = _cost(inner, shape, after, tied)
+        except ShapeError as error:
+            raise ShapeError(error.message, path=(index, *error.path)) from None
+        parameters += inner_parameters
+        macs += inner_macs
+        shape = after
+    return parameters, macs

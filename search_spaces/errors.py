@@ -1,0 +1,82 @@
+"""Errors of the notation and of what it describes.
+
+    SearchSpaceError
+    |- NotationError        the text does not follow the grammar, or names something unknown
+    |- ShapeError           the ops do not fit together
+    |- BudgetExceededError  the network has more parameters than allowed
+    `- DrawError            no network of the space satisfies its conditions, or none was found
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SearchSpaceError(Exception):
+    """Base of all errors of this package.
+
+    Attributes:
+        message: one line; what was given, which rule it broke, what is allowed.
+        position: offset into the text, or None when there is no text.
+        hint: the nearest known name or the next thing to try, or None.
+    """
+
+    def __init__(self, message: str, *, position: int | None = None, hint: str | None = None) -> None:
+        """Keep the parts apart, so that a command can print or encode them."""
+        super().__init__(message)
+        self.message = message
+        self.position = position
+        self.hint = hint
+
+
+class NotationError(SearchSpaceError):
+    """Raise when a text is not a network or a search space."""
+
+
+class ShapeError(SearchSpaceError):
+    """Raise when an op cannot take what the op before it gives, or the network ends in the wrong shape.
+
+    Attributes:
+        path: index of the op that caused it; inside ``res(...)`` one index a level; empty for the end.
+    """
+
+    def __init__(self, message: str, *, path: tuple[int, ...] = (), position: int | None = None) -> None:
+        """Keep the path, from which a parser finds the position."""
+        super().__init__(message, position=position)
+        self.path = path
+
+
+class BudgetExceededError(SearchSpaceError):
+    """Raise when a network has more parameters than the budget allows."""
+
+    def __init__(self, parameters: int, budget: int) -> None:
+        """Keep both numbers, in parameters."""
+        super().__init__(
+            f"{parameters:,} parameters are {parameters - budget:,} over the budget of {budget:,}"
+        )
+        self.parameters = parameters
+        self.budget = budget
+
+
+class DrawError(SearchSpaceError):
+    """Raise when drawing from a space finds no network that satisfies its conditions."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return a "did you mean" hint for ``name``, or None when nothing is near."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else None
+
+
+def caret(text: str, position: int) -> str:
+    """Return the line of ``text`` that holds ``position`` and a caret under it, as two lines."""
+    position = min(max(position, 0), len(text))
+    start = text.rfind("\n", 0, position) + 1
+    end = text.find("\n", position)
+    line = text[start : end if end >= 0 else len(text)].replace("\t", " ")
+    column = position - start
+    # A long line is cut around the position, so that the caret stays in sight.
+    left = max(0, column - 60)
+    shown = ("..." if left else "") + line[left : column + 40]
+    return f"  {shown}\n  {' ' * (column - left + (3 if left else 0))}^"

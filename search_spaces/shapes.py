@@ -1,0 +1,155 @@
+"""The shape and the receptive field after each op, in closed form.
+
+A map's shape is (channels, height, width), a vector's (features,). Padded maps and windows follow
+``floor((size + 2 * padding - kernel) / stride) + 1`` (Dumoulin and Visin, arXiv 1603.07285, relationship 6);
+the receptive field grows by ``(kernel - 1) * jump`` and the jump multiplies by the stride
+(Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from search_spaces.architecture import (
+    AvgPool,
+    BatchNorm,
+    Conv,
+    DepthwiseConv,
+    Dropout,
+    Dropout2d,
+    GlobalAvgPool,
+    Linear,
+    MaxPool,
+    Op,
+    ReLU,
+    Residual,
+    op_text,
+)
+from search_spaces.errors import ShapeError
+
+Shape = tuple[int, ...]
+
+INPUT_SHAPE: Shape = (1, 28, 28)
+CLASSES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What one position of a map sees of the image.
+
+    Attributes:
+        size: edge of the receptive field in input pixels, not clipped to the image.
+        jump: distance of neighbouring positions in input pixels.
+    """
+
+    size: int = 1
+    jump: int = 1
+
+
+def output_shape(op: Op, shape: Shape) -> Shape:
+    """Return the shape after ``op``, given the shape before it.
+
+    Raises:
+        ShapeError: the op cannot take this shape; ``path`` points below ``res`` where that is the cause.
+    """
+    match op:
+        case Conv():
+            channels, height, width = _map(op, shape)
+            return (op.out_channels, *_windows(op, (height, width), op.kernel_size, op.stride, op.padding or 0))
+        case DepthwiseConv():
+            channels, height, width = _map(op, shape)
+            return (channels, *_windows(op, (height, width), 3, op.stride, op.padding))
+        case MaxPool() | AvgPool():
+            channels, height, width = _map(op, shape)
+            return (channels, *_windows(op, (height, width), op.size, op.size, 0))
+        case GlobalAvgPool():
+            return (_map(op, shape)[0], 1, 1)
+        case Dropout2d():
+            _map(op, shape)
+            return shape
+        case BatchNorm() | ReLU() | Dropout():
+            return shape
+        case Linear():
+            return (op.out_features,)
+        case Residual():
+            return _residual_shape(op, shape)
+        case _:
+            assert_never(op)
+
+
+def field_after(op: Op, shape: Shape, field: Field) -> Field:
+    """Return the receptive field after ``op``, given the shape and the field before it."""
+    match op:
+        case Conv():
+            return _grown(field, op.kernel_size, op.stride)
+        case DepthwiseConv():
+            return _grown(field, 3, op.stride)
+        case MaxPool() | AvgPool():
+            return _grown(field, op.size, op.size)
+        case GlobalAvgPool() | Linear():
+            # Both see the whole map, as a window of the map's size would.
+            return field if len(shape) == 1 else _grown(field, shape[1], 1)
+        case Residual():
+            for inner in op.ops:
+                field = field_after(inner, shape, field)
+                shape = output_shape(inner, shape)
+            return field
+        case _:
+            return field
+
+
+def is_global(op: Op, shape: Shape) -> bool:
+    """Return whether the op takes in a whole map at once."""
+    return isinstance(op, GlobalAvgPool | Linear) and len(shape) == 3
+
+
+def check_output(shape: Shape, classes: int = CLASSES) -> None:
+    """Raise ShapeError unless ``shape`` is one value a class, as a vector or as a 1x1 map."""
+    if shape not in ((classes,), (classes, 1, 1)):
+        raise ShapeError(
+            f"the network ends in {shape_text(shape)}; it must end in {classes} values, one a class "
+            f"(for example 'gap linear({classes})' or 'conv1x1({classes}) gap')"
+        )
+
+
+def shape_text(shape: Shape) -> str:
+    """Return a shape as people write it: 16x12x12, or 10."""
+    return "x".join(map(str, shape))
+
+
+def _map(op: Op, shape: Shape) -> tuple[int, int, int]:
+    if len(shape) != 3:
+        raise ShapeError(f"{op_text(op)} needs a map (channels x height x width), but gets a vector of {shape[0]}")
+    return shape[0], shape[1], shape[2]
+
+
+def _windows(op: Op, size: tuple[int, int], kernel: int, stride: int, padding: int) -> tuple[int, int]:
+    height, width = ((edge + 2 * padding - kernel) // stride + 1 for edge in size)
+    if height < 1 or width < 1:
+        raise ShapeError(
+            f"{op_text(op)} leaves nothing of a map of {size[0]}x{size[1]}: "
+            f"its window of {kernel}x{kernel} does not fit in"
+        )
+    return height, width
+
+
+def _residual_shape(op: Residual, shape: Shape) -> Shape:
+    if not op.ops:
+        raise ShapeError("res() is empty: it needs at least one op to add its input to")
+    after = shape
+    for index, inner in enumerate(op.ops):
+        try:
+            after = output_shape(inner, after)
+        except ShapeError as error:
+            raise ShapeError(error.message, path=(index, *error.path)) from None
+    if after != shape:
+        raise ShapeError(
+            f"res(...) turns {shape_text(shape)} into {shape_text(after)}; "
+            "it can add its input only to an output of equal shape"
+        )
+    return shape
+
+
+def _grown(field: Field, kernel: int, stride: int) -> Field:
+    return Field(field.size + (kernel - 1) * field.jump, field.jump * stride)
