@@ -1,0 +1,54 @@
+"""What all tests share: one thread, repeatable random examples, and the folders that tests may use."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Read by the libraries when they are first imported, so set before any test imports torch or numpy:
+# results do not depend on the thread count, and two test runs do not fight for the cores.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[variable] = "1"
+# Hypothesis keeps character tables on disk even without a database of examples.
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(REPOSITORY / ".pytest_cache" / "hypothesis"))
+
+from hypothesis import settings  # noqa: E402  (it reads the variable above)
+
+settings.register_profile("harness", derandomize=True, deadline=None, database=None)
+settings.load_profile("harness")
+
+
+@pytest.fixture(scope="session")
+def mnist_folder() -> Path:
+    """The folder of the four MNIST files, as ``--data`` takes it."""
+    value = os.environ.get("HARNESS_DATA")
+    if not value:
+        pytest.skip("HARNESS_DATA does not name a folder with MNIST")
+    folder = Path(value).resolve()
+    if not any((folder / "MNIST" / "raw").glob("train-images-idx3-ubyte*")):
+        pytest.skip(f"HARNESS_DATA names {folder}, which has no MNIST/raw/train-images-idx3-ubyte[.gz]")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def seed_documents() -> dict[str, Any]:
+    """The layer tables and the toy of the five source documents, as printed there."""
+    value = os.environ.get("HARNESS_SHARED_SEEDS")
+    if not value:
+        pytest.skip("HARNESS_SHARED_SEEDS does not name the folder of seeds.json")
+    documents: dict[str, Any] = json.loads((Path(value) / "seeds.json").read_text(encoding="utf-8"))
+    return documents
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty workspace, which is the current folder too."""
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

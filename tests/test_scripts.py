@@ -1,0 +1,319 @@
+"""The scripts that people start: what they set up, what they say when they cannot.
+
+The installation is played by a stub named ``python3`` on a PATH that holds nothing but the stub and the
+few tools which the scripts call, so these tests install nothing and need no network.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+STARTED = ("scripts/harness", "scripts/test", "scripts/check", ".ci/run")
+TOOLS = (
+    "bash",
+    "chmod",
+    "cksum",
+    "cp",
+    "dirname",
+    "env",
+    "grep",
+    "mkdir",
+    "mv",
+    "readlink",
+    "sed",
+    "sleep",
+    "tail",
+)
+ENVIRONMENT_ERROR = 6
+
+# Answers `-m venv` and `-m pip` itself and notes each call; anything else goes to the real Python.
+STUB = """#!/usr/bin/env bash
+here=$(dirname "$0")
+case "$*" in
+    "-m venv "*)
+        printf 'venv\\n' >>"$CALLS"
+        mkdir -p "$3/bin"
+        cp "$0" "$3/bin/python" ;;
+    "-m pip install "*)
+        printf 'pip %s\\n' "${*: -1}" >>"$CALLS"
+        sleep "${PIP_SECONDS:-0}"
+        printf 'Collecting torch\\n  Downloading torch-2.13.0.whl (180 MB)\\n'
+        if [ -n "${PIP_FAILS:-}" ]; then printf '%s\\n' "$PIP_FAILS"; exit 1; fi
+        printf '#!/usr/bin/env bash\\nprintf "%%s\\\\n" "$PWD" "$HARNESS_WORKSPACE" "$@"\\n' >"$here/harness"
+        chmod +x "$here/harness" ;;
+    "-m ruff "* | "-m mypy"* | "-m pytest"*) printf '%s\\n' "${*:2}" >>"$CALLS" ;;
+    *"import ensurepip"*) exit "${NO_VENV:-0}" ;;
+    *) exec REAL "$@" ;;
+esac
+""".replace("REAL", sys.executable)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A copy of the scripts in a folder of its own, and a PATH under control."""
+
+    root: Path
+    path: Path
+    calls_file: Path
+
+    def start(self, script: str | Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        environment = {"PATH": str(self.path), "CALLS": str(self.calls_file), "HOME": str(self.root)}
+        return subprocess.Popen(
+            [str(self.root / script), *arguments],
+            env=environment | variables,
+            cwd=self.root.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, script: str | Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
+        process = self.start(script, *arguments, **variables)
+        stdout, stderr = process.communicate(timeout=60)
+        return process.returncode, stdout, stderr
+
+    @property
+    def calls(self) -> list[str]:
+        return self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
+
+
+@pytest.fixture
+def bare_checkout(tmp_path: Path) -> Checkout:
+    """A checkout on a machine without Python."""
+    root = tmp_path / "a clone"
+    shutil.copytree(REPOSITORY / "scripts", root / "scripts")
+    (root / "pyproject.toml").write_text("[project]\n")
+    path = tmp_path / "bin"
+    path.mkdir()
+    for tool in TOOLS:
+        found = shutil.which(tool)
+        assert found is not None, tool
+        (path / tool).symlink_to(found)
+    return Checkout(root, path, tmp_path / "calls")
+
+
+@pytest.fixture
+def checkout(bare_checkout: Checkout) -> Checkout:
+    """A checkout on a machine whose only Python is the stub."""
+    stub = bare_checkout.path / "python3"
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    return bare_checkout
+
+
+@pytest.mark.parametrize("name", STARTED)
+def test_a_script_can_be_started(name: str):
+    assert os.access(REPOSITORY / name, os.X_OK)
+
+
+@pytest.mark.parametrize("name", [*STARTED, "scripts/environment"])
+def test_a_script_is_valid_bash(name: str):
+    run = subprocess.run(["bash", "-n", REPOSITORY / name], capture_output=True, text=True, check=False)
+
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_the_first_call_installs_and_passes_everything_on(checkout: Checkout):
+    code, stdout, stderr = checkout.run("scripts/harness", "explain", "conv3x3(8) | gap", "")
+
+    assert code == 0
+    assert stdout.splitlines() == [
+        str(checkout.root.parent),
+        str(checkout.root),
+        "explain",
+        "conv3x3(8) | gap",
+        "",
+    ]
+    assert checkout.calls == ["venv", "pip ."]
+    assert f"harness: installing into {checkout.root}/.venv with" in stderr
+    assert "harness: Downloading torch-2.13.0.whl (180 MB)" in stderr
+    assert "Collecting torch" in (checkout.root / ".venv/install.log").read_text()
+
+
+def test_the_second_call_installs_nothing_and_says_nothing(checkout: Checkout):
+    checkout.run("scripts/harness")
+
+    code, _, stderr = checkout.run("scripts/harness")
+
+    assert (code, stderr) == (0, "")
+    assert checkout.calls == ["venv", "pip ."]
+
+
+def test_a_workspace_that_is_set_is_kept(checkout: Checkout):
+    _, stdout, _ = checkout.run("scripts/harness", HARNESS_WORKSPACE="elsewhere")
+
+    assert stdout.splitlines()[1] == "elsewhere"
+
+
+def test_a_link_to_the_script_finds_its_repository(checkout: Checkout):
+    link = checkout.root.parent / "harness"
+    link.symlink_to("a clone/scripts/harness")
+
+    code, stdout, _ = checkout.run(link)
+
+    assert code == 0
+    assert stdout.splitlines() == [str(checkout.root.parent), str(checkout.root)]
+
+
+def test_a_changed_pyproject_is_installed_again(checkout: Checkout):
+    checkout.run("scripts/harness")
+    (checkout.root / "pyproject.toml").write_text("[project]\nname = 'harness'\n")
+
+    checkout.run("scripts/harness")
+
+    assert checkout.calls == ["venv", "pip ."] * 2
+
+
+def test_a_clone_that_was_moved_is_installed_again(checkout: Checkout):
+    checkout.run("scripts/harness")
+    moved = checkout.root.with_name("moved")
+    checkout.root.rename(moved)
+
+    code, stdout, _ = checkout.run(moved / "scripts/harness")
+
+    assert code == 0
+    assert stdout.splitlines()[1] == str(moved)
+    assert checkout.calls == ["venv", "pip ."] * 2
+
+
+def test_two_first_calls_at_once_install_once(checkout: Checkout):
+    both = [checkout.start("scripts/harness", name, PIP_SECONDS="0.5") for name in ("one", "two")]
+    outputs = [process.communicate(timeout=60) for process in both]
+
+    assert [process.returncode for process in both] == [0, 0]
+    assert [stdout.splitlines()[2:] for stdout, _ in outputs] == [["one"], ["two"]]
+    assert checkout.calls == ["venv", "pip ."]
+    assert sum("another installation is running here" in stderr for _, stderr in outputs) == 1
+
+
+def test_an_interrupted_installation_is_repeated(checkout: Checkout):
+    process = checkout.start("scripts/harness", PIP_SECONDS="1")
+    with process:
+        while not checkout.calls[1:]:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+
+    code, _, _ = checkout.run("scripts/harness")
+
+    assert code == 0
+    assert checkout.calls == ["venv", "pip ."] * 2
+
+
+@pytest.mark.parametrize(
+    ("output", "hint"),
+    [
+        (
+            "NewConnectionError: Failed to establish a new connection",
+            "The package index could not be reached",
+        ),
+        ("OSError: [Errno 28] No space left on device", "The disk is full"),
+        ("ERROR: ResolutionImpossible", "Mend what the last lines name"),
+    ],
+)
+def test_a_failed_installation_shows_its_end_and_is_repeated(checkout: Checkout, output: str, hint: str):
+    code, stdout, stderr = checkout.run("scripts/harness", PIP_FAILS=output)
+    repeated, _, _ = checkout.run("scripts/harness")
+
+    assert (code, stdout) == (ENVIRONMENT_ERROR, "")
+    assert f"    | {output}\n" in stderr
+    assert f"the installation failed; above are the last lines of {checkout.root}/.venv/install.log" in stderr
+    assert hint in stderr
+    assert repeated == 0
+    assert checkout.calls == ["venv", "pip ."] * 2
+
+
+@pytest.mark.parametrize("script", ["scripts/harness", "scripts/test", "scripts/check"])
+def test_without_python_the_message_names_what_is_needed(bare_checkout: Checkout, script: str):
+    code, stdout, stderr = bare_checkout.run(script)
+
+    assert (code, stdout) == (ENVIRONMENT_ERROR, "")
+    assert stderr.startswith("harness: no Python 3.11 or newer was found.\n")
+    assert "python3.13, python3.12, python3.11, python3 and python" in stderr
+    assert not (bare_checkout.root / ".venv").exists()
+
+
+def test_an_old_python_is_named(bare_checkout: Checkout):
+    old = bare_checkout.path / "python3"
+    old.write_text("#!/usr/bin/env bash\nexit 1\n")
+    old.chmod(0o755)
+
+    code, _, stderr = bare_checkout.run("scripts/harness")
+
+    assert code == ENVIRONMENT_ERROR
+    assert f"Older or not working: {old}." in stderr
+
+
+def test_a_shim_that_does_not_work_is_passed_over(checkout: Checkout):
+    shim = checkout.path / "python3.12"
+    shim.write_text("#!/usr/bin/env bash\nexit 127\n")
+    shim.chmod(0o755)
+
+    code, _, _ = checkout.run("scripts/harness")
+
+    assert code == 0
+
+
+def test_a_python_without_venv_names_the_missing_package(checkout: Checkout):
+    code, _, stderr = checkout.run("scripts/harness", NO_VENV="1")
+
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert code == ENVIRONMENT_ERROR
+    assert f"{checkout.path}/python3 cannot create virtual environments" in stderr
+    assert f"sudo apt install python{version}-venv" in stderr
+
+
+@pytest.mark.parametrize("obstacle", [".venv", ".venv/lock/x"])
+def test_a_folder_that_cannot_be_set_up_is_named(checkout: Checkout, obstacle: str):
+    blocked = checkout.root / obstacle
+    blocked.parent.mkdir(parents=True, exist_ok=True)
+    blocked.touch()
+
+    code, stdout, stderr = checkout.run("scripts/harness")
+
+    assert (code, stdout) == (ENVIRONMENT_ERROR, "")
+    assert f"harness: cannot create {checkout.root}/.venv" in stderr
+    assert checkout.calls == []
+
+
+def test_the_test_script_checks_first_and_then_runs_the_tests(checkout: Checkout):
+    code, _, _ = checkout.run("scripts/test")
+
+    assert code == 0
+    assert checkout.calls == [
+        "venv",
+        "pip .[dev]",
+        "ruff check .",
+        "ruff format --check .",
+        "mypy",
+        "pytest",
+    ]
+
+
+def test_the_test_script_passes_arguments_to_pytest_alone(checkout: Checkout):
+    checkout.run("scripts/test", "-m", "slow")
+
+    assert checkout.calls == ["venv", "pip .[dev]", "pytest -m slow"]
+
+
+def test_what_the_tests_installed_serves_the_command_too(checkout: Checkout):
+    checkout.run("scripts/check")
+    checkout.run("scripts/harness")
+
+    assert [call for call in checkout.calls if call.startswith("pip")] == ["pip .[dev]"]
+
+
+def test_the_command_installed_alone_does_not_serve_the_tests(checkout: Checkout):
+    checkout.run("scripts/harness")
+    checkout.run("scripts/check")
+
+    assert [call for call in checkout.calls if call.startswith("pip")] == ["pip .", "pip .[dev]"]
