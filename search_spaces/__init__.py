@@ -1,0 +1,1 @@
+"""What can be built: the notation of networks, their shapes and costs, and search spaces. No torch."""

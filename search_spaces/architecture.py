@@ -123,7 +123,7 @@ class Architecture:
     """A network in canonical form, whatever form its ops are given in.
 
     Attributes:
-        ops: ops in order of execution; ``dropout(0)`` and ties used once are removed, ties renamed t1, t2, ...
+        ops: ops in order of execution; ``dropout(0)`` and ties used once are removed, ties renamed t1, t2 ...
         bars: indices of the ops that a ``|`` stands before; no part of equality or hash.
     """
 
@@ -149,26 +149,19 @@ class Architecture:
 def op_text(op: Op, *, bars: bool = True) -> str:
     """Return one op in canonical notation, defaults left out."""
     match op:
-        case Conv():
-            same = "" if op.padding == op.kernel_size // 2 else f"pad={op.padding}"
-            name = f"conv{op.kernel_size}x{op.kernel_size}"
-            return name + _arguments(str(op.out_channels), same, *_kernel_options(op))
-        case DepthwiseConv():
-            return "dwconv3x3" + _arguments("" if op.padding == 1 else f"pad={op.padding}", *_kernel_options(op))
         case BatchNorm():
             return "bn"
         case ReLU():
             return "relu"
-        case Dropout():
-            return f"dropout({plain(op.p)})"
-        case Dropout2d():
-            return f"dropout2d({plain(op.p)})"
-        case MaxPool():
-            return "maxpool" + _arguments("" if op.size == 2 else str(op.size))
-        case AvgPool():
-            return "avgpool" + _arguments("" if op.size == 2 else str(op.size))
         case GlobalAvgPool():
             return "gap"
+        case Conv() | DepthwiseConv():
+            return _kernel_text(op)
+        case Dropout() | Dropout2d():
+            return f"{'dropout' if isinstance(op, Dropout) else 'dropout2d'}({plain(op.p)})"
+        case MaxPool() | AvgPool():
+            name = "maxpool" if isinstance(op, MaxPool) else "avgpool"
+            return name if op.size == 2 else f"{name}({op.size})"
         case Linear():
             return f"linear({op.out_features})"
         case Residual():
@@ -192,17 +185,22 @@ def kernels(ops: tuple[Op, ...]) -> list[Kernel]:
     return found
 
 
-def _arguments(*parts: str) -> str:
-    given = [part for part in parts if part]
-    return f"({', '.join(given)})" if given else ""
-
-
-def _kernel_options(op: Kernel) -> tuple[str, str, str]:
-    return (
-        "" if op.stride == 1 else f"stride={op.stride}",
-        "bias" if op.bias else "",
-        "" if op.tie is None else f"tie={op.tie}",
-    )
+def _kernel_text(op: Kernel) -> str:
+    given = []
+    name, edge = "dwconv3x3", 3
+    if isinstance(op, Conv):
+        edge = op.kernel_size
+        name = f"conv{edge}x{edge}"
+        given.append(str(op.out_channels))
+    if op.padding != edge // 2:
+        given.append(f"pad={op.padding}")
+    if op.stride != 1:
+        given.append(f"stride={op.stride}")
+    if op.bias:
+        given.append("bias")
+    if op.tie is not None:
+        given.append(f"tie={op.tie}")
+    return f"{name}({', '.join(given)})" if given else name
 
 
 def _text(ops: tuple[Op, ...], bars: tuple[int, ...] = ()) -> str:

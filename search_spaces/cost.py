@@ -1,8 +1,8 @@
 """Parameters and multiply-adds of a network, op by op, in closed form.
 
-``parameters`` counts every stored scalar that training, data or a random draw has set, a tied kernel once, at its
-first user; the running statistics of BN are exempt. ``macs`` counts the multiply-adds of convolutions and linear
-layers for one image; biases, BN, pooling and additions are left out.
+``parameters`` counts every stored scalar that training, data or a random draw has set, a tied kernel once,
+at its first user; the running statistics of BN are exempt. ``macs`` counts the multiply-adds of convolutions
+and linear layers for one image; biases, BN, pooling and additions are left out.
 
     >>> from search_spaces.architecture import Architecture, Conv, GlobalAvgPool, Linear
     >>> analyse(Architecture((Conv(3, 8), GlobalAvgPool(), Linear(10)))).parameters
@@ -13,7 +13,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search_spaces.architecture import Architecture, BatchNorm, Conv, DepthwiseConv, Kernel, Linear, Op, Residual
+from search_spaces.architecture import (
+    Architecture,
+    BatchNorm,
+    Conv,
+    DepthwiseConv,
+    Kernel,
+    Linear,
+    Op,
+    Residual,
+)
 from search_spaces.errors import BudgetExceededError, ShapeError
 from search_spaces.shapes import (
     CLASSES,

@@ -4,7 +4,10 @@
     |- NotationError        the text does not follow the grammar, or names something unknown
     |- ShapeError           the ops do not fit together
     |- BudgetExceededError  the network has more parameters than allowed
+    |- UnknownNameError     there is no preset or space of that name
     `- DrawError            no network of the space satisfies its conditions, or none was found
+
+Each is one line for a person; ``caret`` shows where in a text it points.
 """
 
 from __future__ import annotations
@@ -61,6 +64,10 @@ class BudgetExceededError(SearchSpaceError):
 
 class DrawError(SearchSpaceError):
     """Raise when drawing from a space finds no network that satisfies its conditions."""
+
+
+class UnknownNameError(SearchSpaceError):
+    """Raise when no preset or search space has the name asked for."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

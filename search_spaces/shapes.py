@@ -56,7 +56,8 @@ def output_shape(op: Op, shape: Shape) -> Shape:
     match op:
         case Conv():
             channels, height, width = _map(op, shape)
-            return (op.out_channels, *_windows(op, (height, width), op.kernel_size, op.stride, op.padding or 0))
+            padding = op.padding or 0
+            return (op.out_channels, *_windows(op, (height, width), op.kernel_size, op.stride, padding))
         case DepthwiseConv():
             channels, height, width = _map(op, shape)
             return (channels, *_windows(op, (height, width), 3, op.stride, op.padding))
@@ -120,7 +121,9 @@ def shape_text(shape: Shape) -> str:
 
 def _map(op: Op, shape: Shape) -> tuple[int, int, int]:
     if len(shape) != 3:
-        raise ShapeError(f"{op_text(op)} needs a map (channels x height x width), but gets a vector of {shape[0]}")
+        raise ShapeError(
+            f"{op_text(op)} needs a map (channels x height x width), but gets a vector of {shape[0]}"
+        )
     return shape[0], shape[1], shape[2]
 
 

@@ -1,0 +1,118 @@
+"""Named networks and named search spaces that come with the package.
+
+A preset that restates a published network says so in ``source``; what the source leaves open and we filled in
+stands in ``note``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from search_spaces.errors import UnknownNameError, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a source says its network reached; nobody here has checked it.
+
+    Attributes:
+        metric: which reading of which data, as the source states it.
+    """
+
+    test_accuracy_pct: float
+    metric: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A named network.
+
+    Attributes:
+        text: the network in the notation.
+        source: where it comes from.
+        note: what is ours in it, or empty.
+    """
+
+    text: str
+    source: str
+    note: str = ""
+    claim: Claim | None = None
+
+
+_RATE_IS_OURS = "The document states no dropout rate; 0.1 is ours."
+
+PRESETS: Mapping[str, Preset] = {
+    "seed0": Preset(
+        text="conv3x3(8, bias) relu bn dropout(0.1) conv3x3(8, bias) relu bn conv3x3(20, bias) relu bn"
+        " | maxpool"
+        " | conv1x1(16, bias) relu bn dropout(0.1) conv3x3(16, bias) relu bn conv3x3(30, bias) relu bn"
+        " | gap | conv1x1(10, bias)",
+        source="seed document 0",
+        note="The document's table breaks off after 9,266 parameters: the last bn and the head are ours. "
+        + _RATE_IS_OURS,
+    ),
+    "seed1": Preset(
+        text="conv3x3(8, bias) relu bn dropout(0.1) conv3x3(8, bias) relu bn dropout(0.1)"
+        " conv3x3(8, bias) relu bn | maxpool dropout(0.1)"
+        " | conv3x3(16, bias) relu bn dropout(0.1) conv3x3(16, pad=0, bias) relu bn | maxpool dropout(0.1)"
+        " | conv3x3(32, pad=0, bias) relu bn dropout(0.1) conv3x3(10, pad=0, bias) | gap",
+        source="seed document 1",
+        note=_RATE_IS_OURS,
+        claim=Claim(99.46, "best of 19 epochs on the test set (epoch 13), also its last epoch"),
+    ),
+    "seed2": Preset(
+        text="conv3x3(16, pad=0) bn relu dropout2d(0.1) conv3x3(16, pad=0) bn relu"
+        " conv3x3(32, pad=0) bn relu dropout2d(0.1) | conv1x1(16, bias) relu maxpool"
+        " | conv3x3(16, pad=0) bn relu dropout2d(0.1) conv3x3(16) bn relu dropout2d(0.1)"
+        " conv3x3(16, pad=0) bn relu dropout2d(0.1) conv3x3(32, pad=0) bn relu dropout2d(0.1)"
+        " | conv1x1(10) | gap",
+        source="seed document 2",
+        note=_RATE_IS_OURS,
+        claim=Claim(99.49, "epoch 20 of 20 on the test set"),
+    ),
+    "seed3": Preset(
+        text="conv3x3(32, bias) relu bn conv3x3(16, bias) relu bn | maxpool dropout(0.1)"
+        " | conv1x1(16, pad=1, bias) relu bn conv3x3(32, bias) relu bn conv3x3(16, stride=2, bias) relu bn"
+        " | maxpool dropout(0.1) | conv1x1(128, bias) relu bn | maxpool dropout(0.1) | gap | linear(10)",
+        source="seed document 3",
+        note=_RATE_IS_OURS,
+    ),
+    "seed4": Preset(
+        text="conv3x3(8) relu bn dropout(0.069) conv3x3(16) relu bn dropout(0.069)"
+        " conv3x3(16) relu bn dropout(0.069) | maxpool | conv1x1(8)"
+        " | conv3x3(16, pad=0) relu bn dropout(0.069) conv3x3(16, pad=0) relu bn dropout(0.069)"
+        " conv3x3(16, pad=0) relu bn dropout(0.069) conv3x3(16, pad=0) relu bn dropout(0.069)"
+        " | gap | conv1x1(10)",
+        source="seed document 4",
+        claim=Claim(99.49, "best of 20 epochs on the test set"),
+    ),
+    "anchor3762": Preset(
+        text="conv3x3(4, bias) bn relu conv3x3(4, bias) bn relu conv3x3(4, bias) bn relu dropout(0.01)"
+        " | maxpool"
+        " | conv3x3(8, bias) bn relu conv3x3(8, bias) bn relu conv3x3(8, bias) bn relu dropout(0.01)"
+        " | maxpool | conv3x3(8, bias) bn relu conv3x3(8, bias) bn relu conv3x3(8, bias) bn relu"
+        " | gap | conv1x1(10, bias)",
+        source="adilsammar/woolly-of-cv, the 3,762-parameter network",
+        claim=Claim(99.52, "last of 15 epochs on the test set, one run"),
+    ),
+    "anchor3702": Preset(
+        text="conv3x3(4) bn relu conv3x3(4) bn relu conv3x3(4) bn relu dropout(0.01) | maxpool"
+        " | conv3x3(8) bn relu conv3x3(8) bn relu conv3x3(8) bn relu dropout(0.01) | maxpool"
+        " | conv3x3(8) bn relu conv3x3(8) bn relu conv3x3(8) bn relu | gap | conv1x1(10, bias)",
+        source="anchor3762 without the biases that its bn layers undo",
+        note="The variant is ours.",
+    ),
+}
+
+
+def preset(name: str) -> Preset:
+    """Return the preset of that name.
+
+    Raises:
+        UnknownNameError: there is none; ``hint`` holds the nearest.
+    """
+    if name not in PRESETS:
+        known = ", ".join(PRESETS)
+        raise UnknownNameError(f"unknown preset '{name}'; known are {known}", hint=nearest(name, PRESETS))
+    return PRESETS[name]

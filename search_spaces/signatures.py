@@ -1,0 +1,236 @@
+"""Which ops there are, what each takes, and how its arguments make an ``Op``.
+
+The one table that networks and search spaces share. To add an op: its dataclass in ``architecture``, its
+shape and its cost, and a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from functools import partial
+
+from search_spaces.architecture import (
+    AvgPool,
+    BatchNorm,
+    Conv,
+    DepthwiseConv,
+    Dropout,
+    Dropout2d,
+    GlobalAvgPool,
+    Linear,
+    MaxPool,
+    Op,
+    ReLU,
+)
+from search_spaces.errors import NotationError, nearest
+from search_spaces.syntax import Argument, Call, Maybe, Sequence
+
+LARGEST_NUMBER = 10_000
+
+Scalar = int | float | str
+
+
+class Kind(StrEnum):
+    """What an argument may be."""
+
+    COUNT = "a whole number"
+    RATE = "a number from 0 to below 1"
+    FLAG = "a word that stands alone"
+    TIE = "a name"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument of an op.
+
+    Attributes:
+        field: the field of the op that it sets.
+        meaning: what it says, for messages.
+    """
+
+    field: str
+    kind: Kind
+    meaning: str
+    minimum: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What an op takes: at most one number without a keyword, and options by name."""
+
+    make: Callable[..., Op]
+    number: Parameter | None = None
+    required: bool = False
+    options: Mapping[str, Parameter] = field(default_factory=dict)
+
+
+_KERNEL = {
+    "pad": Parameter("padding", Kind.COUNT, "padding", minimum=0),
+    "stride": Parameter("stride", Kind.COUNT, "stride"),
+    "bias": Parameter("bias", Kind.FLAG, "bias"),
+    "tie": Parameter("tie", Kind.TIE, "tie"),
+}
+_CHANNELS = Parameter("out_channels", Kind.COUNT, "number of output channels")
+_RATE = Parameter("p", Kind.RATE, "rate")
+_SIZE = Parameter("size", Kind.COUNT, "window size")
+_FEATURES = Parameter("out_features", Kind.COUNT, "number of outputs")
+
+# ``res`` is not here: it takes ops, not numbers.
+SIGNATURES: Mapping[str, Signature] = {
+    "conv1x1": Signature(partial(Conv, 1), _CHANNELS, True, _KERNEL),
+    "conv3x3": Signature(partial(Conv, 3), _CHANNELS, True, _KERNEL),
+    "conv5x5": Signature(partial(Conv, 5), _CHANNELS, True, _KERNEL),
+    "dwconv3x3": Signature(DepthwiseConv, options=_KERNEL),
+    "bn": Signature(BatchNorm),
+    "relu": Signature(ReLU),
+    "dropout": Signature(Dropout, _RATE, True),
+    "dropout2d": Signature(Dropout2d, _RATE, True),
+    "maxpool": Signature(MaxPool, _SIZE),
+    "avgpool": Signature(AvgPool, _SIZE),
+    "gap": Signature(GlobalAvgPool),
+    "linear": Signature(Linear, _FEATURES, True),
+}
+OP_NAMES = (*SIGNATURES, "res")
+
+
+def bind(call: Call) -> list[tuple[Parameter, Argument]]:
+    """Return which parameter each argument of an op's call sets; the values are not looked at.
+
+    Raises:
+        NotationError: an argument is missing, given twice, one too many or unknown.
+    """
+    signature = SIGNATURES[call.name]
+    bound: dict[str, tuple[Parameter, Argument]] = {}
+    for argument in call.arguments:
+        taken = signature.number is not None and signature.number.field in bound
+        parameter = _target(call, signature, argument, taken)
+        if parameter.field in bound:
+            raise NotationError(
+                f"{call.name} is given its {parameter.meaning} twice", position=argument.position
+            )
+        bound[parameter.field] = (parameter, argument)
+    if signature.required and signature.number is not None and signature.number.field not in bound:
+        example = "0.1" if signature.number.kind is Kind.RATE else "8"
+        raise NotationError(
+            f"{call.name} needs its {signature.number.meaning}, as in {call.name}({example})",
+            position=call.position,
+        )
+    return list(bound.values())
+
+
+def residual_body(call: Call) -> Sequence:
+    """Return the ops that a call of ``res`` holds.
+
+    Raises:
+        NotationError: it holds none, a number, or more than one sequence.
+    """
+    if not call.arguments:
+        raise NotationError(
+            "res() is empty: it needs the ops whose output it adds its input to, as in res(conv3x3(8) bn)",
+            position=call.position,
+        )
+    if len(call.arguments) > 1:
+        raise NotationError(
+            "res takes one sequence of ops; separate them by spaces, not commas",
+            position=call.arguments[1].position,
+        )
+    argument = call.arguments[0]
+    if argument.keyword is not None or not isinstance(argument.operand, Sequence):
+        raise NotationError(f"res takes ops, not '{argument}'", position=argument.position)
+    return argument.operand
+
+
+def scalar(name: str, parameter: Parameter, value: Decimal, position: int) -> int | float:
+    """Return a number as the op ``name`` takes it.
+
+    Raises:
+        NotationError: it is out of range or not whole.
+    """
+    if parameter.kind is Kind.RATE:
+        if float(value) < 1:
+            return float(value)
+        allowed = "a number from 0 to below 1"
+    else:
+        if parameter.minimum <= value <= LARGEST_NUMBER and value == int(value):
+            return int(value)
+        allowed = f"a whole number from {parameter.minimum} to {LARGEST_NUMBER:,}"
+    shown = f"{value:f}" if len(f"{value:f}") <= 20 else "that"
+    raise NotationError(f"{name} takes {allowed} as its {parameter.meaning}, not {shown}", position=position)
+
+
+def tie_name(argument: Argument) -> str:
+    """Return the name in ``tie=NAME``.
+
+    Raises:
+        NotationError: it is not a plain name.
+    """
+    name = plain_name(argument)
+    if name is None:
+        raise NotationError(f"tie= takes a plain name, not '{argument.operand}'", position=argument.position)
+    return name
+
+
+def plain_name(argument: Argument) -> str | None:
+    """Return the name that an argument consists of, or None when it is something else."""
+    match argument.operand:
+        case Sequence(items=(Call(name=name, arguments=()),)):
+            return name
+    return None
+
+
+def unknown_op(name: str, position: int, others: tuple[str, ...] = ()) -> NotationError:
+    """Return the error for a name that stands for nothing; ``others`` are known besides the ops."""
+    hint = nearest(name, (*OP_NAMES, *others))
+    known = ", ".join(OP_NAMES)
+    return NotationError(f"unknown name '{name}'; the ops are {known}", position=position, hint=hint)
+
+
+def _target(call: Call, signature: Signature, argument: Argument, taken: bool) -> Parameter:
+    """Return the parameter that an argument is for; ``taken`` says that the op has its number already."""
+    if argument.keyword is not None:
+        option = signature.options.get(argument.keyword)
+        if option is None:
+            raise _unknown_option(call.name, signature, argument.keyword, argument.position)
+        if option.kind is Kind.FLAG:
+            raise NotationError(f"{argument.keyword} stands alone, without '='", position=argument.position)
+        return option
+    word = _word(argument)
+    if word is not None and word in signature.options:
+        option = signature.options[word]
+        if option.kind is not Kind.FLAG:
+            raise NotationError(
+                f"{word} needs {option.kind.value}, as in {word}=1", position=argument.position
+            )
+        return option
+    if signature.number is None or (taken and word is not None):
+        raise _surplus(call.name, signature, argument, word)
+    return signature.number
+
+
+def _word(argument: Argument) -> str | None:
+    """Return the name that an argument without keyword consists of, made optional or not."""
+    match argument.operand:
+        case Sequence(items=(Maybe(body=Call(name=name, arguments=())),)):
+            return name
+    return plain_name(argument)
+
+
+def _surplus(name: str, signature: Signature, argument: Argument, word: str | None) -> NotationError:
+    if signature.options and word is not None:
+        return _unknown_option(name, signature, word, argument.position)
+    takes = "options only" if signature.options else "no arguments"
+    return NotationError(f"{name} takes {takes}, not '{argument}'", position=argument.position)
+
+
+def _unknown_option(name: str, signature: Signature, option: str, position: int) -> NotationError:
+    if not signature.options:
+        return NotationError(f"{name} has no options, so '{option}' means nothing here", position=position)
+    spelled = [key if value.kind is Kind.FLAG else f"{key}=" for key, value in signature.options.items()]
+    return NotationError(
+        f"{name} has no option '{option}'; its options are {', '.join(spelled)}",
+        position=position,
+        hint=nearest(option, signature.options),
+    )
