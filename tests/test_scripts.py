@@ -50,7 +50,10 @@ case "$*" in
         if [ -n "${PIP_FAILS:-}" ]; then printf '%s\\n' "$PIP_FAILS"; exit 1; fi
         printf '#!/usr/bin/env bash\\nprintf "%%s\\\\n" "$PWD" "$HARNESS_WORKSPACE" "$@"\\n' >"$here/harness"
         chmod +x "$here/harness" ;;
-    "-m ruff "* | "-m mypy"* | "-m pytest"*) printf '%s\\n' "${*:2}" >>"$CALLS" ;;
+    "-m ruff "* | "-m mypy"* | "-m pytest"*)
+        printf '%s\\n' "${*:2}" >>"$CALLS"
+        printf '%s\\n' "${HARNESS_DATA:-no data}" ;;
+    *"sys.version_info <"*) exec REAL -c "import sys; sys.version_info = ${VERSION:-(3, 11, 0)}; $2" ;;
     *"import ensurepip"*) exit "${NO_VENV:-0}" ;;
     *) exec REAL "$@" ;;
 esac
@@ -90,7 +93,8 @@ class Checkout:
 def bare_checkout(tmp_path: Path) -> Checkout:
     """A checkout on a machine without Python."""
     root = tmp_path / "a clone"
-    shutil.copytree(REPOSITORY / "scripts", root / "scripts")
+    for folder in ("scripts", ".ci"):
+        shutil.copytree(REPOSITORY / folder, root / folder)
     (root / "pyproject.toml").write_text("[project]\n")
     path = tmp_path / "bin"
     path.mkdir()
@@ -242,15 +246,11 @@ def test_without_python_the_message_names_what_is_needed(bare_checkout: Checkout
     assert not (bare_checkout.root / ".venv").exists()
 
 
-def test_an_old_python_is_named(bare_checkout: Checkout):
-    old = bare_checkout.path / "python3"
-    old.write_text("#!/usr/bin/env bash\nexit 1\n")
-    old.chmod(0o755)
-
-    code, _, stderr = bare_checkout.run("scripts/harness")
+def test_an_old_python_is_named(checkout: Checkout):
+    code, _, stderr = checkout.run("scripts/harness", VERSION="(3, 10, 14)")
 
     assert code == ENVIRONMENT_ERROR
-    assert f"Older or not working: {old}." in stderr
+    assert f"Older or not working: {checkout.path}/python3." in stderr
 
 
 def test_a_shim_that_does_not_work_is_passed_over(checkout: Checkout):
@@ -317,3 +317,16 @@ def test_the_command_installed_alone_does_not_serve_the_tests(checkout: Checkout
     checkout.run("scripts/check")
 
     assert [call for call in checkout.calls if call.startswith("pip")] == ["pip .", "pip .[dev]"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_build_machine_tests_on_the_data_beside_the_repository(checkout: Checkout, there: bool):
+    data = checkout.root.parent / "shared/mnist"
+    if there:
+        data.mkdir(parents=True)
+
+    code, stdout, _ = checkout.run(".ci/run")
+
+    assert code == 0
+    assert stdout.splitlines()[-1] == (str(data) if there else "no data")
+    assert checkout.calls[-1] == "pytest"
