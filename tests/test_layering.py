@@ -27,6 +27,7 @@ TORCH_FILES = {
         "environment",
         "explain",
         "run",
+        "testset",
         "torchvision_import",
         "train",
         "workers",
