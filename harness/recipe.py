@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
-from harness.errors import ContentError, UsageError
+from harness.errors import ContentError
 from search_spaces.errors import nearest
 
 
@@ -93,7 +91,7 @@ class Recipe:
     scale: float = 0.1
     shear: float = 0.1
     average_decay: float = 0.998
-    average_start: float = 0.4
+    average_start: float = 0.1
     initialisation: Initialisation = Initialisation.KAIMING
     precision: Precision = Precision.FP32
 
@@ -114,109 +112,15 @@ class Recipe:
         if self.nesterov and self.optimizer is Optimizer.SGD and self.momentum == 0:
             raise ContentError("recipe: nesterov needs a momentum above 0, but momentum is 0")
         if self.step_epochs and self.schedule is not Schedule.STEP:
-            raise ContentError(f"recipe: step_epochs belong to schedule 'step', but schedule is '{self.schedule}'")
+            raise ContentError(
+                f"recipe: step_epochs belong to schedule 'step', but schedule is '{self.schedule}'"
+            )
 
     @property
     def hash(self) -> str:
         """First 12 hex digits of the SHA-256 of the fields as canonical JSON; equal recipes have equal hashes."""
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True, slots=True)
-class NamedRecipe:
-    """A recipe with what people must know about it.
-
-    Attributes:
-        assumed: fields that the source does not state and that are ours.
-        source: where the stated fields come from.
-        test_each_epoch: read the test set after every epoch, as the documents did; never set for recipes of our own.
-    """
-
-    name: str
-    recipe: Recipe
-    source: str = "ours"
-    assumed: tuple[str, ...] = ()
-    test_each_epoch: bool = field(default=False)
-
-
-_DOCUMENTS = Recipe(
-    epochs=20,
-    batch_size=128,
-    learning_rate=0.04,
-    momentum=0.9,
-    nesterov=False,
-    weight_decay=0.0,
-    schedule=Schedule.CONSTANT,
-    warmup=0.0,
-    augmented_share=0.0,
-    rotation_degrees=0.0,
-    shift_pixels=0.0,
-    scale=0.0,
-    shear=0.0,
-    average_decay=0.0,
-    average_start=0.0,
-    initialisation=Initialisation.TORCH,
-    precision=Precision.BF16,
-)
-
-
-def _document(name: str, stated: dict[str, Any]) -> NamedRecipe:
-    assumed = tuple(item.name for item in fields(Recipe) if item.name not in stated)
-    recipe = replace(_DOCUMENTS, **stated)
-    return NamedRecipe(name, recipe, f"source document of {name}", assumed, test_each_epoch=True)
-
-
-RECIPES: dict[str, NamedRecipe] = {
-    entry.name: entry
-    for entry in (
-        NamedRecipe("fast", Recipe()),
-        NamedRecipe("smoke", Recipe(epochs=1, batch_size=128)),
-        NamedRecipe(
-            "documents",
-            _DOCUMENTS,
-            "what the source documents have in common",
-            tuple(item.name for item in fields(Recipe)),
-            test_each_epoch=True,
-        ),
-        _document(
-            "seed1",
-            {
-                "epochs": 19,
-                "batch_size": 128,
-                "learning_rate": 0.01,
-                "schedule": Schedule.STEP,
-                "step_epochs": (10,),
-                "step_factor": 0.1,
-            },
-        ),
-        _document("seed2", {"epochs": 20}),
-        _document("seed4", {"optimizer": Optimizer.SGD, "learning_rate": 0.04, "batch_size": 128, "epochs": 20}),
-    )
-}
-
-
-def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
-    """Return a recipe by its name, or from a TOML file when ``text`` begins with ``@``.
-
-    Args:
-        epochs: takes the place of the recipe's own, and shows in the name.
-
-    Raises:
-        UsageError: no such name or file.
-        ContentError: the file is not a recipe, or a value is out of range.
-    """
-    if text.startswith("@"):
-        entry = NamedRecipe(Path(text[1:]).stem, _read(Path(text[1:])), text[1:])
-    elif text in RECIPES:
-        entry = RECIPES[text]
-    else:
-        known = ", ".join(RECIPES)
-        raise UsageError(f"unknown recipe {text!r}; known are {known}, or @FILE.toml", hint=nearest(text, RECIPES))
-    if epochs is None or epochs == entry.recipe.epochs:
-        return entry
-    changed = replace(entry.recipe, epochs=epochs)
-    return NamedRecipe(f"{entry.name}-{epochs}ep", changed, entry.source, entry.assumed, entry.test_each_epoch)
 
 
 def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:
@@ -251,22 +155,14 @@ def _converted(where: str, name: str, kind: str, value: Any) -> Any:
         return value
     if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    if kind.startswith("tuple") and isinstance(value, list | tuple) and all(type(item) is int for item in value):
+    if (
+        kind.startswith("tuple")
+        and isinstance(value, list | tuple)
+        and all(type(item) is int for item in value)
+    ):
         return tuple(value)
     wanted = "a list of whole numbers" if kind.startswith("tuple") else f"of type {kind}"
     raise ContentError(f"{where}: {name} is {value!r}, but must be {wanted}")
-
-
-def _read(path: Path) -> Recipe:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the recipe {path}: {error}") from error
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ContentError(f"{path} is not TOML: {error}") from error
-    return recipe_from(document, str(path))
 
 
 def _check(name: str, value: float, low: float, high: float) -> None:

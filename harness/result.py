@@ -18,8 +18,9 @@ SCHEMA_VERSION = 1
 
 
 class Status(StrEnum):
-    """How a run ended."""
+    """How a run ended; ``running`` where epochs are left."""
 
+    RUNNING = "running"
     COMPLETE = "complete"
     PRUNED = "pruned"
     DIVERGED = "diverged"

@@ -19,7 +19,9 @@ class Purpose(StrEnum):
     REFERENCE = "reference"
 
 
-def derive_seed(network_hash: str, recipe_hash: str, purpose: Purpose, index: int, study_seed: int = 0) -> int:
+def derive_seed(
+    network_hash: str, recipe_hash: str, purpose: Purpose, index: int, study_seed: int = 0
+) -> int:
     """Return seed ``index`` of a network under a recipe, an integer below 2**48.
 
     Only runs of a search depend on ``study_seed``; those of a verification must not, so that everybody runs the same.

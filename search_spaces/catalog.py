@@ -6,10 +6,12 @@ stands in ``note``.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from search_spaces.errors import UnknownNameError, nearest
+from search_spaces.notation import parse_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +118,13 @@ def preset(name: str) -> Preset:
         known = ", ".join(PRESETS)
         raise UnknownNameError(f"unknown preset '{name}'; known are {known}", hint=nearest(name, PRESETS))
     return PRESETS[name]
+
+
+@functools.cache
+def _preset_names() -> dict[str, str]:
+    return {parse_network(entry.text).hash: name for name, entry in PRESETS.items()}
+
+
+def name_of(network_hash: str) -> str | None:
+    """Return the name of the preset with this hash, None where no preset has it."""
+    return _preset_names().get(network_hash)

@@ -1,0 +1,47 @@
+"""What others say about their networks: figures that this program has not measured, each with its source."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import ContentError
+from harness.seeds import PROTOCOL_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One claim.
+
+    Attributes:
+        metric: what the figure is, for example the best epoch on the test set.
+        runs: how many runs the figure rests on.
+        source: who says so, and where.
+    """
+
+    name: str
+    architecture: str
+    test_accuracy_pct: float
+    metric: str
+    runs: int
+    epochs: int | None
+    recipe: str
+    source: str
+    dataset: str = "mnist"
+    target_pct: float = 99.4
+    protocol_version: int = PROTOCOL_VERSION
+
+
+def read(path: Path) -> list[Claim]:
+    """Return the claims of a file, none where there is no file.
+
+    Raises:
+        ContentError: the file does not hold claims.
+    """
+    if not path.exists():
+        return []
+    try:
+        return [Claim(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise ContentError(f"{path} does not hold a list of claims: {error}") from error

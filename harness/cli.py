@@ -1,0 +1,118 @@
+"""The command ``harness``: one Click group, one place that turns errors into a line and an exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from harness.commands.data import data
+from harness.commands.doctor import doctor
+from harness.commands.explain import explain
+from harness.commands.leaderboard import leaderboard
+from harness.commands.report import report
+from harness.commands.search import search
+from harness.commands.spaces import spaces
+from harness.commands.train import train
+from harness.commands.verify import verify
+from harness.errors import HarnessError
+from search_spaces.errors import SearchSpaceError, caret, nearest
+
+INTERRUPTED = 130
+_CONTENT = 4
+
+
+class _Group(click.Group):
+    """A group that suggests the nearest command for an unknown one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            hint = nearest(args[0], self.commands) if args else None
+            raise click.UsageError(f"{error.message} {hint}" if hint else error.message, ctx) from error
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    invoke_without_command=False,
+)
+@click.version_option(package_name="harness", prog_name="harness")
+def cli() -> None:
+    r"""Find the smallest convolutional network that reaches a target accuracy, and prove it.
+
+    \b
+    harness search --budget 20000        find, verify and rank
+    harness explain seed4                what a network costs, op by op
+    harness verify seed4 --seeds 5       train it again on fresh seeds, read the test set
+
+    Exit codes: 0 done, 1 internal fault, 2 usage, 3 target or verification missed,
+    4 content invalid, 5 data missing or damaged, 6 device, 130 interrupted.
+    """
+
+
+for _command in (search, train, verify, explain, spaces, leaderboard, report, data, doctor):
+    cli.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and leave with its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(run(given))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; errors are one line, or one JSON document with ``--json``."""
+    as_json = "--json" in arguments
+    try:
+        code = cli.main(args=arguments, prog_name="harness", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.ClickException as error:
+        message = error.format_message()
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "harness"
+        return _fail(as_json, 2, "usage", message, hint=f"see '{where} --help'")
+    except HarnessError as error:
+        return _fail(as_json, error.exit_code, error.kind, error.message, error.position, error.hint)
+    except SearchSpaceError as error:
+        text = getattr(error, "text", None)
+        return _fail(as_json, _CONTENT, "content", error.message, error.position, error.hint, text)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail(as_json, INTERRUPTED, "interrupted", "interrupted")
+    except BrokenPipeError:
+        # The reader of our output has gone, as in 'harness leaderboard | head'.
+        sys.stderr.close()
+        return 0
+
+
+def _fail(
+    as_json: bool,
+    code: int,
+    kind: str,
+    message: str,
+    position: int | None = None,
+    hint: str | None = None,
+    text: str | None = None,
+) -> int:
+    if as_json:
+        error: dict[str, Any] = {
+            "code": code,
+            "kind": kind,
+            "message": message,
+            "position": position,
+            "hint": hint,
+        }
+        click.echo(json.dumps({"error": error}, ensure_ascii=False))
+        return code
+    click.echo(f"harness: {message}" + (f" ({hint})" if hint else ""), err=True)
+    if text is not None and position is not None:
+        click.echo(caret(text, position), err=True)
+    return code

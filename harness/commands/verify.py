@@ -1,0 +1,193 @@
+"""``harness verify``: train a network again on fresh seeds, read the test set once a seed, say what stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.commands import options
+from harness.errors import ContentError, UsageError
+
+if TYPE_CHECKING:
+    from harness.network_argument import NetworkArgument
+    from harness.recipes import NamedRecipe
+    from harness.verify import Verdict
+
+
+@click.command()
+@click.argument("network")
+@click.option(
+    "--seeds", type=click.IntRange(1, 1000), help="How many seeds [default: 10, or 30 with --certify]."
+)
+@click.option("--recipe", help="A recipe's name or @FILE.toml [default: the row's own, else fast].")
+@click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's own.")
+@click.option(
+    "--certify", is_flag=True, help="Enter the attempt in the ledger and demand the 99 % lower bound."
+)
+@click.option(
+    "--target", type=click.FloatRange(0, 100), help="Per cent [default: the row's, else the data set's]."
+)
+@click.option("--name", default="", help="What to call the row.")
+@options.data_options
+@options.device_option
+@options.workers_option
+@options.as_json
+def verify(
+    network: str,
+    seeds: int | None,
+    recipe: str | None,
+    epochs: int | None,
+    certify: bool,
+    target: float | None,
+    name: str,
+    dataset: str,
+    folder: Path | None,
+    device: str,
+    workers: int | None,
+    as_json: bool,
+) -> int:
+    r"""Train NETWORK on fresh seeds and all training images, and read the test set once a seed.
+
+    NETWORK is '-' (stdin), @FILE, a preset such as seed4, the notation in quotes, or a hash of the leaderboard.
+    Seeds are fixed in advance: seed 0 is the same number for everybody. Exit code 3 when the target does not stand.
+
+    \b
+    harness verify 2f6e01 --seeds 5
+    harness verify 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)'
+    """
+    from harness import ledger
+    from harness.data import resolve
+    from harness.device import choose_device
+    from harness.leaderboard import refresh
+    from harness.network_argument import read_network
+    from harness.progress import Reporter
+    from harness.verify import Plan, certification, run_seeds
+    from harness.workers import Limits, Source
+    from harness.workspace import check_writable, workspace
+
+    place = workspace()
+    given = read_network(network, place)
+    named = _recipe(given, recipe, epochs)
+    if certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
+        raise UsageError(f"--seeds {seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
+    check_writable(place.records)
+    chosen = str(choose_device(device))
+    data = resolve(dataset if dataset != "auto" or given.dataset is None else given.dataset, folder)
+    plan = Plan(
+        architecture=given.architecture,
+        recipe=named,
+        dataset=data.dataset.name,
+        target_pct=target or given.target_pct or data.dataset.target_pct,
+        indices=tuple(range(seeds or 10)),
+        device=chosen,
+        workers=options.worker_count(workers, chosen),
+        name=name or given.name,
+    )
+    if certify:
+        plan = certification(plan, place, seeds or ledger.DEFAULT_SEEDS)
+    source = Source(data.dataset.name, folder)
+    with Reporter(len(plan.indices), "seeds") as reporter:
+        verdict = run_seeds(plan, place, source, Limits(seconds=6 * 3600), reporter.on_event)
+    refresh(place)
+    if as_json:
+        options.print_json(_document(verdict))
+    else:
+        click.echo(_text(verdict))
+    return 0 if verdict.passed else 3
+
+
+def _recipe(given: NetworkArgument, recipe: str | None, epochs: int | None) -> NamedRecipe:
+    from harness.recipes import NamedRecipe, named_recipe, recipe_named_like
+
+    if recipe is not None:
+        return named_recipe(recipe, epochs=epochs)
+    if given.recipe is not None:
+        if epochs is not None:
+            raise UsageError("--epochs changes a recipe, so name it too: --recipe NAME --epochs N")
+        return recipe_named_like(given.recipe, given.recipe_name)
+    if given.recipe_name:
+        raise ContentError(
+            f"{given.architecture.hash} stands on the leaderboard with several recipes: {given.recipe_name}",
+            hint="choose with --recipe",
+        )
+    return named_recipe("fast", epochs=epochs)
+
+
+def _document(verdict: Verdict) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from harness import ledger, statistics
+    from harness.result import finite
+
+    accuracies = [run.accuracy_pct for run in verdict.runs]
+    return {
+        "architecture": verdict.record.architecture,
+        "hash": verdict.record.hash,
+        "parameters": verdict.record.parameters,
+        "recipe": verdict.record.recipe_name,
+        "recipe_hash": verdict.record.recipe_hash,
+        "dataset": verdict.record.dataset,
+        "tier": verdict.row.tier,
+        "reached": verdict.row.reached,
+        "passed": verdict.passed,
+        "target_pct": verdict.record.target_pct,
+        "mean_test_accuracy_pct": finite(statistics.mean(accuracies)),
+        "std_test_accuracy_pct": finite(statistics.standard_deviation(accuracies)),
+        "lower_bound_pct": finite(statistics.lower_bound(accuracies, ledger.CONFIDENCE)),
+        "test_errors": [run.test_errors for run in verdict.runs],
+        "seeds": [run.seed for run in verdict.runs],
+        "statuses": [run.status for run in verdict.runs],
+        "weights_sha256": [run.weights_sha256 for run in verdict.runs],
+        "repeats": [asdict(repeat) for repeat in verdict.repeats],
+        "contradicted": verdict.contradicted,
+        "futile": verdict.futile,
+        "row": asdict(verdict.row),
+    }
+
+
+def _text(verdict: Verdict) -> str:
+    from harness import statistics
+
+    lines = []
+    repeats = {repeat.index: repeat for repeat in verdict.repeats}
+    for run in verdict.runs:
+        line = f"seed {run.index}: {run.accuracy_pct:.2f} % ({run.test_errors} errors), {run.train_seconds:.0f} s"
+        if run.index in repeats:
+            line += f"; {_repeat_text(repeats[run.index])}"
+        lines.append(line)
+    accuracies = [run.accuracy_pct for run in verdict.runs]
+    lines.append(
+        f"these {len(accuracies)} seeds: mean {statistics.mean(accuracies):.3f} %, "
+        f"deviation {statistics.standard_deviation(accuracies):.3f}"
+    )
+    row = verdict.row
+    bound = f", 99 % lower bound {row.lower_bound_pct:.3f} %" if row.lower_bound_pct is not None else ""
+    lines.append(
+        f"the row, all {row.seeds} seeds ever run: mean {row.mean_test_accuracy_pct:.3f} %{bound}; "
+        f"{row.parameters:,} parameters, recipe {row.recipe}, {row.dataset}"
+    )
+    lines.append(_verdict_text(verdict))
+    return "\n".join(lines)
+
+
+def _repeat_text(repeat: Any) -> str:
+    if repeat.identical:
+        return "identical to the record, bit for bit"
+    if repeat.identical is False:
+        return f"NOT the recorded weights ({repeat.recorded_test_errors} errors there) on an equal machine"
+    return f"recorded {repeat.recorded_test_errors} errors on another machine or torch"
+
+
+def _verdict_text(verdict: Verdict) -> str:
+    target = f"{verdict.record.target_pct:g} %"
+    if verdict.futile:
+        return f"stopped: the mean can no longer reach {target}; the attempt stays in the ledger as futile"
+    if verdict.contradicted:
+        return "this re-run is worse than the record (one-sided test, 5 %)"
+    if verdict.row.reached:
+        return f"{verdict.row.tier}: the mean stands at or above {target}"
+    return (
+        f"{verdict.row.tier}: {target} does not stand (it takes at least 5 seeds with a mean at or above it)"
+    )

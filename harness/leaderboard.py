@@ -1,0 +1,350 @@
+"""The standings: rows made from records, claims and local studies, ranked and written as ``leaderboard.csv``."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from harness import claims, files, ledger, record, statistics
+from harness.errors import ContentError
+from harness.ledger import Attempt, Outcome
+from harness.record import Record
+from harness.result import Result, Status, finite
+from harness.study import finished_results, read_config
+from harness.workspace import Workspace
+from search_spaces.catalog import name_of
+from search_spaces.cost import analyse
+from search_spaces.notation import parse_network
+
+SCHEMA_VERSION = 1
+VERIFIED_SEEDS = 5
+
+
+class Tier(StrEnum):
+    """How far an accuracy is proven, best first."""
+
+    CERTIFIED = "certified"
+    VERIFIED = "verified"
+    MEASURED = "measured"
+    SEARCHED = "searched"
+    CLAIMED = "claimed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaderboardRow:
+    """One row; the names of the fields are the columns of the CSV, in this order.
+
+    ``mean_test_accuracy_pct`` of a claim is the claimed figure, and ``note`` says how it was obtained. ``lower_bound_pct`` is the one-sided 99 % t
+    bound of the mean. ``train_seconds`` is the mean of a seed.
+    """
+
+    rank: int = 0
+    name: str = ""
+    tier: Tier
+    target_pct: float
+    reached: bool
+    parameters: int
+    macs: int
+    receptive_field: int
+    mean_test_accuracy_pct: float | None = None
+    std_test_accuracy_pct: float | None = None
+    min_test_accuracy_pct: float | None = None
+    lower_bound_pct: float | None = None
+    test_errors_mean: float | None = None
+    best_epoch_test_accuracy_pct: float | None = None
+    seeds: int = 0
+    diverged: int = 0
+    attempts: int = 0
+    validation_accuracy_pct: float | None = None
+    validation_seeds: int = 0
+    epochs: int | None = None
+    train_seconds: float | None = None
+    teacher_seconds: float | None = None
+    search_seconds: float | None = None
+    dataset: str
+    recipe: str
+    recipe_hash: str = ""
+    device: str = ""
+    architecture: str
+    hash: str
+    study: str = ""
+    commit: str = ""
+    date_utc: str = ""
+    note: str = ""
+    protocol_version: int
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def key(self) -> tuple[str, str, str, float, int, bool]:
+        """What makes a row; a claim never shares one with a measurement."""
+        claimed = self.tier is Tier.CLAIMED
+        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version, claimed)
+
+
+def tier_of(evidence: Record, attempts: Iterable[Attempt]) -> Tier:
+    """Return the tier that a record's seeds and certification attempts have earned."""
+    if any(attempt.outcome is Outcome.CERTIFIED for attempt in attempts):
+        return Tier.CERTIFIED
+    accuracies = evidence.accuracies_pct
+    if len(accuracies) >= VERIFIED_SEEDS and statistics.mean(accuracies) >= evidence.target_pct:
+        return Tier.VERIFIED
+    return Tier.MEASURED
+
+
+def row_of_record(evidence: Record, attempts: list[Attempt]) -> LeaderboardRow:
+    """Return the row that a record and its certification attempts make."""
+    accuracies = evidence.accuracies_pct
+    tier = tier_of(evidence, attempts)
+    best = [run.best_test_errors for run in evidence.seeds if run.best_test_errors is not None]
+    size = evidence.seeds[0].test_size if evidence.seeds else 1
+    found = evidence.found
+    return LeaderboardRow(
+        name=evidence.name or name_of(evidence.hash) or "",
+        tier=tier,
+        target_pct=evidence.target_pct,
+        reached=tier in (Tier.CERTIFIED, Tier.VERIFIED),
+        parameters=evidence.parameters,
+        macs=evidence.macs,
+        receptive_field=_receptive_field(evidence.architecture),
+        mean_test_accuracy_pct=finite(statistics.mean(accuracies)),
+        std_test_accuracy_pct=finite(statistics.standard_deviation(accuracies)),
+        min_test_accuracy_pct=min(accuracies, default=None),
+        lower_bound_pct=finite(statistics.lower_bound(accuracies, ledger.CONFIDENCE)),
+        test_errors_mean=finite(statistics.mean([run.test_errors for run in evidence.seeds])),
+        best_epoch_test_accuracy_pct=100 - 100 * statistics.mean(best) / size if best else None,
+        seeds=len(evidence.seeds),
+        diverged=sum(run.status is Status.DIVERGED for run in evidence.seeds),
+        attempts=len(attempts),
+        validation_accuracy_pct=found.validation_accuracy_pct if found else None,
+        validation_seeds=found.validation_seeds if found else 0,
+        epochs=evidence.recipe.epochs,
+        train_seconds=finite(statistics.mean([run.train_seconds for run in evidence.seeds])),
+        teacher_seconds=evidence.teacher_seconds,
+        search_seconds=found.search_seconds if found else None,
+        dataset=evidence.dataset,
+        recipe=evidence.recipe_name,
+        recipe_hash=evidence.recipe_hash,
+        device=_joined(run.environment.device for run in evidence.seeds),
+        architecture=evidence.architecture,
+        hash=evidence.hash,
+        study=found.study if found else "",
+        commit=_joined(_commit(run.environment.commit, run.environment.dirty) for run in evidence.seeds),
+        date_utc=max((run.started_utc for run in evidence.seeds), default=""),
+        note=f"recipe fields assumed: {', '.join(evidence.assumed)}" if evidence.assumed else "",
+        protocol_version=evidence.protocol_version,
+    )
+
+
+def row_of_claim(claim: claims.Claim) -> LeaderboardRow:
+    """Return the row of a claim; it never counts as reached."""
+    architecture = parse_network(claim.architecture)
+    analysis = analyse(architecture)
+    return LeaderboardRow(
+        name=claim.name,
+        tier=Tier.CLAIMED,
+        target_pct=claim.target_pct,
+        reached=False,
+        parameters=analysis.parameters,
+        macs=analysis.macs,
+        receptive_field=analysis.receptive_field,
+        mean_test_accuracy_pct=claim.test_accuracy_pct,
+        seeds=claim.runs,
+        epochs=claim.epochs,
+        dataset=claim.dataset,
+        recipe=claim.recipe,
+        architecture=str(architecture),
+        hash=architecture.hash,
+        note=f"{claim.metric}; {claim.source}",
+        protocol_version=claim.protocol_version,
+    )
+
+
+def rows_of_study(folder: Path) -> list[LeaderboardRow]:
+    """Return the rows of a study's networks that no other of the study beats in both size and validation accuracy."""
+    config = read_config(folder)
+    runs: dict[str, list[Result]] = defaultdict(list)
+    for result in finished_results(folder):
+        if result.status is Status.COMPLETE and result.validation_accuracy_pct is not None:
+            runs[result.hash].append(result)
+    rows = [_searched_row(results, config.target_pct) for results in runs.values()]
+    return pareto_front(rows, lambda row: row.validation_accuracy_pct or 0.0)
+
+
+def pareto_front(
+    rows: Iterable[LeaderboardRow], accuracy: Callable[[LeaderboardRow], float]
+) -> list[LeaderboardRow]:
+    """Return the rows that are more accurate than every row of equal or smaller size, smallest first."""
+    front: list[LeaderboardRow] = []
+    for row in sorted(rows, key=lambda row: (row.parameters, -accuracy(row), row.hash)):
+        if not front or accuracy(row) > accuracy(front[-1]):
+            front.append(row)
+    return front
+
+
+def collect(workspace: Workspace) -> list[LeaderboardRow]:
+    """Return all rows of a workspace, ranked.
+
+    Rows of studies that are on another machine are kept from the CSV that is there.
+
+    Raises:
+        ContentError: a record, the ledger, the claims, a study or the CSV does not hold together.
+    """
+    rows: dict[tuple[Any, ...], LeaderboardRow] = {}
+    for evidence in record.read_all(workspace.records):
+        row = row_of_record(evidence, ledger.attempts_for(workspace.ledger, evidence.key))
+        rows[row.key] = row
+    for claim in claims.read(workspace.records / "claims.json"):
+        row = row_of_claim(claim)
+        rows[row.key] = row
+    for folder in sorted(path.parent for path in workspace.runs.glob("*/config.json")):
+        for row in rows_of_study(folder):
+            rows.setdefault(row.key, row)
+    for row in read(workspace.leaderboard) if workspace.leaderboard.exists() else []:
+        if row.tier is Tier.SEARCHED and not (workspace.runs / row.study).exists():
+            rows.setdefault(row.key, row)
+    return ranked(list(rows.values()))
+
+
+def ranked(rows: list[LeaderboardRow]) -> list[LeaderboardRow]:
+    """Return the rows in the order of the standings, each with its rank."""
+    from dataclasses import replace
+
+    ordered = sorted(rows, key=_order)
+    return [replace(row, rank=rank) for rank, row in enumerate(ordered, start=1)]
+
+
+def refresh(workspace: Workspace) -> list[LeaderboardRow]:
+    """Rewrite the CSV from its sources, under a lock, and return its rows."""
+    with files.locked(workspace.runs / ".leaderboard.lock"):
+        rows = collect(workspace)
+        files.write_text(workspace.leaderboard, to_csv(rows))
+    return rows
+
+
+def to_csv(rows: list[LeaderboardRow]) -> str:
+    """Return the rows as CSV: raw numbers in their shortest exact form, nothing for None."""
+    columns = [item.name for item in fields(LeaderboardRow)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(getattr(row, column)) for column in columns])
+    return text.getvalue()
+
+
+def read(path: Path) -> list[LeaderboardRow]:
+    """Read a CSV that ``refresh`` has written.
+
+    Raises:
+        ContentError: the file has other columns, or a value that does not fit its column.
+    """
+    columns = [item.name for item in fields(LeaderboardRow)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ContentError(f"cannot read the leaderboard {path}: {error}") from error
+    if not table or table[0] != columns:
+        raise ContentError(
+            f"{path} is not a leaderboard of schema {SCHEMA_VERSION}: move it away, and it is made anew"
+        )
+    rows = []
+    for number, cells in enumerate(table[1:], start=2):
+        try:
+            named = zip(fields(LeaderboardRow), cells, strict=True)
+            rows.append(LeaderboardRow(**{item.name: _value(str(item.type), cell) for item, cell in named}))
+        except (ValueError, KeyError) as error:
+            raise ContentError(f"{path}, line {number}: {error}") from error
+    return rows
+
+
+def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
+    first = results[0]
+    accuracies = [result.validation_accuracy_pct or 0.0 for result in results]
+    environment = first.environment
+    return LeaderboardRow(
+        name=name_of(first.hash) or "",
+        tier=Tier.SEARCHED,
+        target_pct=target_pct,
+        reached=False,
+        parameters=first.parameters,
+        macs=first.macs,
+        receptive_field=_receptive_field(first.architecture),
+        validation_accuracy_pct=statistics.mean(accuracies),
+        validation_seeds=len(accuracies),
+        epochs=first.recipe.epochs,
+        train_seconds=statistics.mean([result.train_seconds for result in results]),
+        dataset=first.dataset,
+        recipe=first.recipe_name,
+        recipe_hash=first.recipe_hash,
+        device=environment.device if environment else "",
+        architecture=first.architecture,
+        hash=first.hash,
+        study=first.study or "",
+        commit=_commit(environment.commit, environment.dirty) if environment else "",
+        date_utc=max(result.started_utc for result in results),
+        note="validation only",
+        protocol_version=first.protocol_version,
+    )
+
+
+def _order(row: LeaderboardRow) -> tuple[Any, ...]:
+    accuracy = (
+        row.mean_test_accuracy_pct if row.mean_test_accuracy_pct is not None else row.validation_accuracy_pct
+    )
+    return (
+        not row.reached,
+        list(Tier).index(row.tier),
+        row.parameters,
+        -(accuracy or 0.0),
+        row.hash,
+        row.recipe_hash,
+        row.dataset,
+        row.target_pct,
+    )
+
+
+def _receptive_field(text: str) -> int:
+    return analyse(parse_network(text)).receptive_field
+
+
+def _commit(commit: str | None, dirty: bool | None) -> str:
+    return "" if commit is None else commit[:12] + ("+changes" if dirty else "")
+
+
+def _joined(words: Iterable[str]) -> str:
+    return " ".join(sorted({word for word in words if word}))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value)
+    text = str(value)
+    # A spreadsheet takes such a text for a formula; the apostrophe makes it text again.
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") and isinstance(value, str) else text
+
+
+def _value(kind: str, cell: str) -> Any:
+    if kind.endswith("| None") and cell == "":
+        return None
+    match kind.removesuffix(" | None"):
+        case "int":
+            return int(cell)
+        case "float":
+            return float(cell)
+        case "bool":
+            return {"true": True, "false": False}[cell]
+        case "Tier":
+            return Tier(cell)
+        case _:
+            return cell[1:] if cell[:1] == "'" and cell[1:2] in ("=", "+", "-", "@", "\t", "\r") else cell

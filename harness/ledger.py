@@ -1,0 +1,119 @@
+"""The ledger of certification attempts: entered before the first seed, never taken back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from harness import files
+from harness.errors import ContentError
+
+DEFAULT_SEEDS = 30
+FEWEST_SEEDS = 20
+CONFIDENCE = 0.99
+
+
+class Outcome(StrEnum):
+    """How an attempt ended; ``open`` until it has."""
+
+    OPEN = "open"
+    CERTIFIED = "certified"
+    FAILED = "failed"
+    FUTILE = "futile"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt to certify a row.
+
+    Attributes:
+        number: counted from 1 over all attempts of the ledger.
+        first_index: the first of ``seeds`` consecutive seed indices, none run before.
+        lower_bound_pct: one-sided 99 % lower t bound of the mean test accuracy, None while open.
+    """
+
+    number: int
+    hash: str
+    recipe_hash: str
+    dataset: str
+    target_pct: float
+    protocol_version: int
+    first_index: int
+    seeds: int
+    declared_utc: str
+    outcome: Outcome = Outcome.OPEN
+    lower_bound_pct: float | None = None
+    ended_utc: str | None = None
+
+
+def read(path: Path) -> list[Attempt]:
+    """Return all attempts in the order of their declaration.
+
+    Raises:
+        ContentError: a line is not an entry of the ledger.
+    """
+    if not path.exists():
+        return []
+    attempts: dict[int, Attempt] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            values = json.loads(line)
+            entry = Attempt(**{**values, "outcome": Outcome(values["outcome"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ContentError(f"{path}, line {number}: not an entry of the ledger: {error!r}") from error
+        attempts[entry.number] = entry
+    return [attempts[number] for number in sorted(attempts)]
+
+
+def declare(
+    path: Path,
+    key: tuple[str, str, str, float, int],
+    first_index: int,
+    seeds: int,
+) -> Attempt:
+    """Enter a new attempt and return it; from here on it counts."""
+    network, recipe, dataset, target, protocol = key
+    with files.locked(path.with_suffix(".lock")):
+        attempt = Attempt(
+            number=len(read(path)) + 1,
+            hash=network,
+            recipe_hash=recipe,
+            dataset=dataset,
+            target_pct=target,
+            protocol_version=protocol,
+            first_index=first_index,
+            seeds=seeds,
+            declared_utc=_now(),
+        )
+        files.append_line(path, json.dumps(asdict(attempt)))
+    return attempt
+
+
+def close(path: Path, attempt: Attempt, outcome: Outcome, lower_bound_pct: float | None) -> None:
+    """Enter how an attempt ended; the line that declared it stays."""
+    entry = {**asdict(attempt), "outcome": outcome, "lower_bound_pct": lower_bound_pct, "ended_utc": _now()}
+    files.append_line(path, json.dumps(entry))
+
+
+def open_attempt(path: Path, key: tuple[str, str, str, float, int]) -> Attempt | None:
+    """Return the attempt for a row that was declared and has not ended, if there is one."""
+    for attempt in read(path):
+        if attempt.outcome is Outcome.OPEN and _key(attempt) == key:
+            return attempt
+    return None
+
+
+def attempts_for(path: Path, key: tuple[str, str, str, float, int]) -> list[Attempt]:
+    """Return all attempts for a row."""
+    return [attempt for attempt in read(path) if _key(attempt) == key]
+
+
+def _key(attempt: Attempt) -> tuple[str, str, str, float, int]:
+    return (attempt.hash, attempt.recipe_hash, attempt.dataset, attempt.target_pct, attempt.protocol_version)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

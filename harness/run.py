@@ -1,0 +1,202 @@
+"""One run: the training of one network with one recipe and one seed, whole or up to a rung, as a ``Result``."""
+
+from __future__ import annotations
+
+import io
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from harness import files
+from harness.data import ImageData, Split, split
+from harness.device import choose_device
+from harness.environment import environment
+from harness.recipe import Recipe
+from harness.result import Decision, Epoch, Result, Status
+from harness.seeds import Purpose, derive_seed
+from harness.testset import read_test_set
+from harness.train import (
+    Images,
+    Training,
+    checkpoint,
+    count_errors,
+    predictions,
+    resume,
+    start,
+    train_epoch,
+    weights_digest,
+)
+from search_spaces.cost import analyse
+from search_spaces.notation import parse_network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What one worker is to do, in plain values that travel between processes.
+
+    Attributes:
+        architecture: text of the network.
+        seed_index: which of the fixed seeds of the purpose.
+        study_seed: seed of the search; without effect outside one.
+        until_epoch: last epoch of this job; None for the recipe's last.
+        checkpoint: where the state is kept between jobs; None for nowhere.
+        evaluate_each_epoch: look at the validation images after every epoch, not only at the end.
+        test_log: where reads of the test set are recorded; the test set is read only where this is given.
+        test_each_epoch: read it after every epoch, as the source documents did.
+    """
+
+    architecture: str
+    recipe: Recipe
+    recipe_name: str
+    purpose: Purpose
+    seed_index: int
+    study_seed: int = 0
+    device: str = "cpu"
+    until_epoch: int | None = None
+    checkpoint: Path | None = None
+    evaluate_each_epoch: bool = False
+    test_log: Path | None = None
+    test_each_epoch: bool = False
+    study: str | None = None
+    trial: int | None = None
+    decisions: tuple[Decision, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The data as one process holds them: loaded once, used by all its runs."""
+
+    data: ImageData
+    split: Split
+
+    @classmethod
+    def of(cls, data: ImageData) -> Bench:
+        """Return the data with their fixed split."""
+        return cls(data, split(data))
+
+
+def execute(
+    job: Job,
+    bench: Bench,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    on_step: Callable[[], None] | None = None,
+) -> Result:
+    """Train as the job says, from its checkpoint where there is one.
+
+    Runs for a verification train on all training images and read the test set once, at the end; all others train on the search split and
+    never see it. The status is ``running`` where epochs are left.
+    """
+    device = choose_device(job.device)
+    result = _begun(job, bench, device)
+    run = start(parse_network(job.architecture), job.recipe, result.seed, device)
+    if job.checkpoint is not None and job.checkpoint.exists():
+        resume(run, torch.load(job.checkpoint, map_location=device, weights_only=True))
+    training, validation = _images(job, bench, device)
+    last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
+    while len(run.history) < last and not run.diverged:
+        epoch = train_epoch(run, training, on_step)
+        epoch = _looked_at(job, bench, run, epoch, validation, at_end=epoch.epoch == last or run.diverged)
+        run.history[-1] = epoch
+        if on_epoch is not None:
+            on_epoch(epoch)
+    if job.checkpoint is not None:
+        _save(job.checkpoint, run)
+    return _ended(job, bench, result, run, training, validation)
+
+
+def _images(job: Job, bench: Bench, device: torch.device) -> tuple[Images, Images | None]:
+    """Return what the job trains on and what it is validated on; a verification has no validation images."""
+    data, dataset = bench.data, bench.data.dataset
+    pixels, labels = data.train_images.to(device), data.train_labels.to(device)
+    if job.purpose is Purpose.VERIFY:
+        return Images(pixels, labels, dataset.mean, dataset.std), None
+
+    def part(index: torch.Tensor) -> Images:
+        return Images(pixels[index], labels[index], dataset.mean, dataset.std)
+
+    return part(bench.split.train.to(device)), part(bench.split.validation.to(device))
+
+
+def _test_images(job: Job, bench: Bench, device: torch.device) -> Images:
+    if job.test_log is None:
+        raise AssertionError("a run that was given no log must not read the test set")
+    purpose = f"{job.purpose} {parse_network(job.architecture).hash} {job.recipe_name} seed {job.seed_index}"
+    pixels, labels = read_test_set(bench.data, purpose=purpose, log=job.test_log)
+    dataset = bench.data.dataset
+    return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std)
+
+
+def _looked_at(
+    job: Job, bench: Bench, run: Training, epoch: Epoch, validation: Images | None, *, at_end: bool
+) -> Epoch:
+    if validation is not None and (at_end or job.evaluate_each_epoch):
+        epoch = replace(epoch, validation_errors=count_errors(run, validation))
+    if job.test_each_epoch:
+        epoch = replace(epoch, test_errors=count_errors(run, _test_images(job, bench, run.device)))
+    return epoch
+
+
+def _begun(job: Job, bench: Bench, device: torch.device) -> Result:
+    architecture = parse_network(job.architecture)
+    analysis = analyse(architecture)
+    recipe_hash = job.recipe.hash
+    return Result(
+        architecture=str(architecture),
+        hash=architecture.hash,
+        parameters=analysis.parameters,
+        macs=analysis.macs,
+        recipe=job.recipe,
+        recipe_name=job.recipe_name,
+        recipe_hash=recipe_hash,
+        dataset=bench.data.dataset.name,
+        purpose=job.purpose,
+        seed_index=job.seed_index,
+        seed=derive_seed(architecture.hash, recipe_hash, job.purpose, job.seed_index, job.study_seed),
+        status=Status.RUNNING,
+        environment=environment(device, bench.data.data_hash),
+        started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        study=job.study,
+        trial=job.trial,
+        decisions=job.decisions,
+    )
+
+
+def _ended(
+    job: Job, bench: Bench, result: Result, run: Training, training: Images, validation: Images | None
+) -> Result:
+    finished = run.diverged or len(run.history) == job.recipe.epochs
+    if finished:
+        result = replace(result, status=Status.DIVERGED if run.diverged else Status.COMPLETE)
+        if run.diverged:
+            result = replace(result, message=f"the loss was not finite in epoch {len(run.history)}")
+    if validation is not None:
+        errors = run.history[-1].validation_errors
+        result = replace(result, validation_errors=errors, validation_size=len(validation))
+    if job.test_log is not None and finished:
+        result = _tested(result, _test_images(job, bench, run.device), run)
+    images = len(run.history) * (len(training) // job.recipe.batch_size) * job.recipe.batch_size
+    return replace(
+        result,
+        history=tuple(run.history),
+        weights_sha256=weights_digest(run),
+        train_seconds=run.seconds,
+        images_per_second=images / run.seconds if run.seconds else 0.0,
+        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    )
+
+
+def _tested(result: Result, test: Images, run: Training) -> Result:
+    said = predictions(run, test)
+    index = (said != test.labels).nonzero().flatten()
+    wrong = tuple(zip(index.tolist(), said[index].tolist(), strict=True))
+    return replace(result, test_errors=len(wrong), test_size=len(test), wrong=wrong)
+
+
+def _save(path: Path, run: Training) -> None:
+    buffer = io.BytesIO()
+    torch.save(checkpoint(run), buffer)
+    files.write_bytes(path, buffer.getvalue())

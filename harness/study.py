@@ -1,0 +1,198 @@
+"""A study's folder: its configuration, its journal and one file a finished run. These files are the record; the Optuna index is made from them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness import files, result
+from harness.errors import ContentError, UsageError
+from harness.recipe import Recipe, recipe_from
+from harness.result import Decision, Result
+from harness.seeds import PROTOCOL_VERSION
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyConfig:
+    """What decides the outcome of a search; a study never changes it.
+
+    Attributes:
+        threshold_pct: validation accuracy that stands for the target: target plus the validation-test offset.
+        space_text: the whole definition, so that a study can be read when the space has changed.
+        rungs: epochs after which pruning is decided.
+    """
+
+    dataset: str
+    data_hash: str
+    budget: int
+    target_pct: float
+    threshold_pct: float
+    space: str
+    space_text: str
+    sampler: str
+    recipe: Recipe
+    recipe_name: str
+    rungs: tuple[int, ...]
+    seed: int
+    protocol_version: int = PROTOCOL_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A network that a search has decided to train."""
+
+    trial: int
+    architecture: str
+    hash: str
+    parameters: int
+    origin: str
+    decisions: tuple[Decision, ...]
+
+
+def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bool:
+    """Write the configuration of a new study, or check it against the one that is there; return whether it is new.
+
+    Raises:
+        UsageError: the folder cannot be written.
+        ContentError: a study of that name has another configuration.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        document = {"schema_version": SCHEMA_VERSION, "config": asdict(config), "origins": origins}
+        files.write_json(path, document)
+        return True
+    there = read_config(folder)
+    for item in fields(StudyConfig):
+        ours, theirs = getattr(config, item.name), getattr(there, item.name)
+        if ours != theirs:
+            shown = "" if item.name in ("space_text", "recipe") else f" ({theirs!r} there, {ours!r} here)"
+            raise ContentError(
+                f"study {folder.name!r} in {folder} was begun with another {item.name}{shown}; "
+                "a study never changes its configuration",
+                hint="give --study another name, or repeat the command that began it",
+            )
+    return False
+
+
+def read_config(folder: Path) -> StudyConfig:
+    """Read a study's configuration.
+
+    Raises:
+        ContentError: there is none, or it is not one of this program.
+    """
+    path = folder / "config.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["schema_version"] != SCHEMA_VERSION:
+            raise ContentError(
+                f"{path}: schema_version is {document['schema_version']!r}; this program reads {SCHEMA_VERSION}"
+            )
+        values = dict(document["config"])
+        values["recipe"] = recipe_from(values["recipe"], str(path))
+        values["rungs"] = tuple(values["rungs"])
+        return StudyConfig(**values)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ContentError(f"cannot read the study {path}: {error!r}") from error
+
+
+def read_origins(folder: Path) -> dict[str, str]:
+    """Return where each value of the configuration came from: an option, the environment or a default."""
+    document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return dict(document["origins"])
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Be the only coordinator of a study for the block.
+
+    Raises:
+        UsageError: another process works on it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise UsageError(
+            f"another process is working on the study {folder.name!r}; wait for it or stop it"
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def result_path(folder: Path, trial: int, purpose: str, seed_index: int) -> Path:
+    """Return the file of one finished run."""
+    return folder / "results" / f"trial-{trial:05d}-{purpose}-{seed_index}.json"
+
+
+def checkpoint_path(folder: Path, trial: int, purpose: str, seed_index: int) -> Path:
+    """Return where an unfinished run keeps its state."""
+    return folder / "checkpoints" / f"trial-{trial:05d}-{purpose}-{seed_index}.pt"
+
+
+def finished_results(folder: Path) -> list[Result]:
+    """Return all finished runs, in order of trial, purpose and seed."""
+    return [result.read(path) for path in sorted((folder / "results").glob("trial-*.json"))]
+
+
+def note(folder: Path, event: str, elapsed: float, **values: Any) -> None:
+    """Append one event to the journal; ``elapsed`` counts the seconds of all sessions of the study."""
+    entry = {
+        "event": event,
+        "elapsed": round(elapsed, 3),
+        "utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        **values,
+    }
+    files.append_line(folder / "log.jsonl", json.dumps(entry, allow_nan=False))
+
+
+def journal(folder: Path) -> list[dict[str, Any]]:
+    """Return all events; a last line that a kill has torn is passed over, and what follows it is not lost."""
+    path = folder / "log.jsonl"
+    if not path.exists():
+        return []
+    events = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and "event" in event:
+            events.append(event)
+    return events
+
+
+def mend_journal(folder: Path) -> None:
+    """End a torn last line, so that the next event stands on a line of its own."""
+    path = folder / "log.jsonl"
+    if path.exists() and (content := path.read_bytes()) and not content.endswith(b"\n"):
+        files.append_line(path, "")
+
+
+def proposals(events: list[dict[str, Any]]) -> list[Proposal]:
+    """Return the networks that were chosen for training, in order."""
+    names = [item.name for item in fields(Proposal)]
+    found = []
+    for event in events:
+        if event["event"] == "proposed":
+            values = {name: event[name] for name in names}
+            values["decisions"] = tuple(Decision(**decision) for decision in event["decisions"])
+            found.append(Proposal(**values))
+    return found
+
+
+def elapsed_seconds(events: list[dict[str, Any]]) -> float:
+    """Return how long a study has been worked on, all sessions together."""
+    return max((float(event["elapsed"]) for event in events), default=0.0)

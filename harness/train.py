@@ -1,0 +1,252 @@
+"""The one training loop: a network, a recipe, images in memory and a seed in; a trained network and its history out.
+
+Nothing here splits data, chooses networks or reads the test set. The same code runs on a CPU and on a GPU; on one device, with the same torch and
+the same number of threads, the same seed gives the same weights bit for bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from harness.augment import augment
+from harness.build import Network, build, initialise, seed_dropout
+from harness.recipe import Optimizer, Precision, Recipe, Schedule
+from harness.result import Epoch
+from search_spaces.architecture import Architecture
+
+EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Labelled images on one device: uint8 (n, 1, 28, 28) and int64 (n,), with the mean and deviation that normalise them."""
+
+    pixels: Tensor
+    labels: Tensor
+    mean: float
+    deviation: float
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+
+@dataclass(slots=True)
+class Training:
+    """A run in progress: everything that the next step depends on.
+
+    Attributes:
+        average: exponential average of ``state``; None before it begins, or where the recipe has none.
+        diverged: a loss was not finite; the run is over.
+    """
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    recipe: Recipe
+    device: torch.device
+    state: list[Tensor]
+    step: int = 0
+    seconds: float = 0.0
+    average: list[Tensor] | None = None
+    diverged: bool = False
+    history: list[Epoch] = field(default_factory=list)
+
+
+def start(architecture: Architecture, recipe: Recipe, seed: int, device: torch.device) -> Training:
+    """Return a run at its beginning; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build(architecture)
+        initialise(network, recipe.initialisation)
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
+    generator = torch.Generator(device=device).manual_seed(seed)
+    seed_dropout(network, generator)
+    state = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
+    return Training(network, _optimizer(network, recipe), generator, recipe, device, state)
+
+
+def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | None = None) -> Epoch:
+    """Train for one pass over ``images`` and append it to the history.
+
+    A loss that is not finite ends the run: ``diverged`` is set and the epoch's loss is None.
+
+    Raises:
+        ValueError: there are fewer images than a batch takes.
+    """
+    recipe = run.recipe
+    steps = len(images) // recipe.batch_size
+    if steps == 0:
+        raise ValueError(f"{len(images)} images do not fill a batch of {recipe.batch_size}")
+    began = time.perf_counter()
+    run.network.train()
+    order = torch.randperm(len(images), generator=run.generator, device=run.device)
+    total = torch.zeros((), device=run.device)
+    rate = 0.0
+    for step in range(steps):
+        rate = learning_rate(recipe, run.step, steps)
+        for group in run.optimizer.param_groups:
+            group["lr"] = rate
+        chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+        total += _step(run, images, chosen)
+        run.step += 1
+        _average(run, steps)
+        if on_step is not None:
+            on_step()
+    # Reading the sum waits for the device: once an epoch, not once a step.
+    loss = float(total) / steps
+    run.seconds += time.perf_counter() - began
+    run.diverged = not math.isfinite(loss)
+    epoch = Epoch(len(run.history) + 1, rate, None if run.diverged else loss, run.seconds)
+    run.history.append(epoch)
+    return epoch
+
+
+def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+    """Return the rate of one step, counted from 0."""
+    done = step / (steps_per_epoch * recipe.epochs)
+    if done < recipe.warmup:
+        return recipe.learning_rate * (0.1 + 0.9 * done / recipe.warmup)
+    match recipe.schedule:
+        case Schedule.CONSTANT:
+            return recipe.learning_rate
+        case Schedule.LINEAR:
+            return recipe.learning_rate * (1 - done) / (1 - recipe.warmup)
+        case Schedule.STEP:
+            passed = sum(step >= epoch * steps_per_epoch for epoch in recipe.step_epochs)
+            return recipe.learning_rate * recipe.step_factor**passed
+
+
+def predictions(run: Training, images: Images) -> Tensor:
+    """Return the class said for each image, int64 (n,), by the averaged weights where the recipe averages.
+
+    One forward pass an image, without augmentation, in the recipe's precision.
+    """
+    said = []
+    with _averaged(run), torch.inference_mode():
+        run.network.eval()
+        for start_ in range(0, len(images), EVALUATION_BATCH):
+            batch = _normalised(images, slice(start_, start_ + EVALUATION_BATCH))
+            with _autocast(run):
+                said.append(run.network(batch).argmax(1))
+    return torch.cat(said)
+
+
+def count_errors(run: Training, images: Images) -> int:
+    """Return how many of the images are classed wrongly."""
+    return int((predictions(run, images) != images.labels).sum())
+
+
+def weights_digest(run: Training) -> str:
+    """Return the SHA-256 of the weights that predict, with BN statistics, as 64 hex digits."""
+    digest = hashlib.sha256()
+    for tensor in run.state if run.average is None else run.average:
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def checkpoint(run: Training) -> dict[str, Any]:
+    """Return everything needed to go on from here, for ``torch.save``."""
+    return {
+        "network": run.network.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "generator": run.generator.get_state(),
+        "average": run.average,
+        "step": run.step,
+        "seconds": run.seconds,
+        "diverged": run.diverged,
+        "history": [[getattr(epoch, name) for name in Epoch.__slots__] for epoch in run.history],
+    }
+
+
+def resume(run: Training, saved: dict[str, Any]) -> None:
+    """Bring a run that ``start`` has just made to where ``checkpoint`` was taken."""
+    run.network.load_state_dict(saved["network"])
+    run.optimizer.load_state_dict(saved["optimizer"])
+    run.generator.set_state(saved["generator"].cpu())
+    run.average = None if saved["average"] is None else [tensor.to(run.device) for tensor in saved["average"]]
+    run.step, run.seconds, run.diverged = saved["step"], saved["seconds"], saved["diverged"]
+    run.history = [Epoch(*values) for values in saved["history"]]
+
+
+def _step(run: Training, images: Images, chosen: Tensor) -> Tensor:
+    """Take one optimizer step on the chosen images and return its loss, a scalar on the device."""
+    pixels = images.pixels[chosen].float().div_(255)
+    moved = augment(pixels, run.recipe, run.generator)
+    batch = moved.sub_(images.mean).div_(images.deviation).contiguous(memory_format=torch.channels_last)
+    with _autocast(run):
+        logits = run.network(batch)
+    loss = functional.cross_entropy(
+        logits.float(), images.labels[chosen], label_smoothing=run.recipe.label_smoothing
+    )
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    run.optimizer.step()
+    return loss.detach()
+
+
+def _normalised(images: Images, chosen: slice) -> Tensor:
+    pixels = images.pixels[chosen].float().div_(255)
+    return pixels.sub_(images.mean).div_(images.deviation).contiguous(memory_format=torch.channels_last)
+
+
+def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
+    kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    groups = [
+        {"params": kernels, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if recipe.optimizer is Optimizer.ADAM:
+        return torch.optim.Adam(groups, recipe.learning_rate, (recipe.momentum, 0.999), foreach=True)
+    return torch.optim.SGD(
+        groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov, foreach=True
+    )
+
+
+def _average(run: Training, steps_per_epoch: int) -> None:
+    if run.recipe.average_decay == 0:
+        return
+    first = math.ceil(run.recipe.average_start * steps_per_epoch * run.recipe.epochs)
+    if run.average is None:
+        if run.step >= first:
+            run.average = [tensor.clone() for tensor in run.state]
+        return
+    # A young average must forget its beginning faster than an old one: with n steps behind it its decay is at
+    # most (1 + n) / (10 + n), the rule of TensorFlow's ExponentialMovingAverage.
+    behind = run.step - first
+    decay = min(run.recipe.average_decay, (1 + behind) / (10 + behind))
+    torch._foreach_lerp_(run.average, run.state, 1 - decay)
+
+
+@contextlib.contextmanager
+def _averaged(run: Training) -> Iterator[None]:
+    """Put the averaged weights and statistics in place for the block."""
+    if run.average is None:
+        yield
+        return
+    kept = [tensor.clone() for tensor in run.state]
+    with torch.no_grad():
+        torch._foreach_copy_(run.state, run.average)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            torch._foreach_copy_(run.state, kept)
+
+
+def _autocast(run: Training) -> contextlib.AbstractContextManager[object]:
+    if run.recipe.precision is Precision.FP32:
+        return contextlib.nullcontext()
+    return torch.autocast(run.device.type, dtype=torch.bfloat16)

@@ -1,0 +1,256 @@
+"""Verification: fresh seeds of one network with one recipe, on all training images, the test set read once a seed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness import ledger, record, result, statistics, workers
+from harness.leaderboard import LeaderboardRow, row_of_record
+from harness.ledger import Attempt, Outcome
+from harness.recipes import NamedRecipe
+from harness.record import Found, Record, SeedRun
+from harness.result import Result
+from harness.run import Job
+from harness.seeds import Purpose
+from harness.workers import Broken, Event, Finished, Limits, Source
+from harness.workspace import Workspace
+from search_spaces.architecture import Architecture
+from search_spaces.cost import analyse
+
+RETRIES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be verified, and how.
+
+    Attributes:
+        indices: the seed indices to run, in order.
+        attempt: the certification attempt they belong to, None outside one.
+    """
+
+    architecture: Architecture
+    recipe: NamedRecipe
+    dataset: str
+    target_pct: float
+    indices: tuple[int, ...]
+    device: str = "cpu"
+    workers: int = 1
+    attempt: Attempt | None = None
+    found: Found | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A recorded seed that was run again.
+
+    Attributes:
+        identical: the weights are the same bit for bit; None where another machine or torch made the recorded ones.
+    """
+
+    index: int
+    test_errors: int
+    recorded_test_errors: int
+    identical: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a verification found.
+
+    Attributes:
+        runs: the seeds of this call, in order of their index.
+        repeats: those of them that the record held already.
+        contradicted: a one-sided test at 5 % says that the re-run is worse than the record.
+        row: the standing of the record with all seeds ever run.
+    """
+
+    record: Record
+    row: LeaderboardRow
+    runs: tuple[SeedRun, ...]
+    repeats: tuple[Repeat, ...]
+    contradicted: bool
+    futile: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether the target stands."""
+        return self.row.reached and not self.contradicted and not self.futile
+
+
+def run_seeds(
+    plan: Plan, place: Workspace, source: Source, limits: Limits, on_event: Callable[[Event], None]
+) -> Verdict:
+    """Run the seeds of the plan in worker processes and pool the new ones into the record.
+
+    Each seed enters the record as soon as it is finished. A seed whose worker breaks is run again. What an
+    interrupted call has finished is not run twice by the next.
+
+    Raises:
+        RuntimeError: a seed broke its worker three times.
+    """
+    folder = place.runs / f".verify-{plan.architecture.hash}-{plan.recipe.recipe.hash}-{plan.dataset}"
+    evidence = _record(plan, place)
+    before = {run.index: run for run in evidence.seeds}
+    done = _interrupted(folder)
+    futile = False
+    pool = workers.start(source, min(plan.workers, len(plan.indices)))
+    try:
+        waiting = [_job(plan, place, index, folder) for index in plan.indices if index not in done]
+        broken: dict[int, int] = {}
+        while (waiting or any(worker.job for worker in pool)) and not futile:
+            for worker in pool:
+                if worker.job is None and waiting:
+                    workers.assign(worker, waiting.pop(0))
+            for event in workers.poll(pool, limits, timeout=1.0):
+                on_event(event)
+                if isinstance(event, Finished):
+                    done[event.job.seed_index] = event.result
+                    _keep(folder, event.result)
+                    evidence = _pooled(evidence, plan, place, event.result)
+                    futile = _is_futile(plan, done)
+                elif isinstance(event, Broken):
+                    index = event.job.seed_index
+                    broken[index] = broken.get(index, 0) + 1
+                    if broken[index] > RETRIES:
+                        raise RuntimeError(f"seed {index} failed {broken[index]} times: {event.message}")
+                    waiting.append(event.job)
+    finally:
+        workers.stop(pool)
+    for found in done.values():
+        evidence = _pooled(evidence, plan, place, found)
+    verdict = _verdict(plan, place, evidence, before, done, futile)
+    shutil.rmtree(folder, ignore_errors=True)
+    return verdict
+
+
+def certification(plan: Plan, place: Workspace, seeds: int) -> Plan:
+    """Return the plan of a certification: ``seeds`` indices that were never run, declared in the ledger.
+
+    An attempt of this row that is still open is gone on with, as it was declared.
+    """
+    evidence = _record(plan, place)
+    attempt = ledger.open_attempt(place.ledger, evidence.key)
+    if attempt is None:
+        declared = ledger.attempts_for(place.ledger, evidence.key)
+        used = [run.index + 1 for run in evidence.seeds] + [
+            item.first_index + item.seeds for item in declared
+        ]
+        attempt = ledger.declare(place.ledger, evidence.key, max(used, default=0), seeds)
+    indices = tuple(range(attempt.first_index, attempt.first_index + attempt.seeds))
+    return replace(plan, indices=indices, attempt=attempt)
+
+
+def bound_of_attempt(attempt: Attempt, runs: list[SeedRun]) -> float:
+    """Return the one-sided 99 % lower t bound over the seeds of an attempt, per cent."""
+    return statistics.lower_bound([run.accuracy_pct for run in runs], ledger.CONFIDENCE)
+
+
+def _job(plan: Plan, place: Workspace, index: int, folder: Path) -> Job:
+    return Job(
+        architecture=str(plan.architecture),
+        recipe=plan.recipe.recipe,
+        recipe_name=plan.recipe.name,
+        purpose=Purpose.VERIFY,
+        seed_index=index,
+        device=plan.device,
+        test_log=place.test_log,
+        test_each_epoch=plan.recipe.test_each_epoch,
+    )
+
+
+def _record(plan: Plan, place: Workspace) -> Record:
+    """Return the record of the plan's row as it is on disk, or a new one without seeds."""
+    analysis = analyse(plan.architecture)
+    fresh = Record(
+        name=plan.name,
+        architecture=str(plan.architecture),
+        hash=plan.architecture.hash,
+        parameters=analysis.parameters,
+        macs=analysis.macs,
+        recipe=plan.recipe.recipe,
+        recipe_name=plan.recipe.name,
+        recipe_hash=plan.recipe.recipe.hash,
+        assumed=plan.recipe.assumed,
+        dataset=plan.dataset,
+        target_pct=plan.target_pct,
+        seeds=(),
+        found=plan.found,
+    )
+    path = record.path_of(place.records, fresh)
+    return record.read(path) if path.exists() else fresh
+
+
+def _pooled(evidence: Record, plan: Plan, place: Workspace, found: Result) -> Record:
+    attempt = plan.attempt.number if plan.attempt else None
+    evidence = record.with_seed(evidence, record.seed_run(found, attempt))
+    record.write(place.records, evidence)
+    return evidence
+
+
+def _keep(folder: Path, found: Result) -> None:
+    result.write(folder / f"seed-{found.seed_index:04d}.json", found)
+
+
+def _interrupted(folder: Path) -> dict[int, Result]:
+    """Return what an earlier call finished before it was interrupted."""
+    found = [result.read(path) for path in sorted(folder.glob("seed-*.json"))]
+    return {item.seed_index: item for item in found}
+
+
+def _is_futile(plan: Plan, done: dict[int, Result]) -> bool:
+    """Return whether a certification can no longer succeed even if all remaining seeds made no error."""
+    if plan.attempt is None:
+        return False
+    errors = [item.test_errors or 0 for item in done.values()]
+    size = next((item.test_size or 1 for item in done.values()), 1)
+    allowed = (100 - plan.target_pct) / 100 * size * len(plan.indices)
+    return sum(errors) > allowed
+
+
+def _verdict(
+    plan: Plan,
+    place: Workspace,
+    evidence: Record,
+    before: dict[int, SeedRun],
+    done: dict[int, Result],
+    futile: bool,
+) -> Verdict:
+    runs = [record.seed_run(done[index]) for index in plan.indices if index in done]
+    repeats = [_repeat(run, before[run.index]) for run in runs if run.index in before]
+    if plan.attempt is not None:
+        _close(plan, place, plan.attempt, runs, futile)
+    return Verdict(
+        evidence,
+        row_of_record(evidence, ledger.attempts_for(place.ledger, evidence.key)),
+        tuple(runs),
+        tuple(repeats),
+        _contradicts(runs, list(before.values()), repeats),
+        futile,
+    )
+
+
+def _contradicts(runs: list[SeedRun], recorded: list[SeedRun], repeats: list[Repeat]) -> bool:
+    if not repeats or all(repeat.identical for repeat in repeats):
+        return False
+    chance = statistics.chance_that_lower(
+        [run.accuracy_pct for run in runs], [run.accuracy_pct for run in recorded]
+    )
+    return chance < 0.05
+
+
+def _repeat(run: SeedRun, recorded: SeedRun) -> Repeat:
+    ours, theirs = run.environment, recorded.environment
+    same = replace(ours, commit=None, dirty=None) == replace(theirs, commit=None, dirty=None)
+    identical = run.weights_sha256 == recorded.weights_sha256 if same else None
+    return Repeat(run.index, run.test_errors, recorded.test_errors, identical)
+
+
+def _close(plan: Plan, place: Workspace, attempt: Attempt, runs: list[SeedRun], futile: bool) -> None:
+    bound = bound_of_attempt(attempt, runs)
+    outcome = Outcome.CERTIFIED if bound >= plan.target_pct and not futile else Outcome.FAILED
+    ledger.close(place.ledger, attempt, Outcome.FUTILE if futile else outcome, result.finite(bound))

@@ -1,0 +1,218 @@
+"""Worker processes that train, one run at a time each, and that may die without taking the search with them.
+
+A worker is started once and keeps the data; jobs and results travel over a pipe. The coordinator enforces the limits of a run from outside, because
+a process that hangs or swaps cannot be trusted to stop itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.result import Epoch, Result, Status
+from harness.run import Bench, Job, execute
+
+_CONTEXT = multiprocessing.get_context("spawn")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+# prctl's option that sends a signal to a process when its parent dies (Linux, prctl(2)).
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one job may use: seconds of wall-clock and MiB of memory, of the whole worker process."""
+
+    seconds: float = 3600.0
+    memory_mb: float = 4096.0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a worker finds its data."""
+
+    dataset: str
+    folder: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """An epoch of a job has ended."""
+
+    job: Job
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A job has its result."""
+
+    job: Job
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A job has none: its worker was stopped at a limit, or crashed."""
+
+    job: Job
+    status: Status
+    message: str
+
+
+Event = Progress | Finished | Broken
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker process; ``job`` is None while it is idle."""
+
+    process: SpawnProcess
+    pipe: Connection
+    source: Source
+    job: Job | None = None
+    since: float = field(default=0.0)
+
+
+def start(source: Source, count: int) -> list[Worker]:
+    """Start ``count`` workers."""
+    return [start_worker(source) for _ in range(count)]
+
+
+def start_worker(source: Source) -> Worker:
+    """Start a process that loads the data and waits for jobs."""
+    ours, theirs = _CONTEXT.Pipe()
+    process = _CONTEXT.Process(target=_work, args=(theirs, source, os.getpid()), daemon=True)
+    process.start()
+    theirs.close()
+    return Worker(process, ours, source)
+
+
+def assign(worker: Worker, job: Job) -> None:
+    """Give an idle worker a job."""
+    assert worker.job is None, "a worker does one job at a time"
+    worker.job, worker.since = job, time.monotonic()
+    worker.pipe.send(job)
+
+
+def poll(workers: list[Worker], limits: Limits, timeout: float) -> list[Event]:
+    """Return what has happened, after at most ``timeout`` seconds; broken workers are replaced in place."""
+    events: list[Event] = []
+    busy = {worker.pipe: worker for worker in workers if worker.job is not None}
+    for pipe in wait(list(busy), timeout):
+        assert isinstance(pipe, Connection)
+        events.extend(_receive(busy[pipe]))
+    for worker in workers:
+        if worker.job is not None and (broken := _over_limit(worker, limits)) is not None:
+            events.append(broken)
+            _replace(worker)
+    return events
+
+
+def stop(workers: list[Worker]) -> None:
+    """End all worker processes now; what they were doing is lost but for its checkpoint."""
+    for worker in workers:
+        worker.process.kill()
+    for worker in workers:
+        worker.process.join()
+        worker.pipe.close()
+
+
+def resident_mb(process_id: int) -> float:
+    """Return the resident memory of a process in MiB, 0 where it cannot be read."""
+    try:
+        pages = int(Path(f"/proc/{process_id}/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return pages * _PAGE_BYTES / 2**20
+
+
+def _receive(worker: Worker) -> list[Event]:
+    job = worker.job
+    assert job is not None
+    try:
+        message = worker.pipe.recv()
+    except (EOFError, OSError):
+        worker.process.join(5)
+        code = worker.process.exitcode
+        _replace(worker)
+        killed = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        return [Broken(job, Status.CRASHED, f"the worker process ended with {killed}")]
+    if isinstance(message, Epoch):
+        return [Progress(job, message)]
+    worker.job = None
+    if isinstance(message, Result):
+        return [Finished(job, message)]
+    status, text = message
+    return [Broken(job, status, text)]
+
+
+def _over_limit(worker: Worker, limits: Limits) -> Broken | None:
+    assert worker.job is not None
+    seconds = time.monotonic() - worker.since
+    if seconds > limits.seconds:
+        return Broken(
+            worker.job,
+            Status.TIMED_OUT,
+            f"still training after {seconds:.0f} s; {limits.seconds:.0f} allowed",
+        )
+    memory = resident_mb(worker.process.pid or 0)
+    if memory > limits.memory_mb:
+        return Broken(
+            worker.job, Status.OUT_OF_MEMORY, f"took {memory:.0f} MiB; {limits.memory_mb:.0f} MiB allowed"
+        )
+    return None
+
+
+def _replace(worker: Worker) -> None:
+    stop([worker])
+    fresh = start_worker(worker.source)
+    worker.process, worker.pipe, worker.job = fresh.process, fresh.pipe, None
+
+
+def _work(pipe: Connection, source: Source, parent: int) -> None:
+    """Serve jobs until the pipe closes; the body of a worker process."""
+    _die_with(parent)
+    # Ctrl-C reaches the whole terminal group; only the coordinator decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import torch
+
+    from harness.data import load
+
+    torch.set_num_threads(1)
+    bench: Bench | None = None
+    while True:
+        try:
+            job: Job = pipe.recv()
+        except EOFError:
+            return
+        try:
+            if bench is None:
+                bench = Bench.of(load(source.dataset, source.folder, allow_download=False))
+            pipe.send(execute(job, bench, on_epoch=pipe.send))
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            pipe.send((Status.OUT_OF_MEMORY, str(error).splitlines()[0] if str(error) else "out of memory"))
+        except HarnessError as error:
+            pipe.send((Status.CRASHED, error.message))
+        except BrokenPipeError:
+            return
+        except Exception as error:
+            # A fault in one run is that run's outcome; its trace goes to the log of the search, not lost.
+            sys.excepthook(type(error), error, error.__traceback__)
+            pipe.send((Status.CRASHED, f"{type(error).__name__}: {error}"))
+
+
+def _die_with(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The parent may have died before the call took effect.
+    if os.getppid() != parent:
+        os._exit(1)

@@ -1,0 +1,75 @@
+"""Where a person's results live: one folder with ``records/``, ``runs/`` and ``leaderboard.csv``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The folder that commands read from and write to."""
+
+    root: Path
+
+    @property
+    def runs(self) -> Path:
+        """One folder a study."""
+        return self.root / "runs"
+
+    @property
+    def records(self) -> Path:
+        """The evidence behind the leaderboard: one JSON file a row."""
+        return self.root / "records"
+
+    @property
+    def ledger(self) -> Path:
+        """All certification attempts, one JSON line an event."""
+        return self.records / "ledger.jsonl"
+
+    @property
+    def test_log(self) -> Path:
+        """All reads of a test set, one JSON line each."""
+        return self.records / "test_reads.jsonl"
+
+    @property
+    def leaderboard(self) -> Path:
+        """The standings."""
+        return self.root / "leaderboard.csv"
+
+    def study(self, name: str) -> Path:
+        """Return the folder of a study.
+
+        Raises:
+            UsageError: the name cannot be a folder's.
+        """
+        if (
+            not name
+            or name in (".", "..")
+            or any(mark in name for mark in "/\\\0\n")
+            or len(name.encode()) > 200
+        ):
+            raise UsageError(
+                f"study name {name[:60]!r}: a study is a folder below {self.runs}, so its name holds "
+                "1 to 200 bytes without slashes or line ends"
+            )
+        return self.runs / name
+
+
+def workspace() -> Workspace:
+    """Return the folder that ``HARNESS_WORKSPACE`` names, or the current one."""
+    return Workspace(Path(os.environ.get("HARNESS_WORKSPACE") or Path.cwd()))
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UsageError unless files can be made in ``folder``; makes the folder, leaves nothing in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"cannot write to the folder {folder}: {error.strerror or error}") from error

@@ -1,0 +1,94 @@
+"""A small data set of our own, so that every way in which files can be wrong is tried without MNIST."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.datasets import DATASETS, DataFile, Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Toy:
+    """A data set of 30 and 6 images, and the bytes of its four files."""
+
+    spec: Dataset
+    unpacked: dict[str, bytes]
+    packed: dict[str, bytes]
+
+    def write(self, folder: Path, *, packed: bool = True) -> Path:
+        """Write the files in torchvision's layout and return the folder that holds them."""
+        place = folder / self.spec.folder
+        place.mkdir(parents=True)
+        for name in self.unpacked:
+            (place / (f"{name}.gz" if packed else name)).write_bytes(
+                self.packed[name] if packed else self.unpacked[name]
+            )
+        return place
+
+
+def make_toy(name: str, *, published_hashes: bool) -> Toy:
+    draw = random.Random(name)
+    unpacked = {}
+    for part, images in (("train", 30), ("t10k", 6)):
+        pixels = draw.randbytes(images * 784)
+        labels = bytes(index % 3 for index in range(images))
+        unpacked[f"{part}-images-idx3-ubyte"] = (
+            bytes.fromhex(f"00000803{images:08x}0000001c0000001c") + pixels
+        )
+        unpacked[f"{part}-labels-idx1-ubyte"] = bytes.fromhex(f"00000801{images:08x}") + labels
+    packed = {name: gzip.compress(content, mtime=0) for name, content in unpacked.items()}
+    shapes = ((30, 28, 28), (30,), (6, 28, 28), (6,))
+    files = tuple(
+        DataFile(
+            file,
+            shape,
+            hashlib.sha256(unpacked[file]).hexdigest() if published_hashes else None,
+            hashlib.md5(packed[file]).hexdigest(),
+        )
+        for file, shape in zip(unpacked, shapes, strict=True)
+    )
+    spec = Dataset(
+        name=name,
+        classes=3,
+        image_shape=(1, 28, 28),
+        train_size=20,
+        validation_size=10,
+        test_size=6,
+        target_pct=50.0,
+        mean=0.5,
+        std=0.3,
+        licence="Ours.",
+        folder="Toy/raw",
+        torchvision_class="MNIST",
+        all_files=files,
+    )
+    return Toy(spec, unpacked, packed)
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """The data set ``toy``, whose SHA-256 sums are known."""
+    made = make_toy("toy", published_hashes=True)
+    monkeypatch.setitem(DATASETS, "toy", made.spec)
+    return made
+
+
+@pytest.fixture
+def packed_toy(monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """The data set ``packed-toy``, of which only the MD5 sums of the .gz files are known."""
+    made = make_toy("packed-toy", published_hashes=False)
+    monkeypatch.setitem(DATASETS, "packed-toy", made.spec)
+    return made
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "harness"
