@@ -9,9 +9,23 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
 
-from search_spaces.errors import UnknownNameError, nearest
+from search_spaces.errors import NotationError, UnknownNameError, nearest
 from search_spaces.notation import parse_network
+from search_spaces.resolve import parse_space
+from search_spaces.space import SearchSpace
+
+# The first is the default of a search.
+SPACES: Mapping[str, str] = {
+    "card": "the design card's block grammar, up to 20,000 parameters",
+    "tiny": "networks up to 5,000 parameters, with tied kernels, depthwise layers and residual sums",
+    "seeds": "the family of the five seed networks",
+}
+# No text that is read is longer; one byte more shows that a file is.
+_LARGEST_FILE = 400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +142,48 @@ def _preset_names() -> dict[str, str]:
 def name_of(network_hash: str) -> str | None:
     """Return the name of the preset with this hash, None where no preset has it."""
     return _preset_names().get(network_hash)
+
+
+def name_of(network_hash: str) -> str | None:
+    """Return the name of the preset with that hash, or None."""
+    return _names().get(network_hash)
+
+
+def space(name: str) -> SearchSpace:
+    """Return the search space of that name, or the one in the file ``@PATH``.
+
+    Raises:
+        UnknownNameError: there is none, or the file cannot be read.
+        NotationError: the file holds no search space.
+    """
+    if name.startswith("@"):
+        path = Path(name[1:])
+        return parse_space(_file_text(path), path.stem)
+    if name not in SPACES:
+        known = ", ".join(SPACES)
+        message = f"unknown search space '{name}'; known are {known}, and @FILE"
+        raise UnknownNameError(message, hint=nearest(name, SPACES))
+    return parse_space(space_text(name), name)
+
+
+def space_text(name: str) -> str:
+    """Return the text of a space that comes with the package."""
+    return resources.files("search_spaces").joinpath("spaces", f"{name}.space").read_text("utf-8")
+
+
+@cache
+def _names() -> dict[str, str]:
+    return {parse_network(known.text).hash: name for name, known in PRESETS.items()}
+
+
+def _file_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnknownNameError(f"cannot read the search space {path}: {reason}") from None
+    try:
+        return content[:_LARGEST_FILE].decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise NotationError(f"{path} is not text in UTF-8: byte {error.start} is not") from None

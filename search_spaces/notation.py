@@ -20,12 +20,13 @@ from search_spaces.signatures import (
     Parameter,
     Scalar,
     bind,
+    check_number,
     residual_body,
-    scalar,
     tie_name,
     unknown_op,
 )
 from search_spaces.syntax import Argument, Bar, Call, Maybe, Number, Range, Sequence, ValueSet
+from search_spaces.value_sets import numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,10 @@ def _literal(name: str, parameter: Parameter, argument: Argument) -> Scalar:
             raise _choice("a choice of values", argument.operand.position)
         case Sequence(items=(Maybe(position=position),)):
             raise _choice("an optional part", position)
-        case Number(value=value, position=position) if parameter.kind in (Kind.COUNT, Kind.RATE):
-            return scalar(name, parameter, value, position)
+        case Number() as number if parameter.kind in (Kind.COUNT, Kind.RATE):
+            (value,) = numbers(number)
+            check_number(name, parameter, value, number.position)
+            return value
     if parameter.kind is Kind.FLAG:
         return True
     if parameter.kind is Kind.TIE:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from enum import StrEnum
 from functools import partial
 
@@ -24,11 +23,11 @@ from search_spaces.architecture import (
     MaxPool,
     Op,
     ReLU,
+    plain,
 )
 from search_spaces.errors import NotationError, nearest
-from search_spaces.syntax import Argument, Call, Maybe, Sequence
-
-LARGEST_NUMBER = 10_000
+from search_spaces.syntax import Argument, Call, Maybe, Operand, Sequence
+from search_spaces.value_sets import LARGEST_NUMBER
 
 Scalar = int | float | str
 
@@ -48,10 +47,12 @@ class Parameter:
 
     Attributes:
         field: the field of the op that it sets.
+        label: its keyword, or what names it in a decision.
         meaning: what it says, for messages.
     """
 
     field: str
+    label: str
     kind: Kind
     meaning: str
     minimum: int = 1
@@ -68,15 +69,15 @@ class Signature:
 
 
 _KERNEL = {
-    "pad": Parameter("padding", Kind.COUNT, "padding", minimum=0),
-    "stride": Parameter("stride", Kind.COUNT, "stride"),
-    "bias": Parameter("bias", Kind.FLAG, "bias"),
-    "tie": Parameter("tie", Kind.TIE, "tie"),
+    "pad": Parameter("padding", "pad", Kind.COUNT, "padding", minimum=0),
+    "stride": Parameter("stride", "stride", Kind.COUNT, "stride"),
+    "bias": Parameter("bias", "bias", Kind.FLAG, "bias"),
+    "tie": Parameter("tie", "tie", Kind.TIE, "tie"),
 }
-_CHANNELS = Parameter("out_channels", Kind.COUNT, "number of output channels")
-_RATE = Parameter("p", Kind.RATE, "rate")
-_SIZE = Parameter("size", Kind.COUNT, "window size")
-_FEATURES = Parameter("out_features", Kind.COUNT, "number of outputs")
+_CHANNELS = Parameter("out_channels", "channels", Kind.COUNT, "number of output channels")
+_RATE = Parameter("p", "rate", Kind.RATE, "rate")
+_SIZE = Parameter("size", "size", Kind.COUNT, "window size")
+_FEATURES = Parameter("out_features", "outputs", Kind.COUNT, "number of outputs")
 
 # ``res`` is not here: it takes ops, not numbers.
 SIGNATURES: Mapping[str, Signature] = {
@@ -143,49 +144,58 @@ def residual_body(call: Call) -> Sequence:
     return argument.operand
 
 
-def scalar(name: str, parameter: Parameter, value: Decimal, position: int) -> int | float:
-    """Return a number as the op ``name`` takes it.
+def check_number(name: str, parameter: Parameter, value: int | float, position: int) -> None:
+    """Check that the op ``name`` takes ``value`` for ``parameter``.
 
     Raises:
         NotationError: it is out of range or not whole.
     """
     if parameter.kind is Kind.RATE:
-        if float(value) < 1:
-            return float(value)
-        allowed = "a number from 0 to below 1"
+        if value < 1:
+            return
+        allowed = Kind.RATE.value
     else:
-        if parameter.minimum <= value <= LARGEST_NUMBER and value == int(value):
-            return int(value)
+        if isinstance(value, int) and parameter.minimum <= value <= LARGEST_NUMBER:
+            return
         allowed = f"a whole number from {parameter.minimum} to {LARGEST_NUMBER:,}"
-    shown = f"{value:f}" if len(f"{value:f}") <= 20 else "that"
-    raise NotationError(f"{name} takes {allowed} as its {parameter.meaning}, not {shown}", position=position)
+    raise NotationError(
+        f"{name} takes {allowed} as its {parameter.meaning}, not {plain(value)}", position=position
+    )
 
 
 def tie_name(argument: Argument) -> str:
-    """Return the name in ``tie=NAME``.
+    """Return the name in ``tie=NAME`` or ``tie=NAME?``.
 
     Raises:
         NotationError: it is not a plain name.
     """
-    name = plain_name(argument)
+    name = _word(argument)
     if name is None:
         raise NotationError(f"tie= takes a plain name, not '{argument.operand}'", position=argument.position)
     return name
 
 
-def plain_name(argument: Argument) -> str | None:
-    """Return the name that an argument consists of, or None when it is something else."""
+def is_optional(argument: Argument) -> bool:
+    """Return whether an argument is a single word with a question mark."""
     match argument.operand:
+        case Sequence(items=(Maybe(),)):
+            return True
+    return False
+
+
+def plain_name(operand: Operand) -> str | None:
+    """Return the name that an operand consists of, or None when it is something else."""
+    match operand:
         case Sequence(items=(Call(name=name, arguments=()),)):
             return name
     return None
 
 
-def unknown_op(name: str, position: int, others: tuple[str, ...] = ()) -> NotationError:
-    """Return the error for a name that stands for nothing; ``others`` are known besides the ops."""
-    hint = nearest(name, (*OP_NAMES, *others))
+def unknown_op(name: str, position: int) -> NotationError:
+    """Return the error for a name that is not that of an op."""
     known = ", ".join(OP_NAMES)
-    return NotationError(f"unknown name '{name}'; the ops are {known}", position=position, hint=hint)
+    message = f"unknown op '{name}'; known are {known}"
+    return NotationError(message, position=position, hint=nearest(name, OP_NAMES))
 
 
 def _target(call: Call, signature: Signature, argument: Argument, taken: bool) -> Parameter:
@@ -215,7 +225,7 @@ def _word(argument: Argument) -> str | None:
     match argument.operand:
         case Sequence(items=(Maybe(body=Call(name=name, arguments=())),)):
             return name
-    return plain_name(argument)
+    return plain_name(argument.operand)
 
 
 def _surplus(name: str, signature: Signature, argument: Argument, word: str | None) -> NotationError:

@@ -1,0 +1,106 @@
+"""How many derivations a search space has, and how many of them lead to an accepted network.
+
+Derivations, not networks: two derivations may spell the same network, as ``<bn / bn>`` does.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from search_spaces.draw import ByDerivations, draw, enumerate_draws
+from search_spaces.judge import judge
+from search_spaces.measure import value_ways
+from search_spaces.space import Body, SearchSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many derivations are accepted: from ``low`` to ``high``, both included.
+
+    Attributes:
+        derivations: accepted or not.
+        exact: every derivation was looked at, so ``low`` equals ``high``.
+        looked_at: derivations looked at; when not exact, drawn with equal odds.
+        accepted: those of them that were accepted.
+        confidence: probability with which the interval holds the number; 1 when exact.
+    """
+
+    low: int
+    high: int
+    derivations: int
+    exact: bool
+    looked_at: int
+    accepted: int
+    confidence: float
+
+
+def derivations(space: SearchSpace) -> int:
+    """Return the exact number of derivations, before any condition."""
+    contents = (part.content for part in space.shared)
+    shared = (content.ways if isinstance(content, Body) else value_ways(content) for content in contents)
+    return math.prod(shared) * space.net.ways
+
+
+def feasible(
+    space: SearchSpace,
+    budget: int | None = None,
+    *,
+    rng: random.Random | None = None,
+    samples: int = 2_000,
+    most_exact: int = 5_000,
+    confidence: float = 0.95,
+) -> Count:
+    """Return how many derivations keep the space's conditions and the budget.
+
+    Up to ``most_exact`` derivations are all looked at. Of more, ``samples`` are drawn with equal odds, and
+    the interval is that of Clopper and Pearson (Biometrika 26, 1934, page 404), which holds the true number
+    with at least the stated confidence.
+    """
+    total = derivations(space)
+    if total <= most_exact:
+        accepted = sum(judge(space, found.architecture, budget).accepted for found in enumerate_draws(space))
+        return Count(accepted, accepted, total, True, total, accepted, 1.0)
+    chooser = ByDerivations(rng or random.Random(0))
+    accepted = sum(judge(space, draw(space, chooser).architecture, budget).accepted for _ in range(samples))
+    low, high = clopper_pearson(accepted, samples, confidence)
+    # What was seen is there, whatever the interval says.
+    lowest = max(math.floor(Fraction(low) * total), min(accepted, 1))
+    highest = min(math.ceil(Fraction(high) * total), total - (accepted < samples))
+    return Count(lowest, highest, total, False, samples, accepted, confidence)
+
+
+def clopper_pearson(successes: int, trials: int, confidence: float) -> tuple[float, float]:
+    """Return the exact two-sided interval of a proportion."""
+    tail = (1 - confidence) / 2
+    low, high = 0.0, 1.0
+    if successes > 0:
+        low = _bisect(lambda share: _at_least(successes, trials, share) < tail)
+    if successes < trials:
+        high = _bisect(lambda share: _at_least(successes + 1, trials, share) < 1 - tail)
+    return low, high
+
+
+def _at_least(successes: int, trials: int, share: float) -> float:
+    """Return the probability of at least so many successes, for a share strictly between 0 and 1."""
+    logs = (
+        math.lgamma(trials + 1)
+        - math.lgamma(count + 1)
+        - math.lgamma(trials - count + 1)
+        + count * math.log(share)
+        + (trials - count) * math.log1p(-share)
+        for count in range(successes, trials + 1)
+    )
+    return math.fsum(map(math.exp, logs))
+
+
+def _bisect(below: Callable[[float], bool]) -> float:
+    """Return where a condition that holds on the left of the unit interval ceases to hold."""
+    left, right = 0.0, 1.0
+    for _ in range(50):
+        middle = (left + right) / 2
+        left, right = (middle, right) if below(middle) else (left, middle)
+    return (left + right) / 2

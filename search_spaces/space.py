@@ -1,0 +1,207 @@
+"""A search space with all its names resolved: what can be drawn, and under which conditions.
+
+Nothing here draws (``draw``), counts (``count``) or reads text (``resolve``). Names of decisions are local
+labels; a draw joins them to paths such as ``stage.2/unit[3]/pad``, so that one name means the same thing in
+every draw: ``.2`` is the second mention in its rule, ``[3]`` the third repetition, ``*`` a number of
+repetitions, ``?`` whether an optional part is there.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from search_spaces.architecture import Op
+
+Scalar = int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a decision chooses from.
+
+    Attributes:
+        texts: each option, for people.
+        ordered: the options are numbers in ascending order.
+        weights: derivations that each option leads to.
+    """
+
+    texts: tuple[str, ...]
+    ordered: bool
+    weights: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of options, at least two."""
+        return len(self.texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A value that is given."""
+
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several values."""
+
+    label: str
+    values: tuple[Scalar, ...]
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """The value of a rule's parameter, or of a ``let``."""
+
+    name: str
+    shared: bool
+
+
+Value = Constant | Choice | Variable
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """An op without choices."""
+
+    op: Op
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """An op some of whose fields are drawn; ``fields`` are all of them, in the order of its dataclass."""
+
+    op: type[Op]
+    fields: tuple[tuple[str, Value], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """A residual sum around a body."""
+
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A ``|``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """One of several bodies; an optional part is the choice between none and it."""
+
+    label: str
+    branches: tuple[Body, ...]
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """A body ``low`` times, and once more for each further option; fixed without ``options``."""
+
+    label: str
+    body: Body
+    low: int
+    options: Options | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A rule, with the values of its parameters. An empty label stands for the enclosing path."""
+
+    label: str
+    body: Body
+    arguments: tuple[tuple[str, Value], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedOps:
+    """The ops of a ``let``."""
+
+    name: str
+
+
+Node = Fixed | Template | Around | Mark | Either | Times | Mention | SharedOps
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Nodes in order of execution.
+
+    Attributes:
+        ways: derivations, those of shared parts not included.
+        extent: nodes that one draw visits at most.
+        height: levels of nesting.
+    """
+
+    nodes: tuple[Node, ...]
+    ways: int
+    extent: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPart:
+    """A ``let``: drawn once, the same wherever it is named."""
+
+    name: str
+    content: Value | Body
+
+
+class Metric(StrEnum):
+    """What a condition can be about."""
+
+    PARAMETERS = "parameters"
+    MACS = "macs"
+    RECEPTIVE_FIELD = "receptive_field"
+
+
+COMPARISONS: Mapping[str, Callable[[int, int], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A limit that every network of the space keeps."""
+
+    metric: Metric
+    comparison: str
+    bound: int
+
+    def holds(self, value: int) -> bool:
+        """Return whether ``value`` keeps the limit."""
+        return COMPARISONS[self.comparison](value, self.bound)
+
+    def __str__(self) -> str:
+        """Return the condition as it stands after ``where``."""
+        return f"{self.metric} {self.comparison} {self.bound}"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """Which networks can be drawn.
+
+    Attributes:
+        text: as it was written.
+        hash: first 12 hex digits of the SHA-256 of its text in normal form.
+        shared: the ``let`` parts that ``net`` uses, each after those it uses itself.
+        conditions: those of ``where``.
+    """
+
+    name: str
+    text: str
+    hash: str
+    net: Body
+    shared: tuple[SharedPart, ...]
+    conditions: tuple[Condition, ...]
