@@ -6,7 +6,6 @@ stands in ``note``.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -24,7 +23,7 @@ SPACES: Mapping[str, str] = {
     "tiny": "networks up to 5,000 parameters, with tied kernels, depthwise layers and residual sums",
     "seeds": "the family of the five seed networks",
 }
-# No text that is read is longer; one byte more shows that a file is.
+# In bytes; no text that the grammar accepts is longer.
 _LARGEST_FILE = 400_000
 
 
@@ -134,16 +133,6 @@ def preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-@functools.cache
-def _preset_names() -> dict[str, str]:
-    return {parse_network(entry.text).hash: name for name, entry in PRESETS.items()}
-
-
-def name_of(network_hash: str) -> str | None:
-    """Return the name of the preset with this hash, None where no preset has it."""
-    return _preset_names().get(network_hash)
-
-
 def name_of(network_hash: str) -> str | None:
     """Return the name of the preset with that hash, or None."""
     return _names().get(network_hash)
@@ -183,7 +172,9 @@ def _file_text(path: Path) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnknownNameError(f"cannot read the search space {path}: {reason}") from None
+    if len(content) > _LARGEST_FILE:
+        raise NotationError(f"{path} is larger than {_LARGEST_FILE:,} bytes, so it is no search space")
     try:
-        return content[:_LARGEST_FILE].decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise NotationError(f"{path} is not text in UTF-8: byte {error.start} is not") from None
