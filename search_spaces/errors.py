@@ -23,6 +23,7 @@ class SearchSpaceError(Exception):
         message: one line; what was given, which rule it broke, what is allowed.
         position: offset into the text, or None when there is no text.
         hint: the nearest known name or the next thing to try, or None.
+        text: what was being read, where that is known.
     """
 
     def __init__(self, message: str, *, position: int | None = None, hint: str | None = None) -> None:
@@ -31,6 +32,7 @@ class SearchSpaceError(Exception):
         self.message = message
         self.position = position
         self.hint = hint
+        self.text: str | None = None
 
 
 class NotationError(SearchSpaceError):
@@ -81,7 +83,10 @@ def caret(text: str, position: int) -> str:
     position = min(max(position, 0), len(text))
     start = text.rfind("\n", 0, position) + 1
     end = text.find("\n", position)
-    line = text[start : end if end >= 0 else len(text)].replace("\t", " ")
+    line = "".join(
+        character if character.isprintable() else " "
+        for character in text[start : end if end >= 0 else len(text)]
+    )
     column = position - start
     # A long line is cut around the position, so that the caret stays in sight.
     left = max(0, column - 60)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from search_spaces.architecture import Architecture, Op, Residual
 from search_spaces.cost import analyse_ops
-from search_spaces.errors import NotationError, ShapeError
+from search_spaces.errors import NotationError, SearchSpaceError, ShapeError
 from search_spaces.signatures import (
     SIGNATURES,
     Kind,
@@ -51,6 +51,14 @@ def parse_network(text: str) -> Architecture:
         NotationError: the text is not in the notation, names something unknown or makes a choice.
         ShapeError: the ops do not fit together; ``position`` is that of the op that caused it.
     """
+    try:
+        return _network(text)
+    except SearchSpaceError as error:
+        error.text = text
+        raise
+
+
+def _network(text: str) -> Architecture:
     # Reading needs lark, whose import would slow the start of commands that read nothing.
     from search_spaces.grammar import read_network
 

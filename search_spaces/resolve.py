@@ -68,6 +68,14 @@ def parse_space(text: str, name: str = "space") -> SearchSpace:
     Raises:
         NotationError: the text is not in the notation, or names or numbers in it do not fit.
     """
+    try:
+        return _space(text, name)
+    except NotationError as error:
+        error.text = text
+        raise
+
+
+def _space(text: str, name: str) -> SearchSpace:
     # Reading needs lark, whose import would slow the start of commands that read nothing.
     from search_spaces.grammar import read_space
 
@@ -78,9 +86,9 @@ def parse_space(text: str, name: str = "space") -> SearchSpace:
     resolver = _Resolver(table)
     resolver.resolve("net", 0, 0)
     shared = tuple(resolver.shared)
-    for name, statement in table.items():
+    for other, statement in table.items():
         # What ``net`` does not use is checked all the same.
-        resolver.resolve(name, statement.position, 0)
+        resolver.resolve(other, statement.position, 0)
     net = resolver.body("net")
     measure.check_extent(net.extent + sum(map(measure.shared_extent, shared)), 0)
     digest = hashlib.sha256(str(tree).encode()).hexdigest()[:12]

@@ -1,0 +1,178 @@
+"""``harness spaces``: which networks a search may build, without building any."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.commands import options
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from search_spaces.count import Count
+    from search_spaces.space import SearchSpace
+
+_budget = click.option("--budget", type=click.IntRange(1), help="Accept at most so many parameters.")
+_seed = click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
+
+
+@click.group()
+def spaces() -> None:
+    """List, show, sample, count and check search spaces.
+
+    NAME is the name of a space that comes with the harness, or @FILE.
+
+    \b
+    harness spaces list
+    harness spaces sample card --count 3 --budget 8000
+    harness spaces check my.space
+    """  # noqa: D301  (click wants the character itself, which keeps its line ends)
+
+
+@spaces.command("list")
+@options.as_json
+def list_spaces(as_json: bool) -> None:
+    """List the spaces that come with the harness; the first is the default."""
+    from search_spaces.catalog import SPACES
+
+    found = [_facts(_space(name)) | {"description": text} for name, text in SPACES.items()]
+    if as_json:
+        options.print_json({"spaces": found})
+        return
+    for facts in found:
+        click.echo(
+            f"{facts['name']:<8}{_shown(facts['derivations']):>14} derivations  {facts['description']}"
+        )
+
+
+@spaces.command()
+@click.argument("name")
+@options.as_json
+def show(name: str, as_json: bool) -> None:
+    """Print the text of a space."""
+    found = _space(name)
+    if as_json:
+        options.print_json(_facts(found) | {"text": found.text})
+        return
+    click.echo(found.text.rstrip("\n"))
+
+
+@spaces.command()
+@click.argument("name")
+@click.option(
+    "--count", type=click.IntRange(1, 100_000), default=5, show_default=True, help="Networks to draw."
+)
+@_seed
+@_budget
+@options.as_json
+def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) -> None:
+    """Draw networks from a space, every decision uniform; those that are not accepted are drawn again."""
+    import random
+
+    from search_spaces.cost import analyse
+    from search_spaces.draw import draw_uniform
+
+    found = _space(name)
+    rng = random.Random(seed)
+    networks: list[dict[str, Any]] = []
+    for _ in range(count):
+        drawn = draw_uniform(found, rng, budget)
+        analysis = analyse(drawn.architecture)
+        networks.append(
+            {
+                "architecture": str(drawn.architecture),
+                "hash": drawn.architecture.hash,
+                "parameters": analysis.parameters,
+                "macs": analysis.macs,
+                "receptive_field": analysis.receptive_field,
+                "decisions": drawn.indices,
+            }
+        )
+    if as_json:
+        options.print_json({"space": found.name, "seed": seed, "budget": budget, "networks": networks})
+        return
+    for network in networks:
+        click.echo(f"{network['hash']} {network['parameters']:>7,}  {network['architecture']}")
+
+
+@spaces.command()
+@click.argument("name")
+@_budget
+@click.option(
+    "--samples", type=click.IntRange(100, 100_000), default=2_000, show_default=True, help="When not all."
+)
+@_seed
+@options.as_json
+def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool) -> None:
+    """Count the derivations of a space, and those of accepted networks: exactly, or as an interval."""
+    import dataclasses
+    import random
+
+    from search_spaces.count import feasible
+
+    found = _space(name)
+    counted = feasible(found, budget, rng=random.Random(seed), samples=samples)
+    if as_json:
+        options.print_json(_facts(found) | {"budget": budget, "feasible": dataclasses.asdict(counted)})
+        return
+    click.echo(f"{found.name}: {_shown(counted.derivations)} derivations")
+    click.echo(_sentence(counted))
+
+
+@spaces.command()
+@click.argument("file", type=click.Path())
+@options.as_json
+def check(file: str, as_json: bool) -> None:
+    """Check the search space in FILE; exit code 4 when it is none."""
+    found = _space(f"@{file.removeprefix('@')}")
+    facts = _facts(found)
+    if as_json:
+        options.print_json(facts)
+        return
+    click.echo(
+        f"{found.name} is a search space: {_shown(facts['derivations'])} derivations, hash {found.hash}"
+    )
+
+
+def _space(name: str) -> SearchSpace:
+    """Return a space.
+
+    Raises:
+        UsageError: it does not exist.
+    """
+    from search_spaces.catalog import space
+    from search_spaces.errors import UnknownNameError
+
+    try:
+        return space(name)
+    except UnknownNameError as error:
+        raise UsageError(error.message, hint=error.hint) from None
+
+
+def _facts(found: SearchSpace) -> dict[str, Any]:
+    from search_spaces.count import derivations
+
+    return {
+        "name": found.name,
+        "hash": found.hash,
+        "derivations": derivations(found),
+        "conditions": [str(condition) for condition in found.conditions],
+    }
+
+
+def _sentence(counted: Count) -> str:
+    if counted.exact:
+        return f"accepted: {counted.accepted:,}, exactly"
+    low, high = (100 * (number / counted.derivations) for number in (counted.low, counted.high))
+    return (
+        f"accepted: {_shown(counted.low)} to {_shown(counted.high)} ({low:.2f} to {high:.2f} %) "
+        f"with {counted.confidence:.0%} confidence, "
+        f"because {counted.accepted:,} of {counted.looked_at:,} derivations drawn at random are"
+    )
+
+
+def _shown(number: int) -> str:
+    """Return a count as people read it: in full up to 15 digits, else its order of magnitude."""
+    digits = str(number)
+    return f"{number:,}" if len(digits) <= 15 else f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
