@@ -28,8 +28,8 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
 def affine_maps(count: int, edge: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """Return ``count`` random maps from output to input coordinates, (count, 2, 3), in units of half an edge.
 
-    The linear part is scale times rotation, plus a shear of the horizontal axis; images that are not to be moved get
-    the identity.
+    The linear part is scale times rotation, plus a shear of the horizontal axis; images that are not to be
+    moved get the identity.
     """
     # One draw for all seven numbers an image: on a GPU each call is a launch.
     draws = torch.rand(7, count, generator=generator, device=generator.device)

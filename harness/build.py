@@ -49,8 +49,8 @@ class FlatLinear(nn.Linear):
 class FastDropout(nn.Module):
     """Dropout whose mask costs two random bytes a value; ``p`` is kept to within 1/65,536.
 
-    torch draws a Bernoulli variable a value, which was 40 % of a training step of ``seed4`` on a CPU. Here one 64-bit draw serves four
-    values. ``channels`` drops whole channels instead of single values.
+    torch draws a Bernoulli variable a value, which was 40 % of a training step of ``seed4`` on a CPU. Here
+    one 64-bit draw serves four values. ``channels`` drops whole channels instead of single values.
     """
 
     def __init__(self, p: float, *, channels: bool = False) -> None:
@@ -71,7 +71,7 @@ class FastDropout(nn.Module):
         keep = (draws.view(torch.int16)[:count] >= threshold).to(values.dtype).mul_(1 / (1 - self.p))
         if self.channels:
             return values * keep.view(*values.shape[:2], *[1] * (values.dim() - 2))
-        # The mask has no order of its own, so it takes the memory order of the values: the product is then contiguous.
+        # The mask has no order of its own, so it takes the memory order of the values: the product is dense.
         return values * keep.as_strided(values.shape, values.stride())
 
     def extra_repr(self) -> str:
@@ -87,7 +87,7 @@ def build(architecture: spec.Architecture, input_shape: Shape = INPUT_SHAPE) -> 
         AssertionError: torch counts other parameters than ``search_spaces.cost``; a fault of this program.
     """
     analysis = analyse(architecture, input_shape)
-    tied: dict[str, nn.Parameter] = {}
+    tied: dict[str, Tensor] = {}
     network = Network(_sequence(architecture.ops, input_shape, tied))
     _check_count(network, analysis)
     return network
@@ -113,7 +113,7 @@ def seed_dropout(network: Network, generator: torch.Generator) -> None:
             module.generator = generator
 
 
-def _sequence(ops: tuple[spec.Op, ...], shape: Shape, tied: dict[str, nn.Parameter]) -> nn.Sequential:
+def _sequence(ops: tuple[spec.Op, ...], shape: Shape, tied: dict[str, Tensor]) -> nn.Sequential:
     modules = []
     for op in ops:
         modules.append(_module(op, shape, tied))
@@ -121,7 +121,7 @@ def _sequence(ops: tuple[spec.Op, ...], shape: Shape, tied: dict[str, nn.Paramet
     return nn.Sequential(*modules)
 
 
-def _module(op: spec.Op, shape: Shape, tied: dict[str, nn.Parameter]) -> nn.Module:
+def _module(op: spec.Op, shape: Shape, tied: dict[str, Tensor]) -> nn.Module:  # noqa: C901  (a case an op)
     match op:
         case spec.Conv():
             conv = nn.Conv2d(
@@ -154,7 +154,7 @@ def _module(op: spec.Op, shape: Shape, tied: dict[str, nn.Parameter]) -> nn.Modu
             return Residual(_sequence(op.ops, shape, tied))
 
 
-def _tie(conv: nn.Conv2d, name: str | None, tied: dict[str, nn.Parameter]) -> nn.Conv2d:
+def _tie(conv: nn.Conv2d, name: str | None, tied: dict[str, Tensor]) -> nn.Conv2d:
     if name is not None:
         conv.weight = tied.setdefault(name, conv.weight)
     return conv
@@ -164,5 +164,6 @@ def _check_count(network: Network, analysis: Analysis) -> None:
     counted = sum(parameter.numel() for parameter in network.parameters())
     if counted != analysis.parameters:
         raise AssertionError(
-            f"torch counts {counted} parameters, search_spaces.cost {analysis.parameters}: please report this network"
+            f"torch counts {counted} parameters, search_spaces.cost {analysis.parameters}: "
+            "please report this network"
         )

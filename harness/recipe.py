@@ -1,4 +1,4 @@
-"""A training recipe as data: everything that training does to a network except the network, the data and the seed."""
+"""A training recipe as data: all that training does, without the network, the images and the seed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Optimizer(StrEnum):
 class Schedule(StrEnum):
     """How the learning rate moves.
 
-    ``linear`` falls in a line to zero after the warm-up, ``constant`` stays, ``step`` is multiplied by ``step_factor`` after each
-    epoch named in ``step_epochs``.
+    ``linear`` falls in a line to zero after the warm-up, ``constant`` stays, ``step`` is multiplied by
+    ``step_factor`` after each epoch named in ``step_epochs``.
     """
 
     LINEAR = "linear"
@@ -32,7 +32,7 @@ class Schedule(StrEnum):
 
 
 class Initialisation(StrEnum):
-    """First weights: torch's own defaults, or normal ones scaled by fan-in for rectifiers (He et al., arXiv 1502.01852)."""
+    """First weights: torch's own, or normal ones scaled by fan-in (He et al., arXiv 1502.01852)."""
 
     TORCH = "torch"
     KAIMING = "kaiming"
@@ -118,7 +118,7 @@ class Recipe:
 
     @property
     def hash(self) -> str:
-        """First 12 hex digits of the SHA-256 of the fields as canonical JSON; equal recipes have equal hashes."""
+        """First 12 hex digits of the SHA-256 of the fields as canonical JSON."""
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -1,4 +1,4 @@
-"""Seeds that are fixed before anything is run: each is a hash of what it is for, so none can be picked for its luck."""
+"""Seeds fixed before anything is run: each is a hash of what it is for, so none is picked for its luck."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def derive_seed(
 ) -> int:
     """Return seed ``index`` of a network under a recipe, an integer below 2**48.
 
-    Only runs of a search depend on ``study_seed``; those of a verification must not, so that everybody runs the same.
+    Only runs of a search depend on ``study_seed``; all people verify with the same seeds.
     """
     parts = [str(PROTOCOL_VERSION), network_hash, recipe_hash, purpose.value, str(index)]
     if purpose in (Purpose.SEARCH, Purpose.CONFIRM):

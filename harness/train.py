@@ -1,7 +1,7 @@
-"""The one training loop: a network, a recipe, images in memory and a seed in; a trained network and its history out.
+"""The one training loop: network, recipe, images and seed in; a trained network and its history out.
 
-Nothing here splits data, chooses networks or reads the test set. The same code runs on a CPU and on a GPU; on one device, with the same torch and
-the same number of threads, the same seed gives the same weights bit for bit.
+Nothing here splits data, chooses networks or reads the test set. The same code runs on a CPU and on a GPU; on
+one device, with the same torch and the same number of threads, the same seed gives the same bits.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from harness.augment import augment
 from harness.build import Network, build, initialise, seed_dropout
+from harness.errors import ContentError
 from harness.recipe import Optimizer, Precision, Recipe, Schedule
 from harness.result import Epoch
 from search_spaces.architecture import Architecture
@@ -29,7 +30,11 @@ EVALUATION_BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Labelled images on one device: uint8 (n, 1, 28, 28) and int64 (n,), with the mean and deviation that normalise them."""
+    """Labelled images on one device: uint8 (n, 1, 28, 28) and int64 (n,).
+
+    Attributes:
+        mean: of the pixels, on a scale from 0 to 1; with ``deviation`` it normalises them.
+    """
 
     pixels: Tensor
     labels: Tensor
@@ -69,7 +74,8 @@ def start(architecture: Architecture, recipe: Recipe, seed: int, device: torch.d
         torch.manual_seed(seed)
         network = build(architecture)
         initialise(network, recipe.initialisation)
-    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
+    # torch's stubs do not know this form.
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator(device=device).manual_seed(seed)
     seed_dropout(network, generator)
     state = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
@@ -82,12 +88,14 @@ def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | Non
     A loss that is not finite ends the run: ``diverged`` is set and the epoch's loss is None.
 
     Raises:
-        ValueError: there are fewer images than a batch takes.
+        ContentError: there are fewer images than a batch takes.
     """
     recipe = run.recipe
     steps = len(images) // recipe.batch_size
     if steps == 0:
-        raise ValueError(f"{len(images)} images do not fill a batch of {recipe.batch_size}")
+        raise ContentError(
+            f"recipe: batch_size is {recipe.batch_size}, but there are only {len(images)} images to train on"
+        )
     began = time.perf_counter()
     run.network.train()
     order = torch.randperm(len(images), generator=run.generator, device=run.device)

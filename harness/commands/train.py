@@ -1,0 +1,152 @@
+"""``harness train``: train one network on the search split, in this process, and say how it validates."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.commands import options
+
+if TYPE_CHECKING:
+    from harness.data import ImageData
+    from harness.result import Epoch, Result
+    from harness.run import Job
+
+_MISSED = 3
+
+
+@click.command()
+@click.argument("network")
+@click.option("--recipe", default="fast", show_default=True, help="A recipe's name, or @FILE.toml.")
+@click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's own.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Index of one of the fixed seeds."
+)
+@click.option(
+    "--budget", type=click.IntRange(1), help="Exit with 4, untrained, when there are more parameters."
+)
+@options.data_options
+@options.device_option
+@options.as_json
+def train(
+    network: str,
+    recipe: str,
+    epochs: int | None,
+    seed: int,
+    budget: int | None,
+    dataset: str,
+    folder: Path | None,
+    device: str,
+    as_json: bool,
+) -> int:
+    r"""Train NETWORK once on the search split and validate it after every epoch.
+
+    The test set is not read; 'harness verify' does that. One thread trains, as in a search, so that the same
+    seed gives the same weights. Exit code 3 when training diverges.
+
+    \b
+    harness train seed4 --epochs 3
+    harness train 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)' --json
+    """
+    from harness.network_argument import read_network
+    from harness.recipes import named_recipe
+    from harness.workspace import workspace
+    from search_spaces.cost import analyse, check_budget
+
+    given = read_network(network, workspace())
+    if budget is not None:
+        check_budget(analyse(given.architecture).parameters, budget)
+    named = named_recipe(recipe, epochs=epochs)
+
+    # torch is loaded from here on: bad input is refused before.
+    from harness.data import resolve
+    from harness.device import choose_device
+    from harness.result import Status
+    from harness.run import Job
+    from harness.seeds import Purpose
+
+    job = Job(
+        architecture=str(given.architecture),
+        recipe=named.recipe,
+        recipe_name=named.name,
+        purpose=Purpose.TRAIN,
+        seed_index=seed,
+        device=str(choose_device(device)),
+        evaluate_each_epoch=True,
+    )
+    result = _run(job, resolve(dataset, folder))
+    if as_json:
+        options.print_json(_document(result))
+    else:
+        click.echo(_text(result))
+    return _MISSED if result.status is Status.DIVERGED else 0
+
+
+def _run(job: Job, data: ImageData) -> Result:
+    import torch
+
+    from harness.progress import Reporter
+    from harness.run import Bench, execute
+
+    steps = data.dataset.train_size // job.recipe.batch_size
+    torch.set_num_threads(1)
+    with Reporter(steps * job.recipe.epochs, "steps") as reporter:
+
+        def on_epoch(epoch: Epoch) -> None:
+            reporter.say(_epoch_text(epoch, job.recipe.epochs, data.dataset.validation_size))
+
+        return execute(job, Bench.of(data), on_epoch=on_epoch, on_step=lambda: reporter.bar.update(1))
+
+
+def _document(result: Result) -> dict[str, Any]:
+    return {
+        "architecture": result.architecture,
+        "hash": result.hash,
+        "parameters": result.parameters,
+        "macs": result.macs,
+        "recipe": result.recipe_name,
+        "recipe_hash": result.recipe_hash,
+        "dataset": result.dataset,
+        "seed": result.seed,
+        "seed_index": result.seed_index,
+        "epochs": len(result.history),
+        "status": result.status,
+        "message": result.message,
+        "validation_accuracy_pct": result.validation_accuracy_pct,
+        "validation_errors": result.validation_errors,
+        "validation_size": result.validation_size,
+        "train_seconds": result.train_seconds,
+        "images_per_second": result.images_per_second,
+        "peak_memory_mb": result.peak_memory_mb,
+        "weights_sha256": result.weights_sha256,
+        "history": [asdict(epoch) for epoch in result.history],
+        "environment": asdict(result.environment) if result.environment else None,
+    }
+
+
+def _epoch_text(epoch: Epoch, epochs: int, validation_size: int) -> str:
+    from harness.result import accuracy_pct
+
+    loss = "not finite" if epoch.train_loss is None else f"{epoch.train_loss:.4f}"
+    accuracy = accuracy_pct(epoch.validation_errors, validation_size)
+    return (
+        f"epoch {epoch.epoch}/{epochs}: loss {loss}, validation {accuracy:.2f} %, {epoch.train_seconds:.1f} s"
+    )
+
+
+def _text(result: Result) -> str:
+    device = result.environment.device if result.environment else "cpu"
+    lines = [
+        result.architecture,
+        f"hash {result.hash}, {result.parameters:,} parameters",
+        f"{result.dataset}, recipe {result.recipe_name}, seed {result.seed_index}",
+        f"validation accuracy {result.validation_accuracy_pct:.2f} % ({result.validation_errors} errors of "
+        f"{result.validation_size:,}) after {len(result.history)} epochs",
+        f"{result.train_seconds:.1f} s on {device}, {result.images_per_second:,.0f} images a second",
+    ]
+    if result.message:
+        lines.append(f"{result.status}: {result.message}")
+    return "\n".join(lines)
