@@ -1,0 +1,48 @@
+"""``harness doctor``: is this installation fit to work?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.commands import options
+from harness.errors import DataError, DeviceError, UsageError
+
+_KINDS = {family.exit_code: family.kind for family in (UsageError, DataError, DeviceError)}
+
+
+@click.command()
+@options.data_options
+@options.as_json
+def doctor(dataset: str, folder: Path | None, as_json: bool) -> int:
+    r"""Check the installation, the device and the data; a line each, and what to do about it.
+
+    Exit code 0 when all that is needed works, else that of the first failure: 2 workspace, 5 data,
+    6 device or installation.
+
+    \b
+    harness doctor
+    harness doctor --json
+    """
+    from harness.doctor import diagnose, first_failure, text
+    from harness.workspace import workspace
+
+    checks = diagnose(workspace(), dataset, folder)
+    failure = first_failure(checks)
+    if as_json:
+        document: dict[str, Any] = {"checks": [asdict(check) for check in checks]}
+        if failure is not None:
+            document["error"] = {
+                "code": failure.exit_code,
+                "kind": _KINDS[failure.exit_code],
+                "message": failure.message,
+                "position": None,
+                "hint": failure.hint,
+            }
+        options.print_json(document)
+    else:
+        click.echo(text(checks))
+    return failure.exit_code if failure is not None else 0

@@ -1,0 +1,204 @@
+"""Is this place fit to work? A check a thing that is needed; nothing is repaired, fetched or left behind."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from harness import data_check, datasets, installation
+from harness.data_files import MissingData
+from harness.diagnosis import REINSTALL, Check, Verdict, failed
+from harness.errors import DataError, DeviceError, HarnessError, UsageError
+from harness.workspace import Workspace, check_writable
+
+# A study keeps some kilobytes a run; the rest is room for checkpoints, a download and the reports.
+_ENOUGH_DISK_BYTES = 500 * 2**20
+
+
+def diagnose(place: Workspace, dataset: str = datasets.AUTO, folder: Path | None = None) -> list[Check]:
+    """Return all checks in a fixed order; none stops those after it.
+
+    Args:
+        dataset: the data set to look for; ``auto`` looks for MNIST.
+        folder: as ``--data`` gives it.
+
+    Raises:
+        UsageError: there is no data set of that name.
+    """
+    spec = datasets.dataset("mnist" if dataset == datasets.AUTO else dataset)
+    probes: tuple[tuple[str, Callable[[], Check]], ...] = (
+        ("python", _python),
+        ("packages", installation.check_packages),
+        ("torch", installation.check_torch),
+        ("device", _device),
+        ("cpu", _cpu),
+        ("threads", _threads),
+        ("data", lambda: _data(spec, folder)),
+        ("workspace", lambda: _workspace(place)),
+        ("disk", lambda: _disk(place)),
+        ("torchsummary", installation.check_torchsummary),
+        ("fvcore", installation.check_fvcore),
+        ("torchvision", installation.check_torchvision),
+        ("commit", _commit),
+    )
+    return [_attempt(name, probe) for name, probe in probes]
+
+
+def first_failure(checks: list[Check]) -> Check | None:
+    """Return the first check that failed, None where none did."""
+    return next((check for check in checks if check.verdict is Verdict.FAIL), None)
+
+
+def text(checks: list[Check]) -> str:
+    """Return a line a check, and under it what to do where there is something to do."""
+    lines = []
+    for check in checks:
+        lines.append(f"{check.verdict:<4}  {check.name:<12}  {check.message}")
+        if check.hint:
+            lines.append(f"{'':<20}-> {check.hint}")
+    return "\n".join(lines)
+
+
+def _attempt(name: str, probe: Callable[[], Check]) -> Check:
+    try:
+        return probe()
+    except HarnessError as error:
+        code = error.exit_code if error.exit_code > 1 else DeviceError.exit_code
+        return failed(name, error.message, error.hint or "", code)
+    except Exception as error:
+        # Whatever is wrong with a library shows here, and the checks after it must still run.
+        reason = str(error).strip().splitlines()
+        return failed(name, f"{type(error).__name__}: {reason[0] if reason else 'no message'}", REINSTALL)
+
+
+def _python() -> Check:
+    version = platform.python_version()
+    facts = {"version": version, "executable": sys.executable}
+    return Check(name="python", message=f"{version} at {sys.executable}", facts=facts)
+
+
+def _device() -> Check:
+    import torch
+
+    from harness.device import choose_device, device_name
+
+    device = choose_device("auto")
+    cuda = device.type == "cuda"
+    what = (
+        f"{torch.cuda.device_count()} CUDA devices, the first is {device_name(device)}" if cuda else "no CUDA"
+    )
+    image = torch.ones(1, 1, 4, 4, device=device, requires_grad=True)
+    torch.nn.functional.conv2d(image, torch.ones(1, 1, 3, 3, device=device)).sum().backward()  # type: ignore[no-untyped-call]
+    # Each pixel counts once for every window it lies in; the four windows share the middle.
+    if image.grad is None or image.grad[0, 0, 1:3, 1:3].tolist() != [[4.0, 4.0], [4.0, 4.0]]:
+        return failed("device", f"{what}; a convolution gives a wrong gradient there", "try --device cpu")
+    facts = {"device": str(device), "name": device_name(device), "cuda": cuda}
+    return Check(
+        name="device", message=f"{what}; networks train on {device}, a convolution works", facts=facts
+    )
+
+
+def _cpu() -> Check:
+    import torch
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    native = _native_bf16()
+    told = {True: "bf16 native", False: "bf16 emulated, so recipes in bf16 are slow", None: "bf16 unknown"}
+    facts = {"machine": platform.machine(), "capability": capability, "bf16_native": native}
+    message = f"{platform.machine()} {capability}, {told[native]}"
+    return Check(name="cpu", message=message, facts=facts)
+
+
+def _native_bf16() -> bool | None:
+    """Return whether the processor multiplies bf16 itself, None where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    flags = {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()}
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def _threads() -> Check:
+    import torch
+
+    cores = len(os.sched_getaffinity(0))
+    allowed = _cores_by_quota()
+    facts = {"cores": cores, "cores_by_quota": allowed, "torch_threads": torch.get_num_threads()}
+    message = (
+        f"{cores} cores for this process, torch would use {torch.get_num_threads()} threads; a worker uses 1"
+    )
+    if allowed is not None and allowed < cores:
+        hint = f"the container may use {allowed:g} cores only: pass --workers {max(1, int(allowed))}"
+        return Check(name="threads", message=message, verdict=Verdict.WARN, hint=hint, facts=facts)
+    return Check(name="threads", message=message, facts=facts)
+
+
+def _cores_by_quota() -> float | None:
+    """Return how many cores a container's quota amounts to (cgroup v2, ``cpu.max``), None without one."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else int(quota) / int(period)
+
+
+def _data(spec: datasets.Dataset, folder: Path | None) -> Check:
+    try:
+        report = data_check.check(spec.name, folder)
+    except MissingData as error:
+        if folder is not None or spec.embedded:
+            raise
+        # The first command that trains would fetch it, so nothing is broken yet.
+        message = f"no copy of {spec.name} yet: {error.message}"
+        hint = f"'harness data fetch --dataset {spec.name}' fetches it; or {error.hint}"
+        return Check(name="data", message=message, verdict=Verdict.WARN, hint=hint)
+    problems = [file.problem for file in report.files if file.problem]
+    if problems:
+        raise DataError("; ".join(problems), hint="replace them; 'harness data fetch' fetches good copies")
+    facts = {"dataset": spec.name, "source": report.source, "data_hash": report.data_hash}
+    message = f"{spec.name} in {report.source}, every file is the right one, data hash {report.data_hash}"
+    return Check(name="data", message=message, facts=facts)
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that exists: a check creates none."""
+    folder = folder.absolute()
+    return next((parent for parent in (folder, *folder.parents) if parent.exists()), folder)
+
+
+def _workspace(place: Workspace) -> Check:
+    try:
+        check_writable(_existing(place.root))
+    except UsageError as error:
+        hint = "name another folder with HARNESS_WORKSPACE, or work in one of your own"
+        return failed("workspace", error.message, hint, UsageError.exit_code)
+    return Check(name="workspace", message=f"{place.root} can be written", facts={"folder": str(place.root)})
+
+
+def _disk(place: Workspace) -> Check:
+    free = shutil.disk_usage(_existing(place.root)).free
+    message = f"{free / 2**30:.1f} GiB free at {place.root}"
+    if free < _ENOUGH_DISK_BYTES:
+        hint = f"make room: {_ENOUGH_DISK_BYTES // 2**20} MiB are enough"
+        return Check(
+            name="disk", message=message, verdict=Verdict.WARN, hint=hint, facts={"free_bytes": free}
+        )
+    return Check(name="disk", message=message, facts={"free_bytes": free})
+
+
+def _commit() -> Check:
+    from harness.environment import code_version
+
+    commit, dirty = code_version()
+    facts = {"commit": commit, "dirty": dirty}
+    if commit is None:
+        hint = "install from a git checkout if results are to name their code"
+        message = "not a git checkout, so results cannot name their commit"
+        return Check(name="commit", message=message, verdict=Verdict.WARN, hint=hint, facts=facts)
+    state = ", with changes that are not committed" if dirty else ""
+    return Check(name="commit", message=f"{commit[:12]}{state}", facts=facts)

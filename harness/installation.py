@@ -1,0 +1,104 @@
+"""Do the libraries work here, and are they the right ones? Checks for ``doctor``.
+
+torch and what rests on it are imported inside the checks, so that a broken one is a line of the answer.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+from harness.diagnosis import REINSTALL, Check, failed
+
+PACKAGES = (
+    "click",
+    "fvcore",
+    "lark",
+    "matplotlib",
+    "mlxtend",
+    "numpy",
+    "optuna",
+    "pandas",
+    "pydantic",
+    "scipy",
+    "torch",
+    "torchsummary",
+    "torchvision",
+    "tqdm",
+)
+"""What pyproject.toml asks for; a test compares the two."""
+
+_OLD_NAME = "torch-summary"
+"""The distribution that torchinfo grew out of; it installs a module of torchsummary's name."""
+_PROBE = (
+    "conv3x3(8) bn relu conv3x3(8, tie=a) relu maxpool conv3x3(8, pad=0, bias, tie=a) relu gap linear(10)"
+)
+
+
+def check_packages() -> Check:
+    """Check that every library is installed, and name the versions."""
+    found: dict[str, Any] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    missing = [name for name, version in found.items() if version is None]
+    if missing:
+        return failed("packages", f"not installed: {', '.join(missing)}", REINSTALL)
+    listed = ", ".join(f"{name} {version}" for name, version in found.items())
+    return Check(name="packages", message=listed, facts=found)
+
+
+def check_torch() -> Check:
+    """Check that torch can be imported, and say for what it was built."""
+    import torch
+
+    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the CPU only"
+    facts = {"version": torch.__version__, "built_for_cuda": torch.version.cuda}
+    return Check(name="torch", message=f"{torch.__version__}, {built}", facts=facts)
+
+
+def check_torchsummary() -> Check:
+    """Check which package is imported as torchsummary, and that it counts a network's parameters."""
+    import torchsummary
+
+    from harness.build import build
+    from harness.cross_check import summary_total, tied_repeats
+    from search_spaces.cost import analyse
+    from search_spaces.notation import parse_network
+
+    path = str(torchsummary.__file__)
+    owners = importlib.metadata.packages_distributions().get("torchsummary", [])
+    facts = {"file": path, "distributions": owners}
+    if _OLD_NAME in owners:
+        hint = f"pip uninstall {_OLD_NAME}, then pip install --force-reinstall torchsummary"
+        return failed("torchsummary", f"{path} comes from {_OLD_NAME}, another package", hint)
+    architecture = parse_network(_PROBE)
+    network = build(architecture)
+    counted, due = summary_total(network) - tied_repeats(network), analyse(architecture).parameters
+    if counted != due:
+        return failed("torchsummary", f"{path} counts {counted} parameters where {due} are", REINSTALL)
+    return Check(name="torchsummary", message=f"{path}, counts as it should", facts=facts)
+
+
+def check_fvcore() -> Check:
+    """Check that fvcore can trace a network and counts its multiply-adds."""
+    from harness.build import build
+    from harness.cross_check import fvcore_macs
+    from search_spaces.cost import analyse
+    from search_spaces.notation import parse_network
+
+    architecture = parse_network(_PROBE)
+    counted, due = fvcore_macs(build(architecture)), analyse(architecture).macs
+    if counted != due:
+        return failed("fvcore", f"its trace counts {counted} multiply-adds where {due} are", REINSTALL)
+    return Check(name="fvcore", message="traces a network and counts as it should")
+
+
+def check_torchvision() -> Check:
+    """Check that torchvision can be imported, with the stubs that it may need."""
+    from harness.torchvision_import import import_torchvision
+
+    version = str(import_torchvision().__version__)
+    return Check(name="torchvision", message=f"{version} can be imported", facts={"version": version})
