@@ -164,6 +164,5 @@ def _check_count(network: Network, analysis: Analysis) -> None:
     counted = sum(parameter.numel() for parameter in network.parameters())
     if counted != analysis.parameters:
         raise AssertionError(
-            f"torch counts {counted} parameters, search_spaces.cost {analysis.parameters}: "
-            "please report this network"
+            f"torch counts {counted} parameters, search_spaces.cost {analysis.parameters}: please report this network"
         )

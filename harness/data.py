@@ -108,9 +108,7 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
     if spec.embedded:
         return _load_embedded(spec)
     place = _find_or_fetch(spec, folder, allow_download)
-    (images, images_hash), (labels, labels_hash) = [
-        read_verified(place, file) for file in spec.training_files
-    ]
+    (images, images_hash), (labels, labels_hash) = [read_verified(place, file) for file in spec.training_files]
     return ImageData(
         dataset=spec,
         train_images=images_tensor(images, spec),

@@ -73,9 +73,7 @@ def describe_sources(name: str, folder: Path | None) -> list[Place]:
 
 def _place(kind: str, folder: Path, spec: Dataset) -> Place:
     missing = tuple(
-        file.name if file.sha256 else f"{file.name}.gz"
-        for file in spec.all_files
-        if _path(folder, file) is None
+        file.name if file.sha256 else f"{file.name}.gz" for file in spec.all_files if _path(folder, file) is None
     )
     return Place(kind, folder, missing, len(spec.all_files) - len(missing))
 

@@ -102,9 +102,7 @@ def _files(*hashes: tuple[str | None, str]) -> tuple[DataFile, ...]:
         ("t10k-images-idx3-ubyte", (10_000, 28, 28)),
         ("t10k-labels-idx1-ubyte", (10_000,)),
     )
-    return tuple(
-        DataFile(name, shape, *pair) for (name, shape), pair in zip(names_and_shapes, hashes, strict=True)
-    )
+    return tuple(DataFile(name, shape, *pair) for (name, shape), pair in zip(names_and_shapes, hashes, strict=True))
 
 
 _MNIST_LICENCE = (

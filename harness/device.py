@@ -22,9 +22,7 @@ def choose_device(name: str) -> torch.device:
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(number or 0) >= count:
-            raise DeviceError(
-                f"{name} was asked for, but torch {torch.__version__} finds {count} CUDA devices here"
-            )
+            raise DeviceError(f"{name} was asked for, but torch {torch.__version__} finds {count} CUDA devices here")
     return torch.device(name)
 
 

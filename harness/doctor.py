@@ -88,18 +88,14 @@ def _device() -> Check:
 
     device = choose_device("auto")
     cuda = device.type == "cuda"
-    what = (
-        f"{torch.cuda.device_count()} CUDA devices, the first is {device_name(device)}" if cuda else "no CUDA"
-    )
+    what = f"{torch.cuda.device_count()} CUDA devices, the first is {device_name(device)}" if cuda else "no CUDA"
     image = torch.ones(1, 1, 4, 4, device=device, requires_grad=True)
     torch.nn.functional.conv2d(image, torch.ones(1, 1, 3, 3, device=device)).sum().backward()  # type: ignore[no-untyped-call]
     # Each pixel counts once for every window it lies in; the four windows share the middle.
     if image.grad is None or image.grad[0, 0, 1:3, 1:3].tolist() != [[4.0, 4.0], [4.0, 4.0]]:
         return failed("device", f"{what}; a convolution gives a wrong gradient there", "try --device cpu")
     facts = {"device": str(device), "name": device_name(device), "cuda": cuda}
-    return Check(
-        name="device", message=f"{what}; networks train on {device}, a convolution works", facts=facts
-    )
+    return Check(name="device", message=f"{what}; networks train on {device}, a convolution works", facts=facts)
 
 
 def _cpu() -> Check:
@@ -129,9 +125,7 @@ def _threads() -> Check:
     cores = len(os.sched_getaffinity(0))
     allowed = _cores_by_quota()
     facts = {"cores": cores, "cores_by_quota": allowed, "torch_threads": torch.get_num_threads()}
-    message = (
-        f"{cores} cores for this process, torch would use {torch.get_num_threads()} threads; a worker uses 1"
-    )
+    message = f"{cores} cores for this process, torch would use {torch.get_num_threads()} threads; a worker uses 1"
     if allowed is not None and allowed < cores:
         hint = f"the container may use {allowed:g} cores only: pass --workers {max(1, int(allowed))}"
         return Check(name="threads", message=message, verdict=Verdict.WARN, hint=hint, facts=facts)
@@ -185,9 +179,7 @@ def _disk(place: Workspace) -> Check:
     message = f"{free / 2**30:.1f} GiB free at {place.root}"
     if free < _ENOUGH_DISK_BYTES:
         hint = f"make room: {_ENOUGH_DISK_BYTES // 2**20} MiB are enough"
-        return Check(
-            name="disk", message=message, verdict=Verdict.WARN, hint=hint, facts={"free_bytes": free}
-        )
+        return Check(name="disk", message=message, verdict=Verdict.WARN, hint=hint, facts={"free_bytes": free})
     return Check(name="disk", message=message, facts={"free_bytes": free})
 
 

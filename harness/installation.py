@@ -30,9 +30,7 @@ PACKAGES = (
 
 _OLD_NAME = "torch-summary"
 """The distribution that torchinfo grew out of; it installs a module of torchsummary's name."""
-_PROBE = (
-    "conv3x3(8) bn relu conv3x3(8, tie=a) relu maxpool conv3x3(8, pad=0, bias, tie=a) relu gap linear(10)"
-)
+_PROBE = "conv3x3(8) bn relu conv3x3(8, tie=a) relu maxpool conv3x3(8, pad=0, bias, tie=a) relu gap linear(10)"
 
 
 def check_packages() -> Check:

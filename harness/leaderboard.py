@@ -40,7 +40,8 @@ class Tier(StrEnum):
 class LeaderboardRow:
     """One row; the names of the fields are the columns of the CSV, in this order.
 
-    ``mean_test_accuracy_pct`` of a claim is the claimed figure, and ``note`` says how it was obtained. ``lower_bound_pct`` is the one-sided 99 % t
+    ``mean_test_accuracy_pct`` of a claim is the claimed figure, and ``note`` says how it was obtained.
+    ``lower_bound_pct`` is the one-sided 99 % t
     bound of the mean. ``train_seconds`` is the mean of a seed.
     """
 
@@ -176,9 +177,7 @@ def rows_of_study(folder: Path) -> list[LeaderboardRow]:
     return pareto_front(rows, lambda row: row.validation_accuracy_pct or 0.0)
 
 
-def pareto_front(
-    rows: Iterable[LeaderboardRow], accuracy: Callable[[LeaderboardRow], float]
-) -> list[LeaderboardRow]:
+def pareto_front(rows: Iterable[LeaderboardRow], accuracy: Callable[[LeaderboardRow], float]) -> list[LeaderboardRow]:
     """Return the rows that are more accurate than every row of equal or smaller size, smallest first."""
     front: list[LeaderboardRow] = []
     for row in sorted(rows, key=lambda row: (row.parameters, -accuracy(row), row.hash)):
@@ -251,9 +250,7 @@ def read(path: Path) -> list[LeaderboardRow]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ContentError(f"cannot read the leaderboard {path}: {error}") from error
     if not table or table[0] != columns:
-        raise ContentError(
-            f"{path} is not a leaderboard of schema {SCHEMA_VERSION}: move it away, and it is made anew"
-        )
+        raise ContentError(f"{path} is not a leaderboard of schema {SCHEMA_VERSION}: move it away, and it is made anew")
     rows = []
     for number, cells in enumerate(table[1:], start=2):
         try:
@@ -295,9 +292,7 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
 
 
 def _order(row: LeaderboardRow) -> tuple[Any, ...]:
-    accuracy = (
-        row.mean_test_accuracy_pct if row.mean_test_accuracy_pct is not None else row.validation_accuracy_pct
-    )
+    accuracy = row.mean_test_accuracy_pct if row.mean_test_accuracy_pct is not None else row.validation_accuracy_pct
     return (
         not row.reached,
         list(Tier).index(row.tier),

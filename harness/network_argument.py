@@ -112,9 +112,7 @@ def _by_hash(prefix: str, workspace: Workspace) -> NetworkArgument:
         names = ", ".join(sorted(f"{item.recipe_name} ({recipe})" for (_, recipe), item in found.items()))
         first = next(iter(found.values()))
         # The network is clear, the recipe is not: the caller must ask for --recipe.
-        return NetworkArgument(
-            first.architecture, first.text, first.name, None, names, first.dataset, first.target_pct
-        )
+        return NetworkArgument(first.architecture, first.text, first.name, None, names, first.dataset, first.target_pct)
     return next(iter(found.values()))
 
 

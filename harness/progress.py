@@ -7,8 +7,14 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from harness import statistics
+from harness.race import Candidate
 from harness.result import Result
-from harness.workers import Broken, Event, Finished, Progress
+from harness.seeds import Purpose
+from harness.workers import Broken, Event, Finished, Progress, Worker
+
+# How often a search without a terminal says where it is.
+PLAIN_SECONDS = 60.0
 
 
 class Reporter:
@@ -53,3 +59,61 @@ class Reporter:
 def _outcome(result: Result) -> str:
     accuracy = result.test_accuracy_pct
     return f"{result.status}, {accuracy:.2f} % test" if accuracy is not None else str(result.status)
+
+
+class SearchReporter(Reporter):
+    """Progress of a search: the bar runs over its time, or over its trials where it has no end in time."""
+
+    def __init__(self, seconds: float | None, trials: int | None) -> None:
+        """Start at nothing done."""
+        super().__init__(None, "")
+        self.seconds = seconds
+        self.trials = trials
+        self.rejected = 0
+        self.trained = 0
+        self.said = -PLAIN_SECONDS
+        if self.terminal:
+            self.bar.bar_format = "{desc}"
+
+    def tick(self, elapsed: float, left: float, standing: Candidate | None, pool: list[Worker]) -> None:
+        """Show where the search is; on a terminal at every call, elsewhere once a minute."""
+        line = self._line(elapsed, left, standing, pool)
+        if self.terminal:
+            self.bar.set_description_str(line)
+        elif elapsed - self.said >= PLAIN_SECONDS:
+            self.said = elapsed
+            self.say(line)
+
+    def ended(self, candidate: Candidate, found: Result, *, is_standing: bool) -> None:
+        """Say how a run has ended."""
+        proposal = candidate.proposal
+        kind = "first run" if found.purpose is Purpose.SEARCH else f"fresh seed {found.seed_index}"
+        self.trained += found.purpose is Purpose.SEARCH
+        accuracy = found.validation_accuracy_pct
+        shown = f"{accuracy:.2f} % validation" if accuracy is not None else found.message
+        line = f"trial {proposal.trial} ({proposal.parameters:,} parameters, {kind}): {found.status}, {shown}"
+        self.say(f"{line}, {found.train_seconds:.0f} s")
+        if is_standing:
+            mean = statistics.mean(candidate.fresh_pct)
+            self.say(
+                f"trial {proposal.trial} stands with {proposal.parameters:,} parameters: mean {mean:.3f} % validation "
+                f"over {len(candidate.fresh)} fresh seeds; from here on only smaller networks are proposed"
+            )
+
+    def _line(self, elapsed: float, left: float, standing: Candidate | None, pool: list[Worker]) -> str:
+        best = f"{standing.proposal.parameters:,} parameters" if standing else "none yet"
+        busy = ", ".join(
+            f"trial {worker.job.trial} to epoch {worker.job.until_epoch or worker.job.recipe.epochs}"
+            for worker in pool
+            if worker.job is not None
+        )
+        remaining = f"{_clock(left)} left" if self.seconds is not None else f"{self.trials or 'no'} trials at most"
+        return (
+            f"{_clock(elapsed)}, {remaining} | smallest that stands: {best} | "
+            f"{self.trained} trained, {self.rejected} rejected | {busy or 'idle'}"
+        )
+
+
+def _clock(seconds: float) -> str:
+    whole = max(0, round(seconds))
+    return f"{whole // 60}:{whole % 60:02d}"

@@ -112,9 +112,7 @@ class Recipe:
         if self.nesterov and self.optimizer is Optimizer.SGD and self.momentum == 0:
             raise ContentError("recipe: nesterov needs a momentum above 0, but momentum is 0")
         if self.step_epochs and self.schedule is not Schedule.STEP:
-            raise ContentError(
-                f"recipe: step_epochs belong to schedule 'step', but schedule is '{self.schedule}'"
-            )
+            raise ContentError(f"recipe: step_epochs belong to schedule 'step', but schedule is '{self.schedule}'")
 
     @property
     def hash(self) -> str:
@@ -139,9 +137,7 @@ def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:
     return Recipe(**values)
 
 
-_WORDS: dict[str, type[StrEnum]] = {
-    kind.__name__: kind for kind in (Optimizer, Schedule, Initialisation, Precision)
-}
+_WORDS: dict[str, type[StrEnum]] = {kind.__name__: kind for kind in (Optimizer, Schedule, Initialisation, Precision)}
 
 
 def _converted(where: str, name: str, kind: str, value: Any) -> Any:
@@ -155,11 +151,7 @@ def _converted(where: str, name: str, kind: str, value: Any) -> Any:
         return value
     if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    if (
-        kind.startswith("tuple")
-        and isinstance(value, list | tuple)
-        and all(type(item) is int for item in value)
-    ):
+    if kind.startswith("tuple") and isinstance(value, list | tuple) and all(type(item) is int for item in value):
         return tuple(value)
     wanted = "a list of whole numbers" if kind.startswith("tuple") else f"of type {kind}"
     raise ContentError(f"{where}: {name} is {value!r}, but must be {wanted}")

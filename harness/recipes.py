@@ -19,7 +19,8 @@ class NamedRecipe:
     Attributes:
         assumed: fields that the source does not state and that are ours.
         source: where the stated fields come from.
-        test_each_epoch: read the test set after every epoch, as the documents did; never set for recipes of our own.
+        test_each_epoch: read the test set after every epoch, as the documents did; never set for recipes
+            of our own.
     """
 
     name: str
@@ -80,9 +81,7 @@ RECIPES: dict[str, NamedRecipe] = {
             },
         ),
         _document("seed2", {"epochs": 20}),
-        _document(
-            "seed4", {"optimizer": Optimizer.SGD, "learning_rate": 0.04, "batch_size": 128, "epochs": 20}
-        ),
+        _document("seed4", {"optimizer": Optimizer.SGD, "learning_rate": 0.04, "batch_size": 128, "epochs": 20}),
     )
 }
 
@@ -103,15 +102,11 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
         entry = RECIPES[text]
     else:
         known = ", ".join(RECIPES)
-        raise UsageError(
-            f"unknown recipe {text!r}; known are {known}, or @FILE.toml", hint=nearest(text, RECIPES)
-        )
+        raise UsageError(f"unknown recipe {text!r}; known are {known}, or @FILE.toml", hint=nearest(text, RECIPES))
     if epochs is None or epochs == entry.recipe.epochs:
         return entry
     changed = replace(entry.recipe, epochs=epochs)
-    return NamedRecipe(
-        f"{entry.name}-{epochs}ep", changed, entry.source, entry.assumed, entry.test_each_epoch
-    )
+    return NamedRecipe(f"{entry.name}-{epochs}ep", changed, entry.source, entry.assumed, entry.test_each_epoch)
 
 
 def _read(path: Path) -> Recipe:

@@ -214,9 +214,7 @@ def _check(record: Record, path: Path) -> None:
         facts[f"test_errors of seed {run.index}"] = (run.test_errors, len(run.wrong))
     for name, (stated, computed) in facts.items():
         if stated != computed:
-            raise ContentError(
-                f"{path}: {name} is stated as {stated}, but the record's own content gives {computed}"
-            )
+            raise ContentError(f"{path}: {name} is stated as {stated}, but the record's own content gives {computed}")
 
 
 def _json(document: dict[str, Any]) -> str:

@@ -87,7 +87,8 @@ def execute(
 ) -> Result:
     """Train as the job says, from its checkpoint where there is one.
 
-    Runs for a verification train on all training images and read the test set once, at the end; all others train on the search split and
+    Runs for a verification train on all training images and read the test set once, at the end; all others
+    train on the search split and
     never see it. The status is ``running`` where epochs are left.
     """
     device = choose_device(job.device)

@@ -19,9 +19,7 @@ class Purpose(StrEnum):
     REFERENCE = "reference"
 
 
-def derive_seed(
-    network_hash: str, recipe_hash: str, purpose: Purpose, index: int, study_seed: int = 0
-) -> int:
+def derive_seed(network_hash: str, recipe_hash: str, purpose: Purpose, index: int, study_seed: int = 0) -> int:
     """Return seed ``index`` of a network under a recipe, an integer below 2**48.
 
     Only runs of a search depend on ``study_seed``; all people verify with the same seeds.

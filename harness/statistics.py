@@ -57,7 +57,5 @@ def pooled_deviation(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
     freedom = sum(len(group) - 1 for group in groups if len(group) > 1)
     if freedom == 0:
         return math.nan, 0
-    squares = math.fsum(
-        (len(group) - 1) * standard_deviation(group) ** 2 for group in groups if len(group) > 1
-    )
+    squares = math.fsum((len(group) - 1) * standard_deviation(group) ** 2 for group in groups if len(group) > 1)
     return math.sqrt(squares / freedom), freedom

@@ -1,4 +1,7 @@
-"""A study's folder: its configuration, its journal and one file a finished run. These files are the record; the Optuna index is made from them."""
+"""A study's folder: its configuration, its journal and one file a finished run.
+
+These files are the record; the Optuna index is made from them.
+"""
 
 from __future__ import annotations
 
@@ -123,9 +126,7 @@ def owned(folder: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(handle)
-        raise UsageError(
-            f"another process is working on the study {folder.name!r}; wait for it or stop it"
-        ) from error
+        raise UsageError(f"another process is working on the study {folder.name!r}; wait for it or stop it") from error
     try:
         yield
     finally:
@@ -196,3 +197,8 @@ def proposals(events: list[dict[str, Any]]) -> list[Proposal]:
 def elapsed_seconds(events: list[dict[str, Any]]) -> float:
     """Return how long a study has been worked on, all sessions together."""
     return max((float(event["elapsed"]) for event in events), default=0.0)
+
+
+def proposal_document(proposal: Proposal) -> dict[str, Any]:
+    """Return a proposal as the values of its journal event."""
+    return asdict(proposal)

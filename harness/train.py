@@ -194,9 +194,7 @@ def _step(run: Training, images: Images, chosen: Tensor) -> Tensor:
     batch = moved.sub_(images.mean).div_(images.deviation).contiguous(memory_format=torch.channels_last)
     with _autocast(run):
         logits = run.network(batch)
-    loss = functional.cross_entropy(
-        logits.float(), images.labels[chosen], label_smoothing=run.recipe.label_smoothing
-    )
+    loss = functional.cross_entropy(logits.float(), images.labels[chosen], label_smoothing=run.recipe.label_smoothing)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     run.optimizer.step()
@@ -218,9 +216,7 @@ def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     groups = [group for group in groups if group["params"]]
     if recipe.optimizer is Optimizer.ADAM:
         return torch.optim.Adam(groups, recipe.learning_rate, (recipe.momentum, 0.999), foreach=True)
-    return torch.optim.SGD(
-        groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov, foreach=True
-    )
+    return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov, foreach=True)
 
 
 def _average(run: Training, steps_per_epoch: int) -> None:

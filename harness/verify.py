@@ -49,7 +49,8 @@ class Repeat:
     """A recorded seed that was run again.
 
     Attributes:
-        identical: the weights are the same bit for bit; None where another machine or torch made the recorded ones.
+        identical: the weights are the same bit for bit; None where another machine or torch made the
+            recorded ones.
     """
 
     index: int
@@ -128,6 +129,14 @@ def run_seeds(
     return verdict
 
 
+def recorded_verdict(plan: Plan, place: Workspace) -> Verdict:
+    """Return what the record says about the seeds of a plan, without running any."""
+    evidence = _record(plan, place)
+    runs = tuple(run for index in plan.indices if (run := evidence.seed(index)) is not None)
+    row = row_of_record(evidence, ledger.attempts_for(place.ledger, evidence.key))
+    return Verdict(evidence, row, runs, (), contradicted=False, futile=False)
+
+
 def certification(plan: Plan, place: Workspace, seeds: int) -> Plan:
     """Return the plan of a certification: ``seeds`` indices that were never run, declared in the ledger.
 
@@ -137,9 +146,7 @@ def certification(plan: Plan, place: Workspace, seeds: int) -> Plan:
     attempt = ledger.open_attempt(place.ledger, evidence.key)
     if attempt is None:
         declared = ledger.attempts_for(place.ledger, evidence.key)
-        used = [run.index + 1 for run in evidence.seeds] + [
-            item.first_index + item.seeds for item in declared
-        ]
+        used = [run.index + 1 for run in evidence.seeds] + [item.first_index + item.seeds for item in declared]
         attempt = ledger.declare(place.ledger, evidence.key, max(used, default=0), seeds)
     indices = tuple(range(attempt.first_index, attempt.first_index + attempt.seeds))
     return replace(plan, indices=indices, attempt=attempt)
@@ -237,9 +244,7 @@ def _verdict(
 def _contradicts(runs: list[SeedRun], recorded: list[SeedRun], repeats: list[Repeat]) -> bool:
     if not repeats or all(repeat.identical for repeat in repeats):
         return False
-    chance = statistics.chance_that_lower(
-        [run.accuracy_pct for run in runs], [run.accuracy_pct for run in recorded]
-    )
+    chance = statistics.chance_that_lower([run.accuracy_pct for run in runs], [run.accuracy_pct for run in recorded])
     return chance < 0.05
 
 

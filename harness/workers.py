@@ -1,6 +1,7 @@
 """Worker processes that train, one run at a time each, and that may die without taking the search with them.
 
-A worker is started once and keeps the data; jobs and results travel over a pipe. The coordinator enforces the limits of a run from outside, because
+A worker is started once and keeps the data; jobs and results travel over a pipe. The coordinator enforces the
+limits of a run from outside, because
 a process that hangs or swaps cannot be trusted to stop itself.
 """
 
@@ -117,6 +118,11 @@ def poll(workers: list[Worker], limits: Limits, timeout: float) -> list[Event]:
     return events
 
 
+def abandon(worker: Worker) -> None:
+    """End a worker's job now, in favour of a fresh idle process; what it had done since its checkpoint is lost."""
+    _replace(worker)
+
+
 def stop(workers: list[Worker]) -> None:
     """End all worker processes now; what they were doing is lost but for its checkpoint."""
     for worker in workers:
@@ -166,9 +172,7 @@ def _over_limit(worker: Worker, limits: Limits) -> Broken | None:
         )
     memory = resident_mb(worker.process.pid or 0)
     if memory > limits.memory_mb:
-        return Broken(
-            worker.job, Status.OUT_OF_MEMORY, f"took {memory:.0f} MiB; {limits.memory_mb:.0f} MiB allowed"
-        )
+        return Broken(worker.job, Status.OUT_OF_MEMORY, f"took {memory:.0f} MiB; {limits.memory_mb:.0f} MiB allowed")
     return None
 
 

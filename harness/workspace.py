@@ -46,12 +46,7 @@ class Workspace:
         Raises:
             UsageError: the name cannot be a folder's.
         """
-        if (
-            not name
-            or name in (".", "..")
-            or any(mark in name for mark in "/\\\0\n")
-            or len(name.encode()) > 200
-        ):
+        if not name or name in (".", "..") or any(mark in name for mark in "/\\\0\n") or len(name.encode()) > 200:
             raise UsageError(
                 f"study name {name[:60]!r}: a study is a folder below {self.runs}, so its name holds "
                 "1 to 200 bytes without slashes or line ends"

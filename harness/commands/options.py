@@ -37,9 +37,7 @@ def data_options(command: _Command) -> _Command:
 
 def device_option(command: _Command) -> _Command:
     """Add ``--device``."""
-    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")(
-        command
-    )
+    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")(command)
 
 
 def workers_option(command: _Command) -> _Command:

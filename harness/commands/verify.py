@@ -18,17 +18,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("network")
-@click.option(
-    "--seeds", type=click.IntRange(1, 1000), help="How many seeds [default: 10, or 30 with --certify]."
-)
+@click.option("--seeds", type=click.IntRange(1, 1000), help="How many seeds [default: 10, or 30 with --certify].")
 @click.option("--recipe", help="A recipe's name or @FILE.toml [default: the row's own, else fast].")
 @click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's own.")
-@click.option(
-    "--certify", is_flag=True, help="Enter the attempt in the ledger and demand the 99 % lower bound."
-)
-@click.option(
-    "--target", type=click.FloatRange(0, 100), help="Per cent [default: the row's, else the data set's]."
-)
+@click.option("--certify", is_flag=True, help="Enter the attempt in the ledger and demand the 99 % lower bound.")
+@click.option("--target", type=click.FloatRange(0, 100), help="Per cent [default: the row's, else the data set's].")
 @click.option("--name", default="", help="What to call the row.")
 @options.data_options
 @options.device_option
@@ -50,8 +44,10 @@ def verify(
 ) -> int:
     r"""Train NETWORK on fresh seeds and all training images, and read the test set once a seed.
 
-    NETWORK is '-' (stdin), @FILE, a preset such as seed4, the notation in quotes, or a hash of the leaderboard.
-    Seeds are fixed in advance: seed 0 is the same number for everybody. Exit code 3 when the target does not stand.
+    NETWORK is '-' (stdin), @FILE, a preset such as seed4, the notation in quotes, or a hash of the
+    leaderboard.
+    Seeds are fixed in advance: seed 0 is the same number for everybody. Exit code 3 when the target does not
+    stand.
 
     \b
     harness verify 2f6e01 --seeds 5
@@ -99,7 +95,7 @@ def verify(
 
 
 def _recipe(given: NetworkArgument, recipe: str | None, epochs: int | None) -> NamedRecipe:
-    from harness.recipes import NamedRecipe, named_recipe, recipe_named_like
+    from harness.recipes import named_recipe, recipe_named_like
 
     if recipe is not None:
         return named_recipe(recipe, epochs=epochs)
@@ -188,6 +184,4 @@ def _verdict_text(verdict: Verdict) -> str:
         return "this re-run is worse than the record (one-sided test, 5 %)"
     if verdict.row.reached:
         return f"{verdict.row.tier}: the mean stands at or above {target}"
-    return (
-        f"{verdict.row.tier}: {target} does not stand (it takes at least 5 seeds with a mean at or above it)"
-    )
+    return f"{verdict.row.tier}: {target} does not stand (it takes at least 5 seeds with a mean at or above it)"

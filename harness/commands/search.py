@@ -1,0 +1,151 @@
+"""``harness search``: the main job."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.commands import options
+from harness.duration import DURATION, duration_text
+
+if TYPE_CHECKING:
+    from harness.run_plan import SearchPlan
+    from harness.verify import Verdict
+
+
+@click.command()
+@click.option("--budget", type=click.IntRange(1), default=20_000, show_default=True, help="Most parameters.")
+@click.option("--target", type=click.FloatRange(0, 100), help="Per cent [default: the data set's].")
+@click.option("--space", default="card", show_default=True, help="A space's name, or @FILE.")
+@click.option("--sampler", default="auto", show_default=True, help="auto, tpe, nsga2 or random.")
+@click.option("--recipe", default="fast", show_default=True, help="A recipe's name, or @FILE.toml.")
+@click.option("--trials", type=click.IntRange(1), help="Networks to train at most [default: no end].")
+@click.option(
+    "--time",
+    "seconds",
+    type=DURATION,
+    default="45m",
+    show_default=True,
+    help="Of all sessions, verification included.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the search.")
+@click.option("--study", "name", help="Name of the study [default: made from the configuration].")
+@click.option("--trial-time", type=DURATION, default="30m", show_default=True, help="Limit of one training.")
+@click.option(
+    "--trial-memory",
+    type=click.IntRange(64),
+    default=4096,
+    show_default=True,
+    help="Limit of one worker, MiB.",
+)
+@click.option("--plan", "plan_only", is_flag=True, help="Say what would be done; train nothing.")
+@options.workers_option
+@options.device_option
+@options.data_options
+@options.as_json
+@click.pass_context
+def search(ctx: click.Context, plan_only: bool, as_json: bool, **given: Any) -> int:
+    r"""Find the smallest network that reaches the target, verify it, and rank it.
+
+    Networks over the budget are rejected before they are built. The same command goes on with a study that
+    was interrupted.
+    Exit code 3 when no network reached the target.
+
+    \b
+    harness search --budget 20000
+    harness search --budget 5000 --space tiny --time 2h
+    harness search --plan
+    """
+    from harness.run_plan import make_plan, plan_document, plan_text
+    from harness.workspace import workspace
+
+    origins = {
+        name: (source.name.lower() if (source := ctx.get_parameter_source(name)) else "default") for name in given
+    }
+    plan = make_plan(given, origins, workspace())
+    if plan_only:
+        document = plan_document(plan)
+        options.print_json(document) if as_json else click.echo(plan_text(document))
+        return 0
+    return _run(plan, as_json)
+
+
+def _run(plan: SearchPlan, as_json: bool) -> int:
+    from reports.study_page import write_report
+
+    from harness.conclusion import conclude
+    from harness.progress import SearchReporter
+    from harness.search import run_search
+    from harness.study import open_study, owned
+    from harness.workspace import check_writable
+
+    check_writable(plan.folder)
+    check_writable(plan.workspace.records)
+    with owned(plan.folder):
+        fresh = open_study(plan.folder, plan.config, plan.origins)
+        click.echo(f"{'new study' if fresh else 'going on with study'} {plan.folder.name} in {plan.folder}", err=True)
+        with SearchReporter(plan.effort.seconds, plan.effort.trials) as reporter:
+            session = run_search(
+                plan.folder, plan.config, plan.effort, plan.source, reporter, ["harness", *sys.argv[1:]]
+            )
+            verdict = None if session.interrupted else conclude(plan, session)
+        report = write_report(plan.folder, plan.workspace)
+    if session.interrupted:
+        click.echo(f"interrupted; the same command goes on: harness {' '.join(sys.argv[1:])}", err=True)
+        return 130
+    if as_json:
+        options.print_json(_document(plan, verdict, report))
+    else:
+        click.echo(_text(plan, verdict))
+        click.echo(f"report: {report}")
+    return 0 if verdict is not None and verdict.passed else 3
+
+
+def _document(plan: SearchPlan, verdict: Verdict | None, report: Path) -> dict[str, Any]:
+    from collections import Counter
+    from dataclasses import asdict
+
+    from harness import study
+
+    events = study.journal(plan.folder)
+    counts = Counter(event["event"] for event in events)
+    return {
+        "study": plan.folder.name,
+        "budget": plan.config.budget,
+        "target_pct": plan.config.target_pct,
+        "threshold_pct": plan.config.threshold_pct,
+        "proposed": counts["proposed"] + counts["rejected"] + counts["repeated"],
+        "rejected": counts["rejected"],
+        "repeated": counts["repeated"],
+        "trained": len({result.trial for result in study.finished_results(plan.folder)}),
+        "seconds": study.elapsed_seconds(events),
+        "winner": None if verdict is None else asdict(verdict.row),
+        "reached": verdict is not None and verdict.passed,
+        "report": str(report),
+        "leaderboard": str(plan.workspace.leaderboard),
+    }
+
+
+def _text(plan: SearchPlan, verdict: Verdict | None) -> str:
+    from harness import study
+
+    spent = duration_text(study.elapsed_seconds(study.journal(plan.folder)))
+    if verdict is None:
+        return (
+            f"no network of at most {plan.config.budget:,} parameters came to stand at "
+            f"{plan.config.threshold_pct:.2f} % validation in {spent}; nothing was verified, the test set was not read"
+        )
+    row = verdict.row
+    return "\n".join(
+        (
+            f"{row.tier}: {row.parameters:,} parameters, mean test accuracy {row.mean_test_accuracy_pct:.3f} % over "
+            f"{row.seeds} seeds (deviation {row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} %, "
+            f"in {spent}",
+            f"  {row.architecture}",
+            f"run it again: harness verify {row.hash} --seeds {row.seeds}",
+            f"standings: {plan.workspace.leaderboard}",
+        )
+    )

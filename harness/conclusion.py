@@ -1,0 +1,71 @@
+"""What ends a search: its winner is verified on the test set, once, and ranked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness import study
+from harness.finals import LEAST_VERIFY_SEEDS
+from harness.leaderboard import refresh
+from harness.record import Found
+from harness.run_plan import SearchPlan
+from harness.session import Session, note
+from harness.verify import Plan, Verdict, recorded_verdict, run_seeds
+from search_spaces.notation import parse_network
+
+
+def conclude(plan: SearchPlan, session: Session) -> Verdict | None:
+    """Verify the study's winner and rewrite the leaderboard; return None where the search named no winner.
+
+    A winner that was verified in an earlier session is not verified again.
+    """
+    events = study.journal(plan.folder)
+    winner = next((event for event in reversed(events) if event["event"] == "winner"), None)
+    if winner is None:
+        refresh(plan.workspace)
+        return None
+    verification = _verification(plan, winner, events)
+    if any(event["event"] == "verified" and event["hash"] == winner["hash"] for event in events):
+        return recorded_verdict(verification, plan.workspace)
+    verdict = run_seeds(verification, plan.workspace, plan.source, plan.effort.limits, session.reporter.on_event)
+    note(
+        session,
+        "verified",
+        hash=verdict.record.hash,
+        recipe_hash=verdict.record.recipe_hash,
+        tier=verdict.row.tier,
+        mean_test_accuracy_pct=verdict.row.mean_test_accuracy_pct,
+        seeds=verdict.row.seeds,
+        passed=verdict.passed,
+    )
+    refresh(plan.workspace)
+    return verdict
+
+
+def _verification(plan: SearchPlan, winner: dict[str, Any], events: list[dict[str, Any]]) -> Plan:
+    proposal = next(item for item in study.proposals(events) if item.trial == winner["trial"])
+    # As many seeds as keep all workers busy: five take three rounds of two, and so do six.
+    seeds = -(-LEAST_VERIFY_SEEDS // plan.effort.workers) * plan.effort.workers
+    found = Found(
+        study=plan.folder.name,
+        study_seed=plan.config.seed,
+        space=plan.config.space,
+        sampler=plan.config.sampler,
+        trial=proposal.trial,
+        validation_accuracy_pct=winner["validation_accuracy_pct"],
+        validation_seeds=winner["validation_seeds"],
+        trained=len({result.trial for result in study.finished_results(plan.folder)}),
+        rejected=sum(event["event"] == "rejected" for event in events),
+        search_seconds=study.elapsed_seconds(events),
+        workers=plan.effort.workers,
+    )
+    return Plan(
+        architecture=parse_network(proposal.architecture),
+        recipe=plan.recipe,
+        dataset=plan.config.dataset,
+        target_pct=plan.config.target_pct,
+        indices=tuple(range(seeds)),
+        device=plan.effort.device,
+        workers=plan.effort.workers,
+        found=found,
+    )

@@ -1,0 +1,42 @@
+"""Durations as people write them: 90s, 45m, 1h30m."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+_UNITS = {"h": 3600, "m": 60, "s": 1}
+_FORM = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+
+
+class Duration(click.ParamType):
+    """An option's value in seconds, from a text such as 1h30m; a bare number has no unit and is refused."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds."""
+        if isinstance(value, int | float):
+            return float(value)
+        match = _FORM.fullmatch(value)
+        seconds = 0.0
+        if match:
+            seconds = sum(float(part or 0) * unit for part, unit in zip(match.groups(), _UNITS.values(), strict=True))
+        if seconds <= 0:
+            self.fail(f"{value!r} is not a duration above zero, such as 90s, 45m or 1h30m.", param, ctx)
+        return seconds
+
+
+DURATION = Duration()
+
+
+def duration_text(seconds: float) -> str:
+    """Return seconds in the largest two units: 1 h 30 min, 45 min 10 s."""
+    whole = max(0, round(seconds))
+    hours, rest = divmod(whole, 3600)
+    minutes, left = divmod(rest, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {left} s" if minutes else f"{left} s"

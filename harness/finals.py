@@ -1,0 +1,81 @@
+"""The end of a search: the smallest networks that stand get further fresh seeds, until one is certain enough."""
+
+from __future__ import annotations
+
+from harness import race, statistics, workers
+from harness.events import poll
+from harness.race import Candidate
+from harness.result import Status
+from harness.seeds import Purpose
+from harness.session import Session, job_for, note_standing, runs_of
+
+# Share that an estimate of time is raised by, and seconds for starting processes and writing files.
+CAUTION = 1.15
+CAUTION_SECONDS = 20.0
+# Training on all images takes longer than on the search split: 60,000 to 50,000.
+VERIFY_FACTOR = 1.2
+LEAST_VERIFY_SEEDS = 5
+
+
+def choose(session: Session) -> None:
+    """Run the smallest networks that stand on further fresh seeds until one is certain enough; note the winner."""
+    refused: set[int] = set()
+    while not session.interrupted:
+        order = race.final_order(list(session.candidates.values()), session.config.threshold_pct)
+        open_ = [candidate for candidate in order if candidate.proposal.trial not in refused]
+        if not open_:
+            break
+        candidate = open_[0]
+        lacking = race.FINAL_SEEDS - len(candidate.fresh)
+        if lacking <= 0:
+            if race.is_final(candidate, session.config.threshold_pct):
+                note_standing(session, "winner", candidate)
+                return
+            refused.add(candidate.proposal.trial)
+            continue
+        rounds = -(-lacking // session.effort.workers)
+        if rounds * run_seconds(session, candidate) > session.left - verify_seconds(session, candidate):
+            break
+        _run_fresh(session, candidate, lacking)
+    standing = race.final_order(list(session.candidates.values()), session.config.threshold_pct)
+    if standing and not session.interrupted:
+        best = max(standing, key=lambda item: race.margin_pct(item, session.config.threshold_pct))
+        note_standing(session, "winner", best)
+
+
+def _run_fresh(session: Session, candidate: Candidate, count: int) -> None:
+    """Run so many further fresh seeds of one network to their end."""
+    first = len(candidate.fresh)
+    session.waiting = [job_for(session, candidate, Purpose.CONFIRM, first + number) for number in range(count)]
+    while (session.waiting or any(worker.job for worker in session.pool)) and not session.interrupted:
+        for worker in session.pool:
+            if worker.job is None and session.waiting:
+                workers.assign(worker, session.waiting.pop(0))
+        poll(session)
+    for worker in session.pool:
+        if worker.job is not None:
+            workers.abandon(worker)
+
+
+def closing_seconds(session: Session) -> float:
+    """Return the time that the remaining fresh seeds and the verification of the best network so far will take."""
+    if session.effort.seconds is None:
+        return 0.0
+    standing = race.smallest_standing(list(session.candidates.values()), session.config.threshold_pct)
+    if standing is None:
+        return 0.0
+    lacking = max(0, race.FINAL_SEEDS - len(standing.fresh))
+    rounds = -(-lacking // session.effort.workers)
+    return rounds * run_seconds(session, standing) + verify_seconds(session, standing)
+
+
+def verify_seconds(session: Session, candidate: Candidate) -> float:
+    """Return what verifying a network will take, in seconds of wall-clock."""
+    rounds = -(-LEAST_VERIFY_SEEDS // session.effort.workers)
+    return CAUTION * rounds * VERIFY_FACTOR * run_seconds(session, candidate) + CAUTION_SECONDS
+
+
+def run_seconds(session: Session, candidate: Candidate) -> float:
+    """Return what one whole run of a network takes, from those it has had."""
+    seconds = [run.train_seconds for run in runs_of(candidate) if run.status is Status.COMPLETE]
+    return CAUTION * statistics.mean(seconds) if seconds else 0.0

@@ -1,0 +1,31 @@
+"""The offset between validation and test accuracy, measured on reference networks and kept in ``offsets.json``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offset:
+    """Validation accuracy after training on the search split, less test accuracy after training on all images.
+
+    Attributes:
+        offset_pct: in points of accuracy; added to the target in a search.
+        standard_error_pct: of the offset.
+        protocol: networks, recipe, seeds and the code that measured it.
+    """
+
+    dataset: str
+    offset_pct: float
+    standard_error_pct: float | None
+    protocol: str
+
+
+def offset_of(dataset: str) -> Offset:
+    """Return the offset of a data set; zero where none was measured, and ``protocol`` says so."""
+    document = json.loads((files("harness") / "offsets.json").read_text(encoding="utf-8"))
+    if dataset in document:
+        return Offset(dataset=dataset, **document[dataset])
+    return Offset(dataset=dataset, offset_pct=0.0, standard_error_pct=None, protocol="not measured, taken as zero")

@@ -1,0 +1,195 @@
+"""The decisions of a search, as pure functions: what to prune, what stands, what is refuted, what is run next.
+
+Accuracies are per cent of the validation images; the threshold stands for the target there (design: target
+plus offset).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from harness import statistics
+from harness.result import Result, Status
+from harness.study import Proposal
+
+# A network stands, and the effective budget falls, on this many fresh seeds and this one-sided bound.
+STAND_SEEDS = 3
+STAND_CONFIDENCE = 0.80
+# A network that has not come to stand by then is given up.
+MOST_SEEDS = 5
+# The winner is chosen on this many fresh seeds and this bound: it is the smallest of many, so luck is to be
+# feared.
+FINAL_SEEDS = 5
+FINAL_CONFIDENCE = 0.95
+# Errors at the end per error at a rung, the luckiest tenth, by share of the epochs; used until a study has
+# runs of its own
+# (docs/experiments.md, "rungs").
+PRIOR_RATIO = {0.25: 0.30, 0.5: 0.55}
+OWN_RATIOS = 8
+EXEMPT_SHARE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a sampler is told about a proposal.
+
+    Attributes:
+        parameters: size of the network, what is minimised.
+        shortfall_pct: how far its validation accuracy stays below the threshold; negative where it is
+            above, None where
+            training failed.
+        complete: trained to the end, not pruned.
+    """
+
+    parameters: int
+    shortfall_pct: float | None
+    complete: bool
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A proposed network and the runs it has had.
+
+    Attributes:
+        first: its run in the search, None until that has ended.
+        fresh: its runs on fresh validation seeds, in order of the seeds.
+        repeats: how often it was proposed again.
+    """
+
+    proposal: Proposal
+    first: Result | None = None
+    fresh: list[Result] = field(default_factory=list)
+    repeats: int = 0
+
+    @property
+    def fresh_pct(self) -> list[float]:
+        """Accuracies on the fresh seeds; a run that ended without one counts as chance level."""
+        return [result.validation_accuracy_pct or 10.0 for result in self.fresh]
+
+
+def rungs(epochs: int) -> tuple[int, ...]:
+    """Return the epochs after which pruning is decided, for a recipe of so many epochs."""
+    found = sorted({round(share * epochs) for share in PRIOR_RATIO})
+    return tuple(epoch for epoch in found if 0 < epoch < epochs)
+
+
+def passed_first(candidate: Candidate, threshold_pct: float) -> bool:
+    """Return whether the run in the search reached the threshold."""
+    first = candidate.first
+    return (
+        first is not None
+        and first.status is Status.COMPLETE
+        and (first.validation_accuracy_pct or 0.0) >= threshold_pct
+    )
+
+
+def wants_seeds(candidate: Candidate, threshold_pct: float) -> bool:
+    """Return whether fresh seeds of a network are worth their time.
+
+    One that passed is to be confirmed; one that was trained to the end and missed gets one for each time it
+    was proposed again.
+    """
+    if passed_first(candidate, threshold_pct):
+        return True
+    complete = candidate.first is not None and candidate.first.status is Status.COMPLETE
+    return complete and candidate.repeats > len(candidate.fresh)
+
+
+def outcome(candidate: Candidate, threshold_pct: float) -> Outcome:
+    """Return what the sampler learns from a network's first run, which must have ended."""
+    first = candidate.first
+    assert first is not None, "only finished trials have an outcome"
+    accuracy = first.validation_accuracy_pct
+    usable = first.status in (Status.COMPLETE, Status.PRUNED) and accuracy is not None
+    shortfall = threshold_pct - (accuracy or 0.0) if usable else None
+    return Outcome(candidate.proposal.parameters, shortfall, first.status is Status.COMPLETE)
+
+
+def stands(candidate: Candidate, threshold_pct: float) -> bool:
+    """Return whether the network reaches the threshold on fresh seeds, not on one lucky draw."""
+    accuracies = candidate.fresh_pct
+    return len(accuracies) >= STAND_SEEDS and statistics.lower_bound(accuracies, STAND_CONFIDENCE) >= threshold_pct
+
+
+def refuted(candidate: Candidate, threshold_pct: float) -> bool:
+    """Return whether further seeds would be wasted: many were run, or the mean is well below the threshold."""
+    accuracies = candidate.fresh_pct
+    if stands(candidate, threshold_pct):
+        return False
+    if len(accuracies) >= MOST_SEEDS:
+        return True
+    if len(accuracies) < 2:
+        return False
+    # The mirror image of the bound that it would have to pass.
+    upper = 2 * statistics.mean(accuracies) - statistics.lower_bound(accuracies, STAND_CONFIDENCE)
+    return upper < threshold_pct
+
+
+def smallest_standing(candidates: Sequence[Candidate], threshold_pct: float) -> Candidate | None:
+    """Return the smallest network that stands."""
+    standing = [candidate for candidate in candidates if stands(candidate, threshold_pct)]
+    return min(standing, key=lambda item: (item.proposal.parameters, item.proposal.trial), default=None)
+
+
+def next_to_confirm(candidates: Sequence[Candidate], threshold_pct: float, busy: set[int]) -> Candidate | None:
+    """Return the network whose next fresh seed is worth most: the smallest that passed once and is still open.
+
+    Args:
+        busy: trials whose fresh seeds in flight already suffice for a decision.
+    """
+    standing = smallest_standing(candidates, threshold_pct)
+    limit = standing.proposal.parameters if standing else None
+    open_ = [
+        candidate
+        for candidate in candidates
+        if wants_seeds(candidate, threshold_pct)
+        and candidate.proposal.trial not in busy
+        and (limit is None or candidate.proposal.parameters < limit)
+        and not stands(candidate, threshold_pct)
+        and not refuted(candidate, threshold_pct)
+    ]
+    return min(open_, key=lambda item: (item.proposal.parameters, item.proposal.trial), default=None)
+
+
+def final_order(candidates: Sequence[Candidate], threshold_pct: float) -> list[Candidate]:
+    """Return the networks that stand, smallest first."""
+    standing = [candidate for candidate in candidates if stands(candidate, threshold_pct)]
+    return sorted(standing, key=lambda item: (item.proposal.parameters, item.proposal.trial))
+
+
+def is_final(candidate: Candidate, threshold_pct: float) -> bool:
+    """Return whether the evidence suffices to name the network the winner."""
+    accuracies = candidate.fresh_pct
+    return len(accuracies) >= FINAL_SEEDS and statistics.lower_bound(accuracies, FINAL_CONFIDENCE) >= threshold_pct
+
+
+def margin_pct(candidate: Candidate, threshold_pct: float) -> float:
+    """Return how far the final bound lies above the threshold."""
+    return statistics.lower_bound(candidate.fresh_pct, FINAL_CONFIDENCE) - threshold_pct
+
+
+def hopeful_ratio(results: Sequence[Result], rung: int, epochs: int) -> float:
+    """Return the errors at the end per error at a rung for the luckiest tenth of the runs that went to the end.
+
+    Few networks have been trained to the end when a search begins; then a figure measured beforehand holds.
+    """
+    ratios = []
+    for result in results:
+        at_rung = [epoch.validation_errors for epoch in result.history if epoch.epoch == rung]
+        if result.status is Status.COMPLETE and at_rung and at_rung[0] and result.validation_errors is not None:
+            ratios.append(result.validation_errors / at_rung[0])
+    if len(ratios) < OWN_RATIOS:
+        share = min(PRIOR_RATIO, key=lambda share: abs(share * epochs - rung))
+        return PRIOR_RATIO[share]
+    return sorted(ratios)[len(ratios) // 10]
+
+
+def predicted_pct(errors: int, size: int, ratio: float) -> float:
+    """Return the accuracy at the end that a run can hope for, from its errors at a rung."""
+    return 100 * (1 - ratio * errors / size)
+
+
+def exempt(network_hash: str) -> bool:
+    """Return whether a network is trained to the end whatever its rungs say, so that wrong pruning can be counted."""
+    return int(network_hash, 16) % EXEMPT_SHARE == 0

@@ -1,0 +1,164 @@
+"""What a search is about to do, with every value resolved: made from the command line, before anything is trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.data import resolve
+from harness.datasets import dataset
+from harness.device import choose_device
+from harness.duration import duration_text
+from harness.offset import Offset, offset_of
+from harness.race import FINAL_SEEDS, STAND_SEEDS, rungs
+from harness.recipes import NamedRecipe, named_recipe
+from harness.sampler import sampler_name
+from harness.session import Effort
+from harness.study import StudyConfig
+from harness.workers import Limits, Source
+from harness.workspace import Workspace
+from search_spaces.catalog import space as space_of
+from search_spaces.count import feasible
+from search_spaces.space import SearchSpace
+
+# Seconds an image of one training step, on one core of a two-core CPU machine: a fixed part, and one a
+# multiply-add. Fitted to
+# anchor3702 (0.62 M multiply-adds, 4,600 images a second) and seed4 (3.4 M, 3,000); for estimates only.
+SECONDS_AN_IMAGE = 1.9e-4
+SECONDS_A_MAC = 4.2e-11
+TYPICAL_MACS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPlan:
+    """A search, ready to begin."""
+
+    workspace: Workspace
+    folder: Path
+    config: StudyConfig
+    effort: Effort
+    source: Source
+    recipe: NamedRecipe
+    space: SearchSpace
+    offset: Offset
+    origins: dict[str, str]
+
+
+def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) -> SearchPlan:
+    """Return the plan for the options of ``harness search``.
+
+    Raises:
+        UsageError: an unknown sampler, recipe, space, data set or device.
+        SearchSpaceError: the space's text is wrong.
+        DataError: the data are missing or damaged.
+    """
+    sampler = sampler_name(given["sampler"])
+    recipe = named_recipe(given["recipe"])
+    space = space_of(given["space"])
+    device = str(choose_device(given["device"]))
+    if given["name"]:
+        place.study(given["name"])
+    data = resolve(given["dataset"], given["folder"])
+    offset = offset_of(data.dataset.name)
+    target = data.dataset.target_pct if given["target"] is None else given["target"]
+    config = StudyConfig(
+        dataset=data.dataset.name,
+        data_hash=data.data_hash,
+        budget=given["budget"],
+        target_pct=target,
+        threshold_pct=round(target + offset.offset_pct, 6),
+        space=space.name,
+        space_text=space.text,
+        sampler=sampler,
+        recipe=recipe.recipe,
+        recipe_name=recipe.name,
+        rungs=rungs(recipe.recipe.epochs),
+        seed=given["seed"],
+    )
+    return SearchPlan(
+        workspace=place,
+        folder=place.study(given["name"] or _default_name(config)),
+        config=config,
+        effort=Effort(
+            seconds=given["seconds"],
+            trials=given["trials"],
+            workers=given["workers"] or (len(os.sched_getaffinity(0)) if device == "cpu" else 1),
+            device=device,
+            limits=Limits(given["trial_time"], given["trial_memory"]),
+        ),
+        source=Source(data.dataset.name, given["folder"]),
+        recipe=recipe,
+        space=space,
+        offset=offset,
+        origins={("study" if name == "name" else name): origin for name, origin in origins.items()},
+    )
+
+
+def plan_document(plan: SearchPlan) -> dict[str, Any]:
+    """Return what ``--plan`` shows, as plain JSON values."""
+    count = feasible(plan.space, plan.config.budget)
+    images = dataset(plan.config.dataset).train_size
+    one = plan.config.recipe.epochs * images * (SECONDS_AN_IMAGE + SECONDS_A_MAC * TYPICAL_MACS)
+    seconds = plan.effort.seconds
+    return {
+        "study": plan.folder.name,
+        "folder": str(plan.folder),
+        "exists": (plan.folder / "config.json").exists(),
+        "config": asdict(plan.config),
+        "origins": plan.origins,
+        "offset": asdict(plan.offset),
+        "effort": asdict(plan.effort),
+        "derivations": count.derivations,
+        "feasible": asdict(count),
+        "feasible_share": [count.low / count.derivations, count.high / count.derivations],
+        "estimated_seconds_a_training": one,
+        "estimated_trainings": None if seconds is None else int(seconds * plan.effort.workers / one),
+        "estimate_from": "a two-core CPU machine, 1 million multiply-adds a network",
+        "stand_seeds": STAND_SEEDS,
+        "final_seeds": FINAL_SEEDS,
+    }
+
+
+def plan_text(document: dict[str, Any]) -> str:
+    """Return the plan for people."""
+    config, effort, offset = document["config"], document["effort"], document["offset"]
+    recipe, limits = config["recipe"], effort["limits"]
+    time = "no end" if effort["seconds"] is None else duration_text(effort["seconds"])
+    trainings = document["estimated_trainings"]
+    given = ", ".join(f"{name} ({origin})" for name, origin in document["origins"].items() if origin != "default")
+    parts = {
+        "study": f"{document['study']} ({'goes on' if document['exists'] else 'new'}) in {document['folder']}",
+        "data": f"{config['dataset']}, target {config['target_pct']:g} %, on validation {config['threshold_pct']:g} %",
+        "offset": f"{offset['offset_pct']:+.3f} points: {offset['protocol']}",
+        "space": f"{config['space']}, {document['derivations']:.4g} derivations; {_share_text(document)} are within its "
+        f"conditions and have at most {config['budget']:,} parameters",
+        "sampler": f"{config['sampler']}, seed {config['seed']}",
+        "recipe": f"{config['recipe_name']}: {recipe['epochs']} epochs, batch {recipe['batch_size']}; "
+        f"pruning after epochs {', '.join(map(str, config['rungs'])) or 'none'}",
+        "effort": f"{effort['workers']} workers on {effort['device']}, time {time}, "
+        f"trials {effort['trials'] or 'without end'}",
+        "limits": f"one training {duration_text(limits['seconds'])}, one worker {limits['memory_mb']:g} MiB",
+        "expected": f"about {document['estimated_seconds_a_training']:.0f} s a whole training"
+        + (f", so about {trainings} of them" if trainings is not None else "")
+        + f", pruned ones cost less (estimate from {document['estimate_from']})",
+        "set by you": given or "nothing",
+    }
+    return "\n".join(f"{name:<11} {text}" for name, text in parts.items())
+
+
+def _share_text(document: dict[str, Any]) -> str:
+    low, high = (100 * share for share in document["feasible_share"])
+    count = document["feasible"]
+    if count["exact"]:
+        return f"{low:.3g} % (exact)"
+    return f"{low:.3g} to {high:.3g} % ({100 * count['confidence']:g} % interval, {count['looked_at']:,} drawn)"
+
+
+def _default_name(config: StudyConfig) -> str:
+    """Return a name that no other configuration has."""
+    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:6]
+    return f"{config.dataset}-{config.space}-{config.budget}-{digest}"

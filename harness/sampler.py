@@ -1,0 +1,203 @@
+"""Optuna's part of a search: it proposes decisions and is told what came of them. The only file that knows Optuna.
+
+The study lives in memory and is rebuilt from the results of a study folder; ``write_database`` leaves a copy
+that Optuna's own tools can open.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import Trial as Trial
+from optuna.trial import TrialState
+
+from harness.errors import UsageError
+from harness.race import Outcome
+from harness.result import Decision
+from search_spaces.draw import Draw, draw
+from search_spaces.errors import nearest
+from search_spaces.space import Options, SearchSpace
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+AUTO = "auto"
+
+
+def _tpe(seed: int) -> BaseSampler:
+    with warnings.catch_warnings():
+        # 'group' is marked experimental; without it a conditional space falls back to independent draws.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return TPESampler(
+            n_startup_trials=10,
+            n_ei_candidates=24,
+            seed=seed,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+        )
+
+
+def _nsga2(seed: int) -> BaseSampler:
+    return NSGAIISampler(population_size=20, mutation_prob=None, crossover_prob=0.9, swapping_prob=0.5, seed=seed)
+
+
+def _random(seed: int) -> BaseSampler:
+    return RandomSampler(seed=seed)
+
+
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {"tpe": _tpe, "nsga2": _nsga2, "random": _random}
+DEFAULT = "tpe"
+
+
+def sampler_name(name: str) -> str:
+    """Return the sampler's own name, ``auto`` resolved.
+
+    Raises:
+        UsageError: there is no sampler of that name.
+    """
+    if name == AUTO:
+        return DEFAULT
+    if name not in SAMPLERS:
+        raise UsageError(
+            f"unknown sampler {name!r}; known are {AUTO}, {', '.join(SAMPLERS)}", hint=nearest(name, SAMPLERS)
+        )
+    return name
+
+
+@dataclass(slots=True)
+class Index:
+    """An Optuna study of one search, with the trials that are being trained."""
+
+    study: optuna.Study
+    sampler: str
+    seed: int
+    asked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _TrialChooser:
+    """Lets an Optuna trial decide."""
+
+    trial: Trial
+
+    def choose(self, name: str, options: Options) -> int:
+        if options.ordered:
+            return self.trial.suggest_int(name, 0, options.size - 1)
+        return int(self.trial.suggest_categorical(name, list(range(options.size))))
+
+
+def new_index(sampler: str, seed: int) -> Index:
+    """Return an empty study that minimises the number of parameters."""
+    study = optuna.create_study(direction="minimize", sampler=SAMPLERS[sampler](seed), study_name="search")
+    return Index(study, sampler, seed)
+
+
+def ask(index: Index, space: SearchSpace) -> tuple[Trial, Draw]:
+    """Return the sampler's next proposal; it may be rejected. The same seed and history give the same proposal."""
+    # A sampler that is made anew for each question needs no saved state: it goes on after a restart as
+    # before.
+    index.study.sampler = SAMPLERS[index.sampler](_seed(index))
+    index.asked += 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        trial = index.study.ask()
+        return trial, draw(space, _TrialChooser(trial))
+
+
+def impose(index: Index, found: Draw) -> Trial:
+    """Enter a network that did not come from the sampler as a running trial."""
+    decisions = tuple(Decision(*decision) for decision in found.decisions)
+    return _enqueue(index, decisions)
+
+
+def generator(index: Index) -> random.Random:
+    """Return a generator for draws beside the sampler, fixed by the seed and the number of questions asked."""
+    index.asked += 1
+    return random.Random(_seed(index))
+
+
+def reject(index: Index, trial: Trial, excess: float) -> None:
+    """Tell that a proposal was rejected before training; ``excess`` is its size over the budget, as a share of it."""
+    trial.set_constraint("budget", max(excess, 1e-9))
+    index.study.tell(trial, state=TrialState.PRUNED)
+
+
+def forget(index: Index, trial: Trial) -> None:
+    """Drop a proposal without a lesson for the sampler."""
+    index.study.tell(trial, state=TrialState.FAIL)
+
+
+def tell(index: Index, trial: Trial, outcome: Outcome) -> None:
+    """Tell what came of a proposal."""
+    if outcome.shortfall_pct is None:
+        index.study.tell(trial, state=TrialState.FAIL)
+        return
+    trial.set_constraint("accuracy", outcome.shortfall_pct)
+    if outcome.complete:
+        index.study.tell(trial, outcome.parameters)
+    else:
+        index.study.tell(trial, state=TrialState.PRUNED)
+
+
+def restore(index: Index, decisions: tuple[Decision, ...], outcome: Outcome) -> None:
+    """Enter a trial of an earlier session that has its outcome."""
+    failed = outcome.shortfall_pct is None
+    state = TrialState.FAIL if failed else TrialState.COMPLETE if outcome.complete else TrialState.PRUNED
+    index.study.add_trial(
+        optuna.trial.create_trial(
+            state=state,
+            value=outcome.parameters if state is TrialState.COMPLETE else None,
+            params={decision.name: decision.index for decision in decisions},
+            distributions={decision.name: _distribution(decision) for decision in decisions},
+            constraints={} if outcome.shortfall_pct is None else {"accuracy": outcome.shortfall_pct},
+        )
+    )
+    index.asked += 1
+
+
+def resume(index: Index, decisions: tuple[Decision, ...]) -> Trial:
+    """Enter a trial of an earlier session that was still being trained."""
+    return _enqueue(index, decisions)
+
+
+def write_database(index: Index, path: Path) -> None:
+    """Leave the study as an SQLite file for Optuna's own tools; nothing here ever reads it."""
+    handle, name = tempfile.mkstemp(suffix=".db", dir=path.parent)
+    os.close(handle)
+    os.unlink(name)
+    try:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{name}")
+        optuna.create_study(storage=storage, study_name="search", direction="minimize").add_trials(
+            [trial for trial in index.study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        )
+        storage.remove_session()
+        storage.engine.dispose()
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _enqueue(index: Index, decisions: tuple[Decision, ...]) -> Trial:
+    distributions = {decision.name: _distribution(decision) for decision in decisions}
+    index.study.enqueue_trial({decision.name: decision.index for decision in decisions})
+    index.asked += 1
+    return index.study.ask(distributions)
+
+
+def _distribution(decision: Decision) -> BaseDistribution:
+    if decision.ordered:
+        return IntDistribution(0, decision.size - 1)
+    return CategoricalDistribution(list(range(decision.size)))
+
+
+def _seed(index: Index) -> int:
+    return random.Random(f"{index.seed}/{index.asked}").getrandbits(31)
