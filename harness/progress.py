@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
+from typing import Self
 
 from tqdm import tqdm
 
@@ -27,7 +28,7 @@ class Reporter:
             total=total, unit=f" {unit}", disable=not self.terminal, file=sys.stderr, dynamic_ncols=True
         )
 
-    def __enter__(self) -> Reporter:
+    def __enter__(self) -> Self:
         """Return itself."""
         return self
 

@@ -134,8 +134,8 @@ def plan_text(document: dict[str, Any]) -> str:
         "study": f"{document['study']} ({'goes on' if document['exists'] else 'new'}) in {document['folder']}",
         "data": f"{config['dataset']}, target {config['target_pct']:g} %, on validation {config['threshold_pct']:g} %",
         "offset": f"{offset['offset_pct']:+.3f} points: {offset['protocol']}",
-        "space": f"{config['space']}, {document['derivations']:.4g} derivations; {_share_text(document)} are within its "
-        f"conditions and have at most {config['budget']:,} parameters",
+        "space": f"{config['space']}, {document['derivations']:.4g} derivations; {_share_text(document)} "
+        f"keep its conditions and a budget of {config['budget']:,} parameters",
         "sampler": f"{config['sampler']}, seed {config['seed']}",
         "recipe": f"{config['recipe_name']}: {recipe['epochs']} epochs, batch {recipe['batch_size']}; "
         f"pruning after epochs {', '.join(map(str, config['rungs'])) or 'none'}",

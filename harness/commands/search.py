@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @options.data_options
 @options.as_json
 @click.pass_context
-def search(ctx: click.Context, plan_only: bool, as_json: bool, **given: Any) -> int:
+def search(ctx: click.Context, /, plan_only: bool, as_json: bool, **given: Any) -> int:
     r"""Find the smallest network that reaches the target, verify it, and rank it.
 
     Networks over the budget are rejected before they are built. The same command goes on with a study that
