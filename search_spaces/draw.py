@@ -123,9 +123,7 @@ def draw(space: SearchSpace, chooser: Chooser) -> Draw:
     return Draw(Architecture(tuple(found.ops), tuple(found.bars)), tuple(walk.decisions))
 
 
-def draw_uniform(
-    space: SearchSpace, rng: random.Random, budget: int | None = None, attempts: int = 10_000
-) -> Draw:
+def draw_uniform(space: SearchSpace, rng: random.Random, budget: int | None = None, attempts: int = 10_000) -> Draw:
     """Return a network that keeps the space's conditions and the budget, every decision uniform.
 
     Raises:

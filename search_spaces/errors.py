@@ -57,9 +57,7 @@ class BudgetExceededError(SearchSpaceError):
 
     def __init__(self, parameters: int, budget: int) -> None:
         """Keep both numbers, in parameters."""
-        super().__init__(
-            f"{parameters:,} parameters are {parameters - budget:,} over the budget of {budget:,}"
-        )
+        super().__init__(f"{parameters:,} parameters are {parameters - budget:,} over the budget of {budget:,}")
         self.parameters = parameters
         self.budget = budget
 
@@ -84,8 +82,7 @@ def caret(text: str, position: int) -> str:
     start = text.rfind("\n", 0, position) + 1
     end = text.find("\n", position)
     line = "".join(
-        character if character.isprintable() else " "
-        for character in text[start : end if end >= 0 else len(text)]
+        character if character.isprintable() else " " for character in text[start : end if end >= 0 else len(text)]
     )
     column = position - start
     # A long line is cut around the position, so that the caret stays in sight.

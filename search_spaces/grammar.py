@@ -100,9 +100,7 @@ def _check_extent(text: str) -> None:
         symbol = match.group()
         depth = 0 if symbol == ";" else depth + (symbol in "(<") - (symbol in ")>")
         if depth > DEEPEST_NESTING:
-            raise NotationError(
-                f"brackets are nested more than {DEEPEST_NESTING} deep", position=match.start()
-            )
+            raise NotationError(f"brackets are nested more than {DEEPEST_NESTING} deep", position=match.start())
 
 
 def _strange(character: str) -> str:
@@ -111,8 +109,7 @@ def _strange(character: str) -> str:
     else:
         shown = f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
     return (
-        f"unexpected character {shown}; "
-        "the notation has names, plain decimal numbers and | ( ) , = < / > ? { .. } ;"
+        f"unexpected character {shown}; the notation has names, plain decimal numbers and | ( ) , = < / > ? {{ .. }} ;"
     )
 
 
@@ -125,7 +122,7 @@ def _unexpected(error: lark.UnexpectedToken, text: str, start: str) -> NotationE
         if str(error.token) in _CHOICES:
             hint = "choices and definitions belong to a search space"
         expected = [symbol for symbol in expected if symbol not in _CHOICES]
-    elif str(error.token) == "=":
+    elif str(error.token) == "=" and "NAME" in expected:
         hint = "a ';' may be missing before this definition"
     shown = ", ".join(_SPOKEN.get(symbol, f"'{symbol}'") for symbol in expected)
     position = len(text) if at_end else error.token.start_pos
@@ -136,12 +133,9 @@ def _symbols(terminals: Iterable[str]) -> list[str]:
     """Return terminals as they are written, in a fixed order, names and numbers first."""
     patterns = {terminal.name: terminal.pattern for terminal in _parser().terminals}
     written = [
-        str(patterns[name].value) if name in patterns and patterns[name].type == "str" else name
-        for name in terminals
+        str(patterns[name].value) if name in patterns and patterns[name].type == "str" else name for name in terminals
     ]
-    return sorted(
-        (symbol.replace("\\", "") for symbol in written), key=lambda symbol: (symbol not in _SPOKEN, symbol)
-    )
+    return sorted((symbol.replace("\\", "") for symbol in written), key=lambda symbol: (symbol not in _SPOKEN, symbol))
 
 
 def _number(token: lark.Token) -> Number:

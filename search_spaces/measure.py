@@ -89,17 +89,13 @@ def shared_extent(part: SharedPart) -> int:
 def check_extent(extent: int, position: int) -> None:
     """Raise NotationError when a draw could get too large."""
     if extent > LARGEST_EXTENT:
-        raise NotationError(
-            f"a draw of this could have more than {LARGEST_EXTENT:,} parts", position=position
-        )
+        raise NotationError(f"a draw of this could have more than {LARGEST_EXTENT:,} parts", position=position)
 
 
 def check_depth(depth: int, position: int) -> None:
     """Raise NotationError when rules and brackets are nested deeper than a draw can follow."""
     if depth > DEEPEST_NESTING:
-        raise NotationError(
-            f"rules and brackets are nested more than {DEEPEST_NESTING} deep", position=position
-        )
+        raise NotationError(f"rules and brackets are nested more than {DEEPEST_NESTING} deep", position=position)
 
 
 def value_ways(value: Value) -> int:

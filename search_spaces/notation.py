@@ -71,9 +71,7 @@ def _network(text: str) -> Architecture:
         # As written, not in canonical form: the path of an error has to lead back into the text.
         analyse_ops(found.ops)
     except ShapeError as error:
-        raise ShapeError(
-            error.message, path=error.path, position=_position(found.places, error.path)
-        ) from None
+        raise ShapeError(error.message, path=error.path, position=_position(found.places, error.path)) from None
     return Architecture(found.ops, found.bars)
 
 

@@ -81,6 +81,8 @@ def _space(text: str, name: str) -> SearchSpace:
 
     tree = read_space(text)
     if isinstance(tree, Sequence):
+        if all(isinstance(item, Bar) for item in tree.items):
+            raise NotationError("the search space is empty: define at least net = ...;", position=0)
         tree = Definitions((Rule(Call("net", (), tree.position), tree, tree.position),))
     table = symbols(tree, len(text))
     resolver = _Resolver(table)
@@ -140,9 +142,7 @@ class _Resolver:
     def _resolve_number(self, name: str, depth: int) -> None:
         statement = self._table[name]
         if parameters(statement):
-            raise NotationError(
-                f"{name} stands for numbers and takes no parameters", position=statement.position
-            )
+            raise NotationError(f"{name} stands for numbers and takes no parameters", position=statement.position)
         found = self._drawn(statement.body, Scope(), depth)
         if isinstance(statement, Let):
             self.shared.append(SharedPart(name, found.variable or measure.choice("", found.values)))
@@ -244,17 +244,13 @@ class _Resolver:
             return Fixed(signature.make(**{name: constants[name] for name in given}))
         return Template(type(example), fields)
 
-    def _argument(
-        self, name: str, parameter: Parameter, argument: Argument, scope: Scope, depth: int
-    ) -> Value:
+    def _argument(self, name: str, parameter: Parameter, argument: Argument, scope: Scope, depth: int) -> Value:
         if parameter.kind in (Kind.FLAG, Kind.TIE):
             given: Scalar = True if parameter.kind is Kind.FLAG else tie_name(argument)
             if not is_optional(argument):
                 return Constant(given)
             missing = False if parameter.kind is Kind.FLAG else None
-            return Choice(
-                scope.label(parameter.label), (missing, given), Options(("no", "yes"), False, (1, 1))
-            )
+            return Choice(scope.label(parameter.label), (missing, given), Options(("no", "yes"), False, (1, 1)))
         found = self._drawn(argument.operand, scope, depth)
         self._require(name, parameter, found, argument.position, scope)
         if found.variable or len(found.values) == 1:
@@ -267,9 +263,7 @@ class _Resolver:
             return Numbers(numbers(operand))
         name = plain_name(operand)
         if name is None or (name in OP_NAMES or (name in self._table and not self._is_number(name))):
-            raise NotationError(
-                f"'{operand}' stands for ops; a number is needed here", position=operand.position
-            )
+            raise NotationError(f"'{operand}' stands for ops; a number is needed here", position=operand.position)
         if name in scope.needs:
             return Numbers((), Variable(name, shared=False))
         if name not in self._table:

@@ -121,9 +121,7 @@ def shape_text(shape: Shape) -> str:
 
 def _map(op: Op, shape: Shape) -> tuple[int, int, int]:
     if len(shape) != 3:
-        raise ShapeError(
-            f"{op_text(op)} needs a map (channels x height x width), but gets a vector of {shape[0]}"
-        )
+        raise ShapeError(f"{op_text(op)} needs a map (channels x height x width), but gets a vector of {shape[0]}")
     return shape[0], shape[1], shape[2]
 
 

@@ -109,9 +109,7 @@ def bind(call: Call) -> list[tuple[Parameter, Argument]]:
         taken = signature.number is not None and signature.number.field in bound
         parameter = _target(call, signature, argument, taken)
         if parameter.field in bound:
-            raise NotationError(
-                f"{call.name} is given its {parameter.meaning} twice", position=argument.position
-            )
+            raise NotationError(f"{call.name} is given its {parameter.meaning} twice", position=argument.position)
         bound[parameter.field] = (parameter, argument)
     if signature.required and signature.number is not None and signature.number.field not in bound:
         example = "0.1" if signature.number.kind is Kind.RATE else "8"
@@ -158,9 +156,7 @@ def check_number(name: str, parameter: Parameter, value: int | float, position: 
         if isinstance(value, int) and parameter.minimum <= value <= LARGEST_NUMBER:
             return
         allowed = f"a whole number from {parameter.minimum} to {LARGEST_NUMBER:,}"
-    raise NotationError(
-        f"{name} takes {allowed} as its {parameter.meaning}, not {plain(value)}", position=position
-    )
+    raise NotationError(f"{name} takes {allowed} as its {parameter.meaning}, not {plain(value)}", position=position)
 
 
 def tie_name(argument: Argument) -> str:
@@ -211,9 +207,7 @@ def _target(call: Call, signature: Signature, argument: Argument, taken: bool) -
     if word is not None and word in signature.options:
         option = signature.options[word]
         if option.kind is not Kind.FLAG:
-            raise NotationError(
-                f"{word} needs {option.kind.value}, as in {word}=1", position=argument.position
-            )
+            raise NotationError(f"{word} needs {option.kind.value}, as in {word}=1", position=argument.position)
         return option
     if signature.number is None or (taken and word is not None):
         raise _surplus(call.name, signature, argument, word)

@@ -74,9 +74,7 @@ def _check_parameters(rule: Rule) -> None:
     for argument in rule.head.arguments:
         name = plain_name(argument.operand)
         if argument.keyword is not None or name is None:
-            raise NotationError(
-                f"the parameters of a rule are names, not '{argument}'", position=argument.position
-            )
+            raise NotationError(f"the parameters of a rule are names, not '{argument}'", position=argument.position)
         if name in OP_NAMES or name in seen:
             problem = "is given twice" if name in seen else "is an op"
             raise NotationError(f"the parameter '{name}' {problem}", position=argument.position)

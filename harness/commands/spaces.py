@@ -41,9 +41,7 @@ def list_spaces(as_json: bool) -> None:
         options.print_json({"spaces": found})
         return
     for facts in found:
-        click.echo(
-            f"{facts['name']:<8}{_shown(facts['derivations']):>14} derivations  {facts['description']}"
-        )
+        click.echo(f"{facts['name']:<8}{_shown(facts['derivations']):>14} derivations  {facts['description']}")
 
 
 @spaces.command()
@@ -60,9 +58,7 @@ def show(name: str, as_json: bool) -> None:
 
 @spaces.command()
 @click.argument("name")
-@click.option(
-    "--count", type=click.IntRange(1, 100_000), default=5, show_default=True, help="Networks to draw."
-)
+@click.option("--count", type=click.IntRange(1, 100_000), default=5, show_default=True, help="Networks to draw.")
 @_seed
 @_budget
 @options.as_json
@@ -99,9 +95,7 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
 @spaces.command()
 @click.argument("name")
 @_budget
-@click.option(
-    "--samples", type=click.IntRange(100, 100_000), default=2_000, show_default=True, help="When not all."
-)
+@click.option("--samples", type=click.IntRange(100, 100_000), default=2_000, show_default=True, help="When not all.")
 @_seed
 @options.as_json
 def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool) -> None:
@@ -130,9 +124,7 @@ def check(file: str, as_json: bool) -> None:
     if as_json:
         options.print_json(facts)
         return
-    click.echo(
-        f"{found.name} is a search space: {_shown(facts['derivations'])} derivations, hash {found.hash}"
-    )
+    click.echo(f"{found.name} is a search space: {_shown(facts['derivations'])} derivations, hash {found.hash}")
 
 
 def _space(name: str) -> SearchSpace:

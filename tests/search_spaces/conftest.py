@@ -1,0 +1,125 @@
+"""Random networks and spaces: ``st.from_type(Architecture)`` and ``st.from_type(SearchSpace)``."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from search_spaces.architecture import (
+    Architecture,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    DepthwiseConv,
+    Dropout,
+    Dropout2d,
+    GlobalAvgPool,
+    Linear,
+    MaxPool,
+    Op,
+    ReLU,
+    Residual,
+)
+from search_spaces.errors import ShapeError
+from search_spaces.resolve import parse_space
+from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
+from search_spaces.space import SearchSpace
+
+RATES = st.sampled_from([0.0, 0.05, 0.069, 0.1, 0.25, 0.00001])
+PLAIN_OPS = st.one_of(
+    st.builds(BatchNorm),
+    st.builds(ReLU),
+    st.builds(Dropout, RATES),
+    st.builds(Dropout2d, RATES),
+    st.builds(MaxPool, st.integers(1, 3)),
+    st.builds(AvgPool, st.integers(1, 3)),
+)
+
+
+HEADS: list[tuple[Op, ...]] = [
+    (GlobalAvgPool(), Linear(10)),
+    (Conv(1, 10), GlobalAvgPool()),
+    (Linear(10),),
+]
+
+
+@st.composite
+def kernels(draw: st.DrawFn, channels: int) -> Op:
+    """A convolution of ``channels`` channels; kernels of one tie have one shape."""
+    stride, bias, tied = draw(st.integers(1, 2)), draw(st.booleans()), draw(st.booleans())
+    if draw(st.integers(0, 3)) == 0:
+        tie = f"d{channels}" if tied else None
+        return DepthwiseConv(draw(st.integers(0, 2)), stride, bias, tie)
+    size = draw(st.sampled_from([1, 3, 5]))
+    out = draw(st.sampled_from([1, 4, 8, 10]))
+    tie = f"k{size}_{channels}_{out}" if tied else None
+    return Conv(size, out, draw(st.integers(0, 3)), stride, bias, tie)
+
+
+@st.composite
+def residuals(draw: st.DrawFn, channels: int) -> Op:
+    """A residual sum that keeps the shape."""
+    size = draw(st.sampled_from([1, 3]))
+    tie = draw(st.sampled_from([None, f"k{size}_{channels}_{channels}"]))
+    inner: list[Op] = [Conv(size, channels, tie=tie)]
+    inner.extend(draw(st.lists(st.sampled_from([BatchNorm(), ReLU(), Dropout(0.0)]), max_size=2)))
+    return Residual(tuple(inner), draw(st.sampled_from([(), (1,)])))
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> Architecture:
+    """A network whose ops fit together and that ends in ten values."""
+    ops: list[Op] = []
+    shape: Shape = INPUT_SHAPE
+    for _ in range(draw(st.integers(0, 8))):
+        op = draw(st.one_of(PLAIN_OPS, kernels(shape[0]), residuals(shape[0])))
+        try:
+            shape = output_shape(op, shape)
+        except ShapeError:
+            continue
+        ops.append(op)
+    ops.extend(draw(st.sampled_from(HEADS)))
+    bars = draw(st.sets(st.integers(0, len(ops)), max_size=3))
+    return Architecture(tuple(ops), tuple(sorted(bars)))
+
+
+# Parts of spaces that know nothing of shapes, so that every combination of them can be written.
+VALUES = st.sampled_from(["4", "{4, 8}", "{1, 2..6 step 2}", "2..3", "width", "c"])
+LEAVES = st.one_of(
+    st.sampled_from(["bn", "relu", "norm", "unit(4)", "maxpool?", "dropout({0, 0.1})", "dropout(rate)", "|"]),
+    st.builds("conv3x3({}, bias?)".format, VALUES),
+    st.builds("conv1x1({}, tie=a?)".format, VALUES),
+    st.builds("unit({})".format, VALUES),
+)
+
+
+def _wider(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.one_of(
+        st.builds("<{} / {}>".format, parts, parts),
+        st.builds("<{}>?".format, parts),
+        st.builds("<{}>{{{}}}".format, parts, st.sampled_from(["2", "0..1", "1..2"])),
+        st.builds("res({})".format, parts),
+        st.builds("{} {}".format, parts, parts),
+    )
+
+
+PARTS = st.recursive(LEAVES, _wider, max_leaves=4)
+
+
+@st.composite
+def spaces(draw: st.DrawFn) -> SearchSpace:
+    """A space of every construct, most of them small enough to be enumerated."""
+    norm, unit, net = draw(PARTS), draw(PARTS), draw(PARTS)
+    text = f"""
+        let c = {{4, 8}};                       # a shared number
+        let rate = {draw(st.sampled_from(["{0, 0.1}", "0", "0.05"]))};
+        let norm = {norm.replace("norm", "bn").replace("unit", "conv3x3")};
+        width = {{4, 6}};
+        unit(c) = {unit.replace("unit", "conv3x3")};
+        net = conv3x3(4) {net} | <gap | linear(10) / conv1x1(10) | gap>;
+        where {draw(st.sampled_from(["parameters <= 20000", "parameters < 500, receptive_field >= 4"]))}
+    """
+    return parse_space(text, "random")
+
+
+st.register_type_strategy(Architecture, networks())
+st.register_type_strategy(SearchSpace, spaces())

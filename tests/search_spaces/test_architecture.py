@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search_spaces.architecture import (
+    Architecture,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    DepthwiseConv,
+    Dropout,
+    Dropout2d,
+    GlobalAvgPool,
+    Linear,
+    MaxPool,
+    Op,
+    ReLU,
+    Residual,
+    kernels,
+    op_text,
+    plain,
+)
+
+HEAD = (GlobalAvgPool(), Linear(10))
+
+
+@pytest.mark.parametrize(
+    ("op", "text"),
+    [
+        (Conv(1, 8), "conv1x1(8)"),
+        (Conv(1, 8, 1), "conv1x1(8, pad=1)"),
+        (Conv(3, 8, 1), "conv3x3(8)"),
+        (Conv(5, 8, 0, 2, True, "t1"), "conv5x5(8, pad=0, stride=2, bias, tie=t1)"),
+        (DepthwiseConv(), "dwconv3x3"),
+        (DepthwiseConv(0, 2, True, "t1"), "dwconv3x3(pad=0, stride=2, bias, tie=t1)"),
+        (BatchNorm(), "bn"),
+        (ReLU(), "relu"),
+        (Dropout(0.069), "dropout(0.069)"),
+        (Dropout2d(0.5), "dropout2d(0.5)"),
+        (MaxPool(), "maxpool"),
+        (MaxPool(3), "maxpool(3)"),
+        (AvgPool(), "avgpool"),
+        (AvgPool(4), "avgpool(4)"),
+        (GlobalAvgPool(), "gap"),
+        (Linear(10), "linear(10)"),
+        (Residual((Conv(3, 4), BatchNorm()), (1,)), "res(conv3x3(4) | bn)"),
+    ],
+)
+def test_ops_are_written_without_their_defaults(op: Op, text: str):
+    assert op_text(op) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0.1, "0.1"), (1e-05, "0.00001"), (0.0, "0"), (5, "5"), (0.1 + 0.2, "0.30000000000000004")],
+)
+def test_numbers_are_plain_decimals(number: float, text: str):
+    assert plain(number) == text
+
+
+def test_the_default_padding_keeps_the_size_and_equals_its_explicit_form():
+    assert Conv(5, 8) == Conv(5, 8, 2)
+    assert Architecture((Conv(5, 8), *HEAD)).hash == Architecture((Conv(5, 8, 2), *HEAD)).hash
+
+
+def test_dropout_of_zero_vanishes_also_inside_res():
+    inner = Residual((Dropout(0.0), Conv(3, 1), Dropout2d(0.0)))
+    assert str(Architecture((Dropout(0.0), inner, *HEAD))) == "res(conv3x3(1)) gap linear(10)"
+
+
+def test_ties_are_renamed_in_order_of_use_and_vanish_when_used_once():
+    ops = (Conv(3, 4, tie="once"), Conv(3, 4, tie="x"), Conv(3, 4, tie="b"), Conv(3, 4, tie="b"))
+    written = str(Architecture((*ops, Residual((Conv(3, 4, tie="x"),)), *HEAD)))
+    assert written == (
+        "conv3x3(4) conv3x3(4, tie=t1) conv3x3(4, tie=t2) conv3x3(4, tie=t2) res(conv3x3(4, tie=t1)) gap linear(10)"
+    )
+
+
+def test_ties_that_swap_names_do_not_mix():
+    ops = (Conv(3, 4, tie="t2"), Conv(3, 4, tie="t1"), Conv(3, 4, tie="t1"), Conv(3, 4, tie="t2"))
+    assert [kernel.tie for kernel in kernels(Architecture(ops).ops)] == ["t1", "t2", "t2", "t1"]
+
+
+def test_bars_are_printed_but_are_no_part_of_identity():
+    plain_form = Architecture((Conv(3, 8), ReLU(), *HEAD))
+    barred = Architecture((Conv(3, 8), ReLU(), *HEAD), bars=(2,))
+    assert str(barred) == "conv3x3(8) relu | gap linear(10)"
+    assert barred == plain_form
+    assert barred.hash == plain_form.hash
+
+
+def test_bars_at_the_ends_twice_or_around_vanished_ops_vanish():
+    ops = (ReLU(), Dropout(0.0), *HEAD)
+    assert str(Architecture(ops, bars=(0, 1, 2, 4))) == "relu | gap linear(10)"
+
+
+def test_the_hash_is_that_of_the_canonical_ops_joined_by_one_space():
+    text = "conv3x3(8) bn relu gap linear(10)"
+    network = Architecture((Conv(3, 8), BatchNorm(), ReLU(), *HEAD), bars=(1, 3))
+    assert network.hash == hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def test_residual_sums_are_told_apart_by_what_they_hold():
+    assert Architecture((Residual((BatchNorm(),)), *HEAD)).hash != Architecture((BatchNorm(), *HEAD)).hash
+
+
+@given(st.from_type(Architecture))
+def test_canonical_form_is_a_fixed_point(network: Architecture):
+    again = Architecture(network.ops, network.bars)
+    assert again == network
+    assert str(again) == str(network)
+
+
+@given(st.from_type(Architecture))
+def test_other_tie_names_and_idle_dropouts_change_nothing(network: Architecture):
+    def renamed(ops: tuple[Op, ...]) -> tuple[Op, ...]:
+        found: list[Op] = []
+        for op in ops:
+            if isinstance(op, Conv | DepthwiseConv):
+                op = replace(op, tie=op.tie and f"x{op.tie}")
+            elif isinstance(op, Residual):
+                op = Residual(renamed(op.ops), op.bars)
+            found += [op, Dropout(0.0)]
+        return tuple(found)
+
+    assert Architecture(renamed(network.ops)).hash == network.hash

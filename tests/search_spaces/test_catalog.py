@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search_spaces.architecture import (
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Dropout,
+    Dropout2d,
+    GlobalAvgPool,
+    Linear,
+    MaxPool,
+    Op,
+    ReLU,
+)
+from search_spaces.catalog import PRESETS, SPACES, name_of, preset, space, space_text
+from search_spaces.cost import analyse
+from search_spaces.errors import NotationError, UnknownNameError
+from search_spaces.notation import parse_network
+
+# What the documents' tables state, layer by layer: kind, shape after it, parameters.
+TABLES: dict[str, Any] = json.loads((Path(__file__).parent / "seed_layers.json").read_text("utf-8"))
+KINDS: dict[type[Op], str] = {
+    Conv: "conv",
+    BatchNorm: "bn",
+    ReLU: "relu",
+    Dropout: "dropout",
+    Dropout2d: "dropout2d",
+    MaxPool: "maxpool",
+    AvgPool: "gap",
+    GlobalAvgPool: "gap",
+    Linear: "linear",
+}
+DOCUMENT_KINDS = {
+    "Conv2d": "conv",
+    "BatchNorm2d": "bn",
+    "ReLU": "relu",
+    "Dropout": "dropout",
+    "Dropout2d": "dropout2d",
+    "MaxPool2d": "maxpool",
+    "AvgPool2d": "gap",
+    "Linear": "linear",
+}
+# What a document's network does by functions, so that its table does not list it.
+FUNCTIONAL = {"seed1": {"relu", "gap"}, "seed2": set()}
+
+
+def listed(name: str) -> list[list[Any]]:
+    layers = analyse(parse_network(PRESETS[name].text)).layers
+    rows = [[KINDS[type(layer.op)], list(layer.output_shape), layer.parameters] for layer in layers]
+    return [row for row in rows if row[0] not in FUNCTIONAL.get(name, set())]
+
+
+@pytest.mark.parametrize("name", ["seed1", "seed2", "seed3", "seed4"])
+def test_presets_equal_the_documents_layer_by_layer(name: str):
+    assert listed(name) == TABLES[name]["layers"]
+    assert analyse(parse_network(PRESETS[name].text)).parameters == TABLES[name]["total"]
+
+
+def test_seed0_equals_its_document_as_far_as_that_goes():
+    table = TABLES["seed0"]["layers"]
+    assert listed("seed0")[: len(table)] == table
+    assert listed("seed0")[len(table) :] == [
+        ["bn", [30, 14, 14], 60],
+        ["gap", [30, 1, 1], 0],
+        ["conv", [10, 1, 1], 310],
+    ]
+
+
+def test_the_tables_are_those_of_the_documents(seed_documents: dict[str, Any]):
+    for network in seed_documents["networks"]:
+        rows = [
+            [DOCUMENT_KINDS[layer["layer"].split("-")[0]], layer["output_shape"], layer["params"]]
+            for layer in network["layers"]
+        ]
+        assert TABLES[network["name"]] == {"total": network["total_params"], "layers": rows}
+        claim, ours = network["claim"], PRESETS[network["name"]].claim
+        assert (claim and claim["test_acc"]) == (ours and ours.test_accuracy_pct)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "macs", "receptive_field"),
+    [
+        ("seed0", 9_636, 2_998_316, 16),
+        ("seed1", 12_442, 1_602_432, 34),
+        ("seed2", 19_712, 4_511_872, 24),
+        ("seed3", 18_426, 5_412_608, 26),
+        ("seed4", 12_088, 3_417_888, 24),
+        ("anchor3762", 3_762, 621_008, 46),
+        ("anchor3702", 3_702, 621_008, 46),
+    ],
+)
+def test_totals_of_the_presets(name: str, parameters: int, macs: int, receptive_field: int):
+    found = analyse(parse_network(PRESETS[name].text))
+    assert (found.parameters, found.macs, found.receptive_field) == (parameters, macs, receptive_field)
+
+
+def test_presets_are_written_in_canonical_form_and_found_by_hash():
+    for name, entry in PRESETS.items():
+        network = parse_network(entry.text)
+        assert str(network) == entry.text
+        assert name_of(network.hash) == name
+    assert name_of("0" * 12) is None
+
+
+def test_presets_tell_where_they_come_from_and_what_is_ours():
+    assert "ours" in PRESETS["seed0"].note
+    assert all(entry.source for entry in PRESETS.values())
+    assert preset("seed4") is PRESETS["seed4"]
+
+
+def test_an_unknown_preset_is_refused_with_the_nearest():
+    with pytest.raises(UnknownNameError) as caught:
+        preset("seed7")
+    assert caught.value.message.startswith("unknown preset 'seed7'; known are seed0, seed1, ")
+    assert caught.value.hint is not None
+
+
+def test_every_space_parses_and_every_file_is_listed():
+    import search_spaces
+
+    files = (Path(search_spaces.__file__).parent / "spaces").glob("*.space")
+    assert {file.stem for file in files} == set(SPACES)
+    assert next(iter(SPACES)) == "card"
+    for name in SPACES:
+        assert space(name).name == name
+        assert space(name).text == space_text(name)
+
+
+def test_an_unknown_space_is_refused_with_the_nearest():
+    with pytest.raises(UnknownNameError) as caught:
+        space("crad")
+    assert caught.value.message == "unknown search space 'crad'; known are card, tiny, seeds, and @FILE"
+    assert caught.value.hint == "did you mean 'card'?"
+
+
+def test_a_space_is_read_from_a_file(tmp_path: Path):
+    file = tmp_path / "mine.space"
+    file.write_text("net = bn? linear(10)", encoding="utf-8-sig")
+    assert space(f"@{file}").name == "mine"
+    assert space(f"@{file}").net.ways == 2
+
+
+@pytest.mark.parametrize("name", ["missing.space", ".", "a\0b"])
+def test_a_file_that_cannot_be_read_is_named(name: str, tmp_path: Path):
+    with pytest.raises(UnknownNameError, match=r"^cannot read the search space "):
+        space(f"@{tmp_path / name}")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path):
+    file = tmp_path / "mine.space"
+    file.write_bytes(b"net = \xff")
+    with pytest.raises(NotationError, match=r"mine\.space is not text in UTF-8: byte 6 is not$"):
+        space(f"@{file}")
+    file.write_bytes(b" " * 400_001)
+    with pytest.raises(NotationError, match=r"mine\.space is larger than 400,000 bytes, so it is no search space$"):
+        space(f"@{file}")
