@@ -105,7 +105,8 @@ def _write_offset(names: list[str], recipe: NamedRecipe, runs: list[Result]) -> 
             continue
         difference = mean(validation) - mean(test)
         print(
-            f"{name}: validation {mean(validation):.3f} % (n {len(validation)}), test {mean(test):.3f} % (n {len(test)})"
+            f"{name}: validation {mean(validation):.3f} % (n {len(validation)}), "
+            f"test {mean(test):.3f} % (n {len(test)})"
         )
         differences.append(difference)
         variances.append(_squared_error(validation) + _squared_error(test))
