@@ -8,6 +8,8 @@ from pathlib import Path
 
 from harness.errors import ContentError
 from harness.seeds import PROTOCOL_VERSION
+from search_spaces.errors import SearchSpaceError
+from search_spaces.notation import parse_network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,12 @@ def read(path: Path) -> list[Claim]:
     if not path.exists():
         return []
     try:
-        return [Claim(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
+        found = [Claim(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError) as error:
         raise ContentError(f"{path} does not hold a list of claims: {error}") from error
+    for claim in found:
+        try:
+            parse_network(claim.architecture)
+        except SearchSpaceError as error:
+            raise ContentError(f"{path}: the network of claim {claim.name!r}: {error.message}") from error
+    return found

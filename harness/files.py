@@ -61,6 +61,8 @@ def append_line(path: Path, line: str) -> None:
     try:
         os.write(handle, (line + "\n").encode("utf-8"))
         os.fsync(handle)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         os.close(handle)
 

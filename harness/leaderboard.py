@@ -2,90 +2,43 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from harness import claims, files, ledger, record, statistics
-from harness.errors import ContentError
+from harness.leaderboard_csv import LeaderboardRow, Tier, read, to_csv
 from harness.ledger import Attempt, Outcome
 from harness.record import Record
 from harness.result import Result, Status, finite
+from harness.seeds import Purpose
 from harness.study import finished_results, read_config
 from harness.workspace import Workspace
 from search_spaces.catalog import name_of
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 
-SCHEMA_VERSION = 1
+# The row and its file are part of what this module offers.
+__all__ = ["LeaderboardRow", "Tier", "read", "to_csv"]
+
 VERIFIED_SEEDS = 5
 
 
-class Tier(StrEnum):
-    """How far an accuracy is proven, best first."""
-
-    CERTIFIED = "certified"
-    VERIFIED = "verified"
-    MEASURED = "measured"
-    SEARCHED = "searched"
-    CLAIMED = "claimed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaderboardRow:
-    """One row; the names of the fields are the columns of the CSV, in this order.
-
-    ``mean_test_accuracy_pct`` of a claim is the claimed figure, and ``note`` says how it was obtained.
-    ``lower_bound_pct`` is the one-sided 99 % t
-    bound of the mean. ``train_seconds`` is the mean of a seed.
-    """
-
-    rank: int = 0
-    name: str = ""
-    tier: Tier
-    target_pct: float
-    reached: bool
-    parameters: int
-    macs: int
-    receptive_field: int
-    mean_test_accuracy_pct: float | None = None
-    std_test_accuracy_pct: float | None = None
-    min_test_accuracy_pct: float | None = None
-    lower_bound_pct: float | None = None
-    test_errors_mean: float | None = None
-    best_epoch_test_accuracy_pct: float | None = None
-    seeds: int = 0
-    diverged: int = 0
-    attempts: int = 0
-    validation_accuracy_pct: float | None = None
-    validation_seeds: int = 0
-    epochs: int | None = None
-    train_seconds: float | None = None
-    teacher_seconds: float | None = None
-    search_seconds: float | None = None
-    dataset: str
-    recipe: str
-    recipe_hash: str = ""
-    device: str = ""
-    architecture: str
-    hash: str
-    study: str = ""
-    commit: str = ""
-    date_utc: str = ""
-    note: str = ""
-    protocol_version: int
-    schema_version: int = SCHEMA_VERSION
+class Sized(Protocol):
+    """A network of known size."""
 
     @property
-    def key(self) -> tuple[str, str, str, float, int, bool]:
-        """What makes a row; a claim never shares one with a measurement."""
-        claimed = self.tier is Tier.CLAIMED
-        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version, claimed)
+    def parameters(self) -> int:
+        """Number of its parameters."""
+
+    @property
+    def hash(self) -> str:
+        """Hash of its canonical text."""
+
+
+_Sized = TypeVar("_Sized", bound=Sized)
 
 
 def tier_of(evidence: Record, attempts: Iterable[Attempt]) -> Tier:
@@ -171,15 +124,31 @@ def rows_of_study(folder: Path) -> list[LeaderboardRow]:
     config = read_config(folder)
     runs: dict[str, list[Result]] = defaultdict(list)
     for result in finished_results(folder):
-        if result.status is Status.COMPLETE and result.validation_accuracy_pct is not None:
-            runs[result.hash].append(result)
-    rows = [_searched_row(results, config.target_pct) for results in runs.values()]
+        runs[result.hash].append(result)
+    speaking = [found for results in runs.values() if (found := validation_runs(results))]
+    rows = [_searched_row(results, config.target_pct) for results in speaking]
     return pareto_front(rows, lambda row: row.validation_accuracy_pct or 0.0)
 
 
-def pareto_front(rows: Iterable[LeaderboardRow], accuracy: Callable[[LeaderboardRow], float]) -> list[LeaderboardRow]:
-    """Return the rows that are more accurate than every row of equal or smaller size, smallest first."""
-    front: list[LeaderboardRow] = []
+def validation_runs(results: Iterable[Result]) -> list[Result]:
+    """Return those of a network's runs in a search that speak for it; none where none is complete.
+
+    Where there are fresh seeds, the run that the search chose by is left out: it was picked for its luck. A diverged
+    run counts with its errors, one that was stopped early cannot be compared.
+    """
+    ended = [
+        result
+        for result in results
+        if result.status in (Status.COMPLETE, Status.DIVERGED) and result.validation_accuracy_pct is not None
+    ]
+    if not any(result.status is Status.COMPLETE for result in ended):
+        return []
+    return [result for result in ended if result.purpose is Purpose.CONFIRM] or ended
+
+
+def pareto_front(rows: Iterable[_Sized], accuracy: Callable[[_Sized], float]) -> list[_Sized]:
+    """Return those that are more accurate than all of equal or smaller size, smallest first."""
+    front: list[_Sized] = []
     for row in sorted(rows, key=lambda row: (row.parameters, -accuracy(row), row.hash)):
         if not front or accuracy(row) > accuracy(front[-1]):
             front.append(row)
@@ -212,8 +181,6 @@ def collect(workspace: Workspace) -> list[LeaderboardRow]:
 
 def ranked(rows: list[LeaderboardRow]) -> list[LeaderboardRow]:
     """Return the rows in the order of the standings, each with its rank."""
-    from dataclasses import replace
-
     ordered = sorted(rows, key=_order)
     return [replace(row, rank=rank) for rank, row in enumerate(ordered, start=1)]
 
@@ -223,41 +190,6 @@ def refresh(workspace: Workspace) -> list[LeaderboardRow]:
     with files.locked(workspace.runs / ".leaderboard.lock"):
         rows = collect(workspace)
         files.write_text(workspace.leaderboard, to_csv(rows))
-    return rows
-
-
-def to_csv(rows: list[LeaderboardRow]) -> str:
-    """Return the rows as CSV: raw numbers in their shortest exact form, nothing for None."""
-    columns = [item.name for item in fields(LeaderboardRow)]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_cell(getattr(row, column)) for column in columns])
-    return text.getvalue()
-
-
-def read(path: Path) -> list[LeaderboardRow]:
-    """Read a CSV that ``refresh`` has written.
-
-    Raises:
-        ContentError: the file has other columns, or a value that does not fit its column.
-    """
-    columns = [item.name for item in fields(LeaderboardRow)]
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            table = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ContentError(f"cannot read the leaderboard {path}: {error}") from error
-    if not table or table[0] != columns:
-        raise ContentError(f"{path} is not a leaderboard of schema {SCHEMA_VERSION}: move it away, and it is made anew")
-    rows = []
-    for number, cells in enumerate(table[1:], start=2):
-        try:
-            named = zip(fields(LeaderboardRow), cells, strict=True)
-            rows.append(LeaderboardRow(**{item.name: _value(str(item.type), cell) for item, cell in named}))
-        except (ValueError, KeyError) as error:
-            raise ContentError(f"{path}, line {number}: {error}") from error
     return rows
 
 
@@ -315,31 +247,3 @@ def _commit(commit: str | None, dirty: bool | None) -> str:
 
 def _joined(words: Iterable[str]) -> str:
     return " ".join(sorted({word for word in words if word}))
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return repr(value)
-    text = str(value)
-    # A spreadsheet takes such a text for a formula; the apostrophe makes it text again.
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") and isinstance(value, str) else text
-
-
-def _value(kind: str, cell: str) -> Any:
-    if kind.endswith("| None") and cell == "":
-        return None
-    match kind.removesuffix(" | None"):
-        case "int":
-            return int(cell)
-        case "float":
-            return float(cell)
-        case "bool":
-            return {"true": True, "false": False}[cell]
-        case "Tier":
-            return Tier(cell)
-        case _:
-            return cell[1:] if cell[:1] == "'" and cell[1:2] in ("=", "+", "-", "@", "\t", "\r") else cell

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -53,19 +53,31 @@ def read(path: Path) -> list[Attempt]:
     """Return all attempts in the order of their declaration.
 
     Raises:
-        ContentError: a line is not an entry of the ledger.
+        ContentError: a line is not an entry of the ledger, or gives an attempt that has ended another end.
     """
     if not path.exists():
         return []
-    attempts: dict[int, Attempt] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContentError(f"cannot read the ledger {path}: {error}") from error
+    attempts: dict[Attempt, Attempt] = {}
+    for number, line in enumerate(lines, start=1):
         try:
             values = json.loads(line)
             entry = Attempt(**{**values, "outcome": Outcome(values["outcome"])})
         except (ValueError, TypeError, KeyError) as error:
             raise ContentError(f"{path}, line {number}: not an entry of the ledger: {error!r}") from error
-        attempts[entry.number] = entry
-    return [attempts[number] for number in sorted(attempts)]
+        # Not the number alone: two clones of a workspace may have declared attempts of the same number, and both count.
+        declared = replace(entry, outcome=Outcome.OPEN, lower_bound_pct=None, ended_utc=None)
+        known = attempts.get(declared, declared)
+        if known.outcome is Outcome.OPEN:
+            attempts[declared] = entry
+        elif entry.outcome not in (Outcome.OPEN, known.outcome):
+            raise ContentError(
+                f"{path}, line {number}: attempt {entry.number} is {entry.outcome}, but it has ended as {known.outcome}"
+            )
+    return sorted(attempts.values(), key=lambda attempt: attempt.number)
 
 
 def declare(
@@ -78,7 +90,7 @@ def declare(
     network, recipe, dataset, target, protocol = key
     with files.locked(path.with_suffix(".lock")):
         attempt = Attempt(
-            number=len(read(path)) + 1,
+            number=max((attempt.number for attempt in read(path)), default=0) + 1,
             hash=network,
             recipe_hash=recipe,
             dataset=dataset,

@@ -11,7 +11,10 @@ from harness import files
 from harness.errors import ContentError
 from harness.recipe import Recipe, recipe_from
 from harness.result import Environment, Result, Status, accuracy_pct
-from harness.seeds import PROTOCOL_VERSION
+from harness.seeds import PROTOCOL_VERSION, Purpose, derive_seed
+from search_spaces.cost import analyse
+from search_spaces.errors import SearchSpaceError
+from search_spaces.notation import parse_network
 
 SCHEMA_VERSION = 1
 
@@ -113,7 +116,7 @@ class Record:
 
 def path_of(folder: Path, record: Record) -> Path:
     """Return the file of a record."""
-    target = f"{record.target_pct:g}".replace(".", "_")
+    target = f"{record.target_pct:.12g}".replace(".", "_")
     return folder / f"{record.hash}-{record.recipe_hash}-{record.dataset}-{target}.json"
 
 
@@ -146,14 +149,23 @@ def with_seed(record: Record, run: SeedRun) -> Record:
 
 
 def write(folder: Path, record: Record) -> None:
-    """Write the record, merged with what its file has gained meanwhile."""
+    """Write the record, merged with what its file has gained meanwhile; a seed stays as it was first measured.
+
+    Raises:
+        ContentError: the file holds another row, or contradicts itself.
+    """
     path = path_of(folder, record)
     with files.locked(folder / ".lock"):
         if path.exists():
             there = read(path)
-            for run in there.seeds:
-                record = with_seed(record, run)
-            record = replace(record, found=record.found or there.found, name=record.name or there.name)
+            if there.key != record.key:
+                raise ContentError(f"{path} holds the row {there.key}, so {record.key} cannot be written there")
+            merged = there
+            for run in record.seeds:
+                merged = with_seed(merged, run)
+            record = replace(
+                record, seeds=merged.seeds, found=record.found or there.found, name=record.name or there.name
+            )
         files.write_text(path, _json(asdict(record)))
 
 
@@ -201,20 +213,39 @@ def _seed_run(document: dict[str, Any]) -> SeedRun:
 
 def _check(record: Record, path: Path) -> None:
     """Refuse a record whose parts do not fit: evidence that was edited is no evidence."""
-    from search_spaces.cost import analyse
-    from search_spaces.notation import parse_network
-
-    architecture = parse_network(record.architecture)
-    facts = {
+    try:
+        architecture = parse_network(record.architecture)
+        analysis = analyse(architecture)
+    except SearchSpaceError as error:
+        raise ContentError(f"{path}: its architecture is not a network: {error.message}") from error
+    facts: dict[str, tuple[object, object]] = {
+        "architecture": (record.architecture, str(architecture)),
         "hash": (record.hash, architecture.hash),
-        "parameters": (record.parameters, analyse(architecture).parameters),
+        "parameters": (record.parameters, analysis.parameters),
+        "macs": (record.macs, analysis.macs),
         "recipe_hash": (record.recipe_hash, record.recipe.hash),
+        "order of seeds": ([run.index for run in record.seeds], sorted({run.index for run in record.seeds})),
+        "file name": (path.name, path_of(path.parent, record).name),
     }
     for run in record.seeds:
-        facts[f"test_errors of seed {run.index}"] = (run.test_errors, len(run.wrong))
+        facts |= _seed_facts(record, run)
     for name, (stated, computed) in facts.items():
         if stated != computed:
             raise ContentError(f"{path}: {name} is stated as {stated}, but the record's own content gives {computed}")
+
+
+def _seed_facts(record: Record, run: SeedRun) -> dict[str, tuple[object, object]]:
+    """Return what a seed states beside what follows from the rest of the record."""
+    images = [index for index, _ in run.wrong]
+    counted = sorted({index for index in images if 0 <= index < run.test_size})
+    facts: dict[str, tuple[object, object]] = {
+        f"test_errors of seed {run.index}": (run.test_errors, len(run.wrong)),
+        f"wrong images of seed {run.index}": (images, counted),
+    }
+    if record.protocol_version == PROTOCOL_VERSION:
+        fixed = derive_seed(record.hash, record.recipe_hash, Purpose.VERIFY, run.index)
+        facts[f"value of seed {run.index}"] = (run.seed, fixed)
+    return facts
 
 
 def _json(document: dict[str, Any]) -> str:

@@ -145,7 +145,8 @@ def checkpoint_path(folder: Path, trial: int, purpose: str, seed_index: int) -> 
 
 def finished_results(folder: Path) -> list[Result]:
     """Return all finished runs, in order of trial, purpose and seed."""
-    return [result.read(path) for path in sorted((folder / "results").glob("trial-*.json"))]
+    found = [result.read(path) for path in (folder / "results").glob("trial-*.json")]
+    return sorted(found, key=lambda item: (item.trial or 0, item.purpose, item.seed_index))
 
 
 def note(folder: Path, event: str, elapsed: float, **values: Any) -> None:

@@ -46,10 +46,12 @@ class Workspace:
         Raises:
             UsageError: the name cannot be a folder's.
         """
-        if not name or name in (".", "..") or any(mark in name for mark in "/\\\0\n") or len(name.encode()) > 200:
+        # What a shell passes on in another encoding holds lone surrogates, which no file of ours could name.
+        size = len(name.encode(errors="replace")) if name == name.encode(errors="replace").decode() else 0
+        if not 0 < size <= 200 or name in (".", "..") or any(mark in name for mark in "/\\\0\n"):
             raise UsageError(
                 f"study name {name[:60]!r}: a study is a folder below {self.runs}, so its name holds "
-                "1 to 200 bytes without slashes or line ends"
+                "1 to 200 bytes of UTF-8 without slashes or line ends"
             )
         return self.runs / name
 

@@ -36,6 +36,7 @@ TORCH_FILES = {
 OPTUNA_FILES = {"harness/sampler.py"}
 # What a report may know of the harness: results and standings, not how they came about.
 REPORTED = {
+    "datasets",
     "errors",
     "files",
     "leaderboard",
@@ -43,7 +44,9 @@ REPORTED = {
     "recipe",
     "record",
     "result",
+    "seeds",
     "statistics",
+    "study",
     "workspace",
 }
 

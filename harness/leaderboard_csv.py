@@ -1,0 +1,152 @@
+"""One row of the standings, and the CSV file that holds them; ``leaderboard`` says where rows come from.
+
+The file is safe to open in a spreadsheet, and reading it gives the very rows that were written.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ContentError
+
+SCHEMA_VERSION = 1
+
+# A spreadsheet takes a text that begins so for a formula. An apostrophe makes it text again; so that it can be taken
+# off without doubt, texts that begin with one get another.
+_GUARDED = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+
+
+class Tier(StrEnum):
+    """How far an accuracy is proven, best first."""
+
+    CERTIFIED = "certified"
+    VERIFIED = "verified"
+    MEASURED = "measured"
+    SEARCHED = "searched"
+    CLAIMED = "claimed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaderboardRow:
+    """One row; the names of the fields are the columns of the CSV, in this order.
+
+    ``mean_test_accuracy_pct`` of a claim is the claimed figure, and ``note`` says how it was obtained.
+    ``lower_bound_pct`` is the one-sided 99 % t bound of the mean. ``train_seconds`` is the mean of a seed.
+    """
+
+    rank: int = 0
+    name: str = ""
+    tier: Tier
+    target_pct: float
+    reached: bool
+    parameters: int
+    macs: int
+    receptive_field: int
+    mean_test_accuracy_pct: float | None = None
+    std_test_accuracy_pct: float | None = None
+    min_test_accuracy_pct: float | None = None
+    lower_bound_pct: float | None = None
+    test_errors_mean: float | None = None
+    best_epoch_test_accuracy_pct: float | None = None
+    seeds: int = 0
+    diverged: int = 0
+    attempts: int = 0
+    validation_accuracy_pct: float | None = None
+    validation_seeds: int = 0
+    epochs: int | None = None
+    train_seconds: float | None = None
+    teacher_seconds: float | None = None
+    search_seconds: float | None = None
+    dataset: str
+    recipe: str
+    recipe_hash: str = ""
+    device: str = ""
+    architecture: str
+    hash: str
+    study: str = ""
+    commit: str = ""
+    date_utc: str = ""
+    note: str = ""
+    protocol_version: int
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def key(self) -> tuple[str, str, str, float, int, bool]:
+        """What makes a row; a claim never shares one with a measurement."""
+        claimed = self.tier is Tier.CLAIMED
+        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version, claimed)
+
+
+def to_csv(rows: Iterable[LeaderboardRow]) -> str:
+    """Return the rows as CSV: raw numbers in their shortest exact form, nothing for None."""
+    columns = [item.name for item in fields(LeaderboardRow)]
+    lines = [columns, *([_cell(getattr(row, column)) for column in columns] for row in rows)]
+    return "".join(",".join(map(_quoted, line)) + "\n" for line in lines)
+
+
+def read(path: Path) -> list[LeaderboardRow]:
+    """Read a CSV that ``refresh`` has written.
+
+    Raises:
+        ContentError: the file has other columns, or a value that does not fit its column.
+    """
+    columns = [item.name for item in fields(LeaderboardRow)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ContentError(f"cannot read the leaderboard {path}: {error}") from error
+    if not table or table[0] != columns:
+        raise ContentError(f"{path} is not a leaderboard of schema {SCHEMA_VERSION}: move it away, and it is made anew")
+    rows = []
+    for number, cells in enumerate(table[1:], start=2):
+        try:
+            named = zip(fields(LeaderboardRow), cells, strict=True)
+            rows.append(LeaderboardRow(**{item.name: _value(str(item.type), cell) for item, cell in named}))
+        except ValueError as error:
+            raise ContentError(f"{path}, line {number}: {error}") from error
+    return rows
+
+
+def _quoted(cell: str) -> str:
+    # Not csv.writer: it leaves a carriage return bare, at which csv.reader then ends the row.
+    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n') else cell
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, str) and value.startswith(_GUARDED):
+        return "'" + value
+    return str(value)
+
+
+def _value(kind: str, cell: str) -> Any:
+    if kind.endswith("| None") and cell == "":
+        return None
+    match kind.removesuffix(" | None"):
+        case "int":
+            return int(cell)
+        case "float":
+            number = float(cell)
+            if not math.isfinite(number):
+                raise ValueError(f"{cell!r} is not a finite number")
+            return number
+        case "bool":
+            if cell not in ("true", "false"):
+                raise ValueError(f"{cell!r} is neither true nor false")
+            return cell == "true"
+        case "Tier":
+            return Tier(cell)
+        case _:
+            return cell[1:] if cell.startswith("'") and cell[1:].startswith(_GUARDED) else cell

@@ -1,0 +1,77 @@
+"""Where a study's proposals went: rejected before anything was built, repeated, or trained, and how that ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harness.result import Status
+from reports.networks import Network
+from reports.study_files import StudyFiles
+
+SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A kind of outcome and how often it came."""
+
+    name: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounting:
+    """Every proposal, counted once.
+
+    Attributes:
+        rejections: by reason, most frequent first; rare ones beyond the first dozen are summed up in the last.
+        to_train: networks chosen for training; ``begun`` have at least one finished run.
+        repeated: proposals of a network that was known already.
+        outcomes: finished training runs by how they ended.
+    """
+
+    rejections: tuple[Share, ...]
+    rejected: int
+    to_train: int
+    begun: int
+    repeated: int
+    outcomes: tuple[Share, ...]
+    runs: int
+
+    @property
+    def proposed(self) -> int:
+        """All proposals."""
+        return self.rejected + self.to_train + self.repeated
+
+
+def accounting(files: StudyFiles, of: list[Network]) -> Accounting:
+    """Return where the proposals of a study went."""
+    reasons = _shares(str(event.get("reason", "no reason given")) for event in files.events_of("rejected"))
+    outcomes = Counter(result.status for result in files.results)
+    finished = {result.hash for result in files.results}
+    return Accounting(
+        rejections=_summed_up(reasons),
+        rejected=sum(share.count for share in reasons),
+        to_train=len(of),
+        begun=len(finished),
+        repeated=len(files.events_of("repeated")),
+        outcomes=tuple(Share(status.replace("_", " "), outcomes[status]) for status in Status if outcomes[status]),
+        runs=len(files.results),
+    )
+
+
+def _shares(names: Iterable[str]) -> list[Share]:
+    counted = Counter(names)
+    return [Share(name, counted[name]) for name in sorted(counted, key=lambda name: (-counted[name], name))]
+
+
+def _summed_up(shares: list[Share]) -> tuple[Share, ...]:
+    if len(shares) <= SHOWN:
+        return tuple(shares)
+    rest = shares[SHOWN - 1 :]
+    return (
+        *shares[: SHOWN - 1],
+        Share(f"{len(rest)} other reasons", sum(share.count for share in rest)),
+    )

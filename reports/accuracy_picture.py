@@ -1,0 +1,241 @@
+"""Parameters against accuracy: the facts of the picture, and the picture.
+
+Accuracies near 100 % crowd together, so the vertical axis is logarithmic in the share of errors: 99.4 to 99.7 is
+as far as 98 to 99.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness import statistics
+from reports import svg
+from reports.networks import Network, State, front_of
+from reports.numbers import count, mean_and_deviation, pct, plural, short
+from reports.page import Html, element, items, joined, text
+from reports.study_files import StudyFiles
+
+# Fewer errors cannot be told apart on 10,000 images, and their logarithm would stretch the axis for nothing.
+_FEWEST_ERRORS_PCT = 0.05
+
+
+class Kind(StrEnum):
+    """What a point of the picture is."""
+
+    TRAINED = "trained"
+    PRUNED = "pruned"
+    TESTED = "tested"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One network in the picture.
+
+    Attributes:
+        deviation_pct: standard deviation over the seeds, None below two seeds.
+        on_front: no network of equal or smaller size is as accurate on validation.
+        words: what the point says when asked.
+    """
+
+    kind: Kind
+    hash: str
+    parameters: int
+    accuracy_pct: float
+    deviation_pct: float | None
+    on_front: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyPicture:
+    """All that the picture shows; ``left_out`` counts networks without any accuracy."""
+
+    points: tuple[Point, ...]
+    target_pct: float
+    threshold_pct: float
+    budget: int
+    left_out: int
+
+    @property
+    def front(self) -> list[Point]:
+        """The Pareto front, smallest first."""
+        return sorted((point for point in self.points if point.on_front), key=lambda point: point.parameters)
+
+
+def accuracy_picture(files: StudyFiles, of: list[Network]) -> AccuracyPicture:
+    """Return what the picture of a study shows."""
+    front = {network.hash for network in front_of(of)}
+    shown = [network for network in of if network.accuracy_pct is not None and network.parameters > 0]
+    points = [_searched(network, network.hash in front) for network in shown]
+    points += [point for network in of if network.parameters > 0 and (point := _tested(network)) is not None]
+    return AccuracyPicture(
+        points=tuple(points),
+        target_pct=files.config.target_pct,
+        threshold_pct=files.config.threshold_pct,
+        budget=files.config.budget,
+        left_out=len(of) - len(shown),
+    )
+
+
+def draw(facts: AccuracyPicture) -> Html:
+    """Return the picture with its legend, or a sentence where there is nothing to draw."""
+    if not facts.points:
+        return element("p", text("No network has an accuracy yet."))
+    area = _frame(facts)
+    marks = [_mark(area, point) for point in sorted(facts.points, key=lambda point: list(Kind).index(point.kind))]
+    front = [
+        (area.across.position(point.parameters), area.up.position(_errors(point.accuracy_pct))) for point in facts.front
+    ]
+    image = svg.picture(
+        area,
+        "accuracy-picture",
+        "Parameters against accuracy",
+        description(facts),
+        _grid(area),
+        _lines(area, facts),
+        svg.path(_steps(front, area.across.end), "front"),
+        *marks,
+    )
+    return joined([image, _legend(facts), element("p", text(_note(facts)), class_="note")])
+
+
+def description(facts: AccuracyPicture) -> str:
+    """Return what the picture shows, in words."""
+    front = "; ".join(f"{count(point.parameters)} with {pct(point.accuracy_pct)}" for point in facts.front)
+    kinds = [sum(point.kind is kind for point in facts.points) for kind in Kind]
+    return (
+        f"{plural(kinds[0], 'trained network')}, {kinds[1]} pruned, {kinds[2]} measured on the test set. "
+        f"Target {short(facts.target_pct)} %, validation threshold {short(facts.threshold_pct)} %, "
+        f"budget {count(facts.budget)} parameters. Pareto front on validation, as parameters with accuracy: "
+        f"{front or 'empty'}. The table of networks below has every figure."
+    )
+
+
+def _searched(network: Network, on_front: bool) -> Point:
+    accuracies = network.validation_accuracies_pct
+    deviation = statistics.standard_deviation(accuracies) if len(accuracies) > 1 else None
+    mean = statistics.mean(accuracies)
+    seeds = plural(len(accuracies), "fresh seed" if network.fresh else "seed")
+    state = f"{network.state} {network.remark}".strip()
+    return Point(
+        kind=Kind.PRUNED if network.state is State.PRUNED else Kind.TRAINED,
+        hash=network.hash,
+        parameters=network.parameters,
+        accuracy_pct=mean,
+        deviation_pct=deviation,
+        on_front=on_front,
+        words=f"{network.hash}: {plural(network.parameters, 'parameter')}, validation "
+        f"{mean_and_deviation(mean, deviation)} % ({seeds}), {state}\n{network.architecture}",
+    )
+
+
+def _tested(network: Network) -> Point | None:
+    row = network.row
+    if row is None or row.mean_test_accuracy_pct is None:
+        return None
+    figures = mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)
+    return Point(
+        kind=Kind.TESTED,
+        hash=network.hash,
+        parameters=network.parameters,
+        accuracy_pct=row.mean_test_accuracy_pct,
+        deviation_pct=row.std_test_accuracy_pct,
+        on_front=False,
+        words=f"{network.hash}: {plural(network.parameters, 'parameter')}, test {figures} % "
+        f"({plural(row.seeds, 'seed')}), {row.tier}\n{network.architecture}",
+    )
+
+
+def _errors(accuracy_pct: float) -> float:
+    """Return the place on the vertical axis: the share of errors in per cent, drawn upside down."""
+    return max(100 - accuracy_pct, _FEWEST_ERRORS_PCT)
+
+
+def _frame(facts: AccuracyPicture) -> svg.Frame:
+    sizes = [*(point.parameters for point in facts.points), facts.budget]
+    errors = [_errors(value) for value in (facts.target_pct, facts.threshold_pct)]
+    errors += [_errors(point.accuracy_pct) for point in facts.points]
+    errors += [_errors(point.accuracy_pct + (point.deviation_pct or 0.0)) for point in facts.points]
+    return svg.frame(
+        900,
+        480,
+        (min(sizes) / 1.15, max(sizes) * 1.15, True),
+        (max(errors) * 1.15, min(errors) / 1.15, True),
+    )
+
+
+def _grid(area: svg.Frame) -> Html:
+    sizes = [svg.Tick(value, count(value)) for value in svg.log_ticks(area.across.low, area.across.high) if value >= 1]
+    shares = [svg.Tick(value, short(100 - value)) for value in svg.log_ticks(area.up.high, area.up.low, 12)]
+    return svg.grid(area, sizes, shares, "parameters (logarithmic)", "accuracy, % (errors logarithmic)")
+
+
+def _lines(area: svg.Frame, facts: AccuracyPicture) -> Html:
+    left, right = area.across.start, area.across.end
+    target = area.up.position(_errors(facts.target_pct))
+    threshold = area.up.position(_errors(facts.threshold_pct))
+    budget = area.across.position(facts.budget)
+    target_words = f"target {short(facts.target_pct)} % (test)"
+    threshold_words = f"threshold {short(facts.threshold_pct)} % (validation)"
+    # The lines lie close together: each label stands on the side away from the other line.
+    above = facts.threshold_pct >= facts.target_pct
+    return joined(
+        [
+            svg.line(left, target, right, target, "target"),
+            svg.line(left, threshold, right, threshold, "threshold"),
+            svg.line(budget, area.up.start, budget, area.up.end, "budget"),
+            svg.label(left + 6, target + (15 if above else -6), target_words, class_="on-target"),
+            svg.label(left + 6, threshold + (-6 if above else 15), threshold_words, class_="on-threshold"),
+            svg.label(budget - 6, area.up.start - 8, f"budget {count(facts.budget)}", "end", "on-budget"),
+        ]
+    )
+
+
+def _steps(points: list[tuple[float, float]], end: float) -> list[tuple[float, float]]:
+    """Return the front as a staircase: an accuracy holds from its network's size to the next one's."""
+    path: list[tuple[float, float]] = []
+    for x, y in points:
+        if path:
+            path.append((x, path[-1][1]))
+        path.append((x, y))
+    return [*path, (end, path[-1][1])] if path else []
+
+
+def _mark(area: svg.Frame, point: Point) -> Html:
+    x = area.across.position(point.parameters)
+    y = area.up.position(_errors(point.accuracy_pct))
+    shape, class_ = _SHAPES[point.kind]
+    if point.on_front:
+        shape, class_ = "square", "on-front"
+    bar = Html("")
+    if point.deviation_pct is not None:
+        low, high = (_errors(point.accuracy_pct + sign * point.deviation_pct) for sign in (-1, 1))
+        bar = svg.error_bar(x, area.up.position(low), area.up.position(high), f"bar {class_}")
+    return joined([bar, svg.mark(shape, x, y, class_, point.words)], "")
+
+
+_SHAPES = {
+    Kind.TRAINED: ("circle", "trained"),
+    Kind.PRUNED: ("triangle", "pruned"),
+    Kind.TESTED: ("diamond", "tested"),
+}
+
+
+def _legend(facts: AccuracyPicture) -> Html:
+    kinds = {point.kind for point in facts.points}
+    entries = [svg.key("circle", "trained", "trained, validation accuracy")] if Kind.TRAINED in kinds else []
+    if facts.front:
+        entries.append(svg.key("square", "on-front", "on the Pareto front of validation"))
+    if Kind.PRUNED in kinds:
+        entries.append(svg.key("triangle", "pruned", "pruned, validation accuracy when stopped"))
+    if Kind.TESTED in kinds:
+        entries.append(svg.key("diamond", "tested", "mean test accuracy, trained on all images"))
+    return items(entries, class_="legend")
+
+
+def _note(facts: AccuracyPicture) -> str:
+    note = "Bars are one standard deviation over training seeds, where there are at least two."
+    if facts.left_out:
+        note += f" {plural(facts.left_out, 'network')} without any accuracy left out."
+    return note

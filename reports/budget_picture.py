@@ -1,0 +1,72 @@
+"""The effective budget over time, as a picture."""
+
+from __future__ import annotations
+
+from reports import svg
+from reports.effective_budget import EffectiveBudget, Trial
+from reports.numbers import count, duration, pct, plural, short
+from reports.page import Html, element, items, joined, text
+
+
+def draw(facts: EffectiveBudget) -> Html:
+    """Return the picture with its legend, or a sentence where no time has passed."""
+    if facts.elapsed <= 0:
+        return element("p", text(f"The budget is {plural(facts.first, 'parameter')}; no time has passed yet."))
+    unit, seconds = ("hours", 3600) if facts.elapsed > 3 * 3600 else ("minutes", 60)
+    lowest = min([facts.last, *(trial.parameters for trial in facts.trials if trial.parameters > 0)])
+    area = svg.frame(900, 320, (0.0, facts.elapsed / seconds, False), (max(lowest, 1) / 1.3, facts.first * 1.15, True))
+    ticks = [svg.Tick(value, short(value)) for value in svg.linear_ticks(0.0, facts.elapsed / seconds)]
+    sizes = [svg.Tick(value, count(value)) for value in svg.log_ticks(area.up.low, area.up.high, 7)]
+    image = svg.picture(
+        area,
+        "budget-picture",
+        "Effective budget over time",
+        description(facts),
+        svg.grid(area, ticks, sizes, f"time of search, {unit}", "parameters (logarithmic)"),
+        svg.path(_steps(area, facts, seconds), "budget-steps"),
+        *(_mark(area, trial, seconds) for trial in facts.trials),
+    )
+    legend = [svg.key("line", "budget-steps", "effective budget")]
+    if any(trial.stands for trial in facts.trials):
+        legend.append(svg.key("square", "on-front", "stood on fresh validation seeds"))
+    if any(not trial.stands for trial in facts.trials):
+        legend.append(svg.key("cross", "refuted", "refuted on fresh validation seeds"))
+    return joined([image, items(legend, class_="legend")])
+
+
+def description(facts: EffectiveBudget) -> str:
+    """Return what the picture shows, in words."""
+    falls = "; ".join(
+        f"{count(trial.budget)} after {duration(trial.elapsed)}" for trial in facts.trials if trial.stands
+    )
+    refuted = sum(not trial.stands for trial in facts.trials)
+    return (
+        f"The effective budget began at {count(facts.first)} parameters and ended at {count(facts.last)} "
+        f"after {duration(facts.elapsed)}. It fell to: {falls or 'nothing smaller'}. "
+        f"{plural(refuted, 'network')} refuted on fresh seeds."
+    )
+
+
+def _steps(area: svg.Frame, facts: EffectiveBudget, seconds: float) -> list[tuple[float, float]]:
+    points = [(area.across.position(0.0), area.up.position(facts.first))]
+    for trial in facts.trials:
+        x = area.across.position(trial.elapsed / seconds)
+        points.append((x, points[-1][1]))
+        points.append((x, area.up.position(trial.budget)))
+    return [*points, (area.across.end, points[-1][1])]
+
+
+def _mark(area: svg.Frame, trial: Trial, seconds: float) -> Html:
+    words = (
+        f"{trial.hash}: {plural(trial.parameters, 'parameter')}, validation {pct(trial.validation_accuracy_pct)} over "
+        f"{plural(trial.validation_seeds or 0, 'fresh seed')}, {'stands' if trial.stands else 'refuted'} after "
+        f"{duration(trial.elapsed)}"
+    )
+    shape, class_ = ("square", "on-front") if trial.stands else ("cross", "refuted")
+    return svg.mark(
+        shape,
+        area.across.position(trial.elapsed / seconds),
+        area.up.position(trial.parameters),
+        class_,
+        words,
+    )

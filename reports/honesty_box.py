@@ -1,0 +1,137 @@
+"""The honesty box: what a reader must know before believing the headline, in plain sentences."""
+
+from __future__ import annotations
+
+from harness.leaderboard import VERIFIED_SEEDS, Tier
+from harness.ledger import DEFAULT_SEEDS, FEWEST_SEEDS
+from reports.honesty import Honesty, LabelErrors
+from reports.numbers import DASH, count, decimal, pct, plural, short
+from reports.page import Column, Html, details, element, items, joined, table, text
+
+TIERS = {
+    Tier.CERTIFIED: f"the number of seeds was declared before the first one ({DEFAULT_SEEDS} unless stated, at least "
+    f"{FEWEST_SEEDS}), and the one-sided 99 % lower t bound of the mean test accuracy is at or above the target",
+    Tier.VERIFIED: f"at least {VERIFIED_SEEDS} fresh seeds, and their mean test accuracy is at or above the target",
+    Tier.MEASURED: "the test set was read, but the mean is below the target or there are fewer than "
+    f"{VERIFIED_SEEDS} seeds",
+    Tier.SEARCHED: "validation accuracy only",
+    Tier.CLAIMED: "someone's word, with its source",
+}
+
+
+def box(facts: Honesty) -> Html:
+    """Return the box with its sentences, the seeds of the answer and the tiers."""
+    sentences = [
+        _selection(facts),
+        _threshold(facts),
+        _reads(facts),
+        _claim(facts),
+        _noise(facts),
+        _diverged(facts),
+    ]
+    if facts.label_errors is not None:
+        sentences.append(_labels(facts.label_errors, len(facts.seeds)))
+    parts = [element("div", items(text(sentence) for sentence in sentences), class_="box")]
+    if facts.seeds:
+        parts.append(_seeds_table(facts))
+    parts.append(
+        details(
+            "What the tiers mean",
+            items(
+                joined([element("strong", text(tier)), text(f": {meaning}.")], "") for tier, meaning in TIERS.items()
+            ),
+        )
+    )
+    return joined(parts)
+
+
+def _selection(facts: Honesty) -> str:
+    number = f"{count(facts.validation_size)} " if facts.validation_size else ""
+    return (
+        f"What chose what: the search trained, compared and chose networks by the {number}validation images, which are "
+        "a fixed part of the training images. It never saw the test set."
+    )
+
+
+def _threshold(facts: Honesty) -> str:
+    threshold = f"On validation a network had to reach {short(facts.threshold_pct)} %"
+    if facts.offset_points == 0:
+        return f"{threshold}: the target itself, as no offset between validation and test accuracy was known."
+    sign = "plus" if facts.offset_points > 0 else "less"
+    return (
+        f"{threshold}: the target of {short(facts.target_pct)} % {sign} {decimal(abs(facts.offset_points), 3)} points, "
+        "which is how far validation and test accuracy of reference networks lie apart."
+    )
+
+
+def _reads(facts: Honesty) -> str:
+    return (
+        f"The test set was read {plural(facts.winner_reads, 'time')} for this study's answer, and "
+        f"{plural(facts.workspace_reads, 'time')} for any purpose in this workspace."
+    )
+
+
+def _claim(facts: Honesty) -> str:
+    images = f"these {count(facts.test_size)} test images" if facts.test_size else "these test images"
+    return (
+        f"The claim is the mean over training seeds on {images}, at the last epoch of a fixed schedule: not one lucky "
+        "run, not the best epoch, and not other images."
+    )
+
+
+def _noise(facts: Honesty) -> str:
+    if facts.binomial_points is None or not facts.test_size:
+        return "How much a test set of this size blurs one accuracy is not known here."
+    errors = (100 - facts.target_pct) / 100 * facts.test_size
+    return (
+        f"The target leaves room for {short(errors)} errors. From the finite test set alone an accuracy at the target "
+        f"has a binomial standard error of {decimal(facts.binomial_points, 3)} points, so one seed proves little."
+    )
+
+
+def _diverged(facts: Honesty) -> str:
+    verified = (
+        f"Of the answer's {plural(len(facts.seeds), 'verification seed')} {facts.diverged_seeds} diverged"
+        if facts.seeds
+        else "No verification seed has been run"
+    )
+    search = plural(facts.diverged_in_search, "run")
+    return f"{verified}; in the search {search} diverged. A diverged seed counts with its errors."
+
+
+def _labels(facts: LabelErrors, seeds: int) -> str:
+    return (
+        f"{facts.images} test images have a wrong label by the vote of raters (Northcutt, Athalye and Mueller 2021). "
+        "The corrected labels are not known here, only which labels are wrong. The mean over "
+        f"{plural(seeds, 'seed')} is {decimal(facts.errors_among, 1)} errors among those images and "
+        f"{decimal(facts.errors_outside, 1)} outside them: {pct(facts.accuracy_outside_pct, 3)} of all other images "
+        "are right."
+    )
+
+
+def _seeds_table(facts: Honesty) -> Html:
+    columns = (
+        Column("seed", numeric=True),
+        Column("value"),
+        Column("test accuracy, %", numeric=True),
+        Column("errors", numeric=True),
+        Column("outside mislabelled images", numeric=True),
+        Column("ended"),
+    )
+    rows = [
+        [
+            text(seed.index),
+            text(seed.seed),
+            text(decimal(seed.accuracy_pct, 2)),
+            text(count(seed.errors)),
+            text(DASH if seed.errors_outside is None else count(seed.errors_outside)),
+            text(seed.status),
+        ]
+        for seed in facts.seeds
+    ]
+    return table(
+        "Every seed of the answer that was ever run. Seeds are fixed in advance by a hash, so none can be picked.",
+        columns,
+        rows,
+        identifier="seeds-caption",
+    )

@@ -1,0 +1,168 @@
+"""The networks of a study: what each one is, how far it got, and which figures speak for it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness import statistics
+from harness.leaderboard import LeaderboardRow, pareto_front, validation_runs
+from harness.result import Result, Status
+from harness.seeds import Purpose
+from reports.numbers import plural
+from reports.study_files import Event, StudyFiles
+
+
+class State(StrEnum):
+    """How far a network got in the search, best first."""
+
+    WINNER = "winner"
+    STANDS = "stands"
+    REFUTED = "refuted"
+    TRAINED = "trained"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """One network of a study.
+
+    Attributes:
+        validation_accuracies_pct: at the last epoch, one a seed; fresh seeds only, where there are any. That of a
+            pruned network comes from the epoch at which it was stopped.
+        fresh: the seeds are not those that the search chose by.
+        row: what its test accuracy has earned, None where it was not tested.
+        remark: which of its runs ended early, empty where none did.
+    """
+
+    hash: str
+    architecture: str
+    parameters: int
+    trial: int | None
+    origin: str
+    state: State
+    validation_accuracies_pct: tuple[float, ...] = ()
+    fresh: bool = False
+    row: LeaderboardRow | None = None
+    remark: str = ""
+
+    @property
+    def accuracy_pct(self) -> float | None:
+        """Mean validation accuracy, None where there is none."""
+        return statistics.mean(self.validation_accuracies_pct) if self.validation_accuracies_pct else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the figures are those of a whole training."""
+        return self.state in (State.WINNER, State.STANDS, State.REFUTED, State.TRAINED)
+
+
+def networks(files: StudyFiles) -> list[Network]:
+    """Return all networks that the study has decided to train, best first.
+
+    Reached targets come first, then what meets the threshold (smaller is better), then the other trained networks
+    and the pruned ones (more accurate is better), then those without any figure.
+    """
+    runs: dict[str, list[Result]] = defaultdict(list)
+    for result in files.results:
+        runs[result.hash].append(result)
+    found: dict[str, Event] = {}
+    for event in files.events_of("proposed"):
+        found.setdefault(str(event["hash"]), event)
+    # A result whose journal entry is lost is a network all the same.
+    for network_hash, results in runs.items():
+        first = results[0]
+        found.setdefault(
+            network_hash,
+            {"architecture": first.architecture, "parameters": first.parameters, "trial": first.trial},
+        )
+    states = _states(files)
+    rows = _best_rows(files)
+    made = [_network(key, event, runs[key], states.get(key), rows.get(key)) for key, event in found.items()]
+    return sorted(made, key=lambda network: _order(network, files.config.threshold_pct))
+
+
+def front_of(of: Iterable[Network]) -> list[Network]:
+    """Return the trained networks that beat every one of equal or smaller size on validation, smallest first."""
+    trained = [network for network in of if network.complete and network.accuracy_pct is not None]
+    return pareto_front(trained, lambda network: network.accuracy_pct or 0.0)
+
+
+def _network(
+    network_hash: str,
+    event: Event,
+    results: list[Result],
+    decided: State | None,
+    row: LeaderboardRow | None,
+) -> Network:
+    state, remark, speaking = _progress(results)
+    accuracies = [result.validation_accuracy_pct for result in speaking]
+    return Network(
+        hash=network_hash,
+        architecture=str(event.get("architecture", "")),
+        parameters=int(event.get("parameters") or 0),
+        trial=event.get("trial"),
+        origin=str(event.get("origin", "")),
+        state=decided or state,
+        validation_accuracies_pct=tuple(pct for pct in accuracies if pct is not None),
+        fresh=any(result.purpose is Purpose.CONFIRM for result in speaking),
+        row=row,
+        remark=remark,
+    )
+
+
+def _progress(results: list[Result]) -> tuple[State, str, list[Result]]:
+    """Return the state that the runs alone give, what ended them early, and the runs whose figures count."""
+    speaking = validation_runs(results)
+    if speaking:
+        early = sum(result.status is not Status.COMPLETE for result in results)
+        remark = f"({early} of {plural(len(results), 'run')} ended early)" if early else ""
+        return State.TRAINED, remark, speaking
+    pruned = [result for result in results if result.status is Status.PRUNED]
+    if pruned:
+        epochs = len(pruned[0].history)
+        return State.PRUNED, f"after epoch {epochs} of {pruned[0].recipe.epochs}", pruned
+    if results:
+        return State.FAILED, results[0].status.replace("_", " "), []
+    return State.UNFINISHED, "", []
+
+
+def _states(files: StudyFiles) -> dict[str, State]:
+    """Return what the search has decided about networks; the last word counts, and there is one winner."""
+    states: dict[str, State] = {}
+    for event in files.events:
+        match event["event"]:
+            case "standing":
+                states[str(event.get("hash"))] = State.STANDS
+            case "refuted":
+                states[str(event.get("hash"))] = State.REFUTED
+            case "winner":
+                for key in [key for key, state in states.items() if state is State.WINNER]:
+                    states[key] = State.STANDS
+                states[str(event.get("hash"))] = State.WINNER
+    return states
+
+
+def _best_rows(files: StudyFiles) -> dict[str, LeaderboardRow]:
+    """Return the best measured row of each network, over the recipes it was measured with."""
+    rows: dict[str, LeaderboardRow] = {}
+    for item in sorted(files.measured, key=lambda item: item.row.rank):
+        rows.setdefault(item.row.hash, item.row)
+    return rows
+
+
+def _order(network: Network, threshold_pct: float) -> tuple[int, float, float, str]:
+    accuracy = network.accuracy_pct
+    if network.row is not None and network.row.reached:
+        return (0, network.parameters, 0.0, network.hash)
+    if accuracy is None:
+        return (4, network.parameters, 0.0, network.hash)
+    if not network.complete:
+        return (3, -accuracy, network.parameters, network.hash)
+    if accuracy >= threshold_pct:
+        return (1, network.parameters, -accuracy, network.hash)
+    return (2, -accuracy, network.parameters, network.hash)

@@ -1,0 +1,178 @@
+"""The shell of a page: elements that escape what they are given, tables, sections, and the document around them.
+
+``Html`` is text that is markup already. Everything else becomes ``Html`` through ``text`` or ``element`` alone, so the
+type checker finds what was not escaped. A page is one file, with no script and no address outside itself.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import NewType
+
+Html = NewType("Html", str)
+
+# HTML forbids these characters, and lone surrogates cannot be written as UTF-8.
+_FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
+_VOID = {"meta", "br", "hr"}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table; numbers stand on the right."""
+
+    title: str
+    numeric: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a page with a heading and an entry in the list of contents."""
+
+    identifier: str
+    title: str
+    content: Html
+
+
+def text(value: object) -> Html:
+    """Return any value as escaped text."""
+    return Html(html.escape(_FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", str(value))))
+
+
+def foreign(value: object) -> Html:
+    """Return a text that others wrote; its writing direction does not reorder what stands around it."""
+    return element("bdi", text(value))
+
+
+def element(tag: str, /, *children: Html, **attributes: object) -> Html:
+    """Return an element; ``class_`` and ``stroke_width`` become ``class`` and ``stroke-width``, None is left out."""
+    shown = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{text(_short(value))}"'
+        for name, value in attributes.items()
+        if value is not None
+    )
+    if tag in _VOID:
+        return Html(f"<{tag}{shown}>")
+    return Html(f"<{tag}{shown}>{''.join(children)}</{tag}>")
+
+
+def joined(parts: Iterable[Html], separator: str = "\n") -> Html:
+    """Return several pieces of markup as one."""
+    return Html(separator.join(parts))
+
+
+def paragraph(*parts: str, class_: str | None = None) -> Html:
+    """Return a paragraph of plain text."""
+    return element("p", text(" ".join(parts)), class_=class_)
+
+
+def items(parts: Iterable[Html], class_: str | None = None) -> Html:
+    """Return a list."""
+    return element("ul", joined(element("li", part) for part in parts), class_=class_)
+
+
+def details(summary: str, content: Html) -> Html:
+    """Return a part that is folded away until it is asked for."""
+    return element("details", element("summary", text(summary)), content)
+
+
+def table(
+    caption: str,
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[Html]],
+    *,
+    identifier: str,
+    row_header: int = 0,
+    row_identifiers: Sequence[str] = (),
+) -> Html:
+    """Return a table that scrolls inside its own frame.
+
+    Args:
+        caption: says what the rows are and how they are ordered.
+        columns: one a cell of each row.
+        rows: the cells.
+        identifier: of the caption, which names the frame.
+        row_header: the column whose cell names its row.
+        row_identifiers: one a row, or none.
+    """
+    head = element("tr", *(_heading(column) for column in columns))
+    body = []
+    for number, cells in enumerate(rows):
+        shown = [
+            element("th", cell, scope="row", class_=_kind(column))
+            if place == row_header
+            else element("td", cell, class_=_kind(column))
+            for place, (cell, column) in enumerate(zip(cells, columns, strict=True))
+        ]
+        body.append(element("tr", *shown, id=row_identifiers[number] if row_identifiers else None))
+    whole = element(
+        "table",
+        element("caption", text(caption), id=identifier),
+        element("thead", head),
+        element("tbody", joined(body)),
+    )
+    return element("div", whole, class_="scroll", role="region", aria_labelledby=identifier, tabindex=0)
+
+
+def page(title: str, introduction: Html, sections: Sequence[Section], footer: Html) -> str:
+    """Return the whole document."""
+    contents = element(
+        "nav",
+        items(element("a", text(part.title), href=f"#{part.identifier}") for part in sections),
+        aria_label="Contents",
+    )
+    main = element(
+        "main",
+        introduction,
+        contents,
+        joined(_section(part) for part in sections),
+        id="content",
+        tabindex=-1,
+    )
+    # Even if a text slipped through unescaped, nothing could run or be fetched.
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    head = element(
+        "head",
+        joined(
+            [
+                element("meta", charset="utf-8"),
+                element("meta", http_equiv="Content-Security-Policy", content=policy),
+                element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+                element("meta", name="color-scheme", content="light dark"),
+                element("title", text(title)),
+                element("style", style()),
+            ]
+        ),
+    )
+    body = element(
+        "body",
+        element("a", text("Skip to the report"), href="#content", class_="skip"),
+        main,
+        element("footer", footer),
+    )
+    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+
+
+def style() -> Html:
+    """Return the style sheet."""
+    return Html(resources.files("reports").joinpath("page.css").read_text(encoding="utf-8"))
+
+
+def _section(part: Section) -> Html:
+    heading = element("h2", text(part.title), id=f"{part.identifier}-heading")
+    return element("section", heading, part.content, id=part.identifier, aria_labelledby=f"{part.identifier}-heading")
+
+
+def _heading(column: Column) -> Html:
+    return element("th", text(column.title), scope="col", class_=_kind(column))
+
+
+def _kind(column: Column) -> str | None:
+    return "number" if column.numeric else None
+
+
+def _short(value: object) -> object:
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value

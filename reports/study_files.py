@@ -1,0 +1,102 @@
+"""What a study's folder and its workspace hold, read once.
+
+Everything else in this package computes on these values and touches no file. A study that has only just begun, or was
+killed, lacks events and results; nothing here needs any of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import leaderboard, record, study
+from harness.leaderboard import LeaderboardRow
+from harness.record import Record
+from harness.result import Result
+from harness.study import StudyConfig
+from harness.workspace import Workspace
+
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A network whose test accuracy is on record: the evidence and the row that it makes."""
+
+    record: Record
+    row: LeaderboardRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyFiles:
+    """The contents of a study.
+
+    Attributes:
+        origins: where each value of the configuration came from.
+        events: the journal, oldest first.
+        measured: networks of this data set and target with a record, whichever study found them.
+        rows: the standings of the whole workspace.
+        test_reads: the purpose of each read of a test set in this workspace; empty text where a line has none.
+    """
+
+    name: str
+    config: StudyConfig
+    origins: Mapping[str, str]
+    events: tuple[Event, ...] = ()
+    results: tuple[Result, ...] = ()
+    measured: tuple[Measured, ...] = ()
+    rows: tuple[LeaderboardRow, ...] = ()
+    test_reads: tuple[str, ...] = ()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that the study has been worked on, all sessions together."""
+        return max((float(event.get("elapsed") or 0.0) for event in self.events), default=0.0)
+
+    def events_of(self, kind: str) -> list[Event]:
+        """Return the events of one kind, oldest first."""
+        return [event for event in self.events if event["event"] == kind]
+
+
+def read_study(folder: Path, workspace: Workspace) -> StudyFiles:
+    """Read a study and what its workspace knows about its networks.
+
+    Raises:
+        ContentError: there is no study, or one of the files does not hold together.
+    """
+    config = study.read_config(folder)
+    rows = leaderboard.collect(workspace)
+    by_key = {row.key: row for row in rows}
+    measured = [
+        Measured(evidence, by_key[*evidence.key, False])
+        for evidence in record.read_all(workspace.records)
+        if (evidence.dataset, evidence.target_pct) == (config.dataset, config.target_pct)
+    ]
+    return StudyFiles(
+        name=folder.name,
+        config=config,
+        origins=study.read_origins(folder),
+        events=tuple(study.journal(folder)),
+        results=tuple(study.finished_results(folder)),
+        measured=tuple(measured),
+        rows=tuple(rows),
+        test_reads=_test_reads(workspace.test_log),
+    )
+
+
+def _test_reads(log: Path) -> tuple[str, ...]:
+    """Return the purposes; a damaged line is a read all the same."""
+    if not log.exists():
+        return ()
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return tuple(_purpose(line) for line in lines if line.strip())
+
+
+def _purpose(line: str) -> str:
+    try:
+        return str(json.loads(line)["purpose"])
+    except (ValueError, KeyError, TypeError):
+        return ""
