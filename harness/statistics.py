@@ -39,21 +39,25 @@ def interval(values: Sequence[float], confidence: float) -> tuple[float, float]:
 
 
 def chance_that_lower(fresh: Sequence[float], recorded: Sequence[float]) -> float:
-    """Return the p value of "the mean behind ``fresh`` is not below that behind ``recorded``" (one-sided Welch test).
+    """Return the p value of "the mean behind ``fresh`` is not below that behind ``recorded``".
 
-    A small value says that the re-run is worse. Two samples without any spread are compared as they are.
+    One-sided Welch test; a small value says that the re-run is worse. Two samples without any spread are compared
+    as they are. NaN where one has fewer than two values.
     """
     if len(fresh) < 2 or len(recorded) < 2:
         return math.nan
-    from scipy.stats import ttest_ind
+    if len(set(fresh)) == len(set(recorded)) == 1:
+        return 0.0 if fresh[0] < recorded[0] else 1.0
+    from scipy.stats import t
 
-    if standard_deviation(fresh) == 0 and standard_deviation(recorded) == 0:
-        return 0.0 if mean(fresh) < mean(recorded) else 1.0
-    return float(ttest_ind(fresh, recorded, equal_var=False, alternative="less").pvalue)
+    squares = [standard_deviation(values) ** 2 / len(values) for values in (fresh, recorded)]
+    spread = sum(squares)
+    freedom = spread**2 / (squares[0] ** 2 / (len(fresh) - 1) + squares[1] ** 2 / (len(recorded) - 1))
+    return float(t.cdf((mean(fresh) - mean(recorded)) / math.sqrt(spread), freedom))
 
 
 def pooled_deviation(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
-    """Return the deviation within groups and its degrees of freedom; NaN and 0 when no group has two values."""
+    """Return the deviation within groups and its degrees of freedom; NaN and 0 if no group has two values."""
     freedom = sum(len(group) - 1 for group in groups if len(group) > 1)
     if freedom == 0:
         return math.nan, 0
