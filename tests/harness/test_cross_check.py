@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import random
+import sys
+from dataclasses import replace
+from types import ModuleType
+
+import pytest
+import torch
+import torchsummary
+
+from harness import cross_check as module
+from harness.build import build
+from harness.cross_check import Checks, cross_check, fvcore_macs, summary_total, tied_repeats
+from harness.errors import HarnessError
+from search_spaces.catalog import PRESETS, SPACES, space
+from search_spaces.cost import analyse
+from search_spaces.draw import draw_uniform
+from search_spaces.notation import parse_network
+
+TIED = parse_network(
+    "conv3x3(4) conv3x3(4, tie=a, bias) bn relu res(conv3x3(4, tie=a) relu) | avgpool"
+    " | dwconv3x3(tie=b) dwconv3x3(pad=0, tie=b) | linear(12) bn relu linear(10)"
+)
+
+
+def checked(text: str) -> tuple[Checks, int, int]:
+    architecture = parse_network(text)
+    analysis = analyse(architecture)
+    return cross_check(architecture, analysis), analysis.parameters, analysis.macs
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_all_libraries_count_the_presets_alike(name: str):
+    checks, parameters, macs = checked(PRESETS[name].text)
+
+    assert checks == Checks(parameters, parameters, parameters, macs, 0)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_all_libraries_count_networks_of_every_space_alike(name: str):
+    source = random.Random(f"{name} 2")
+
+    for _ in range(3):
+        architecture = draw_uniform(space(name), source).architecture
+        analysis = analyse(architecture)
+        checks = cross_check(architecture, analysis)
+        assert (checks.torch, checks.fvcore_macs) == (analysis.parameters, analysis.macs)
+
+
+def test_a_tied_kernel_is_allowed_for_in_the_open():
+    checks, parameters, macs = checked(str(TIED))
+
+    # One 4-4 kernel of 144 and one depthwise kernel of 36 are met a second time.
+    assert checks == Checks(parameters, parameters, parameters, macs, 144 + 36)
+    network = build(TIED)
+    assert tied_repeats(network) == 180
+    assert summary_total(network) == parameters + 180
+
+
+def test_only_convolutions_and_linear_layers_count_as_multiply_adds():
+    plain = build(parse_network("conv3x3(4) | maxpool | linear(10)"))
+    more = build(parse_network("conv3x3(4) bn relu dropout(0.1) res(bn relu) | maxpool | linear(10)"))
+
+    assert fvcore_macs(plain) == fvcore_macs(more) == 36 * 784 + 784 * 10
+
+
+def test_a_check_prints_nothing_and_leaves_torch_as_it_was(capfd: pytest.CaptureFixture[str]):
+    before = torch.get_rng_state()
+
+    cross_check(TIED, analyse(TIED))
+
+    assert torch.equal(torch.get_rng_state(), before)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_torchsummary_does_not_move_the_statistics_of_what_it_counts():
+    network = build(TIED).train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+    summary_total(network)
+
+    assert network.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_a_library_that_disagrees_is_an_internal_fault():
+    analysis = analyse(TIED)
+
+    with pytest.raises(HarnessError) as caught:
+        cross_check(TIED, replace(analysis, macs=analysis.macs + 1000))
+
+    assert caught.value.message == (
+        f"fvcore_macs counts {analysis.macs:,} where search_spaces.cost counts {analysis.macs + 1000:,}"
+    )
+    assert caught.value.hint == "a fault of this program: please report this network"
+    assert caught.value.exit_code == 1
+
+
+def test_every_library_that_disagrees_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "summary_total", lambda network: 10_000)
+    monkeypatch.setattr(module, "fvcore_parameters", lambda network: 7)
+
+    with pytest.raises(HarnessError, match=r"^torchsummary counts 9,820 where .*; fvcore counts 7 where "):
+        cross_check(TIED, analyse(TIED))
+
+
+def test_another_package_by_the_name_of_torchsummary_is_recognised(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torchsummary, "summary", lambda *_, **__: "a table")
+
+    with pytest.raises(HarnessError) as caught:
+        summary_total(build(TIED))
+
+    assert caught.value.message == "torchsummary cannot be used: it printed no total"
+    assert caught.value.hint == "'harness doctor' shows what is installed"
+
+
+@pytest.mark.parametrize("package", ["torchsummary", "fvcore"])
+def test_a_library_that_is_missing_is_named(package: str, monkeypatch: pytest.MonkeyPatch):
+    empty = ModuleType(package)
+    monkeypatch.setitem(sys.modules, package, empty)
+    monkeypatch.setitem(sys.modules, "fvcore.nn", empty)
+
+    with pytest.raises(HarnessError, match=f"^{package} cannot be used: cannot import name"):
+        cross_check(TIED, analyse(TIED))
