@@ -22,12 +22,8 @@ _MISSED = 3
 @click.argument("network")
 @click.option("--recipe", default="fast", show_default=True, help="A recipe's name, or @FILE.toml.")
 @click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's own.")
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Index of one of the fixed seeds."
-)
-@click.option(
-    "--budget", type=click.IntRange(1), help="Exit with 4, untrained, when there are more parameters."
-)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Index of one of the fixed seeds.")
+@click.option("--budget", type=click.IntRange(1), help="Exit with 4, untrained, when there are more parameters.")
 @options.data_options
 @options.device_option
 @options.as_json
@@ -132,9 +128,7 @@ def _epoch_text(epoch: Epoch, epochs: int, validation_size: int) -> str:
 
     loss = "not finite" if epoch.train_loss is None else f"{epoch.train_loss:.4f}"
     accuracy = accuracy_pct(epoch.validation_errors, validation_size)
-    return (
-        f"epoch {epoch.epoch}/{epochs}: loss {loss}, validation {accuracy:.2f} %, {epoch.train_seconds:.1f} s"
-    )
+    return f"epoch {epoch.epoch}/{epochs}: loss {loss}, validation {accuracy:.2f} %, {epoch.train_seconds:.1f} s"
 
 
 def _text(result: Result) -> str:

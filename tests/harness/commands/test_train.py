@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness import build, data, train
+from harness import run as run_module
+from harness.cli import run
+from harness.data import ImageData
+from harness.datasets import DATASETS
+from harness.recipe import Recipe
+from harness.seeds import Purpose, derive_seed
+
+REPOSITORY = Path(__file__).parents[3]
+NETWORK = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
+
+
+@pytest.fixture(autouse=True)
+def small_data(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred and forty images to train on and twenty to validate on, whatever they are asked for by."""
+    source = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (160, 1, 28, 28), generator=source, dtype=torch.uint8)
+    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=140, validation_size=20, test_size=30)
+    whole = ImageData(spec, pixels, torch.arange(160) % 10, data_hash="abc", source="memory", folder=None)
+    monkeypatch.setattr(data, "resolve", lambda name, folder: whole)
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 2\n", encoding="utf-8")
+
+
+def trained(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert run(["train", NETWORK, "--recipe", "@quick.toml", "--json", *arguments]) == 0
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def test_json_is_one_document_with_the_documented_fields(capsys: pytest.CaptureFixture[str]):
+    found = trained(capsys, "--seed", "3")
+
+    assert found["architecture"] == NETWORK
+    assert found["parameters"] == 36 + 8 + 50
+    recipe = Recipe(batch_size=16, epochs=2)
+    assert (found["recipe"], found["recipe_hash"]) == ("quick", recipe.hash)
+    assert found["seed"] == derive_seed(found["hash"], recipe.hash, Purpose.TRAIN, 3)
+    assert (found["seed_index"], found["epochs"], found["status"], found["dataset"]) == (3, 2, "complete", "toy")
+    assert found["validation_accuracy_pct"] == 100 * (20 - found["validation_errors"]) / 20
+    assert found["images_per_second"] == pytest.approx(2 * 128 / found["train_seconds"])
+    assert [epoch["epoch"] for epoch in found["history"]] == [1, 2]
+    assert found["history"][-1]["validation_errors"] == found["validation_errors"]
+    assert found["environment"]["threads"] == 1
+
+
+def test_text_says_how_the_network_validates_and_progress_goes_to_stderr(capsys: pytest.CaptureFixture[str]):
+    assert run(["train", NETWORK, "--recipe", "@quick.toml"]) == 0
+
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0] == NETWORK
+    assert lines[1].endswith(", 94 parameters")
+    assert lines[2] == "toy, recipe quick, seed 0"
+    assert lines[3].startswith("validation accuracy ")
+    assert lines[3].endswith(" errors of 20) after 2 epochs")
+    assert lines[4].endswith(" images a second")
+    assert [line.partition(":")[0] for line in captured.err.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_equal_seeds_repeat_bit_for_bit_and_others_do_not(capsys: pytest.CaptureFixture[str]):
+    digests = [trained(capsys, "--seed", seed, "--epochs", "1")["weights_sha256"] for seed in ("1", "1", "2")]
+
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_epochs_that_are_asked_for_replace_the_recipes(capsys: pytest.CaptureFixture[str]):
+    found = trained(capsys, "--epochs", "1")
+
+    assert (found["epochs"], found["recipe"]) == (1, "quick-1ep")
+
+
+@pytest.mark.parametrize("recipe", ["@quick.toml", "documents"])
+def test_the_test_set_is_not_read_and_nothing_is_written(recipe: str, workspace: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(run_module, "read_test_set", lambda *_, **__: pytest.fail("the test set was read"))
+
+    assert run(["train", NETWORK, "--recipe", recipe, "--epochs", "1"]) == 0
+
+    assert [path.name for path in workspace.iterdir()] == ["quick.toml"]
+
+
+def test_a_network_over_the_budget_is_refused_before_anything_is_built(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for module in (build, train):
+        monkeypatch.setattr(module, "build", lambda *_: pytest.fail("a network was built"))
+
+    assert run(["train", NETWORK, "--budget", "93"]) == 4
+
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "harness: 94 parameters are 1 over the budget of 93\n")
+
+
+def test_a_network_at_the_budget_is_trained(capsys: pytest.CaptureFixture[str]):
+    assert trained(capsys, "--budget", "94", "--epochs", "1")["parameters"] == 94
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["seed4", "--budget", "100"],
+        ["conv3x3(8) bnn", "--json"],
+        ["seed4", "--recipe", "slow"],
+        ["seed4", "--seed", "-1"],
+    ],
+)
+def test_bad_input_is_refused_before_torch_is_loaded(arguments: list[str]):
+    program = (
+        "import sys\nfrom harness.cli import run\n"
+        f"code = run(['train', *{arguments!r}])\nprint(code, 'torch' in sys.modules, file=sys.stderr)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+
+    assert done.stderr.splitlines()[-1] in ("4 False", "2 False")
+
+
+def test_a_run_that_diverges_says_so_and_ends_with_exit_code_3(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    (workspace / "wild.toml").write_text(
+        "batch_size = 16\nepochs = 40\nlearning_rate = 1000\nwarmup = 0\nmomentum = 0.99\n", encoding="utf-8"
+    )
+    network = "conv3x3(4) conv3x3(4) | gap | linear(10)"
+
+    assert run(["train", network, "--recipe", "@wild.toml"]) == 3
+    text = capsys.readouterr()
+    assert text.out.splitlines()[-1].startswith("diverged: the loss was not finite in epoch ")
+    assert "loss not finite" in text.err
+
+    assert run(["train", network, "--recipe", "@wild.toml", "--json"]) == 3
+    found = json.loads(capsys.readouterr().out)
+    assert found["status"] == "diverged"
+    assert found["history"][-1]["train_loss"] is None
+
+
+def test_ctrl_c_ends_with_exit_code_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(run_module, "train_epoch", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+
+    assert run(["train", NETWORK, "--recipe", "@quick.toml"]) == 130
+
+    assert capsys.readouterr().err.strip() == "harness: interrupted"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--recipe", "fest"], 2, "unknown recipe 'fest'; known are fast, "),
+        (["--recipe", "@none.toml"], 2, "cannot read the recipe none.toml: "),
+        (["--device", "tpu"], 2, "unknown device 'tpu'; allowed are auto, cpu, cuda and cuda:N"),
+        (["--epochs", "0"], 2, "Invalid value for '--epochs': 0 is not in the range x>=1."),
+        (["--device", "cuda:99"], 6, "cuda:99 was asked for, but torch "),
+    ],
+)
+def test_options_that_cannot_be_are_one_line_and_an_exit_code(
+    arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+):
+    assert run(["train", NETWORK, *arguments]) == code
+
+    assert message in capsys.readouterr().err
+
+
+def test_a_batch_larger_than_the_data_is_a_content_error(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    (workspace / "big.toml").write_text("batch_size = 141\n", encoding="utf-8")
+
+    assert run(["train", NETWORK, "--recipe", "@big.toml"]) == 4
+
+    assert capsys.readouterr().err == (
+        "harness: recipe: batch_size is 141, but there are only 140 images to train on\n"
+    )
+
+
+def test_missing_data_end_with_exit_code_5(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.undo()
+    monkeypatch.chdir(workspace)
+
+    assert run(["train", NETWORK, "--dataset", "mnist", "--data", str(workspace / "none"), "--json"]) == 5
+
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["kind"] == "data"
+    assert error["message"] == f"the data folder {workspace / 'none'} does not exist"
+
+
+def test_the_embedded_images_are_trained_on_by_their_name(
+    monkeypatch: pytest.MonkeyPatch, workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.undo()
+    monkeypatch.chdir(workspace)
+
+    assert run(["train", NETWORK, "--dataset", "mnist-5k", "--recipe", "smoke", "--json"]) == 0
+
+    found = json.loads(capsys.readouterr().out)
+    assert (found["dataset"], found["validation_size"], found["epochs"]) == ("mnist-5k", 500, 1)
+    assert found["validation_accuracy_pct"] > 10
