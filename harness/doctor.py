@@ -17,6 +17,9 @@ from harness.workspace import Workspace, check_writable
 
 # A study keeps some kilobytes a run; the rest is room for checkpoints, a download and the reports.
 _ENOUGH_DISK_BYTES = 500 * 2**20
+# Where Linux describes the processor, and where a container finds its share of it (cgroup v2).
+_PROCESSOR_FILE = Path("/proc/cpuinfo")
+_QUOTA_FILE = Path("/sys/fs/cgroup/cpu.max")
 
 
 def diagnose(place: Workspace, dataset: str = datasets.AUTO, folder: Path | None = None) -> list[Check]:
@@ -112,7 +115,7 @@ def _cpu() -> Check:
 def _native_bf16() -> bool | None:
     """Return whether the processor multiplies bf16 itself, None where the system does not tell."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        lines = _PROCESSOR_FILE.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     flags = {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()}
@@ -133,9 +136,9 @@ def _threads() -> Check:
 
 
 def _cores_by_quota() -> float | None:
-    """Return how many cores a container's quota amounts to (cgroup v2, ``cpu.max``), None without one."""
+    """Return how many cores a container's quota amounts to, None without one."""
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
+        quota, period = _QUOTA_FILE.read_text(encoding="utf-8").split()
     except (OSError, ValueError):
         return None
     return None if quota == "max" else int(quota) / int(period)

@@ -76,7 +76,7 @@ def check_torchsummary() -> Check:
     network = build(architecture)
     counted, due = summary_total(network) - tied_repeats(network), analyse(architecture).parameters
     if counted != due:
-        return failed("torchsummary", f"{path} counts {counted} parameters where {due} are", REINSTALL)
+        return failed("torchsummary", f"{path} counts {counted:,} parameters where {due:,} are", REINSTALL)
     return Check(name="torchsummary", message=f"{path}, counts as it should", facts=facts)
 
 
@@ -90,7 +90,7 @@ def check_fvcore() -> Check:
     architecture = parse_network(_PROBE)
     counted, due = fvcore_macs(build(architecture)), analyse(architecture).macs
     if counted != due:
-        return failed("fvcore", f"its trace counts {counted} multiply-adds where {due} are", REINSTALL)
+        return failed("fvcore", f"its trace counts {counted:,} multiply-adds where {due:,} are", REINSTALL)
     return Check(name="fvcore", message="traces a network and counts as it should")
 
 

