@@ -179,13 +179,12 @@ class _Builder(lark.Transformer[lark.Token, object]):
 
     filled = sequence
 
-    def maybe(self, children: tuple[Call | Group, lark.Token]) -> Maybe:
-        body, query = children
-        return Maybe(body, _at(query))
+    def maybe(self, children: list[Call | Group]) -> Maybe:
+        return Maybe(children[0], children[0].position)
 
     def repeat(self, children: list[Any]) -> Repeat:
         body, *counts = children
-        return Repeat(body, _number(counts[0]), _number(counts[-1]), _at(counts[0]))
+        return Repeat(body, _number(counts[0]), _number(counts[-1]), body.position)
 
     def group(self, children: list[Any]) -> Group:
         opening, *alternatives = children

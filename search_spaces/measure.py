@@ -73,7 +73,7 @@ def times(label: str, body: Body, repeat: Repeat) -> Times:
     low = whole(repeat.low, "a number of repetitions", MOST_REPEATS)
     high = whole(repeat.high, "a number of repetitions", MOST_REPEATS)
     if low > high:
-        raise NotationError(f"the repetition {{{low}..{high}}} is empty", position=repeat.position)
+        raise NotationError(f"the repetition {{{low}..{high}}} is empty", position=repeat.low.position)
     if low == high:
         return Times(label, body, low, None)
     counts = range(low, high + 1)

@@ -38,8 +38,11 @@ _ONCE = ""
 
 def contains(space: SearchSpace, architecture: Architecture) -> bool:
     """Return whether ``space`` can draw ``architecture`` and its conditions accept it."""
-    if not judge(space, architecture).accepted:
-        return False
+    return judge(space, architecture).accepted and derives(space, architecture)
+
+
+def derives(space: SearchSpace, architecture: Architecture) -> bool:
+    """Return whether a draw can give ``architecture``, conditions aside; its ops need not fit together."""
     start = _Place(_Line(architecture.ops), 0, _Findings())
     return any(end.at_end for end in _Reader(space).body(space.net, start, _Frame(0)))
 

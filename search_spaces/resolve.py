@@ -211,7 +211,8 @@ class _Resolver:
         self.resolve(name, call.position, depth + 1)
         names = parameters(statement)
         if len(names) != len(call.arguments):
-            takes = f"{name} takes {len(names)} arguments" + (f" ({', '.join(names)})" if names else "")
+            noun = "argument" if len(names) == 1 else "arguments"
+            takes = f"{name} takes {len(names)} {noun}" + (f" ({', '.join(names)})" if names else "")
             raise NotationError(f"{takes}, not {len(call.arguments)}", position=call.position)
         if isinstance(statement, Let):
             return SharedOps(name)

@@ -62,7 +62,7 @@ def conditions(definitions: Definitions) -> tuple[Condition, ...]:
                 raise NotationError(
                     f"unknown metric '{limit.metric}'; known are {known}",
                     position=limit.position,
-                    hint=nearest(limit.metric, Metric),
+                    hint=nearest(limit.metric, [metric.value for metric in Metric]),
                 )
             bound = whole(limit.bound, f"the bound of {limit.metric}", LARGEST_BOUND)
             found.append(Condition(Metric(limit.metric), limit.comparison, bound))

@@ -51,7 +51,7 @@ def _spread(spread: Range) -> list[Fraction]:
     if step == 0:
         raise NotationError("the step of a range is above 0", position=spread.position)
     if low > high:
-        raise NotationError(f"the range {spread} is empty: it goes up, from low to high", position=spread.position)
+        raise NotationError(f"the range {spread} is empty; write the lower end first", position=spread.position)
     count = (high - low) // step + 1
     if count > MOST_VALUES:
         raise NotationError(f"a set holds at most {MOST_VALUES:,} numbers", position=spread.position)
