@@ -11,6 +11,13 @@ from reports.networks import Network
 from reports.study_files import StudyFiles
 
 SHOWN = 12
+# The words of the journal, for people; others are shown as they are.
+_REASONS = {
+    "parameters": "too many parameters",
+    "macs": "too many multiply-adds",
+    "receptive_field": "receptive field outside the condition of the space",
+    "shape": "ops that do not fit together",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,8 @@ class Accounting:
 
 def accounting(files: StudyFiles, of: list[Network]) -> Accounting:
     """Return where the proposals of a study went."""
-    reasons = _shares(str(event.get("reason", "no reason given")) for event in files.events_of("rejected"))
+    words = [str(event.get("reason", "no reason given")) for event in files.events_of("rejected")]
+    reasons = _shares(_REASONS.get(word, word) for word in words)
     outcomes = Counter(result.status for result in files.results)
     finished = {result.hash for result in files.results}
     return Accounting(

@@ -158,8 +158,8 @@ def _frame(facts: AccuracyPicture) -> svg.Frame:
     errors += [_errors(point.accuracy_pct) for point in facts.points]
     errors += [_errors(point.accuracy_pct + (point.deviation_pct or 0.0)) for point in facts.points]
     return svg.frame(
-        900,
-        480,
+        1120,
+        520,
         (min(sizes) / 1.15, max(sizes) * 1.15, True),
         (max(errors) * 1.15, min(errors) / 1.15, True),
     )

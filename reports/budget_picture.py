@@ -14,7 +14,7 @@ def draw(facts: EffectiveBudget) -> Html:
         return element("p", text(f"The budget is {plural(facts.first, 'parameter')}; no time has passed yet."))
     unit, seconds = ("hours", 3600) if facts.elapsed > 3 * 3600 else ("minutes", 60)
     lowest = min([facts.last, *(trial.parameters for trial in facts.trials if trial.parameters > 0)])
-    area = svg.frame(900, 320, (0.0, facts.elapsed / seconds, False), (max(lowest, 1) / 1.3, facts.first * 1.15, True))
+    area = svg.frame(1120, 340, (0.0, facts.elapsed / seconds, False), (max(lowest, 1) / 1.3, facts.first * 1.15, True))
     ticks = [svg.Tick(value, short(value)) for value in svg.linear_ticks(0.0, facts.elapsed / seconds)]
     sizes = [svg.Tick(value, count(value)) for value in svg.log_ticks(area.up.low, area.up.high, 7)]
     image = svg.picture(

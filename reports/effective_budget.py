@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from reports.study_files import Event, StudyFiles
 
@@ -46,7 +47,7 @@ def effective_budget(files: StudyFiles) -> EffectiveBudget:
     smallest: object = None
     trials = []
     events = [event for event in files.events if event["event"] in ("standing", "refuted")]
-    for event, following in zip(events, [*events[1:], None], strict=True):
+    for event, following in zip_longest(events, events[1:]):
         if event["event"] == "standing":
             budget, smallest = int(event.get("budget") or budget), event.get("hash")
         elif event.get("hash") == smallest and not _at_once(event, following):

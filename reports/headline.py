@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from harness.leaderboard import LeaderboardRow, Tier
 from reports.networks import Network
-from reports.numbers import count, decimal, duration, pct, plural, short
+from reports.numbers import decimal, duration, pct, plural, short
 from reports.study_files import StudyFiles
 from reports.winner import Winner
 
@@ -121,7 +121,8 @@ def _progress(files: StudyFiles) -> str:
     if not last or last[-1]["event"] == "session":
         return (
             f"The search is still running or was cut off: after {duration(files.elapsed)} its journal has no end. "
-            f"So far {count(len(files.results))} runs are finished."
+            f"So far {plural(len(files.results), 'run')} finished."
         )
     reason = str(last[-1].get("reason", "unknown"))
-    return f"The search ended after {duration(files.elapsed)}: {_ENDS.get(reason, f'reason {reason!r}')}."
+    after = duration(float(last[-1].get("elapsed") or 0.0))
+    return f"The search ended after {after}: {_ENDS.get(reason, f'reason {reason!r}')}."

@@ -6,7 +6,7 @@ from harness.leaderboard import VERIFIED_SEEDS, Tier
 from harness.ledger import DEFAULT_SEEDS, FEWEST_SEEDS
 from reports.honesty import Honesty, LabelErrors
 from reports.numbers import DASH, count, decimal, pct, plural, short
-from reports.page import Column, Html, details, element, items, joined, table, text
+from reports.page import Column, Html, details, joined, table, terms, text
 
 TIERS = {
     Tier.CERTIFIED: f"the number of seeds was declared before the first one ({DEFAULT_SEEDS} unless stated, at least "
@@ -21,35 +21,28 @@ TIERS = {
 
 def box(facts: Honesty) -> Html:
     """Return the box with its sentences, the seeds of the answer and the tiers."""
-    sentences = [
-        _selection(facts),
-        _threshold(facts),
-        _reads(facts),
-        _claim(facts),
-        _noise(facts),
-        _diverged(facts),
-    ]
+    entries = {
+        "Chosen on": _selection(facts),
+        "Threshold": _threshold(facts),
+        "Reads of the test set": _reads(facts),
+        "The claim": _claim(facts),
+        "Noise": _noise(facts),
+        "Diverged": _diverged(facts),
+    }
     if facts.label_errors is not None:
-        sentences.append(_labels(facts.label_errors, len(facts.seeds)))
-    parts = [element("div", items(text(sentence) for sentence in sentences), class_="box")]
+        entries["Wrong labels"] = _labels(facts.label_errors, len(facts.seeds))
+    parts = [terms(entries, class_="box")]
     if facts.seeds:
         parts.append(_seeds_table(facts))
-    parts.append(
-        details(
-            "What the tiers mean",
-            items(
-                joined([element("strong", text(tier)), text(f": {meaning}.")], "") for tier, meaning in TIERS.items()
-            ),
-        )
-    )
+    parts.append(details("What the tiers mean", terms({str(tier): f"{words}." for tier, words in TIERS.items()})))
     return joined(parts)
 
 
 def _selection(facts: Honesty) -> str:
     number = f"{count(facts.validation_size)} " if facts.validation_size else ""
     return (
-        f"What chose what: the search trained, compared and chose networks by the {number}validation images, which are "
-        "a fixed part of the training images. It never saw the test set."
+        f"The search trained, compared and chose networks by the {number}validation images, a fixed part of the "
+        "training images. It never saw the test set."
     )
 
 
@@ -60,13 +53,13 @@ def _threshold(facts: Honesty) -> str:
     sign = "plus" if facts.offset_points > 0 else "less"
     return (
         f"{threshold}: the target of {short(facts.target_pct)} % {sign} {decimal(abs(facts.offset_points), 3)} points, "
-        "which is how far validation and test accuracy of reference networks lie apart."
+        "by which validation and test accuracy of reference networks differ."
     )
 
 
 def _reads(facts: Honesty) -> str:
     return (
-        f"The test set was read {plural(facts.winner_reads, 'time')} for this study's answer, and "
+        f"{plural(facts.winner_reads, 'time')} for this study's answer, "
         f"{plural(facts.workspace_reads, 'time')} for any purpose in this workspace."
     )
 
@@ -74,8 +67,8 @@ def _reads(facts: Honesty) -> str:
 def _claim(facts: Honesty) -> str:
     images = f"these {count(facts.test_size)} test images" if facts.test_size else "these test images"
     return (
-        f"The claim is the mean over training seeds on {images}, at the last epoch of a fixed schedule: not one lucky "
-        "run, not the best epoch, and not other images."
+        f"The mean over training seeds on {images}, at the last epoch of a fixed schedule: not one lucky run, not the "
+        "best epoch, and not other images."
     )
 
 
@@ -91,21 +84,20 @@ def _noise(facts: Honesty) -> str:
 
 def _diverged(facts: Honesty) -> str:
     verified = (
-        f"Of the answer's {plural(len(facts.seeds), 'verification seed')} {facts.diverged_seeds} diverged"
+        f"{facts.diverged_seeds} of the answer's {plural(len(facts.seeds), 'verification seed')}"
         if facts.seeds
         else "No verification seed has been run"
     )
     search = plural(facts.diverged_in_search, "run")
-    return f"{verified}; in the search {search} diverged. A diverged seed counts with its errors."
+    return f"{verified}; {search} of the search. A diverged seed counts with its errors."
 
 
 def _labels(facts: LabelErrors, seeds: int) -> str:
     return (
-        f"{facts.images} test images have a wrong label by the vote of raters (Northcutt, Athalye and Mueller 2021). "
-        "The corrected labels are not known here, only which labels are wrong. The mean over "
-        f"{plural(seeds, 'seed')} is {decimal(facts.errors_among, 1)} errors among those images and "
-        f"{decimal(facts.errors_outside, 1)} outside them: {pct(facts.accuracy_outside_pct, 3)} of all other images "
-        "are right."
+        f"{facts.images} test images are confirmed to have a wrong label (Northcutt, Athalye and Mueller 2021); which "
+        f"labels would be right is not known here. Mean over {plural(seeds, 'seed')}: {decimal(facts.errors_among, 1)} "
+        f"errors among these {facts.images} images and {decimal(facts.errors_outside, 1)} errors outside them, so "
+        f"{pct(facts.accuracy_outside_pct, 3)} of all other images are right."
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import NewType
@@ -72,6 +72,12 @@ def paragraph(*parts: str, class_: str | None = None) -> Html:
 def items(parts: Iterable[Html], class_: str | None = None) -> Html:
     """Return a list."""
     return element("ul", joined(element("li", part) for part in parts), class_=class_)
+
+
+def terms(entries: Mapping[str, str], class_: str | None = None) -> Html:
+    """Return terms with what is to be said of each."""
+    pairs = (element("dt", text(term)) + element("dd", text(words)) for term, words in entries.items())
+    return element("dl", joined(Html(pair) for pair in pairs), class_=f"terms {class_}" if class_ else "terms")
 
 
 def details(summary: str, content: Html) -> Html:

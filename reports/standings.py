@@ -18,9 +18,9 @@ _NETWORK_COLUMNS = (
     Column("tier"),
     Column("parameters", numeric=True),
     Column("validation, %", numeric=True),
-    Column("seeds", numeric=True),
+    Column("n", numeric=True),
     Column("test, %", numeric=True),
-    Column("seeds", numeric=True),
+    Column("n", numeric=True),
     Column("state"),
     Column("notation"),
 )
@@ -46,7 +46,7 @@ def networks_table(networks: Sequence[Network], threshold_pct: float) -> Html:
     caption = (
         "Networks of this study: first those proven to reach the target, then those whose validation accuracy meets "
         f"the threshold of {short(threshold_pct)} % (smallest first), then the others (most accurate first). "
-        "\N{PLUS-MINUS SIGN} is one standard deviation over training seeds."
+        "\N{PLUS-MINUS SIGN} is one standard deviation over n training seeds; fresh seeds played no part in the choice."
     )
     rows = [_network_cells(number, network) for number, network in enumerate(shown, start=1)]
     made = table(
@@ -131,7 +131,7 @@ def _row_cells(row: LeaderboardRow) -> list[Html]:
 
 
 def _state(network: Network) -> Html:
-    words = f"{network.state} {network.remark}".strip()
+    words = network.remark if network.state is State.FAILED else f"{network.state} {network.remark}".strip()
     kinds = {State.WINNER: "good", State.STANDS: "good", State.REFUTED: "bad", State.FAILED: "bad"}
     if network.state in kinds:
         return _tag(words, kinds[network.state])

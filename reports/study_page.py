@@ -17,11 +17,11 @@ from reports.page import (
     details,
     element,
     foreign,
-    items,
     joined,
     page,
     paragraph,
     table,
+    terms,
     text,
 )
 from reports.provenance import Provenance
@@ -101,7 +101,7 @@ def _figures(info: StudyInfo) -> Html:
         ("99 % lower bound", text(pct(row.lower_bound_pct if row else None))),
         ("target", text(f"{short(info.config.target_pct)} % on {info.config.dataset}")),
         ("budget", text(count(info.config.budget))),
-        ("time of search", text(duration(info.provenance.wall_seconds))),
+        ("time, all told", text(duration(info.provenance.wall_seconds))),
     ]
     return element(
         "dl",
@@ -162,7 +162,7 @@ def _provenance(facts: Provenance) -> Html:
         if facts.rerun
         else paragraph("There is no answer to train again yet."),
         paragraph(
-            f"The search took {duration(facts.wall_seconds)}, all sessions together; its finished runs trained for "
+            f"The study took {duration(facts.wall_seconds)}, all sessions together; its finished runs trained for "
             f"{duration(facts.train_seconds)}, side by side where there were several workers."
         ),
         table(
@@ -200,6 +200,4 @@ def _provenance(facts: Provenance) -> Html:
 
 
 def _glossary() -> Html:
-    return items(
-        joined([element("strong", text(word)), text(f": {meaning}.")], "") for word, meaning in GLOSSARY.items()
-    )
+    return terms({word: f"{meaning}." for word, meaning in GLOSSARY.items()})

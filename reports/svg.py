@@ -156,7 +156,7 @@ def error_bar(x: float, low: float, high: float, class_: str) -> Html:
 
 def picture(area: Frame, identifier: str, title: str, description: str, *parts: Html) -> Html:
     """Return the image with its name and its description for those who do not see it."""
-    return element(
+    image = element(
         "svg",
         element("title", text(title), id=f"{identifier}-title"),
         element("desc", text(description), id=f"{identifier}-text"),
@@ -166,6 +166,8 @@ def picture(area: Frame, identifier: str, title: str, description: str, *parts: 
         aria_labelledby=f"{identifier}-title",
         aria_describedby=f"{identifier}-text",
     )
+    # The frame scrolls on a narrow screen; the keyboard must be able to scroll it too.
+    return element("div", image, class_="picture", role="region", aria_labelledby=f"{identifier}-title", tabindex=0)
 
 
 def key(shape: str, class_: str, words: str) -> Html:

@@ -1,0 +1,294 @@
+"""Studies that were never run: folders as a search leaves them, with figures that look like real ones."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from harness import record, result, study
+from harness.recipe import Recipe
+from harness.record import Found, Record, SeedRun
+from harness.result import Environment, Epoch, Result, Status
+from harness.seeds import Purpose, derive_seed
+from harness.study import StudyConfig
+from harness.workspace import Workspace
+from search_spaces.architecture import Architecture
+from search_spaces.cost import analyse
+from search_spaces.notation import parse_network
+
+TARGET_PCT = 99.4
+THRESHOLD_PCT = 99.45
+SIZE = 10_000
+MISLABELLED = (947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937)  # ten of the confirmed label errors
+ENVIRONMENT = Environment(
+    commit="0123456789abcdef0123456789abcdef01234567",
+    dirty=False,
+    python="3.11.7",
+    torch="2.13.0+cpu",
+    device="cpu: Some Processor",
+    instructions="x86_64 AVX512",
+    threads=1,
+    data_hash="ab" * 32,
+)
+
+
+CONFIG = StudyConfig(
+    dataset="mnist",
+    data_hash="ab" * 32,
+    budget=20_000,
+    target_pct=TARGET_PCT,
+    threshold_pct=THRESHOLD_PCT,
+    space="card",
+    space_text="net = conv3x3(8) | gap | linear(10);  # not the real one\n",
+    sampler="tpe",
+    recipe=Recipe(),
+    recipe_name="fast",
+    rungs=(4, 8),
+    seed=0,
+)
+
+
+def network(first: int, second: int, third: int) -> Architecture:
+    return parse_network(
+        f"conv3x3({first}) bn relu conv3x3({first}) bn relu | maxpool | conv3x3({second}) bn relu "
+        f"conv3x3({second}) bn relu dropout(0.05) | maxpool | conv3x3({third}) bn relu conv3x3({third}) bn relu "
+        "| gap | conv1x1(10)"
+    )
+
+
+@dataclass
+class SyntheticStudy:
+    """A study in the making: its folder, its clock and its draws."""
+
+    place: Workspace
+    name: str = "mnist-card-20000-0a1b2c"
+    config: StudyConfig = CONFIG
+    draw: random.Random = field(default_factory=lambda: random.Random(7))
+    events: list[dict[str, Any]] = field(default_factory=list)
+    elapsed: float = 0.0
+    trial: int = 0
+
+    @property
+    def folder(self) -> Path:
+        return self.place.runs / self.name
+
+    def note(self, event: str, seconds: float = 0.0, **values: Any) -> None:
+        self.elapsed += seconds
+        minute, second = divmod(int(self.elapsed), 60)
+        hour, minute = divmod(minute, 60)
+        utc = f"2026-11-20T{8 + hour % 16:02d}:{minute:02d}:{second:02d}+00:00"
+        self.events.append({"event": event, "elapsed": round(self.elapsed, 3), "utc": utc, **values})
+
+    def begin(self) -> SyntheticStudy:
+        study.open_study(self.folder, self.config, {"budget": "commandline", "target": "default", "space": "default"})
+        self.note("session", 1.0, command=["harness", "search", "--budget", "20000"], workers=2, device="cpu")
+        return self
+
+    def propose(self, architecture: Architecture) -> dict[str, Any]:
+        values = {
+            "trial": self.trial,
+            "architecture": str(architecture),
+            "hash": architecture.hash,
+            "parameters": analyse(architecture).parameters,
+            "origin": "ladder" if self.trial < 7 else "tpe",
+            "decisions": [],
+        }
+        self.trial += 1
+        self.note("proposed", 0.1, **values)
+        return values
+
+    def finish(
+        self,
+        proposal: dict[str, Any],
+        errors: int | None,
+        *,
+        purpose: Purpose = Purpose.SEARCH,
+        seed_index: int = 0,
+        status: Status = Status.COMPLETE,
+        epochs: int = 15,
+    ) -> Result:
+        recipe = self.config.recipe
+        made = Result(
+            architecture=proposal["architecture"],
+            hash=proposal["hash"],
+            parameters=proposal["parameters"],
+            macs=400_000,
+            recipe=recipe,
+            recipe_name="fast",
+            recipe_hash=recipe.hash,
+            dataset=self.config.dataset,
+            purpose=purpose,
+            seed_index=seed_index,
+            seed=derive_seed(proposal["hash"], recipe.hash, purpose, seed_index),
+            status=status,
+            history=tuple(Epoch(epoch, 0.1, 0.2, 3.0 * epoch) for epoch in range(1, epochs + 1)),
+            validation_errors=errors,
+            validation_size=None if errors is None else SIZE,
+            train_seconds=3.0 * epochs,
+            environment=ENVIRONMENT,
+            started_utc="2026-11-20T08:10:00+00:00",
+            study=self.name,
+            trial=proposal["trial"],
+        )
+        result.write(study.result_path(self.folder, proposal["trial"], purpose, seed_index), made)
+        run = {"trial": proposal["trial"], "purpose": purpose, "seed_index": seed_index}
+        self.note("finished", 1.5 * epochs, **run, status=status, validation_errors=errors)
+        return made
+
+    def standing(self, event: str, proposal: dict[str, Any], errors: list[int], **more: Any) -> None:
+        self.note(
+            event,
+            trial=proposal["trial"],
+            hash=proposal["hash"],
+            parameters=proposal["parameters"],
+            validation_accuracy_pct=100 - sum(errors) / len(errors) / SIZE * 100,
+            validation_seeds=len(errors),
+            **more,
+        )
+
+    def confirm(self, proposal: dict[str, Any], errors: list[int]) -> None:
+        for index, wrong in enumerate(errors):
+            self.finish(proposal, wrong, purpose=Purpose.CONFIRM, seed_index=index)
+
+    def verify(self, proposal: dict[str, Any], errors: list[int], **changes: Any) -> Record:
+        made = evidence(parse_network(proposal["architecture"]), errors, study_name=self.name, **changes)
+        record.write(self.place.records, made)
+        self.place.test_log.parent.mkdir(parents=True, exist_ok=True)
+        with self.place.test_log.open("a", encoding="utf-8") as log:
+            for run in made.seeds:
+                purpose = f"verify {made.hash} fast seed {run.index}"
+                log.write(json.dumps({"date_utc": "", "dataset": "mnist", "data_hash": "", "purpose": purpose}) + "\n")
+        return made
+
+    def write(self) -> Path:
+        lines = "".join(json.dumps(event) + "\n" for event in self.events)
+        (self.folder / "log.jsonl").write_text(lines, encoding="utf-8")
+        return self.folder
+
+
+def seed_run(architecture: Architecture, recipe_hash: str, index: int, errors: int) -> SeedRun:
+    inside = MISLABELLED[: min(len(MISLABELLED), errors)]
+    images = sorted({*inside, *range(10, 10 + errors - len(inside))})
+    return SeedRun(
+        index=index,
+        seed=derive_seed(architecture.hash, recipe_hash, Purpose.VERIFY, index),
+        status=Status.COMPLETE,
+        test_errors=errors,
+        test_size=SIZE,
+        wrong=tuple((image, 3) for image in images),
+        weights_sha256=f"{index:064x}",
+        train_seconds=55.0,
+        started_utc="2026-11-20T08:50:00+00:00",
+        environment=ENVIRONMENT,
+    )
+
+
+def evidence(architecture: Architecture, errors: list[int], study_name: str = "", **changes: Any) -> Record:
+    recipe = Recipe()
+    analysis = analyse(architecture)
+    names = {"study": study_name, "space": "card", "sampler": "tpe"}
+    counts = {"study_seed": 0, "trial": 3, "validation_seeds": 5, "trained": 60, "rejected": 40, "workers": 2}
+    found = Found(**names, **counts, validation_accuracy_pct=99.47, search_seconds=3000.0)  # type: ignore[arg-type]
+    made = Record(
+        name="",
+        architecture=str(architecture),
+        hash=architecture.hash,
+        parameters=analysis.parameters,
+        macs=analysis.macs,
+        recipe=recipe,
+        recipe_name="fast",
+        recipe_hash=recipe.hash,
+        assumed=(),
+        dataset="mnist",
+        target_pct=TARGET_PCT,
+        seeds=tuple(seed_run(architecture, recipe.hash, index, wrong) for index, wrong in enumerate(errors)),
+        found=found if study_name else None,
+    )
+    return replace(made, **changes)
+
+
+def realistic(place: Workspace, trials: int = 60) -> SyntheticStudy:
+    """Write a study that went well: proposals of all fates, three networks put to the test, one of them verified."""
+    made = SyntheticStudy(place).begin()
+    draw = made.draw
+    standing: dict[str, Any] | None = None
+    put_to_test = 0
+    while made.trial < trials:
+        for _ in range(draw.choice((0, 0, 1, 3))):
+            reason = draw.choice(("parameters", "parameters", "parameters", "receptive_field", "shape"))
+            made.note("rejected", 0.01, reason=reason, parameters=21_000, hash="0" * 12, origin="sampler")
+        if draw.random() < 0.1:
+            made.note("repeated", trial=0, hash="0" * 12)
+        width = draw.uniform(0.35, 1.0)
+        widths = (round(width * draw.uniform(low, high)) for low, high in ((5, 14), (7, 22), (8, 26)))
+        proposal = made.propose(network(*widths))
+        if any(event.get("hash") == proposal["hash"] for event in made.events[:-1]):
+            made.events.pop()
+            made.trial -= 1
+            continue
+        errors = round(34 + 200_000 / (proposal["parameters"] + 200) ** 1.1 + draw.gauss(0, 5))
+        if errors > 75 and draw.random() < 0.8:
+            made.note("rung", 6.0, trial=proposal["trial"], purpose="search", seed_index=0, epoch=4, pruned=True)
+            made.finish(proposal, errors * 3, status=Status.PRUNED, epochs=4)
+        elif draw.random() < 0.04:
+            made.finish(proposal, SIZE - 1_000, status=Status.DIVERGED, epochs=2)
+        else:
+            made.finish(proposal, errors)
+            smaller = standing is None or proposal["parameters"] < standing["parameters"]
+            if errors <= 55 and smaller and put_to_test < 8:
+                put_to_test += 1
+                fresh = [round(errors + draw.gauss(1, 4)) for _ in range(3)]
+                made.confirm(proposal, fresh)
+                if sum(fresh) / 3 < 52:
+                    standing = proposal
+                    made.standing("standing", proposal, fresh, budget=proposal["parameters"] - 1)
+                else:
+                    made.standing("refuted", proposal, fresh)
+    made.propose(network(5, 5, 5))
+    assert standing is not None, "the draws of this seed lead to a network that stands"
+    made.standing("winner", standing, [48, 52, 51])
+    made.note("ended", 60.0, reason="time")
+    proof = made.verify(standing, [55, 58, 52, 61, 57, 54])
+    made.note("verified", 180.0, hash=proof.hash, recipe_hash=proof.recipe_hash, tier="verified", seeds=6, passed=True)
+    made.write()
+    return made
+
+
+@pytest.fixture
+def synthetic() -> ModuleType:
+    """The builders of this module."""
+    return sys.modules[__name__]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Workspace:
+    """An empty workspace."""
+    return Workspace(tmp_path)
+
+
+@pytest.fixture
+def new_study(place: Workspace) -> Callable[..., SyntheticStudy]:
+    """Begin a study in the workspace: a session is entered, nothing is proposed."""
+    return lambda **values: SyntheticStudy(place, **values).begin()
+
+
+@pytest.fixture(scope="session")
+def realistic_template(tmp_path_factory: pytest.TempPathFactory) -> SyntheticStudy:
+    """The study that ``realistic_study`` copies, because writing each file whole takes a while."""
+    return realistic(Workspace(tmp_path_factory.mktemp("realistic")))
+
+
+@pytest.fixture
+def realistic_study(realistic_template: SyntheticStudy, place: Workspace) -> SyntheticStudy:
+    """A study of some 60 networks that reached its target."""
+    shutil.copytree(realistic_template.place.root, place.root, dirs_exist_ok=True)
+    return replace(realistic_template, place=place, events=list(realistic_template.events))

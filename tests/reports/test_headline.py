@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.workspace import Workspace
+from reports.headline import Headline, Outcome, headline
+from reports.networks import networks
+from reports.study_files import read_study
+from reports.winner import winner
+
+
+def said(study: Any, place: Workspace) -> Headline:
+    files = read_study(study.write(), place)
+    return headline(files, networks(files), winner(files))
+
+
+@pytest.fixture
+def study(new_study: Any) -> Any:
+    return new_study()
+
+
+def test_a_reached_target_names_network_size_mean_spread_seeds_and_tier(study: Any, place: Workspace, synthetic: Any):
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.standing("winner", proposal, [50])
+    study.verify(proposal, [50, 52, 54, 56, 58])
+    study.note("ended", 5.0, reason="time")
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.REACHED
+    # The mean of 50, 52, 54, 56, 58 errors is 54, their deviation the square root of 10.
+    assert found.verdict == (
+        f"Reached: network {proposal['hash']} with 3,128 parameters has a mean test accuracy of 99.460 % over "
+        "5 training seeds (standard deviation 0.032) on mnist, 0.060 points above the target of 99.4 %; tier verified."
+    )
+    assert found.progress == "The search ended after 6 s: its time was up."
+
+
+def test_a_missed_target_says_by_how_much(study: Any, place: Workspace, synthetic: Any):
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.standing("winner", proposal, [50])
+    study.verify(proposal, [62, 63, 64, 65, 66])
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.MISSED
+    assert found.verdict.startswith("Missed: network")
+    assert "0.040 points below the target of 99.4 %; tier measured." in found.verdict
+
+
+def test_too_few_seeds_are_no_verdict(study: Any, place: Workspace, synthetic: Any):
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.standing("winner", proposal, [50])
+    study.verify(proposal, [50, 52])
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.UNVERIFIED
+    assert "at or above the target of 99.4 %, which are too few seeds for a verdict; tier measured." in found.verdict
+
+
+def test_a_winner_whose_verification_is_missing_is_not_verified_yet(study: Any, place: Workspace, synthetic: Any):
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.standing("winner", proposal, [50, 52, 54])
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.UNVERIFIED
+    assert "reached 99.48 % on validation" in found.verdict
+
+
+def test_a_search_that_goes_on_says_what_it_has(study: Any, place: Workspace, synthetic: Any):
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.finish(proposal, 80)
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.SEARCHING
+    assert found.verdict == (
+        "No verdict yet: no network stands for the target of 99.4 % so far. The most accurate, "
+        f"{proposal['hash']} with 3,128 parameters, has 99.20 % on validation over 1 seed, 0.25 points below "
+        "the threshold."
+    )
+    assert found.progress == (
+        "The search is still running or was cut off: after 24 s its journal has no end. So far 1 run finished."
+    )
+
+
+def test_a_lucky_draw_above_the_threshold_is_not_called_a_success(study: Any, place: Workspace, synthetic: Any):
+    study.finish(study.propose(synthetic.network(8, 8, 8)), 40)
+
+    assert said(study, place).verdict.endswith("above the threshold, and was not confirmed on fresh seeds.")
+
+
+def test_a_search_that_ended_with_nothing_missed(study: Any, place: Workspace, synthetic: Any):
+    study.finish(study.propose(synthetic.network(8, 8, 8)), 80)
+    study.note("ended", reason="trials")
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.MISSED
+    assert found.verdict.startswith("Missed: no network stood for the target of 99.4 %.")
+    assert found.progress.endswith("its trials were used up.")
+
+
+def test_a_study_without_a_finished_run_says_so(study: Any, place: Workspace):
+    found = said(study, place)
+
+    assert found.outcome is Outcome.NOTHING
+    assert found.verdict == "Nothing finished yet: no network has been trained to the end."
+
+
+def test_an_ended_study_without_a_trained_network_missed(study: Any, place: Workspace):
+    study.note("ended", reason="exhausted")
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.MISSED
+    assert found.progress.endswith("its space had nothing new to offer.")
+
+
+def test_an_interrupted_study_has_no_verdict_yet(study: Any, place: Workspace):
+    study.note("ended", reason="interrupted")
+
+    assert said(study, place).outcome is Outcome.NOTHING
+
+
+def test_a_study_that_was_taken_up_again_is_running(study: Any, place: Workspace):
+    study.note("ended", reason="time")
+    study.note("session", 5.0, command=["harness"], workers=2, device="cpu")
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.NOTHING
+    assert "still running" in found.progress
+
+
+def test_a_study_with_an_empty_journal_has_been_set_up(study: Any, place: Workspace):
+    study.events = []
+
+    assert said(study, place).progress == "The study has been set up; its journal is empty."
+
+
+def test_an_unknown_end_is_quoted(study: Any, place: Workspace):
+    study.note("ended", reason="moonshine")
+
+    assert said(study, place).progress.endswith("reason 'moonshine'.")

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.leaderboard import LeaderboardRow, Tier
+from harness.workspace import Workspace
+from reports import standings
+from reports.networks import Network, State
+from reports.study_files import read_study
+
+NETWORK = Network(
+    hash="0123456789ab",
+    architecture="conv3x3(8) | gap | linear(10)",
+    parameters=1234,
+    trial=3,
+    origin="tpe",
+    state=State.TRAINED,
+    validation_accuracies_pct=(99.4, 99.5),
+    fresh=True,
+)
+
+
+@pytest.fixture
+def row(realistic_study: Any, place: Workspace) -> LeaderboardRow:
+    """The verified row of a study."""
+    return read_study(realistic_study.folder, place).measured[0].row
+
+
+def test_a_network_shows_its_figures(row: LeaderboardRow):
+    made = standings.networks_table([replace(NETWORK, row=row, state=State.WINNER)], 99.45)
+
+    for cell in (
+        ">1,234</td>",
+        ">99.45 \u00b1 0.07</td>",
+        ">2 fresh</td>",
+        ">99.438 \u00b1 0.032</td>",
+        ">6</td>",
+        '<span class="tag good">verified</span>',
+        '<span class="tag good">winner</span>',
+        '<code class="network"><bdi>conv3x3(8) | gap | linear(10)</bdi></code>',
+    ):
+        assert cell in made
+    assert '<tr id="network-0123456789ab">' in made
+
+
+def test_a_network_without_figures_has_dashes():
+    made = standings.networks_table(
+        [replace(NETWORK, validation_accuracies_pct=(), state=State.FAILED, remark="crashed")], 99.45
+    )
+
+    # Tier, validation with its n, test with its n.
+    assert made.count(">\u2013</td>") == 5
+    assert '<span class="tag bad">crashed</span>' in made
+
+
+def test_a_pruned_network_says_when_and_has_no_tier():
+    made = standings.networks_table([replace(NETWORK, state=State.PRUNED, remark="after epoch 4 of 15")], 99.45)
+
+    assert ">pruned after epoch 4 of 15</td>" in made
+    assert "searched" not in made
+
+
+def test_a_long_list_says_that_it_is_cut():
+    many = [replace(NETWORK, hash=f"{number:012x}") for number in range(1_001)]
+
+    made = standings.networks_table(many, 99.45)
+
+    assert made.count("<tr id=") == 1_000
+    assert "The first 1,000 of 1,001 networks." in made
+
+
+def test_without_networks_there_is_a_sentence():
+    assert standings.networks_table([], 99.45) == "<p>No network has been chosen for training yet.</p>"
+
+
+def test_the_leaderboard_marks_what_is_not_a_test_accuracy(row: LeaderboardRow):
+    searched = replace(
+        row, rank=2, tier=Tier.SEARCHED, validation_accuracy_pct=99.5, validation_seeds=3, lower_bound_pct=None
+    )
+    claimed = replace(row, rank=3, tier=Tier.CLAIMED, mean_test_accuracy_pct=99.49, name="seed<4>", note="<b>")
+
+    made = standings.leaderboard_table([row, searched, claimed], "mnist")
+
+    assert ">99.438 \u00b1 0.032</td>" in made
+    assert ">99.50 v</td>" in made
+    assert ">99.49 c</td>" in made
+    assert "<bdi>seed&lt;4&gt;</bdi>" in made
+    assert "<bdi>&lt;b&gt;</bdi>" in made
+
+
+def test_a_long_leaderboard_says_that_it_is_cut(row: LeaderboardRow):
+    made = standings.leaderboard_table([replace(row, rank=rank) for rank in range(1, 41)], "mnist")
+
+    assert made.count("<tr><td") == 25
+    assert "the first 25 of 40 rows" in made
+
+
+def test_an_empty_leaderboard_is_a_sentence():
+    assert standings.leaderboard_table([], "mnist") == "<p>The leaderboard has no row on this data set yet.</p>"

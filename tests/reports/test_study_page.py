@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import UsageError
+from harness.result import Status
+from harness.workspace import Workspace
+from reports.study_page import GLOSSARY, write_report
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "\" onmouseover='alert(1)' x=\"",
+    "=cmd|' /C calc'!A0",
+    "\u202egnirts desrever",
+    "x" * 10_000,
+    "]]></style><svg onload=alert(1)>",
+]
+ADDRESSES = {"href", "src", "action", "data", "poster", "srcset", "background", "xlink:href", "formaction"}
+
+
+class Page(HTMLParser):
+    """A page taken apart: elements with their attributes, texts by element, and whether every element is closed."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.open: list[str] = []
+        self.feed(source)
+        self.close()
+        assert self.open == [], f"not closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in ("meta", "br", "hr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts.append((self.open[-1], data))
+
+    def text_of(self, tag: str) -> str:
+        return "".join(text for where, text in self.texts if where == tag)
+
+    def ids(self) -> Counter[str]:
+        return Counter(attributes["id"] for _, attributes in self.elements if "id" in attributes)
+
+
+def page_of(folder: Path, place: Workspace) -> Page:
+    return Page(write_report(folder, place).read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def realistic_page(realistic_study: Any, place: Workspace) -> Page:
+    return page_of(realistic_study.folder, place)
+
+
+def test_the_report_lies_in_the_folder_of_its_study(realistic_study: Any, place: Workspace):
+    assert write_report(realistic_study.folder, place) == realistic_study.folder / "report.html"
+
+
+def test_the_same_files_give_the_same_bytes(realistic_study: Any, place: Workspace):
+    first = write_report(realistic_study.folder, place).read_bytes()
+
+    assert write_report(realistic_study.folder, place).read_bytes() == first
+
+
+def test_the_page_names_no_address_outside_itself_and_runs_nothing(realistic_page: Page):
+    anchors = set(realistic_page.ids())
+    for tag, attributes in realistic_page.elements:
+        assert tag not in ("script", "link", "iframe", "object", "embed", "form", "base", "img")
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ADDRESSES & attributes.keys():
+            assert attributes[name].startswith("#")
+            assert attributes[name][1:] in anchors
+    assert "url(" not in realistic_page.text_of("style")
+
+
+def test_every_identifier_is_unique_and_every_reference_is_met(realistic_page: Page):
+    ids = realistic_page.ids()
+
+    assert [name for name, count in ids.items() if count > 1] == []
+    for _, attributes in realistic_page.elements:
+        for name in ("aria-labelledby", "aria-describedby"):
+            if name in attributes:
+                assert set(attributes[name].split()) <= set(ids)
+
+
+def test_every_table_has_a_caption_and_every_heading_its_scope(realistic_page: Page):
+    tags = Counter(tag for tag, _ in realistic_page.elements)
+
+    assert tags["table"] == tags["caption"] > 5
+    assert {attributes.get("scope") for tag, attributes in realistic_page.elements if tag == "th"} == {"col", "row"}
+
+
+def test_headings_go_down_one_level_at_a_time(realistic_page: Page):
+    levels = [int(tag[1]) for tag, _ in realistic_page.elements if re.fullmatch(r"h[1-6]", tag)]
+
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_the_page_has_its_parts_and_a_way_to_each(realistic_page: Page):
+    sections = [attributes["id"] for tag, attributes in realistic_page.elements if tag == "section"]
+    links = {attributes["href"] for tag, attributes in realistic_page.elements if tag == "a"}
+
+    assert sections == [
+        "honesty", "picture", "networks", "leaderboard", "proposals", "budget", "provenance", "glossary"
+    ]  # fmt: skip
+    assert {f"#{name}" for name in sections} <= links
+    assert "#content" in links
+
+
+def test_the_numbers_of_the_study_are_on_the_page(realistic_study: Any, realistic_page: Page):
+    counts = Counter(event["event"] for event in realistic_study.events)
+    asked = counts["rejected"] + counts["repeated"] + counts["proposed"]
+
+    paragraphs = realistic_page.text_of("p")
+    assert f"{asked} proposals = {counts['rejected']} rejected before anything was built" in paragraphs
+    assert f"+ {counts['repeated']} repeated + {counts['proposed']} to train" in paragraphs
+    assert "Reached: network" in paragraphs
+    # The picture and the table have one entry a network each.
+    rows = [name for name in realistic_page.ids() if re.fullmatch(r"network-[0-9a-f]{12}", name)]
+    assert len(rows) == counts["proposed"]
+
+
+def test_each_point_says_which_network_it_is(realistic_page: Page):
+    marks = [attributes for _, attributes in realistic_page.elements if attributes.get("class", "").startswith("mark")]
+    titles = [text for where, text in realistic_page.texts if where == "title"]
+
+    named = [title for title in titles if re.match(r"[0-9a-f]{12}: [\d,]+ parameters", title)]
+    in_legends = 4 + 2
+    assert len(named) == len(marks) - in_legends
+
+
+def test_the_dark_theme_is_for_screens_so_paper_stays_light(realistic_page: Page):
+    style = realistic_page.text_of("style")
+
+    assert "@media screen and (prefers-color-scheme: dark)" in style
+    assert "@media print" in style
+    assert "@media (prefers-color-scheme" not in style
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_hostile_words_appear_as_words_wherever_they_come_from(
+    new_study: Any, place: Workspace, synthetic: Any, words: str
+):
+    # A slash cannot be in the name of a folder, and the name is short.
+    study = new_study(name=words.replace("/", "-")[:60])
+    study.note("rejected", reason=words, parameters=None, hash=None, origin=words)
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.finish(proposal, 50)
+    study.events[-2]["origin"] = words
+    study.note("session", command=["harness", words], workers=words, device=words)
+    study.note("ended", reason=words)
+    study.events[-1]["utc"] = words
+    configuration = study.folder / "config.json"
+    document = json.loads(configuration.read_text(encoding="utf-8"))
+    document["config"]["space_text"] = document["origins"]["budget"] = words
+    configuration.write_text(json.dumps(document), encoding="utf-8")
+    folder = study.write()
+
+    made = page_of(folder, place)
+
+    assert not [tag for tag, _ in made.elements if tag in ("script", "img", "object")]
+    assert not [name for _, attributes in made.elements for name in attributes if name.startswith("on")]
+    assert words in made.text_of("bdi")
+    assert made.text_of("title").count("Parameters against accuracy") == 1
+
+
+def test_not_finite_figures_become_dashes(new_study: Any, place: Workspace, synthetic: Any):
+    study = new_study()
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.finish(proposal, 50)
+    study.note(
+        "winner",
+        trial=0,
+        hash=proposal["hash"],
+        parameters=proposal["parameters"],
+        validation_accuracy_pct=float("nan"),
+        validation_seeds=None,
+    )
+
+    made = page_of(study.write(), place)
+
+    assert not re.search(r"\bnan\b|\binf\b|\bNone\b", "".join(text for _, text in made.texts))
+    assert "reached \u2013 on validation" in made.text_of("p")
+
+
+@pytest.mark.parametrize("events", [0, 1, 2, 3, 5, 9, 40])
+def test_a_study_cut_off_at_any_moment_has_a_report(realistic_study: Any, place: Workspace, events: int):
+    realistic_study.events = realistic_study.events[:events]
+
+    made = page_of(realistic_study.write(), place)
+
+    assert "Skip to the report" in made.text_of("a")
+
+
+def test_a_study_of_which_only_the_configuration_exists_has_a_report(new_study: Any, place: Workspace):
+    study = new_study()
+
+    made = page_of(study.folder, place)
+
+    assert "Nothing finished yet" in made.text_of("p")
+    assert "Nothing has been proposed yet." in made.text_of("p")
+    assert "The journal names no command." in made.text_of("p")
+
+
+def test_events_that_lack_everything_are_survived(new_study: Any, place: Workspace):
+    study = new_study()
+    kinds = ("rejected", "repeated", "rung", "finished", "standing", "refuted", "winner", "verified", "ended", "x")
+    study.events += [{"event": kind} for kind in kinds]
+
+    assert page_of(study.write(), place).open == []
+
+
+def test_a_failed_study_says_so_plainly(new_study: Any, place: Workspace, synthetic: Any):
+    study = new_study()
+    study.finish(study.propose(synthetic.network(8, 8, 8)), None, status=Status.CRASHED)
+    study.note("ended", reason="time")
+
+    made = page_of(study.write(), place)
+
+    assert "Missed: the search ended and no network was trained to the end" in made.text_of("p")
+    assert ("p", {"class": "verdict missed"}) in made.elements
+
+
+def test_a_data_set_other_than_mnist_is_named_and_has_no_label_errors(new_study: Any, place: Workspace, synthetic: Any):
+    study = new_study(config=replace(synthetic.CONFIG, dataset="mnist-5k", target_pct=97.0))
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.standing("winner", proposal, [50])
+    study.verify(proposal, [50] * 5, dataset="mnist-5k", target_pct=97.0)
+
+    made = page_of(study.write(), place)
+
+    assert "on mnist-5k" in made.text_of("p")
+    assert "97 % on mnist-5k" in made.text_of("dd")
+    assert "Wrong labels" not in made.text_of("dt")
+
+
+def test_a_thousand_networks_stay_below_a_megabyte(new_study: Any, place: Workspace, synthetic: Any):
+    study = new_study()
+    for number in range(1_000):
+        study.propose(synthetic.network(3 + number % 10, 3 + number // 10 % 10, 3 + number // 100))
+
+    assert write_report(study.write(), place).stat().st_size < 1_000_000
+
+
+def test_a_folder_that_cannot_be_written_is_the_user_s_to_mend(
+    realistic_study: Any, place: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("harness.files.tempfile.mkstemp", refuse)
+
+    with pytest.raises(UsageError, match=r"cannot write .*report\.html: Permission denied"):
+        write_report(realistic_study.folder, place)
+    assert not (realistic_study.folder / "report.html").exists()
+
+
+def test_the_glossary_explains_the_words_that_the_page_uses(realistic_page: Page):
+    assert set(GLOSSARY) <= {text for where, text in realistic_page.texts if where == "dt"}
