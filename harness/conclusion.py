@@ -25,8 +25,11 @@ def conclude(plan: SearchPlan, session: Session) -> Verdict | None:
         refresh(plan.workspace)
         return None
     verification = _verification(plan, winner, events)
-    if any(event["event"] == "verified" and event["hash"] == winner["hash"] for event in events):
-        return recorded_verdict(verification, plan.workspace)
+    recorded = recorded_verdict(verification, plan.workspace)
+    is_verified = any(event["event"] == "verified" and event["hash"] == winner["hash"] for event in events)
+    # A record can be taken away; then the seeds are run again.
+    if is_verified and recorded.runs:
+        return recorded
     verdict = run_seeds(verification, plan.workspace, plan.source, plan.effort.limits, session.reporter.on_event)
     note(
         session,

@@ -5,7 +5,8 @@
     |- TargetMissed   3  the target or a verification was missed
     |- ContentError   4  a network, space, recipe or study configuration is invalid
     |- DataError      5  the data are missing or damaged
-    `- DeviceError    6  the device asked for is not there
+    |- DeviceError    6  the device asked for is not there
+    `- Interrupted  130  Ctrl-C or SIGTERM ended something that can be gone on with
 
 Errors of the notation live in ``search_spaces.errors`` and leave with exit code 4. Anything else that
 escapes is a fault of the program and leaves with exit code 1.
@@ -69,3 +70,10 @@ class DeviceError(HarnessError):
 
     exit_code = 6
     kind = "device"
+
+
+class Interrupted(HarnessError):
+    """Raise when a person has ended something that the same command goes on with."""
+
+    exit_code = 130
+    kind = "interrupted"

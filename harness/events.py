@@ -5,12 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness import race, result, study, workers
+from harness.errors import HarnessError
+from harness.race import Candidate
 from harness.result import Result, Status
 from harness.run import Job
 from harness.seeds import Purpose, derive_seed
-from harness.session import Session, file_result, next_rung, note, note_standing, runs_of, trial_of
+from harness.session import (
+    Session,
+    file_result,
+    next_rung,
+    note,
+    note_finished,
+    note_standing,
+    runs_of,
+    smallest_standing,
+    trial_of,
+)
 from harness.workers import Broken, Event, Finished, Progress
+from search_spaces.cost import analyse
+from search_spaces.notation import parse_network
 
+# Runs that crash one after the other tell of the machine, not of the networks.
+MOST_CRASHES = 10
 POLL_SECONDS = 0.5
 
 
@@ -18,8 +34,7 @@ def poll(session: Session) -> None:
     """Wait a moment for the workers, act on what they report, and show where the search is."""
     for event in workers.poll(session.pool, session.effort.limits, POLL_SECONDS):
         _on_event(session, event)
-    standing = race.smallest_standing(list(session.candidates.values()), session.config.threshold_pct)
-    session.reporter.tick(session.elapsed, session.left, standing, session.pool)
+    session.reporter.tick(session.elapsed, session.left, smallest_standing(session), session.pool)
 
 
 def _on_event(session: Session, event: Event) -> None:
@@ -59,35 +74,43 @@ def _at_rung(session: Session, job: Job, found: Result) -> None:
         message = f"after epoch {len(found.history)} at best {hoped:.2f} % was to be hoped for"
         _ended(session, job, replace(found, status=Status.PRUNED, message=message))
     else:
-        session.waiting.insert(0, replace(job, until_epoch=next_rung(session, len(found.history))))
+        until = next_rung(session, len(found.history))
+        session.waiting.insert(0, replace(job, until_epoch=until, spent_seconds=found.train_seconds))
 
 
 def _ended(session: Session, job: Job, found: Result) -> None:
     """File a finished run and draw the consequences."""
-    trial = trial_of(job)
-    before = race.smallest_standing(list(session.candidates.values()), session.config.threshold_pct)
-    result.write(study.result_path(session.folder, trial, job.purpose, job.seed_index), found)
+    candidate = session.candidates[trial_of(job)]
+    before = smallest_standing(session)
+    open_before = not race.refuted(candidate, session.config.threshold_pct)
+    result.write(study.result_path(session.folder, trial_of(job), job.purpose, job.seed_index), found)
     file_result(session.candidates, found)
     if job.checkpoint is not None:
         job.checkpoint.unlink(missing_ok=True)
-    note(
-        session,
-        "finished",
-        trial=trial,
-        purpose=job.purpose,
-        seed_index=job.seed_index,
-        status=found.status,
-        validation_errors=found.validation_errors,
-    )
-    candidate = session.candidates[trial]
+    note_finished(session, found)
+    session.crashed = session.crashed + 1 if found.status is Status.CRASHED else 0
     if job.purpose is Purpose.SEARCH:
-        session.proposer.tell(trial, race.outcome(candidate, session.config.threshold_pct))
-    elif race.refuted(candidate, session.config.threshold_pct):
+        session.proposer.tell(candidate.proposal.trial, race.outcome(candidate, session.config.threshold_pct))
+    is_standing = _note_standings(session, candidate, before, open_before=open_before)
+    session.reporter.ended(candidate, found, is_standing=is_standing)
+    if session.crashed == MOST_CRASHES:
+        raise HarnessError(f"{MOST_CRASHES} runs in a row crashed, the last one with: {found.message}")
+
+
+def _note_standings(session: Session, candidate: Candidate, before: Candidate | None, *, open_before: bool) -> bool:
+    """Note what a further run of a network has changed; return whether the network has become the smallest to stand."""
+    threshold_pct = session.config.threshold_pct
+    has_fallen = candidate is before and not race.stands(candidate, threshold_pct)
+    if has_fallen:
+        # The budget rises again, so that there may be new networks after all.
+        session.exhausted = ""
+    if has_fallen or (open_before and race.refuted(candidate, threshold_pct)):
         note_standing(session, "refuted", candidate)
-    after = race.smallest_standing(list(session.candidates.values()), session.config.threshold_pct)
-    if after is not None and after is not before:
-        note_standing(session, "standing", after, budget=after.proposal.parameters - 1)
-    session.reporter.ended(candidate, found, is_standing=after is candidate and after is not before)
+    after = smallest_standing(session)
+    if after is None or after is before:
+        return False
+    note_standing(session, "standing", after, budget=after.proposal.parameters - 1)
+    return after is candidate
 
 
 def _on_broken(session: Session, event: Broken) -> None:
@@ -103,7 +126,7 @@ def _on_broken(session: Session, event: Broken) -> None:
         architecture=proposal.architecture,
         hash=proposal.hash,
         parameters=proposal.parameters,
-        macs=0,
+        macs=analyse(parse_network(proposal.architecture)).macs,
         recipe=job.recipe,
         recipe_name=job.recipe_name,
         recipe_hash=job.recipe.hash,

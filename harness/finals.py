@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 from harness import race, statistics, workers
 from harness.events import poll
 from harness.race import Candidate
 from harness.result import Status
 from harness.seeds import Purpose
-from harness.session import Session, job_for, note_standing, runs_of
+from harness.session import Session, free_indices, job_for, note_standing, runs_of, smallest_standing
 
 # Share that an estimate of time is raised by, and seconds for starting processes and writing files.
 CAUTION = 1.15
@@ -18,17 +20,21 @@ LEAST_VERIFY_SEEDS = 5
 
 
 def choose(session: Session) -> None:
-    """Run the smallest networks that stand on further fresh seeds until one is certain enough; note the winner."""
+    """Run the smallest networks that stand on further fresh seeds until one is certain enough; note the winner.
+
+    Where none is, or no time is left to find out, the one whose bound lies highest wins.
+    """
+    threshold_pct = session.config.threshold_pct
     refused: set[int] = set()
     while not session.interrupted:
-        order = race.final_order(list(session.candidates.values()), session.config.threshold_pct)
+        order = race.final_order(list(session.candidates.values()), threshold_pct)
         open_ = [candidate for candidate in order if candidate.proposal.trial not in refused]
         if not open_:
             break
         candidate = open_[0]
         lacking = race.FINAL_SEEDS - len(candidate.fresh)
         if lacking <= 0:
-            if race.is_final(candidate, session.config.threshold_pct):
+            if race.is_final(candidate, threshold_pct):
                 note_standing(session, "winner", candidate)
                 return
             refused.add(candidate.proposal.trial)
@@ -37,31 +43,28 @@ def choose(session: Session) -> None:
         if rounds * run_seconds(session, candidate) > session.left - verify_seconds(session, candidate):
             break
         _run_fresh(session, candidate, lacking)
-    standing = race.final_order(list(session.candidates.values()), session.config.threshold_pct)
+    standing = race.final_order(list(session.candidates.values()), threshold_pct)
     if standing and not session.interrupted:
-        best = max(standing, key=lambda item: race.margin_pct(item, session.config.threshold_pct))
+        best = max(standing, key=lambda item: race.margin_pct(item, threshold_pct))
         note_standing(session, "winner", best)
 
 
 def _run_fresh(session: Session, candidate: Candidate, count: int) -> None:
     """Run so many further fresh seeds of one network to their end."""
-    first = len(candidate.fresh)
-    session.waiting = [job_for(session, candidate, Purpose.CONFIRM, first + number) for number in range(count)]
+    indices = itertools.islice(free_indices(session, candidate), count)
+    session.waiting = [job_for(session, candidate, Purpose.CONFIRM, index) for index in indices]
     while (session.waiting or any(worker.job for worker in session.pool)) and not session.interrupted:
         for worker in session.pool:
             if worker.job is None and session.waiting:
                 workers.assign(worker, session.waiting.pop(0))
         poll(session)
-    for worker in session.pool:
-        if worker.job is not None:
-            workers.abandon(worker)
 
 
 def closing_seconds(session: Session) -> float:
     """Return the time that the remaining fresh seeds and the verification of the best network so far will take."""
     if session.effort.seconds is None:
         return 0.0
-    standing = race.smallest_standing(list(session.candidates.values()), session.config.threshold_pct)
+    standing = smallest_standing(session)
     if standing is None:
         return 0.0
     lacking = max(0, race.FINAL_SEEDS - len(standing.fresh))

@@ -5,48 +5,65 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness import sampler
 from harness.race import Candidate, Outcome, outcome
 from harness.result import Decision
 from harness.sampler import Index, Trial
 from harness.study import Proposal, StudyConfig
-from search_spaces.draw import Draw, draw_uniform
-from search_spaces.errors import DrawError
-from search_spaces.judge import judge
+from search_spaces.cost import Analysis
+from search_spaces.draw import Draw, Uniform, draw
+from search_spaces.judge import Judgement, judge, measured
 from search_spaces.space import SearchSpace
 
 LADDER_STEPS = 7
 LADDER_DRAWS = 300
-# Rejected proposals in a row after which a network is drawn below the budget instead.
+# Rejected or known proposals in a row after which a network is drawn below the budget instead.
 ASKS = 40
 # Rejections the sampler is told about, a proposal; more would only slow it down.
 LESSONS = 10
+# Draws after which a space counts as searched through: some seconds.
 DRAWS = 20_000
-
-
-class Exhausted(Exception):
-    """Raise when no further network below the budget is found."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A proposal that was rejected before anything was built."""
+    """A proposal that was rejected before anything was built.
+
+    Attributes:
+        origin: ``ladder`` or ``sampler``.
+        violation: what the sampler was told it breaks its limits by; None where it was told nothing.
+        indices: the decisions, for a later session to tell them again; empty where nothing was told.
+    """
 
     reason: str
     parameters: int | None
     hash: str
     origin: str
+    violation: float | None = None
+    indices: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A proposal of a network that is known already, as ``trial``; ``indices`` are the decisions made this time."""
+
+    trial: int
+    indices: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A proposal to train, with what was rejected and repeated on the way to it."""
+    """A network to train, with what was rejected and repeated on the way to it.
 
-    proposal: Proposal
-    rejections: tuple[Rejection, ...]
-    repeats: tuple[int, ...]
+    Attributes:
+        proposal: None where no further network below the budget was found; ``why`` then says so.
+    """
+
+    proposal: Proposal | None
+    passed: tuple[Rejection | Repeat, ...]
+    why: str = ""
 
 
 @dataclass(slots=True)
@@ -69,9 +86,9 @@ class Proposer:
             size_ladder(space, config.budget, random.Random(config.seed)),
         )
 
-    def resume(self, proposal: Proposal) -> None:
-        """Enter a proposal of an earlier session that is still to be trained."""
-        self.running[proposal.trial] = sampler.resume(self.index, proposal.decisions)
+    def enter(self, proposal: Proposal) -> None:
+        """Enter a network to be trained that is not the sampler's own proposal of this session."""
+        self.running[proposal.trial] = sampler.impose(self.index, proposal.decisions)
 
     def tell(self, trial: int, outcome: Outcome) -> None:
         """Tell the sampler what came of a proposal."""
@@ -82,17 +99,19 @@ def size_ladder(space: SearchSpace, budget: int, rng: random.Random) -> list[Dra
     """Return networks of many draws whose sizes are spread evenly in the logarithm, the middle ones first.
 
     It brackets the size at which the target becomes reachable with a handful of runs, whatever the space's
-    own distribution of sizes is.
-    Empty when nothing can be drawn: the caller finds out when it proposes.
+    own distribution of sizes is. Empty when nothing can be drawn: the caller finds out when it proposes.
     """
     sized: dict[int, Draw] = {}
-    try:
-        for _ in range(LADDER_DRAWS):
-            found = draw_uniform(space, rng, budget, attempts=DRAWS)
-            analysis = judge(space, found.architecture, budget).analysis
-            assert analysis is not None, "an accepted network has been analysed"
-            sized.setdefault(analysis.parameters, found)
-    except DrawError:
+    accepted = 0
+    for _ in range(DRAWS):
+        found = draw(space, Uniform(rng))
+        judgement = judge(space, found.architecture, budget)
+        if judgement.accepted and judgement.analysis is not None:
+            sized.setdefault(judgement.analysis.parameters, found)
+            accepted += 1
+        if accepted == LADDER_DRAWS:
+            break
+    if not sized:
         return []
     low, high = math.log(min(sized)), math.log(max(sized))
     rungs: dict[int, Draw] = {}
@@ -103,44 +122,31 @@ def size_ladder(space: SearchSpace, budget: int, rng: random.Random) -> list[Dra
     return list(rungs.values())
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One look for the next network: what it may be, and what was passed over so far."""
+
+    proposer: Proposer
+    budget: int
+    candidates: Mapping[int, Candidate]
+    known: Mapping[str, int]
+    number: int
+    passed: list[Rejection | Repeat]
+
+    def judge(self, found: Draw) -> Judgement:
+        return judge(self.proposer.space, found.architecture, self.budget)
+
+
 def propose(proposer: Proposer, budget: int, candidates: Mapping[int, Candidate]) -> Found:
-    """Return the next network to train, of at most ``budget`` parameters and not proposed before.
-
-    Raises:
-        Exhausted: the space has no further network below the budget, or none was found.
-    """
+    """Return the next network to train, of at most ``budget`` parameters and not proposed before."""
     known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
-    number = max(candidates, default=-1) + 1
-    rejections: list[Rejection] = []
-    repeats: list[int] = []
-    while proposer.ladder:
-        found = proposer.ladder.pop(0)
-        if found.architecture.hash not in known and _size(proposer, found, budget) is not None:
-            proposer.running[number] = sampler.impose(proposer.index, found)
-            return Found(_proposal(number, found, "ladder", proposer, budget), (), ())
-    for asked in range(ASKS):
-        trial, found = sampler.ask(proposer.index, proposer.space)
-        judgement = judge(proposer.space, found.architecture, budget)
-        if judgement.reason is not None:
-            parameters = judgement.analysis.parameters if judgement.analysis else None
-            rejections.append(Rejection(judgement.reason, parameters, found.architecture.hash, "sampler"))
-            if asked < LESSONS and parameters is not None:
-                sampler.reject(proposer.index, trial, (parameters - budget) / budget)
-            else:
-                sampler.forget(proposer.index, trial)
-        elif found.architecture.hash in known:
-            repeats.append(known[found.architecture.hash])
-            _tell_repeat(proposer, trial, candidates[repeats[-1]])
-        else:
-            proposer.running[number] = trial
-            proposal = _proposal(number, found, proposer.config.sampler, proposer, budget)
-            return Found(proposal, tuple(rejections), tuple(repeats))
-    found = _drawn(proposer, budget, known)
-    proposer.running[number] = sampler.impose(proposer.index, found)
-    return Found(_proposal(number, found, "draw", proposer, budget), tuple(rejections), tuple(repeats))
+    look = _Look(proposer, budget, candidates, known, max(candidates, default=-1) + 1, [])
+    proposal = _climb(look) or _ask(look) or _draw(look)
+    why = "" if proposal else f"none of {DRAWS:,} further draws was a new network of at most {budget:,} parameters"
+    return Found(proposal, tuple(look.passed), why)
 
 
-def _tell_repeat(proposer: Proposer, trial: Trial, candidate: Candidate) -> None:
+def tell_repeat(proposer: Proposer, trial: Trial, candidate: Candidate) -> None:
     """Tell the sampler again what it could have known."""
     if candidate.first is None:
         sampler.forget(proposer.index, trial)
@@ -148,35 +154,91 @@ def _tell_repeat(proposer: Proposer, trial: Trial, candidate: Candidate) -> None
         sampler.tell(proposer.index, trial, outcome(candidate, proposer.config.threshold_pct))
 
 
-def _drawn(proposer: Proposer, budget: int, known: Mapping[str, int]) -> Draw:
-    """Return a uniform draw below the budget that is not known, where the sampler found none."""
-    rng = sampler.generator(proposer.index)
-    for _ in range(ASKS):
-        try:
-            found = draw_uniform(proposer.space, rng, budget, attempts=DRAWS)
-        except DrawError as error:
-            raise Exhausted(error.message) from error
-        if found.architecture.hash not in known:
-            return found
-    raise Exhausted(f"the networks of at most {budget:,} parameters that were drawn are all known")
+def violation(space: SearchSpace, analysis: Analysis, budget: int) -> float:
+    """Return what a network breaks the budget and the space's conditions by, as a sum of shares of the limits."""
+    shares = [max(0, analysis.parameters - budget) / budget]
+    for condition in space.conditions:
+        value = measured(analysis, condition.metric)
+        if not condition.holds(value):
+            # A strict condition is broken by its own bound.
+            shares.append(max(1, abs(value - condition.bound)) / max(1, condition.bound))
+    return math.fsum(shares)
 
 
-def _proposal(number: int, found: Draw, origin: str, proposer: Proposer, budget: int) -> Proposal:
-    size = _size(proposer, found, budget)
-    assert size is not None, "only accepted networks are proposed"
+def _climb(look: _Look) -> Proposal | None:
+    """Take the next network of the ladder that is new and within the budget."""
+    ladder = look.proposer.ladder
+    while ladder:
+        found = ladder.pop(0)
+        if found.architecture.hash in look.known:
+            continue
+        judgement = look.judge(found)
+        if judgement.accepted:
+            return _entered(look, found, judgement, "ladder")
+        look.passed.append(_rejection(found, judgement, "ladder"))
+    return None
+
+
+def _ask(look: _Look) -> Proposal | None:
+    """Ask the sampler until it proposes a new network within the budget, ``ASKS`` times at most."""
+    proposer = look.proposer
+    for asked in range(ASKS):
+        trial, found = sampler.ask(proposer.index, proposer.space)
+        judgement = look.judge(found)
+        if not judgement.accepted:
+            look.passed.append(_reject(look, trial, found, judgement, lesson=asked < LESSONS))
+        elif found.architecture.hash in look.known:
+            repeat = Repeat(look.known[found.architecture.hash], found.indices)
+            look.passed.append(repeat)
+            tell_repeat(proposer, trial, look.candidates[repeat.trial])
+        else:
+            proposer.running[look.number] = trial
+            return _proposal(look.number, found, judgement, proposer.config.sampler)
+    return None
+
+
+def _draw(look: _Look) -> Proposal | None:
+    """Draw uniformly until there is a new network within the budget, where the sampler found none."""
+    rng = sampler.generator(look.proposer.index)
+    for _ in range(DRAWS):
+        found = draw(look.proposer.space, Uniform(rng))
+        judgement = look.judge(found)
+        if judgement.accepted and found.architecture.hash not in look.known:
+            return _entered(look, found, judgement, "draw")
+    return None
+
+
+def _reject(look: _Look, trial: Trial, found: Draw, judgement: Judgement, *, lesson: bool) -> Rejection:
+    rejection = _rejection(found, judgement, "sampler")
+    if judgement.analysis is None or not lesson:
+        sampler.forget(look.proposer.index, trial)
+        return rejection
+    broken = violation(look.proposer.space, judgement.analysis, look.budget)
+    sampler.reject(look.proposer.index, trial, judgement.analysis.parameters, broken)
+    return replace(rejection, violation=broken, indices=found.indices)
+
+
+def _rejection(found: Draw, judgement: Judgement, origin: str) -> Rejection:
+    size = judgement.analysis.parameters if judgement.analysis else None
+    return Rejection(str(judgement.reason), size, found.architecture.hash, origin)
+
+
+def _entered(look: _Look, found: Draw, judgement: Judgement, origin: str) -> Proposal:
+    proposal = _proposal(look.number, found, judgement, origin)
+    look.proposer.enter(proposal)
+    return proposal
+
+
+def _proposal(number: int, found: Draw, judgement: Judgement, origin: str) -> Proposal:
+    assert judgement.analysis is not None, "an accepted network has been analysed"
     return Proposal(
         trial=number,
         architecture=str(found.architecture),
         hash=found.architecture.hash,
-        parameters=size,
+        parameters=judgement.analysis.parameters,
         origin=origin,
         decisions=tuple(Decision(*decision) for decision in found.decisions),
     )
-
-
-def _size(proposer: Proposer, found: Draw, budget: int) -> int | None:
-    judgement = judge(proposer.space, found.architecture, budget)
-    return judgement.analysis.parameters if judgement.accepted and judgement.analysis else None
 
 
 def _middle_first(count: int) -> list[int]:

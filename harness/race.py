@@ -1,12 +1,12 @@
 """The decisions of a search, as pure functions: what to prune, what stands, what is refuted, what is run next.
 
-Accuracies are per cent of the validation images; the threshold stands for the target there (design: target
-plus offset).
+Accuracies are per cent of the validation images; the threshold is what stands for the target there: the target plus
+the offset between validation and test.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness import statistics
@@ -22,12 +22,12 @@ MOST_SEEDS = 5
 # feared.
 FINAL_SEEDS = 5
 FINAL_CONFIDENCE = 0.95
-# Errors at the end per error at a rung, the luckiest tenth, by share of the epochs; used until a study has
-# runs of its own
-# (docs/experiments.md, "rungs").
+# Errors at the end per error at a rung, the luckiest tenth, by share of the epochs; used until a study has runs of
+# its own (docs/experiments.md, "rungs").
 PRIOR_RATIO = {0.25: 0.30, 0.5: 0.55}
 OWN_RATIOS = 8
 EXEMPT_SHARE = 10
+CHANCE_PCT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,7 @@ class Outcome:
     Attributes:
         parameters: size of the network, what is minimised.
         shortfall_pct: how far its validation accuracy stays below the threshold; negative where it is
-            above, None where
-            training failed.
+            above, None where training failed.
         complete: trained to the end, not pruned.
     """
 
@@ -65,7 +64,8 @@ class Candidate:
     @property
     def fresh_pct(self) -> list[float]:
         """Accuracies on the fresh seeds; a run that ended without one counts as chance level."""
-        return [result.validation_accuracy_pct or 10.0 for result in self.fresh]
+        known = (result.validation_accuracy_pct for result in self.fresh)
+        return [CHANCE_PCT if accuracy is None else accuracy for accuracy in known]
 
 
 def rungs(epochs: int) -> tuple[int, ...]:
@@ -84,16 +84,16 @@ def passed_first(candidate: Candidate, threshold_pct: float) -> bool:
     )
 
 
-def wants_seeds(candidate: Candidate, threshold_pct: float) -> bool:
-    """Return whether fresh seeds of a network are worth their time.
+def seeds_wanted(candidate: Candidate, threshold_pct: float) -> int:
+    """Return how many fresh seeds, those in flight included, a network should have by now.
 
-    One that passed is to be confirmed; one that was trained to the end and missed gets one for each time it
-    was proposed again.
+    One that passed is to be confirmed: three at once, then one after the other. One that was trained to the end and
+    missed gets one for each time it was proposed again.
     """
     if passed_first(candidate, threshold_pct):
-        return True
+        return max(STAND_SEEDS, len(candidate.fresh) + 1)
     complete = candidate.first is not None and candidate.first.status is Status.COMPLETE
-    return complete and candidate.repeats > len(candidate.fresh)
+    return candidate.repeats if complete else 0
 
 
 def outcome(candidate: Candidate, threshold_pct: float) -> Outcome:
@@ -128,34 +128,34 @@ def refuted(candidate: Candidate, threshold_pct: float) -> bool:
 
 def smallest_standing(candidates: Sequence[Candidate], threshold_pct: float) -> Candidate | None:
     """Return the smallest network that stands."""
-    standing = [candidate for candidate in candidates if stands(candidate, threshold_pct)]
-    return min(standing, key=lambda item: (item.proposal.parameters, item.proposal.trial), default=None)
+    return next(iter(final_order(candidates, threshold_pct)), None)
 
 
-def next_to_confirm(candidates: Sequence[Candidate], threshold_pct: float, busy: set[int]) -> Candidate | None:
-    """Return the network whose next fresh seed is worth most: the smallest that passed once and is still open.
+def next_to_confirm(
+    candidates: Sequence[Candidate], threshold_pct: float, flying: Mapping[int, int]
+) -> Candidate | None:
+    """Return the network whose next fresh seed is worth most: the smallest that wants one and is still open.
 
     Args:
-        busy: trials whose fresh seeds in flight already suffice for a decision.
+        flying: fresh seeds that are being trained, by trial.
     """
     standing = smallest_standing(candidates, threshold_pct)
     limit = standing.proposal.parameters if standing else None
     open_ = [
         candidate
         for candidate in candidates
-        if wants_seeds(candidate, threshold_pct)
-        and candidate.proposal.trial not in busy
+        if seeds_wanted(candidate, threshold_pct) > len(candidate.fresh) + flying.get(candidate.proposal.trial, 0)
         and (limit is None or candidate.proposal.parameters < limit)
         and not stands(candidate, threshold_pct)
         and not refuted(candidate, threshold_pct)
     ]
-    return min(open_, key=lambda item: (item.proposal.parameters, item.proposal.trial), default=None)
+    return min(open_, key=_by_size, default=None)
 
 
 def final_order(candidates: Sequence[Candidate], threshold_pct: float) -> list[Candidate]:
     """Return the networks that stand, smallest first."""
     standing = [candidate for candidate in candidates if stands(candidate, threshold_pct)]
-    return sorted(standing, key=lambda item: (item.proposal.parameters, item.proposal.trial))
+    return sorted(standing, key=_by_size)
 
 
 def is_final(candidate: Candidate, threshold_pct: float) -> bool:
@@ -193,3 +193,7 @@ def predicted_pct(errors: int, size: int, ratio: float) -> float:
 def exempt(network_hash: str) -> bool:
     """Return whether a network is trained to the end whatever its rungs say, so that wrong pruning can be counted."""
     return int(network_hash, 16) % EXEMPT_SHARE == 0
+
+
+def _by_size(candidate: Candidate) -> tuple[int, int]:
+    return (candidate.proposal.parameters, candidate.proposal.trial)

@@ -47,6 +47,7 @@ class Job:
         evaluate_each_epoch: look at the validation images after every epoch, not only at the end.
         test_log: where reads of the test set are recorded; the test set is read only where this is given.
         test_each_epoch: read it after every epoch, as the source documents did.
+        spent_seconds: that its earlier part has taken, where it goes on from a rung; they count for its limit.
     """
 
     architecture: str
@@ -64,6 +65,7 @@ class Job:
     study: str | None = None
     trial: int | None = None
     decisions: tuple[Decision, ...] = ()
+    spent_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +53,8 @@ def _random(seed: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {"tpe": _tpe, "nsga2": _nsga2, "random": _random}
+NSGA2 = "nsga2"
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {"tpe": _tpe, NSGA2: _nsga2, "random": _random}
 DEFAULT = "tpe"
 
 
@@ -103,8 +103,7 @@ def new_index(sampler: str, seed: int) -> Index:
 
 def ask(index: Index, space: SearchSpace) -> tuple[Trial, Draw]:
     """Return the sampler's next proposal; it may be rejected. The same seed and history give the same proposal."""
-    # A sampler that is made anew for each question needs no saved state: it goes on after a restart as
-    # before.
+    # A sampler that is made anew for each question needs no saved state: it goes on after a restart as before.
     index.study.sampler = SAMPLERS[index.sampler](_seed(index))
     index.asked += 1
     with warnings.catch_warnings():
@@ -113,22 +112,27 @@ def ask(index: Index, space: SearchSpace) -> tuple[Trial, Draw]:
         return trial, draw(space, _TrialChooser(trial))
 
 
-def impose(index: Index, found: Draw) -> Trial:
-    """Enter a network that did not come from the sampler as a running trial."""
-    decisions = tuple(Decision(*decision) for decision in found.decisions)
-    return _enqueue(index, decisions)
+def impose(index: Index, decisions: tuple[Decision, ...]) -> Trial:
+    """Enter a network that is not the sampler's proposal, or one of an earlier session, as a running trial."""
+    # NSGA-II numbers the generations as trials begin; the others would only work out a proposal that nobody wants.
+    index.study.sampler = SAMPLERS[index.sampler if index.sampler == NSGA2 else "random"](_seed(index))
+    index.asked += 1
+    distributions = {decision.name: _distribution(decision) for decision in decisions}
+    index.study.enqueue_trial({decision.name: decision.index for decision in decisions})
+    return index.study.ask(distributions)
 
 
 def generator(index: Index) -> random.Random:
     """Return a generator for draws beside the sampler, fixed by the seed and the number of questions asked."""
+    seed = _seed(index)
     index.asked += 1
-    return random.Random(_seed(index))
+    return random.Random(seed)
 
 
-def reject(index: Index, trial: Trial, excess: float) -> None:
-    """Tell that a proposal was rejected before training; ``excess`` is its size over the budget, as a share of it."""
-    trial.set_constraint("budget", max(excess, 1e-9))
-    index.study.tell(trial, state=TrialState.PRUNED)
+def reject(index: Index, trial: Trial, parameters: int, violation: float) -> None:
+    """Tell that a proposal was rejected before training; ``violation`` is what it breaks its limits by."""
+    trial.set_constraint("limits", violation)
+    _end(index, trial, parameters, complete=False)
 
 
 def forget(index: Index, trial: Trial) -> None:
@@ -139,58 +143,31 @@ def forget(index: Index, trial: Trial) -> None:
 def tell(index: Index, trial: Trial, outcome: Outcome) -> None:
     """Tell what came of a proposal."""
     if outcome.shortfall_pct is None:
-        index.study.tell(trial, state=TrialState.FAIL)
+        forget(index, trial)
         return
     trial.set_constraint("accuracy", outcome.shortfall_pct)
-    if outcome.complete:
-        index.study.tell(trial, outcome.parameters)
-    else:
-        index.study.tell(trial, state=TrialState.PRUNED)
-
-
-def restore(index: Index, decisions: tuple[Decision, ...], outcome: Outcome) -> None:
-    """Enter a trial of an earlier session that has its outcome."""
-    failed = outcome.shortfall_pct is None
-    state = TrialState.FAIL if failed else TrialState.COMPLETE if outcome.complete else TrialState.PRUNED
-    index.study.add_trial(
-        optuna.trial.create_trial(
-            state=state,
-            value=outcome.parameters if state is TrialState.COMPLETE else None,
-            params={decision.name: decision.index for decision in decisions},
-            distributions={decision.name: _distribution(decision) for decision in decisions},
-            constraints={} if outcome.shortfall_pct is None else {"accuracy": outcome.shortfall_pct},
-        )
-    )
-    index.asked += 1
-
-
-def resume(index: Index, decisions: tuple[Decision, ...]) -> Trial:
-    """Enter a trial of an earlier session that was still being trained."""
-    return _enqueue(index, decisions)
+    _end(index, trial, outcome.parameters, complete=outcome.complete)
 
 
 def write_database(index: Index, path: Path) -> None:
     """Leave the study as an SQLite file for Optuna's own tools; nothing here ever reads it."""
-    handle, name = tempfile.mkstemp(suffix=".db", dir=path.parent)
-    os.close(handle)
-    os.unlink(name)
-    try:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{name}")
-        optuna.create_study(storage=storage, study_name="search", direction="minimize").add_trials(
-            [trial for trial in index.study.get_trials(deepcopy=False) if trial.state.is_finished()]
-        )
-        storage.remove_session()
-        storage.engine.dispose()
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{part}")
+    optuna.create_study(storage=storage, study_name="search", direction="minimize").add_trials(
+        [trial for trial in index.study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    )
+    storage.remove_session()
+    storage.engine.dispose()
+    os.replace(part, path)
 
 
-def _enqueue(index: Index, decisions: tuple[Decision, ...]) -> Trial:
-    distributions = {decision.name: _distribution(decision) for decision in decisions}
-    index.study.enqueue_trial({decision.name: decision.index for decision in decisions})
-    index.asked += 1
-    return index.study.ask(distributions)
+def _end(index: Index, trial: Trial, parameters: int, *, complete: bool) -> None:
+    # NSGA-II learns from complete trials only; the constraint keeps the others from being parents of choice.
+    if complete or index.sampler == NSGA2:
+        index.study.tell(trial, parameters)
+    else:
+        index.study.tell(trial, state=TrialState.PRUNED)
 
 
 def _distribution(decision: Decision) -> BaseDistribution:

@@ -1,16 +1,13 @@
 """The search: one coordinator asks the sampler, rejects, hands runs to workers, prunes, confirms, and names a winner.
 
-Workers only train. What has happened is in the study's folder at any moment, so a killed search goes on where
-it was.
-``exploration`` holds the open part, ``finals`` the choice of the winner, ``events`` what follows from a
-worker's report, ``race`` the
-decisions, ``proposer`` the proposals, ``study`` the files.
+Workers only train. What has happened is in the study's folder at any moment, so a killed search goes on where it was.
+``exploration`` holds the open part, ``finals`` the choice of the winner, ``events`` what follows from a worker's
+report, ``race`` the decisions, ``proposer`` the proposals, ``replay`` how they go on after a stop, ``study`` the files.
 """
 
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,23 +32,39 @@ def run_search(
 ) -> Session:
     """Search until time, trials or the space are used up, choose a winner on validation, and return the session.
 
-    The winner, if there is one, is the last ``winner`` event of the journal; its verification is the
-    caller's.
+    The winner, if there is one, is the last ``winner`` event of the journal; its verification is the caller's.
+    A search that has come to its end with no less effort is left as it is.
+
+    Raises:
+        KeyboardInterrupt: a second Ctrl-C or SIGTERM came before the first had ended the search in order.
+        DataError: the data went away while workers wanted them.
+        HarnessError: run after run crashed.
     """
-    study.mend_journal(folder)
+    study.mend(folder)
     session = open_session(folder, config, effort, source, reporter)
+    if session.finished:
+        return session
     note(session, "session", command=command, workers=effort.workers, device=effort.device)
-    session.pool = workers.start(source, effort.workers)
-    try:
-        with _signals(session):
+    with _signals(session):
+        session.pool = workers.start(source, effort.workers)
+        try:
             explore(session)
             if not session.interrupted:
                 choose(session)
-    finally:
-        workers.stop(session.pool)
+        finally:
+            workers.stop(session.pool)
         if session.proposer.index.study.trials:
             sampler.write_database(session.proposer.index, folder / "study.db")
-    note(session, "ended", reason=session.reason)
+        if session.interrupted:
+            session.reason = "interrupted"
+        note(
+            session,
+            "ended",
+            reason=session.reason,
+            message=session.exhausted,
+            seconds=effort.seconds,
+            trials=effort.trials,
+        )
     return session
 
 
@@ -61,8 +74,7 @@ def _signals(session: Session) -> Iterator[None]:
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if session.interrupted:
-            workers.stop(session.pool)
-            sys.exit(130)
+            raise KeyboardInterrupt
         session.interrupted = True
 
     kept = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import race, sampler, statistics, study
+from harness import race, statistics, study
 from harness.progress import SearchReporter
 from harness.proposer import Proposer
 from harness.race import Candidate
+from harness.replay import replay_journal, tell_outcome
 from harness.result import Result
 from harness.run import Job
 from harness.seeds import Purpose
@@ -36,9 +38,18 @@ class Effort:
     limits: Limits
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Session:
-    """A search in progress."""
+    """A search in progress.
+
+    Attributes:
+        began: when this session began, on the monotonic clock; ``before`` are the seconds of the earlier ones.
+        finished: an earlier session came to its end with the same effort, so nothing is left to do.
+        broken: how often the worker of a run has broken, by trial, purpose and seed.
+        crashed: runs in a row that crashed for good.
+        exhausted: why no further network is found; empty while there may be one.
+        reason: why the search has ended; empty while it has not.
+    """
 
     folder: Path
     config: StudyConfig
@@ -49,11 +60,13 @@ class Session:
     reporter: SearchReporter
     began: float
     before: float
+    finished: bool = False
     pool: list[Worker] = field(default_factory=list)
     waiting: list[Job] = field(default_factory=list)
     broken: dict[tuple[int, str, int], int] = field(default_factory=dict)
+    crashed: int = 0
     interrupted: bool = False
-    exhausted: bool = False
+    exhausted: str = ""
     reason: str = ""
 
     @property
@@ -79,28 +92,58 @@ def open_session(
     for found in study.finished_results(folder):
         file_result(candidates, found)
     proposer = Proposer.new(parse_space(config.space_text, config.space), config)
+    replay_journal(proposer, events, candidates)
     session = Session(
-        folder,
-        config,
-        effort,
-        source,
-        proposer,
-        candidates,
-        reporter,
+        folder=folder,
+        config=config,
+        effort=effort,
+        source=source,
+        proposer=proposer,
+        candidates=candidates,
+        reporter=reporter,
         began=time.monotonic(),
         before=study.elapsed_seconds(events),
+        finished=_is_finished(effort, events),
     )
-    for candidate in candidates.values():
-        if candidate.first is not None:
-            sampler.restore(
-                proposer.index,
-                candidate.proposal.decisions,
-                race.outcome(candidate, session.config.threshold_pct),
-            )
-        else:
-            proposer.resume(candidate.proposal)
-            session.waiting.append(job_for(session, candidate, Purpose.SEARCH, 0))
+    reporter.trained = sum(candidate.first is not None for candidate in candidates.values())
+    reporter.rejected = sum(event["event"] == "rejected" for event in events)
+    _mend(session, events)
+    session.waiting = [
+        job_for(session, candidate, Purpose.SEARCH, 0) for candidate in candidates.values() if candidate.first is None
+    ]
     return session
+
+
+def _mend(session: Session, events: list[dict[str, Any]]) -> None:
+    """Draw the consequences of results that were written just before the search was killed."""
+    ends = [event for event in events if event["event"] == "finished"]
+    noted = {(event["trial"], event["purpose"], event["seed_index"]) for event in ends}
+    for candidate in session.candidates.values():
+        for found in runs_of(candidate):
+            if (found.trial, found.purpose, found.seed_index) not in noted:
+                note_finished(session, found)
+        tell_outcome(session.proposer, candidate)
+    stood = [event["trial"] for event in events if event["event"] == "standing"]
+    standing = smallest_standing(session)
+    if standing is not None and standing.proposal.trial not in stood[-1:]:
+        note_standing(session, "standing", standing, budget=standing.proposal.parameters - 1)
+
+
+def _is_finished(effort: Effort, events: list[dict[str, Any]]) -> bool:
+    """Return whether the last session came to its end, with no less effort than is allowed now."""
+    ends = [event for event in events if event["event"] in ("session", "ended")]
+    if not ends or ends[-1]["event"] == "session":
+        return False
+    last = ends[-1]
+    match last["reason"]:
+        case "exhausted":
+            return True
+        case "time":
+            return effort.seconds is not None and effort.seconds <= (last["seconds"] or 0)
+        case "trials":
+            return effort.trials is not None and effort.trials <= (last["trials"] or 0)
+        case _:
+            return False
 
 
 def job_for(session: Session, candidate: Candidate, purpose: Purpose, index: int) -> Job:
@@ -135,7 +178,21 @@ def file_result(candidates: dict[int, Candidate], found: Result) -> None:
     if found.purpose is Purpose.SEARCH:
         candidate.first = found
     else:
-        candidate.fresh = sorted([*candidate.fresh, found], key=lambda run: run.seed_index)
+        others = [run for run in candidate.fresh if run.seed_index != found.seed_index]
+        candidate.fresh = sorted([*others, found], key=lambda run: run.seed_index)
+
+
+def smallest_standing(session: Session) -> Candidate | None:
+    """Return the smallest network that stands."""
+    return race.smallest_standing(list(session.candidates.values()), session.config.threshold_pct)
+
+
+def free_indices(session: Session, candidate: Candidate) -> Iterator[int]:
+    """Yield the fresh seeds of a network that have neither been run nor are being run, lowest first."""
+    jobs = [worker.job for worker in session.pool if worker.job is not None]
+    used = {job.seed_index for job in jobs if job.purpose is Purpose.CONFIRM and job.trial == candidate.proposal.trial}
+    used |= {run.seed_index for run in candidate.fresh}
+    return (index for index in itertools.count() if index not in used)
 
 
 def runs_of(candidate: Candidate) -> Iterator[Result]:
@@ -154,6 +211,19 @@ def trial_of(job: Job) -> int:
 def note(session: Session, event: str, **values: Any) -> None:
     """Append an event to the journal of the study."""
     study.note(session.folder, event, session.elapsed, **values)
+
+
+def note_finished(session: Session, found: Result) -> None:
+    """Append that a run has ended; its result is on disk."""
+    note(
+        session,
+        "finished",
+        trial=found.trial,
+        purpose=found.purpose,
+        seed_index=found.seed_index,
+        status=found.status,
+        validation_errors=found.validation_errors,
+    )
 
 
 def note_standing(session: Session, event: str, candidate: Candidate, **more: Any) -> None:

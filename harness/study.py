@@ -115,10 +115,10 @@ def read_origins(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Be the only coordinator of a study for the block.
+    """Be the only process that works in a folder for the block; make the folder where it is not there.
 
     Raises:
-        UsageError: another process works on it.
+        UsageError: another process works there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
@@ -126,7 +126,7 @@ def owned(folder: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(handle)
-        raise UsageError(f"another process is working on the study {folder.name!r}; wait for it or stop it") from error
+        raise UsageError(f"another process is working in {folder}; wait for it or stop it") from error
     try:
         yield
     finally:
@@ -176,11 +176,13 @@ def journal(folder: Path) -> list[dict[str, Any]]:
     return events
 
 
-def mend_journal(folder: Path) -> None:
-    """End a torn last line, so that the next event stands on a line of its own."""
+def mend(folder: Path) -> None:
+    """Clear away what a kill has left: a torn last line is ended, files that were not finished are removed."""
     path = folder / "log.jsonl"
     if path.exists() and (content := path.read_bytes()) and not content.endswith(b"\n"):
         files.append_line(path, "")
+    for part in (*folder.glob("results/.*"), *folder.glob("checkpoints/.*")):
+        part.unlink()
 
 
 def proposals(events: list[dict[str, Any]]) -> list[Proposal]:
@@ -198,8 +200,3 @@ def proposals(events: list[dict[str, Any]]) -> list[Proposal]:
 def elapsed_seconds(events: list[dict[str, Any]]) -> float:
     """Return how long a study has been worked on, all sessions together."""
     return max((float(event["elapsed"]) for event in events), default=0.0)
-
-
-def proposal_document(proposal: Proposal) -> dict[str, Any]:
-    """Return a proposal as the values of its journal event."""
-    return asdict(proposal)

@@ -13,12 +13,15 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from harness.errors import HarnessError
+from harness.errors import DataError, DeviceError, HarnessError
 from harness.result import Epoch, Result, Status
 from harness.run import Bench, Job, execute
 
@@ -92,20 +95,45 @@ def start_worker(source: Source) -> Worker:
     """Start a process that loads the data and waits for jobs."""
     ours, theirs = _CONTEXT.Pipe()
     process = _CONTEXT.Process(target=_work, args=(theirs, source, os.getpid()), daemon=True)
-    process.start()
+    with _deaf_to_interrupts():
+        process.start()
     theirs.close()
     return Worker(process, ours, source)
 
 
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Block SIGINT for the processes that are started in the block; for this one it only waits until its end.
+
+    Ctrl-C reaches the whole terminal group, but only the coordinator decides what it means.
+    """
+    # Its first start lifts the block again, so it comes first.
+    resource_tracker.ensure_running()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
 def assign(worker: Worker, job: Job) -> None:
-    """Give an idle worker a job."""
+    """Give an idle worker a job; one that has died while it was idle is replaced first."""
     assert worker.job is None, "a worker does one job at a time"
+    if not worker.process.is_alive():
+        _replace(worker)
     worker.job, worker.since = job, time.monotonic()
-    worker.pipe.send(job)
+    # One that dies in this very moment is found out by the next poll.
+    with suppress(BrokenPipeError):
+        worker.pipe.send(job)
 
 
 def poll(workers: list[Worker], limits: Limits, timeout: float) -> list[Event]:
-    """Return what has happened, after at most ``timeout`` seconds; broken workers are replaced in place."""
+    """Return what has happened, after at most ``timeout`` seconds; broken workers are replaced in place.
+
+    Raises:
+        DataError: a worker could not load the data.
+        DeviceError: a worker could not use the device.
+    """
     events: list[Event] = []
     busy = {worker.pipe: worker for worker in workers if worker.job is not None}
     for pipe in wait(list(busy), timeout):
@@ -157,13 +185,15 @@ def _receive(worker: Worker) -> list[Event]:
     worker.job = None
     if isinstance(message, Result):
         return [Finished(job, message)]
+    if isinstance(message, HarnessError):
+        raise message
     status, text = message
     return [Broken(job, status, text)]
 
 
 def _over_limit(worker: Worker, limits: Limits) -> Broken | None:
     assert worker.job is not None
-    seconds = time.monotonic() - worker.since
+    seconds = worker.job.spent_seconds + time.monotonic() - worker.since
     if seconds > limits.seconds:
         return Broken(
             worker.job,
@@ -185,8 +215,6 @@ def _replace(worker: Worker) -> None:
 def _work(pipe: Connection, source: Source, parent: int) -> None:
     """Serve jobs until the pipe closes; the body of a worker process."""
     _die_with(parent)
-    # Ctrl-C reaches the whole terminal group; only the coordinator decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import torch
 
     from harness.data import load
@@ -202,16 +230,30 @@ def _work(pipe: Connection, source: Source, parent: int) -> None:
             if bench is None:
                 bench = Bench.of(load(source.dataset, source.folder, allow_download=False))
             pipe.send(execute(job, bench, on_epoch=pipe.send))
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            pipe.send((Status.OUT_OF_MEMORY, str(error).splitlines()[0] if str(error) else "out of memory"))
-        except HarnessError as error:
-            pipe.send((Status.CRASHED, error.message))
         except BrokenPipeError:
             return
         except Exception as error:
-            # A fault in one run is that run's outcome; its trace goes to the log of the search, not lost.
-            sys.excepthook(type(error), error, error.__traceback__)
-            pipe.send((Status.CRASHED, f"{type(error).__name__}: {error}"))
+            pipe.send(_fault(error))
+
+
+def _fault(error: Exception) -> HarnessError | tuple[Status, str]:
+    """Return what the coordinator is told: what no run can help ends the search, all else is the run's outcome."""
+    match error:
+        case DataError() | DeviceError():
+            return error
+        case HarnessError():
+            return Status.CRASHED, error.message
+    if is_out_of_memory(error):
+        return Status.OUT_OF_MEMORY, str(error).partition("\n")[0] or "out of memory"
+    # Its trace goes to the log of the search, not lost.
+    sys.excepthook(type(error), error, error.__traceback__)
+    return Status.CRASHED, f"{type(error).__name__}: {error}"
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory was refused; on a CPU torch has no class of its own for it."""
+    named = type(error).__name__ == "OutOfMemoryError"
+    return named or isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
 def _die_with(parent: int) -> None:
