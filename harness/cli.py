@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,7 +64,8 @@ for _command in (search, train, verify, explain, spaces, leaderboard, report, da
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and leave with its exit code."""
+    """Run the command and leave with its exit code; SIGTERM ends it as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = list(sys.argv[1:] if arguments is None else arguments)
     sys.exit(run(given))
 
@@ -91,6 +94,10 @@ def run(arguments: list[str]) -> int:
         # The reader of our output has gone, as in 'harness leaderboard | head'.
         sys.stderr.close()
         return 0
+    except Exception as error:
+        # A fault of the program: its trace is for those who mend it.
+        traceback.print_exc()
+        return _fail(as_json, 1, "internal", f"{type(error).__name__}: {error}") if as_json else 1
 
 
 def _fail(

@@ -1,6 +1,8 @@
-"""Which device trains: one function chooses it, everything else is told."""
+"""Which device trains, and with how many processes: chosen here once, everything else is told."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 
@@ -17,7 +19,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdigit()) or (kind == "cpu" and number):
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()) or (kind == "cpu" and number):
         raise UsageError(f"unknown device {name!r}; allowed are auto, cpu, cuda and cuda:N")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -29,3 +31,13 @@ def choose_device(name: str) -> torch.device:
 def device_name(device: torch.device) -> str:
     """Return the name that results carry: the GPU's, or ``cpu``."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def worker_count(given: int | None, device: torch.device) -> int:
+    """Return how many processes train: one single-threaded one a core, one on a GPU, or as told."""
+    if given is not None:
+        return given
+    if device.type != "cpu":
+        return 1
+    # Only Linux says which cores this process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

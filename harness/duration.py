@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 _UNITS = {"h": 3600, "m": 60, "s": 1}
+# A hundred years; what is longer is a slip, and infinity is no number of seconds.
+LONGEST = 100 * 365 * 24 * 3600
 _FORM = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
     """An option's value in seconds, from a text such as 1h30m; a bare number has no unit and is refused."""
 
     name = "duration"
@@ -24,7 +26,7 @@ class Duration(click.ParamType):
         seconds = 0.0
         if match:
             seconds = sum(float(part or 0) * unit for part, unit in zip(match.groups(), _UNITS.values(), strict=True))
-        if seconds <= 0:
+        if not 0 < seconds <= LONGEST:
             self.fail(f"{value!r} is not a duration above zero, such as 90s, 45m or 1h30m.", param, ctx)
         return seconds
 

@@ -109,6 +109,12 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
     return NamedRecipe(f"{entry.name}-{epochs}ep", changed, entry.source, entry.assumed, entry.test_each_epoch)
 
 
+def check_batch(recipe: Recipe, images: int) -> None:
+    """Raise ContentError unless a batch fits into so many training images."""
+    if recipe.batch_size > images:
+        raise ContentError(f"recipe: batch_size is {recipe.batch_size}, but there are only {images} images to train on")
+
+
 def _read(path: Path) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")

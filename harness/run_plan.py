@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.data import resolve
 from harness.datasets import dataset
-from harness.device import choose_device
+from harness.device import choose_device, worker_count
 from harness.duration import duration_text
 from harness.offset import Offset, offset_of
 from harness.race import FINAL_SEEDS, STAND_SEEDS, rungs
-from harness.recipes import NamedRecipe, named_recipe
+from harness.recipes import NamedRecipe, check_batch, named_recipe
 from harness.sampler import sampler_name
 from harness.session import Effort
 from harness.study import StudyConfig
@@ -25,9 +24,8 @@ from search_spaces.catalog import space as space_of
 from search_spaces.count import feasible
 from search_spaces.space import SearchSpace
 
-# Seconds an image of one training step, on one core of a two-core CPU machine: a fixed part, and one a
-# multiply-add. Fitted to
-# anchor3702 (0.62 M multiply-adds, 4,600 images a second) and seed4 (3.4 M, 3,000); for estimates only.
+# Seconds an image of one training step, on one core of a two-core CPU machine: a fixed part, and one a multiply-add.
+# Fitted to anchor3702 (0.62 M multiply-adds, 4,600 images a second) and seed4 (3.4 M, 3,000); for estimates only.
 SECONDS_AN_IMAGE = 1.9e-4
 SECONDS_A_MAC = 4.2e-11
 TYPICAL_MACS = 1_000_000
@@ -52,17 +50,20 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     """Return the plan for the options of ``harness search``.
 
     Raises:
-        UsageError: an unknown sampler, recipe, space, data set or device.
-        SearchSpaceError: the space's text is wrong.
+        UsageError: an unknown sampler, recipe, data set or device, or a study cannot have that name.
+        ContentError: the recipe does not suit the data set.
+        SearchSpaceError: the space is unknown, or its text is wrong.
         DataError: the data are missing or damaged.
     """
     sampler = sampler_name(given["sampler"])
     recipe = named_recipe(given["recipe"])
     space = space_of(given["space"])
-    device = str(choose_device(given["device"]))
-    if given["name"]:
-        place.study(given["name"])
+    device = choose_device(given["device"])
+    name = given["name"]
+    if name is not None:
+        place.study(name)
     data = resolve(given["dataset"], given["folder"])
+    check_batch(recipe.recipe, data.dataset.train_size)
     offset = offset_of(data.dataset.name)
     target = data.dataset.target_pct if given["target"] is None else given["target"]
     config = StudyConfig(
@@ -81,13 +82,13 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     )
     return SearchPlan(
         workspace=place,
-        folder=place.study(given["name"] or _default_name(config)),
+        folder=place.study(_default_name(config) if name is None else name),
         config=config,
         effort=Effort(
             seconds=given["seconds"],
             trials=given["trials"],
-            workers=given["workers"] or (len(os.sched_getaffinity(0)) if device == "cpu" else 1),
-            device=device,
+            workers=worker_count(given["workers"], device),
+            device=str(device),
             limits=Limits(given["trial_time"], given["trial_memory"]),
         ),
         source=Source(data.dataset.name, given["folder"]),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
+import math
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from harness.errors import Interrupted
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -49,11 +53,30 @@ def workers_option(command: _Command) -> _Command:
     )(command)
 
 
-def worker_count(given: int | None, device: str) -> int:
-    """Return how many processes train: one single-threaded one a core, or as told."""
-    if given is not None:
-        return given
-    return len(os.sched_getaffinity(0)) if device == "cpu" else 1
+class PerCent(click.FloatRange):
+    """A number from 0 to 100; click's own range lets "nan" through."""
+
+    name = "per cent"
+
+    def __init__(self) -> None:
+        """Take the range."""
+        super().__init__(0, 100)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number from 0 to 100.", param, ctx)
+        return number
+
+
+PER_CENT = PerCent()
+
+
+def interrupted() -> Interrupted:
+    """Return the error that ends an interrupted command which goes on when it is repeated."""
+    command = shlex.join(["harness", *sys.argv[1:]])
+    return Interrupted("interrupted", hint=f"the same command goes on: {command}")
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--budget", type=click.IntRange(1), default=20_000, show_default=True, help="Most parameters.")
-@click.option("--target", type=click.FloatRange(0, 100), help="Per cent [default: the data set's].")
+@click.option("--target", type=options.PER_CENT, help="Per cent [default: the data set's].")
 @click.option("--space", default="card", show_default=True, help="A space's name, or @FILE.")
 @click.option("--sampler", default="auto", show_default=True, help="auto, tpe, nsga2 or random.")
 @click.option("--recipe", default="fast", show_default=True, help="A recipe's name, or @FILE.toml.")
@@ -51,8 +51,7 @@ def search(ctx: click.Context, /, plan_only: bool, as_json: bool, **given: Any) 
     r"""Find the smallest network that reaches the target, verify it, and rank it.
 
     Networks over the budget are rejected before they are built. The same command goes on with a study that
-    was interrupted.
-    Exit code 3 when no network reached the target.
+    was interrupted. Exit code 3 when no network reached the target.
 
     \b
     harness search --budget 20000
@@ -70,20 +69,20 @@ def search(ctx: click.Context, /, plan_only: bool, as_json: bool, **given: Any) 
         document = plan_document(plan)
         options.print_json(document) if as_json else click.echo(plan_text(document))
         return 0
-    return _run(plan, as_json)
+    try:
+        return _run(plan, as_json)
+    except KeyboardInterrupt as error:
+        raise options.interrupted() from error
 
 
 def _run(plan: SearchPlan, as_json: bool) -> int:
-    from reports.study_page import write_report
-
     from harness.conclusion import conclude
     from harness.progress import SearchReporter
     from harness.search import run_search
     from harness.study import open_study, owned
-    from harness.workspace import check_writable
+    from reports.study_page import write_report
 
-    check_writable(plan.folder)
-    check_writable(plan.workspace.records)
+    _check_place(plan)
     with owned(plan.folder):
         fresh = open_study(plan.folder, plan.config, plan.origins)
         click.echo(f"{'new study' if fresh else 'going on with study'} {plan.folder.name} in {plan.folder}", err=True)
@@ -94,14 +93,23 @@ def _run(plan: SearchPlan, as_json: bool) -> int:
             verdict = None if session.interrupted else conclude(plan, session)
         report = write_report(plan.folder, plan.workspace)
     if session.interrupted:
-        click.echo(f"interrupted; the same command goes on: harness {' '.join(sys.argv[1:])}", err=True)
-        return 130
+        raise KeyboardInterrupt
     if as_json:
         options.print_json(_document(plan, verdict, report))
     else:
         click.echo(_text(plan, verdict))
         click.echo(f"report: {report}")
     return 0 if verdict is not None and verdict.passed else 3
+
+
+def _check_place(plan: SearchPlan) -> None:
+    """Find out now, not after an hour, that results cannot be written or the standings cannot be read."""
+    from harness.leaderboard import collect
+    from harness.workspace import check_writable
+
+    for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
+        check_writable(folder)
+    collect(plan.workspace)
 
 
 def _document(plan: SearchPlan, verdict: Verdict | None, report: Path) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from harness.errors import ContentError, UsageError
 if TYPE_CHECKING:
     from harness.network_argument import NetworkArgument
     from harness.recipes import NamedRecipe
-    from harness.verify import Verdict
+    from harness.verify import Plan, Verdict
+    from harness.workers import Source
+    from harness.workspace import Workspace
 
 
 @click.command()
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--recipe", help="A recipe's name or @FILE.toml [default: the row's own, else fast].")
 @click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's own.")
 @click.option("--certify", is_flag=True, help="Enter the attempt in the ledger and demand the 99 % lower bound.")
-@click.option("--target", type=click.FloatRange(0, 100), help="Per cent [default: the row's, else the data set's].")
+@click.option("--target", type=options.PER_CENT, help="Per cent [default: the row's, else the data set's].")
 @click.option("--name", default="", help="What to call the row.")
 @options.data_options
 @options.device_option
@@ -44,10 +46,9 @@ def verify(
 ) -> int:
     r"""Train NETWORK on fresh seeds and all training images, and read the test set once a seed.
 
-    NETWORK is '-' (stdin), @FILE, a preset such as seed4, the notation in quotes, or a hash of the
-    leaderboard.
-    Seeds are fixed in advance: seed 0 is the same number for everybody. Exit code 3 when the target does not
-    stand.
+    NETWORK is '-' (stdin), @FILE, a preset such as seed4, the notation in quotes, or a hash of the leaderboard.
+    Seeds are fixed in advance: seed 0 is the same number for everybody. Exit code 3 when the target does not stand.
+    What an interrupted call has finished is not run again by the next.
 
     \b
     harness verify 2f6e01 --seeds 5
@@ -55,12 +56,12 @@ def verify(
     """
     from harness import ledger
     from harness.data import resolve
-    from harness.device import choose_device
-    from harness.leaderboard import refresh
+    from harness.device import choose_device, worker_count
+    from harness.leaderboard import collect
     from harness.network_argument import read_network
-    from harness.progress import Reporter
-    from harness.verify import Plan, certification, run_seeds
-    from harness.workers import Limits, Source
+    from harness.recipes import check_batch
+    from harness.verify import Plan
+    from harness.workers import Source
     from harness.workspace import check_writable, workspace
 
     place = workspace()
@@ -68,30 +69,50 @@ def verify(
     named = _recipe(given, recipe, epochs)
     if certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
         raise UsageError(f"--seeds {seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
-    check_writable(place.records)
-    chosen = str(choose_device(device))
+    chosen = choose_device(device)
     data = resolve(dataset if dataset != "auto" or given.dataset is None else given.dataset, folder)
+    check_batch(named.recipe, len(data.train_labels))
+    stated = given.target_pct if target is None else target
     plan = Plan(
         architecture=given.architecture,
         recipe=named,
         dataset=data.dataset.name,
-        target_pct=target or given.target_pct or data.dataset.target_pct,
+        target_pct=data.dataset.target_pct if stated is None else stated,
         indices=tuple(range(seeds or 10)),
-        device=chosen,
-        workers=options.worker_count(workers, chosen),
+        device=str(chosen),
+        workers=worker_count(workers, chosen),
         name=name or given.name,
     )
-    if certify:
-        plan = certification(plan, place, seeds or ledger.DEFAULT_SEEDS)
-    source = Source(data.dataset.name, folder)
-    with Reporter(len(plan.indices), "seeds") as reporter:
-        verdict = run_seeds(plan, place, source, Limits(seconds=6 * 3600), reporter.on_event)
-    refresh(place)
+    for needed in (place.root, place.records, place.runs):
+        check_writable(needed)
+    collect(place)
+    try:
+        verdict = _run(plan, place, Source(data.dataset.name, folder), seeds, certify=certify)
+    except KeyboardInterrupt as error:
+        raise options.interrupted() from error
     if as_json:
         options.print_json(_document(verdict))
     else:
         click.echo(_text(verdict))
     return 0 if verdict.passed else 3
+
+
+def _run(plan: Plan, place: Workspace, source: Source, seeds: int | None, *, certify: bool) -> Verdict:
+    from harness import ledger
+    from harness.leaderboard import refresh
+    from harness.progress import Reporter
+    from harness.verify import certification, run_seeds
+    from harness.workers import Limits
+
+    if certify:
+        plan = certification(plan, place, seeds or ledger.DEFAULT_SEEDS)
+        assert plan.attempt is not None, "a certification is an attempt"
+        declared = f"attempt {plan.attempt.number}, declared {plan.attempt.declared_utc}: {plan.attempt.seeds} seeds"
+        click.echo(f"{declared} from index {plan.attempt.first_index}", err=True)
+    with Reporter(len(plan.indices), "seeds") as reporter:
+        verdict = run_seeds(plan, place, source, Limits(seconds=6 * 3600), reporter.on_event)
+    refresh(place)
+    return verdict
 
 
 def _recipe(given: NetworkArgument, recipe: str | None, epochs: int | None) -> NamedRecipe:
