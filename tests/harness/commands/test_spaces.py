@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from harness.commands.spaces import spaces
+from harness.errors import UsageError
+from search_spaces.catalog import SPACES, space, space_text
+from search_spaces.errors import DrawError, NotationError
+from search_spaces.membership import contains
+from search_spaces.notation import parse_network
+
+
+def run(*arguments: str) -> str:
+    """The command's stdout; errors are raised, as the group ``harness`` wants them."""
+    return CliRunner().invoke(spaces, list(arguments), catch_exceptions=False, standalone_mode=False).stdout
+
+
+def run_json(*arguments: str) -> dict[str, Any]:
+    output = run(*arguments, "--json")
+    document: dict[str, Any] = json.loads(output)
+    assert output.count("\n") == 1
+    return document
+
+
+def test_list_names_every_space_the_default_first():
+    lines = run("list").splitlines()
+    assert [line.split()[0] for line in lines] == list(SPACES)
+    assert "63,218,880 derivations" in lines[0]
+    assert "e42 derivations" in lines[2]
+    found = run_json("list")["spaces"]
+    assert [facts["name"] for facts in found] == list(SPACES)
+    assert set(found[0]) == {"name", "hash", "derivations", "conditions", "description"}
+    assert found[0]["conditions"] == ["parameters <= 20000", "receptive_field >= 20"]
+
+
+def test_show_prints_the_text_as_it_is():
+    assert run("show", "tiny") == space_text("tiny")
+    assert run_json("show", "tiny")["text"] == space_text("tiny")
+
+
+def test_sample_draws_accepted_networks_and_repeats_with_its_seed():
+    document = run_json("sample", "card", "--count", "4", "--seed", "7", "--budget", "6000")
+    assert (document["space"], document["seed"], document["budget"]) == ("card", 7, 6000)
+    assert len(document["networks"]) == 4
+    for network in document["networks"]:
+        parsed = parse_network(network["architecture"])
+        assert parsed.hash == network["hash"]
+        assert contains(space("card"), parsed)
+        assert network["parameters"] <= 6000
+        assert network["receptive_field"] >= 20
+        assert network["decisions"]["norm"] in (0, 1)
+    assert run_json("sample", "card", "--count", "4", "--seed", "7", "--budget", "6000") == document
+
+
+def test_sample_prints_a_line_a_network():
+    lines = run("sample", "tiny", "--count", "3").splitlines()
+    assert len(lines) == 3
+    digest, parameters, text = lines[0].split(maxsplit=2)
+    assert parse_network(text).hash == digest
+    assert int(parameters.replace(",", "")) <= 5000
+
+
+def test_sample_of_an_impossible_budget_says_why():
+    with pytest.raises(DrawError, match=r"^none of 10,000 networks drawn from 'card' was accepted; rejected for "):
+        run("sample", "card", "--budget", "1")
+
+
+def test_count_is_exact_for_small_spaces(tmp_path: Path):
+    file = tmp_path / "small.space"
+    file.write_text("net = conv3x3({4, 8}) bn? gap linear(10); where parameters <= 100", encoding="utf-8")
+    assert run("count", f"@{file}") == "small: 4 derivations\naccepted: 2, exactly\n"
+    feasible = run_json("count", f"@{file}", "--budget", "90")["feasible"]
+    assert feasible == {
+        "low": 1,
+        "high": 1,
+        "derivations": 4,
+        "exact": True,
+        "looked_at": 4,
+        "accepted": 1,
+        "confidence": 1.0,
+    }
+
+
+def test_count_is_an_interval_for_large_spaces():
+    text = run("count", "seeds", "--samples", "100")
+    assert " derivations\naccepted: " in text
+    assert "with 95% confidence" in text
+    assert "of 100 derivations drawn at random" in text
+    document = run_json("count", "card", "--samples", "200", "--seed", "3")
+    assert document["feasible"]["exact"] is False
+    assert 0 < document["feasible"]["low"] < document["feasible"]["high"] < document["derivations"]
+
+
+def test_check_accepts_a_file_that_is_a_space(tmp_path: Path):
+    file = tmp_path / "mine.space"
+    file.write_text("net = bn? linear(10)", encoding="utf-8")
+    assert run("check", str(file)).startswith("mine is a search space: 2 derivations, hash ")
+    assert run_json("check", f"@{file}")["derivations"] == 2
+
+
+def test_check_refuses_a_file_that_is_none(tmp_path: Path):
+    file = tmp_path / "mine.space"
+    file.write_text("net = bn? linaer(10)", encoding="utf-8")
+    with pytest.raises(NotationError) as caught:
+        run("check", str(file))
+    assert (caught.value.position, caught.value.hint) == (10, "did you mean 'linear'?")
+    assert caught.value.text == "net = bn? linaer(10)"
+
+
+@pytest.mark.parametrize("command", ["show", "sample", "count"])
+def test_an_unknown_space_is_a_usage_error(command: str):
+    with pytest.raises(UsageError) as caught:
+        run(command, "crad")
+    assert caught.value.message == "unknown search space 'crad'; known are card, tiny, seeds, and @FILE"
+    assert caught.value.hint == "did you mean 'card'?"
+
+
+def test_a_missing_file_is_a_usage_error(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"^cannot read the search space .*: No such file or directory$"):
+        run("check", str(tmp_path / "none.space"))
+
+
+def test_help_needs_no_parser():
+    import subprocess
+    import sys
+
+    script = (
+        "import sys; from click.testing import CliRunner; from harness.commands.spaces import spaces;"
+        "CliRunner().invoke(spaces, ['--help']); sys.exit('lark' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
