@@ -68,6 +68,16 @@ def test_dropout_keeps_the_memory_order_of_its_values():
     assert set((dropped / values).unique().round().tolist()) == {0.0, 2.0}
 
 
+def test_the_mask_lies_over_the_values_in_the_order_of_their_memory():
+    values = torch.ones(3, 4, 5, 5).contiguous(memory_format=torch.channels_last)
+    dropout, kept = FastDropout(0.5), []
+    for order in (values, values.permute(0, 2, 3, 1)):
+        dropout.generator = torch.Generator().manual_seed(4)
+        kept.append(dropout(order))
+
+    assert torch.equal(kept[0].permute(0, 2, 3, 1), kept[1])
+
+
 def test_dropout_passes_the_gradient_where_it_kept_the_value():
     values = torch.ones(1000, requires_grad=True)
 
