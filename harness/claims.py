@@ -48,8 +48,15 @@ def read(path: Path) -> list[Claim]:
     except (OSError, ValueError, TypeError) as error:
         raise ContentError(f"{path} does not hold a list of claims: {error}") from error
     for claim in found:
-        try:
-            parse_network(claim.architecture)
-        except SearchSpaceError as error:
-            raise ContentError(f"{path}: the network of claim {claim.name!r}: {error.message}") from error
+        _check(claim, path)
     return found
+
+
+def _check(claim: Claim, path: Path) -> None:
+    for name in ("test_accuracy_pct", "target_pct"):
+        if type(value := getattr(claim, name)) not in (int, float):
+            raise ContentError(f"{path}: claim {claim.name!r} states {name} as {value!r}, which is not a number")
+    try:
+        parse_network(claim.architecture)
+    except SearchSpaceError as error:
+        raise ContentError(f"{path}: the network of claim {claim.name!r}: {error.message}") from error

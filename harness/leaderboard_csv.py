@@ -104,14 +104,19 @@ def read(path: Path) -> list[LeaderboardRow]:
         raise ContentError(f"cannot read the leaderboard {path}: {error}") from error
     if not table or table[0] != columns:
         raise ContentError(f"{path} is not a leaderboard of schema {SCHEMA_VERSION}: move it away, and it is made anew")
-    rows = []
-    for number, cells in enumerate(table[1:], start=2):
+    return [_row(cells, f"{path}, line {number}") for number, cells in enumerate(table[1:], start=2)]
+
+
+def _row(cells: list[str], where: str) -> LeaderboardRow:
+    if len(cells) != len(columns := fields(LeaderboardRow)):
+        raise ContentError(f"{where}: {len(cells)} cells, but there are {len(columns)} columns")
+    values = {}
+    for column, cell in zip(columns, cells, strict=True):
         try:
-            named = zip(fields(LeaderboardRow), cells, strict=True)
-            rows.append(LeaderboardRow(**{item.name: _value(str(item.type), cell) for item, cell in named}))
+            values[column.name] = _value(str(column.type), cell)
         except ValueError as error:
-            raise ContentError(f"{path}, line {number}: {error}") from error
-    return rows
+            raise ContentError(f"{where}, column {column.name}: {error}") from error
+    return LeaderboardRow(**values)
 
 
 def _quoted(cell: str) -> str:
