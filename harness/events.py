@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness import race, result, study, workers
+from harness import race, result, statistics, study, workers
 from harness.errors import HarnessError
 from harness.race import Candidate
 from harness.result import Result, Status
@@ -56,7 +56,7 @@ def _at_rung(session: Session, job: Job, found: Result) -> None:
     ended = [run for candidate in session.candidates.values() for run in runs_of(candidate)]
     ratio = race.hopeful_ratio(ended, len(found.history), job.recipe.epochs)
     hoped = race.predicted_pct(errors, size, ratio)
-    hopeless = hoped < session.config.threshold_pct
+    hopeless = not statistics.reaches(hoped, session.config.threshold_pct)
     spared = hopeless and race.exempt(found.hash)
     note(
         session,

@@ -46,7 +46,7 @@ def tier_of(evidence: Record, attempts: Iterable[Attempt]) -> Tier:
     if any(attempt.outcome is Outcome.CERTIFIED for attempt in attempts):
         return Tier.CERTIFIED
     accuracies = evidence.accuracies_pct
-    if len(accuracies) >= VERIFIED_SEEDS and statistics.mean(accuracies) >= evidence.target_pct:
+    if len(accuracies) >= VERIFIED_SEEDS and statistics.reaches(statistics.mean(accuracies), evidence.target_pct):
         return Tier.VERIFIED
     return Tier.MEASURED
 

@@ -80,7 +80,7 @@ def passed_first(candidate: Candidate, threshold_pct: float) -> bool:
     return (
         first is not None
         and first.status is Status.COMPLETE
-        and (first.validation_accuracy_pct or 0.0) >= threshold_pct
+        and statistics.reaches(first.validation_accuracy_pct or 0.0, threshold_pct)
     )
 
 
@@ -109,7 +109,8 @@ def outcome(candidate: Candidate, threshold_pct: float) -> Outcome:
 def stands(candidate: Candidate, threshold_pct: float) -> bool:
     """Return whether the network reaches the threshold on fresh seeds, not on one lucky draw."""
     accuracies = candidate.fresh_pct
-    return len(accuracies) >= STAND_SEEDS and statistics.lower_bound(accuracies, STAND_CONFIDENCE) >= threshold_pct
+    bound = statistics.lower_bound(accuracies, STAND_CONFIDENCE)
+    return len(accuracies) >= STAND_SEEDS and statistics.reaches(bound, threshold_pct)
 
 
 def refuted(candidate: Candidate, threshold_pct: float) -> bool:
@@ -123,7 +124,7 @@ def refuted(candidate: Candidate, threshold_pct: float) -> bool:
         return False
     # The mirror image of the bound that it would have to pass.
     upper = 2 * statistics.mean(accuracies) - statistics.lower_bound(accuracies, STAND_CONFIDENCE)
-    return upper < threshold_pct
+    return not statistics.reaches(upper, threshold_pct)
 
 
 def smallest_standing(candidates: Sequence[Candidate], threshold_pct: float) -> Candidate | None:
@@ -161,7 +162,8 @@ def final_order(candidates: Sequence[Candidate], threshold_pct: float) -> list[C
 def is_final(candidate: Candidate, threshold_pct: float) -> bool:
     """Return whether the evidence suffices to name the network the winner."""
     accuracies = candidate.fresh_pct
-    return len(accuracies) >= FINAL_SEEDS and statistics.lower_bound(accuracies, FINAL_CONFIDENCE) >= threshold_pct
+    bound = statistics.lower_bound(accuracies, FINAL_CONFIDENCE)
+    return len(accuracies) >= FINAL_SEEDS and statistics.reaches(bound, threshold_pct)
 
 
 def margin_pct(candidate: Candidate, threshold_pct: float) -> float:

@@ -275,5 +275,5 @@ def _repeat(run: SeedRun, recorded: SeedRun) -> Repeat:
 
 def _close(plan: Plan, place: Workspace, attempt: Attempt, runs: list[SeedRun], futile: bool) -> None:
     bound = bound_of_attempt(attempt, runs)
-    outcome = Outcome.CERTIFIED if bound >= plan.target_pct and not futile else Outcome.FAILED
+    outcome = Outcome.CERTIFIED if statistics.reaches(bound, plan.target_pct) and not futile else Outcome.FAILED
     ledger.close(place.ledger, attempt, Outcome.FUTILE if futile else outcome, result.finite(bound))

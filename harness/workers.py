@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from harness.errors import DataError, DeviceError, HarnessError
+from harness.errors import DataError, HarnessError
 from harness.result import Epoch, Result, Status
 from harness.run import Bench, Job, execute
 
@@ -132,7 +132,6 @@ def poll(workers: list[Worker], limits: Limits, timeout: float) -> list[Event]:
 
     Raises:
         DataError: a worker could not load the data.
-        DeviceError: a worker could not use the device.
     """
     events: list[Event] = []
     busy = {worker.pipe: worker for worker in workers if worker.job is not None}
@@ -185,7 +184,7 @@ def _receive(worker: Worker) -> list[Event]:
     worker.job = None
     if isinstance(message, Result):
         return [Finished(job, message)]
-    if isinstance(message, HarnessError):
+    if isinstance(message, DataError):
         raise message
     status, text = message
     return [Broken(job, status, text)]
@@ -236,10 +235,10 @@ def _work(pipe: Connection, source: Source, parent: int) -> None:
             pipe.send(_fault(error))
 
 
-def _fault(error: Exception) -> HarnessError | tuple[Status, str]:
-    """Return what the coordinator is told: what no run can help ends the search, all else is the run's outcome."""
+def _fault(error: Exception) -> DataError | tuple[Status, str]:
+    """Return what the coordinator is told: data that are gone end the search, all else is the run's outcome."""
     match error:
-        case DataError() | DeviceError():
+        case DataError():
             return error
         case HarnessError():
             return Status.CRASHED, error.message

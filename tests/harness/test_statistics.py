@@ -14,6 +14,7 @@ from harness.statistics import (
     lower_bound,
     mean,
     pooled_deviation,
+    reaches,
     standard_deviation,
 )
 
@@ -101,3 +102,10 @@ def test_groups_of_one_have_no_pooled_deviation():
 
     assert math.isnan(deviation)
     assert freedom == 0
+
+
+@given(st.lists(st.integers(0, 500), min_size=1, max_size=30), st.integers(0, 500))
+def test_counts_of_errors_reach_a_target_exactly_when_their_mean_allows_it(errors: list[int], allowed: int):
+    found = mean([100.0 * (10_000 - count) / 10_000 for count in errors])
+
+    assert reaches(found, 100.0 * (10_000 - allowed) / 10_000) == (sum(errors) <= allowed * len(errors))
