@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from harness import claims, files, ledger, record, statistics
+from harness.datasets import DATASETS
 from harness.leaderboard_csv import LeaderboardRow, Tier, read, to_csv
 from harness.ledger import Attempt, Outcome
 from harness.record import Record
@@ -180,9 +181,16 @@ def collect(workspace: Workspace) -> list[LeaderboardRow]:
 
 
 def ranked(rows: list[LeaderboardRow]) -> list[LeaderboardRow]:
-    """Return the rows in the order of the standings, each with its rank."""
-    ordered = sorted(rows, key=_order)
-    return [replace(row, rank=rank) for rank, row in enumerate(ordered, start=1)]
+    """Return the rows in the order of the standings, each with its rank.
+
+    Only rows on one data set with one target can be compared, so they stand together and are ranked among themselves.
+    """
+    ranks: Counter[tuple[str, float]] = Counter()
+    made = []
+    for row in sorted(rows, key=_order):
+        ranks[row.dataset, row.target_pct] += 1
+        made.append(replace(row, rank=ranks[row.dataset, row.target_pct]))
+    return made
 
 
 def refresh(workspace: Workspace) -> list[LeaderboardRow]:
@@ -225,15 +233,18 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
 
 def _order(row: LeaderboardRow) -> tuple[Any, ...]:
     accuracy = row.mean_test_accuracy_pct if row.mean_test_accuracy_pct is not None else row.validation_accuracy_pct
+    known = list(DATASETS)
     return (
+        known.index(row.dataset) if row.dataset in known else len(known),
+        row.dataset,
+        -row.target_pct,
         not row.reached,
         list(Tier).index(row.tier),
         row.parameters,
         -(accuracy or 0.0),
         row.hash,
         row.recipe_hash,
-        row.dataset,
-        row.target_pct,
+        row.protocol_version,
     )
 
 

@@ -23,6 +23,7 @@ _COLUMNS = (
     (">5", "seeds"),
     ("<12", "recipe"),
     ("<13", "dataset"),
+    (">8", "target %"),
 )
 
 
@@ -40,7 +41,8 @@ def leaderboard(dataset: str | None, tier: str | None, limit: int | None, write:
     r"""Show the standings; they change nothing unless --write is given.
 
     Rows come from records/, the claims of others and the studies under runs/. Accuracy is the mean over seeds
-    on the test set; v marks validation accuracy, c a claim that nobody has checked here.
+    on the test set; v marks validation accuracy, c a claim that nobody has checked here. Ranks are counted for
+    each data set and target.
 
     \b
     harness leaderboard --limit 10
@@ -86,6 +88,7 @@ def _cells(row: LeaderboardRow) -> list[str]:
         str(row.seeds if row.tier != "searched" else row.validation_seeds),
         row.recipe,
         row.dataset,
+        f"{row.target_pct:g}",
     ]
 
 

@@ -179,6 +179,22 @@ def test_the_order_is_reached_tier_size_accuracy_hash():
         assert [item.rank for item in ranked] == list(range(1, len(expected) + 1))
 
 
+def test_rows_on_different_data_sets_or_targets_are_never_mixed():
+    expected = [
+        row(dataset="mnist", target_pct=99.5, tier=Tier.CLAIMED),
+        row(dataset="mnist", target_pct=99.4, reached=True, tier=Tier.VERIFIED),
+        row(dataset="mnist", target_pct=99.4, parameters=1),
+        row(dataset="fashion-mnist", target_pct=90.0, reached=True, tier=Tier.CERTIFIED),
+        row(dataset="mnist-5k", target_pct=97.0, reached=True, tier=Tier.VERIFIED, parameters=1),
+        row(dataset="another", target_pct=10.0, reached=True, tier=Tier.CERTIFIED, parameters=1),
+    ]
+
+    ranked = leaderboard.ranked(expected[::-1])
+
+    assert [replace(item, rank=0) for item in ranked] == expected
+    assert [item.rank for item in ranked] == [1, 1, 2, 1, 1, 1]
+
+
 def test_a_study_gives_its_pareto_front_alone(place: Workspace, new_result: NewResult):
     folder = add_study(
         place,

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import study
+from harness.cli import run
+from harness.recipe import Recipe
+from harness.study import StudyConfig
+
+CONFIG = StudyConfig(
+    dataset="mnist",
+    data_hash="ab" * 32,
+    budget=20_000,
+    target_pct=99.4,
+    threshold_pct=99.45,
+    space="card",
+    space_text="x",
+    sampler="tpe",
+    recipe=Recipe(),
+    recipe_name="fast",
+    rungs=(),
+    seed=0,
+)
+
+
+@pytest.fixture
+def begin(workspace: Path) -> Callable[[str, float], Path]:
+    """Begin a study that was last worked on at a time, in seconds."""
+
+    def new(name: str, at: float) -> Path:
+        folder = workspace / "runs" / name
+        study.open_study(folder, CONFIG, {})
+        study.note(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
+        os.utime(folder / "log.jsonl", (at, at))
+        return folder
+
+    return new
+
+
+def test_the_report_is_written_and_named(begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
+    folder = begin("one", 100)
+
+    assert run(["report", "one"]) == 0
+
+    captured = capsys.readouterr()
+    assert captured.out == f"{folder / 'report.html'}\n"
+    assert captured.err == ""
+    assert "Study <bdi>one</bdi>" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_without_a_name_it_is_the_study_worked_on_last(begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
+    begin("a", 300)
+    begin("b", 900)
+    begin("c", 600)
+
+    assert run(["report", "--json"]) == 0
+
+    document = json.loads(capsys.readouterr().out)
+    assert document["study"] == "b"
+    assert Path(document["report"]).name == "report.html"
+    assert Path(document["report"]).exists()
+
+
+def test_a_study_without_a_journal_counts_from_its_configuration(
+    begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+):
+    begin("old", 100)
+    folder = begin("new", 100)
+    (folder / "log.jsonl").unlink()
+
+    run(["report", "--json"])
+
+    assert json.loads(capsys.readouterr().out)["study"] == "new"
+
+
+def test_an_unknown_study_is_refused_with_the_nearest(begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
+    begin("mnist-card-20000", 100)
+    begin("other", 100)
+
+    assert run(["report", "mnist-crad-20000"]) == 2
+
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "no study 'mnist-crad-20000'" in message
+    assert "there are mnist-card-20000, other" in message
+    assert "did you mean 'mnist-card-20000'?" in message
+
+
+def test_without_any_study_it_says_how_to_begin_one(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["report", "--json"]) == 2
+
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["kind"] == "usage"
+    assert "there is no study in" in error["message"]
+    assert error["hint"] == "harness search --budget 20000 begins one"
+
+
+@pytest.mark.parametrize("name", ["../one", "a/b", "..", "x" * 201, "\udcff"])
+def test_a_name_that_cannot_be_a_study_is_refused(
+    begin: Callable[..., Path], capsys: pytest.CaptureFixture[str], name: str
+):
+    begin("one", 100)
+
+    assert run(["report", name]) == 2
+    assert "its name holds 1 to 200 bytes" in capsys.readouterr().err
+
+
+def test_a_damaged_study_is_refused_and_nothing_is_written(
+    begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+):
+    folder = begin("one", 100)
+    (folder / "config.json").write_text("{", encoding="utf-8")
+
+    assert run(["report", "one"]) == 4
+    assert "cannot read the study" in capsys.readouterr().err
+    assert not (folder / "report.html").exists()
