@@ -17,7 +17,7 @@ def choose_device(name: str) -> torch.device:
         DeviceError: CUDA is asked for and there is none.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdecimal()) or (kind == "cpu" and number):
         raise UsageError(f"unknown device {name!r}; allowed are auto, cpu, cuda and cuda:N")
@@ -25,6 +25,9 @@ def choose_device(name: str) -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(number or 0) >= count:
             raise DeviceError(f"{name} was asked for, but torch {torch.__version__} finds {count} CUDA devices here")
+        # The same seed is to give the same weights: no choice of kernels by timing, none that adds in any order.
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
     return torch.device(name)
 
 

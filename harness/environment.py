@@ -24,10 +24,28 @@ def environment(device: torch.device, data_hash: str) -> Environment:
         python=platform.python_version(),
         torch=torch.__version__,
         device=device_name(device),
-        instructions=f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        instructions=instructions(),
         threads=torch.get_num_threads(),
         data_hash=data_hash,
     )
+
+
+@functools.cache
+def instructions() -> str:
+    """Return the instruction set that decides which kernels torch runs on this processor: ``x86_64 AVX512 bf16``."""
+    words = [platform.machine(), torch.backends.cpu.get_cpu_capability()]
+    flags = _processor_flags()
+    # Without these, bf16 convolutions are emulated and may round differently.
+    words += [word for word, flag in (("bf16", "avx512_bf16"), ("amx", "amx_bf16")) if flag in flags]
+    return " ".join(words)
+
+
+def _processor_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
 
 
 @functools.cache

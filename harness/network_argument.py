@@ -15,7 +15,7 @@ from harness.study import finished_results
 from harness.workspace import Workspace
 from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS
-from search_spaces.errors import NotationError
+from search_spaces.errors import NotationError, nearest
 from search_spaces.notation import parse_network
 
 _HASH = re.compile(r"[0-9a-f]{6,12}")
@@ -64,6 +64,9 @@ def read_network(argument: str, workspace: Workspace) -> NetworkArgument:
     except NotationError as error:
         if re.fullmatch(r"[0-9a-f]{1,5}", argument):
             raise ContentError(f"{argument!r} is too short for a hash: give at least 6 digits") from error
+        if re.fullmatch(r"\w+", argument) and (hint := nearest(argument, PRESETS)):
+            known = ", ".join(PRESETS)
+            raise NotationError(f"{argument!r} is neither an op nor a preset; presets are {known}", hint=hint) from error
         raise
 
 

@@ -96,7 +96,10 @@ class Recipe:
     precision: Precision = Precision.FP32
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot train."""
+        """Make whole numbers floats where floats are meant, so that equal recipes hash alike; refuse what cannot train."""
+        for item in fields(self):
+            if item.type == "float":
+                object.__setattr__(self, item.name, float(getattr(self, item.name)))
         _check("epochs", self.epochs, 1, 100_000)
         _check("batch_size", self.batch_size, 1, 10_000)
         _check("learning_rate", self.learning_rate, 1e-12, 1e3)

@@ -268,8 +268,10 @@ def _contradicts(runs: list[SeedRun], recorded: list[SeedRun], repeats: list[Rep
 
 def _repeat(run: SeedRun, recorded: SeedRun) -> Repeat:
     ours, theirs = run.environment, recorded.environment
-    same = replace(ours, commit=None, dirty=None) == replace(theirs, commit=None, dirty=None)
-    identical = run.weights_sha256 == recorded.weights_sha256 if same else None
+    same_machine = replace(ours, commit=None, dirty=None) == replace(theirs, commit=None, dirty=None)
+    # Equal bits prove themselves; unequal ones say something only where the same bits were due.
+    same_bits = run.weights_sha256 == recorded.weights_sha256
+    identical = True if same_bits else False if same_machine else None
     return Repeat(run.index, run.test_errors, recorded.test_errors, identical)
 
 
