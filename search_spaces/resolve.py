@@ -159,10 +159,10 @@ class _Resolver:
             scope.taken.update(other for other, found in self._table.items() if isinstance(found, Let))
         match statement.body.items:
             case (Group() as group,):
-                nodes = self._atom(group, scope, depth + 1, "")
+                nodes = self._atom(group, scope, depth, "")
                 body = measure.body(nodes, self._ops, group.position)
             case _:
-                body = self._body(statement.body, scope, depth + 1)
+                body = self._body(statement.body, scope, depth)
         if isinstance(statement, Let):
             self.shared.append(SharedPart(name, body))
         self._ops[name] = body

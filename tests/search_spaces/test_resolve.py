@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from search_spaces.count import derivations
 from search_spaces.draw import Draw, Uniform, draw, enumerate_draws
 from search_spaces.errors import NotationError
+from search_spaces.membership import derives
 from search_spaces.resolve import parse_space
 from search_spaces.space import Metric, SearchSpace
 
@@ -233,6 +234,9 @@ def test_each_mistake_has_its_message_and_its_place(text: str, position: int, me
 
 
 def test_chains_of_rules_and_brackets_together_are_limited():
+    deepest = "".join(f"a{index} = a{index + 1};" for index in range(48)) + "a48 = bn; net = a0"
+    assert str(only(deepest).architecture) == "bn"
+    assert derives(parse_space(deepest), only(deepest).architecture)
     chain = "".join(f"a{index} = a{index + 1};" for index in range(60)) + "a60 = bn; net = a0"
     with pytest.raises(NotationError, match=r"^rules and brackets are nested more than 50 deep$"):
         parse_space(chain)
@@ -240,12 +244,21 @@ def test_chains_of_rules_and_brackets_together_are_limited():
     with pytest.raises(NotationError, match=r"^rules and brackets are nested more than 50 deep$"):
         parse_space(mixed)
     # Resolved first from a shallow place, then met from a deep one.
-    tail = "".join(f"a{index} = a{index + 1};" for index in range(30)) + "a30 = bn;"
+    tail = "".join(f"a{index} = a{index + 1};" for index in range(20)) + "a20 = bn;"
+    assert str(only(f"{tail} net = a0").architecture) == "bn"
     with pytest.raises(NotationError, match=r"^rules and brackets are nested more than 50 deep$"):
         parse_space(f"{tail} net = a0 {'<' * 40}a0{'>' * 40}")
     numbers = "".join(f"w{index} = w{index + 1};" for index in range(60)) + "w60 = {4, 8}; net = conv3x3(w0)"
     with pytest.raises(NotationError, match=r"^rules and brackets are nested more than 50 deep$"):
         parse_space(numbers)
+
+
+def test_a_draw_has_at_most_a_thousand_parts():
+    # The repetition counts 1, each of its 100 rounds 1 and its 8 ops.
+    full = f"net = <{'bn ' * 8}>{{0..100}} {'bn ' * 99}"
+    assert parse_space(full).net.extent == 1000
+    with pytest.raises(NotationError, match=r"^a draw of this could have more than 1,000 parts$"):
+        parse_space(f"{full} bn")
 
 
 def test_many_shared_numbers_are_limited():
