@@ -65,8 +65,8 @@ def read_network(argument: str, workspace: Workspace) -> NetworkArgument:
         if re.fullmatch(r"[0-9a-f]{1,5}", argument):
             raise ContentError(f"{argument!r} is too short for a hash: give at least 6 digits") from error
         if re.fullmatch(r"\w+", argument) and (hint := nearest(argument, PRESETS)):
-            known = ", ".join(PRESETS)
-            raise NotationError(f"{argument!r} is neither an op nor a preset; presets are {known}", hint=hint) from error
+            message = f"{argument!r} is neither an op nor a preset; presets are {', '.join(PRESETS)}"
+            raise NotationError(message, hint=hint) from error
         raise
 
 

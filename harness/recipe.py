@@ -96,7 +96,7 @@ class Recipe:
     precision: Precision = Precision.FP32
 
     def __post_init__(self) -> None:
-        """Make whole numbers floats where floats are meant, so that equal recipes hash alike; refuse what cannot train."""
+        """Make whole numbers floats where floats are meant: equal recipes hash alike. Refuse what cannot train."""
         for item in fields(self):
             if item.type == "float":
                 object.__setattr__(self, item.name, float(getattr(self, item.name)))
