@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, assert_never
 
 from search_spaces.architecture import Architecture, Conv, DepthwiseConv, Dropout, Dropout2d, Op, Residual
+from search_spaces.findings import Findings, Ops, Slot, settled, tied
 from search_spaces.judge import judge
 from search_spaces.space import (
     Around,
@@ -31,10 +32,6 @@ from search_spaces.space import (
     Variable,
 )
 
-Ops = tuple[Op, ...]
-# A tie in the space of which the network's canonical form shows nothing, because it is used once.
-_ONCE = ""
-
 
 def contains(space: SearchSpace, architecture: Architecture) -> bool:
     """Return whether ``space`` can draw ``architecture`` and its conditions accept it."""
@@ -43,15 +40,8 @@ def contains(space: SearchSpace, architecture: Architecture) -> bool:
 
 def derives(space: SearchSpace, architecture: Architecture) -> bool:
     """Return whether a draw can give ``architecture``, conditions aside; its ops need not fit together."""
-    start = _Place(_Line(architecture.ops), 0, _Findings())
+    start = _Place(_Line(architecture.ops), 0, Findings())
     return any(end.at_end for end in _Reader(space).body(space.net, start, _Frame(0)))
-
-
-class _Slot(NamedTuple):
-    """A value that may be bound: under ``key``, or each time anew when that is None."""
-
-    key: tuple[str, ...] | None
-    values: tuple[Scalar, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,36 +49,7 @@ class _Frame:
     """The parameters that the body of a rule sees, and how many rules are open around it."""
 
     level: int
-    slots: tuple[tuple[str, _Slot], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Findings:
-    """What reading has settled.
-
-    Attributes:
-        bound: values, shared ops and names of ties by key.
-        trace: the ops as the space writes them since a shared part began; None outside of shared parts.
-    """
-
-    bound: frozenset[tuple[tuple[str, ...], Scalar | Ops]] = frozenset()
-    trace: Ops | None = None
-
-    def get(self, key: tuple[str, ...]) -> Scalar | Ops:
-        """Return what is bound to ``key``, or None."""
-        return dict(self.bound).get(key)
-
-    def bind(self, key: tuple[str, ...], value: Scalar | Ops) -> _Findings:
-        """Return the findings with one more."""
-        return replace(self, bound=self.bound | {(key, value)})
-
-    def without(self, kind: str) -> _Findings:
-        """Return the findings without those whose key begins with ``kind``."""
-        return replace(self, bound=frozenset(pair for pair in self.bound if pair[0][0] != kind))
-
-    def traced(self, *ops: Op) -> _Findings:
-        """Return the findings with ops added to the trace, if there is one."""
-        return self if self.trace is None else replace(self, trace=self.trace + ops)
+    slots: tuple[tuple[str, Slot], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +62,7 @@ class _Line:
 class _Place(NamedTuple):
     line: _Line
     position: int
-    findings: _Findings
+    findings: Findings
 
     @property
     def op(self) -> Op | None:
@@ -165,14 +126,14 @@ class _Reader:
         found = NOWHERE
         if node.op in (Dropout, Dropout2d):
             # A rate of zero leaves nothing in the canonical form.
-            found |= _moved(place, 0, _settled(slots["p"], 0, place.findings), Dropout(0))
+            found |= _moved(place, 0, settled(slots["p"], 0, place.findings), Dropout(0))
         op = place.op
         if type(op) is not node.op or op is None:
             return found
-        findings: _Findings | None = place.findings
+        findings: Findings | None = place.findings
         for name, slot in slots.items():
             if name != "tie" and findings is not None:
-                findings = _settled(slot, getattr(op, name), findings)
+                findings = settled(slot, getattr(op, name), findings)
         if findings is None:
             return found
         ties = slots["tie"].values if "tie" in slots else (None,)
@@ -206,7 +167,7 @@ class _Reader:
         slots = []
         for name, value in node.arguments:
             slot = self._slot(value, frame)
-            own = _Slot((f"parameter {level}", name), slot.values) if isinstance(value, Choice) else slot
+            own = Slot((f"parameter {level}", name), slot.values) if isinstance(value, Choice) else slot
             slots.append((name, own))
         ends = self.body(node.body, place, _Frame(level, tuple(slots)))
         return frozenset(end._replace(findings=end.findings.without(f"parameter {level}")) for end in ends)
@@ -247,19 +208,19 @@ class _Reader:
             return NOWHERE
         return _taken(target, op.tie if isinstance(op, Conv | DepthwiseConv) else None, place)
 
-    def _slot(self, value: Value, frame: _Frame) -> _Slot:
+    def _slot(self, value: Value, frame: _Frame) -> Slot:
         match value:
             case Constant():
-                return _Slot(None, (value.value,))
+                return Slot(None, (value.value,))
             case Choice():
-                return _Slot(None, value.values)
+                return Slot(None, value.values)
             case Variable(shared=False):
                 return dict(frame.slots)[value.name]
             case Variable():
                 content = next(part.content for part in self.space.shared if part.name == value.name)
                 assert not isinstance(content, Body)
                 slot = self._slot(content, frame)
-                return _Slot(("value", value.name), slot.values) if isinstance(content, Choice) else slot
+                return Slot(("value", value.name), slot.values) if isinstance(content, Choice) else slot
             case _:
                 assert_never(value)
 
@@ -267,7 +228,7 @@ class _Reader:
         return self.lines.setdefault(id(residual), _Line(residual.ops))
 
 
-def _moved(place: _Place, step: int, findings: _Findings | None, written: Op) -> Places:
+def _moved(place: _Place, step: int, findings: Findings | None, written: Op) -> Places:
     """Return the place ``step`` ops on, or nowhere without findings."""
     if findings is None:
         return NOWHERE
@@ -279,31 +240,7 @@ def _taken(op: Op, tie: Scalar, place: _Place) -> Places:
     if not isinstance(op, Conv | DepthwiseConv):
         return _moved(place, 1, place.findings, op)
     name = None if tie is None else str(tie)
-    return _moved(place, 1, _tied(name, op.tie, place.findings), replace(op, tie=name))
-
-
-def _tied(written: str | None, canonical: str | None, findings: _Findings) -> _Findings | None:
-    """Return the findings when the space's tie ``written`` shows as ``canonical``, or None when it cannot."""
-    if written is None:
-        return findings if canonical is None else None
-    known = findings.get(("tie", written))
-    if known is not None:
-        return findings if known == canonical else None
-    if canonical is not None and any(key[0] == "tie" and name == canonical for key, name in findings.bound):
-        return None
-    return findings.bind(("tie", written), canonical or _ONCE)
-
-
-def _settled(slot: _Slot, value: Scalar, findings: _Findings) -> _Findings | None:
-    """Return the findings when ``slot`` has ``value``, or None when it cannot."""
-    if value not in slot.values:
-        return None
-    if slot.key is None:
-        return findings
-    known = findings.get(slot.key)
-    if known is None:
-        return findings.bind(slot.key, value)
-    return findings if known == value else None
+    return _moved(place, 1, tied(name, op.tie, place.findings), replace(op, tie=name))
 
 
 def _untied(op: Op) -> Op:
