@@ -125,4 +125,7 @@ def _progress(files: StudyFiles) -> str:
         )
     reason = str(last[-1].get("reason", "unknown"))
     after = duration(float(last[-1].get("elapsed") or 0.0))
-    return f"The search ended after {after}: {_ENDS.get(reason, f'reason {reason!r}')}."
+    why = _ENDS.get(reason, f"reason {reason!r}")
+    if reason == "exhausted" and last[-1].get("message"):
+        why += f" ({last[-1]['message']})"
+    return f"The search ended after {after}: {why}."

@@ -41,6 +41,17 @@ def test_the_front_rises_with_the_size(realistic_study: Any, place: Workspace):
     assert {point.kind for point in front} == {Kind.TRAINED}
 
 
+def test_the_line_of_the_front_passes_each_of_its_marks_and_goes_on_to_the_edge(realistic_study: Any, place: Workspace):
+    made = draw(facts(realistic_study, place))
+    [line] = re.findall(r'<polyline points="([^"]*)" class="front"', made)
+    corners = [tuple(map(float, pair.split(","))) for pair in line.split()]
+
+    assert len(corners) == 2 * len(facts(realistic_study, place).front)
+    assert [x for x, _ in corners] == sorted(x for x, _ in corners)
+    assert [y for _, y in corners] == sorted((y for _, y in corners), reverse=True)
+    assert corners[-1] == (1100.0, corners[-2][1])
+
+
 def test_only_networks_with_several_seeds_have_a_bar(realistic_study: Any, place: Workspace):
     found = facts(realistic_study, place)
     several = [point for point in found.points if point.deviation_pct is not None]

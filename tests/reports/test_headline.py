@@ -113,12 +113,12 @@ def test_a_study_without_a_finished_run_says_so(study: Any, place: Workspace):
 
 
 def test_an_ended_study_without_a_trained_network_missed(study: Any, place: Workspace):
-    study.note("ended", reason="exhausted")
+    study.note("ended", reason="exhausted", message="all 16 networks are known")
 
     found = said(study, place)
 
     assert found.outcome is Outcome.MISSED
-    assert found.progress.endswith("its space had nothing new to offer.")
+    assert found.progress.endswith("its space had nothing new to offer (all 16 networks are known).")
 
 
 def test_an_interrupted_study_has_no_verdict_yet(study: Any, place: Workspace):

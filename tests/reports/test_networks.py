@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from harness.recipe import Recipe
 from harness.result import Status
 from harness.seeds import Purpose
 from harness.workspace import Workspace
@@ -113,6 +114,22 @@ def test_a_result_whose_proposal_is_lost_is_a_network_all_the_same(
     [network] = found(study, place)
 
     assert (network.hash, network.accuracy_pct) == (architecture(8).hash, 99.5)
+
+
+def test_a_network_that_was_measured_with_several_recipes_shows_the_best_row(
+    new_study: NewStudy, place: Workspace, architecture: Any, synthetic: Any
+):
+    study = new_study()
+    proposal = study.propose(architecture(8))
+    for epochs, errors in ((20, 90), (30, 50), (40, 80)):
+        recipe = Recipe(epochs=epochs)
+        seeds = tuple(synthetic.seed_run(architecture(8), recipe.hash, index, errors) for index in range(5))
+        study.verify(proposal, [], recipe=recipe, recipe_hash=recipe.hash, seeds=seeds)
+
+    [network] = found(study, place)
+
+    assert network.row is not None
+    assert (network.row.epochs, network.row.test_errors_mean) == (30, 50)
 
 
 def test_the_last_word_on_a_network_counts_and_there_is_one_winner(
