@@ -20,8 +20,8 @@ from harness.commands.search import search
 from harness.commands.spaces import spaces
 from harness.commands.train import train
 from harness.commands.verify import verify
-from harness.errors import HarnessError
-from search_spaces.errors import SearchSpaceError, caret, nearest
+from harness.errors import HarnessError, UsageError
+from search_spaces.errors import SearchSpaceError, UnknownNameError, caret, nearest
 
 INTERRUPTED = 130
 _CONTENT = 4
@@ -47,7 +47,7 @@ class _Group(click.Group):
 )
 @click.version_option(package_name="harness", prog_name="harness")
 def cli() -> None:
-    r"""Find the smallest convolutional network that reaches a target accuracy, and prove it.
+    """Find the smallest convolutional network that reaches a target accuracy, and prove it.
 
     \b
     harness search --budget 20000        find, verify and rank
@@ -85,9 +85,10 @@ def run(arguments: list[str]) -> int:
         return _fail(as_json, 2, "usage", message, hint=f"see '{where} --help'")
     except HarnessError as error:
         return _fail(as_json, error.exit_code, error.kind, error.message, error.position, error.hint)
+    except UnknownNameError as error:
+        return _fail(as_json, UsageError.exit_code, UsageError.kind, error.message, hint=error.hint)
     except SearchSpaceError as error:
-        text = getattr(error, "text", None)
-        return _fail(as_json, _CONTENT, "content", error.message, error.position, error.hint, text)
+        return _fail(as_json, _CONTENT, "content", error.message, error.position, error.hint, error.text)
     except (KeyboardInterrupt, click.Abort):
         return _fail(as_json, INTERRUPTED, "interrupted", "interrupted")
     except BrokenPipeError:

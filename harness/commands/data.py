@@ -37,9 +37,9 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group("data")
+@click.group("data", short_help="Fetch and check the images.")
 def data() -> None:
-    r"""Fetch and check the images.
+    """Fetch and check the images.
 
     \b
     harness data fetch                          fetch MNIST into the user's cache
@@ -84,10 +84,7 @@ def check(name: str, folder: Path | None, as_json: bool) -> None:
 def path(name: str, folder: Path | None, as_json: bool) -> None:
     """Print the folder that holds the files, without looking into them."""
     spec = datasets.dataset(name)
-    if spec.embedded:
-        found = data_files.describe_sources(name, folder)[0].folder
-    else:
-        found = data_files.find(spec, folder)
+    found = data_files.describe_sources(name, folder)[0].folder if spec.embedded else data_files.find(spec, folder)
     click.echo(json.dumps({"dataset": name, "path": str(found)}) if as_json else str(found))
 
 
@@ -116,9 +113,7 @@ def _print(document: dict[str, Any], as_json: bool) -> None:
         return
     click.echo(f"{document['dataset']}: every file is the right one")
     click.echo(f"  found in    {document['source']}")
-    click.echo(
-        "  images      {train} to train on, {validation} to validate on, {test} locked".format(**document)
-    )
+    click.echo("  images      {train} to train on, {validation} to validate on, {test} locked".format(**document))
     click.echo(f"  data hash   {document['data_hash']}")
     for file in document["files"]:
         click.echo(f"  sha256      {file['sha256']}  {file['name']}")

@@ -14,11 +14,11 @@ from harness.errors import DataError, DeviceError, UsageError
 _KINDS = {family.exit_code: family.kind for family in (UsageError, DataError, DeviceError)}
 
 
-@click.command()
+@click.command(short_help="Check the installation, the device and the data.")
 @options.data_options
 @options.as_json
 def doctor(dataset: str, folder: Path | None, as_json: bool) -> int:
-    r"""Check the installation, the device and the data; a line each, and what to do about it.
+    """Check the installation, the device and the data; a line each, and what to do about it.
 
     Exit code 0 when all that is needed works, else that of the first failure: 2 workspace, 5 data,
     6 device or installation.

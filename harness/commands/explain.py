@@ -9,13 +9,13 @@ import click
 from harness.commands import options
 
 
-@click.command()
+@click.command(short_help="Say what a network costs, op by op.")
 @click.argument("network")
 @click.option("--budget", type=click.IntRange(1), help="Exit with 4 when there are more parameters.")
 @click.option("--torch", "with_torch", is_flag=True, help="Count with torch, torchsummary and fvcore too.")
 @options.as_json
 def explain(network: str, budget: int | None, with_torch: bool, as_json: bool) -> None:
-    r"""Say what NETWORK costs, op by op; trains nothing.
+    """Say what NETWORK costs, op by op; trains nothing.
 
     NETWORK is '-' (stdin), @FILE, a preset such as seed4, the notation in quotes, or a hash of the
     leaderboard. With --torch the network is built, and other counts are an internal fault (exit code 1).

@@ -27,7 +27,7 @@ _COLUMNS = (
 )
 
 
-@click.command()
+@click.command(short_help="Show the standings.")
 @click.option("--dataset", help="Only rows on this data set.")
 @click.option(
     "--tier",
@@ -38,7 +38,7 @@ _COLUMNS = (
 @click.option("--write", is_flag=True, help="Rewrite leaderboard.csv too.")
 @options.as_json
 def leaderboard(dataset: str | None, tier: str | None, limit: int | None, write: bool, as_json: bool) -> int:
-    r"""Show the standings; they change nothing unless --write is given.
+    """Show the standings; they change nothing unless --write is given.
 
     Rows come from records/, the claims of others and the studies under runs/. Accuracy is the mean over seeds
     on the test set; v marks validation accuracy, c a claim that nobody has checked here. Ranks are counted for

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from harness.workspace import Workspace
 
 
-@click.command()
+@click.command(short_help="Write a study's report, one HTML file.")
 @click.argument("study", required=False)
 @options.as_json
 def report(study: str | None, as_json: bool) -> int:
-    r"""Write the report of STUDY, one HTML file that needs no network, and print its path.
+    """Write the report of STUDY, one HTML file that needs no network, and print its path.
 
     Without STUDY it is the study that was worked on last.
 

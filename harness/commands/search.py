@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.verify import Verdict
 
 
-@click.command()
+@click.command(short_help="Find the smallest network that reaches the target.")
 @click.option("--budget", type=click.IntRange(1), default=20_000, show_default=True, help="Most parameters.")
 @click.option("--target", type=options.PER_CENT, help="Per cent [default: the data set's].")
 @click.option("--space", default="card", show_default=True, help="A space's name, or @FILE.")
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @options.as_json
 @click.pass_context
 def search(ctx: click.Context, /, plan_only: bool, as_json: bool, **given: Any) -> int:
-    r"""Find the smallest network that reaches the target, verify it, and rank it.
+    """Find the smallest network that reaches the target, verify it, and rank it.
 
     Networks over the budget are rejected before they are built. The same command goes on with a study that
     was interrupted. Exit code 3 when no network reached the target.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands import options
-from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from search_spaces.count import Count
@@ -17,7 +16,7 @@ _budget = click.option("--budget", type=click.IntRange(1), help="Accept at most 
 _seed = click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
 
 
-@click.group()
+@click.group(short_help="List, show, sample, count and check search spaces.")
 def spaces() -> None:
     """List, show, sample, count and check search spaces.
 
@@ -27,16 +26,16 @@ def spaces() -> None:
     harness spaces list
     harness spaces sample card --count 3 --budget 8000
     harness spaces check my.space
-    """  # noqa: D301  (click wants the character itself, which keeps its line ends)
+    """
 
 
 @spaces.command("list")
 @options.as_json
 def list_spaces(as_json: bool) -> None:
     """List the spaces that come with the harness; the first is the default."""
-    from search_spaces.catalog import SPACES
+    from search_spaces.catalog import SPACES, space
 
-    found = [_facts(_space(name)) | {"description": text} for name, text in SPACES.items()]
+    found = [_facts(space(name)) | {"description": text} for name, text in SPACES.items()]
     if as_json:
         options.print_json({"spaces": found})
         return
@@ -49,7 +48,9 @@ def list_spaces(as_json: bool) -> None:
 @options.as_json
 def show(name: str, as_json: bool) -> None:
     """Print the text of a space."""
-    found = _space(name)
+    from search_spaces.catalog import space
+
+    found = space(name)
     if as_json:
         options.print_json(_facts(found) | {"text": found.text})
         return
@@ -66,10 +67,11 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
     """Draw networks from a space, every decision uniform; those that are not accepted are drawn again."""
     import random
 
+    from search_spaces.catalog import space
     from search_spaces.cost import analyse
     from search_spaces.draw import draw_uniform
 
-    found = _space(name)
+    found = space(name)
     rng = random.Random(seed)
     networks: list[dict[str, Any]] = []
     for _ in range(count):
@@ -103,9 +105,10 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
     import dataclasses
     import random
 
+    from search_spaces.catalog import space
     from search_spaces.count import feasible
 
-    found = _space(name)
+    found = space(name)
     counted = feasible(found, budget, rng=random.Random(seed), samples=samples)
     if as_json:
         options.print_json(_facts(found) | {"budget": budget, "feasible": dataclasses.asdict(counted)})
@@ -119,27 +122,14 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
 @options.as_json
 def check(file: str, as_json: bool) -> None:
     """Check the search space in FILE; exit code 4 when it is none."""
-    found = _space(f"@{file.removeprefix('@')}")
+    from search_spaces.catalog import space
+
+    found = space(f"@{file.removeprefix('@')}")
     facts = _facts(found)
     if as_json:
         options.print_json(facts)
         return
     click.echo(f"{found.name} is a search space: {_shown(facts['derivations'])} derivations, hash {found.hash}")
-
-
-def _space(name: str) -> SearchSpace:
-    """Return a space.
-
-    Raises:
-        UsageError: it does not exist.
-    """
-    from search_spaces.catalog import space
-    from search_spaces.errors import UnknownNameError
-
-    try:
-        return space(name)
-    except UnknownNameError as error:
-        raise UsageError(error.message, hint=error.hint) from None
 
 
 def _facts(found: SearchSpace) -> dict[str, Any]:

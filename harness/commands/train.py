@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MISSED = 3
 
 
-@click.command()
+@click.command(short_help="Train one network once and validate it.")
 @click.argument("network")
 @click.option("--recipe", default="fast", show_default=True, help="A recipe's name, or @FILE.toml.")
 @click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's own.")
@@ -38,7 +38,7 @@ def train(
     device: str,
     as_json: bool,
 ) -> int:
-    r"""Train NETWORK once on the search split and validate it after every epoch.
+    """Train NETWORK once on the search split and validate it after every epoch.
 
     The test set is not read; 'harness verify' does that. One thread trains, as in a search, so that the same
     seed gives the same weights. Exit code 3 when training diverges.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.workspace import Workspace
 
 
-@click.command()
+@click.command(short_help="Train a network on fresh seeds and read the test set.")
 @click.argument("network")
 @click.option("--seeds", type=click.IntRange(1, 1000), help="How many seeds [default: 10, or 30 with --certify].")
 @click.option("--recipe", help="A recipe's name or @FILE.toml [default: the row's own, else fast].")
@@ -44,7 +44,7 @@ def verify(
     workers: int | None,
     as_json: bool,
 ) -> int:
-    r"""Train NETWORK on fresh seeds and all training images, and read the test set once a seed.
+    """Train NETWORK on fresh seeds and all training images, and read the test set once a seed.
 
     NETWORK is '-' (stdin), @FILE, a preset such as seed4, the notation in quotes, or a hash of the leaderboard.
     Seeds are fixed in advance: seed 0 is the same number for everybody. Exit code 3 when the target does not stand.

@@ -8,7 +8,6 @@ import pytest
 from click.testing import CliRunner
 
 from harness.commands.spaces import spaces
-from harness.errors import UsageError
 from search_spaces.catalog import SPACES, space, space_text
 from search_spaces.errors import DrawError, NotationError
 from search_spaces.membership import contains
@@ -113,15 +112,15 @@ def test_check_refuses_a_file_that_is_none(tmp_path: Path):
 
 
 @pytest.mark.parametrize("command", ["show", "sample", "count"])
-def test_an_unknown_space_is_a_usage_error(command: str):
-    with pytest.raises(UsageError) as caught:
+def test_an_unknown_space_is_named(command: str):
+    with pytest.raises(UnknownNameError) as caught:
         run(command, "crad")
     assert caught.value.message == "unknown search space 'crad'; known are card, tiny, seeds, and @FILE"
     assert caught.value.hint == "did you mean 'card'?"
 
 
-def test_a_missing_file_is_a_usage_error(tmp_path: Path):
-    with pytest.raises(UsageError, match=r"^cannot read the search space .*: No such file or directory$"):
+def test_a_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(UnknownNameError, match=r"^cannot read the search space .*: No such file or directory$"):
         run("check", str(tmp_path / "none.space"))
 
 
