@@ -126,9 +126,10 @@ def rows_of_study(folder: Path) -> list[LeaderboardRow]:
     runs: dict[str, list[Result]] = defaultdict(list)
     for result in finished_results(folder):
         runs[result.hash].append(result)
-    speaking = [found for results in runs.values() if (found := validation_runs(results))]
-    rows = [_searched_row(results, config.target_pct) for results in speaking]
-    return pareto_front(rows, lambda row: row.validation_accuracy_pct or 0.0)
+    speaking = {network: found for network, results in runs.items() if (found := validation_runs(results))}
+    accuracy = {network: _validation_mean_pct(found) for network, found in speaking.items()}
+    front = pareto_front([found[0] for found in speaking.values()], lambda first: accuracy[first.hash])
+    return [_searched_row(speaking[first.hash], config.target_pct) for first in front]
 
 
 def validation_runs(results: Iterable[Result]) -> list[Result]:
@@ -203,7 +204,6 @@ def refresh(workspace: Workspace) -> list[LeaderboardRow]:
 
 def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
     first = results[0]
-    accuracies = [result.validation_accuracy_pct or 0.0 for result in results]
     environment = first.environment
     return LeaderboardRow(
         name=name_of(first.hash) or "",
@@ -213,8 +213,8 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
         parameters=first.parameters,
         macs=first.macs,
         receptive_field=_receptive_field(first.architecture),
-        validation_accuracy_pct=statistics.mean(accuracies),
-        validation_seeds=len(accuracies),
+        validation_accuracy_pct=_validation_mean_pct(results),
+        validation_seeds=len(results),
         epochs=first.recipe.epochs,
         train_seconds=statistics.mean([result.train_seconds for result in results]),
         dataset=first.dataset,
@@ -229,6 +229,10 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
         note="validation only",
         protocol_version=first.protocol_version,
     )
+
+
+def _validation_mean_pct(results: list[Result]) -> float:
+    return statistics.mean([result.validation_accuracy_pct or 0.0 for result in results])
 
 
 def _order(row: LeaderboardRow) -> tuple[Any, ...]:
