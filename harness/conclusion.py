@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from harness import study
-from harness.finals import LEAST_VERIFY_SEEDS
+from harness.finals import CAUTION, CAUTION_SECONDS, LEAST_VERIFY_SEEDS, verify_seconds
 from harness.leaderboard import refresh
 from harness.record import Found
 from harness.run_plan import SearchPlan
 from harness.session import Session, note
-from harness.verify import Plan, Verdict, recorded_verdict, run_seeds
+from harness.verify import Plan, Verdict, finished_indices, recorded_verdict, run_seeds
 from search_spaces.notation import parse_network
 
 
 def conclude(plan: SearchPlan, session: Session) -> Verdict | None:
-    """Verify the study's winner and rewrite the leaderboard; return None where the search named no winner.
+    """Verify the study's winner and rewrite the leaderboard.
 
-    A winner that was verified in an earlier session is not verified again.
+    Return None where the search named no winner, or where too little time is left to verify it: then the last event
+    of the journal is ``postponed``. A winner that was verified in an earlier session is not verified again.
     """
     events = study.journal(plan.folder)
     winner = next((event for event in reversed(events) if event["event"] == "winner"), None)
@@ -30,6 +31,13 @@ def conclude(plan: SearchPlan, session: Session) -> Verdict | None:
     # A record can be taken away; then the seeds are run again.
     if is_verified and recorded.runs:
         return recorded
+    open_seeds = len(verification.indices) - len(finished_indices(verification, plan.workspace))
+    needed = verify_seconds(session, session.candidates[winner["trial"]], open_seeds)
+    # The estimate is raised twice for caution; what fits without that is begun.
+    if session.left < needed / CAUTION**2 - CAUTION_SECONDS:
+        note(session, "postponed", hash=winner["hash"], parameters=winner["parameters"], seconds=needed)
+        refresh(plan.workspace)
+        return None
     verdict = run_seeds(verification, plan.workspace, plan.source, plan.effort.limits, session.reporter.on_event)
     note(
         session,

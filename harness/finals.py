@@ -72,9 +72,9 @@ def closing_seconds(session: Session) -> float:
     return rounds * run_seconds(session, standing) + verify_seconds(session, standing)
 
 
-def verify_seconds(session: Session, candidate: Candidate) -> float:
-    """Return what verifying a network will take, in seconds of wall-clock."""
-    rounds = -(-LEAST_VERIFY_SEEDS // session.effort.workers)
+def verify_seconds(session: Session, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
+    """Return what verifying a network on so many seeds will take, in seconds of wall-clock; rather too much."""
+    rounds = -(-seeds // session.effort.workers)
     return CAUTION * rounds * VERIFY_FACTOR * run_seconds(session, candidate) + CAUTION_SECONDS
 
 

@@ -97,7 +97,7 @@ def run_seeds(
         UsageError: another process is verifying the same row.
         HarnessError: a seed broke its worker three times.
     """
-    folder = place.runs / f".verify-{plan.architecture.hash}-{plan.recipe.recipe.hash}-{plan.dataset}"
+    folder = _folder(plan, place)
     with owned(folder):
         evidence = _record(plan, place)
         before = {run.index: run for run in evidence.seeds}
@@ -142,6 +142,11 @@ def _trained(
                     waiting.append(event.job)
     finally:
         workers.stop(pool)
+
+
+def finished_indices(plan: Plan, place: Workspace) -> set[int]:
+    """Return the seed indices of a plan that an interrupted call has finished."""
+    return _interrupted(_folder(plan, place)).keys() & set(plan.indices)
 
 
 def recorded_verdict(plan: Plan, place: Workspace) -> Verdict:
@@ -216,6 +221,11 @@ def _pooled(evidence: Record, plan: Plan, place: Workspace, found: Result) -> Re
 
 def _keep(folder: Path, found: Result) -> None:
     result.write(folder / f"seed-{found.seed_index:04d}.json", found)
+
+
+def _folder(plan: Plan, place: Workspace) -> Path:
+    """Return where an unfinished verification keeps what it has finished."""
+    return place.runs / f".verify-{plan.architecture.hash}-{plan.recipe.recipe.hash}-{plan.dataset}"
 
 
 def _interrupted(folder: Path) -> dict[int, Result]:

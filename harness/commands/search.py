@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,7 +141,14 @@ def _document(plan: SearchPlan, verdict: Verdict | None, report: Path) -> dict[s
 def _text(plan: SearchPlan, verdict: Verdict | None) -> str:
     from harness import study
 
-    spent = duration_text(study.elapsed_seconds(study.journal(plan.folder)))
+    events = study.journal(plan.folder)
+    spent = duration_text(study.elapsed_seconds(events))
+    if events[-1]["event"] == "postponed":
+        needed = study.elapsed_seconds(events) + events[-1]["seconds"]
+        return (
+            f"{events[-1]['parameters']:,} parameters stand on validation (hash {events[-1]['hash']}), but the time is "
+            f"used up and nothing was verified; the same command with --time {math.ceil(needed / 60)}m verifies it"
+        )
     if verdict is None:
         return (
             f"no network of at most {plan.config.budget:,} parameters came to stand at "
