@@ -63,6 +63,7 @@ class Honesty:
         diverged_in_search: runs, counted apart from those in ``seeds``.
     """
 
+    dataset: str
     validation_size: int | None
     test_size: int | None
     target_pct: float
@@ -89,6 +90,7 @@ def honesty(files: StudyFiles, answer: Winner | None) -> Honesty:
     suspects = CONFIRMED_LABEL_ERRORS.get(config.dataset)
     runs = answer.record.seeds if answer and answer.record else ()
     return Honesty(
+        dataset=config.dataset,
         validation_size=dataset.validation_size if dataset else None,
         test_size=test_size,
         target_pct=config.target_pct,

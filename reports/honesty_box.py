@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.leaderboard import VERIFIED_SEEDS, Tier
 from harness.ledger import DEFAULT_SEEDS, FEWEST_SEEDS
 from reports.honesty import Honesty, LabelErrors
-from reports.numbers import DASH, count, decimal, pct, plural, short
+from reports.numbers import count, decimal, pct, plural, short
 from reports.page import Column, Html, details, joined, table, terms, text
 
 TIERS = {
@@ -22,6 +22,7 @@ TIERS = {
 def box(facts: Honesty) -> Html:
     """Return the box with its sentences, the seeds of the answer and the tiers."""
     entries = {
+        "Data": _data(facts),
         "Chosen on": _selection(facts),
         "Threshold": _threshold(facts),
         "Reads of the test set": _reads(facts),
@@ -36,6 +37,15 @@ def box(facts: Honesty) -> Html:
         parts.append(_seeds_table(facts))
     parts.append(details("What the tiers mean", terms({str(tier): f"{words}." for tier, words in TIERS.items()})))
     return joined(parts)
+
+
+def _data(facts: Honesty) -> str:
+    if facts.dataset == "mnist-5k":
+        return (
+            "mnist-5k, a stand-in of 5,000 images for want of MNIST itself. Nothing here can be compared with figures "
+            "on MNIST."
+        )
+    return f"{facts.dataset}. Figures on other data sets or for other targets cannot be compared with these."
 
 
 def _selection(facts: Honesty) -> str:
@@ -107,8 +117,8 @@ def _seeds_table(facts: Honesty) -> Html:
         Column("value"),
         Column("test accuracy, %", numeric=True),
         Column("errors", numeric=True),
-        Column("outside mislabelled images", numeric=True),
         Column("ended"),
+        *((Column("errors outside mislabelled images", numeric=True),) if facts.label_errors else ()),
     )
     rows = [
         [
@@ -116,8 +126,8 @@ def _seeds_table(facts: Honesty) -> Html:
             text(seed.seed),
             text(decimal(seed.accuracy_pct, 2)),
             text(count(seed.errors)),
-            text(DASH if seed.errors_outside is None else count(seed.errors_outside)),
             text(seed.status),
+            *((text(count(seed.errors_outside)),) if facts.label_errors else ()),
         ]
         for seed in facts.seeds
     ]

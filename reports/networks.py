@@ -125,7 +125,7 @@ def _progress(results: list[Result]) -> tuple[State, str, list[Result]]:
     pruned = [result for result in results if result.status is Status.PRUNED]
     if pruned:
         epochs = len(pruned[0].history)
-        return State.PRUNED, f"after epoch {epochs} of {pruned[0].recipe.epochs}", pruned
+        return State.PRUNED, f"at epoch {epochs} of {pruned[0].recipe.epochs}", pruned
     if results:
         return State.FAILED, results[0].status.replace("_", " "), []
     return State.UNFINISHED, "", []

@@ -22,10 +22,11 @@ _VOID = {"meta", "br", "hr"}
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table; numbers stand on the right."""
+    """One column of a table; numbers stand on the right, ``class_`` is for the style sheet."""
 
     title: str
     numeric: bool = False
+    class_: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ def _heading(column: Column) -> Html:
 
 
 def _kind(column: Column) -> str | None:
-    return "number" if column.numeric else None
+    return "number" if column.numeric else column.class_
 
 
 def _short(value: object) -> object:

@@ -21,7 +21,7 @@ _NETWORK_COLUMNS = (
     Column("n", numeric=True),
     Column("test, %", numeric=True),
     Column("n", numeric=True),
-    Column("state"),
+    Column("state", class_="state"),
     Column("notation"),
 )
 _ROW_COLUMNS = (

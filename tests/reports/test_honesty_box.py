@@ -68,4 +68,12 @@ def test_every_seed_has_its_row(facts: Honesty):
     made = honesty_box.box(facts)
 
     assert made.count('<th scope="row" class="number">') == 6
-    assert '<td class="number">55</td><td class="number">45</td>' in made
+    assert '<td class="number">55</td><td>complete</td><td class="number">45</td>' in made
+
+
+def test_a_stand_in_for_mnist_is_called_one(facts: Honesty):
+    made = honesty_box.box(replace(facts, dataset="mnist-5k", label_errors=None))
+
+    assert "mnist-5k, a stand-in of 5,000 images" in made
+    assert "errors outside mislabelled images" not in made
+    assert "stand-in" not in honesty_box.box(facts)

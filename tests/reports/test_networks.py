@@ -70,7 +70,7 @@ def test_a_diverged_fresh_seed_counts_with_its_errors(new_study: NewStudy, place
 @pytest.mark.parametrize(
     ("status", "state", "remark", "accuracies"),
     [
-        (Status.PRUNED, State.PRUNED, "after epoch 4 of 15", (97.0,)),
+        (Status.PRUNED, State.PRUNED, "at epoch 4 of 15", (97.0,)),
         (Status.DIVERGED, State.FAILED, "diverged", ()),
         (Status.OUT_OF_MEMORY, State.FAILED, "out of memory", ()),
         (Status.TIMED_OUT, State.FAILED, "timed out", ()),

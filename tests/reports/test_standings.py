@@ -57,9 +57,9 @@ def test_a_network_without_figures_has_dashes():
 
 
 def test_a_pruned_network_says_when_and_has_no_tier():
-    made = standings.networks_table([replace(NETWORK, state=State.PRUNED, remark="after epoch 4 of 15")], 99.45)
+    made = standings.networks_table([replace(NETWORK, state=State.PRUNED, remark="at epoch 4 of 15")], 99.45)
 
-    assert ">pruned after epoch 4 of 15</td>" in made
+    assert '<td class="state">pruned at epoch 4 of 15</td>' in made
     assert "searched" not in made
 
 
