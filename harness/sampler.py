@@ -114,12 +114,15 @@ def ask(index: Index, space: SearchSpace) -> tuple[Trial, Draw]:
 
 def impose(index: Index, decisions: tuple[Decision, ...]) -> Trial:
     """Enter a network that is not the sampler's proposal, or one of an earlier session, as a running trial."""
-    # NSGA-II numbers the generations as trials begin; the others would only work out a proposal that nobody wants.
-    index.study.sampler = SAMPLERS[index.sampler if index.sampler == NSGA2 else "random"](_seed(index))
-    index.asked += 1
     distributions = {decision.name: _distribution(decision) for decision in decisions}
     index.study.enqueue_trial({decision.name: decision.index for decision in decisions})
-    return index.study.ask(distributions)
+    trial = index.study.ask(distributions)
+    if index.sampler == NSGA2:
+        # It numbers the generation of a trial when it works out parameters, which nobody has asked for here.
+        index.study.sampler = SAMPLERS[NSGA2](_seed(index))
+        _ = trial.relative_params
+    index.asked += 1
+    return trial
 
 
 def generator(index: Index) -> random.Random:

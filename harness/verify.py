@@ -153,7 +153,7 @@ def recorded_verdict(plan: Plan, place: Workspace) -> Verdict:
     """Return what the record says about the seeds of a plan, without running any."""
     evidence = _record(plan, place)
     runs = tuple(run for index in plan.indices if (run := evidence.seed(index)) is not None)
-    row = row_of_record(evidence, ledger.attempts_for(place.ledger, evidence.key))
+    row = row_of_record(evidence, ledger.read(place.ledger))
     return Verdict(evidence, row, runs, (), contradicted=False, futile=False)
 
 
@@ -209,7 +209,10 @@ def _record(plan: Plan, place: Workspace) -> Record:
         found=plan.found,
     )
     path = record.path_of(place.records, fresh)
-    return record.read(path) if path.exists() else fresh
+    if not path.exists():
+        return fresh
+    there = record.read(path)
+    return replace(there, name=there.name or fresh.name, found=there.found or fresh.found)
 
 
 def _pooled(evidence: Record, plan: Plan, place: Workspace, found: Result) -> Record:
@@ -257,7 +260,7 @@ def _verdict(
         _close(plan, place, plan.attempt, runs, futile)
     return Verdict(
         evidence,
-        row_of_record(evidence, ledger.attempts_for(place.ledger, evidence.key)),
+        row_of_record(evidence, ledger.read(place.ledger)),
         tuple(runs),
         tuple(repeats),
         _contradicts(runs, list(before.values()), repeats),
