@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from harness import study
-from harness.finals import CAUTION, CAUTION_SECONDS, LEAST_VERIFY_SEEDS, verify_seconds
+from harness.estimate import CAUTION, LEAST_VERIFY_SEEDS
+from harness.finals import CAUTION_SECONDS, verify_seconds
 from harness.leaderboard import refresh
 from harness.record import Found
 from harness.run_plan import SearchPlan
@@ -33,8 +34,8 @@ def conclude(plan: SearchPlan, session: Session) -> Verdict | None:
         return recorded
     open_seeds = len(verification.indices) - len(finished_indices(verification, plan.workspace))
     needed = verify_seconds(session, session.candidates[winner["trial"]], open_seeds)
-    # The estimate is raised twice for caution; what fits without that is begun.
-    if session.left < needed / CAUTION**2 - CAUTION_SECONDS:
+    # The estimate is raised for caution; what fits without that is begun.
+    if session.left < (needed - CAUTION_SECONDS) / CAUTION:
         note(session, "postponed", hash=winner["hash"], parameters=winner["parameters"], seconds=needed)
         refresh(plan.workspace)
         return None

@@ -12,7 +12,7 @@ from harness.proposer import Rejection, Repeat, propose
 from harness.race import Candidate
 from harness.run import Job
 from harness.seeds import Purpose
-from harness.session import Session, free_indices, job_for, note, smallest_standing, trial_of
+from harness.session import Session, free_indices, job_for, most_macs, note, smallest_standing, trial_of
 
 
 def explore(session: Session) -> None:
@@ -67,17 +67,17 @@ def _confirmable(session: Session) -> Candidate | None:
 
 def _propose(session: Session) -> Job | None:
     """Return the first run of a new network; None when the space has no further one."""
-    found = propose(session.proposer, _effective_budget(session), session.candidates)
+    found = propose(session.proposer, _effective_budget(session), session.candidates, most_macs(session))
     for passed in found.passed:
         match passed:
             case Rejection():
-                note(session, "rejected", **asdict(passed))
+                note(session, "rejected", budget=budget, **asdict(passed))
                 session.reporter.rejected += 1
             case Repeat(trial):
                 session.candidates[trial].repeats += 1
                 note(session, "repeated", hash=session.candidates[trial].proposal.hash, **asdict(passed))
     if found.proposal is None:
-        # The budget only falls, so there is no use in asking again.
+        # The budget and the time only fall, so there is no use in asking again.
         session.exhausted = found.why
         return None
     candidate = Candidate(found.proposal)

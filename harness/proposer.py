@@ -14,7 +14,7 @@ from harness.sampler import Index, Trial
 from harness.study import Proposal, StudyConfig
 from search_spaces.cost import Analysis
 from search_spaces.draw import Draw, Uniform, draw
-from search_spaces.judge import Judgement, judge, measured
+from search_spaces.judge import Judgement, Reason, judge, measured
 from search_spaces.space import SearchSpace
 
 LADDER_STEPS = 7
@@ -77,13 +77,13 @@ class Proposer:
     running: dict[int, Trial] = field(default_factory=dict)
 
     @classmethod
-    def new(cls, space: SearchSpace, config: StudyConfig) -> Proposer:
-        """Return a proposer at the beginning of a study."""
+    def new(cls, space: SearchSpace, config: StudyConfig, most_macs: int | None = None) -> Proposer:
+        """Return a proposer at the beginning of a study; its ladder keeps to ``most_macs``, where that is given."""
         return cls(
             space,
             config,
             sampler.new_index(config.sampler, config.seed),
-            size_ladder(space, config.budget, random.Random(config.seed)),
+            size_ladder(space, config.budget, random.Random(config.seed), most_macs),
         )
 
     def enter(self, proposal: Proposal) -> None:
@@ -95,7 +95,7 @@ class Proposer:
         sampler.tell(self.index, self.running.pop(trial), outcome)
 
 
-def size_ladder(space: SearchSpace, budget: int, rng: random.Random) -> list[Draw]:
+def size_ladder(space: SearchSpace, budget: int, rng: random.Random, most_macs: int | None = None) -> list[Draw]:
     """Return networks of many draws whose sizes are spread evenly in the logarithm, the middle ones first.
 
     It brackets the size at which the target becomes reachable with a handful of runs, whatever the space's
@@ -105,7 +105,7 @@ def size_ladder(space: SearchSpace, budget: int, rng: random.Random) -> list[Dra
     accepted = 0
     for _ in range(DRAWS):
         found = draw(space, Uniform(rng))
-        judgement = judge(space, found.architecture, budget)
+        judgement = within(judge(space, found.architecture, budget), most_macs)
         if judgement.accepted and judgement.analysis is not None:
             sized.setdefault(judgement.analysis.parameters, found)
             accepted += 1
@@ -132,15 +132,31 @@ class _Look:
     known: Mapping[str, int]
     number: int
     passed: list[Rejection | Repeat]
+    most_macs: int | None
 
     def judge(self, found: Draw) -> Judgement:
-        return judge(self.proposer.space, found.architecture, self.budget)
+        return within(judge(self.proposer.space, found.architecture, self.budget), self.most_macs)
 
 
-def propose(proposer: Proposer, budget: int, candidates: Mapping[int, Candidate]) -> Found:
-    """Return the next network to train, of at most ``budget`` parameters and not proposed before."""
+def within(judgement: Judgement, most_macs: int | None) -> Judgement:
+    """Return the judgement, or a rejection where an accepted network has more than ``most_macs`` multiply-adds."""
+    analysis = judgement.analysis
+    if not judgement.accepted or analysis is None or most_macs is None or analysis.macs <= most_macs:
+        return judgement
+    message = f"{analysis.macs:,} multiply-adds take longer than the search has time to train and verify"
+    return Judgement(analysis, Reason.MACS, message)
+
+
+def propose(
+    proposer: Proposer, budget: int, candidates: Mapping[int, Candidate], most_macs: int | None = None
+) -> Found:
+    """Return the next network to train, of at most ``budget`` parameters and not proposed before.
+
+    Args:
+        most_macs: the most multiply-adds that there is time for; None where time has no end.
+    """
     known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
-    look = _Look(proposer, budget, candidates, known, max(candidates, default=-1) + 1, [])
+    look = _Look(proposer, budget, candidates, known, max(candidates, default=-1) + 1, [], most_macs)
     proposal = _climb(look) or _ask(look) or _draw(look)
     why = "" if proposal else f"none of {DRAWS:,} further draws was a new network of at most {budget:,} parameters"
     return Found(proposal, tuple(look.passed), why)
@@ -154,9 +170,11 @@ def tell_repeat(proposer: Proposer, trial: Trial, candidate: Candidate) -> None:
         sampler.tell(proposer.index, trial, outcome(candidate, proposer.config.threshold_pct))
 
 
-def violation(space: SearchSpace, analysis: Analysis, budget: int) -> float:
-    """Return what a network breaks the budget and the space's conditions by, as a sum of shares of the limits."""
+def violation(space: SearchSpace, analysis: Analysis, budget: int, most_macs: int | None = None) -> float:
+    """Return what a network breaks its limits by, as a sum of shares of the limits."""
     shares = [max(0, analysis.parameters - budget) / budget]
+    if most_macs is not None:
+        shares.append(max(0, analysis.macs - most_macs) / max(1, most_macs))
     for condition in space.conditions:
         value = measured(analysis, condition.metric)
         if not condition.holds(value):
@@ -213,7 +231,7 @@ def _reject(look: _Look, trial: Trial, found: Draw, judgement: Judgement, *, les
     if judgement.analysis is None or not lesson:
         sampler.forget(look.proposer.index, trial)
         return rejection
-    broken = violation(look.proposer.space, judgement.analysis, look.budget)
+    broken = violation(look.proposer.space, judgement.analysis, look.budget, look.most_macs)
     sampler.reject(look.proposer.index, trial, judgement.analysis.parameters, broken)
     return replace(rejection, violation=broken, indices=found.indices)
 

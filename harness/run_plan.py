@@ -12,6 +12,7 @@ from harness.data import resolve
 from harness.datasets import dataset
 from harness.device import choose_device, worker_count
 from harness.duration import duration_text
+from harness.estimate import training_seconds
 from harness.offset import Offset, offset_of
 from harness.race import FINAL_SEEDS, STAND_SEEDS, rungs
 from harness.recipes import NamedRecipe, check_batch, named_recipe
@@ -24,10 +25,7 @@ from search_spaces.catalog import space as space_of
 from search_spaces.count import feasible
 from search_spaces.space import SearchSpace
 
-# Seconds an image of one training step, on one core of a two-core CPU machine: a fixed part, and one a multiply-add.
-# Fitted to anchor3702 (0.62 M multiply-adds, 4,600 images a second) and seed4 (3.4 M, 3,000); for estimates only.
-SECONDS_AN_IMAGE = 1.9e-4
-SECONDS_A_MAC = 4.2e-11
+# Of the networks that the card space is searched for; for the plan only.
 TYPICAL_MACS = 1_000_000
 
 
@@ -103,7 +101,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     """Return what ``--plan`` shows, as plain JSON values."""
     count = feasible(plan.space, plan.config.budget)
     images = dataset(plan.config.dataset).train_size
-    one = plan.config.recipe.epochs * images * (SECONDS_AN_IMAGE + SECONDS_A_MAC * TYPICAL_MACS)
+    one = training_seconds(plan.config.recipe.epochs, images, TYPICAL_MACS)
     seconds = plan.effort.seconds
     return {
         "study": plan.folder.name,
