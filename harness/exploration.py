@@ -67,7 +67,8 @@ def _confirmable(session: Session) -> Candidate | None:
 
 def _propose(session: Session) -> Job | None:
     """Return the first run of a new network; None when the space has no further one."""
-    found = propose(session.proposer, _effective_budget(session), session.candidates, most_macs(session))
+    budget = _effective_budget(session)
+    found = propose(session.proposer, budget, session.candidates, most_macs(session))
     for passed in found.passed:
         match passed:
             case Rejection():

@@ -158,8 +158,10 @@ def propose(
     known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
     look = _Look(proposer, budget, candidates, known, max(candidates, default=-1) + 1, [], most_macs)
     proposal = _climb(look) or _ask(look) or _draw(look)
-    why = "" if proposal else f"none of {DRAWS:,} further draws was a new network of at most {budget:,} parameters"
-    return Found(proposal, tuple(look.passed), why)
+    if proposal is not None:
+        return Found(proposal, tuple(look.passed))
+    limits = f"{budget:,} parameters" + (f" and {most_macs:,} multiply-adds" if most_macs is not None else "")
+    return Found(None, tuple(look.passed), f"none of {DRAWS:,} further draws was a new network of at most {limits}")
 
 
 def tell_repeat(proposer: Proposer, trial: Trial, candidate: Candidate) -> None:

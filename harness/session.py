@@ -154,9 +154,10 @@ def _is_finished(effort: Effort, events: list[dict[str, Any]]) -> bool:
         return False
     last = ends[-1]
     match last["reason"]:
-        case "exhausted":
+        case "exhausted" if last["seconds"] is None:
             return True
-        case "time":
+        case "exhausted" | "time":
+            # With more time there may be networks that were too slow to be trained before.
             return effort.seconds is not None and effort.seconds <= (last["seconds"] or 0)
         case "trials":
             return effort.trials is not None and effort.trials <= (last["trials"] or 0)

@@ -132,6 +132,19 @@ def _facts(architecture: str) -> tuple[str, int, int]:
     return network.hash, analysis.parameters, analysis.macs
 
 
+def proposal(trial: int, architecture: str, origin: str = "tpe") -> Proposal:
+    """Return a network that has been proposed."""
+    network_hash, parameters, _ = _facts(architecture)
+    return Proposal(
+        trial=trial,
+        architecture=architecture,
+        hash=network_hash,
+        parameters=parameters,
+        origin=origin,
+        decisions=(),
+    )
+
+
 def first_job(proposal: Proposal) -> Job:
     """Return the first run of a network, whole."""
     return Job(
