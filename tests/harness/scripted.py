@@ -95,7 +95,7 @@ def made_result(job: Job, accuracy_pct: Callable[[int, int], float], epoch: int)
 
     At a quarter of the epochs there are 2.9 times the errors of the end, at half of them 1.66 times.
     """
-    network_hash, parameters, macs = _facts(job.architecture)
+    network_hash, parameters, macs = facts(job.architecture)
     seed = derive_seed(network_hash, RECIPE_HASH, job.purpose, job.seed_index, job.study_seed)
     final = round(SIZE * (1 - accuracy_pct(parameters, seed) / 100))
     history = tuple(
@@ -126,7 +126,8 @@ def made_result(job: Job, accuracy_pct: Callable[[int, int], float], epoch: int)
 
 
 @cache
-def _facts(architecture: str) -> tuple[str, int, int]:
+def facts(architecture: str) -> tuple[str, int, int]:
+    """Return hash, parameters and multiply-adds."""
     network = parse_network(architecture)
     analysis = analyse(network)
     return network.hash, analysis.parameters, analysis.macs
@@ -134,7 +135,7 @@ def _facts(architecture: str) -> tuple[str, int, int]:
 
 def proposal(trial: int, architecture: str, origin: str = "tpe") -> Proposal:
     """Return a network that has been proposed."""
-    network_hash, parameters, _ = _facts(architecture)
+    network_hash, parameters, _ = facts(architecture)
     return Proposal(
         trial=trial,
         architecture=architecture,
