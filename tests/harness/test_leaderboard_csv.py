@@ -42,6 +42,7 @@ VALUES = {
     "int": st.integers(-(10**12), 10**12),
     "float": NUMBER,
     "bool": st.booleans(),
+    "bool | None": st.none() | st.booleans(),
     "Tier": st.sampled_from(Tier),
     "float | None": st.none() | NUMBER,
     "int | None": st.none() | st.integers(0, 10**6),
