@@ -18,7 +18,7 @@ from harness.race import FINAL_SEEDS, STAND_SEEDS, rungs
 from harness.recipes import NamedRecipe, check_batch, named_recipe
 from harness.sampler import sampler_name
 from harness.session import Effort
-from harness.study import StudyConfig
+from harness.study import StudyConfig, check_config
 from harness.workers import Limits, Source
 from harness.workspace import Workspace
 from search_spaces.catalog import space as space_of
@@ -98,7 +98,14 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
 
 
 def plan_document(plan: SearchPlan) -> dict[str, Any]:
-    """Return what ``--plan`` shows, as plain JSON values."""
+    """Return what ``--plan`` shows, as plain JSON values.
+
+    Raises:
+        ContentError: a study of that name has another configuration.
+    """
+    exists = (plan.folder / "config.json").exists()
+    if exists:
+        check_config(plan.folder, plan.config)
     count = feasible(plan.space, plan.config.budget)
     images = dataset(plan.config.dataset).train_size
     one = training_seconds(plan.config.recipe.epochs, images, TYPICAL_MACS)
@@ -106,7 +113,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     return {
         "study": plan.folder.name,
         "folder": str(plan.folder),
-        "exists": (plan.folder / "config.json").exists(),
+        "exists": exists,
         "config": asdict(plan.config),
         "origins": plan.origins,
         "offset": asdict(plan.offset),
@@ -133,7 +140,7 @@ def plan_text(document: dict[str, Any]) -> str:
         "study": f"{document['study']} ({'goes on' if document['exists'] else 'new'}) in {document['folder']}",
         "data": f"{config['dataset']}, target {config['target_pct']:g} %, on validation {config['threshold_pct']:g} %",
         "offset": f"{offset['offset_pct']:+.3f} points: {offset['protocol']}",
-        "space": f"{config['space']}, {document['derivations']:.4g} derivations; {_share_text(document)} "
+        "space": f"{config['space']}, {_large(document['derivations'])} derivations; {_share_text(document)} "
         f"keep its conditions and a budget of {config['budget']:,} parameters",
         "sampler": f"{config['sampler']}, seed {config['seed']}",
         "recipe": f"{config['recipe_name']}: {recipe['epochs']} epochs, batch {recipe['batch_size']}; "
@@ -147,6 +154,11 @@ def plan_text(document: dict[str, Any]) -> str:
         "set by you": given or "nothing",
     }
     return "\n".join(f"{name:<11} {text}" for name, text in parts.items())
+
+
+def _large(number: int) -> str:
+    # The derivations of a space can be more than a float can hold.
+    return f"{number:,}" if number < 10**9 else f"10^{len(str(number)) - 1}"
 
 
 def _share_text(document: dict[str, Any]) -> str:
