@@ -50,18 +50,23 @@ def _next_job(session: Session) -> Job | None:
     """Return what a free worker does next: what is waiting, then a fresh seed, then a new network."""
     if session.waiting:
         return session.waiting.pop(0)
-    if (candidate := _confirmable(session)) is not None:
-        return job_for(session, candidate, Purpose.CONFIRM, next(free_indices(session, candidate)))
     # Of several workers the first may have taken the last trial.
-    if _stop_reason(session) == "trials" or session.exhausted:
-        return None
-    return _propose(session)
+    explored = _stop_reason(session) == "trials" or bool(session.exhausted)
+    if (candidate := _confirmable(session, explored=explored)) is not None:
+        return job_for(session, candidate, Purpose.CONFIRM, next(free_indices(session, candidate)))
+    return None if explored else _propose(session)
 
 
-def _confirmable(session: Session) -> Candidate | None:
-    """Return the network whose fresh seeds are wanted, those in flight counted."""
+def _confirmable(session: Session, *, explored: bool) -> Candidate | None:
+    """Return the network whose fresh seeds are wanted, those in flight counted.
+
+    While there are networks to propose, half of the workers go on with those: a smaller one that passes makes the
+    seeds of a larger one superfluous.
+    """
     jobs = [worker.job for worker in session.pool if worker.job is not None]
     flying = Counter(trial_of(job) for job in jobs if job.purpose is Purpose.CONFIRM)
+    if not explored and flying.total() >= max(1, session.effort.workers // 2):
+        return None
     return race.next_to_confirm(list(session.candidates.values()), session.config.threshold_pct, flying)
 
 

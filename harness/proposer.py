@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from harness import sampler
-from harness.race import Candidate, Outcome, outcome
+from harness.race import Candidate, Outcome, outcome, passed_first, refuted
 from harness.result import Decision
 from harness.sampler import Index, Trial
 from harness.study import Proposal, StudyConfig
@@ -21,6 +22,11 @@ LADDER_STEPS = 7
 LADDER_DRAWS = 300
 # Rejected or known proposals in a row after which a network is drawn below the budget instead.
 ASKS = 40
+# Every second network after the ladder is aimed at a size: drawn log-uniformly from a quarter of the smallest size
+# that has passed up to that size, and taken from so many draws.
+AIM_EVERY = 2
+AIM_SPAN = 4
+AIM_DRAWS = 40
 # Rejections the sampler is told about, a proposal; more would only slow it down.
 LESSONS = 10
 # Draws after which a space counts as searched through: some seconds.
@@ -157,7 +163,7 @@ def propose(
     """
     known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
     look = _Look(proposer, budget, candidates, known, max(candidates, default=-1) + 1, [], most_macs)
-    proposal = _climb(look) or _ask(look) or _draw(look)
+    proposal = _climb(look) or _aim(look) or _ask(look) or _draw(look)
     if proposal is not None:
         return Found(proposal, tuple(look.passed))
     limits = f"{budget:,} parameters" + (f" and {most_macs:,} multiply-adds" if most_macs is not None else "")
@@ -217,14 +223,44 @@ def _ask(look: _Look) -> Proposal | None:
     return None
 
 
-def _draw(look: _Look) -> Proposal | None:
-    """Draw uniformly until there is a new network within the budget, where the sampler found none."""
+def _aim(look: _Look) -> Proposal | None:
+    """Draw a network near a size below the smallest that has passed once: a sampler is slow to find its way there.
+
+    One lucky pass aims too low for a while, but rules nothing out; the budget falls on fresh seeds alone.
+    """
+    if look.number % AIM_EVERY:
+        return None
+    threshold_pct = look.proposer.config.threshold_pct
+    passed = [
+        candidate.proposal.parameters - 1
+        for candidate in look.candidates.values()
+        if passed_first(candidate, threshold_pct) and not refuted(candidate, threshold_pct)
+    ]
+    ceiling = min([look.budget, *passed])
     rng = sampler.generator(look.proposer.index)
+    wanted = math.log(ceiling) - rng.random() * math.log(AIM_SPAN)
+    nearest: tuple[float, Draw, Judgement] | None = None
+    for found, judgement in itertools.islice(_accepted(look, rng), AIM_DRAWS):
+        assert judgement.analysis is not None, "an accepted network has been analysed"
+        distance = abs(math.log(judgement.analysis.parameters) - wanted)
+        if nearest is None or distance < nearest[0]:
+            nearest = distance, found, judgement
+    return None if nearest is None else _entered(look, nearest[1], nearest[2], "aim")
+
+
+def _accepted(look: _Look, rng: random.Random) -> Iterator[tuple[Draw, Judgement]]:
+    """Yield new networks within the limits from ``DRAWS`` uniform draws."""
     for _ in range(DRAWS):
         found = draw(look.proposer.space, Uniform(rng))
         judgement = look.judge(found)
         if judgement.accepted and found.architecture.hash not in look.known:
-            return _entered(look, found, judgement, "draw")
+            yield found, judgement
+
+
+def _draw(look: _Look) -> Proposal | None:
+    """Draw uniformly until there is a new network within the budget, where the sampler found none."""
+    for found, judgement in _accepted(look, sampler.generator(look.proposer.index)):
+        return _entered(look, found, judgement, "draw")
     return None
 
 

@@ -25,7 +25,7 @@ def replay_journal(proposer: Proposer, events: list[dict[str, Any]], candidates:
             case "proposed":
                 proposal = proposals[event["trial"]]
                 # The draw was a question of its own.
-                proposer.index.asked += proposal.origin == "draw"
+                proposer.index.asked += proposal.origin in ("aim", "draw")
                 proposer.enter(proposal)
             case "rejected" if event["origin"] == "sampler":
                 _reject(proposer, event)
