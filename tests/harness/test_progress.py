@@ -134,8 +134,9 @@ def test_without_a_terminal_a_search_says_once_a_minute_where_it_is(capsys: pyte
         for elapsed in (0.4, 30.0, 59.0, 61.0, 100.0, 121.5):
             reporter.tick(elapsed, 2700.0 - elapsed, None, pool(JOB, replace(JOB, trial=4, until_epoch=2), None))
 
+    busy = "trial 3 to epoch 8, trial 4 to epoch 2"
     assert capsys.readouterr().err.splitlines() == [
-        f"{spent} left | smallest that stands: none yet | 0 trained, 7 rejected | trial 3 to epoch 8, trial 4 to epoch 2"
+        f"{spent} left | smallest that stands: none yet | 0 trained, 7 rejected | {busy}"
         for spent in ("0:00, 45:00", "1:01, 43:59", "2:02, 42:58")
     ]
 
