@@ -24,7 +24,7 @@ FINAL_SEEDS = 5
 FINAL_CONFIDENCE = 0.95
 # Errors at the end per error at a rung, the luckiest tenth, by share of the epochs; used until a study has runs of
 # its own (docs/experiments.md, "rungs").
-PRIOR_RATIO = {0.25: 0.30, 0.5: 0.55}
+PRIOR_RATIO = {0.25: 0.50, 0.5: 0.72}
 OWN_RATIOS = 8
 EXEMPT_SHARE = 10
 CHANCE_PCT = 10.0
