@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from harness import study
-from harness.estimate import CAUTION, LEAST_VERIFY_SEEDS
+from harness.estimate import CAUTION, LEAST_VERIFY_SEEDS, VERIFY_FACTOR
 from harness.finals import CAUTION_SECONDS, verify_seconds
 from harness.leaderboard import refresh
 from harness.record import Found
 from harness.run_plan import SearchPlan
 from harness.session import Session, note
 from harness.verify import Plan, Verdict, finished_indices, recorded_verdict, run_seeds
+from harness.workers import Limits
 from search_spaces.notation import parse_network
 
 
@@ -39,7 +40,7 @@ def conclude(plan: SearchPlan, session: Session) -> Verdict | None:
         note(session, "postponed", hash=winner["hash"], parameters=winner["parameters"], seconds=needed)
         refresh(plan.workspace)
         return None
-    verdict = run_seeds(verification, plan.workspace, plan.source, plan.effort.limits, session.reporter.on_event)
+    verdict = run_seeds(verification, plan.workspace, plan.source, _limits(plan), session.reporter.on_event)
     note(
         session,
         "verified",
@@ -52,6 +53,12 @@ def conclude(plan: SearchPlan, session: Session) -> Verdict | None:
     )
     refresh(plan.workspace)
     return verdict
+
+
+def _limits(plan: SearchPlan) -> Limits:
+    """Return the limits of a verification's runs: those of a trial, longer by as much as there are more images."""
+    limits = plan.effort.limits
+    return Limits(limits.seconds * VERIFY_FACTOR, limits.memory_mb)
 
 
 def _verification(plan: SearchPlan, winner: dict[str, Any], events: list[dict[str, Any]]) -> Plan:

@@ -109,10 +109,11 @@ def declare(
     return attempt
 
 
-def close(path: Path, attempt: Attempt, outcome: Outcome, lower_bound_pct: float | None) -> None:
-    """Enter how an attempt ended; the line that declared it stays."""
-    entry = {**asdict(attempt), "outcome": outcome, "lower_bound_pct": lower_bound_pct, "ended_utc": _now()}
-    files.append_line(path, json.dumps(entry))
+def close(path: Path, attempt: Attempt, outcome: Outcome, lower_bound_pct: float | None) -> Attempt:
+    """Enter how an attempt ended, and return it so; the line that declared it stays."""
+    ended = replace(attempt, outcome=outcome, lower_bound_pct=lower_bound_pct, ended_utc=_now())
+    files.append_line(path, json.dumps(asdict(ended)))
+    return ended
 
 
 def open_attempt(path: Path, key: tuple[str, str, str, float, int]) -> Attempt | None:

@@ -22,7 +22,7 @@ from harness.study import StudyConfig, check_config
 from harness.workers import Limits, Source
 from harness.workspace import Workspace
 from search_spaces.catalog import space as space_of
-from search_spaces.count import feasible
+from search_spaces.count import count_text, feasible
 from search_spaces.space import SearchSpace
 
 # Of the networks that the card space is searched for; for the plan only.
@@ -140,7 +140,7 @@ def plan_text(document: dict[str, Any]) -> str:
         "study": f"{document['study']} ({'goes on' if document['exists'] else 'new'}) in {document['folder']}",
         "data": f"{config['dataset']}, target {config['target_pct']:g} %, on validation {config['threshold_pct']:g} %",
         "offset": f"{offset['offset_pct']:+.3f} points: {offset['protocol']}",
-        "space": f"{config['space']}, {_large(document['derivations'])} derivations; {_share_text(document)} "
+        "space": f"{config['space']}, {count_text(document['derivations'])} derivations; {_share_text(document)} "
         f"keep its conditions and a budget of {config['budget']:,} parameters",
         "sampler": f"{config['sampler']}, seed {config['seed']}",
         "recipe": f"{config['recipe_name']}: {recipe['epochs']} epochs, batch {recipe['batch_size']}; "
@@ -154,11 +154,6 @@ def plan_text(document: dict[str, Any]) -> str:
         "set by you": given or "nothing",
     }
     return "\n".join(f"{name:<11} {text}" for name, text in parts.items())
-
-
-def _large(number: int) -> str:
-    # The derivations of a space can be more than a float can hold.
-    return f"{number:,}" if number < 10**9 else f"10^{len(str(number)) - 1}"
 
 
 def _share_text(document: dict[str, Any]) -> str:

@@ -6,8 +6,8 @@ that Optuna's own tools can open.
 
 from __future__ import annotations
 
-import os
 import random
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.trial import Trial as Trial
 from optuna.trial import TrialState
 
+from harness import files
 from harness.errors import UsageError
 from harness.race import Outcome
 from harness.result import Decision
@@ -154,15 +155,16 @@ def tell(index: Index, trial: Trial, outcome: Outcome) -> None:
 
 def write_database(index: Index, path: Path) -> None:
     """Leave the study as an SQLite file for Optuna's own tools; nothing here ever reads it."""
-    part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{part}")
-    optuna.create_study(storage=storage, study_name="search", direction="minimize").add_trials(
-        [trial for trial in index.study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    )
-    storage.remove_session()
-    storage.engine.dispose()
-    os.replace(part, path)
+    # Made in a folder of a plain name: in a database URL '?' and '%' of a person's path would have a meaning.
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "study.db"
+        storage = optuna.storages.RDBStorage(f"sqlite:///{made}")
+        optuna.create_study(storage=storage, study_name="search", direction="minimize").add_trials(
+            [trial for trial in index.study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        )
+        storage.remove_session()
+        storage.engine.dispose()
+        files.write_bytes(path, made.read_bytes())
 
 
 def _end(index: Index, trial: Trial, parameters: int, *, complete: bool) -> None:

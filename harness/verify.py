@@ -30,8 +30,9 @@ class Plan:
     """What is to be verified, and how.
 
     Attributes:
-        indices: the seed indices to run, in order.
-        attempt: the certification attempt they belong to, None outside one.
+        indices: the seed indices to run, in order; a certification declares its own in their place.
+        certify: how many seeds to declare for a certification, None outside one.
+        attempt: the certification attempt, once it is declared.
     """
 
     architecture: Architecture
@@ -41,6 +42,7 @@ class Plan:
     indices: tuple[int, ...]
     device: str = "cpu"
     workers: int = 1
+    certify: int | None = None
     attempt: Attempt | None = None
     found: Found | None = None
     name: str = ""
@@ -70,6 +72,7 @@ class Verdict:
         repeats: those of them that the record held already.
         contradicted: a one-sided test at 5 % says that the re-run is worse than the record.
         row: the standing of the record with all seeds ever run.
+        attempt: the certification attempt as it ended, None outside one.
     """
 
     record: Record
@@ -77,12 +80,14 @@ class Verdict:
     runs: tuple[SeedRun, ...]
     repeats: tuple[Repeat, ...]
     contradicted: bool
-    futile: bool
+    attempt: Attempt | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether the target stands."""
-        return self.row.reached and not self.contradicted and not self.futile
+        """Whether the target stands; a certification that fails has failed, whatever the row's mean is."""
+        if self.attempt is not None:
+            return self.attempt.outcome is Outcome.CERTIFIED
+        return self.row.reached and not self.contradicted
 
 
 def run_seeds(
@@ -99,6 +104,8 @@ def run_seeds(
     """
     folder = _folder(plan, place)
     with owned(folder):
+        if plan.certify is not None:
+            plan = _declared(plan, place, plan.certify)
         evidence = _record(plan, place)
         before = {run.index: run for run in evidence.seeds}
         done = {index: found for index, found in _interrupted(folder).items() if index in plan.indices}
@@ -154,19 +161,22 @@ def recorded_verdict(plan: Plan, place: Workspace) -> Verdict:
     evidence = _record(plan, place)
     runs = tuple(run for index in plan.indices if (run := evidence.seed(index)) is not None)
     row = row_of_record(evidence, ledger.read(place.ledger))
-    return Verdict(evidence, row, runs, (), contradicted=False, futile=False)
+    return Verdict(evidence, row, runs, (), contradicted=False)
 
 
-def certification(plan: Plan, place: Workspace, seeds: int) -> Plan:
+def _declared(plan: Plan, place: Workspace, seeds: int) -> Plan:
     """Return the plan of a certification: ``seeds`` indices that were never run, declared in the ledger.
 
-    An attempt of this row that is still open is gone on with, as it was declared.
+    An attempt of this row that is still open is gone on with, as it was declared. Seeds depend on network and recipe
+    alone, so those run for another target or data set are known too.
     """
     evidence = _record(plan, place)
     attempt = ledger.open_attempt(place.ledger, evidence.key)
     if attempt is None:
-        declared = ledger.attempts_for(place.ledger, evidence.key)
-        used = [run.index + 1 for run in evidence.seeds] + [item.first_index + item.seeds for item in declared]
+        kin = evidence.key[:2]
+        runs = [run for item in record.read_all(place.records) if item.key[:2] == kin for run in item.seeds]
+        declared = [item for item in ledger.read(place.ledger) if item.key[:2] == kin]
+        used = [run.index + 1 for run in runs] + [item.first_index + item.seeds for item in declared]
         attempt = ledger.declare(place.ledger, evidence.key, max(used, default=0), seeds)
     indices = tuple(range(attempt.first_index, attempt.first_index + attempt.seeds))
     return replace(plan, indices=indices, attempt=attempt)
@@ -228,7 +238,8 @@ def _keep(folder: Path, found: Result) -> None:
 
 def _folder(plan: Plan, place: Workspace) -> Path:
     """Return where an unfinished verification keeps what it has finished."""
-    return place.runs / f".verify-{plan.architecture.hash}-{plan.recipe.recipe.hash}-{plan.dataset}"
+    row = f"{plan.architecture.hash}-{plan.recipe.recipe.hash}-{plan.dataset}-{plan.target_pct:.12g}"
+    return place.runs / f".verify-{row}"
 
 
 def _interrupted(folder: Path) -> dict[int, Result]:
@@ -256,15 +267,16 @@ def _verdict(
     before = {run.index: run for run in before.values() if not any(_is_same_run(run, other) for other in runs)}
     repeats = [_repeat(run, before[run.index]) for run in runs if run.index in before]
     futile = _is_futile(plan, done)
+    ended = None
     if plan.attempt is not None:
-        _close(plan, place, plan.attempt, runs, futile)
+        ended = _close(plan, place, plan.attempt, runs, futile)
     return Verdict(
         evidence,
         row_of_record(evidence, ledger.read(place.ledger)),
         tuple(runs),
         tuple(repeats),
         _contradicts(runs, list(before.values()), repeats),
-        futile,
+        ended,
     )
 
 
@@ -288,7 +300,7 @@ def _repeat(run: SeedRun, recorded: SeedRun) -> Repeat:
     return Repeat(run.index, run.test_errors, recorded.test_errors, identical)
 
 
-def _close(plan: Plan, place: Workspace, attempt: Attempt, runs: list[SeedRun], futile: bool) -> None:
+def _close(plan: Plan, place: Workspace, attempt: Attempt, runs: list[SeedRun], futile: bool) -> Attempt:
     bound = bound_of_attempt(attempt, runs)
     outcome = Outcome.CERTIFIED if statistics.reaches(bound, plan.target_pct) and not futile else Outcome.FAILED
-    ledger.close(place.ledger, attempt, Outcome.FUTILE if futile else outcome, result.finite(bound))
+    return ledger.close(place.ledger, attempt, Outcome.FUTILE if futile else outcome, result.finite(bound))

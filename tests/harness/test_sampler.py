@@ -202,11 +202,11 @@ def test_the_database_is_one_that_optuna_opens(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["study.db"]
 
 
-def test_a_half_written_database_is_no_obstacle(tmp_path: Path):
-    index = sampler.new_index("random", 0)
-    ask_and_tell(index, 1)
-    (tmp_path / ".study.db.part").write_text("killed here")
+@pytest.mark.parametrize("name", ["what?", "100%41", "a b#c"])
+def test_a_path_of_any_name_holds_the_database(name: str, tmp_path: Path):
+    folder = tmp_path / name
+    folder.mkdir()
 
-    sampler.write_database(index, tmp_path / "study.db")
+    sampler.write_database(sampler.new_index("random", 0), folder / "study.db")
 
-    assert [path.name for path in tmp_path.iterdir()] == ["study.db"]
+    assert [path.name for path in folder.iterdir()] == ["study.db"]
