@@ -170,6 +170,11 @@ def propose(
     return Found(None, tuple(look.passed), f"none of {DRAWS:,} further draws was a new network of at most {limits}")
 
 
+def is_aimed(trial: int) -> bool:
+    """Return whether a network of that number is aimed at a size, unless it is of the ladder."""
+    return trial % AIM_EVERY == 0
+
+
 def tell_repeat(proposer: Proposer, trial: Trial, candidate: Candidate) -> None:
     """Tell the sampler again what it could have known."""
     if candidate.first is None:
@@ -228,7 +233,7 @@ def _aim(look: _Look) -> Proposal | None:
 
     One lucky pass aims too low for a while, but rules nothing out; the budget falls on fresh seeds alone.
     """
-    if look.number % AIM_EVERY:
+    if not is_aimed(look.number):
         return None
     threshold_pct = look.proposer.config.threshold_pct
     passed = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -66,6 +67,12 @@ def repeats(answers: Sequence[Found]) -> list[Repeat]:
     return [item for found in answers for item in found.passed if isinstance(item, Repeat)]
 
 
+@pytest.fixture
+def only_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Aim no network at a size, so that the sampler is always asked."""
+    monkeypatch.setattr(proposer_module, "is_aimed", lambda trial: False)
+
+
 # The ladder -------------------------------------------------------------------------------------------------
 
 
@@ -114,7 +121,8 @@ def test_the_first_proposals_are_the_ladder():
 
     proposals = [found.proposal for found in answers if found.proposal]
     assert [proposal.architecture for proposal in proposals[:-1]] == steps
-    assert [proposal.origin for proposal in proposals] == ["ladder"] * len(steps) + ["tpe"]
+    assert [proposal.origin for proposal in proposals[:-1]] == ["ladder"] * len(steps)
+    assert proposals[-1].origin != "ladder"
     assert [proposal.trial for proposal in proposals] == list(range(len(steps) + 1))
 
 
@@ -155,7 +163,7 @@ def test_a_budget_is_kept_to_the_parameter():
     assert answers[1].proposal is None
 
 
-def test_a_shape_that_does_not_fit_is_rejected_without_a_size():
+def test_a_shape_that_does_not_fit_is_rejected_without_a_size(only_asking: None):
     # A pad of 0 leaves a map of 24x24, which is too small for the larger pooling: 4 of 6 networks fit.
     proposer = without_ladder("net = conv5x5({2, 4}, pad=0)? <maxpool(28) / maxpool(2)> gap linear(10);")
 
@@ -165,7 +173,7 @@ def test_a_shape_that_does_not_fit_is_rejected_without_a_size():
     assert {(item.reason, item.parameters) for item in rejections(answers)} == {("shape", None)}
 
 
-def test_a_condition_of_the_space_is_a_reason_of_its_own(monkeypatch: pytest.MonkeyPatch):
+def test_a_condition_of_the_space_is_a_reason_of_its_own(only_asking: None, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(proposer_module, "DRAWS", 100)
     proposer = without_ladder("net = conv3x3({2, 4}){1..4} gap linear(10); where receptive_field >= 5, macs <= 90000;")
 
@@ -193,7 +201,7 @@ def test_the_violation_sums_what_is_broken_as_shares_of_the_limits(condition: st
     assert found == pytest.approx(expected)
 
 
-def test_only_the_first_rejections_of_a_proposal_are_lessons():
+def test_only_the_first_rejections_of_a_proposal_are_lessons(only_asking: None):
     proposer = without_ladder(WIDE, sampler="random", seed=2)
 
     found = propose(proposer, 29, {})
@@ -207,7 +215,7 @@ def test_only_the_first_rejections_of_a_proposal_are_lessons():
 # What is known already --------------------------------------------------------------------------------------
 
 
-def test_a_known_network_is_a_repeat_and_not_proposed_again():
+def test_a_known_network_is_a_repeat_and_not_proposed_again(only_asking: None):
     candidates, answers = take(without_ladder(FEW, sampler="random"), 3)
 
     assert len({candidate.proposal.hash for candidate in candidates.values()}) == 3
@@ -216,7 +224,7 @@ def test_a_known_network_is_a_repeat_and_not_proposed_again():
         assert repeat.indices
 
 
-def test_the_sampler_is_told_again_what_is_known_of_a_repeat():
+def test_the_sampler_is_told_again_what_is_known_of_a_repeat(only_asking: None):
     proposer = without_ladder(FEW, sampler="random")
     _, answers = take(proposer, 3)
 
@@ -227,7 +235,7 @@ def test_the_sampler_is_told_again_what_is_known_of_a_repeat():
     assert None not in told
 
 
-def test_a_repeat_of_a_network_in_training_tells_nothing():
+def test_a_repeat_of_a_network_in_training_tells_nothing(only_asking: None):
     proposer = without_ladder(FEW, sampler="random")
 
     _, answers = take(proposer, 3, finished=False)
@@ -237,7 +245,7 @@ def test_a_repeat_of_a_network_in_training_tells_nothing():
     assert len(repeats(answers)) > 0
 
 
-def test_where_the_sampler_finds_nothing_new_a_network_is_drawn(monkeypatch: pytest.MonkeyPatch):
+def test_where_the_sampler_finds_nothing_new_a_network_is_drawn(only_asking: None, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(proposer_module, "ASKS", 0)
 
     found = propose(without_ladder(), 20_000, {})
@@ -253,6 +261,95 @@ def test_a_space_that_is_used_up_says_so_and_keeps_count_of_what_was_passed():
     assert answers[-1].proposal is None
     assert answers[-1].why == "none of 20,000 further draws was a new network of at most 162 parameters"
     assert len(answers[-1].passed) == proposer_module.ASKS
+
+
+# Aims -------------------------------------------------------------------------------------------------------
+
+
+def test_every_second_network_is_aimed_and_the_others_are_asked_for():
+    _, answers = take(without_ladder(sampler="random"), 6)
+
+    assert [found.proposal.origin for found in answers if found.proposal] == ["aim", "random"] * 3
+
+
+def test_an_aim_is_at_a_size_between_the_smallest_that_passed_and_a_quarter_of_it():
+    proposer = without_ladder(WIDE)
+    passed = candidate_of("conv3x3(50) gap linear(10)", errors=50)  # 960 parameters
+    missed = candidate_of("conv3x3(12) gap linear(10)", errors=500)
+
+    sizes = []
+    for seed in range(12):
+        proposer.index.asked = seed
+        found = propose(proposer, 20_000, {0: missed, 1: passed})
+        assert found.proposal is not None
+        assert found.proposal.origin == "aim"
+        sizes.append(found.proposal.parameters)
+
+    # The nearest of 40 draws out of 100 widths is at most some widths off.
+    assert 200 < min(sizes) < 400
+    assert 700 < max(sizes) < 1_020
+
+
+def test_a_network_that_was_refuted_is_no_aim():
+    proposer = without_ladder(WIDE)
+    refuted = candidate_of("conv3x3(2) gap linear(10)", errors=50)
+    refuted.fresh = [replace(refuted.first, seed_index=index, validation_errors=300) for index in range(2)]
+    other = candidate_of("conv3x3(90) gap linear(10)", errors=50)
+
+    found = propose(proposer, 20_000, {0: refuted, 1: other})
+
+    assert found.proposal is not None
+    assert found.proposal.parameters > 400
+
+
+def test_an_aim_keeps_the_budget():
+    found = propose(without_ladder(WIDE), 67, {})
+
+    assert found.proposal is not None
+    assert found.proposal.parameters <= 67
+
+
+def candidate_of(architecture: str, errors: int) -> Candidate:
+    """Return a network whose first run ended with so many errors; 100 are the threshold."""
+    proposal = scripted.proposal(0, architecture)
+    first = scripted.made_result(scripted.first_job(proposal), scripted.by_size, scripted.RECIPE.epochs)
+    return Candidate(proposal, replace(first, validation_errors=errors))
+
+
+# Time -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ladder", [True, False])
+def test_networks_that_take_too_long_are_rejected_for_their_multiply_adds(ladder: bool):
+    proposer = new(WIDE, sampler="random")
+    if not ladder:
+        proposer.ladder = []
+    most_macs = 5 * 9 * 784 + 5 * 10  # those of five channels
+
+    found = propose(proposer, 20_000, {0: candidate_of("conv3x3(30) gap linear(10)", 300)}, most_macs)
+
+    assert found.proposal is not None
+    assert found.proposal.parameters <= 10 + 19 * 5
+    assert {item.reason for item in rejections([found])} == {"macs"}
+    assert size_ladder(parse_space(WIDE), 20_000, random.Random(0), 0) == []
+
+
+def test_a_search_without_time_for_any_network_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(proposer_module, "DRAWS", 60)
+
+    found = propose(without_ladder(WIDE), 20_000, {}, 5_000)
+
+    assert found.proposal is None
+    assert found.why == (
+        "none of 60 further draws was a new network of at most 20,000 parameters and 5,000 multiply-adds"
+    )
+
+
+def test_the_violation_counts_multiply_adds_for_which_there_is_no_time():
+    analysis = analyse(parse_network("conv3x3(4) gap linear(10)"))  # 28,264
+
+    assert violation(parse_space(FEW), analysis, 86, 14_132) == pytest.approx(1.0)
+    assert violation(parse_space(FEW), analysis, 86, 28_264) == 0.0
 
 
 # Restarts ---------------------------------------------------------------------------------------------------
