@@ -20,7 +20,9 @@ SECONDS_A_MAC = 4.2e-11
 VERIFY_FACTOR = 1.2
 LEAST_VERIFY_SEEDS = 5
 # Share of the whole time that the runs of one winner may take at most: the rest is for those that lose.
-WINNER_SHARE = 0.7
+WINNER_SHARE = 0.8
+# What may be tried in the first half of the time, however slow the machine seems: an estimate is not to end a search.
+EARLY_MACS = 1_500_000
 # Share that an estimate is raised by.
 CAUTION = 1.15
 
@@ -57,4 +59,5 @@ def affordable_macs(
     if whole is None or slow is None:
         return None
     rounds = 1 - (-STAND_SEEDS // workers) - (-LEAST_VERIFY_SEEDS // workers) * VERIFY_FACTOR
-    return macs_within(min(WINNER_SHARE * whole, left) / (CAUTION * rounds * slow), epochs, images)
+    found = macs_within(min(WINNER_SHARE * whole, left) / (rounds * slow), epochs, images)
+    return max(found, EARLY_MACS) if left > whole / 2 else found
