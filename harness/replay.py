@@ -1,6 +1,6 @@
 """The sampler's study as it was when a search stopped: all that it was asked and told, in the journal's order.
 
-With one worker the search then goes on exactly as it would have without the stop.
+With one worker and no end in time the search then goes on exactly as it would have without the stop.
 """
 
 from __future__ import annotations
