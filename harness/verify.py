@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -111,14 +112,16 @@ def run_seeds(
         done = {index: found for index, found in _interrupted(folder).items() if index in plan.indices}
         for found in done.values():
             evidence = _pooled(evidence, plan, place, found)
-        waiting = [_job(plan, place, index) for index in plan.indices if index not in done]
-        for found in _trained(waiting, source, limits, plan.workers, on_event):
-            done[found.seed_index] = found
-            _keep(folder, found)
-            evidence = _pooled(evidence, plan, place, found)
-            if _is_futile(plan, done):
-                # What is being trained was launched, so it counts; nothing more is.
-                waiting.clear()
+        lacking = [] if _is_futile(plan, done) else [index for index in plan.indices if index not in done]
+        waiting = [_job(plan, place, index) for index in lacking]
+        with closing(_trained(waiting, source, limits, plan.workers, on_event)) as results:
+            for found in results:
+                done[found.seed_index] = found
+                _keep(folder, found)
+                evidence = _pooled(evidence, plan, place, found)
+                if _is_futile(plan, done):
+                    # What is being trained was launched, so it counts; nothing more is.
+                    waiting.clear()
         verdict = _verdict(plan, place, evidence, before, done)
         shutil.rmtree(folder, ignore_errors=True)
     return verdict
@@ -126,7 +129,7 @@ def run_seeds(
 
 def _trained(
     waiting: list[Job], source: Source, limits: Limits, count: int, on_event: Callable[[Event], None]
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Train what is waiting, which the caller may empty, and yield each result as it comes."""
     if not waiting:
         return

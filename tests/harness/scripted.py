@@ -52,6 +52,7 @@ class Trainer:
         special: what to answer instead, by trial; None is the usual answer.
         asked: all jobs in order; ``completed`` counts the ends of runs by trial, purpose and seed.
         kill_at: number of the fault point at which the session dies; ``points`` counts them.
+        tears: dying in a write leaves half of a line behind; else nothing.
     """
 
     accuracy_pct: Callable[[int, int], float]
@@ -61,6 +62,7 @@ class Trainer:
     epochs_done: dict[Path, int] = field(default_factory=dict)
     points: int = 0
     kill_at: int | None = None
+    tears: bool = True
 
     def point(self) -> None:
         """Die here, if it is the point to die at."""
@@ -220,7 +222,7 @@ def _count_writes(made: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
         except Killed:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8") as file:
-                file.write(line[: len(line) // 2])
+                file.write(line[: len(line) // 2] if made.tears else "")
             raise
         append(path, line)
         made.point()
