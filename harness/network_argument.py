@@ -156,7 +156,9 @@ def _searched(workspace: Workspace, prefix: str) -> list[_Known]:
                 found.append((parse_network(result.architecture), "", row))
     rows = read_leaderboard(workspace.leaderboard) if workspace.leaderboard.exists() else []
     texts = [claim.architecture for claim in claims.read(workspace.records / "claims.json")]
+    # What a study has trained is on the leaderboard too; a second row that says nothing would ask for a choice.
+    trained = {architecture.hash for architecture, _, _ in found}
     for architecture in map(parse_network, [*texts, *(row.architecture for row in rows)]):
-        if architecture.hash.startswith(prefix):
+        if architecture.hash.startswith(prefix) and architecture.hash not in trained:
             found.append((architecture, "", KnownRow(None, "", None, None)))
     return found
