@@ -8,6 +8,7 @@ import re
 import torch
 
 from harness.errors import DeviceError, UsageError
+from search_spaces.errors import nearest
 
 
 def choose_device(name: str) -> torch.device:
@@ -21,7 +22,10 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     known = re.fullmatch(r"cpu|cuda(?::([0-9]{1,3}))?", name)
     if known is None:
-        raise UsageError(f"unknown device {name!r}; allowed are auto, cpu, cuda and cuda:N")
+        raise UsageError(
+            f"unknown device {name!r}; allowed are auto, cpu, cuda and cuda:N",
+            hint=nearest(name, ("auto", "cpu", "cuda")),
+        )
     if name != "cpu":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(known.group(1) or 0) >= count:
