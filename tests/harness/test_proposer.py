@@ -293,6 +293,7 @@ def test_an_aim_is_at_a_size_between_the_smallest_that_passed_and_a_quarter_of_i
 def test_a_network_that_was_refuted_is_no_aim():
     proposer = without_ladder(WIDE)
     refuted = candidate_of("conv3x3(2) gap linear(10)", errors=50)
+    assert refuted.first is not None
     refuted.fresh = [replace(refuted.first, seed_index=index, validation_errors=300) for index in range(2)]
     other = candidate_of("conv3x3(90) gap linear(10)", errors=50)
 
