@@ -240,15 +240,15 @@ def test_a_failed_study_says_so_plainly(new_study: Any, place: Workspace, synthe
 
 
 def test_a_data_set_other_than_mnist_is_named_and_has_no_label_errors(new_study: Any, place: Workspace, synthetic: Any):
-    study = new_study(config=replace(synthetic.CONFIG, dataset="mnist-5k", target_pct=97.0))
+    study = new_study(config=replace(synthetic.CONFIG, dataset="fashion-mnist", target_pct=90.0))
     proposal = study.propose(synthetic.network(8, 8, 8))
     study.standing("winner", proposal, [50])
-    study.verify(proposal, [50] * 5, dataset="mnist-5k", target_pct=97.0)
+    study.verify(proposal, [50] * 5, dataset="fashion-mnist", target_pct=90.0)
 
     made = page_of(study.write(), place)
 
-    assert "on mnist-5k" in made.text_of("p")
-    assert "97 % on mnist-5k" in made.text_of("dd")
+    assert "on fashion-mnist" in made.text_of("p")
+    assert "90 % on fashion-mnist" in made.text_of("dd")
     assert "Wrong labels" not in made.text_of("dt")
 
 
