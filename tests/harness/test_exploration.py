@@ -86,6 +86,14 @@ def test_no_module_is_built_by_the_coordinator(trainer: Trainer, tmp_path: Path,
     assert made == []
 
 
+def test_no_run_of_a_search_may_read_the_test_set(trainer: Trainer, tmp_path: Path):
+    scripted.run(tmp_path, scripted.config(), scripted.effort())
+
+    assert scripted.events(tmp_path, "winner")
+    assert {(job.test_log, job.test_each_epoch) for job in trainer.asked} == {(None, False)}
+    assert {job.purpose for job in trainer.asked} == {Purpose.SEARCH, Purpose.CONFIRM}
+
+
 def test_where_nothing_is_within_the_budget_the_search_ends_and_says_why(trainer: Trainer, tmp_path: Path):
     found = scripted.run(tmp_path, scripted.config(space_text=FEW, budget=85), scripted.effort())
 
