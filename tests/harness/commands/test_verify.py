@@ -191,4 +191,4 @@ def test_ctrl_c_says_how_to_go_on(seeds: Seeds, capsys: pytest.CaptureFixture[st
 
     assert run(["verify", NETWORK]) == 130
 
-    assert "the same command goes on: harness " in capsys.readouterr().err
+    assert "the same command goes on: harness" in capsys.readouterr().err
