@@ -112,6 +112,12 @@ def test_the_draws_for_a_ladder_end_where_networks_within_the_budget_are_rare(mo
     assert sizes in ([], [29])
 
 
+def test_enough_networks_for_a_ladder_end_the_draws(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(proposer_module, "LADDER_DRAWS", 2)
+
+    assert len(size_ladder(parse_space(WIDE), 20_000, random.Random(0))) == 2
+
+
 def test_the_first_proposals_are_the_ladder():
     proposer = new()
     steps = [str(step.architecture) for step in proposer.ladder]

@@ -244,7 +244,8 @@ def test_the_ratio_is_that_of_the_luckiest_tenth():
     runs = [full_run(100, errors) for errors in range(30, 50)]
 
     assert race.hopeful_ratio(runs, 4, 15) == 0.32
-    assert race.hopeful_ratio(runs[:8], 4, 15) == 0.30
+    assert race.hopeful_ratio(runs[:9], 4, 15) == 0.30
+    assert race.hopeful_ratio(runs[:10], 4, 15) == 0.31
 
 
 def test_only_runs_to_the_end_that_were_looked_at_at_the_rung_have_a_ratio():
