@@ -86,6 +86,13 @@ def test_networks_that_take_too_long_are_rejected_for_their_multiply_adds(ladder
     assert size_ladder(parse_space(WIDE), 20_000, random.Random(0), 0) == []
 
 
+def test_multiply_adds_that_there_is_just_time_for_are_accepted():
+    proposer = without_ladder("net = conv3x3(4) gap linear(10);")
+
+    assert propose(proposer, 20_000, {}, 28_263).proposal is None
+    assert propose(proposer, 20_000, {}, 28_264).proposal is not None
+
+
 def test_a_search_without_time_for_any_network_says_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(proposer_module, "DRAWS", 60)
 

@@ -10,14 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from harness import workers
-from harness.errors import ContentError, DataError
 from harness.recipe import Recipe
 from harness.result import Status
 from harness.run import Job
@@ -143,67 +140,6 @@ def test_a_worker_that_died_while_it_was_idle_is_replaced_before_it_gets_a_job(p
 
     assert isinstance(events_until_idle(pool)[-1], Finished)
     assert pool[0].process is not process
-
-
-def test_data_that_are_gone_end_more_than_a_job(tmp_path: Path):
-    made = workers.start(Source("mnist", tmp_path / "gone"), 1)
-    try:
-        workers.assign(made[0], JOB)
-        with pytest.raises(DataError, match=r"^the data folder .*gone does not exist$") as caught:
-            events_until_idle(made)
-        assert made[0].job is None
-    finally:
-        workers.stop(made)
-
-    # The hint has travelled with the message.
-    assert caught.value.hint is not None
-
-
-def test_a_worker_is_deaf_to_ctrl_c_from_its_first_moment():
-    """Signals come at any time; one that reached a starting interpreter would end it with a trace on the terminal."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    made = workers.start(Source("mnist-5k", None), 1)
-    try:
-        assert made[0].process.pid is not None
-        blocked = int(Path(f"/proc/{made[0].process.pid}/status").read_text().split("SigBlk:")[1].split()[0], 16)
-        assert blocked >> (signal.SIGINT - 1) & 1
-        assert not blocked >> (signal.SIGTERM - 1) & 1
-        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
-    finally:
-        workers.stop(made)
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (MemoryError(), (Status.OUT_OF_MEMORY, "out of memory")),
-        (
-            RuntimeError(
-                "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: 9 bytes\nmore"
-            ),
-            (
-                Status.OUT_OF_MEMORY,
-                "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: 9 bytes",
-            ),
-        ),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried"), (Status.OUT_OF_MEMORY, "CUDA out of memory. Tried")),
-        (ContentError("no batch"), (Status.CRASHED, "no batch")),
-        (ZeroDivisionError("by zero"), (Status.CRASHED, "ZeroDivisionError: by zero")),
-    ],
-    ids=["python", "torch on a CPU", "torch on a GPU", "a job that is wrong", "a fault of ours"],
-)
-def test_a_fault_in_a_run_is_typed(error: Exception, expected: tuple[Status, str], capsys: pytest.CaptureFixture[str]):
-    assert workers._fault(error) == expected
-    # Only a fault of ours is told with its type, which the log of the search shows.
-    assert ("ZeroDivisionError: by zero" in capsys.readouterr().err) is isinstance(error, ZeroDivisionError)
-
-
-def test_real_memory_that_torch_refuses_on_a_cpu_is_recognised():
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(2**60, dtype=torch.uint8)
-
-    assert workers.is_out_of_memory(caught.value)
-    assert not workers.is_out_of_memory(RuntimeError("shapes do not match"))
 
 
 def test_the_time_before_a_rung_counts_for_the_limit(pool: list[Worker]):
