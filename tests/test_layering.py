@@ -27,6 +27,7 @@ TORCH_FILES = {
         "device",
         "doctor",
         "environment",
+        "gradient_check",
         "installation",
         "run",
         "testset",
@@ -194,9 +195,7 @@ def test_reports_load_no_torch_even_through_the_harness():
     ]
     program = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
 
-    run = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
     assert run.returncode == 0, run.stderr[-2000:] or "torch was loaded"
 
