@@ -45,7 +45,7 @@ def torch_losses(weights: Weights, example: Example, learning_rate: float, updat
             torch.sigmoid(output @ torch.sigmoid(hidden @ inputs)), targets, reduction="sum"
         )
         found.append(loss.item())
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # as torch ships it
         optimizer.step()
     return found
 
