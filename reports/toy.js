@@ -130,11 +130,17 @@ const toy = (() => {
       .join(" ");
   }
 
+  function steepest() {
+    const slopes = Object.keys(known).filter((name) => name.startsWith("dE_dw"));
+    return Math.max(...slopes.map((name) => Math.abs(known[name])));
+  }
+
   function remark() {
     if (!Number.isFinite(known.E_total)) return "The weights have overflowed: the loss is not a number. Reset.";
     if (rate === 0) return "A rate of 0 takes no step: nothing changes.";
     if (rate < 0) return "A negative rate walks uphill: the loss rises.";
-    if (rate > 60) return "So large a rate overshoots: the outputs stick where a sigmoid is flat, and learning ends.";
+    if (history.length > 1 && steepest() < 1e-9) return "The sigmoids are flat here: no slope is left to follow.";
+    if (rate > 90) return "So large a rate overshoots: the outputs stick where a sigmoid is flat, and learning ends.";
     if (rate < 0.01) return "So small a rate hardly moves the weights.";
     return "";
   }

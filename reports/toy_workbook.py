@@ -33,7 +33,7 @@ INPUT_CELLS = {
 }
 
 _MEANINGS = {
-    "learning_rate": "the step: choose from the list, or type any number above 0 and up to 1,000",
+    "learning_rate": "the step: choose from the list, or type any other number",
     "i1": "first input",
     "i2": "second input",
     "t1": "what a_o1 should be",
@@ -52,7 +52,7 @@ _NOTES = (
     "Sheet Training: row by row, one iteration; from left to right, the weights, the forward pass, the backward pass.",
     "dE_dw1 is the partial derivative of E_total with respect to w1. The next row's w1 is w1 - learning_rate * dE_dw1.",
     "Row 3 of Training shows each column's formula in words. No macros, no functions but EXP.",
-    "Beyond a learning rate of some 60 the first update overshoots: the outputs stick at 0 and 1, the loss at 0.0001.",
+    "Beyond a learning rate of some 90 the first update overshoots: the outputs stick at 0 and 1, the loss at 0.0001.",
 )
 
 
@@ -138,7 +138,7 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], numbers: Mapping[str, 
             # A warning, not a stop: any other rate may be typed.
             "error_type": "information",
             "error_title": "Not one of the documents' rates",
-            "error_message": "Any number works: 0 learns nothing, below 0 it walks uphill, beyond 60 it overshoots.",
+            "error_message": "Any number works: 0 learns nothing, below 0 it walks uphill, beyond 90 it overshoots.",
         },
     )
     last = FIRST_ROW + UPDATES

@@ -222,6 +222,14 @@ def test_a_rate_that_does_not_help_is_explained(fresh: browser.Page, typed: str,
 
 
 @pytest.mark.browser
+def test_it_says_when_no_slope_is_left(fresh: browser.Page):
+    type_rate(fresh, "1000")
+    click(fresh, "step")
+
+    assert text_of(fresh, "#remark") == "The sigmoids are flat here: no slope is left to follow."
+
+
+@pytest.mark.browser
 def test_a_broken_rate_is_marked_and_the_last_one_kept(fresh: browser.Page):
     type_rate(fresh, "")
 

@@ -108,6 +108,35 @@ def test_another_target_is_counted_to(capsys: pytest.CaptureFixture[str]):
     assert "updates to a loss below 0.1" in capsys.readouterr().out
 
 
+def test_out_writes_the_page_the_workbook_and_the_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = tmp_path / "new" / "toy"
+
+    found = toy(capsys, "--out", str(folder), "--iterations", "1")
+
+    names = [
+        "toy.html",
+        "toy.xlsx",
+        "learning-rates.svg",
+        "learning-rates.png",
+        "learning-rate-map.svg",
+        "learning-rate-map.png",
+    ]
+    assert found["files"] == [str(folder / name) for name in names]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+
+
+def test_a_folder_that_cannot_be_made_is_a_usage_error_and_nothing_is_computed_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").touch()
+
+    assert run(["toy", "--out", str(tmp_path / "file" / "toy")]) == 2
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"harness: cannot write to the folder {tmp_path / 'file' / 'toy'}: ")
+
+
 def test_the_answer_comes_in_half_a_second_without_heavy_libraries():
     program = (
         "import sys\nfrom harness.cli import run\ncode = run(['toy'])\n"
