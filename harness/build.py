@@ -67,7 +67,7 @@ class FastDropout(nn.Module):
         count = values.shape[0] * values.shape[1] if self.channels else values.numel()
         draws = torch.empty((count + 3) // 4, dtype=torch.int64, device=values.device)
         draws.random_(-(2**63), None, generator=self.generator)
-        threshold = round(self.p * 65_536) - 32_768
+        threshold = min(round(self.p * 65_536) - 32_768, 32_767)
         keep = (draws.view(torch.int16)[:count] >= threshold).to(values.dtype).mul_(1 / (1 - self.p))
         if self.channels:
             return values * keep.view(*values.shape[:2], *[1] * (values.dim() - 2))

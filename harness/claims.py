@@ -49,13 +49,22 @@ def read(path: Path) -> list[Claim]:
         raise ContentError(f"{path} does not hold a list of claims: {error}") from error
     for claim in found:
         _check(claim, path)
+    subjects = [(claim.architecture, claim.dataset, claim.target_pct) for claim in found]
+    for claim, subject in zip(found, subjects, strict=True):
+        if subjects.count(subject) > 1:
+            raise ContentError(f"{path} holds several claims about the network of {claim.name!r}; keep the best known")
     return found
 
 
 def _check(claim: Claim, path: Path) -> None:
     for name in ("test_accuracy_pct", "target_pct"):
-        if type(value := getattr(claim, name)) not in (int, float):
-            raise ContentError(f"{path}: claim {claim.name!r} states {name} as {value!r}, which is not a number")
+        if type(value := getattr(claim, name)) not in (int, float) or not 0 <= value <= 100:
+            raise ContentError(
+                f"{path}: claim {claim.name!r} states {name} as {value!r}, which is not a number from 0 to 100"
+            )
+    for name in ("runs", "epochs"):
+        if type(value := getattr(claim, name)) is not int and not (name == "epochs" and value is None):
+            raise ContentError(f"{path}: claim {claim.name!r} states {name} as {value!r}, which is no whole number")
     try:
         parse_network(claim.architecture)
     except SearchSpaceError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import traceback
@@ -11,6 +12,7 @@ from typing import Any
 
 import click
 
+from harness.commands import options
 from harness.commands.data import data
 from harness.commands.doctor import doctor
 from harness.commands.explain import explain
@@ -25,6 +27,8 @@ from harness.errors import HarnessError, UsageError
 from search_spaces.errors import SearchSpaceError, UnknownNameError, caret, nearest
 
 INTERRUPTED = 130
+# What a shell reports for a program that SIGPIPE has ended.
+OUTPUT_CLOSED = 141
 _CONTENT = 4
 
 
@@ -38,7 +42,7 @@ class _Group(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             hint = nearest(args[0], self.commands) if args else None
-            raise click.UsageError(f"{error.message} {hint}" if hint else error.message, ctx) from error
+            raise click.UsageError(f"{error.message.rstrip('.')}; {hint}" if hint else error.message, ctx) from error
 
 
 @click.group(
@@ -56,7 +60,7 @@ def cli() -> None:
     harness verify seed4 --seeds 5       train it again on fresh seeds, read the test set
 
     Exit codes: 0 done, 1 internal fault, 2 usage, 3 target or verification missed,
-    4 content invalid, 5 data missing or damaged, 6 device, 130 interrupted.
+    4 content invalid, 5 data missing or damaged, 6 device, 130 interrupted, 141 output closed by its reader.
     """
 
 
@@ -68,21 +72,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and leave with its exit code; SIGTERM ends it as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(run(given))
+    try:
+        code = run(given)
+    except BrokenPipeError:
+        # Met while an error was shown. What is still in the buffers would fail again at exit.
+        null = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(null, stream.fileno())
+        code = OUTPUT_CLOSED
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors are one line, or one JSON document with ``--json``."""
     as_json = "--json" in arguments
     try:
-        code = cli.main(args=arguments, prog_name="harness", standalone_mode=False)
+        code = cli.main(args=arguments, prog_name=options.typed(), standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return 2
     except click.ClickException as error:
         message = error.format_message()
-        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "harness"
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else options.typed()
         return _fail(as_json, 2, "usage", message, hint=f"see '{where} --help'")
     except HarnessError as error:
         return _fail(as_json, error.exit_code, error.kind, error.message, error.position, error.hint)
@@ -92,10 +104,9 @@ def run(arguments: list[str]) -> int:
         return _fail(as_json, _CONTENT, "content", error.message, error.position, error.hint, error.text)
     except (KeyboardInterrupt, click.Abort):
         return _fail(as_json, INTERRUPTED, "interrupted", "interrupted")
-    except BrokenPipeError:
-        # The reader of our output has gone, as in 'harness leaderboard | head'.
-        sys.stderr.close()
-        return 0
+    except SystemExit:
+        # How click ends, with exit code 1, when the reader of the output has gone: 'harness leaderboard | head'.
+        return OUTPUT_CLOSED
     except Exception as error:
         # A fault of the program: its trace is for those who mend it.
         traceback.print_exc()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from harness import study
-from harness.finals import CAUTION, CAUTION_SECONDS, LEAST_VERIFY_SEEDS, verify_seconds
+from harness.estimate import CAUTION, LEAST_VERIFY_SEEDS, VERIFY_FACTOR
+from harness.finals import CAUTION_SECONDS, verify_seconds
 from harness.leaderboard import refresh
 from harness.record import Found
 from harness.run_plan import SearchPlan
 from harness.session import Session, note
 from harness.verify import Plan, Verdict, finished_indices, recorded_verdict, run_seeds
+from harness.workers import Limits
 from search_spaces.notation import parse_network
 
 
@@ -33,12 +35,12 @@ def conclude(plan: SearchPlan, session: Session) -> Verdict | None:
         return recorded
     open_seeds = len(verification.indices) - len(finished_indices(verification, plan.workspace))
     needed = verify_seconds(session, session.candidates[winner["trial"]], open_seeds)
-    # The estimate is raised twice for caution; what fits without that is begun.
-    if session.left < needed / CAUTION**2 - CAUTION_SECONDS:
+    # The estimate is raised for caution; what fits without that is begun.
+    if session.left < (needed - CAUTION_SECONDS) / CAUTION:
         note(session, "postponed", hash=winner["hash"], parameters=winner["parameters"], seconds=needed)
         refresh(plan.workspace)
         return None
-    verdict = run_seeds(verification, plan.workspace, plan.source, plan.effort.limits, session.reporter.on_event)
+    verdict = run_seeds(verification, plan.workspace, plan.source, _limits(plan), session.reporter.on_event)
     note(
         session,
         "verified",
@@ -51,6 +53,12 @@ def conclude(plan: SearchPlan, session: Session) -> Verdict | None:
     )
     refresh(plan.workspace)
     return verdict
+
+
+def _limits(plan: SearchPlan) -> Limits:
+    """Return the limits of a verification's runs: those of a trial, longer by as much as there are more images."""
+    limits = plan.effort.limits
+    return Limits(limits.seconds * VERIFY_FACTOR, limits.memory_mb)
 
 
 def _verification(plan: SearchPlan, winner: dict[str, Any], events: list[dict[str, Any]]) -> Plan:

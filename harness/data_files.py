@@ -127,7 +127,7 @@ def read_verified(folder: Path, file: DataFile) -> tuple[bytes, str]:
         stored = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    return verified(stored, file, path.suffix == ".gz", str(path))
+    return checked_payload(stored, file, path.suffix == ".gz", str(path))
 
 
 def hashes_of_test_files(folder: Path, spec: Dataset) -> list[str]:
@@ -139,7 +139,7 @@ def hashes_of_test_files(folder: Path, spec: Dataset) -> list[str]:
     return [read_verified(folder, file)[1] for file in spec.test_files]
 
 
-def verified(stored: bytes, file: DataFile, packed: bool, origin: str) -> tuple[bytes, str]:
+def checked_payload(stored: bytes, file: DataFile, packed: bool, origin: str) -> tuple[bytes, str]:
     """Check what was read from ``origin``; return its pixels or labels and the SHA-256 of all of it.
 
     Raises:

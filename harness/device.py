@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 
 import torch
 
 from harness.errors import DeviceError, UsageError
+from search_spaces.errors import nearest
 
 
 def choose_device(name: str) -> torch.device:
@@ -18,12 +20,15 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()) or (kind == "cpu" and number):
-        raise UsageError(f"unknown device {name!r}; allowed are auto, cpu, cuda and cuda:N")
-    if kind == "cuda":
+    known = re.fullmatch(r"cpu|cuda(?::([0-9]{1,3}))?", name)
+    if known is None:
+        raise UsageError(
+            f"unknown device {name!r}; allowed are auto, cpu, cuda and cuda:N",
+            hint=nearest(name, ("auto", "cpu", "cuda")),
+        )
+    if name != "cpu":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(number or 0) >= count:
+        if int(known.group(1) or 0) >= count:
             raise DeviceError(f"{name} was asked for, but torch {torch.__version__} finds {count} CUDA devices here")
         # The same seed is to give the same weights: no choice of kernels by timing, none that adds in any order.
         torch.backends.cudnn.benchmark = False

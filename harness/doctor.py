@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
@@ -125,7 +124,9 @@ def _native_bf16() -> bool | None:
 def _threads() -> Check:
     import torch
 
-    cores = len(os.sched_getaffinity(0))
+    from harness.device import worker_count
+
+    cores = worker_count(None, torch.device("cpu"))
     allowed = _cores_by_quota()
     facts = {"cores": cores, "cores_by_quota": allowed, "torch_threads": torch.get_num_threads()}
     message = f"{cores} cores for this process, torch would use {torch.get_num_threads()} threads; a worker uses 1"

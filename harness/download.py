@@ -17,7 +17,7 @@ import urllib.request
 from pathlib import Path
 
 from harness import files
-from harness.data_files import MissingData, by_hand, read_verified, verified
+from harness.data_files import MissingData, by_hand, checked_payload, read_verified
 from harness.datasets import DataFile, Dataset
 from harness.errors import DataError, UsageError
 
@@ -79,7 +79,7 @@ def _fetch_missing(spec: Dataset, needed: list[DataFile], folder: Path, mirror_s
 
 def _fetch_file(mirror: str, file: DataFile, folder: Path, deadline: float) -> None:
     stored = fetch(f"{mirror}{file.name}.gz", deadline - time.monotonic())
-    verified(stored, file, True, "what it sent")
+    checked_payload(stored, file, True, "what it sent")
     files.write_bytes(folder / f"{file.name}.gz", stored)
 
 

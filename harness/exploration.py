@@ -12,7 +12,7 @@ from harness.proposer import Rejection, Repeat, propose
 from harness.race import Candidate
 from harness.run import Job
 from harness.seeds import Purpose
-from harness.session import Session, free_indices, job_for, note, smallest_standing, trial_of
+from harness.session import Session, free_indices, job_for, most_macs, note, smallest_standing, trial_of
 
 
 def explore(session: Session) -> None:
@@ -50,34 +50,40 @@ def _next_job(session: Session) -> Job | None:
     """Return what a free worker does next: what is waiting, then a fresh seed, then a new network."""
     if session.waiting:
         return session.waiting.pop(0)
-    if (candidate := _confirmable(session)) is not None:
-        return job_for(session, candidate, Purpose.CONFIRM, next(free_indices(session, candidate)))
     # Of several workers the first may have taken the last trial.
-    if _stop_reason(session) == "trials" or session.exhausted:
-        return None
-    return _propose(session)
+    explored = _stop_reason(session) == "trials" or bool(session.exhausted)
+    if (candidate := _confirmable(session, explored=explored)) is not None:
+        return job_for(session, candidate, Purpose.CONFIRM, next(free_indices(session, candidate)))
+    return None if explored else _propose(session)
 
 
-def _confirmable(session: Session) -> Candidate | None:
-    """Return the network whose fresh seeds are wanted, those in flight counted."""
+def _confirmable(session: Session, *, explored: bool) -> Candidate | None:
+    """Return the network whose fresh seeds are wanted, those in flight counted.
+
+    While there are networks to propose, half of the workers go on with those: a smaller one that passes makes the
+    seeds of a larger one superfluous.
+    """
     jobs = [worker.job for worker in session.pool if worker.job is not None]
     flying = Counter(trial_of(job) for job in jobs if job.purpose is Purpose.CONFIRM)
+    if not explored and flying.total() >= max(1, session.effort.workers // 2):
+        return None
     return race.next_to_confirm(list(session.candidates.values()), session.config.threshold_pct, flying)
 
 
 def _propose(session: Session) -> Job | None:
     """Return the first run of a new network; None when the space has no further one."""
-    found = propose(session.proposer, _effective_budget(session), session.candidates)
+    budget = _effective_budget(session)
+    found = propose(session.proposer, budget, session.candidates, most_macs(session))
     for passed in found.passed:
         match passed:
             case Rejection():
-                note(session, "rejected", **asdict(passed))
+                note(session, "rejected", budget=budget, **asdict(passed))
                 session.reporter.rejected += 1
             case Repeat(trial):
                 session.candidates[trial].repeats += 1
                 note(session, "repeated", hash=session.candidates[trial].proposal.hash, **asdict(passed))
     if found.proposal is None:
-        # The budget only falls, so there is no use in asking again.
+        # The budget and the time only fall, so there is no use in asking again.
         session.exhausted = found.why
         return None
     candidate = Candidate(found.proposal)

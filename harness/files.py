@@ -67,6 +67,18 @@ def append_line(path: Path, line: str) -> None:
         os.close(handle)
 
 
+def _write_whole(handle: int, content: bytes) -> None:
+    """Write all of it or nothing: a full disk takes a part, and refuses the rest."""
+    written = os.write(handle, content)
+    if written == len(content):
+        return
+    try:
+        _write_whole(handle, content[written:])
+    except OSError:
+        os.ftruncate(handle, os.fstat(handle).st_size - written)
+        raise
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock, shared by all processes that name the same ``path``, for the block.

@@ -5,18 +5,15 @@ from __future__ import annotations
 import itertools
 
 from harness import race, statistics, workers
+from harness.estimate import CAUTION, LEAST_VERIFY_SEEDS, VERIFY_FACTOR
 from harness.events import poll
 from harness.race import Candidate
 from harness.result import Status
 from harness.seeds import Purpose
 from harness.session import Session, free_indices, job_for, note_standing, runs_of, smallest_standing
 
-# Share that an estimate of time is raised by, and seconds for starting processes and writing files.
-CAUTION = 1.15
+# For starting processes and writing files.
 CAUTION_SECONDS = 20.0
-# Training on all images takes longer than on the search split: 60,000 to 50,000.
-VERIFY_FACTOR = 1.2
-LEAST_VERIFY_SEEDS = 5
 
 
 def choose(session: Session) -> None:
@@ -40,7 +37,7 @@ def choose(session: Session) -> None:
             refused.add(candidate.proposal.trial)
             continue
         rounds = -(-lacking // session.effort.workers)
-        if rounds * run_seconds(session, candidate) > session.left - verify_seconds(session, candidate):
+        if CAUTION * rounds * run_seconds(session, candidate) > session.left - verify_seconds(session, candidate):
             break
         _run_fresh(session, candidate, lacking)
     standing = race.final_order(list(session.candidates.values()), threshold_pct)
@@ -69,7 +66,7 @@ def closing_seconds(session: Session) -> float:
         return 0.0
     lacking = max(0, race.FINAL_SEEDS - len(standing.fresh))
     rounds = -(-lacking // session.effort.workers)
-    return rounds * run_seconds(session, standing) + verify_seconds(session, standing)
+    return CAUTION * rounds * run_seconds(session, standing) + verify_seconds(session, standing)
 
 
 def verify_seconds(session: Session, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
@@ -81,4 +78,4 @@ def verify_seconds(session: Session, candidate: Candidate, seeds: int = LEAST_VE
 def run_seconds(session: Session, candidate: Candidate) -> float:
     """Return what one whole run of a network takes, from those it has had."""
     seconds = [run.train_seconds for run in runs_of(candidate) if run.status is Status.COMPLETE]
-    return CAUTION * statistics.mean(seconds) if seconds else 0.0
+    return statistics.mean(seconds) if seconds else 0.0

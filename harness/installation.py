@@ -19,7 +19,6 @@ PACKAGES = (
     "numpy",
     "optuna",
     "pandas",
-    "pydantic",
     "scipy",
     "torch",
     "torchsummary",

@@ -53,9 +53,9 @@ def tier_of(evidence: Record, attempts: Iterable[Attempt]) -> Tier:
 
 
 def row_of_record(evidence: Record, attempts: list[Attempt]) -> LeaderboardRow:
-    """Return the row that a record and its certification attempts make."""
+    """Return the row that a record makes; ``attempts`` are all of the ledger, those of other rows included."""
     accuracies = evidence.accuracies_pct
-    tier = tier_of(evidence, attempts)
+    tier = tier_of(evidence, [attempt for attempt in attempts if attempt.key == evidence.key])
     best = [run.best_test_errors for run in evidence.seeds if run.best_test_errors is not None]
     size = evidence.seeds[0].test_size if evidence.seeds else 1
     found = evidence.found
@@ -76,6 +76,7 @@ def row_of_record(evidence: Record, attempts: list[Attempt]) -> LeaderboardRow:
         seeds=len(evidence.seeds),
         diverged=sum(run.status is Status.DIVERGED for run in evidence.seeds),
         attempts=len(attempts),
+        holds_corrected=_holds_corrected(evidence, attempts),
         validation_accuracy_pct=found.validation_accuracy_pct if found else None,
         validation_seeds=found.validation_seeds if found else 0,
         epochs=evidence.recipe.epochs,
@@ -94,6 +95,16 @@ def row_of_record(evidence: Record, attempts: list[Attempt]) -> LeaderboardRow:
         note=f"recipe fields assumed: {', '.join(evidence.assumed)}" if evidence.assumed else "",
         protocol_version=evidence.protocol_version,
     )
+
+
+def _holds_corrected(evidence: Record, attempts: list[Attempt]) -> bool | None:
+    """Return whether a certified row holds at 0.05 divided by all attempts (Bonferroni); None for other rows."""
+    for attempt in attempts:
+        if attempt.key == evidence.key and attempt.outcome is Outcome.CERTIFIED:
+            runs = [run.accuracy_pct for run in evidence.seeds if run.attempt == attempt.number]
+            bound = statistics.lower_bound(runs, 1 - 0.05 / len(attempts))
+            return statistics.reaches(bound, evidence.target_pct)
+    return None
 
 
 def row_of_claim(claim: claims.Claim) -> LeaderboardRow:
@@ -166,8 +177,9 @@ def collect(workspace: Workspace) -> list[LeaderboardRow]:
         ContentError: a record, the ledger, the claims, a study or the CSV does not hold together.
     """
     rows: dict[tuple[Any, ...], LeaderboardRow] = {}
+    attempts = ledger.read(workspace.ledger)
     for evidence in record.read_all(workspace.records):
-        row = row_of_record(evidence, ledger.attempts_for(workspace.ledger, evidence.key))
+        row = row_of_record(evidence, attempts)
         rows[row.key] = row
     for claim in claims.read(workspace.records / "claims.json"):
         row = row_of_claim(claim)

@@ -38,6 +38,8 @@ class LeaderboardRow:
 
     ``mean_test_accuracy_pct`` of a claim is the claimed figure, and ``note`` says how it was obtained.
     ``lower_bound_pct`` is the one-sided 99 % t bound of the mean. ``train_seconds`` is the mean of a seed.
+    ``attempts`` counts all certification attempts of the ledger, and ``holds_corrected`` says of a certified row
+    whether its bound also holds at 0.05 divided by their number.
     """
 
     rank: int = 0
@@ -57,6 +59,7 @@ class LeaderboardRow:
     seeds: int = 0
     diverged: int = 0
     attempts: int = 0
+    holds_corrected: bool | None = None
     validation_accuracy_pct: float | None = None
     validation_seeds: int = 0
     epochs: int | None = None

@@ -48,6 +48,11 @@ class Attempt:
     lower_bound_pct: float | None = None
     ended_utc: str | None = None
 
+    @property
+    def key(self) -> tuple[str, str, str, float, int]:
+        """The row that it is about, as in ``Record.key``."""
+        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
+
 
 def read(path: Path) -> list[Attempt]:
     """Return all attempts in the order of their declaration.
@@ -104,27 +109,24 @@ def declare(
     return attempt
 
 
-def close(path: Path, attempt: Attempt, outcome: Outcome, lower_bound_pct: float | None) -> None:
-    """Enter how an attempt ended; the line that declared it stays."""
-    entry = {**asdict(attempt), "outcome": outcome, "lower_bound_pct": lower_bound_pct, "ended_utc": _now()}
-    files.append_line(path, json.dumps(entry))
+def close(path: Path, attempt: Attempt, outcome: Outcome, lower_bound_pct: float | None) -> Attempt:
+    """Enter how an attempt ended, and return it so; the line that declared it stays."""
+    ended = replace(attempt, outcome=outcome, lower_bound_pct=lower_bound_pct, ended_utc=_now())
+    files.append_line(path, json.dumps(asdict(ended)))
+    return ended
 
 
 def open_attempt(path: Path, key: tuple[str, str, str, float, int]) -> Attempt | None:
     """Return the attempt for a row that was declared and has not ended, if there is one."""
     for attempt in read(path):
-        if attempt.outcome is Outcome.OPEN and _key(attempt) == key:
+        if attempt.outcome is Outcome.OPEN and attempt.key == key:
             return attempt
     return None
 
 
 def attempts_for(path: Path, key: tuple[str, str, str, float, int]) -> list[Attempt]:
     """Return all attempts for a row."""
-    return [attempt for attempt in read(path) if _key(attempt) == key]
-
-
-def _key(attempt: Attempt) -> tuple[str, str, str, float, int]:
-    return (attempt.hash, attempt.recipe_hash, attempt.dataset, attempt.target_pct, attempt.protocol_version)
+    return [attempt for attempt in read(path) if attempt.key == key]
 
 
 def _now() -> str:

@@ -22,22 +22,62 @@ _HASH = re.compile(r"[0-9a-f]{6,12}")
 
 
 @dataclass(frozen=True, slots=True)
+class KnownRow:
+    """A recipe under which a network is known here, and where.
+
+    Attributes:
+        recipe: None where only the network is known.
+        target_pct: None where nothing was verified yet.
+    """
+
+    recipe: Recipe | None
+    recipe_name: str
+    dataset: str | None
+    target_pct: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkArgument:
     """A network that a person has named.
 
     Attributes:
         text: what was parsed, for errors that point into it.
-        recipe: the recipe of its row, where it was named by a hash.
-        recipe_name: that recipe's name.
+        rows: the rows that it has here, where it was named by a hash.
     """
 
     architecture: Architecture
     text: str
     name: str = ""
-    recipe: Recipe | None = None
-    recipe_name: str = ""
-    dataset: str | None = None
-    target_pct: float | None = None
+    rows: tuple[KnownRow, ...] = ()
+
+
+def only_row(
+    given: NetworkArgument, *, dataset: str | None, target_pct: float | None, recipe_given: bool
+) -> KnownRow | None:
+    """Return the row that is meant, None where the network has none that fits.
+
+    Raises:
+        ContentError: several rows fit, and they differ in what was not given.
+    """
+    fitting = [
+        row
+        for row in given.rows
+        if (dataset is None or row.dataset in (None, dataset))
+        and (target_pct is None or row.target_pct in (None, target_pct))
+    ]
+    distinct = {
+        (None if recipe_given or row.recipe is None else row.recipe.hash, row.dataset, row.target_pct): row
+        for row in fitting
+    }
+    if len(distinct) > 1:
+        listed = "; ".join(
+            sorted(f"{row.recipe_name or 'any recipe'} on {row.dataset}, target {row.target_pct}" for row in fitting)
+        )
+        raise ContentError(
+            f"{given.architecture.hash} has several rows: {listed}",
+            hint="choose with --recipe, --dataset and --target",
+        )
+    return next(iter(distinct.values()), None)
 
 
 def read_network(argument: str, workspace: Workspace) -> NetworkArgument:
@@ -78,59 +118,47 @@ def _read_file(path: Path) -> str:
 
 
 def _by_hash(prefix: str, workspace: Workspace) -> NetworkArgument:
-    """Look a hash up in records, then in the local studies and the leaderboard."""
-    found: dict[tuple[str, str], NetworkArgument] = {}
-    for evidence in record.read_all(workspace.records):
-        if evidence.hash.startswith(prefix):
-            found.setdefault(
-                (evidence.hash, evidence.recipe_hash),
-                NetworkArgument(
-                    parse_network(evidence.architecture),
-                    evidence.architecture,
-                    evidence.name,
-                    evidence.recipe,
-                    evidence.recipe_name,
-                    evidence.dataset,
-                    evidence.target_pct,
-                ),
-            )
-    known = {network for network, _ in found}
-    for architecture, recipe, recipe_name in _searched(workspace, prefix):
-        if architecture.hash not in known:
-            found.setdefault(
-                (architecture.hash, recipe.hash if recipe else ""),
-                NetworkArgument(architecture, str(architecture), "", recipe, recipe_name),
-            )
-    if not found:
+    """Look a hash up in the records; where none has it, in the local studies, the claims and the leaderboard."""
+    known = _recorded(workspace, prefix) or _searched(workspace, prefix)
+    hashes = sorted({architecture.hash for architecture, _, _ in known})
+    if not hashes:
         raise ContentError(
             f"no network of this workspace has a hash that begins with {prefix!r}",
             hint="harness leaderboard shows the hashes",
         )
-    if len({network for network, _ in found}) > 1:
-        raise ContentError(
-            f"hash {prefix!r} is ambiguous: {', '.join(sorted({network for network, _ in found}))}",
-            hint="give more digits",
+    if len(hashes) > 1:
+        raise ContentError(f"hash {prefix!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
+    architecture, name, _ = known[0]
+    return NetworkArgument(architecture, str(architecture), name, tuple(row for _, _, row in known))
+
+
+_Known = tuple[Architecture, str, KnownRow]
+
+
+def _recorded(workspace: Workspace, prefix: str) -> list[_Known]:
+    return [
+        (
+            parse_network(evidence.architecture),
+            evidence.name,
+            KnownRow(evidence.recipe, evidence.recipe_name, evidence.dataset, evidence.target_pct),
         )
-    if len(found) > 1:
-        names = ", ".join(sorted(f"{item.recipe_name} ({recipe})" for (_, recipe), item in found.items()))
-        first = next(iter(found.values()))
-        # The network is clear, the recipe is not: the caller must ask for --recipe.
-        return NetworkArgument(first.architecture, first.text, first.name, None, names, first.dataset, first.target_pct)
-    return next(iter(found.values()))
+        for evidence in record.read_all(workspace.records)
+        if evidence.hash.startswith(prefix)
+    ]
 
 
-def _searched(workspace: Workspace, prefix: str) -> list[tuple[Architecture, Recipe | None, str]]:
-    found: list[tuple[Architecture, Recipe | None, str]] = []
+def _searched(workspace: Workspace, prefix: str) -> list[_Known]:
+    found: list[_Known] = []
     for folder in sorted(path.parent for path in workspace.runs.glob("*/config.json")):
         for result in finished_results(folder):
             if result.hash.startswith(prefix):
-                found.append((parse_network(result.architecture), result.recipe, result.recipe_name))
-    for claim in claims.read(workspace.records / "claims.json"):
-        architecture = parse_network(claim.architecture)
-        if architecture.hash.startswith(prefix):
-            found.append((architecture, None, ""))
-    if not found and workspace.leaderboard.exists():
-        for row in read_leaderboard(workspace.leaderboard):
-            if row.hash.startswith(prefix):
-                found.append((parse_network(row.architecture), None, ""))
+                row = KnownRow(result.recipe, result.recipe_name, result.dataset, None)
+                found.append((parse_network(result.architecture), "", row))
+    rows = read_leaderboard(workspace.leaderboard) if workspace.leaderboard.exists() else []
+    texts = [claim.architecture for claim in claims.read(workspace.records / "claims.json")]
+    # What a study has trained is on the leaderboard too; a second row that says nothing would ask for a choice.
+    trained = {architecture.hash for architecture, _, _ in found}
+    for architecture in map(parse_network, [*texts, *(row.architecture for row in rows)]):
+        if architecture.hash.startswith(prefix) and architecture.hash not in trained:
+            found.append((architecture, "", KnownRow(None, "", None, None)))
     return found

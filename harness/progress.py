@@ -63,7 +63,7 @@ def _outcome(result: Result) -> str:
 
 
 class SearchReporter(Reporter):
-    """Progress of a search: the bar runs over its time, or over its trials where it has no end in time."""
+    """Progress of a search: one line that says where it is, and one for each run that has ended."""
 
     def __init__(self, seconds: float | None, trials: int | None) -> None:
         """Start at nothing done."""
@@ -108,7 +108,8 @@ class SearchReporter(Reporter):
             for worker in pool
             if worker.job is not None
         )
-        remaining = f"{_clock(left)} left" if self.seconds is not None else f"{self.trials or 'no'} trials at most"
+        bound = "no end" if self.trials is None else f"{self.trials} trials at most"
+        remaining = bound if self.seconds is None else f"{_clock(left)} left"
         return (
             f"{_clock(elapsed)}, {remaining} | smallest that stands: {best} | "
             f"{self.trained} trained, {self.rejected} rejected | {busy or 'idle'}"

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from harness import sampler
-from harness.race import Candidate, Outcome, outcome
+from harness.race import Candidate, Outcome, outcome, passed_first, refuted
 from harness.result import Decision
 from harness.sampler import Index, Trial
 from harness.study import Proposal, StudyConfig
 from search_spaces.cost import Analysis
 from search_spaces.draw import Draw, Uniform, draw
-from search_spaces.judge import Judgement, judge, measured
+from search_spaces.judge import Judgement, Reason, judge, measured
 from search_spaces.space import SearchSpace
 
 LADDER_STEPS = 7
 LADDER_DRAWS = 300
 # Rejected or known proposals in a row after which a network is drawn below the budget instead.
 ASKS = 40
+# Every second network after the ladder is aimed at a size: drawn log-uniformly from a quarter of the smallest size
+# that has passed up to that size, and taken from so many draws.
+AIM_EVERY = 2
+AIM_SPAN = 4
+AIM_DRAWS = 40
 # Rejections the sampler is told about, a proposal; more would only slow it down.
 LESSONS = 10
 # Draws after which a space counts as searched through: some seconds.
@@ -77,13 +83,13 @@ class Proposer:
     running: dict[int, Trial] = field(default_factory=dict)
 
     @classmethod
-    def new(cls, space: SearchSpace, config: StudyConfig) -> Proposer:
-        """Return a proposer at the beginning of a study."""
+    def new(cls, space: SearchSpace, config: StudyConfig, most_macs: int | None = None) -> Proposer:
+        """Return a proposer at the beginning of a study; its ladder keeps to ``most_macs``, where that is given."""
         return cls(
             space,
             config,
             sampler.new_index(config.sampler, config.seed),
-            size_ladder(space, config.budget, random.Random(config.seed)),
+            size_ladder(space, config.budget, random.Random(config.seed), most_macs),
         )
 
     def enter(self, proposal: Proposal) -> None:
@@ -95,7 +101,7 @@ class Proposer:
         sampler.tell(self.index, self.running.pop(trial), outcome)
 
 
-def size_ladder(space: SearchSpace, budget: int, rng: random.Random) -> list[Draw]:
+def size_ladder(space: SearchSpace, budget: int, rng: random.Random, most_macs: int | None = None) -> list[Draw]:
     """Return networks of many draws whose sizes are spread evenly in the logarithm, the middle ones first.
 
     It brackets the size at which the target becomes reachable with a handful of runs, whatever the space's
@@ -105,7 +111,7 @@ def size_ladder(space: SearchSpace, budget: int, rng: random.Random) -> list[Dra
     accepted = 0
     for _ in range(DRAWS):
         found = draw(space, Uniform(rng))
-        judgement = judge(space, found.architecture, budget)
+        judgement = within(judge(space, found.architecture, budget), most_macs)
         if judgement.accepted and judgement.analysis is not None:
             sized.setdefault(judgement.analysis.parameters, found)
             accepted += 1
@@ -132,18 +138,41 @@ class _Look:
     known: Mapping[str, int]
     number: int
     passed: list[Rejection | Repeat]
+    most_macs: int | None
 
     def judge(self, found: Draw) -> Judgement:
-        return judge(self.proposer.space, found.architecture, self.budget)
+        return within(judge(self.proposer.space, found.architecture, self.budget), self.most_macs)
 
 
-def propose(proposer: Proposer, budget: int, candidates: Mapping[int, Candidate]) -> Found:
-    """Return the next network to train, of at most ``budget`` parameters and not proposed before."""
+def within(judgement: Judgement, most_macs: int | None) -> Judgement:
+    """Return the judgement, or a rejection where an accepted network has more than ``most_macs`` multiply-adds."""
+    analysis = judgement.analysis
+    if not judgement.accepted or analysis is None or most_macs is None or analysis.macs <= most_macs:
+        return judgement
+    message = f"{analysis.macs:,} multiply-adds take longer than the search has time to train and verify"
+    return Judgement(analysis, Reason.MACS, message)
+
+
+def propose(
+    proposer: Proposer, budget: int, candidates: Mapping[int, Candidate], most_macs: int | None = None
+) -> Found:
+    """Return the next network to train, of at most ``budget`` parameters and not proposed before.
+
+    Args:
+        most_macs: the most multiply-adds that there is time for; None where time has no end.
+    """
     known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
-    look = _Look(proposer, budget, candidates, known, max(candidates, default=-1) + 1, [])
-    proposal = _climb(look) or _ask(look) or _draw(look)
-    why = "" if proposal else f"none of {DRAWS:,} further draws was a new network of at most {budget:,} parameters"
-    return Found(proposal, tuple(look.passed), why)
+    look = _Look(proposer, budget, candidates, known, max(candidates, default=-1) + 1, [], most_macs)
+    proposal = _climb(look) or _aim(look) or _ask(look) or _draw(look)
+    if proposal is not None:
+        return Found(proposal, tuple(look.passed))
+    limits = f"{budget:,} parameters" + (f" and {most_macs:,} multiply-adds" if most_macs is not None else "")
+    return Found(None, tuple(look.passed), f"none of {DRAWS:,} further draws was a new network of at most {limits}")
+
+
+def is_aimed(trial: int) -> bool:
+    """Return whether a network of that number is aimed at a size, unless it is of the ladder."""
+    return trial % AIM_EVERY == 0
 
 
 def tell_repeat(proposer: Proposer, trial: Trial, candidate: Candidate) -> None:
@@ -154,9 +183,11 @@ def tell_repeat(proposer: Proposer, trial: Trial, candidate: Candidate) -> None:
         sampler.tell(proposer.index, trial, outcome(candidate, proposer.config.threshold_pct))
 
 
-def violation(space: SearchSpace, analysis: Analysis, budget: int) -> float:
-    """Return what a network breaks the budget and the space's conditions by, as a sum of shares of the limits."""
+def violation(space: SearchSpace, analysis: Analysis, budget: int, most_macs: int | None = None) -> float:
+    """Return what a network breaks its limits by, as a sum of shares of the limits."""
     shares = [max(0, analysis.parameters - budget) / budget]
+    if most_macs is not None:
+        shares.append(max(0, analysis.macs - most_macs) / max(1, most_macs))
     for condition in space.conditions:
         value = measured(analysis, condition.metric)
         if not condition.holds(value):
@@ -197,14 +228,44 @@ def _ask(look: _Look) -> Proposal | None:
     return None
 
 
-def _draw(look: _Look) -> Proposal | None:
-    """Draw uniformly until there is a new network within the budget, where the sampler found none."""
+def _aim(look: _Look) -> Proposal | None:
+    """Draw a network near a size below the smallest that has passed once: a sampler is slow to find its way there.
+
+    One lucky pass aims too low for a while, but rules nothing out; the budget falls on fresh seeds alone.
+    """
+    if not is_aimed(look.number):
+        return None
+    threshold_pct = look.proposer.config.threshold_pct
+    passed = [
+        candidate.proposal.parameters - 1
+        for candidate in look.candidates.values()
+        if passed_first(candidate, threshold_pct) and not refuted(candidate, threshold_pct)
+    ]
+    ceiling = min([look.budget, *passed])
     rng = sampler.generator(look.proposer.index)
+    wanted = math.log(ceiling) - rng.random() * math.log(AIM_SPAN)
+    nearest: tuple[float, Draw, Judgement] | None = None
+    for found, judgement in itertools.islice(_accepted(look, rng), AIM_DRAWS):
+        assert judgement.analysis is not None, "an accepted network has been analysed"
+        distance = abs(math.log(judgement.analysis.parameters) - wanted)
+        if nearest is None or distance < nearest[0]:
+            nearest = distance, found, judgement
+    return None if nearest is None else _entered(look, nearest[1], nearest[2], "aim")
+
+
+def _accepted(look: _Look, rng: random.Random) -> Iterator[tuple[Draw, Judgement]]:
+    """Yield new networks within the limits from ``DRAWS`` uniform draws."""
     for _ in range(DRAWS):
         found = draw(look.proposer.space, Uniform(rng))
         judgement = look.judge(found)
         if judgement.accepted and found.architecture.hash not in look.known:
-            return _entered(look, found, judgement, "draw")
+            yield found, judgement
+
+
+def _draw(look: _Look) -> Proposal | None:
+    """Draw uniformly until there is a new network within the budget, where the sampler found none."""
+    for found, judgement in _accepted(look, sampler.generator(look.proposer.index)):
+        return _entered(look, found, judgement, "draw")
     return None
 
 
@@ -213,7 +274,7 @@ def _reject(look: _Look, trial: Trial, found: Draw, judgement: Judgement, *, les
     if judgement.analysis is None or not lesson:
         sampler.forget(look.proposer.index, trial)
         return rejection
-    broken = violation(look.proposer.space, judgement.analysis, look.budget)
+    broken = violation(look.proposer.space, judgement.analysis, look.budget, look.most_macs)
     sampler.reject(look.proposer.index, trial, judgement.analysis.parameters, broken)
     return replace(rejection, violation=broken, indices=found.indices)
 

@@ -24,7 +24,7 @@ FINAL_SEEDS = 5
 FINAL_CONFIDENCE = 0.95
 # Errors at the end per error at a rung, the luckiest tenth, by share of the epochs; used until a study has runs of
 # its own (docs/experiments.md, "rungs").
-PRIOR_RATIO = {0.25: 0.30, 0.5: 0.55}
+PRIOR_RATIO = {0.25: 0.50, 0.5: 0.72}
 OWN_RATIOS = 8
 EXEMPT_SHARE = 10
 CHANCE_PCT = 10.0
@@ -108,9 +108,7 @@ def outcome(candidate: Candidate, threshold_pct: float) -> Outcome:
 
 def stands(candidate: Candidate, threshold_pct: float) -> bool:
     """Return whether the network reaches the threshold on fresh seeds, not on one lucky draw."""
-    accuracies = candidate.fresh_pct
-    bound = statistics.lower_bound(accuracies, STAND_CONFIDENCE)
-    return len(accuracies) >= STAND_SEEDS and statistics.reaches(bound, threshold_pct)
+    return _is_certain(candidate, STAND_SEEDS, STAND_CONFIDENCE, threshold_pct)
 
 
 def refuted(candidate: Candidate, threshold_pct: float) -> bool:
@@ -161,9 +159,7 @@ def final_order(candidates: Sequence[Candidate], threshold_pct: float) -> list[C
 
 def is_final(candidate: Candidate, threshold_pct: float) -> bool:
     """Return whether the evidence suffices to name the network the winner."""
-    accuracies = candidate.fresh_pct
-    bound = statistics.lower_bound(accuracies, FINAL_CONFIDENCE)
-    return len(accuracies) >= FINAL_SEEDS and statistics.reaches(bound, threshold_pct)
+    return _is_certain(candidate, FINAL_SEEDS, FINAL_CONFIDENCE, threshold_pct)
 
 
 def margin_pct(candidate: Candidate, threshold_pct: float) -> float:
@@ -195,6 +191,14 @@ def predicted_pct(errors: int, size: int, ratio: float) -> float:
 def exempt(network_hash: str) -> bool:
     """Return whether a network is trained to the end whatever its rungs say, so that wrong pruning can be counted."""
     return int(network_hash, 16) % EXEMPT_SHARE == 0
+
+
+def _is_certain(candidate: Candidate, seeds: int, confidence: float, threshold_pct: float) -> bool:
+    """Return whether so many fresh seeds, and the bound of their mean, reach the threshold."""
+    accuracies = candidate.fresh_pct
+    return len(accuracies) >= seeds and statistics.reaches(
+        statistics.lower_bound(accuracies, confidence), threshold_pct
+    )
 
 
 def _by_size(candidate: Candidate) -> tuple[int, int]:

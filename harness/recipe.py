@@ -152,7 +152,7 @@ def _converted(where: str, name: str, kind: str, value: Any) -> Any:
         return value
     if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
         return value
-    if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+    if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
         return float(value)
     if kind.startswith("tuple") and isinstance(value, list | tuple) and all(type(item) is int for item in value):
         return tuple(value)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import files
+from harness.datasets import dataset
 from harness.errors import ContentError
 from harness.recipe import Recipe, recipe_from
 from harness.result import Environment, Result, Status, accuracy_pct
@@ -239,6 +240,7 @@ def _seed_facts(record: Record, run: SeedRun) -> dict[str, tuple[object, object]
     images = [index for index, _ in run.wrong]
     counted = sorted({index for index in images if 0 <= index < run.test_size})
     facts: dict[str, tuple[object, object]] = {
+        f"test_size of seed {run.index}": (run.test_size, dataset(record.dataset).test_size),
         f"test_errors of seed {run.index}": (run.test_errors, len(run.wrong)),
         f"wrong images of seed {run.index}": (images, counted),
     }

@@ -1,6 +1,6 @@
 """The sampler's study as it was when a search stopped: all that it was asked and told, in the journal's order.
 
-With one worker the search then goes on exactly as it would have without the stop.
+With one worker and no end in time the search then goes on exactly as it would have without the stop.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness import race, sampler, study
-from harness.proposer import Proposer, tell_repeat
+from harness.proposer import Proposer, is_aimed, tell_repeat
 from harness.race import Candidate
 from harness.result import Decision
 from harness.seeds import Purpose
@@ -24,8 +24,9 @@ def replay_journal(proposer: Proposer, events: list[dict[str, Any]], candidates:
         match event["event"]:
             case "proposed":
                 proposal = proposals[event["trial"]]
-                # The draw was a question of its own.
-                proposer.index.asked += proposal.origin == "draw"
+                # Draws beside the sampler were questions of their own, an aim that found nothing included.
+                aimed = proposal.origin != "ladder" and is_aimed(proposal.trial)
+                proposer.index.asked += aimed + (proposal.origin == "draw")
                 proposer.enter(proposal)
             case "rejected" if event["origin"] == "sampler":
                 _reject(proposer, event)

@@ -12,22 +12,20 @@ from harness.data import resolve
 from harness.datasets import dataset
 from harness.device import choose_device, worker_count
 from harness.duration import duration_text
+from harness.estimate import training_seconds
 from harness.offset import Offset, offset_of
 from harness.race import FINAL_SEEDS, STAND_SEEDS, rungs
 from harness.recipes import NamedRecipe, check_batch, named_recipe
 from harness.sampler import sampler_name
 from harness.session import Effort
-from harness.study import StudyConfig
+from harness.study import StudyConfig, check_config
 from harness.workers import Limits, Source
 from harness.workspace import Workspace
 from search_spaces.catalog import space as space_of
-from search_spaces.count import feasible
+from search_spaces.count import count_text, feasible
 from search_spaces.space import SearchSpace
 
-# Seconds an image of one training step, on one core of a two-core CPU machine: a fixed part, and one a multiply-add.
-# Fitted to anchor3702 (0.62 M multiply-adds, 4,600 images a second) and seed4 (3.4 M, 3,000); for estimates only.
-SECONDS_AN_IMAGE = 1.9e-4
-SECONDS_A_MAC = 4.2e-11
+# Of the networks that the card space is searched for; for the plan only.
 TYPICAL_MACS = 1_000_000
 
 
@@ -100,15 +98,22 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
 
 
 def plan_document(plan: SearchPlan) -> dict[str, Any]:
-    """Return what ``--plan`` shows, as plain JSON values."""
+    """Return what ``--plan`` shows, as plain JSON values.
+
+    Raises:
+        ContentError: a study of that name has another configuration.
+    """
+    exists = (plan.folder / "config.json").exists()
+    if exists:
+        check_config(plan.folder, plan.config)
     count = feasible(plan.space, plan.config.budget)
     images = dataset(plan.config.dataset).train_size
-    one = plan.config.recipe.epochs * images * (SECONDS_AN_IMAGE + SECONDS_A_MAC * TYPICAL_MACS)
+    one = training_seconds(plan.config.recipe.epochs, images, TYPICAL_MACS)
     seconds = plan.effort.seconds
     return {
         "study": plan.folder.name,
         "folder": str(plan.folder),
-        "exists": (plan.folder / "config.json").exists(),
+        "exists": exists,
         "config": asdict(plan.config),
         "origins": plan.origins,
         "offset": asdict(plan.offset),
@@ -135,7 +140,7 @@ def plan_text(document: dict[str, Any]) -> str:
         "study": f"{document['study']} ({'goes on' if document['exists'] else 'new'}) in {document['folder']}",
         "data": f"{config['dataset']}, target {config['target_pct']:g} %, on validation {config['threshold_pct']:g} %",
         "offset": f"{offset['offset_pct']:+.3f} points: {offset['protocol']}",
-        "space": f"{config['space']}, {document['derivations']:.4g} derivations; {_share_text(document)} "
+        "space": f"{config['space']}, {count_text(document['derivations'])} derivations; {_share_text(document)} "
         f"keep its conditions and a budget of {config['budget']:,} parameters",
         "sampler": f"{config['sampler']}, seed {config['seed']}",
         "recipe": f"{config['recipe_name']}: {recipe['epochs']} epochs, batch {recipe['batch_size']}; "

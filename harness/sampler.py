@@ -6,8 +6,8 @@ that Optuna's own tools can open.
 
 from __future__ import annotations
 
-import os
 import random
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.trial import Trial as Trial
 from optuna.trial import TrialState
 
+from harness import files
 from harness.errors import UsageError
 from harness.race import Outcome
 from harness.result import Decision
@@ -114,12 +115,15 @@ def ask(index: Index, space: SearchSpace) -> tuple[Trial, Draw]:
 
 def impose(index: Index, decisions: tuple[Decision, ...]) -> Trial:
     """Enter a network that is not the sampler's proposal, or one of an earlier session, as a running trial."""
-    # NSGA-II numbers the generations as trials begin; the others would only work out a proposal that nobody wants.
-    index.study.sampler = SAMPLERS[index.sampler if index.sampler == NSGA2 else "random"](_seed(index))
-    index.asked += 1
     distributions = {decision.name: _distribution(decision) for decision in decisions}
     index.study.enqueue_trial({decision.name: decision.index for decision in decisions})
-    return index.study.ask(distributions)
+    trial = index.study.ask(distributions)
+    if index.sampler == NSGA2:
+        # It numbers the generation of a trial when it works out parameters, which nobody has asked for here.
+        index.study.sampler = SAMPLERS[NSGA2](_seed(index))
+        _ = trial.relative_params
+    index.asked += 1
+    return trial
 
 
 def generator(index: Index) -> random.Random:
@@ -151,15 +155,16 @@ def tell(index: Index, trial: Trial, outcome: Outcome) -> None:
 
 def write_database(index: Index, path: Path) -> None:
     """Leave the study as an SQLite file for Optuna's own tools; nothing here ever reads it."""
-    part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{part}")
-    optuna.create_study(storage=storage, study_name="search", direction="minimize").add_trials(
-        [trial for trial in index.study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    )
-    storage.remove_session()
-    storage.engine.dispose()
-    os.replace(part, path)
+    # Made in a folder of a plain name: in a database URL '?' and '%' of a person's path would have a meaning.
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "study.db"
+        storage = optuna.storages.RDBStorage(f"sqlite:///{made}")
+        optuna.create_study(storage=storage, study_name="search", direction="minimize").add_trials(
+            [trial for trial in index.study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        )
+        storage.remove_session()
+        storage.engine.dispose()
+        files.write_bytes(path, made.read_bytes())
 
 
 def _end(index: Index, trial: Trial, parameters: int, *, complete: bool) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness import race, statistics, study
+from harness.datasets import dataset
+from harness.estimate import affordable_macs, slowdown
 from harness.progress import SearchReporter
 from harness.proposer import Proposer
 from harness.race import Candidate
@@ -91,7 +93,9 @@ def open_session(
             candidates[event["trial"]].repeats += 1
     for found in study.finished_results(folder):
         file_result(candidates, found)
-    proposer = Proposer.new(parse_space(config.space_text, config.space), config)
+    proposer = Proposer.new(
+        parse_space(config.space_text, config.space), config, _most_macs(effort, config, effort.seconds, ())
+    )
     replay_journal(proposer, events, candidates)
     session = Session(
         folder=folder,
@@ -112,6 +116,20 @@ def open_session(
         job_for(session, candidate, Purpose.SEARCH, 0) for candidate in candidates.values() if candidate.first is None
     ]
     return session
+
+
+def most_macs(session: Session) -> int | None:
+    """Return the most multiply-adds of a network that there is still time for; None where time has no end."""
+    runs = [run for candidate in session.candidates.values() for run in runs_of(candidate)]
+    return _most_macs(session.effort, session.config, session.left, runs)
+
+
+def _most_macs(effort: Effort, config: StudyConfig, left: float | None, runs: Iterable[Result]) -> int | None:
+    images = dataset(config.dataset).train_size
+    # The estimate is of a CPU; how fast a GPU is shows with the first run.
+    guess = 1.0 if effort.device == "cpu" else None
+    slow = slowdown(runs, images) or guess
+    return affordable_macs(effort.seconds, left or 0.0, effort.workers, config.recipe.epochs, images, slow)
 
 
 def _mend(session: Session, events: list[dict[str, Any]]) -> None:
@@ -136,9 +154,10 @@ def _is_finished(effort: Effort, events: list[dict[str, Any]]) -> bool:
         return False
     last = ends[-1]
     match last["reason"]:
-        case "exhausted":
+        case "exhausted" if last["seconds"] is None:
             return True
-        case "time":
+        case "exhausted" | "time":
+            # With more time there may be networks that were too slow to be trained before.
             return effort.seconds is not None and effort.seconds <= (last["seconds"] or 0)
         case "trials":
             return effort.trials is not None and effort.trials <= (last["trials"] or 0)

@@ -73,6 +73,12 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
         document = {"schema_version": SCHEMA_VERSION, "config": asdict(config), "origins": origins}
         files.write_json(path, document)
         return True
+    check_config(folder, config)
+    return False
+
+
+def check_config(folder: Path, config: StudyConfig) -> None:
+    """Raise ContentError unless the study in a folder has this configuration."""
     there = read_config(folder)
     for item in fields(StudyConfig):
         ours, theirs = getattr(config, item.name), getattr(there, item.name)
@@ -83,7 +89,6 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
                 "a study never changes its configuration",
                 hint="give --study another name, or repeat the command that began it",
             )
-    return False
 
 
 def read_config(folder: Path) -> StudyConfig:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,8 +31,9 @@ class Plan:
     """What is to be verified, and how.
 
     Attributes:
-        indices: the seed indices to run, in order.
-        attempt: the certification attempt they belong to, None outside one.
+        indices: the seed indices to run, in order; a certification declares its own in their place.
+        certify: how many seeds to declare for a certification, None outside one.
+        attempt: the certification attempt, once it is declared.
     """
 
     architecture: Architecture
@@ -41,6 +43,7 @@ class Plan:
     indices: tuple[int, ...]
     device: str = "cpu"
     workers: int = 1
+    certify: int | None = None
     attempt: Attempt | None = None
     found: Found | None = None
     name: str = ""
@@ -70,6 +73,7 @@ class Verdict:
         repeats: those of them that the record held already.
         contradicted: a one-sided test at 5 % says that the re-run is worse than the record.
         row: the standing of the record with all seeds ever run.
+        attempt: the certification attempt as it ended, None outside one.
     """
 
     record: Record
@@ -77,12 +81,14 @@ class Verdict:
     runs: tuple[SeedRun, ...]
     repeats: tuple[Repeat, ...]
     contradicted: bool
-    futile: bool
+    attempt: Attempt | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether the target stands."""
-        return self.row.reached and not self.contradicted and not self.futile
+        """Whether the target stands; a certification that fails has failed, whatever the row's mean is."""
+        if self.attempt is not None:
+            return self.attempt.outcome is Outcome.CERTIFIED
+        return self.row.reached and not self.contradicted
 
 
 def run_seeds(
@@ -99,19 +105,23 @@ def run_seeds(
     """
     folder = _folder(plan, place)
     with owned(folder):
+        if plan.certify is not None:
+            plan = _declared(plan, place, plan.certify)
         evidence = _record(plan, place)
         before = {run.index: run for run in evidence.seeds}
         done = {index: found for index, found in _interrupted(folder).items() if index in plan.indices}
         for found in done.values():
             evidence = _pooled(evidence, plan, place, found)
-        waiting = [_job(plan, place, index) for index in plan.indices if index not in done]
-        for found in _trained(waiting, source, limits, plan.workers, on_event):
-            done[found.seed_index] = found
-            _keep(folder, found)
-            evidence = _pooled(evidence, plan, place, found)
-            if _is_futile(plan, done):
-                # What is being trained was launched, so it counts; nothing more is.
-                waiting.clear()
+        lacking = [] if _is_futile(plan, done) else [index for index in plan.indices if index not in done]
+        waiting = [_job(plan, place, index) for index in lacking]
+        with closing(_trained(waiting, source, limits, plan.workers, on_event)) as results:
+            for found in results:
+                done[found.seed_index] = found
+                _keep(folder, found)
+                evidence = _pooled(evidence, plan, place, found)
+                if _is_futile(plan, done):
+                    # What is being trained was launched, so it counts; nothing more is.
+                    waiting.clear()
         verdict = _verdict(plan, place, evidence, before, done)
         shutil.rmtree(folder, ignore_errors=True)
     return verdict
@@ -119,7 +129,7 @@ def run_seeds(
 
 def _trained(
     waiting: list[Job], source: Source, limits: Limits, count: int, on_event: Callable[[Event], None]
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Train what is waiting, which the caller may empty, and yield each result as it comes."""
     if not waiting:
         return
@@ -153,20 +163,23 @@ def recorded_verdict(plan: Plan, place: Workspace) -> Verdict:
     """Return what the record says about the seeds of a plan, without running any."""
     evidence = _record(plan, place)
     runs = tuple(run for index in plan.indices if (run := evidence.seed(index)) is not None)
-    row = row_of_record(evidence, ledger.attempts_for(place.ledger, evidence.key))
-    return Verdict(evidence, row, runs, (), contradicted=False, futile=False)
+    row = row_of_record(evidence, ledger.read(place.ledger))
+    return Verdict(evidence, row, runs, (), contradicted=False)
 
 
-def certification(plan: Plan, place: Workspace, seeds: int) -> Plan:
+def _declared(plan: Plan, place: Workspace, seeds: int) -> Plan:
     """Return the plan of a certification: ``seeds`` indices that were never run, declared in the ledger.
 
-    An attempt of this row that is still open is gone on with, as it was declared.
+    An attempt of this row that is still open is gone on with, as it was declared. Seeds depend on network and recipe
+    alone, so those run for another target or data set are known too.
     """
     evidence = _record(plan, place)
     attempt = ledger.open_attempt(place.ledger, evidence.key)
     if attempt is None:
-        declared = ledger.attempts_for(place.ledger, evidence.key)
-        used = [run.index + 1 for run in evidence.seeds] + [item.first_index + item.seeds for item in declared]
+        kin = evidence.key[:2]
+        runs = [run for item in record.read_all(place.records) if item.key[:2] == kin for run in item.seeds]
+        declared = [item for item in ledger.read(place.ledger) if item.key[:2] == kin]
+        used = [run.index + 1 for run in runs] + [item.first_index + item.seeds for item in declared]
         attempt = ledger.declare(place.ledger, evidence.key, max(used, default=0), seeds)
     indices = tuple(range(attempt.first_index, attempt.first_index + attempt.seeds))
     return replace(plan, indices=indices, attempt=attempt)
@@ -209,7 +222,10 @@ def _record(plan: Plan, place: Workspace) -> Record:
         found=plan.found,
     )
     path = record.path_of(place.records, fresh)
-    return record.read(path) if path.exists() else fresh
+    if not path.exists():
+        return fresh
+    there = record.read(path)
+    return replace(there, name=there.name or fresh.name, found=there.found or fresh.found)
 
 
 def _pooled(evidence: Record, plan: Plan, place: Workspace, found: Result) -> Record:
@@ -225,7 +241,8 @@ def _keep(folder: Path, found: Result) -> None:
 
 def _folder(plan: Plan, place: Workspace) -> Path:
     """Return where an unfinished verification keeps what it has finished."""
-    return place.runs / f".verify-{plan.architecture.hash}-{plan.recipe.recipe.hash}-{plan.dataset}"
+    row = f"{plan.architecture.hash}-{plan.recipe.recipe.hash}-{plan.dataset}-{plan.target_pct:.12g}"
+    return place.runs / f".verify-{row}"
 
 
 def _interrupted(folder: Path) -> dict[int, Result]:
@@ -253,15 +270,16 @@ def _verdict(
     before = {run.index: run for run in before.values() if not any(_is_same_run(run, other) for other in runs)}
     repeats = [_repeat(run, before[run.index]) for run in runs if run.index in before]
     futile = _is_futile(plan, done)
+    ended = None
     if plan.attempt is not None:
-        _close(plan, place, plan.attempt, runs, futile)
+        ended = _close(plan, place, plan.attempt, runs, futile)
     return Verdict(
         evidence,
-        row_of_record(evidence, ledger.attempts_for(place.ledger, evidence.key)),
+        row_of_record(evidence, ledger.read(place.ledger)),
         tuple(runs),
         tuple(repeats),
         _contradicts(runs, list(before.values()), repeats),
-        futile,
+        ended,
     )
 
 
@@ -285,7 +303,7 @@ def _repeat(run: SeedRun, recorded: SeedRun) -> Repeat:
     return Repeat(run.index, run.test_errors, recorded.test_errors, identical)
 
 
-def _close(plan: Plan, place: Workspace, attempt: Attempt, runs: list[SeedRun], futile: bool) -> None:
+def _close(plan: Plan, place: Workspace, attempt: Attempt, runs: list[SeedRun], futile: bool) -> Attempt:
     bound = bound_of_attempt(attempt, runs)
     outcome = Outcome.CERTIFIED if statistics.reaches(bound, plan.target_pct) and not futile else Outcome.FAILED
-    ledger.close(place.ledger, attempt, Outcome.FUTILE if futile else outcome, result.finite(bound))
+    return ledger.close(place.ledger, attempt, Outcome.FUTILE if futile else outcome, result.finite(bound))

@@ -217,6 +217,7 @@ def _replace(worker: Worker) -> None:
 def _work(pipe: Connection, source: Source, parent: int) -> None:
     """Serve jobs until the pipe closes; the body of a worker process."""
     _die_with(parent)
+    _keep_freed_memory()
     import torch
 
     from harness.data import load

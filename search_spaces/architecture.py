@@ -138,7 +138,7 @@ class Architecture:
 
     def __str__(self) -> str:
         """Return the canonical text, with its bars."""
-        return _text(self.ops, self.bars)
+        return _text(self.ops, self.bars, show_bars=True)
 
     @property
     def hash(self) -> str:
@@ -165,7 +165,7 @@ def op_text(op: Op, *, bars: bool = True) -> str:
         case Linear():
             return f"linear({op.out_features})"
         case Residual():
-            return f"res({_text(op.ops, op.bars if bars else ())})"
+            return f"res({_text(op.ops, op.bars, show_bars=bars)})"
 
 
 def plain(number: float) -> str:
@@ -203,12 +203,12 @@ def _kernel_text(op: Kernel) -> str:
     return f"{name}({', '.join(given)})" if given else name
 
 
-def _text(ops: tuple[Op, ...], bars: tuple[int, ...] = ()) -> str:
+def _text(ops: tuple[Op, ...], bars: tuple[int, ...] = (), *, show_bars: bool = False) -> str:
     words = []
     for index, op in enumerate(ops):
-        if index in bars:
+        if show_bars and index in bars:
             words.append("|")
-        words.append(op_text(op, bars=bool(bars)))
+        words.append(op_text(op, bars=show_bars))
     return " ".join(words)
 
 

@@ -28,18 +28,6 @@ _LARGEST_FILE = 400_000
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """What a source says its network reached; nobody here has checked it.
-
-    Attributes:
-        metric: which reading of which data, as the source states it.
-    """
-
-    test_accuracy_pct: float
-    metric: str
-
-
-@dataclass(frozen=True, slots=True)
 class Preset:
     """A named network.
 
@@ -52,7 +40,6 @@ class Preset:
     text: str
     source: str
     note: str = ""
-    claim: Claim | None = None
 
 
 _RATE_IS_OURS = "The document states no dropout rate; 0.1 is ours."
@@ -74,7 +61,6 @@ PRESETS: Mapping[str, Preset] = {
         " | conv3x3(32, pad=0, bias) relu bn dropout(0.1) conv3x3(10, pad=0, bias) | gap",
         source="seed document 1",
         note=_RATE_IS_OURS,
-        claim=Claim(99.46, "best of 19 epochs on the test set (epoch 13), also its last epoch"),
     ),
     "seed2": Preset(
         text="conv3x3(16, pad=0) bn relu dropout2d(0.1) conv3x3(16, pad=0) bn relu"
@@ -84,7 +70,6 @@ PRESETS: Mapping[str, Preset] = {
         " | conv1x1(10) | gap",
         source="seed document 2",
         note=_RATE_IS_OURS,
-        claim=Claim(99.49, "epoch 20 of 20 on the test set"),
     ),
     "seed3": Preset(
         text="conv3x3(32, bias) relu bn conv3x3(16, bias) relu bn | maxpool dropout(0.1)"
@@ -100,7 +85,6 @@ PRESETS: Mapping[str, Preset] = {
         " conv3x3(16, pad=0) relu bn dropout(0.069) conv3x3(16, pad=0) relu bn dropout(0.069)"
         " | gap | conv1x1(10)",
         source="seed document 4",
-        claim=Claim(99.49, "best of 20 epochs on the test set"),
     ),
     "anchor3762": Preset(
         text="conv3x3(4, bias) bn relu conv3x3(4, bias) bn relu conv3x3(4, bias) bn relu dropout(0.01)"
@@ -109,7 +93,6 @@ PRESETS: Mapping[str, Preset] = {
         " | maxpool | conv3x3(8, bias) bn relu conv3x3(8, bias) bn relu conv3x3(8, bias) bn relu"
         " | gap | conv1x1(10, bias)",
         source="adilsammar/woolly-of-cv, the 3,762-parameter network",
-        claim=Claim(99.52, "last of 15 epochs on the test set, one run"),
     ),
     "anchor3702": Preset(
         text="conv3x3(4) bn relu conv3x3(4) bn relu conv3x3(4) bn relu dropout(0.01) | maxpool"

@@ -12,15 +12,22 @@ and linear layers for one image; biases, BN, pooling and additions are left out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
 from search_spaces.architecture import (
     Architecture,
+    AvgPool,
     BatchNorm,
     Conv,
     DepthwiseConv,
+    Dropout,
+    Dropout2d,
+    GlobalAvgPool,
     Kernel,
     Linear,
+    MaxPool,
     Op,
+    ReLU,
     Residual,
 )
 from search_spaces.errors import BudgetExceededError, ShapeError
@@ -124,8 +131,10 @@ def _cost(op: Op, before: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[
             return (features + 1) * op.out_features, features * op.out_features
         case Residual():
             return _residual_cost(op, before, tied)
-        case _:
+        case ReLU() | Dropout() | Dropout2d() | MaxPool() | AvgPool() | GlobalAvgPool():
             return 0, 0
+        case _:
+            assert_never(op)
 
 
 def _kernel_cost(op: Kernel, kernel: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[int, int]:

@@ -73,6 +73,12 @@ def feasible(
     return Count(lowest, highest, total, False, samples, accepted, confidence)
 
 
+def count_text(number: int) -> str:
+    """Return a count as people read it: in full up to 15 digits, else its order of magnitude."""
+    digits = str(number)
+    return f"{number:,}" if len(digits) <= 15 else f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
+
+
 def clopper_pearson(successes: int, trials: int, confidence: float) -> tuple[float, float]:
     """Return the exact two-sided interval of a proportion."""
     tail = (1 - confidence) / 2

@@ -96,8 +96,10 @@ def field_after(op: Op, shape: Shape, field: Field) -> Field:
                 field = field_after(inner, shape, field)
                 shape = output_shape(inner, shape)
             return field
-        case _:
+        case BatchNorm() | ReLU() | Dropout() | Dropout2d():
             return field
+        case _:
+            assert_never(op)
 
 
 def is_global(op: Op, shape: Shape) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Whoever started the tests in the background may have made them ignore Ctrl-C, and their children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Read by the libraries when they are first imported, so set before any test imports torch or numpy:
 # results do not depend on the thread count, and two test runs do not fight for the cores.

@@ -158,6 +158,15 @@ def test_a_workspace_that_is_set_is_kept(checkout: Checkout):
     assert stdout.splitlines()[1] == "elsewhere"
 
 
+def test_the_command_is_told_what_was_typed(checkout: Checkout):
+    checkout.run("scripts/harness")
+    (checkout.root / ".venv/bin/harness").write_text('#!/usr/bin/env bash\nprintf "%s" "$HARNESS_COMMAND"\n')
+
+    _, stdout, _ = checkout.run("scripts/harness", HARNESS_COMMAND="another")
+
+    assert stdout == f"{checkout.root}/scripts/harness"
+
+
 def test_a_link_to_the_script_finds_its_repository(checkout: Checkout):
     link = checkout.root.parent / "harness"
     link.symlink_to("a clone/scripts/harness")

@@ -55,7 +55,7 @@ def data() -> None:
 @_options
 @click.option(
     "--mirror-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0, max=86_400, min_open=True),
     default=20.0,
     show_default=True,
     help="Time limit for one mirror.",

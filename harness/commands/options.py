@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -75,8 +76,12 @@ PER_CENT = PerCent()
 
 def interrupted() -> Interrupted:
     """Return the error that ends an interrupted command which goes on when it is repeated."""
-    command = shlex.join(["harness", *sys.argv[1:]])
-    return Interrupted("interrupted", hint=f"the same command goes on: {command}")
+    return Interrupted("interrupted", hint=f"the same command goes on: {typed(*sys.argv[1:])}")
+
+
+def typed(*arguments: str) -> str:
+    """Return what to type for a command; HARNESS_COMMAND says how this one was called."""
+    return shlex.join([os.environ.get("HARNESS_COMMAND") or "harness", *arguments])
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -49,7 +49,8 @@ def _folder(place: Workspace, name: str | None) -> Path:
 
     studies = {path.parent.name: path.parent for path in place.runs.glob("*/config.json")}
     if not studies:
-        raise UsageError(f"there is no study in {place.runs} yet", hint="harness search --budget 20000 begins one")
+        begin = options.typed("search", "--budget", "20000")
+        raise UsageError(f"there is no study in {place.runs} yet", hint=f"{begin} begins one")
     if name is None:
         return max(studies.values(), key=_last_worked_on)
     if place.study(name).name not in studies:

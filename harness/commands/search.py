@@ -161,7 +161,7 @@ def _text(plan: SearchPlan, verdict: Verdict | None) -> str:
             f"{row.seeds} seeds (deviation {row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} %, "
             f"in {spent}",
             f"  {row.architecture}",
-            f"run it again: harness verify {row.hash} --seeds {row.seeds}",
+            f"run it again: {options.typed('verify', row.hash, '--seeds', str(row.seeds))}",
             f"standings: {plan.workspace.leaderboard}",
         )
     )

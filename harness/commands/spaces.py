@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands import options
+from search_spaces.count import count_text
 
 if TYPE_CHECKING:
     from search_spaces.count import Count
@@ -40,7 +41,7 @@ def list_spaces(as_json: bool) -> None:
         options.print_json({"spaces": found})
         return
     for facts in found:
-        click.echo(f"{facts['name']:<8}{_shown(facts['derivations']):>14} derivations  {facts['description']}")
+        click.echo(f"{facts['name']:<8}{count_text(facts['derivations']):>14} derivations  {facts['description']}")
 
 
 @spaces.command()
@@ -113,7 +114,7 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
     if as_json:
         options.print_json(_facts(found) | {"budget": budget, "feasible": dataclasses.asdict(counted)})
         return
-    click.echo(f"{found.name}: {_shown(counted.derivations)} derivations")
+    click.echo(f"{found.name}: {count_text(counted.derivations)} derivations")
     click.echo(_sentence(counted))
 
 
@@ -129,7 +130,7 @@ def check(file: str, as_json: bool) -> None:
     if as_json:
         options.print_json(facts)
         return
-    click.echo(f"{found.name} is a search space: {_shown(facts['derivations'])} derivations, hash {found.hash}")
+    click.echo(f"{found.name} is a search space: {count_text(facts['derivations'])} derivations, hash {found.hash}")
 
 
 def _facts(found: SearchSpace) -> dict[str, Any]:
@@ -148,13 +149,7 @@ def _sentence(counted: Count) -> str:
         return f"accepted: {counted.accepted:,}, exactly"
     low, high = (100 * (number / counted.derivations) for number in (counted.low, counted.high))
     return (
-        f"accepted: {_shown(counted.low)} to {_shown(counted.high)} ({low:.2f} to {high:.2f} %) "
+        f"accepted: {count_text(counted.low)} to {count_text(counted.high)} ({low:.2f} to {high:.2f} %) "
         f"with {counted.confidence:.0%} confidence, "
         f"because {counted.accepted:,} of {counted.looked_at:,} derivations drawn at random are"
     )
-
-
-def _shown(number: int) -> str:
-    """Return a count as people read it: in full up to 15 digits, else its order of magnitude."""
-    digits = str(number)
-    return f"{number:,}" if len(digits) <= 15 else f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"

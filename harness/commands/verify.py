@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands import options
-from harness.errors import ContentError, UsageError
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.network_argument import NetworkArgument
+    from harness.network_argument import KnownRow
     from harness.recipes import NamedRecipe
     from harness.verify import Plan, Verdict
     from harness.workers import Source
@@ -58,7 +58,7 @@ def verify(
     from harness.data import resolve
     from harness.device import choose_device, worker_count
     from harness.leaderboard import collect
-    from harness.network_argument import read_network
+    from harness.network_argument import only_row, read_network
     from harness.recipes import check_batch
     from harness.verify import Plan
     from harness.workers import Source
@@ -66,28 +66,31 @@ def verify(
 
     place = workspace()
     given = read_network(network, place)
-    named = _recipe(given, recipe, epochs)
+    wanted = None if dataset == "auto" else dataset
+    row = only_row(given, dataset=wanted, target_pct=target, recipe_given=recipe is not None)
+    named = _recipe(row, recipe, epochs)
     if certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
         raise UsageError(f"--seeds {seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
     chosen = choose_device(device)
-    data = resolve(dataset if dataset != "auto" or given.dataset is None else given.dataset, folder)
+    data = resolve(wanted or (row.dataset if row and row.dataset else dataset), folder)
     check_batch(named.recipe, len(data.train_labels))
-    stated = given.target_pct if target is None else target
+    stated = row.target_pct if row is not None and target is None else target
     plan = Plan(
         architecture=given.architecture,
         recipe=named,
         dataset=data.dataset.name,
         target_pct=data.dataset.target_pct if stated is None else stated,
-        indices=tuple(range(seeds or 10)),
+        indices=tuple(range(seeds or (ledger.DEFAULT_SEEDS if certify else 10))),
         device=str(chosen),
         workers=worker_count(workers, chosen),
         name=name or given.name,
+        certify=(seeds or ledger.DEFAULT_SEEDS) if certify else None,
     )
     for needed in (place.root, place.records, place.runs):
         check_writable(needed)
     collect(place)
     try:
-        verdict = _run(plan, place, Source(data.dataset.name, folder), seeds, certify=certify)
+        verdict = _run(plan, place, Source(data.dataset.name, folder))
     except KeyboardInterrupt as error:
         raise options.interrupted() from error
     if as_json:
@@ -97,38 +100,27 @@ def verify(
     return 0 if verdict.passed else 3
 
 
-def _run(plan: Plan, place: Workspace, source: Source, seeds: int | None, *, certify: bool) -> Verdict:
-    from harness import ledger
+def _run(plan: Plan, place: Workspace, source: Source) -> Verdict:
     from harness.leaderboard import refresh
     from harness.progress import Reporter
-    from harness.verify import certification, run_seeds
+    from harness.verify import run_seeds
     from harness.workers import Limits
 
-    if certify:
-        plan = certification(plan, place, seeds or ledger.DEFAULT_SEEDS)
-        assert plan.attempt is not None, "a certification is an attempt"
-        declared = f"attempt {plan.attempt.number}, declared {plan.attempt.declared_utc}: {plan.attempt.seeds} seeds"
-        click.echo(f"{declared} from index {plan.attempt.first_index}", err=True)
     with Reporter(len(plan.indices), "seeds") as reporter:
         verdict = run_seeds(plan, place, source, Limits(seconds=6 * 3600), reporter.on_event)
     refresh(place)
     return verdict
 
 
-def _recipe(given: NetworkArgument, recipe: str | None, epochs: int | None) -> NamedRecipe:
+def _recipe(row: KnownRow | None, recipe: str | None, epochs: int | None) -> NamedRecipe:
     from harness.recipes import named_recipe, recipe_named_like
 
     if recipe is not None:
         return named_recipe(recipe, epochs=epochs)
-    if given.recipe is not None:
+    if row is not None and row.recipe is not None:
         if epochs is not None:
             raise UsageError("--epochs changes a recipe, so name it too: --recipe NAME --epochs N")
-        return recipe_named_like(given.recipe, given.recipe_name)
-    if given.recipe_name:
-        raise ContentError(
-            f"{given.architecture.hash} stands on the leaderboard with several recipes: {given.recipe_name}",
-            hint="choose with --recipe",
-        )
+        return recipe_named_like(row.recipe, row.recipe_name)
     return named_recipe("fast", epochs=epochs)
 
 
@@ -159,7 +151,7 @@ def _document(verdict: Verdict) -> dict[str, Any]:
         "weights_sha256": [run.weights_sha256 for run in verdict.runs],
         "repeats": [asdict(repeat) for repeat in verdict.repeats],
         "contradicted": verdict.contradicted,
-        "futile": verdict.futile,
+        "attempt": None if verdict.attempt is None else asdict(verdict.attempt),
         "row": asdict(verdict.row),
     }
 
@@ -199,8 +191,14 @@ def _repeat_text(repeat: Any) -> str:
 
 def _verdict_text(verdict: Verdict) -> str:
     target = f"{verdict.record.target_pct:g} %"
-    if verdict.futile:
-        return f"stopped: the mean can no longer reach {target}; the attempt stays in the ledger as futile"
+    if verdict.attempt is not None:
+        bound = verdict.attempt.lower_bound_pct
+        shown = "none" if bound is None else f"{bound:.3f} %"
+        return (
+            f"attempt {verdict.attempt.number}, {verdict.attempt.seeds} seeds from index "
+            f"{verdict.attempt.first_index}: {verdict.attempt.outcome}, 99 % lower bound {shown} against {target}; "
+            "it stays in the ledger"
+        )
     if verdict.contradicted:
         return "this re-run is worse than the record (one-sided test, 5 %)"
     if verdict.row.reached:

@@ -79,3 +79,13 @@ def test_the_committed_claims_are_those_of_the_documents_that_state_one():
     assert not {"seed0", "seed3"} & stated.keys()
     assert all(claim.source and claim.metric for claim in found)
     assert all(parse_network(claim.architecture) for claim in found)
+
+
+def test_the_committed_claims_are_those_of_the_documents(seed_documents: dict[str, Any]):
+    stated = {
+        network["name"]: network["claim"]["test_acc"] for network in seed_documents["networks"] if network["claim"]
+    }
+
+    committed = {claim.name: claim.test_accuracy_pct for claim in claims.read(COMMITTED)}
+
+    assert {name: accuracy for name, accuracy in committed.items() if name.startswith("seed")} == stated

@@ -65,8 +65,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones_and_the_nearest(given: 
         dataset(given)
 
     assert caught.value.message == (
-        f"unknown data set {given!r}: known are mnist, fashion-mnist, kmnist, mnist-5k; "
-        f"did you mean {nearest}?"
+        f"unknown data set {given!r}: known are mnist, fashion-mnist, kmnist, mnist-5k; did you mean {nearest}?"
     )
 
 

@@ -235,9 +235,7 @@ def test_without_a_known_sha256_the_md5_decides(packed_toy, tmp_path: Path, use_
 
     with mirror(other) as url:
         use_mirrors(url)
-        with pytest.raises(
-            MissingData, match=r"what it sent is damaged or another file: MD5 of the \.gz file"
-        ):
+        with pytest.raises(MissingData, match=r"what it sent is damaged or another file: MD5 of the \.gz file"):
             fetch_dataset(packed_toy.spec, tmp_path)
 
 
@@ -261,7 +259,5 @@ def test_the_mirrors_are_those_of_torchvision():
 def test_a_missing_torchvision_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
 
-    with pytest.raises(
-        MissingData, match=r"^mnist cannot be fetched: torchvision, which knows the mirrors, is"
-    ):
+    with pytest.raises(MissingData, match=r"^mnist cannot be fetched: torchvision, which knows the mirrors, is"):
         mirrors(dataset("mnist"))

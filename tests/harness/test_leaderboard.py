@@ -55,6 +55,24 @@ def test_only_a_certified_attempt_certifies(place: Workspace, new_record: NewRec
     assert tiers == [Tier.VERIFIED, Tier.CERTIFIED]
 
 
+def test_a_certified_row_says_whether_it_holds_for_all_attempts_together(place: Workspace, new_record: NewRecord):
+    # Mean 99.41, deviation 0.0305, n 30: 95 % bound 99.4005; 0.05 / 201 leaves 99.389 (t of 29 degrees of freedom).
+    made = new_record([56, 62] * 15)
+    attempt = ledger.declare(place.ledger, made.key, 0, 30)
+    ledger.close(place.ledger, attempt, Outcome.CERTIFIED, 99.4)
+    made = replace(made, seeds=tuple(replace(run, attempt=attempt.number) for run in made.seeds))
+
+    alone = leaderboard.row_of_record(made, ledger.read(place.ledger))
+    other = (*made.key[:1], "0" * 12, *made.key[2:])
+    for _ in range(200):
+        ledger.declare(place.ledger, other, 0, 30)
+    among_many = leaderboard.row_of_record(made, ledger.read(place.ledger))
+
+    assert (alone.attempts, alone.holds_corrected) == (1, True)
+    assert (among_many.attempts, among_many.holds_corrected) == (201, False)
+    assert leaderboard.row_of_record(new_record([40] * 5), []).holds_corrected is None
+
+
 def test_the_figures_of_a_row_are_those_of_its_seeds(new_record: NewRecord):
     made = new_record([50, 60, 70])
     diverged = replace(made.seeds[2], status=Status.DIVERGED, best_test_errors=65)

@@ -42,6 +42,7 @@ VALUES = {
     "int": st.integers(-(10**12), 10**12),
     "float": NUMBER,
     "bool": st.booleans(),
+    "bool | None": st.none() | st.booleans(),
     "Tier": st.sampled_from(Tier),
     "float | None": st.none() | NUMBER,
     "int | None": st.none() | st.integers(0, 10**6),
@@ -112,7 +113,7 @@ def test_another_file_is_refused(path: Path, content: bytes):
         (",true,", ",perhaps,", "line 2, column reached: 'perhaps' is neither true nor false"),
         (",verified,", ",splendid,", "line 2, column tier: 'splendid' is not a valid Tier"),
         (",12088,", ",many,", "line 2, column parameters: invalid literal for int"),
-        ("mnist,fast", "mnist", "line 2: 34 cells, but there are 35 columns"),
+        ("mnist,fast", "mnist", "line 2: 35 cells, but there are 36 columns"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_its_line(path: Path, old: str, new: str, message: str):

@@ -35,7 +35,7 @@ WAYS_IN = {
         "harness/download.py",
         "harness/testset.py",
     },
-    "verified": {"harness/data_files.py", "harness/download.py"},
+    "checked_payload": {"harness/data_files.py", "harness/download.py"},
     "locked_part": {"harness/embedded.py", "harness/testset.py"},
     "mnist_data": {"harness/embedded.py"},
     "torchvision": {"harness/torchvision_import.py", "harness/download.py"},
@@ -77,12 +77,8 @@ def literals_in(tree: ast.AST) -> list[str]:
 
 
 def programs() -> dict[str, ast.AST]:
-    paths = [
-        p for package in ("search_spaces", "harness", "reports") for p in (REPOSITORY / package).rglob("*.py")
-    ]
-    return {
-        path.relative_to(REPOSITORY).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in paths
-    }
+    paths = [p for package in ("search_spaces", "harness", "reports") for p in (REPOSITORY / package).rglob("*.py")]
+    return {path.relative_to(REPOSITORY).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
 
 
 @pytest.mark.parametrize("way", WAYS_IN)
@@ -174,18 +170,13 @@ def test_the_test_set_of_mnist_5k_is_its_locked_part(tmp_path: Path):
     images, labels = read_test_set(load("mnist-5k"), purpose="a test", log=tmp_path / "log.jsonl")
 
     assert images.shape == (500, 1, 28, 28)
-    assert (
-        hashlib.sha256(images.numpy().tobytes()).digest()
-        == hashlib.sha256(embedded.locked_part().images).digest()
-    )
+    assert hashlib.sha256(images.numpy().tobytes()).digest() == hashlib.sha256(embedded.locked_part().images).digest()
     assert labels.tolist() == list(embedded.locked_part().labels)
     assert '"dataset": "mnist-5k"' in (tmp_path / "log.jsonl").read_text(encoding="utf-8")
 
 
 def test_the_test_set_of_mnist_is_the_known_one(mnist_folder: Path, tmp_path: Path):
-    _, labels = read_test_set(
-        load("mnist", mnist_folder), purpose="a test of the reader", log=tmp_path / "log"
-    )
+    _, labels = read_test_set(load("mnist", mnist_folder), purpose="a test of the reader", log=tmp_path / "log")
 
     # The first ten labels of the test set, as every introduction to MNIST shows them.
     assert labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]

@@ -79,8 +79,6 @@ def test_the_tables_are_those_of_the_documents(seed_documents: dict[str, Any]):
             for layer in network["layers"]
         ]
         assert TABLES[network["name"]] == {"total": network["total_params"], "layers": rows}
-        claim, ours = network["claim"], PRESETS[network["name"]].claim
-        assert (claim and claim["test_acc"]) == (ours and ours.test_accuracy_pct)
 
 
 @pytest.mark.parametrize(

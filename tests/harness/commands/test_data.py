@@ -10,9 +10,7 @@ from harness import download
 from harness.commands.data import data
 from harness.errors import DataError, UsageError
 
-LICENCE = (
-    "The licence of MNIST is not stated at its source; catalogues list CC BY-SA 3.0 (Y. LeCun and C. Cortes)."
-)
+LICENCE = "The licence of MNIST is not stated at its source; catalogues list CC BY-SA 3.0 (Y. LeCun and C. Cortes)."
 
 
 @pytest.fixture(autouse=True)

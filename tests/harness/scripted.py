@@ -1,0 +1,293 @@
+"""A search without training: workers that answer at once, with accuracies made up from the sizes of the networks.
+
+``run`` runs one session. ``Killed``, raised at the n-th touch of the disk or of a worker, stands for SIGKILL.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import files, progress, proposer, sampler, search, study, workers
+from harness.progress import SearchReporter
+from harness.recipe import Recipe
+from harness.result import Epoch, Result, Status
+from harness.run import Job
+from harness.seeds import Purpose, derive_seed
+from harness.session import Effort, Session
+from harness.study import Proposal, StudyConfig
+from harness.workers import Event, Finished, Limits, Source, Worker
+from search_spaces.cost import analyse
+from search_spaces.notation import parse_network
+
+# Sizes from 330 to some 40,000; one network a pair of widths.
+SPACE = "width = {4, 6, 8, 10, 12, 16, 20, 24, 32, 40}; net = conv3x3(width) relu conv3x3(width) relu gap linear(10);"
+SIZE = 10_000
+TARGET_PCT = 99.0
+RECIPE = Recipe(epochs=8)
+RECIPE_HASH = RECIPE.hash
+
+Script = Callable[[Job], Event]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@dataclass(slots=True)
+class Trainer:
+    """Answers jobs, and keeps what it was asked.
+
+    Attributes:
+        accuracy_pct: at the end, of a network of that size with that seed.
+        special: what to answer instead, by trial; None is the usual answer.
+        asked: all jobs in order; ``completed`` counts the ends of runs by trial, purpose and seed.
+        kill_at: number of the fault point at which the session dies; ``points`` counts them.
+        tears: dying in a write leaves half of a line behind; else nothing.
+    """
+
+    accuracy_pct: Callable[[int, int], float]
+    special: Callable[[Job], Event | None] = lambda job: None
+    asked: list[Job] = field(default_factory=list)
+    completed: Counter[tuple[int, str, int]] = field(default_factory=Counter)
+    epochs_done: dict[Path, int] = field(default_factory=dict)
+    points: int = 0
+    kill_at: int | None = None
+    tears: bool = True
+
+    def point(self) -> None:
+        """Die here, if it is the point to die at."""
+        self.points += 1
+        if self.points == self.kill_at:
+            raise Killed
+
+    def answer(self, job: Job) -> Event:
+        """Return what a worker would report, at once."""
+        self.asked.append(job)
+        if (event := self.special(job)) is not None:
+            return event
+        return Finished(job, self._trained(job))
+
+    def _trained(self, job: Job) -> Result:
+        assert job.checkpoint is not None
+        assert job.trial is not None
+        until = job.until_epoch or job.recipe.epochs
+        # A checkpoint that is further on is not gone back from.
+        done = max(self.epochs_done.get(job.checkpoint, 0), until)
+        self.epochs_done[job.checkpoint] = done
+        job.checkpoint.parent.mkdir(exist_ok=True)
+        job.checkpoint.touch()
+        result = made_result(job, self.accuracy_pct, done)
+        if result.status is Status.COMPLETE:
+            self.completed[job.trial, job.purpose, job.seed_index] += 1
+        return result
+
+
+def made_result(job: Job, accuracy_pct: Callable[[int, int], float], epoch: int) -> Result:
+    """Return the result of a run that has come to an epoch, with errors that fall as in real runs.
+
+    At a quarter of the epochs there are 2.9 times the errors of the end, at half of them 1.66 times.
+    """
+    network_hash, parameters, macs = facts(job.architecture)
+    seed = derive_seed(network_hash, RECIPE_HASH, job.purpose, job.seed_index, job.study_seed)
+    final = round(SIZE * (1 - accuracy_pct(parameters, seed) / 100))
+    history = tuple(
+        Epoch(number, 0.1, 0.1, float(number), round(final * (1 + 4 * (1 - number / job.recipe.epochs) ** 2.6)))
+        for number in range(1, epoch + 1)
+    )
+    return Result(
+        architecture=job.architecture,
+        hash=network_hash,
+        parameters=parameters,
+        macs=macs,
+        recipe=job.recipe,
+        recipe_name=job.recipe_name,
+        recipe_hash=RECIPE_HASH,
+        dataset="mnist",
+        purpose=job.purpose,
+        seed_index=job.seed_index,
+        seed=seed,
+        status=Status.COMPLETE if epoch == job.recipe.epochs else Status.RUNNING,
+        history=history,
+        validation_errors=history[-1].validation_errors,
+        validation_size=SIZE,
+        train_seconds=float(epoch),
+        study=job.study,
+        trial=job.trial,
+        decisions=job.decisions,
+    )
+
+
+@cache
+def facts(architecture: str) -> tuple[str, int, int]:
+    """Return hash, parameters and multiply-adds."""
+    network = parse_network(architecture)
+    analysis = analyse(network)
+    return network.hash, analysis.parameters, analysis.macs
+
+
+def proposal(trial: int, architecture: str, origin: str = "tpe") -> Proposal:
+    """Return a network that has been proposed."""
+    network_hash, parameters, _ = facts(architecture)
+    return Proposal(
+        trial=trial,
+        architecture=architecture,
+        hash=network_hash,
+        parameters=parameters,
+        origin=origin,
+        decisions=(),
+    )
+
+
+def first_job(proposal: Proposal) -> Job:
+    """Return the first run of a network, whole."""
+    return Job(
+        architecture=proposal.architecture,
+        recipe=RECIPE,
+        recipe_name="short",
+        purpose=Purpose.SEARCH,
+        seed_index=0,
+        trial=proposal.trial,
+        decisions=proposal.decisions,
+    )
+
+
+def by_size(parameters: int, seed: int, *, reached_at: int = 3_000, noise: float = 0.03) -> float:
+    """Return an accuracy that is 99 % at ``reached_at`` parameters, rises with size, and wavers with the seed."""
+    rise = 1.0 - reached_at / (parameters + reached_at) - 0.5
+    return TARGET_PCT + rise + random.Random(seed).gauss(0, noise)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeProcess:
+    """As much of a process as is asked of one that is not there."""
+
+    pid: int = 0
+
+    def is_alive(self) -> bool:
+        return True
+
+
+def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    """Put a trainer in the place of worker processes."""
+    made = Trainer(by_size)
+
+    def start(source: Source, count: int) -> list[Worker]:
+        return [Worker(FakeProcess(), None, source) for _ in range(count)]  # type: ignore[arg-type]
+
+    def assign(worker: Worker, job: Job) -> None:
+        made.point()
+        assert worker.job is None
+        worker.job = job
+
+    def poll(pool: list[Worker], limits: Limits, timeout: float) -> list[Event]:
+        events = []
+        for worker in pool:
+            if worker.job is not None:
+                made.point()
+                job, worker.job = worker.job, None
+                events.append(made.answer(job))
+        return events
+
+    def abandon(worker: Worker) -> None:
+        worker.job = None
+
+    for name, function in (("start", start), ("assign", assign), ("poll", poll), ("abandon", abandon)):
+        monkeypatch.setattr(workers, name, function)
+    monkeypatch.setattr(workers, "stop", lambda pool: None)
+    monkeypatch.setattr(sampler, "write_database", lambda index, path: None)
+    monkeypatch.setattr(progress.Reporter, "say", lambda self, line: None)
+    monkeypatch.setattr(proposer, "LADDER_DRAWS", 40)
+    _count_writes(made, monkeypatch)
+    return made
+
+
+def _count_writes(made: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a fault point before and after each write, and one in which half a line of a journal is written."""
+    append, write = files.append_line, files.write_bytes
+
+    def torn_append(path: Path, line: str) -> None:
+        made.point()
+        try:
+            made.point()
+        except Killed:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line[: len(line) // 2] if made.tears else "")
+            raise
+        append(path, line)
+        made.point()
+
+    def torn_write(path: Path, content: bytes) -> None:
+        made.point()
+        try:
+            made.point()
+        except Killed:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_name(f".{path.name}.part").write_bytes(content[: len(content) // 2])
+            raise
+        write(path, content)
+        made.point()
+
+    monkeypatch.setattr(files, "append_line", torn_append)
+    monkeypatch.setattr(files, "write_bytes", torn_write)
+    # The kernel's cache is enough for a test, and many times as fast.
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+def config(**changes: object) -> StudyConfig:
+    """Return the configuration of a small study."""
+    plain = StudyConfig(
+        dataset="mnist",
+        data_hash="0" * 64,
+        budget=20_000,
+        target_pct=TARGET_PCT,
+        threshold_pct=TARGET_PCT,
+        space="widths",
+        space_text=SPACE,
+        sampler="tpe",
+        recipe=RECIPE,
+        recipe_name="short",
+        rungs=(2, 4),
+        seed=0,
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def effort(**changes: object) -> Effort:
+    """Return the effort of a small study: 20 networks, one worker, no end in time."""
+    plain = Effort(seconds=None, trials=20, workers=1, device="cpu", limits=Limits())
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def run(folder: Path, configured: StudyConfig, spent: Effort) -> Session:
+    """Run one session of a search."""
+    study.open_study(folder, configured, {})
+    with SearchReporter(spent.seconds, spent.trials) as reporter:
+        return search.run_search(folder, configured, spent, Source("mnist", None), reporter, ["harness", "search"])
+
+
+def events(folder: Path, *kinds: str) -> list[dict[str, Any]]:
+    """Return the events of a journal, those of some kinds or all."""
+    return [event for event in study.journal(folder) if not kinds or event["event"] in kinds]
+
+
+@contextmanager
+def killed_at(trainer: Trainer, point: int) -> Iterator[None]:
+    """Let the session in the block die at a fault point, counted from here."""
+    trainer.points, trainer.kill_at = 0, point
+    try:
+        yield
+    except Killed:
+        pass
+    finally:
+        trainer.kill_at = None

@@ -1,0 +1,105 @@
+"""Verifications without training: seeds that are answered at once, with errors made up from their index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from harness import verify
+from harness.datasets import dataset
+from harness.recipes import RECIPES
+from harness.result import Environment, Result, Status
+from harness.run import Job
+from harness.seeds import derive_seed
+from harness.verify import Plan, Verdict
+from harness.workers import Event, Limits, Source
+from harness.workspace import Workspace
+from search_spaces.cost import analyse
+from search_spaces.notation import parse_network
+
+NETWORK = parse_network("conv3x3(4) bn relu | maxpool | gap | linear(10)")
+ENVIRONMENT = Environment("0" * 40, False, "3.11.7", "2.13.0", "some CPU", "x86_64 AVX2", 1, "ab" * 32)
+
+
+@dataclass(slots=True)
+class Seeds:
+    """Answers the seeds of a verification, and keeps what it was asked.
+
+    Attributes:
+        errors: wrong test images of a seed index.
+        weights: digest of the weights of a seed index.
+        watch: called with each job before it is answered.
+    """
+
+    errors: Callable[[int], int] = lambda index: 55
+    weights: Callable[[int], str] = lambda index: f"{index:064x}"
+    environment: Environment = ENVIRONMENT
+    status: Callable[[int], Status] = lambda index: Status.COMPLETE
+    watch: Callable[[Job], None] = lambda job: None
+    asked: list[Job] = field(default_factory=list)
+
+    @property
+    def indices(self) -> list[int]:
+        """The seed indices that were asked for, in order."""
+        return [job.seed_index for job in self.asked]
+
+    def answer(self, job: Job, dataset_name: str) -> Result:
+        """Return the result of a job."""
+        self.asked.append(job)
+        self.watch(job)
+        network, recipe_hash = parse_network(job.architecture), job.recipe.hash
+        analysis = analyse(network)
+        count = self.errors(job.seed_index)
+        number = len(self.asked)
+        return Result(
+            architecture=job.architecture,
+            hash=network.hash,
+            parameters=analysis.parameters,
+            macs=analysis.macs,
+            recipe=job.recipe,
+            recipe_name=job.recipe_name,
+            recipe_hash=recipe_hash,
+            dataset=dataset_name,
+            purpose=job.purpose,
+            seed_index=job.seed_index,
+            seed=derive_seed(network.hash, recipe_hash, job.purpose, job.seed_index),
+            status=self.status(job.seed_index),
+            test_errors=count,
+            test_size=dataset(dataset_name).test_size,
+            wrong=tuple((image, 3) for image in range(count)),
+            weights_sha256=self.weights(job.seed_index),
+            train_seconds=50.0,
+            environment=self.environment,
+            # No two runs begin at once.
+            started_utc=f"2026-11-20T08:{number // 60:02d}:{number % 60:02d}+00:00",
+        )
+
+    def trained(
+        self, waiting: list[Job], source: Source, limits: Limits, count: int, on_event: Callable[[Event], None]
+    ) -> Iterator[Result]:
+        """Stand in for ``verify._trained`` with one worker."""
+        while waiting:
+            yield self.answer(waiting.pop(0), source.dataset)
+
+
+def without_training(monkeypatch: pytest.MonkeyPatch) -> Seeds:
+    """Put made-up seeds in the place of training."""
+    made = Seeds()
+    monkeypatch.setattr(verify, "_trained", made.trained)
+    # The kernel's cache is enough for a test, and many times as fast.
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+    return made
+
+
+def plan(indices: range | list[int] = range(5), **changes: Any) -> Plan:
+    """Return the verification of a small network on MNIST against 99.4 %."""
+    plain = Plan(architecture=NETWORK, recipe=RECIPES["fast"], dataset="mnist", target_pct=99.4, indices=tuple(indices))
+    return replace(plain, **changes)
+
+
+def run(place: Workspace, planned: Plan) -> Verdict:
+    """Run a verification."""
+    return verify.run_seeds(planned, place, Source(planned.dataset, None), Limits(), lambda event: None)

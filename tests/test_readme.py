@@ -1,0 +1,77 @@
+"""Every command of the README is one that the program understands, and the quick ones print what the README shows."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from harness.cli import cli, run
+
+ROOT = Path(__file__).resolve().parent.parent
+# Commands that answer at once and depend on nothing but the code.
+QUICK = {"explain", "spaces"}
+
+
+def blocks() -> list[tuple[str, str]]:
+    """Return (command line, output shown) of every console block; an empty output where none is shown."""
+    found = []
+    for block in re.findall(r"^```console\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S):
+        for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
+            line, _, output = part.partition("\n")
+            found.append((line, output))
+    return found
+
+
+def harness_commands() -> list[tuple[list[str], str]]:
+    """Return the arguments and the output of every call of the program."""
+    calls = []
+    for line, output in blocks():
+        words = shlex.split(line, comments=True)
+        if words and words[0] in ("./scripts/harness", "harness"):
+            calls.append((words[1:], output))
+    return calls
+
+
+def test_the_readme_shows_the_main_commands() -> None:
+    shown = {words[0] for words, _ in harness_commands()}
+
+    assert {"search", "verify", "explain", "spaces", "leaderboard", "doctor"} <= shown
+    assert any(line.startswith("./scripts/test") for line, _ in blocks())
+
+
+@pytest.mark.parametrize("words", [words for words, _ in harness_commands()], ids=" ".join)
+def test_every_command_shown_is_understood(words: list[str]) -> None:
+    command: click.Command = cli
+    rest = words
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        assert rest[0] in command.commands, f"{rest[0]} is not a command"
+        command, rest = command.commands[rest[0]], rest[1:]
+
+    command.make_parser(click.Context(command)).parse_args(list(rest))
+
+
+@pytest.mark.parametrize(
+    ("words", "output"),
+    [
+        pytest.param(words, output, id=" ".join(words))
+        for words, output in harness_commands()
+        if words[0] in QUICK and output
+    ],
+)
+def test_quick_commands_print_what_is_shown(
+    words: list[str], output: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(ROOT))
+
+    assert run(words) == 0
+
+    printed = capsys.readouterr().out
+    if output.rstrip().endswith("..."):
+        assert printed.startswith(output.rstrip().removesuffix("..."))
+    else:
+        assert printed == output
