@@ -66,7 +66,7 @@ def _parts(numbers: Mapping[str, float]) -> list[Html]:
             "Backward pass: the chain rule, from the loss back to the inputs", "backward-caption", BACKWARD, numbers
         ),
         _table("The next update: all weights at once, each from its old value", "update-caption", UPDATE, numbers),
-        element("h2", text("Begin with other numbers")),
+        element("h2", text("Begin with other numbers"), class_="others"),
         _other_numbers(),
     ]
 
@@ -169,7 +169,9 @@ def _other_numbers() -> Html:
         f"{count(toy_curves.UPDATES)} updates.",
         class_="note",
     )
-    return element("div", element("div", joined(boxes), class_="boxes"), element("div", back, class_="row"), note)
+    return element(
+        "div", element("div", joined(boxes), class_="boxes"), element("div", back, class_="row"), note, class_="others"
+    )
 
 
 def _start() -> Html:

@@ -55,6 +55,8 @@ _NOTES = (
     "Beyond a learning rate of some 90 the first update overshoots: the outputs stick at 0 and 1, the loss at 0.0001.",
 )
 
+_BELOW_THE_CHARTS = 44
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -118,6 +120,8 @@ def _inputs(weights: Weights, example: Example, learning_rate: float) -> dict[st
 
 
 def _write_inputs(sheet: Any, formats: Mapping[str, Any], numbers: Mapping[str, float]) -> None:
+    sheet.set_landscape()
+    sheet.fit_to_pages(1, 0)
     sheet.set_column(0, 0, 16)
     sheet.set_column(1, 1, 12)
     sheet.set_column(2, 2, 44)
@@ -147,7 +151,7 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], numbers: Mapping[str, 
         sheet.write(row, 0, f"loss after {updates:,}")
         place = f"Training!{xl_col_to_name(COLUMNS.index('E_total'))}{last - UPDATES + updates}"
         sheet.write_formula(row, 1, f"={place}", formats["number"], _loss(numbers, updates))
-    for row, words in enumerate(_NOTES[1:], start=28):
+    for row, words in enumerate(_NOTES[1:], start=_BELOW_THE_CHARTS):
         sheet.write(row, 0, words, formats["note"])
 
 
