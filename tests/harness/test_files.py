@@ -171,10 +171,11 @@ def test_lines_of_several_processes_stay_whole(tmp_path: Path):
 
 
 def is_free(path: Path) -> bool:
-    """Whether another holder of the lock would get it now."""
+    """Whether nobody holds the lock alone."""
     handle = os.open(path, os.O_WRONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared, so that a lock which is only shared does not count as held.
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     finally:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness import record, verify, workers
-from harness.errors import HarnessError, UsageError
+from harness import record, verify
+from harness.data import load
 from harness.leaderboard import Tier
-from harness.record import Record
 from harness.recipes import RECIPES
-from harness.result import Status
-from harness.run import Job
+from harness.record import Record
+from harness.result import Result, Status
+from harness.run import Bench, Job, execute
 from harness.seeds import Purpose, derive_seed
-from harness.study import owned
-from harness.workers import Broken, Event, Finished, Limits, Source, Worker
+from harness.workers import Event, Limits, Source
 from harness.workspace import Workspace
 from search_spaces.notation import parse_network
 from tests.harness import unrun
@@ -58,12 +58,15 @@ def test_only_a_recipe_of_a_document_looks_at_the_test_set_each_epoch(place: Wor
     assert recorded(place).assumed == RECIPES["seed4"].assumed
 
 
-def test_a_real_verification_runs_the_fixed_seeds_and_repeats_them_bit_for_bit(place: Workspace):
+def test_a_real_verification_runs_the_fixed_seeds_and_repeats_them_bit_for_bit(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+):
     network = parse_network("conv3x3(2) bn relu maxpool gap linear(10)")
     smoke = RECIPES["smoke"]
     planned = unrun.plan(range(2), architecture=network, recipe=smoke, dataset="mnist-5k", target_pct=97.0)
 
     first = unrun.run(place, planned)
+    monkeypatch.setattr(verify, "_trained", in_this_process)
     again = unrun.run(place, replace(planned, indices=(1,)))
 
     ours = [run.seed for run in first.runs]
@@ -75,6 +78,15 @@ def test_a_real_verification_runs_the_fixed_seeds_and_repeats_them_bit_for_bit(p
     assert again.runs[0].test_errors == first.runs[1].test_errors
     assert [run.test_size for run in recorded(place).seeds] == [500, 500]
     assert len(place.test_log.read_text(encoding="utf-8").splitlines()) == 3
+
+
+def in_this_process(
+    waiting: list[Job], source: Source, limits: Limits, count: int, on_event: Callable[[Event], None]
+) -> Iterator[Result]:
+    """Train without a worker process, which takes a while to start."""
+    bench = Bench.of(load(source.dataset, source.folder, allow_download=False))
+    while waiting:
+        yield execute(waiting.pop(0), bench)
 
 
 # The record --------------------------------------------------------------------------------------------------
@@ -202,123 +214,3 @@ def test_what_is_on_record_is_told_without_running_a_seed(place: Workspace, seed
     assert seeds.asked == []
     assert [run.index for run in verdict.runs] == [3, 4]
     assert (verdict.row.seeds, verdict.passed, verdict.repeats) == (5, True, ())
-
-
-# Interruptions and faults ------------------------------------------------------------------------------------
-
-
-def test_what_an_interrupted_call_has_finished_is_not_run_twice(place: Workspace, seeds: Seeds):
-    seeds.watch = interrupt_at(3)
-    with pytest.raises(KeyboardInterrupt):
-        unrun.run(place, unrun.plan())
-    assert [run.index for run in recorded(place).seeds] == [0, 1, 2]
-    assert verify.finished_indices(unrun.plan([2, 3]), place) == {2}
-    seeds.asked.clear()
-    seeds.watch = lambda job: None
-
-    verdict = unrun.run(place, unrun.plan())
-
-    assert seeds.indices == [3, 4]
-    assert [run.index for run in verdict.runs] == [0, 1, 2, 3, 4]
-    assert (verdict.repeats, verdict.contradicted) == ((), False)
-    assert list(place.runs.iterdir()) == []
-
-
-def test_a_seed_that_was_finished_but_not_recorded_is_recorded(
-    place: Workspace, seeds: Seeds, monkeypatch: pytest.MonkeyPatch
-):
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(record, "write", lambda folder, made: interrupt_at(0)(seeds.asked[0]))
-        unrun.run(place, unrun.plan(range(2)))
-
-    unrun.run(place, unrun.plan(range(2)))
-
-    assert seeds.indices == [0, 1]
-    assert [run.index for run in recorded(place).seeds] == [0, 1]
-
-
-def test_two_processes_do_not_verify_the_same_row(place: Workspace, seeds: Seeds):
-    with owned(verify._folder(unrun.plan(), place)), pytest.raises(UsageError, match="another process is working in"):
-        unrun.run(place, unrun.plan())
-
-    assert seeds.asked == []
-
-
-@pytest.fixture
-def pool(monkeypatch: pytest.MonkeyPatch) -> list[Worker]:
-    """Workers that answer at once; ``breaking`` of the fixture ``breaks`` do not."""
-    started: list[Worker] = []
-
-    def start(source: Source, count: int) -> list[Worker]:
-        started.extend(Worker(None, None, source) for _ in range(count))  # type: ignore[arg-type]
-        return started
-
-    monkeypatch.setattr(workers, "start", start)
-    monkeypatch.setattr(workers, "assign", lambda worker, job: setattr(worker, "job", job))
-    monkeypatch.setattr(workers, "stop", lambda pool: pool.clear())
-    monkeypatch.setattr("os.fsync", lambda handle: None)
-    return started
-
-
-def breaking(times: dict[int, int], answers: Seeds, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the workers of some seeds break so many times."""
-
-    def poll(pool: list[Worker], limits: Limits, timeout: float) -> list[Event]:
-        events: list[Event] = []
-        for worker in pool:
-            if (job := worker.job) is not None:
-                worker.job = None
-                if times.get(job.seed_index, 0) > 0:
-                    times[job.seed_index] -= 1
-                    events.append(Broken(job, Status.CRASHED, "ended with signal 9"))
-                else:
-                    events.append(Finished(job, answers.answer(job, "mnist")))
-        return events
-
-    monkeypatch.setattr(workers, "poll", poll)
-
-
-def test_a_seed_whose_worker_breaks_is_run_again(place: Workspace, pool: list[Worker], monkeypatch: pytest.MonkeyPatch):
-    seeds = Seeds()
-    breaking({1: 2, 3: 1}, seeds, monkeypatch)
-
-    verdict = unrun.run(place, unrun.plan(workers=2))
-
-    assert sorted(seeds.indices) == [0, 1, 2, 3, 4]
-    assert [run.index for run in verdict.runs] == [0, 1, 2, 3, 4]
-    assert pool == []
-
-
-def test_a_seed_that_breaks_three_times_ends_it_and_the_others_are_kept(
-    place: Workspace, pool: list[Worker], monkeypatch: pytest.MonkeyPatch
-):
-    breaking({1: 3}, Seeds(), monkeypatch)
-
-    with pytest.raises(HarnessError, match="^seed 1 failed 3 times: ended with signal 9$"):
-        unrun.run(place, unrun.plan(range(3)))
-
-    assert pool == []
-    assert verify.finished_indices(unrun.plan(range(3)), place) == {0, 2}
-
-
-def test_no_more_workers_are_started_than_there_are_seeds(
-    place: Workspace, pool: list[Worker], monkeypatch: pytest.MonkeyPatch
-):
-    breaking({}, Seeds(), monkeypatch)
-    asked: list[int] = []
-    start = workers.start
-    monkeypatch.setattr(workers, "start", lambda source, count: asked.append(count) or start(source, count))  # type: ignore[func-returns-value]
-
-    unrun.run(place, unrun.plan(range(2), workers=8))
-
-    assert asked == [2]
-
-
-def interrupt_at(index: int):
-    """Return what is called with a job and presses Ctrl-C at that seed."""
-
-    def watch(job: Job) -> None:
-        if job.seed_index == index:
-            raise KeyboardInterrupt
-
-    return watch

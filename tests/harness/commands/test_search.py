@@ -1,0 +1,243 @@
+"""``harness search`` from the command line, up to the training, which is a stub: what is refused, planned, said."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness import conclusion, data, search, study
+from harness.cli import run
+from harness.leaderboard import row_of_record
+from harness.record import Record
+from harness.verify import Verdict
+from reports import study_page
+
+LOAD = cache(data._load_embedded)
+SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "tiny")
+
+
+@pytest.fixture(autouse=True)
+def stubs(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded images are read once, nothing is trained, and no report is drawn."""
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    monkeypatch.setattr(data, "_load_embedded", LOAD)
+    monkeypatch.setattr(search, "run_search", lambda *arguments: pytest.fail("a search was begun"))
+    monkeypatch.setattr(study_page, "write_report", lambda folder, place: folder / "report.html")
+
+
+def searched(monkeypatch: pytest.MonkeyPatch, verdict: Verdict | None = None, **ends: Any) -> None:
+    """Put a session in place of a search, and what concludes it."""
+
+    def end(folder: Path, *arguments: Any) -> Any:
+        study.note(folder, "session", 0.0, command=[], workers=1, device="cpu")
+        study.note(folder, ends.pop("event", "ended"), 90.0, **ends.pop("values", {}))
+        return SimpleNamespace(interrupted=ends.get("interrupted", False))
+
+    monkeypatch.setattr(search, "run_search", end)
+    monkeypatch.setattr(conclusion, "conclude", lambda plan, session: verdict)
+
+
+def listing(folder: Path) -> dict[str, bytes | None]:
+    return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+
+
+def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str | None]:
+    """Return exit code, message and hint, which is one line on stderr or one document; nothing may be written."""
+    before = listing(Path.cwd())
+    code = run(list(arguments))
+    shown = capsys.readouterr()
+    assert run([*arguments, "--json"]) == code
+    told = capsys.readouterr()
+    error = json.loads(told.out)["error"]
+    hint = f" ({error['hint']})" if error["hint"] else ""
+    assert (shown.out, shown.err, told.err) == ("", f"harness: {error['message']}{hint}\n", "")
+    assert list(error) == ["code", "kind", "message", "position", "hint"]
+    assert error["code"] == code
+    assert listing(Path.cwd()) == before
+    return code, error["message"], error["hint"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "code", "message", "hint"),
+    [
+        ("--sampler", "tpee", 2, "unknown sampler 'tpee'; known are auto, tpe, nsga2, random", "did you mean 'tpe'?"),
+        ("--recipe", "fst", 2, "unknown recipe 'fst'; known are fast, ", "did you mean 'fast'?"),
+        ("--recipe", "@none.toml", 2, "cannot read the recipe none.toml: ", None),
+        (
+            "--space",
+            "crad",
+            2,
+            "unknown search space 'crad'; known are card, tiny, seeds, and @",
+            "did you mean 'card'?",
+        ),
+        ("--space", "@none", 2, "cannot read the search space none: No such file or directory", None),
+        ("--dataset", "mnst-5k", 2, "unknown data set 'mnst-5k': known are mnist, ", None),
+        (
+            "--device",
+            "cdua",
+            2,
+            "unknown device 'cdua'; allowed are auto, cpu, cuda and cuda:N",
+            "did you mean 'cuda'?",
+        ),
+        ("--device", "cpu:", 2, "unknown device 'cpu:'; allowed are auto, cpu, cuda and cuda:N", "did you mean 'cpu'?"),
+        ("--device", "cuda:99", 6, "cuda:99 was asked for, but torch ", None),
+        (
+            "--budget",
+            "0",
+            2,
+            "Invalid value for '--budget': 0 is not in the range x>=1.",
+            "see 'harness search --help'",
+        ),
+        ("--time", "30", 2, "Invalid value for '--time': '30' is not a duration above ", "see 'harness search --help'"),
+        ("--time", "0m", 2, "Invalid value for '--time': '0m' is not a duration ", "see 'harness search --help'"),
+        ("--time", "nan", 2, "Invalid value for '--time': 'nan' is not a duration ", "see 'harness search --help'"),
+        ("--target", "nan", 2, "Invalid value for '--target': 'nan' is not a number ", "see 'harness search --help'"),
+        ("--study", "../x", 2, "study name '../x': a study is a folder below ", None),
+        ("--study", "", 2, "study name '': a study is a folder below ", None),
+        ("--study", "x" * 300, 2, f"study name '{'x' * 60}': a study is a folder below ", None),
+    ],
+)
+def test_a_wrong_value_is_one_line_and_nothing_is_written(
+    option: str, value: str, code: int, message: str, hint: str | None, capsys: pytest.CaptureFixture[str]
+):
+    found = failure(capsys, *SEARCH, option, value)
+
+    assert found[0] == code
+    assert found[1].startswith(message)
+    assert found[2] == hint
+
+
+def test_missing_and_damaged_data_are_data_errors(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    given = ("search", "--dataset", "mnist", "--device", "cpu", "--data")
+    assert failure(capsys, *given, "nowhere")[:2] == (5, "the data folder nowhere does not exist")
+
+    folder = workspace / "copy" / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (folder / f"{part}-ubyte").write_bytes(b"garbage")
+    code, message, hint = failure(capsys, *given, "copy")
+
+    assert code == 5
+    assert message.startswith("copy/MNIST/raw/train-images-idx3-ubyte is damaged or another file: it begins with ")
+    assert hint == "replace it by a good copy; 'harness data fetch' fetches one"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [SEARCH, ("verify", "conv3x3(4) | gap | linear(10)", "--dataset", "mnist-5k", "--device", "cpu")],
+    ids=["search", "verify"],
+)
+def test_a_workspace_that_cannot_be_written_is_named_before_training(
+    command: tuple[str, ...], workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (workspace / "file").write_text("kept")
+    for place, why in ((workspace / "file", "File exists"), (Path("/proc/x"), "No such file or directory")):
+        monkeypatch.setenv("HARNESS_WORKSPACE", str(place))
+        assert failure(capsys, *command) == (2, f"cannot write to the folder {place}: {why}", None)
+
+
+def test_a_workspace_without_a_study_has_no_report(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (workspace / "file").write_text("kept")
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(workspace / "file"))
+
+    assert failure(capsys, "report")[:2] == (2, f"there is no study in {workspace}/file/runs yet")
+
+
+def test_another_configuration_and_a_second_coordinator_are_refused(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    searched(monkeypatch)
+    mine = (*SEARCH, "--study", "mine")
+    assert run([*mine, "--budget", "900"]) == 3
+    capsys.readouterr()
+
+    code, message, hint = failure(capsys, *mine, "--budget", "800")
+    assert (code, hint) == (4, "give --study another name, or repeat the command that began it")
+    assert message.startswith("study 'mine' in ")
+    assert "was begun with another budget (900 there, 800 here); a study never changes" in message
+
+    with study.owned(workspace / "runs" / "mine"):
+        code, message, _ = failure(capsys, *mine, "--budget", "900")
+    assert (code, message) == (2, f"another process is working in {workspace}/runs/mine; wait for it or stop it")
+
+
+def test_a_plan_trains_and_writes_nothing(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    assert run([*SEARCH, "--plan", "--budget", "2000"]) == 0
+    text = capsys.readouterr().out
+    assert run([*SEARCH, "--plan", "--budget", "2000", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+
+    assert list(workspace.iterdir()) == []
+    assert "keep its conditions and a budget of 2,000 parameters" in text
+    assert f"so about {document['estimated_trainings']} of them" in text
+    assert (document["config"]["budget"], document["config"]["space"]) == (2000, "tiny")
+    assert document["origins"]["budget"] == "commandline"
+    assert document["origins"]["seed"] == "default"
+    low, high = document["feasible_share"]
+    assert 0 < low <= high < 1
+
+
+# What is said at the end ------------------------------------------------------------------------------------
+
+
+def test_no_winner_is_exit_code_3(workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    searched(monkeypatch)
+
+    assert run([*SEARCH, "--study", "one"]) == 3
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [
+        "no network of at most 20,000 parameters came to stand at 97.00 % validation in 1 min 30 s; "
+        "nothing was verified, the test set was not read",
+        f"report: {workspace}/runs/one/report.html",
+    ]
+    assert "new study one in" in captured.err
+    assert run([*SEARCH, "--study", "one", "--json"]) == 3
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert (document["study"], document["winner"], document["reached"]) == ("one", None, False)
+    assert "going on with study one in" in captured.err
+
+
+def test_a_postponed_verification_names_the_time_that_it_needs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    searched(monkeypatch, event="postponed", values={"parameters": 1234, "hash": "abc", "seconds": 271.0})
+
+    assert run([*SEARCH, "--study", "one"]) == 3
+    # 90 and 271 seconds are more than 6 minutes.
+    assert "1,234 parameters stand on validation (hash abc)" in (shown := capsys.readouterr().out)
+    assert "the same command with --time 7m verifies it" in shown
+
+
+def test_a_verified_winner_is_said_with_the_command_that_runs_it_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], new_record: Callable[..., Record]
+):
+    record = new_record([50, 52, 54, 50, 51])
+    row = row_of_record(record, [])
+    searched(monkeypatch, Verdict(record, row, record.seeds, (), False))
+    monkeypatch.setenv("HARNESS_COMMAND", "./scripts/harness")
+
+    assert run([*SEARCH, "--study", "one"]) == 0
+    assert f"run it again: ./scripts/harness verify {row.hash} --seeds 5\n" in capsys.readouterr().out
+
+
+def test_an_interrupted_search_says_how_it_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    searched(monkeypatch, interrupted=True)
+    monkeypatch.setattr(conclusion, "conclude", lambda *arguments: pytest.fail("it was concluded"))
+    monkeypatch.setattr(sys, "argv", ["harness", *SEARCH, "--study", "my study"])
+    monkeypatch.setenv("HARNESS_COMMAND", "./scripts/harness")
+
+    assert run([*SEARCH, "--study", "my study"]) == 130
+    assert capsys.readouterr().err.endswith(
+        "harness: interrupted (the same command goes on: ./scripts/harness search --dataset mnist-5k --device cpu "
+        "--workers 1 --space tiny --study 'my study')\n"
+    )

@@ -1,0 +1,194 @@
+"""The command ``harness verify``: what it says of a verification, as text, as JSON and as an exit code."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness import data, ledger, record
+from harness.cli import run
+from harness.datasets import DATASETS
+from harness.ledger import Outcome
+from harness.workspace import Workspace
+from tests.harness import unrun
+from tests.harness.unrun import Seeds
+
+NETWORK = str(unrun.NETWORK)
+
+
+@pytest.fixture
+def place(workspace: Path) -> Workspace:
+    return Workspace(workspace)
+
+
+@pytest.fixture(autouse=True)
+def seeds(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> Seeds:
+    def resolve(name: str, folder: Path | None) -> Any:
+        return SimpleNamespace(dataset=DATASETS["mnist" if name == "auto" else name], train_labels=range(60_000))
+
+    monkeypatch.setattr(data, "resolve", resolve)
+    return unrun.without_training(monkeypatch)
+
+
+def verified(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
+    assert run(["verify", NETWORK, "--json", *arguments]) == code
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def test_json_has_the_documented_fields(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
+    seeds.errors = lambda index: 50 + index
+
+    found = verified(capsys, "--seeds", "6")
+
+    assert (found["architecture"], found["hash"]) == (NETWORK, unrun.NETWORK.hash)
+    assert found["parameters"] == 36 + 8 + 50
+    assert (found["tier"], found["target_pct"], found["passed"], found["attempt"]) == ("verified", 99.4, True, None)
+    assert found["test_errors"] == [50, 51, 52, 53, 54, 55]
+    accuracies = [100 - errors / 100 for errors in found["test_errors"]]
+    assert found["mean_test_accuracy_pct"] == pytest.approx(statistics.mean(accuracies))
+    assert found["std_test_accuracy_pct"] == pytest.approx(statistics.stdev(accuracies))
+    # t(0.99, 5) is 3.36493 in the printed tables.
+    bound = statistics.mean(accuracies) - 3.36493 * statistics.stdev(accuracies) / 6**0.5
+    assert found["lower_bound_pct"] == pytest.approx(bound, abs=1e-6)
+    assert len(set(found["seeds"])) == 6
+    assert found["row"]["seeds"] == 6
+
+
+def test_ten_seeds_are_run_where_no_number_is_given(seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]):
+    verified(capsys)
+
+    assert seeds.indices == list(range(10))
+    assert NETWORK in place.leaderboard.read_text(encoding="utf-8")
+
+
+def test_one_seed_has_no_deviation_and_misses(capsys: pytest.CaptureFixture[str]):
+    found = verified(capsys, "--seeds", "1", code=3)
+
+    assert (found["tier"], found["reached"]) == ("measured", False)
+    assert (found["std_test_accuracy_pct"], found["lower_bound_pct"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("count", "errors", "code", "said"),
+    [
+        ("5", 60, 0, "verified: the mean stands at or above 99.4 %"),
+        ("4", 40, 3, "measured: 99.4 % does not stand (it takes at least 5 seeds with a mean at or above it)"),
+        ("5", 61, 3, "measured: 99.4 % does not stand (it takes at least 5 seeds with a mean at or above it)"),
+    ],
+)
+def test_text_ends_with_the_verdict(
+    count: str, errors: int, code: int, said: str, seeds: Seeds, capsys: pytest.CaptureFixture[str]
+):
+    seeds.errors = lambda index: errors
+
+    assert run(["verify", NETWORK, "--seeds", count]) == code
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"seed 0: {100 - errors / 100:.2f} % ({errors} errors), 50 s"
+    assert lines[-2].startswith(f"the row, all {count} seeds ever run: mean {100 - errors / 100:.3f} %")
+    assert lines[-1] == said
+
+
+def test_a_rerun_that_contradicts_the_record_misses(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
+    verified(capsys, "--seeds", "5")
+    seeds.errors, seeds.weights = lambda index: 90, lambda index: "other"
+
+    assert run(["verify", NETWORK, "--seeds", "5"]) == 3
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("; NOT the recorded weights (55 errors there) on an equal machine")
+    assert lines[-1] == "this re-run is worse than the record (one-sided test, 5 %)"
+
+
+def test_a_rerun_of_the_same_weights_is_said_to_be_identical(capsys: pytest.CaptureFixture[str]):
+    verified(capsys, "--seeds", "5")
+
+    found = verified(capsys, "--seeds", "5")
+
+    assert [repeat["identical"] for repeat in found["repeats"]] == [True] * 5
+    assert found["row"]["seeds"] == 5
+
+
+# Certification -----------------------------------------------------------------------------------------------
+
+
+def test_a_certification_that_fails_is_named_although_the_row_is_verified(
+    seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
+):
+    seeds.errors = lambda index: 40 if index % 2 else 79
+
+    found = verified(capsys, "--certify", "--seeds", "20", code=3)
+
+    assert (found["row"]["tier"], found["passed"]) == ("verified", False)
+    assert (found["attempt"]["outcome"], found["attempt"]["number"]) == ("failed", 1)
+    assert run(["verify", NETWORK, "--certify", "--seeds", "20"]) == 3
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("attempt 2, 20 seeds from index 20: failed, 99 % lower bound 99.")
+    assert last.endswith(" against 99.4 %; it stays in the ledger")
+    assert [attempt.outcome for attempt in ledger.read(place.ledger)] == [Outcome.FAILED] * 2
+
+
+def test_a_certification_declares_thirty_seeds(seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]):
+    found = verified(capsys, "--certify")
+
+    assert len(seeds.asked) == 30
+    assert (found["tier"], found["attempt"]["outcome"]) == ("certified", "certified")
+
+
+def test_a_certification_of_fewer_than_twenty_seeds_is_refused(
+    seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
+):
+    assert run(["verify", NETWORK, "--certify", "--seeds", "19"]) == 2
+
+    assert "--seeds 19: a certification takes at least 20 seeds" in capsys.readouterr().err
+    assert seeds.asked == []
+    assert not place.ledger.exists()
+
+
+# What is verified --------------------------------------------------------------------------------------------
+
+
+def test_a_hash_brings_its_recipe_its_data_set_and_its_target(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
+    verified(capsys, "--recipe", "smoke", "--dataset", "kmnist", "--target", "90", "--seeds", "5", "--name", "mine")
+
+    assert run(["verify", unrun.NETWORK.hash, "--seeds", "6", "--json"]) == 0
+
+    found = json.loads(capsys.readouterr().out)
+    assert (found["recipe"], found["dataset"], found["target_pct"]) == ("smoke", "kmnist", 90.0)
+    assert (found["row"]["name"], found["row"]["seeds"]) == ("mine", 6)
+
+
+def test_a_network_with_several_rows_needs_a_choice(seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]):
+    verified(capsys, "--seeds", "5")
+    verified(capsys, "--seeds", "5", "--target", "99")
+    given = ["verify", unrun.NETWORK.hash, "--seeds", "5"]
+
+    assert run(given) == 4
+    assert "has several rows: fast on mnist, target 99.0; fast on mnist, target 99.4" in capsys.readouterr().err
+    assert run([*given, "--target", "99"]) == 0
+    assert len(record.read_all(place.records)) == 2
+
+
+def test_epochs_for_the_recipe_of_a_row_need_its_name(capsys: pytest.CaptureFixture[str]):
+    verified(capsys, "--seeds", "5")
+
+    assert run(["verify", unrun.NETWORK.hash, "--epochs", "3"]) == 2
+
+    assert "--epochs changes a recipe, so name it too" in capsys.readouterr().err
+
+
+def test_ctrl_c_says_how_to_go_on(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
+    def interrupt(job: object) -> None:
+        raise KeyboardInterrupt
+
+    seeds.watch = interrupt
+
+    assert run(["verify", NETWORK]) == 130
+
+    assert "the same command goes on: harness " in capsys.readouterr().err
