@@ -20,6 +20,7 @@ from harness.commands.leaderboard import leaderboard
 from harness.commands.report import report
 from harness.commands.search import search
 from harness.commands.spaces import spaces
+from harness.commands.toy import toy
 from harness.commands.train import train
 from harness.commands.verify import verify
 from harness.errors import HarnessError, UsageError
@@ -63,7 +64,7 @@ def cli() -> None:
     """
 
 
-for _command in (search, train, verify, explain, spaces, leaderboard, report, data, doctor):
+for _command in (search, train, verify, explain, spaces, leaderboard, report, toy, data, doctor):
     cli.add_command(_command)
 
 

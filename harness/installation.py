@@ -24,6 +24,7 @@ PACKAGES = (
     "torchsummary",
     "torchvision",
     "tqdm",
+    "XlsxWriter",
 )
 """What pyproject.toml asks for; a test compares the two."""
 

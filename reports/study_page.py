@@ -28,6 +28,7 @@ from reports.provenance import Provenance
 from reports.standings import anchor, leaderboard_table, networks_table
 from reports.study_files import read_study
 from reports.study_info import StudyInfo, study_info
+from reports.toy_row import toy_row, toy_table
 
 GLOSSARY = {
     "parameters": "every stored number that training, data or a random draw has set, a shared kernel once; running "
@@ -71,6 +72,7 @@ def render(info: StudyInfo) -> str:
         Section("picture", "Parameters against accuracy", accuracy_picture.draw(info.picture)),
         Section("networks", "Networks of this study", networks_table(info.networks, info.config.threshold_pct)),
         Section("leaderboard", "Leaderboard", leaderboard_table(info.rows, info.config.dataset)),
+        Section("toy", "The toy", toy_table(toy_row())),
         Section("proposals", "Where the proposals went", _accounting(info.accounting)),
         Section("budget", "Effective budget", budget_picture.draw(info.budget)),
         Section("provenance", "Provenance", _provenance(info.provenance)),

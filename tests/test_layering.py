@@ -27,6 +27,7 @@ TORCH_FILES = {
         "device",
         "doctor",
         "environment",
+        "gradient_check",
         "installation",
         "run",
         "testset",
@@ -38,9 +39,11 @@ TORCH_FILES = {
 OPTUNA_FILES = {"harness/sampler.py"}
 # What a report may know of the harness: results and standings, not how they came about.
 REPORTED = {
+    "backprop",
     "datasets",
     "errors",
     "files",
+    "formulas",
     "leaderboard",
     "ledger",
     "recipe",
@@ -53,7 +56,7 @@ REPORTED = {
 }
 
 # Too slow to load before a command has begun its work.
-LAZY_LIBRARIES = {"matplotlib", "optuna", "pandas", "pydantic", "scipy", "torch", "torchvision"}
+LAZY_LIBRARIES = {"matplotlib", "optuna", "pandas", "pydantic", "scipy", "torch", "torchvision", "xlsxwriter"}
 
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LONGEST_FILE = 350

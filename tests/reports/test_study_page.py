@@ -119,7 +119,7 @@ def test_the_page_has_its_parts_and_a_way_to_each(realistic_page: Page):
     links = {attributes["href"] for tag, attributes in realistic_page.elements if tag == "a"}
 
     assert sections == [
-        "honesty", "picture", "networks", "leaderboard", "proposals", "budget", "provenance", "glossary"
+        "honesty", "picture", "networks", "leaderboard", "toy", "proposals", "budget", "provenance", "glossary"
     ]  # fmt: skip
     assert {f"#{name}" for name in sections} <= links
     assert "#content" in links

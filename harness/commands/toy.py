@@ -1,0 +1,75 @@
+"""``harness toy``: backpropagation on the smallest network of the bench, worked out and drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.commands import options
+
+
+@click.command(short_help="Work out backpropagation on a network of eight weights.")
+@click.option(
+    "--learning-rate",
+    "learning_rates",
+    type=float,
+    multiple=True,
+    help="May be repeated [default: 0.1 0.2 0.5 0.8 1.0 2.0].",
+)
+@click.option("--iterations", type=click.IntRange(1, 1_000_000), default=1_000, show_default=True, help="Updates.")
+@click.option("--target", type=float, default=0.01, show_default=True, help="Count the updates to a loss below it.")
+@click.option("--check", "with_check", is_flag=True, help="Compare the gradients with autograd and differences.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the page, the workbook and the figures there.")
+@options.as_json
+def toy(
+    learning_rates: tuple[float, ...],
+    iterations: int,
+    target: float,
+    with_check: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Work out backpropagation on a network of eight weights, and what the learning rate does to it.
+
+    Prints each quantity as a formula, with the numbers put in, and as its value; then a table of learning rates.
+    --out writes toy.html (try it yourself), toy.xlsx (the same as a spreadsheet) and two figures as SVG and PNG.
+
+    \b
+    harness toy
+    harness toy --learning-rate 0.5 --learning-rate 60 --iterations 200
+    harness toy --check
+    harness toy --out toy
+    """
+    from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, train
+    from harness.rate_curve import rate_curve
+    from harness.toy import check_document, check_text, document, network_text, rates_text
+
+    rates = tuple(dict.fromkeys(learning_rates or LEARNING_RATES))
+    curves = [rate_curve(WEIGHTS, EXAMPLE, rate, iterations, target) for rate in rates]
+    start = next(train(WEIGHTS, EXAMPLE, 0.0))
+    check = None
+    if with_check:
+        from harness.gradient_check import checked
+
+        check = checked(WEIGHTS, EXAMPLE)
+    written = _write(out) if out else []
+    if as_json:
+        checks = {"checks": check_document(check)} if check else {}
+        files = {"files": [str(path) for path in written]} if out else {}
+        options.print_json(document(start, curves, target) | checks | files)
+        return
+    parts = [network_text(EXAMPLE, start), rates_text(curves, target)]
+    parts += [check_text(check)] if check else []
+    parts += ["\n".join(map(str, written))] if written else []
+    click.echo("\n\n".join(parts))
+
+
+def _write(folder: Path) -> list[Path]:
+    """Write the files of the toy and return their paths; they show the documents' rates, whatever the options say."""
+    from harness.workspace import check_writable
+
+    check_writable(folder)
+    from reports import toy_figures, toy_page, toy_workbook
+
+    return [toy_page.write(folder), toy_workbook.write(folder), *toy_figures.write(folder)]

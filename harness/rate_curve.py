@@ -1,0 +1,115 @@
+"""What a learning rate does to the toy: its loss curve, when it meets a target, and what there is to say about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from harness.backprop import Example, Step, Weights, train
+from harness.errors import UsageError
+from harness.formulas import gradients
+
+TARGET_LOSS = 0.01
+# The slowest of the documents' rates needs 1,199 updates for a loss of 0.01; five digits are room to try others.
+MOST_UPDATES = 20_000
+_NO_SLOPE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class RateCurve:
+    """Training at one learning rate.
+
+    Attributes:
+        losses: before the first update and after each; not finite where the weights have overflowed.
+        reached_after: updates until the loss is below the target, None if it is not within ``searched`` updates.
+        first: the network after the first update.
+        last: the network after the last update of ``losses``.
+    """
+
+    learning_rate: float
+    losses: tuple[float, ...]
+    reached_after: int | None
+    searched: int
+    first: Step
+    last: Step
+
+
+def checked_rate(learning_rate: float) -> float:
+    """Return the rate.
+
+    Raises:
+        UsageError: it is not a finite number.
+    """
+    if not math.isfinite(learning_rate):
+        raise UsageError(
+            f"learning rate {learning_rate}: a step is the rate times the slope, so the rate must be a finite number; "
+            "0, negative and huge ones are allowed, and the table says what they do"
+        )
+    return learning_rate
+
+
+def checked_target(target: float) -> float:
+    """Return the target.
+
+    Raises:
+        UsageError: no loss can be below it, or it is not a finite number.
+    """
+    if not (math.isfinite(target) and target > 0):
+        raise UsageError(
+            f"target {target}: the target of the toy is a loss, half a sum of squares, so it must be a finite number "
+            f"above 0; the default is {TARGET_LOSS}"
+        )
+    return target
+
+
+def rate_curve(weights: Weights, example: Example, learning_rate: float, updates: int, target: float) -> RateCurve:
+    """Train for ``updates``, and on until the target is met, ``MOST_UPDATES`` are done or nothing moves any more."""
+    checked_rate(learning_rate)
+    checked_target(target)
+    steps = train(weights, example, learning_rate)
+    shown = list(islice(steps, updates + 1))
+    losses = tuple(step.forward.E_total for step in shown)
+    reached_after = next((number for number, loss in enumerate(losses) if loss < target), None)
+    if reached_after is None:
+        reached_after = _reached_later(shown[-1], islice(steps, max(MOST_UPDATES - updates, 0)), updates, target)
+    return RateCurve(learning_rate, losses, reached_after, max(updates, MOST_UPDATES), shown[1], shown[-1])
+
+
+def _reached_later(last: Step, steps: Iterator[Step], updates: int, target: float) -> int | None:
+    for number, step in enumerate(steps, start=updates + 1):
+        if step.forward.E_total < target:
+            return number
+        if step.weights == last.weights or not math.isfinite(step.forward.E_total):
+            return None
+        last = step
+    return None
+
+
+def remarks(curve: RateCurve, target: float) -> list[str]:
+    """Return what is out of the ordinary at this rate, in sentences."""
+    rate, losses, updates = curve.learning_rate, curve.losses, len(curve.losses) - 1
+    plural = f"{updates:,} update{'s' * (updates != 1)}"
+    said = []
+    if curve.reached_after == 0:
+        said.append(f"the loss is below the target of {target:g} before the first update")
+    lost = next((number for number, loss in enumerate(losses) if not math.isfinite(loss)), None)
+    slope = max(abs(value) for value in gradients(curve.last).values())
+    if rate == 0:
+        said.append(f"a rate of 0 takes no step: the loss stays at {losses[0]:.6g}")
+    elif lost is not None:
+        said.append(f"the weights overflow: from update {lost:,} on the loss is not a number")
+    elif rate < 0:
+        said.append(f"a negative rate walks uphill: the loss rises from {losses[0]:.6g} to {losses[-1]:.6g}")
+    elif losses[-1] > losses[1] / 2 and (losses[1] < losses[0] / 2 or slope < _NO_SLOPE):
+        units = curve.first.forward
+        said.append(
+            f"too large: the first update throws the outputs to {units.a_o1:.3g} and {units.a_o2:.3g} (hidden units "
+            f"{units.a_h1:.3g} and {units.a_h2:.3g}), where the sigmoids are flat; after {plural} "
+            f"the steepest slope is {slope:.1g} and the loss {losses[-1]:.3g}"
+        )
+    elif curve.reached_after is None and losses[-1] > 0.9 * losses[0]:
+        share = 100 * (1 - losses[-1] / losses[0])
+        said.append(f"so small a rate takes {share:.2g} % off the loss in {plural}")
+    return [f"rate {rate:g}: {sentence}" for sentence in said]

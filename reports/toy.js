@@ -1,0 +1,257 @@
+"use strict";
+// Trains the toy in the browser: the arithmetic of harness/backprop.py in the same order, so that both give the same
+// numbers, and the drawing around it. `toy` is open to the console: toy.losses(0.5, 10).
+
+const toy = (() => {
+  const documents = JSON.parse(document.getElementById("numbers").textContent);
+
+  function sigmoid(x) {
+    if (x < 0) {
+      const grown = Math.exp(x);
+      return grown / (1 + grown);
+    }
+    return 1 / (1 + Math.exp(-x));
+  }
+
+  // Returns the numbers given and every quantity of one forward and one backward pass.
+  function passes(start) {
+    const { i1, i2, t1, t2, w1, w2, w3, w4, w5, w6, w7, w8 } = start;
+    const h1 = w1 * i1 + w2 * i2;
+    const h2 = w3 * i1 + w4 * i2;
+    const a_h1 = sigmoid(h1);
+    const a_h2 = sigmoid(h2);
+    const o1 = w5 * a_h1 + w6 * a_h2;
+    const o2 = w7 * a_h1 + w8 * a_h2;
+    const a_o1 = sigmoid(o1);
+    const a_o2 = sigmoid(o2);
+    const E1 = (1 / 2) * (t1 - a_o1) * (t1 - a_o1);
+    const E2 = (1 / 2) * (t2 - a_o2) * (t2 - a_o2);
+    const E_total = E1 + E2;
+
+    const dE_da_o1 = a_o1 - t1;
+    const dE_da_o2 = a_o2 - t2;
+    const da_o1_do1 = a_o1 * (1 - a_o1);
+    const da_o2_do2 = a_o2 * (1 - a_o2);
+    const dE_do1 = dE_da_o1 * da_o1_do1;
+    const dE_do2 = dE_da_o2 * da_o2_do2;
+    const dE_dw5 = dE_do1 * a_h1;
+    const dE_dw6 = dE_do1 * a_h2;
+    const dE_dw7 = dE_do2 * a_h1;
+    const dE_dw8 = dE_do2 * a_h2;
+    const dE_da_h1 = dE_do1 * w5 + dE_do2 * w7;
+    const dE_da_h2 = dE_do1 * w6 + dE_do2 * w8;
+    const da_h1_dh1 = a_h1 * (1 - a_h1);
+    const da_h2_dh2 = a_h2 * (1 - a_h2);
+    const dE_dh1 = dE_da_h1 * da_h1_dh1;
+    const dE_dh2 = dE_da_h2 * da_h2_dh2;
+    const dE_dw1 = dE_dh1 * i1;
+    const dE_dw2 = dE_dh1 * i2;
+    const dE_dw3 = dE_dh2 * i1;
+    const dE_dw4 = dE_dh2 * i2;
+    return {
+      ...start, h1, h2, a_h1, a_h2, o1, o2, a_o1, a_o2, E1, E2, E_total,
+      dE_da_o1, dE_da_o2, da_o1_do1, da_o2_do2, dE_do1, dE_do2, dE_dw5, dE_dw6, dE_dw7, dE_dw8,
+      dE_da_h1, dE_da_h2, da_h1_dh1, da_h2_dh2, dE_dh1, dE_dh2, dE_dw1, dE_dw2, dE_dw3, dE_dw4,
+    };
+  }
+
+  // Returns the numbers to start from after one update; `known` is what `passes` returned.
+  function update(known, learningRate) {
+    const next = {};
+    for (const name of Object.keys(documents)) next[name] = known[name];
+    for (let number = 1; number <= 8; number += 1) {
+      next[`w${number}`] = known[`w${number}`] - learningRate * known[`dE_dw${number}`];
+    }
+    return next;
+  }
+
+  // Returns the loss before the first update and after each.
+  function losses(learningRate, updates, start = documents) {
+    let known = passes(start);
+    const found = [known.E_total];
+    for (let done = 0; done < updates; done += 1) {
+      known = passes(update(known, learningRate));
+      found.push(known.E_total);
+    }
+    return found;
+  }
+
+  return { documents, passes, update, losses };
+})();
+
+(() => {
+  const find = (identifier) => document.getElementById(identifier);
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  const slider = find("slider");
+  const box = find("rate");
+  const live = all("[data-live]");
+  const most = Number(live[0].dataset.updates);
+  const updatesPerFrame = 4;
+  let rate = Number(box.defaultValue);
+  let start = { ...toy.documents };
+  let known;
+  let history;
+  let frame = null;
+
+  const short = (number, digits = 6) =>
+    Number.isFinite(number) ? String(Number(number.toPrecision(digits))) : "not a number";
+  const putIn = (number) => {
+    const shown = String(Number(number.toPrecision(5)));
+    return number < 0 ? `(${shown})` : shown;
+  };
+
+  function show() {
+    const numbers = { ...known, learning_rate: rate };
+    const next = toy.update(known, rate);
+    for (const place of all("[data-value]")) {
+      place.textContent = short(numbers[place.dataset.value], Number(place.dataset.digits));
+    }
+    for (const place of all("[data-next]")) {
+      place.textContent = short(next[place.dataset.next], Number(place.dataset.digits));
+    }
+    for (const place of all("[data-formula]")) {
+      place.textContent = place.dataset.formula.replace(/[A-Za-z_]\w*/g, (name) =>
+        name in numbers ? putIn(numbers[name]) : name,
+      );
+    }
+    for (const line of live) line.setAttribute("points", points(line.dataset));
+  }
+
+  function points({ live: kind, left, right, bottom, top, low, high, updates }) {
+    const scale = kind === "logarithmic" ? Math.log : (loss) => loss;
+    const [from, to] = [scale(Number(low)), scale(Number(high))];
+    return history
+      .map((loss, done) => {
+        const within = Math.min(Math.max(loss, Number(low)), Number(high));
+        const x = Number(left) + (done / Number(updates)) * (right - left);
+        const y = Number(bottom) + ((scale(within) - from) / (to - from)) * (top - bottom);
+        return Number.isFinite(y) ? `${x.toFixed(1)},${y.toFixed(1)}` : "";
+      })
+      .join(" ");
+  }
+
+  function steepest() {
+    const slopes = Object.keys(known).filter((name) => name.startsWith("dE_dw"));
+    return Math.max(...slopes.map((name) => Math.abs(known[name])));
+  }
+
+  function remark() {
+    if (!Number.isFinite(known.E_total)) return "The weights have overflowed: the loss is not a number. Reset.";
+    if (rate === 0) return "A rate of 0 takes no step: nothing changes.";
+    if (rate < 0) return "A negative rate walks uphill: the loss rises.";
+    if (history.length > 1 && steepest() < 1e-9) return "The sigmoids are flat here: no slope is left to follow.";
+    if (rate > 90) return "So large a rate overshoots: the outputs stick where a sigmoid is flat, and learning ends.";
+    if (rate < 0.01) return "So small a rate hardly moves the weights.";
+    return "";
+  }
+
+  function say() {
+    const done = history.length - 1;
+    const count = `${done.toLocaleString("en")} update${done === 1 ? "" : "s"}`;
+    find("status").textContent =
+      done === 0
+        ? `Before the first update: loss ${short(known.E_total)}.`
+        : `After ${count}: loss ${short(known.E_total)}${done >= most ? ", the end of the picture. Reset begins anew" : ""}.`;
+    find("remark").textContent = remark();
+  }
+
+  function step(times) {
+    for (let done = 0; done < times && history.length <= most; done += 1) {
+      known = toy.passes(toy.update(known, rate));
+      history.push(known.E_total);
+    }
+    show();
+  }
+
+  function pause() {
+    if (frame !== null) cancelAnimationFrame(frame);
+    frame = null;
+    find("run").textContent = "Run";
+    say();
+  }
+
+  function next() {
+    step(updatesPerFrame);
+    if (history.length > most) pause();
+    else frame = requestAnimationFrame(next);
+  }
+
+  function run() {
+    if (frame !== null) {
+      pause();
+    } else if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      step(most);
+      say();
+    } else {
+      find("run").textContent = "Pause";
+      find("status").textContent = "Running.";
+      frame = requestAnimationFrame(next);
+    }
+  }
+
+  function reset() {
+    known = toy.passes(start);
+    history = [known.E_total];
+    show();
+    pause();
+  }
+
+  function setRate(value) {
+    rate = value;
+    slider.value = value > 0 ? Math.log10(value) : slider.min;
+    slider.setAttribute("aria-valuetext", String(value));
+    for (const button of all("[data-rate]")) {
+      button.setAttribute("aria-pressed", String(Number(button.dataset.rate) === value));
+    }
+    show();
+    find("remark").textContent = remark();
+  }
+
+  // An empty or broken box is marked by the browser and keeps the last number.
+  function read(input, use) {
+    const value = input.value.trim() === "" ? NaN : Number(input.value);
+    input.setCustomValidity(Number.isFinite(value) ? "" : "A finite number, please.");
+    if (Number.isFinite(value)) use(value);
+  }
+
+  slider.addEventListener("input", () => {
+    const value = Number((10 ** Number(slider.value)).toPrecision(3));
+    box.value = value;
+    box.setCustomValidity("");
+    setRate(value);
+  });
+  box.addEventListener("input", () => read(box, setRate));
+  for (const button of all("[data-rate]")) {
+    button.addEventListener("click", () => {
+      box.value = button.dataset.rate;
+      box.setCustomValidity("");
+      setRate(Number(box.value));
+    });
+  }
+  for (const input of all("[data-start]")) {
+    input.addEventListener("input", () =>
+      read(input, (value) => {
+        start[input.dataset.start] = value;
+        reset();
+      }),
+    );
+  }
+  find("documents").addEventListener("click", () => {
+    start = { ...toy.documents };
+    for (const input of all("[data-start]")) {
+      input.value = start[input.dataset.start];
+      input.setCustomValidity("");
+    }
+    reset();
+  });
+  find("step").addEventListener("click", () => (step(1), say()));
+  find("ten").addEventListener("click", () => (step(10), say()));
+  find("run").addEventListener("click", run);
+  find("reset").addEventListener("click", reset);
+
+  // Some browsers bring back what was typed before a reload; the page begins with what it says.
+  box.value = box.defaultValue;
+  for (const input of all("[data-start]")) input.value = input.defaultValue;
+  reset();
+  setRate(rate);
+})();

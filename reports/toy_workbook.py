@@ -1,0 +1,215 @@
+"""``toy.xlsx``: the toy as a spreadsheet that is alive, one row an iteration and one column a quantity.
+
+Only EXP, arithmetic and cell references, so that every spreadsheet program agrees. Each formula carries the value that
+Python computed, for those programs that show a file without calculating it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import xlsxwriter
+from xlsxwriter.utility import xl_col_to_name
+
+from harness import files
+from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, Example, Weights, train
+from harness.formulas import BACKWARD, EXAMPLE_NAMES, FORWARD, UPDATE, WEIGHT_NAMES, values, with_names
+
+UPDATES = 1_000
+FIRST_ROW = 5
+"""The row of iteration 0 on the sheet Training, counted from 1 as spreadsheets do."""
+COLUMNS = ("iteration", *WEIGHT_NAMES, *FORWARD, *BACKWARD)
+# Where the inputs stand on the sheet Inputs.
+INPUT_CELLS = {
+    "learning_rate": "B4",
+    **{name: f"B{row}" for row, name in enumerate(EXAMPLE_NAMES, start=7)},
+    **{name: f"B{row}" for row, name in enumerate(WEIGHT_NAMES, start=13)},
+}
+
+_MEANINGS = {
+    "learning_rate": "the step: choose from the list, or type any other number",
+    "i1": "first input",
+    "i2": "second input",
+    "t1": "what a_o1 should be",
+    "t2": "what a_o2 should be",
+    "w1": "from i1 to h1",
+    "w2": "from i2 to h1",
+    "w3": "from i1 to h2",
+    "w4": "from i2 to h2",
+    "w5": "from a_h1 to o1",
+    "w6": "from a_h2 to o1",
+    "w7": "from a_h1 to o2",
+    "w8": "from a_h2 to o2",
+}
+_NOTES = (
+    "Blue on yellow is yours to change: everything else follows, the chart too.",
+    "Sheet Training: row by row, one iteration; from left to right, the weights, the forward pass, the backward pass.",
+    "dE_dw1 is the partial derivative of E_total with respect to w1. The next row's w1 is w1 - learning_rate * dE_dw1.",
+    "Row 3 of Training shows each column's formula in words. No macros, no functions but EXP.",
+    "Beyond a learning rate of some 90 the first update overshoots: the outputs stick at 0 and 1, the loss at 0.0001.",
+)
+
+_BELOW_THE_CHARTS = 44
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One formula of the sheet Training and the value it has."""
+
+    row: int
+    column: int
+    formula: str
+    value: float
+
+
+def write(folder: Path) -> Path:
+    """Write ``toy.xlsx`` and return its path."""
+    path = folder / "toy.xlsx"
+    files.write_bytes(path, workbook(WEIGHTS, EXAMPLE, LEARNING_RATES[2]))
+    return path
+
+
+def workbook(weights: Weights, example: Example, learning_rate: float) -> bytes:
+    """Return the file for these inputs."""
+    content = io.BytesIO()
+    book = xlsxwriter.Workbook(content, {"in_memory": True})
+    # A fixed date, so that the same numbers give the same bytes.
+    book.set_properties({"title": "Backpropagation on eight weights", "created": datetime(2000, 1, 1)})
+    formats = {name: book.add_format(look) for name, look in _LOOKS.items()}
+    inputs = book.add_worksheet("Inputs")
+    training = book.add_worksheet("Training")
+    _write_inputs(inputs, formats, _inputs(weights, example, learning_rate))
+    _write_training(training, formats, weights, example, learning_rate)
+    for number, logarithmic in enumerate((False, True)):
+        inputs.insert_chart(5 + 19 * number, 3, _chart(book, logarithmic))
+    inputs.activate()
+    book.close()
+    return content.getvalue()
+
+
+def cells(weights: Weights, example: Example, learning_rate: float) -> Iterator[Cell]:
+    """Yield every formula of the sheet Training, row by row."""
+    formulas = FORWARD | BACKWARD
+    letters = {name: xl_col_to_name(place) for place, name in enumerate(COLUMNS)}
+    fixed = {name: f"Inputs!${cell[0]}${cell[1:]}" for name, cell in INPUT_CELLS.items()}
+    steps = islice(train(weights, example, learning_rate), UPDATES + 1)
+    for iteration, step in enumerate(steps):
+        row = FIRST_ROW + iteration
+        here = {"exp": "EXP", **fixed, **{name: f"{letter}{row}" for name, letter in letters.items()}}
+        above = {"learning_rate": fixed["learning_rate"]}
+        above |= {name: f"{letter}{row - 1}" for name, letter in letters.items()}
+        known = values(example, step)
+        for place, name in enumerate(COLUMNS[1:], start=1):
+            if name in formulas:
+                formula = with_names(formulas[name], here)
+            else:
+                formula = with_names(UPDATE[name], above) if iteration else fixed[name]
+            yield Cell(row, place, f"={formula}", known[name])
+
+
+def _inputs(weights: Weights, example: Example, learning_rate: float) -> dict[str, float]:
+    known = {name: getattr(example, name) for name in EXAMPLE_NAMES}
+    known |= {name: getattr(weights, name) for name in WEIGHT_NAMES}
+    return {"learning_rate": learning_rate} | known
+
+
+def _write_inputs(sheet: Any, formats: Mapping[str, Any], numbers: Mapping[str, float]) -> None:
+    sheet.set_landscape()
+    sheet.fit_to_pages(1, 0)
+    sheet.set_column(0, 0, 16)
+    sheet.set_column(1, 1, 12)
+    sheet.set_column(2, 2, 44)
+    sheet.write("A1", "Backpropagation on a network of eight weights", formats["title"])
+    sheet.write("A2", _NOTES[0], formats["note"])
+    sheet.write("A6", "Example", formats["heading"])
+    sheet.write("A12", "First weights", formats["heading"])
+    for name, cell in INPUT_CELLS.items():
+        row = int(cell[1:]) - 1
+        sheet.write(row, 0, name)
+        sheet.write_number(row, 1, numbers[name], formats["input"])
+        sheet.write(row, 2, _MEANINGS[name], formats["note"])
+    sheet.data_validation(
+        INPUT_CELLS["learning_rate"],
+        {
+            "validate": "list",
+            "source": list(LEARNING_RATES),
+            # A warning, not a stop: any other rate may be typed.
+            "error_type": "information",
+            "error_title": "Not one of the documents' rates",
+            "error_message": "Any number works: 0 learns nothing, below 0 it walks uphill, beyond 90 it overshoots.",
+        },
+    )
+    last = FIRST_ROW + UPDATES
+    sheet.write("A22", "Results", formats["heading"])
+    for row, updates in enumerate((0, 1, 10, 100, UPDATES), start=22):
+        sheet.write(row, 0, f"loss after {updates:,}")
+        place = f"Training!{xl_col_to_name(COLUMNS.index('E_total'))}{last - UPDATES + updates}"
+        sheet.write_formula(row, 1, f"={place}", formats["number"], _loss(numbers, updates))
+    for row, words in enumerate(_NOTES[1:], start=_BELOW_THE_CHARTS):
+        sheet.write(row, 0, words, formats["note"])
+
+
+def _loss(numbers: Mapping[str, float], updates: int) -> float:
+    weights = Weights(*(numbers[name] for name in WEIGHT_NAMES))
+    example = Example(*(numbers[name] for name in EXAMPLE_NAMES))
+    return next(islice(train(weights, example, numbers["learning_rate"]), updates, None)).forward.E_total
+
+
+def _write_training(
+    sheet: Any, formats: Mapping[str, Any], weights: Weights, example: Example, learning_rate: float
+) -> None:
+    groups = ((1, "weights", WEIGHT_NAMES), (9, "forward pass", tuple(FORWARD)), (20, "backward pass", tuple(BACKWARD)))
+    for first, words, names in groups:
+        sheet.merge_range(1, first, 1, first + len(names) - 1, words, formats["heading"])
+    sheet.write(0, 0, "One row an iteration; everything here is calculated, change it on the sheet Inputs.")
+    in_words = {name: f"next: {formula}" for name, formula in UPDATE.items()} | FORWARD | BACKWARD
+    for place, name in enumerate(COLUMNS):
+        sheet.write(2, place, in_words.get(name, ""), formats["words"])
+        sheet.write(3, place, name, formats["column"])
+    sheet.set_row(2, 48)
+    sheet.set_column(0, 0, 10)
+    sheet.set_column(1, len(COLUMNS) - 1, 15)
+    sheet.freeze_panes(4, 1)
+    for iteration in range(UPDATES + 1):
+        sheet.write_number(FIRST_ROW - 1 + iteration, 0, iteration)
+    for cell in cells(weights, example, learning_rate):
+        sheet.write_formula(cell.row - 1, cell.column, cell.formula, formats["number"], cell.value)
+
+
+def _chart(book: Any, logarithmic: bool) -> Any:
+    column = COLUMNS.index("E_total")
+    first, last = FIRST_ROW - 1, FIRST_ROW - 1 + UPDATES
+    chart = book.add_chart({"type": "scatter", "subtype": "straight"})
+    chart.add_series(
+        {
+            "name": "E_total",
+            "categories": ["Training", first, 0, last, 0],
+            "values": ["Training", first, column, last, column],
+            "line": {"color": "#0072B2", "width": 2},
+        }
+    )
+    chart.set_title({"name": f"Loss{', logarithmic' if logarithmic else ''}", "name_font": {"size": 12}})
+    chart.set_x_axis({"name": "updates", "min": 0, "max": UPDATES, "major_gridlines": {"visible": False}})
+    chart.set_y_axis(
+        {"name": "E_total", "num_format": "0.0E+00", "log_base": 10} if logarithmic else {"name": "E_total"}
+    )
+    chart.set_legend({"none": True})
+    chart.set_size({"width": 620, "height": 360})
+    return chart
+
+
+_LOOKS: dict[str, dict[str, Any]] = {
+    "title": {"bold": True, "font_size": 14},
+    "heading": {"bold": True, "bottom": 1},
+    "column": {"bold": True, "align": "right", "bottom": 1},
+    "words": {"italic": True, "font_color": "#555555", "text_wrap": True, "valign": "bottom", "font_size": 8},
+    "note": {"font_color": "#555555"},
+    "input": {"font_color": "#0000FF", "bg_color": "#FFF8D6", "border": 1},
+    "number": {"num_format": "0.000000000"},
+}

@@ -1,0 +1,142 @@
+"""A headless Chromium, spoken to by the DevTools protocol over two pipes: no driver, no download, no library.
+
+Tests that need it carry the marker ``browser``. They skip where there is none, and fail there when ``CI`` is ``true``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+PATIENCE_SECONDS = 60.0
+
+
+def find_program(names: tuple[str, ...], purpose: str) -> str:
+    """Return the path of the first of these programs; without one, skip the test, or fail it on the build machine."""
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None:
+        words = f"no {' or '.join(names)} on the PATH, which {purpose} needs"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{words}; the build machine installs it, see .ci/run")
+        pytest.skip(words)
+    return found
+
+
+class Page:
+    """One tab.
+
+    Attributes:
+        complaints: what the console and the page's scripts have complained about so far.
+    """
+
+    def __init__(self, commands: int, answers: int) -> None:
+        self._commands = commands
+        self._answers = answers
+        self._buffer = b""
+        self._number = 0
+        self._session: str | None = None
+        self._events: list[str] = []
+        self.complaints: list[str] = []
+
+    def open(self, path: Path, *, dark: bool = False) -> None:
+        """Load a file and wait until it has loaded."""
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Runtime", "Log", "Page"):
+            self.send(f"{domain}.enable")
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.send("Emulation.setEmulatedMedia", features=[scheme])
+        self.send("Page.navigate", url=path.resolve().as_uri())
+        self._wait_for("Page.loadEventFired")
+
+    def evaluate(self, expression: str) -> Any:
+        """Return the value of a JavaScript expression; a promise is awaited."""
+        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def press(self, key: str, text: str = "") -> None:
+        """Press and release a key, as a person would."""
+        codes = {"Tab": 9, "Enter": 13, " ": 32, "ArrowRight": 39, "ArrowLeft": 37}
+        common = {"key": key, "code": key, "windowsVirtualKeyCode": codes.get(key, ord(key[0].upper()))}
+        self.send("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
+        self.send("Input.dispatchKeyEvent", type="keyUp", **common)
+
+    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Send a command and return its answer."""
+        self._number += 1
+        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._commands, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._read()
+            if answer.get("id") == self._number:
+                assert "error" not in answer, f"{method}: {answer['error']}"
+                result: dict[str, Any] = answer["result"]
+                return result
+
+    def _wait_for(self, event: str) -> None:
+        while event not in self._events:
+            self._read()
+        self._events.remove(event)
+
+    def _read(self) -> dict[str, Any]:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._answers], [], [], until - time.monotonic())
+            assert ready, "the browser does not answer"
+            received = os.read(self._answers, 1 << 16)
+            assert received, "the browser has ended"
+            self._buffer += received
+        line, _, self._buffer = self._buffer.partition(b"\0")
+        message: dict[str, Any] = json.loads(line)
+        self._note(message)
+        return message
+
+    def _note(self, message: dict[str, Any]) -> None:
+        method, parameters = message.get("method", ""), message.get("params", {})
+        self._events.append(method)
+        if method == "Runtime.exceptionThrown":
+            self.complaints.append(json.dumps(parameters["exceptionDetails"]))
+        elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):
+            self.complaints.append(json.dumps(parameters["args"]))
+        elif method == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
+            self.complaints.append(parameters["entry"]["text"])
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[Page]:
+    """Start a browser with an empty profile in ``folder``, and end it afterwards."""
+    program = find_program(NAMES, "a page's test")
+    commands_out, commands_in = os.pipe()
+    answers_out, answers_in = os.pipe()
+    # Chromium reads commands from descriptor 3 and answers on 4; the shell puts the pipes there.
+    shell = f'exec "$0" "$@" 3<&{commands_out} 4>&{answers_in}'
+    options = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={folder}")
+    process = subprocess.Popen(
+        ["bash", "-c", shell, program, *options],
+        pass_fds=(commands_out, answers_in),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(commands_out)
+    os.close(answers_in)
+    try:
+        yield Page(commands_in, answers_out)
+    finally:
+        os.close(commands_in)
+        process.terminate()
+        process.wait(PATIENCE_SECONDS)
+        os.close(answers_out)

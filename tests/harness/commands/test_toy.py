@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, losses
+from harness.cli import run
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def toy(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert run(["toy", *arguments, "--json"]) == 0
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def test_json_is_the_documented_document(capsys: pytest.CaptureFixture[str]):
+    found = toy(capsys)
+
+    assert list(found)[:3] == ["initial_loss", "gradients", "curves"]
+    assert round(found["initial_loss"], 9) == 0.242519857
+    assert list(found["gradients"]) == ["w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8"]
+    assert list(found["curves"]) == ["0.1", "0.2", "0.5", "0.8", "1.0", "2.0"]
+    for rate in LEARNING_RATES:
+        assert found["curves"][str(rate)] == losses(WEIGHTS, EXAMPLE, rate, 1_000)
+    assert found["updates_to_target"] == {"0.1": 1199, "0.2": 599, "0.5": 239, "0.8": 149, "1.0": 119, "2.0": 59}
+
+
+def test_rates_and_iterations_are_as_asked_for_and_a_rate_given_twice_is_one(capsys: pytest.CaptureFixture[str]):
+    found = toy(capsys, "--learning-rate", "3", "--learning-rate", "0.5", "--learning-rate", "3", "--iterations", "7")
+
+    assert {rate: len(curve) for rate, curve in found["curves"].items()} == {"3.0": 8, "0.5": 8}
+
+
+def test_the_text_shows_formula_numbers_and_value_of_every_gradient(capsys: pytest.CaptureFixture[str]):
+    assert run(["toy"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    for name in ("w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8"):
+        (worked_out,) = [line for line in lines if re.match(rf"  dE_d{name} +=", line) and line.count("=") == 3]
+        (in_one,) = [line for line in lines if line.startswith(f"  dE_d{name} = ") and line.count("=") == 2]
+        value = worked_out.split("=")[-1].strip()
+        assert in_one.split("=")[1].strip() == value
+    assert any(line.endswith("=  0.242519857348") for line in lines)
+    head, first = (line.split() for line in lines if re.match(r" +(rate|0\.1) ", line))
+    assert head[:9] == ["rate", "after", "1", "after", "10", "after", "100", "after", "1,000"]
+    assert first == ["0.1", "0.241109", "0.228678", "0.133511", "0.0125478", "1,199"]
+
+
+def test_the_check_puts_autograd_and_differences_beside_the_chain_rule(capsys: pytest.CaptureFixture[str]):
+    checks = toy(capsys, "--check", "--iterations", "1")["checks"]
+
+    assert checks["autograd_max_difference"] <= 1e-12
+    assert checks["central_differences_max_difference"] <= 1e-10
+    assert run(["toy", "--check"]) == 0
+    assert "the largest difference from autograd is " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--learning-rate", "nan"], "learning rate nan: "),
+        (["--learning-rate", "1e999"], "learning rate inf: "),
+        (["--learning-rate", "fast"], "Invalid value for '--learning-rate'"),
+        (["--target", "0"], "target 0.0: "),
+        (["--target", "nan"], "target nan: "),
+        (["--iterations", "0"], "Invalid value for '--iterations'"),
+    ],
+)
+def test_what_cannot_be_is_a_usage_error_in_one_line(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+):
+    assert run(["toy", *arguments]) == 2
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"harness: {words}")
+    assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [("0", "takes no step"), ("-0.1", "walks uphill"), ("1e6", "too large"), ("1e-7", "so small a rate")],
+)
+def test_a_rate_that_does_not_help_is_explained(rate: str, words: str, capsys: pytest.CaptureFixture[str]):
+    assert run(["toy", f"--learning-rate={rate}"]) == 0
+    assert words in capsys.readouterr().out
+    (said,) = toy(capsys, f"--learning-rate={rate}")["remarks"]
+    assert words in said
+
+
+def test_another_target_is_counted_to(capsys: pytest.CaptureFixture[str]):
+    found = toy(capsys, "--target", "0.1", "--learning-rate", "0.5")
+
+    assert found["target"] == 0.1
+    reached = found["updates_to_target"]["0.5"]
+    curve = found["curves"]["0.5"]
+    assert curve[reached] < 0.1 <= curve[reached - 1]
+    assert run(["toy", "--target", "0.1", "--learning-rate", "0.5"]) == 0
+    assert "updates to a loss below 0.1" in capsys.readouterr().out
+
+
+def test_out_writes_the_page_the_workbook_and_the_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = tmp_path / "new" / "toy"
+
+    found = toy(capsys, "--out", str(folder), "--iterations", "1")
+
+    names = [
+        "toy.html",
+        "toy.xlsx",
+        "learning-rates.svg",
+        "learning-rates.png",
+        "learning-rate-map.svg",
+        "learning-rate-map.png",
+    ]
+    assert found["files"] == [str(folder / name) for name in names]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+
+
+def test_a_folder_that_cannot_be_made_is_a_usage_error_and_nothing_is_computed_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").touch()
+
+    assert run(["toy", "--out", str(tmp_path / "file" / "toy")]) == 2
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"harness: cannot write to the folder {tmp_path / 'file' / 'toy'}: ")
+
+
+def test_the_answer_comes_in_half_a_second_without_heavy_libraries():
+    program = (
+        "import sys\nfrom harness.cli import run\ncode = run(['toy'])\n"
+        "heavy = sorted({'torch', 'numpy', 'scipy', 'pandas', 'optuna', 'matplotlib', 'xlsxwriter'} & {*sys.modules})\n"
+        "print(code, heavy, file=sys.stderr)"
+    )
+    before = os.times()
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+
+    after = os.times()
+    assert done.stderr.splitlines()[-1] == "0 []"
+    # Processor time, which other programs on the machine do not lengthen.
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 0.5

@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, Example, Weights, losses, train
+from harness.formulas import BACKWARD, FORWARD, UPDATE, values, with_numbers
+from reports import toy_page
+from tests import browser
+
+
+class Parsed(HTMLParser):
+    """A page taken apart: its elements with their attributes, and whether every element is closed."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in ("meta", "input", "br", "hr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def parsed() -> Parsed:
+    return Parsed(toy_page.render())
+
+
+def test_the_page_is_one_file_that_fetches_nothing(parsed: Parsed):
+    source = toy_page.render()
+
+    assert len(source) < 200_000
+    assert not re.search(r"https?://|url\(|@import|<link|<img", source)
+    assert not [name for _, attributes in parsed.elements for name in attributes if name in ("src", "href")]
+    (policy,) = [found["content"] for _, found in parsed.elements if "http-equiv" in found]
+    assert policy.startswith("default-src 'none'; ")
+    assert "script-src 'sha256-" in policy
+
+
+def test_identifiers_are_unique_and_references_are_met(parsed: Parsed):
+    ids = Counter(found["id"] for _, found in parsed.elements if "id" in found)
+
+    assert max(ids.values()) == 1
+    for _, found in parsed.elements:
+        for name in ("aria-labelledby", "aria-describedby", "for"):
+            assert set(found.get(name, "").split()) <= set(ids)
+
+
+def test_every_control_has_a_name(parsed: Parsed):
+    source = toy_page.render()
+
+    for tag, found in parsed.elements:
+        if tag == "input":
+            labelled = "aria-label" in found or f'for="{found.get("id")}"' in source or "data-start" in found
+            assert labelled, found
+
+
+def test_every_quantity_is_there_with_its_formula_and_numbers(parsed: Parsed):
+    source = toy_page.render()
+    numbers = values(EXAMPLE, next(train(WEIGHTS, EXAMPLE, 0.5))) | {"learning_rate": 0.5}
+    shown = {found["data-value"] for _, found in parsed.elements if "data-value" in found}
+
+    assert {*FORWARD, *BACKWARD, "w1", "w8", "i1", "t2"} <= shown
+    assert {found["data-next"] for _, found in parsed.elements if "data-next" in found} == set(UPDATE)
+    for formula in (FORWARD | BACKWARD | UPDATE).values():
+        assert f">{with_numbers(formula, numbers)}<" in source
+
+
+def test_the_same_code_gives_the_same_bytes_and_a_file(tmp_path: Path):
+    assert toy_page.write(tmp_path) == tmp_path / "toy.html"
+    assert (tmp_path / "toy.html").read_text(encoding="utf-8") == toy_page.render()
+
+
+# From here on in a browser.
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
+    folder = tmp_path_factory.mktemp("toy")
+    with browser.started(folder / "profile") as opened:
+        opened.open(toy_page.write(folder))
+        yield opened
+        assert opened.complaints == []
+
+
+@pytest.fixture
+def fresh(page: browser.Page) -> browser.Page:
+    """The page as it is when it has loaded: the documents' numbers, rate 0.5, no update."""
+    click(page, "documents")
+    page.evaluate("document.querySelector('[data-rate=\"0.5\"]').click()")
+    return page
+
+
+def click(page: browser.Page, identifier: str) -> None:
+    page.evaluate(f"document.getElementById('{identifier}').click()")
+
+
+def text_of(page: browser.Page, selector: str) -> str:
+    found: str = page.evaluate(f"document.querySelector({json.dumps(selector)}).textContent")
+    return found
+
+
+def status(page: browser.Page) -> str:
+    return text_of(page, "#status")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("rate", [*LEARNING_RATES, 0.0, -0.3, 30.0, 1000.0])
+def test_its_curves_are_those_of_python(page: browser.Page, rate: float):
+    found = page.evaluate(f"toy.losses({rate}, 1000)")
+
+    # Engines may round exp in the last place, and 1,000 updates carry that along.
+    assert found == pytest.approx(losses(WEIGHTS, EXAMPLE, rate, 1_000), rel=0, abs=1e-12)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("weights", "example"),
+    [
+        (WEIGHTS, EXAMPLE),
+        (Weights(1.5, -2.0, 0.3, 4.0, -1.25, 0.5, 3.0, -0.1), Example(-0.7, 2.0, 0.2, 0.6)),
+        (Weights(*[0.0] * 8), Example(1.0, 1.0, 0.0, 1.0)),
+    ],
+)
+def test_every_quantity_is_that_of_python_after_each_of_20_updates(
+    page: browser.Page, weights: Weights, example: Example
+):
+    start = json.dumps(dataclasses.asdict(weights) | dataclasses.asdict(example))
+    program = (
+        f"(() => {{ let known = toy.passes({start}); const all = [known]; for (let i = 0; i < 20; i += 1) "
+        "{ known = toy.passes(toy.update(known, 0.8)); all.push(known); } return all; })()"
+    )
+
+    found: list[dict[str, float]] = page.evaluate(program)
+
+    for there, step in zip(found, islice(train(weights, example, 0.8), 21), strict=True):
+        assert there == pytest.approx(values(example, step), rel=0, abs=1e-14)
+
+
+@pytest.mark.browser
+def test_what_python_wrote_into_the_page_is_what_the_script_shows(fresh: browser.Page):
+    places = re.findall(r'data-value="(\w+)" data-digits="9">([^<]+)<', toy_page.render())
+
+    assert len(places) == len(FORWARD | BACKWARD)
+    for name, shown in places:
+        assert float(text_of(fresh, f'span[data-value="{name}"]')) == float(shown)
+
+
+@pytest.mark.browser
+def test_step_ten_and_reset_do_what_they_say(fresh: browser.Page):
+    expected = losses(WEIGHTS, EXAMPLE, 0.5, 11)
+
+    assert status(fresh) == "Before the first update: loss 0.24252."
+    click(fresh, "step")
+    assert status(fresh) == f"After 1 update: loss {expected[1]:.6g}."
+    click(fresh, "ten")
+    assert status(fresh) == f"After 11 updates: loss {expected[11]:.6g}."
+    assert float(text_of(fresh, 'tspan[data-value="E_total"]')) == float(f"{expected[11]:.6g}")
+    assert len(fresh.evaluate("document.querySelector('[data-live]').getAttribute('points')").split()) == 12
+    click(fresh, "reset")
+    assert status(fresh) == "Before the first update: loss 0.24252."
+
+
+@pytest.mark.browser
+def test_a_run_can_be_paused_and_ends_after_a_thousand_updates(fresh: browser.Page):
+    click(fresh, "run")
+    assert text_of(fresh, "#run") == "Pause"
+    click(fresh, "run")
+    assert text_of(fresh, "#run") == "Run"
+    click(fresh, "run")
+    fresh.evaluate(
+        "new Promise((done) => { const look = () => document.getElementById('run').textContent === 'Run' ? done() : "
+        "setTimeout(look, 50); look(); })"
+    )
+
+    end = losses(WEIGHTS, EXAMPLE, 0.5, 1_000)[-1]
+    assert status(fresh) == f"After 1,000 updates: loss {end:.6g}, the end of the picture. Reset begins anew."
+
+
+@pytest.mark.browser
+def test_other_numbers_begin_anew(fresh: browser.Page):
+    click(fresh, "ten")
+    fresh.evaluate(
+        "(() => { const box = document.querySelector('[data-start=w5]'); box.value = '-1.5'; "
+        "box.dispatchEvent(new Event('input')); })()"
+    )
+
+    changed = losses(dataclasses.replace(WEIGHTS, w5=-1.5), EXAMPLE, 0.5, 1)
+    assert status(fresh) == f"Before the first update: loss {changed[0]:.6g}."
+    click(fresh, "step")
+    assert status(fresh) == f"After 1 update: loss {changed[1]:.6g}."
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [("0", "takes no step"), ("-1", "walks uphill"), ("500", "overshoots"), ("0.001", "hardly moves"), ("1", "")],
+)
+def test_a_rate_that_does_not_help_is_explained(fresh: browser.Page, typed: str, words: str):
+    type_rate(fresh, typed)
+
+    remark = text_of(fresh, "#remark")
+    assert words in remark
+    assert bool(remark) == bool(words)
+
+
+@pytest.mark.browser
+def test_it_says_when_no_slope_is_left(fresh: browser.Page):
+    type_rate(fresh, "1000")
+    click(fresh, "step")
+
+    assert text_of(fresh, "#remark") == "The sigmoids are flat here: no slope is left to follow."
+
+
+@pytest.mark.browser
+def test_a_broken_rate_is_marked_and_the_last_one_kept(fresh: browser.Page):
+    type_rate(fresh, "")
+
+    assert fresh.evaluate("document.getElementById('rate').validity.valid") is False
+    click(fresh, "step")
+    assert status(fresh) == f"After 1 update: loss {losses(WEIGHTS, EXAMPLE, 0.5, 1)[1]:.6g}."
+
+
+@pytest.mark.browser
+def test_it_works_by_keyboard_alone(fresh: browser.Page):
+    reached = []
+    fresh.evaluate("document.activeElement.blur(); document.getElementById('content').focus()")
+    for _ in range(12):
+        fresh.press("Tab")
+        reached.append(fresh.evaluate("document.activeElement.id || document.activeElement.dataset.rate"))
+    order = ["rate", "slider", "0.1", "0.2", "0.5", "0.8", "1.0", "2.0", "step", "ten", "run", "reset"]
+    assert reached == order
+
+    fresh.evaluate("document.getElementById('slider').focus()")
+    fresh.press("ArrowRight")
+    assert float(fresh.evaluate("document.getElementById('rate').value")) == 0.513
+    fresh.evaluate("document.querySelector('[data-rate=\"2.0\"]').focus()")
+    fresh.press("Enter", "\r")
+    assert fresh.evaluate("document.getElementById('rate').value") == "2.0"
+    fresh.evaluate("document.getElementById('step').focus()")
+    fresh.press(" ", " ")
+    assert status(fresh) == f"After 1 update: loss {losses(WEIGHTS, EXAMPLE, 2.0, 1)[1]:.6g}."
+
+
+@pytest.mark.browser
+def test_dark_and_light_differ_and_text_stays_readable(page: browser.Page):
+    colours: dict[str, Any] = {}
+    for scheme in ("light", "dark"):
+        page.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        colours[scheme] = page.evaluate(
+            "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+        )
+
+    assert colours == {
+        "light": ["rgb(255, 255, 255)", "rgb(27, 33, 39)"],
+        "dark": ["rgb(20, 24, 28)", "rgb(230, 234, 238)"],
+    }
+
+
+@pytest.mark.browser
+def test_it_prints_without_its_buttons(page: browser.Page):
+    page.send("Emulation.setEmulatedMedia", media="print")
+    hidden = page.evaluate("getComputedStyle(document.querySelector('.controls .row')).display")
+    printed = page.send("Page.printToPDF")["data"]
+    page.send("Emulation.setEmulatedMedia", media="")
+
+    assert hidden == "none"
+    assert len(printed) > 10_000
+
+
+def type_rate(page: browser.Page, typed: str) -> None:
+    page.evaluate(
+        f"(() => {{ const box = document.getElementById('rate'); box.value = '{typed}'; "
+        "box.dispatchEvent(new Event('input')); })()"
+    )
