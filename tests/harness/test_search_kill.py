@@ -58,6 +58,7 @@ def check_accounts(folder: Path) -> None:
     assert begun <= set(networks)
     noted = [(event["trial"], event["purpose"], event["seed_index"]) for event in scripted.events(folder, "finished")]
     assert len(noted) == len(set(noted))
+    assert set(noted) == finished(folder)
 
 
 def whole(folder: Path, trainer: Trainer, configured: StudyConfig) -> tuple[dict[str, Any], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,6 +114,25 @@ def test_networks_without_a_result_are_waiting_when_a_session_opens(trainer: Tra
     assert [job.trial for job in found.waiting] == open_trials
     assert {job.purpose for job in found.waiting} == {Purpose.SEARCH}
     assert sorted(found.proposer.running) == open_trials
+
+
+def test_a_result_whose_note_was_lost_is_noted_and_told_when_the_session_opens(trainer: Trainer, tmp_path: Path):
+    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=3))
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    lost = next(line for line in reversed(lines) if '"finished"' in line and '"search"' in line)
+    (tmp_path / "log.jsonl").write_text("\n".join(line for line in lines if line != lost) + "\n")
+
+    found = session.open_session(
+        tmp_path, scripted.config(), scripted.effort(), Source("mnist", None), SearchReporter(None, 1)
+    )
+
+    (*_, again) = scripted.events(tmp_path, "finished")
+    kept = {"utc", "elapsed"}
+    assert {name: value for name, value in json.loads(lost).items() if name not in kept} == {
+        name: value for name, value in again.items() if name not in kept
+    }
+    assert found.proposer.running == {}
+    assert found.waiting == []
 
 
 def test_a_standing_network_whose_note_was_lost_is_noted_when_the_session_opens(trainer: Trainer, tmp_path: Path):
