@@ -14,14 +14,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
 from harness import files, record, workers
 from harness.data import resolve
+from harness.document import read_as
 from harness.environment import code_version
 from harness.recipes import NamedRecipe, named_recipe
-from harness.result import Result, from_document, to_document
+from harness.result import Result, to_document
 from harness.run import Job
 from harness.seeds import Purpose
 from harness.statistics import mean, standard_deviation
@@ -42,7 +44,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="fast")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))
     given = parser.parse_args()
     recipe = named_recipe(given.recipe)
     names = given.networks.split(",")
@@ -52,7 +54,7 @@ def main() -> None:
 
 def _validated(names: list[str], recipe: NamedRecipe, seeds: int, count: int, folder: Path | None) -> list[Result]:
     """Return the validation runs, those on file and those that were missing."""
-    kept = [from_document(item, str(RUNS)) for item in json.loads(RUNS.read_text())] if RUNS.exists() else []
+    kept = read_as(list[Result], RUNS.read_bytes(), str(RUNS)) if RUNS.exists() else []
     there = {(run.hash, run.recipe_hash, run.seed_index) for run in kept}
     waiting = [
         _job(text, recipe, index)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.document import documented, read_as
 from harness.errors import ContentError
 from harness.seeds import PROTOCOL_VERSION
 from search_spaces.errors import SearchSpaceError
 from search_spaces.notation import parse_network
 
 
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """One claim.
@@ -44,9 +45,10 @@ def read(path: Path) -> list[Claim]:
     if not path.exists():
         return []
     try:
-        found = [Claim(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
-        raise ContentError(f"{path} does not hold a list of claims: {error}") from error
+        text = path.read_bytes()
+    except OSError as error:
+        raise ContentError(f"cannot read the claims {path}: {error}") from error
+    found = read_as(list[Claim], text, f"the file of claims {path}")
     for claim in found:
         _check(claim, path)
     subjects = [(claim.architecture, claim.dataset, claim.target_pct) for claim in found]
@@ -58,13 +60,10 @@ def read(path: Path) -> list[Claim]:
 
 def _check(claim: Claim, path: Path) -> None:
     for name in ("test_accuracy_pct", "target_pct"):
-        if type(value := getattr(claim, name)) not in (int, float) or not 0 <= value <= 100:
+        if not 0 <= (value := getattr(claim, name)) <= 100:
             raise ContentError(
                 f"{path}: claim {claim.name!r} states {name} as {value!r}, which is not a number from 0 to 100"
             )
-    for name in ("runs", "epochs"):
-        if type(value := getattr(claim, name)) is not int and not (name == "epochs" and value is None):
-            raise ContentError(f"{path}: claim {claim.name!r} states {name} as {value!r}, which is no whole number")
     try:
         parse_network(claim.architecture)
     except SearchSpaceError as error:

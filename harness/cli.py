@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 
-from harness.commands import options
 from harness.commands.data import data
 from harness.commands.doctor import doctor
 from harness.commands.explain import explain
@@ -24,6 +23,7 @@ from harness.commands.toy import toy
 from harness.commands.train import train
 from harness.commands.verify import verify
 from harness.errors import HarnessError, UsageError
+from harness.invocation import typed
 from search_spaces.errors import SearchSpaceError, UnknownNameError, caret, nearest
 
 INTERRUPTED = 130
@@ -87,14 +87,14 @@ def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors are one line, or one JSON document with ``--json``."""
     as_json = "--json" in arguments
     try:
-        code = cli.main(args=arguments, prog_name=options.typed(), standalone_mode=False)
+        code = cli.main(args=arguments, prog_name=typed(), standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return 2
     except click.ClickException as error:
         message = error.format_message()
-        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else options.typed()
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else typed()
         return _fail(as_json, 2, "usage", message, hint=f"see '{where} --help'")
     except HarnessError as error:
         return _fail(as_json, error.exit_code, error.kind, error.message, error.position, error.hint)
@@ -133,6 +133,6 @@ def _fail(
         click.echo(json.dumps({"error": error}, ensure_ascii=False))
         return code
     click.echo(f"harness: {message}" + (f" ({hint})" if hint else ""), err=True)
-    if text is not None and position is not None:
+    if position is not None and text and text.strip():
         click.echo(caret(text, position), err=True)
     return code

@@ -20,6 +20,7 @@ from torch import nn
 
 from harness.build import build
 from harness.errors import HarnessError
+from harness.invocation import typed
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis
 from search_spaces.shapes import INPUT_SHAPE, Shape
@@ -156,4 +157,4 @@ def _quiet() -> Iterator[None]:
 
 
 def _unusable(package: str, why: object) -> HarnessError:
-    return HarnessError(f"{package} cannot be used: {why}", hint="'harness doctor' shows what is installed")
+    return HarnessError(f"{package} cannot be used: {why}", hint=f"'{typed('doctor')}' shows what is installed")

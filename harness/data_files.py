@@ -21,9 +21,12 @@ from pathlib import Path
 
 from harness.datasets import DataFile, Dataset, dataset
 from harness.errors import DataError
+from harness.invocation import typed
 
-REPLACE = "replace it by a good copy; 'harness data fetch' fetches one"
-"""What to do about a damaged file."""
+
+def replace_hint() -> str:
+    """Say what to do about a damaged file."""
+    return f"replace it by a good copy; '{typed('data', 'fetch')}' fetches one"
 
 
 class MissingData(DataError):
@@ -122,7 +125,7 @@ def read_verified(folder: Path, file: DataFile) -> tuple[bytes, str]:
     """
     path = _path(folder, file)
     if path is None:
-        raise MissingData(f"{folder / file.name} is missing", hint="run 'harness data check'")
+        raise MissingData(f"{folder / file.name} is missing", hint=f"run '{typed('data', 'check')}'")
     try:
         stored = path.read_bytes()
     except OSError as error:
@@ -190,7 +193,7 @@ def _format_problem(content: bytes, file: DataFile) -> str:
 
 
 def _damaged(message: str) -> DataError:
-    return DataError(message, hint=REPLACE)
+    return DataError(message, hint=replace_hint())
 
 
 def combined_hash(hashes: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from harness import data_check, datasets, installation
 from harness.data_files import MissingData
 from harness.diagnosis import REINSTALL, Check, Verdict, failed
 from harness.errors import DataError, DeviceError, HarnessError, UsageError
+from harness.invocation import typed
 from harness.workspace import Workspace, check_writable
 
 # A study keeps some kilobytes a run; the rest is room for checkpoints, a download and the reports.
@@ -153,11 +154,11 @@ def _data(spec: datasets.Dataset, folder: Path | None) -> Check:
             raise
         # The first command that trains would fetch it, so nothing is broken yet.
         message = f"no copy of {spec.name} yet: {error.message}"
-        hint = f"'harness data fetch --dataset {spec.name}' fetches it; or {error.hint}"
+        hint = f"'{typed('data', 'fetch', '--dataset', spec.name)}' fetches it; or {error.hint}"
         return Check(name="data", message=message, verdict=Verdict.WARN, hint=hint)
     problems = [file.problem for file in report.files if file.problem]
     if problems:
-        raise DataError("; ".join(problems), hint="replace them; 'harness data fetch' fetches good copies")
+        raise DataError("; ".join(problems), hint=f"replace them; '{typed('data', 'fetch')}' fetches good copies")
     facts = {"dataset": spec.name, "source": report.source, "data_hash": report.data_hash}
     message = f"{spec.name} in {report.source}, every file is the right one, data hash {report.data_hash}"
     return Check(name="data", message=message, facts=facts)

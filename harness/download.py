@@ -20,6 +20,7 @@ from harness import files
 from harness.data_files import MissingData, by_hand, checked_payload, read_verified
 from harness.datasets import DataFile, Dataset
 from harness.errors import DataError, UsageError
+from harness.invocation import typed
 
 MIRROR_SECONDS = 20.0
 """Time for one mirror to deliver all that is missing."""
@@ -73,7 +74,7 @@ def _fetch_missing(spec: Dataset, needed: list[DataFile], folder: Path, mirror_s
             problems.append(f"{mirror}{left[0].name}.gz: {error}")
     raise MissingData(
         f"{spec.name} could not be fetched: {'; '.join(problems)}",
-        hint=f"allow more time with 'harness data fetch --mirror-seconds 300', or {by_hand(spec, folder)}",
+        hint=f"allow more time with '{typed('data', 'fetch', '--mirror-seconds', '300')}', or {by_hand(spec, folder)}",
     )
 
 

@@ -59,7 +59,7 @@ def append_line(path: Path, line: str) -> None:
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
     try:
-        os.write(handle, (line + "\n").encode("utf-8"))
+        _write_whole(handle, (line + "\n").encode("utf-8"))
         os.fsync(handle)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from error

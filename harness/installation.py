@@ -19,6 +19,7 @@ PACKAGES = (
     "numpy",
     "optuna",
     "pandas",
+    "pydantic",
     "scipy",
     "torch",
     "torchsummary",

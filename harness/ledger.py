@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness import files
+from harness.document import documented, read_as
 from harness.errors import ContentError
 
 DEFAULT_SEEDS = 30
@@ -25,6 +26,7 @@ class Outcome(StrEnum):
     FUTILE = "futile"
 
 
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One attempt to certify a row.
@@ -68,11 +70,7 @@ def read(path: Path) -> list[Attempt]:
         raise ContentError(f"cannot read the ledger {path}: {error}") from error
     attempts: dict[Attempt, Attempt] = {}
     for number, line in enumerate(lines, start=1):
-        try:
-            values = json.loads(line)
-            entry = Attempt(**{**values, "outcome": Outcome(values["outcome"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise ContentError(f"{path}, line {number}: not an entry of the ledger: {error!r}") from error
+        entry = read_as(Attempt, line, f"the ledger {path}, line {number}")
         # Not the number alone: two clones of a workspace may have declared attempts of the same number, and both count.
         declared = replace(entry, outcome=Outcome.OPEN, lower_bound_pct=None, ended_utc=None)
         known = attempts.get(declared, declared)

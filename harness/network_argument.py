@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness import claims, record
 from harness.errors import ContentError, UsageError
+from harness.invocation import typed
 from harness.leaderboard import read as read_leaderboard
 from harness.recipe import Recipe
 from harness.study import finished_results
@@ -18,6 +19,8 @@ from search_spaces.catalog import PRESETS
 from search_spaces.errors import NotationError, nearest
 from search_spaces.notation import parse_network
 
+# A file of characters that is no network: a device that never ends, a data set given by mistake.
+LONGEST_FILE = 1_000_000
 _HASH = re.compile(r"[0-9a-f]{6,12}")
 
 
@@ -89,7 +92,7 @@ def read_network(argument: str, workspace: Workspace) -> NetworkArgument:
         SearchSpaceError: the notation is wrong, or the ops do not fit together.
     """
     if argument == "-":
-        text = sys.stdin.read()
+        text = sys.stdin.read(LONGEST_FILE)
         return NetworkArgument(parse_network(text), text)
     if argument.startswith("@"):
         text = _read_file(Path(argument[1:]))
@@ -112,9 +115,13 @@ def read_network(argument: str, workspace: Workspace) -> NetworkArgument:
 
 def _read_file(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LONGEST_FILE + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the network file {path}: {error}") from error
+    if len(text) > LONGEST_FILE:
+        raise UsageError(f"the network file {path} holds more than {LONGEST_FILE:,} characters")
+    return text
 
 
 def _by_hash(prefix: str, workspace: Workspace) -> NetworkArgument:
@@ -124,7 +131,7 @@ def _by_hash(prefix: str, workspace: Workspace) -> NetworkArgument:
     if not hashes:
         raise ContentError(
             f"no network of this workspace has a hash that begins with {prefix!r}",
-            hint="harness leaderboard shows the hashes",
+            hint=f"'{typed('leaderboard')}' shows the hashes",
         )
     if len(hashes) > 1:
         raise ContentError(f"hash {prefix!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")

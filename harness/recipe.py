@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
+from harness.document import documented
 from harness.errors import ContentError
 from search_spaces.errors import nearest
 
@@ -45,6 +46,7 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """One training recipe.

@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness import files
 from harness.datasets import dataset
+from harness.document import documented, read_as
 from harness.errors import ContentError
-from harness.recipe import Recipe, recipe_from
+from harness.recipe import Recipe
 from harness.result import Environment, Result, Status, accuracy_pct
 from harness.seeds import PROTOCOL_VERSION, Purpose, derive_seed
 from search_spaces.cost import analyse
 from search_spaces.errors import SearchSpaceError
 from search_spaces.notation import parse_network
 
-SCHEMA_VERSION = 1
 
-
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedRun:
     """One seed of a verification.
@@ -49,6 +49,7 @@ class SeedRun:
         return accuracy_pct(self.test_errors, self.test_size) or 0.0
 
 
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """How a search came to the network.
@@ -72,6 +73,7 @@ class Found:
     workers: int
 
 
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One row's evidence.
@@ -98,7 +100,7 @@ class Record:
     found: Found | None = None
     teacher_seconds: float = 0.0
     protocol_version: int = PROTOCOL_VERSION
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
 
     @property
     def key(self) -> tuple[str, str, str, float, int]:
@@ -186,30 +188,12 @@ def read(path: Path) -> Record:
         ContentError: the file is not a record, or contradicts itself.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        text = path.read_bytes()
+    except OSError as error:
         raise ContentError(f"cannot read the record {path}: {error}") from error
-    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
-        raise ContentError(f"{path} is not a record of schema {SCHEMA_VERSION}")
-    try:
-        values: dict[str, Any] = dict(document)
-        values["recipe"] = recipe_from(values["recipe"], str(path))
-        values["assumed"] = tuple(values["assumed"])
-        values["seeds"] = tuple(_seed_run(run) for run in values["seeds"])
-        values["found"] = None if values["found"] is None else Found(**values["found"])
-        record = Record(**values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ContentError(f"{path} is not a record of this program: {error!r}") from error
+    record = read_as(Record, text, f"the record {path}")
     _check(record, path)
     return record
-
-
-def _seed_run(document: dict[str, Any]) -> SeedRun:
-    values = dict(document)
-    values["status"] = Status(values["status"])
-    values["wrong"] = tuple((int(index), int(said)) for index, said in values["wrong"])
-    values["environment"] = Environment(**values["environment"])
-    return SeedRun(**values)
 
 
 def _check(record: Record, path: Path) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness import files
+from harness.document import documented, read_as
 from harness.errors import ContentError
-from harness.recipe import Recipe, recipe_from
+from harness.recipe import Recipe
 from harness.seeds import PROTOCOL_VERSION, Purpose
-
-SCHEMA_VERSION = 1
 
 
 class Status(StrEnum):
@@ -29,6 +27,7 @@ class Status(StrEnum):
     CRASHED = "crashed"
 
 
+@documented
 @dataclass(frozen=True, slots=True)
 class Epoch:
     """One pass over the training images.
@@ -50,6 +49,7 @@ class Epoch:
     test_errors: int | None = None
 
 
+@documented
 @dataclass(frozen=True, slots=True)
 class Environment:
     """The code and the machine that made a result.
@@ -67,6 +67,7 @@ class Environment:
     data_hash: str
 
 
+@documented
 @dataclass(frozen=True, slots=True)
 class Decision:
     """One choice of a space: option ``index`` of ``size``; ``ordered`` where neighbours are alike."""
@@ -77,6 +78,7 @@ class Decision:
     ordered: bool
 
 
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One run of one network with one recipe and one seed.
@@ -120,7 +122,7 @@ class Result:
     trial: int | None = None
     decisions: tuple[Decision, ...] = ()
     protocol_version: int = PROTOCOL_VERSION
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
 
     @property
     def validation_accuracy_pct(self) -> float | None:
@@ -148,30 +150,6 @@ def to_document(result: Result) -> dict[str, Any]:
     return asdict(result)
 
 
-def from_document(document: dict[str, Any], where: str) -> Result:
-    """Return the result that a JSON document states.
-
-    Raises:
-        ContentError: a field is missing, unknown or of another schema; ``where`` begins the message.
-    """
-    version = document.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise ContentError(f"{where}: schema_version is {version!r}; this program reads {SCHEMA_VERSION}")
-    values = dict(document)
-    try:
-        values["recipe"] = recipe_from(values["recipe"], where)
-        values["purpose"] = Purpose(values["purpose"])
-        values["status"] = Status(values["status"])
-        values["history"] = tuple(Epoch(**epoch) for epoch in values["history"])
-        values["wrong"] = tuple((int(index), int(said)) for index, said in values["wrong"])
-        values["decisions"] = tuple(Decision(**decision) for decision in values["decisions"])
-        if values["environment"] is not None:
-            values["environment"] = Environment(**values["environment"])
-        return Result(**values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ContentError(f"{where} is not a result of this program: {error!r}") from error
-
-
 def write(path: Path, result: Result) -> None:
     """Write one result to one file, whole or not at all."""
     files.write_json(path, to_document(result))
@@ -184,9 +162,7 @@ def read(path: Path) -> Result:
         ContentError: the file does not hold a result.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        text = path.read_bytes()
+    except OSError as error:
         raise ContentError(f"cannot read the result {path}: {error}") from error
-    if not isinstance(document, dict):
-        raise ContentError(f"{path} is not a result of this program: it holds no JSON object")
-    return from_document(document, str(path))
+    return read_as(Result, text, f"the result {path}")

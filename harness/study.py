@@ -13,17 +13,17 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness import files, result
+from harness.document import documented, read_as
 from harness.errors import ContentError, UsageError
-from harness.recipe import Recipe, recipe_from
+from harness.recipe import Recipe
 from harness.result import Decision, Result
 from harness.seeds import PROTOCOL_VERSION
 
-SCHEMA_VERSION = 1
 
-
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyConfig:
     """What decides the outcome of a search; a study never changes it.
@@ -49,6 +49,15 @@ class StudyConfig:
     protocol_version: int = PROTOCOL_VERSION
 
 
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ConfigFile:
+    config: StudyConfig
+    origins: dict[str, str]
+    schema_version: Literal[1] = 1
+
+
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
     """A network that a search has decided to train."""
@@ -70,8 +79,7 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
     """
     path = folder / "config.json"
     if not path.exists():
-        document = {"schema_version": SCHEMA_VERSION, "config": asdict(config), "origins": origins}
-        files.write_json(path, document)
+        files.write_json(path, asdict(_ConfigFile(config=config, origins=origins)))
         return True
     check_config(folder, config)
     return False
@@ -97,25 +105,21 @@ def read_config(folder: Path) -> StudyConfig:
     Raises:
         ContentError: there is none, or it is not one of this program.
     """
-    path = folder / "config.json"
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["schema_version"] != SCHEMA_VERSION:
-            raise ContentError(
-                f"{path}: schema_version is {document['schema_version']!r}; this program reads {SCHEMA_VERSION}"
-            )
-        values = dict(document["config"])
-        values["recipe"] = recipe_from(values["recipe"], str(path))
-        values["rungs"] = tuple(values["rungs"])
-        return StudyConfig(**values)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ContentError(f"cannot read the study {path}: {error!r}") from error
+    return _config_file(folder).config
 
 
 def read_origins(folder: Path) -> dict[str, str]:
     """Return where each value of the configuration came from: an option, the environment or a default."""
-    document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return dict(document["origins"])
+    return _config_file(folder).origins
+
+
+def _config_file(folder: Path) -> _ConfigFile:
+    path = folder / "config.json"
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ContentError(f"cannot read the study {path}: {error}") from error
+    return read_as(_ConfigFile, text, f"the study {path}")
 
 
 @contextmanager
@@ -196,9 +200,8 @@ def proposals(events: list[dict[str, Any]]) -> list[Proposal]:
     found = []
     for event in events:
         if event["event"] == "proposed":
-            values = {name: event[name] for name in names}
-            values["decisions"] = tuple(Decision(**decision) for decision in event["decisions"])
-            found.append(Proposal(**values))
+            values = {name: event[name] for name in names if name in event}
+            found.append(read_as(Proposal, json.dumps(values), "an entry 'proposed' of the journal"))
     return found
 
 

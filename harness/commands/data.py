@@ -103,7 +103,7 @@ def _checked(spec: datasets.Dataset, folder: Path | None) -> dict[str, Any]:
     report = data_check.check(spec.name, folder)
     problems = [file.problem for file in report.files if file.problem]
     if problems:
-        raise DataError("; ".join(problems), hint=data_files.REPLACE)
+        raise DataError("; ".join(problems), hint=data_files.replace_hint())
     return dataclasses.asdict(report)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from harness.errors import Interrupted
+from harness.invocation import typed
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -77,11 +76,6 @@ PER_CENT = PerCent()
 def interrupted() -> Interrupted:
     """Return the error that ends an interrupted command which goes on when it is repeated."""
     return Interrupted("interrupted", hint=f"the same command goes on: {typed(*sys.argv[1:])}")
-
-
-def typed(*arguments: str) -> str:
-    """Return what to type for a command; HARNESS_COMMAND says how this one was called."""
-    return shlex.join([os.environ.get("HARNESS_COMMAND") or "harness", *arguments])
 
 
 def print_json(document: dict[str, Any]) -> None:

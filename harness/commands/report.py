@@ -9,6 +9,7 @@ import click
 
 from harness.commands import options
 from harness.errors import UsageError
+from harness.invocation import typed
 
 if TYPE_CHECKING:
     from harness.workspace import Workspace
@@ -49,7 +50,7 @@ def _folder(place: Workspace, name: str | None) -> Path:
 
     studies = {path.parent.name: path.parent for path in place.runs.glob("*/config.json")}
     if not studies:
-        begin = options.typed("search", "--budget", "20000")
+        begin = typed("search", "--budget", "20000")
         raise UsageError(f"there is no study in {place.runs} yet", hint=f"{begin} begins one")
     if name is None:
         return max(studies.values(), key=_last_worked_on)

@@ -11,6 +11,7 @@ import click
 
 from harness.commands import options
 from harness.duration import DURATION, duration_text
+from harness.invocation import typed
 
 if TYPE_CHECKING:
     from harness.run_plan import SearchPlan
@@ -161,7 +162,7 @@ def _text(plan: SearchPlan, verdict: Verdict | None) -> str:
             f"{row.seeds} seeds (deviation {row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} %, "
             f"in {spent}",
             f"  {row.architecture}",
-            f"run it again: {options.typed('verify', row.hash, '--seeds', str(row.seeds))}",
+            f"run it again: {typed('verify', row.hash, '--seeds', str(row.seeds))}",
             f"standings: {plan.workspace.leaderboard}",
         )
     )

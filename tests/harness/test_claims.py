@@ -48,7 +48,7 @@ def test_a_claim_is_about_mnist_and_its_target_unless_it_says_otherwise(path: Pa
 def test_what_is_no_list_of_claims_is_refused(path: Path, content: str):
     path.write_text(content, encoding="utf-8")
 
-    with pytest.raises(ContentError, match="does not hold a list of claims"):
+    with pytest.raises(ContentError, match=r"the file of claims .* is not what this program writes"):
         claims.read(path)
 
 
@@ -63,7 +63,7 @@ def test_a_claim_about_no_network_is_refused_with_its_name(path: Path):
 def test_a_claimed_figure_must_be_a_number(path: Path, value: object):
     path.write_text(json.dumps([{**CLAIM, "test_accuracy_pct": value}]), encoding="utf-8")
 
-    with pytest.raises(ContentError, match="claim 'n' states test_accuracy_pct"):
+    with pytest.raises(ContentError, match="test_accuracy_pct"):
         claims.read(path)
 
 

@@ -60,6 +60,15 @@ def test_an_unknown_op_is_shown_with_a_caret(capsys: pytest.CaptureFixture[str])
     assert shown == f"harness: {message}{hint}\n  conv3x3(8) cnv | gap | linear(10)\n  {' ' * 11}^\n"
 
 
+@pytest.mark.parametrize("text", ["", " ", "# nothing"])
+def test_an_empty_network_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], text: str):
+    code, shown, error = failure(capsys, "explain", text)
+
+    assert (code, error["kind"]) == (4, "content")
+    assert error["message"].startswith("the network is empty: write ops, as in ")
+    assert shown.count("\n") == (1 if not text.strip() else 3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [

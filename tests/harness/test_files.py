@@ -132,12 +132,45 @@ def test_a_line_is_added_in_one_write(tmp_path: Path, monkeypatch: pytest.Monkey
     path = tmp_path / "new" / "log"
     files.append_line(path, "é")
     writes: list[bytes] = []
-    monkeypatch.setattr(os, "write", lambda handle, content: writes.append(content))
+
+    def write(handle: int, content: bytes) -> int:
+        writes.append(content)
+        return len(content)
+
+    monkeypatch.setattr(os, "write", write)
 
     files.append_line(path, "two")
 
     assert path.read_bytes() == b"\xc3\xa9\n"
     assert writes == [b"two\n"]
+
+
+def test_a_line_that_the_disk_takes_in_parts_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "log"
+    whole = os.write
+    monkeypatch.setattr(os, "write", lambda handle, content: whole(handle, content[:3]))
+
+    files.append_line(path, "12345678")
+
+    assert path.read_bytes() == b"12345678\n"
+
+
+def test_a_line_that_the_disk_takes_in_part_only_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "log"
+    files.append_line(path, "before")
+    whole = os.write
+    monkeypatch.setattr(
+        os, "write", lambda handle, content: whole(handle, content[:3]) if len(content) > 4 else _full()
+    )
+
+    with pytest.raises(UsageError, match="No space left on device"):
+        files.append_line(path, "123456")
+
+    assert path.read_bytes() == b"before\n"
+
+
+def _full() -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize("step", ["write", "fsync"])

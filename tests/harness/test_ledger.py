@@ -111,7 +111,7 @@ def test_a_line_that_is_no_entry_is_refused_with_its_number(path: Path, line: st
     with path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
 
-    with pytest.raises(ContentError, match="line 2: not an entry of the ledger"):
+    with pytest.raises(ContentError, match=r"the ledger .*, line 2 is not what this program writes"):
         ledger.read(path)
 
 

@@ -65,6 +65,11 @@ def test_a_file_that_cannot_be_read_is_a_usage_error(content: bytes | None, plac
     assert caught.value.exit_code == 2
 
 
+def test_a_file_without_end_is_a_usage_error(place: Workspace):
+    with pytest.raises(UsageError, match="the network file /dev/zero holds more than 1,000,000 characters"):
+        read_network("@/dev/zero", place)
+
+
 def test_a_preset_comes_with_its_name(place: Workspace):
     found = read_network("seed4", place)
 

@@ -74,11 +74,11 @@ def test_another_configuration_is_refused(folder: Path, change: dict[str, Any], 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "cannot read the study"),
-        ("[]", "cannot read the study"),
-        ("{}", "cannot read the study"),
-        ('{"schema_version": 9}', "schema_version is 9; this program reads 1"),
-        ('{"schema_version": 1, "config": {}, "origins": {}}', "cannot read the study"),
+        ("", "the study .* is not what this program writes"),
+        ("[]", "the study .* is not what this program writes"),
+        ("{}", "config: Field required; origins: Field required"),
+        ('{"schema_version": 9}', "schema_version is 9: Input should be 1"),
+        ('{"schema_version": 1, "config": {}, "origins": {}}', "config.dataset: Field required"),
     ],
 )
 def test_a_damaged_configuration_is_refused(folder: Path, content: str, message: str):
@@ -134,7 +134,7 @@ def test_a_damaged_result_is_refused_by_name(folder: Path):
     path.parent.mkdir(parents=True)
     path.write_text("{", encoding="utf-8")
 
-    with pytest.raises(ContentError, match=r"cannot read the result .*trial-00003-search-0\.json"):
+    with pytest.raises(ContentError, match=r"the result .*trial-00003-search-0\.json is not what this program writes"):
         study.finished_results(folder)
 
 
