@@ -32,7 +32,11 @@ def affine_maps(count: int, edge: int, recipe: Recipe, generator: torch.Generato
     moved get the identity.
     """
     # One draw for all seven numbers an image: on a GPU each call is a launch.
-    draws = torch.rand(7, count, generator=generator, device=generator.device)
+    return maps_of(torch.rand(7, count, generator=generator, device=generator.device), edge, recipe)
+
+
+def maps_of(draws: Tensor, edge: int, recipe: Recipe) -> Tensor:
+    """Return the maps, (count, 2, 3), that seven uniform draws an image, (7, count), stand for."""
     moved = (draws[6] < recipe.augmented_share).float()
     spread = (2 * draws[:6] - 1) * moved  # (6, count), each from -1 to 1
     angle = spread[0] * math.radians(recipe.rotation_degrees)
@@ -42,4 +46,4 @@ def affine_maps(count: int, edge: int, recipe: Recipe, generator: torch.Generato
     cosine, sine = torch.cos(angle), torch.sin(angle)
     return torch.stack(
         [cosine / wide, -sine / wide + shear, shift[0], sine / high, cosine / high, shift[1]], dim=1
-    ).view(count, 2, 3)
+    ).view(-1, 2, 3)

@@ -85,6 +85,7 @@ def _verification(plan: SearchPlan, winner: dict[str, Any], events: list[dict[st
         target_pct=plan.config.target_pct,
         indices=tuple(range(seeds)),
         device=plan.effort.device,
+        engine=plan.effort.engine,
         workers=plan.effort.workers,
         found=found,
     )

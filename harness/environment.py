@@ -15,7 +15,7 @@ from harness.result import Environment
 _SOURCE = Path(__file__).resolve().parent.parent
 
 
-def environment(device: torch.device, data_hash: str) -> Environment:
+def environment(device: torch.device, data_hash: str, engine: str) -> Environment:
     """Return the facts of this process for a result on ``device``."""
     commit, dirty = code_version()
     return Environment(
@@ -27,6 +27,7 @@ def environment(device: torch.device, data_hash: str) -> Environment:
         instructions=instructions(),
         threads=torch.get_num_threads(),
         data_hash=data_hash,
+        engine=engine,
     )
 
 
@@ -34,13 +35,14 @@ def environment(device: torch.device, data_hash: str) -> Environment:
 def instructions() -> str:
     """Return the instruction set that decides which kernels torch runs on this processor: ``x86_64 AVX512 bf16``."""
     words = [platform.machine(), torch.backends.cpu.get_cpu_capability()]
-    flags = _processor_flags()
+    flags = processor_flags()
     # Without these, bf16 convolutions are emulated and may round differently.
     words += [word for word, flag in (("bf16", "avx512_bf16"), ("amx", "amx_bf16")) if flag in flags]
     return " ".join(words)
 
 
-def _processor_flags() -> set[str]:
+def processor_flags() -> set[str]:
+    """Return the instruction sets of this processor as Linux names them; empty where it does not say."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

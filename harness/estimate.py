@@ -7,14 +7,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from harness.race import STAND_SEEDS
 from harness.result import Result
 
-# Seconds an image of a training step on one core of a two-core CPU machine: a fixed part, and one a multiply-add of the
-# forward pass. Fitted to anchor3702 (0.62 M multiply-adds, 4,600 images a second) and seed4 (3.4 M, 3,000).
-SECONDS_AN_IMAGE = 1.9e-4
-SECONDS_A_MAC = 4.2e-11
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds an image of a training step on one core: a fixed part, and one a multiply-add of the forward pass."""
+
+    seconds_an_image: float
+    seconds_a_mac: float
+
+
+# On one core of a two-core CPU machine, by engine. Fitted to the 3,702-parameter network (0.62 M multiply-adds) and
+# seed4 (3.4 M): torch trains 4,600 and 3,000 images a second, the native engine 39,700 and 4,600.
+PACES = {"torch": Pace(1.9e-4, 4.2e-11), "native": Pace(0.0, 6.0e-11)}
 
 # Training on all images takes longer than on the search split: 60,000 to 50,000.
 VERIFY_FACTOR = 1.2
@@ -27,28 +36,28 @@ EARLY_MACS = 1_500_000
 CAUTION = 1.15
 
 
-def training_seconds(epochs: int, images: int, macs: int) -> float:
+def training_seconds(epochs: int, images: int, macs: int, pace: Pace) -> float:
     """Return the seconds that so many epochs over ``images`` take with a network of ``macs`` multiply-adds."""
-    return epochs * images * (SECONDS_AN_IMAGE + SECONDS_A_MAC * macs)
+    return epochs * images * (pace.seconds_an_image + pace.seconds_a_mac * macs)
 
 
-def macs_within(seconds: float, epochs: int, images: int) -> int:
+def macs_within(seconds: float, epochs: int, images: int, pace: Pace) -> int:
     """Return the most multiply-adds a network may have to train within ``seconds``; 0 where none can."""
-    return max(0, math.floor((seconds / (epochs * images) - SECONDS_AN_IMAGE) / SECONDS_A_MAC))
+    return max(0, math.floor((seconds / (epochs * images) - pace.seconds_an_image) / pace.seconds_a_mac))
 
 
-def slowdown(runs: Iterable[Result], images: int) -> float | None:
+def slowdown(runs: Iterable[Result], images: int, pace: Pace) -> float | None:
     """Return measured over estimated seconds of all runs, None where there are none."""
     measured = estimated = 0.0
     for run in runs:
         if run.history and run.macs:
             measured += run.train_seconds
-            estimated += training_seconds(len(run.history), images, run.macs)
+            estimated += training_seconds(len(run.history), images, run.macs, pace)
     return measured / estimated if estimated else None
 
 
 def affordable_macs(
-    whole: float | None, left: float, workers: int, epochs: int, images: int, slow: float | None
+    whole: float | None, left: float, workers: int, epochs: int, images: int, pace: Pace, slow: float | None
 ) -> int | None:
     """Return the most multiply-adds of a network that can be trained, confirmed and verified in the time left.
 
@@ -59,5 +68,5 @@ def affordable_macs(
     if whole is None or slow is None:
         return None
     rounds = 1 - (-STAND_SEEDS // workers) - (-LEAST_VERIFY_SEEDS // workers) * VERIFY_FACTOR
-    found = macs_within(min(WINNER_SHARE * whole, left) / (rounds * slow), epochs, images)
+    found = macs_within(min(WINNER_SHARE * whole, left) / (rounds * slow), epochs, images, pace)
     return max(found, EARLY_MACS) if left > whole / 2 else found

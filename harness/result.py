@@ -54,6 +54,7 @@ class Epoch:
 class Environment:
     """The code and the machine that made a result.
 
+    ``engine`` names what trained: ``torch``, or the native engine with its instruction set and its build.
     Two results can be compared bit by bit when all fields but ``commit`` and ``dirty`` are equal.
     """
 
@@ -65,6 +66,7 @@ class Environment:
     instructions: str
     threads: int
     data_hash: str
+    engine: str = "torch"
 
 
 @documented

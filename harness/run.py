@@ -14,6 +14,7 @@ import torch
 from harness import files
 from harness.data import ImageData, Split, split
 from harness.device import choose_device
+from harness.engine_choice import TORCH, choose_engine
 from harness.environment import environment
 from harness.recipe import Recipe
 from harness.result import Decision, Epoch, Result, Status
@@ -42,6 +43,7 @@ class Job:
         architecture: text of the network.
         seed_index: which of the fixed seeds of the purpose.
         study_seed: seed of the search; without effect outside one.
+        engine: ``native``, ``torch`` or ``auto``.
         until_epoch: last epoch of this job; None for the recipe's last.
         checkpoint: where the state is kept between jobs; None for nowhere.
         evaluate_each_epoch: look at the validation images after every epoch, not only at the end.
@@ -57,6 +59,7 @@ class Job:
     seed_index: int
     study_seed: int = 0
     device: str = "cpu"
+    engine: str = TORCH
     until_epoch: int | None = None
     checkpoint: Path | None = None
     evaluate_each_epoch: bool = False
@@ -94,8 +97,9 @@ def execute(
     never see it. The status is ``running`` where epochs are left.
     """
     device = choose_device(job.device)
-    result = _begun(job, bench, device)
-    run = start(parse_network(job.architecture), job.recipe, result.seed, device)
+    engine = choose_engine(job.engine, job.recipe, device).engine
+    result = _begun(job, bench, device, TORCH if engine is None else engine.name)
+    run = start(parse_network(job.architecture), job.recipe, result.seed, device, engine)
     if job.checkpoint is not None and job.checkpoint.exists():
         resume(run, torch.load(job.checkpoint, map_location=device, weights_only=True))
     training, validation = _images(job, bench, device)
@@ -143,7 +147,7 @@ def _looked_at(
     return epoch
 
 
-def _begun(job: Job, bench: Bench, device: torch.device) -> Result:
+def _begun(job: Job, bench: Bench, device: torch.device, engine: str) -> Result:
     architecture = parse_network(job.architecture)
     analysis = analyse(architecture)
     recipe_hash = job.recipe.hash
@@ -160,7 +164,7 @@ def _begun(job: Job, bench: Bench, device: torch.device) -> Result:
         seed_index=job.seed_index,
         seed=derive_seed(architecture.hash, recipe_hash, job.purpose, job.seed_index, job.study_seed),
         status=Status.RUNNING,
-        environment=environment(device, bench.data.data_hash),
+        environment=environment(device, bench.data.data_hash, engine),
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         study=job.study,
         trial=job.trial,

@@ -12,7 +12,8 @@ from harness.data import resolve
 from harness.datasets import dataset
 from harness.device import choose_device, worker_count
 from harness.duration import duration_text
-from harness.estimate import training_seconds
+from harness.engine_choice import Choice, choose_engine
+from harness.estimate import PACES, training_seconds
 from harness.offset import Offset, offset_of
 from harness.race import FINAL_SEEDS, STAND_SEEDS, rungs
 from harness.recipes import NamedRecipe, check_batch, named_recipe
@@ -41,6 +42,7 @@ class SearchPlan:
     recipe: NamedRecipe
     space: SearchSpace
     offset: Offset
+    engine: Choice
     origins: dict[str, str]
 
 
@@ -48,7 +50,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     """Return the plan for the options of ``harness search``.
 
     Raises:
-        UsageError: an unknown sampler, recipe, data set or device, or a study cannot have that name.
+        UsageError: an unknown sampler, recipe, data set, device or engine, or a study cannot have that name.
         ContentError: the recipe does not suit the data set.
         SearchSpaceError: the space is unknown, or its text is wrong.
         DataError: the data are missing or damaged.
@@ -57,6 +59,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     recipe = named_recipe(given["recipe"])
     space = space_of(given["space"])
     device = choose_device(given["device"])
+    engine = choose_engine(given["engine"], recipe.recipe, device)
     name = given["name"]
     if name is not None:
         place.study(name)
@@ -88,11 +91,13 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
             workers=worker_count(given["workers"], device),
             device=str(device),
             limits=Limits(given["trial_time"], given["trial_memory"]),
+            engine=engine.kind,
         ),
         source=Source(data.dataset.name, given["folder"]),
         recipe=recipe,
         space=space,
         offset=offset,
+        engine=engine,
         origins={("study" if name == "name" else name): origin for name, origin in origins.items()},
     )
 
@@ -108,7 +113,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         check_config(plan.folder, plan.config)
     count = feasible(plan.space, plan.config.budget)
     images = dataset(plan.config.dataset).train_size
-    one = training_seconds(plan.config.recipe.epochs, images, TYPICAL_MACS)
+    one = training_seconds(plan.config.recipe.epochs, images, TYPICAL_MACS, PACES[plan.effort.engine])
     seconds = plan.effort.seconds
     return {
         "study": plan.folder.name,
@@ -145,7 +150,7 @@ def plan_text(document: dict[str, Any]) -> str:
         "sampler": f"{config['sampler']}, seed {config['seed']}",
         "recipe": f"{config['recipe_name']}: {recipe['epochs']} epochs, batch {recipe['batch_size']}; "
         f"pruning after epochs {', '.join(map(str, config['rungs'])) or 'none'}",
-        "effort": f"{effort['workers']} workers on {effort['device']}, time {time}, "
+        "effort": f"{effort['workers']} workers on {effort['device']}, {effort['engine']} engine, time {time}, "
         f"trials {effort['trials'] or 'without end'}",
         "limits": f"one training {duration_text(limits['seconds'])}, one worker {limits['memory_mb']:g} MiB",
         "expected": f"about {document['estimated_seconds_a_training']:.0f} s a whole training"

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness import race, statistics, study
 from harness.datasets import dataset
-from harness.estimate import affordable_macs, slowdown
+from harness.estimate import PACES, affordable_macs, slowdown
 from harness.progress import SearchReporter
 from harness.proposer import Proposer
 from harness.race import Candidate
@@ -31,6 +31,7 @@ class Effort:
     Attributes:
         seconds: of all sessions together, verification included; None for no end.
         trials: networks to train at most; None for no end.
+        engine: ``native`` or ``torch``.
     """
 
     seconds: float | None
@@ -38,6 +39,7 @@ class Effort:
     workers: int
     device: str
     limits: Limits
+    engine: str = "torch"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,8 +130,9 @@ def _most_macs(effort: Effort, config: StudyConfig, left: float | None, runs: It
     images = dataset(config.dataset).train_size
     # The estimate is of a CPU; how fast a GPU is shows with the first run.
     guess = 1.0 if effort.device == "cpu" else None
-    slow = slowdown(runs, images) or guess
-    return affordable_macs(effort.seconds, left or 0.0, effort.workers, config.recipe.epochs, images, slow)
+    pace = PACES[effort.engine]
+    slow = slowdown(runs, images, pace) or guess
+    return affordable_macs(effort.seconds, left or 0.0, effort.workers, config.recipe.epochs, images, pace, slow)
 
 
 def _mend(session: Session, events: list[dict[str, Any]]) -> None:
@@ -176,6 +179,7 @@ def job_for(session: Session, candidate: Candidate, purpose: Purpose, index: int
         seed_index=index,
         study_seed=session.config.seed,
         device=session.effort.device,
+        engine=session.effort.engine,
         until_epoch=next_rung(session, 0) if purpose is Purpose.SEARCH else None,
         checkpoint=study.checkpoint_path(session.folder, proposal.trial, purpose, index),
         study=session.folder.name,

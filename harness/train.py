@@ -18,9 +18,12 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from harness import native_training
 from harness.augment import augment
 from harness.build import Network, build, initialise, seed_dropout
 from harness.errors import ContentError
+from harness.native import Engine
+from harness.native_training import NativeProgram
 from harness.recipe import Optimizer, Precision, Recipe, Schedule
 from harness.result import Epoch
 from search_spaces.architecture import Architecture
@@ -51,10 +54,12 @@ class Training:
     """A run in progress: everything that the next step depends on.
 
     Attributes:
+        engine: the native engine where it trains; ``native`` is the network's program there, made at first use.
         average: exponential average of ``state``; None before it begins, or where the recipe has none.
         diverged: a loss was not finite; the run is over.
     """
 
+    architecture: Architecture
     network: Network
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
@@ -63,13 +68,21 @@ class Training:
     state: list[Tensor]
     step: int = 0
     seconds: float = 0.0
+    engine: Engine | None = None
+    native: NativeProgram | None = None
     average: list[Tensor] | None = None
     diverged: bool = False
     history: list[Epoch] = field(default_factory=list)
 
 
-def start(architecture: Architecture, recipe: Recipe, seed: int, device: torch.device) -> Training:
-    """Return a run at its beginning; torch's global generator is left as it was."""
+def start(
+    architecture: Architecture, recipe: Recipe, seed: int, device: torch.device, engine: Engine | None = None
+) -> Training:
+    """Return a run at its beginning; torch's global generator is left as it was.
+
+    With an engine the steps are the native engine's; first weights, the order of the images and their moves are the
+    same, masks of dropout are not.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(architecture)
@@ -79,7 +92,8 @@ def start(architecture: Architecture, recipe: Recipe, seed: int, device: torch.d
     generator = torch.Generator(device=device).manual_seed(seed)
     seed_dropout(network, generator)
     state = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
-    return Training(network, _optimizer(network, recipe), generator, recipe, device, state)
+    optimizer = _optimizer(network, recipe)
+    return Training(architecture, network, optimizer, generator, recipe, device, state, engine=engine)
 
 
 def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | None = None) -> Epoch:
@@ -99,25 +113,41 @@ def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | Non
     began = time.perf_counter()
     run.network.train()
     order = torch.randperm(len(images), generator=run.generator, device=run.device)
+    rates = [learning_rate(recipe, run.step + step, steps) for step in range(steps)]
+    if run.engine is None:
+        loss = _train_steps(run, images, order, rates, on_step) / steps
+    else:
+        loss = native_training.train_steps(_native(run, run.engine, images), run, images, order, rates, on_step) / steps
+    run.seconds += time.perf_counter() - began
+    run.diverged = not math.isfinite(loss)
+    epoch = Epoch(len(run.history) + 1, rates[-1], None if run.diverged else loss, run.seconds)
+    run.history.append(epoch)
+    return epoch
+
+
+def _train_steps(
+    run: Training, images: Images, order: Tensor, rates: list[float], on_step: Callable[[], None] | None
+) -> float:
+    """Take a step a rate with torch and return the sum of the losses."""
     total = torch.zeros((), device=run.device)
-    rate = 0.0
-    for step in range(steps):
-        rate = learning_rate(recipe, run.step, steps)
+    for step, rate in enumerate(rates):
         for group in run.optimizer.param_groups:
             group["lr"] = rate
-        chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+        chosen = order[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
         total += _step(run, images, chosen)
         run.step += 1
-        _average(run, steps)
+        _average(run, len(rates))
         if on_step is not None:
             on_step()
     # Reading the sum waits for the device: once an epoch, not once a step.
-    loss = float(total) / steps
-    run.seconds += time.perf_counter() - began
-    run.diverged = not math.isfinite(loss)
-    epoch = Epoch(len(run.history) + 1, rate, None if run.diverged else loss, run.seconds)
-    run.history.append(epoch)
-    return epoch
+    return float(total)
+
+
+def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
+    """Return the engine's program of a run, made at first use: only images know how they are normalised."""
+    if run.native is None:
+        run.native = native_training.open_program(engine, run.architecture, run.recipe, images.mean, images.deviation)
+    return run.native
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
@@ -140,6 +170,8 @@ def predictions(run: Training, images: Images) -> Tensor:
 
     One forward pass an image, without augmentation, in the recipe's precision.
     """
+    if run.engine is not None:
+        return native_training.predict(_native(run, run.engine, images), run, images.pixels)
     said = []
     with _averaged(run), torch.inference_mode():
         run.network.eval()

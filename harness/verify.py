@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import ledger, record, result, statistics, workers
+from harness.engine_choice import TORCH
 from harness.errors import HarnessError
 from harness.leaderboard import LeaderboardRow, row_of_record
 from harness.ledger import Attempt, Outcome
@@ -31,6 +32,7 @@ class Plan:
     """What is to be verified, and how.
 
     Attributes:
+        engine: ``native``, ``torch``, or ``auto``: that of the record for a seed that is recorded already.
         indices: the seed indices to run, in order; a certification declares its own in their place.
         certify: how many seeds to declare for a certification, None outside one.
         attempt: the certification attempt, once it is declared.
@@ -42,6 +44,7 @@ class Plan:
     target_pct: float
     indices: tuple[int, ...]
     device: str = "cpu"
+    engine: str = "torch"
     workers: int = 1
     certify: int | None = None
     attempt: Attempt | None = None
@@ -113,7 +116,7 @@ def run_seeds(
         for found in done.values():
             evidence = _pooled(evidence, plan, place, found)
         lacking = [] if _is_futile(plan, done) else [index for index in plan.indices if index not in done]
-        waiting = [_job(plan, place, index) for index in lacking]
+        waiting = [_job(plan, place, index, before.get(index)) for index in lacking]
         with closing(_trained(waiting, source, limits, plan.workers, on_event)) as results:
             for found in results:
                 done[found.seed_index] = found
@@ -190,7 +193,11 @@ def bound_of_attempt(attempt: Attempt, runs: list[SeedRun]) -> float:
     return statistics.lower_bound([run.accuracy_pct for run in runs], ledger.CONFIDENCE)
 
 
-def _job(plan: Plan, place: Workspace, index: int) -> Job:
+def _job(plan: Plan, place: Workspace, index: int, recorded: SeedRun | None) -> Job:
+    engine = plan.engine
+    if recorded is not None and engine == "auto" and recorded.environment.engine == TORCH:
+        # A repetition is to give the same bits, and those are torch's.
+        engine = TORCH
     return Job(
         architecture=str(plan.architecture),
         recipe=plan.recipe.recipe,
@@ -198,6 +205,7 @@ def _job(plan: Plan, place: Workspace, index: int) -> Job:
         purpose=Purpose.VERIFY,
         seed_index=index,
         device=plan.device,
+        engine=engine,
         test_log=place.test_log,
         test_each_epoch=plan.recipe.test_each_epoch,
     )

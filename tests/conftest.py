@@ -22,6 +22,9 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 # Hypothesis keeps character tables on disk even without a database of examples.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(REPOSITORY / ".pytest_cache" / "hypothesis"))
 
+# Tests have caches of their own, and the engine takes seconds to compile.
+os.environ.setdefault("HARNESS_ENGINE_CACHE", str(REPOSITORY / ".pytest_cache" / "engine"))
+
 from hypothesis import settings  # noqa: E402  (it reads the variable above)
 
 settings.register_profile("harness", derandomize=True, deadline=None, database=None)

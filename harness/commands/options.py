@@ -7,12 +7,15 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from harness.errors import Interrupted
 from harness.invocation import typed
+
+if TYPE_CHECKING:
+    from harness.engine_choice import Choice
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -42,6 +45,22 @@ def data_options(command: _Command) -> _Command:
 def device_option(command: _Command) -> _Command:
     """Add ``--device``."""
     return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")(command)
+
+
+def engine_option(command: _Command) -> _Command:
+    """Add ``--engine``."""
+    return click.option(
+        "--engine",
+        default="auto",
+        show_default=True,
+        help="native (compiled, for CPUs), torch, or auto: native where it can train the recipe.",
+    )(command)
+
+
+def say_engine(choice: Choice) -> None:
+    """Say once on stderr why torch trains where the native engine might have."""
+    if choice.why:
+        click.echo(f"harness: torch trains, not the native engine: {choice.why}", err=True)
 
 
 def workers_option(command: _Command) -> _Command:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be done; train nothing.")
 @options.workers_option
 @options.device_option
+@options.engine_option
 @options.data_options
 @options.as_json
 @click.pass_context
@@ -71,6 +72,7 @@ def search(ctx: click.Context, /, plan_only: bool, as_json: bool, **given: Any) 
         document = plan_document(plan)
         options.print_json(document) if as_json else click.echo(plan_text(document))
         return 0
+    options.say_engine(plan.engine)
     try:
         return _run(plan, as_json)
     except KeyboardInterrupt as error:

@@ -26,6 +26,7 @@ _MISSED = 3
 @click.option("--budget", type=click.IntRange(1), help="Exit with 4, untrained, when there are more parameters.")
 @options.data_options
 @options.device_option
+@options.engine_option
 @options.as_json
 def train(
     network: str,
@@ -36,6 +37,7 @@ def train(
     dataset: str,
     folder: Path | None,
     device: str,
+    engine: str,
     as_json: bool,
 ) -> int:
     """Train NETWORK once on the search split and validate it after every epoch.
@@ -60,17 +62,22 @@ def train(
     # torch is loaded from here on: bad input is refused before.
     from harness.data import resolve
     from harness.device import choose_device
+    from harness.engine_choice import choose_engine
     from harness.result import Status
     from harness.run import Job
     from harness.seeds import Purpose
 
+    chosen = choose_device(device)
+    choice = choose_engine(engine, named.recipe, chosen)
+    options.say_engine(choice)
     job = Job(
         architecture=str(given.architecture),
         recipe=named.recipe,
         recipe_name=named.name,
         purpose=Purpose.TRAIN,
         seed_index=seed,
-        device=str(choose_device(device)),
+        device=str(chosen),
+        engine=choice.kind,
         evaluate_each_epoch=True,
     )
     result = _run(job, resolve(dataset, folder))
@@ -132,14 +139,14 @@ def _epoch_text(epoch: Epoch, epochs: int, validation_size: int) -> str:
 
 
 def _text(result: Result) -> str:
-    device = result.environment.device if result.environment else "cpu"
+    device, engine = (result.environment.device, result.environment.engine) if result.environment else ("", "")
     lines = [
         result.architecture,
         f"hash {result.hash}, {result.parameters:,} parameters",
         f"{result.dataset}, recipe {result.recipe_name}, seed {result.seed_index}",
         f"validation accuracy {result.validation_accuracy_pct:.2f} % ({result.validation_errors} errors of "
         f"{result.validation_size:,}) after {len(result.history)} epochs",
-        f"{result.train_seconds:.1f} s on {device}, {result.images_per_second:,.0f} images a second",
+        f"{result.train_seconds:.1f} s on {device} ({engine}), {result.images_per_second:,.0f} images a second",
     ]
     if result.message:
         lines.append(f"{result.status}: {result.message}")

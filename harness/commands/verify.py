@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--name", default="", help="What to call the row.")
 @options.data_options
 @options.device_option
+@options.engine_option
 @options.workers_option
 @options.as_json
 def verify(
@@ -41,6 +42,7 @@ def verify(
     dataset: str,
     folder: Path | None,
     device: str,
+    engine: str,
     workers: int | None,
     as_json: bool,
 ) -> int:
@@ -57,6 +59,7 @@ def verify(
     from harness import ledger
     from harness.data import resolve
     from harness.device import choose_device, worker_count
+    from harness.engine_choice import choose_engine
     from harness.leaderboard import collect
     from harness.network_argument import only_row, read_network
     from harness.recipes import check_batch
@@ -72,6 +75,8 @@ def verify(
     if certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
         raise UsageError(f"--seeds {seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
     chosen = choose_device(device)
+    choice = choose_engine(engine, named.recipe, chosen)
+    options.say_engine(choice)
     data = resolve(wanted or (row.dataset if row and row.dataset else dataset), folder)
     check_batch(named.recipe, len(data.train_labels))
     stated = row.target_pct if row is not None and target is None else target
@@ -82,6 +87,7 @@ def verify(
         target_pct=data.dataset.target_pct if stated is None else stated,
         indices=tuple(range(seeds or (ledger.DEFAULT_SEEDS if certify else 10))),
         device=str(chosen),
+        engine=engine if engine == "auto" else choice.kind,
         workers=worker_count(workers, chosen),
         name=name or given.name,
         certify=(seeds or ledger.DEFAULT_SEEDS) if certify else None,

@@ -10,6 +10,7 @@ import pytest
 
 from harness import record, verify
 from harness.conclusion import conclude
+from harness.engine_choice import Choice
 from harness.offset import offset_of
 from harness.recipes import NamedRecipe
 from harness.result import Result
@@ -53,6 +54,7 @@ def searched(folder: Path, **effort: object) -> tuple[SearchPlan, Session]:
         recipe=NamedRecipe("short", scripted.RECIPE),
         space=parse_space(SPACE, "widths"),
         offset=offset_of("mnist"),
+        engine=Choice(None),
         origins={},
     )
     return plan, scripted.run(plan.folder, configured, spent)

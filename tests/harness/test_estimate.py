@@ -8,32 +8,39 @@ from dataclasses import replace
 
 import pytest
 
-from harness.estimate import EARLY_MACS, affordable_macs, macs_within, slowdown, training_seconds
+from harness.estimate import EARLY_MACS, PACES, affordable_macs, macs_within, slowdown, training_seconds
 from harness.result import Epoch, Result
 
 IMAGES = 50_000
+TORCH = PACES["torch"]
 
 
 def test_an_estimate_is_the_sum_over_all_images():
     # 15 epochs of 50,000 images, 0.19 ms each and 0.042 ns a multiply-add.
-    assert training_seconds(15, IMAGES, 0) == pytest.approx(142.5)
-    assert training_seconds(15, IMAGES, 1_000_000) == pytest.approx(142.5 + 31.5)
+    assert training_seconds(15, IMAGES, 0, TORCH) == pytest.approx(142.5)
+    assert training_seconds(15, IMAGES, 1_000_000, TORCH) == pytest.approx(142.5 + 31.5)
 
 
 def test_the_largest_network_within_a_time_just_keeps_it():
     draw = random.Random(0)
     for _ in range(200):
         epochs, macs = draw.randint(1, 40), draw.randint(0, 10_000_000)
-        seconds = training_seconds(epochs, IMAGES, macs)
+        seconds = training_seconds(epochs, IMAGES, macs, TORCH)
 
         # One multiply-add is what rounding may cost.
-        assert macs - 1 <= macs_within(seconds, epochs, IMAGES) <= macs
-        assert training_seconds(epochs, IMAGES, macs_within(1.5 * seconds, epochs, IMAGES)) <= 1.5 * seconds
+        assert macs - 1 <= macs_within(seconds, epochs, IMAGES, TORCH) <= macs
+        more = macs_within(1.5 * seconds, epochs, IMAGES, TORCH)
+        assert training_seconds(epochs, IMAGES, more, TORCH) <= 1.5 * seconds
 
 
 @pytest.mark.parametrize("seconds", [-5.0, 0.0, 142.0])
 def test_no_network_trains_in_less_than_the_fixed_part(seconds: float):
-    assert macs_within(seconds, 15, IMAGES) == 0
+    assert macs_within(seconds, 15, IMAGES, TORCH) == 0
+
+
+def test_the_native_engine_takes_a_multiply_add_s_time_only():
+    # seed4 has 3.4 million: 4,600 images a second were measured.
+    assert training_seconds(1, IMAGES, 3_400_000, PACES["native"]) == pytest.approx(IMAGES / 4600, rel=0.1)
 
 
 def measured(new_result: Callable[..., Result], epochs: int, seconds: float) -> Result:
@@ -45,17 +52,17 @@ def test_a_slowdown_is_the_measured_over_the_estimated_seconds_of_all_runs(new_r
     # 11.6 s an epoch are estimated: 10 + 5 epochs are 174 s.
     runs = [measured(new_result, 10, 300.0), measured(new_result, 5, 48.0)]
 
-    assert slowdown(runs, IMAGES) == pytest.approx(2.0)
-    assert slowdown(iter(runs), IMAGES) == pytest.approx(2.0)
+    assert slowdown(runs, IMAGES, TORCH) == pytest.approx(2.0)
+    assert slowdown(iter(runs), IMAGES, TORCH) == pytest.approx(2.0)
 
 
 def test_runs_without_an_epoch_or_a_size_tell_nothing(new_result: Callable[..., Result]):
     crashed = measured(new_result, 0, 100.0)
     unknown = replace(measured(new_result, 10, 100.0), macs=0)
 
-    assert slowdown([], IMAGES) is None
-    assert slowdown([crashed, unknown], IMAGES) is None
-    assert slowdown([crashed, measured(new_result, 10, 116.0)], IMAGES) == pytest.approx(1.0)
+    assert slowdown([], IMAGES, TORCH) is None
+    assert slowdown([crashed, unknown], IMAGES, TORCH) is None
+    assert slowdown([crashed, measured(new_result, 10, 116.0)], IMAGES, TORCH) == pytest.approx(1.0)
 
 
 def test_what_can_be_afforded_is_what_trains_confirms_and_verifies_in_the_time():
@@ -64,13 +71,15 @@ def test_what_can_be_afforded_is_what_trains_confirms_and_verifies_in_the_time()
     # Two workers share the rounds: 1, 2 and 3 of 1.2.
     two = 0.8 * 14_400 / (1 + 2 + 3 * 1.2)
 
-    assert affordable_macs(14_400, 14_400, 1, 15, IMAGES, 1.0) == macs_within(one, 15, IMAGES) > EARLY_MACS
-    assert affordable_macs(14_400, 14_400, 2, 15, IMAGES, 1.0) == macs_within(two, 15, IMAGES)
-    assert affordable_macs(14_400, 14_400, 2, 15, IMAGES, 2.0) == macs_within(two / 2, 15, IMAGES)
+    assert (
+        affordable_macs(14_400, 14_400, 1, 15, IMAGES, TORCH, 1.0) == macs_within(one, 15, IMAGES, TORCH) > EARLY_MACS
+    )
+    assert affordable_macs(14_400, 14_400, 2, 15, IMAGES, TORCH, 1.0) == macs_within(two, 15, IMAGES, TORCH)
+    assert affordable_macs(14_400, 14_400, 2, 15, IMAGES, TORCH, 2.0) == macs_within(two / 2, 15, IMAGES, TORCH)
 
 
 def test_what_can_be_afforded_falls_with_the_time_left_to_nothing():
-    found = [affordable_macs(14_400, 14_400 - 1440 * tenth, 2, 15, IMAGES, 1.0) or 0 for tenth in range(11)]
+    found = [affordable_macs(14_400, 14_400 - 1440 * tenth, 2, 15, IMAGES, TORCH, 1.0) or 0 for tenth in range(11)]
 
     assert found == sorted(found, reverse=True)
     # The first 20 % are for networks that lose.
@@ -79,10 +88,10 @@ def test_what_can_be_afforded_falls_with_the_time_left_to_nothing():
 
 
 def test_in_the_first_half_a_slow_machine_still_tries_small_networks():
-    assert affordable_macs(2700, 1351, 2, 15, IMAGES, 100.0) == EARLY_MACS
-    assert affordable_macs(2700, 1350, 2, 15, IMAGES, 100.0) == 0
+    assert affordable_macs(2700, 1351, 2, 15, IMAGES, TORCH, 100.0) == EARLY_MACS
+    assert affordable_macs(2700, 1350, 2, 15, IMAGES, TORCH, 100.0) == 0
 
 
 def test_there_is_no_limit_without_an_end_or_a_measurement():
-    assert affordable_macs(None, 2700, 2, 15, IMAGES, 1.0) is None
-    assert affordable_macs(2700, 2700, 2, 15, IMAGES, None) is None
+    assert affordable_macs(None, 2700, 2, 15, IMAGES, TORCH, 1.0) is None
+    assert affordable_macs(2700, 2700, 2, 15, IMAGES, TORCH, None) is None

@@ -30,6 +30,7 @@ GIVEN: dict[str, Any] = {
     "trial_memory": 4096,
     "workers": 2,
     "device": "cpu",
+    "engine": "torch",
     "dataset": "mnist-5k",
     "folder": None,
 }
@@ -201,7 +202,7 @@ def test_the_text_says_it_all_in_lines(tmp_path: Path):
     ]  # fmt: skip
     assert lines["study"].endswith(f"(new) in {plan(tmp_path, budget=5_000).folder}")
     assert lines["recipe"] == "fast: 15 epochs, batch 64; pruning after epochs 4, 8"
-    assert lines["effort"] == "2 workers on cpu, time 45 min 0 s, trials 7"
+    assert lines["effort"] == "2 workers on cpu, torch engine, time 45 min 0 s, trials 7"
     assert lines["limits"] == "one training 30 min 0 s, one worker 4096 MiB"
     assert lines["sampler"] == "tpe, seed 0"
     assert lines["set by you"] == "budget (commandline), trials (commandline)"

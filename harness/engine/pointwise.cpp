@@ -1,0 +1,197 @@
+#include "pointwise.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace engine {
+namespace {
+
+typedef int8_t Mask __attribute__((vector_size(LANES)));
+
+INLINE V mask_at(const int8_t* mask, size_t index) {
+  Mask m;
+  std::memcpy(&m, mask + index * LANES, sizeof(m));
+  return __builtin_convertvector(m, V);
+}
+
+// Writes the mask of one channel, 1 to keep and 0 to drop; one draw of 32 bits serves two values.
+void draw_mask(int8_t* mask, size_t vectors, real rate, Random& random) {
+  const uint32_t threshold = uint32_t(std::lround(double(rate) * 65536));
+  for (size_t k = 0; k < vectors; k += 2) {
+    const Bits bits = random.next();
+    const Mask low = -__builtin_convertvector((bits & 0xffffu) >= threshold, Mask);
+    std::memcpy(mask + k * LANES, &low, sizeof(low));
+    if (k + 1 == vectors) break;
+    const Mask high = -__builtin_convertvector((bits >> 16) >= threshold, Mask);
+    std::memcpy(mask + (k + 1) * LANES, &high, sizeof(high));
+  }
+}
+
+// The images of a group that belong to the batch; the lanes beyond them hold values that belong to nobody.
+INLINE int used_lanes(const Pointwise& p, int n) { return std::min(LANES, p.images - n * LANES); }
+
+INLINE real sum_used(V totals, int used) {
+  real total = 0;
+  for (int lane = 0; lane < used; lane++) total += totals[lane];
+  return total;
+}
+
+template <bool FIRST>
+void batch_statistics(const Pointwise& p, const Norm& norm, const Map& y, int c) {
+  // Deviations from the running mean, not the values themselves: squares of large numbers would cancel.
+  const V pivot = splat(norm.running_mean[c]);
+  real total = 0, squares = 0;
+  for (int n = 0; n < y.groups; n++) {
+    V s{}, q{};
+    for (int h = 0; h < y.height; h++) {
+      const V* line = y.line(n, c, h);
+      for (int w = 0; w < y.width; w++) {
+        const V u = (FIRST ? relu(line[w]) : line[w]) - pivot;
+        s += u;
+        q += u * u;
+      }
+    }
+    total += sum_used(s, used_lanes(p, n));
+    squares += sum_used(q, used_lanes(p, n));
+  }
+  const real count = real(y.positions()) * p.images;
+  const real offset = total / count, variance = std::max(real(0), squares / count - offset * offset);
+  norm.mean[c] = norm.running_mean[c] + offset;
+  norm.inverse[c] = 1 / std::sqrt(variance + EPSILON);
+  norm.running_mean[c] += MOMENTUM * offset;
+  norm.running_variance[c] += MOMENTUM * (variance * count / std::max(real(1), count - 1) - norm.running_variance[c]);
+}
+
+struct Affine {
+  V slope, offset;
+};
+
+INLINE Affine affine(const Norm& norm, int c) {
+  const real slope = norm.scale[c] * norm.inverse[c];
+  return {splat(slope), splat(norm.shift[c] - slope * norm.mean[c])};
+}
+
+template <bool FIRST, bool NORM, bool LAST>
+INLINE V activated(V y, const Affine& a) {
+  V v = FIRST ? relu(y) : y;
+  if (NORM) v = v * a.slope + a.offset;
+  return LAST ? relu(v) : v;
+}
+
+template <bool FIRST, bool NORM, bool LAST>
+void forward(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, int8_t* mask, Random& random,
+             bool training) {
+  const V kept = splat(1 / (1 - p.rate));
+  const bool drops = p.dropout && training;
+  for (int c = 0; c < y.channels; c++) {
+    if (NORM && training) batch_statistics<FIRST>(p, norm, y, c);
+    if (NORM && !training) {
+      norm.mean[c] = norm.running_mean[c];
+      norm.inverse[c] = 1 / std::sqrt(norm.running_variance[c] + EPSILON);
+    }
+    const Affine a = NORM ? affine(norm, c) : Affine{};
+    for (int n = 0; n < y.groups; n++) {
+      int8_t* drawn = mask + (size_t(n) * y.channels + c) * y.positions() * LANES;
+      if (drops) draw_mask(drawn, p.dropout == 2 ? 1 : y.positions(), p.rate, random);
+      for (int h = 0; h < y.height; h++) {
+        const V* from = y.line(n, c, h);
+        V* to = z.line(n, c, h);
+        if (!drops) {
+          for (int w = 0; w < y.width; w++) to[w] = activated<FIRST, NORM, LAST>(from[w], a);
+        } else {
+          const int8_t* row = drawn + (p.dropout == 2 ? 0 : size_t(h) * y.width * LANES);
+          const int step = p.dropout == 2 ? 0 : 1;
+          for (int w = 0; w < y.width; w++)
+            to[w] = activated<FIRST, NORM, LAST>(from[w], a) * mask_at(row, w * step) * kept;
+        }
+      }
+    }
+  }
+}
+
+template <bool FIRST, bool NORM, bool LAST>
+void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy, const int8_t* mask,
+          real* scale, real* shift) {
+  const V kept = splat(1 / (1 - p.rate));
+  for (int c = 0; c < y.channels; c++) {
+    const Affine a = NORM ? affine(norm, c) : Affine{};
+    const V mean = splat(NORM ? norm.mean[c] : 0);
+    V sums{}, products{};
+    for (int n = 0; n < y.groups; n++) {
+      const int8_t* drawn = mask + (size_t(n) * y.channels + c) * y.positions() * LANES;
+      for (int h = 0; h < y.height; h++) {
+        const V* from = y.line(n, c, h);
+        V* d = dz.line(n, c, h);
+        V* to = dy.line(n, c, h);
+        const int8_t* row = drawn + (p.dropout == 2 ? 0 : size_t(h) * y.width * LANES);
+        const int step = p.dropout == 2 ? 0 : 1;
+        for (int w = 0; w < y.width; w++) {
+          V g = d[w];
+          if (p.dropout) g *= mask_at(row, w * step) * kept;
+          const V u = FIRST ? relu(from[w]) : from[w];
+          if (LAST) g = (NORM ? u * a.slope + a.offset : u) > V{} ? g : V{};
+          if (NORM) {
+            sums += g;
+            products += g * (u - mean);
+            d[w] = g;
+          } else {
+            to[w] = FIRST ? (from[w] > V{} ? g : V{}) : g;
+          }
+        }
+      }
+    }
+    if (!NORM) continue;
+    const real count = real(y.positions()) * p.images, inverse = norm.inverse[c];
+    const real total = sum(sums), product = sum(products) * inverse;
+    scale[c] += product;
+    shift[c] += total;
+    const V constant = splat(total / count), slope = splat(product / count * inverse);
+    for (int n = 0; n < y.groups; n++)
+      for (int h = 0; h < y.height; h++) {
+        const V* from = y.line(n, c, h);
+        const V* d = dz.line(n, c, h);
+        V* to = dy.line(n, c, h);
+        for (int w = 0; w < y.width; w++) {
+          const V u = FIRST ? relu(from[w]) : from[w];
+          const V g = (d[w] - constant - (u - mean) * slope) * a.slope;
+          to[w] = FIRST ? (from[w] > V{} ? g : V{}) : g;
+        }
+        // Normalisation spreads gradients over the whole batch, and so into the lanes beyond it.
+        if (used_lanes(p, n) < LANES)
+          for (int w = 0; w < y.width; w++)
+            for (int lane = used_lanes(p, n); lane < LANES; lane++) to[w][lane] = 0;
+      }
+  }
+}
+
+}  // namespace
+
+void pointwise(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, int8_t* mask, Random& random,
+               bool training) {
+  switch (p.relu_first * 4 + p.norm * 2 + p.relu_last) {
+    case 0: return forward<false, false, false>(p, norm, y, z, mask, random, training);
+    case 1: return forward<false, false, true>(p, norm, y, z, mask, random, training);
+    case 2: return forward<false, true, false>(p, norm, y, z, mask, random, training);
+    case 3: return forward<false, true, true>(p, norm, y, z, mask, random, training);
+    case 4: return forward<true, false, false>(p, norm, y, z, mask, random, training);
+    case 5: return forward<true, false, true>(p, norm, y, z, mask, random, training);
+    case 6: return forward<true, true, false>(p, norm, y, z, mask, random, training);
+    case 7: return forward<true, true, true>(p, norm, y, z, mask, random, training);
+  }
+}
+
+void pointwise_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy,
+                    const int8_t* mask, real* scale, real* shift) {
+  switch (p.relu_first * 4 + p.norm * 2 + p.relu_last) {
+    case 0: return back<false, false, false>(p, norm, y, dz, dy, mask, scale, shift);
+    case 1: return back<false, false, true>(p, norm, y, dz, dy, mask, scale, shift);
+    case 2: return back<false, true, false>(p, norm, y, dz, dy, mask, scale, shift);
+    case 3: return back<false, true, true>(p, norm, y, dz, dy, mask, scale, shift);
+    case 4: return back<true, false, false>(p, norm, y, dz, dy, mask, scale, shift);
+    case 5: return back<true, false, true>(p, norm, y, dz, dy, mask, scale, shift);
+    case 6: return back<true, true, false>(p, norm, y, dz, dy, mask, scale, shift);
+    case 7: return back<true, true, true>(p, norm, y, dz, dy, mask, scale, shift);
+  }
+}
+
+}  // namespace engine

@@ -1,0 +1,34 @@
+// What happens to each value by itself between two convolutions: ReLU, batch normalisation, ReLU, dropout, in this
+// order, each optional, in one pass over memory forward and two backward.
+#pragma once
+#include "layout.h"
+#include "random.h"
+
+namespace engine {
+
+struct Pointwise {
+  bool relu_first, norm, relu_last;
+  int dropout;     // 0 none, 1 single values, 2 whole channels
+  real rate;       // probability of zero
+  int images;      // of the batch
+};
+
+// Batch statistics of one map and what follows from them; one entry a channel.
+struct Norm {
+  const real *scale, *shift;
+  real *running_mean, *running_variance;
+  real *mean, *inverse;  // of this batch; `inverse` is 1 / sqrt(variance + epsilon)
+};
+
+// torch's defaults (torch.nn.BatchNorm2d).
+constexpr real EPSILON = real(1e-5), MOMENTUM = real(0.1);
+
+// z from y. In training the statistics are the batch's and move the running ones, and dropout writes its mask.
+void pointwise(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, int8_t* mask, Random& random,
+               bool training);
+
+// dy from dz, which is overwritten; adds the gradients of scale and shift.
+void pointwise_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy,
+                    const int8_t* mask, real* scale, real* shift);
+
+}  // namespace engine

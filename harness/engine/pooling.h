@@ -1,0 +1,24 @@
+// Pooling over windows that do not overlap, over the whole map, and the linear layer, which sees a map as a vector.
+#pragma once
+#include "layout.h"
+
+namespace engine {
+
+void max_pool(int size, const Map& x, const Map& y);
+// The gradient goes to the first of the largest values of a window, as in torch.
+void max_pool_back(int size, const Map& x, const Map& y, const Map& dy, const Map& dx);
+
+// Means over windows of height x width; the global pool has one window.
+void average_pool(int height, int width, const Map& x, const Map& y);
+void average_pool_back(int height, int width, const Map& dy, const Map& dx);
+
+// Weights are stored [out][channel][row][column].
+void linear(const real* weights, const real* bias, const Map& x, const Map& y);
+void linear_back(const real* weights, const Map& x, const Map& dy, const Map& dx, real* weights_gradient,
+                 real* bias_gradient);
+
+// to = from, or to += from.
+void copy(const Map& from, const Map& to);
+void add(const Map& from, const Map& to);
+
+}  // namespace engine

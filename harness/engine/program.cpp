@@ -1,0 +1,145 @@
+#include "program.h"
+
+#include <algorithm>
+
+#include "convolution.h"
+#include "depthwise.h"
+#include "pointwise.h"
+#include "pooling.h"
+
+namespace engine {
+
+namespace {
+
+Convolution convolution_of(const Instruction& i, const Map& x, const Map& y) {
+  return {i.size, i.stride, i.padding, x.channels, y.channels};
+}
+
+// Copies a dense gradient to positions `stride` apart; what lies between stays zero.
+const Map& spread(const Map& dense, const Map& wide, int stride) {
+  if (stride == 1) return dense;
+  for (int n = 0; n < dense.groups; n++)
+    for (int c = 0; c < dense.channels; c++)
+      for (int h = 0; h < dense.height; h++)
+        for (int w = 0; w < dense.width; w++) wide.line(n, c, h * stride)[w * stride] = dense.line(n, c, h)[w];
+  return wide;
+}
+
+const real* at(const real* state, int32_t offset) { return offset < 0 ? nullptr : state + offset; }
+real* at(std::vector<real>& gradient, int32_t offset) { return offset < 0 ? nullptr : gradient.data() + offset; }
+
+}  // namespace
+
+Map Program::allocate_map(const ValueRow& row, int margin) {
+  Map map{nullptr, row.channels, row.height, row.width, (batch + LANES - 1) / LANES, 0, 0, 0};
+  map.row = row.width + 2 * margin;
+  map.plane = map.row * (row.height + 2 * margin);
+  map.group = map.plane * row.channels;
+  memory.emplace_back(allocate(size_t(map.group) * map.groups));
+  map.at = memory.back().get() + margin * map.row + margin;
+  return map;
+}
+
+Program::Program(const ValueRow* rows, int value_count, const Instruction* instructions, int instruction_count,
+                 int batch_, int state_size, int parameter_count_, Normalisation normalisation_)
+    : batch(batch_), parameter_count(parameter_count_), normalisation(normalisation_), gradient(state_size) {
+  for (int v = 0; v < value_count; v++)
+    values.push_back({allocate_map(rows[v], rows[v].margin), allocate_map(rows[v], rows[v].gradient_margin)});
+  size_t largest = 0, room = 0;
+  for (int k = 0; k < instruction_count; k++) {
+    const Instruction& i = instructions[k];
+    const Map &x = values[i.in].map, &y = values[i.out].map;
+    Step step{i, {}, {}, nullptr, {}};
+    if (Code(i.code) == Code::CONVOLUTION) {
+      largest = std::max(largest, size_t(x.channels) * y.channels * i.size * i.size);
+      room = std::max(room, gradient_room(convolution_of(i, x, y)));
+    }
+    if (Code(i.code) == Code::POINTWISE) {
+      step.mean.resize(x.channels);
+      step.inverse.resize(x.channels);
+      if (i.dropout) step.mask.reset(reinterpret_cast<int8_t*>(allocate(x.channels * x.positions() * x.groups)));
+    }
+    if (i.stride > 1 && (Code(i.code) == Code::CONVOLUTION || Code(i.code) == Code::DEPTHWISE))
+      // Where the last stride leaves rows over, the window never saw them: zeros stand there for their gradient.
+      step.spread = allocate_map({y.channels, x.height + 2 * i.padding - i.size + 1,
+                                  x.width + 2 * i.padding - i.size + 1, 0, 0}, std::max(0, i.size - 1 - i.padding));
+    steps.push_back(std::move(step));
+  }
+  packed.resize(largest);
+  sums.reset(allocate(room));
+}
+
+void Program::forward(real* state, bool training) {
+  for (Step& step : steps) {
+    const Instruction& i = step.code;
+    const Map &x = values[i.in].map, &y = values[i.out].map;
+    switch (Code(i.code)) {
+      case Code::CONVOLUTION:
+        convolve(convolution_of(i, x, y), x, state + i.kernel, at(state, i.bias), y, packed.data());
+        break;
+      case Code::DEPTHWISE:
+        convolve_depthwise({i.stride, i.padding}, x, state + i.kernel, at(state, i.bias), y);
+        break;
+      case Code::POINTWISE: {
+        const bool norm = i.scale >= 0;
+        pointwise({bool(i.relu_first), norm, bool(i.relu_last), i.dropout, i.rate / real(65536), batch},
+                  {at(state, i.scale), at(state, i.shift), norm ? state + i.mean : nullptr,
+                   norm ? state + i.variance : nullptr, step.mean.data(), step.inverse.data()},
+                  x, y, step.mask.get(), random, training);
+        break;
+      }
+      case Code::MAX_POOL: max_pool(i.size, x, y); break;
+      case Code::AVERAGE_POOL: average_pool(i.size ? i.size : x.height, i.size ? i.size : x.width, x, y); break;
+      case Code::LINEAR: linear(state + i.kernel, state + i.bias, x, y); break;
+      case Code::BRANCH: copy(x, y); break;
+      case Code::SUM:
+        copy(x, y);
+        add(values[i.other].map, y);
+        break;
+    }
+  }
+}
+
+void Program::back(const real* state) {
+  for (size_t k = steps.size(); k-- > 0;) {
+    Step& step = steps[k];
+    const Instruction& i = step.code;
+    const Map &x = values[i.in].map, &y = values[i.out].map;
+    const Map &dx = values[i.in].gradient, &dy = values[i.out].gradient;
+    switch (Code(i.code)) {
+      case Code::CONVOLUTION: {
+        const Convolution c = convolution_of(i, x, y);
+        kernel_gradient(c, x, dy, gradient.data() + i.kernel, at(gradient, i.bias), sums.get());
+        // Nothing needs the gradient of the images.
+        if (i.in != 0) convolve_back(c, spread(dy, step.spread, i.stride), state + i.kernel, dx, packed.data());
+        break;
+      }
+      case Code::DEPTHWISE:
+        depthwise_gradient({i.stride, i.padding}, x, dy, gradient.data() + i.kernel, at(gradient, i.bias));
+        if (i.in != 0)
+          convolve_depthwise_back({i.stride, i.padding}, spread(dy, step.spread, i.stride), state + i.kernel, dx);
+        break;
+      case Code::POINTWISE:
+        pointwise_back({bool(i.relu_first), i.scale >= 0, bool(i.relu_last), i.dropout, i.rate / real(65536), batch},
+                       {at(state, i.scale), at(state, i.shift), nullptr, nullptr, step.mean.data(),
+                        step.inverse.data()},
+                       x, dy, dx, step.mask.get(), at(gradient, i.scale), at(gradient, i.shift));
+        break;
+      case Code::MAX_POOL: max_pool_back(i.size, x, y, dy, dx); break;
+      case Code::AVERAGE_POOL:
+        average_pool_back(i.size ? i.size : x.height, i.size ? i.size : x.width, dy, dx);
+        break;
+      case Code::LINEAR:
+        linear_back(state + i.kernel, x, dy, dx, gradient.data() + i.kernel, gradient.data() + i.bias);
+        break;
+      // A sum comes before the branch that feeds it here, so its gradient is written and the branch's added.
+      case Code::BRANCH: add(dy, dx); break;
+      case Code::SUM:
+        copy(dy, dx);
+        copy(dy, values[i.other].gradient);
+        break;
+    }
+  }
+}
+
+}  // namespace engine

@@ -1,0 +1,77 @@
+// A network as one flat program over buffers that are allocated once.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "images.h"
+#include "layout.h"
+#include "learning.h"
+#include "random.h"
+
+namespace engine {
+
+// What Python hands over, one row of integers each (harness/program.py writes them in this order).
+struct ValueRow {
+  int32_t channels, height, width, margin, gradient_margin;
+};
+
+enum class Code : int32_t {
+  CONVOLUTION, DEPTHWISE, POINTWISE, MAX_POOL, AVERAGE_POOL, LINEAR, BRANCH, SUM
+};
+
+struct Instruction {
+  int32_t code, in, out;         // values read and written
+  int32_t other;                 // the second summand of SUM
+  int32_t size, stride, padding;  // of windows; `size` is 0 for a pool over the whole map
+  int32_t kernel, bias;          // offsets into the state, -1 where there is none
+  int32_t scale, shift, mean, variance;
+  int32_t relu_first, relu_last, dropout;
+  int32_t rate;                  // of dropout, in parts of 65,536
+};
+
+struct Value {
+  Map map, gradient;
+};
+
+struct Free {
+  void operator()(void* memory) const { std::free(memory); }
+};
+template <class T> using Block = std::unique_ptr<T[], Free>;
+
+// One instruction with what it needs beside the values.
+struct Step {
+  Instruction code;
+  std::vector<real> mean, inverse;  // batch statistics, for the way back
+  Block<int8_t> mask;               // of dropout
+  Map spread;                       // dy with zeros between its positions, for strides above 1
+};
+
+class Program {
+ public:
+  Program(const ValueRow* values, int value_count, const Instruction* instructions, int instruction_count, int batch,
+          int state_size, int parameter_count, Normalisation normalisation);
+
+  const int batch, parameter_count;
+  const Normalisation normalisation;
+  Random random{0};
+  std::vector<real> gradient;  // of the parameters, added to by `back`
+
+  const Map& input() const { return values[0].map; }
+  const Map& logits() const { return values.back().map; }
+  const Map& logits_gradient() const { return values.back().gradient; }
+
+  // `state` holds the parameters and, behind them, the running statistics, which training moves.
+  void forward(real* state, bool training);
+  void back(const real* state);
+
+ private:
+  std::vector<Value> values;
+  std::vector<Step> steps;
+  std::vector<Block<V>> memory;
+  std::vector<real> packed;  // one kernel, its weights in the order of use
+  Block<V> sums;             // of a kernel's gradient
+
+  Map allocate_map(const ValueRow& row, int margin);
+};
+
+}  // namespace engine

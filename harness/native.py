@@ -1,0 +1,211 @@
+"""The native engine: compiled once with the machine's C++ compiler, kept in the user's cache, called through ctypes.
+
+Its sources are in ``harness/engine``. A call of the engine releases Python's lock. Where there is no compiler the
+engine declines, and torch trains instead.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import files
+from harness.data_files import cache_folder
+from harness.environment import processor_flags
+
+SOURCES = Path(__file__).resolve().parent / "engine"
+COMPILE_SECONDS = 300
+# Vectors are the engine's own types; the rest says that nobody asks for errno or floating-point traps.
+_FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """An instruction set: the compiler's options for it, and the processor's flags that it needs."""
+
+    name: str
+    options: tuple[str, ...]
+    needs: frozenset[str]
+
+
+LEVELS = (
+    Level(
+        "avx512",
+        ("-march=x86-64-v4", "-mprefer-vector-width=512"),
+        frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "bmi2"}),
+    ),
+    Level("avx2", ("-march=x86-64-v3",), frozenset({"avx2", "fma", "bmi2"})),
+    # Vectors of 16 bytes: SSE2 on x86-64, NEON on 64-bit ARM, which their compilers assume anyway.
+    Level("plain", (), frozenset()),
+)
+
+
+class EngineUnavailable(Exception):
+    """Raise when the native engine cannot be built or loaded here; the message says why."""
+
+
+class TrainingRow(ctypes.Structure):
+    """The recipe as ``engine_train`` takes it; ``real`` is float, or double in builds for tests."""
+
+    _fields_ = (
+        ("adam", ctypes.c_int),
+        ("nesterov", ctypes.c_int),
+        ("momentum", ctypes.c_float),
+        ("smoothing", ctypes.c_float),
+        ("average_decay", ctypes.c_float),
+        ("average_first", ctypes.c_int64),
+    )
+
+
+class TrainingRow64(ctypes.Structure):
+    """``TrainingRow`` for an engine of doubles."""
+
+    _fields_ = (
+        ("adam", ctypes.c_int),
+        ("nesterov", ctypes.c_int),
+        ("momentum", ctypes.c_double),
+        ("smoothing", ctypes.c_double),
+        ("average_decay", ctypes.c_double),
+        ("average_first", ctypes.c_int64),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A loaded engine.
+
+    Attributes:
+        name: for results: ``native avx512 1f0c53a2``, the digest that of its sources, compiler and options.
+        double: its numbers are float64.
+    """
+
+    name: str
+    double: bool
+    library: ctypes.CDLL
+
+
+def level() -> Level:
+    """Return the best instruction set of this processor."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return LEVELS[-1]
+    flags = processor_flags()
+    return next(item for item in LEVELS if item.needs <= flags)
+
+
+@functools.cache
+def load(wanted: Level | None = None, *, double: bool = False, extra: tuple[str, ...] = ()) -> Engine:
+    """Return the engine for an instruction set, compiled now where the cache does not hold it.
+
+    Args:
+        double: compute in float64.
+        extra: further options of the compiler, such as a sanitizer's.
+
+    Raises:
+        EngineUnavailable: there is no compiler, it fails, or its product cannot be loaded.
+    """
+    wanted = wanted or level()
+    options = (*_FLAGS, *wanted.options, f"-DREAL={'double' if double else 'float'}", *extra)
+    path = _built(options)
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise EngineUnavailable(f"{path} cannot be loaded: {error}") from error
+    _declare(library, ctypes.c_double if double else ctypes.c_float)
+    return Engine(f"native {wanted.name} {path.stem.rpartition('-')[2][:8]}", double, library)
+
+
+def compiler() -> str:
+    """Return the C++ compiler: that of the environment variable CXX, else the first that is installed.
+
+    Raises:
+        EngineUnavailable: there is none.
+    """
+    given = os.environ.get("CXX")
+    for name in (given,) if given else ("c++", "g++", "clang++"):
+        if found := shutil.which(name):
+            return found
+    raise EngineUnavailable(f"no C++ compiler found ({given or 'c++, g++, clang++'})")
+
+
+def source_files() -> list[Path]:
+    """Return the engine's sources and headers, in order of their names."""
+    return sorted((*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h")))
+
+
+def _built(options: tuple[str, ...]) -> Path:
+    """Return the shared library for these options, named after all that decides its content.
+
+    It is kept in the user's cache, or in the folder that HARNESS_ENGINE_CACHE names.
+    """
+    command = [compiler(), *options]
+    digest = hashlib.sha256("\0".join([*command, _version(command[0])]).encode())
+    for source in source_files():
+        digest.update(source.read_bytes())
+    named = os.environ.get("HARNESS_ENGINE_CACHE")
+    path = (Path(named) if named else cache_folder() / "engine") / f"engine-{digest.hexdigest()[:16]}.so"
+    if not path.exists():
+        with files.locked(path.with_suffix(".lock")):
+            if not path.exists():
+                _compile(command, path)
+    return path
+
+
+def _compile(command: list[str], path: Path) -> None:
+    units = [str(source) for source in source_files() if source.suffix == ".cpp"]
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as folder:
+        made = Path(folder) / path.name
+        try:
+            subprocess.run(
+                [*command, "-o", str(made), *units],
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=COMPILE_SECONDS,
+            )
+        except subprocess.CalledProcessError as error:
+            first = next((line for line in error.stderr.splitlines() if "error" in line), error.stderr[:200])
+            raise EngineUnavailable(f"{command[0]} fails: {first}") from error
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise EngineUnavailable(f"{command[0]} fails: {error}") from error
+        os.replace(made, path)
+
+
+@functools.cache
+def _version(program: str) -> str:
+    try:
+        answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EngineUnavailable(f"{program} does not run: {error}") from error
+    return answer.stdout
+
+
+def _declare(library: Any, real: type[ctypes.c_float] | type[ctypes.c_double]) -> None:
+    pointer, number, long = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
+    library.engine_new.restype = pointer
+    library.engine_new.argtypes = [pointer, number, pointer, number, number, number, number, real, real]
+    library.engine_free.argtypes = [pointer]
+    library.engine_free.restype = None
+    library.engine_seed.argtypes = [pointer, ctypes.c_uint64]
+    library.engine_seed.restype = None
+    library.engine_train.restype = ctypes.c_double
+    library.engine_train.argtypes = [
+        *[pointer] * 6,
+        long,
+        long,
+        *[pointer] * 2,
+        ctypes.c_size_t,
+        *[pointer] * 4,
+    ]
+    library.engine_predict.argtypes = [pointer, pointer, long, pointer, pointer]
+    library.engine_predict.restype = None
+    library.engine_gradients.argtypes = [pointer] * 6
+    library.engine_gradients.restype = ctypes.c_double

@@ -1,0 +1,288 @@
+"""Training on the native engine: the state of a torch network in, some hundreds of steps in one call, the state out.
+
+Between epochs everything lives in the torch network and its optimizer, so that predictions, checkpoints and digests
+are the same code whichever engine trains, and a run may change engines at any epoch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.augment import maps_of
+from harness.native import Engine, TrainingRow, TrainingRow64
+from harness.program import Program, program, rows
+from harness.recipe import Optimizer, Precision, Recipe
+from search_spaces.architecture import Architecture
+
+if TYPE_CHECKING:
+    from harness.train import Images, Training
+
+# Steps a call: long enough that calls cost nothing, short enough that Ctrl-C and a progress bar do not wait.
+CHUNK = 100
+
+
+@dataclass(frozen=True, slots=True)
+class NativeProgram:
+    """A network's program with the engine's buffers; they are freed with this object.
+
+    Attributes:
+        handle: the engine's own object.
+        decay: L2 coefficient of each parameter, (parameter_count,).
+    """
+
+    engine: Engine
+    program: Program
+    recipe: Recipe
+    handle: _Handle
+    decay: Tensor
+
+
+class _Handle:
+    """Owns an object of the engine."""
+
+    def __init__(self, library: ctypes.CDLL, pointer: int) -> None:
+        self.pointer = pointer
+        weakref.finalize(self, library.engine_free, pointer)
+
+
+def refusal(recipe: Recipe, device: torch.device) -> str | None:
+    """Return why the engine cannot train this recipe on this device, None where it can."""
+    if device.type != "cpu":
+        return f"it runs on processors, not on {device.type}"
+    if recipe.precision is not Precision.FP32:
+        return f"it computes in fp32, and the recipe asks for {recipe.precision}"
+    return None
+
+
+def open_program(
+    engine: Engine, architecture: Architecture, recipe: Recipe, mean: float, deviation: float
+) -> NativeProgram:
+    """Return the program of a network, its buffers allocated.
+
+    Raises:
+        MemoryError: the buffers of a batch do not fit into memory.
+    """
+    flat = program(architecture)
+    values = np.array(rows(flat.values), dtype=np.int32)
+    instructions = np.array(rows(flat.instructions), dtype=np.int32)
+    pointer = engine.library.engine_new(
+        values.ctypes.data,
+        len(flat.values),
+        instructions.ctypes.data,
+        len(flat.instructions),
+        recipe.batch_size,
+        flat.state_size,
+        flat.parameter_count,
+        mean,
+        deviation,
+    )
+    if not pointer:
+        raise MemoryError(f"no memory for a batch of {recipe.batch_size}")
+    decay = torch.cat(
+        [torch.full((size,), recipe.weight_decay if decayed else 0.0) for size, decayed in flat.parameters]
+        or [torch.empty(0)]
+    )
+    return NativeProgram(engine, flat, recipe, _Handle(engine.library, pointer), decay.to(_real(engine)))
+
+
+def train_steps(
+    native: NativeProgram,
+    run: Training,
+    images: Images,
+    order: Tensor,
+    rates: list[float],
+    on_step: Callable[[], None] | None = None,
+) -> float:
+    """Take ``len(rates)`` steps of a run and return the sum of their losses; the run's tensors hold what came of them.
+
+    Args:
+        order: indices of the images, at least steps * batch of them.
+    """
+    recipe, real, steps = native.recipe, _real(native.engine), len(rates)
+    maps = _maps(recipe, run.generator, steps)
+    if any(item.dropout for item in native.program.instructions):
+        seed = torch.randint(2**62, (), generator=run.generator, dtype=torch.int64)
+        native.engine.library.engine_seed(native.handle.pointer, int(seed))
+    state = _flat(run.network, real)
+    memories = _memories(run.network, run.optimizer, real)
+    averaged = torch.empty_like(state) if run.average is None else _averaged_flat(run.network, run.average, real)
+    total_steps = steps_of(recipe, len(images))
+    row = _row(native, total_steps)
+    rate_row = torch.tensor(rates, dtype=real)
+    loss = 0.0
+    for first in range(0, steps, CHUNK):
+        count = min(CHUNK, steps - first)
+        at = first * recipe.batch_size
+        loss += native.engine.library.engine_train(
+            native.handle.pointer,
+            images.pixels.data_ptr(),
+            images.labels.data_ptr(),
+            order[at:].data_ptr(),
+            None if maps is None else maps[at:].data_ptr(),
+            rate_row[first:].data_ptr(),
+            count,
+            run.step,
+            ctypes.byref(row),
+            native.decay.data_ptr(),
+            native.program.state_size,
+            state.data_ptr(),
+            memories[0].data_ptr(),
+            memories[1].data_ptr(),
+            averaged.data_ptr(),
+        )
+        run.step += count
+        for _ in range(count if on_step is not None else 0):
+            on_step()  # type: ignore[misc]  # the range is empty where there is none
+    _restore(run.network, state)
+    _remember(run.network, run.optimizer, memories, run.step)
+    if recipe.average_decay > 0 and run.step >= max(1, _first_average(recipe, total_steps)):
+        run.average = _average_tensors(run.network, averaged)
+    return loss
+
+
+def steps_of(recipe: Recipe, images: int) -> int:
+    """Return the steps of a whole schedule; the last incomplete batch of a pass is dropped."""
+    return images // recipe.batch_size * recipe.epochs
+
+
+def predict(native: NativeProgram, run: Training, pixels: Tensor) -> Tensor:
+    """Return the class said for each image, int64 (n,), by the averaged weights where there are some."""
+    real = _real(native.engine)
+    average = run.average
+    state = _flat(run.network, real) if average is None else _averaged_flat(run.network, average, real)
+    said = torch.empty(len(pixels), dtype=torch.int64)
+    native.engine.library.engine_predict(
+        native.handle.pointer, pixels.data_ptr(), len(pixels), state.data_ptr(), said.data_ptr()
+    )
+    return said
+
+
+def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+    """Return the loss and the gradients of all parameters, flat, for one batch of images."""
+    state = _flat(network, _real(native.engine))
+    gradient = torch.empty(native.program.parameter_count, dtype=state.dtype)
+    loss: float = native.engine.library.engine_gradients(
+        native.handle.pointer,
+        pixels.data_ptr(),
+        labels.data_ptr(),
+        ctypes.byref(_row(native, 1)),
+        state.data_ptr(),
+        gradient.data_ptr(),
+    )
+    return loss, gradient
+
+
+def _real(engine: Engine) -> torch.dtype:
+    return torch.float64 if engine.double else torch.float32
+
+
+def _row(native: NativeProgram, total_steps: int) -> ctypes.Structure:
+    recipe = native.recipe
+    kind: Any = TrainingRow64 if native.engine.double else TrainingRow
+    row: ctypes.Structure = kind(
+        int(recipe.optimizer is Optimizer.ADAM),
+        int(recipe.nesterov),
+        recipe.momentum,
+        recipe.label_smoothing,
+        recipe.average_decay,
+        _first_average(recipe, total_steps),
+    )
+    return row
+
+
+def _first_average(recipe: Recipe, total_steps: int) -> int:
+    return math.ceil(recipe.average_start * total_steps)
+
+
+def _maps(recipe: Recipe, generator: torch.Generator, steps: int) -> Tensor | None:
+    """Draw what ``augment`` draws, in its order, for all steps at once."""
+    if recipe.augmented_share == 0:
+        return None
+    draws = torch.rand(steps, 7, recipe.batch_size, generator=generator)
+    return maps_of(draws.transpose(0, 1).reshape(7, -1), 28, recipe).contiguous()
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    """Return parameters, each once, then means and variances, in the order of the engine's state."""
+    statistics = [
+        getattr(module, name)
+        for module in network.modules()
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+        for name in ("running_mean", "running_var")
+    ]
+    return [*network.parameters(), *statistics]
+
+
+def _flat(network: nn.Module, real: torch.dtype) -> Tensor:
+    return torch.cat([tensor.detach().reshape(-1) for tensor in _tensors(network)]).to(real)
+
+
+def _parts(network: nn.Module, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return each tensor of the network with its part of a flat state."""
+    pairs, at = [], 0
+    for tensor in _tensors(network):
+        pairs.append((tensor, flat[at : at + tensor.numel()].view(tensor.shape)))
+        at += tensor.numel()
+    return pairs
+
+
+def _restore(network: nn.Module, state: Tensor) -> None:
+    with torch.no_grad():
+        for tensor, part in _parts(network, state):
+            tensor.copy_(part)
+
+
+def _averaged_flat(network: nn.Module, average: list[Tensor], real: torch.dtype) -> Tensor:
+    named = dict(zip((tensor.data_ptr() for tensor in state_tensors(network)), average, strict=True))
+    return torch.cat([named[tensor.data_ptr()].reshape(-1) for tensor in _tensors(network)]).to(real)
+
+
+def _average_tensors(network: nn.Module, flat: Tensor) -> list[Tensor]:
+    named = {tensor.data_ptr(): part for tensor, part in _parts(network, flat)}
+    return [named[tensor.data_ptr()].to(tensor.dtype).clone() for tensor in state_tensors(network)]
+
+
+def state_tensors(network: nn.Module) -> list[Tensor]:
+    """Return all floating tensors of a network's state; a tied kernel comes once a user."""
+    return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
+
+
+_MEMORIES = {Optimizer.SGD: ("momentum_buffer",), Optimizer.ADAM: ("exp_avg", "exp_avg_sq")}
+
+
+def _kind(optimizer: torch.optim.Optimizer) -> Optimizer:
+    return Optimizer.ADAM if isinstance(optimizer, torch.optim.Adam) else Optimizer.SGD
+
+
+def _memories(network: nn.Module, optimizer: torch.optim.Optimizer, real: torch.dtype) -> list[Tensor]:
+    """Return the optimizer's two memories, flat; the second is empty for SGD."""
+    found = []
+    for name in _MEMORIES[_kind(optimizer)]:
+        parts = []
+        for parameter in network.parameters():
+            kept = optimizer.state[parameter].get(name) if parameter in optimizer.state else None
+            parts.append(torch.zeros(parameter.numel()) if kept is None else kept.reshape(-1))
+        found.append(torch.cat(parts).to(real))
+    return [*found, torch.empty(0, dtype=real)]
+
+
+def _remember(network: nn.Module, optimizer: torch.optim.Optimizer, memories: list[Tensor], steps: int) -> None:
+    kind = _kind(optimizer)
+    for name, memory in zip(_MEMORIES[kind], memories, strict=False):
+        at = 0
+        for parameter in network.parameters():
+            part = memory[at : at + parameter.numel()].view(parameter.shape)
+            optimizer.state[parameter][name] = part.to(parameter.dtype).clone()
+            at += parameter.numel()
+    if kind is Optimizer.ADAM:
+        for parameter in network.parameters():
+            optimizer.state[parameter]["step"] = torch.tensor(float(steps))

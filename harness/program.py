@@ -1,0 +1,281 @@
+"""An architecture as a flat program for the native engine: values, instructions and the layout of its state.
+
+The engine keeps all parameters, and behind them all running statistics, in one array: the state. A program says
+which values (maps of a batch) there are, which instruction reads and writes which, and where in the state each
+finds its kernels. Nothing here needs a compiler, torch or the engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, replace
+from enum import IntEnum
+from math import prod
+from typing import assert_never
+
+from search_spaces.architecture import (
+    Architecture,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    DepthwiseConv,
+    Dropout,
+    Dropout2d,
+    GlobalAvgPool,
+    Linear,
+    MaxPool,
+    Op,
+    ReLU,
+    Residual,
+)
+from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
+
+# The engine stores a dropout rate in these parts.
+RATE_PARTS = 65_536
+
+
+class Code(IntEnum):
+    """Instructions; the numbers are those of ``engine/program.h``."""
+
+    CONVOLUTION = 0
+    DEPTHWISE = 1
+    POINTWISE = 2
+    MAX_POOL = 3
+    AVERAGE_POOL = 4
+    LINEAR = 5
+    BRANCH = 6
+    SUM = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One map: its shape, and the margins of zeros around it and around its gradient that its readers need."""
+
+    channels: int
+    height: int
+    width: int
+    margin: int = 0
+    gradient_margin: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """One instruction, its fields in the order of ``engine/program.h``; -1 stands for what there is not.
+
+    Attributes:
+        values: ``source`` and ``target`` are indices of values; ``other`` is the second summand of a sum.
+        size: of a window; 0 for a pool over the whole map.
+        rate: of dropout, in parts of 65,536.
+    """
+
+    code: Code
+    source: int
+    target: int
+    other: int = -1
+    size: int = 0
+    stride: int = 1
+    padding: int = 0
+    kernel: int = -1
+    bias: int = -1
+    scale: int = -1
+    shift: int = -1
+    mean: int = -1
+    variance: int = -1
+    relu_first: int = 0
+    relu_last: int = 0
+    dropout: int = 0
+    rate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A network, flat.
+
+    Attributes:
+        parameters: sizes of the parameters in the order of torch's ``parameters()``; decayed ones have True.
+        statistics: number of channels of each BN, in order; each has its means, then its variances, in the state.
+    """
+
+    values: tuple[Value, ...]
+    instructions: tuple[Instruction, ...]
+    parameters: tuple[tuple[int, bool], ...]
+    statistics: tuple[int, ...]
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of parameters."""
+        return sum(size for size, _ in self.parameters)
+
+    @property
+    def state_size(self) -> int:
+        """Number of parameters and running statistics."""
+        return self.parameter_count + 2 * sum(self.statistics)
+
+
+def program(architecture: Architecture, input_shape: Shape = INPUT_SHAPE) -> Program:
+    """Return the program of a network.
+
+    Raises:
+        ShapeError: the ops do not fit together.
+    """
+    draft = _Draft([_value(input_shape)])
+    _sequence(draft, architecture.ops, input_shape, 0)
+    first = sum(size for size, _ in draft.parameters)
+    return Program(
+        tuple(draft.values),
+        tuple(_located(item, first) for item in draft.instructions),
+        tuple(draft.parameters),
+        tuple(draft.statistics),
+    )
+
+
+class _Draft:
+    """A program while it is written."""
+
+    def __init__(self, values: list[Value]) -> None:
+        self.values = values
+        self.instructions: list[Instruction] = []
+        self.parameters: list[tuple[int, bool]] = []
+        self.statistics: list[int] = []
+        self.tied: dict[str, int] = {}
+
+    def value(self, shape: Shape) -> int:
+        self.values.append(_value(shape))
+        return len(self.values) - 1
+
+    def widen(self, index: int, *, margin: int = 0, gradient_margin: int = 0) -> None:
+        """Give a value at least these margins."""
+        value = self.values[index]
+        self.values[index] = replace(
+            value,
+            margin=max(value.margin, margin),
+            gradient_margin=max(value.gradient_margin, gradient_margin),
+        )
+
+    def parameter(self, size: int, *, decayed: bool) -> int:
+        """Return the offset of a new parameter."""
+        offset = sum(known for known, _ in self.parameters)
+        self.parameters.append((size, decayed))
+        return offset
+
+    def kernel(self, size: int, tie: str | None) -> int:
+        """Return the offset of a kernel, which a tie may have given one already."""
+        if tie is None:
+            return self.parameter(size, decayed=True)
+        if tie not in self.tied:
+            self.tied[tie] = self.parameter(size, decayed=True)
+        return self.tied[tie]
+
+
+def _value(shape: Shape) -> Value:
+    return Value(*shape) if len(shape) == 3 else Value(shape[0], 1, 1)
+
+
+def _located(item: Instruction, first: int) -> Instruction:
+    """Move offsets of statistics behind the parameters, whose number is known at the end only."""
+    return replace(item, mean=first + item.mean, variance=first + item.variance) if item.scale >= 0 else item
+
+
+def _sequence(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) -> int:
+    """Write the instructions of ops that read ``source``, and return the value that they leave."""
+    index = 0
+    while index < len(ops):
+        count = _pointwise_count(ops[index:])
+        if count:
+            source = _pointwise(draft, ops[index : index + count], shape, source)
+            index += count
+            continue
+        source = _instruction(draft, ops[index], shape, source)
+        shape = output_shape(ops[index], shape)
+        index += 1
+    return source
+
+
+def _pointwise_count(ops: tuple[Op, ...]) -> int:
+    """Return how many ops from the first one instruction takes: ReLU, BN, ReLU, dropout, in this order."""
+    count = 0
+    for kind in (ReLU, BatchNorm, ReLU, Dropout | Dropout2d):
+        if count < len(ops) and isinstance(ops[count], kind):
+            count += 1
+    return count
+
+
+def _pointwise(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) -> int:
+    target = draft.value(shape)
+    item = Instruction(code=Code.POINTWISE, source=source, target=target)
+    normed = False
+    for op in ops:
+        match op:
+            case ReLU():
+                item = replace(item, relu_last=1) if normed else replace(item, relu_first=1)
+            case BatchNorm():
+                normed = True
+                channels = shape[0]
+                scale = draft.parameter(channels, decayed=False)
+                shift = draft.parameter(channels, decayed=False)
+                mean = 2 * sum(draft.statistics)
+                draft.statistics.append(channels)
+                item = replace(item, scale=scale, shift=shift, mean=mean, variance=mean + channels)
+            case Dropout() | Dropout2d():
+                kind = 1 if isinstance(op, Dropout) else 2
+                item = replace(item, dropout=kind, rate=min(round(op.p * RATE_PARTS), RATE_PARTS - 1))
+    draft.instructions.append(item)
+    return target
+
+
+def _instruction(draft: _Draft, op: Op, shape: Shape, source: int) -> int:
+    match op:
+        case Conv() | DepthwiseConv():
+            return _convolution(draft, op, shape, source)
+        case MaxPool():
+            return _write(draft, op, shape, Instruction(code=Code.MAX_POOL, source=source, target=0, size=op.size))
+        case AvgPool():
+            return _write(draft, op, shape, Instruction(code=Code.AVERAGE_POOL, source=source, target=0, size=op.size))
+        case GlobalAvgPool():
+            return _write(draft, op, shape, Instruction(code=Code.AVERAGE_POOL, source=source, target=0))
+        case Linear():
+            weights = draft.parameter(prod(shape) * op.out_features, decayed=True)
+            bias = draft.parameter(op.out_features, decayed=False)
+            item = Instruction(code=Code.LINEAR, source=source, target=0, kernel=weights, bias=bias)
+            return _write(draft, op, shape, item)
+        case Residual():
+            return _residual(draft, op, shape, source)
+        case ReLU() | BatchNorm() | Dropout() | Dropout2d():
+            raise AssertionError("pointwise ops are taken together")
+        case _:
+            assert_never(op)
+
+
+def _write(draft: _Draft, op: Op, shape: Shape, item: Instruction) -> int:
+    target = draft.value(output_shape(op, shape))
+    draft.instructions.append(replace(item, target=target))
+    return target
+
+
+def _convolution(draft: _Draft, op: Conv | DepthwiseConv, shape: Shape, source: int) -> int:
+    size = op.kernel_size if isinstance(op, Conv) else 3
+    out = op.out_channels if isinstance(op, Conv) else shape[0]
+    padding = op.padding or 0
+    weights = draft.kernel(size * size * out * (shape[0] if isinstance(op, Conv) else 1), op.tie)
+    bias = draft.parameter(out, decayed=False) if op.bias else -1
+    draft.widen(source, margin=padding)
+    code = Code.CONVOLUTION if isinstance(op, Conv) else Code.DEPTHWISE
+    item = Instruction(
+        code=code, source=source, target=0, size=size, stride=op.stride, padding=padding, kernel=weights, bias=bias
+    )
+    target = _write(draft, op, shape, item)
+    draft.widen(target, gradient_margin=max(0, size - 1 - padding))
+    return target
+
+
+def _residual(draft: _Draft, op: Residual, shape: Shape, source: int) -> int:
+    branch = draft.value(shape)
+    draft.instructions.append(Instruction(code=Code.BRANCH, source=source, target=branch))
+    inner = _sequence(draft, op.ops, shape, branch)
+    target = draft.value(shape)
+    draft.instructions.append(Instruction(code=Code.SUM, source=inner, target=target, other=source))
+    return target
+
+
+def rows(items: tuple[Value, ...] | tuple[Instruction, ...]) -> list[int]:
+    """Return values or instructions as the integers that the engine reads, one row after another."""
+    return [int(number) for item in items for number in astuple(item)]
