@@ -3,7 +3,7 @@
 All three train the same network from the same weights, and the run stops if their losses differ. Blocks of updates are
 interleaved, so that a slow moment of the machine meets all three; the figure of each is the median over its blocks.
 
-    python benchmarks/toy_update.py --blocks 30 --updates 300
+    python -m benchmarks.toy_update --blocks 30 --updates 300
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def torch_eager(updates: int) -> float:
         optimizer.zero_grad()
         answers = torch.sigmoid(output @ torch.sigmoid(hidden @ inputs))
         loss = ((targets - answers) ** 2).sum() / 2
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
     return loss.item()
 

@@ -4,7 +4,7 @@ For each network: n seeds trained on the search split and read on the validation
 test accuracies of its record (n seeds trained on all images, `harness verify`). The offset is the mean over networks
 of the difference of the two means; its standard error comes from the deviations of both.
 
-    python benchmarks/validation_offset.py --seeds 3 --networks anchor3762 --recipe fast
+    python -m benchmarks.validation_offset --seeds 3 --networks anchor3762 --recipe fast
 
 writes benchmarks/results/validation-offset.json (every run) and harness/offsets.json (what a search adds).
 """

@@ -8,17 +8,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import data_check, datasets, installation
+from harness import data_check, datasets, installation, native
 from harness.data_files import MissingData
 from harness.diagnosis import REINSTALL, Check, Verdict, failed
 from harness.errors import DataError, DeviceError, HarnessError, UsageError
 from harness.invocation import typed
+from harness.processor import processor_flags
 from harness.workspace import Workspace, check_writable
 
 # A study keeps some kilobytes a run; the rest is room for checkpoints, a download and the reports.
 _ENOUGH_DISK_BYTES = 500 * 2**20
-# Where Linux describes the processor, and where a container finds its share of it (cgroup v2).
-_PROCESSOR_FILE = Path("/proc/cpuinfo")
+# Where a container finds its share of the processor (cgroup v2).
 _QUOTA_FILE = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -39,6 +39,7 @@ def diagnose(place: Workspace, dataset: str = datasets.AUTO, folder: Path | None
         ("torch", installation.check_torch),
         ("device", _device),
         ("cpu", _cpu),
+        ("engine", _engine),
         ("threads", _threads),
         ("data", lambda: _data(spec, folder)),
         ("workspace", lambda: _workspace(place)),
@@ -114,12 +115,19 @@ def _cpu() -> Check:
 
 def _native_bf16() -> bool | None:
     """Return whether the processor multiplies bf16 itself, None where the system does not tell."""
+    flags = processor_flags()
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}) if flags else None
+
+
+def _engine() -> Check:
+    """Whether the native engine works here; it is compiled where it never was."""
     try:
-        lines = _PROCESSOR_FILE.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    flags = {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()}
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+        engine = native.load()
+    except native.EngineUnavailable as error:
+        message = f"torch trains, which takes several times as long: {error}"
+        return Check(name="engine", message=message, verdict=Verdict.WARN, hint="install a C++ compiler (g++ or clang)")
+    facts = {"name": engine.name, "file": engine.path}
+    return Check(name="engine", message=f"{engine.name}, compiled for this processor", facts=facts)
 
 
 def _threads() -> Check:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from harness.device import device_name
+from harness.processor import processor_flags
 from harness.result import Environment
 
 _SOURCE = Path(__file__).resolve().parent.parent
@@ -39,15 +40,6 @@ def instructions() -> str:
     # Without these, bf16 convolutions are emulated and may round differently.
     words += [word for word, flag in (("bf16", "avx512_bf16"), ("amx", "amx_bf16")) if flag in flags]
     return " ".join(words)
-
-
-def processor_flags() -> set[str]:
-    """Return the instruction sets of this processor as Linux names them; empty where it does not say."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return set()
-    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
 
 
 @functools.cache

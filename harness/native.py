@@ -20,12 +20,12 @@ from typing import Any
 
 from harness import files
 from harness.data_files import cache_folder
-from harness.environment import processor_flags
+from harness.processor import processor_flags
 
 SOURCES = Path(__file__).resolve().parent / "engine"
 COMPILE_SECONDS = 300
 # Vectors are the engine's own types; the rest says that nobody asks for errno or floating-point traps.
-_FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
+OPTIONS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,12 @@ class Engine:
 
     Attributes:
         name: for results: ``native avx512 1f0c53a2``, the digest that of its sources, compiler and options.
+        path: its shared library.
         double: its numbers are float64.
     """
 
     name: str
+    path: str
     double: bool
     library: ctypes.CDLL
 
@@ -113,14 +115,14 @@ def load(wanted: Level | None = None, *, double: bool = False, extra: tuple[str,
         EngineUnavailable: there is no compiler, it fails, or its product cannot be loaded.
     """
     wanted = wanted or level()
-    options = (*_FLAGS, *wanted.options, f"-DREAL={'double' if double else 'float'}", *extra)
+    options = (*OPTIONS, *wanted.options, f"-DREAL={'double' if double else 'float'}", *extra)
     path = _built(options)
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
         raise EngineUnavailable(f"{path} cannot be loaded: {error}") from error
     _declare(library, ctypes.c_double if double else ctypes.c_float)
-    return Engine(f"native {wanted.name} {path.stem.rpartition('-')[2][:8]}", double, library)
+    return Engine(f"native {wanted.name} {path.stem.rpartition('-')[2][:8]}", str(path), double, library)
 
 
 def compiler() -> str:
@@ -177,6 +179,15 @@ def _compile(command: list[str], path: Path) -> None:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise EngineUnavailable(f"{command[0]} fails: {error}") from error
         os.replace(made, path)
+
+
+def compiler_version() -> str:
+    """Return what the compiler says of itself.
+
+    Raises:
+        EngineUnavailable: there is none, or it does not run.
+    """
+    return _version(compiler())
 
 
 @functools.cache

@@ -27,6 +27,8 @@ os.environ.setdefault("HARNESS_ENGINE_CACHE", str(REPOSITORY / ".pytest_cache" /
 
 from hypothesis import settings  # noqa: E402  (it reads the variable above)
 
+from tests import random_networks  # noqa: E402, F401  (st.from_type(Architecture) gives what it registers)
+
 settings.register_profile("harness", derandomize=True, deadline=None, database=None)
 settings.load_profile("harness")
 

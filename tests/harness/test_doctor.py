@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from harness import cross_check, doctor, environment, installation, torchvision_import
+from harness import cross_check, doctor, environment, installation, native, processor, torchvision_import
 from harness.diagnosis import Check, Verdict
 from harness.doctor import diagnose, first_failure, text
 from harness.errors import UsageError
@@ -40,6 +40,7 @@ def test_a_whole_installation_passes_every_check_and_is_left_as_it_was(place: Wo
         "torch",
         "device",
         "cpu",
+        "engine",
         "threads",
         "data",
         "workspace",
@@ -158,9 +159,20 @@ def test_the_processor_is_asked_for_bf16(
     file = place.root / "cpuinfo"
     if line is not None:
         file.write_text(f"processor\t: 0\n{line}\n", encoding="utf-8")
-    monkeypatch.setattr(doctor, "_PROCESSOR_FILE", file)
+    monkeypatch.setattr(processor, "INFO", file)
 
     assert found(place, "cpu").message.endswith(f", {told}")
+
+
+def test_without_a_compiler_the_engine_is_a_warning(place: Workspace, monkeypatch: pytest.MonkeyPatch):
+    native.load.cache_clear()
+    monkeypatch.setenv("CXX", "no-such-compiler")
+
+    check = found(place, "engine")
+    native.load.cache_clear()
+
+    assert (check.verdict, check.hint) == (Verdict.WARN, "install a C++ compiler (g++ or clang)")
+    assert check.message.endswith("no C++ compiler found (no-such-compiler)")
 
 
 @pytest.mark.parametrize(("quota", "hint"), [("50000 100000", "0.5 cores only: pass --workers 1"), ("max 100000", "")])

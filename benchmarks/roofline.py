@@ -1,0 +1,130 @@
+"""How near a whole training step comes to the limits of one core.
+
+Measured in one run: the core's multiply-adds a second and its memory bandwidth (benchmarks/peak.cpp), and the engine's
+images a second for four networks. A step counts three times the multiply-adds of the forward pass (less the first
+layer's input gradient, which nobody needs), and nothing else: BN, ReLU, pooling, augmentation and the update are
+overhead. The traffic of a step is what must move if every map is written once and read as often as an op needs it.
+
+    python -m benchmarks.roofline --data FOLDER
+
+writes benchmarks/results/roofline.json and roofline.svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.machine import machine
+from benchmarks.throughput import NETWORKS, by_harness
+from harness import files, native
+from harness.program import Code, Program, program
+from search_spaces.cost import analyse
+from search_spaces.notation import parse_network
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "roofline.json"
+FLOAT_BYTES = 4
+# Reads and writes of a map of `in` and one of `out` that each instruction makes, forward and backward.
+_PASSES = {
+    Code.CONVOLUTION: (3, 3),  # x, y; dy, w: x, dy; dx: dy, dx
+    Code.DEPTHWISE: (3, 3),
+    Code.POINTWISE: (5, 5),  # statistics and result forward; two passes backward
+    Code.MAX_POOL: (3, 3),
+    Code.AVERAGE_POOL: (2, 2),
+    Code.LINEAR: (3, 2),
+    Code.BRANCH: (3, 2),
+    Code.SUM: (4, 3),
+}
+
+
+def limits() -> tuple[float, float]:
+    """Return GFLOP/s and GB/s of one core."""
+    options = [*native.OPTIONS, *native.level().options]
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "peak"
+        options = [option for option in options if option not in ("-shared", "-fPIC")]
+        subprocess.run([native.compiler(), *options, str(HERE / "peak.cpp"), "-o", str(made)], check=True)
+        answer = subprocess.run([str(made)], capture_output=True, text=True, check=True)
+    flops, memory = map(float, answer.stdout.split())
+    return flops, memory
+
+
+def flops_of(text: str) -> float:
+    """Return floating-point operations of a training step, an image."""
+    layers = analyse(parse_network(text)).layers
+    macs = [layer.macs for layer in layers]
+    return 2 * (3 * sum(macs) - next(count for count in macs if count))
+
+
+def bytes_of(flat: Program) -> float:
+    """Return bytes that a training step moves between kernels, an image."""
+    total = 0
+    for item in flat.instructions:
+        sizes = [flat.values[index] for index in (item.source, item.target)]
+        reads = [value.channels * value.height * value.width for value in sizes]
+        total += sum(count * size for count, size in zip(_PASSES[item.code], reads, strict=True))
+    return float(total * FLOAT_BYTES)
+
+
+def main() -> None:
+    """Measure, write and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))
+    given = parser.parse_args()
+    peaks, speeds = [], {name: [] for name in NETWORKS}  # type: tuple[list[tuple[float, float]], dict[str, list[float]]]
+    for _ in range(given.rounds):
+        peaks.append(limits())
+        for name, (text, batch) in NETWORKS.items():
+            speeds[name].append(by_harness(text, batch, given.data, "native"))
+    flops, memory = (median(values) for values in zip(*peaks, strict=True))
+    rows = [_row(name, text, median(speeds[name]), flops) for name, (text, _) in NETWORKS.items()]
+    document = {"machine": machine(), "rounds": given.rounds, "peak_gflops": flops, "peak_gbytes": memory, "rows": rows}
+    files.write_json(RESULTS, document)
+    _draw(document)
+    print(json.dumps(document, indent=1))
+
+
+def _row(name: str, text: str, speed: float, peak: float) -> dict[str, Any]:
+    flops = flops_of(text)
+    return {
+        "network": name,
+        "images_a_second": round(speed),
+        "flops_an_image": flops,
+        "flops_a_byte": round(flops / bytes_of(program(parse_network(text))), 2),
+        "gflops": round(flops * speed / 1e9, 1),
+        "share_of_peak": round(flops * speed / 1e9 / peak, 3),
+    }
+
+
+def _draw(document: dict[str, Any]) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    peak, memory = document["peak_gflops"], document["peak_gbytes"]
+    figure, axes = pyplot.subplots(figsize=(7, 4.5))
+    intensities = [0.1 * 1.1**k for k in range(80)]
+    axes.plot(intensities, [min(peak, memory * x) for x in intensities], color="#444444")
+    axes.annotate(f"{peak:.0f} GFLOP/s", (intensities[-1], peak), ha="right", va="bottom")
+    axes.annotate(f"{memory:.0f} GB/s from memory", (0.3, memory * 0.3), rotation=0, va="top")
+    for row, colour in zip(document["rows"], ("#0072b2", "#d55e00", "#009e73", "#cc79a7"), strict=True):
+        axes.plot(row["flops_a_byte"], row["gflops"], "o", color=colour)
+        label = f"{row['network']}: {100 * row['share_of_peak']:.0f} %"
+        axes.annotate(label, (row["flops_a_byte"], row["gflops"]), xytext=(6, -12), textcoords="offset points")
+    axes.set(xscale="log", yscale="log", xlabel="FLOP a byte moved between kernels", ylabel="GFLOP/s of one core")
+    axes.set_title("A whole training step beside the limits of one core", loc="left")
+    figure.tight_layout()
+    figure.savefig(RESULTS.with_suffix(".svg"), metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

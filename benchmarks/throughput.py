@@ -1,0 +1,158 @@
+"""Training throughput on a processor: the harness beside a loop as the source documents write it.
+
+Both sides train the same network on MNIST, augmentation and dropout included, evaluation left out. The seed-style loop
+is torchvision's data set, a transform an image, a DataLoader with 0, 1 or 2 workers and eager fp32 on all cores in one
+process. The harness trains one network a core. Sides are interleaved; each figure is the median over the rounds, of the
+images a second of all processes together.
+
+    python -m benchmarks.throughput --rounds 5 --data FOLDER
+
+writes benchmarks/results/throughput.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmarks.machine import machine
+from harness import files
+from harness.build import build
+from harness.data import load
+from harness.native import load as load_engine
+from harness.recipe import Recipe
+from harness.torchvision_import import import_torchvision
+from harness.train import Images, start, train_epoch
+from search_spaces.catalog import preset
+from search_spaces.notation import parse_network
+
+RESULTS = Path(__file__).resolve().parent / "results" / "throughput.json"
+# Widths 4-4-4, 8-8-8, 8-8-8 and 4-4, 6-6, 8-8: 3,702 and 1,568 parameters.
+NETWORKS = {
+    "seed1": (preset("seed1").text, 128),
+    "seed4": (preset("seed4").text, 128),
+    "3,702 parameters": (
+        "conv3x3(4) bn relu conv3x3(4) bn relu conv3x3(4) bn relu | maxpool | conv3x3(8) bn relu conv3x3(8) bn relu "
+        "conv3x3(8) bn relu | maxpool | conv3x3(8) bn relu conv3x3(8) bn relu conv3x3(8) bn relu | gap | linear(10)",
+        32,
+    ),
+    "1,574 parameters": (
+        "conv3x3(4) bn relu conv3x3(4) bn relu | maxpool | conv3x3(6) bn relu conv3x3(6) bn relu | maxpool | "
+        "conv3x3(6) bn relu conv3x3(6) bn relu | gap | linear(10)",
+        32,
+    ),
+}
+# Images of one measurement, after as many steps to warm up as take a second or so.
+SEED_STYLE_IMAGES = 8_192
+HARNESS_IMAGES = 30_000
+
+
+def seed_style(text: str, batch: int, folder: Path, loaders: int) -> float:
+    """Return images a second of a loop as the documents write it."""
+    torch.set_num_threads(_cores())
+    torchvision = import_torchvision()
+    transforms = torchvision.transforms
+    move = transforms.Compose(
+        [
+            transforms.RandomAffine(10, (0.07, 0.07), (0.9, 1.1)),
+            transforms.ToTensor(),
+            transforms.Normalize((0.1307,), (0.3081,)),
+        ]
+    )
+    images = torchvision.datasets.MNIST(str(folder), train=True, transform=move)
+    loader = torch.utils.data.DataLoader(images, batch_size=batch, shuffle=True, num_workers=loaders, drop_last=True)
+    network = build(parse_network(text)).train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    began, done = time.perf_counter(), -10 * batch
+    for pixels, labels in loader:
+        if done == 0:
+            began = time.perf_counter()
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(network(pixels), labels)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        optimizer.step()
+        loss.item()
+        done += batch
+        if done >= SEED_STYLE_IMAGES:
+            break
+    return done / (time.perf_counter() - began)
+
+
+def by_harness(text: str, batch: int, folder: Path, engine: str) -> float:
+    """Return images a second of one process of the harness."""
+    torch.set_num_threads(1)
+    data = load("mnist", folder)
+    count = HARNESS_IMAGES if engine == "native" else SEED_STYLE_IMAGES
+    images = Images(data.train_images[:count], data.train_labels[:count], data.dataset.mean, data.dataset.std)
+    recipe = replace(Recipe(), batch_size=batch)
+    run = start(parse_network(text), recipe, 0, torch.device("cpu"), load_engine() if engine == "native" else None)
+    train_epoch(run, replace(images, pixels=images.pixels[: 10 * batch], labels=images.labels[: 10 * batch]))
+    before = run.seconds
+    train_epoch(run, images)
+    return count // batch * batch / (run.seconds - before)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _measured(side: Callable[..., float], count: int, *arguments: Any) -> float:
+    """Return what ``count`` processes at once give together."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(count) as pool:
+        return sum(pool.starmap(side, [arguments] * count, chunksize=1))
+
+
+def main() -> None:
+    """Measure all sides, round after round, and write and print the medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("HARNESS_DATA"), required="HARNESS_DATA" not in os.environ
+    )
+    given = parser.parse_args()
+    load_engine()
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in NETWORKS}
+    for _ in range(given.rounds):
+        for name, (text, batch) in NETWORKS.items():
+            for loaders in (0, 1, 2):
+                speed = _measured(seed_style, 1, text, batch, given.data, loaders)
+                found[name].setdefault(f"seed style, {loaders} loaders", []).append(speed)
+            for engine in ("torch", "native"):
+                speed = _measured(by_harness, _cores(), text, batch, given.data, engine)
+                found[name].setdefault(f"harness, {engine}", []).append(speed)
+            print(name, {side: round(speeds[-1]) for side, speeds in found[name].items()}, flush=True)
+    rows = [_row(name, sides) for name, sides in found.items()]
+    files.write_json(RESULTS, {"machine": machine(), "rounds": given.rounds, "images_a_second": found, "rows": rows})
+    print(json.dumps(rows, indent=1))
+
+
+def _row(name: str, sides: dict[str, list[float]]) -> dict[str, Any]:
+    """Return the best seed-style loop beside the engine, and their ratio round by round."""
+    best = max((side for side in sides if side.startswith("seed")), key=lambda side: median(sides[side]))
+    ratios = [ours / theirs for ours, theirs in zip(sides["harness, native"], sides[best], strict=True)]
+    return {
+        "network": name,
+        "batch": NETWORKS[name][1],
+        "seed_style": round(median(sides[best])),
+        "seed_style_best": best,
+        "harness_torch": round(median(sides["harness, torch"])),
+        "harness_native": round(median(sides["harness, native"])),
+        "ratio": round(median(ratios), 2),
+        "ratio_least": round(min(ratios), 2),
+        "ratio_most": round(max(ratios), 2),
+    }
+
+
+if __name__ == "__main__":
+    main()
