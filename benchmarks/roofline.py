@@ -1,7 +1,7 @@
 """How near a whole training step comes to the limits of one core.
 
 Measured in one run: the core's multiply-adds a second and its memory bandwidth (benchmarks/peak.cpp), and the engine's
-images a second for four networks. A step counts three times the multiply-adds of the forward pass (less the first
+images a second for three networks. A step counts three times the multiply-adds of the forward pass (less the first
 layer's input gradient, which nobody needs), and nothing else: BN, ReLU, pooling, augmentation and the update are
 overhead. The traffic of a step is what must move if every map is written once and read as often as an op needs it.
 
@@ -116,7 +116,7 @@ def _draw(document: dict[str, Any]) -> None:
     axes.plot(intensities, [min(peak, memory * x) for x in intensities], color="#444444")
     axes.annotate(f"{peak:.0f} GFLOP/s", (intensities[-1], peak), ha="right", va="bottom")
     axes.annotate(f"{memory:.0f} GB/s from memory", (0.3, memory * 0.3), rotation=0, va="top")
-    for row, colour in zip(document["rows"], ("#0072b2", "#d55e00", "#009e73", "#cc79a7"), strict=True):
+    for row, colour in zip(document["rows"], ("#0072b2", "#d55e00", "#009e73"), strict=True):
         axes.plot(row["flops_a_byte"], row["gflops"], "o", color=colour)
         label = f"{row['network']}: {100 * row['share_of_peak']:.0f} %"
         axes.annotate(label, (row["flops_a_byte"], row["gflops"]), xytext=(6, -12), textcoords="offset points")

@@ -39,7 +39,6 @@ from search_spaces.notation import parse_network
 RESULTS = Path(__file__).resolve().parent / "results" / "throughput.json"
 # Widths 4-4-4, 8-8-8, 8-8-8 and 4-4, 6-6, 8-8: 3,702 and 1,568 parameters.
 NETWORKS = {
-    "seed1": (preset("seed1").text, 128),
     "seed4": (preset("seed4").text, 128),
     "3,702 parameters": (
         "conv3x3(4) bn relu conv3x3(4) bn relu conv3x3(4) bn relu | maxpool | conv3x3(8) bn relu conv3x3(8) bn relu "

@@ -18,16 +18,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from harness import files, record, workers
-from harness.data import resolve
-from harness.document import read_as
+from benchmarks.runs import trained
+from harness import files, record
 from harness.environment import code_version
 from harness.recipes import NamedRecipe, named_recipe
-from harness.result import Result, to_document
+from harness.result import Result
 from harness.run import Job
 from harness.seeds import Purpose
 from harness.statistics import mean, standard_deviation
-from harness.workers import Finished, Limits, Source
 from harness.workspace import workspace
 from search_spaces.catalog import preset
 from search_spaces.notation import parse_network
@@ -43,46 +41,18 @@ def main() -> None:
     parser.add_argument("--networks", default="anchor3762", help="presets, comma-separated")
     parser.add_argument("--recipe", default="fast")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--engine", default="native", help="native or torch")
     parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))
     given = parser.parse_args()
     recipe = named_recipe(given.recipe)
     names = given.networks.split(",")
-    runs = _validated(names, recipe, given.seeds, given.workers, given.data)
+    texts = [preset(name).text for name in names]
+    jobs = [_job(text, recipe, index, given.engine) for index in range(given.seeds) for text in texts]
+    runs = trained(jobs, given.data, RUNS)
     _write_offset(names, recipe, runs)
 
 
-def _validated(names: list[str], recipe: NamedRecipe, seeds: int, count: int, folder: Path | None) -> list[Result]:
-    """Return the validation runs, those on file and those that were missing."""
-    kept = read_as(list[Result], RUNS.read_bytes(), str(RUNS)) if RUNS.exists() else []
-    there = {(run.hash, run.recipe_hash, run.seed_index) for run in kept}
-    waiting = [
-        _job(text, recipe, index)
-        for index in range(seeds)
-        for text in (preset(name).text for name in names)
-        if (parse_network(text).hash, recipe.recipe.hash, index) not in there
-    ]
-    if not waiting:
-        return kept
-    data = resolve("mnist", folder)
-    pool = workers.start(Source(data.dataset.name, folder), min(count, len(waiting)))
-    try:
-        while waiting or any(worker.job for worker in pool):
-            for worker in pool:
-                if worker.job is None and waiting:
-                    workers.assign(worker, waiting.pop(0))
-            for event in workers.poll(pool, Limits(), 1.0):
-                if isinstance(event, Finished):
-                    kept.append(event.result)
-                    files.write_json(RUNS, [to_document(run) for run in kept])
-                    done = event.result
-                    print(done.hash, done.seed_index, done.validation_accuracy_pct, flush=True)
-    finally:
-        workers.stop(pool)
-    return kept
-
-
-def _job(text: str, recipe: NamedRecipe, index: int) -> Job:
+def _job(text: str, recipe: NamedRecipe, index: int, engine: str) -> Job:
     return Job(
         architecture=text,
         recipe=recipe.recipe,
@@ -90,6 +60,7 @@ def _job(text: str, recipe: NamedRecipe, index: int) -> Job:
         purpose=Purpose.REFERENCE,
         seed_index=index,
         evaluate_each_epoch=True,
+        engine=engine,
     )
 
 

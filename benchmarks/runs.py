@@ -1,0 +1,54 @@
+"""Runs for measurements: what is on file is kept, what is missing is trained, one single-threaded process a core."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import files, workers
+from harness.document import read_as
+from harness.result import Result, to_document
+from harness.run import Job
+from harness.workers import Finished, Limits, Source
+from search_spaces.notation import parse_network
+
+
+def trained(jobs: Sequence[Job], folder: Path | None, path: Path) -> list[Result]:
+    """Return the results of all jobs in their order; ``path`` holds those of earlier calls and gains the new ones."""
+    found = {_key(run): run for run in _on_file(path)}
+    waiting = [job for job in jobs if _job_key(job) not in found]
+    if waiting:
+        pool = workers.start(Source("mnist", folder), min(len(waiting), os.cpu_count() or 1))
+        try:
+            while waiting or any(worker.job for worker in pool):
+                for worker in pool:
+                    if worker.job is None and waiting:
+                        workers.assign(worker, waiting.pop(0))
+                for event in workers.poll(pool, Limits(), 1.0):
+                    if isinstance(event, Finished):
+                        found[_key(event.result)] = event.result
+                        files.write_json(path, [to_document(run) for run in found.values()])
+                        print(_text(event.result), flush=True)
+        finally:
+            workers.stop(pool)
+    return [found[_job_key(job)] for job in jobs]
+
+
+def _on_file(path: Path) -> list[Result]:
+    return read_as(list[Result], path.read_bytes(), str(path)) if path.exists() else []
+
+
+def _key(run: Result) -> tuple[str, str, str, int, str]:
+    engine = run.environment.engine.partition(" ")[0] if run.environment else ""
+    return (run.hash, run.recipe_hash, run.purpose, run.seed_index, engine)
+
+
+def _job_key(job: Job) -> tuple[str, str, str, int, str]:
+    return (parse_network(job.architecture).hash, job.recipe.hash, job.purpose, job.seed_index, job.engine)
+
+
+def _text(run: Result) -> str:
+    accuracy = run.validation_accuracy_pct if run.test_errors is None else run.test_accuracy_pct
+    what = f"{run.recipe_name}, {run.parameters:,} parameters, seed {run.seed_index}"
+    return f"{what}: {accuracy} %, {run.train_seconds:.0f} s"
