@@ -7,7 +7,6 @@ are the same code whichever engine trains, and a run may change engines at any e
 from __future__ import annotations
 
 import ctypes
-import math
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from harness.augment import maps_of
 from harness.native import Engine, TrainingRow, TrainingRow64
 from harness.program import Program, program, rows
-from harness.recipe import Optimizer, Precision, Recipe
+from harness.recipe import Optimizer, Precision, Recipe, first_averaged_step
 from search_spaces.architecture import Architecture
 
 if TYPE_CHECKING:
@@ -115,8 +114,8 @@ def train_steps(
     state = _flat(run.network, real)
     memories = _memories(run.network, run.optimizer, real)
     averaged = torch.empty_like(state) if run.average is None else _averaged_flat(run.network, run.average, real)
-    total_steps = steps_of(recipe, len(images))
-    row = _row(native, total_steps)
+    first_averaged = first_averaged_step(recipe, len(images) // recipe.batch_size)
+    row = _row(native, first_averaged)
     rate_row = torch.tensor(rates, dtype=real)
     loss = 0.0
     for first in range(0, steps, CHUNK):
@@ -144,14 +143,9 @@ def train_steps(
             on_step()  # type: ignore[misc]  # the range is empty where there is none
     _restore(run.network, state)
     _remember(run.network, run.optimizer, memories, run.step)
-    if recipe.average_decay > 0 and run.step >= max(1, _first_average(recipe, total_steps)):
+    if recipe.average_decay > 0 and run.step >= max(1, first_averaged):
         run.average = _average_tensors(run.network, averaged)
     return loss
-
-
-def steps_of(recipe: Recipe, images: int) -> int:
-    """Return the steps of a whole schedule; the last incomplete batch of a pass is dropped."""
-    return images // recipe.batch_size * recipe.epochs
 
 
 def predict(native: NativeProgram, run: Training, pixels: Tensor) -> Tensor:
@@ -185,7 +179,7 @@ def _real(engine: Engine) -> torch.dtype:
     return torch.float64 if engine.double else torch.float32
 
 
-def _row(native: NativeProgram, total_steps: int) -> ctypes.Structure:
+def _row(native: NativeProgram, first_averaged: int) -> ctypes.Structure:
     recipe = native.recipe
     kind: Any = TrainingRow64 if native.engine.double else TrainingRow
     row: ctypes.Structure = kind(
@@ -194,13 +188,9 @@ def _row(native: NativeProgram, total_steps: int) -> ctypes.Structure:
         recipe.momentum,
         recipe.label_smoothing,
         recipe.average_decay,
-        _first_average(recipe, total_steps),
+        first_averaged,
     )
     return row
-
-
-def _first_average(recipe: Recipe, total_steps: int) -> int:
-    return math.ceil(recipe.average_start * total_steps)
 
 
 def _maps(recipe: Recipe, generator: torch.Generator, steps: int) -> Tensor | None:
@@ -256,7 +246,8 @@ def state_tensors(network: nn.Module) -> list[Tensor]:
     return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
 
 
-_MEMORIES = {Optimizer.SGD: ("momentum_buffer",), Optimizer.ADAM: ("exp_avg", "exp_avg_sq")}
+# What an optimizer remembers of each parameter, by torch's names.
+MEMORIES = {Optimizer.SGD: ("momentum_buffer",), Optimizer.ADAM: ("exp_avg", "exp_avg_sq")}
 
 
 def _kind(optimizer: torch.optim.Optimizer) -> Optimizer:
@@ -266,7 +257,7 @@ def _kind(optimizer: torch.optim.Optimizer) -> Optimizer:
 def _memories(network: nn.Module, optimizer: torch.optim.Optimizer, real: torch.dtype) -> list[Tensor]:
     """Return the optimizer's two memories, flat; the second is empty for SGD."""
     found = []
-    for name in _MEMORIES[_kind(optimizer)]:
+    for name in MEMORIES[_kind(optimizer)]:
         parts = []
         for parameter in network.parameters():
             kept = optimizer.state[parameter].get(name) if parameter in optimizer.state else None
@@ -277,7 +268,7 @@ def _memories(network: nn.Module, optimizer: torch.optim.Optimizer, real: torch.
 
 def _remember(network: nn.Module, optimizer: torch.optim.Optimizer, memories: list[Tensor], steps: int) -> None:
     kind = _kind(optimizer)
-    for name, memory in zip(_MEMORIES[kind], memories, strict=False):
+    for name, memory in zip(MEMORIES[kind], memories, strict=False):
         at = 0
         for parameter in network.parameters():
             part = memory[at : at + parameter.numel()].view(parameter.shape)

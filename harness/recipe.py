@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
@@ -124,6 +125,11 @@ class Recipe:
         """First 12 hex digits of the SHA-256 of the fields as canonical JSON."""
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def first_averaged_step(recipe: Recipe, steps_per_epoch: int) -> int:
+    """Return the step, counted from 1, after which averaging begins; 0 where it begins at once."""
+    return math.ceil(recipe.average_start * steps_per_epoch * recipe.epochs)
 
 
 def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:

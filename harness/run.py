@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from harness.data import ImageData, Split, split
 from harness.device import choose_device
 from harness.engine_choice import TORCH, choose_engine
 from harness.environment import environment
+from harness.population import train_epoch_together
 from harness.recipe import Recipe
 from harness.result import Decision, Epoch, Result, Status
 from harness.seeds import Purpose, derive_seed
@@ -113,6 +114,30 @@ def execute(
     if job.checkpoint is not None:
         _save(job.checkpoint, run)
     return _ended(job, bench, result, run, training, validation)
+
+
+def execute_together(jobs: Sequence[Job], bench: Bench) -> list[Result]:
+    """Train several seeds of one network with one recipe at once, each to its end, and return their results.
+
+    What a job says of rungs, checkpoints and engines has no effect here.
+    """
+    first = jobs[0]
+    device = choose_device(first.device)
+    begun = [_begun(job, bench, device, TORCH) for job in jobs]
+    architecture = parse_network(first.architecture)
+    runs = [start(architecture, first.recipe, result.seed, device) for result in begun]
+    training, validation = _images(first, bench, device)
+    for _ in range(first.recipe.epochs):
+        going = [run for run in runs if not run.diverged]
+        if not going:
+            break
+        train_epoch_together(going, training)
+    for job, run in zip(jobs, runs, strict=True):
+        run.history[-1] = _looked_at(job, bench, run, run.history[-1], validation, at_end=True)
+    return [
+        _ended(job, bench, result, run, training, validation)
+        for job, result, run in zip(jobs, begun, runs, strict=True)
+    ]
 
 
 def _images(job: Job, bench: Bench, device: torch.device) -> tuple[Images, Images | None]:

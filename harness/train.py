@@ -24,7 +24,7 @@ from harness.build import Network, build, initialise, seed_dropout
 from harness.errors import ContentError
 from harness.native import Engine
 from harness.native_training import NativeProgram
-from harness.recipe import Optimizer, Precision, Recipe, Schedule
+from harness.recipe import Optimizer, Precision, Recipe, Schedule, first_averaged_step
 from harness.result import Epoch
 from search_spaces.architecture import Architecture
 
@@ -91,7 +91,7 @@ def start(
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator(device=device).manual_seed(seed)
     seed_dropout(network, generator)
-    state = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
+    state = native_training.state_tensors(network)
     optimizer = _optimizer(network, recipe)
     return Training(architecture, network, optimizer, generator, recipe, device, state, engine=engine)
 
@@ -177,7 +177,7 @@ def predictions(run: Training, images: Images) -> Tensor:
         run.network.eval()
         for start_ in range(0, len(images), EVALUATION_BATCH):
             batch = _normalised(images, slice(start_, start_ + EVALUATION_BATCH))
-            with _autocast(run):
+            with autocast(run):
                 said.append(run.network(batch).argmax(1))
     return torch.cat(said)
 
@@ -224,7 +224,7 @@ def _step(run: Training, images: Images, chosen: Tensor) -> Tensor:
     pixels = images.pixels[chosen].float().div_(255)
     moved = augment(pixels, run.recipe, run.generator)
     batch = moved.sub_(images.mean).div_(images.deviation).contiguous(memory_format=torch.channels_last)
-    with _autocast(run):
+    with autocast(run):
         logits = run.network(batch)
     loss = functional.cross_entropy(logits.float(), images.labels[chosen], label_smoothing=run.recipe.label_smoothing)
     run.optimizer.zero_grad(set_to_none=True)
@@ -254,7 +254,7 @@ def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
 def _average(run: Training, steps_per_epoch: int) -> None:
     if run.recipe.average_decay == 0:
         return
-    first = math.ceil(run.recipe.average_start * steps_per_epoch * run.recipe.epochs)
+    first = first_averaged_step(run.recipe, steps_per_epoch)
     if run.average is None:
         if run.step >= first:
             run.average = [tensor.clone() for tensor in run.state]
@@ -282,7 +282,8 @@ def _averaged(run: Training) -> Iterator[None]:
             torch._foreach_copy_(run.state, kept)
 
 
-def _autocast(run: Training) -> contextlib.AbstractContextManager[object]:
+def autocast(run: Training) -> contextlib.AbstractContextManager[object]:
+    """Return the context in which a network of this run computes in its recipe's precision."""
     if run.recipe.precision is Precision.FP32:
         return contextlib.nullcontext()
     return torch.autocast(run.device.type, dtype=torch.bfloat16)

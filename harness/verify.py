@@ -8,23 +8,21 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import ledger, record, result, statistics, workers
+from harness import ledger, record, result, statistics
 from harness.engine_choice import TORCH
-from harness.errors import HarnessError
 from harness.leaderboard import LeaderboardRow, row_of_record
 from harness.ledger import Attempt, Outcome
 from harness.recipes import NamedRecipe
 from harness.record import Found, Record, SeedRun
 from harness.result import Result
 from harness.run import Job
+from harness.seed_training import train_one_by_one, train_together
 from harness.seeds import Purpose
 from harness.study import owned
-from harness.workers import Broken, Event, Finished, Limits, Source
+from harness.workers import Event, Limits, Source
 from harness.workspace import Workspace
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
-
-RETRIES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +115,7 @@ def run_seeds(
             evidence = _pooled(evidence, plan, place, found)
         lacking = [] if _is_futile(plan, done) else [index for index in plan.indices if index not in done]
         waiting = [_job(plan, place, index, before.get(index)) for index in lacking]
-        with closing(_trained(waiting, source, limits, plan.workers, on_event)) as results:
+        with closing(_trained(plan, waiting, source, limits, on_event)) as results:
             for found in results:
                 done[found.seed_index] = found
                 _keep(folder, found)
@@ -131,30 +129,20 @@ def run_seeds(
 
 
 def _trained(
-    waiting: list[Job], source: Source, limits: Limits, count: int, on_event: Callable[[Event], None]
+    plan: Plan, waiting: list[Job], source: Source, limits: Limits, on_event: Callable[[Event], None]
 ) -> Generator[Result, None, None]:
-    """Train what is waiting, which the caller may empty, and yield each result as it comes."""
-    if not waiting:
-        return
-    pool = workers.start(source, min(count, len(waiting)))
-    broken: dict[int, int] = {}
-    try:
-        while waiting or any(worker.job for worker in pool):
-            for worker in pool:
-                if worker.job is None and waiting:
-                    workers.assign(worker, waiting.pop(0))
-            for event in workers.poll(pool, limits, timeout=1.0):
-                on_event(event)
-                if isinstance(event, Finished):
-                    yield event.result
-                elif isinstance(event, Broken):
-                    index = event.job.seed_index
-                    broken[index] = broken.get(index, 0) + 1
-                    if broken[index] > RETRIES:
-                        raise HarnessError(f"seed {index} failed {broken[index]} times: {event.message}")
-                    waiting.append(event.job)
-    finally:
-        workers.stop(pool)
+    """Yield the result of each job as it comes."""
+    if trains_together(plan):
+        return train_together(waiting, source, on_event)
+    return train_one_by_one(waiting, source, limits, plan.workers, on_event)
+
+
+def trains_together(plan: Plan) -> bool:
+    """Return whether all seeds of a plan train at once: on a GPU, which a single network leaves idle.
+
+    A certification stops early when it cannot succeed any more, so its seeds train one after the other.
+    """
+    return plan.device.startswith("cuda") and not plan.recipe.test_each_epoch and plan.certify is None
 
 
 def finished_indices(plan: Plan, place: Workspace) -> set[int]:

@@ -172,7 +172,7 @@ def test_the_runs_may_take_longer_than_those_of_the_search(
         given.append(limits)
         return seeds.trained(waiting, source, limits, count, on_event)
 
-    monkeypatch.setattr(verify, "_trained", trained)
+    monkeypatch.setattr(verify, "train_one_by_one", trained)
     plan, session = searched(tmp_path, limits=Limits(100.0, 512.0))
 
     conclude(plan, session)

@@ -13,7 +13,7 @@ from harness.data import ImageData
 from harness.datasets import DATASETS
 from harness.recipe import Recipe
 from harness.result import Epoch, Status
-from harness.run import Bench, Job, execute
+from harness.run import Bench, Job, execute, execute_together
 from harness.seeds import Purpose, derive_seed
 from harness.train import Images, Training, train_epoch
 from search_spaces.notation import parse_network
@@ -236,3 +236,27 @@ def test_the_same_job_gives_the_same_weights_and_another_seed_others(bench: Benc
 
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
+
+
+@pytest.mark.parametrize("purpose", [Purpose.VERIFY, Purpose.SEARCH])
+def test_seeds_that_train_together_give_the_results_of_seeds_that_train_alone(
+    purpose: Purpose, bench: Bench, reads: list[tuple[str, Path]], tmp_path: Path
+):
+    text = NETWORK.replace("dropout(0.05)", "")
+    log = tmp_path / "reads.jsonl" if purpose is Purpose.VERIFY else None
+    jobs = [job(purpose, architecture=text, seed_index=index, test_log=log) for index in range(2)]
+
+    together = execute_together(jobs, bench)
+    read_together = reads[:]
+    alone = [execute(one, bench) for one in jobs]
+
+    for ours, theirs in zip(together, alone, strict=True):
+        for name in ("seed", "seed_index", "status", "recipe_hash", "hash", "validation_size", "test_size"):
+            assert getattr(ours, name) == getattr(theirs, name)
+        for one, two in zip(ours.history, theirs.history, strict=True):
+            assert one.epoch == two.epoch
+            assert one.train_loss == pytest.approx(two.train_loss, rel=1e-2)
+    assert together[0].weights_sha256 != together[1].weights_sha256
+    # The test set is read once a seed, whoever trains with whom.
+    assert read_together == reads[len(read_together) :]
+    assert len(read_together) == (2 if log else 0)

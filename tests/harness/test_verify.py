@@ -42,12 +42,12 @@ def recorded(place: Workspace) -> Record:
 
 
 def test_each_seed_is_a_verification_that_reads_the_test_set_into_the_log(place: Workspace, seeds: Seeds):
-    unrun.run(place, unrun.plan(range(3), device="cuda:1"))
+    unrun.run(place, unrun.plan(range(3), device="elsewhere"))
 
     assert seeds.indices == [0, 1, 2]
     for job in seeds.asked:
         assert (job.purpose, job.test_log, job.study) == (Purpose.VERIFY, place.test_log, None)
-        assert (job.architecture, job.recipe, job.device) == (str(unrun.NETWORK), RECIPES["fast"].recipe, "cuda:1")
+        assert (job.architecture, job.recipe, job.device) == (str(unrun.NETWORK), RECIPES["fast"].recipe, "elsewhere")
         assert not job.test_each_epoch
 
 
@@ -66,7 +66,7 @@ def test_a_real_verification_runs_the_fixed_seeds_and_repeats_them_bit_for_bit(
     planned = unrun.plan(range(2), architecture=network, recipe=smoke, dataset="mnist-5k", target_pct=97.0)
 
     first = unrun.run(place, planned)
-    monkeypatch.setattr(verify, "_trained", in_this_process)
+    monkeypatch.setattr(verify, "train_one_by_one", in_this_process)
     again = unrun.run(place, replace(planned, indices=(1,)))
 
     ours = [run.seed for run in first.runs]
@@ -77,6 +77,21 @@ def test_a_real_verification_runs_the_fixed_seeds_and_repeats_them_bit_for_bit(
     assert again.runs[0].weights_sha256 == first.runs[1].weights_sha256 != first.runs[0].weights_sha256
     assert again.runs[0].test_errors == first.runs[1].test_errors
     assert [run.test_size for run in recorded(place).seeds] == [500, 500]
+    assert len(place.test_log.read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_on_a_gpu_all_seeds_of_a_plain_verification_train_together(place: Workspace, monkeypatch: pytest.MonkeyPatch):
+    plain = unrun.plan(device="cuda", dataset="mnist-5k", target_pct=90.0, recipe=RECIPES["smoke"])
+    assert verify.trains_together(plain)
+    assert not verify.trains_together(replace(plain, device="cpu"))
+    assert not verify.trains_together(replace(plain, recipe=RECIPES["seed4"]))
+    assert not verify.trains_together(replace(plain, certify=30))
+
+    monkeypatch.setattr(verify, "trains_together", lambda plan: True)
+    verdict = unrun.run(place, replace(plain, device="cpu", indices=(0, 1, 2)))
+
+    assert [run.index for run in verdict.runs] == [0, 1, 2]
+    assert len({run.weights_sha256 for run in recorded(place).seeds}) == 3
     assert len(place.test_log.read_text(encoding="utf-8").splitlines()) == 3
 
 

@@ -80,7 +80,7 @@ class Seeds:
     def trained(
         self, waiting: list[Job], source: Source, limits: Limits, count: int, on_event: Callable[[Event], None]
     ) -> Iterator[Result]:
-        """Stand in for ``verify._trained`` with one worker."""
+        """Stand in for ``train_one_by_one`` with one worker."""
         while waiting:
             yield self.answer(waiting.pop(0), source.dataset)
 
@@ -88,7 +88,7 @@ class Seeds:
 def without_training(monkeypatch: pytest.MonkeyPatch) -> Seeds:
     """Put made-up seeds in the place of training."""
     made = Seeds()
-    monkeypatch.setattr(verify, "_trained", made.trained)
+    monkeypatch.setattr(verify, "train_one_by_one", made.trained)
     # The kernel's cache is enough for a test, and many times as fast.
     monkeypatch.setattr("os.fsync", lambda handle: None)
     return made
