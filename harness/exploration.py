@@ -67,7 +67,10 @@ def _confirmable(session: Session, *, explored: bool) -> Candidate | None:
     flying = Counter(trial_of(job) for job in jobs if job.purpose is Purpose.CONFIRM)
     if not explored and flying.total() >= max(1, session.effort.workers // 2):
         return None
-    return race.next_to_confirm(list(session.candidates.values()), session.config.threshold_pct, flying)
+    candidates, threshold_pct = list(session.candidates.values()), session.config.threshold_pct
+    # A smaller network that may come to stand is worth more than certainty about the one that does.
+    wanted = race.next_to_confirm(candidates, threshold_pct, flying)
+    return wanted or race.next_finalist(candidates, threshold_pct, flying)
 
 
 def _propose(session: Session) -> Job | None:

@@ -19,7 +19,8 @@ CAUTION_SECONDS = 20.0
 def choose(session: Session) -> None:
     """Run the smallest networks that stand on further fresh seeds until one is certain enough; note the winner.
 
-    Where none is, or no time is left to find out, the one whose bound lies highest wins.
+    Where none is, the one whose bound lies highest wins; where no time is left to find out, the smallest whose
+    verification still fits.
     """
     threshold_pct = session.config.threshold_pct
     refused: set[int] = set()
@@ -38,7 +39,9 @@ def choose(session: Session) -> None:
             continue
         rounds = -(-lacking // session.effort.workers)
         if CAUTION * rounds * run_seconds(session, candidate) > session.left - verify_seconds(session, candidate):
-            break
+            in_time = [item for item in open_ if verify_seconds(session, item) <= session.left]
+            note_standing(session, "winner", (in_time or open_)[0])
+            return
         _run_fresh(session, candidate, lacking)
     standing = race.final_order(list(session.candidates.values()), threshold_pct)
     if standing and not session.interrupted:
@@ -66,7 +69,8 @@ def closing_seconds(session: Session) -> float:
         return 0.0
     lacking = max(0, race.FINAL_SEEDS - len(standing.fresh))
     rounds = -(-lacking // session.effort.workers)
-    return CAUTION * rounds * run_seconds(session, standing) + verify_seconds(session, standing)
+    # Without something to spare the choice would find, a moment later, that it lacks the time.
+    return CAUTION * rounds * run_seconds(session, standing) + verify_seconds(session, standing) + CAUTION_SECONDS
 
 
 def verify_seconds(session: Session, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from harness import sampler
+from harness.aim import aimed_size
 from harness.race import Candidate, Outcome, outcome, passed_first, refuted
 from harness.result import Decision
 from harness.sampler import Index, Trial
@@ -22,10 +23,8 @@ LADDER_STEPS = 7
 LADDER_DRAWS = 300
 # Rejected or known proposals in a row after which a network is drawn below the budget instead.
 ASKS = 40
-# Every second network after the ladder is aimed at a size: drawn log-uniformly from a quarter of the smallest size
-# that has passed up to that size, and taken from so many draws.
+# Every second network after the ladder is aimed at a size, and is the nearest of so many draws.
 AIM_EVERY = 2
-AIM_SPAN = 4
 AIM_DRAWS = 40
 # Rejections the sampler is told about, a proposal; more would only slow it down.
 LESSONS = 10
@@ -236,14 +235,17 @@ def _aim(look: _Look) -> Proposal | None:
     if not is_aimed(look.number):
         return None
     threshold_pct = look.proposer.config.threshold_pct
-    passed = [
-        candidate.proposal.parameters - 1
+    trained = [
+        (
+            candidate.proposal.parameters,
+            passed_first(candidate, threshold_pct) and not refuted(candidate, threshold_pct),
+        )
         for candidate in look.candidates.values()
-        if passed_first(candidate, threshold_pct) and not refuted(candidate, threshold_pct)
+        if candidate.first is not None
     ]
-    ceiling = min([look.budget, *passed])
+    ceiling = min([look.budget, *(size - 1 for size, passed in trained if passed)])
     rng = sampler.generator(look.proposer.index)
-    wanted = math.log(ceiling) - rng.random() * math.log(AIM_SPAN)
+    wanted = math.log(aimed_size(trained, ceiling, rng))
     nearest: tuple[float, Draw, Judgement] | None = None
     for found, judgement in itertools.islice(_accepted(look, rng), AIM_DRAWS):
         assert judgement.analysis is not None, "an accepted network has been analysed"

@@ -151,6 +151,21 @@ def next_to_confirm(
     return min(open_, key=_by_size, default=None)
 
 
+def next_finalist(candidates: Sequence[Candidate], threshold_pct: float, flying: Mapping[int, int]) -> Candidate | None:
+    """Return the network whose next fresh seed helps to name the winner: the smallest that stands and is not certain.
+
+    One that stays uncertain on all seeds of the finals leaves its place to the next larger one; behind one that is
+    certain nobody needs seeds.
+    """
+    for candidate in final_order(candidates, threshold_pct):
+        if is_final(candidate, threshold_pct):
+            return None
+        known = len(candidate.fresh)
+        if known < FINAL_SEEDS:
+            return candidate if known + flying.get(candidate.proposal.trial, 0) < FINAL_SEEDS else None
+    return None
+
+
 def final_order(candidates: Sequence[Candidate], threshold_pct: float) -> list[Candidate]:
     """Return the networks that stand, smallest first."""
     standing = [candidate for candidate in candidates if stands(candidate, threshold_pct)]

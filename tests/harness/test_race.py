@@ -187,6 +187,27 @@ def test_what_is_not_smaller_than_the_smallest_that_stands_is_not_confirmed():
     assert race.next_to_confirm([standing, candidate(trial=1, parameters=799)], THRESHOLD, {}) is not None
 
 
+def test_the_smallest_that_stands_gets_the_seeds_of_the_finals_while_others_are_searched():
+    networks = [candidate(100, 100, 100, trial=0, parameters=900), candidate(100, 100, 100, trial=1, parameters=800)]
+
+    assert race.next_finalist(networks, THRESHOLD, {}) is networks[1]
+    assert race.next_finalist(networks, THRESHOLD, {1: 1}) is networks[1]
+    # Both missing seeds are in flight; what they say decides who is next.
+    assert race.next_finalist(networks, THRESHOLD, {1: 2}) is None
+
+
+def test_behind_a_certain_network_nobody_needs_seeds_and_an_uncertain_one_lets_the_next_try():
+    certain = candidate(90, 90, 90, 90, 90, trial=0, parameters=800)
+    uncertain = candidate(88, 100, 95, 90, 103, trial=1, parameters=700)
+    larger = candidate(100, 100, 100, trial=2, parameters=900)
+    assert race.stands(uncertain, THRESHOLD)
+    assert not race.is_final(uncertain, THRESHOLD)
+
+    assert race.next_finalist([certain, larger], THRESHOLD, {}) is None
+    assert race.next_finalist([uncertain, larger], THRESHOLD, {}) is larger
+    assert race.next_finalist([], THRESHOLD, {}) is None
+
+
 def test_a_refuted_network_is_not_confirmed():
     assert race.next_to_confirm([candidate(150, 150)], THRESHOLD, {}) is None
 
