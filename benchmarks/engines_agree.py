@@ -53,7 +53,7 @@ def main() -> None:
         for index in range(given.seeds)
         for engine in ("native", "torch")
     ]
-    runs = trained(jobs, given.data, HERE / "engines-agree-runs.json")
+    runs = trained(jobs, given.data, HERE / "runs" / "engines-agree.json")
     native, torch = (_side(runs[first::2]) for first in (0, 1))
     error = math.sqrt((native["deviation"] ** 2 + torch["deviation"] ** 2) / given.seeds)
     document = {

@@ -38,7 +38,7 @@ from search_spaces.notation import parse_network
 
 HERE = Path(__file__).resolve().parent / "results"
 RESULTS, SPEEDS = HERE / "time-to-target.json", HERE / "throughput.json"
-RUNS = HERE / "time-to-target-runs.json"
+RUNS = HERE / "runs" / "time-to-target.json"
 SEEDS = 5
 TARGET_PCT = 99.4
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -168,13 +169,24 @@ def _run(step: Callable[[], None], steps: int, generator: torch.Generator) -> No
         for _ in range(WARM_UP):
             step()
     torch.cuda.current_stream().wait_stream(side)
+    replay = _captured(step, generator)
+    for _ in range(steps - WARM_UP):
+        replay()
+
+
+def _captured(step: Callable[[], None], generator: torch.Generator) -> Callable[[], None]:
+    """Return what replays a step; the step itself, with a warning, where it cannot be captured."""
     graph = torch.cuda.CUDAGraph()
     graph.register_generator_state(generator)  # of dropout
-    # A capture runs nothing: what it records is the step after the warm-up.
-    with torch.cuda.graph(graph):
-        step()
-    for _ in range(steps - WARM_UP):
-        graph.replay()
+    try:
+        # A capture runs nothing: what it records is the step after the warm-up.
+        with torch.cuda.graph(graph):
+            step()
+    except RuntimeError as error:
+        warnings.warn(f"a step is not captured as a CUDA graph, so it takes longer: {error}", stacklevel=1)
+        torch.cuda.synchronize()
+        return step
+    return graph.replay
 
 
 def _step(population: Population, images: Images, schedule: Schedule) -> None:
