@@ -2,7 +2,7 @@
 
 Each side is `harness search` from a cold start with the same seed and the same time, in a workspace of its own. What
 counts is networks whose first run has ended, pruned or whole, and multiply-adds trained, because a faster side also
-gets to other networks. The coordinator's share is its processor time over the time of all workers.
+gets to other networks.
 
     python -m benchmarks.candidates --minutes 5 --data FOLDER
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -47,13 +46,13 @@ def searched(engine: str, minutes: float, folder: Path | None) -> dict[str, Any]
         environment = {**os.environ, "HARNESS_WORKSPACE": place}
         if folder is not None:
             environment["HARNESS_DATA"] = str(folder)
-        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        subprocess.run(command, env=environment, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        began = time.monotonic()
+        answer = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+        seconds = time.monotonic() - began
+        if answer.returncode not in (0, 3):
+            raise SystemExit(f"{' '.join(command)} ended with {answer.returncode}: {answer.stderr[-500:]}")
         runs = study.finished_results(Path(place) / "runs" / "s")
     first = [run for run in runs if run.purpose == "search"]
-    trained = sum(run.train_seconds for run in runs)
-    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {
         "engine": engine,
         "seconds": seconds,
@@ -62,8 +61,6 @@ def searched(engine: str, minutes: float, folder: Path | None) -> dict[str, Any]
         "fresh_seeds": len(runs) - len(first),
         "networks_an_hour": 3600 * len(first) / seconds,
         "macs_an_hour": 3600 / seconds * sum(run.macs * 50_000 * len(run.history) for run in runs),
-        # All processes' time that is no training: the coordinator, loading, evaluation, starting.
-        "share_beside_training": 1 - trained / processor if processor else None,
     }
 
 

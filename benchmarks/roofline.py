@@ -50,7 +50,7 @@ def limits() -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "peak"
         options = [option for option in options if option not in ("-shared", "-fPIC")]
-        subprocess.run([native.compiler(), *options, str(HERE / "peak.cpp"), "-o", str(made)], check=True)
+        subprocess.run([*native.compiler(), *options, str(HERE / "peak.cpp"), "-o", str(made)], check=True)
         answer = subprocess.run([str(made)], capture_output=True, text=True, check=True)
     flops, memory = map(float, answer.stdout.split())
     return flops, memory

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from harness import files, workers
+from harness.device import worker_count
 from harness.document import read_as
+from harness.engine_choice import TORCH
+from harness.environment import code_version, instructions
+from harness.errors import HarnessError
+from harness.native import load
 from harness.result import Result, to_document
 from harness.run import Job
-from harness.workers import Finished, Limits, Source
+from harness.workers import Broken, Finished, Limits, Source
 from search_spaces.notation import parse_network
 
 
 def trained(jobs: Sequence[Job], folder: Path | None, path: Path) -> list[Result]:
-    """Return the results of all jobs in their order; ``path`` holds those of earlier calls and gains the new ones."""
-    found = {_key(run): run for run in _on_file(path)}
+    """Return the results of all jobs in their order; ``path`` holds those of earlier calls and gains the new ones.
+
+    Only runs of this code, this machine's instruction set and this build of the engine are taken from the file.
+
+    Raises:
+        HarnessError: a worker broke.
+    """
+    here = (code_version()[0], instructions())
+    native = load().name
+    found = {
+        _key(run): run
+        for run in _on_file(path)
+        if (environment := run.environment) is not None
+        and (environment.commit, environment.instructions) == here
+        and environment.engine in (native, TORCH)
+    }
     waiting = [job for job in jobs if _job_key(job) not in found]
     if waiting:
-        pool = workers.start(Source("mnist", folder), min(len(waiting), os.cpu_count() or 1))
+        pool = workers.start(Source("mnist", folder), min(len(waiting), worker_count(None, torch.device("cpu"))))
         try:
             while waiting or any(worker.job for worker in pool):
                 for worker in pool:
@@ -30,6 +50,8 @@ def trained(jobs: Sequence[Job], folder: Path | None, path: Path) -> list[Result
                         found[_key(event.result)] = event.result
                         files.write_json(path, [to_document(run) for run in found.values()])
                         print(_text(event.result), flush=True)
+                    elif isinstance(event, Broken):
+                        raise HarnessError(f"{event.job.recipe_name}, seed {event.job.seed_index}: {event.message}")
         finally:
             workers.stop(pool)
     return [found[_job_key(job)] for job in jobs]

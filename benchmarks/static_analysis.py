@@ -1,6 +1,7 @@
 """Static analysis beside building: how many networks a second can be judged, on one core.
 
-Both sides take the same random networks of a space, drawn beforehand. One side derives shapes, parameters and
+Both sides take random networks of a space that fit together, drawn beforehand; the slow side takes the first few of
+them a block. One side derives shapes, parameters and
 multiply-adds in closed form; the other builds the torch module and lets fvcore count its operators. Blocks of networks
 are interleaved; each figure is the median over blocks.
 
@@ -29,6 +30,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
 from search_spaces.draw import Uniform, draw
+from search_spaces.judge import judge
 
 RESULTS = Path(__file__).resolve().parent / "results" / "static-analysis.json"
 CLOSED_FORM_BLOCK, BUILT_BLOCK = 400, 8
@@ -68,7 +70,12 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     rng = random.Random(0)
-    networks = [draw(space(given.space), Uniform(rng)).architecture for _ in range(CLOSED_FORM_BLOCK)]
+    networks: list[Architecture] = []
+    where = space(given.space)
+    while len(networks) < CLOSED_FORM_BLOCK:
+        network = draw(where, Uniform(rng)).architecture
+        if judge(where, network, 20_000).accepted:
+            networks.append(network)
     assert all(closed_form(network) == built(network) for network in networks[:BUILT_BLOCK])
     ours, theirs = [], []
     for _ in range(given.blocks):

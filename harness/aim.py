@@ -14,10 +14,11 @@ from collections.abc import Sequence
 SPAN = 4
 GRID = 24
 # What is believed before the first network: at 2.7 times the ceiling one passes, at a quarter of it none. Observations
-# of the same weight as one trained network each; they also keep the curve finite when the data do not overlap.
+# of the same weight as one trained network each.
 PRIOR = ((1.0, True), (-math.log(SPAN), False))
-NEWTON_STEPS = 25
-RIDGE = 1e-3
+NEWTON_STEPS = 50
+# A normal prior of deviation 5 on level and slope keeps the curve finite where sizes that pass and fail do not overlap.
+RIDGE = 1 / 5**2
 
 
 def aimed_size(trained: Sequence[tuple[int, bool]], ceiling: int, rng: random.Random) -> float:
@@ -39,11 +40,11 @@ def aimed_size(trained: Sequence[tuple[int, bool]], ceiling: int, rng: random.Ra
 def _fitted(points: Sequence[tuple[float, bool]]) -> tuple[float, float]:
     """Return level and slope of the logistic curve of greatest likelihood, by Newton's method.
 
-    A small ridge keeps the steps defined; the slope is not below zero, because larger networks do not pass less often.
+    The slope is not below zero, because larger networks do not pass less often.
     """
     level, slope = 0.0, 1.0
     for _ in range(NEWTON_STEPS):
-        g0 = g1 = 0.0
+        g0, g1 = -RIDGE * level, -RIDGE * slope
         h00 = h11 = RIDGE
         h01 = 0.0
         for x, passed in points:

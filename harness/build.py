@@ -99,11 +99,13 @@ def initialise(network: Network, initialisation: Initialisation) -> None:
         return
     drawn: set[int] = set()
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and id(module.weight) not in drawn:
+        if not isinstance(module, nn.Conv2d):
+            continue
+        if id(module.weight) not in drawn:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             drawn.add(id(module.weight))
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def seed_dropout(network: Network, generator: torch.Generator) -> None:

@@ -36,7 +36,7 @@ def conclude(plan: SearchPlan, session: Session) -> Verdict | None:
     open_seeds = len(verification.indices) - len(finished_indices(verification, plan.workspace))
     needed = verify_seconds(session, session.candidates[winner["trial"]], open_seeds)
     # The estimate is raised for caution; what fits without that is begun.
-    if session.left < (needed - CAUTION_SECONDS) / CAUTION:
+    if open_seeds and session.left < (needed - CAUTION_SECONDS) / CAUTION:
         note(session, "postponed", hash=winner["hash"], parameters=winner["parameters"], seconds=needed)
         refresh(plan.workspace)
         return None

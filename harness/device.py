@@ -33,6 +33,9 @@ def choose_device(name: str) -> torch.device:
         # The same seed is to give the same weights: no choice of kernels by timing, none that adds in any order.
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
+        # fp32 means fp32: TF32 would round the factors to 10 bits.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
     return torch.device(name)
 
 

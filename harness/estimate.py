@@ -67,6 +67,7 @@ def affordable_macs(
     """
     if whole is None or slow is None:
         return None
-    rounds = 1 - (-STAND_SEEDS // workers) - (-LEAST_VERIFY_SEEDS // workers) * VERIFY_FACTOR
+    # Half of the workers confirm while the others go on searching.
+    rounds = 1 - (-STAND_SEEDS // max(1, workers // 2)) - (-LEAST_VERIFY_SEEDS // workers) * VERIFY_FACTOR
     found = macs_within(min(WINNER_SHARE * whole, left) / (rounds * slow), epochs, images, pace)
     return max(found, EARLY_MACS) if left > whole / 2 else found

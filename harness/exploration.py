@@ -31,10 +31,23 @@ def explore(session: Session) -> None:
     if session.interrupted:
         session.reason = "interrupted"
         return
-    # What is still in flight has its last rung on disk and is not needed for what follows.
+    # Fresh seeds of the network that stands are wanted for the choice, and have no rung to go on from.
+    while not session.interrupted and any(_is_for_the_choice(session, worker.job) for worker in session.pool):
+        poll(session)
+    # What else is in flight has its last rung on disk, or is not needed for what follows.
     for worker in session.pool:
         if worker.job is not None:
             workers.abandon(worker)
+
+
+def _is_for_the_choice(session: Session, job: Job | None) -> bool:
+    standing = smallest_standing(session)
+    return (
+        job is not None
+        and standing is not None
+        and job.purpose is Purpose.CONFIRM
+        and trial_of(job) == standing.proposal.trial
+    )
 
 
 def _stop_reason(session: Session) -> str:

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +21,7 @@ from typing import Any
 
 from harness import files
 from harness.data_files import cache_folder
+from harness.errors import UsageError
 from harness.processor import processor_flags
 
 SOURCES = Path(__file__).resolve().parent / "engine"
@@ -105,36 +107,55 @@ def level() -> Level:
 
 @functools.cache
 def load(wanted: Level | None = None, *, double: bool = False, extra: tuple[str, ...] = ()) -> Engine:
-    """Return the engine for an instruction set, compiled now where the cache does not hold it.
+    """Return the engine, compiled now where the cache does not hold it.
 
     Args:
+        wanted: an instruction set; None for the best that this processor and its compiler know.
         double: compute in float64.
         extra: further options of the compiler, such as a sanitizer's.
 
     Raises:
-        EngineUnavailable: there is no compiler, it fails, or its product cannot be loaded.
+        EngineUnavailable: there is no compiler, it fails, its product cannot be loaded, or nowhere to keep it.
     """
-    wanted = wanted or level()
+    best = LEVELS.index(wanted or level())
+    problems = []
+    for candidate in LEVELS[best : best + 1 if wanted else None]:
+        try:
+            return _loaded(candidate, double, extra)
+        except EngineUnavailable as error:
+            # An old compiler may not know the newest instruction set.
+            problems.append(str(error))
+    raise EngineUnavailable(problems[0])
+
+
+def _loaded(wanted: Level, double: bool, extra: tuple[str, ...]) -> Engine:
     options = (*OPTIONS, *wanted.options, f"-DREAL={'double' if double else 'float'}", *extra)
     path = _built(options)
     try:
         library = ctypes.CDLL(str(path))
-    except OSError as error:
-        raise EngineUnavailable(f"{path} cannot be loaded: {error}") from error
+    except OSError:
+        # What a full disk or a power cut has left is made anew, once.
+        path.unlink(missing_ok=True)
+        path = _built(options)
+        try:
+            library = ctypes.CDLL(str(path))
+        except OSError as error:
+            raise EngineUnavailable(f"{path} cannot be loaded: {error}") from error
     _declare(library, ctypes.c_double if double else ctypes.c_float)
     return Engine(f"native {wanted.name} {path.stem.rpartition('-')[2][:8]}", str(path), double, library)
 
 
-def compiler() -> str:
-    """Return the C++ compiler: that of the environment variable CXX, else the first that is installed.
+def compiler() -> list[str]:
+    """Return the command of the C++ compiler: that of the environment variable CXX, else the first that is installed.
 
     Raises:
         EngineUnavailable: there is none.
     """
     given = os.environ.get("CXX")
     for name in (given,) if given else ("c++", "g++", "clang++"):
-        if found := shutil.which(name):
-            return found
+        words = shlex.split(name)
+        if words and (found := shutil.which(words[0])):
+            return [found, *words[1:]]
     raise EngineUnavailable(f"no C++ compiler found ({given or 'c++, g++, clang++'})")
 
 
@@ -148,16 +169,19 @@ def _built(options: tuple[str, ...]) -> Path:
 
     It is kept in the user's cache, or in the folder that HARNESS_ENGINE_CACHE names.
     """
-    command = [compiler(), *options]
-    digest = hashlib.sha256("\0".join([*command, _version(command[0])]).encode())
+    command = [*compiler(), *options]
+    digest = hashlib.sha256("\0".join([*command, compiler_version()]).encode())
     for source in source_files():
         digest.update(source.read_bytes())
     named = os.environ.get("HARNESS_ENGINE_CACHE")
     path = (Path(named) if named else cache_folder() / "engine") / f"engine-{digest.hexdigest()[:16]}.so"
-    if not path.exists():
-        with files.locked(path.with_suffix(".lock")):
-            if not path.exists():
-                _compile(command, path)
+    try:
+        if not path.exists():
+            with files.locked(path.with_suffix(".lock")):
+                if not path.exists():
+                    _compile(command, path)
+    except (UsageError, OSError) as error:
+        raise EngineUnavailable(f"the engine cannot be kept: {error}") from error
     return path
 
 
@@ -178,6 +202,8 @@ def _compile(command: list[str], path: Path) -> None:
             raise EngineUnavailable(f"{command[0]} fails: {first}") from error
         except (OSError, subprocess.TimeoutExpired) as error:
             raise EngineUnavailable(f"{command[0]} fails: {error}") from error
+        with made.open("rb") as file:
+            os.fsync(file.fileno())
         os.replace(made, path)
 
 
@@ -187,15 +213,15 @@ def compiler_version() -> str:
     Raises:
         EngineUnavailable: there is none, or it does not run.
     """
-    return _version(compiler())
+    return _version(tuple(compiler()))
 
 
 @functools.cache
-def _version(program: str) -> str:
+def _version(command: tuple[str, ...]) -> str:
     try:
-        answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=20, check=True)
+        answer = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        raise EngineUnavailable(f"{program} does not run: {error}") from error
+        raise EngineUnavailable(f"{command[0]} does not run: {error}") from error
     return answer.stdout
 
 

@@ -21,6 +21,7 @@ from harness.native import Engine, TrainingRow, TrainingRow64
 from harness.program import Program, program, rows
 from harness.recipe import Optimizer, Precision, Recipe, first_averaged_step
 from search_spaces.architecture import Architecture
+from search_spaces.shapes import CLASSES
 
 if TYPE_CHECKING:
     from harness.train import Images, Training
@@ -107,6 +108,12 @@ def train_steps(
         order: indices of the images, at least steps * batch of them.
     """
     recipe, real, steps = native.recipe, _real(native.engine), len(rates)
+    # The engine trusts its caller with every address.
+    for tensor, dtype in ((images.pixels, torch.uint8), (images.labels, torch.int64), (order, torch.int64)):
+        assert tensor.dtype is dtype
+        assert tensor.is_contiguous()
+    assert len(order) >= steps * recipe.batch_size
+    assert 0 <= int(images.labels.min()) <= int(images.labels.max()) < CLASSES
     maps = _maps(recipe, run.generator, steps)
     if any(item.dropout for item in native.program.instructions):
         seed = torch.randint(2**62, (), generator=run.generator, dtype=torch.int64)

@@ -7,9 +7,9 @@ an epoch; elsewhere the same function is called in a loop. Members are ordinary 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -78,12 +78,18 @@ def train_epoch_together(runs: Sequence[Training], images: Images) -> list[Epoch
     began = time.perf_counter()
     population = _gathered(runs)
     schedule = _schedule(population, images, steps)
-    _run(lambda: _step(population, images, schedule), steps, runs[0].generator)
+    with _on(runs[0].device):
+        _run(lambda: _step(population, images, schedule), steps, runs[0].generator)
     losses = (schedule.loss / steps).tolist()
     _scattered(population, steps)
     seconds = time.perf_counter() - began
     rate = learning_rate(recipe, runs[0].step - 1, steps)
     return [_ended(run, loss, rate, seconds / len(runs)) for run, loss in zip(runs, losses, strict=True)]
+
+
+def _on(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Make a GPU the current one: streams and graphs belong to that."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 def _ended(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
@@ -169,24 +175,13 @@ def _run(step: Callable[[], None], steps: int, generator: torch.Generator) -> No
         for _ in range(WARM_UP):
             step()
     torch.cuda.current_stream().wait_stream(side)
-    replay = _captured(step, generator)
-    for _ in range(steps - WARM_UP):
-        replay()
-
-
-def _captured(step: Callable[[], None], generator: torch.Generator) -> Callable[[], None]:
-    """Return what replays a step; the step itself, with a warning, where it cannot be captured."""
     graph = torch.cuda.CUDAGraph()
     graph.register_generator_state(generator)  # of dropout
-    try:
-        # A capture runs nothing: what it records is the step after the warm-up.
-        with torch.cuda.graph(graph):
-            step()
-    except RuntimeError as error:
-        warnings.warn(f"a step is not captured as a CUDA graph, so it takes longer: {error}", stacklevel=1)
-        torch.cuda.synchronize()
-        return step
-    return graph.replay
+    # A capture runs nothing: what it records is the step after the warm-up.
+    with torch.cuda.graph(graph):
+        step()
+    for _ in range(steps - WARM_UP):
+        graph.replay()
 
 
 def _step(population: Population, images: Images, schedule: Schedule) -> None:

@@ -123,7 +123,8 @@ def execute_together(jobs: Sequence[Job], bench: Bench) -> list[Result]:
     """
     first = jobs[0]
     device = choose_device(first.device)
-    begun = [_begun(job, bench, device, TORCH) for job in jobs]
+    # Masks of dropout and rounding depend on how many train together, so that is part of the engine's name.
+    begun = [_begun(job, bench, device, f"{TORCH} together {len(jobs)}") for job in jobs]
     architecture = parse_network(first.architecture)
     runs = [start(architecture, first.recipe, result.seed, device) for result in begun]
     training, validation = _images(first, bench, device)

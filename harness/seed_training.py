@@ -12,6 +12,8 @@ from harness.run import Bench, Job, execute_together
 from harness.workers import Broken, Event, Finished, Limits, Source
 
 RETRIES = 2
+# Seeds that train at once; more would only ask for more memory.
+MOST_TOGETHER = 32
 
 
 def train_one_by_one(
@@ -48,12 +50,21 @@ def train_one_by_one(
 def train_together(
     waiting: list[Job], source: Source, on_event: Callable[[Event], None]
 ) -> Generator[Result, None, None]:
-    """Train all that is waiting, seeds of one network and recipe, at once in this process; yield their results."""
-    if not waiting:
-        return
-    jobs = waiting[:]
-    waiting.clear()
-    bench = Bench.of(load(source.dataset, source.folder))
-    for job, found in zip(jobs, execute_together(jobs, bench), strict=True):
-        on_event(Finished(job, found))
-        yield found
+    """Train what is waiting, seeds of one network and recipe, many at once in this process; yield their results.
+
+    Raises:
+        HarnessError: the GPU's memory is too small, or it refuses the captured step.
+    """
+    bench = Bench.of(load(source.dataset, source.folder)) if waiting else None
+    while waiting and bench is not None:
+        jobs = waiting[:MOST_TOGETHER]
+        del waiting[:MOST_TOGETHER]
+        try:
+            results = execute_together(jobs, bench)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0]
+            message = f"{len(jobs)} seeds cannot be trained together: {reason}"
+            raise HarnessError(message, hint="--engine torch trains them one after the other") from error
+        for job, found in zip(jobs, results, strict=True):
+            on_event(Finished(job, found))
+            yield found

@@ -140,9 +140,11 @@ def _trained(
 def trains_together(plan: Plan) -> bool:
     """Return whether all seeds of a plan train at once: on a GPU, which a single network leaves idle.
 
-    A certification stops early when it cannot succeed any more, so its seeds train one after the other.
+    A certification stops early when it cannot succeed any more, so its seeds train one after the other; so do those
+    for which torch's plain loop is asked.
     """
-    return plan.device.startswith("cuda") and not plan.recipe.test_each_epoch and plan.certify is None
+    together = plan.engine == "auto" and not plan.recipe.test_each_epoch and plan.certify is None
+    return together and plan.device.startswith("cuda")
 
 
 def finished_indices(plan: Plan, place: Workspace) -> set[int]:

@@ -32,7 +32,8 @@ constexpr int ACCUMULATORS = VECTOR_BYTES == 64 ? 24 : 12;
 constexpr int BLOCK = VECTOR_BYTES == 64 ? 8 : 4;
 
 INLINE V splat(real value) { return V{} + value; }
-INLINE V relu(V x) { return x > V{} ? x : V{}; }
+// Comparisons with nan are false, and nan must come through: a diverged run is to be seen.
+INLINE V relu(V x) { return x < V{} ? V{} : x; }
 
 INLINE real sum(V x) {
   real total = 0;

@@ -55,7 +55,8 @@ void batch_statistics(const Pointwise& p, const Norm& norm, const Map& y, int c)
     squares += sum_used(q, used_lanes(p, n));
   }
   const real count = real(y.positions()) * p.images;
-  const real offset = total / count, variance = std::max(real(0), squares / count - offset * offset);
+  const real offset = total / count, spread = squares / count - offset * offset;
+  const real variance = spread < 0 ? 0 : spread;  // rounding may fall below zero; a nan stays
   norm.mean[c] = norm.running_mean[c] + offset;
   norm.inverse[c] = 1 / std::sqrt(variance + EPSILON);
   norm.running_mean[c] += MOMENTUM * offset;
@@ -91,7 +92,7 @@ void forward(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, i
     }
     const Affine a = NORM ? affine(norm, c) : Affine{};
     for (int n = 0; n < y.groups; n++) {
-      int8_t* drawn = mask + (size_t(n) * y.channels + c) * y.positions() * LANES;
+      int8_t* drawn = drops ? mask + (size_t(n) * y.channels + c) * y.positions() * LANES : nullptr;
       if (drops) draw_mask(drawn, p.dropout == 2 ? 1 : y.positions(), p.rate, random);
       for (int h = 0; h < y.height; h++) {
         const V* from = y.line(n, c, h);
@@ -118,12 +119,12 @@ void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, con
     const V mean = splat(NORM ? norm.mean[c] : 0);
     V sums{}, products{};
     for (int n = 0; n < y.groups; n++) {
-      const int8_t* drawn = mask + (size_t(n) * y.channels + c) * y.positions() * LANES;
+      const int8_t* drawn = p.dropout ? mask + (size_t(n) * y.channels + c) * y.positions() * LANES : nullptr;
       for (int h = 0; h < y.height; h++) {
         const V* from = y.line(n, c, h);
         V* d = dz.line(n, c, h);
         V* to = dy.line(n, c, h);
-        const int8_t* row = drawn + (p.dropout == 2 ? 0 : size_t(h) * y.width * LANES);
+        const int8_t* row = p.dropout == 1 ? drawn + size_t(h) * y.width * LANES : drawn;
         const int step = p.dropout == 2 ? 0 : 1;
         for (int w = 0; w < y.width; w++) {
           V g = d[w];

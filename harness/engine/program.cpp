@@ -57,7 +57,9 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
     if (Code(i.code) == Code::POINTWISE) {
       step.mean.resize(x.channels);
       step.inverse.resize(x.channels);
-      if (i.dropout) step.mask.reset(reinterpret_cast<int8_t*>(allocate(x.channels * x.positions() * x.groups)));
+      // A byte a value: as many bytes as vectors have lanes.
+      const size_t bytes = x.channels * x.positions() * x.groups * LANES;
+      if (i.dropout) step.mask.reset(reinterpret_cast<int8_t*>(allocate((bytes + sizeof(V) - 1) / sizeof(V))));
     }
     if (i.stride > 1 && (Code(i.code) == Code::CONVOLUTION || Code(i.code) == Code::DEPTHWISE))
       // Where the last stride leaves rows over, the window never saw them: zeros stand there for their gradient.

@@ -68,8 +68,8 @@ def test_runs_without_an_epoch_or_a_size_tell_nothing(new_result: Callable[..., 
 def test_what_can_be_afforded_is_what_trains_confirms_and_verifies_in_the_time():
     # One worker: 1 search run, 3 more of them to stand, 5 of 1.2 times the length to verify; 80 % of 4 hours.
     one = 0.8 * 14_400 / (1 + 3 + 5 * 1.2)
-    # Two workers share the rounds: 1, 2 and 3 of 1.2.
-    two = 0.8 * 14_400 / (1 + 2 + 3 * 1.2)
+    # Of two workers one confirms, three times, and both verify, in 3 rounds of 1.2.
+    two = 0.8 * 14_400 / (1 + 3 + 3 * 1.2)
 
     assert (
         affordable_macs(14_400, 14_400, 1, 15, IMAGES, TORCH, 1.0) == macs_within(one, 15, IMAGES, TORCH) > EARLY_MACS

@@ -37,7 +37,7 @@ def program(path: Path, text: str) -> Path:
 
 def compiler_that_counts(folder: Path) -> Path:
     """A compiler that notes each compilation and then does what the real one does."""
-    real = native.compiler()
+    real = " ".join(native.compiler())
     text = f'case "$*" in *--version*) ;; *) echo run >> {folder}/runs;; esac\nexec {real} -O0 "$@" -O0'
     return program(folder / "counting", text)
 
@@ -52,7 +52,7 @@ def test_an_engine_is_compiled_once_and_then_kept(cache: Path, tmp_path: Path, m
     assert (tmp_path / "runs").read_text() == "run\n"
     assert first.path == second.path
     assert first.name == second.name == f"native plain {Path(first.path).stem.removeprefix('engine-')[:8]}"
-    assert sorted(path.suffix for path in cache.iterdir()) == [".lock", ".so"]
+    assert sorted(path.suffix or path.name for path in cache.iterdir()) == [".lock", ".so"]
 
 
 def test_other_options_make_another_engine():
@@ -76,7 +76,9 @@ def test_the_usual_compilers_are_looked_for(cache: Path, tmp_path: Path, monkeyp
         native.compiler()
 
     clang = program(tmp_path / "clang++", "true")
-    assert native.compiler() == str(clang)
+    assert native.compiler() == [str(clang)]
+    monkeypatch.setenv("CXX", "clang++ -m64")
+    assert native.compiler() == [str(clang), "-m64"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,37 @@ def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(
 
     with pytest.raises(EngineUnavailable, match=why):
         native.load()
-    assert not cache.exists() or [path.suffix for path in cache.iterdir()] == [".lock"]
+    assert not cache.exists() or {path.name for path in cache.iterdir() if path.suffix != ".lock"} == set()
+
+
+def test_a_damaged_library_is_made_anew(cache: Path, tmp_path: Path):
+    path = Path(native.load(LEVELS[-1], extra=("-O0",)).path)
+    native.load.cache_clear()
+    # A new file: the loaded one must not change under its user.
+    path.unlink()
+    path.write_bytes(b"")
+
+    assert native.load(LEVELS[-1], extra=("-O0",)).library.engine_lanes() == 4
+
+
+def test_an_instruction_set_that_the_compiler_does_not_know_leaves_the_next(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real = " ".join(native.compiler())
+    text = f'case "$*" in *x86-64-v*) echo "error: bad value for -march" >&2; exit 1;; esac\nexec {real} "$@" -O0'
+    monkeypatch.setenv("CXX", str(program(tmp_path / "old", text)))
+
+    assert native.load().name.startswith("native plain ")
+    with pytest.raises(EngineUnavailable, match="bad value for -march"):
+        native.load(LEVELS[0])
+
+
+@pytest.mark.parametrize("folder", ["/proc/nowhere", "/dev/null/x"])
+def test_a_cache_that_cannot_be_written_leaves_torch(folder: str, cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HARNESS_ENGINE_CACHE", folder)
+
+    with pytest.raises(EngineUnavailable, match="the engine cannot be kept: cannot write"):
+        native.load()
 
 
 def test_a_library_that_cannot_be_loaded_is_said(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -128,11 +160,11 @@ SANITIZED = """
 import ctypes, sys
 import numpy as np
 from harness import native
-from harness.native import LEVELS, TrainingRow
+from harness.native import TrainingRow
 from harness.program import program, rows
 from search_spaces.notation import parse_network
 
-engine = native.load(LEVELS[-1], extra=("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"))
+engine = native.load(native.level(), extra=("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"))
 assert "torch" not in sys.modules
 generator = np.random.default_rng(0)
 pixels = generator.integers(0, 256, (50, 28, 28), dtype=np.uint8)
@@ -168,10 +200,10 @@ def test_the_engine_is_clean_under_the_sanitizers():
 
     compiler = native.compiler()
     library = subprocess.run(
-        [compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+        [*compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
     ).stdout.strip()
     if not os.path.isabs(library):
-        pytest.skip(f"{compiler} comes without the address sanitizer")
+        pytest.skip(f"{compiler[0]} comes without the address sanitizer")
     environment = {
         **os.environ,
         "LD_PRELOAD": library,

@@ -248,6 +248,17 @@ def test_a_loss_that_is_not_finite_ends_the_run():
     assert epoch.train_loss is None
 
 
+@pytest.mark.parametrize("text", [*NETWORKS, "conv3x3(4) relu maxpool relu res(bn relu) avgpool conv1x1(10) gap"])
+def test_a_weight_that_is_not_a_number_is_seen_in_the_loss(text: str):
+    run = start(parse_network(text), Recipe(epochs=1, batch_size=32), 0, CPU, native.load())
+    with torch.no_grad():
+        next(run.network.parameters()).reshape(-1)[0] = math.nan
+
+    train_epoch(run, some_images(64))
+
+    assert run.diverged
+
+
 @pytest.mark.parametrize(
     ("recipe", "device", "why"),
     [

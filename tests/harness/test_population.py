@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -116,14 +118,40 @@ def test_fewer_images_than_a_batch_are_an_error():
 
 
 @pytest.mark.gpu
-def test_a_captured_step_is_the_step():
-    device = torch.device("cuda")
+def test_captured_steps_end_where_single_ones_end():
+    # Random draws of a GPU do not come in the same order, so nothing is moved and every batch holds all images.
+    device = torch.device("cuda", torch.cuda.device_count() - 1)
+    recipe = Recipe(epochs=1, batch_size=64, augmented_share=0.0, average_start=0.0)
+    found = some_images(64)
+    pixels, labels = found.pixels.repeat(20, 1, 1, 1).to(device), found.labels.repeat(20).to(device)
+    images = replace(found, pixels=pixels[:64], labels=labels[:64])
+    together, alone = ([start(parse_network(NETWORKS[0]), recipe, seed, device) for seed in range(2)] for _ in range(2))
+
+    for _ in range(3):
+        train_epoch_together(together, images)
+        for run in alone:
+            train_epoch(run, images)
+
+    for mine, other in zip(together, alone, strict=True):
+        assert mine.history[-1].train_loss == pytest.approx(other.history[-1].train_loss, rel=1e-3)
+        for now, then in zip(mine.state, other.state, strict=True):
+            torch.testing.assert_close(now, then, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.gpu
+def test_a_captured_epoch_takes_every_step_with_fresh_masks():
+    device = torch.device("cuda", torch.cuda.device_count() - 1)
     recipe = Recipe(epochs=1, batch_size=32)
-    images = some_images(640)
-    there = type(images)(images.pixels.to(device), images.labels.to(device), images.mean, images.deviation)
-    runs = [start(parse_network(NETWORKS[0]), recipe, seed, device) for seed in range(2)]
+    found = some_images(640)
+    images = replace(found, pixels=found.pixels.to(device), labels=found.labels.to(device))
+    text = "conv3x3(8) bn relu dropout(0.5) maxpool conv3x3(8) bn relu maxpool linear(10)"
+    runs = [start(parse_network(text), recipe, seed, device) for seed in range(2)]
 
-    epochs = train_epoch_together(runs, there)
+    train_epoch_together(runs, images)
+    first = [tensor.clone() for tensor in runs[0].state]
+    train_epoch_together(runs, images)
 
-    assert all(epoch.train_loss is not None and epoch.train_loss < 2.2 for epoch in epochs)
-    assert all(run.step == 20 for run in runs)
+    assert all(run.step == 40 and not run.diverged for run in runs)
+    losses = [epoch.train_loss or 0.0 for epoch in runs[0].history]
+    assert 0 < losses[1] < losses[0]
+    assert not all(torch.equal(now, then) for now, then in zip(runs[0].state, first, strict=True))

@@ -81,11 +81,12 @@ def test_a_real_verification_runs_the_fixed_seeds_and_repeats_them_bit_for_bit(
 
 
 def test_on_a_gpu_all_seeds_of_a_plain_verification_train_together(place: Workspace, monkeypatch: pytest.MonkeyPatch):
-    plain = unrun.plan(device="cuda", dataset="mnist-5k", target_pct=90.0, recipe=RECIPES["smoke"])
+    plain = unrun.plan(device="cuda", engine="auto", dataset="mnist-5k", target_pct=90.0, recipe=RECIPES["smoke"])
     assert verify.trains_together(plain)
     assert not verify.trains_together(replace(plain, device="cpu"))
     assert not verify.trains_together(replace(plain, recipe=RECIPES["seed4"]))
     assert not verify.trains_together(replace(plain, certify=30))
+    assert not verify.trains_together(replace(plain, engine="torch"))
 
     monkeypatch.setattr(verify, "trains_together", lambda plan: True)
     verdict = unrun.run(place, replace(plain, device="cpu", indices=(0, 1, 2)))
