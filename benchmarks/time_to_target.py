@@ -64,7 +64,7 @@ def validated(text: str, recipe: Recipe, folder: Path | None) -> list[float]:
 
 def shortest(text: str, base: NamedRecipe, epochs: list[int], folder: Path | None) -> tuple[Recipe, list[Any]]:
     """Return the shortest schedule whose mean validation accuracy suffices, and what each gave."""
-    threshold = TARGET_PCT + offset_of("mnist").offset_pct
+    threshold = TARGET_PCT + offset_of("mnist").added_pct
     tried = []
     for count in epochs:
         recipe = replace(base.recipe, epochs=count)

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 
+# A search adds so many standard errors: it looks for the smallest network that passes, and would find the one that
+# profits from an offset that was measured too low.
+CAUTION_ERRORS = 2.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offset:
     """Validation accuracy after training on the search split, less test accuracy after training on all images.
 
     Attributes:
-        offset_pct: in points of accuracy; added to the target in a search.
+        offset_pct: in points of accuracy.
         standard_error_pct: of the offset.
         protocol: networks, recipe, seeds and the code that measured it.
     """
@@ -21,6 +26,11 @@ class Offset:
     offset_pct: float
     standard_error_pct: float | None
     protocol: str
+
+    @property
+    def added_pct(self) -> float:
+        """What a search adds to the target: the offset and two of its standard errors."""
+        return self.offset_pct + CAUTION_ERRORS * (self.standard_error_pct or 0.0)
 
 
 def offset_of(dataset: str) -> Offset:

@@ -72,7 +72,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         data_hash=data.data_hash,
         budget=given["budget"],
         target_pct=target,
-        threshold_pct=round(target + offset.offset_pct, 6),
+        threshold_pct=round(target + offset.added_pct, 6),
         space=space.name,
         space_text=space.text,
         sampler=sampler,
@@ -121,7 +121,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "exists": exists,
         "config": asdict(plan.config),
         "origins": plan.origins,
-        "offset": asdict(plan.offset),
+        "offset": asdict(plan.offset) | {"added_pct": plan.offset.added_pct},
         "effort": asdict(plan.effort),
         "derivations": count.derivations,
         "feasible": asdict(count),
@@ -144,7 +144,7 @@ def plan_text(document: dict[str, Any]) -> str:
     parts = {
         "study": f"{document['study']} ({'goes on' if document['exists'] else 'new'}) in {document['folder']}",
         "data": f"{config['dataset']}, target {config['target_pct']:g} %, on validation {config['threshold_pct']:g} %",
-        "offset": f"{offset['offset_pct']:+.3f} points: {offset['protocol']}",
+        "offset": _offset_text(offset),
         "space": f"{config['space']}, {count_text(document['derivations'])} derivations; {_share_text(document)} "
         f"keep its conditions and a budget of {config['budget']:,} parameters",
         "sampler": f"{config['sampler']}, seed {config['seed']}",
@@ -159,6 +159,15 @@ def plan_text(document: dict[str, Any]) -> str:
         "set by you": given or "nothing",
     }
     return "\n".join(f"{name:<11} {text}" for name, text in parts.items())
+
+
+def _offset_text(offset: dict[str, Any]) -> str:
+    if offset["standard_error_pct"] is None:
+        return f"{offset['offset_pct']:+.3f} points: {offset['protocol']}"
+    return (
+        f"{offset['offset_pct']:+.3f} points, standard error {offset['standard_error_pct']:.3f}, so "
+        f"{offset['added_pct']:+.3f} are added to the target: {offset['protocol']}"
+    )
 
 
 def _share_text(document: dict[str, Any]) -> str:
