@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from importlib.resources import files
 
-
 # A search adds so many standard errors: it looks for the smallest network that passes, and would find the one that
 # profits from an offset that was measured too low.
 CAUTION_ERRORS = 2.0
