@@ -9,23 +9,26 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from harness import sampler
-from harness.aim import aimed_size
-from harness.race import Candidate, Outcome, outcome, passed_first, refuted
+from harness.datasets import dataset
+from harness.race import Candidate, Outcome, expected_errors, outcome, passed_first, refuted
 from harness.result import Decision
 from harness.sampler import Index, Trial
 from harness.study import Proposal, StudyConfig
-from search_spaces.cost import Analysis
+from harness.surrogate import best, features, fitted
+from search_spaces.cost import Analysis, analyse
 from search_spaces.draw import Draw, Uniform, draw
 from search_spaces.judge import Judgement, Reason, judge, measured
+from search_spaces.notation import parse_network
 from search_spaces.space import SearchSpace
 
 LADDER_STEPS = 7
 LADDER_DRAWS = 300
 # Rejected or known proposals in a row after which a network is drawn below the budget instead.
 ASKS = 40
-# Every second network after the ladder is aimed at a size, and is the nearest of so many draws.
+# Every second network after the ladder is aimed: the one of so many draws below the smallest that has passed that a
+# model of the errors thinks most of.
 AIM_EVERY = 2
-AIM_DRAWS = 40
+AIM_DRAWS = 60
 # Rejections the sampler is told about, a proposal; more would only slow it down.
 LESSONS = 10
 # Draws after which a space counts as searched through: some seconds.
@@ -228,31 +231,42 @@ def _ask(look: _Look) -> Proposal | None:
 
 
 def _aim(look: _Look) -> Proposal | None:
-    """Draw a network near a size below the smallest that has passed once: a sampler is slow to find its way there.
+    """Draw networks below the smallest that has passed once, and take the most promising one.
 
     One lucky pass aims too low for a while, but rules nothing out; the budget falls on fresh seeds alone.
     """
     if not is_aimed(look.number):
         return None
-    threshold_pct = look.proposer.config.threshold_pct
-    trained = [
-        (
-            candidate.proposal.parameters,
-            passed_first(candidate, threshold_pct) and not refuted(candidate, threshold_pct),
-        )
-        for candidate in look.candidates.values()
-        if candidate.first is not None
+    config = look.proposer.config
+    trained = [candidate for candidate in look.candidates.values() if candidate.first is not None]
+    passed = [
+        candidate.proposal.parameters - 1
+        for candidate in trained
+        if passed_first(candidate, config.threshold_pct) and not refuted(candidate, config.threshold_pct)
     ]
-    ceiling = min([look.budget, *(size - 1 for size, passed in trained if passed)])
+    below = replace(look, budget=min([look.budget, *passed]))
     rng = sampler.generator(look.proposer.index)
-    wanted = math.log(aimed_size(trained, ceiling, rng))
-    nearest: tuple[float, Draw, Judgement] | None = None
-    for found, judgement in itertools.islice(_accepted(look, rng), AIM_DRAWS):
-        assert judgement.analysis is not None, "an accepted network has been analysed"
-        distance = abs(math.log(judgement.analysis.parameters) - wanted)
-        if nearest is None or distance < nearest[0]:
-            nearest = distance, found, judgement
-    return None if nearest is None else _entered(look, nearest[1], nearest[2], "aim")
+    found = list(itertools.islice(_accepted(below, rng), AIM_DRAWS))
+    if not found:
+        return None
+    belief = fitted([observed for candidate in trained for observed in _observed(candidate, config)])
+    networks = [
+        (features(drawn.architecture, judgement.analysis), judgement.analysis.parameters)
+        for drawn, judgement in found
+        if judgement.analysis is not None
+    ]
+    most_errors = (1 - config.threshold_pct / 100) * dataset(config.dataset).validation_size
+    drawn, judgement = found[best(belief, networks, below.budget, most_errors, rng)]
+    return _entered(look, drawn, judgement, "aim")
+
+
+def _observed(candidate: Candidate, config: StudyConfig) -> list[tuple[tuple[float, ...], float]]:
+    """Return what a trained network teaches the model: its features and its errors; nothing where it failed."""
+    errors = expected_errors(candidate, config.recipe.epochs)
+    if errors is None:
+        return []
+    architecture = parse_network(candidate.proposal.architecture)
+    return [(features(architecture, analyse(architecture)), errors)]
 
 
 def _accepted(look: _Look, rng: random.Random) -> Iterator[tuple[Draw, Judgement]]:

@@ -25,6 +25,8 @@ FINAL_CONFIDENCE = 0.95
 # Errors at the end per error at a rung, the luckiest tenth, by share of the epochs; used until a study has runs of
 # its own (docs/experiments.md, "rungs").
 PRIOR_RATIO = {0.25: 0.50, 0.5: 0.72}
+# The same for the run in the middle.
+TYPICAL_RATIO = {0.25: 0.62, 0.5: 0.81}
 OWN_RATIOS = 8
 EXEMPT_SHARE = 10
 CHANCE_PCT = 10.0
@@ -196,6 +198,23 @@ def hopeful_ratio(results: Sequence[Result], rung: int, epochs: int) -> float:
         share = min(PRIOR_RATIO, key=lambda share: abs(share * epochs - rung))
         return PRIOR_RATIO[share]
     return sorted(ratios)[len(ratios) // 10]
+
+
+def expected_errors(candidate: Candidate, epochs: int) -> float | None:
+    """Return the validation errors that a network makes at the end: the mean of its runs, a guess where it was pruned.
+
+    None where it has no usable run.
+    """
+    first = candidate.first
+    if first is None or first.validation_errors is None:
+        return None
+    if first.status is Status.COMPLETE:
+        known = [run.validation_errors for run in (first, *candidate.fresh) if run.validation_errors is not None]
+        return statistics.mean([float(errors) for errors in known])
+    if first.status is not Status.PRUNED:
+        return None
+    done = len(first.history) / epochs
+    return TYPICAL_RATIO[min(TYPICAL_RATIO, key=lambda share: abs(share - done))] * first.validation_errors
 
 
 def predicted_pct(errors: int, size: int, ratio: float) -> float:

@@ -282,6 +282,24 @@ def test_only_runs_to_the_end_that_were_looked_at_at_the_rung_have_a_ratio():
     assert race.hopeful_ratio([*seven, *others], 4, 15) == race.PRIOR_RATIO[0.25]
 
 
+def test_the_expected_errors_are_the_mean_of_all_runs_and_a_guess_where_a_run_was_pruned():
+    history = tuple(Epoch(number, 0.1, 0.1, 1.0, 200) for number in range(1, 5))
+    pruned = Candidate(proposal(), result(200, status=Status.PRUNED, purpose=Purpose.SEARCH, history=history))
+
+    assert race.expected_errors(candidate(90, 80, first=100), 15) == 90.0
+    assert race.expected_errors(candidate(first=100), 15) == 100.0
+    assert race.expected_errors(pruned, 16) == race.TYPICAL_RATIO[0.25] * 200
+    assert race.expected_errors(pruned, 8) == race.TYPICAL_RATIO[0.5] * 200
+
+
+@pytest.mark.parametrize("status", [Status.CRASHED, Status.TIMED_OUT, Status.DIVERGED])
+def test_a_run_that_failed_says_nothing_of_the_errors(status: Status):
+    failed = Candidate(proposal(), result(None, status=status, purpose=Purpose.SEARCH))
+
+    assert race.expected_errors(failed, 15) is None
+    assert race.expected_errors(Candidate(proposal()), 15) is None
+
+
 def test_the_prediction_lets_errors_fall_by_the_ratio():
     assert race.predicted_pct(200, SIZE, 0.3) == pytest.approx(99.4)
     assert race.predicted_pct(0, SIZE, 0.3) == 100.0
