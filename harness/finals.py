@@ -10,7 +10,7 @@ from harness.events import poll
 from harness.race import Candidate
 from harness.result import Status
 from harness.seeds import Purpose
-from harness.session import Session, free_indices, job_for, note_standing, runs_of, smallest_standing
+from harness.session import Session, free_indices, job_for, note_standing, runs_of
 
 # For starting processes and writing files.
 CAUTION_SECONDS = 20.0
@@ -19,34 +19,35 @@ CAUTION_SECONDS = 20.0
 def choose(session: Session) -> None:
     """Run the smallest networks that stand on further fresh seeds until one is certain enough; note the winner.
 
-    Where none is, the one whose bound lies highest wins; where no time is left to find out, the smallest whose
-    verification still fits.
+    Only networks whose verification still fits into the time are looked at, as long as there are such. Where none is
+    certain enough the one whose bound lies highest wins; where no time is left to find out, the smallest.
     """
     threshold_pct = session.config.threshold_pct
     refused: set[int] = set()
     while not session.interrupted:
-        order = race.final_order(list(session.candidates.values()), threshold_pct)
-        open_ = [candidate for candidate in order if candidate.proposal.trial not in refused]
+        open_ = [candidate for candidate in _eligible(session) if candidate.proposal.trial not in refused]
         if not open_:
             break
         candidate = open_[0]
         lacking = race.FINAL_SEEDS - len(candidate.fresh)
-        if lacking <= 0:
-            if race.is_final(candidate, threshold_pct):
-                note_standing(session, "winner", candidate)
-                return
+        if lacking <= 0 and not race.is_final(candidate, threshold_pct):
             refused.add(candidate.proposal.trial)
             continue
-        rounds = -(-lacking // session.effort.workers)
-        if CAUTION * rounds * run_seconds(session, candidate) > session.left - verify_seconds(session, candidate):
-            in_time = [item for item in open_ if verify_seconds(session, item) <= session.left]
-            note_standing(session, "winner", (in_time or open_)[0])
+        needed = _seeds_seconds(session, candidate) + verify_seconds(session, candidate)
+        if lacking <= 0 or needed > session.left:
+            note_standing(session, "winner", candidate)
             return
         _run_fresh(session, candidate, lacking)
-    standing = race.final_order(list(session.candidates.values()), threshold_pct)
+    standing = _eligible(session)
     if standing and not session.interrupted:
         best = max(standing, key=lambda item: race.margin_pct(item, threshold_pct))
         note_standing(session, "winner", best)
+
+
+def _eligible(session: Session) -> list[Candidate]:
+    """Return the networks that stand and can still be verified, smallest first; all that stand where none can."""
+    standing = race.final_order(list(session.candidates.values()), session.config.threshold_pct)
+    return [item for item in standing if verify_seconds(session, item) <= session.left] or standing
 
 
 def _run_fresh(session: Session, candidate: Candidate, count: int) -> None:
@@ -61,16 +62,27 @@ def _run_fresh(session: Session, candidate: Candidate, count: int) -> None:
 
 
 def closing_seconds(session: Session) -> float:
-    """Return the time that the remaining fresh seeds and the verification of the best network so far will take."""
+    """Return the time that the remaining fresh seeds and the verification of the winner will take.
+
+    That is the time of every network that may have to be looked at: from the smallest that stands to the first that is
+    certain enough.
+    """
     if session.effort.seconds is None:
         return 0.0
-    standing = smallest_standing(session)
-    if standing is None:
-        return 0.0
-    lacking = max(0, race.FINAL_SEEDS - len(standing.fresh))
-    rounds = -(-lacking // session.effort.workers)
+    seeds, verification = 0.0, 0.0
+    for candidate in race.final_order(list(session.candidates.values()), session.config.threshold_pct):
+        seeds += _seeds_seconds(session, candidate)
+        verification = max(verification, verify_seconds(session, candidate))
+        if race.is_final(candidate, session.config.threshold_pct):
+            break
     # Without something to spare the choice would find, a moment later, that it lacks the time.
-    return CAUTION * rounds * run_seconds(session, standing) + verify_seconds(session, standing) + CAUTION_SECONDS
+    return seeds + verification + CAUTION_SECONDS if verification else 0.0
+
+
+def _seeds_seconds(session: Session, candidate: Candidate) -> float:
+    """Return what the fresh seeds take that a network lacks for the choice; rather too much."""
+    rounds = -(-max(0, race.FINAL_SEEDS - len(candidate.fresh)) // session.effort.workers)
+    return CAUTION * rounds * run_seconds(session, candidate)
 
 
 def verify_seconds(session: Session, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:

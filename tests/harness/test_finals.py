@@ -172,6 +172,29 @@ def test_where_time_is_short_a_network_that_can_be_verified_in_it_wins(trainer: 
     assert trainer.asked == []
 
 
+def test_time_is_kept_for_every_network_that_may_have_to_be_looked_at(trainer: Trainer, tmp_path: Path):
+    """The smallest has all its seeds and is not certain; the next is, and takes twice as long."""
+    opened = _opened(tmp_path, {0: UNCERTAIN, 1: [99.3] * 5, 2: [99.5] * 3}, seconds=1000.0, workers=1)
+    slow = opened.candidates[1]
+    slow.fresh = [replace(run, train_seconds=16.0) for run in slow.fresh]
+
+    assert finals.closing_seconds(opened) == pytest.approx(1.15 * 16 * 1.2 * 5 + 40)
+
+    opened.before += 1000.0 - finals.closing_seconds(opened) + 1.0
+    finals.choose(opened)
+    assert winner_of(tmp_path)["trial"] == 1
+
+
+def test_a_certain_network_that_takes_too_long_leaves_its_place(trainer: Trainer, tmp_path: Path):
+    opened = _opened(tmp_path, {0: UNCERTAIN, 1: [99.3] * 5}, seconds=90.0, workers=1)
+    slow = opened.candidates[1]
+    slow.fresh = [replace(run, train_seconds=100.0) for run in slow.fresh]
+
+    finals.choose(opened)
+
+    assert winner_of(tmp_path)["trial"] == 0
+
+
 def test_an_interrupted_choice_names_nobody(trainer: Trainer, tmp_path: Path):
     opened = _opened(tmp_path, {0: [99.4] * 5})
     opened.interrupted = True
