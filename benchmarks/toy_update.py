@@ -4,23 +4,29 @@ All three train the same network from the same weights, and the run stops if the
 interleaved, so that a slow moment of the machine meets all three; the figure of each is the median over its blocks.
 
     python -m benchmarks.toy_update --blocks 30 --updates 300
+
+writes benchmarks/results/toy-update.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
+from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
 
+from benchmarks.machine import machine
+from harness import files
 from harness.backprop import EXAMPLE, WEIGHTS, losses, update
 from harness.backprop import backward as chain_rule
 from harness.backprop import forward as passed
 
+RESULTS = Path(__file__).resolve().parent / "results" / "toy-update.json"
 LEARNING_RATE = 0.5
 # Runs a number of updates from the documents' weights and returns the loss before the last of them.
 Contender = Callable[[int], float]
@@ -73,30 +79,46 @@ def _matrices() -> torch.Tensor:
     return torch.tensor(astuple(WEIGHTS), dtype=torch.float64).reshape(2, 2, 2)
 
 
-def main() -> None:
-    """Time all three and print each with its ratio to plain Python."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Time all three, print each with its ratio to plain Python, and write every block."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--blocks", type=int, default=30)
-    parser.add_argument("--updates", type=int, default=300, help="in a block")
-    given = parser.parse_args()
+    parser.add_argument("--blocks", type=_positive, default=30)
+    parser.add_argument("--updates", type=_positive, default=300, help="in a block")
+    given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    contenders: dict[str, Contender] = {"plain Python": plain_python, "NumPy": numpy, "torch": torch_eager}
-    expected = losses(WEIGHTS, EXAMPLE, LEARNING_RATE, given.updates)[-2]
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(given.blocks):
-        for name, train in contenders.items():
-            begun = time.perf_counter()
-            loss = train(given.updates)
-            seconds[name].append((time.perf_counter() - begun) / given.updates)
-            if abs(loss - expected) > 1e-12:
-                raise SystemExit(f"{name} trains something else: loss {loss}, expected {expected}")
-    first = median(seconds["plain Python"])
-    for name, found in seconds.items():
+    microseconds = timed(given.blocks, given.updates)
+    files.write_json(
+        RESULTS,
+        {"machine": machine(), "blocks": given.blocks, "updates": given.updates, "microseconds": microseconds},
+    )
+    first = median(microseconds["plain Python"])
+    for name, found in microseconds.items():
         middle = median(found)
         print(
-            f"{name:<13}{1e6 * middle:8.2f} microseconds an update ({1e6 * min(found):.2f} to {1e6 * max(found):.2f}), "
+            f"{name:<13}{middle:8.2f} microseconds an update ({min(found):.2f} to {max(found):.2f}), "
             f"{middle / first:6.2f} times plain Python"
         )
+
+
+def timed(blocks: int, updates: int) -> dict[str, list[float]]:
+    """Return the microseconds of an update, block by block, of each contender."""
+    contenders: dict[str, Contender] = {"plain Python": plain_python, "NumPy": numpy, "torch": torch_eager}
+    expected = losses(WEIGHTS, EXAMPLE, LEARNING_RATE, updates)[-2]
+    found: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(blocks):
+        for name, train in contenders.items():
+            begun = time.perf_counter()
+            loss = train(updates)
+            found[name].append(1e6 * (time.perf_counter() - begun) / updates)
+            if abs(loss - expected) > 1e-12:
+                raise SystemExit(f"{name} trains something else: loss {loss}, expected {expected}")
+    return found
+
+
+def _positive(given: str) -> int:
+    if not (given.isdecimal() and int(given) > 0):
+        raise argparse.ArgumentTypeError(f"{given!r} is not a whole number above 0")
+    return int(given)
 
 
 if __name__ == "__main__":

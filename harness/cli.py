@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -59,7 +61,7 @@ def cli() -> None:
     harness explain seed4                what a network costs, op by op
     harness verify seed4 --seeds 5       train it again on fresh seeds, read the test set
 
-    Exit codes: 0 done, 1 internal fault, 2 usage, 3 target or verification missed,
+    Exit codes: 0 done, 1 internal fault, 2 usage or output not writable, 3 target or verification missed,
     4 content invalid, 5 data missing or damaged, 6 device, 130 interrupted, 141 output closed by its reader.
     """
 
@@ -72,19 +74,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and leave with its exit code; SIGTERM ends it as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _write_whole()
     try:
         code = run(given)
     except BrokenPipeError:
-        # Met while an error was shown. What is still in the buffers would fail again at exit.
-        null = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(null, stream.fileno())
         code = OUTPUT_CLOSED
+        _discard_output()
+    except OSError as error:
+        code = UsageError.exit_code
+        with suppress(OSError):  # Where errors cannot be shown either, the exit code is all that is left.
+            click.echo(f"harness: cannot write the output: {error.strerror or error}", err=True)
+        _discard_output()
     sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code; errors are one line, or one JSON document with ``--json``."""
+    """Run one command line and return its exit code; errors are one line, or one JSON document with ``--json``.
+
+    Raises:
+        OSError: the output, or an error, cannot be shown.
+    """
     as_json = "--json" in arguments
     try:
         code = cli.main(args=arguments, prog_name=typed(), standalone_mode=False)
@@ -108,9 +117,34 @@ def run(arguments: list[str]) -> int:
         # How click ends, with exit code 1, when the reader of the output has gone: 'harness leaderboard | head'.
         return OUTPUT_CLOSED
     except Exception as error:
+        if isinstance(error, OSError) and _met_while_showing(error):
+            raise
         # A fault of the program: its trace is for those who mend it.
         traceback.print_exc()
         return _fail(as_json, 1, "internal", f"{type(error).__name__}: {error}") if as_json else 1
+
+
+def _write_whole() -> None:
+    """Put a buffer before an unbuffered stdout, where a write that is taken in part would lose the rest unnoticed."""
+    raw = getattr(sys.stdout, "buffer", None)
+    if isinstance(raw, io.RawIOBase):
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(raw), sys.stdout.encoding, sys.stdout.errors, write_through=True
+        )
+
+
+def _met_while_showing(error: OSError) -> bool:
+    """Whether it was click.echo, through which all output goes, that the system refused."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return frames[-1].f_code is click.echo.__code__
+
+
+def _discard_output() -> None:
+    """Let what is still in the buffers go nowhere; it would fail again at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            os.dup2(null, stream.fileno())
 
 
 def _fail(

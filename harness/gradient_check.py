@@ -11,14 +11,16 @@ from harness.formulas import WEIGHT_NAMES, gradients
 
 # The loss is about 0.24, so a difference of this width errs by 1e-11: rounding and the third derivative balance.
 _WIDTH = 1e-5
+# For slopes and losses up to 1; larger ones bring larger roundings, and the tolerances grow with them.
 AUTOGRAD_TOLERANCE = 1e-12
 DIFFERENCES_TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
 class GradientCheck:
-    """The eight partial derivatives, by weight, from all three sources."""
+    """The eight partial derivatives, by weight, from all three sources, and the loss at which they were taken."""
 
+    loss: float
     chain_rule: dict[str, float]
     autograd: dict[str, float]
     central_differences: dict[str, float]
@@ -34,11 +36,21 @@ class GradientCheck:
         return max(abs(self.chain_rule[name] - self.central_differences[name]) for name in WEIGHT_NAMES)
 
     @property
+    def autograd_tolerance(self) -> float:
+        """The rounding of the steepest slope."""
+        return AUTOGRAD_TOLERANCE * max(1.0, *map(abs, self.chain_rule.values()))
+
+    @property
+    def central_differences_tolerance(self) -> float:
+        """The rounding of the two losses that are subtracted, over the width."""
+        return DIFFERENCES_TOLERANCE * max(1.0, self.loss)
+
+    @property
     def passed(self) -> bool:
         """Whether all three agree within their tolerances."""
         return (
-            self.autograd_difference <= AUTOGRAD_TOLERANCE
-            and self.central_differences_difference <= DIFFERENCES_TOLERANCE
+            self.autograd_difference <= self.autograd_tolerance
+            and self.central_differences_difference <= self.central_differences_tolerance
         )
 
 
@@ -48,16 +60,18 @@ def checked(weights: Weights, example: Example) -> GradientCheck:
     Raises:
         HarnessError: they disagree, which is a fault of the program.
     """
+    start = next(train(weights, example, 0.0))
     check = GradientCheck(
-        gradients(next(train(weights, example, 0.0))),
+        start.forward.E_total,
+        gradients(start),
         autograd(weights, example),
         central_differences(weights, example),
     )
     if not check.passed:
         raise HarnessError(
             f"the chain rule differs from autograd by {check.autograd_difference:.1e} (allowed "
-            f"{AUTOGRAD_TOLERANCE:.0e}) and from central differences by "
-            f"{check.central_differences_difference:.1e} (allowed {DIFFERENCES_TOLERANCE:.0e})"
+            f"{check.autograd_tolerance:.0e}) and from central differences by "
+            f"{check.central_differences_difference:.1e} (allowed {check.central_differences_tolerance:.0e})"
         )
     return check
 

@@ -9,7 +9,7 @@ from typing import Any
 from harness.backprop import Example, Step
 from harness.formulas import BACKWARD, FORWARD, GRADIENTS, gradients, values, with_numbers
 from harness.gradient_check import GradientCheck
-from harness.rate_curve import RateCurve, remarks
+from harness.rate_curve import RateCurve, remarks, shortest
 
 
 def document(start: Step, curves: Sequence[RateCurve], target: float) -> dict[str, Any]:
@@ -20,7 +20,8 @@ def document(start: Step, curves: Sequence[RateCurve], target: float) -> dict[st
         "curves": {str(curve.learning_rate): [_finite(loss) for loss in curve.losses] for curve in curves},
         "target": target,
         "updates_to_target": {str(curve.learning_rate): curve.reached_after for curve in curves},
-        "remarks": [sentence for curve in curves for sentence in remarks(curve, target)],
+        "updates_searched": curves[0].searched,
+        "remarks": remarks(curves, target),
     }
 
 
@@ -52,9 +53,9 @@ def rates_text(curves: Sequence[RateCurve], target: float) -> str:
     """Return the table of learning rates, and below it what is out of the ordinary."""
     updates = len(curves[0].losses) - 1
     shown = sorted({*(10**power for power in range(len(str(updates)))), updates})
-    head = ["rate", *(f"after {number:,}" for number in shown), f"updates to a loss below {target:g}"]
+    head = ["rate", *(f"after {number:,}" for number in shown), f"updates to a loss below {shortest(target)}"]
     rows = [
-        [f"{curve.learning_rate:g}", *(_loss(curve.losses[number]) for number in shown), _reached(curve)]
+        [shortest(curve.learning_rate), *(_loss(curve.losses[number]) for number in shown), _reached(curve)]
         for curve in curves
     ]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
@@ -62,7 +63,7 @@ def rates_text(curves: Sequence[RateCurve], target: float) -> str:
     lines += [
         "  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)
     ]
-    said = [sentence for curve in curves for sentence in remarks(curve, target)]
+    said = remarks(curves, target)
     return "\n".join([*lines, *([""] if said else []), *(f"  {sentence}" for sentence in said)])
 
 

@@ -130,28 +130,39 @@ const toy = (() => {
       .join(" ");
   }
 
-  function steepest() {
+  // Whether an error is left of which the sigmoids let no slope through; the bound is that of harness/rate_curve.py.
+  function flat() {
     const slopes = Object.keys(known).filter((name) => name.startsWith("dE_dw"));
-    return Math.max(...slopes.map((name) => Math.abs(known[name])));
+    const steepest = Math.max(...slopes.map((name) => Math.abs(known[name])));
+    return steepest < 5e-5 * Math.sqrt(2 * known.E_total);
+  }
+
+  // Returns which box holds no number, and the number that is used instead.
+  function broken() {
+    const input = all("input").find((each) => !each.validity.valid);
+    if (!input) return "";
+    const name = input.dataset.start;
+    return `${name ?? "Learning rate"}: not a number; still at ${name ? start[name] : rate}.`;
   }
 
   function remark() {
+    const complaint = broken();
+    if (complaint) return complaint;
     if (!Number.isFinite(known.E_total)) return "The weights have overflowed: the loss is not a number. Reset.";
     if (rate === 0) return "A rate of 0 takes no step: nothing changes.";
     if (rate < 0) return "A negative rate walks uphill: the loss rises.";
-    if (history.length > 1 && steepest() < 1e-9) return "The sigmoids are flat here: no slope is left to follow.";
-    if (rate > 90) return "So large a rate overshoots: the outputs stick where a sigmoid is flat, and learning ends.";
+    if (history.length > 1 && known.E_total < 1e-18) return "The example is learned: hardly any error is left.";
+    if (history.length > 1 && flat()) return "The sigmoids are flat here: an error is left, but no slope to follow.";
     if (rate < 0.01) return "So small a rate hardly moves the weights.";
     return "";
   }
 
   function say() {
     const done = history.length - 1;
-    const count = `${done.toLocaleString("en")} update${done === 1 ? "" : "s"}`;
-    find("status").textContent =
-      done === 0
-        ? `Before the first update: loss ${short(known.E_total)}.`
-        : `After ${count}: loss ${short(known.E_total)}${done >= most ? ", the end of the picture. Reset begins anew" : ""}.`;
+    const count = `after ${done.toLocaleString("en")} update${done === 1 ? "" : "s"}`;
+    const when = done === 0 ? "before the first update" : count;
+    const end = done >= most ? " The end of the picture: Reset begins anew." : "";
+    find("status").textContent = `Learning rate ${rate}, ${when}: loss ${short(known.E_total)}.${end}`;
     find("remark").textContent = remark();
   }
 
@@ -205,13 +216,15 @@ const toy = (() => {
     }
     show();
     find("remark").textContent = remark();
+    if (frame === null) say();
   }
 
-  // An empty or broken box is marked by the browser and keeps the last number.
+  // An empty or broken box is marked by the browser, named in the remark, and keeps the last number.
   function read(input, use) {
     const value = input.value.trim() === "" ? NaN : Number(input.value);
     input.setCustomValidity(Number.isFinite(value) ? "" : "A finite number, please.");
     if (Number.isFinite(value)) use(value);
+    else find("remark").textContent = remark();
   }
 
   slider.addEventListener("input", () => {

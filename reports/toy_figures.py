@@ -9,14 +9,12 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from harness import files
 from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, losses
 from reports.toy_curves import references, spread
 
@@ -66,17 +64,16 @@ def rate_map() -> RateMap:
     return RateMap(rates, tuple(tuple(losses(WEIGHTS, EXAMPLE, rate, UPDATES)) for rate in rates))
 
 
-def write(folder: Path) -> list[Path]:
-    """Write both pictures in both formats and return their paths."""
-    paths = []
+def contents() -> dict[str, bytes]:
+    """Return both pictures in both formats by the names of their files."""
+    made = {}
     with matplotlib.rc_context(_SETTINGS):
         for name, figure in (("learning-rates", curves_figure()), ("learning-rate-map", map_figure(rate_map()))):
             for kind in ("svg", "png"):
                 content = io.BytesIO()
                 figure.savefig(content, format=kind, dpi=144, metadata=_METADATA[kind])
-                paths.append(folder / f"{name}.{kind}")
-                files.write_bytes(paths[-1], content.getvalue())
-    return paths
+                made[f"{name}.{kind}"] = content.getvalue()
+    return made
 
 
 def curves_figure() -> Figure:
@@ -128,7 +125,7 @@ def _draw_lines(axes: Any, found: RateMap) -> None:
         words = f"{updates:,} update{'s' * (updates > 1)}: best {loss:.2g} at {rate:.3g}"
         axes.plot(found.learning_rates, found.after(updates), color=colour, linestyle=line, linewidth=1.8, label=words)
         axes.plot([rate], [loss], "o", color=colour, markersize=5)
-    axes.legend(loc="lower left", frameon=False)
+    axes.legend(loc="lower left", frameon=False, title=f"best of {RATES_PER_DECADE} rates a decade")
     axes.annotate(
         "overshot:\nno slope\nleft",
         (1e3, 1e-4),

@@ -12,24 +12,20 @@ import hashlib
 import json
 from collections.abc import Mapping
 from importlib import resources
-from pathlib import Path
 
-from harness import files
 from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, train
 from harness.formulas import BACKWARD, EXAMPLE_NAMES, FORWARD, UPDATE, WEIGHT_NAMES, values, with_numbers
 from reports import toy_curves, toy_network
-from reports.numbers import count
+from reports.numbers import count, short
 from reports.page import Column, Html, element, joined, paragraph, style, table, text
 
 FIRST_RATE = 0.5
 _COLUMNS = (Column("quantity"), Column("formula"), Column("with the numbers put in"), Column("value", numeric=True))
 
 
-def write(folder: Path) -> Path:
-    """Write ``toy.html`` and return its path."""
-    path = folder / "toy.html"
-    files.write_text(path, render())
-    return path
+def contents() -> dict[str, bytes]:
+    """Return the file by its name."""
+    return {"toy.html": render().encode()}
 
 
 def render() -> str:
@@ -50,7 +46,7 @@ def _parts(numbers: Mapping[str, float]) -> list[Html]:
             "error. Choose a learning rate, step or run, and watch every number of the forward and the backward pass."
         ),
         element("noscript", paragraph("Without scripts the page shows the network before the first update.")),
-        _controls(),
+        _controls(numbers["E_total"]),
         element("h2", text("The network"), id="network-heading"),
         toy_network.draw(numbers),
         element("h2", text("The loss")),
@@ -93,7 +89,7 @@ def _head() -> Html:
     )
 
 
-def _controls() -> Html:
+def _controls(loss: float) -> Html:
     slider = element(
         "input",
         type="range",
@@ -122,7 +118,12 @@ def _controls() -> Html:
             element("span", joined(actions), role="group", aria_label="Training"),
             class_="row",
         ),
-        element("p", text("Before the first update."), id="status", role="status"),
+        element(
+            "p",
+            text(f"Learning rate {FIRST_RATE}, before the first update: loss {short(loss)}."),
+            id="status",
+            role="status",
+        ),
         element("p", id="remark", class_="note", aria_live="polite"),
         class_="controls",
         role="region",

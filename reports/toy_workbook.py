@@ -1,7 +1,7 @@
 """``toy.xlsx``: the toy as a spreadsheet that is alive, one row an iteration and one column a quantity.
 
-Only EXP, arithmetic and cell references, so that every spreadsheet program agrees. Each formula carries the value that
-Python computed, for those programs that show a file without calculating it.
+Only EXP, IF, arithmetic and cell references, so that every spreadsheet program agrees. Each formula carries the value
+that Python computed, for those programs that show a file without calculating it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import xlsxwriter
 from xlsxwriter.utility import xl_col_to_name
 
-from harness import files
 from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, Example, Weights, train
 from harness.formulas import BACKWARD, EXAMPLE_NAMES, FORWARD, UPDATE, WEIGHT_NAMES, values, with_names
 
@@ -25,6 +23,7 @@ UPDATES = 1_000
 FIRST_ROW = 5
 """The row of iteration 0 on the sheet Training, counted from 1 as spreadsheets do."""
 COLUMNS = ("iteration", *WEIGHT_NAMES, *FORWARD, *BACKWARD)
+PRINTED_UPDATES = 50
 # Where the inputs stand on the sheet Inputs.
 INPUT_CELLS = {
     "learning_rate": "B4",
@@ -32,6 +31,9 @@ INPUT_CELLS = {
     **{name: f"B{row}" for row, name in enumerate(WEIGHT_NAMES, start=13)},
 }
 
+# EXP overflows above some 709, so a sigmoid takes its exponential of the side that is not positive.
+_SIGMOID = "IF({0} < 0, exp({0}) / (1 + exp({0})), 1 / (1 + exp(-{0})))"
+_SIGMOIDS = {f"a_{unit}": _SIGMOID.format(unit) for unit in ("h1", "h2", "o1", "o2")}
 _MEANINGS = {
     "learning_rate": "the step: choose from the list, or type any other number",
     "i1": "first input",
@@ -51,8 +53,10 @@ _NOTES = (
     "Blue on yellow is yours to change: everything else follows, the chart too.",
     "Sheet Training: row by row, one iteration; from left to right, the weights, the forward pass, the backward pass.",
     "dE_dw1 is the partial derivative of E_total with respect to w1. The next row's w1 is w1 - learning_rate * dE_dw1.",
-    "Row 3 of Training shows each column's formula in words. No macros, no functions but EXP.",
-    "Beyond a learning rate of some 90 the first update overshoots: the outputs stick at 0 and 1, the loss at 0.0001.",
+    "Row 3 of Training shows each column's formula in words. No macros, no functions but EXP and IF.",
+    "With IF a sigmoid has two forms, one for each sign, so that EXP never overflows.",
+    f"Training prints its first {PRINTED_UPDATES} updates; for more, change the print range.",
+    "Beyond a learning rate of some 90 the first update passes both targets; from some 200 on nothing moves after it.",
 )
 
 _BELOW_THE_CHARTS = 44
@@ -68,11 +72,9 @@ class Cell:
     value: float
 
 
-def write(folder: Path) -> Path:
-    """Write ``toy.xlsx`` and return its path."""
-    path = folder / "toy.xlsx"
-    files.write_bytes(path, workbook(WEIGHTS, EXAMPLE, LEARNING_RATES[2]))
-    return path
+def contents() -> dict[str, bytes]:
+    """Return the file by its name."""
+    return {"toy.xlsx": workbook(WEIGHTS, EXAMPLE, LEARNING_RATES[2])}
 
 
 def workbook(weights: Weights, example: Example, learning_rate: float) -> bytes:
@@ -95,7 +97,7 @@ def workbook(weights: Weights, example: Example, learning_rate: float) -> bytes:
 
 def cells(weights: Weights, example: Example, learning_rate: float) -> Iterator[Cell]:
     """Yield every formula of the sheet Training, row by row."""
-    formulas = FORWARD | BACKWARD
+    formulas = FORWARD | _SIGMOIDS | BACKWARD
     letters = {name: xl_col_to_name(place) for place, name in enumerate(COLUMNS)}
     fixed = {name: f"Inputs!${cell[0]}${cell[1:]}" for name, cell in INPUT_CELLS.items()}
     steps = islice(train(weights, example, learning_rate), UPDATES + 1)
@@ -142,7 +144,8 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], numbers: Mapping[str, 
             # A warning, not a stop: any other rate may be typed.
             "error_type": "information",
             "error_title": "Not one of the documents' rates",
-            "error_message": "Any number works: 0 learns nothing, below 0 it walks uphill, beyond 90 it overshoots.",
+            "error_message": "Any number works: 0 learns nothing, below 0 it walks uphill, beyond 90 it overshoots, "
+            "from 200 nothing moves.",
         },
     )
     last = FIRST_ROW + UPDATES
@@ -176,10 +179,20 @@ def _write_training(
     sheet.set_column(0, 0, 10)
     sheet.set_column(1, len(COLUMNS) - 1, 15)
     sheet.freeze_panes(4, 1)
+    _print_first_rows(sheet)
     for iteration in range(UPDATES + 1):
         sheet.write_number(FIRST_ROW - 1 + iteration, 0, iteration)
     for cell in cells(weights, example, learning_rate):
         sheet.write_formula(cell.row - 1, cell.column, cell.formula, formats["number"], cell.value)
+
+
+def _print_first_rows(sheet: Any) -> None:
+    """Set up A3 pages as wide as the sheet; all rows would be a stack of paper."""
+    sheet.set_landscape()
+    sheet.set_paper(8)
+    sheet.fit_to_pages(1, 0)
+    sheet.repeat_rows(2, 3)
+    sheet.print_area(0, 0, FIRST_ROW - 1 + PRINTED_UPDATES, len(COLUMNS) - 1)
 
 
 def _chart(book: Any, logarithmic: bool) -> Any:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from harness.commands import options
+from harness.errors import UsageError
 
 
 @click.command(short_help="Work out backpropagation on a network of eight weights.")
@@ -20,20 +22,22 @@ from harness.commands import options
 @click.option("--iterations", type=click.IntRange(1, 1_000_000), default=1_000, show_default=True, help="Updates.")
 @click.option("--target", type=float, default=0.01, show_default=True, help="Count the updates to a loss below it.")
 @click.option("--check", "with_check", is_flag=True, help="Compare the gradients with autograd and differences.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write the page, the workbook and the figures there.")
+@click.option("--out", type=click.Path(), help="Write the page, the workbook and the figures there.")
 @options.as_json
 def toy(
     learning_rates: tuple[float, ...],
     iterations: int,
     target: float,
     with_check: bool,
-    out: Path | None,
+    out: str | None,
     as_json: bool,
 ) -> None:
     """Work out backpropagation on a network of eight weights, and what the learning rate does to it.
 
     Prints each quantity as a formula, with the numbers put in, and as its value; then a table of learning rates.
     --out writes toy.html (try it yourself), toy.xlsx (the same as a spreadsheet) and two figures as SVG and PNG.
+    The files show the documents' learning rates, whatever the other options say.
+    docs/backprop.md derives every line.
 
     \b
     harness toy
@@ -53,10 +57,10 @@ def toy(
         from harness.gradient_check import checked
 
         check = checked(WEIGHTS, EXAMPLE)
-    written = _write(out) if out else []
+    written = [] if out is None else _write(out)
     if as_json:
         checks = {"checks": check_document(check)} if check else {}
-        files = {"files": [str(path) for path in written]} if out else {}
+        files = {"files": [str(path) for path in written]} if written else {}
         options.print_json(document(start, curves, target) | checks | files)
         return
     parts = [network_text(EXAMPLE, start), rates_text(curves, target)]
@@ -65,11 +69,34 @@ def toy(
     click.echo("\n\n".join(parts))
 
 
-def _write(folder: Path) -> list[Path]:
-    """Write the files of the toy and return their paths; they show the documents' rates, whatever the options say."""
+def _write(out: str) -> list[Path]:
+    """Write the files of the toy, all or none, and return their paths; they show the documents' rates."""
+    from harness import files
     from harness.workspace import check_writable
 
+    if not out:
+        raise UsageError("--out '': name a folder; . is the current one")
+    folder = Path(out)
     check_writable(folder)
     from reports import toy_figures, toy_page, toy_workbook
 
-    return [toy_page.write(folder), toy_workbook.write(folder), *toy_figures.write(folder)]
+    contents = toy_page.contents() | toy_workbook.contents() | toy_figures.contents()
+    written = {folder / name: content for name, content in contents.items()}
+    files.write_together(written)
+    _say_what_is_not_shown()
+    return list(written)
+
+
+def _say_what_is_not_shown() -> None:
+    """Say once on stderr which of the options given have no part in the files."""
+    context = click.get_current_context()
+    shaping = {"learning_rates": "--learning-rate", "iterations": "--iterations", "target": "--target"}
+    given = [
+        option for name, option in shaping.items() if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        click.echo(
+            f"harness: the files of --out show the documents' learning rates; {' and '.join(given)} "
+            f"change{'s' * (len(given) == 1)} only what is printed",
+            err=True,
+        )

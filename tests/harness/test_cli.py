@@ -233,12 +233,43 @@ def test_help_takes_less_than_four_tenths_of_a_second():
     ids=["output", "document", "error"],
 )
 def test_a_reader_that_goes_away_is_no_fault(line: str):
-    line = f'"$PYTHON" -m harness {line}; exit "${{PIPESTATUS[0]}}"'
-    environment = os.environ | {"PYTHON": sys.executable}
-
-    shown = subprocess.run(
-        ["bash", "-c", line], capture_output=True, text=True, check=False, cwd=REPOSITORY, env=environment
-    )
+    shown = in_a_shell(f'"$PYTHON" -m harness {line}; exit "${{PIPESTATUS[0]}}"')
 
     assert (shown.returncode, shown.stderr) == (cli.OUTPUT_CLOSED, "")
     assert shown.stdout.count("\n") == ("head" in line)
+
+
+def test_a_reader_that_goes_away_amid_an_unbuffered_document_is_noticed():
+    line = '"$PYTHON" -m harness toy --json --iterations 50000 | head -c 10; exit "${PIPESTATUS[0]}"'
+
+    shown = in_a_shell(line, PYTHONUNBUFFERED="1")
+
+    assert (shown.returncode, shown.stderr) == (cli.OUTPUT_CLOSED, "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "line", ["spaces list", "spaces list --json", "toy --help", "serach --json"], ids=["text", "json", "help", "error"]
+)
+def test_an_output_that_takes_nothing_is_one_line(line: str, unbuffered: str):
+    shown = in_a_shell(f'"$PYTHON" -m harness {line} > /dev/full', PYTHONUNBUFFERED=unbuffered)
+
+    assert (shown.returncode, shown.stderr) == (2, "harness: cannot write the output: No space left on device\n")
+
+
+def test_errors_that_cannot_be_shown_keep_an_exit_code():
+    assert in_a_shell('"$PYTHON" -m harness serach 2> /dev/full').returncode == 2
+
+
+def test_a_closed_output_is_not_missed():
+    shown = in_a_shell('"$PYTHON" -m harness spaces list >&-')
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+
+
+def in_a_shell(line: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a line in which $PYTHON is this interpreter."""
+    environment = os.environ | {"PYTHON": sys.executable, "PYTHONUNBUFFERED": ""} | variables
+    return subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, check=False, cwd=REPOSITORY, env=environment
+    )

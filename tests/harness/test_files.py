@@ -22,6 +22,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "bytes": lambda path: files.write_bytes(path, b"new"),
     "text": lambda path: files.write_text(path, "new"),
     "json": lambda path: files.write_json(path, {"is": "new"}),
+    "together": lambda path: files.write_together({path: b"new"}),
 }
 each_writer = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 
@@ -97,6 +98,28 @@ def test_the_content_is_on_disk_before_the_name_is(tmp_path: Path, monkeypatch: 
     files.write_bytes(path, b"new")
 
     assert steps == [("fsync", None), ("replace", b"new")]
+
+
+def test_files_written_together_are_all_new_or_all_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    first, second, folder = tmp_path / "first", tmp_path / "second", tmp_path / "folder"
+    files.write_together({first: b"1", second: b"2"})
+    folder.mkdir()
+    sync, synced = os.fsync, []
+
+    def fail_at_the_second(handle: int) -> None:
+        synced.append(handle)
+        if len(synced) == 2:
+            _full()
+        sync(handle)
+
+    with pytest.raises(UsageError, match=f"^cannot write {re.escape(str(folder))}: Is a directory$"):
+        files.write_together({first: b"new", folder: b"new"})
+    monkeypatch.setattr(os, "fsync", fail_at_the_second)
+    with pytest.raises(UsageError, match=f"^cannot write {re.escape(str(second))}: No space left on device$"):
+        files.write_together({first: b"new", second: b"new"})
+
+    assert (first.read_bytes(), second.read_bytes()) == (b"1", b"2")
+    assert sorted(os.listdir(tmp_path)) == ["first", "folder", "second"]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

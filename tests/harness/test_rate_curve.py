@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 import math
+import tracemalloc
 
 import pytest
 
 from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, losses
 from harness.errors import UsageError
-from harness.rate_curve import MOST_UPDATES, RateCurve, checked_rate, checked_target, rate_curve, remarks
+from harness.rate_curve import MOST_UPDATES, RateCurve, checked_rate, checked_target, rate_curve, remarks, shortest
 
 
 def curve_at(learning_rate: float, updates: int = 100, target: float = 0.01) -> RateCurve:
@@ -23,7 +25,7 @@ def test_the_target_is_first_met_where_the_curve_first_falls_below_it(learning_r
     reached = found.reached_after
     assert reached is not None
     assert long[reached] < 0.01 <= long[reached - 1]
-    assert remarks(found, 0.01) == []
+    assert remarks([found], 0.01) == []
 
 
 def test_a_target_that_no_number_of_updates_meets_is_none():
@@ -37,7 +39,13 @@ def test_a_target_above_the_initial_loss_is_met_at_once():
     found = curve_at(0.5, target=0.3)
 
     assert found.reached_after == 0
-    assert remarks(found, 0.3) == ["rate 0.5: the loss is below the target of 0.3 before the first update"]
+    assert remarks([found], 0.3) == ["target 0.3: the loss is below it before the first update"]
+
+
+def test_a_target_that_is_met_at_once_is_remarked_upon_once():
+    curves = [curve_at(learning_rate, target=0.3) for learning_rate in (0.5, 1.0, 0.0)]
+
+    assert [said.partition(":")[0] for said in remarks(curves, 0.3)] == ["target 0.3", "rate 0"]
 
 
 @pytest.mark.parametrize(
@@ -51,18 +59,44 @@ def test_a_target_above_the_initial_loss_is_met_at_once():
     ],
 )
 def test_what_is_out_of_the_ordinary_is_said(learning_rate: float, words: str):
-    (said,) = remarks(curve_at(learning_rate), 0.01)
+    (said,) = remarks([curve_at(learning_rate)], 0.01)
 
     assert said.startswith(words)
 
 
-def test_overflow_is_said_and_ends_the_count():
-    from dataclasses import replace
+@pytest.mark.parametrize("updates", [1, 2, 5, 1_000])
+def test_a_rate_is_too_large_where_no_slope_is_left_however_many_updates_are_shown(updates: int):
+    too_large = [
+        learning_rate
+        for learning_rate in range(10, 261, 5)
+        if any("too large" in said for said in remarks([curve_at(learning_rate, updates, target=0.3)], 0.3))
+    ]
 
-    found = rate_curve(replace(WEIGHTS, w5=1e308), replace(EXAMPLE, t1=1e200), 1e308, 5, 0.01)
+    # At 195 to 197 the steepest slope falls below 0.00005 of the error: 1,000 updates change the loss by 0.2 %.
+    assert set(range(200, 261, 5)) <= set(too_large) <= set(range(195, 261, 5))
+
+
+def test_the_best_rates_are_not_remarked_upon():
+    assert remarks([curve_at(89, updates=1), curve_at(63, updates=1_000)], 0.01) == []
+
+
+def test_a_network_that_has_learned_its_example_is_no_failure():
+    easy = dataclasses.replace(EXAMPLE, t1=0.6, t2=0.6)
+    found = rate_curve(WEIGHTS, easy, 60.0, 500, 1e-4)
+
+    assert found.losses[-1] < 1e-25
+    assert remarks([found], 1e-4) == []
+
+
+def test_a_useful_rate_is_not_called_small_because_few_updates_are_shown():
+    assert remarks([curve_at(0.5, updates=1, target=1e-6)], 1e-6) == []
+
+
+def test_overflow_is_said_and_ends_the_count():
+    found = rate_curve(dataclasses.replace(WEIGHTS, w5=1e308), dataclasses.replace(EXAMPLE, t1=1e200), 1e308, 5, 0.01)
 
     assert found.reached_after is None
-    (said,) = remarks(found, 0.01)
+    (said,) = remarks([found], 0.01)
     assert "the weights overflow: from update " in said
     assert said.endswith("on the loss is not a number")
 
@@ -77,3 +111,31 @@ def test_a_rate_that_is_no_number_is_refused(learning_rate: float):
 def test_a_target_that_no_loss_can_be_below_is_refused(target: float):
     with pytest.raises(UsageError, match=r"must be a finite number above 0; the default is 0.01"):
         checked_target(target)
+
+
+def test_a_long_curve_keeps_its_losses_and_no_step_between_first_and_last():
+    tracemalloc.start()
+    try:
+        found = curve_at(0.5, updates=10_000)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    # A list and a tuple of floats are 40 bytes an update; a step is over a thousand.
+    assert peak_bytes < 100 * 10_000
+    assert found.first.forward.E_total == found.losses[1]
+    assert found.last.forward.E_total == found.losses[-1]
+
+
+@pytest.mark.parametrize("updates", [0, -1])
+def test_a_curve_without_an_update_is_refused(updates: int):
+    with pytest.raises(UsageError, match=rf"^updates {updates}: a curve needs at least one update$"):
+        curve_at(0.5, updates=updates)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(1.0, "1"), (1.0000001, "1.0000001"), (1.0000002, "1.0000002"), (0.1, "0.1"), (1e300, "1e+300"), (-0.5, "-0.5")],
+)
+def test_numbers_that_differ_are_shown_differently(number: float, text: str):
+    assert shortest(number) == text

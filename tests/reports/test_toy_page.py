@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,9 +82,12 @@ def test_every_quantity_is_there_with_its_formula_and_numbers(parsed: Parsed):
         assert f">{with_numbers(formula, numbers)}<" in source
 
 
-def test_the_same_code_gives_the_same_bytes_and_a_file(tmp_path: Path):
-    assert toy_page.write(tmp_path) == tmp_path / "toy.html"
-    assert (tmp_path / "toy.html").read_text(encoding="utf-8") == toy_page.render()
+def test_without_scripts_the_status_names_the_learning_rate():
+    assert ">Learning rate 0.5, before the first update: loss 0.24252.<" in toy_page.render()
+
+
+def test_the_same_code_gives_the_same_bytes():
+    assert toy_page.contents() == {"toy.html": toy_page.render().encode()}
 
 
 # From here on in a browser.
@@ -95,7 +97,8 @@ def test_the_same_code_gives_the_same_bytes_and_a_file(tmp_path: Path):
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
     folder = tmp_path_factory.mktemp("toy")
     with browser.started(folder / "profile") as opened:
-        opened.open(toy_page.write(folder))
+        (folder / "toy.html").write_text(toy_page.render(), encoding="utf-8")
+        opened.open(folder / "toy.html")
         yield opened
         assert opened.complaints == []
 
@@ -119,6 +122,11 @@ def text_of(page: browser.Page, selector: str) -> str:
 
 def status(page: browser.Page) -> str:
     return text_of(page, "#status")
+
+
+def after(rate: float, updates: int, loss: float) -> str:
+    """What the status line must say."""
+    return f"Learning rate {rate:g}, after {updates:,} update{'s' * (updates != 1)}: loss {loss:.6g}."
 
 
 @pytest.mark.browser
@@ -167,15 +175,15 @@ def test_what_python_wrote_into_the_page_is_what_the_script_shows(fresh: browser
 def test_step_ten_and_reset_do_what_they_say(fresh: browser.Page):
     expected = losses(WEIGHTS, EXAMPLE, 0.5, 11)
 
-    assert status(fresh) == "Before the first update: loss 0.24252."
+    assert status(fresh) == "Learning rate 0.5, before the first update: loss 0.24252."
     click(fresh, "step")
-    assert status(fresh) == f"After 1 update: loss {expected[1]:.6g}."
+    assert status(fresh) == after(0.5, 1, expected[1])
     click(fresh, "ten")
-    assert status(fresh) == f"After 11 updates: loss {expected[11]:.6g}."
+    assert status(fresh) == after(0.5, 11, expected[11])
     assert float(text_of(fresh, 'tspan[data-value="E_total"]')) == float(f"{expected[11]:.6g}")
     assert len(fresh.evaluate("document.querySelector('[data-live]').getAttribute('points')").split()) == 12
     click(fresh, "reset")
-    assert status(fresh) == "Before the first update: loss 0.24252."
+    assert status(fresh) == "Learning rate 0.5, before the first update: loss 0.24252."
 
 
 @pytest.mark.browser
@@ -191,27 +199,24 @@ def test_a_run_can_be_paused_and_ends_after_a_thousand_updates(fresh: browser.Pa
     )
 
     end = losses(WEIGHTS, EXAMPLE, 0.5, 1_000)[-1]
-    assert status(fresh) == f"After 1,000 updates: loss {end:.6g}, the end of the picture. Reset begins anew."
+    assert status(fresh) == f"{after(0.5, 1_000, end)} The end of the picture: Reset begins anew."
 
 
 @pytest.mark.browser
 def test_other_numbers_begin_anew(fresh: browser.Page):
     click(fresh, "ten")
-    fresh.evaluate(
-        "(() => { const box = document.querySelector('[data-start=w5]'); box.value = '-1.5'; "
-        "box.dispatchEvent(new Event('input')); })()"
-    )
+    type_into(fresh, "[data-start=w5]", "-1.5")
 
     changed = losses(dataclasses.replace(WEIGHTS, w5=-1.5), EXAMPLE, 0.5, 1)
-    assert status(fresh) == f"Before the first update: loss {changed[0]:.6g}."
+    assert status(fresh) == f"Learning rate 0.5, before the first update: loss {changed[0]:.6g}."
     click(fresh, "step")
-    assert status(fresh) == f"After 1 update: loss {changed[1]:.6g}."
+    assert status(fresh) == after(0.5, 1, changed[1])
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize(
     ("typed", "words"),
-    [("0", "takes no step"), ("-1", "walks uphill"), ("500", "overshoots"), ("0.001", "hardly moves"), ("1", "")],
+    [("0", "takes no step"), ("-1", "walks uphill"), ("500", ""), ("0.001", "hardly moves"), ("1", "")],
 )
 def test_a_rate_that_does_not_help_is_explained(fresh: browser.Page, typed: str, words: str):
     type_rate(fresh, typed)
@@ -222,11 +227,25 @@ def test_a_rate_that_does_not_help_is_explained(fresh: browser.Page, typed: str,
 
 
 @pytest.mark.browser
-def test_it_says_when_no_slope_is_left(fresh: browser.Page):
-    type_rate(fresh, "1000")
-    click(fresh, "step")
+@pytest.mark.parametrize(("rate", "flat"), [("89", False), ("95", False), ("120", False), ("200", True), ("1e6", True)])
+def test_it_says_when_an_error_is_left_but_no_slope(rate: str, flat: bool, fresh: browser.Page):
+    type_rate(fresh, rate)
+    assert text_of(fresh, "#remark") == ""
 
-    assert text_of(fresh, "#remark") == "The sigmoids are flat here: no slope is left to follow."
+    click(fresh, "step")
+    flat_words = "The sigmoids are flat here: an error is left, but no slope to follow."
+    assert text_of(fresh, "#remark") == flat_words * flat
+
+
+@pytest.mark.browser
+def test_a_network_that_has_learned_its_example_is_no_failure(fresh: browser.Page):
+    for name in ("t1", "t2"):
+        type_into(fresh, f"[data-start={name}]", "0.6")
+    type_rate(fresh, "60")
+    for _ in range(50):
+        click(fresh, "ten")
+
+    assert text_of(fresh, "#remark") == "The example is learned: hardly any error is left."
 
 
 @pytest.mark.browser
@@ -234,8 +253,22 @@ def test_a_broken_rate_is_marked_and_the_last_one_kept(fresh: browser.Page):
     type_rate(fresh, "")
 
     assert fresh.evaluate("document.getElementById('rate').validity.valid") is False
+    assert text_of(fresh, "#remark") == "Learning rate: not a number; still at 0.5."
     click(fresh, "step")
-    assert status(fresh) == f"After 1 update: loss {losses(WEIGHTS, EXAMPLE, 0.5, 1)[1]:.6g}."
+    assert status(fresh) == after(0.5, 1, losses(WEIGHTS, EXAMPLE, 0.5, 1)[1])
+    assert text_of(fresh, "#remark") == "Learning rate: not a number; still at 0.5."
+    type_rate(fresh, "0.8")
+    assert text_of(fresh, "#remark") == ""
+
+
+@pytest.mark.browser
+def test_a_broken_weight_is_named_and_the_last_one_kept(fresh: browser.Page):
+    type_into(fresh, "[data-start=w5]", "-1.5")
+    type_into(fresh, "[data-start=w5]", "")
+
+    assert text_of(fresh, "#remark") == "w5: not a number; still at -1.5."
+    click(fresh, "documents")
+    assert text_of(fresh, "#remark") == ""
 
 
 @pytest.mark.browser
@@ -256,7 +289,7 @@ def test_it_works_by_keyboard_alone(fresh: browser.Page):
     assert fresh.evaluate("document.getElementById('rate').value") == "2.0"
     fresh.evaluate("document.getElementById('step').focus()")
     fresh.press(" ", " ")
-    assert status(fresh) == f"After 1 update: loss {losses(WEIGHTS, EXAMPLE, 2.0, 1)[1]:.6g}."
+    assert status(fresh) == after(2.0, 1, losses(WEIGHTS, EXAMPLE, 2.0, 1)[1])
 
 
 @pytest.mark.browser
@@ -275,18 +308,26 @@ def test_dark_and_light_differ_and_text_stays_readable(page: browser.Page):
 
 
 @pytest.mark.browser
-def test_it_prints_without_its_buttons(page: browser.Page):
+def test_it_prints_the_learning_rate_without_its_buttons(fresh: browser.Page):
+    page = fresh
+    type_rate(page, "1.5")
     page.send("Emulation.setEmulatedMedia", media="print")
     hidden = page.evaluate("getComputedStyle(document.querySelector('.controls .row')).display")
+    shown = page.evaluate("document.body.innerText")
     printed = page.send("Page.printToPDF")["data"]
     page.send("Emulation.setEmulatedMedia", media="")
 
     assert hidden == "none"
+    assert "Learning rate 1.5, before the first update: loss 0.24252." in shown
     assert len(printed) > 10_000
 
 
 def type_rate(page: browser.Page, typed: str) -> None:
+    type_into(page, "#rate", typed)
+
+
+def type_into(page: browser.Page, selector: str, typed: str) -> None:
     page.evaluate(
-        f"(() => {{ const box = document.getElementById('rate'); box.value = '{typed}'; "
+        f"(() => {{ const box = document.querySelector({json.dumps(selector)}); box.value = '{typed}'; "
         "box.dispatchEvent(new Event('input')); })()"
     )

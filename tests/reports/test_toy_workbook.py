@@ -13,7 +13,7 @@ import pytest
 
 from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, Example, Weights, train
 from harness.formulas import BACKWARD, FORWARD, WEIGHT_NAMES, values
-from reports.toy_workbook import COLUMNS, FIRST_ROW, INPUT_CELLS, UPDATES, workbook, write
+from reports.toy_workbook import COLUMNS, FIRST_ROW, INPUT_CELLS, PRINTED_UPDATES, UPDATES, contents, workbook
 from tests import browser
 
 OFFICE = ("soffice", "libreoffice")
@@ -55,11 +55,11 @@ def test_one_column_a_quantity_and_one_row_an_iteration(formulas: Any):
     assert sheet.freeze_panes == "B5"
 
 
-def test_everything_is_a_formula_of_the_inputs_with_only_arithmetic_and_exp(formulas: Any):
+def test_everything_is_a_formula_of_the_inputs_with_only_arithmetic_exp_and_if(formulas: Any):
     for row in formulas["Training"].iter_rows(min_row=FIRST_ROW, min_col=2, values_only=True):
         for formula in row:
             assert formula.startswith("=")
-            assert set(re.findall(r"[A-Z]+(?=\()", formula)) <= {"EXP"}
+            assert set(re.findall(r"[A-Z]+(?=\()", formula)) <= {"EXP", "IF"}
             assert not re.search(r"\d\.\d", formula)
 
 
@@ -91,9 +91,29 @@ def test_it_has_a_linear_and_a_logarithmic_chart(formulas: Any):
     assert [chart.y_axis.scaling.logBase for chart in charts] == [None, 10.0]
 
 
-def test_the_same_numbers_give_the_same_bytes_and_a_file(tmp_path: Path, content: bytes):
-    assert write(tmp_path) == tmp_path / "toy.xlsx"
-    assert (tmp_path / "toy.xlsx").read_bytes() == content
+def test_the_same_numbers_give_the_same_bytes(content: bytes):
+    assert contents() == {"toy.xlsx": content}
+
+
+def test_the_training_prints_its_first_rows_as_wide_as_the_page_with_names_on_every_page(formulas: Any):
+    sheet = formulas["Training"]
+
+    assert sheet.print_area == f"'Training'!$A$1:$AN${FIRST_ROW + PRINTED_UPDATES}"
+    assert sheet.print_title_rows == "$3:$4"
+    assert sheet.page_setup.orientation == "landscape"
+    assert sheet.sheet_properties.pageSetUpPr.fitToPage
+    # One page wide is what a file means that does not say how wide.
+    assert (sheet.page_setup.fitToWidth or 1, sheet.page_setup.fitToHeight) == (1, 0)
+
+
+def test_the_notes_say_where_the_rate_overshoots_and_where_nothing_moves(formulas: Any):
+    words = " ".join(str(cell.value) for row in formulas["Inputs"].iter_rows() for cell in row)
+    (selector,) = formulas["Inputs"].data_validations.dataValidation
+
+    for text in (words, selector.error):
+        assert "90" in text
+        assert "200" in text
+    assert "EXP and IF" in words
 
 
 # From here on with LibreOffice.
@@ -146,3 +166,15 @@ def test_a_changed_input_changes_every_cell_as_in_python(tmp_path: Path, content
     results = [book["Inputs"][f"B{row}"].value for row in range(23, 28)]
     place = COLUMNS.index("E_total")
     assert results == pytest.approx([rows[updates][place] for updates in (0, 1, 10, 100, 1_000)], rel=0, abs=1e-12)
+
+
+@pytest.mark.office
+@pytest.mark.parametrize("changes", [{"w5": -2000.0}, {"learning_rate": 1e8}], ids=["weight", "rate"])
+def test_a_saturated_network_is_calculated_as_in_python(changes: dict[str, float], tmp_path: Path, content: bytes):
+    book = recalculated(content, changes, tmp_path)
+
+    weights = dataclasses.replace(WEIGHTS, w5=changes.get("w5", WEIGHTS.w5))
+    rows = expected_rows(changes.get("learning_rate", 0.5), weights)
+    assert min(row[COLUMNS.index(name)] for row in rows for name in ("h1", "h2", "o1", "o2")) < -709
+    for found, expected in zip(shown_rows(book), rows, strict=True):
+        assert found == pytest.approx(expected, rel=1e-12, abs=1e-12)

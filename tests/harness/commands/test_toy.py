@@ -73,6 +73,7 @@ def test_the_check_puts_autograd_and_differences_beside_the_chain_rule(capsys: p
         (["--target", "0"], "target 0.0: "),
         (["--target", "nan"], "target nan: "),
         (["--iterations", "0"], "Invalid value for '--iterations'"),
+        (["--out", ""], "--out '': name a folder; . is the current one"),
     ],
 )
 def test_what_cannot_be_is_a_usage_error_in_one_line(
@@ -123,6 +124,57 @@ def test_out_writes_the_page_the_workbook_and_the_figures(tmp_path: Path, capsys
     ]
     assert found["files"] == [str(folder / name) for name in names]
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+
+
+def test_what_the_files_do_not_show_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    arguments = ["--out", str(tmp_path), "--learning-rate", "3", "--target", "0.1", "--json"]
+
+    assert run(["toy", *arguments]) == 0
+    captured = capsys.readouterr()
+    json.loads(captured.out)
+    assert captured.err == (
+        "harness: the files of --out show the documents' learning rates; "
+        "--learning-rate and --target change only what is printed\n"
+    )
+
+    assert run(["toy", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["toy.xlsx", "learning-rate-map.png"])
+def test_a_file_that_cannot_be_replaced_leaves_all_others_as_they_were(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / name).mkdir()
+    (tmp_path / "toy.html").write_text("old", encoding="utf-8")
+
+    assert run(["toy", "--out", str(tmp_path), "--iterations", "1"]) == 2
+
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", f"harness: cannot write {tmp_path / name}: Is a directory\n")
+    assert (tmp_path / "toy.html").read_text(encoding="utf-8") == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["toy.html", name])
+
+
+def test_the_help_names_the_derivation_and_says_what_the_files_show(capsys: pytest.CaptureFixture[str]):
+    assert run(["toy", "--help"]) == 0
+
+    text = " ".join(capsys.readouterr().out.split())
+    assert "docs/backprop.md" in text
+    assert "The files show the documents' learning rates, whatever the other options say." in text
+
+
+def test_rates_that_differ_in_the_seventh_digit_are_two_rows(capsys: pytest.CaptureFixture[str]):
+    assert run(["toy", "--learning-rate", "1.0000001", "--learning-rate", "1.0000002", "--iterations", "1"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("  1.000000")] == ["1.0000001", "1.0000002"]
+
+
+def test_a_target_that_is_never_met_comes_with_the_bound_of_the_search(capsys: pytest.CaptureFixture[str]):
+    found = toy(capsys, "--learning-rate", "0", "--iterations", "5")
+
+    assert (found["updates_to_target"], found["updates_searched"]) == ({"0.0": None}, 20_000)
 
 
 def test_a_folder_that_cannot_be_made_is_a_usage_error_and_nothing_is_computed_for_it(
