@@ -187,11 +187,12 @@ def _write_training(
 
 
 def _print_first_rows(sheet: Any) -> None:
-    """Set up A3 pages as wide as the sheet; all rows would be a stack of paper."""
+    """Set up A4 pages, four side by side: on fewer the columns are too small to read, all rows fill a stack."""
     sheet.set_landscape()
-    sheet.set_paper(8)
-    sheet.fit_to_pages(1, 0)
+    sheet.set_paper(9)
+    sheet.fit_to_pages(4, 0)
     sheet.repeat_rows(2, 3)
+    sheet.repeat_columns(0)
     sheet.print_area(0, 0, FIRST_ROW - 1 + PRINTED_UPDATES, len(COLUMNS) - 1)
 
 

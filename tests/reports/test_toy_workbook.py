@@ -95,15 +95,14 @@ def test_the_same_numbers_give_the_same_bytes(content: bytes):
     assert contents() == {"toy.xlsx": content}
 
 
-def test_the_training_prints_its_first_rows_as_wide_as_the_page_with_names_on_every_page(formulas: Any):
+def test_the_training_prints_its_first_rows_four_pages_wide_with_names_on_every_page(formulas: Any):
     sheet = formulas["Training"]
 
     assert sheet.print_area == f"'Training'!$A$1:$AN${FIRST_ROW + PRINTED_UPDATES}"
-    assert sheet.print_title_rows == "$3:$4"
+    assert (sheet.print_title_rows, sheet.print_title_cols) == ("$3:$4", "$A:$A")
     assert sheet.page_setup.orientation == "landscape"
     assert sheet.sheet_properties.pageSetUpPr.fitToPage
-    # One page wide is what a file means that does not say how wide.
-    assert (sheet.page_setup.fitToWidth or 1, sheet.page_setup.fitToHeight) == (1, 0)
+    assert (sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight) == (4, 0)
 
 
 def test_the_notes_say_where_the_rate_overshoots_and_where_nothing_moves(formulas: Any):
