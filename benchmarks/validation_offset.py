@@ -2,9 +2,11 @@
 
 For each network: n seeds trained on the search split and read on the validation images after every epoch, and the
 test accuracies of its record (n seeds trained on all images, `harness verify`). The offset is the mean over networks
-of the difference of the two means; its standard error comes from the deviations of both.
+of the difference of the two means. Its standard error is the larger of two: the one that the deviations over seeds
+give, and the one that the deviation between the networks gives.
 
-    python -m benchmarks.validation_offset --seeds 3 --networks anchor3762 --recipe fast
+    python -m benchmarks.validation_offset --seeds 6 --recipe fast --networks anchor3762 \
+        'conv3x3(8) bn relu conv3x3(8) bn relu | maxpool | conv3x3(12) bn relu | gap | linear(10)'
 
 writes benchmarks/results/validation-offset.json (every run) and harness/offsets.json (what a search adds).
 """
@@ -27,7 +29,8 @@ from harness.run import Job
 from harness.seeds import Purpose
 from harness.statistics import mean, standard_deviation
 from harness.workspace import workspace
-from search_spaces.catalog import preset
+from search_spaces.catalog import PRESETS, preset
+from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,18 +41,17 @@ OFFSETS = ROOT / "harness" / "offsets.json"
 def main() -> None:
     """Run what is missing and write both files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", default="anchor3762", help="presets, comma-separated")
+    parser.add_argument("--networks", nargs="+", default=["anchor3762"], help="presets or networks in the notation")
     parser.add_argument("--recipe", default="fast")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--engine", default="native", help="native or torch")
     parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))
     given = parser.parse_args()
     recipe = named_recipe(given.recipe)
-    names = given.networks.split(",")
-    texts = [preset(name).text for name in names]
+    texts = [preset(name).text if name in PRESETS else name for name in given.networks]
     jobs = [_job(text, recipe, index, given.engine) for index in range(given.seeds) for text in texts]
     runs = trained(jobs, given.data, RUNS)
-    _write_offset(names, recipe, runs)
+    _write_offset(texts, recipe, runs)
 
 
 def _job(text: str, recipe: NamedRecipe, index: int, engine: str) -> Job:
@@ -64,11 +66,12 @@ def _job(text: str, recipe: NamedRecipe, index: int, engine: str) -> Job:
     )
 
 
-def _write_offset(names: list[str], recipe: NamedRecipe, runs: list[Result]) -> None:
+def _write_offset(texts: list[str], recipe: NamedRecipe, runs: list[Result]) -> None:
     differences, variances, parts = [], [], []
     records = {(item.hash, item.recipe_hash): item for item in record.read_all(workspace().records)}
-    for name in names:
-        network = parse_network(preset(name).text).hash
+    for text in texts:
+        network = parse_network(text).hash
+        name = f"{network} ({analyse(parse_network(text)).parameters:,} parameters)"
         evidence = records.get((network, recipe.recipe.hash))
         mine = [run for run in runs if (run.hash, run.recipe_hash) == (network, recipe.recipe.hash)]
         validation = [run.validation_accuracy_pct or 0.0 for run in mine]
@@ -86,7 +89,9 @@ def _write_offset(names: list[str], recipe: NamedRecipe, runs: list[Result]) -> 
         parts.append(f"{name} (validation n {len(validation)}, test n {len(test)})")
     if not differences:
         return
-    error = math.sqrt(sum(variances)) / len(differences)
+    error = max(
+        math.sqrt(sum(variances)) / len(differences), standard_deviation(differences) / math.sqrt(len(differences))
+    )
     document: dict[str, Any] = json.loads(OFFSETS.read_text(encoding="utf-8"))
     document["mnist"] = {
         "offset_pct": round(mean(differences), 4),
