@@ -89,9 +89,9 @@ def _write_offset(texts: list[str], recipe: NamedRecipe, runs: list[Result]) -> 
         parts.append(f"{name} (validation n {len(validation)}, test n {len(test)})")
     if not differences:
         return
-    error = max(
-        math.sqrt(sum(variances)) / len(differences), standard_deviation(differences) / math.sqrt(len(differences))
-    )
+    over_seeds = math.sqrt(sum(variances)) / len(differences)
+    over_networks = standard_deviation(differences) / math.sqrt(len(differences)) if len(differences) > 1 else 0.0
+    error = max(over_seeds, over_networks)
     document: dict[str, Any] = json.loads(OFFSETS.read_text(encoding="utf-8"))
     document["mnist"] = {
         "offset_pct": round(mean(differences), 4),
