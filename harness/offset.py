@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 # A search adds so many standard errors: it looks for the smallest network that passes, and would find the one that
-# profits from an offset that was measured too low.
-CAUTION_ERRORS = 2.0
+# profits from an offset that was measured too low. The bound over a network's seeds is cautious too, and the two
+# cautions add up.
+CAUTION_ERRORS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class Offset:
 
     @property
     def added_pct(self) -> float:
-        """What a search adds to the target: the offset and two of its standard errors."""
+        """What a search adds to the target: the offset and one of its standard errors."""
         return self.offset_pct + CAUTION_ERRORS * (self.standard_error_pct or 0.0)
 
 
