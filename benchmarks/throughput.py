@@ -13,15 +13,18 @@ writes benchmarks/results/throughput.json.
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -30,6 +33,9 @@ from benchmarks.machine import machine
 from harness import files
 from harness.build import build
 from harness.data import load
+from harness.data_files import find
+from harness.datasets import dataset
+from harness.device import core_count
 from harness.native import load as load_engine
 from harness.recipe import Recipe
 from harness.torchvision_import import import_torchvision
@@ -58,7 +64,7 @@ HARNESS_IMAGES = 30_000
 
 def seed_style(text: str, batch: int, folder: Path, loaders: int) -> float:
     """Return images a second of a loop as the documents write it."""
-    torch.set_num_threads(_cores())
+    torch.set_num_threads(core_count())
     torchvision = import_torchvision()
     transforms = torchvision.transforms
     move = transforms.Compose(
@@ -87,6 +93,21 @@ def seed_style(text: str, batch: int, folder: Path, loaders: int) -> float:
     return done / (time.perf_counter() - began)
 
 
+@contextmanager
+def torchvision_folder(folder: Path) -> Iterator[Path]:
+    """Unpack MNIST where torchvision's data set expects it, in a folder that is gone afterwards."""
+    spec = dataset("mnist")
+    found = find(spec, folder)
+    with TemporaryDirectory() as place:
+        raw = Path(place) / "MNIST" / "raw"
+        raw.mkdir(parents=True)
+        for file in spec.all_files:
+            plain, packed = found / file.name, found / f"{file.name}.gz"
+            content = plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes())
+            (raw / file.name).write_bytes(content)
+        yield Path(place)
+
+
 def by_harness(text: str, batch: int, folder: Path, engine: str) -> float:
     """Return images a second of one process of the harness."""
     torch.set_num_threads(1)
@@ -100,10 +121,6 @@ def by_harness(text: str, batch: int, folder: Path, engine: str) -> float:
     before = run.seconds
     train_epoch(run, images)
     return count // batch * batch / (run.seconds - before)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _measured(side: Callable[..., float], count: int, *arguments: Any) -> float:
@@ -123,13 +140,13 @@ def main() -> None:
     given = parser.parse_args()
     load_engine()
     found: dict[str, dict[str, list[float]]] = {name: {} for name in NETWORKS}
-    for _ in range(given.rounds):
-        for name, (text, batch) in NETWORKS.items():
+    with torchvision_folder(given.data) as unpacked:
+        for name, (text, batch) in list(NETWORKS.items()) * given.rounds:
             for loaders in (0, 1, 2):
-                speed = _measured(seed_style, 1, text, batch, given.data, loaders)
+                speed = _measured(seed_style, 1, text, batch, unpacked, loaders)
                 found[name].setdefault(f"seed style, {loaders} loaders", []).append(speed)
             for engine in ("torch", "native"):
-                speed = _measured(by_harness, _cores(), text, batch, given.data, engine)
+                speed = _measured(by_harness, core_count(), text, batch, given.data, engine)
                 found[name].setdefault(f"harness, {engine}", []).append(speed)
             print(name, {side: round(speeds[-1]) for side, speeds in found[name].items()}, flush=True)
     rows = [_row(name, sides) for name, sides in found.items()]
