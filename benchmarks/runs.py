@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from harness import files, workers
-from harness.device import worker_count
+from harness.device import core_count
 from harness.document import read_as
 from harness.engine_choice import TORCH
 from harness.environment import code_version, instructions
@@ -39,7 +37,7 @@ def trained(jobs: Sequence[Job], folder: Path | None, path: Path) -> list[Result
     }
     waiting = [job for job in jobs if _job_key(job) not in found]
     if waiting:
-        pool = workers.start(Source("mnist", folder), min(len(waiting), worker_count(None, torch.device("cpu"))))
+        pool = workers.start(Source("mnist", folder), min(len(waiting), core_count()))
         try:
             while waiting or any(worker.job for worker in pool):
                 for worker in pool:

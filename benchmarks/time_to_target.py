@@ -21,12 +21,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.machine import machine
 from benchmarks.runs import trained
 from harness import files, record
-from harness.device import worker_count
+from harness.device import core_count
 from harness.offset import offset_of
 from harness.recipe import Recipe
 from harness.recipes import NamedRecipe, named_recipe
@@ -101,7 +99,7 @@ def main() -> None:
         target_pct=TARGET_PCT,
         indices=tuple(range(SEEDS)),
         engine="native",
-        workers=worker_count(None, torch.device("cpu")),
+        workers=core_count(),
         name=given.network,
     )
     runs = run_seeds(plan, place, Source("mnist", given.data), Limits(), lambda event: None).runs

@@ -45,10 +45,15 @@ def device_name(device: torch.device) -> str:
 
 
 def worker_count(given: int | None, device: torch.device) -> int:
-    """Return how many processes train: one single-threaded one a core, one on a GPU, or as told."""
+    """Return how many processes train: as told, one single-threaded one a core, or one on a GPU."""
     if given is not None:
         return given
     if device.type != "cpu":
         return 1
-    # Only Linux says which cores this process may use.
+    return core_count()
+
+
+def core_count() -> int:
+    """Return the cores that this process may use."""
+    # Only Linux says which.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

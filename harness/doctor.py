@@ -133,9 +133,9 @@ def _engine() -> Check:
 def _threads() -> Check:
     import torch
 
-    from harness.device import worker_count
+    from harness.device import core_count
 
-    cores = worker_count(None, torch.device("cpu"))
+    cores = core_count()
     allowed = _cores_by_quota()
     facts = {"cores": cores, "cores_by_quota": allowed, "torch_threads": torch.get_num_threads()}
     message = f"{cores} cores for this process, torch would use {torch.get_num_threads()} threads; a worker uses 1"

@@ -32,7 +32,11 @@ TYPICAL_MACS = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPlan:
-    """A search, ready to begin."""
+    """A search, ready to begin.
+
+    Attributes:
+        measures_workers: on a GPU nobody said how many processes are to train; they are counted by measuring.
+    """
 
     workspace: Workspace
     folder: Path
@@ -43,6 +47,7 @@ class SearchPlan:
     space: SearchSpace
     offset: Offset
     engine: Choice
+    measures_workers: bool
     origins: dict[str, str]
 
 
@@ -98,6 +103,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         space=space,
         offset=offset,
         engine=engine,
+        measures_workers=given["workers"] is None and device.type != "cpu",
         origins={("study" if name == "name" else name): origin for name, origin in origins.items()},
     )
 
@@ -123,6 +129,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "origins": plan.origins,
         "offset": asdict(plan.offset) | {"added_pct": plan.offset.added_pct},
         "effort": asdict(plan.effort),
+        "measures_workers": plan.measures_workers,
         "derivations": count.derivations,
         "feasible": asdict(count),
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
@@ -140,6 +147,7 @@ def plan_text(document: dict[str, Any]) -> str:
     recipe, limits = config["recipe"], effort["limits"]
     time = "no end" if effort["seconds"] is None else duration_text(effort["seconds"])
     trainings = document["estimated_trainings"]
+    workers = "as many workers as measuring finds" if document["measures_workers"] else f"{effort['workers']} workers"
     given = ", ".join(f"{name} ({origin})" for name, origin in document["origins"].items() if origin != "default")
     parts = {
         "study": f"{document['study']} ({'goes on' if document['exists'] else 'new'}) in {document['folder']}",
@@ -150,7 +158,7 @@ def plan_text(document: dict[str, Any]) -> str:
         "sampler": f"{config['sampler']}, seed {config['seed']}",
         "recipe": f"{config['recipe_name']}: {recipe['epochs']} epochs, batch {recipe['batch_size']}; "
         f"pruning after epochs {', '.join(map(str, config['rungs'])) or 'none'}",
-        "effort": f"{effort['workers']} workers on {effort['device']}, {effort['engine']} engine, time {time}, "
+        "effort": f"{workers} on {effort['device']}, {effort['engine']} engine, time {time}, "
         f"trials {effort['trials'] or 'without end'}",
         "limits": f"one training {duration_text(limits['seconds'])}, one worker {limits['memory_mb']:g} MiB",
         "expected": f"about {document['estimated_seconds_a_training']:.0f} s a whole training"

@@ -64,12 +64,26 @@ def say_engine(choice: Choice) -> None:
 
 
 def workers_option(command: _Command) -> _Command:
-    """Add ``--workers``."""
+    """Add ``--workers``; the value is None for ``auto``."""
     return click.option(
         "--workers",
-        type=click.IntRange(1, 256),
-        help="Training processes [default: one a core on a CPU, one on a GPU].",
+        type=WorkerCount(),
+        default="auto",
+        show_default=True,
+        help="Training processes. auto: one a core on a CPU; on a GPU a search measures how many it bears.",
     )(command)
+
+
+class WorkerCount(click.ParamType[int | None]):
+    """A number of processes from 1 to 256, or ``auto``, which becomes None."""
+
+    name = "number|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """Return the number, None for ``auto``."""
+        if value is None or value == "auto":
+            return None
+        return click.IntRange(1, 256).convert(value, param, ctx)
 
 
 class PerCent(click.FloatRange):

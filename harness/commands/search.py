@@ -90,6 +90,8 @@ def _run(plan: SearchPlan, as_json: bool) -> int:
     with owned(plan.folder):
         fresh = open_study(plan.folder, plan.config, plan.origins)
         click.echo(f"{'new study' if fresh else 'going on with study'} {plan.folder.name} in {plan.folder}", err=True)
+        if plan.measures_workers:
+            plan = _with_workers(plan)
         with SearchReporter(plan.effort.seconds, plan.effort.trials) as reporter:
             session = run_search(
                 plan.folder, plan.config, plan.effort, plan.source, reporter, ["harness", *sys.argv[1:]]
@@ -104,6 +106,20 @@ def _run(plan: SearchPlan, as_json: bool) -> int:
         click.echo(_text(plan, verdict))
         click.echo(f"report: {report}")
     return 0 if verdict is not None and verdict.passed else 3
+
+
+def _with_workers(plan: SearchPlan) -> SearchPlan:
+    """Return the plan with as many workers as its GPU bears."""
+    from dataclasses import replace
+
+    from harness.device import core_count
+    from harness.gpu_workers import measured_count
+
+    click.echo(f"measuring how many workers {plan.effort.device} bears; --workers N goes without", err=True)
+    count, rates = measured_count(plan.source, plan.effort.device, core_count())
+    tried = ", ".join(f"{rate:,.0f} with {number}" for number, rate in rates.items())
+    click.echo(f"{count} workers; images a second: {tried}", err=True)
+    return replace(plan, effort=replace(plan.effort, workers=count))
 
 
 def _check_place(plan: SearchPlan) -> None:

@@ -55,6 +55,7 @@ def searched(folder: Path, **effort: object) -> tuple[SearchPlan, Session]:
         space=parse_space(SPACE, "widths"),
         offset=offset_of("mnist"),
         engine=Choice(None),
+        measures_workers=False,
         origins={},
     )
     return plan, scripted.run(plan.folder, configured, spent)
