@@ -75,7 +75,15 @@ def seed_style(text: str, batch: int, folder: Path, loaders: int) -> float:
         ]
     )
     images = torchvision.datasets.MNIST(str(folder), train=True, transform=move)
-    loader = torch.utils.data.DataLoader(images, batch_size=batch, shuffle=True, num_workers=loaders, drop_last=True)
+    loader = torch.utils.data.DataLoader(
+        images,
+        batch_size=batch,
+        shuffle=True,
+        num_workers=loaders,
+        drop_last=True,
+        # This process was spawned, and its children would be too; a loop of one's own forks.
+        multiprocessing_context="fork" if loaders else None,
+    )
     network = build(parse_network(text)).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
     began, done = time.perf_counter(), -10 * batch
