@@ -36,7 +36,8 @@ def choices_tables(facts: Choices | None) -> Html:
         f"Compared is the validation accuracy of each network {when}, when all had had the same training; its errors "
         "on a logarithmic scale. Each choice is taken by itself: the sampler repeats what it likes, choices hang "
         "together, and what a choice explains may be mere size. Size by itself (the logarithm of the parameters) "
-        f"explains {pct(100 * facts.size_explained, 0)}. A share is a hint where to look, not an effect."
+        f"explains {pct(100 * facts.size_explained, 0)} over all networks. A share is a hint where to look, not an "
+        "effect."
     )
     summary = table(
         "Share of the spread in accuracy that each choice of the space explains, largest first",

@@ -1,113 +1,4 @@
-"use strict";
-// Lets readers filter, sort and open the networks of a study. Without it the page says the same, but stands still.
-// It is loaded before the content, so that long tables are cut before they are laid out.
-document.documentElement.classList.add("js");
-
-// Numbers as reports/numbers.py prints them.
-const words = {
-  missing: "\u2013",
-  count: (value) => (value == null ? words.missing : Math.round(value).toLocaleString("en")),
-  decimal: (value, digits) => (value == null ? words.missing : value.toFixed(digits)),
-  pct: (value, digits) => (value == null ? words.missing : `${value.toFixed(digits)} %`),
-  spread: (mean, deviation, digits) =>
-    deviation == null ? words.decimal(mean, digits) : `${words.decimal(mean, digits)} \u00b1 ${words.decimal(deviation, digits)}`,
-  duration: (seconds) => {
-    const whole = Math.round(seconds);
-    if (whole < 60) return `${whole} s`;
-    const minutes = Math.floor(whole / 60);
-    if (minutes < 60) return whole % 60 ? `${minutes} min ${whole % 60} s` : `${minutes} min`;
-    return minutes % 60 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${minutes / 60} h`;
-  },
-};
-
-function make(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value != null) made.setAttribute(name, value);
-  }
-  made.append(...children);
-  return made;
-}
-
-// Sorting. A click on a heading sorts by its column, a second one the other way; what is missing comes last.
-function makeSortable(table) {
-  const body = table.tBodies[0];
-  const original = [...body.rows];
-  const headings = [...table.tHead.rows[0].cells];
-  for (const [place, heading] of headings.entries()) {
-    // A column of bars has no words to sort by.
-    if (original[0]?.cells[place].querySelector("svg")) continue;
-    const numeric = heading.classList.contains("number");
-    const button = make("button", { type: "button", class: "sort", onclick: () => sort(heading, place, numeric) });
-    button.append(...heading.childNodes);
-    heading.append(button);
-  }
-
-  function sort(heading, place, numeric) {
-    const way = heading.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
-    for (const other of headings) other.removeAttribute("aria-sort");
-    heading.setAttribute("aria-sort", way);
-    const keyed = original.map((row) => [key(row.cells[place].textContent, numeric), row]);
-    const sign = way === "ascending" ? 1 : -1;
-    keyed.sort(([one], [other]) => {
-      if (one === null || other === null) return (one === null) - (other === null);
-      return sign * (numeric ? one - other : one.localeCompare(other, "en", { numeric: true }));
-    });
-    body.append(...keyed.map(([, row]) => row));
-    table.dispatchEvent(new CustomEvent("sorted"));
-  }
-
-  function key(text, numeric) {
-    const trimmed = text.trim();
-    if (trimmed === "" || trimmed === words.missing) return null;
-    if (!numeric) return trimmed;
-    const number = Number.parseFloat(trimmed.replaceAll(",", ""));
-    return Number.isNaN(number) ? null : number;
-  }
-}
-
-// The choice between the system's theme and one of the two, kept for the next page where the browser allows it.
-function makeTheme() {
-  const themes = ["automatic", "light", "dark"];
-  const rules = [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules]);
-  const dark = rules.filter((rule) => rule.conditionText?.includes("prefers-color-scheme: dark"));
-  const original = dark.map((rule) => rule.media.mediaText);
-  const media = { light: "not all", dark: "screen" };
-  const button = make("button", { type: "button", class: "theme", onclick: next });
-  let theme = themes[0];
-  try {
-    theme = themes.find((name) => name === localStorage.getItem("theme")) ?? theme;
-  } catch {
-    // A browser that keeps nothing for files on disk.
-  }
-  show();
-  return button;
-
-  function next() {
-    theme = themes[(themes.indexOf(theme) + 1) % themes.length];
-    try {
-      localStorage.setItem("theme", theme);
-    } catch {
-      // As above: the choice holds for this page.
-    }
-    show();
-  }
-
-  function show() {
-    for (const [place, rule] of dark.entries()) rule.media.mediaText = media[theme] ?? original[place];
-    document.documentElement.style.colorScheme = theme === "automatic" ? "" : theme;
-    button.textContent = `Theme: ${theme}`;
-  }
-}
-
-// Opens every fold around the place that an address names.
-function unfold() {
-  const target = document.querySelector(":target");
-  for (let at = target; at; at = at.parentElement) {
-    if (at.tagName === "DETAILS") at.open = true;
-  }
-}
+// Lets readers filter and open the networks of a study, and take along what the filter shows.
 
 function makeStudy(data) {
   const LIMIT = 500;
@@ -172,8 +63,8 @@ function makeStudy(data) {
     shown = shown.map((_, n) => passes(n));
     for (const [n, of] of parts.entries()) for (const part of of) part.classList.toggle("out", !shown[n]);
     cutRows();
-    showChoices();
-    showTime();
+    showChoices(choices, networks, shown);
+    showTime(spent, data.rest_seconds, shown);
     keepAddress();
   }
 
@@ -211,73 +102,6 @@ function makeStudy(data) {
     }
     // A select that was asked for a word it does not have holds nothing.
     if (inputs.state.selectedIndex < 0) inputs.state.value = "";
-  }
-
-  // What is counted over networks, counted again over those shown. reports/choices.py says what the figures are.
-
-  function showChoices() {
-    const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
-    const squares = (values, centre) => values.reduce((sum, value) => sum + (value - centre) ** 2, 0);
-    const score = (accuracy) => Math.log(Math.max(100 - accuracy, 0.01));
-    for (const [c, choice] of choices.list.entries()) {
-      const groups = choice.options.map(() => []);
-      for (const [n, index] of choice.picked.entries()) {
-        if (index != null && shown[n]) groups[choice.options.findIndex((option) => option[0] === index)].push(n);
-      }
-      const filled = groups.filter((group) => group.length).map((group) => group.map((n) => score(choices.accuracy_pct[n])));
-      const every = filled.flat();
-      const total = every.length ? squares(every, mean(every)) : 0;
-      const inside = filled.reduce((sum, group) => sum + squares(group, mean(group)), 0);
-      const left = every.length - filled.length;
-      const explained = total > 0 && left > 0 ? Math.max(0, 1 - ((inside / total) * (every.length - 1)) / left) : 0;
-      let best = null;
-      for (const [place, [index, name]] of choice.options.entries()) {
-        const accuracies = groups[place].map((n) => choices.accuracy_pct[n]);
-        const sizes = groups[place].map((n) => networks.parameters[n]).sort((one, other) => one - other);
-        const average = accuracies.length ? mean(accuracies) : null;
-        if (average !== null && (best === null || average > best[1])) best = [name, average];
-        fill(`option-${c}-${index}`, {
-          2: words.count(accuracies.length),
-          3: words.decimal(average, 2),
-          4: words.decimal(accuracies.length ? Math.max(...accuracies) : null, 2),
-          5: words.count(sizes[(sizes.length - 1) >> 1]),
-        });
-      }
-      fill(`choice-${c}`, {
-        1: words.pct(100 * explained, 0),
-        3: words.count(every.length),
-        4: String(filled.length),
-        5: best ? `${best[0]}: ${words.decimal(best[1], 2)} % on average` : words.missing,
-      });
-      stretch(`choice-${c}`, explained);
-    }
-  }
-
-  function showTime() {
-    const kinds = Object.entries(spent).map(([kind, of]) => {
-      const seconds = Object.entries(of).reduce((sum, [n, value]) => sum + (shown[n] ? value : 0), 0);
-      return [kind, seconds];
-    });
-    // The rest belongs to no network, so a part of them has none.
-    if (find("spent-rest")) {
-      find("spent-rest").hidden = !shown.every(Boolean);
-      if (shown.every(Boolean)) kinds.push(["rest", data.rest_seconds]);
-    }
-    const total = kinds.reduce((sum, [, seconds]) => sum + seconds, 0);
-    const largest = Math.max(...kinds.map(([, seconds]) => seconds));
-    for (const [kind, seconds] of kinds) {
-      fill(`spent-${kind}`, { 1: words.duration(seconds), 2: words.pct(total ? (100 * seconds) / total : 0, 1) });
-      stretch(`spent-${kind}`, largest ? seconds / largest : 0);
-    }
-  }
-
-  function fill(identifier, cells) {
-    const row = find(identifier);
-    for (const [place, text] of Object.entries(cells)) if (row) (row.cells[place].querySelector("bdi") ?? row.cells[place]).textContent = text;
-  }
-
-  function stretch(identifier, length) {
-    find(identifier)?.querySelector("rect").setAttribute("width", Math.max(100 * length, 0.5));
   }
 
   // The points of a picture: one stop for the tab key, arrows go from point to point.

@@ -9,12 +9,17 @@ from harness import statistics
 from reports.choices import Choice, Choices
 from reports.learning_curves import curve_points
 from reports.networks import Network, State, front_of
-from reports.page import Html, data_block, element, text
+from reports.page import Html, data_block, element, resource, text
 from reports.study_info import StudyInfo
 
 # More than is shown.
 _DIGITS = 4
 _FIRST_SIGN = ord("0")
+
+
+def study_script() -> str:
+    """Return the page's script, of which ``study_data`` is the input."""
+    return "".join(resource(name) for name in ("page.js", "study_counts.js", "study.js"))
 
 
 def filter_bar(networks: Sequence[Network]) -> Html:

@@ -16,7 +16,7 @@ from reports.page import Html, Section, element, foreign, joined, page, paragrap
 from reports.provenance_tables import provenance_tables
 from reports.shares import shares_table
 from reports.standings import leaderboard_table, networks_table
-from reports.study_controls import filter_bar, study_data
+from reports.study_controls import filter_bar, study_data, study_script
 from reports.study_files import read_study
 from reports.study_info import StudyInfo, study_info
 from reports.toy_row import toy_row, toy_table
@@ -83,7 +83,7 @@ def render(info: StudyInfo) -> str:
         footer,
         toolbar=filter_bar(info.networks) if info.networks else None,
         styles=resource("study.css"),
-        script=resource("study.js"),
+        script=study_script(),
         data=study_data(info) if info.networks else None,
     )
 

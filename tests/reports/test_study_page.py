@@ -16,7 +16,7 @@ import pytest
 from harness.errors import UsageError
 from harness.result import Decision, Status
 from harness.workspace import Workspace
-from reports.page import resource
+from reports.study_controls import study_script
 from reports.study_page import GLOSSARY, write_report
 
 HOSTILE = [
@@ -96,7 +96,7 @@ def test_the_page_names_no_address_outside_itself_and_runs_one_script(realistic_
     scripts = [attributes.get("type", "") for tag, attributes in realistic_page.elements if tag == "script"]
     assert scripts == ["", "application/json"]
     [policy] = [found["content"] for _, found in realistic_page.elements if "http-equiv" in found]
-    digest = base64.b64encode(hashlib.sha256(resource("study.js").encode()).digest()).decode()
+    digest = base64.b64encode(hashlib.sha256(study_script().encode()).digest()).decode()
     assert f"default-src 'none'; script-src 'sha256-{digest}'; " in policy
 
 
