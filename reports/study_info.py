@@ -15,6 +15,7 @@ from reports.honesty import Honesty, honesty
 from reports.learning_curves import LearningCurves, learning_curves
 from reports.network_info import NetworkInfo, network_infos
 from reports.networks import Network, networks
+from reports.next_step import NextStep, next_step
 from reports.provenance import Provenance, provenance
 from reports.seed_spread import SeedSpread, seed_spread
 from reports.study_files import StudyFiles
@@ -37,6 +38,7 @@ class StudyInfo:
     config: StudyConfig
     headline: Headline
     answer: Winner | None
+    next_step: NextStep | None
     honesty: Honesty
     networks: tuple[Network, ...]
     closer: tuple[NetworkInfo, ...]
@@ -62,6 +64,7 @@ def study_info(files: StudyFiles) -> StudyInfo:
         config=config,
         headline=headline(files, found, answer),
         answer=answer,
+        next_step=next_step(files, answer),
         honesty=honesty(files, answer),
         networks=tuple(found),
         closer=network_infos(files, found),

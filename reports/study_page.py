@@ -11,6 +11,7 @@ from reports.accounting import Accounting
 from reports.choices_table import choices_tables
 from reports.headline import Headline, Outcome
 from reports.network_section import about, network_section
+from reports.next_step import NextStep
 from reports.numbers import DASH, count, duration, mean_and_deviation, pct, plural, short
 from reports.page import Html, Section, element, foreign, joined, page, paragraph, resource, terms, text
 from reports.provenance_tables import provenance_tables
@@ -55,6 +56,7 @@ def render(info: StudyInfo) -> str:
             element("h1", text("Study "), foreign(info.name)),
             _verdict(info.headline),
             paragraph(info.headline.progress),
+            _next(info.next_step),
             _figures(info),
         ]
     )
@@ -91,6 +93,12 @@ def render(info: StudyInfo) -> str:
 def _verdict(headline: Headline) -> Html:
     kinds = {Outcome.REACHED: "verdict reached", Outcome.MISSED: "verdict missed"}
     return element("p", text(headline.verdict), class_=kinds.get(headline.outcome, "verdict"))
+
+
+def _next(step: NextStep | None) -> Html:
+    if step is None:
+        return Html("")
+    return element("p", text("Next: "), element("code", foreign(step.command)), text(f" {step.words}."))
 
 
 def _figures(info: StudyInfo) -> Html:
