@@ -67,7 +67,8 @@ def _pictures(facts: Mistakes) -> Html:
         return paragraph(f"Images by index, with what was said and by how many seeds: {wrong}{rest}.", class_="note")
     known = [mistake for mistake in facts.mistakes if mistake.pixels is not None]
     shown = [_picture(mistake, facts) for mistake in known[:MOST_PICTURES]]
-    parts = [items(shown, class_="gallery")]
+    words = "The label and what was said instead; by how many seeds, and how sure they were on average; the image."
+    parts = [paragraph(words, class_="note"), items(shown, class_="gallery")]
     left = len(facts.mistakes) - len(shown)
     if left:
         parts.append(paragraph(f"{plural(left, 'further image')}, wrong with fewer seeds, not shown.", class_="note"))

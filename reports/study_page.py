@@ -133,7 +133,9 @@ def _closer(info: StudyInfo) -> Html:
         "What was measured on the test set, what stood or fell on fresh seeds, and the Pareto front. "
         f"{plural(len(info.closer), 'network')} of {count(len(info.networks))}; the others are in the table above."
     )
-    return joined([note, *(network_section(item, unfolded=item.network.hash == answer) for item in info.closer)])
+    # Whoever opens the page wants the answer first.
+    closer = sorted(info.closer, key=lambda item: item.network.hash != answer)
+    return joined([note, *(network_section(item, unfolded=item.network.hash == answer) for item in closer)])
 
 
 def _accounting(facts: Accounting) -> Html:
