@@ -11,11 +11,12 @@ from pathlib import Path
 
 import torch
 
-from harness import files
+from harness import files, inspection
 from harness.data import ImageData, Split, split
 from harness.device import choose_device
 from harness.engine_choice import TORCH, choose_engine
 from harness.environment import environment
+from harness.inspecting import inspect
 from harness.population import train_epoch_together
 from harness.recipe import Recipe
 from harness.result import Decision, Epoch, Result, Status
@@ -50,6 +51,7 @@ class Job:
         evaluate_each_epoch: look at the validation images after every epoch, not only at the end.
         test_log: where reads of the test set are recorded; the test set is read only where this is given.
         test_each_epoch: read it after every epoch, as the source documents did.
+        inspection: where to leave what the test images showed; None for nowhere.
         spent_seconds: that its earlier part has taken, where it goes on from a rung; they count for its limit.
     """
 
@@ -66,6 +68,7 @@ class Job:
     evaluate_each_epoch: bool = False
     test_log: Path | None = None
     test_each_epoch: bool = False
+    inspection: Path | None = None
     study: str | None = None
     trial: int | None = None
     decisions: tuple[Decision, ...] = ()
@@ -209,13 +212,17 @@ def _ended(
     if validation is not None:
         errors = run.history[-1].validation_errors
         result = replace(result, validation_errors=errors, validation_size=len(validation))
+    result = replace(result, weights_sha256=weights_digest(run))
     if job.test_log is not None and finished:
-        result = _tested(result, _test_images(job, bench, run.device), run)
+        test = _test_images(job, bench, run.device)
+        result = _tested(result, test, run)
+        # A diverged network has nothing to show: its probabilities are no numbers.
+        if job.inspection is not None and not run.diverged:
+            inspection.write(job.inspection, inspect(run, test, result))
     images = len(run.history) * (len(training) // job.recipe.batch_size) * job.recipe.batch_size
     return replace(
         result,
         history=tuple(run.history),
-        weights_sha256=weights_digest(run),
         train_seconds=run.seconds,
         images_per_second=images / run.seconds if run.seconds else 0.0,
         peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

@@ -173,13 +173,28 @@ def predictions(run: Training, images: Images) -> Tensor:
     if run.engine is not None:
         return native_training.predict(_native(run, run.engine, images), run, images.pixels)
     said = []
-    with _averaged(run), torch.inference_mode():
+    with averaged(run), torch.inference_mode():
         run.network.eval()
         for start_ in range(0, len(images), EVALUATION_BATCH):
             batch = _normalised(images, slice(start_, start_ + EVALUATION_BATCH))
             with autocast(run):
                 said.append(run.network(batch).argmax(1))
     return torch.cat(said)
+
+
+def probabilities(run: Training, images: Images) -> Tensor:
+    """Return the probability of each class for each image, float32 (n, classes), from torch whichever engine trained.
+
+    By the weights that ``predictions`` uses. Near a tie the two may say another class: engines round differently.
+    """
+    found = []
+    with averaged(run), torch.inference_mode():
+        run.network.eval()
+        for start_ in range(0, len(images), EVALUATION_BATCH):
+            batch = _normalised(images, slice(start_, start_ + EVALUATION_BATCH))
+            with autocast(run):
+                found.append(run.network(batch).float().softmax(1))
+    return torch.cat(found)
 
 
 def count_errors(run: Training, images: Images) -> int:
@@ -267,7 +282,7 @@ def _average(run: Training, steps_per_epoch: int) -> None:
 
 
 @contextlib.contextmanager
-def _averaged(run: Training) -> Iterator[None]:
+def averaged(run: Training) -> Iterator[None]:
     """Put the averaged weights and statistics in place for the block."""
     if run.average is None:
         yield

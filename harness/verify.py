@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import ledger, record, result, statistics
+from harness import inspection, ledger, record, result, statistics
 from harness.engine_choice import TORCH
 from harness.leaderboard import LeaderboardRow, row_of_record
 from harness.ledger import Attempt, Outcome
@@ -114,7 +114,8 @@ def run_seeds(
         for found in done.values():
             evidence = _pooled(evidence, plan, place, found)
         lacking = [] if _is_futile(plan, done) else [index for index in plan.indices if index not in done]
-        waiting = [_job(plan, place, index, before.get(index)) for index in lacking]
+        row = record.path_of(place.records, evidence).stem
+        waiting = [_job(plan, place, row, index, before.get(index)) for index in lacking]
         with closing(_trained(plan, waiting, source, limits, on_event)) as results:
             for found in results:
                 done[found.seed_index] = found
@@ -183,7 +184,7 @@ def bound_of_attempt(attempt: Attempt, runs: list[SeedRun]) -> float:
     return statistics.lower_bound([run.accuracy_pct for run in runs], ledger.CONFIDENCE)
 
 
-def _job(plan: Plan, place: Workspace, index: int, recorded: SeedRun | None) -> Job:
+def _job(plan: Plan, place: Workspace, row: str, index: int, recorded: SeedRun | None) -> Job:
     engine = plan.engine
     if recorded is not None and engine == "auto" and recorded.environment.engine == TORCH:
         # A repetition is to give the same bits, and those are torch's.
@@ -198,6 +199,7 @@ def _job(plan: Plan, place: Workspace, index: int, recorded: SeedRun | None) -> 
         engine=engine,
         test_log=place.test_log,
         test_each_epoch=plan.recipe.test_each_epoch,
+        inspection=inspection.path_of(place.runs, row, index),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from harness.result import Status
 from reports.networks import Network
+from reports.shares import Share
 from reports.study_files import StudyFiles
 
 SHOWN = 12
@@ -18,14 +19,6 @@ _REASONS = {
     "receptive_field": "receptive field outside the condition of the space",
     "shape": "ops that do not fit together",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A kind of outcome and how often it came."""
-
-    name: str
-    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +54,7 @@ def accounting(files: StudyFiles, of: list[Network]) -> Accounting:
     finished = {result.hash for result in files.results}
     return Accounting(
         rejections=_summed_up(reasons),
-        rejected=sum(share.count for share in reasons),
+        rejected=len(words),
         to_train=len(of),
         begun=len(finished),
         repeated=len(files.events_of("repeated")),

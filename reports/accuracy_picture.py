@@ -33,12 +33,14 @@ class Point:
     """One network in the picture.
 
     Attributes:
+        number: place of the network in the order of the study's networks.
         deviation_pct: standard deviation over the seeds, None below two seeds.
         on_front: no network of equal or smaller size is as accurate on validation.
         words: what the point says when asked.
     """
 
     kind: Kind
+    number: int
     hash: str
     parameters: int
     accuracy_pct: float
@@ -66,15 +68,16 @@ class AccuracyPicture:
 def accuracy_picture(files: StudyFiles, of: list[Network]) -> AccuracyPicture:
     """Return what the picture of a study shows."""
     front = {network.hash for network in front_of(of)}
-    shown = [network for network in of if network.accuracy_pct is not None and network.parameters > 0]
-    points = [_searched(network, network.hash in front) for network in shown]
-    points += [point for network in of if network.parameters > 0 and (point := _tested(network)) is not None]
+    sized = [(number, network) for number, network in enumerate(of) if network.parameters > 0]
+    searched = [(number, network) for number, network in sized if network.accuracy_pct is not None]
+    points = [_searched(number, network, network.hash in front) for number, network in searched]
+    points += [point for number, network in sized if (point := _tested(number, network)) is not None]
     return AccuracyPicture(
         points=tuple(points),
         target_pct=files.config.target_pct,
         threshold_pct=files.config.threshold_pct,
         budget=files.config.budget,
-        left_out=len(of) - len(shown),
+        left_out=len(of) - len(searched),
     )
 
 
@@ -83,7 +86,9 @@ def draw(facts: AccuracyPicture) -> Html:
     if not facts.points:
         return element("p", text("No network has an accuracy yet."))
     area = _frame(facts)
-    marks = [_mark(area, point) for point in sorted(facts.points, key=lambda point: list(Kind).index(point.kind))]
+    # What counts most lies on top.
+    order = sorted(facts.points, key=lambda point: (_LAYERS.index(point.kind), point.on_front))
+    marks = [_mark(area, point) for point in order]
     front = [
         (area.across.position(point.parameters), area.up.position(_errors(point.accuracy_pct))) for point in facts.front
     ]
@@ -96,6 +101,8 @@ def draw(facts: AccuracyPicture) -> Html:
         _lines(area, facts),
         svg.path(_steps(front, area.across.end), "front"),
         *marks,
+        role="group",
+        class_="points",
     )
     return joined([image, _legend(facts), element("p", text(_note(facts)), class_="note")])
 
@@ -112,7 +119,7 @@ def description(facts: AccuracyPicture) -> str:
     )
 
 
-def _searched(network: Network, on_front: bool) -> Point:
+def _searched(number: int, network: Network, on_front: bool) -> Point:
     accuracies = network.validation_accuracies_pct
     deviation = statistics.standard_deviation(accuracies) if len(accuracies) > 1 else None
     mean = statistics.mean(accuracies)
@@ -120,36 +127,38 @@ def _searched(network: Network, on_front: bool) -> Point:
     state = f"{network.state} {network.remark}".strip()
     return Point(
         kind=Kind.PRUNED if network.state is State.PRUNED else Kind.TRAINED,
+        number=number,
         hash=network.hash,
         parameters=network.parameters,
         accuracy_pct=mean,
         deviation_pct=deviation,
         on_front=on_front,
         words=f"{network.hash}: {plural(network.parameters, 'parameter')}, validation "
-        f"{mean_and_deviation(mean, deviation)} % ({seeds}), {state}\n{network.architecture}",
+        f"{mean_and_deviation(mean, deviation)} % ({seeds}), {state}",
     )
 
 
-def _tested(network: Network) -> Point | None:
+def _tested(number: int, network: Network) -> Point | None:
     row = network.row
     if row is None or row.mean_test_accuracy_pct is None:
         return None
     figures = mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)
     return Point(
         kind=Kind.TESTED,
+        number=number,
         hash=network.hash,
         parameters=network.parameters,
         accuracy_pct=row.mean_test_accuracy_pct,
         deviation_pct=row.std_test_accuracy_pct,
         on_front=False,
         words=f"{network.hash}: {plural(network.parameters, 'parameter')}, test {figures} % "
-        f"({plural(row.seeds, 'seed')}), {row.tier}\n{network.architecture}",
+        f"({plural(row.seeds, 'seed')}), {row.tier}",
     )
 
 
 def _errors(accuracy_pct: float) -> float:
     """Return the place on the vertical axis: the share of errors in per cent, drawn upside down."""
-    return max(100 - accuracy_pct, _FEWEST_ERRORS_PCT)
+    return min(max(100 - accuracy_pct, _FEWEST_ERRORS_PCT), 100.0)
 
 
 def _frame(facts: AccuracyPicture) -> svg.Frame:
@@ -208,13 +217,17 @@ def _mark(area: svg.Frame, point: Point) -> Html:
     shape, class_ = _SHAPES[point.kind]
     if point.on_front:
         shape, class_ = "square", "on-front"
+    # A thousand names would weigh more than the picture; those of the others are in the table.
+    notable = point.on_front or point.kind is Kind.TESTED or point.deviation_pct is not None
+    words = point.words if notable else ""
     bar = Html("")
     if point.deviation_pct is not None:
         low, high = (_errors(point.accuracy_pct + sign * point.deviation_pct) for sign in (-1, 1))
-        bar = svg.error_bar(x, area.up.position(low), area.up.position(high), f"bar {class_}")
-    return joined([bar, svg.mark(shape, x, y, class_, point.words)], "")
+        bar = svg.error_bar(x, area.up.position(low), area.up.position(high), f"bar {class_}", point.number)
+    return joined([bar, svg.mark(shape, x, y, class_, words, number=point.number)], "")
 
 
+_LAYERS = (Kind.PRUNED, Kind.TRAINED, Kind.TESTED)
 _SHAPES = {
     Kind.TRAINED: ("circle", "trained"),
     Kind.PRUNED: ("triangle", "pruned"),

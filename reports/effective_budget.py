@@ -1,10 +1,13 @@
-"""How the effective budget of a study fell: each network that stood made larger ones pointless."""
+"""How a search went on: which sizes it tried when, and how the effective budget fell with each network that stood."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from harness.seeds import Purpose
+from reports.networks import Network
 from reports.study_files import Event, StudyFiles
 
 
@@ -39,6 +42,29 @@ class EffectiveBudget:
     def last(self) -> int:
         """The budget at the end."""
         return self.trials[-1].budget if self.trials else self.first
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A network at the moment when its first run ended; ``number`` is its place in the order of the networks."""
+
+    number: int
+    elapsed: float
+    parameters: int
+    whole: bool
+
+
+def tried(files: StudyFiles, of: Sequence[Network]) -> tuple[Tried, ...]:
+    """Return the networks in the order in which their first runs ended."""
+    trials = {network.trial: number for number, network in enumerate(of) if network.trial is not None}
+    found = []
+    for event in files.events_of("finished"):
+        trial = event.get("trial")
+        number = trials.get(trial) if isinstance(trial, int) else None
+        if number is not None and event.get("purpose") == Purpose.SEARCH and of[number].parameters > 0:
+            elapsed = float(event.get("elapsed") or 0.0)
+            found.append(Tried(number, elapsed, of[number].parameters, of[number].complete))
+    return tuple(found)
 
 
 def effective_budget(files: StudyFiles) -> EffectiveBudget:

@@ -37,6 +37,7 @@ class Network:
         fresh: the seeds are not those that the search chose by.
         row: what its test accuracy has earned, None where it was not tested.
         remark: which of its runs ended early, empty where none did.
+        runs: all finished ones, in order of purpose and seed.
     """
 
     hash: str
@@ -49,11 +50,17 @@ class Network:
     fresh: bool = False
     row: LeaderboardRow | None = None
     remark: str = ""
+    runs: tuple[Result, ...] = ()
 
     @property
     def accuracy_pct(self) -> float | None:
         """Mean validation accuracy, None where there is none."""
         return statistics.mean(self.validation_accuracies_pct) if self.validation_accuracies_pct else None
+
+    @property
+    def first(self) -> Result | None:
+        """The run that the search began with, None where it has not ended."""
+        return next((run for run in self.runs if run.purpose is Purpose.SEARCH), None)
 
     @property
     def complete(self) -> bool:
@@ -112,6 +119,7 @@ def _network(
         fresh=any(result.purpose is Purpose.CONFIRM for result in speaking),
         row=row,
         remark=remark,
+        runs=tuple(results),
     )
 
 

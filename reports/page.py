@@ -1,12 +1,16 @@
 """The shell of a page: elements that escape what they are given, tables, sections, and the document around them.
 
 ``Html`` is text that is markup already. Everything else becomes ``Html`` through ``text`` or ``element`` alone, so the
-type checker finds what was not escaped. A page is one file, with no script and no address outside itself.
+type checker finds what was not escaped. A page is one file with no address outside itself. It says all it has to say
+without a script; where one is given, the page allows that one and no other.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,16 +21,24 @@ Html = NewType("Html", str)
 
 # HTML forbids these characters, and lone surrogates cannot be written as UTF-8.
 _FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
-_VOID = {"meta", "br", "hr", "input"}
+_VOID = {"meta", "br", "hr", "img", "input"}
+# Elements of SVG that may close themselves; a page holds thousands of them.
+_MARKS = {"circle", "line", "path", "polygon", "polyline", "rect"}
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table; numbers stand on the right, ``class_`` is for the style sheet."""
+    """One column of a table; numbers stand on the right, ``class_`` is for the style sheet.
+
+    Attributes:
+        bare: only the heading carries the class, for tables so long that it would weigh; the style sheet of their page
+            knows such a column by its place.
+    """
 
     title: str
     numeric: bool = False
     class_: str | None = None
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,8 @@ def element(tag: str, /, *children: Html, **attributes: object) -> Html:
     )
     if tag in _VOID:
         return Html(f"<{tag}{shown}>")
+    if tag in _MARKS and not children:
+        return Html(f"<{tag}{shown}/>")
     return Html(f"<{tag}{shown}>{''.join(children)}</{tag}>")
 
 
@@ -94,6 +108,7 @@ def table(
     identifier: str,
     row_header: int = 0,
     row_identifiers: Sequence[str] = (),
+    sortable: bool = False,
 ) -> Html:
     """Return a table that scrolls inside its own frame.
 
@@ -104,14 +119,15 @@ def table(
         identifier: of the caption, which names the frame.
         row_header: the column whose cell names its row.
         row_identifiers: one a row, or none.
+        sortable: a script of the page may let readers sort it.
     """
     head = element("tr", *(_heading(column) for column in columns))
     body = []
     for number, cells in enumerate(rows):
         shown = [
-            element("th", cell, scope="row", class_=_kind(column))
+            element("th", cell, scope="row", class_=None if column.bare else _kind(column))
             if place == row_header
-            else element("td", cell, class_=_kind(column))
+            else element("td", cell, class_=None if column.bare else _kind(column))
             for place, (cell, column) in enumerate(zip(cells, columns, strict=True))
         ]
         body.append(element("tr", *shown, id=row_identifiers[number] if row_identifiers else None))
@@ -120,12 +136,34 @@ def table(
         element("caption", text(caption), id=identifier),
         element("thead", head),
         element("tbody", joined(body)),
+        data_sortable="" if sortable else None,
     )
     return element("div", whole, class_="scroll", role="region", aria_labelledby=identifier, tabindex=0)
 
 
-def page(title: str, introduction: Html, sections: Sequence[Section], footer: Html) -> str:
-    """Return the whole document."""
+def page(
+    title: str,
+    introduction: Html,
+    sections: Sequence[Section],
+    footer: Html,
+    *,
+    toolbar: Html | None = None,
+    styles: str = "",
+    script: str = "",
+    data: Html | None = None,
+) -> str:
+    """Return the whole document.
+
+    Args:
+        title: of the window.
+        introduction: stands before the list of contents.
+        sections: the parts, each with an entry in that list.
+        footer: the last lines.
+        toolbar: stands after that list and may stay in sight over all sections.
+        styles: what the page needs beyond the common style sheet.
+        script: the text of the one script that may run; it is loaded before the page's content.
+        data: what the script reads, as ``data_block`` returns it.
+    """
     contents = element(
         "nav",
         items(element("a", text(part.title), href=f"#{part.identifier}") for part in sections),
@@ -135,22 +173,22 @@ def page(title: str, introduction: Html, sections: Sequence[Section], footer: Ht
         "main",
         introduction,
         contents,
+        *([toolbar] if toolbar is not None else []),
         joined(_section(part) for part in sections),
         id="content",
         tabindex=-1,
     )
-    # Even if a text slipped through unescaped, nothing could run or be fetched.
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     head = element(
         "head",
         joined(
             [
                 element("meta", charset="utf-8"),
-                element("meta", http_equiv="Content-Security-Policy", content=policy),
+                element("meta", http_equiv="Content-Security-Policy", content=policy(script)),
                 element("meta", name="viewport", content="width=device-width, initial-scale=1"),
                 element("meta", name="color-scheme", content="light dark"),
                 element("title", text(title)),
-                element("style", style()),
+                element("style", style(), Html(styles)),
+                *([element("script", Html(script))] if script else []),
             ]
         ),
     )
@@ -159,13 +197,35 @@ def page(title: str, introduction: Html, sections: Sequence[Section], footer: Ht
         element("a", text("Skip to the report"), href="#content", class_="skip"),
         main,
         element("footer", footer),
+        *([data] if data is not None else []),
     )
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
+def policy(script: str = "") -> str:
+    """Return a Content-Security-Policy: nothing can be fetched, and nothing can run but this script.
+
+    It holds even if a text slipped through unescaped.
+    """
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = f"script-src 'sha256-{digest}'; " if script else ""
+    return f"default-src 'none'; {allowed}style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def data_block(identifier: str, value: object) -> Html:
+    """Return a value as JSON for the page's script; no browser takes it for markup or for a program."""
+    words = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return element("script", Html(words.replace("<", "\\u003c")), type="application/json", id=identifier)
+
+
+def resource(name: str) -> str:
+    """Return the text of a file of this package."""
+    return resources.files("reports").joinpath(name).read_text(encoding="utf-8")
+
+
 def style() -> Html:
     """Return the style sheet."""
-    return Html(resources.files("reports").joinpath("page.css").read_text(encoding="utf-8"))
+    return Html(resource("page.css"))
 
 
 def _section(part: Section) -> Html:

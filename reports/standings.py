@@ -9,19 +9,22 @@ from reports.networks import Network, State
 from reports.numbers import DASH, count, decimal, mean_and_deviation, plural, short, spread
 from reports.page import Column, Html, element, foreign, joined, paragraph, table, text
 
-MOST_NETWORKS = 1_000
+# More rows than any study has had; a page of a hundred thousand would help nobody.
+MOST_NETWORKS = 10_000
 MOST_ROWS = 25
 
+# The style sheet of the study's page knows these columns by their places.
 _NETWORK_COLUMNS = (
-    Column("#", numeric=True),
+    Column("#", numeric=True, bare=True),
     Column("network"),
     Column("tier"),
-    Column("parameters", numeric=True),
-    Column("validation, %", numeric=True),
-    Column("n", numeric=True),
-    Column("test, %", numeric=True),
-    Column("n", numeric=True),
-    Column("state", class_="state"),
+    Column("parameters", numeric=True, bare=True),
+    Column("multiply-adds", numeric=True, bare=True),
+    Column("validation, %", numeric=True, bare=True),
+    Column("val. seeds", numeric=True, bare=True),
+    Column("test, %", numeric=True, bare=True),
+    Column("test seeds", numeric=True, bare=True),
+    Column("state"),
     Column("notation"),
 )
 _ROW_COLUMNS = (
@@ -46,7 +49,7 @@ def networks_table(networks: Sequence[Network], threshold_pct: float) -> Html:
     caption = (
         "Networks of this study: first those proven to reach the target, then those whose validation accuracy meets "
         f"the threshold of {short(threshold_pct)} % (smallest first), then the others (most accurate first). "
-        "\N{PLUS-MINUS SIGN} is one standard deviation over n training seeds; fresh seeds played no part in the choice."
+        "\N{PLUS-MINUS SIGN} is one standard deviation over training seeds; fresh seeds played no part in the choice."
     )
     rows = [_network_cells(number, network) for number, network in enumerate(shown, start=1)]
     made = table(
@@ -56,6 +59,7 @@ def networks_table(networks: Sequence[Network], threshold_pct: float) -> Html:
         identifier="networks-caption",
         row_header=1,
         row_identifiers=[anchor(network.hash) for network in shown],
+        sortable=True,
     )
     if len(networks) > len(shown):
         return joined([made, paragraph(f"The first {count(len(shown))} of {count(len(networks))} networks.")])
@@ -77,6 +81,7 @@ def leaderboard_table(rows: Sequence[LeaderboardRow], dataset: str) -> Html:
         [_row_cells(row) for row in rows[:MOST_ROWS]],
         identifier="leaderboard-caption",
         row_header=1,
+        sortable=True,
     )
 
 
@@ -96,15 +101,16 @@ def _network_cells(number: int, network: Network) -> list[Html]:
     test = mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3) if row else DASH
     return [
         text(number),
-        element("code", foreign(network.hash)),
+        text(network.hash),
         tier_tag(row.tier if row else Tier.SEARCHED) if network.complete or row else text(DASH),
         text(count(network.parameters)),
+        text(count(network.first.macs if network.first else None)),
         text(spread(accuracies) if accuracies else DASH),
         text(f"{len(accuracies)}{' fresh' if network.fresh else ''}" if accuracies else DASH),
         text(test),
         text(row.seeds if row else DASH),
-        _state(network),
-        element("code", foreign(network.architecture), class_="network"),
+        state_tag(network),
+        foreign(network.architecture),
     ]
 
 
@@ -130,7 +136,8 @@ def _row_cells(row: LeaderboardRow) -> list[Html]:
     ]
 
 
-def _state(network: Network) -> Html:
+def state_tag(network: Network) -> Html:
+    """Return how far a network got, as a small label where it is a verdict."""
     words = network.remark if network.state is State.FAILED else f"{network.state} {network.remark}".strip()
     kinds = {State.WINNER: "good", State.STANDS: "good", State.REFUTED: "bad", State.FAILED: "bad"}
     if network.state in kinds:

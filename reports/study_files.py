@@ -7,12 +7,14 @@ killed, lacks events and results; nothing here needs any of them.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import leaderboard, record, study
+from harness import inspection, leaderboard, record, study
+from harness.inspection import Inspection
 from harness.leaderboard import LeaderboardRow
 from harness.record import Record
 from harness.result import Result
@@ -24,10 +26,16 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A network whose test accuracy is on record: the evidence and the row that it makes."""
+    """A network whose test accuracy is on record: the evidence and the row that it makes.
+
+    Attributes:
+        inspections: what verifications on this machine have left to look at, one a seed; of networks that the study
+            knows, and of recorded weights only.
+    """
 
     record: Record
     row: LeaderboardRow
+    inspections: tuple[Inspection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +78,14 @@ def read_study(folder: Path, workspace: Workspace) -> StudyFiles:
     config = study.read_config(folder)
     rows = leaderboard.collect(workspace)
     by_key = {row.key: row for row in rows}
+    results = study.finished_results(folder)
+    known = {result.hash for result in results}
     measured = [
-        Measured(evidence, by_key[*evidence.key, False])
+        Measured(
+            evidence,
+            by_key[*evidence.key, False],
+            _inspections(evidence, workspace) if evidence.hash in known else (),
+        )
         for evidence in record.read_all(workspace.records)
         if (evidence.dataset, evidence.target_pct) == (config.dataset, config.target_pct)
     ]
@@ -79,12 +93,27 @@ def read_study(folder: Path, workspace: Workspace) -> StudyFiles:
         name=folder.name,
         config=config,
         origins=study.read_origins(folder),
-        events=tuple(study.journal(folder)),
-        results=tuple(study.finished_results(folder)),
+        events=tuple(_timed(event) for event in study.journal(folder)),
+        results=tuple(results),
         measured=tuple(measured),
         rows=tuple(rows),
         test_reads=_test_reads(workspace.test_log),
     )
+
+
+def _timed(event: Event) -> Event:
+    """Return an event whose time is a number of seconds; a damaged time counts as none."""
+    elapsed = event.get("elapsed")
+    sound = isinstance(elapsed, int | float) and math.isfinite(elapsed) and elapsed >= 0
+    return event if sound or elapsed is None else {**event, "elapsed": None}
+
+
+def _inspections(evidence: Record, workspace: Workspace) -> tuple[Inspection, ...]:
+    """Return the inspections of a record's own weights; those of a re-run that gave others say nothing about it."""
+    weights = {run.index: run.weights_sha256 for run in evidence.seeds}
+    row = record.path_of(workspace.records, evidence).stem
+    found = inspection.read_inspections(workspace.runs, row)
+    return tuple(item for item in found if weights.get(item.seed_index) == item.weights_sha256)
 
 
 def _test_reads(log: Path) -> tuple[str, ...]:

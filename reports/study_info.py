@@ -8,12 +8,18 @@ from harness.leaderboard import LeaderboardRow
 from harness.study import StudyConfig
 from reports.accounting import Accounting, accounting
 from reports.accuracy_picture import AccuracyPicture, accuracy_picture
-from reports.effective_budget import EffectiveBudget, effective_budget
+from reports.choices import Choices, choices
+from reports.effective_budget import EffectiveBudget, Tried, effective_budget, tried
 from reports.headline import Headline, headline
 from reports.honesty import Honesty, honesty
+from reports.learning_curves import LearningCurves, learning_curves
+from reports.network_info import NetworkInfo, network_infos
 from reports.networks import Network, networks
+from reports.next_step import NextStep, next_step
 from reports.provenance import Provenance, provenance
+from reports.seed_spread import SeedSpread, seed_spread
 from reports.study_files import StudyFiles
+from reports.time_spent import TimeSpent, time_spent
 from reports.winner import Winner, winner
 
 
@@ -24,6 +30,7 @@ class StudyInfo:
     Attributes:
         answer: the network that the study answers with, None where it has none.
         networks: all that the study has trained or begun, best first.
+        closer: those worth a section of their own.
         rows: the workspace's standings on this data set.
     """
 
@@ -31,11 +38,18 @@ class StudyInfo:
     config: StudyConfig
     headline: Headline
     answer: Winner | None
+    next_step: NextStep | None
     honesty: Honesty
     networks: tuple[Network, ...]
+    closer: tuple[NetworkInfo, ...]
     picture: AccuracyPicture
+    curves: LearningCurves
+    seeds: SeedSpread
+    choices: Choices | None
+    time: TimeSpent
     accounting: Accounting
     budget: EffectiveBudget
+    tried: tuple[Tried, ...]
     provenance: Provenance
     rows: tuple[LeaderboardRow, ...]
 
@@ -44,16 +58,24 @@ def study_info(files: StudyFiles) -> StudyInfo:
     """Return the facts of a study's report."""
     found = networks(files)
     answer = winner(files)
+    config = files.config
     return StudyInfo(
         name=files.name,
-        config=files.config,
+        config=config,
         headline=headline(files, found, answer),
         answer=answer,
+        next_step=next_step(files, answer),
         honesty=honesty(files, answer),
         networks=tuple(found),
+        closer=network_infos(files, found),
         picture=accuracy_picture(files, found),
+        curves=learning_curves(found, config.rungs, config.threshold_pct),
+        seeds=seed_spread(files, found),
+        choices=choices(found, config.space_text, config.rungs),
+        time=time_spent(files, found),
         accounting=accounting(files, found),
         budget=effective_budget(files),
+        tried=tried(files, found),
         provenance=provenance(files, answer),
-        rows=tuple(row for row in files.rows if row.dataset == files.config.dataset),
+        rows=tuple(row for row in files.rows if row.dataset == config.dataset),
     )

@@ -1,4 +1,4 @@
-"""The report of one study: a single page that needs no network, no script and no other file."""
+"""The report of one study: one page that needs no network, no other file, and no script to say all it has to say."""
 
 from __future__ import annotations
 
@@ -6,26 +6,18 @@ from pathlib import Path
 
 from harness import files
 from harness.workspace import Workspace
-from reports import accuracy_picture, budget_picture, honesty_box
-from reports.accounting import Accounting, Share
+from reports import accuracy_picture, budget_picture, honesty_box, learning_curves, seed_spread, time_spent
+from reports.accounting import Accounting
+from reports.choices_table import choices_tables
 from reports.headline import Headline, Outcome
+from reports.network_section import about, network_section
+from reports.next_step import NextStep
 from reports.numbers import DASH, count, duration, mean_and_deviation, pct, plural, short
-from reports.page import (
-    Column,
-    Html,
-    Section,
-    details,
-    element,
-    foreign,
-    joined,
-    page,
-    paragraph,
-    table,
-    terms,
-    text,
-)
-from reports.provenance import Provenance
-from reports.standings import anchor, leaderboard_table, networks_table
+from reports.page import Html, Section, element, foreign, joined, page, paragraph, resource, terms, text
+from reports.provenance_tables import provenance_tables
+from reports.shares import shares_table
+from reports.standings import leaderboard_table, networks_table
+from reports.study_controls import filter_bar, study_data, study_script
 from reports.study_files import read_study
 from reports.study_info import StudyInfo, study_info
 from reports.toy_row import toy_row, toy_table
@@ -64,6 +56,7 @@ def render(info: StudyInfo) -> str:
             element("h1", text("Study "), foreign(info.name)),
             _verdict(info.headline),
             paragraph(info.headline.progress),
+            _next(info.next_step),
             _figures(info),
         ]
     )
@@ -71,16 +64,30 @@ def render(info: StudyInfo) -> str:
         Section("honesty", "Can this be believed?", honesty_box.box(info.honesty)),
         Section("picture", "Parameters against accuracy", accuracy_picture.draw(info.picture)),
         Section("networks", "Networks of this study", networks_table(info.networks, info.config.threshold_pct)),
+        Section("closer", "Networks worth a closer look", _closer(info)),
+        Section("curves", "Learning curves", learning_curves.draw(info.curves)),
+        Section("seeds", "How far seeds lie apart", seed_spread.draw(info.seeds)),
+        Section("budget", "The search over time", budget_picture.draw(info.budget, info.tried)),
+        Section("choices", "Which choices mattered", choices_tables(info.choices)),
+        Section("time", "Where the time went", time_spent.draw(info.time)),
+        Section("proposals", "Where the proposals went", _accounting(info.accounting)),
         Section("leaderboard", "Leaderboard", leaderboard_table(info.rows, info.config.dataset)),
         Section("toy", "The toy", toy_table(toy_row())),
-        Section("proposals", "Where the proposals went", _accounting(info.accounting)),
-        Section("budget", "Effective budget", budget_picture.draw(info.budget)),
-        Section("provenance", "Provenance", _provenance(info.provenance)),
+        Section("provenance", "Provenance", provenance_tables(info.provenance)),
         Section("glossary", "Glossary", _glossary()),
     ]
     when = info.provenance.last_utc or "unknown time"
     footer = paragraph(f"Made by harness from the study's files as of {when}; the same files give the same page.")
-    return page(f"{info.headline.outcome}: study {info.name}", introduction, sections, footer)
+    return page(
+        f"{info.headline.outcome}: study {info.name}",
+        introduction,
+        sections,
+        footer,
+        toolbar=filter_bar(info.networks) if info.networks else None,
+        styles=resource("study.css"),
+        script=study_script(),
+        data=study_data(info) if info.networks else None,
+    )
 
 
 def _verdict(headline: Headline) -> Html:
@@ -88,12 +95,18 @@ def _verdict(headline: Headline) -> Html:
     return element("p", text(headline.verdict), class_=kinds.get(headline.outcome, "verdict"))
 
 
+def _next(step: NextStep | None) -> Html:
+    if step is None:
+        return Html("")
+    return element("p", text("Next: "), element("code", foreign(step.command)), text(f" {step.words}."))
+
+
 def _figures(info: StudyInfo) -> Html:
     answer, row = info.answer, info.answer.row if info.answer else None
     figures = [
         (
             "network",
-            element("a", element("code", text(answer.hash)), href=f"#{anchor(answer.hash)}") if answer else text(DASH),
+            element("a", element("code", text(answer.hash)), href=f"#{about(answer.hash)}") if answer else text(DASH),
         ),
         ("parameters", text(count(answer.parameters) if answer else DASH)),
         (
@@ -112,6 +125,19 @@ def _figures(info: StudyInfo) -> Html:
     )
 
 
+def _closer(info: StudyInfo) -> Html:
+    if not info.closer:
+        return paragraph("No network has been tested, has stood or is on the front yet.")
+    answer = info.answer.hash if info.answer else None
+    note = paragraph(
+        "What was measured on the test set, what stood or fell on fresh seeds, and the Pareto front. "
+        f"{plural(len(info.closer), 'network')} of {count(len(info.networks))}; the others are in the table above."
+    )
+    # Whoever opens the page wants the answer first.
+    closer = sorted(info.closer, key=lambda item: item.network.hash != answer)
+    return joined([note, *(network_section(item, unfolded=item.network.hash == answer) for item in closer)])
+
+
 def _accounting(facts: Accounting) -> Html:
     if not facts.proposed and not facts.runs:
         return paragraph("Nothing has been proposed yet.")
@@ -123,82 +149,10 @@ def _accounting(facts: Accounting) -> Html:
                 f"{count(facts.begun)} have a finished run; there are {plural(facts.runs, 'finished run')}, because a "
                 "network that passed is trained on further seeds."
             ),
-            _shares("Rejections by reason", "reason", facts.rejections, "rejections-caption"),
-            _shares("Finished runs by how they ended", "ended", facts.outcomes, "outcomes-caption"),
+            shares_table("Rejections by reason", "reason", "count", facts.rejections, "rejections-caption"),
+            shares_table("Finished runs by how they ended", "ended", "count", facts.outcomes, "outcomes-caption"),
         ]
     )
-
-
-def _shares(caption: str, name: str, shares: tuple[Share, ...], identifier: str) -> Html:
-    if not shares:
-        return paragraph(f"{caption}: none.")
-    total = sum(share.count for share in shares)
-    largest = max(share.count for share in shares)
-    rows = [
-        [
-            foreign(share.name),
-            text(count(share.count)),
-            text(pct(100 * share.count / total, 1)),
-            element("div", _bar(share.count / largest), class_="share"),
-        ]
-        for share in shares
-    ]
-    columns = (Column(name), Column("count", numeric=True), Column("share", numeric=True), Column("of the largest"))
-    return table(caption, columns, rows, identifier=identifier)
-
-
-def _bar(length: float) -> Html:
-    inside = element("rect", x=0, y=0, width=max(100 * length, 0.5), height=10, class_="share-bar")
-    return element("svg", inside, viewBox="0 0 100 10", preserveAspectRatio="none", aria_hidden="true")
-
-
-def _provenance(facts: Provenance) -> Html:
-    sessions = [
-        [text(item.utc), element("code", foreign(item.command or DASH)), text(item.workers), foreign(item.device)]
-        for item in facts.sessions
-    ]
-    settings = [[text(item.name), foreign(item.value), foreign(item.origin)] for item in facts.settings]
-    parts = [
-        element("h3", text("Train the answer again")),
-        element("pre", element("code", text(facts.rerun)))
-        if facts.rerun
-        else paragraph("There is no answer to train again yet."),
-        paragraph(
-            f"The study took {duration(facts.wall_seconds)}, all sessions together; its finished runs trained for "
-            f"{duration(facts.train_seconds)}, side by side where there were several workers."
-        ),
-        table(
-            "Commands that worked on this study",
-            (Column("began, UTC"), Column("command"), Column("workers", numeric=True), Column("device")),
-            sessions,
-            identifier="sessions-caption",
-        )
-        if sessions
-        else paragraph("The journal names no command."),
-        table(
-            "Code, machine and data behind the results",
-            (Column("what"), Column("value")),
-            [[text(name), foreign(value)] for name, value in facts.facts],
-            identifier="facts-caption",
-        ),
-        table(
-            "Configuration, with the origin of each value",
-            (Column("setting"), Column("value"), Column("origin")),
-            settings,
-            identifier="settings-caption",
-        ),
-        details(
-            "Training recipe of the search",
-            table(
-                "Fields of the recipe",
-                (Column("field"), Column("value")),
-                [[text(item.name), foreign(item.value)] for item in facts.recipe],
-                identifier="recipe-caption",
-            ),
-        ),
-        details("Definition of the search space", element("pre", element("code", foreign(facts.space_text)))),
-    ]
-    return joined(parts)
 
 
 def _glossary() -> Html:

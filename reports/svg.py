@@ -128,41 +128,54 @@ def label(x: float, y: float, words: str, anchor: str = "start", class_: str | N
     return element("text", text(words), x=float(x), y=float(y), text_anchor=anchor, class_=class_)
 
 
-def path(points: Sequence[tuple[float, float]], class_: str) -> Html:
-    """Return a line through several places."""
-    return element("polyline", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points), class_=class_)
+def path(points: Sequence[tuple[float, float]], class_: str, number: int | None = None) -> Html:
+    """Return a line through several places; ``number`` as for a mark."""
+    return element("polyline", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points), class_=class_, data_n=number)
 
 
-def mark(shape: str, x: float, y: float, class_: str, title: str = "", size: float = 5.0) -> Html:
-    """Return a mark with its place as the centre; ``title`` is shown where a pointer rests on it."""
+def mark(
+    shape: str, x: float, y: float, class_: str, title: str = "", size: float = 5.0, number: int | None = None
+) -> Html:
+    """Return a mark with its place as the centre.
+
+    ``title`` is shown where a pointer rests on it; ``number`` tells a script which thing it stands for.
+    """
     children = [element("title", text(title))] if title else []
     if shape == "circle":
-        return element("circle", *children, cx=float(x), cy=float(y), r=size, class_=f"mark {class_}")
+        return element(
+            "circle", *children, cx=round(x, 1), cy=round(y, 1), r=size, class_=f"mark {class_}", data_n=number
+        )
     outline = " ".join(f"{x + size * dx:.1f},{y + size * dy:.1f}" for dx, dy in _OUTLINES[shape])
-    return element("polygon", *children, points=outline, class_=f"mark {class_}")
+    return element("polygon", *children, points=outline, class_=f"mark {class_}", data_n=number)
 
 
-def error_bar(x: float, low: float, high: float, class_: str) -> Html:
+def error_bar(x: float, low: float, high: float, class_: str, number: int | None = None) -> Html:
     """Return a vertical bar with caps."""
-    return joined(
-        [
-            line(x, low, x, high, class_),
-            line(x - 3, low, x + 3, low, class_),
-            line(x - 3, high, x + 3, high, class_),
-        ],
-        "",
-    )
+    caps = f"M{x - 3:.1f},{low:.1f}h6M{x:.1f},{low:.1f}V{high:.1f}M{x - 3:.1f},{high:.1f}h6"
+    return element("path", d=caps, class_=class_, data_n=number)
 
 
-def picture(area: Frame, identifier: str, title: str, description: str, *parts: Html) -> Html:
-    """Return the image with its name and its description for those who do not see it."""
+def picture(
+    area: Frame,
+    identifier: str,
+    title: str,
+    description: str,
+    *parts: Html,
+    role: str = "img",
+    class_: str | None = None,
+) -> Html:
+    """Return the image with its name and its description for those who do not see it.
+
+    ``role`` is ``group`` where parts of it can be reached by themselves.
+    """
     image = element(
         "svg",
         element("title", text(title), id=f"{identifier}-title"),
         element("desc", text(description), id=f"{identifier}-text"),
         *parts,
         viewBox=f"0 0 {area.width} {area.height}",
-        role="img",
+        role=role,
+        class_=class_,
         aria_labelledby=f"{identifier}-title",
         aria_describedby=f"{identifier}-text",
     )

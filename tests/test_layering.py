@@ -29,6 +29,7 @@ TORCH_FILES = {
         "engine_choice",
         "environment",
         "gradient_check",
+        "inspecting",
         "installation",
         "grouped",
         "native_training",
@@ -48,6 +49,7 @@ REPORTED = {
     "errors",
     "files",
     "formulas",
+    "inspection",  # written for reports and for nothing else
     "leaderboard",
     "ledger",
     "recipe",

@@ -1,117 +1,34 @@
 """The scripts that people start: what they set up, what they say when they cannot.
 
-The installation is played by a stub named ``python3`` on a PATH that holds nothing but the stub and the
-few tools which the scripts call, so these tests install nothing and need no network.
+They run in a copy of the repository where a stub plays the installation, see ``tests/checkout.py``.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.checkout import REPOSITORY, Checkout, bare, with_python
+
 STARTED = ("scripts/harness", "scripts/test", "scripts/check", ".ci/run")
-TOOLS = (
-    "bash",
-    "chmod",
-    "cksum",
-    "cp",
-    "dirname",
-    "env",
-    "grep",
-    "mkdir",
-    "mv",
-    "readlink",
-    "sed",
-    "sleep",
-    "tail",
-)
 ENVIRONMENT_ERROR = 6
-
-# Answers `-m venv` and `-m pip` itself and notes each call; anything else goes to the real Python.
-STUB = """#!/usr/bin/env bash
-here=$(dirname "$0")
-case "$*" in
-    "-m venv "*)
-        printf 'venv\\n' >>"$CALLS"
-        mkdir -p "$3/bin"
-        cp "$0" "$3/bin/python" ;;
-    "-m pip install "*)
-        printf 'pip %s\\n' "${*: -1}" >>"$CALLS"
-        sleep "${PIP_SECONDS:-0}"
-        printf 'Collecting torch\\n  Downloading torch-2.13.0.whl (180 MB)\\n'
-        if [ -n "${PIP_FAILS:-}" ]; then printf '%s\\n' "$PIP_FAILS"; exit 1; fi
-        printf '#!/usr/bin/env bash\\nprintf "%%s\\\\n" "$PWD" "$HARNESS_WORKSPACE" "$@"\\n' >"$here/harness"
-        chmod +x "$here/harness" ;;
-    "-m ruff "* | "-m mypy"* | "-m pytest"*)
-        printf '%s\\n' "${*:2}" >>"$CALLS"
-        printf '%s\\n' "${HARNESS_DATA:-no data}" ;;
-    *"sys.version_info <"*) exec REAL -c "import sys; sys.version_info = ${VERSION:-(3, 11, 0)}; $2" ;;
-    *"import ensurepip"*) exit "${NO_VENV:-0}" ;;
-    *) exec REAL "$@" ;;
-esac
-""".replace("REAL", sys.executable)
-
-
-@dataclass(frozen=True, slots=True)
-class Checkout:
-    """A copy of the scripts in a folder of its own, and a PATH under control."""
-
-    root: Path
-    path: Path
-    calls_file: Path
-
-    def start(self, script: str | Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        environment = {"PATH": str(self.path), "CALLS": str(self.calls_file), "HOME": str(self.root)}
-        return subprocess.Popen(
-            [str(self.root / script), *arguments],
-            env=environment | variables,
-            cwd=self.root.parent,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, script: str | Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
-        process = self.start(script, *arguments, **variables)
-        stdout, stderr = process.communicate(timeout=60)
-        return process.returncode, stdout, stderr
-
-    @property
-    def calls(self) -> list[str]:
-        return self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
 
 
 @pytest.fixture
 def bare_checkout(tmp_path: Path) -> Checkout:
     """A checkout on a machine without Python."""
-    root = tmp_path / "a clone"
-    for folder in ("scripts", ".ci"):
-        shutil.copytree(REPOSITORY / folder, root / folder)
-    (root / "pyproject.toml").write_text("[project]\n")
-    path = tmp_path / "bin"
-    path.mkdir()
-    for tool in TOOLS:
-        found = shutil.which(tool)
-        assert found is not None, tool
-        (path / tool).symlink_to(found)
-    return Checkout(root, path, tmp_path / "calls")
+    return bare(tmp_path)
 
 
 @pytest.fixture
 def checkout(bare_checkout: Checkout) -> Checkout:
     """A checkout on a machine whose only Python is the stub."""
-    stub = bare_checkout.path / "python3"
-    stub.write_text(STUB)
-    stub.chmod(0o755)
-    return bare_checkout
+    return with_python(bare_checkout)
 
 
 @pytest.mark.parametrize("name", STARTED)

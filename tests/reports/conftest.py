@@ -6,7 +6,7 @@ import json
 import random
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -14,16 +14,21 @@ from typing import Any
 
 import pytest
 
-from harness import record, result, study
+from harness import inspection, record, result, study
 from harness.recipe import Recipe
 from harness.record import Found, Record, SeedRun
-from harness.result import Environment, Epoch, Result, Status
+from harness.result import Decision, Environment, Epoch, Result, Status
 from harness.seeds import Purpose, derive_seed
 from harness.study import StudyConfig
 from harness.workspace import Workspace
+from reports.study_files import StudyFiles, read_study
+from reports.study_info import study_info
+from reports.study_page import render
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
+from tests import browser
+from tests.reports.looked_at import inspected
 
 TARGET_PCT = 99.4
 THRESHOLD_PCT = 99.45
@@ -115,8 +120,12 @@ class SyntheticStudy:
         seed_index: int = 0,
         status: Status = Status.COMPLETE,
         epochs: int = 15,
+        decisions: tuple[Decision, ...] = (),
     ) -> Result:
         recipe = self.config.recipe
+        # Looked at where pruning is decided and at the end, with fewer errors each time.
+        looks = {rung: min(SIZE, errors * (1 + (epochs - rung) // 4)) for rung in (4, 8) if errors and rung < epochs}
+        looks |= {} if errors is None else {epochs: errors}
         made = Result(
             architecture=proposal["architecture"],
             hash=proposal["hash"],
@@ -130,7 +139,9 @@ class SyntheticStudy:
             seed_index=seed_index,
             seed=derive_seed(proposal["hash"], recipe.hash, purpose, seed_index),
             status=status,
-            history=tuple(Epoch(epoch, 0.1, 0.2, 3.0 * epoch) for epoch in range(1, epochs + 1)),
+            history=tuple(
+                Epoch(epoch, 0.1, 0.8 / epoch, 3.0 * epoch, looks.get(epoch)) for epoch in range(1, epochs + 1)
+            ),
             validation_errors=errors,
             validation_size=None if errors is None else SIZE,
             train_seconds=3.0 * epochs,
@@ -138,6 +149,7 @@ class SyntheticStudy:
             started_utc="2026-11-20T08:10:00+00:00",
             study=self.name,
             trial=proposal["trial"],
+            decisions=decisions,
         )
         result.write(study.result_path(self.folder, proposal["trial"], purpose, seed_index), made)
         run = {"trial": proposal["trial"], "purpose": purpose, "seed_index": seed_index}
@@ -168,6 +180,12 @@ class SyntheticStudy:
                 purpose = f"verify {made.hash} fast seed {run.index}"
                 log.write(json.dumps({"date_utc": "", "dataset": "mnist", "data_hash": "", "purpose": purpose}) + "\n")
         return made
+
+    def inspect(self, made: Record) -> None:
+        """Leave what a verification on this machine leaves: every seed of a record looked at."""
+        row = record.path_of(self.place.records, made).stem
+        for run in made.seeds:
+            inspection.write(inspection.path_of(self.place.runs, row, run.index), inspected(made, run))
 
     def write(self) -> Path:
         lines = "".join(json.dumps(event) + "\n" for event in self.events)
@@ -235,14 +253,18 @@ def realistic(place: Workspace, trials: int = 60) -> SyntheticStudy:
             made.events.pop()
             made.trial -= 1
             continue
+        decisions = (
+            Decision("width", min(int(width * 5), 4), 5, ordered=True),
+            Decision("coin", int(proposal["hash"][0], 16) % 2, 2, ordered=False),
+        )
         errors = round(34 + 200_000 / (proposal["parameters"] + 200) ** 1.1 + draw.gauss(0, 5))
         if errors > 75 and draw.random() < 0.8:
             made.note("rung", 6.0, trial=proposal["trial"], purpose="search", seed_index=0, epoch=4, pruned=True)
-            made.finish(proposal, errors * 3, status=Status.PRUNED, epochs=4)
+            made.finish(proposal, errors * 3, status=Status.PRUNED, epochs=4, decisions=decisions)
         elif draw.random() < 0.04:
-            made.finish(proposal, SIZE - 1_000, status=Status.DIVERGED, epochs=2)
+            made.finish(proposal, SIZE - 1_000, status=Status.DIVERGED, epochs=2, decisions=decisions)
         else:
-            made.finish(proposal, errors)
+            made.finish(proposal, errors, decisions=decisions)
             smaller = standing is None or proposal["parameters"] < standing["parameters"]
             if errors <= 55 and smaller and put_to_test < 8:
                 put_to_test += 1
@@ -258,6 +280,7 @@ def realistic(place: Workspace, trials: int = 60) -> SyntheticStudy:
     made.standing("winner", standing, [48, 52, 51])
     made.note("ended", 60.0, reason="time")
     proof = made.verify(standing, [55, 58, 52, 61, 57, 54])
+    made.inspect(proof)
     made.note("verified", 180.0, hash=proof.hash, recipe_hash=proof.recipe_hash, tier="verified", seeds=6, passed=True)
     made.write()
     return made
@@ -292,3 +315,34 @@ def realistic_study(realistic_template: SyntheticStudy, place: Workspace) -> Syn
     """A study of some 60 networks that reached its target."""
     shutil.copytree(realistic_template.place.root, place.root, dirs_exist_ok=True)
     return replace(realistic_template, place=place, events=list(realistic_template.events))
+
+
+# From here on in a browser.
+
+
+@pytest.fixture(scope="session")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
+    """A browser, one for all tests, because starting one takes seconds."""
+    with browser.started(tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+@pytest.fixture(scope="session")
+def realistic_files(realistic_template: SyntheticStudy) -> StudyFiles:
+    return read_study(realistic_template.folder, realistic_template.place)
+
+
+@pytest.fixture(scope="session")
+def realistic_report(realistic_files: StudyFiles, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(render(study_info(realistic_files)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def report_page(opened: browser.Page, realistic_report: Path) -> Iterator[browser.Page]:
+    """The report of the realistic study, just loaded."""
+    opened.complaints.clear()
+    opened.open(realistic_report)
+    yield opened
+    assert opened.complaints == []

@@ -4,8 +4,9 @@ from typing import Any
 
 from harness.result import Status
 from harness.workspace import Workspace
-from reports.accounting import Share, accounting
+from reports.accounting import accounting
 from reports.networks import networks
+from reports.shares import Share
 from reports.study_files import StudyFiles, read_study
 
 

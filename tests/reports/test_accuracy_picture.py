@@ -56,8 +56,7 @@ def test_only_networks_with_several_seeds_have_a_bar(realistic_study: Any, place
     found = facts(realistic_study, place)
     several = [point for point in found.points if point.deviation_pct is not None]
 
-    # A bar is a line with two caps.
-    assert draw(found).count('class="bar ') == 3 * len(several)
+    assert draw(found).count('class="bar ') == len(several)
     assert 0 < len(several) < len(found.points)
 
 

@@ -53,7 +53,7 @@ def test_standing_and_refuted_networks_have_different_marks():
 def test_the_fall_is_told_in_words():
     assert description(FALLEN) == (
         "The effective budget began at 20,000 parameters and ended at 2,999 after 1 h. It fell to: 4,999 after 10 min; "
-        "2,999 after 30 min. 1 network refuted on fresh seeds."
+        "2,999 after 30 min. 1 network refuted on fresh seeds. First runs that ended: 0."
     )
 
 

@@ -24,7 +24,7 @@ def test_attributes_are_escaped_and_left_out_when_none():
 
 @pytest.mark.parametrize(("value", "text"), [(1.0, "1"), (1.25, "1.25"), (1.005, "1"), (0.0, "0"), (100.0, "100")])
 def test_numbers_in_attributes_are_short(value: float, text: str):
-    assert page.element("rect", x=value) == f'<rect x="{text}"></rect>'
+    assert page.element("rect", x=value) == f'<rect x="{text}"/>'
 
 
 def test_a_foreign_text_is_kept_apart_for_its_writing_direction():

@@ -40,7 +40,7 @@ def test_a_network_shows_its_figures(row: LeaderboardRow):
         ">6</td>",
         '<span class="tag good">verified</span>',
         '<span class="tag good">winner</span>',
-        '<code class="network"><bdi>conv3x3(8) | gap | linear(10)</bdi></code>',
+        "<td><bdi>conv3x3(8) | gap | linear(10)</bdi></td>",
     ):
         assert cell in made
     assert '<tr id="network-0123456789ab">' in made
@@ -51,19 +51,20 @@ def test_a_network_without_figures_has_dashes():
         [replace(NETWORK, validation_accuracies_pct=(), state=State.FAILED, remark="crashed")], 99.45
     )
 
-    # Tier, validation with its n, test with its n.
-    assert made.count(">\u2013</td>") == 5
+    # Tier, multiply-adds, validation with its seeds, test with its seeds.
+    assert made.count(">\u2013</td>") == 6
     assert '<span class="tag bad">crashed</span>' in made
 
 
 def test_a_pruned_network_says_when_and_has_no_tier():
     made = standings.networks_table([replace(NETWORK, state=State.PRUNED, remark="at epoch 4 of 15")], 99.45)
 
-    assert '<td class="state">pruned at epoch 4 of 15</td>' in made
+    assert "<td>pruned at epoch 4 of 15</td>" in made
     assert "searched" not in made
 
 
-def test_a_long_list_says_that_it_is_cut():
+def test_a_long_list_says_that_it_is_cut(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(standings, "MOST_NETWORKS", 1_000)
     many = [replace(NETWORK, hash=f"{number:012x}") for number in range(1_001)]
 
     made = standings.networks_table(many, 99.45)

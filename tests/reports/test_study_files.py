@@ -31,6 +31,18 @@ def test_a_torn_line_hides_no_other_event(new_study: Any, place: Workspace):
     assert files.elapsed == 6.0
 
 
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), -5, "<b>", [], None])
+def test_a_damaged_time_counts_as_none(new_study: Any, place: Workspace, time: Any):
+    study = new_study()
+    study.note("ended", 5.0, reason="time")
+    study.events[-1]["elapsed"] = time
+
+    files = read_study(study.write(), place)
+
+    assert files.events[-1]["elapsed"] is None
+    assert files.elapsed == 1.0
+
+
 def test_evidence_comes_with_the_row_that_it_makes(realistic_study: Any, place: Workspace):
     files = read_study(realistic_study.folder, place)
 

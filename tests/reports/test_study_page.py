@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
 import json
 import re
@@ -12,8 +14,9 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.result import Status
+from harness.result import Decision, Status
 from harness.workspace import Workspace
+from reports.study_controls import study_script
 from reports.study_page import GLOSSARY, write_report
 
 HOSTILE = [
@@ -41,7 +44,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in ("meta", "br", "hr"):
+        if tag not in ("meta", "br", "hr", "img", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -78,15 +81,23 @@ def test_the_same_files_give_the_same_bytes(realistic_study: Any, place: Workspa
     assert write_report(realistic_study.folder, place).read_bytes() == first
 
 
-def test_the_page_names_no_address_outside_itself_and_runs_nothing(realistic_page: Page):
+def test_the_page_names_no_address_outside_itself_and_runs_one_script(realistic_page: Page):
     anchors = set(realistic_page.ids())
     for tag, attributes in realistic_page.elements:
-        assert tag not in ("script", "link", "iframe", "object", "embed", "form", "base", "img")
+        assert tag not in ("link", "iframe", "object", "embed", "form", "base")
         assert not [name for name in attributes if name.startswith("on")]
         for name in ADDRESSES & attributes.keys():
-            assert attributes[name].startswith("#")
-            assert attributes[name][1:] in anchors
+            if tag == "img":
+                assert attributes[name].startswith("data:image/png;base64,")
+            else:
+                assert attributes[name].startswith("#")
+                assert attributes[name][1:] in anchors
     assert "url(" not in realistic_page.text_of("style")
+    scripts = [attributes.get("type", "") for tag, attributes in realistic_page.elements if tag == "script"]
+    assert scripts == ["", "application/json"]
+    [policy] = [found["content"] for _, found in realistic_page.elements if "http-equiv" in found]
+    digest = base64.b64encode(hashlib.sha256(study_script().encode()).digest()).decode()
+    assert f"default-src 'none'; script-src 'sha256-{digest}'; " in policy
 
 
 def test_every_identifier_is_unique_and_every_reference_is_met(realistic_page: Page):
@@ -119,7 +130,8 @@ def test_the_page_has_its_parts_and_a_way_to_each(realistic_page: Page):
     links = {attributes["href"] for tag, attributes in realistic_page.elements if tag == "a"}
 
     assert sections == [
-        "honesty", "picture", "networks", "leaderboard", "toy", "proposals", "budget", "provenance", "glossary"
+        "honesty", "picture", "networks", "closer", "curves", "seeds", "budget", "choices", "time", "proposals",
+        "leaderboard", "toy", "provenance", "glossary",
     ]  # fmt: skip
     assert {f"#{name}" for name in sections} <= links
     assert "#content" in links
@@ -139,12 +151,16 @@ def test_the_numbers_of_the_study_are_on_the_page(realistic_study: Any, realisti
 
 
 def test_each_point_says_which_network_it_is(realistic_page: Page):
-    marks = [attributes for _, attributes in realistic_page.elements if attributes.get("class", "").startswith("mark")]
     titles = [text for where, text in realistic_page.texts if where == "title"]
+    numbers = {
+        int(found["data-n"])
+        for _, found in realistic_page.elements
+        if found.get("class", "").startswith("mark") and "data-n" in found
+    }
+    rows = [name for name in realistic_page.ids() if name.startswith("network-")]
 
-    named = [title for title in titles if re.match(r"[0-9a-f]{12}: [\d,]+ parameters", title)]
-    in_legends = 4 + 2
-    assert len(named) == len(marks) - in_legends
+    assert len([title for title in titles if re.match(r"[0-9a-f]{12}: [\d,]+ parameters", title)]) > 3
+    assert max(numbers) < len(rows)
 
 
 def test_the_dark_theme_is_for_screens_so_paper_stays_light(realistic_page: Page):
@@ -176,7 +192,11 @@ def test_hostile_words_appear_as_words_wherever_they_come_from(
 
     made = page_of(folder, place)
 
-    assert not [tag for tag, _ in made.elements if tag in ("script", "img", "object")]
+    assert [attributes for tag, attributes in made.elements if tag == "script"] == [
+        {},
+        {"type": "application/json", "id": "study-data"},
+    ]
+    assert not [tag for tag, _ in made.elements if tag in ("img", "object")]
     assert not [name for _, attributes in made.elements for name in attributes if name.startswith("on")]
     assert words in made.text_of("bdi")
     assert made.text_of("title").count("Parameters against accuracy") == 1
@@ -252,10 +272,18 @@ def test_a_data_set_other_than_mnist_is_named_and_has_no_label_errors(new_study:
     assert "Wrong labels" not in made.text_of("dt")
 
 
-def test_a_thousand_networks_stay_below_a_megabyte(new_study: Any, place: Workspace, synthetic: Any):
+def test_a_thousand_trained_networks_stay_below_a_megabyte(new_study: Any, place: Workspace, synthetic: Any):
     study = new_study()
+    coins = [Decision(f"stage/choice-{number}", number % 2, 9, ordered=True) for number in range(13)]
     for number in range(1_000):
-        study.propose(synthetic.network(3 + number % 10, 3 + number // 10 % 10, 3 + number // 100))
+        proposal = study.propose(synthetic.network(3 + number % 10, 3 + number // 10 % 10, 3 + number // 100))
+        status, epochs = (Status.COMPLETE, 15) if number % 3 else (Status.PRUNED, 4)
+        study.finish(proposal, 50 + number % 300, status=status, epochs=epochs, decisions=tuple(coins))
+        if number in (100, 400, 700):
+            study.confirm(proposal, [50, 55, 60])
+            study.standing("standing", proposal, [50, 55, 60], budget=proposal["parameters"] - 1)
+    study.standing("winner", proposal, [50, 55, 60])
+    study.inspect(study.verify(proposal, [55, 58, 52, 61, 57, 54]))
 
     assert write_report(study.write(), place).stat().st_size < 1_000_000
 

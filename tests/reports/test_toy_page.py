@@ -94,13 +94,13 @@ def test_the_same_code_gives_the_same_bytes():
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
-    folder = tmp_path_factory.mktemp("toy")
-    with browser.started(folder / "profile") as opened:
-        (folder / "toy.html").write_text(toy_page.render(), encoding="utf-8")
-        opened.open(folder / "toy.html")
-        yield opened
-        assert opened.complaints == []
+def page(opened: browser.Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
+    path = tmp_path_factory.mktemp("toy") / "toy.html"
+    path.write_text(toy_page.render(), encoding="utf-8")
+    opened.complaints.clear()
+    opened.open(path)
+    yield opened
+    assert opened.complaints == []
 
 
 @pytest.fixture

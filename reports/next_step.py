@@ -1,0 +1,52 @@
+"""What to do next with a study: one command, and what it does."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from harness.leaderboard import Tier
+from reports.headline import is_over
+from reports.study_files import StudyFiles
+from reports.winner import Winner
+
+# What a search that ended for this reason needs in order to find more.
+_FURTHER = {
+    "time": "with a longer --time goes on where the search ended",
+    "trials": "with more --trials goes on where the search ended",
+    "exhausted": "with another --space or a larger --budget has more to try",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """A command, and what it does; the words go on from the command."""
+
+    command: str
+    words: str
+
+
+def next_step(files: StudyFiles, answer: Winner | None) -> NextStep | None:
+    """Return what brings a study on from where it is, None where its journal does not say how it was begun."""
+    row = answer.row if answer is not None else None
+    if not is_over(files):
+        return _search(files, "goes on with the search where it is, unless it still runs")
+    if answer is not None and row is None:
+        return NextStep(f"harness verify {answer.hash}", "trains it on fresh seeds and reads the test set")
+    if row is not None and not row.reached and (row.mean_test_accuracy_pct or 0.0) >= row.target_pct:
+        return NextStep(f"harness verify {row.hash} --seeds 10", "adds the seeds that a verdict needs")
+    if row is not None and row.reached and row.tier is not Tier.CERTIFIED:
+        words = "trains 30 further seeds, declared beforehand, and demands that their lower bound reaches the target"
+        return NextStep(f"harness verify {row.hash} --certify", words)
+    if row is not None and row.reached:
+        smaller = f"harness search --budget {row.parameters - 1} --space {shlex.quote(files.config.space)}"
+        return NextStep(smaller, "looks for a smaller network still")
+    reason = str(files.events_of("ended")[-1].get("reason"))
+    return _search(files, _FURTHER.get(reason, "goes on with the search where it ended"))
+
+
+def _search(files: StudyFiles, words: str) -> NextStep | None:
+    commands = [event.get("command") for event in files.events_of("session")]
+    if not commands or not isinstance(commands[-1], list) or not commands[-1]:
+        return None
+    return NextStep(shlex.join(str(word) for word in commands[-1]), words)
