@@ -194,8 +194,7 @@ def _write(
         pixels = data.train_images[: files_of.CHECKED_IMAGES]
         content, check = files_of.to_onnx(given.architecture, network, data.dataset, pixels, about)
         made.append((path, content, {"format": "onnx", "check": asdict(check)}))
-    for path, content, _ in made:
-        files.write_bytes(path, content)
+    files.write_together({path: content for path, content, _ in made})
     return [{"file": str(path), "size_bytes": len(content), **said} for path, content, said in made]
 
 
