@@ -46,6 +46,7 @@ OPTUNA_FILES = {"harness/sampler.py"}
 # What a report may know of the harness: results and standings, not how they came about.
 REPORTED = {
     "backprop",
+    "csv_text",
     "datasets",
     "errors",
     "files",
