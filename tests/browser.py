@@ -45,20 +45,31 @@ class Page:
         self._answers = answers
         self._buffer = b""
         self._number = 0
+        self._target: str | None = None
         self._session: str | None = None
-        self._events: list[str] = []
+        self._loaded: set[str] = set()
         self.complaints: list[str] = []
 
     def open(self, path: Path, *, dark: bool = False) -> None:
-        """Load a file and wait until it has loaded."""
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        """Load a file in a tab of its own, close the one before, and wait until it has loaded."""
+        self._session, before = None, self._target
+        self._target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        if before is not None:
+            self.send("Target.closeTarget", targetId=before)
+        self._session = self.send("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
         for domain in ("Runtime", "Log", "Page"):
             self.send(f"{domain}.enable")
+        self.send("Page.setLifecycleEventsEnabled", enabled=True)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
-        self.send("Page.navigate", url=path.resolve().as_uri())
-        self._wait_for("Page.loadEventFired")
+        self.go(path.resolve().as_uri())
+
+    def go(self, address: str) -> None:
+        """Load an address in the tab that is open and wait until it has loaded."""
+        # Events of pages before this one carry other names.
+        loader = self.send("Page.navigate", url=address)["loaderId"]
+        while loader not in self._loaded:
+            self._read()
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression; a promise is awaited."""
@@ -68,7 +79,8 @@ class Page:
 
     def press(self, key: str, text: str = "") -> None:
         """Press and release a key, as a person would."""
-        codes = {"Tab": 9, "Enter": 13, " ": 32, "ArrowRight": 39, "ArrowLeft": 37}
+        codes = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "End": 35, "Home": 36}
+        codes |= {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
         common = {"key": key, "code": key, "windowsVirtualKeyCode": codes.get(key, ord(key[0].upper()))}
         self.send("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
         self.send("Input.dispatchKeyEvent", type="keyUp", **common)
@@ -87,11 +99,6 @@ class Page:
                 result: dict[str, Any] = answer["result"]
                 return result
 
-    def _wait_for(self, event: str) -> None:
-        while event not in self._events:
-            self._read()
-        self._events.remove(event)
-
     def _read(self) -> dict[str, Any]:
         until = time.monotonic() + PATIENCE_SECONDS
         while b"\0" not in self._buffer:
@@ -107,8 +114,9 @@ class Page:
 
     def _note(self, message: dict[str, Any]) -> None:
         method, parameters = message.get("method", ""), message.get("params", {})
-        self._events.append(method)
-        if method == "Runtime.exceptionThrown":
+        if method == "Page.lifecycleEvent" and parameters["name"] == "load":
+            self._loaded.add(parameters["loaderId"])
+        elif method == "Runtime.exceptionThrown":
             self.complaints.append(json.dumps(parameters["exceptionDetails"]))
         elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):
             self.complaints.append(json.dumps(parameters["args"]))
