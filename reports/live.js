@@ -7,7 +7,7 @@
   const button = document.getElementById("live-button");
   const seconds = Number(bar.dataset.seconds);
   const key = `harness live ${location.pathname}`;
-  const QUIET_MS = 5000;
+  const quiet = Number(bar.dataset.quiet) * 1000;
 
   let kept = {};
   try {
@@ -16,7 +16,7 @@
     // A browser that keeps nothing for files: the page reloads all the same.
   }
   let paused = kept.paused === true;
-  let busy = -QUIET_MS;
+  let busy = -quiet;
 
   const folded = () => [...document.querySelectorAll("details")];
   const name = (part) => `${part.closest("section")?.id ?? ""} ${part.querySelector("summary")?.textContent ?? ""}`;
@@ -49,14 +49,15 @@
 
   const open = new Set(kept.open ?? []);
   for (const part of folded()) part.open ||= open.has(name(part));
-  if (kept.place && !location.hash) scrollTo(kept.place[0], kept.place[1]);
+  // A filter that stands in the address is no place on the page.
+  if (kept.place && !/^#[^?]/u.test(location.hash)) scrollTo(kept.place[0], kept.place[1]);
   keep(null);
   show();
 
   const typing = () => document.activeElement?.matches("input, select, textarea") ?? false;
   setInterval(() => {
     const now = performance.now();
-    if (paused || document.hidden || typing() || now < seconds * 1000 || now - busy < QUIET_MS) return;
+    if (paused || document.hidden || typing() || now < seconds * 1000 || now - busy < quiet) return;
     keep([scrollX, scrollY]);
     location.reload();
   }, 1000);

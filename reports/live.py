@@ -5,20 +5,20 @@ The page of a search that is over has no such script, so that the last one writt
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
-from importlib import resources
 from pathlib import Path
 
 from harness import files
 from harness.workspace import Workspace
 from reports.page import Html, element, joined, text
+from reports.page_script import with_script
 from reports.study_files import read_study
 from reports.study_info import study_info
 from reports.study_page import render
 
 RELOAD_SECONDS = 15
+# So long after somebody's last touch the page waits.
+QUIET_SECONDS = 5
 
 
 def write_live_report(folder: Path, workspace: Workspace) -> Path:
@@ -35,26 +35,8 @@ def write_live_report(folder: Path, workspace: Workspace) -> Path:
 
 def reloading(page: str) -> str:
     """Return a page with the script that reloads it, which the page's policy then allows."""
-    source = resources.files("reports").joinpath("live.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
-    allowed = text(f"'sha256-{digest}'")
-    page, changed = re.subn(
-        r'(http-equiv="Content-Security-Policy" content=")([^"]*)',
-        lambda found: found[1] + _allowing(found[2], allowed),
-        page,
-        count=1,
-    )
-    assert changed == 1, "every page has a policy"
     page = re.sub("<body[^>]*>", lambda found: found[0] + _bar(), page, count=1)
-    body, end, rest = page.rpartition("</body>")
-    return f"{body}{element('script', Html(source))}{end}{rest}"
-
-
-def _allowing(policy: str, source: str) -> str:
-    """Return a policy, as it stands in the page, that allows one more script."""
-    if "script-src " in policy:
-        return policy.replace("script-src ", f"script-src {source} ", 1)
-    return f"{policy}; script-src {source}"
+    return with_script(page, "live.js")
 
 
 def _bar() -> Html:
@@ -71,4 +53,5 @@ def _bar() -> Html:
         id="live",
         aria_label="Live report",
         data_seconds=RELOAD_SECONDS,
+        data_quiet=QUIET_SECONDS,
     )
