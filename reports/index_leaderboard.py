@@ -7,6 +7,7 @@ from itertools import groupby
 
 from harness.leaderboard import LeaderboardRow, Tier
 from reports import svg
+from reports.chooser import choosable, figure, named
 from reports.numbers import DASH, count, decimal, duration, mean_and_deviation, pct, plural, short
 from reports.page import Column, Html, Section, details, element, foreign, items, joined, paragraph, table, text
 from reports.standings import tier_tag
@@ -53,22 +54,23 @@ def _standings(number: int, dataset: str, target_pct: float, rows: list[Leaderbo
         "nobody has checked here."
     )
     made = table(caption, _COLUMNS, [_cells(row) for row in rows], identifier=f"standings-{number}", row_header=1)
-    return joined([_picture(number, dataset, target_pct, rows), made])
+    return joined([_picture(number, dataset, target_pct, rows), choosable(made, "rows")])
 
 
 def _cells(row: LeaderboardRow) -> list[Html]:
     name = [foreign(row.name)] if row.name else []
+    seeds = row.validation_seeds if row.tier is Tier.SEARCHED else row.seeds
     return [
-        text(row.rank),
-        joined([*name, element("code", text(row.hash))], " "),
+        figure(str(row.rank), row.rank),
+        named(joined([*name, element("code", text(row.hash))], " "), row.hash),
         tier_tag(row.tier),
-        text(count(row.parameters)),
-        text(count(row.macs)),
-        text(_accuracy(row)),
-        text(decimal(row.lower_bound_pct, 3)),
-        text(row.validation_seeds if row.tier is Tier.SEARCHED else row.seeds),
+        figure(count(row.parameters), row.parameters, is_amount=True),
+        figure(count(row.macs), row.macs, is_amount=True),
+        figure(_accuracy(row), _value(row)),
+        figure(decimal(row.lower_bound_pct, 3), row.lower_bound_pct),
+        figure(str(seeds), seeds),
         foreign(row.recipe or DASH),
-        text(duration(row.train_seconds)),
+        figure(duration(row.train_seconds), row.train_seconds),
         element("span", text(row.date_utc[:10] or DASH), class_="date"),
         details("notation", _more(row)),
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness import files, leaderboard
 from harness.errors import ContentError
 from harness.workspace import Workspace
+from reports.chooser import choosable, figure, named, with_chooser
 from reports.headline import Outcome
 from reports.index import Index, IndexedStudy, read_index, study_folders
 from reports.index_leaderboard import leaderboard_sections
@@ -69,7 +70,7 @@ def write_leaderboard(workspace: Workspace) -> Path:
     introduction = joined(
         [element("h1", text("Leaderboard")), paragraph(_LEADERBOARD_WORDS) if sections else paragraph("No row yet.")]
     )
-    files.write_text(path, page("Leaderboard", introduction, sections, _footer()))
+    files.write_text(path, with_chooser(page("Leaderboard", introduction, sections, _footer())))
     return path
 
 
@@ -97,7 +98,7 @@ def render(index: Index) -> str:
     if index.problem:
         sections.append(Section("leaderboard", "Leaderboard", paragraph(f"It cannot be read: {index.problem}")))
     sections += leaderboard_sections(index.rows)
-    return page("Studies and leaderboard", introduction, sections, _footer())
+    return with_chooser(page("Studies and leaderboard", introduction, sections, _footer()))
 
 
 def _studies(index: Index) -> Html:
@@ -105,7 +106,7 @@ def _studies(index: Index) -> Html:
     if index.studies:
         rows = [_cells(item) for item in index.studies]
         caption = "All studies of this workspace, the one that was worked on last first."
-        parts.append(table(caption, _COLUMNS, rows, identifier="studies-caption"))
+        parts.append(choosable(table(caption, _COLUMNS, rows, identifier="studies-caption"), "studies"))
     else:
         parts.append(paragraph("There is no study yet: harness search --budget 20000 begins one."))
     if index.unreadable:
@@ -116,12 +117,14 @@ def _studies(index: Index) -> Html:
 
 
 def _cells(item: IndexedStudy) -> list[Html]:
-    name = foreign(item.name)
+    name = named(foreign(item.name), item.name)
     return [
         element("a", name, href=item.link) if item.link else name,
         element("span", text(item.outcome), class_=_KINDS.get(item.outcome, "tag")),
-        text(count(item.parameters)),
-        text(mean_and_deviation(item.mean_test_accuracy_pct, item.std_test_accuracy_pct, 3)),
+        figure(count(item.parameters), item.parameters, is_amount=True),
+        figure(
+            mean_and_deviation(item.mean_test_accuracy_pct, item.std_test_accuracy_pct, 3), item.mean_test_accuracy_pct
+        ),
         joined(
             [
                 text(f"{short(item.target_pct)} % on"),
@@ -131,8 +134,8 @@ def _cells(item: IndexedStudy) -> list[Html]:
             ],
             " ",
         ),
-        text(count(item.trained)),
-        text(duration(item.wall_seconds)),
+        figure(count(item.trained), item.trained, is_amount=True),
+        figure(duration(item.wall_seconds), item.wall_seconds, is_amount=True),
         text(item.last_utc.partition("+")[0].replace("T", " ") or DASH),
         details("verdict", element("p", text(item.verdict))),
     ]
