@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -84,10 +83,10 @@ def test_a_study_of_which_only_the_configuration_exists_has_figures(new_study: A
     assert len(write_figures(info_of(new_study(), place), place.root)) == 6
 
 
-@pytest.mark.parametrize("name", ["$x_", "\u202ethgir", "\N{PILE OF POO}", "x" * 200, "$\\frac{"])
-def test_odd_names_can_be_drawn(name: str, new_study: Any, place: Workspace):
-    study = new_study(name=name)
-    study.note("rejected", reason=name, parameters=1, hash="0" * 12, origin="x")
+def test_odd_names_can_be_drawn(new_study: Any, place: Workspace):
+    study = new_study(name="$\\frac{ \u202ethgir")
+    for name in ("$x_", "\u202ethgir", "\N{PILE OF POO}", "x" * 200, "$\\frac{"):
+        study.note("rejected", reason=name, parameters=1, hash="0" * 12, origin="x")
     study.write()
 
     write_figures(info_of(study, place), place.root / "figures")
@@ -105,9 +104,3 @@ def test_a_folder_that_cannot_be_written_is_the_user_s_to_mend(new_study: Any, p
 )
 def test_words_are_such_as_the_font_has(words: str, shown: str):
     assert figures.plain(words, 10) == shown
-
-
-def test_a_path_is_returned_for_each_file(new_study: Any, place: Workspace):
-    paths = write_figures(info_of(new_study(), place), place.root / "deep" / "down")
-
-    assert all(isinstance(path, Path) and path.exists() for path in paths)
