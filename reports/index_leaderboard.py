@@ -20,7 +20,7 @@ _COLUMNS = (
     Column("parameters", numeric=True),
     Column("MACs", numeric=True),
     Column("accuracy, %", numeric=True),
-    Column("99 % lower bound", numeric=True),
+    Column("99 % low", numeric=True),
     Column("seeds", numeric=True),
     Column("recipe"),
     Column("training a seed", numeric=True),
@@ -50,8 +50,8 @@ def _standings(number: int, dataset: str, target_pct: float, rows: list[Leaderbo
     reached = sum(row.reached for row in rows)
     caption = (
         f"Leaderboard on {dataset} with a target of {short(target_pct)} %: {plural(len(rows), 'row')}, {reached} of "
-        "them proven to reach it. Accuracy is the mean on the test set; v marks validation accuracy, c a claim that "
-        "nobody has checked here."
+        "them proven to reach it. Accuracy is the mean on the test set, 99 % low its lower "
+        "bound; v marks validation accuracy, c a claim that nobody has checked here."
     )
     made = table(caption, _COLUMNS, [_cells(row) for row in rows], identifier=f"standings-{number}", row_header=1)
     return joined([_picture(number, dataset, target_pct, rows), choosable(made, "rows")])
