@@ -4,13 +4,14 @@ import base64
 import hashlib
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.workspace import Workspace
-from reports.live import RELOAD_SECONDS, reloading, write_live_report
+from reports.live import QUIET_SECONDS, RELOAD_SECONDS, reloading, write_live_report
 from reports.study_page import write_report
 from tests import browser
 from tests.outline import checked
@@ -66,15 +67,22 @@ def test_a_page_without_a_policy_is_our_mistake():
 # In a browser -------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
+    with browser.started(tmp_path_factory.mktemp("profile")) as made:
+        yield made
+
+
 @pytest.fixture
-def page(realistic_study: Any, place: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The live report in a browser whose clock runs as usual; it reloads after a second instead of fifteen."""
+def page(realistic_study: Any, place: Workspace, tab: browser.Page) -> browser.Page:
+    """The live report in a browser; it reloads after a second, and waits for one, instead of fifteen and five."""
     path = write_live_report(realistic_study.folder, place)
     source = path.read_text(encoding="utf-8").replace(f'data-seconds="{RELOAD_SECONDS}"', 'data-seconds="1"')
+    source = source.replace(f'data-quiet="{QUIET_SECONDS}"', 'data-quiet="1"')
     path.write_text(source, encoding="utf-8")
-    with browser.started(tmp_path_factory.mktemp("profile")) as made:
-        made.open(path)
-        yield made
+    tab.complaints.clear()
+    tab.open(path)
+    return tab
 
 
 def mark(page: browser.Page) -> None:
@@ -114,7 +122,7 @@ def test_it_can_be_paused_by_keyboard_and_stays_so(page: browser.Page):
     assert page.evaluate("document.getElementById('live-words').textContent") == "The search goes on; this page waits."
 
     mark(page)
-    assert not reloaded(page, 8.0)
+    assert not reloaded(page, 4.0)
     page.evaluate("location.reload()")
     assert reloaded(page)
     time.sleep(0.5)
@@ -135,7 +143,7 @@ def test_what_was_open_is_open_again(page: browser.Page):
 @pytest.mark.browser
 def test_it_waits_while_somebody_is_at_work(page: browser.Page):
     mark(page)
-    until = time.monotonic() + 6
+    until = time.monotonic() + 4
     while time.monotonic() < until:
         page.press("Tab")
         time.sleep(0.3)
