@@ -122,7 +122,7 @@ def test_it_can_be_paused_by_keyboard_and_stays_so(page: browser.Page):
     assert page.evaluate("document.getElementById('live-words').textContent") == "The search goes on; this page waits."
 
     mark(page)
-    assert not reloaded(page, 4.0)
+    assert not reloaded(page, 2.5)
     page.evaluate("location.reload()")
     assert reloaded(page)
     time.sleep(0.5)
@@ -143,7 +143,7 @@ def test_what_was_open_is_open_again(page: browser.Page):
 @pytest.mark.browser
 def test_it_waits_while_somebody_is_at_work(page: browser.Page):
     mark(page)
-    until = time.monotonic() + 4
+    until = time.monotonic() + 2.5
     while time.monotonic() < until:
         page.press("Tab")
         time.sleep(0.3)
