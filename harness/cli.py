@@ -17,6 +17,7 @@ import click
 from harness.commands.data import data
 from harness.commands.doctor import doctor
 from harness.commands.explain import explain
+from harness.commands.export import export
 from harness.commands.leaderboard import leaderboard
 from harness.commands.report import report
 from harness.commands.search import search
@@ -66,7 +67,7 @@ def cli() -> None:
     """
 
 
-for _command in (search, train, verify, explain, spaces, leaderboard, report, toy, data, doctor):
+for _command in (search, train, verify, explain, spaces, leaderboard, report, export, toy, data, doctor):
     cli.add_command(_command)
 
 

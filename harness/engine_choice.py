@@ -49,3 +49,8 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device) -> Choice:
     if name == "native":
         raise DeviceError(f"the native engine cannot train this: {why}", hint="--engine auto lets torch train instead")
     return Choice(None, why)
+
+
+def engine_of_repeat(name: str, recorded: str | None) -> str:
+    """Return the engine for a seed that is on record, None where it is not; a repetition is to give the same bits."""
+    return TORCH if name == "auto" and recorded == TORCH else name

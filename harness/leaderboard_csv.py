@@ -13,13 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from harness.csv_text import csv_text, unguarded
 from harness.errors import ContentError
 
 SCHEMA_VERSION = 1
-
-# A spreadsheet takes a text that begins so for a formula. An apostrophe makes it text again; so that it can be taken
-# off without doubt, texts that begin with one get another.
-_GUARDED = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 
 
 class Tier(StrEnum):
@@ -89,8 +86,7 @@ class LeaderboardRow:
 def to_csv(rows: Iterable[LeaderboardRow]) -> str:
     """Return the rows as CSV: raw numbers in their shortest exact form, nothing for None."""
     columns = [item.name for item in fields(LeaderboardRow)]
-    lines = [columns, *([_cell(getattr(row, column)) for column in columns] for row in rows)]
-    return "".join(",".join(map(_quoted, line)) + "\n" for line in lines)
+    return csv_text(columns, ([getattr(row, column) for column in columns] for row in rows))
 
 
 def read(path: Path) -> list[LeaderboardRow]:
@@ -122,23 +118,6 @@ def _row(cells: list[str], where: str) -> LeaderboardRow:
     return LeaderboardRow(**values)
 
 
-def _quoted(cell: str) -> str:
-    # Not csv.writer: it leaves a carriage return bare, at which csv.reader then ends the row.
-    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n') else cell
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, str) and value.startswith(_GUARDED):
-        return "'" + value
-    return str(value)
-
-
 def _value(kind: str, cell: str) -> Any:
     if kind.endswith("| None") and cell == "":
         return None
@@ -157,4 +136,4 @@ def _value(kind: str, cell: str) -> Any:
         case "Tier":
             return Tier(cell)
         case _:
-            return cell[1:] if cell.startswith("'") and cell[1:].startswith(_GUARDED) else cell
+            return unguarded(cell)

@@ -76,11 +76,17 @@ def only_row(
         listed = "; ".join(
             sorted(f"{row.recipe_name or 'any recipe'} on {row.dataset}, target {row.target_pct}" for row in fitting)
         )
+        named = zip(("--recipe", "--dataset", "--target"), zip(*distinct, strict=True), strict=True)
+        choices = [option for option, values in named if len(set(values)) > 1]
         raise ContentError(
-            f"{given.architecture.hash} has several rows: {listed}",
-            hint="choose with --recipe, --dataset and --target",
+            f"{given.architecture.hash} has several rows: {listed}", hint=f"choose with {' and '.join(choices)}"
         )
     return next(iter(distinct.values()), None)
+
+
+def recorded_rows(architecture: Architecture, workspace: Workspace) -> tuple[KnownRow, ...]:
+    """Return the rows of a network that have a record here, however it was named."""
+    return tuple(row for _, _, row in _recorded(workspace, architecture.hash))
 
 
 def read_network(argument: str, workspace: Workspace) -> NetworkArgument:

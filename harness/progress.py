@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -19,11 +20,16 @@ PLAIN_SECONDS = 60.0
 
 
 class Reporter:
-    """A progress bar over ``total`` things; use it as a context manager."""
+    """A progress bar over ``total`` things; use it as a context manager.
+
+    Attributes:
+        heartbeat: called whenever there may be something new to show.
+    """
 
     def __init__(self, total: int | None, unit: str) -> None:
         """Start at nothing done."""
         self.terminal = sys.stderr.isatty()
+        self.heartbeat: Callable[[], None] = lambda: None
         self.bar: tqdm[None] = tqdm(
             total=total, unit=f" {unit}", disable=not self.terminal, file=sys.stderr, dynamic_ncols=True
         )
@@ -55,6 +61,7 @@ class Reporter:
                 self.say(f"seed {job.seed_index}: {_outcome(result)}")
             case Broken(job, status, message):
                 self.say(f"seed {job.seed_index}: {status}, {message}; it is run again")
+        self.heartbeat()
 
 
 def _outcome(result: Result) -> str:
@@ -84,6 +91,7 @@ class SearchReporter(Reporter):
         elif elapsed - self.said >= PLAIN_SECONDS:
             self.said = elapsed
             self.say(line)
+        self.heartbeat()
 
     def ended(self, candidate: Candidate, found: Result, *, is_standing: bool) -> None:
         """Say how a run has ended."""

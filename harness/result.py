@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -67,6 +67,11 @@ class Environment:
     threads: int
     data_hash: str
     engine: str = "torch"
+
+
+def same_bits_due(ours: Environment, theirs: Environment) -> bool:
+    """Return whether equal seeds must have given equal bits in both places."""
+    return replace(ours, commit=None, dirty=None) == replace(theirs, commit=None, dirty=None)
 
 
 @documented

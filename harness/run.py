@@ -100,6 +100,16 @@ def execute(
     train on the search split and
     never see it. The status is ``running`` where epochs are left.
     """
+    return execute_and_keep(job, bench, on_epoch, on_step)[0]
+
+
+def execute_and_keep(
+    job: Job,
+    bench: Bench,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    on_step: Callable[[], None] | None = None,
+) -> tuple[Result, Training]:
+    """Do as ``execute`` and return what was trained too."""
     device = choose_device(job.device)
     engine = choose_engine(job.engine, job.recipe, device).engine
     result = _begun(job, bench, device, TORCH if engine is None else engine.name)
@@ -116,7 +126,7 @@ def execute(
             on_epoch(epoch)
     if job.checkpoint is not None:
         _save(job.checkpoint, run)
-    return _ended(job, bench, result, run, training, validation)
+    return _ended(job, bench, result, run, training, validation), run
 
 
 def execute_together(jobs: Sequence[Job], bench: Bench) -> list[Result]:

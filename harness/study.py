@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -132,14 +133,34 @@ def owned(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise UsageError(f"another process is working in {folder}; wait for it or stop it") from error
-    try:
+        # One that only asks holds the lock for a moment too.
+        if not any(_locks(handle, fcntl.LOCK_EX, wait) for wait in (0.05, 0.2, 0.5)):
+            raise UsageError(f"another process is working in {folder}; wait for it or stop it")
         yield
     finally:
         os.close(handle)
+
+
+def is_owned(folder: Path) -> bool:
+    """Return whether a process works in a folder now."""
+    try:
+        handle = os.open(folder / ".lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return not _locks(handle, fcntl.LOCK_SH)
+    finally:
+        os.close(handle)
+
+
+def _locks(handle: int, kind: int, wait: float = 0.0) -> bool:
+    """Take a lock and return True, or wait so many seconds and return False where another holds it."""
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(wait)
+        return False
+    return True
 
 
 def result_path(folder: Path, trial: int, purpose: str, seed_index: int) -> Path:

@@ -202,6 +202,14 @@ def count_errors(run: Training, images: Images) -> int:
     return int((predictions(run, images) != images.labels).sum())
 
 
+def final_network(run: Training) -> Network:
+    """Return a copy of the network that predicts, in evaluation mode: averaged where the recipe averages."""
+    with averaged(run):
+        network = build(run.architecture)
+        network.load_state_dict(run.network.state_dict())
+    return network.eval()
+
+
 def weights_digest(run: Training) -> str:
     """Return the SHA-256 of the weights that predict, with BN statistics, as 64 hex digits."""
     digest = hashlib.sha256()

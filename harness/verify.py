@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import inspection, ledger, record, result, statistics
-from harness.engine_choice import TORCH
+from harness.engine_choice import engine_of_repeat
 from harness.leaderboard import LeaderboardRow, row_of_record
 from harness.ledger import Attempt, Outcome
 from harness.recipes import NamedRecipe
@@ -185,10 +185,6 @@ def bound_of_attempt(attempt: Attempt, runs: list[SeedRun]) -> float:
 
 
 def _job(plan: Plan, place: Workspace, row: str, index: int, recorded: SeedRun | None) -> Job:
-    engine = plan.engine
-    if recorded is not None and engine == "auto" and recorded.environment.engine == TORCH:
-        # A repetition is to give the same bits, and those are torch's.
-        engine = TORCH
     return Job(
         architecture=str(plan.architecture),
         recipe=plan.recipe.recipe,
@@ -196,7 +192,7 @@ def _job(plan: Plan, place: Workspace, row: str, index: int, recorded: SeedRun |
         purpose=Purpose.VERIFY,
         seed_index=index,
         device=plan.device,
-        engine=engine,
+        engine=engine_of_repeat(plan.engine, recorded.environment.engine if recorded else None),
         test_log=place.test_log,
         test_each_epoch=plan.recipe.test_each_epoch,
         inspection=inspection.path_of(place.runs, row, index),
@@ -295,8 +291,7 @@ def _contradicts(runs: list[SeedRun], recorded: list[SeedRun], repeats: list[Rep
 
 
 def _repeat(run: SeedRun, recorded: SeedRun) -> Repeat:
-    ours, theirs = run.environment, recorded.environment
-    same_machine = replace(ours, commit=None, dirty=None) == replace(theirs, commit=None, dirty=None)
+    same_machine = result.same_bits_due(run.environment, recorded.environment)
     # Equal bits prove themselves; unequal ones say something only where the same bits were due.
     same_bits = run.weights_sha256 == recorded.weights_sha256
     identical = True if same_bits else False if same_machine else None

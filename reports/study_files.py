@@ -69,15 +69,42 @@ class StudyFiles:
         return [event for event in self.events if event["event"] == kind]
 
 
-def read_study(folder: Path, workspace: Workspace) -> StudyFiles:
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """What a workspace holds beside its studies: all evidence, the standings made from all, reads of test sets."""
+
+    records: tuple[Record, ...] = ()
+    rows: tuple[LeaderboardRow, ...] = ()
+    test_reads: tuple[str, ...] = ()
+
+
+def read_standings(workspace: Workspace) -> Standings:
+    """Read what all studies of a workspace share.
+
+    Raises:
+        ContentError: a record, the ledger, the claims, a study or the CSV does not hold together.
+    """
+    return Standings(
+        tuple(record.read_all(workspace.records)),
+        tuple(leaderboard.collect(workspace)),
+        _test_reads(workspace.test_log),
+    )
+
+
+def read_study(folder: Path, workspace: Workspace, standings: Standings | None = None) -> StudyFiles:
     """Read a study and what its workspace knows about its networks.
+
+    Args:
+        folder: of the study.
+        workspace: that it belongs to.
+        standings: of that workspace, where they have been read already.
 
     Raises:
         ContentError: there is no study, or one of the files does not hold together.
     """
     config = study.read_config(folder)
-    rows = leaderboard.collect(workspace)
-    by_key = {row.key: row for row in rows}
+    standings = standings or read_standings(workspace)
+    by_key = {row.key: row for row in standings.rows}
     results = study.finished_results(folder)
     known = {result.hash for result in results}
     measured = [
@@ -86,7 +113,7 @@ def read_study(folder: Path, workspace: Workspace) -> StudyFiles:
             by_key[*evidence.key, False],
             _inspections(evidence, workspace) if evidence.hash in known else (),
         )
-        for evidence in record.read_all(workspace.records)
+        for evidence in standings.records
         if (evidence.dataset, evidence.target_pct) == (config.dataset, config.target_pct)
     ]
     return StudyFiles(
@@ -96,8 +123,8 @@ def read_study(folder: Path, workspace: Workspace) -> StudyFiles:
         events=tuple(_timed(event) for event in study.journal(folder)),
         results=tuple(results),
         measured=tuple(measured),
-        rows=tuple(rows),
-        test_reads=_test_reads(workspace.test_log),
+        rows=standings.rows,
+        test_reads=standings.test_reads,
     )
 
 

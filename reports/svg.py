@@ -109,8 +109,8 @@ def grid(area: Frame, across: Sequence[Tick], up: Sequence[Tick], across_title: 
     turned = element(
         "text",
         text(up_title),
-        transform=f"rotate(-90 16 {middle:.0f})",
-        x=16,
+        transform=f"rotate(-90 13 {middle:.0f})",
+        x=13,
         y=float(middle),
         text_anchor="middle",
         class_="title",

@@ -6,33 +6,24 @@ so one sees where a larger step stops helping.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, losses
+from reports import figures
+from reports.figures import COLOURS, GRID
 from reports.toy_curves import references, spread
 
 UPDATES = 1_000
 COUNTS = (1, 10, 100, 1_000)
 RATES_PER_DECADE = 20
-# Okabe and Ito's palette (jfly.uni-koeln.de/color), yellow left out; line styles tell the lines apart without colour.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#000000")
+# Line styles tell the lines apart without colour.
 _STYLES = ("-", (0, (7, 2)), (0, (4, 2)), (0, (2, 1.3)), (0, (7, 2, 1.5, 2)), (0, (1, 1.5)))
 _LOWEST = 1e-8
-# No date and fixed identifiers, so that the same numbers give the same bytes.
-_METADATA = {"svg": {"Date": None, "Creator": "harness"}, "png": {"Software": "harness"}}
-_SETTINGS: dict[Any, Any] = {
-    "svg.hashsalt": "harness",
-    "svg.fonttype": "path",
-    "font.size": 10,
-    "axes.spines.right": False,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +57,7 @@ def rate_map() -> RateMap:
 
 def contents() -> dict[str, bytes]:
     """Return both pictures in both formats by the names of their files."""
-    made = {}
-    with matplotlib.rc_context(_SETTINGS):
-        for name, figure in (("learning-rates", curves_figure()), ("learning-rate-map", map_figure(rate_map()))):
-            for kind in ("svg", "png"):
-                content = io.BytesIO()
-                figure.savefig(content, format=kind, dpi=144, metadata=_METADATA[kind])
-                made[f"{name}.{kind}"] = content.getvalue()
-    return made
+    return figures.contents({"learning-rates": curves_figure, "learning-rate-map": lambda: map_figure(rate_map())})
 
 
 def curves_figure() -> Figure:
@@ -84,9 +68,9 @@ def curves_figure() -> Figure:
         axes.set_yscale(scale)
         axes.set(xlabel="updates", ylabel=f"E_total{', logarithmic' if scale == 'log' else ''}", xlim=(0, UPDATES))
         axes.set_ylim((1e-4, 0.4) if scale == "log" else (0, 0.26))
-        axes.grid(color="#DDDDDD", linewidth=0.6)
+        axes.grid(color=GRID, linewidth=0.6)
         axes.spines["top"].set_visible(False)
-        for reference, colour, line in zip(references(), _COLOURS, _STYLES, strict=True):
+        for reference, colour, line in zip(references(), COLOURS, _STYLES, strict=True):
             axes.plot(reference.losses, color=colour, linestyle=line, linewidth=1.8)
         _label_ends(axes, [reference.losses[-1] for reference in references()])
     return figure
@@ -109,7 +93,7 @@ def _label_ends(axes: Any, ends: Sequence[float]) -> None:
     axes.figure.canvas.draw()
     pixels = [-float(place((UPDATES, end))[1]) for end in ends]
     moved = spread(pixels, 0.135 * axes.figure.dpi, 0.0)
-    for rate, end, pixel, colour in zip(LEARNING_RATES, ends, moved, _COLOURS, strict=True):
+    for rate, end, pixel, colour in zip(LEARNING_RATES, ends, moved, COLOURS, strict=True):
         height = float(back((0, -pixel))[1])
         axes.plot((UPDATES, UPDATES * 1.04), (end, height), color=colour, linewidth=0.8, clip_on=False)
         axes.text(UPDATES * 1.05, height, str(rate), va="center")
@@ -118,9 +102,9 @@ def _label_ends(axes: Any, ends: Sequence[float]) -> None:
 def _draw_lines(axes: Any, found: RateMap) -> None:
     axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="E_total, logarithmic", xlim=(1e-3, 1e3))
     axes.set_ylim(_LOWEST / 3, 0.6)
-    axes.grid(color="#DDDDDD", linewidth=0.6)
+    axes.grid(color=GRID, linewidth=0.6)
     axes.spines["top"].set_visible(False)
-    for updates, colour, line in zip(COUNTS, _COLOURS, _STYLES, strict=False):
+    for updates, colour, line in zip(COUNTS, COLOURS, _STYLES, strict=False):
         rate, loss = found.best(updates)
         words = f"{updates:,} update{'s' * (updates > 1)}: best {loss:.2g} at {rate:.3g}"
         axes.plot(found.learning_rates, found.after(updates), color=colour, linestyle=line, linewidth=1.8, label=words)

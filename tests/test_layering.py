@@ -28,6 +28,8 @@ TORCH_FILES = {
         "doctor",
         "engine_choice",
         "environment",
+        "export",
+        "commands/export",
         "gradient_check",
         "inspecting",
         "installation",
@@ -45,6 +47,7 @@ OPTUNA_FILES = {"harness/sampler.py"}
 # What a report may know of the harness: results and standings, not how they came about.
 REPORTED = {
     "backprop",
+    "csv_text",
     "datasets",
     "errors",
     "files",
@@ -62,7 +65,18 @@ REPORTED = {
 }
 
 # Too slow to load before a command has begun its work.
-LAZY_LIBRARIES = {"matplotlib", "optuna", "pandas", "pydantic", "scipy", "torch", "torchvision", "xlsxwriter"}
+LAZY_LIBRARIES = {
+    "matplotlib",
+    "onnx",
+    "onnxruntime",
+    "optuna",
+    "pandas",
+    "pydantic",
+    "scipy",
+    "torch",
+    "torchvision",
+    "xlsxwriter",
+}
 
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LONGEST_FILE = 350

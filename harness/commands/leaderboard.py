@@ -36,9 +36,12 @@ _COLUMNS = (
 )
 @click.option("--limit", type=click.IntRange(1), help="Only so many rows, the best.")
 @click.option("--write", is_flag=True, help="Rewrite leaderboard.csv too.")
+@click.option("--html", is_flag=True, help="Write leaderboard.html, all rows on one page, beside it.")
 @options.as_json
-def leaderboard(dataset: str | None, tier: str | None, limit: int | None, write: bool, as_json: bool) -> int:
-    """Show the standings; they change nothing unless --write is given.
+def leaderboard(
+    dataset: str | None, tier: str | None, limit: int | None, write: bool, html: bool, as_json: bool
+) -> int:
+    """Show the standings; nothing is written unless --write or --html is given.
 
     Rows come from records/, the claims of others and the studies under runs/. Accuracy is the mean over seeds
     on the test set; v marks validation accuracy, c a claim that nobody has checked here. Ranks are counted for
@@ -47,6 +50,7 @@ def leaderboard(dataset: str | None, tier: str | None, limit: int | None, write:
     \b
     harness leaderboard --limit 10
     harness leaderboard --tier verified --dataset mnist
+    harness leaderboard --html
     """
     from dataclasses import asdict
 
@@ -59,8 +63,13 @@ def leaderboard(dataset: str | None, tier: str | None, limit: int | None, write:
     place = workspace()
     rows = refresh(place) if write else collect(place)
     shown = [row for row in rows if dataset in (None, row.dataset) and tier in (None, row.tier.value)][:limit]
+    page = {}
+    if html:
+        from reports.index_page import write_leaderboard
+
+        page = {"page": str(write_leaderboard(place))}
     if as_json:
-        options.print_json({"leaderboard": str(place.leaderboard), "rows": [asdict(row) for row in shown]})
+        options.print_json({"leaderboard": str(place.leaderboard), "rows": [asdict(row) for row in shown], **page})
         return 0
     if shown:
         click.echo(_text(shown))
@@ -68,6 +77,8 @@ def leaderboard(dataset: str | None, tier: str | None, limit: int | None, write:
         click.echo(f"none of the {len(rows)} rows is of that kind", err=True)
     else:
         click.echo(f"no records, claims or studies in {place.root} yet", err=True)
+    if page:
+        click.echo(page["page"])
     return 0
 
 

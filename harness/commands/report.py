@@ -1,9 +1,9 @@
-"""``harness report``: write the page of a study and name it."""
+"""``harness report``: write the page of a study, a comparison or all studies, and name it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,31 +13,220 @@ from harness.invocation import typed
 
 if TYPE_CHECKING:
     from harness.workspace import Workspace
+    from search_spaces.architecture import Architecture
+
+_MOST = 4
 
 
-@click.command(short_help="Write a study's report, one HTML file.")
-@click.argument("study", required=False)
+@click.command(short_help="Write the report of a study, or compare several.")
+@click.argument("names", metavar="[STUDY [OTHER]...]", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="An index of all studies, with the leaderboard.")
+@click.option("--watch", is_flag=True, help="Keep the report current while the study's search goes on.")
+@click.option("--open", "opened", is_flag=True, help="Show the page in the browser.")
+@click.option("--figures", is_flag=True, help="Write the study's figures too, as SVG and PNG.")
+@click.option("--tables", is_flag=True, help="Write the study's networks too, as CSV and JSON.")
+@click.option("--markdown", is_flag=True, help="Print a summary for a pull request; write nothing.")
 @options.as_json
-def report(study: str | None, as_json: bool) -> int:
+def report(names: tuple[str, ...], as_json: bool, **given: bool) -> int:
     """Write the report of STUDY, one HTML file that needs no network, and print its path.
 
-    Without STUDY it is the study that was worked on last.
+    Without STUDY it is the study that was worked on last. Two to four studies, or two to four networks (each a
+    preset, a hash, the notation in quotes or @FILE), are compared side by side on a page below runs/.
+
+    --all writes the reports that are missing or outdated, and runs/index.html. A search rewrites its report now and
+    then by itself; --watch does so whenever there is something new, and ends with the search, or by Ctrl-C. A page
+    that is written while its search goes on reloads itself. --figures and --tables write beside the report.
 
     \b
-    harness report
-    harness report mnist-card-20000-2f6e01
+    harness report --open
+    harness report --watch --open
+    harness report mnist-card-20000-2f6e01 mnist-tiny-5000-77ab12
+    harness report seed1 seed4 anchor3762
+    harness report --markdown | gh pr create --body-file -
     """
     from harness.workspace import workspace
+
+    _check(names, given)
+    place = workspace()
+    if given["everything"]:
+        document = _index(place)
+    elif given["markdown"]:
+        return _say_markdown(names, place, as_json)
+    elif len(names) > 1:
+        document = _comparison(names, place)
+    else:
+        document = _study(_folder(place, names[0] if names else None), place, given)
+    if given["opened"] and not given["watch"]:
+        _open(Path(document["report"]))
+    if as_json:
+        options.print_json(document)
+    else:
+        click.echo("\n".join([document["report"], *document.get("files", [])]))
+    return 0
+
+
+def _check(names: tuple[str, ...], given: dict[str, bool]) -> None:
+    """Refuse options that do not go together."""
+    if len(names) > _MOST:
+        raise UsageError(f"{len(names)} names were given, but at most {_MOST} can be compared")
+    if given["everything"] and names:
+        raise UsageError("--all is of all studies, so no name goes with it")
+    for name in ("watch", "figures", "tables"):
+        if given[name] and (given["everything"] or len(names) > 1):
+            raise UsageError(f"--{name} is of one study")
+    others = [name for name in ("watch", "figures", "tables") if given[name]]
+    others += [flag for flag, name in (("all", "everything"), ("open", "opened")) if given[name]]
+    if given["markdown"] and others:
+        raise UsageError(f"--markdown prints and writes nothing, so --{others[0]} does not go with it")
+
+
+def _study(folder: Path, place: Workspace, given: dict[str, bool]) -> dict[str, Any]:
+    """Write the report of a study and what else is asked for."""
     from reports.study_page import write_report
 
-    place = workspace()
-    folder = _folder(place, study)
-    path = write_report(folder, place)
-    if as_json:
-        options.print_json({"report": str(path), "study": folder.name})
+    path = folder / "report.html"
+    if given["watch"]:
+        _watch(folder, place, opened=given["opened"])
     else:
-        click.echo(path)
+        path = write_report(folder, place)
+    document: dict[str, Any] = {"report": str(path), "study": folder.name}
+    if given["figures"] or given["tables"]:
+        document["files"] = [str(file) for file in _files(folder, place, given)]
+    return document
+
+
+def _files(folder: Path, place: Workspace, given: dict[str, bool]) -> list[Path]:
+    from reports.study_files import read_study
+    from reports.study_info import study_info
+
+    info, written = study_info(read_study(folder, place)), []
+    if given["figures"]:
+        from reports.figures_study import write_figures
+
+        written += write_figures(info, folder / "figures")
+    if given["tables"]:
+        from reports.summary_tables import write_tables
+
+        written += write_tables(info, folder)
+    return written
+
+
+def _watch(folder: Path, place: Workspace, *, opened: bool) -> None:
+    from harness.commands.live_report import watch
+
+    shown = False
+
+    def on_written(path: Path) -> None:
+        nonlocal shown
+        if not shown:
+            click.echo(f"watching {path}", err=True)
+            if opened:
+                _open(path)
+        shown = True
+
+    try:
+        if not watch(folder, place, on_written):
+            click.echo("no search is working on this study, so its report stays as it is", err=True)
+    except KeyboardInterrupt:
+        # The ordinary end of a watch; the search goes on, and rewrites its report by itself.
+        click.echo("", err=True)
+
+
+def _index(place: Workspace) -> dict[str, Any]:
+    from reports.index_page import write_index, write_lacking_reports
+
+    for name, problem in write_lacking_reports(place):
+        click.echo(f"{name}: {problem or 'report written'}", err=True)
+    return {"report": str(write_index(place)), "study": None}
+
+
+def _comparison(names: tuple[str, ...], place: Workspace) -> dict[str, Any]:
+    from reports.comparison_page import write_network_comparison, write_study_comparison
+
+    folders, networks = _compared(names, place)
+    if folders:
+        path = write_study_comparison(folders, place)
+        return {"report": str(path), "studies": [folder.name for folder in folders]}
+    path = write_network_comparison(networks, place)
+    return {"report": str(path), "networks": [architecture.hash for _, architecture in networks]}
+
+
+def _say_markdown(names: tuple[str, ...], place: Workspace, as_json: bool) -> int:
+    from reports import summary
+    from reports.comparison_networks import network_comparison, read_networks
+    from reports.comparison_page import read_studies
+    from reports.study_files import read_study
+    from reports.study_info import study_info
+
+    if len(names) > 1:
+        folders, networks = _compared(names, place)
+        text = (
+            summary.studies_summary(read_studies(folders, place))
+            if folders
+            else summary.networks_summary(network_comparison(read_networks(networks, place)))
+        )
+    else:
+        folder = _folder(place, names[0] if names else None)
+        text = summary.study_summary(study_info(read_study(folder, place)))
+    if as_json:
+        options.print_json({"markdown": text})
+    else:
+        click.echo(text, nl=False)
     return 0
+
+
+def _compared(names: tuple[str, ...], place: Workspace) -> tuple[list[Path], list[tuple[str, Architecture]]]:
+    """Return the studies, or the networks, that two to four names mean.
+
+    Raises:
+        UsageError: an unknown name, one that was given twice, or studies and networks together.
+    """
+    studies = _studies(place)
+    known = [name for name in names if name in studies]
+    if known and len(known) < len(names):
+        other = next(name for name in names if name not in studies)
+        raise UsageError(
+            f"{known[0]!r} is a study and {other[:60]!r} is not; studies are compared with studies",
+            hint=f"to compare networks, give hashes; the studies are {', '.join(sorted(studies))}",
+        )
+    if known:
+        _check_distinct([(name, name) for name in names])
+        return [studies[name] for name in names], []
+    networks = [_network(name, place, studies) for name in names]
+    _check_distinct([(name, architecture.hash) for name, (_, architecture) in zip(names, networks, strict=True)])
+    return [], networks
+
+
+def _network(name: str, place: Workspace, studies: dict[str, Path]) -> tuple[str, Architecture]:
+    import re
+
+    from harness.network_argument import read_network
+    from search_spaces.catalog import PRESETS
+    from search_spaces.errors import nearest
+
+    is_hash = re.fullmatch(r"[0-9a-f]{6,12}", name)
+    if re.fullmatch(r"[\w.-]+", name) and name != "-" and name not in PRESETS and not is_hash:
+        hint = nearest(name, [*studies, *PRESETS])
+        listed = ", ".join(sorted(studies)) or "none"
+        raise UsageError(f"no study and no network is called {name[:60]!r}; studies: {listed}", hint=hint)
+    given = read_network(name, place)
+    return given.name, given.architecture
+
+
+def _check_distinct(meant: list[tuple[str, str]]) -> None:
+    first: dict[str, str] = {}
+    for name, what in meant:
+        if what in first:
+            twice = repr(name[:60]) if first[what] == name else f"{first[what][:60]!r} and {name[:60]!r}"
+            raise UsageError(f"{twice} {'is given twice' if first[what] == name else 'are the same network'}")
+        first[what] = name
+
+
+def _open(path: Path) -> None:
+    import webbrowser
+
+    if not webbrowser.open(path.absolute().as_uri()):
+        click.echo(f"no browser could be started; open {path} yourself", err=True)
 
 
 def _folder(place: Workspace, name: str | None) -> Path:
@@ -48,7 +237,7 @@ def _folder(place: Workspace, name: str | None) -> Path:
     """
     from search_spaces.errors import nearest
 
-    studies = {path.parent.name: path.parent for path in place.runs.glob("*/config.json")}
+    studies = _studies(place)
     if not studies:
         begin = typed("search", "--budget", "20000")
         raise UsageError(f"there is no study in {place.runs} yet", hint=f"{begin} begins one")
@@ -58,6 +247,10 @@ def _folder(place: Workspace, name: str | None) -> Path:
         known = ", ".join(sorted(studies))
         raise UsageError(f"no study {name!r} in {place.runs}; there are {known}", hint=nearest(name, studies))
     return studies[name]
+
+
+def _studies(place: Workspace) -> dict[str, Path]:
+    return {path.parent.name: path.parent for path in place.runs.glob("*/config.json")}
 
 
 def _last_worked_on(folder: Path) -> tuple[float, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,19 +81,23 @@ def search(ctx: click.Context, /, plan_only: bool, as_json: bool, **given: Any) 
 
 
 def _run(plan: SearchPlan, as_json: bool) -> int:
+    from harness.commands.live_report import LiveReport
     from harness.conclusion import conclude
     from harness.progress import SearchReporter
     from harness.search import run_search
     from harness.study import open_study, owned
     from reports.study_page import write_report
 
-    _check_place(plan)
+    checked_seconds = _check_place(plan)
     with owned(plan.folder):
         fresh = open_study(plan.folder, plan.config, plan.origins)
         click.echo(f"{'new study' if fresh else 'going on with study'} {plan.folder.name} in {plan.folder}", err=True)
         if plan.measures_workers:
             plan = _with_workers(plan)
         with SearchReporter(plan.effort.seconds, plan.effort.trials) as reporter:
+            # A report reads the whole workspace, as the check does, and its own study.
+            live = LiveReport(plan.folder, plan.workspace, reporter.say, 1.0 + 2 * checked_seconds)
+            reporter.heartbeat = live.refresh
             session = run_search(
                 plan.folder, plan.config, plan.effort, plan.source, reporter, ["harness", *sys.argv[1:]]
             )
@@ -122,14 +127,19 @@ def _with_workers(plan: SearchPlan) -> SearchPlan:
     return replace(plan, effort=replace(plan.effort, workers=count))
 
 
-def _check_place(plan: SearchPlan) -> None:
-    """Find out now, not after an hour, that results cannot be written or the standings cannot be read."""
+def _check_place(plan: SearchPlan) -> float:
+    """Find out now, not after an hour, that results cannot be written or the standings cannot be read.
+
+    Return how many seconds reading took.
+    """
     from harness.leaderboard import collect
     from harness.workspace import check_writable
 
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
         check_writable(folder)
+    before = time.perf_counter()
     collect(plan.workspace)
+    return time.perf_counter() - before
 
 
 def _document(plan: SearchPlan, verdict: Verdict | None, report: Path) -> dict[str, Any]:

@@ -213,7 +213,7 @@ def test_several_rows_need_a_choice(differs: str):
 
     for row in (FAST, other):
         assert f"{row.recipe_name} on {row.dataset}, target {row.target_pct}" in caught.value.message
-    assert caught.value.hint == "choose with --recipe, --dataset and --target"
+    assert caught.value.hint == f"choose with --{differs}"
 
 
 def test_the_target_chooses():

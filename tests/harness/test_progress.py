@@ -158,3 +158,13 @@ def test_where_time_has_no_end_the_trials_are_shown(trials: int | None, shown: s
         reporter.tick(1.0, float("inf"), None, pool())
 
     assert f"0:01, {shown} |" in terminal.getvalue()
+
+
+def test_whatever_happens_is_a_beat_for_what_shows_it_elsewhere():
+    beats: list[int] = []
+    with Reporter(1, "seeds") as reporter:
+        reporter.heartbeat = lambda: beats.append(1)
+        reporter.on_event(Progress(VERIFY, Epoch(1, 0.1, 0.1, 1.0)))
+        reporter.on_event(Finished(VERIFY, with_test_errors(57)))
+
+    assert len(beats) == 2

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -208,3 +211,23 @@ def _document(proposal: Proposal) -> dict[str, Any]:
         for item in proposal.decisions
     ]
     return {**{name: getattr(proposal, name) for name in names}, "decisions": decisions}
+
+
+def test_whether_somebody_works_on_a_study_can_be_asked_without_being_in_the_way(folder: Path):
+    assert not study.is_owned(folder)
+    with study.owned(folder):
+        assert study.is_owned(folder)
+        assert study.is_owned(folder)
+    assert not study.is_owned(folder)
+
+
+def test_one_that_only_asks_does_not_keep_a_coordinator_away(folder: Path):
+    folder.mkdir(parents=True)
+    handle = os.open(folder / ".lock", os.O_RDONLY | os.O_CREAT)
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    asker = threading.Timer(0.1, os.close, [handle])
+    asker.start()
+
+    with study.owned(folder):
+        pass
+    asker.join()

@@ -150,3 +150,14 @@ def test_an_edited_record_is_refused_with_its_file(board: Path, capsys: pytest.C
     assert (error["code"], error["kind"]) == (4, "content")
     assert path.name in error["message"]
     assert "parameters is stated as 66, but the record's own content gives 594" in error["message"]
+
+
+def test_the_standings_are_a_page_too(board: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["leaderboard", "--html"]) == 0
+
+    page = board / "leaderboard.html"
+    assert capsys.readouterr().out.splitlines()[-1] == str(page)
+    source = page.read_text(encoding="utf-8")
+    assert "Leaderboard on mnist with a target of 99.4 %: 3 rows, 1 of them proven to reach it." in source
+    assert run(["leaderboard", "--html", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["page"] == str(page)

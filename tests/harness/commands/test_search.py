@@ -14,6 +14,7 @@ import pytest
 
 from harness import conclusion, data, search, study
 from harness.cli import run
+from harness.commands import live_report
 from harness.leaderboard import row_of_record
 from harness.record import Record
 from harness.verify import Verdict
@@ -241,3 +242,20 @@ def test_an_interrupted_search_says_how_it_goes_on(monkeypatch: pytest.MonkeyPat
         "harness: interrupted (the same command goes on: ./scripts/harness search --dataset mnist-5k --device cpu "
         "--workers 1 --space tiny --study 'my study')\n"
     )
+
+
+def test_a_search_refreshes_its_report_at_every_beat(monkeypatch: pytest.MonkeyPatch):
+    searched(monkeypatch)
+    end: Any = search.run_search
+    refreshed: list[object] = []
+    monkeypatch.setattr(live_report.LiveReport, "refresh", lambda self: refreshed.append(self))
+
+    def beat(folder: Path, config: Any, effort: Any, source: Any, reporter: Any, command: Any) -> Any:
+        reporter.heartbeat()
+        reporter.heartbeat()
+        return end(folder)
+
+    monkeypatch.setattr(search, "run_search", beat)
+
+    assert run([*SEARCH, "--study", "one"]) == 3
+    assert len(refreshed) == 2

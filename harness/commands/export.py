@@ -1,0 +1,255 @@
+"""``harness export``: train a network as its row was trained, and write it for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.commands import options
+from harness.errors import TargetMissed, UsageError
+
+if TYPE_CHECKING:
+    from harness.data import ImageData
+    from harness.network_argument import KnownRow, NetworkArgument
+    from harness.recipes import NamedRecipe
+    from harness.record import SeedRun
+    from harness.result import Result
+    from harness.run import Job
+    from harness.train import Training
+    from harness.workspace import Workspace
+
+
+@click.command(short_help="Train a network and write it as ONNX or safetensors.")
+@click.argument("network")
+@click.option("--onnx", type=click.Path(path_type=Path), help="Write an ONNX model there.")
+@click.option("--safetensors", type=click.Path(path_type=Path), help="Write the weights there.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Index of a verification seed.")
+@click.option("--recipe", help="A recipe's name or @FILE.toml [default: the row's own, else fast].")
+@click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's own; needs --recipe.")
+@options.data_options
+@options.device_option
+@options.engine_option
+@options.as_json
+def export(
+    network: str,
+    onnx: Path | None,
+    safetensors: Path | None,
+    seed: int,
+    recipe: str | None,
+    epochs: int | None,
+    dataset: str,
+    folder: Path | None,
+    device: str,
+    engine: str,
+    as_json: bool,
+) -> int:
+    """Train NETWORK as its row was trained, and write what was trained for other programs.
+
+    It trains on all training images with the seed of that index of a verification, and does not read the test set.
+    Where the record has the seed and was made on an equal machine, the weights are those of the record, bit for
+    bit; whether they are is said. The ONNX model takes raw pixels and is compared with torch on real images before
+    it is written. Both formats need the optional extra: pip install 'harness[export]'. Exit code 6 where it is
+    missing, 3 when training diverges; nothing is written then.
+
+    \b
+    harness export seed4 --onnx seed4.onnx
+    harness export 2f6e01 --seed 3 --onnx net.onnx --safetensors net.safetensors
+    """
+    targets = {"--onnx": onnx, "--safetensors": safetensors}
+    wanted = {option: path for option, path in targets.items() if path is not None}
+    _check_places(wanted)
+
+    from harness.network_argument import read_network
+    from harness.workspace import workspace
+
+    place = workspace()
+    given = read_network(network, place)
+    row = _row(given, place, None if dataset == "auto" else dataset, recipe_given=recipe is not None)
+    named = _recipe(row, recipe, epochs)
+
+    # torch is loaded from here on: bad input is refused before.
+    from harness.export import require_libraries
+
+    for option in wanted:
+        require_libraries(option)
+    from harness.data import resolve
+    from harness.recipes import check_batch
+
+    data = resolve(row.dataset if row and row.dataset and dataset == "auto" else dataset, folder)
+    check_batch(named.recipe, len(data.train_labels))
+    recorded = _recorded(given, named, data, place, seed)
+    job = _job(given, named, seed, device, engine, recorded)
+    result, trained = _train(job, data)
+    written = _write(wanted, given, data, result, trained)
+    document = _document(result, recorded, written)
+    options.print_json(document) if as_json else click.echo(_text(document))
+    return 0
+
+
+def _check_places(wanted: dict[str, Path]) -> None:
+    """Find out now, not after the training, that nothing can be written."""
+    from harness.workspace import check_writable
+
+    if not wanted:
+        raise UsageError("nothing to export: give --onnx FILE, --safetensors FILE, or both")
+    if len({path.absolute() for path in wanted.values()}) < len(wanted):
+        raise UsageError("--onnx and --safetensors name the same file")
+    for option, path in wanted.items():
+        if path.is_dir():
+            raise UsageError(f"{option} {path} is a folder; name a file in it")
+        check_writable(path.parent)
+
+
+def _row(given: NetworkArgument, place: Workspace, dataset: str | None, *, recipe_given: bool) -> KnownRow | None:
+    """Return the row that is meant, however the network was named; a target has no part in weights."""
+    from dataclasses import replace
+
+    from harness.network_argument import only_row, recorded_rows
+
+    rows = given.rows or recorded_rows(given.architecture, place)
+    rows = tuple(replace(row, target_pct=None) for row in rows)
+    return only_row(replace(given, rows=rows), dataset=dataset, target_pct=None, recipe_given=recipe_given)
+
+
+def _recipe(row: KnownRow | None, recipe: str | None, epochs: int | None) -> NamedRecipe:
+    from harness.recipes import named_recipe, recipe_named_like
+
+    if recipe is not None:
+        return named_recipe(recipe, epochs=epochs)
+    if epochs is not None:
+        raise UsageError("--epochs changes a recipe, so name it too: --recipe NAME --epochs N")
+    if row is not None and row.recipe is not None:
+        return recipe_named_like(row.recipe, row.recipe_name)
+    return named_recipe("fast")
+
+
+def _recorded(
+    given: NetworkArgument, named: NamedRecipe, data: ImageData, place: Workspace, seed: int
+) -> SeedRun | None:
+    from harness import record
+    from harness.export import recorded_seed
+
+    records = record.read_all(place.records)
+    return recorded_seed(records, given.architecture.hash, named.recipe.hash, data.dataset.name, seed)
+
+
+def _job(
+    given: NetworkArgument, named: NamedRecipe, seed: int, device: str, engine: str, recorded: SeedRun | None
+) -> Job:
+    from harness.device import choose_device
+    from harness.engine_choice import choose_engine, engine_of_repeat
+    from harness.run import Job
+    from harness.seeds import Purpose
+
+    chosen = choose_device(device)
+    engine = engine_of_repeat(engine, recorded.environment.engine if recorded else None)
+    choice = choose_engine(engine, named.recipe, chosen)
+    options.say_engine(choice)
+    return Job(
+        architecture=str(given.architecture),
+        recipe=named.recipe,
+        recipe_name=named.name,
+        purpose=Purpose.VERIFY,
+        seed_index=seed,
+        device=str(chosen),
+        engine=choice.kind,
+    )
+
+
+def _train(job: Job, data: ImageData) -> tuple[Result, Training]:
+    import torch
+
+    from harness.progress import Reporter
+    from harness.result import Status
+    from harness.run import Bench, execute_and_keep
+
+    steps = len(data.train_labels) // job.recipe.batch_size
+    # As in a verification: the number of threads has a part in the bits.
+    torch.set_num_threads(1)
+    with Reporter(steps * job.recipe.epochs, "steps") as reporter:
+        result, trained = execute_and_keep(job, Bench.of(data), on_step=lambda: reporter.bar.update(1))
+    if result.status is not Status.COMPLETE:
+        raise TargetMissed(f"seed {job.seed_index} {result.status}: {result.message}; nothing was written")
+    return result, trained
+
+
+def _write(
+    wanted: dict[str, Path], given: NetworkArgument, data: ImageData, result: Result, trained: Training
+) -> list[dict[str, Any]]:
+    """Make all files, then write them; return what is to be said of each."""
+    from dataclasses import asdict
+
+    from harness import export as files_of
+    from harness import files
+    from harness.train import final_network
+
+    network, about = final_network(trained), files_of.properties(result, data.dataset)
+    made: list[tuple[Path, bytes, dict[str, Any]]] = []
+    for option, path in wanted.items():
+        if option == "--safetensors":
+            made.append((path, files_of.to_safetensors(network, about), {"format": "safetensors"}))
+            continue
+        pixels = data.train_images[: files_of.CHECKED_IMAGES]
+        content, check = files_of.to_onnx(given.architecture, network, data.dataset, pixels, about)
+        made.append((path, content, {"format": "onnx", "check": asdict(check)}))
+    files.write_together({path: content for path, content, _ in made})
+    return [{"file": str(path), "size_bytes": len(content), **said} for path, content, said in made]
+
+
+def _document(result: Result, recorded: SeedRun | None, written: list[dict[str, Any]]) -> dict[str, Any]:
+    from harness.export import match
+
+    return {
+        "architecture": result.architecture,
+        "hash": result.hash,
+        "parameters": result.parameters,
+        "recipe": result.recipe_name,
+        "recipe_hash": result.recipe_hash,
+        "dataset": result.dataset,
+        "seed_index": result.seed_index,
+        "seed": result.seed,
+        "epochs": len(result.history),
+        "engine": result.environment.engine if result.environment else None,
+        "train_seconds": result.train_seconds,
+        "weights_sha256": result.weights_sha256,
+        "recorded_weights_sha256": recorded.weights_sha256 if recorded else None,
+        "recorded_engine": recorded.environment.engine if recorded else None,
+        "match": match(result, recorded),
+        "files": written,
+    }
+
+
+def _text(document: dict[str, Any]) -> str:
+    lines = [
+        f"{document['hash']}, {document['parameters']:,} parameters, recipe {document['recipe']} on "
+        f"{document['dataset']}, seed {document['seed_index']}: {document['epochs']} epochs in "
+        f"{document['train_seconds']:.0f} s ({document['engine']}); the test set was not read",
+        _match_text(document),
+    ]
+    for item in document["files"]:
+        line = f"{item['file']}: {item['format']}, {item['size_bytes']:,} bytes"
+        if check := item.get("check"):
+            line += (
+                f"; onnxruntime and torch on {check['images']:,} training images: logits differ by at most "
+                f"{check['largest_difference']:.1g} of the largest, classes on {check['classes_differ']}"
+            )
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _match_text(document: dict[str, Any]) -> str:
+    weights = f"weights {document['weights_sha256'][:12]}"
+    match document["match"]:
+        case "identical":
+            return f"{weights}: those of the record, bit for bit"
+        case "different":
+            return f"{weights}: NOT those of the record, though machine and engine are equal: please report this"
+        case "made elsewhere":
+            return (
+                f"{weights}: another machine, torch or engine ({document['recorded_engine']}) made the recorded ones, "
+                "so these are as good as those, not the same"
+            )
+        case _:
+            return f"{weights}: this seed has no record here to compare with"

@@ -1,0 +1,172 @@
+"""A network as an ONNX model: one node an op, tied kernels stored once, raw pixels in, logits out.
+
+The graph is made from the architecture and not traced, so that it holds what the notation says and nothing else: the
+same weights give the same bytes, whichever torch is installed. ``onnx`` is an optional extra, loaded when it is used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from search_spaces.architecture import (
+    Architecture,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    DepthwiseConv,
+    Dropout,
+    Dropout2d,
+    GlobalAvgPool,
+    Linear,
+    MaxPool,
+    Op,
+    ReLU,
+    Residual,
+)
+from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+INPUT, OUTPUT = "pixels", "logits"
+# Of 2021: every operator below is in it, and older runtimes read it.
+OPSET, IR_VERSION = 15, 8
+# torch's default, which the builder leaves as it is.
+_EPSILON = 1e-5
+
+
+@dataclass(slots=True)
+class _Graph:
+    """A graph in the making.
+
+    Attributes:
+        state: weights and statistics by torch's names.
+        constants: what the nodes name, in order of first use.
+        tied: the name of the kernel behind each tie.
+        value: name of the latest value.
+    """
+
+    state: Mapping[str, np.ndarray[Any, Any]]
+    nodes: list[Any] = field(default_factory=list)
+    constants: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    tied: dict[str, str] = field(default_factory=dict)
+    value: str = INPUT
+
+    def add(self, kind: str, name: str, *inputs: str, **attributes: Any) -> None:
+        """Append a node that takes the latest value and these; its output is the latest value then."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, [self.value, *inputs], [name], name, **attributes))
+        self.value = name
+
+    def constant(self, name: str) -> str:
+        """Return the name of a weight or statistic, stored at first use."""
+        self.constants.setdefault(name, self.state[name])
+        return name
+
+
+def onnx_model(
+    architecture: Architecture,
+    state: Mapping[str, np.ndarray[Any, Any]],
+    mean: float,
+    deviation: float,
+    properties: Mapping[str, str],
+) -> ModelProto:
+    """Return the model of a trained network.
+
+    It takes ``pixels``, uint8 (batch, 1, 28, 28) as the data set stores them, normalises them itself, and gives
+    ``logits``, float32 (batch, classes). Dropout, which does nothing once training is over, is left out.
+
+    Args:
+        architecture: the network.
+        state: its weights and statistics, float32, by the names of ``harness.build``'s module.
+        mean: of the pixels, on a scale from 0 to 1.
+        deviation: of the pixels, on that scale.
+        properties: what the model's metadata say.
+    """
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    graph = _Graph(state)
+    _normalise(graph, mean, deviation)
+    shape = _ops(graph, architecture.ops, INPUT_SHAPE, "ops")
+    graph.add("Flatten", OUTPUT)
+    made = helper.make_graph(
+        graph.nodes,
+        architecture.hash,
+        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["batch", *INPUT_SHAPE])],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", math.prod(shape)])],
+        [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in graph.constants.items()],
+    )
+    model = helper.make_model(
+        made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="harness"
+    )
+    for name, text in properties.items():
+        model.metadata_props.add(key=name, value=text)
+    checker.check_model(model, full_check=True)
+    return model
+
+
+def _normalise(graph: _Graph, mean: float, deviation: float) -> None:
+    """Do to the pixels what training does, in its order, so that the bits are the same."""
+    from onnx import TensorProto
+
+    graph.add("Cast", "pixels_as_numbers", to=TensorProto.FLOAT)
+    for kind, name, number in (("Div", "largest", 255.0), ("Sub", "mean", mean), ("Div", "deviation", deviation)):
+        graph.constants[name] = np.array(number, dtype=np.float32)
+        graph.add(kind, f"pixels_by_{name}", name)
+
+
+def _ops(graph: _Graph, ops: tuple[Op, ...], shape: Shape, path: str) -> Shape:
+    """Append all ops of a sequence; ``path`` is the name of its torch module. Return the shape after it."""
+    for number, op in enumerate(ops):
+        _op(graph, op, shape, f"{path}.{number}")
+        shape = output_shape(op, shape)
+    return shape
+
+
+def _op(graph: _Graph, op: Op, shape: Shape, name: str) -> None:
+    match op:
+        case Conv():
+            _kernel(graph, op, op.kernel_size, op.padding or 0, 1, name)
+        case DepthwiseConv():
+            _kernel(graph, op, 3, op.padding, shape[0], name)
+        case BatchNorm():
+            parts = [graph.constant(f"{name}.{part}") for part in ("weight", "bias", "running_mean", "running_var")]
+            graph.add("BatchNormalization", name, *parts, epsilon=_EPSILON)
+        case ReLU():
+            graph.add("Relu", name)
+        case Dropout() | Dropout2d():
+            pass
+        case MaxPool() | AvgPool():
+            kind = "MaxPool" if isinstance(op, MaxPool) else "AveragePool"
+            graph.add(kind, name, kernel_shape=[op.size, op.size], strides=[op.size, op.size])
+        case GlobalAvgPool():
+            graph.add("GlobalAveragePool", name)
+        case Linear():
+            graph.add("Flatten", f"{name}.input")
+            graph.add("Gemm", name, graph.constant(f"{name}.weight"), graph.constant(f"{name}.bias"), transB=1)
+        case Residual():
+            before = graph.value
+            _ops(graph, op.ops, shape, f"{name}.ops")
+            graph.add("Add", name, before)
+
+
+def _kernel(graph: _Graph, op: Conv | DepthwiseConv, edge: int, padding: int, groups: int, name: str) -> None:
+    kernel = f"{name}.weight"
+    if op.tie is not None:
+        kernel = graph.tied.setdefault(op.tie, kernel)
+    parts = [graph.constant(kernel), *([graph.constant(f"{name}.bias")] if op.bias else [])]
+    graph.add(
+        "Conv",
+        name,
+        *parts,
+        kernel_shape=[edge, edge],
+        strides=[op.stride, op.stride],
+        pads=[padding] * 4,
+        group=groups,
+    )

@@ -1,0 +1,178 @@
+"use strict";
+// Lets a reader sort and filter the tables that allow it, and set two to four of their rows side by side. Without it
+// the tables stand as they are, and are complete.
+(() => {
+  const MOST = 4;
+
+  const make = (tag, words = "", attributes = {}) => {
+    const made = document.createElement(tag);
+    made.textContent = words;
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    return made;
+  };
+  const number = (cell) => {
+    const shown = cell.querySelector("data");
+    return shown ? Number(shown.value) : null;
+  };
+  const words = (cell) => {
+    const folded = [...cell.querySelectorAll("details > :not(summary)")];
+    const parts = folded.length ? folded.map((part) => part.textContent) : [cell.textContent];
+    return parts.join("; ").trim().replace(/\s+/gu, " ");
+  };
+  const key = (row) => row.querySelector("[data-key]").dataset.key;
+  const quoted = (name) => (/^[\w.-]+$/u.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`);
+  // Three digits that matter, as everywhere in these pages.
+  const ratioText = (ratio) => {
+    if (ratio >= 1000) return `\u00d7${Math.round(ratio).toLocaleString("en")}`;
+    const digits = ratio === 0 ? 2 : Math.max(0, 2 - Math.floor(Math.log10(ratio) + 1e-9));
+    return `\u00d7${ratio.toFixed(digits)}`;
+  };
+
+  const addSorting = (headings, body) => {
+    headings.forEach((heading, column) => {
+      const cells = [...body.rows].map((row) => row.cells[column]);
+      if (cells.some((cell) => cell.querySelector("details"))) return;
+      const numeric = cells.some((cell) => number(cell) !== null);
+      const button = make("button", heading.textContent, { type: "button", class: "sort" });
+      heading.replaceChildren(button);
+      button.addEventListener("click", () => {
+        const down = heading.getAttribute("aria-sort") === "ascending";
+        for (const other of headings) other.removeAttribute("aria-sort");
+        heading.setAttribute("aria-sort", down ? "descending" : "ascending");
+        const rows = [...body.rows].map((row) => {
+          const cell = row.cells[heading.cellIndex];
+          return { row, value: numeric ? number(cell) : words(cell) };
+        });
+        rows.sort((one, other) => {
+          // What is not known stands last, whichever way.
+          if (one.value === null || other.value === null) return (one.value === null) - (other.value === null);
+          const order = numeric ? one.value - other.value : one.value.localeCompare(other.value, "en", { numeric: true });
+          return down ? -order : order;
+        });
+        body.append(...rows.map(({ row }) => row));
+      });
+    });
+  };
+
+  const addFilter = (place, body, kind) => {
+    const input = make("input", "", { type: "search" });
+    const label = make("label", "Filter: ");
+    const said = make("span", "", { role: "status" });
+    const bar = make("div", "", { class: "finder" });
+    label.append(input);
+    bar.append(label, said);
+    place.prepend(bar);
+    input.addEventListener("input", () => {
+      const wanted = input.value.toLowerCase().split(/\s+/u).filter(Boolean);
+      let shown = 0;
+      for (const row of body.rows) {
+        const text = row.textContent.toLowerCase();
+        row.hidden = !wanted.every((word) => text.includes(word));
+        shown += !row.hidden;
+      }
+      said.textContent = wanted.length ? `${shown} of ${body.rows.length} ${kind}` : "";
+    });
+  };
+
+  const line = (name, cells) => {
+    const made = make("tr");
+    made.append(make("th", name, { scope: "row" }));
+    const first = number(cells[0]);
+    cells.forEach((cell, place) => {
+      const shown = make("td");
+      shown.append(make("bdi", words(cell)));
+      const value = number(cell);
+      if (place && cell.querySelector("data.amount") && first > 0 && value >= 0 && value !== null) {
+        shown.append(" ", make("span", ratioText(value / first), { class: "ratio" }));
+      }
+      made.append(shown);
+    });
+    return made;
+  };
+
+  const dialog = make("dialog", "", { "aria-labelledby": "chosen-heading" });
+  document.querySelector("main").append(dialog);
+
+  const compare = (names, rows) => {
+    const table = make("table");
+    const head = make("tr");
+    head.append(make("th", "what", { scope: "col" }));
+    for (const row of rows) {
+      const heading = make("th", "", { scope: "col", class: "side" });
+      heading.append(make("bdi", words(row.querySelector("th"))));
+      head.append(heading);
+    }
+    const first = words(rows[0].querySelector("th"));
+    table.append(make("caption", `The small figures are multiples of those of ${first}.`, { id: "chosen-caption" }));
+    table.createTHead().append(head);
+    const body = table.createTBody();
+    names.forEach((name, place) => {
+      const cells = rows.map((row) => row.cells[place + 1]);
+      if (cells[0].tagName === "TD") body.append(line(name, cells));
+    });
+    const frame = make("div", "", { class: "scroll", role: "region", "aria-labelledby": "chosen-caption", tabindex: 0 });
+    frame.append(table);
+    const close = make("button", "Close", { type: "button" });
+    close.addEventListener("click", () => dialog.close());
+    dialog.replaceChildren(make("h2", "Side by side", { id: "chosen-heading" }), frame);
+    const keys = [...new Set(rows.map(key))];
+    if (keys.length > 1) {
+      const command = make("p", "Their whole comparison: ");
+      command.append(make("code", `harness report ${keys.map(quoted).join(" ")}`));
+      dialog.append(command);
+    }
+    dialog.append(close);
+    dialog.showModal();
+  };
+
+  const addChoice = (place, table, names, kind) => {
+    const body = table.tBodies[0];
+    const boxes = [];
+    const said = make("span", "", { role: "status" });
+    const button = make("button", "Compare", { type: "button", disabled: "" });
+    const clear = make("button", "Clear", { type: "button", disabled: "" });
+    const bar = make("div", "", { class: "chooser", role: "group", "aria-label": `Comparison of ${kind}` });
+    let chosen = [];
+
+    const show = (more = "") => {
+      const count = chosen.length;
+      said.textContent = more || `Chosen ${kind}: ${count}. Two to ${MOST} can be compared.`;
+      button.disabled = count < 2;
+      clear.disabled = count === 0;
+    };
+    table.tHead.rows[0].prepend(make("th", "compare", { scope: "col" }));
+    for (const row of body.rows) {
+      const box = make("input", "", { type: "checkbox", "aria-label": `Compare ${words(row.querySelector("th"))}` });
+      box.addEventListener("change", () => {
+        if (box.checked && chosen.length === MOST) {
+          box.checked = false;
+          show(`No more than ${MOST} can be compared.`);
+          return;
+        }
+        chosen = box.checked ? [...chosen, row] : chosen.filter((other) => other !== row);
+        show();
+      });
+      boxes.push(box);
+      row.insertCell(0).append(box);
+    }
+    button.addEventListener("click", () => compare(names, chosen));
+    clear.addEventListener("click", () => {
+      for (const box of boxes) box.checked = false;
+      chosen = [];
+      show();
+      boxes[0].focus();
+    });
+    bar.append(said, button, clear);
+    place.append(bar);
+    show();
+  };
+
+  for (const place of document.querySelectorAll("[data-choose]")) {
+    const table = place.querySelector("table");
+    const headings = [...table.tHead.rows[0].cells];
+    const names = headings.map((heading) => heading.textContent);
+    addSorting(headings, table.tBodies[0]);
+    addFilter(place, table.tBodies[0], place.dataset.choose);
+    if (table.tBodies[0].rows.length > 1) addChoice(place, table, names, place.dataset.choose);
+  }
+})();

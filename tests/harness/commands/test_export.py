@@ -1,0 +1,228 @@
+"""The command ``harness export``: the recorded weights again, for other programs, and the test set left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnxruntime import InferenceSession
+from safetensors.numpy import load_file
+
+from harness import data, export, record, train
+from harness import run as run_module
+from harness.cli import run
+from harness.data import ImageData, load
+from harness.datasets import DATASETS
+from harness.recipe import Recipe
+from harness.record import Record
+from harness.workspace import Workspace
+
+NETWORK = "conv3x3(4) bn relu maxpool(4) | conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | gap | linear(10)"
+
+
+@pytest.fixture
+def small_data(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> ImageData:
+    """A hundred images to train on, whatever they are asked for by, and a recipe of two epochs on them."""
+    source = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (100, 1, 28, 28), generator=source, dtype=torch.uint8)
+    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20, test_size=30)
+    whole = ImageData(spec, pixels, torch.arange(100) % 10, data_hash="abc", source="memory", folder=None)
+    monkeypatch.setattr(data, "resolve", lambda name, folder: whole)
+    (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 2\n", encoding="utf-8")
+    return whole
+
+
+def exported(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert run(["export", *arguments, "--json"]) == 0
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+# The record ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["torch", "native"])
+def test_a_recorded_seed_gives_the_recorded_weights_bit_for_bit_without_a_read_of_the_test_set(
+    engine: str, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    options = ["--recipe", "smoke", "--dataset", "mnist-5k"]
+    run(["verify", NETWORK, *options, "--seeds", "2", "--engine", engine, "--workers", "1", "--target", "5"])
+    capsys.readouterr()
+    place = Workspace(workspace)
+    [evidence] = record.read_all(place.records)
+    reads = place.test_log.read_text(encoding="utf-8")
+
+    found = exported(capsys, evidence.hash[:8], "--seed", "1", "--onnx", "net.onnx", "--safetensors", "net.safetensors")
+
+    assert found["match"] == "identical"
+    assert found["weights_sha256"] == found["recorded_weights_sha256"] == evidence.seeds[1].weights_sha256
+    assert found["engine"].startswith(engine)
+    assert (found["recipe"], found["dataset"], found["seed"]) == ("smoke", "mnist-5k", evidence.seeds[1].seed)
+    assert place.test_log.read_text(encoding="utf-8") == reads
+    # Through onnxruntime the file makes the very mistakes that are on record; it is this test that reads the test set.
+    images = read_through_onnx(workspace / "net.onnx", workspace, evidence)
+    assert images == evidence.seeds[1].wrong
+
+
+def read_through_onnx(model: Path, folder: Path, evidence: Record) -> tuple[tuple[int, int], ...]:
+    """Return the wrong test images and what is said of them, by the model alone."""
+    from harness.testset import read_test_set
+
+    pixels, labels = read_test_set(load(evidence.dataset), purpose="a test", log=folder / "another.log")
+    said = InferenceSession(model, providers=["CPUExecutionProvider"]).run(["logits"], {"pixels": pixels.numpy()})[0]
+    classes = said.argmax(1)
+    wrong = np.flatnonzero(classes != labels.numpy())
+    return tuple((int(index), int(classes[index])) for index in wrong)
+
+
+def test_a_network_is_trained_as_its_row_was_however_it_is_named(
+    small_data: ImageData, workspace: Path, new_record: Any, capsys: pytest.CaptureFixture[str]
+):
+    recipe = Recipe(epochs=1, batch_size=25)
+    made = new_record([60], NETWORK, recipe=recipe, recipe_name="special")
+    record.write(workspace / "records", made)
+
+    by_notation = exported(capsys, NETWORK, "--safetensors", "a")
+    by_hash = exported(capsys, made.hash, "--safetensors", "b")
+
+    assert by_notation["recipe"] == by_hash["recipe"] == "special"
+    assert by_notation["recipe_hash"] == recipe.hash
+    assert by_notation["weights_sha256"] == by_hash["weights_sha256"]
+    assert (workspace / "a").read_bytes() == (workspace / "b").read_bytes()
+
+
+def test_a_network_without_a_row_takes_the_named_recipe_and_says_that_there_is_no_record(
+    small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run(["export", NETWORK, "--recipe", "@quick.toml", "--seed", "3", "--onnx", "x/net.onnx"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert "recipe quick on toy, seed 3: 2 epochs in " in lines[0]
+    assert lines[0].endswith("the test set was not read")
+    assert lines[1].endswith(": this seed has no record here to compare with")
+    assert lines[2].startswith("x/net.onnx: onnx, ")
+    assert "onnxruntime and torch on 100 training images: logits differ by at most " in lines[2]
+    assert lines[2].endswith(", classes on 0")
+    onnx.checker.check_model(onnx.load(workspace / "x/net.onnx"))
+    assert not (workspace / "records").exists()
+
+
+def test_several_rows_need_a_choice_of_what_differs(
+    small_data: ImageData, workspace: Path, new_record: Any, capsys: pytest.CaptureFixture[str]
+):
+    for changes in ({}, {"target_pct": 99.0}, {"recipe": Recipe(epochs=1)}):
+        record.write(workspace / "records", new_record([60], NETWORK, **changes))
+
+    assert run(["export", NETWORK, "--onnx", "net.onnx"]) == 4
+
+    assert capsys.readouterr().err.endswith("(choose with --recipe)\n")
+
+
+# Misuse -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "nothing to export: give --onnx FILE, --safetensors FILE, or both"),
+        (["--onnx", "x", "--safetensors", "./x"], 2, "--onnx and --safetensors name the same file"),
+        (["--onnx", "."], 2, "--onnx . is a folder; name a file in it"),
+        (["--onnx", "file/x"], 2, "cannot write to the folder file: "),
+        (["--onnx", "x", "--epochs", "3"], 2, "--epochs changes a recipe, so name it too"),
+        (["--onnx", "x", "--recipe", "fats"], 2, "unknown recipe 'fats'"),
+        (["--onnx", "x", "--seed", "-1"], 2, "Invalid value for '--seed'"),
+        (["--onnx", "x", "--device", "cuda:99"], 6, "cuda"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_before_anything_is_trained(
+    arguments: list[str],
+    code: int,
+    said: str,
+    small_data: ImageData,
+    workspace: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    (workspace / "file").touch()
+    monkeypatch.setattr(train, "train_epoch", None)
+    monkeypatch.setattr(run_module, "train_epoch", None)
+
+    assert run(["export", NETWORK, *arguments]) == code
+
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert said in captured.err
+    assert not (workspace / "x").exists()
+
+
+@pytest.mark.parametrize("text", ["conv9x9(3)", "abcdef123456", "conv3x3(4) gap"])
+def test_a_network_that_is_none_is_refused(text: str, small_data: ImageData, capsys: pytest.CaptureFixture[str]):
+    assert run(["export", text, "--onnx", "net.onnx"]) == 4
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("option", "library"), [("--onnx", "onnxruntime"), ("--safetensors", "safetensors")])
+def test_without_the_extra_it_says_what_to_install_and_leaves_with_6(
+    option: str,
+    library: str,
+    small_data: ImageData,
+    workspace: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(export, "find_spec", lambda name: None if name == library else object())
+
+    assert run(["export", NETWORK, "--recipe", "@quick.toml", option, "net"]) == 6
+
+    assert capsys.readouterr().err == (
+        f"harness: {option} needs {library}, which is not installed here "
+        "(pip install 'harness[export]', with the pip of this program's environment)\n"
+    )
+    assert not (workspace / "net").exists()
+
+
+def test_a_network_that_diverges_is_not_written(
+    small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    (workspace / "wild.toml").write_text("batch_size = 16\nepochs = 2\nlearning_rate = 1000\n", encoding="utf-8")
+    wild = "conv3x3(8) conv3x3(8) conv3x3(8) | gap | linear(10)"
+
+    assert run(["export", wild, "--recipe", "@wild.toml", "--onnx", "net.onnx"]) == 3
+
+    assert "seed 0 diverged: the loss was not finite in epoch " in capsys.readouterr().err
+    assert not (workspace / "net.onnx").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_a_folder_that_may_not_be_written_is_found_before_the_training(
+    small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    (workspace / "locked").mkdir(mode=0o500)
+
+    assert run(["export", NETWORK, "--onnx", "locked/net.onnx"]) == 2
+    assert "cannot write to the folder locked" in capsys.readouterr().err
+
+
+def test_what_is_written_can_be_read_by_others(
+    small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    found = exported(capsys, NETWORK, "--recipe", "@quick.toml", "--safetensors", "net.safetensors")
+
+    assert (
+        sum(value.size for name, value in load_file("net.safetensors").items() if "running" not in name)
+        == (found["parameters"])
+    )
+    assert found["files"] == [
+        {
+            "file": "net.safetensors",
+            "size_bytes": (workspace / "net.safetensors").stat().st_size,
+            "format": "safetensors",
+        }
+    ]

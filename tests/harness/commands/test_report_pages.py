@@ -1,0 +1,341 @@
+"""``harness report`` beyond one page: comparisons, the index, figures, tables, summaries, watching, opening."""
+
+from __future__ import annotations
+
+import json
+import os
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import record, study
+from harness.cli import run
+from harness.commands import live_report
+from harness.commands.live_report import SEARCH_SHARE, SOONEST_SECONDS, LiveReport, watch
+from harness.errors import UsageError
+from harness.recipe import Recipe
+from harness.study import StudyConfig
+from harness.workspace import Workspace
+from search_spaces.catalog import PRESETS
+
+CONFIG = StudyConfig(
+    dataset="mnist",
+    data_hash="ab" * 32,
+    budget=20_000,
+    target_pct=99.4,
+    threshold_pct=99.45,
+    space="card",
+    space_text="x",
+    sampler="tpe",
+    recipe=Recipe(),
+    recipe_name="fast",
+    rungs=(),
+    seed=0,
+)
+
+
+@pytest.fixture
+def begin(workspace: Path) -> Callable[..., Path]:
+    """Begin studies; the one that is named last was worked on last."""
+
+    def new(*names: str) -> Path:
+        for at, name in enumerate(names):
+            folder = workspace / "runs" / name
+            study.open_study(folder, CONFIG, {})
+            study.note(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
+            os.utime(folder / "log.jsonl", (at, at))
+        return folder
+
+    return new
+
+
+def document_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+# Comparisons ----------------------------------------------------------------------------------------------------
+
+
+def test_two_studies_are_compared_on_a_page_below_runs(
+    begin: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    begin("a", "b", "c")
+
+    assert run(["report", "b", "a"]) == 0
+
+    path = workspace / "runs" / "comparison-b-a.html"
+    assert capsys.readouterr().out == f"{path}\n"
+    assert "Comparison of studies" in path.read_text(encoding="utf-8")
+
+
+def test_networks_are_given_as_presets_hashes_notations_and_files(
+    workspace: Path, new_record: Any, capsys: pytest.CaptureFixture[str]
+):
+    made = new_record([60], "conv3x3(4) bn relu | gap | linear(10)")
+    record.write(workspace / "records", made)
+    (workspace / "net.txt").write_text("conv3x3(7) bn relu | gap | linear(10)", encoding="utf-8")
+
+    arguments = ["seed4", made.hash[:8], "conv3x3(5) bn relu | gap | linear(10)", "@net.txt"]
+    assert run(["report", *arguments, "--json"]) == 0
+
+    document = document_of(capsys)
+    assert len(set(document["networks"])) == 4
+    assert document["networks"][1] == made.hash
+    assert Path(document["report"]).parent == workspace / "runs"
+    assert Path(document["report"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["a", "seed4"], "'a' is a study and 'seed4' is not; studies are compared with studies"),
+        (["a", "a"], "'a' is given twice"),
+        (["seed4", PRESETS["seed4"].text], "are the same network"),
+        (["a", "b", "c", "d", "e"], "5 names were given, but at most 4 can be compared"),
+        (["sede4", "seed1"], "no study and no network is called 'sede4'; studies: a, b"),
+    ],
+)
+def test_names_that_do_not_go_together_are_one_line(
+    names: list[str], said: str, begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+):
+    begin("a", "b")
+
+    assert run(["report", *names]) == 2
+
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert said in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--all", "a"], "--all is of all studies, so no name goes with it"),
+        (["a", "b", "--watch"], "--watch is of one study"),
+        (["--all", "--figures"], "--figures is of one study"),
+        (["a", "b", "--tables"], "--tables is of one study"),
+        (["--markdown", "--open"], "--markdown prints and writes nothing, so --open does not go with it"),
+        (["--markdown", "--all"], "--markdown prints and writes nothing, so --all does not go with it"),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_line(
+    arguments: list[str], said: str, begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+):
+    begin("a", "b")
+
+    assert run(["report", *arguments]) == 2
+    assert capsys.readouterr().err == f"harness: {said}\n"
+
+
+# The index ------------------------------------------------------------------------------------------------------
+
+
+def test_all_writes_the_reports_that_lack_and_an_index_of_them(
+    begin: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    begin("a", "b")
+
+    assert run(["report", "--all"]) == 0
+
+    captured = capsys.readouterr()
+    assert captured.out == f"{workspace / 'runs' / 'index.html'}\n"
+    assert captured.err == "a: report written\nb: report written\n"
+    assert 'href="a/report.html"' in (workspace / "runs/index.html").read_text(encoding="utf-8")
+    assert run(["report", "--all"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_damaged_study_is_named_in_the_index_and_stops_nothing(
+    begin: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    begin("a", "b")
+    (workspace / "runs/b/config.json").write_text("{", encoding="utf-8")
+
+    assert run(["report", "--all"]) == 0
+
+    damaged = "runs/b/config.json is not what this program writes"
+    assert f"{damaged}: " in capsys.readouterr().err.splitlines()[-1]
+    assert damaged in (workspace / "runs/index.html").read_text(encoding="utf-8")
+
+
+# Exports --------------------------------------------------------------------------------------------------------
+
+
+def test_figures_and_tables_lie_beside_the_report(begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
+    folder = begin("one")
+
+    assert run(["report", "--figures", "--tables"]) == 0
+
+    written = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert written[0] == folder / "report.html"
+    assert {path.relative_to(folder).as_posix() for path in written[1:]} == {
+        *(f"figures/{name}.{kind}" for name in ("accuracy", "budget", "proposals") for kind in ("svg", "png")),
+        "networks.csv",
+        "networks.json",
+    }
+    assert all(path.stat().st_size for path in written)
+    assert (folder / "networks.csv").read_text(encoding="utf-8").startswith("place,hash,parameters,")
+    assert json.loads((folder / "networks.json").read_text(encoding="utf-8"))["study"] == "one"
+
+
+@pytest.mark.parametrize(
+    ("names", "head"), [([], "### "), (["a", "b"], "### Studies side"), (["seed1", "seed4"], "### Net")]
+)
+def test_a_summary_is_printed_and_nothing_is_written(
+    names: list[str],
+    head: str,
+    begin: Callable[..., Path],
+    workspace: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    begin("a", "b")
+    before = sorted(workspace.rglob("*"))
+
+    assert run(["report", *names, "--markdown"]) == 0
+    text = capsys.readouterr().out
+    assert run(["report", *names, "--markdown", "--json"]) == 0
+
+    assert document_of(capsys) == {"markdown": text}
+    assert text.startswith(head)
+    assert sorted(workspace.rglob("*")) == before
+
+
+# Opening and watching -------------------------------------------------------------------------------------------
+
+
+def test_the_page_is_opened_in_the_browser(
+    begin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    folder = begin("odd name")
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: not opened.append(address))  # type: ignore[func-returns-value]
+
+    assert run(["report", "--open"]) == 0
+
+    assert opened == [(folder / "report.html").as_uri()]
+    assert capsys.readouterr().err == ""
+
+
+def test_without_a_browser_the_path_is_said(
+    begin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    folder = begin("one")
+    monkeypatch.setattr(webbrowser, "open", lambda address: False)
+
+    assert run(["report", "--open"]) == 0
+    assert capsys.readouterr().err == f"no browser could be started; open {folder / 'report.html'} yourself\n"
+
+
+def test_watching_a_study_on_which_nobody_works_writes_its_report_and_says_so(
+    begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+):
+    folder = begin("one")
+
+    assert run(["report", "--watch"]) == 0
+
+    captured = capsys.readouterr()
+    assert captured.out == f"{folder / 'report.html'}\n"
+    assert captured.err.endswith("no search is working on this study, so its report stays as it is\n")
+    assert 'id="live"' not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_watcher_writes_what_is_new_and_ends_with_the_search(begin: Callable[..., Path], workspace: Path):
+    folder = begin("one")
+    place, steps, pages = Workspace(workspace), iter(range(4)), []
+    owner = study.owned(folder)
+    owner.__enter__()
+
+    def sleep(seconds: float) -> None:
+        assert seconds >= 2
+        match next(steps):
+            case 1:
+                study.note(folder, "rejected", 1.0, reason="parameters", parameters=30_000, hash="0" * 12, origin="x")
+            case 3:
+                owner.__exit__(None, None, None)
+
+    assert watch(folder, place, lambda path: pages.append(path.read_text(encoding="utf-8")), sleep)
+
+    # Once at the start, once for the event, once at the end; the last page no longer reloads itself.
+    assert ['id="live"' in page for page in pages] == [True, True, False]
+
+
+def test_ctrl_c_ends_the_watching_and_the_report_is_named(
+    begin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    folder = begin("one")
+
+    def interrupted(*arguments: Any) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(live_report, "watch", interrupted)
+
+    assert run(["report", "--watch"]) == 0
+    assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
+
+
+# During a search ------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """A clock that goes on when it is told to, and by ``cost`` seconds whenever a report is written."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cost: float = 0.0, error: Exception | None = None) -> None:
+        self.now = 1000.0
+        self.written: list[float] = []
+        self.said: list[str] = []
+
+        def write(folder: Path, place: Workspace) -> Path:
+            self.written.append(self.now)
+            self.now += cost
+            if error is not None:
+                raise error
+            return folder / "report.html"
+
+        monkeypatch.setattr("reports.live.write_live_report", write)
+
+    def live(self, expected: float) -> LiveReport:
+        return LiveReport(Path("one"), Workspace(Path()), self.said.append, expected, lambda: self.now)
+
+
+def test_a_search_gives_its_report_no_more_than_a_hundredth_of_its_time(monkeypatch: pytest.MonkeyPatch):
+    clock = Clock(monkeypatch, cost=0.5)
+    live = clock.live(0.5)
+
+    for _ in range(3600):
+        clock.now += 1.0
+        live.refresh()
+
+    elapsed = clock.now - 1000.0
+    assert len(clock.written) * 0.5 <= SEARCH_SHARE * elapsed
+    assert len(clock.written) >= 0.6 * SEARCH_SHARE * elapsed / 0.5
+    assert clock.said == ["its report, rewritten now and then: one/report.html"]
+
+
+def test_a_report_that_costs_nothing_is_not_written_all_the_time(monkeypatch: pytest.MonkeyPatch):
+    clock = Clock(monkeypatch)
+    live = clock.live(0.0)
+
+    for _ in range(100):
+        clock.now += 1.0
+        live.refresh()
+
+    assert len(clock.written) == 100 // SOONEST_SECONDS
+
+
+@pytest.mark.parametrize(("error", "said"), [(UsageError("no room"), "no room"), (KeyError("x"), "KeyError: 'x'")])
+def test_a_report_that_cannot_be_written_does_not_end_the_search(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+):
+    clock = Clock(monkeypatch, error=error)
+    live = clock.live(0.0)
+
+    for _ in range(100):
+        clock.now += 1.0
+        live.refresh()
+
+    assert len(clock.written) == 1
+    assert clock.said == [f"the report cannot be written while the search goes on: {said}"]

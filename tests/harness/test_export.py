@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load
+from safetensors.torch import load_model
+from torch import Tensor
+
+from harness import export
+from harness.build import build
+from harness.data import ImageData
+from harness.datasets import DATASETS
+from harness.errors import DeviceError
+from harness.export import Match, match, recorded_seed, require_libraries, to_onnx, to_safetensors, weights_of
+from harness.recipe import Recipe
+from harness.record import Record, SeedRun
+from harness.result import Result
+from harness.run import Bench, Job, execute_and_keep
+from harness.seeds import Purpose
+from harness.train import Training, final_network, predictions, weights_digest
+from search_spaces.cost import analyse
+from search_spaces.notation import parse_network
+
+TIED = "conv3x3(4) bn relu maxpool(4) conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | gap | linear(10)"
+MNIST = DATASETS["mnist"]
+
+
+def some_images(count: int) -> tuple[Tensor, Tensor]:
+    source = torch.Generator().manual_seed(4)
+    pixels = torch.randint(0, 256, (count, 1, 28, 28), generator=source, dtype=torch.uint8)
+    return pixels, torch.arange(count) % 10
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[Result, Training]:
+    """A tied network, trained for two epochs on a hundred images, with averaged weights."""
+    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20)
+    bench = Bench.of(ImageData(spec, *some_images(100), data_hash="abc", source="memory", folder=None))
+    recipe = Recipe(epochs=2, batch_size=16, average_start=0.3)
+    job = Job(architecture=TIED, recipe=recipe, recipe_name="toy", purpose=Purpose.VERIFY, seed_index=1)
+    return execute_and_keep(job, bench)
+
+
+def test_what_is_exported_is_what_predicts(trained: tuple[Result, Training]):
+    run = trained[1]
+    assert run.average is not None
+    network, pixels = final_network(run), some_images(50)[0]
+
+    with torch.inference_mode():
+        said = network((pixels / 255 - MNIST.mean) / MNIST.std).argmax(1)
+
+    given = replace_images(run, pixels)
+    assert torch.equal(said, given)
+    # Not the raw weights of the last step.
+    assert not torch.equal(network.state_dict()["ops.0.weight"], run.network.state_dict()["ops.0.weight"])
+
+
+def replace_images(run: Training, pixels: Tensor) -> Tensor:
+    from harness.train import Images
+
+    return predictions(run, Images(pixels, torch.zeros(len(pixels), dtype=torch.int64), MNIST.mean, MNIST.std))
+
+
+def test_taking_a_copy_leaves_the_run_as_it_was(trained: tuple[Result, Training]):
+    run = trained[1]
+    before = [tensor.clone() for tensor in run.state]
+
+    final_network(run)
+
+    assert all(torch.equal(old, new) for old, new in zip(before, run.state, strict=True))
+    assert weights_digest(run) == trained[0].weights_sha256
+
+
+def test_safetensors_give_the_weights_back_bit_for_bit_and_a_tied_kernel_once(trained: tuple[Result, Training]):
+    network = final_network(trained[1])
+
+    content = to_safetensors(network, {"hash": "x"})
+
+    kept = load(content)
+    stored = sum(value.size for name, value in kept.items() if "running" not in name)
+    assert stored == analyse(parse_network(TIED)).parameters
+    assert "ops.4.weight" in kept
+    assert "ops.7.weight" not in kept
+    for name, value in kept.items():
+        assert value.tobytes() == network.state_dict()[name].numpy().tobytes()
+
+
+def test_torch_loads_the_safetensors_into_a_network_that_was_just_built(
+    trained: tuple[Result, Training], tmp_path: Any
+):
+    network, fresh = final_network(trained[1]), build(parse_network(TIED)).eval()
+    (tmp_path / "net.safetensors").write_bytes(to_safetensors(network, {}))
+
+    load_model(fresh, tmp_path / "net.safetensors")
+
+    images = torch.rand(3, 1, 28, 28)
+    with torch.inference_mode():
+        assert torch.equal(fresh(images), network(images))
+
+
+def test_the_file_says_where_its_weights_come_from(trained: tuple[Result, Training]):
+    result, run = trained
+    about = export.properties(result, MNIST)
+    content = to_safetensors(final_network(run), about)
+
+    size = int.from_bytes(content[:8], "little")
+    told = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["harness"])
+    assert told["tied"] == {"ops.7.weight": "ops.4.weight"}
+    assert told["weights_sha256"] == result.weights_sha256
+    assert told["architecture"] == str(parse_network(TIED))
+    assert (told["seed_index"], told["pixel_mean"]) == ("1", "0.1307")
+    assert json.loads(told["recipe_fields"])["epochs"] == 2
+
+
+def test_the_same_weights_give_the_same_bytes(trained: tuple[Result, Training]):
+    result, run = trained
+    about = export.properties(result, MNIST)
+
+    files = {to_safetensors(final_network(run), about) for _ in range(5)}
+    models = {to_onnx(parse_network(TIED), final_network(run), MNIST, some_images(5)[0], about)[0] for _ in range(3)}
+
+    assert (len(files), len(models)) == (1, 1)
+
+
+def test_the_model_is_compared_with_torch(trained: tuple[Result, Training]):
+    _, check = to_onnx(parse_network(TIED), final_network(trained[1]), MNIST, some_images(64)[0], {})
+
+    assert (check.images, check.classes_differ) == (64, 0)
+    assert check.largest_difference < 1e-5
+
+
+def test_a_model_that_says_something_else_is_never_given_out(
+    trained: tuple[Result, Training], monkeypatch: pytest.MonkeyPatch
+):
+    network = final_network(trained[1])
+    kept, tied = weights_of(network)
+    wrong = {**kept, "ops.0.weight": kept["ops.0.weight"] + np.float32(0.5)}
+    monkeypatch.setattr(export, "weights_of", lambda given: (wrong, tied))
+
+    with pytest.raises(AssertionError, match="ONNX gives other logits than torch, by "):
+        to_onnx(parse_network(TIED), network, MNIST, some_images(8)[0], {})
+
+
+# The record ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorded(new_record: Callable[..., Record]) -> SeedRun:
+    return replace(new_record([60]).seeds[0], weights_sha256="aa")
+
+
+@pytest.mark.parametrize(
+    ("weights", "changes", "found"),
+    [
+        ("aa", {}, Match.IDENTICAL),
+        ("aa", {"device": "another"}, Match.IDENTICAL),
+        ("bb", {}, Match.DIFFERENT),
+        ("bb", {"commit": "1" * 40, "dirty": True}, Match.DIFFERENT),
+        ("bb", {"engine": "native AVX2 0123"}, Match.ELSEWHERE),
+        ("bb", {"torch": "2.99"}, Match.ELSEWHERE),
+    ],
+)
+def test_weights_are_compared_with_the_record(
+    weights: str, changes: dict[str, Any], found: Match, recorded: SeedRun, new_result: Callable[..., Result]
+):
+    environment = replace(recorded.environment, **changes)
+
+    assert match(new_result(weights_sha256=weights, environment=environment), recorded) is found
+
+
+def test_without_a_recorded_digest_there_is_nothing_to_compare_with(
+    recorded: SeedRun, new_result: Callable[..., Result]
+):
+    made = new_result(weights_sha256="aa", environment=recorded.environment)
+
+    assert match(made, None) is Match.UNRECORDED
+    assert match(made, replace(recorded, weights_sha256=None)) is Match.UNRECORDED
+
+
+def test_a_recorded_seed_is_found_whatever_target_it_was_run_for(new_record: Callable[..., Record]):
+    other, mine = new_record([60, 61], dataset="kmnist"), new_record([70, 71], target_pct=99.0)
+    key = (mine.hash, mine.recipe_hash, "mnist")
+
+    assert recorded_seed([other, mine], *key, 1) == mine.seeds[1]
+    assert recorded_seed([other, mine], *key, 2) is None
+    assert recorded_seed([other], *key, 1) is None
+    assert recorded_seed([mine], mine.hash, "0" * 12, "mnist", 1) is None
+
+
+# The extra ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "absent", "message"),
+    [
+        ("--onnx", {"onnx"}, "--onnx needs onnx, which is not installed here"),
+        ("--onnx", {"onnx", "onnxruntime"}, "--onnx needs onnx and onnxruntime, which are not installed here"),
+        ("--safetensors", {"safetensors"}, "--safetensors needs safetensors, which is not installed here"),
+    ],
+)
+def test_what_is_missing_is_named_with_what_to_install(
+    option: str, absent: set[str], message: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(export, "find_spec", lambda name: None if name in absent else object())
+
+    with pytest.raises(DeviceError) as caught:
+        require_libraries(option)
+
+    assert caught.value.message == message
+    assert caught.value.hint == "pip install 'harness[export]', with the pip of this program's environment"
+
+
+def test_what_is_installed_is_accepted():
+    require_libraries("--onnx")
+    require_libraries("--safetensors")

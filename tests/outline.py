@@ -1,0 +1,72 @@
+"""A page taken apart, and the rules that every page of the reports keeps."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from html.parser import HTMLParser
+
+# Where an element may name an address.
+ADDRESSES = {"href", "src", "action", "data", "poster", "srcset", "background", "xlink:href", "formaction"}
+VOID = ("meta", "br", "hr", "input", "img")
+
+
+class Outline(HTMLParser):
+    """Elements with their attributes, and texts by element; every element is closed where it must be."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.open: list[str] = []
+        self.feed(source)
+        self.close()
+        assert self.open == [], f"not closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts.append((self.open[-1], data))
+
+    def text(self, tag: str | None = None) -> str:
+        """Return the text of one kind of element, or all that is to be read."""
+        return "".join(
+            words for where, words in self.texts if where == tag or (tag is None and where not in ("style", "script"))
+        )
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        """Return the attributes of each element of a kind."""
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def checked(source: str, *, links: tuple[str, ...] = ()) -> Outline:
+    """Return the outline of a page that keeps the rules; ``links`` are the addresses beside it that it may name."""
+    made = Outline(source)
+    ids = Counter(attributes["id"] for _, attributes in made.elements if "id" in attributes)
+    assert [name for name, count in ids.items() if count > 1] == []
+    for tag, attributes in made.elements:
+        assert tag not in ("link", "iframe", "object", "embed", "form", "base"), tag
+        assert [name for name in attributes if name.startswith("on")] == []
+        for name in ADDRESSES & attributes.keys():
+            address = attributes[name]
+            assert address in links or address.startswith("data:") or address[1:] in ids, address
+        for name in ("aria-labelledby", "aria-describedby"):
+            assert set(attributes.get(name, "").split()) <= set(ids)
+    assert "url(" not in made.text("style")
+    tags = Counter(tag for tag, _ in made.elements)
+    assert tags["table"] == tags["caption"]
+    assert {attributes.get("scope") for attributes in made.all("th")} <= {"col", "row"}
+    levels = [int(tag[1]) for tag, _ in made.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert (levels[0], levels.count(1)) == (1, 1)
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert not re.search(r"\bnan\b|\binf\b|\bNone\b", made.text())
+    return made

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from harness.result import Status
+from harness.workspace import Workspace
+from reports import study_files
+from reports.headline import Outcome
+from reports.index import read_index
+from reports.index_page import write_index, write_lacking_reports, write_leaderboard
+from tests.outline import checked
+
+
+def test_all_studies_are_listed_the_one_worked_on_last_first(
+    realistic_study: Any, new_study: Any, place: Workspace, synthetic: Any
+):
+    old = new_study(name="old")
+    old.finish(old.propose(synthetic.network(4, 5, 6)), None, status=Status.CRASHED)
+    old.note("ended", reason="time")
+    old.write()
+
+    index = read_index(place)
+
+    assert [item.name for item in index.studies] == [realistic_study.name, "old"]
+    reached, missed = index.studies
+    assert (reached.outcome, missed.outcome) == (Outcome.REACHED, Outcome.MISSED)
+    assert reached.parameters == next(
+        event["parameters"] for event in realistic_study.events if event["event"] == "winner"
+    )
+    assert missed.parameters is None
+    assert reached.mean_test_accuracy_pct is not None
+    assert index.rows[0].hash == next(event["hash"] for event in realistic_study.events if event["event"] == "winner")
+    assert index.problem == ""
+
+
+def test_a_report_is_linked_where_it_is(new_study: Any, place: Workspace):
+    for name in ("with", "without", "odd #?&\"'%"):
+        new_study(name=name).write()
+    for name in ("with", "odd #?&\"'%"):
+        (place.runs / name / "report.html").write_text("x")
+
+    links = {item.name: item.link for item in read_index(place).studies}
+
+    assert links == {
+        "with": "with/report.html",
+        "without": None,
+        "odd #?&\"'%": "odd%20%23%3F%26%22%27%25/report.html",
+    }
+
+
+def test_a_study_that_cannot_be_read_is_named_and_stops_nothing(new_study: Any, place: Workspace):
+    for name in ("good", "torn", "foreign"):
+        new_study(name=name).write()
+    (place.runs / "torn" / "config.json").write_text("{", encoding="utf-8")
+    (place.runs / "foreign" / "results").mkdir()
+    (place.runs / "foreign" / "results" / "trial-00000-search-0.json").write_text("[]", encoding="utf-8")
+
+    index = read_index(place)
+    page = checked(write_index(place).read_text(encoding="utf-8"))
+
+    assert [item.name for item in index.studies] == ["good"]
+    assert [item.name for item in index.unreadable] == ["foreign", "torn"]
+    assert "is not what this program writes" in index.unreadable[1].why
+    assert "is not what this program writes" in index.problem
+    assert "Studies that cannot be read." in page.text("caption")
+    assert "It cannot be read: " in page.text("p")
+
+
+def test_a_study_that_vanishes_while_it_is_read_is_named(new_study: Any, place: Workspace, monkeypatch: Any):
+    folders = [new_study(name=name).write() for name in ("a", "b")]
+    real = study_files.read_study
+
+    def read(folder: Path, *rest: Any) -> Any:
+        shutil.rmtree(folders[1], ignore_errors=True)
+        return real(folder, *rest)
+
+    monkeypatch.setattr("reports.index.read_study", read)
+
+    found = read_index(place)
+
+    assert [item.name for item in found.studies] == ["a"]
+    assert [item.name for item in found.unreadable] == ["b"]
+
+
+def test_the_page_lists_studies_and_standings(realistic_study: Any, place: Workspace):
+    list(write_lacking_reports(place))
+
+    path = write_index(place)
+
+    link = f"{realistic_study.name}/report.html"
+    page = checked(path.read_text(encoding="utf-8"), links=(link,))
+    assert path == place.runs / "index.html"
+    assert "1 study, 1 of them reached their target." in page.text("p")
+    assert link in [attributes["href"] for attributes in page.all("a")]
+    assert (path.parent / link).exists()
+    assert [attributes["id"] for attributes in page.all("section")] == ["studies", "leaderboard-1"]
+    assert "mnist, 99.4 %" in page.text("h2")
+
+
+def test_a_workspace_without_anything_has_pages_too(place: Workspace):
+    place.runs.mkdir()
+
+    index = checked(write_index(place).read_text(encoding="utf-8"))
+    standings = checked(write_leaderboard(place).read_text(encoding="utf-8"))
+
+    assert "There is no study yet: harness search --budget 20000 begins one." in index.text("p")
+    assert "No row yet." in standings.text("p")
+
+
+def test_the_leaderboard_is_a_page_of_all_rows_beside_its_csv(realistic_study: Any, place: Workspace):
+    path = write_leaderboard(place)
+
+    page = checked(path.read_text(encoding="utf-8"))
+    assert path == place.root / "leaderboard.html"
+    rows = read_index(place).rows
+    assert len(page.all("tr")) == 1 + len(rows)
+    for row in rows:
+        assert row.hash in page.text("code")
+        assert row.architecture in page.text("bdi")
+
+
+def test_the_same_files_give_the_same_bytes(realistic_study: Any, place: Workspace):
+    for write in (write_index, write_leaderboard):
+        assert write(place).read_bytes() == write(place).read_bytes()
+
+
+def test_reports_that_are_missing_or_outdated_are_written_and_no_others(new_study: Any, place: Workspace):
+    for name in ("missing", "outdated", "current", "torn"):
+        new_study(name=name).write()
+    for name in ("outdated", "current"):
+        report = place.runs / name / "report.html"
+        report.write_text("before")
+        later = 10_000_000_000
+        os.utime(report, (later, later))
+    os.utime(place.runs / "outdated" / "log.jsonl", (later + 1, later + 1))
+    (place.runs / "torn" / "results").mkdir()
+    (place.runs / "torn" / "results" / "trial-00000-search-0.json").write_text("[]", encoding="utf-8")
+
+    done = dict(write_lacking_reports(place))
+
+    assert set(done) == {"missing", "outdated", "torn"}
+    assert "is not what this program writes" in done["torn"]
+    assert (place.runs / "current" / "report.html").read_text() == "before"
+
+
+def test_hostile_words_are_words(new_study: Any, place: Workspace, synthetic: Any):
+    words = "<script>alert(1)<x onload=alert(2)>"
+    study = new_study(name=words)
+    document = json.loads((study.folder / "config.json").read_text(encoding="utf-8"))
+    document["config"]["space"] = words
+    (study.folder / "config.json").write_text(json.dumps(document), encoding="utf-8")
+    study.verify(study.propose(synthetic.network(4, 5, 6)), [50, 51], name=words, recipe_name=words)
+    study.write()
+
+    page = checked(write_index(place).read_text(encoding="utf-8"))
+
+    assert len(page.all("script")) == 1, "that of the page itself"
+    assert words in page.text("bdi")
