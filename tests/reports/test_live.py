@@ -89,13 +89,13 @@ def mark(page: browser.Page) -> None:
     page.evaluate("window.marked = true")
 
 
-def reloaded(page: browser.Page, seconds: float = 20.0) -> bool:
-    """Return whether the page that was marked has given way to another."""
+def becomes(page: browser.Page, expression: str, seconds: float = 30.0) -> bool:
+    """Return whether something becomes true of the page within so many seconds."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if not page.evaluate("window.marked === true && document.readyState === 'complete'"):
+        if page.evaluate(f"document.readyState === 'complete' && ({expression})"):
             return True
-        time.sleep(0.2)
+        time.sleep(0.1)
     return False
 
 
@@ -105,13 +105,10 @@ def focus(page: browser.Page, selector: str) -> None:
 
 @pytest.mark.browser
 def test_the_page_reloads_and_shows_what_is_new(page: browser.Page, realistic_study: Any):
-    mark(page)
     path = Path(realistic_study.folder) / "report.html"
     path.write_text(path.read_text(encoding="utf-8").replace("<h1>", "<h1>New: "), encoding="utf-8")
 
-    assert reloaded(page)
-    time.sleep(0.5)
-    assert page.evaluate("document.querySelector('h1').textContent").startswith("New: ")
+    assert becomes(page, "document.querySelector('h1').textContent.startsWith('New: ')")
     assert page.complaints == []
 
 
@@ -119,14 +116,13 @@ def test_the_page_reloads_and_shows_what_is_new(page: browser.Page, realistic_st
 def test_it_can_be_paused_by_keyboard_and_stays_so(page: browser.Page):
     focus(page, "#live-button")
     page.press("Enter", "\r")
-    assert page.evaluate("document.getElementById('live-words').textContent") == "The search goes on; this page waits."
+    assert becomes(page, "document.getElementById('live-words').textContent === 'The search goes on; this page waits.'")
 
     mark(page)
-    assert not reloaded(page, 2.5)
+    assert not becomes(page, "window.marked !== true", 2.5)
     page.evaluate("location.reload()")
-    assert reloaded(page)
-    time.sleep(0.5)
-    assert page.evaluate("document.getElementById('live-button').textContent") == "Reload again"
+    paused = "document.getElementById('live-button').textContent === 'Reload again'"
+    assert becomes(page, f"window.marked !== true && {paused}")
 
 
 @pytest.mark.browser
@@ -134,10 +130,8 @@ def test_what_was_open_is_open_again(page: browser.Page):
     page.evaluate("document.querySelectorAll('details')[1].open = true")
     mark(page)
 
-    assert reloaded(page)
-    time.sleep(0.5)
-    shown = page.evaluate("[...document.querySelectorAll('details')].map((part) => part.open)")
-    assert shown[:2] == [False, True]
+    assert becomes(page, "window.marked !== true && document.querySelectorAll('details')[1].open")
+    assert not page.evaluate("document.querySelectorAll('details')[0].open")
 
 
 @pytest.mark.browser
@@ -150,4 +144,4 @@ def test_it_waits_after_somebody_was_at_work(page: browser.Page, realistic_study
 
     mark(page)
 
-    assert not reloaded(page, 2.5)
+    assert not becomes(page, "window.marked !== true", 2.5)
