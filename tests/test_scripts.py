@@ -19,6 +19,9 @@ STARTED = ("scripts/harness", "scripts/test", "scripts/check", ".ci/run")
 ENVIRONMENT_ERROR = 6
 
 
+ALL_TESTS = "pytest --numprocesses auto --dist loadfile"
+
+
 @pytest.fixture
 def bare_checkout(tmp_path: Path) -> Checkout:
     """A checkout on a machine without Python."""
@@ -221,7 +224,7 @@ def test_the_test_script_checks_first_and_then_runs_the_tests(checkout: Checkout
         "ruff check .",
         "ruff format --check .",
         "mypy",
-        "pytest",
+        ALL_TESTS,
     ]
 
 
@@ -255,4 +258,4 @@ def test_the_build_machine_tests_on_the_data_beside_the_repository(checkout: Che
 
     assert code == 0
     assert stdout.splitlines()[-1] == (str(data) if there else "no data")
-    assert checkout.calls[-1] == "pytest"
+    assert checkout.calls[-1] == ALL_TESTS

@@ -71,9 +71,9 @@ def test_the_threshold_is_the_target_and_the_offset(tmp_path: Path, monkeypatch:
     )
     monkeypatch.setattr(offset_module, "files", lambda package: tmp_path)
 
-    # Two standard errors more than the offset itself.
-    assert plan(tmp_path, target=97.5).config.threshold_pct == 97.4888
-    told = "offset      -0.031 points, standard error 0.010, so -0.011 are added to the target: measured"
+    # One standard error more than the offset itself.
+    assert plan(tmp_path, target=97.5).config.threshold_pct == 97.4788
+    told = "offset      -0.031 points, standard error 0.010, so -0.021 are added to the target: measured"
     assert told in plan_text(plan_document(plan(tmp_path)))
 
 
