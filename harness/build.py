@@ -137,6 +137,8 @@ def _module(op: spec.Op, shape: Shape, tied: dict[str, Tensor]) -> nn.Module:  #
             return nn.BatchNorm2d(shape[0]) if len(shape) == 3 else nn.BatchNorm1d(shape[0])
         case spec.ReLU():
             return nn.ReLU()
+        case spec.LeakyReLU():
+            return nn.LeakyReLU(op.slope)
         case spec.Dropout():
             return FastDropout(op.p)
         case spec.Dropout2d():

@@ -87,6 +87,8 @@ def _module(op: spec.Op, shape: Shape, members: int, tied: dict[str, Tensor]) ->
             return nn.BatchNorm2d(channels) if len(shape) == 3 else nn.BatchNorm1d(channels)
         case spec.ReLU():
             return nn.ReLU()
+        case spec.LeakyReLU():
+            return nn.LeakyReLU(op.slope)
         case spec.Dropout():
             return FastDropout(op.p)
         case spec.Dropout2d():

@@ -21,6 +21,7 @@ from search_spaces.architecture import (
     Dropout,
     Dropout2d,
     GlobalAvgPool,
+    LeakyReLU,
     Linear,
     MaxPool,
     Op,
@@ -29,8 +30,11 @@ from search_spaces.architecture import (
 )
 from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
 
-# The engine stores a dropout rate in these parts.
+# The engine takes integers only: a dropout rate and the slope of a leaky rectifier in these parts.
 RATE_PARTS = 65_536
+SLOPE_PARTS = 1_000_000_000
+
+_RECTIFIERS = ReLU | LeakyReLU
 
 
 class Code(IntEnum):
@@ -44,6 +48,14 @@ class Code(IntEnum):
     LINEAR = 5
     BRANCH = 6
     SUM = 7
+
+
+class Rectifier(IntEnum):
+    """What a pointwise instruction does to what is negative; the numbers are those of ``engine/pointwise.h``."""
+
+    NONE = 0
+    RELU = 1
+    LEAKY = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +76,8 @@ class Instruction:
     Attributes:
         values: ``source`` and ``target`` are indices of values; ``other`` is the second summand of a sum.
         size: of a window; 0 for a pool over the whole map.
+        before: rectifier before BN, or without one; ``after`` is that after it.
+        before_slope: of a leaky one, in parts of 1,000,000,000; ``after_slope`` likewise.
         rate: of dropout, in parts of 65,536.
     """
 
@@ -80,8 +94,10 @@ class Instruction:
     shift: int = -1
     mean: int = -1
     variance: int = -1
-    relu_first: int = 0
-    relu_last: int = 0
+    before: Rectifier = Rectifier.NONE
+    after: Rectifier = Rectifier.NONE
+    before_slope: int = 0
+    after_slope: int = 0
     dropout: int = 0
     rate: int = 0
 
@@ -191,10 +207,14 @@ def _sequence(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) -> 
 
 
 def _pointwise_count(ops: tuple[Op, ...]) -> int:
-    """Return how many ops from the first one instruction takes: ReLU, BN, ReLU, dropout, in this order."""
+    """Return how many ops from the first one instruction takes.
+
+    They are rectifier, BN, rectifier and dropout in this order, each or none; a second rectifier only after BN.
+    """
     count = 0
-    for kind in (ReLU, BatchNorm, ReLU, Dropout | Dropout2d):
-        if count < len(ops) and isinstance(ops[count], kind):
+    for kind in (_RECTIFIERS, BatchNorm, _RECTIFIERS, Dropout | Dropout2d):
+        second = kind is _RECTIFIERS and count > 0 and not isinstance(ops[count - 1], BatchNorm)
+        if count < len(ops) and isinstance(ops[count], kind) and not second:
             count += 1
     return count
 
@@ -205,8 +225,12 @@ def _pointwise(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) ->
     normed = False
     for op in ops:
         match op:
-            case ReLU():
-                item = replace(item, relu_last=1) if normed else replace(item, relu_first=1)
+            case ReLU() | LeakyReLU():
+                kind, slope = _rectifier(op)
+                if normed:
+                    item = replace(item, after=kind, after_slope=slope)
+                else:
+                    item = replace(item, before=kind, before_slope=slope)
             case BatchNorm():
                 normed = True
                 channels = shape[0]
@@ -216,10 +240,21 @@ def _pointwise(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) ->
                 draft.statistics.append(channels)
                 item = replace(item, scale=scale, shift=shift, mean=mean, variance=mean + channels)
             case Dropout() | Dropout2d():
-                kind = 1 if isinstance(op, Dropout) else 2
-                item = replace(item, dropout=kind, rate=min(round(op.p * RATE_PARTS), RATE_PARTS - 1))
+                unit = 1 if isinstance(op, Dropout) else 2
+                item = replace(item, dropout=unit, rate=min(round(op.p * RATE_PARTS), RATE_PARTS - 1))
     draft.instructions.append(item)
     return target
+
+
+def _rectifier(op: ReLU | LeakyReLU) -> tuple[Rectifier, int]:
+    """Return the kind of a rectifier and what stands for its slope."""
+    match op:
+        case ReLU():
+            return Rectifier.RELU, 0
+        case LeakyReLU():
+            return Rectifier.LEAKY, round(op.slope * SLOPE_PARTS)
+        case _:
+            assert_never(op)
 
 
 def _instruction(draft: _Draft, op: Op, shape: Shape, source: int) -> int:
@@ -239,7 +274,7 @@ def _instruction(draft: _Draft, op: Op, shape: Shape, source: int) -> int:
             return _write(draft, op, shape, item)
         case Residual():
             return _residual(draft, op, shape, source)
-        case ReLU() | BatchNorm() | Dropout() | Dropout2d():
+        case ReLU() | LeakyReLU() | BatchNorm() | Dropout() | Dropout2d():
             raise AssertionError("pointwise ops are taken together")
         case _:
             assert_never(op)

@@ -55,6 +55,13 @@ class ReLU:
 
 
 @dataclass(frozen=True, slots=True)
+class LeakyReLU:
+    """Rectifier that multiplies what is negative by ``slope``, above 0 and below 1."""
+
+    slope: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
 class Dropout:
     """Zeroes single values with probability ``p`` in training."""
 
@@ -107,6 +114,7 @@ Op = (
     | DepthwiseConv
     | BatchNorm
     | ReLU
+    | LeakyReLU
     | Dropout
     | Dropout2d
     | MaxPool
@@ -153,6 +161,8 @@ def op_text(op: Op, *, bars: bool = True) -> str:
             return "bn"
         case ReLU():
             return "relu"
+        case LeakyReLU():
+            return "leaky" if op.slope == 0.1 else f"leaky({plain(op.slope)})"
         case GlobalAvgPool():
             return "gap"
         case Conv() | DepthwiseConv():

@@ -24,6 +24,7 @@ from search_spaces.architecture import (
     Dropout2d,
     GlobalAvgPool,
     Kernel,
+    LeakyReLU,
     Linear,
     MaxPool,
     Op,
@@ -131,7 +132,7 @@ def _cost(op: Op, before: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[
             return (features + 1) * op.out_features, features * op.out_features
         case Residual():
             return _residual_cost(op, before, tied)
-        case ReLU() | Dropout() | Dropout2d() | MaxPool() | AvgPool() | GlobalAvgPool():
+        case ReLU() | LeakyReLU() | Dropout() | Dropout2d() | MaxPool() | AvgPool() | GlobalAvgPool():
             return 0, 0
         case _:
             assert_never(op)

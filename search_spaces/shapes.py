@@ -19,6 +19,7 @@ from search_spaces.architecture import (
     Dropout,
     Dropout2d,
     GlobalAvgPool,
+    LeakyReLU,
     Linear,
     MaxPool,
     Op,
@@ -69,7 +70,7 @@ def output_shape(op: Op, shape: Shape) -> Shape:
         case Dropout2d():
             _map(op, shape)
             return shape
-        case BatchNorm() | ReLU() | Dropout():
+        case BatchNorm() | ReLU() | LeakyReLU() | Dropout():
             return shape
         case Linear():
             return (op.out_features,)
@@ -96,7 +97,7 @@ def field_after(op: Op, shape: Shape, field: Field) -> Field:
                 field = field_after(inner, shape, field)
                 shape = output_shape(inner, shape)
             return field
-        case BatchNorm() | ReLU() | Dropout() | Dropout2d():
+        case BatchNorm() | ReLU() | LeakyReLU() | Dropout() | Dropout2d():
             return field
         case _:
             assert_never(op)

@@ -19,6 +19,7 @@ from search_spaces.architecture import (
     Dropout,
     Dropout2d,
     GlobalAvgPool,
+    LeakyReLU,
     Linear,
     MaxPool,
     Op,
@@ -37,6 +38,7 @@ class Kind(StrEnum):
 
     COUNT = "a whole number"
     RATE = "a number from 0 to below 1"
+    SLOPE = "a number above 0 and below 1"
     FLAG = "a word that stands alone"
     TIE = "a name"
 
@@ -76,6 +78,7 @@ _KERNEL = {
 }
 _CHANNELS = Parameter("out_channels", "channels", Kind.COUNT, "number of output channels")
 _RATE = Parameter("p", "rate", Kind.RATE, "rate")
+_SLOPE = Parameter("slope", "slope", Kind.SLOPE, "slope")
 _SIZE = Parameter("size", "size", Kind.COUNT, "window size")
 _FEATURES = Parameter("out_features", "outputs", Kind.COUNT, "number of outputs")
 
@@ -87,6 +90,7 @@ SIGNATURES: Mapping[str, Signature] = {
     "dwconv3x3": Signature(DepthwiseConv, options=_KERNEL),
     "bn": Signature(BatchNorm),
     "relu": Signature(ReLU),
+    "leaky": Signature(LeakyReLU, _SLOPE),
     "dropout": Signature(Dropout, _RATE, True),
     "dropout2d": Signature(Dropout2d, _RATE, True),
     "maxpool": Signature(MaxPool, _SIZE),
@@ -148,10 +152,10 @@ def check_number(name: str, parameter: Parameter, value: int | float, position: 
     Raises:
         NotationError: it is out of range or not whole.
     """
-    if parameter.kind is Kind.RATE:
-        if value < 1:
+    if parameter.kind in (Kind.RATE, Kind.SLOPE):
+        if value < 1 and (value > 0 or parameter.kind is Kind.RATE):
             return
-        allowed = Kind.RATE.value
+        allowed = parameter.kind.value
     else:
         if isinstance(value, int) and parameter.minimum <= value <= LARGEST_NUMBER:
             return

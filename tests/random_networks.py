@@ -13,6 +13,7 @@ from search_spaces.architecture import (
     Dropout,
     Dropout2d,
     GlobalAvgPool,
+    LeakyReLU,
     Linear,
     MaxPool,
     Op,
@@ -28,6 +29,7 @@ RATES = st.sampled_from([0.0, 0.05, 0.069, 0.1, 0.25, 0.00001])
 PLAIN_OPS = st.one_of(
     st.builds(BatchNorm),
     st.builds(ReLU),
+    st.builds(LeakyReLU, st.sampled_from([0.1, 0.01, 0.3])),
     st.builds(Dropout, RATES),
     st.builds(Dropout2d, RATES),
     st.builds(MaxPool, st.integers(1, 3)),
@@ -61,7 +63,7 @@ def residuals(draw: st.DrawFn, channels: int) -> Op:
     size = draw(st.sampled_from([1, 3]))
     tie = draw(st.sampled_from([None, f"k{size}_{channels}_{channels}"]))
     inner: list[Op] = [Conv(size, channels, tie=tie)]
-    inner.extend(draw(st.lists(st.sampled_from([BatchNorm(), ReLU(), Dropout(0.0)]), max_size=2)))
+    inner.extend(draw(st.lists(st.sampled_from([BatchNorm(), ReLU(), LeakyReLU(), Dropout(0.0)]), max_size=2)))
     return Residual(tuple(inner), draw(st.sampled_from([(), (1,)])))
 
 
@@ -85,7 +87,8 @@ def networks(draw: st.DrawFn) -> Architecture:
 # Parts of spaces that know nothing of shapes, so that every combination of them can be written.
 VALUES = st.sampled_from(["4", "{4, 8}", "{1, 2..6 step 2}", "2..3", "width", "c"])
 LEAVES = st.one_of(
-    st.sampled_from(["bn", "relu", "norm", "unit(4)", "maxpool?", "dropout({0, 0.1})", "dropout(rate)", "|"]),
+    st.sampled_from(["bn", "relu", "leaky({0.1, 0.2})", "norm", "unit(4)", "maxpool?", "dropout(rate)", "|"]),
+    st.sampled_from(["dropout({0, 0.1})", "res(bn relu)"]),
     st.builds("conv3x3({}, bias?)".format, VALUES),
     st.builds("conv1x1({}, tie=a?)".format, VALUES),
     st.builds("unit({})".format, VALUES),

@@ -1,13 +1,19 @@
-// What happens to each value by itself between two convolutions: ReLU, batch normalisation, ReLU, dropout, in this
-// order, each optional, in one pass over memory forward and two backward.
+// What happens to each value by itself between two convolutions: rectifier, batch normalisation, rectifier, dropout, in
+// this order, each optional (the second rectifier only after a normalisation), in one pass over memory forward and two
+// backward.
 #pragma once
 #include "layout.h"
 #include "random.h"
 
 namespace engine {
 
+enum Rectifier : int { NONE, RELU, LEAKY };
+
 struct Pointwise {
-  bool relu_first, norm, relu_last;
+  Rectifier before;
+  bool norm;
+  Rectifier after;
+  real before_slope, after_slope;  // of what is negative, where a rectifier is leaky
   int dropout;     // 0 none, 1 single values, 2 whole channels
   real rate;       // probability of zero
   int images;      // of the batch

@@ -25,6 +25,11 @@ const Map& spread(const Map& dense, const Map& wide, int stride) {
   return wide;
 }
 
+Pointwise pointwise_of(const Instruction& i, int images) {
+  return {Rectifier(i.before), i.scale >= 0, Rectifier(i.after), real(i.before_slope / 1e9), real(i.after_slope / 1e9),
+          i.dropout, i.rate / real(65536), images};
+}
+
 const real* at(const real* state, int32_t offset) { return offset < 0 ? nullptr : state + offset; }
 real* at(std::vector<real>& gradient, int32_t offset) { return offset < 0 ? nullptr : gradient.data() + offset; }
 
@@ -84,7 +89,7 @@ void Program::forward(real* state, bool training) {
         break;
       case Code::POINTWISE: {
         const bool norm = i.scale >= 0;
-        pointwise({bool(i.relu_first), norm, bool(i.relu_last), i.dropout, i.rate / real(65536), batch},
+        pointwise(pointwise_of(i, batch),
                   {at(state, i.scale), at(state, i.shift), norm ? state + i.mean : nullptr,
                    norm ? state + i.variance : nullptr, step.mean.data(), step.inverse.data()},
                   x, y, step.mask.get(), random, training);
@@ -122,7 +127,7 @@ void Program::back(const real* state) {
           convolve_depthwise_back({i.stride, i.padding}, spread(dy, step.spread, i.stride), state + i.kernel, dx);
         break;
       case Code::POINTWISE:
-        pointwise_back({bool(i.relu_first), i.scale >= 0, bool(i.relu_last), i.dropout, i.rate / real(65536), batch},
+        pointwise_back(pointwise_of(i, batch),
                        {at(state, i.scale), at(state, i.shift), nullptr, nullptr, step.mean.data(),
                         step.inverse.data()},
                        x, dy, dx, step.mask.get(), at(gradient, i.scale), at(gradient, i.shift));

@@ -25,7 +25,9 @@ struct Instruction {
   int32_t size, stride, padding;  // of windows; `size` is 0 for a pool over the whole map
   int32_t kernel, bias;          // offsets into the state, -1 where there is none
   int32_t scale, shift, mean, variance;
-  int32_t relu_first, relu_last, dropout;
+  int32_t before, after;         // rectifiers (pointwise.h) before and after BN
+  int32_t before_slope, after_slope;  // in billionths
+  int32_t dropout;
   int32_t rate;                  // of dropout, in parts of 65,536
 };
 

@@ -55,7 +55,9 @@ def _ops(channels: int) -> st.SearchStrategy[spec.Op]:
     depthwise = st.builds(spec.DepthwiseConv, padding, stride, st.booleans())
     kernel = st.builds(tied, st.one_of(conv, depthwise), st.booleans())
     same = st.builds(tied, st.builds(spec.Conv, st.sampled_from([1, 3, 5]), st.just(channels)), st.booleans())
-    plain = st.sampled_from([spec.BatchNorm(), spec.ReLU(), spec.Dropout(0.1), spec.Dropout2d(0.2)])
+    plain = st.sampled_from(
+        [spec.BatchNorm(), spec.ReLU(), spec.LeakyReLU(0.3), spec.Dropout(0.1), spec.Dropout2d(0.2)]
+    )
     residual = st.builds(lambda *inner: spec.Residual(inner), st.one_of(same, plain), same, plain)
     pool = st.one_of(
         st.builds(spec.MaxPool, st.integers(1, 4)),

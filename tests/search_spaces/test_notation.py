@@ -11,6 +11,7 @@ from search_spaces.architecture import (
     DepthwiseConv,
     Dropout,
     GlobalAvgPool,
+    LeakyReLU,
     Linear,
     MaxPool,
     ReLU,
@@ -40,6 +41,13 @@ def test_the_ops_of_a_text_in_their_order():
             *HEAD,
         )
     )
+
+
+def test_a_leaky_rectifier_has_slope_a_tenth_unless_it_says_otherwise():
+    spelled = parse_network("leaky(0.10) leaky(0.2) linear(10)")
+    assert spelled == Architecture((LeakyReLU(0.1), LeakyReLU(0.2), Linear(10)))
+    assert str(spelled) == "leaky leaky(0.2) linear(10)"
+    assert spelled.hash == parse_network("leaky leaky(0.20) linear(10)").hash
 
 
 @given(st.from_type(Architecture))
@@ -78,7 +86,7 @@ IN_SPACES = "belongs to a search space; a network is one network"
         (
             "bn maxpol",
             3,
-            "unknown op 'maxpol'; known are conv1x1, conv3x3, conv5x5, dwconv3x3, bn, relu, dropout, "
+            "unknown op 'maxpol'; known are conv1x1, conv3x3, conv5x5, dwconv3x3, bn, relu, leaky, dropout, "
             "dropout2d, maxpool, avgpool, gap, linear, res",
             "did you mean 'maxpool'?",
         ),
@@ -95,6 +103,10 @@ IN_SPACES = "belongs to a search space; a network is one network"
         ("conv3x3(8, pad)", 11, "pad needs a whole number, as in pad=1", None),
         ("conv3x3(8, bias=1)", 11, "bias stands alone, without '='", None),
         ("relu(1)", 5, "relu takes no arguments, not '1'", None),
+        ("leaky(0)", 6, "leaky takes a number above 0 and below 1 as its slope, not 0", None),
+        ("leaky(1)", 6, "leaky takes a number above 0 and below 1 as its slope, not 1", None),
+        ("leaky(bn)", 6, "leaky takes a number above 0 and below 1 as its slope, not 'bn'", None),
+        ("leaky(0.1, 0.2)", 11, "leaky is given its slope twice", None),
         ("gap(x)", 4, "gap takes no arguments, not 'x'", None),
         ("dwconv3x3(8)", 10, "dwconv3x3 takes options only, not '8'", None),
         ("conv3x3(0)", 8, f"conv3x3 takes {COUNT} as its number of output channels, not 0", None),
