@@ -139,6 +139,8 @@ def _module(op: spec.Op, shape: Shape, tied: dict[str, Tensor]) -> nn.Module:  #
             return nn.ReLU()
         case spec.LeakyReLU():
             return nn.LeakyReLU(op.slope)
+        case spec.PReLU():
+            return nn.PReLU()  # one slope, 0.25 at first
         case spec.Dropout():
             return FastDropout(op.p)
         case spec.Dropout2d():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from harness.build import FastDropout, Network, Residual
@@ -31,6 +32,20 @@ class GroupedLinear(nn.Module):
         each = values.reshape(len(values), self.members, -1)  # (batch, members, features)
         weight = self.weight.view(self.members, -1, each.shape[-1])
         return torch.einsum("nmf,mof->nmo", each, weight).flatten(1) + self.bias
+
+
+class GroupedPReLU(nn.Module):
+    """A PReLU a member, each with one slope for all its channels: (members,)."""
+
+    def __init__(self, members: int) -> None:
+        """Make room for the slopes."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(members))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return a tensor of the shape of ``values``."""
+        each = values.reshape(len(values), len(self.weight), -1)  # (batch, members, features)
+        return functional.prelu(each, self.weight).view(values.shape)
 
 
 def grouped_network(architecture: spec.Architecture, members: int, input_shape: Shape = INPUT_SHAPE) -> Network:
@@ -89,6 +104,8 @@ def _module(op: spec.Op, shape: Shape, members: int, tied: dict[str, Tensor]) ->
             return nn.ReLU()
         case spec.LeakyReLU():
             return nn.LeakyReLU(op.slope)
+        case spec.PReLU():
+            return GroupedPReLU(members)
         case spec.Dropout():
             return FastDropout(op.p)
         case spec.Dropout2d():

@@ -25,6 +25,7 @@ from search_spaces.architecture import (
     Linear,
     MaxPool,
     Op,
+    PReLU,
     ReLU,
     Residual,
 )
@@ -34,7 +35,7 @@ from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
 RATE_PARTS = 65_536
 SLOPE_PARTS = 1_000_000_000
 
-_RECTIFIERS = ReLU | LeakyReLU
+_RECTIFIERS = ReLU | LeakyReLU | PReLU
 
 
 class Code(IntEnum):
@@ -56,6 +57,7 @@ class Rectifier(IntEnum):
     NONE = 0
     RELU = 1
     LEAKY = 2
+    PRELU = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Instruction:
         values: ``source`` and ``target`` are indices of values; ``other`` is the second summand of a sum.
         size: of a window; 0 for a pool over the whole map.
         before: rectifier before BN, or without one; ``after`` is that after it.
-        before_slope: of a leaky one, in parts of 1,000,000,000; ``after_slope`` likewise.
+        before_slope: of a leaky one in parts of 1,000,000,000, of a learned one its place; ``after_slope`` likewise.
         rate: of dropout, in parts of 65,536.
     """
 
@@ -225,8 +227,8 @@ def _pointwise(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) ->
     normed = False
     for op in ops:
         match op:
-            case ReLU() | LeakyReLU():
-                kind, slope = _rectifier(op)
+            case ReLU() | LeakyReLU() | PReLU():
+                kind, slope = _rectifier(draft, op)
                 if normed:
                     item = replace(item, after=kind, after_slope=slope)
                 else:
@@ -246,13 +248,15 @@ def _pointwise(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) ->
     return target
 
 
-def _rectifier(op: ReLU | LeakyReLU) -> tuple[Rectifier, int]:
+def _rectifier(draft: _Draft, op: ReLU | LeakyReLU | PReLU) -> tuple[Rectifier, int]:
     """Return the kind of a rectifier and what stands for its slope."""
     match op:
         case ReLU():
             return Rectifier.RELU, 0
         case LeakyReLU():
             return Rectifier.LEAKY, round(op.slope * SLOPE_PARTS)
+        case PReLU():
+            return Rectifier.PRELU, draft.parameter(1, decayed=False)
         case _:
             assert_never(op)
 
@@ -274,7 +278,7 @@ def _instruction(draft: _Draft, op: Op, shape: Shape, source: int) -> int:
             return _write(draft, op, shape, item)
         case Residual():
             return _residual(draft, op, shape, source)
-        case ReLU() | LeakyReLU() | BatchNorm() | Dropout() | Dropout2d():
+        case ReLU() | LeakyReLU() | PReLU() | BatchNorm() | Dropout() | Dropout2d():
             raise AssertionError("pointwise ops are taken together")
         case _:
             assert_never(op)

@@ -62,6 +62,11 @@ class LeakyReLU:
 
 
 @dataclass(frozen=True, slots=True)
+class PReLU:
+    """Rectifier that multiplies what is negative by one learned number, the same for all channels."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dropout:
     """Zeroes single values with probability ``p`` in training."""
 
@@ -115,6 +120,7 @@ Op = (
     | BatchNorm
     | ReLU
     | LeakyReLU
+    | PReLU
     | Dropout
     | Dropout2d
     | MaxPool
@@ -154,7 +160,7 @@ class Architecture:
         return hashlib.sha256(_text(self.ops).encode()).hexdigest()[:12]
 
 
-def op_text(op: Op, *, bars: bool = True) -> str:
+def op_text(op: Op, *, bars: bool = True) -> str:  # noqa: C901  (a case an op)
     """Return one op in canonical notation, defaults left out."""
     match op:
         case BatchNorm():
@@ -163,6 +169,8 @@ def op_text(op: Op, *, bars: bool = True) -> str:
             return "relu"
         case LeakyReLU():
             return "leaky" if op.slope == 0.1 else f"leaky({plain(op.slope)})"
+        case PReLU():
+            return "prelu"
         case GlobalAvgPool():
             return "gap"
         case Conv() | DepthwiseConv():

@@ -28,6 +28,7 @@ from search_spaces.architecture import (
     Linear,
     MaxPool,
     Op,
+    PReLU,
     ReLU,
     Residual,
 )
@@ -125,6 +126,8 @@ def _cost(op: Op, before: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[
             return _kernel_cost(op, (before[0], 1, 3, 3), after, tied)
         case BatchNorm():
             return 2 * before[0], 0
+        case PReLU():
+            return 1, 0
         case Linear():
             features = 1
             for edge in before:

@@ -23,6 +23,7 @@ from search_spaces.architecture import (
     Linear,
     MaxPool,
     Op,
+    PReLU,
     ReLU,
     Residual,
     op_text,
@@ -70,7 +71,7 @@ def output_shape(op: Op, shape: Shape) -> Shape:
         case Dropout2d():
             _map(op, shape)
             return shape
-        case BatchNorm() | ReLU() | LeakyReLU() | Dropout():
+        case BatchNorm() | ReLU() | LeakyReLU() | PReLU() | Dropout():
             return shape
         case Linear():
             return (op.out_features,)
@@ -97,7 +98,7 @@ def field_after(op: Op, shape: Shape, field: Field) -> Field:
                 field = field_after(inner, shape, field)
                 shape = output_shape(inner, shape)
             return field
-        case BatchNorm() | ReLU() | LeakyReLU() | Dropout() | Dropout2d():
+        case BatchNorm() | ReLU() | LeakyReLU() | PReLU() | Dropout() | Dropout2d():
             return field
         case _:
             assert_never(op)

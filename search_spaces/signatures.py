@@ -23,6 +23,7 @@ from search_spaces.architecture import (
     Linear,
     MaxPool,
     Op,
+    PReLU,
     ReLU,
     plain,
 )
@@ -91,6 +92,7 @@ SIGNATURES: Mapping[str, Signature] = {
     "bn": Signature(BatchNorm),
     "relu": Signature(ReLU),
     "leaky": Signature(LeakyReLU, _SLOPE),
+    "prelu": Signature(PReLU),
     "dropout": Signature(Dropout, _RATE, True),
     "dropout2d": Signature(Dropout2d, _RATE, True),
     "maxpool": Signature(MaxPool, _SIZE),

@@ -17,6 +17,7 @@ from search_spaces.architecture import (
     Linear,
     MaxPool,
     Op,
+    PReLU,
     ReLU,
     Residual,
 )
@@ -29,6 +30,7 @@ RATES = st.sampled_from([0.0, 0.05, 0.069, 0.1, 0.25, 0.00001])
 PLAIN_OPS = st.one_of(
     st.builds(BatchNorm),
     st.builds(ReLU),
+    st.builds(PReLU),
     st.builds(LeakyReLU, st.sampled_from([0.1, 0.01, 0.3])),
     st.builds(Dropout, RATES),
     st.builds(Dropout2d, RATES),
@@ -63,7 +65,7 @@ def residuals(draw: st.DrawFn, channels: int) -> Op:
     size = draw(st.sampled_from([1, 3]))
     tie = draw(st.sampled_from([None, f"k{size}_{channels}_{channels}"]))
     inner: list[Op] = [Conv(size, channels, tie=tie)]
-    inner.extend(draw(st.lists(st.sampled_from([BatchNorm(), ReLU(), LeakyReLU(), Dropout(0.0)]), max_size=2)))
+    inner.extend(draw(st.lists(st.sampled_from([BatchNorm(), ReLU(), LeakyReLU(), PReLU(), Dropout(0.0)]), max_size=2)))
     return Residual(tuple(inner), draw(st.sampled_from([(), (1,)])))
 
 

@@ -52,6 +52,9 @@ INLINE V passed(V x, V g, V slope) {
   return x > V{} ? g : R == RELU ? V{} : g * slope;
 }
 
+// What one value adds to the gradient of a learned slope.
+INLINE V slope_share(V x, V g) { return x > V{} ? V{} : g * x; }
+
 template <Rectifier BEFORE>
 void batch_statistics(const Pointwise& p, const Norm& norm, const Map& y, int c) {
   // Deviations from the running mean, not the values themselves: squares of large numbers would cancel.
@@ -135,13 +138,13 @@ void forward(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, i
 
 template <Rectifier BEFORE, bool NORM, Rectifier AFTER>
 void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy, const int8_t* mask,
-          real* scale, real* shift) {
+          const PointwiseGradient& gradient) {
   const V kept = splat(1 / (1 - p.rate));
   const Slopes slopes(p);
   for (int c = 0; c < y.channels; c++) {
     const Affine a = NORM ? affine(norm, c) : Affine{};
     const V mean = splat(NORM ? norm.mean[c] : 0);
-    V sums{}, products{};
+    V sums{}, products{}, before_slope{}, after_slope{};
     for (int n = 0; n < y.groups; n++) {
       const int8_t* drawn = p.dropout ? mask + (size_t(n) * y.channels + c) * y.positions() * LANES : nullptr;
       for (int h = 0; h < y.height; h++) {
@@ -154,24 +157,30 @@ void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, con
           V g = d[w];
           if (p.dropout) g *= mask_at(row, w * step) * kept;
           const V u = rectified<BEFORE>(from[w], slopes.before);
-          g = passed<AFTER>(NORM ? u * a.slope + a.offset : u, g, slopes.after);
+          const V v = NORM ? u * a.slope + a.offset : u;
+          if (AFTER == PRELU) after_slope += slope_share(v, g);
+          g = passed<AFTER>(v, g, slopes.after);
           if (NORM) {
             sums += g;
             products += g * (u - mean);
             d[w] = g;
           } else {
+            if (BEFORE == PRELU) before_slope += slope_share(from[w], g);
             to[w] = passed<BEFORE>(from[w], g, slopes.before);
           }
         }
       }
     }
+    if (AFTER == PRELU) *gradient.after_slope += sum(after_slope);
+    if (BEFORE == PRELU && !NORM) *gradient.before_slope += sum(before_slope);
     if (!NORM) continue;
     const real count = real(y.positions()) * p.images, inverse = norm.inverse[c];
     const real total = sum(sums), product = sum(products) * inverse;
-    scale[c] += product;
-    shift[c] += total;
+    gradient.scale[c] += product;
+    gradient.shift[c] += total;
     const V constant = splat(total / count), slope = splat(product / count * inverse);
-    for (int n = 0; n < y.groups; n++)
+    for (int n = 0; n < y.groups; n++) {
+      V share{};
       for (int h = 0; h < y.height; h++) {
         const V* from = y.line(n, c, h);
         const V* d = dz.line(n, c, h);
@@ -179,6 +188,7 @@ void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, con
         for (int w = 0; w < y.width; w++) {
           const V u = rectified<BEFORE>(from[w], slopes.before);
           const V g = (d[w] - constant - (u - mean) * slope) * a.slope;
+          if (BEFORE == PRELU) share += slope_share(from[w], g);
           to[w] = passed<BEFORE>(from[w], g, slopes.before);
         }
         // Normalisation spreads gradients over the whole batch, and so into the lanes beyond it.
@@ -186,6 +196,8 @@ void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, con
           for (int w = 0; w < y.width; w++)
             for (int lane = used_lanes(p, n); lane < LANES; lane++) to[w][lane] = 0;
       }
+      if (BEFORE == PRELU) *gradient.before_slope += sum_used(share, used_lanes(p, n));
+    }
   }
 }
 
@@ -196,6 +208,7 @@ void chosen(Rectifier rectifier, F f) {
     case NONE: return f(std::integral_constant<Rectifier, NONE>{});
     case RELU: return f(std::integral_constant<Rectifier, RELU>{});
     case LEAKY: return f(std::integral_constant<Rectifier, LEAKY>{});
+    case PRELU: return f(std::integral_constant<Rectifier, PRELU>{});
   }
 }
 
@@ -217,9 +230,9 @@ void pointwise(const Pointwise& p, const Norm& norm, const Map& y, const Map& z,
 }
 
 void pointwise_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy,
-                    const int8_t* mask, real* scale, real* shift) {
+                    const int8_t* mask, const PointwiseGradient& gradient) {
   chosen(p, [&](auto before, auto normed, auto after) {
-    back<before.value, normed.value, after.value>(p, norm, y, dz, dy, mask, scale, shift);
+    back<before.value, normed.value, after.value>(p, norm, y, dz, dy, mask, gradient);
   });
 }
 

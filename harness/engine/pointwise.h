@@ -7,13 +7,13 @@
 
 namespace engine {
 
-enum Rectifier : int { NONE, RELU, LEAKY };
+enum Rectifier : int { NONE, RELU, LEAKY, PRELU };
 
 struct Pointwise {
   Rectifier before;
   bool norm;
   Rectifier after;
-  real before_slope, after_slope;  // of what is negative, where a rectifier is leaky
+  real before_slope, after_slope;  // of what is negative, where a rectifier is leaky or learns it
   int dropout;     // 0 none, 1 single values, 2 whole channels
   real rate;       // probability of zero
   int images;      // of the batch
@@ -33,8 +33,14 @@ constexpr real EPSILON = real(1e-5), MOMENTUM = real(0.1);
 void pointwise(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, int8_t* mask, Random& random,
                bool training);
 
-// dy from dz, which is overwritten; adds the gradients of scale and shift.
+// Where the gradients of what is learned are added to; null where there is nothing.
+struct PointwiseGradient {
+  real *scale, *shift;                 // one entry a channel
+  real *before_slope, *after_slope;  // one entry
+};
+
+// dy from dz, which is overwritten; adds the gradients of what is learned.
 void pointwise_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy,
-                    const int8_t* mask, real* scale, real* shift);
+                    const int8_t* mask, const PointwiseGradient& gradient);
 
 }  // namespace engine

@@ -25,8 +25,13 @@ const Map& spread(const Map& dense, const Map& wide, int stride) {
   return wide;
 }
 
-Pointwise pointwise_of(const Instruction& i, int images) {
-  return {Rectifier(i.before), i.scale >= 0, Rectifier(i.after), real(i.before_slope / 1e9), real(i.after_slope / 1e9),
+real slope_of(Rectifier rectifier, int32_t slope, const real* state) {
+  return rectifier == PRELU ? state[slope] : real(slope / 1e9);
+}
+
+Pointwise pointwise_of(const Instruction& i, int images, const real* state) {
+  const Rectifier before = Rectifier(i.before), after = Rectifier(i.after);
+  return {before, i.scale >= 0, after, slope_of(before, i.before_slope, state), slope_of(after, i.after_slope, state),
           i.dropout, i.rate / real(65536), images};
 }
 
@@ -89,7 +94,7 @@ void Program::forward(real* state, bool training) {
         break;
       case Code::POINTWISE: {
         const bool norm = i.scale >= 0;
-        pointwise(pointwise_of(i, batch),
+        pointwise(pointwise_of(i, batch, state),
                   {at(state, i.scale), at(state, i.shift), norm ? state + i.mean : nullptr,
                    norm ? state + i.variance : nullptr, step.mean.data(), step.inverse.data()},
                   x, y, step.mask.get(), random, training);
@@ -105,6 +110,10 @@ void Program::forward(real* state, bool training) {
         break;
     }
   }
+}
+
+real* Program::slope_gradient(int32_t rectifier, int32_t slope) {
+  return rectifier == PRELU ? gradient.data() + slope : nullptr;
 }
 
 void Program::back(const real* state) {
@@ -127,10 +136,12 @@ void Program::back(const real* state) {
           convolve_depthwise_back({i.stride, i.padding}, spread(dy, step.spread, i.stride), state + i.kernel, dx);
         break;
       case Code::POINTWISE:
-        pointwise_back(pointwise_of(i, batch),
+        pointwise_back(pointwise_of(i, batch, state),
                        {at(state, i.scale), at(state, i.shift), nullptr, nullptr, step.mean.data(),
                         step.inverse.data()},
-                       x, dy, dx, step.mask.get(), at(gradient, i.scale), at(gradient, i.shift));
+                       x, dy, dx, step.mask.get(),
+                       {at(gradient, i.scale), at(gradient, i.shift), slope_gradient(i.before, i.before_slope),
+                        slope_gradient(i.after, i.after_slope)});
         break;
       case Code::MAX_POOL: max_pool_back(i.size, x, y, dy, dx); break;
       case Code::AVERAGE_POOL:

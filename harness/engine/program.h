@@ -26,7 +26,7 @@ struct Instruction {
   int32_t kernel, bias;          // offsets into the state, -1 where there is none
   int32_t scale, shift, mean, variance;
   int32_t before, after;         // rectifiers (pointwise.h) before and after BN
-  int32_t before_slope, after_slope;  // in billionths
+  int32_t before_slope, after_slope;  // in billionths, or where in the state it is learned
   int32_t dropout;
   int32_t rate;                  // of dropout, in parts of 65,536
 };
@@ -74,6 +74,7 @@ class Program {
   Block<V> sums;             // of a kernel's gradient
 
   Map allocate_map(const ValueRow& row, int margin);
+  real* slope_gradient(int32_t rectifier, int32_t slope);
 };
 
 }  // namespace engine

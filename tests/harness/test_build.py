@@ -56,7 +56,7 @@ def _ops(channels: int) -> st.SearchStrategy[spec.Op]:
     kernel = st.builds(tied, st.one_of(conv, depthwise), st.booleans())
     same = st.builds(tied, st.builds(spec.Conv, st.sampled_from([1, 3, 5]), st.just(channels)), st.booleans())
     plain = st.sampled_from(
-        [spec.BatchNorm(), spec.ReLU(), spec.LeakyReLU(0.3), spec.Dropout(0.1), spec.Dropout2d(0.2)]
+        [spec.BatchNorm(), spec.ReLU(), spec.LeakyReLU(0.3), spec.PReLU(), spec.Dropout(0.1), spec.Dropout2d(0.2)]
     )
     residual = st.builds(lambda *inner: spec.Residual(inner), st.one_of(same, plain), same, plain)
     pool = st.one_of(
@@ -262,6 +262,17 @@ def test_presets_train_in_bf16_with_weights_and_gradients_in_fp32(name: str):
     gradients = [parameter.grad for parameter in network.parameters()]
     assert all(gradient is not None and gradient.dtype == torch.float32 for gradient in gradients)
     assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients if gradient is not None)
+
+
+def test_a_prelu_begins_at_a_quarter_and_trains_in_bf16():
+    network = build(parse_network("conv3x3(4) prelu gap linear(10) prelu"))
+    assert stored(network, 1).tolist() == [0.25]
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        network(torch.randn(8, *INPUT_SHAPE)).float().square().sum().backward()
+
+    assert gradient(network, 1).dtype == torch.float32
+    assert float(gradient(network, 1)) != 0
 
 
 def test_a_network_prints_the_rates_of_its_dropouts():

@@ -40,6 +40,8 @@ NETWORKS = (
     "conv5x5(2, pad=3, stride=3) bn relu maxpool(2) conv3x3(10, pad=2) gap",
     "avgpool(3) conv1x1(16) bn relu conv3x3(17) relu gap linear(10)",
     "leaky bn leaky(0.3) conv3x3(5, stride=2) leaky(0.2) bn relu maxpool conv3x3(4) bn leaky avgpool leaky linear(10)",
+    "prelu bn prelu conv3x3(5) prelu maxpool conv3x3(4, bias) bn prelu maxpool conv3x3(4) prelu bn leaky gap prelu "
+    "linear(10) prelu",
     "conv1x1(12, stride=3) bn relu dwconv3x3(pad=0, stride=2) gap linear(10)",
 )
 

@@ -100,6 +100,14 @@ def test_slopes_are_handed_over_in_billionths():
     assert (item.before_slope, item.after_slope) == (100_000_000, 250_000_000)
 
 
+def test_learned_slopes_are_parameters_in_their_order():
+    found = program(parse_network("prelu bn prelu conv1x1(10) gap"))
+
+    item = found.instructions[0]
+    assert (item.before, item.before_slope, item.scale, item.shift, item.after_slope) == (Rectifier.PRELU, 0, 1, 2, 3)
+    assert [decayed for _, decayed in found.parameters] == [False] * 4 + [True]
+
+
 def test_statistics_lie_behind_the_parameters_means_first():
     found = program(parse_network("bn conv1x1(3, bias) bn gap linear(10)"))
 

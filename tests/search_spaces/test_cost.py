@@ -15,6 +15,7 @@ from search_spaces.architecture import (
     Linear,
     MaxPool,
     Op,
+    PReLU,
     Residual,
     op_text,
 )
@@ -32,9 +33,10 @@ TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
         ("gap", (8, 1, 1), 0, 0, 30),
         ("linear(10)", (10,), 90, 80, 30),
     ],
-    "conv3x3(4) leaky(0.2) | gap | linear(10)": [
+    "conv3x3(4) leaky(0.2) prelu | gap | linear(10)": [
         ("conv3x3(4)", (4, 28, 28), 36, 36 * 784, 3),
         ("leaky(0.2)", (4, 28, 28), 0, 0, 3),
+        ("prelu", (4, 28, 28), 1, 0, 3),
         ("gap", (4, 1, 1), 0, 0, 30),
         ("linear(10)", (10,), 50, 40, 30),
     ],
@@ -143,6 +145,8 @@ def stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) ->
                 tied |= {op.tie} if op.tie else set()
             case BatchNorm():
                 total += len(list(product(range(channels), ("scale", "shift"))))
+            case PReLU():
+                total += 1
             case Linear():
                 features = list(product(*map(range, before)))
                 total += len(list(product(range(op.out_features), [*features, "bias"])))

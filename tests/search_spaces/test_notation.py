@@ -86,8 +86,8 @@ IN_SPACES = "belongs to a search space; a network is one network"
         (
             "bn maxpol",
             3,
-            "unknown op 'maxpol'; known are conv1x1, conv3x3, conv5x5, dwconv3x3, bn, relu, leaky, dropout, "
-            "dropout2d, maxpool, avgpool, gap, linear, res",
+            "unknown op 'maxpol'; known are conv1x1, conv3x3, conv5x5, dwconv3x3, bn, relu, leaky, prelu, "
+            "dropout, dropout2d, maxpool, avgpool, gap, linear, res",
             "did you mean 'maxpool'?",
         ),
         ("conv3x3 bn", 0, "conv3x3 needs its number of output channels, as in conv3x3(8)", None),
@@ -107,6 +107,7 @@ IN_SPACES = "belongs to a search space; a network is one network"
         ("leaky(1)", 6, "leaky takes a number above 0 and below 1 as its slope, not 1", None),
         ("leaky(bn)", 6, "leaky takes a number above 0 and below 1 as its slope, not 'bn'", None),
         ("leaky(0.1, 0.2)", 11, "leaky is given its slope twice", None),
+        ("prelu(4)", 6, "prelu takes no arguments, not '4'", None),
         ("gap(x)", 4, "gap takes no arguments, not 'x'", None),
         ("dwconv3x3(8)", 10, "dwconv3x3 takes options only, not '8'", None),
         ("conv3x3(0)", 8, f"conv3x3 takes {COUNT} as its number of output channels, not 0", None),
