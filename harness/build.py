@@ -126,9 +126,8 @@ def _sequence(ops: tuple[spec.Op, ...], shape: Shape, tied: dict[str, Tensor]) -
 def _module(op: spec.Op, shape: Shape, tied: dict[str, Tensor]) -> nn.Module:  # noqa: C901  (a case an op)
     match op:
         case spec.Conv():
-            conv = nn.Conv2d(
-                shape[0], op.out_channels, op.kernel_size, op.stride, padding=op.padding or 0, bias=op.bias
-            )
+            window, padding = spec.kernel_shape(op), spec.paddings(op)
+            conv = nn.Conv2d(shape[0], op.out_channels, window, op.stride, padding, bias=op.bias)
             return _tie(conv, op.tie, tied)
         case spec.DepthwiseConv():
             conv = nn.Conv2d(shape[0], shape[0], 3, op.stride, op.padding, groups=shape[0], bias=op.bias)

@@ -90,9 +90,8 @@ def _module(op: spec.Op, shape: Shape, members: int, tied: dict[str, Tensor]) ->
     match op:
         case spec.Conv():
             out = members * op.out_channels
-            conv = nn.Conv2d(
-                channels, out, op.kernel_size, op.stride, padding=op.padding or 0, groups=members, bias=op.bias
-            )
+            window, padding = spec.kernel_shape(op), spec.paddings(op)
+            conv = nn.Conv2d(channels, out, window, op.stride, padding, groups=members, bias=op.bias)
             return _tie(conv, op.tie, tied)
         case spec.DepthwiseConv():
             return _tie(

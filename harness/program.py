@@ -28,6 +28,8 @@ from search_spaces.architecture import (
     PReLU,
     ReLU,
     Residual,
+    kernel_shape,
+    paddings,
 )
 from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
 
@@ -77,7 +79,7 @@ class Instruction:
 
     Attributes:
         values: ``source`` and ``target`` are indices of values; ``other`` is the second summand of a sum.
-        size: of a window; 0 for a pool over the whole map.
+        rows: of a window; 0 for a pool over the whole map.
         before: rectifier before BN, or without one; ``after`` is that after it.
         before_slope: of a leaky one in parts of 1,000,000,000, of a learned one its place; ``after_slope`` likewise.
         rate: of dropout, in parts of 65,536.
@@ -87,9 +89,11 @@ class Instruction:
     source: int
     target: int
     other: int = -1
-    size: int = 0
+    rows: int = 0
+    columns: int = 0
     stride: int = 1
-    padding: int = 0
+    row_padding: int = 0
+    column_padding: int = 0
     kernel: int = -1
     bias: int = -1
     scale: int = -1
@@ -266,11 +270,11 @@ def _instruction(draft: _Draft, op: Op, shape: Shape, source: int) -> int:
         case Conv() | DepthwiseConv():
             return _convolution(draft, op, shape, source)
         case MaxPool():
-            return _write(draft, op, shape, Instruction(code=Code.MAX_POOL, source=source, target=0, size=op.size))
+            return _write(draft, op, shape, _window(Code.MAX_POOL, source, op.size))
         case AvgPool():
-            return _write(draft, op, shape, Instruction(code=Code.AVERAGE_POOL, source=source, target=0, size=op.size))
+            return _write(draft, op, shape, _window(Code.AVERAGE_POOL, source, op.size))
         case GlobalAvgPool():
-            return _write(draft, op, shape, Instruction(code=Code.AVERAGE_POOL, source=source, target=0))
+            return _write(draft, op, shape, _window(Code.AVERAGE_POOL, source, 0))
         case Linear():
             weights = draft.parameter(prod(shape) * op.out_features, decayed=True)
             bias = draft.parameter(op.out_features, decayed=False)
@@ -284,6 +288,10 @@ def _instruction(draft: _Draft, op: Op, shape: Shape, source: int) -> int:
             assert_never(op)
 
 
+def _window(code: Code, source: int, size: int) -> Instruction:
+    return Instruction(code=code, source=source, target=0, rows=size, columns=size)
+
+
 def _write(draft: _Draft, op: Op, shape: Shape, item: Instruction) -> int:
     target = draft.value(output_shape(op, shape))
     draft.instructions.append(replace(item, target=target))
@@ -291,18 +299,26 @@ def _write(draft: _Draft, op: Op, shape: Shape, item: Instruction) -> int:
 
 
 def _convolution(draft: _Draft, op: Conv | DepthwiseConv, shape: Shape, source: int) -> int:
-    size = op.kernel_size if isinstance(op, Conv) else 3
-    out = op.out_channels if isinstance(op, Conv) else shape[0]
-    padding = op.padding or 0
-    weights = draft.kernel(size * size * out * (shape[0] if isinstance(op, Conv) else 1), op.tie)
+    rows, columns = kernel_shape(op)
+    above, left = paddings(op)
+    out, inputs = (op.out_channels, shape[0]) if isinstance(op, Conv) else (shape[0], 1)
+    weights = draft.kernel(rows * columns * out * inputs, op.tie)
     bias = draft.parameter(out, decayed=False) if op.bias else -1
-    draft.widen(source, margin=padding)
-    code = Code.CONVOLUTION if isinstance(op, Conv) else Code.DEPTHWISE
+    draft.widen(source, margin=max(above, left))
     item = Instruction(
-        code=code, source=source, target=0, size=size, stride=op.stride, padding=padding, kernel=weights, bias=bias
+        code=Code.CONVOLUTION if isinstance(op, Conv) else Code.DEPTHWISE,
+        source=source,
+        target=0,
+        rows=rows,
+        columns=columns,
+        stride=op.stride,
+        row_padding=above,
+        column_padding=left,
+        kernel=weights,
+        bias=bias,
     )
     target = _write(draft, op, shape, item)
-    draft.widen(target, gradient_margin=max(0, size - 1 - padding))
+    draft.widen(target, gradient_margin=max(0, rows - 1 - above, columns - 1 - left))
     return target
 
 

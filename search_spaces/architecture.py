@@ -19,6 +19,11 @@ class Conv:
     """A convolution over all channels; ``padding`` None keeps the map's size at stride 1.
 
     Convolutions of one ``tie`` share one kernel, not the bias.
+
+    Attributes:
+        kernel_size: rows of the kernel.
+        padding: zeros on each side; a kernel of one row or one column is padded along its length only.
+        kernel_width: columns of the kernel; None for as many as rows.
     """
 
     kernel_size: int
@@ -27,11 +32,14 @@ class Conv:
     stride: int = 1
     bias: bool = False
     tie: str | None = None
+    kernel_width: int | None = None
 
     def __post_init__(self) -> None:
-        """Resolve the default padding, so that equal ops compare equal."""
+        """Resolve the defaults, so that equal ops compare equal."""
+        if self.kernel_width is None:
+            object.__setattr__(self, "kernel_width", self.kernel_size)
         if self.padding is None:
-            object.__setattr__(self, "padding", self.kernel_size // 2)
+            object.__setattr__(self, "padding", max(kernel_shape(self)) // 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,14 +211,25 @@ def kernels(ops: tuple[Op, ...]) -> list[Kernel]:
     return found
 
 
+def kernel_shape(op: Kernel) -> tuple[int, int]:
+    """Return rows and columns of a convolution's kernel."""
+    return (op.kernel_size, op.kernel_width or op.kernel_size) if isinstance(op, Conv) else (3, 3)
+
+
+def paddings(op: Kernel) -> tuple[int, int]:
+    """Return how many rows of zeros stand above and below, and how many columns on the left and on the right."""
+    rows, columns = kernel_shape(op)
+    padding = op.padding or 0
+    return padding if rows >= columns else 0, padding if columns >= rows else 0
+
+
 def _kernel_text(op: Kernel) -> str:
     given = []
-    name, edge = "dwconv3x3", 3
+    rows, columns = kernel_shape(op)
+    name = f"conv{rows}x{columns}" if isinstance(op, Conv) else "dwconv3x3"
     if isinstance(op, Conv):
-        edge = op.kernel_size
-        name = f"conv{edge}x{edge}"
         given.append(str(op.out_channels))
-    if op.padding != edge // 2:
+    if op.padding != max(rows, columns) // 2:
         given.append(f"pad={op.padding}")
     if op.stride != 1:
         given.append(f"stride={op.stride}")

@@ -31,6 +31,7 @@ from search_spaces.architecture import (
     PReLU,
     ReLU,
     Residual,
+    kernel_shape,
 )
 from search_spaces.errors import BudgetExceededError, ShapeError
 from search_spaces.shapes import (
@@ -56,7 +57,7 @@ class Layer:
         output_shape: (channels, height, width) or (features,).
         parameters: those stored at this op; a tied kernel counts at its first user only.
         macs: multiply-adds for one image.
-        receptive_field: edge in input pixels after this op, not clipped to the image.
+        receptive_field: shorter edge in input pixels after this op, not clipped to the image.
     """
 
     op: Op
@@ -120,10 +121,9 @@ def _cost(op: Op, before: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[
     """Return (parameters, macs) of one op; ``tied`` maps tie names to kernel shapes and is added to."""
     match op:
         case Conv():
-            kernel = (op.out_channels, before[0], op.kernel_size, op.kernel_size)
-            return _kernel_cost(op, kernel, after, tied)
+            return _kernel_cost(op, (op.out_channels, before[0], *kernel_shape(op)), after, tied)
         case DepthwiseConv():
-            return _kernel_cost(op, (before[0], 1, 3, 3), after, tied)
+            return _kernel_cost(op, (before[0], 1, *kernel_shape(op)), after, tied)
         case BatchNorm():
             return 2 * before[0], 0
         case PReLU():

@@ -88,6 +88,8 @@ SIGNATURES: Mapping[str, Signature] = {
     "conv1x1": Signature(partial(Conv, 1), _CHANNELS, True, _KERNEL),
     "conv3x3": Signature(partial(Conv, 3), _CHANNELS, True, _KERNEL),
     "conv5x5": Signature(partial(Conv, 5), _CHANNELS, True, _KERNEL),
+    "conv3x1": Signature(partial(Conv, 3, kernel_width=1), _CHANNELS, True, _KERNEL),
+    "conv1x3": Signature(partial(Conv, 1, kernel_width=3), _CHANNELS, True, _KERNEL),
     "dwconv3x3": Signature(DepthwiseConv, options=_KERNEL),
     "bn": Signature(BatchNorm),
     "relu": Signature(ReLU),

@@ -53,18 +53,18 @@ def kernels(draw: st.DrawFn, channels: int) -> Op:
     if draw(st.integers(0, 3)) == 0:
         tie = f"d{channels}" if tied else None
         return DepthwiseConv(draw(st.integers(0, 2)), stride, bias, tie)
-    size = draw(st.sampled_from([1, 3, 5]))
+    rows, columns = draw(st.sampled_from([(1, 1), (3, 3), (5, 5), (3, 1), (1, 3)]))
     out = draw(st.sampled_from([1, 4, 8, 10]))
-    tie = f"k{size}_{channels}_{out}" if tied else None
-    return Conv(size, out, draw(st.integers(0, 3)), stride, bias, tie)
+    tie = f"k{rows}_{columns}_{channels}_{out}" if tied else None
+    return Conv(rows, out, draw(st.integers(0, 3)), stride, bias, tie, columns)
 
 
 @st.composite
 def residuals(draw: st.DrawFn, channels: int) -> Op:
     """A residual sum that keeps the shape."""
-    size = draw(st.sampled_from([1, 3]))
-    tie = draw(st.sampled_from([None, f"k{size}_{channels}_{channels}"]))
-    inner: list[Op] = [Conv(size, channels, tie=tie)]
+    rows, columns = draw(st.sampled_from([(1, 1), (3, 3), (1, 3)]))
+    tie = draw(st.sampled_from([None, f"k{rows}_{columns}_{channels}_{channels}"]))
+    inner: list[Op] = [Conv(rows, channels, tie=tie, kernel_width=columns)]
     inner.extend(draw(st.lists(st.sampled_from([BatchNorm(), ReLU(), LeakyReLU(), PReLU(), Dropout(0.0)]), max_size=2)))
     return Residual(tuple(inner), draw(st.sampled_from([(), (1,)])))
 
@@ -93,6 +93,7 @@ LEAVES = st.one_of(
     st.sampled_from(["dropout({0, 0.1})", "res(bn relu)"]),
     st.builds("conv3x3({}, bias?)".format, VALUES),
     st.builds("conv1x1({}, tie=a?)".format, VALUES),
+    st.builds("conv3x1({}, pad={{0, 1}})".format, VALUES),
     st.builds("unit({})".format, VALUES),
 )
 

@@ -12,7 +12,7 @@ namespace engine {
 namespace {
 
 Convolution convolution_of(const Instruction& i, const Map& x, const Map& y) {
-  return {i.size, i.stride, i.padding, x.channels, y.channels};
+  return {i.rows, i.columns, i.stride, i.row_padding, i.column_padding, x.channels, y.channels};
 }
 
 // Copies a dense gradient to positions `stride` apart; what lies between stays zero.
@@ -61,7 +61,7 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
     const Map &x = values[i.in].map, &y = values[i.out].map;
     Step step{i, {}, {}, nullptr, {}};
     if (Code(i.code) == Code::CONVOLUTION) {
-      largest = std::max(largest, size_t(x.channels) * y.channels * i.size * i.size);
+      largest = std::max(largest, size_t(x.channels) * y.channels * i.rows * i.columns);
       room = std::max(room, gradient_room(convolution_of(i, x, y)));
     }
     if (Code(i.code) == Code::POINTWISE) {
@@ -73,8 +73,9 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
     }
     if (i.stride > 1 && (Code(i.code) == Code::CONVOLUTION || Code(i.code) == Code::DEPTHWISE))
       // Where the last stride leaves rows over, the window never saw them: zeros stand there for their gradient.
-      step.spread = allocate_map({y.channels, x.height + 2 * i.padding - i.size + 1,
-                                  x.width + 2 * i.padding - i.size + 1, 0, 0}, std::max(0, i.size - 1 - i.padding));
+      step.spread = allocate_map({y.channels, x.height + 2 * i.row_padding - i.rows + 1,
+                                  x.width + 2 * i.column_padding - i.columns + 1, 0, 0},
+                                 std::max({0, i.rows - 1 - i.row_padding, i.columns - 1 - i.column_padding}));
     steps.push_back(std::move(step));
   }
   packed.resize(largest);
@@ -90,7 +91,7 @@ void Program::forward(real* state, bool training) {
         convolve(convolution_of(i, x, y), x, state + i.kernel, at(state, i.bias), y, packed.data());
         break;
       case Code::DEPTHWISE:
-        convolve_depthwise({i.stride, i.padding}, x, state + i.kernel, at(state, i.bias), y);
+        convolve_depthwise({i.stride, i.row_padding}, x, state + i.kernel, at(state, i.bias), y);
         break;
       case Code::POINTWISE: {
         const bool norm = i.scale >= 0;
@@ -100,8 +101,8 @@ void Program::forward(real* state, bool training) {
                   x, y, step.mask.get(), random, training);
         break;
       }
-      case Code::MAX_POOL: max_pool(i.size, x, y); break;
-      case Code::AVERAGE_POOL: average_pool(i.size ? i.size : x.height, i.size ? i.size : x.width, x, y); break;
+      case Code::MAX_POOL: max_pool(i.rows, x, y); break;
+      case Code::AVERAGE_POOL: average_pool(i.rows ? i.rows : x.height, i.rows ? i.columns : x.width, x, y); break;
       case Code::LINEAR: linear(state + i.kernel, state + i.bias, x, y); break;
       case Code::BRANCH: copy(x, y); break;
       case Code::SUM:
@@ -131,9 +132,9 @@ void Program::back(const real* state) {
         break;
       }
       case Code::DEPTHWISE:
-        depthwise_gradient({i.stride, i.padding}, x, dy, gradient.data() + i.kernel, at(gradient, i.bias));
+        depthwise_gradient({i.stride, i.row_padding}, x, dy, gradient.data() + i.kernel, at(gradient, i.bias));
         if (i.in != 0)
-          convolve_depthwise_back({i.stride, i.padding}, spread(dy, step.spread, i.stride), state + i.kernel, dx);
+          convolve_depthwise_back({i.stride, i.row_padding}, spread(dy, step.spread, i.stride), state + i.kernel, dx);
         break;
       case Code::POINTWISE:
         pointwise_back(pointwise_of(i, batch, state),
@@ -143,9 +144,9 @@ void Program::back(const real* state) {
                        {at(gradient, i.scale), at(gradient, i.shift), slope_gradient(i.before, i.before_slope),
                         slope_gradient(i.after, i.after_slope)});
         break;
-      case Code::MAX_POOL: max_pool_back(i.size, x, y, dy, dx); break;
+      case Code::MAX_POOL: max_pool_back(i.rows, x, y, dy, dx); break;
       case Code::AVERAGE_POOL:
-        average_pool_back(i.size ? i.size : x.height, i.size ? i.size : x.width, dy, dx);
+        average_pool_back(i.rows ? i.rows : x.height, i.rows ? i.columns : x.width, dy, dx);
         break;
       case Code::LINEAR:
         linear_back(state + i.kernel, x, dy, dx, gradient.data() + i.kernel, gradient.data() + i.bias);

@@ -47,11 +47,15 @@ def _ops(channels: int) -> st.SearchStrategy[spec.Op]:
     def tied(op: spec.Op, tie: bool) -> spec.Op:
         if not tie or not isinstance(op, spec.Conv | spec.DepthwiseConv):
             return op
-        edge, out = (op.kernel_size, op.out_channels) if isinstance(op, spec.Conv) else ("d", "")
-        return dataclasses.replace(op, tie=f"k{edge}_{channels}_{out}")
+        if isinstance(op, spec.DepthwiseConv):
+            return dataclasses.replace(op, tie=f"d{channels}")
+        return dataclasses.replace(op, tie=f"k{op.kernel_size}_{op.kernel_width}_{channels}_{op.out_channels}")
 
     width, padding, stride = st.integers(1, 6), st.integers(0, 3), st.integers(1, 2)
-    conv = st.builds(spec.Conv, st.sampled_from([1, 3, 5]), width, padding, stride, st.booleans())
+    square = st.builds(spec.Conv, st.sampled_from([1, 3, 5]), width, padding, stride, st.booleans())
+    column = st.builds(spec.Conv, st.just(3), width, padding, stride, st.booleans(), st.none(), st.just(1))
+    row = st.builds(spec.Conv, st.just(1), width, padding, stride, st.booleans(), st.none(), st.just(3))
+    conv = st.one_of(square, column, row)
     depthwise = st.builds(spec.DepthwiseConv, padding, stride, st.booleans())
     kernel = st.builds(tied, st.one_of(conv, depthwise), st.booleans())
     same = st.builds(tied, st.builds(spec.Conv, st.sampled_from([1, 3, 5]), st.just(channels)), st.booleans())
@@ -262,6 +266,15 @@ def test_presets_train_in_bf16_with_weights_and_gradients_in_fp32(name: str):
     gradients = [parameter.grad for parameter in network.parameters()]
     assert all(gradient is not None and gradient.dtype == torch.float32 for gradient in gradients)
     assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients if gradient is not None)
+
+
+def test_a_kernel_of_one_column_or_row_is_padded_along_its_length_only():
+    network = build(parse_network("conv3x1(4) conv1x3(5, pad=2, stride=2) conv3x1(5, pad=0) gap linear(10)"))
+    convolutions = [module for module in network.ops if isinstance(module, nn.Conv2d)]
+
+    assert [module.kernel_size for module in convolutions] == [(3, 1), (1, 3), (3, 1)]
+    assert [module.padding for module in convolutions] == [(1, 0), (0, 2), (0, 0)]
+    assert [module.stride for module in convolutions] == [(1, 1), (2, 2), (1, 1)]
 
 
 def test_a_prelu_begins_at_a_quarter_and_trains_in_bf16():

@@ -50,9 +50,12 @@ def test_margins_are_as_wide_as_the_widest_window_needs(network: Architecture):
 
     for index, value in enumerate(found.values):
         readers = [item for item in found.instructions if item.source == index and item.kernel >= 0]
-        writers = [item for item in found.instructions if item.target == index and item.size and item.kernel >= 0]
-        assert value.margin == max([0, *(item.padding for item in readers)])
-        assert value.gradient_margin == max([0, *(item.size - 1 - item.padding for item in writers)])
+        writers = [item for item in found.instructions if item.target == index and item.rows and item.kernel >= 0]
+        assert value.margin == max(
+            [0, *(item.row_padding for item in readers), *(item.column_padding for item in readers)]
+        )
+        back = [(item.rows - 1 - item.row_padding, item.columns - 1 - item.column_padding) for item in writers]
+        assert value.gradient_margin == max([0, *(margin for both in back for margin in both)])
 
 
 @settings(max_examples=30)

@@ -40,6 +40,15 @@ TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
         ("gap", (4, 1, 1), 0, 0, 30),
         ("linear(10)", (10,), 50, 40, 30),
     ],
+    "conv3x1(4, bias) conv1x3(6, stride=2) maxpool conv3x1(6, pad=0) gap conv1x1(10)": [
+        ("conv3x1(4, bias)", (4, 28, 28), 12 + 4, 12 * 784, 1),
+        ("conv1x3(6, stride=2)", (6, 14, 14), 72, 72 * 196, 3),
+        # 5 columns, 5 rows; then 13 rows and still 5 columns.
+        ("maxpool", (6, 7, 7), 0, 0, 5),
+        ("conv3x1(6, pad=0)", (6, 5, 7), 108, 108 * 35, 5),
+        ("gap", (6, 1, 1), 0, 0, 29),
+        ("conv1x1(10)", (10, 1, 1), 60, 60, 29),
+    ],
     "conv3x3(4) maxpool conv3x3(4, pad=0) linear(10)": [
         ("conv3x3(4)", (4, 28, 28), 36, 36 * 784, 3),
         ("maxpool", (4, 14, 14), 0, 0, 4),
@@ -138,9 +147,10 @@ def stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) ->
             case Conv() | DepthwiseConv():
                 outputs = range(op.out_channels if isinstance(op, Conv) else channels)
                 inputs = range(channels if isinstance(op, Conv) else 1)
-                edge = range(op.kernel_size if isinstance(op, Conv) else 3)
+                rows = range(op.kernel_size if isinstance(op, Conv) else 3)
+                columns = range((op.kernel_width or 0) if isinstance(op, Conv) else 3)
                 if op.tie is None or op.tie not in tied:
-                    total += len(list(product(outputs, inputs, edge, edge)))
+                    total += len(list(product(outputs, inputs, rows, columns)))
                 total += len(outputs) if op.bias else 0
                 tied |= {op.tie} if op.tie else set()
             case BatchNorm():

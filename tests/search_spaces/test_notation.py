@@ -86,8 +86,8 @@ IN_SPACES = "belongs to a search space; a network is one network"
         (
             "bn maxpol",
             3,
-            "unknown op 'maxpol'; known are conv1x1, conv3x3, conv5x5, dwconv3x3, bn, relu, leaky, prelu, "
-            "dropout, dropout2d, maxpool, avgpool, gap, linear, res",
+            "unknown op 'maxpol'; known are conv1x1, conv3x3, conv5x5, conv3x1, conv1x3, dwconv3x3, bn, relu, leaky, "
+            "prelu, dropout, dropout2d, maxpool, avgpool, gap, linear, res",
             "did you mean 'maxpool'?",
         ),
         ("conv3x3 bn", 0, "conv3x3 needs its number of output channels, as in conv3x3(8)", None),
@@ -171,6 +171,19 @@ def test_each_mistake_has_its_message_and_its_place(text: str, position: int, me
             (),
             "the network ends in 12; it must end in 10 values, one a class "
             "(for example 'gap linear(10)' or 'conv1x1(10) gap')",
+        ),
+        (
+            "conv3x1(4, pad=0) conv3x1(4, pad=0) maxpool(12) conv3x1(4, pad=0) linear(10)",
+            48,
+            (3,),
+            "conv3x1(4, pad=0) leaves nothing of a map of 2x2: its window of 3x1 does not fit in",
+        ),
+        (
+            "conv3x1(1, tie=a) conv1x3(1, tie=a) linear(10)",
+            18,
+            (1,),
+            "tie=a shares a kernel of 1x1x3x1 with one of 1x1x1x3 (out x in x height x width); "
+            "tied kernels must have equal shapes",
         ),
         (
             "linear(10) bn gap",
