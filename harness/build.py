@@ -127,7 +127,7 @@ def _module(op: spec.Op, shape: Shape, tied: dict[str, Tensor]) -> nn.Module:  #
     match op:
         case spec.Conv():
             window, padding = spec.kernel_shape(op), spec.paddings(op)
-            conv = nn.Conv2d(shape[0], op.out_channels, window, op.stride, padding, bias=op.bias)
+            conv = nn.Conv2d(shape[0], op.out_channels, window, op.stride, padding, groups=op.groups, bias=op.bias)
             return _tie(conv, op.tie, tied)
         case spec.DepthwiseConv():
             conv = nn.Conv2d(shape[0], shape[0], 3, op.stride, op.padding, groups=shape[0], bias=op.bias)

@@ -91,7 +91,7 @@ def _module(op: spec.Op, shape: Shape, members: int, tied: dict[str, Tensor]) ->
         case spec.Conv():
             out = members * op.out_channels
             window, padding = spec.kernel_shape(op), spec.paddings(op)
-            conv = nn.Conv2d(channels, out, window, op.stride, padding, groups=members, bias=op.bias)
+            conv = nn.Conv2d(channels, out, window, op.stride, padding, groups=members * op.groups, bias=op.bias)
             return _tie(conv, op.tie, tied)
         case spec.DepthwiseConv():
             return _tie(

@@ -94,6 +94,7 @@ class Instruction:
     stride: int = 1
     row_padding: int = 0
     column_padding: int = 0
+    groups: int = 1
     kernel: int = -1
     bias: int = -1
     scale: int = -1
@@ -301,8 +302,8 @@ def _write(draft: _Draft, op: Op, shape: Shape, item: Instruction) -> int:
 def _convolution(draft: _Draft, op: Conv | DepthwiseConv, shape: Shape, source: int) -> int:
     rows, columns = kernel_shape(op)
     above, left = paddings(op)
-    out, inputs = (op.out_channels, shape[0]) if isinstance(op, Conv) else (shape[0], 1)
-    weights = draft.kernel(rows * columns * out * inputs, op.tie)
+    out, groups = (op.out_channels, op.groups) if isinstance(op, Conv) else (shape[0], shape[0])
+    weights = draft.kernel(rows * columns * out * (shape[0] // groups), op.tie)
     bias = draft.parameter(out, decayed=False) if op.bias else -1
     draft.widen(source, margin=max(above, left))
     item = Instruction(
@@ -314,6 +315,7 @@ def _convolution(draft: _Draft, op: Conv | DepthwiseConv, shape: Shape, source: 
         stride=op.stride,
         row_padding=above,
         column_padding=left,
+        groups=groups,
         kernel=weights,
         bias=bias,
     )

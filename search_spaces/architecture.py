@@ -24,6 +24,7 @@ class Conv:
         kernel_size: rows of the kernel.
         padding: zeros on each side; a kernel of one row or one column is padded along its length only.
         kernel_width: columns of the kernel; None for as many as rows.
+        groups: parts of equal size into which input and output channels fall, each convolved by itself.
     """
 
     kernel_size: int
@@ -33,6 +34,7 @@ class Conv:
     bias: bool = False
     tie: str | None = None
     kernel_width: int | None = None
+    groups: int = 1
 
     def __post_init__(self) -> None:
         """Resolve the defaults, so that equal ops compare equal."""
@@ -233,6 +235,8 @@ def _kernel_text(op: Kernel) -> str:
         given.append(f"pad={op.padding}")
     if op.stride != 1:
         given.append(f"stride={op.stride}")
+    if isinstance(op, Conv) and op.groups != 1:
+        given.append(f"groups={op.groups}")
     if op.bias:
         given.append("bias")
     if op.tie is not None:

@@ -121,7 +121,7 @@ def _cost(op: Op, before: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[
     """Return (parameters, macs) of one op; ``tied`` maps tie names to kernel shapes and is added to."""
     match op:
         case Conv():
-            return _kernel_cost(op, (op.out_channels, before[0], *kernel_shape(op)), after, tied)
+            return _kernel_cost(op, (op.out_channels, before[0] // op.groups, *kernel_shape(op)), after, tied)
         case DepthwiseConv():
             return _kernel_cost(op, (before[0], 1, *kernel_shape(op)), after, tied)
         case BatchNorm():

@@ -65,7 +65,7 @@ def output_shape(op: Op, shape: Shape) -> Shape:
     match op:
         case Conv() | DepthwiseConv():
             channels, height, width = _map(op, shape)
-            out = op.out_channels if isinstance(op, Conv) else channels
+            out = _out_channels(op, channels) if isinstance(op, Conv) else channels
             return (out, *_windows(op, (height, width), kernel_shape(op), op.stride, paddings(op)))
         case MaxPool() | AvgPool():
             channels, height, width = _map(op, shape)
@@ -129,6 +129,15 @@ def _map(op: Op, shape: Shape) -> tuple[int, int, int]:
     if len(shape) != 3:
         raise ShapeError(f"{op_text(op)} needs a map (channels x height x width), but gets a vector of {shape[0]}")
     return shape[0], shape[1], shape[2]
+
+
+def _out_channels(op: Conv, channels: int) -> int:
+    if channels % op.groups or op.out_channels % op.groups:
+        raise ShapeError(
+            f"{op_text(op)} parts {channels} channels and {op.out_channels} outputs into {op.groups} groups; "
+            "both must be multiples of the number of groups"
+        )
+    return op.out_channels
 
 
 def _windows(

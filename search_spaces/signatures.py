@@ -77,6 +77,13 @@ _KERNEL = {
     "bias": Parameter("bias", "bias", Kind.FLAG, "bias"),
     "tie": Parameter("tie", "tie", Kind.TIE, "tie"),
 }
+_CONVOLUTION = {
+    "pad": _KERNEL["pad"],
+    "stride": _KERNEL["stride"],
+    "groups": Parameter("groups", "groups", Kind.COUNT, "number of groups"),
+    "bias": _KERNEL["bias"],
+    "tie": _KERNEL["tie"],
+}
 _CHANNELS = Parameter("out_channels", "channels", Kind.COUNT, "number of output channels")
 _RATE = Parameter("p", "rate", Kind.RATE, "rate")
 _SLOPE = Parameter("slope", "slope", Kind.SLOPE, "slope")
@@ -85,11 +92,11 @@ _FEATURES = Parameter("out_features", "outputs", Kind.COUNT, "number of outputs"
 
 # ``res`` is not here: it takes ops, not numbers.
 SIGNATURES: Mapping[str, Signature] = {
-    "conv1x1": Signature(partial(Conv, 1), _CHANNELS, True, _KERNEL),
-    "conv3x3": Signature(partial(Conv, 3), _CHANNELS, True, _KERNEL),
-    "conv5x5": Signature(partial(Conv, 5), _CHANNELS, True, _KERNEL),
-    "conv3x1": Signature(partial(Conv, 3, kernel_width=1), _CHANNELS, True, _KERNEL),
-    "conv1x3": Signature(partial(Conv, 1, kernel_width=3), _CHANNELS, True, _KERNEL),
+    "conv1x1": Signature(partial(Conv, 1), _CHANNELS, True, _CONVOLUTION),
+    "conv3x3": Signature(partial(Conv, 3), _CHANNELS, True, _CONVOLUTION),
+    "conv5x5": Signature(partial(Conv, 5), _CHANNELS, True, _CONVOLUTION),
+    "conv3x1": Signature(partial(Conv, 3, kernel_width=1), _CHANNELS, True, _CONVOLUTION),
+    "conv1x3": Signature(partial(Conv, 1, kernel_width=3), _CHANNELS, True, _CONVOLUTION),
     "dwconv3x3": Signature(DepthwiseConv, options=_KERNEL),
     "bn": Signature(BatchNorm),
     "relu": Signature(ReLU),

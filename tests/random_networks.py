@@ -56,7 +56,9 @@ def kernels(draw: st.DrawFn, channels: int) -> Op:
     rows, columns = draw(st.sampled_from([(1, 1), (3, 3), (5, 5), (3, 1), (1, 3)]))
     out = draw(st.sampled_from([1, 4, 8, 10]))
     tie = f"k{rows}_{columns}_{channels}_{out}" if tied else None
-    return Conv(rows, out, draw(st.integers(0, 3)), stride, bias, tie, columns)
+    groups = draw(st.sampled_from([count for count in (1, 1, 2, 4, 5) if channels % count == out % count == 0]))
+    tie = tie and f"{tie}_{groups}"
+    return Conv(rows, out, draw(st.integers(0, 3)), stride, bias, tie, columns, groups)
 
 
 @st.composite
@@ -94,6 +96,7 @@ LEAVES = st.one_of(
     st.builds("conv3x3({}, bias?)".format, VALUES),
     st.builds("conv1x1({}, tie=a?)".format, VALUES),
     st.builds("conv3x1({}, pad={{0, 1}})".format, VALUES),
+    st.builds("conv3x3({}, groups={{1, 2}})".format, VALUES),
     st.builds("unit({})".format, VALUES),
 )
 

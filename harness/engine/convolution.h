@@ -4,10 +4,12 @@
 
 namespace engine {
 
-// The geometry of one convolution. Kernels are stored as torch stores them: [out][in][row][column].
+// The geometry of one convolution, or of one group of a grouped one. Kernels are stored as torch stores them: [out][in][row][column].
 struct Convolution {
   int rows, columns, stride, row_padding, column_padding, in, out;
 };
+
+inline size_t kernel_size(const Convolution& c) { return size_t(c.in) * c.out * c.rows * c.columns; }
 
 // y = x convolved with the kernel, plus the bias where there is one. `packed` is room for a kernel.
 void convolve(const Convolution& c, const Map& x, const real* kernel, const real* bias, const Map& y, real* packed);

@@ -11,8 +11,16 @@ namespace engine {
 
 namespace {
 
+// The convolution of one group.
 Convolution convolution_of(const Instruction& i, const Map& x, const Map& y) {
-  return {i.rows, i.columns, i.stride, i.row_padding, i.column_padding, x.channels, y.channels};
+  return {i.rows, i.columns, i.stride, i.row_padding, i.column_padding, x.channels / i.groups, y.channels / i.groups};
+}
+
+// Group g of a map's channels, `count` of them.
+Map part(Map map, int g, int count) {
+  map.at += g * count * map.plane;
+  map.channels = count;
+  return map;
 }
 
 // Copies a dense gradient to positions `stride` apart; what lies between stays zero.
@@ -33,6 +41,12 @@ Pointwise pointwise_of(const Instruction& i, int images, const real* state) {
   const Rectifier before = Rectifier(i.before), after = Rectifier(i.after);
   return {before, i.scale >= 0, after, slope_of(before, i.before_slope, state), slope_of(after, i.after_slope, state),
           i.dropout, i.rate / real(65536), images};
+}
+
+// The biases of group g in a state or a gradient, null where there are none.
+template <class T>
+T* bias_at(T* state, const Instruction& i, int g, const Convolution& c) {
+  return i.bias < 0 ? nullptr : state + i.bias + g * c.out;
 }
 
 const real* at(const real* state, int32_t offset) { return offset < 0 ? nullptr : state + offset; }
@@ -61,8 +75,9 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
     const Map &x = values[i.in].map, &y = values[i.out].map;
     Step step{i, {}, {}, nullptr, {}};
     if (Code(i.code) == Code::CONVOLUTION) {
-      largest = std::max(largest, size_t(x.channels) * y.channels * i.rows * i.columns);
-      room = std::max(room, gradient_room(convolution_of(i, x, y)));
+      const Convolution c = convolution_of(i, x, y);
+      largest = std::max(largest, kernel_size(c));
+      room = std::max(room, gradient_room(c));
     }
     if (Code(i.code) == Code::POINTWISE) {
       step.mean.resize(x.channels);
@@ -87,9 +102,13 @@ void Program::forward(real* state, bool training) {
     const Instruction& i = step.code;
     const Map &x = values[i.in].map, &y = values[i.out].map;
     switch (Code(i.code)) {
-      case Code::CONVOLUTION:
-        convolve(convolution_of(i, x, y), x, state + i.kernel, at(state, i.bias), y, packed.data());
+      case Code::CONVOLUTION: {
+        const Convolution c = convolution_of(i, x, y);
+        for (int g = 0; g < i.groups; g++)
+          convolve(c, part(x, g, c.in), state + i.kernel + g * kernel_size(c), bias_at(state, i, g, c),
+                   part(y, g, c.out), packed.data());
         break;
+      }
       case Code::DEPTHWISE:
         convolve_depthwise({i.stride, i.row_padding}, x, state + i.kernel, at(state, i.bias), y);
         break;
@@ -126,9 +145,15 @@ void Program::back(const real* state) {
     switch (Code(i.code)) {
       case Code::CONVOLUTION: {
         const Convolution c = convolution_of(i, x, y);
-        kernel_gradient(c, x, dy, gradient.data() + i.kernel, at(gradient, i.bias), sums.get());
+        for (int g = 0; g < i.groups; g++)
+          kernel_gradient(c, part(x, g, c.in), part(dy, g, c.out), gradient.data() + i.kernel + g * kernel_size(c),
+                          bias_at(gradient.data(), i, g, c), sums.get());
         // Nothing needs the gradient of the images.
-        if (i.in != 0) convolve_back(c, spread(dy, step.spread, i.stride), state + i.kernel, dx, packed.data());
+        if (i.in == 0) break;
+        const Map& wide = spread(dy, step.spread, i.stride);
+        for (int g = 0; g < i.groups; g++)
+          convolve_back(c, part(wide, g, c.out), state + i.kernel + g * kernel_size(c), part(dx, g, c.in),
+                        packed.data());
         break;
       }
       case Code::DEPTHWISE:

@@ -24,6 +24,7 @@ struct Instruction {
   int32_t other;                 // the second summand of SUM
   int32_t rows, columns, stride;  // of windows; `rows` is 0 for a pool over the whole map
   int32_t row_padding, column_padding;  // zeros above and below, on the left and on the right
+  int32_t groups;                // of channels, each convolved by itself
   int32_t kernel, bias;          // offsets into the state, -1 where there is none
   int32_t scale, shift, mean, variance;
   int32_t before, after;         // rectifiers (pointwise.h) before and after BN

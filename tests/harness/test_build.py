@@ -49,13 +49,16 @@ def _ops(channels: int) -> st.SearchStrategy[spec.Op]:
             return op
         if isinstance(op, spec.DepthwiseConv):
             return dataclasses.replace(op, tie=f"d{channels}")
-        return dataclasses.replace(op, tie=f"k{op.kernel_size}_{op.kernel_width}_{channels}_{op.out_channels}")
+        assert isinstance(op, spec.Conv)
+        shape = (op.out_channels, channels // op.groups, op.kernel_size, op.kernel_width)
+        return dataclasses.replace(op, tie="k" + "_".join(map(str, shape)))
 
     width, padding, stride = st.integers(1, 6), st.integers(0, 3), st.integers(1, 2)
     square = st.builds(spec.Conv, st.sampled_from([1, 3, 5]), width, padding, stride, st.booleans())
     column = st.builds(spec.Conv, st.just(3), width, padding, stride, st.booleans(), st.none(), st.just(1))
     row = st.builds(spec.Conv, st.just(1), width, padding, stride, st.booleans(), st.none(), st.just(3))
-    conv = st.one_of(square, column, row)
+    parted = st.builds(lambda groups, out: spec.Conv(3, groups * out, groups=groups), st.integers(2, 3), width)
+    conv = st.one_of(square, column, row, parted)
     depthwise = st.builds(spec.DepthwiseConv, padding, stride, st.booleans())
     kernel = st.builds(tied, st.one_of(conv, depthwise), st.booleans())
     same = st.builds(tied, st.builds(spec.Conv, st.sampled_from([1, 3, 5]), st.just(channels)), st.booleans())

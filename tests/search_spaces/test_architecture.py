@@ -42,6 +42,8 @@ HEAD = (GlobalAvgPool(), Linear(10))
         (Conv(3, 8, 0, 2, True, "t1", kernel_width=1), "conv3x1(8, pad=0, stride=2, bias, tie=t1)"),
         (Conv(1, 8, 1, kernel_width=3), "conv1x3(8)"),
         (Conv(1, 8, 2, kernel_width=3), "conv1x3(8, pad=2)"),
+        (Conv(3, 8, groups=1), "conv3x3(8)"),
+        (Conv(1, 8, 1, 2, True, "t1", groups=4), "conv1x1(8, pad=1, stride=2, groups=4, bias, tie=t1)"),
         (DepthwiseConv(), "dwconv3x3"),
         (DepthwiseConv(0, 2, True, "t1"), "dwconv3x3(pad=0, stride=2, bias, tie=t1)"),
         (BatchNorm(), "bn"),

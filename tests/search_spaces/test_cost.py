@@ -49,6 +49,15 @@ TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
         ("gap", (6, 1, 1), 0, 0, 29),
         ("conv1x1(10)", (10, 1, 1), 60, 60, 29),
     ],
+    "conv3x3(6) conv3x3(4, groups=2, bias) maxpool res(conv3x1(4, groups=4)) gap conv1x1(10)": [
+        ("conv3x3(6)", (6, 28, 28), 54, 54 * 784, 3),
+        # Four kernels of 3x3x3 and four biases.
+        ("conv3x3(4, groups=2, bias)", (4, 28, 28), 108 + 4, 108 * 784, 5),
+        ("maxpool", (4, 14, 14), 0, 0, 6),
+        ("res(conv3x1(4, groups=4))", (4, 14, 14), 12, 12 * 196, 6),
+        ("gap", (4, 1, 1), 0, 0, 32),
+        ("conv1x1(10)", (10, 1, 1), 40, 40, 32),
+    ],
     "conv3x3(4) maxpool conv3x3(4, pad=0) linear(10)": [
         ("conv3x3(4)", (4, 28, 28), 36, 36 * 784, 3),
         ("maxpool", (4, 14, 14), 0, 0, 4),
@@ -108,6 +117,12 @@ def test_tied_depthwise_kernels_are_stored_once():
     assert [layer.parameters for layer in found.layers] == [4, 36, 0, 0, 50]
 
 
+def test_grouped_and_depthwise_kernels_of_one_shape_can_be_tied():
+    tied = "dwconv3x3(tie=a) conv3x3(4, groups=4, tie=a) conv3x3(4, groups=2)"
+    found = analyse(parse_network(f"conv1x1(4) {tied} gap linear(10)"))
+    assert [layer.parameters for layer in found.layers] == [4, 36, 0, 72, 0, 50]
+
+
 def test_kernels_of_different_shape_cannot_be_tied():
     with pytest.raises(ShapeError) as caught:
         analyse_ops((Conv(3, 4, tie="a"), Residual((BatchNorm(), Conv(3, 4, tie="a"))), Linear(10)))
@@ -146,7 +161,7 @@ def stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) ->
         match op:
             case Conv() | DepthwiseConv():
                 outputs = range(op.out_channels if isinstance(op, Conv) else channels)
-                inputs = range(channels if isinstance(op, Conv) else 1)
+                inputs = range(channels // op.groups if isinstance(op, Conv) else 1)
                 rows = range(op.kernel_size if isinstance(op, Conv) else 3)
                 columns = range((op.kernel_width or 0) if isinstance(op, Conv) else 3)
                 if op.tie is None or op.tie not in tied:

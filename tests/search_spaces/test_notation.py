@@ -73,7 +73,7 @@ def test_spellings_of_one_network_have_one_hash(spelling: str):
 
 
 COUNT = "a whole number from 1 to 10,000"
-OPTIONS = "its options are pad=, stride=, bias, tie="
+OPTIONS = "its options are pad=, stride=, groups=, bias, tie="
 WIDTH = "number of output channels"
 IN_SPACES = "belongs to a search space; a network is one network"
 
@@ -116,6 +116,13 @@ IN_SPACES = "belongs to a search space; a network is one network"
         ("conv3x3(" + "9" * 9999 + ")", 8, "numbers go up to 10,000", None),
         ("conv3x3(8, stride=0)", 18, f"conv3x3 takes {COUNT} as its stride, not 0", None),
         ("conv3x3(8, pad=0.5)", 15, "conv3x3 takes a whole number from 0 to 10,000 as its padding, not 0.5", None),
+        ("conv3x3(8, groups=0)", 18, f"conv3x3 takes {COUNT} as its number of groups, not 0", None),
+        (
+            "dwconv3x3(groups=2)",
+            10,
+            "dwconv3x3 has no option 'groups'; its options are pad=, stride=, bias, tie=",
+            None,
+        ),
         ("maxpool(0)", 8, f"maxpool takes {COUNT} as its window size, not 0", None),
         ("dropout(1)", 8, "dropout takes a number from 0 to below 1 as its rate, not 1", None),
         (
@@ -184,6 +191,13 @@ def test_each_mistake_has_its_message_and_its_place(text: str, position: int, me
             (1,),
             "tie=a shares a kernel of 1x1x3x1 with one of 1x1x1x3 (out x in x height x width); "
             "tied kernels must have equal shapes",
+        ),
+        (
+            "conv3x3(4) conv3x3(6, groups=4) linear(10)",
+            11,
+            (1,),
+            "conv3x3(6, groups=4) parts 4 channels and 6 outputs into 4 groups; "
+            "both must be multiples of the number of groups",
         ),
         (
             "linear(10) bn gap",
