@@ -41,6 +41,7 @@ _PASSES = {
     Code.LINEAR: (3, 2),
     Code.BRANCH: (3, 2),
     Code.SUM: (4, 3),
+    Code.UNSHUFFLE: (2, 2),
 }
 
 

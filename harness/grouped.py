@@ -113,6 +113,8 @@ def _module(op: spec.Op, shape: Shape, members: int, tied: dict[str, Tensor]) ->
             return nn.MaxPool2d(op.size)
         case spec.AvgPool():
             return nn.AvgPool2d(op.size)
+        case spec.Unshuffle():
+            return nn.PixelUnshuffle(op.size)
         case spec.GlobalAvgPool():
             return nn.AdaptiveAvgPool2d(1)
         case spec.Linear():

@@ -28,6 +28,7 @@ from search_spaces.architecture import (
     PReLU,
     ReLU,
     Residual,
+    Unshuffle,
     kernel_shape,
     paddings,
 )
@@ -51,6 +52,7 @@ class Code(IntEnum):
     LINEAR = 5
     BRANCH = 6
     SUM = 7
+    UNSHUFFLE = 8
 
 
 class Rectifier(IntEnum):
@@ -274,6 +276,8 @@ def _instruction(draft: _Draft, op: Op, shape: Shape, source: int) -> int:
             return _write(draft, op, shape, _window(Code.MAX_POOL, source, op.size))
         case AvgPool():
             return _write(draft, op, shape, _window(Code.AVERAGE_POOL, source, op.size))
+        case Unshuffle():
+            return _write(draft, op, shape, _window(Code.UNSHUFFLE, source, op.size))
         case GlobalAvgPool():
             return _write(draft, op, shape, _window(Code.AVERAGE_POOL, source, 0))
         case Linear():

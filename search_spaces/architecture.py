@@ -105,6 +105,16 @@ class AvgPool:
 
 
 @dataclass(frozen=True, slots=True)
+class Unshuffle:
+    """Lays the values of each ``size`` x ``size`` window into channels; unlike a pool it loses nothing.
+
+    Channel c becomes channels c * size^2 to (c + 1) * size^2 - 1, the window row by row, as in torch.
+    """
+
+    size: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class GlobalAvgPool:
     """Mean over the whole map: (channels, 1, 1)."""
 
@@ -135,6 +145,7 @@ Op = (
     | Dropout2d
     | MaxPool
     | AvgPool
+    | Unshuffle
     | GlobalAvgPool
     | Linear
     | Residual
@@ -187,8 +198,8 @@ def op_text(op: Op, *, bars: bool = True) -> str:  # noqa: C901  (a case an op)
             return _kernel_text(op)
         case Dropout() | Dropout2d():
             return f"{'dropout' if isinstance(op, Dropout) else 'dropout2d'}({plain(op.p)})"
-        case MaxPool() | AvgPool():
-            name = "maxpool" if isinstance(op, MaxPool) else "avgpool"
+        case MaxPool() | AvgPool() | Unshuffle():
+            name = {MaxPool: "maxpool", AvgPool: "avgpool", Unshuffle: "unshuffle"}[type(op)]
             return name if op.size == 2 else f"{name}({op.size})"
         case Linear():
             return f"linear({op.out_features})"

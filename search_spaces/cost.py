@@ -31,6 +31,7 @@ from search_spaces.architecture import (
     PReLU,
     ReLU,
     Residual,
+    Unshuffle,
     kernel_shape,
 )
 from search_spaces.errors import BudgetExceededError, ShapeError
@@ -135,7 +136,7 @@ def _cost(op: Op, before: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[
             return (features + 1) * op.out_features, features * op.out_features
         case Residual():
             return _residual_cost(op, before, tied)
-        case ReLU() | LeakyReLU() | Dropout() | Dropout2d() | MaxPool() | AvgPool() | GlobalAvgPool():
+        case ReLU() | LeakyReLU() | Dropout() | Dropout2d() | MaxPool() | AvgPool() | Unshuffle() | GlobalAvgPool():
             return 0, 0
         case _:
             assert_never(op)

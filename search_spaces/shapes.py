@@ -26,6 +26,7 @@ from search_spaces.architecture import (
     PReLU,
     ReLU,
     Residual,
+    Unshuffle,
     kernel_shape,
     op_text,
     paddings,
@@ -70,6 +71,8 @@ def output_shape(op: Op, shape: Shape) -> Shape:
         case MaxPool() | AvgPool():
             channels, height, width = _map(op, shape)
             return (channels, *_windows(op, (height, width), (op.size, op.size), op.size, (0, 0)))
+        case Unshuffle():
+            return _unshuffled(op, _map(op, shape))
         case GlobalAvgPool():
             return (_map(op, shape)[0], 1, 1)
         case Dropout2d():
@@ -90,7 +93,7 @@ def field_after(op: Op, shape: Shape, field: Field) -> Field:
     match op:
         case Conv() | DepthwiseConv():
             return _grown(field, kernel_shape(op), op.stride)
-        case MaxPool() | AvgPool():
+        case MaxPool() | AvgPool() | Unshuffle():
             return _grown(field, (op.size, op.size), op.size)
         case GlobalAvgPool() | Linear():
             # Both see the whole map, as a window of the map's size would.
@@ -151,6 +154,15 @@ def _windows(
             f"its window of {shape_text(kernel)} does not fit in"
         )
     return height, width
+
+
+def _unshuffled(op: Unshuffle, shape: tuple[int, int, int]) -> Shape:
+    channels, height, width = shape
+    if height % op.size or width % op.size:
+        raise ShapeError(
+            f"{op_text(op)} needs a map whose edges are multiples of {op.size}, but gets one of {height}x{width}"
+        )
+    return channels * op.size**2, height // op.size, width // op.size
 
 
 def _residual_shape(op: Residual, shape: Shape) -> Shape:

@@ -25,6 +25,7 @@ from search_spaces.architecture import (
     Op,
     PReLU,
     ReLU,
+    Unshuffle,
     plain,
 )
 from search_spaces.errors import NotationError, nearest
@@ -88,6 +89,7 @@ _CHANNELS = Parameter("out_channels", "channels", Kind.COUNT, "number of output 
 _RATE = Parameter("p", "rate", Kind.RATE, "rate")
 _SLOPE = Parameter("slope", "slope", Kind.SLOPE, "slope")
 _SIZE = Parameter("size", "size", Kind.COUNT, "window size")
+_WINDOW = Parameter("size", "size", Kind.COUNT, "window size", minimum=2)
 _FEATURES = Parameter("out_features", "outputs", Kind.COUNT, "number of outputs")
 
 # ``res`` is not here: it takes ops, not numbers.
@@ -106,6 +108,7 @@ SIGNATURES: Mapping[str, Signature] = {
     "dropout2d": Signature(Dropout2d, _RATE, True),
     "maxpool": Signature(MaxPool, _SIZE),
     "avgpool": Signature(AvgPool, _SIZE),
+    "unshuffle": Signature(Unshuffle, _WINDOW),
     "gap": Signature(GlobalAvgPool),
     "linear": Signature(Linear, _FEATURES, True),
 }

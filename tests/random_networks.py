@@ -20,6 +20,7 @@ from search_spaces.architecture import (
     PReLU,
     ReLU,
     Residual,
+    Unshuffle,
 )
 from search_spaces.errors import ShapeError
 from search_spaces.resolve import parse_space
@@ -36,6 +37,7 @@ PLAIN_OPS = st.one_of(
     st.builds(Dropout2d, RATES),
     st.builds(MaxPool, st.integers(1, 3)),
     st.builds(AvgPool, st.integers(1, 3)),
+    st.builds(Unshuffle, st.integers(2, 3)),
 )
 
 
@@ -79,10 +81,13 @@ def networks(draw: st.DrawFn) -> Architecture:
     for _ in range(draw(st.integers(0, 8))):
         op = draw(st.one_of(PLAIN_OPS, kernels(shape[0]), residuals(shape[0])))
         try:
-            shape = output_shape(op, shape)
+            after = output_shape(op, shape)
         except ShapeError:
             continue
-        ops.append(op)
+        # One unshuffle after the other makes more channels than anybody trains.
+        if after[0] <= 64:
+            ops.append(op)
+            shape = after
     ops.extend(draw(st.sampled_from(HEADS)))
     bars = draw(st.sets(st.integers(0, len(ops)), max_size=3))
     return Architecture(tuple(ops), tuple(sorted(bars)))

@@ -122,6 +122,7 @@ void Program::forward(real* state, bool training) {
       }
       case Code::MAX_POOL: max_pool(i.rows, x, y); break;
       case Code::AVERAGE_POOL: average_pool(i.rows ? i.rows : x.height, i.rows ? i.columns : x.width, x, y); break;
+      case Code::UNSHUFFLE: unshuffle(i.rows, x, y); break;
       case Code::LINEAR: linear(state + i.kernel, state + i.bias, x, y); break;
       case Code::BRANCH: copy(x, y); break;
       case Code::SUM:
@@ -173,6 +174,7 @@ void Program::back(const real* state) {
       case Code::AVERAGE_POOL:
         average_pool_back(i.rows ? i.rows : x.height, i.rows ? i.columns : x.width, dy, dx);
         break;
+      case Code::UNSHUFFLE: unshuffle_back(i.rows, dy, dx); break;
       case Code::LINEAR:
         linear_back(state + i.kernel, x, dy, dx, gradient.data() + i.kernel, gradient.data() + i.bias);
         break;

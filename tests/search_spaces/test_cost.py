@@ -58,6 +58,13 @@ TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
         ("gap", (4, 1, 1), 0, 0, 32),
         ("conv1x1(10)", (10, 1, 1), 40, 40, 32),
     ],
+    "unshuffle conv3x3(6) unshuffle gap linear(10)": [
+        ("unshuffle", (4, 14, 14), 0, 0, 2),
+        ("conv3x3(6)", (6, 14, 14), 216, 216 * 196, 6),
+        ("unshuffle", (24, 7, 7), 0, 0, 8),
+        ("gap", (24, 1, 1), 0, 0, 32),
+        ("linear(10)", (10,), 250, 240, 32),
+    ],
     "conv3x3(4) maxpool conv3x3(4, pad=0) linear(10)": [
         ("conv3x3(4)", (4, 28, 28), 36, 36 * 784, 3),
         ("maxpool", (4, 14, 14), 0, 0, 4),

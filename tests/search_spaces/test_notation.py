@@ -87,7 +87,7 @@ IN_SPACES = "belongs to a search space; a network is one network"
             "bn maxpol",
             3,
             "unknown op 'maxpol'; known are conv1x1, conv3x3, conv5x5, conv3x1, conv1x3, dwconv3x3, bn, relu, leaky, "
-            "prelu, dropout, dropout2d, maxpool, avgpool, gap, linear, res",
+            "prelu, dropout, dropout2d, maxpool, avgpool, unshuffle, gap, linear, res",
             "did you mean 'maxpool'?",
         ),
         ("conv3x3 bn", 0, "conv3x3 needs its number of output channels, as in conv3x3(8)", None),
@@ -124,6 +124,12 @@ IN_SPACES = "belongs to a search space; a network is one network"
             None,
         ),
         ("maxpool(0)", 8, f"maxpool takes {COUNT} as its window size, not 0", None),
+        (
+            "unshuffle(1)",
+            10,
+            "unshuffle takes a whole number from 2 to 10,000 as its window size, not 1",
+            None,
+        ),
         ("dropout(1)", 8, "dropout takes a number from 0 to below 1 as its rate, not 1", None),
         (
             "dropout2d(" + "0." + "9" * 40 + ")",

@@ -17,6 +17,7 @@ from search_spaces.architecture import (
     Op,
     ReLU,
     Residual,
+    Unshuffle,
 )
 from search_spaces.cost import analyse
 from search_spaces.errors import ShapeError
@@ -39,6 +40,8 @@ from search_spaces.shapes import Shape, check_output, output_shape, shape_text
         (DepthwiseConv(0), (6, 5, 5), (6, 3, 3)),
         (MaxPool(), (3, 7, 7), (3, 3, 3)),
         (AvgPool(3), (3, 7, 7), (3, 2, 2)),
+        (Unshuffle(), (3, 14, 14), (12, 7, 7)),
+        (Unshuffle(3), (1, 9, 6), (9, 3, 2)),
         (GlobalAvgPool(), (3, 7, 7), (3, 1, 1)),
         (Linear(10), (3, 7, 7), (10,)),
         (Linear(10), (16,), (10,)),
@@ -67,6 +70,12 @@ def test_shapes_after_an_op(op: Op, before: Shape, after: Shape):
             (4, 4, 4),
             "conv5x5(8, pad=0) leaves nothing of a map of 4x4: its window of 5x5 does not fit in",
         ),
+        (
+            Unshuffle(),
+            (4, 14, 7),
+            "unshuffle needs a map whose edges are multiples of 2, but gets one of 14x7",
+        ),
+        (Unshuffle(), (10,), "unshuffle needs a map (channels x height x width), but gets a vector of 10"),
         (
             Residual((Conv(3, 8),)),
             (4, 9, 9),
@@ -130,7 +139,7 @@ def seen(ops: tuple[Op, ...], low: int, high: int, axis: int) -> tuple[int, int]
             case Conv() | DepthwiseConv():
                 kernel = (op.kernel_size, op.kernel_width or 0)[axis] if isinstance(op, Conv) else 3
                 low, high = low * op.stride, high * op.stride + kernel - 1
-            case MaxPool() | AvgPool():
+            case MaxPool() | AvgPool() | Unshuffle():
                 low, high = low * op.size, high * op.size + op.size - 1
             case Residual():
                 low, high = seen(op.ops, low, high, axis)
