@@ -133,7 +133,7 @@ def _module(op: spec.Op, shape: Shape, tied: dict[str, Tensor]) -> nn.Module:  #
             conv = nn.Conv2d(shape[0], shape[0], 3, op.stride, op.padding, groups=shape[0], bias=op.bias)
             return _tie(conv, op.tie, tied)
         case spec.BatchNorm():
-            return nn.BatchNorm2d(shape[0]) if len(shape) == 3 else nn.BatchNorm1d(shape[0])
+            return batch_norm(op, shape[0], of_maps=len(shape) == 3)
         case spec.ReLU():
             return nn.ReLU()
         case spec.LeakyReLU():
@@ -159,6 +159,14 @@ def _module(op: spec.Op, shape: Shape, tied: dict[str, Tensor]) -> nn.Module:  #
             return FlatLinear(features, op.out_features)
         case spec.Residual():
             return Residual(_sequence(op.ops, shape, tied))
+
+
+def batch_norm(op: spec.BatchNorm, channels: int, *, of_maps: bool) -> nn.Module:
+    """Return the module of a BN of maps or of vectors; where it is unscaled, it has no scale that could be trained."""
+    norm = nn.BatchNorm2d(channels) if of_maps else nn.BatchNorm1d(channels)
+    if op.unscaled:
+        norm.register_parameter("weight", None)
+    return norm
 
 
 def _tie(conv: nn.Conv2d, name: str | None, tied: dict[str, Tensor]) -> nn.Conv2d:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from harness.build import FastDropout, Network, Residual
+from harness.build import FastDropout, Network, Residual, batch_norm
 from search_spaces import architecture as spec
 from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
 
@@ -98,7 +98,7 @@ def _module(op: spec.Op, shape: Shape, members: int, tied: dict[str, Tensor]) ->
                 nn.Conv2d(channels, channels, 3, op.stride, op.padding, groups=channels, bias=op.bias), op.tie, tied
             )
         case spec.BatchNorm():
-            return nn.BatchNorm2d(channels) if len(shape) == 3 else nn.BatchNorm1d(channels)
+            return batch_norm(op, channels, of_maps=len(shape) == 3)
         case spec.ReLU():
             return nn.ReLU()
         case spec.LeakyReLU():

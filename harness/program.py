@@ -197,7 +197,7 @@ def _value(shape: Shape) -> Value:
 
 def _located(item: Instruction, first: int) -> Instruction:
     """Move offsets of statistics behind the parameters, whose number is known at the end only."""
-    return replace(item, mean=first + item.mean, variance=first + item.variance) if item.scale >= 0 else item
+    return replace(item, mean=first + item.mean, variance=first + item.variance) if item.shift >= 0 else item
 
 
 def _sequence(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) -> int:
@@ -243,7 +243,7 @@ def _pointwise(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) ->
             case BatchNorm():
                 normed = True
                 channels = shape[0]
-                scale = draft.parameter(channels, decayed=False)
+                scale = -1 if op.unscaled else draft.parameter(channels, decayed=False)
                 shift = draft.parameter(channels, decayed=False)
                 mean = 2 * sum(draft.statistics)
                 draft.statistics.append(channels)

@@ -56,7 +56,9 @@ class DepthwiseConv:
 
 @dataclass(frozen=True, slots=True)
 class BatchNorm:
-    """Batch normalisation with a scale and a shift a channel."""
+    """Batch normalisation with a shift and, unless ``unscaled``, a scale a channel; without one the scale is 1."""
+
+    unscaled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,7 @@ def op_text(op: Op, *, bars: bool = True) -> str:  # noqa: C901  (a case an op)
     """Return one op in canonical notation, defaults left out."""
     match op:
         case BatchNorm():
-            return "bn"
+            return "bn(unscaled)" if op.unscaled else "bn"
         case ReLU():
             return "relu"
         case LeakyReLU():

@@ -126,7 +126,7 @@ def _cost(op: Op, before: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[
         case DepthwiseConv():
             return _kernel_cost(op, (before[0], 1, *kernel_shape(op)), after, tied)
         case BatchNorm():
-            return 2 * before[0], 0
+            return (1 if op.unscaled else 2) * before[0], 0
         case PReLU():
             return 1, 0
         case Linear():

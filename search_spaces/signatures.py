@@ -85,6 +85,7 @@ _CONVOLUTION = {
     "bias": _KERNEL["bias"],
     "tie": _KERNEL["tie"],
 }
+_UNSCALED = Parameter("unscaled", "unscaled", Kind.FLAG, "fixed scale")
 _CHANNELS = Parameter("out_channels", "channels", Kind.COUNT, "number of output channels")
 _RATE = Parameter("p", "rate", Kind.RATE, "rate")
 _SLOPE = Parameter("slope", "slope", Kind.SLOPE, "slope")
@@ -100,7 +101,7 @@ SIGNATURES: Mapping[str, Signature] = {
     "conv3x1": Signature(partial(Conv, 3, kernel_width=1), _CHANNELS, True, _CONVOLUTION),
     "conv1x3": Signature(partial(Conv, 1, kernel_width=3), _CHANNELS, True, _CONVOLUTION),
     "dwconv3x3": Signature(DepthwiseConv, options=_KERNEL),
-    "bn": Signature(BatchNorm),
+    "bn": Signature(BatchNorm, options={"unscaled": _UNSCALED}),
     "relu": Signature(ReLU),
     "leaky": Signature(LeakyReLU, _SLOPE),
     "prelu": Signature(PReLU),

@@ -87,7 +87,7 @@ struct Affine {
 };
 
 INLINE Affine affine(const Norm& norm, int c) {
-  const real slope = norm.scale[c] * norm.inverse[c];
+  const real slope = norm.scale ? norm.scale[c] * norm.inverse[c] : norm.inverse[c];
   return {splat(slope), splat(norm.shift[c] - slope * norm.mean[c])};
 }
 
@@ -176,7 +176,7 @@ void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, con
     if (!NORM) continue;
     const real count = real(y.positions()) * p.images, inverse = norm.inverse[c];
     const real total = sum(sums), product = sum(products) * inverse;
-    gradient.scale[c] += product;
+    if (gradient.scale) gradient.scale[c] += product;
     gradient.shift[c] += total;
     const V constant = splat(total / count), slope = splat(product / count * inverse);
     for (int n = 0; n < y.groups; n++) {

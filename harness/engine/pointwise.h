@@ -19,7 +19,7 @@ struct Pointwise {
   int images;      // of the batch
 };
 
-// Batch statistics of one map and what follows from them; one entry a channel.
+// Batch statistics of one map and what follows from them; one entry a channel. `scale` is null where it is 1.
 struct Norm {
   const real *scale, *shift;
   real *running_mean, *running_variance;

@@ -39,7 +39,7 @@ real slope_of(Rectifier rectifier, int32_t slope, const real* state) {
 
 Pointwise pointwise_of(const Instruction& i, int images, const real* state) {
   const Rectifier before = Rectifier(i.before), after = Rectifier(i.after);
-  return {before, i.scale >= 0, after, slope_of(before, i.before_slope, state), slope_of(after, i.after_slope, state),
+  return {before, i.shift >= 0, after, slope_of(before, i.before_slope, state), slope_of(after, i.after_slope, state),
           i.dropout, i.rate / real(65536), images};
 }
 
@@ -113,7 +113,7 @@ void Program::forward(real* state, bool training) {
         convolve_depthwise({i.stride, i.row_padding}, x, state + i.kernel, at(state, i.bias), y);
         break;
       case Code::POINTWISE: {
-        const bool norm = i.scale >= 0;
+        const bool norm = i.shift >= 0;
         pointwise(pointwise_of(i, batch, state),
                   {at(state, i.scale), at(state, i.shift), norm ? state + i.mean : nullptr,
                    norm ? state + i.variance : nullptr, step.mean.data(), step.inverse.data()},

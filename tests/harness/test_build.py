@@ -66,7 +66,15 @@ def _ops(channels: int) -> st.SearchStrategy[spec.Op]:
     kernel = st.builds(tied, st.one_of(conv, depthwise), st.booleans())
     same = st.builds(tied, st.builds(spec.Conv, st.sampled_from([1, 3, 5]), st.just(channels)), st.booleans())
     plain = st.sampled_from(
-        [spec.BatchNorm(), spec.ReLU(), spec.LeakyReLU(0.3), spec.PReLU(), spec.Dropout(0.1), spec.Dropout2d(0.2)]
+        [
+            spec.BatchNorm(),
+            spec.BatchNorm(unscaled=True),
+            spec.ReLU(),
+            spec.LeakyReLU(0.3),
+            spec.PReLU(),
+            spec.Dropout(0.1),
+            spec.Dropout2d(0.2),
+        ]
     )
     residual = st.builds(lambda *inner: spec.Residual(inner), st.one_of(same, plain), same, plain)
     pool = st.one_of(
@@ -282,6 +290,20 @@ def test_a_kernel_of_one_column_or_row_is_padded_along_its_length_only():
     assert [module.kernel_size for module in convolutions] == [(3, 1), (1, 3), (3, 1)]
     assert [module.padding for module in convolutions] == [(1, 0), (0, 2), (0, 0)]
     assert [module.stride for module in convolutions] == [(1, 1), (2, 2), (1, 1)]
+
+
+@pytest.mark.parametrize("text", ["conv3x3(4) bn(unscaled) gap linear(10)", "linear(4) bn(unscaled) linear(10)"])
+def test_an_unscaled_bn_normalises_and_shifts(text: str):
+    network = build(parse_network(text)).train()
+    with torch.no_grad():
+        network.ops[1].bias.fill_(3.0)  # type: ignore[operator, union-attr]  # modules may be anything
+
+    values = network.ops[1](network.ops[0](torch.randn(50, *INPUT_SHAPE)))
+
+    axes = [axis for axis in range(values.dim()) if axis != 1]
+    torch.testing.assert_close(values.mean(axes), torch.full((4,), 3.0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(values.var(axes, correction=0), torch.ones(4), rtol=1e-3, atol=1e-3)
+    assert [name for name, _ in network.ops[1].named_parameters()] == ["bias"]
 
 
 def test_a_prelu_begins_at_a_quarter_and_trains_in_bf16():

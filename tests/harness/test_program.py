@@ -111,6 +111,13 @@ def test_learned_slopes_are_parameters_in_their_order():
     assert [decayed for _, decayed in found.parameters] == [False] * 4 + [True]
 
 
+def test_an_unscaled_norm_has_a_shift_only():
+    found = program(parse_network("bn(unscaled) conv1x1(10) gap"))
+
+    item = found.instructions[0]
+    assert (item.scale, item.shift, item.mean, item.variance) == (-1, 0, 11, 12)
+
+
 def test_statistics_lie_behind_the_parameters_means_first():
     found = program(parse_network("bn conv1x1(3, bias) bn gap linear(10)"))
 

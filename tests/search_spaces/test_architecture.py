@@ -48,6 +48,7 @@ HEAD = (GlobalAvgPool(), Linear(10))
         (DepthwiseConv(), "dwconv3x3"),
         (DepthwiseConv(0, 2, True, "t1"), "dwconv3x3(pad=0, stride=2, bias, tie=t1)"),
         (BatchNorm(), "bn"),
+        (BatchNorm(unscaled=True), "bn(unscaled)"),
         (ReLU(), "relu"),
         (PReLU(), "prelu"),
         (LeakyReLU(), "leaky"),

@@ -65,6 +65,13 @@ TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
         ("gap", (24, 1, 1), 0, 0, 32),
         ("linear(10)", (10,), 250, 240, 32),
     ],
+    "conv3x3(4) bn(unscaled) linear(6) bn(unscaled) linear(10)": [
+        ("conv3x3(4)", (4, 28, 28), 36, 36 * 784, 3),
+        ("bn(unscaled)", (4, 28, 28), 4, 0, 3),
+        ("linear(6)", (6,), 4 * 784 * 6 + 6, 4 * 784 * 6, 30),
+        ("bn(unscaled)", (6,), 6, 0, 30),
+        ("linear(10)", (10,), 70, 60, 30),
+    ],
     "conv3x3(4) maxpool conv3x3(4, pad=0) linear(10)": [
         ("conv3x3(4)", (4, 28, 28), 36, 36 * 784, 3),
         ("maxpool", (4, 14, 14), 0, 0, 4),
@@ -176,7 +183,7 @@ def stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) ->
                 total += len(outputs) if op.bias else 0
                 tied |= {op.tie} if op.tie else set()
             case BatchNorm():
-                total += len(list(product(range(channels), ("scale", "shift"))))
+                total += len(list(product(range(channels), ("shift",) if op.unscaled else ("scale", "shift"))))
             case PReLU():
                 total += 1
             case Linear():
