@@ -28,6 +28,12 @@ MEAN, DEVIATION = 0.13, 0.31
 CPU = torch.device("cpu")
 HERE = [item for item in LEVELS if item.needs <= processor_flags()]
 
+# One kernel at three resolutions, and one with as many groups as channels.
+ACROSS = (
+    "conv3x3(4) bn leaky conv3x3(4, tie=a) bn prelu | maxpool | conv3x3(4, tie=a) bn relu "
+    "res(conv3x3(4, tie=a) bn(unscaled) relu) | maxpool | conv3x3(4, tie=a, pad=2, stride=2) bn leaky dwconv3x3(tie=d) "
+    "conv3x3(4, groups=4, tie=d) | gap | linear(10)"
+)
 # Each op with every option, odd sizes and both orders of BN and ReLU.
 NETWORKS = (
     "conv3x3(4) bn relu | maxpool | conv3x3(5) relu bn | gap | linear(10)",
@@ -51,6 +57,7 @@ NETWORKS = (
     "unshuffle conv3x3(5) bn relu unshuffle conv1x1(4) leaky conv3x3(3, pad=2) unshuffle(3) bn relu gap linear(10)",
     "conv3x3(5) bn(unscaled) relu maxpool(4) conv3x3(6) leaky bn(unscaled) linear(7) bn(unscaled) relu linear(10)",
     "conv1x1(12, stride=3) bn relu dwconv3x3(pad=0, stride=2) gap linear(10)",
+    ACROSS,
 )
 
 
