@@ -24,7 +24,8 @@ from typing import Any
 from benchmarks.machine import machine
 from benchmarks.throughput import NETWORKS, by_harness
 from harness import files, native
-from harness.program import Code, Program, program
+from harness.instruction import Code
+from harness.program import Program, program
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 

@@ -12,7 +12,8 @@ from torch import nn
 
 from harness import native
 from harness.build import build
-from harness.program import Code, Instruction, Program, Rectifier, Value, program, rows
+from harness.instruction import Code, Instruction, Rectifier, Value
+from harness.program import Program, program, rows
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
