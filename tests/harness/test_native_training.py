@@ -270,7 +270,8 @@ def test_a_loss_that_is_not_finite_ends_the_run():
 def test_a_weight_that_is_not_a_number_is_seen_in_the_loss(text: str):
     run = start(parse_network(text), Recipe(epochs=1, batch_size=32), 0, CPU, native.load())
     with torch.no_grad():
-        next(run.network.parameters()).reshape(-1)[0] = math.nan
+        first = next(run.network.parameters())
+        first[(0,) * first.ndim] = math.nan
 
     train_epoch(run, some_images(64))
 
