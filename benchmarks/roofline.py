@@ -24,7 +24,8 @@ from typing import Any
 from benchmarks.machine import machine
 from benchmarks.throughput import NETWORKS, by_harness
 from harness import files, native
-from harness.program import Code, Program, program
+from harness.instruction import Code
+from harness.program import Program, program
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 
@@ -41,6 +42,7 @@ _PASSES = {
     Code.LINEAR: (3, 2),
     Code.BRANCH: (3, 2),
     Code.SUM: (4, 3),
+    Code.UNSHUFFLE: (2, 2),
 }
 
 

@@ -126,17 +126,20 @@ def _sequence(ops: tuple[spec.Op, ...], shape: Shape, tied: dict[str, Tensor]) -
 def _module(op: spec.Op, shape: Shape, tied: dict[str, Tensor]) -> nn.Module:  # noqa: C901  (a case an op)
     match op:
         case spec.Conv():
-            conv = nn.Conv2d(
-                shape[0], op.out_channels, op.kernel_size, op.stride, padding=op.padding or 0, bias=op.bias
-            )
+            window, padding = spec.kernel_shape(op), spec.paddings(op)
+            conv = nn.Conv2d(shape[0], op.out_channels, window, op.stride, padding, groups=op.groups, bias=op.bias)
             return _tie(conv, op.tie, tied)
         case spec.DepthwiseConv():
             conv = nn.Conv2d(shape[0], shape[0], 3, op.stride, op.padding, groups=shape[0], bias=op.bias)
             return _tie(conv, op.tie, tied)
         case spec.BatchNorm():
-            return nn.BatchNorm2d(shape[0]) if len(shape) == 3 else nn.BatchNorm1d(shape[0])
+            return batch_norm(op, shape[0], of_maps=len(shape) == 3)
         case spec.ReLU():
             return nn.ReLU()
+        case spec.LeakyReLU():
+            return nn.LeakyReLU(op.slope)
+        case spec.PReLU():
+            return nn.PReLU()  # one slope, 0.25 at first
         case spec.Dropout():
             return FastDropout(op.p)
         case spec.Dropout2d():
@@ -145,6 +148,8 @@ def _module(op: spec.Op, shape: Shape, tied: dict[str, Tensor]) -> nn.Module:  #
             return nn.MaxPool2d(op.size)
         case spec.AvgPool():
             return nn.AvgPool2d(op.size)
+        case spec.Unshuffle():
+            return nn.PixelUnshuffle(op.size)
         case spec.GlobalAvgPool():
             return nn.AdaptiveAvgPool2d(1)
         case spec.Linear():
@@ -154,6 +159,14 @@ def _module(op: spec.Op, shape: Shape, tied: dict[str, Tensor]) -> nn.Module:  #
             return FlatLinear(features, op.out_features)
         case spec.Residual():
             return Residual(_sequence(op.ops, shape, tied))
+
+
+def batch_norm(op: spec.BatchNorm, channels: int, *, of_maps: bool) -> nn.Module:
+    """Return the module of a BN of maps or of vectors; where it is unscaled, it has no scale that could be trained."""
+    norm = nn.BatchNorm2d(channels) if of_maps else nn.BatchNorm1d(channels)
+    if op.unscaled:
+        norm.register_parameter("weight", None)
+    return norm
 
 
 def _tie(conv: nn.Conv2d, name: str | None, tied: dict[str, Tensor]) -> nn.Conv2d:

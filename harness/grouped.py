@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from harness.build import FastDropout, Network, Residual
+from harness.build import FastDropout, Network, Residual, batch_norm
 from search_spaces import architecture as spec
 from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
 
@@ -31,6 +32,20 @@ class GroupedLinear(nn.Module):
         each = values.reshape(len(values), self.members, -1)  # (batch, members, features)
         weight = self.weight.view(self.members, -1, each.shape[-1])
         return torch.einsum("nmf,mof->nmo", each, weight).flatten(1) + self.bias
+
+
+class GroupedPReLU(nn.Module):
+    """A PReLU a member, each with one slope for all its channels: (members,)."""
+
+    def __init__(self, members: int) -> None:
+        """Make room for the slopes."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(members))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return a tensor of the shape of ``values``."""
+        each = values.reshape(len(values), len(self.weight), -1)  # (batch, members, features)
+        return functional.prelu(each, self.weight).view(values.shape)
 
 
 def grouped_network(architecture: spec.Architecture, members: int, input_shape: Shape = INPUT_SHAPE) -> Network:
@@ -75,18 +90,21 @@ def _module(op: spec.Op, shape: Shape, members: int, tied: dict[str, Tensor]) ->
     match op:
         case spec.Conv():
             out = members * op.out_channels
-            conv = nn.Conv2d(
-                channels, out, op.kernel_size, op.stride, padding=op.padding or 0, groups=members, bias=op.bias
-            )
+            window, padding = spec.kernel_shape(op), spec.paddings(op)
+            conv = nn.Conv2d(channels, out, window, op.stride, padding, groups=members * op.groups, bias=op.bias)
             return _tie(conv, op.tie, tied)
         case spec.DepthwiseConv():
             return _tie(
                 nn.Conv2d(channels, channels, 3, op.stride, op.padding, groups=channels, bias=op.bias), op.tie, tied
             )
         case spec.BatchNorm():
-            return nn.BatchNorm2d(channels) if len(shape) == 3 else nn.BatchNorm1d(channels)
+            return batch_norm(op, channels, of_maps=len(shape) == 3)
         case spec.ReLU():
             return nn.ReLU()
+        case spec.LeakyReLU():
+            return nn.LeakyReLU(op.slope)
+        case spec.PReLU():
+            return GroupedPReLU(members)
         case spec.Dropout():
             return FastDropout(op.p)
         case spec.Dropout2d():
@@ -95,6 +113,8 @@ def _module(op: spec.Op, shape: Shape, members: int, tied: dict[str, Tensor]) ->
             return nn.MaxPool2d(op.size)
         case spec.AvgPool():
             return nn.AvgPool2d(op.size)
+        case spec.Unshuffle():
+            return nn.PixelUnshuffle(op.size)
         case spec.GlobalAvgPool():
             return nn.AdaptiveAvgPool2d(1)
         case spec.Linear():

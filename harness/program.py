@@ -8,10 +8,10 @@ finds its kernels. Nothing here needs a compiler, torch or the engine.
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass, replace
-from enum import IntEnum
 from math import prod
 from typing import assert_never
 
+from harness.instruction import RATE_PARTS, SLOPE_PARTS, Code, Instruction, Rectifier, Value
 from search_spaces.architecture import (
     Architecture,
     AvgPool,
@@ -21,69 +21,20 @@ from search_spaces.architecture import (
     Dropout,
     Dropout2d,
     GlobalAvgPool,
+    LeakyReLU,
     Linear,
     MaxPool,
     Op,
+    PReLU,
     ReLU,
     Residual,
+    Unshuffle,
+    kernel_shape,
+    paddings,
 )
 from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
 
-# The engine stores a dropout rate in these parts.
-RATE_PARTS = 65_536
-
-
-class Code(IntEnum):
-    """Instructions; the numbers are those of ``engine/program.h``."""
-
-    CONVOLUTION = 0
-    DEPTHWISE = 1
-    POINTWISE = 2
-    MAX_POOL = 3
-    AVERAGE_POOL = 4
-    LINEAR = 5
-    BRANCH = 6
-    SUM = 7
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """One map: its shape, and the margins of zeros around it and around its gradient that its readers need."""
-
-    channels: int
-    height: int
-    width: int
-    margin: int = 0
-    gradient_margin: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instruction:
-    """One instruction, its fields in the order of ``engine/program.h``; -1 stands for what there is not.
-
-    Attributes:
-        values: ``source`` and ``target`` are indices of values; ``other`` is the second summand of a sum.
-        size: of a window; 0 for a pool over the whole map.
-        rate: of dropout, in parts of 65,536.
-    """
-
-    code: Code
-    source: int
-    target: int
-    other: int = -1
-    size: int = 0
-    stride: int = 1
-    padding: int = 0
-    kernel: int = -1
-    bias: int = -1
-    scale: int = -1
-    shift: int = -1
-    mean: int = -1
-    variance: int = -1
-    relu_first: int = 0
-    relu_last: int = 0
-    dropout: int = 0
-    rate: int = 0
+_RECTIFIERS = ReLU | LeakyReLU | PReLU
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +123,7 @@ def _value(shape: Shape) -> Value:
 
 def _located(item: Instruction, first: int) -> Instruction:
     """Move offsets of statistics behind the parameters, whose number is known at the end only."""
-    return replace(item, mean=first + item.mean, variance=first + item.variance) if item.scale >= 0 else item
+    return replace(item, mean=first + item.mean, variance=first + item.variance) if item.shift >= 0 else item
 
 
 def _sequence(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) -> int:
@@ -191,10 +142,14 @@ def _sequence(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) -> 
 
 
 def _pointwise_count(ops: tuple[Op, ...]) -> int:
-    """Return how many ops from the first one instruction takes: ReLU, BN, ReLU, dropout, in this order."""
+    """Return how many ops from the first one instruction takes.
+
+    They are rectifier, BN, rectifier and dropout in this order, each or none; a second rectifier only after BN.
+    """
     count = 0
-    for kind in (ReLU, BatchNorm, ReLU, Dropout | Dropout2d):
-        if count < len(ops) and isinstance(ops[count], kind):
+    for kind in (_RECTIFIERS, BatchNorm, _RECTIFIERS, Dropout | Dropout2d):
+        second = kind is _RECTIFIERS and count > 0 and not isinstance(ops[count - 1], BatchNorm)
+        if count < len(ops) and isinstance(ops[count], kind) and not second:
             count += 1
     return count
 
@@ -205,21 +160,38 @@ def _pointwise(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) ->
     normed = False
     for op in ops:
         match op:
-            case ReLU():
-                item = replace(item, relu_last=1) if normed else replace(item, relu_first=1)
+            case ReLU() | LeakyReLU() | PReLU():
+                kind, slope = _rectifier(draft, op)
+                if normed:
+                    item = replace(item, after=kind, after_slope=slope)
+                else:
+                    item = replace(item, before=kind, before_slope=slope)
             case BatchNorm():
                 normed = True
                 channels = shape[0]
-                scale = draft.parameter(channels, decayed=False)
+                scale = -1 if op.unscaled else draft.parameter(channels, decayed=False)
                 shift = draft.parameter(channels, decayed=False)
                 mean = 2 * sum(draft.statistics)
                 draft.statistics.append(channels)
                 item = replace(item, scale=scale, shift=shift, mean=mean, variance=mean + channels)
             case Dropout() | Dropout2d():
-                kind = 1 if isinstance(op, Dropout) else 2
-                item = replace(item, dropout=kind, rate=min(round(op.p * RATE_PARTS), RATE_PARTS - 1))
+                unit = 1 if isinstance(op, Dropout) else 2
+                item = replace(item, dropout=unit, rate=min(round(op.p * RATE_PARTS), RATE_PARTS - 1))
     draft.instructions.append(item)
     return target
+
+
+def _rectifier(draft: _Draft, op: ReLU | LeakyReLU | PReLU) -> tuple[Rectifier, int]:
+    """Return the kind of a rectifier and what stands for its slope."""
+    match op:
+        case ReLU():
+            return Rectifier.RELU, 0
+        case LeakyReLU():
+            return Rectifier.LEAKY, round(op.slope * SLOPE_PARTS)
+        case PReLU():
+            return Rectifier.PRELU, draft.parameter(1, decayed=False)
+        case _:
+            assert_never(op)
 
 
 def _instruction(draft: _Draft, op: Op, shape: Shape, source: int) -> int:
@@ -227,11 +199,13 @@ def _instruction(draft: _Draft, op: Op, shape: Shape, source: int) -> int:
         case Conv() | DepthwiseConv():
             return _convolution(draft, op, shape, source)
         case MaxPool():
-            return _write(draft, op, shape, Instruction(code=Code.MAX_POOL, source=source, target=0, size=op.size))
+            return _write(draft, op, shape, _window(Code.MAX_POOL, source, op.size))
         case AvgPool():
-            return _write(draft, op, shape, Instruction(code=Code.AVERAGE_POOL, source=source, target=0, size=op.size))
+            return _write(draft, op, shape, _window(Code.AVERAGE_POOL, source, op.size))
+        case Unshuffle():
+            return _write(draft, op, shape, _window(Code.UNSHUFFLE, source, op.size))
         case GlobalAvgPool():
-            return _write(draft, op, shape, Instruction(code=Code.AVERAGE_POOL, source=source, target=0))
+            return _write(draft, op, shape, _window(Code.AVERAGE_POOL, source, 0))
         case Linear():
             weights = draft.parameter(prod(shape) * op.out_features, decayed=True)
             bias = draft.parameter(op.out_features, decayed=False)
@@ -239,10 +213,14 @@ def _instruction(draft: _Draft, op: Op, shape: Shape, source: int) -> int:
             return _write(draft, op, shape, item)
         case Residual():
             return _residual(draft, op, shape, source)
-        case ReLU() | BatchNorm() | Dropout() | Dropout2d():
+        case ReLU() | LeakyReLU() | PReLU() | BatchNorm() | Dropout() | Dropout2d():
             raise AssertionError("pointwise ops are taken together")
         case _:
             assert_never(op)
+
+
+def _window(code: Code, source: int, size: int) -> Instruction:
+    return Instruction(code=code, source=source, target=0, rows=size, columns=size)
 
 
 def _write(draft: _Draft, op: Op, shape: Shape, item: Instruction) -> int:
@@ -252,18 +230,27 @@ def _write(draft: _Draft, op: Op, shape: Shape, item: Instruction) -> int:
 
 
 def _convolution(draft: _Draft, op: Conv | DepthwiseConv, shape: Shape, source: int) -> int:
-    size = op.kernel_size if isinstance(op, Conv) else 3
-    out = op.out_channels if isinstance(op, Conv) else shape[0]
-    padding = op.padding or 0
-    weights = draft.kernel(size * size * out * (shape[0] if isinstance(op, Conv) else 1), op.tie)
+    rows, columns = kernel_shape(op)
+    above, left = paddings(op)
+    out, groups = (op.out_channels, op.groups) if isinstance(op, Conv) else (shape[0], shape[0])
+    weights = draft.kernel(rows * columns * out * (shape[0] // groups), op.tie)
     bias = draft.parameter(out, decayed=False) if op.bias else -1
-    draft.widen(source, margin=padding)
-    code = Code.CONVOLUTION if isinstance(op, Conv) else Code.DEPTHWISE
+    draft.widen(source, margin=max(above, left))
     item = Instruction(
-        code=code, source=source, target=0, size=size, stride=op.stride, padding=padding, kernel=weights, bias=bias
+        code=Code.CONVOLUTION if isinstance(op, Conv) else Code.DEPTHWISE,
+        source=source,
+        target=0,
+        rows=rows,
+        columns=columns,
+        stride=op.stride,
+        row_padding=above,
+        column_padding=left,
+        groups=groups,
+        kernel=weights,
+        bias=bias,
     )
     target = _write(draft, op, shape, item)
-    draft.widen(target, gradient_margin=max(0, size - 1 - padding))
+    draft.widen(target, gradient_margin=max(0, rows - 1 - above, columns - 1 - left))
     return target
 
 

@@ -19,6 +19,12 @@ class Conv:
     """A convolution over all channels; ``padding`` None keeps the map's size at stride 1.
 
     Convolutions of one ``tie`` share one kernel, not the bias.
+
+    Attributes:
+        kernel_size: rows of the kernel.
+        padding: zeros on each side; a kernel of one row or one column is padded along its length only.
+        kernel_width: columns of the kernel; None for as many as rows.
+        groups: parts of equal size into which input and output channels fall, each convolved by itself.
     """
 
     kernel_size: int
@@ -27,11 +33,15 @@ class Conv:
     stride: int = 1
     bias: bool = False
     tie: str | None = None
+    kernel_width: int | None = None
+    groups: int = 1
 
     def __post_init__(self) -> None:
-        """Resolve the default padding, so that equal ops compare equal."""
+        """Resolve the defaults, so that equal ops compare equal."""
+        if self.kernel_width is None:
+            object.__setattr__(self, "kernel_width", self.kernel_size)
         if self.padding is None:
-            object.__setattr__(self, "padding", self.kernel_size // 2)
+            object.__setattr__(self, "padding", max(kernel_shape(self)) // 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +56,26 @@ class DepthwiseConv:
 
 @dataclass(frozen=True, slots=True)
 class BatchNorm:
-    """Batch normalisation with a scale and a shift a channel."""
+    """Batch normalisation with a shift and, unless ``unscaled``, a scale a channel; without one the scale is 1."""
+
+    unscaled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ReLU:
     """Rectifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeakyReLU:
+    """Rectifier that multiplies what is negative by ``slope``, above 0 and below 1."""
+
+    slope: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class PReLU:
+    """Rectifier that multiplies what is negative by one learned number, the same for all channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +107,16 @@ class AvgPool:
 
 
 @dataclass(frozen=True, slots=True)
+class Unshuffle:
+    """Lays the values of each ``size`` x ``size`` window into channels; unlike a pool it loses nothing.
+
+    Channel c becomes channels c * size^2 to (c + 1) * size^2 - 1, the window row by row, as in torch.
+    """
+
+    size: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class GlobalAvgPool:
     """Mean over the whole map: (channels, 1, 1)."""
 
@@ -107,10 +141,13 @@ Op = (
     | DepthwiseConv
     | BatchNorm
     | ReLU
+    | LeakyReLU
+    | PReLU
     | Dropout
     | Dropout2d
     | MaxPool
     | AvgPool
+    | Unshuffle
     | GlobalAvgPool
     | Linear
     | Residual
@@ -146,21 +183,25 @@ class Architecture:
         return hashlib.sha256(_text(self.ops).encode()).hexdigest()[:12]
 
 
-def op_text(op: Op, *, bars: bool = True) -> str:
+def op_text(op: Op, *, bars: bool = True) -> str:  # noqa: C901  (a case an op)
     """Return one op in canonical notation, defaults left out."""
     match op:
         case BatchNorm():
-            return "bn"
+            return "bn(unscaled)" if op.unscaled else "bn"
         case ReLU():
             return "relu"
+        case LeakyReLU():
+            return "leaky" if op.slope == 0.1 else f"leaky({plain(op.slope)})"
+        case PReLU():
+            return "prelu"
         case GlobalAvgPool():
             return "gap"
         case Conv() | DepthwiseConv():
             return _kernel_text(op)
         case Dropout() | Dropout2d():
             return f"{'dropout' if isinstance(op, Dropout) else 'dropout2d'}({plain(op.p)})"
-        case MaxPool() | AvgPool():
-            name = "maxpool" if isinstance(op, MaxPool) else "avgpool"
+        case MaxPool() | AvgPool() | Unshuffle():
+            name = {MaxPool: "maxpool", AvgPool: "avgpool", Unshuffle: "unshuffle"}[type(op)]
             return name if op.size == 2 else f"{name}({op.size})"
         case Linear():
             return f"linear({op.out_features})"
@@ -185,17 +226,30 @@ def kernels(ops: tuple[Op, ...]) -> list[Kernel]:
     return found
 
 
+def kernel_shape(op: Kernel) -> tuple[int, int]:
+    """Return rows and columns of a convolution's kernel."""
+    return (op.kernel_size, op.kernel_width or op.kernel_size) if isinstance(op, Conv) else (3, 3)
+
+
+def paddings(op: Kernel) -> tuple[int, int]:
+    """Return how many rows of zeros stand above and below, and how many columns on the left and on the right."""
+    rows, columns = kernel_shape(op)
+    padding = op.padding or 0
+    return padding if rows >= columns else 0, padding if columns >= rows else 0
+
+
 def _kernel_text(op: Kernel) -> str:
     given = []
-    name, edge = "dwconv3x3", 3
+    rows, columns = kernel_shape(op)
+    name = f"conv{rows}x{columns}" if isinstance(op, Conv) else "dwconv3x3"
     if isinstance(op, Conv):
-        edge = op.kernel_size
-        name = f"conv{edge}x{edge}"
         given.append(str(op.out_channels))
-    if op.padding != edge // 2:
+    if op.padding != max(rows, columns) // 2:
         given.append(f"pad={op.padding}")
     if op.stride != 1:
         given.append(f"stride={op.stride}")
+    if isinstance(op, Conv) and op.groups != 1:
+        given.append(f"groups={op.groups}")
     if op.bias:
         given.append("bias")
     if op.tie is not None:

@@ -24,11 +24,15 @@ from search_spaces.architecture import (
     Dropout2d,
     GlobalAvgPool,
     Kernel,
+    LeakyReLU,
     Linear,
     MaxPool,
     Op,
+    PReLU,
     ReLU,
     Residual,
+    Unshuffle,
+    kernel_shape,
 )
 from search_spaces.errors import BudgetExceededError, ShapeError
 from search_spaces.shapes import (
@@ -54,7 +58,7 @@ class Layer:
         output_shape: (channels, height, width) or (features,).
         parameters: those stored at this op; a tied kernel counts at its first user only.
         macs: multiply-adds for one image.
-        receptive_field: edge in input pixels after this op, not clipped to the image.
+        receptive_field: shorter edge in input pixels after this op, not clipped to the image.
     """
 
     op: Op
@@ -118,12 +122,13 @@ def _cost(op: Op, before: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[
     """Return (parameters, macs) of one op; ``tied`` maps tie names to kernel shapes and is added to."""
     match op:
         case Conv():
-            kernel = (op.out_channels, before[0], op.kernel_size, op.kernel_size)
-            return _kernel_cost(op, kernel, after, tied)
+            return _kernel_cost(op, (op.out_channels, before[0] // op.groups, *kernel_shape(op)), after, tied)
         case DepthwiseConv():
-            return _kernel_cost(op, (before[0], 1, 3, 3), after, tied)
+            return _kernel_cost(op, (before[0], 1, *kernel_shape(op)), after, tied)
         case BatchNorm():
-            return 2 * before[0], 0
+            return (1 if op.unscaled else 2) * before[0], 0
+        case PReLU():
+            return 1, 0
         case Linear():
             features = 1
             for edge in before:
@@ -131,7 +136,7 @@ def _cost(op: Op, before: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[
             return (features + 1) * op.out_features, features * op.out_features
         case Residual():
             return _residual_cost(op, before, tied)
-        case ReLU() | Dropout() | Dropout2d() | MaxPool() | AvgPool() | GlobalAvgPool():
+        case ReLU() | LeakyReLU() | Dropout() | Dropout2d() | MaxPool() | AvgPool() | Unshuffle() | GlobalAvgPool():
             return 0, 0
         case _:
             assert_never(op)

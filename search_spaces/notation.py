@@ -118,7 +118,7 @@ def _literal(name: str, parameter: Parameter, argument: Argument) -> Scalar:
             raise _choice("a choice of values", argument.operand.position)
         case Sequence(items=(Maybe(position=position),)):
             raise _choice("an optional part", position)
-        case Number() as number if parameter.kind in (Kind.COUNT, Kind.RATE):
+        case Number() as number if parameter.kind in (Kind.COUNT, Kind.RATE, Kind.SLOPE):
             (value,) = numbers(number)
             check_number(name, parameter, value, number.position)
             return value

@@ -19,12 +19,17 @@ from search_spaces.architecture import (
     Dropout,
     Dropout2d,
     GlobalAvgPool,
+    LeakyReLU,
     Linear,
     MaxPool,
     Op,
+    PReLU,
     ReLU,
     Residual,
+    Unshuffle,
+    kernel_shape,
     op_text,
+    paddings,
 )
 from search_spaces.errors import ShapeError
 
@@ -36,15 +41,20 @@ CLASSES = 10
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What one position of a map sees of the image.
+    """What one position of a map sees of the image, in input pixels, not clipped to the image.
 
     Attributes:
-        size: edge of the receptive field in input pixels, not clipped to the image.
-        jump: distance of neighbouring positions in input pixels.
+        jump: distance of neighbouring positions.
     """
 
-    size: int = 1
+    height: int = 1
+    width: int = 1
     jump: int = 1
+
+    @property
+    def size(self) -> int:
+        """Its shorter edge: what is seen along both axes."""
+        return min(self.height, self.width)
 
 
 def output_shape(op: Op, shape: Shape) -> Shape:
@@ -54,22 +64,21 @@ def output_shape(op: Op, shape: Shape) -> Shape:
         ShapeError: the op cannot take this shape; ``path`` points below ``res`` where that is the cause.
     """
     match op:
-        case Conv():
+        case Conv() | DepthwiseConv():
             channels, height, width = _map(op, shape)
-            padding = op.padding or 0
-            return (op.out_channels, *_windows(op, (height, width), op.kernel_size, op.stride, padding))
-        case DepthwiseConv():
-            channels, height, width = _map(op, shape)
-            return (channels, *_windows(op, (height, width), 3, op.stride, op.padding))
+            out = _out_channels(op, channels) if isinstance(op, Conv) else channels
+            return (out, *_windows(op, (height, width), kernel_shape(op), op.stride, paddings(op)))
         case MaxPool() | AvgPool():
             channels, height, width = _map(op, shape)
-            return (channels, *_windows(op, (height, width), op.size, op.size, 0))
+            return (channels, *_windows(op, (height, width), (op.size, op.size), op.size, (0, 0)))
+        case Unshuffle():
+            return _unshuffled(op, _map(op, shape))
         case GlobalAvgPool():
             return (_map(op, shape)[0], 1, 1)
         case Dropout2d():
             _map(op, shape)
             return shape
-        case BatchNorm() | ReLU() | Dropout():
+        case BatchNorm() | ReLU() | LeakyReLU() | PReLU() | Dropout():
             return shape
         case Linear():
             return (op.out_features,)
@@ -82,21 +91,19 @@ def output_shape(op: Op, shape: Shape) -> Shape:
 def field_after(op: Op, shape: Shape, field: Field) -> Field:
     """Return the receptive field after ``op``, given the shape and the field before it."""
     match op:
-        case Conv():
-            return _grown(field, op.kernel_size, op.stride)
-        case DepthwiseConv():
-            return _grown(field, 3, op.stride)
-        case MaxPool() | AvgPool():
-            return _grown(field, op.size, op.size)
+        case Conv() | DepthwiseConv():
+            return _grown(field, kernel_shape(op), op.stride)
+        case MaxPool() | AvgPool() | Unshuffle():
+            return _grown(field, (op.size, op.size), op.size)
         case GlobalAvgPool() | Linear():
             # Both see the whole map, as a window of the map's size would.
-            return field if len(shape) == 1 else _grown(field, shape[1], 1)
+            return field if len(shape) == 1 else _grown(field, (shape[1], shape[2]), 1)
         case Residual():
             for inner in op.ops:
                 field = field_after(inner, shape, field)
                 shape = output_shape(inner, shape)
             return field
-        case BatchNorm() | ReLU() | Dropout() | Dropout2d():
+        case BatchNorm() | ReLU() | LeakyReLU() | PReLU() | Dropout() | Dropout2d():
             return field
         case _:
             assert_never(op)
@@ -127,14 +134,35 @@ def _map(op: Op, shape: Shape) -> tuple[int, int, int]:
     return shape[0], shape[1], shape[2]
 
 
-def _windows(op: Op, size: tuple[int, int], kernel: int, stride: int, padding: int) -> tuple[int, int]:
-    height, width = ((edge + 2 * padding - kernel) // stride + 1 for edge in size)
+def _out_channels(op: Conv, channels: int) -> int:
+    if channels % op.groups or op.out_channels % op.groups:
+        raise ShapeError(
+            f"{op_text(op)} parts {channels} channels and {op.out_channels} outputs into {op.groups} groups; "
+            "both must be multiples of the number of groups"
+        )
+    return op.out_channels
+
+
+def _windows(
+    op: Op, size: tuple[int, int], kernel: tuple[int, int], stride: int, padding: tuple[int, int]
+) -> tuple[int, int]:
+    """Return how many windows fit in, along rows and along columns."""
+    height, width = ((size[axis] + 2 * padding[axis] - kernel[axis]) // stride + 1 for axis in (0, 1))
     if height < 1 or width < 1:
         raise ShapeError(
-            f"{op_text(op)} leaves nothing of a map of {size[0]}x{size[1]}: "
-            f"its window of {kernel}x{kernel} does not fit in"
+            f"{op_text(op)} leaves nothing of a map of {shape_text(size)}: "
+            f"its window of {shape_text(kernel)} does not fit in"
         )
     return height, width
+
+
+def _unshuffled(op: Unshuffle, shape: tuple[int, int, int]) -> Shape:
+    channels, height, width = shape
+    if height % op.size or width % op.size:
+        raise ShapeError(
+            f"{op_text(op)} needs a map whose edges are multiples of {op.size}, but gets one of {height}x{width}"
+        )
+    return channels * op.size**2, height // op.size, width // op.size
 
 
 def _residual_shape(op: Residual, shape: Shape) -> Shape:
@@ -154,5 +182,6 @@ def _residual_shape(op: Residual, shape: Shape) -> Shape:
     return shape
 
 
-def _grown(field: Field, kernel: int, stride: int) -> Field:
-    return Field(field.size + (kernel - 1) * field.jump, field.jump * stride)
+def _grown(field: Field, kernel: tuple[int, int], stride: int) -> Field:
+    height, width = field.height + (kernel[0] - 1) * field.jump, field.width + (kernel[1] - 1) * field.jump
+    return Field(height, width, field.jump * stride)

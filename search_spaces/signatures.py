@@ -19,10 +19,13 @@ from search_spaces.architecture import (
     Dropout,
     Dropout2d,
     GlobalAvgPool,
+    LeakyReLU,
     Linear,
     MaxPool,
     Op,
+    PReLU,
     ReLU,
+    Unshuffle,
     plain,
 )
 from search_spaces.errors import NotationError, nearest
@@ -37,6 +40,7 @@ class Kind(StrEnum):
 
     COUNT = "a whole number"
     RATE = "a number from 0 to below 1"
+    SLOPE = "a number above 0 and below 1"
     FLAG = "a word that stands alone"
     TIE = "a name"
 
@@ -74,23 +78,38 @@ _KERNEL = {
     "bias": Parameter("bias", "bias", Kind.FLAG, "bias"),
     "tie": Parameter("tie", "tie", Kind.TIE, "tie"),
 }
+_CONVOLUTION = {
+    "pad": _KERNEL["pad"],
+    "stride": _KERNEL["stride"],
+    "groups": Parameter("groups", "groups", Kind.COUNT, "number of groups"),
+    "bias": _KERNEL["bias"],
+    "tie": _KERNEL["tie"],
+}
+_UNSCALED = Parameter("unscaled", "unscaled", Kind.FLAG, "fixed scale")
 _CHANNELS = Parameter("out_channels", "channels", Kind.COUNT, "number of output channels")
 _RATE = Parameter("p", "rate", Kind.RATE, "rate")
+_SLOPE = Parameter("slope", "slope", Kind.SLOPE, "slope")
 _SIZE = Parameter("size", "size", Kind.COUNT, "window size")
+_WINDOW = Parameter("size", "size", Kind.COUNT, "window size", minimum=2)
 _FEATURES = Parameter("out_features", "outputs", Kind.COUNT, "number of outputs")
 
 # ``res`` is not here: it takes ops, not numbers.
 SIGNATURES: Mapping[str, Signature] = {
-    "conv1x1": Signature(partial(Conv, 1), _CHANNELS, True, _KERNEL),
-    "conv3x3": Signature(partial(Conv, 3), _CHANNELS, True, _KERNEL),
-    "conv5x5": Signature(partial(Conv, 5), _CHANNELS, True, _KERNEL),
+    "conv1x1": Signature(partial(Conv, 1), _CHANNELS, True, _CONVOLUTION),
+    "conv3x3": Signature(partial(Conv, 3), _CHANNELS, True, _CONVOLUTION),
+    "conv5x5": Signature(partial(Conv, 5), _CHANNELS, True, _CONVOLUTION),
+    "conv3x1": Signature(partial(Conv, 3, kernel_width=1), _CHANNELS, True, _CONVOLUTION),
+    "conv1x3": Signature(partial(Conv, 1, kernel_width=3), _CHANNELS, True, _CONVOLUTION),
     "dwconv3x3": Signature(DepthwiseConv, options=_KERNEL),
-    "bn": Signature(BatchNorm),
+    "bn": Signature(BatchNorm, options={"unscaled": _UNSCALED}),
     "relu": Signature(ReLU),
+    "leaky": Signature(LeakyReLU, _SLOPE),
+    "prelu": Signature(PReLU),
     "dropout": Signature(Dropout, _RATE, True),
     "dropout2d": Signature(Dropout2d, _RATE, True),
     "maxpool": Signature(MaxPool, _SIZE),
     "avgpool": Signature(AvgPool, _SIZE),
+    "unshuffle": Signature(Unshuffle, _WINDOW),
     "gap": Signature(GlobalAvgPool),
     "linear": Signature(Linear, _FEATURES, True),
 }
@@ -148,10 +167,10 @@ def check_number(name: str, parameter: Parameter, value: int | float, position: 
     Raises:
         NotationError: it is out of range or not whole.
     """
-    if parameter.kind is Kind.RATE:
-        if value < 1:
+    if parameter.kind in (Kind.RATE, Kind.SLOPE):
+        if value < 1 and (value > 0 or parameter.kind is Kind.RATE):
             return
-        allowed = Kind.RATE.value
+        allowed = parameter.kind.value
     else:
         if isinstance(value, int) and parameter.minimum <= value <= LARGEST_NUMBER:
             return

@@ -13,11 +13,14 @@ from search_spaces.architecture import (
     Dropout,
     Dropout2d,
     GlobalAvgPool,
+    LeakyReLU,
     Linear,
     MaxPool,
     Op,
+    PReLU,
     ReLU,
     Residual,
+    Unshuffle,
 )
 from search_spaces.errors import ShapeError
 from search_spaces.resolve import parse_space
@@ -26,12 +29,15 @@ from search_spaces.space import SearchSpace
 
 RATES = st.sampled_from([0.0, 0.05, 0.069, 0.1, 0.25, 0.00001])
 PLAIN_OPS = st.one_of(
-    st.builds(BatchNorm),
+    st.builds(BatchNorm, st.booleans()),
     st.builds(ReLU),
+    st.builds(PReLU),
+    st.builds(LeakyReLU, st.sampled_from([0.1, 0.01, 0.3])),
     st.builds(Dropout, RATES),
     st.builds(Dropout2d, RATES),
     st.builds(MaxPool, st.integers(1, 3)),
     st.builds(AvgPool, st.integers(1, 3)),
+    st.builds(Unshuffle, st.integers(2, 3)),
 )
 
 
@@ -49,19 +55,21 @@ def kernels(draw: st.DrawFn, channels: int) -> Op:
     if draw(st.integers(0, 3)) == 0:
         tie = f"d{channels}" if tied else None
         return DepthwiseConv(draw(st.integers(0, 2)), stride, bias, tie)
-    size = draw(st.sampled_from([1, 3, 5]))
+    rows, columns = draw(st.sampled_from([(1, 1), (3, 3), (5, 5), (3, 1), (1, 3)]))
     out = draw(st.sampled_from([1, 4, 8, 10]))
-    tie = f"k{size}_{channels}_{out}" if tied else None
-    return Conv(size, out, draw(st.integers(0, 3)), stride, bias, tie)
+    tie = f"k{rows}_{columns}_{channels}_{out}" if tied else None
+    groups = draw(st.sampled_from([count for count in (1, 1, 2, 4, 5) if channels % count == out % count == 0]))
+    tie = tie and f"{tie}_{groups}"
+    return Conv(rows, out, draw(st.integers(0, 3)), stride, bias, tie, columns, groups)
 
 
 @st.composite
 def residuals(draw: st.DrawFn, channels: int) -> Op:
     """A residual sum that keeps the shape."""
-    size = draw(st.sampled_from([1, 3]))
-    tie = draw(st.sampled_from([None, f"k{size}_{channels}_{channels}"]))
-    inner: list[Op] = [Conv(size, channels, tie=tie)]
-    inner.extend(draw(st.lists(st.sampled_from([BatchNorm(), ReLU(), Dropout(0.0)]), max_size=2)))
+    rows, columns = draw(st.sampled_from([(1, 1), (3, 3), (1, 3)]))
+    tie = draw(st.sampled_from([None, f"k{rows}_{columns}_{channels}_{channels}"]))
+    inner: list[Op] = [Conv(rows, channels, tie=tie, kernel_width=columns)]
+    inner.extend(draw(st.lists(st.sampled_from([BatchNorm(), ReLU(), LeakyReLU(), PReLU(), Dropout(0.0)]), max_size=2)))
     return Residual(tuple(inner), draw(st.sampled_from([(), (1,)])))
 
 
@@ -73,10 +81,13 @@ def networks(draw: st.DrawFn) -> Architecture:
     for _ in range(draw(st.integers(0, 8))):
         op = draw(st.one_of(PLAIN_OPS, kernels(shape[0]), residuals(shape[0])))
         try:
-            shape = output_shape(op, shape)
+            after = output_shape(op, shape)
         except ShapeError:
             continue
-        ops.append(op)
+        # One unshuffle after the other makes more channels than anybody trains.
+        if after[0] <= 64:
+            ops.append(op)
+            shape = after
     ops.extend(draw(st.sampled_from(HEADS)))
     bars = draw(st.sets(st.integers(0, len(ops)), max_size=3))
     return Architecture(tuple(ops), tuple(sorted(bars)))
@@ -85,9 +96,12 @@ def networks(draw: st.DrawFn) -> Architecture:
 # Parts of spaces that know nothing of shapes, so that every combination of them can be written.
 VALUES = st.sampled_from(["4", "{4, 8}", "{1, 2..6 step 2}", "2..3", "width", "c"])
 LEAVES = st.one_of(
-    st.sampled_from(["bn", "relu", "norm", "unit(4)", "maxpool?", "dropout({0, 0.1})", "dropout(rate)", "|"]),
+    st.sampled_from(["bn", "relu", "leaky({0.1, 0.2})", "norm", "unit(4)", "maxpool?", "dropout(rate)", "|"]),
+    st.sampled_from(["dropout({0, 0.1})", "bn(unscaled?)"]),
     st.builds("conv3x3({}, bias?)".format, VALUES),
     st.builds("conv1x1({}, tie=a?)".format, VALUES),
+    st.builds("conv3x1({}, pad={{0, 1}})".format, VALUES),
+    st.builds("conv3x3({}, groups={{1, 2}})".format, VALUES),
     st.builds("unit({})".format, VALUES),
 )
 

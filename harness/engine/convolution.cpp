@@ -10,7 +10,7 @@ constexpr size_t CACHED = 24 * 1024;
 
 // One register block: OUT output channels by WIDE neighbouring columns, summed over all input channels and taps.
 // Weights are packed [in][row][column][out], so that the OUT weights of a tap lie side by side.
-template <int OUT, int WIDE, int K, int STRIDE>
+template <int OUT, int WIDE, int ROWS, int COLUMNS, int STRIDE>
 INLINE void block(const V* __restrict x, const real* __restrict w, V* __restrict y, const Map& from, const Map& to,
                   const real* bias) {
   V total[OUT][WIDE];
@@ -19,11 +19,11 @@ INLINE void block(const V* __restrict x, const real* __restrict w, V* __restrict
 #pragma GCC unroll 8
     for (int p = 0; p < WIDE; p++) total[o][p] = bias ? splat(bias[o]) : V{};
   for (int c = 0; c < from.channels; c++)
-    for (int ky = 0; ky < K; ky++) {
+    for (int ky = 0; ky < ROWS; ky++) {
       const V* line = x + c * from.plane + ky * from.row;
 #pragma GCC unroll 5
-      for (int kx = 0; kx < K; kx++) {
-        const real* weights = w + ptrdiff_t((c * K + ky) * K + kx) * to.channels;
+      for (int kx = 0; kx < COLUMNS; kx++) {
+        const real* weights = w + ptrdiff_t((c * ROWS + ky) * COLUMNS + kx) * to.channels;
 #pragma GCC unroll 8
         for (int p = 0; p < WIDE; p++) {
           V value = line[kx + p * STRIDE];
@@ -39,64 +39,75 @@ INLINE void block(const V* __restrict x, const real* __restrict w, V* __restrict
 }
 
 // One row of OUT output channels, beginning with channel `first`; `from` is where its first window begins.
-template <int OUT, int K, int STRIDE>
+template <int OUT, int ROWS, int COLUMNS, int STRIDE>
 INLINE void row(const V* from, const real* w, const real* bias, V* to, const Map& x, const Map& y) {
   constexpr int WIDE = std::min(4, ACCUMULATORS / OUT);
   int column = 0;
   for (; column + WIDE <= y.width; column += WIDE)
-    block<OUT, WIDE, K, STRIDE>(from + column * STRIDE, w, to + column, x, y, bias);
+    block<OUT, WIDE, ROWS, COLUMNS, STRIDE>(from + column * STRIDE, w, to + column, x, y, bias);
   if (WIDE > 2 && column + 2 <= y.width) {
-    block<OUT, 2, K, STRIDE>(from + column * STRIDE, w, to + column, x, y, bias);
+    block<OUT, 2, ROWS, COLUMNS, STRIDE>(from + column * STRIDE, w, to + column, x, y, bias);
     column += 2;
   }
-  for (; column < y.width; column++) block<OUT, 1, K, STRIDE>(from + column * STRIDE, w, to + column, x, y, bias);
+  for (; column < y.width; column++)
+    block<OUT, 1, ROWS, COLUMNS, STRIDE>(from + column * STRIDE, w, to + column, x, y, bias);
 }
 
-template <int OUT, int K>
-void channels(const Map& x, const real* w, const real* bias, const Map& y, int stride, int padding, int first) {
+// Where the windows lie: `stride` apart, the first one that many rows and columns outside the map.
+struct Walk {
+  int stride, above, left;
+};
+
+template <int OUT, int ROWS, int COLUMNS>
+void channels(const Map& x, const real* w, const real* bias, const Map& y, const Walk& walk, int first) {
   bias = bias ? bias + first : nullptr;
   w += first;
   for (int n = 0; n < y.groups; n++)
     for (int h = 0; h < y.height; h++) {
-      const V* from = x.line(n, 0, h * stride - padding) - padding;
+      const V* from = x.line(n, 0, h * walk.stride - walk.above) - walk.left;
       V* to = y.line(n, first, h);
-      switch (stride) {
-        case 1: row<OUT, K, 1>(from, w, bias, to, x, y); break;
-        case 2: row<OUT, K, 2>(from, w, bias, to, x, y); break;
+      switch (walk.stride) {
+        case 1: row<OUT, ROWS, COLUMNS, 1>(from, w, bias, to, x, y); break;
+        case 2: row<OUT, ROWS, COLUMNS, 2>(from, w, bias, to, x, y); break;
         default:
           for (int column = 0; column < y.width; column++)
-            block<OUT, 1, K, 1>(from + column * stride, w, to + column, x, y, bias);
+            block<OUT, 1, ROWS, COLUMNS, 1>(from + column * walk.stride, w, to + column, x, y, bias);
       }
     }
 }
 
-template <int K>
-void packed_convolution(const Map& x, const real* w, const real* bias, const Map& y, int stride, int padding) {
+template <int ROWS, int COLUMNS>
+void packed_convolution(const Map& x, const real* w, const real* bias, const Map& y, const Walk& walk) {
   // Blocks of nearly equal size: ten channels are five and five, not eight and two.
   const int blocks = (y.channels + BLOCK - 1) / BLOCK;
   for (int b = 0, first = 0; b < blocks; b++) {
     const int count = (y.channels - first + (blocks - b) - 1) / (blocks - b);
     switch (count) {
-      case 1: channels<1, K>(x, w, bias, y, stride, padding, first); break;
-      case 2: channels<2, K>(x, w, bias, y, stride, padding, first); break;
-      case 3: channels<3, K>(x, w, bias, y, stride, padding, first); break;
-      case 4: channels<4, K>(x, w, bias, y, stride, padding, first); break;
+      case 1: channels<1, ROWS, COLUMNS>(x, w, bias, y, walk, first); break;
+      case 2: channels<2, ROWS, COLUMNS>(x, w, bias, y, walk, first); break;
+      case 3: channels<3, ROWS, COLUMNS>(x, w, bias, y, walk, first); break;
+      case 4: channels<4, ROWS, COLUMNS>(x, w, bias, y, walk, first); break;
 #if VECTOR_BYTES == 64
-      case 5: channels<5, K>(x, w, bias, y, stride, padding, first); break;
-      case 6: channels<6, K>(x, w, bias, y, stride, padding, first); break;
-      case 7: channels<7, K>(x, w, bias, y, stride, padding, first); break;
-      case 8: channels<8, K>(x, w, bias, y, stride, padding, first); break;
+      case 5: channels<5, ROWS, COLUMNS>(x, w, bias, y, walk, first); break;
+      case 6: channels<6, ROWS, COLUMNS>(x, w, bias, y, walk, first); break;
+      case 7: channels<7, ROWS, COLUMNS>(x, w, bias, y, walk, first); break;
+      case 8: channels<8, ROWS, COLUMNS>(x, w, bias, y, walk, first); break;
 #endif
     }
     first += count;
   }
 }
 
-void dispatch(int size, const Map& x, const real* w, const real* bias, const Map& y, int stride, int padding) {
-  switch (size) {
-    case 1: packed_convolution<1>(x, w, bias, y, stride, padding); break;
-    case 3: packed_convolution<3>(x, w, bias, y, stride, padding); break;
-    case 5: packed_convolution<5>(x, w, bias, y, stride, padding); break;
+// A kernel's shape as one number, for a switch.
+constexpr int shape(int rows, int columns) { return 10 * rows + columns; }
+
+void dispatch(const Convolution& c, const Map& x, const real* w, const real* bias, const Map& y, const Walk& walk) {
+  switch (shape(c.rows, c.columns)) {
+    case shape(1, 1): packed_convolution<1, 1>(x, w, bias, y, walk); break;
+    case shape(3, 3): packed_convolution<3, 3>(x, w, bias, y, walk); break;
+    case shape(5, 5): packed_convolution<5, 5>(x, w, bias, y, walk); break;
+    case shape(3, 1): packed_convolution<3, 1>(x, w, bias, y, walk); break;
+    case shape(1, 3): packed_convolution<1, 3>(x, w, bias, y, walk); break;
   }
 }
 
@@ -132,52 +143,52 @@ INLINE void line_products(const V* x, const V* dy, ptrdiff_t plane, int width, i
 
 // Adds the gradients of OUT output channels, beginning with `first`. A few rows of their dy stay in the cache while all
 // input channels and kernel rows pass; the sums wait in `sums`, [in][ky][OUT][K], and are added up at the end.
-template <int OUT, int K>
+template <int OUT, int ROWS, int K>
 void block_gradient(const Convolution& c, const Map& x, const Map& dy, int first, real* gradient, V* sums) {
   const int rows = std::max<int>(1, int(CACHED / (sizeof(V) * OUT * dy.width)));
-  std::fill(sums, sums + size_t(c.in) * K * OUT * K, V{});
+  std::fill(sums, sums + size_t(c.in) * ROWS * OUT * K, V{});
   for (int n = 0; n < dy.groups; n++)
     for (int top = 0; top < dy.height; top += rows)
       for (int in = 0; in < c.in; in++)
-        for (int ky = 0; ky < K; ky++) {
-          V* kept = sums + size_t(in * K + ky) * OUT * K;
+        for (int ky = 0; ky < ROWS; ky++) {
+          V* kept = sums + size_t(in * ROWS + ky) * OUT * K;
           V total[OUT][K];
 #pragma GCC unroll 8
           for (int o = 0; o < OUT; o++)
 #pragma GCC unroll 5
             for (int k = 0; k < K; k++) total[o][k] = kept[o * K + k];
           for (int h = top; h < std::min(top + rows, dy.height); h++)
-            line_products<OUT, K>(x.line(n, in, h * c.stride + ky - c.padding) - c.padding, dy.line(n, first, h),
-                                  dy.plane, dy.width, c.stride, total);
+            line_products<OUT, K>(x.line(n, in, h * c.stride + ky - c.row_padding) - c.column_padding,
+                                  dy.line(n, first, h), dy.plane, dy.width, c.stride, total);
 #pragma GCC unroll 8
           for (int o = 0; o < OUT; o++)
 #pragma GCC unroll 5
             for (int k = 0; k < K; k++) kept[o * K + k] = total[o][k];
         }
   for (int in = 0; in < c.in; in++)
-    for (int ky = 0; ky < K; ky++)
+    for (int ky = 0; ky < ROWS; ky++)
       for (int o = 0; o < OUT; o++)
         for (int k = 0; k < K; k++)
-          gradient[((ptrdiff_t(first + o) * c.in + in) * K + ky) * K + k] +=
-              sum(sums[(size_t(in * K + ky) * OUT + o) * K + k]);
+          gradient[((ptrdiff_t(first + o) * c.in + in) * ROWS + ky) * K + k] +=
+              sum(sums[(size_t(in * ROWS + ky) * OUT + o) * K + k]);
 }
 
-template <int K>
+template <int ROWS, int K>
 void kernel_gradients(const Convolution& c, const Map& x, const Map& dy, real* gradient, V* sums) {
   constexpr int MOST = std::min(BLOCK, ACCUMULATORS / K);
   const int blocks = (c.out + MOST - 1) / MOST;
   for (int b = 0, first = 0; b < blocks; b++) {
     const int count = (c.out - first + (blocks - b) - 1) / (blocks - b);
     switch (count) {
-      case 1: block_gradient<1, K>(c, x, dy, first, gradient, sums); break;
-      case 2: block_gradient<2, K>(c, x, dy, first, gradient, sums); break;
-      case 3: block_gradient<3, K>(c, x, dy, first, gradient, sums); break;
-      case 4: block_gradient<4, K>(c, x, dy, first, gradient, sums); break;
+      case 1: block_gradient<1, ROWS, K>(c, x, dy, first, gradient, sums); break;
+      case 2: block_gradient<2, ROWS, K>(c, x, dy, first, gradient, sums); break;
+      case 3: block_gradient<3, ROWS, K>(c, x, dy, first, gradient, sums); break;
+      case 4: block_gradient<4, ROWS, K>(c, x, dy, first, gradient, sums); break;
 #if VECTOR_BYTES == 64
-      case 5: block_gradient<5, K>(c, x, dy, first, gradient, sums); break;
-      case 6: block_gradient<6, K>(c, x, dy, first, gradient, sums); break;
-      case 7: block_gradient<7, K>(c, x, dy, first, gradient, sums); break;
-      case 8: block_gradient<8, K>(c, x, dy, first, gradient, sums); break;
+      case 5: block_gradient<5, ROWS, K>(c, x, dy, first, gradient, sums); break;
+      case 6: block_gradient<6, ROWS, K>(c, x, dy, first, gradient, sums); break;
+      case 7: block_gradient<7, ROWS, K>(c, x, dy, first, gradient, sums); break;
+      case 8: block_gradient<8, ROWS, K>(c, x, dy, first, gradient, sums); break;
 #endif
     }
     first += count;
@@ -187,29 +198,31 @@ void kernel_gradients(const Convolution& c, const Map& x, const Map& dy, real* g
 }  // namespace
 
 void convolve(const Convolution& c, const Map& x, const real* kernel, const real* bias, const Map& y, real* packed) {
-  const int taps = c.size * c.size;
+  const int taps = c.rows * c.columns;
   for (int o = 0; o < c.out; o++)
     for (int k = 0; k < c.in * taps; k++) packed[k * c.out + o] = kernel[o * c.in * taps + k];
-  dispatch(c.size, x, packed, bias, y, c.stride, c.padding);
+  dispatch(c, x, packed, bias, y, {c.stride, c.row_padding, c.column_padding});
 }
 
 void convolve_back(const Convolution& c, const Map& dy, const real* kernel, const Map& dx, real* packed) {
   // The gradient of a convolution is a convolution with the kernel turned half round, inputs and outputs exchanged.
-  const int taps = c.size * c.size;
+  const int taps = c.rows * c.columns;
   for (int o = 0; o < c.out; o++)
     for (int i = 0; i < c.in; i++)
       for (int k = 0; k < taps; k++)
         packed[(o * taps + taps - 1 - k) * c.in + i] = kernel[(o * c.in + i) * taps + k];
-  dispatch(c.size, dy, packed, nullptr, dx, 1, c.size - 1 - c.padding);
+  dispatch(c, dy, packed, nullptr, dx, {1, c.rows - 1 - c.row_padding, c.columns - 1 - c.column_padding});
 }
 
-size_t gradient_room(const Convolution& c) { return size_t(c.in) * c.size * c.size * BLOCK; }
+size_t gradient_room(const Convolution& c) { return size_t(c.in) * c.rows * c.columns * BLOCK; }
 
 void kernel_gradient(const Convolution& c, const Map& x, const Map& dy, real* kernel, real* bias, V* sums) {
-  switch (c.size) {
-    case 1: kernel_gradients<1>(c, x, dy, kernel, sums); break;
-    case 3: kernel_gradients<3>(c, x, dy, kernel, sums); break;
-    case 5: kernel_gradients<5>(c, x, dy, kernel, sums); break;
+  switch (shape(c.rows, c.columns)) {
+    case shape(1, 1): kernel_gradients<1, 1>(c, x, dy, kernel, sums); break;
+    case shape(3, 3): kernel_gradients<3, 3>(c, x, dy, kernel, sums); break;
+    case shape(5, 5): kernel_gradients<5, 5>(c, x, dy, kernel, sums); break;
+    case shape(3, 1): kernel_gradients<3, 1>(c, x, dy, kernel, sums); break;
+    case shape(1, 3): kernel_gradients<1, 3>(c, x, dy, kernel, sums); break;
   }
   if (!bias) return;
   for (int o = 0; o < c.out; o++) {

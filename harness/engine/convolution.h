@@ -1,18 +1,21 @@
-// Convolutions over all channels, of 1x1, 3x3 and 5x5, any padding and stride.
+// Convolutions over all channels, of 1x1, 3x3, 5x5, 3x1 and 1x3 (rows x columns), any padding and stride.
 #pragma once
 #include "layout.h"
 
 namespace engine {
 
-// The geometry of one convolution. Kernels are stored as torch stores them: [out][in][row][column].
+// The geometry of one convolution, or of one group of a grouped one. Kernels are stored as torch stores them: [out][in][row][column].
 struct Convolution {
-  int size, stride, padding, in, out;
+  int rows, columns, stride, row_padding, column_padding, in, out;
 };
+
+inline size_t kernel_size(const Convolution& c) { return size_t(c.in) * c.out * c.rows * c.columns; }
 
 // y = x convolved with the kernel, plus the bias where there is one. `packed` is room for a kernel.
 void convolve(const Convolution& c, const Map& x, const real* kernel, const real* bias, const Map& y, real* packed);
 
-// dx from dy. `dy` has a margin of size - 1 - padding zeros, and its positions are `stride` apart with zeros between.
+// dx from dy. `dy` has a margin of rows - 1 - row_padding and columns - 1 - column_padding zeros, and its positions are
+// `stride` apart with zeros between.
 void convolve_back(const Convolution& c, const Map& dy, const real* kernel, const Map& dx, real* packed);
 
 // Adds the gradients of kernel and bias. `dy` is dense; `sums` is room for gradient_room(c) vectors.

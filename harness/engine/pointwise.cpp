@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 namespace engine {
 namespace {
@@ -36,17 +37,35 @@ INLINE real sum_used(V totals, int used) {
   return total;
 }
 
-template <bool FIRST>
+// Comparisons with nan are false, and nan must come through: see relu.
+template <Rectifier R>
+INLINE V rectified(V x, V slope) {
+  if (R == NONE) return x;
+  if (R == RELU) return relu(x);
+  return x < V{} ? x * slope : x;
+}
+
+// The gradient before a rectifier that had x, from that after it.
+template <Rectifier R>
+INLINE V passed(V x, V g, V slope) {
+  if (R == NONE) return g;
+  return x > V{} ? g : R == RELU ? V{} : g * slope;
+}
+
+// What one value adds to the gradient of a learned slope.
+INLINE V slope_share(V x, V g) { return x > V{} ? V{} : g * x; }
+
+template <Rectifier BEFORE>
 void batch_statistics(const Pointwise& p, const Norm& norm, const Map& y, int c) {
   // Deviations from the running mean, not the values themselves: squares of large numbers would cancel.
-  const V pivot = splat(norm.running_mean[c]);
+  const V pivot = splat(norm.running_mean[c]), slope = splat(p.before_slope);
   real total = 0, squares = 0;
   for (int n = 0; n < y.groups; n++) {
     V s{}, q{};
     for (int h = 0; h < y.height; h++) {
       const V* line = y.line(n, c, h);
       for (int w = 0; w < y.width; w++) {
-        const V u = (FIRST ? relu(line[w]) : line[w]) - pivot;
+        const V u = rectified<BEFORE>(line[w], slope) - pivot;
         s += u;
         q += u * u;
       }
@@ -68,24 +87,31 @@ struct Affine {
 };
 
 INLINE Affine affine(const Norm& norm, int c) {
-  const real slope = norm.scale[c] * norm.inverse[c];
+  const real slope = norm.scale ? norm.scale[c] * norm.inverse[c] : norm.inverse[c];
   return {splat(slope), splat(norm.shift[c] - slope * norm.mean[c])};
 }
 
-template <bool FIRST, bool NORM, bool LAST>
-INLINE V activated(V y, const Affine& a) {
-  V v = FIRST ? relu(y) : y;
+// The two slopes as vectors.
+struct Slopes {
+  V before, after;
+  explicit Slopes(const Pointwise& p) : before(splat(p.before_slope)), after(splat(p.after_slope)) {}
+};
+
+template <Rectifier BEFORE, bool NORM, Rectifier AFTER>
+INLINE V activated(V y, const Affine& a, const Slopes& slopes) {
+  V v = rectified<BEFORE>(y, slopes.before);
   if (NORM) v = v * a.slope + a.offset;
-  return LAST ? relu(v) : v;
+  return rectified<AFTER>(v, slopes.after);
 }
 
-template <bool FIRST, bool NORM, bool LAST>
+template <Rectifier BEFORE, bool NORM, Rectifier AFTER>
 void forward(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, int8_t* mask, Random& random,
              bool training) {
   const V kept = splat(1 / (1 - p.rate));
+  const Slopes slopes(p);
   const bool drops = p.dropout && training;
   for (int c = 0; c < y.channels; c++) {
-    if (NORM && training) batch_statistics<FIRST>(p, norm, y, c);
+    if (NORM && training) batch_statistics<BEFORE>(p, norm, y, c);
     if (NORM && !training) {
       norm.mean[c] = norm.running_mean[c];
       norm.inverse[c] = 1 / std::sqrt(norm.running_variance[c] + EPSILON);
@@ -98,26 +124,27 @@ void forward(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, i
         const V* from = y.line(n, c, h);
         V* to = z.line(n, c, h);
         if (!drops) {
-          for (int w = 0; w < y.width; w++) to[w] = activated<FIRST, NORM, LAST>(from[w], a);
+          for (int w = 0; w < y.width; w++) to[w] = activated<BEFORE, NORM, AFTER>(from[w], a, slopes);
         } else {
           const int8_t* row = drawn + (p.dropout == 2 ? 0 : size_t(h) * y.width * LANES);
           const int step = p.dropout == 2 ? 0 : 1;
           for (int w = 0; w < y.width; w++)
-            to[w] = activated<FIRST, NORM, LAST>(from[w], a) * mask_at(row, w * step) * kept;
+            to[w] = activated<BEFORE, NORM, AFTER>(from[w], a, slopes) * mask_at(row, w * step) * kept;
         }
       }
     }
   }
 }
 
-template <bool FIRST, bool NORM, bool LAST>
+template <Rectifier BEFORE, bool NORM, Rectifier AFTER>
 void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy, const int8_t* mask,
-          real* scale, real* shift) {
+          const PointwiseGradient& gradient) {
   const V kept = splat(1 / (1 - p.rate));
+  const Slopes slopes(p);
   for (int c = 0; c < y.channels; c++) {
     const Affine a = NORM ? affine(norm, c) : Affine{};
     const V mean = splat(NORM ? norm.mean[c] : 0);
-    V sums{}, products{};
+    V sums{}, products{}, before_slope{}, after_slope{};
     for (int n = 0; n < y.groups; n++) {
       const int8_t* drawn = p.dropout ? mask + (size_t(n) * y.channels + c) * y.positions() * LANES : nullptr;
       for (int h = 0; h < y.height; h++) {
@@ -129,70 +156,84 @@ void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, con
         for (int w = 0; w < y.width; w++) {
           V g = d[w];
           if (p.dropout) g *= mask_at(row, w * step) * kept;
-          const V u = FIRST ? relu(from[w]) : from[w];
-          if (LAST) g = (NORM ? u * a.slope + a.offset : u) > V{} ? g : V{};
+          const V u = rectified<BEFORE>(from[w], slopes.before);
+          const V v = NORM ? u * a.slope + a.offset : u;
+          if (AFTER == PRELU) after_slope += slope_share(v, g);
+          g = passed<AFTER>(v, g, slopes.after);
           if (NORM) {
             sums += g;
             products += g * (u - mean);
             d[w] = g;
           } else {
-            to[w] = FIRST ? (from[w] > V{} ? g : V{}) : g;
+            if (BEFORE == PRELU) before_slope += slope_share(from[w], g);
+            to[w] = passed<BEFORE>(from[w], g, slopes.before);
           }
         }
       }
     }
+    if (AFTER == PRELU) *gradient.after_slope += sum(after_slope);
+    if (BEFORE == PRELU && !NORM) *gradient.before_slope += sum(before_slope);
     if (!NORM) continue;
     const real count = real(y.positions()) * p.images, inverse = norm.inverse[c];
     const real total = sum(sums), product = sum(products) * inverse;
-    scale[c] += product;
-    shift[c] += total;
+    if (gradient.scale) gradient.scale[c] += product;
+    gradient.shift[c] += total;
     const V constant = splat(total / count), slope = splat(product / count * inverse);
-    for (int n = 0; n < y.groups; n++)
+    for (int n = 0; n < y.groups; n++) {
+      V share{};
       for (int h = 0; h < y.height; h++) {
         const V* from = y.line(n, c, h);
         const V* d = dz.line(n, c, h);
         V* to = dy.line(n, c, h);
         for (int w = 0; w < y.width; w++) {
-          const V u = FIRST ? relu(from[w]) : from[w];
+          const V u = rectified<BEFORE>(from[w], slopes.before);
           const V g = (d[w] - constant - (u - mean) * slope) * a.slope;
-          to[w] = FIRST ? (from[w] > V{} ? g : V{}) : g;
+          if (BEFORE == PRELU) share += slope_share(from[w], g);
+          to[w] = passed<BEFORE>(from[w], g, slopes.before);
         }
         // Normalisation spreads gradients over the whole batch, and so into the lanes beyond it.
         if (used_lanes(p, n) < LANES)
           for (int w = 0; w < y.width; w++)
             for (int lane = used_lanes(p, n); lane < LANES; lane++) to[w][lane] = 0;
       }
+      if (BEFORE == PRELU) *gradient.before_slope += sum_used(share, used_lanes(p, n));
+    }
   }
+}
+
+// Calls f with the rectifier as a type, so that it can choose a template.
+template <class F>
+void chosen(Rectifier rectifier, F f) {
+  switch (rectifier) {
+    case NONE: return f(std::integral_constant<Rectifier, NONE>{});
+    case RELU: return f(std::integral_constant<Rectifier, RELU>{});
+    case LEAKY: return f(std::integral_constant<Rectifier, LEAKY>{});
+    case PRELU: return f(std::integral_constant<Rectifier, PRELU>{});
+  }
+}
+
+template <class F>
+void chosen(const Pointwise& p, F f) {
+  chosen(p.before, [&](auto before) {
+    if (!p.norm) return f(before, std::false_type{}, std::integral_constant<Rectifier, NONE>{});
+    chosen(p.after, [&](auto after) { f(before, std::true_type{}, after); });
+  });
 }
 
 }  // namespace
 
 void pointwise(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, int8_t* mask, Random& random,
                bool training) {
-  switch (p.relu_first * 4 + p.norm * 2 + p.relu_last) {
-    case 0: return forward<false, false, false>(p, norm, y, z, mask, random, training);
-    case 1: return forward<false, false, true>(p, norm, y, z, mask, random, training);
-    case 2: return forward<false, true, false>(p, norm, y, z, mask, random, training);
-    case 3: return forward<false, true, true>(p, norm, y, z, mask, random, training);
-    case 4: return forward<true, false, false>(p, norm, y, z, mask, random, training);
-    case 5: return forward<true, false, true>(p, norm, y, z, mask, random, training);
-    case 6: return forward<true, true, false>(p, norm, y, z, mask, random, training);
-    case 7: return forward<true, true, true>(p, norm, y, z, mask, random, training);
-  }
+  chosen(p, [&](auto before, auto normed, auto after) {
+    forward<before.value, normed.value, after.value>(p, norm, y, z, mask, random, training);
+  });
 }
 
 void pointwise_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy,
-                    const int8_t* mask, real* scale, real* shift) {
-  switch (p.relu_first * 4 + p.norm * 2 + p.relu_last) {
-    case 0: return back<false, false, false>(p, norm, y, dz, dy, mask, scale, shift);
-    case 1: return back<false, false, true>(p, norm, y, dz, dy, mask, scale, shift);
-    case 2: return back<false, true, false>(p, norm, y, dz, dy, mask, scale, shift);
-    case 3: return back<false, true, true>(p, norm, y, dz, dy, mask, scale, shift);
-    case 4: return back<true, false, false>(p, norm, y, dz, dy, mask, scale, shift);
-    case 5: return back<true, false, true>(p, norm, y, dz, dy, mask, scale, shift);
-    case 6: return back<true, true, false>(p, norm, y, dz, dy, mask, scale, shift);
-    case 7: return back<true, true, true>(p, norm, y, dz, dy, mask, scale, shift);
-  }
+                    const int8_t* mask, const PointwiseGradient& gradient) {
+  chosen(p, [&](auto before, auto normed, auto after) {
+    back<before.value, normed.value, after.value>(p, norm, y, dz, dy, mask, gradient);
+  });
 }
 
 }  // namespace engine

@@ -1,19 +1,25 @@
-// What happens to each value by itself between two convolutions: ReLU, batch normalisation, ReLU, dropout, in this
-// order, each optional, in one pass over memory forward and two backward.
+// What happens to each value by itself between two convolutions: rectifier, batch normalisation, rectifier, dropout, in
+// this order, each optional (the second rectifier only after a normalisation), in one pass over memory forward and two
+// backward.
 #pragma once
 #include "layout.h"
 #include "random.h"
 
 namespace engine {
 
+enum Rectifier : int { NONE, RELU, LEAKY, PRELU };
+
 struct Pointwise {
-  bool relu_first, norm, relu_last;
+  Rectifier before;
+  bool norm;
+  Rectifier after;
+  real before_slope, after_slope;  // of what is negative, where a rectifier is leaky or learns it
   int dropout;     // 0 none, 1 single values, 2 whole channels
   real rate;       // probability of zero
   int images;      // of the batch
 };
 
-// Batch statistics of one map and what follows from them; one entry a channel.
+// Batch statistics of one map and what follows from them; one entry a channel. `scale` is null where it is 1.
 struct Norm {
   const real *scale, *shift;
   real *running_mean, *running_variance;
@@ -27,8 +33,14 @@ constexpr real EPSILON = real(1e-5), MOMENTUM = real(0.1);
 void pointwise(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, int8_t* mask, Random& random,
                bool training);
 
-// dy from dz, which is overwritten; adds the gradients of scale and shift.
+// Where the gradients of what is learned are added to; null where there is nothing.
+struct PointwiseGradient {
+  real *scale, *shift;                 // one entry a channel
+  real *before_slope, *after_slope;  // one entry
+};
+
+// dy from dz, which is overwritten; adds the gradients of what is learned.
 void pointwise_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy,
-                    const int8_t* mask, real* scale, real* shift);
+                    const int8_t* mask, const PointwiseGradient& gradient);
 
 }  // namespace engine

@@ -70,6 +70,26 @@ void average_pool_back(int height, int width, const Map& dy, const Map& dx) {
         }
 }
 
+void unshuffle(int size, const Map& x, const Map& y) {
+  for (int n = 0; n < y.groups; n++)
+    for (int c = 0; c < y.channels; c++)
+      for (int h = 0; h < y.height; h++) {
+        const int i = c / size % size, j = c % size;
+        const V* from = x.line(n, c / (size * size), h * size + i) + j;
+        for (int w = 0; w < y.width; w++) y.line(n, c, h)[w] = from[w * size];
+      }
+}
+
+void unshuffle_back(int size, const Map& dy, const Map& dx) {
+  for (int n = 0; n < dy.groups; n++)
+    for (int c = 0; c < dy.channels; c++)
+      for (int h = 0; h < dy.height; h++) {
+        const int i = c / size % size, j = c % size;
+        V* to = dx.line(n, c / (size * size), h * size + i) + j;
+        for (int w = 0; w < dy.width; w++) to[w * size] = dy.line(n, c, h)[w];
+      }
+}
+
 void linear(const real* weights, const real* bias, const Map& x, const Map& y) {
   for (int n = 0; n < x.groups; n++) {
     const real* w = weights;

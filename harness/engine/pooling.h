@@ -1,4 +1,5 @@
-// Pooling over windows that do not overlap, over the whole map, and the linear layer, which sees a map as a vector.
+// Pooling over windows that do not overlap, over the whole map, windows laid into channels, and the linear layer, which
+// sees a map as a vector.
 #pragma once
 #include "layout.h"
 
@@ -11,6 +12,10 @@ void max_pool_back(int size, const Map& x, const Map& y, const Map& dy, const Ma
 // Means over windows of height x width; the global pool has one window.
 void average_pool(int height, int width, const Map& x, const Map& y);
 void average_pool_back(int height, int width, const Map& dy, const Map& dx);
+
+// Channel c * size^2 + row * size + column of y holds that place of each window of channel c of x.
+void unshuffle(int size, const Map& x, const Map& y);
+void unshuffle_back(int size, const Map& dy, const Map& dx);
 
 // Weights are stored [out][channel][row][column].
 void linear(const real* weights, const real* bias, const Map& x, const Map& y);

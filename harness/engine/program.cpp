@@ -11,8 +11,16 @@ namespace engine {
 
 namespace {
 
+// The convolution of one group.
 Convolution convolution_of(const Instruction& i, const Map& x, const Map& y) {
-  return {i.size, i.stride, i.padding, x.channels, y.channels};
+  return {i.rows, i.columns, i.stride, i.row_padding, i.column_padding, x.channels / i.groups, y.channels / i.groups};
+}
+
+// Group g of a map's channels, `count` of them.
+Map part(Map map, int g, int count) {
+  map.at += g * count * map.plane;
+  map.channels = count;
+  return map;
 }
 
 // Copies a dense gradient to positions `stride` apart; what lies between stays zero.
@@ -23,6 +31,22 @@ const Map& spread(const Map& dense, const Map& wide, int stride) {
       for (int h = 0; h < dense.height; h++)
         for (int w = 0; w < dense.width; w++) wide.line(n, c, h * stride)[w * stride] = dense.line(n, c, h)[w];
   return wide;
+}
+
+real slope_of(Rectifier rectifier, int32_t slope, const real* state) {
+  return rectifier == PRELU ? state[slope] : real(slope / 1e9);
+}
+
+Pointwise pointwise_of(const Instruction& i, int images, const real* state) {
+  const Rectifier before = Rectifier(i.before), after = Rectifier(i.after);
+  return {before, i.shift >= 0, after, slope_of(before, i.before_slope, state), slope_of(after, i.after_slope, state),
+          i.dropout, i.rate / real(65536), images};
+}
+
+// The biases of group g in a state or a gradient, null where there are none.
+template <class T>
+T* bias_at(T* state, const Instruction& i, int g, const Convolution& c) {
+  return i.bias < 0 ? nullptr : state + i.bias + g * c.out;
 }
 
 const real* at(const real* state, int32_t offset) { return offset < 0 ? nullptr : state + offset; }
@@ -51,8 +75,9 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
     const Map &x = values[i.in].map, &y = values[i.out].map;
     Step step{i, {}, {}, nullptr, {}};
     if (Code(i.code) == Code::CONVOLUTION) {
-      largest = std::max(largest, size_t(x.channels) * y.channels * i.size * i.size);
-      room = std::max(room, gradient_room(convolution_of(i, x, y)));
+      const Convolution c = convolution_of(i, x, y);
+      largest = std::max(largest, kernel_size(c));
+      room = std::max(room, gradient_room(c));
     }
     if (Code(i.code) == Code::POINTWISE) {
       step.mean.resize(x.channels);
@@ -63,8 +88,9 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
     }
     if (i.stride > 1 && (Code(i.code) == Code::CONVOLUTION || Code(i.code) == Code::DEPTHWISE))
       // Where the last stride leaves rows over, the window never saw them: zeros stand there for their gradient.
-      step.spread = allocate_map({y.channels, x.height + 2 * i.padding - i.size + 1,
-                                  x.width + 2 * i.padding - i.size + 1, 0, 0}, std::max(0, i.size - 1 - i.padding));
+      step.spread = allocate_map({y.channels, x.height + 2 * i.row_padding - i.rows + 1,
+                                  x.width + 2 * i.column_padding - i.columns + 1, 0, 0},
+                                 std::max({0, i.rows - 1 - i.row_padding, i.columns - 1 - i.column_padding}));
     steps.push_back(std::move(step));
   }
   packed.resize(largest);
@@ -76,22 +102,27 @@ void Program::forward(real* state, bool training) {
     const Instruction& i = step.code;
     const Map &x = values[i.in].map, &y = values[i.out].map;
     switch (Code(i.code)) {
-      case Code::CONVOLUTION:
-        convolve(convolution_of(i, x, y), x, state + i.kernel, at(state, i.bias), y, packed.data());
+      case Code::CONVOLUTION: {
+        const Convolution c = convolution_of(i, x, y);
+        for (int g = 0; g < i.groups; g++)
+          convolve(c, part(x, g, c.in), state + i.kernel + g * kernel_size(c), bias_at(state, i, g, c),
+                   part(y, g, c.out), packed.data());
         break;
+      }
       case Code::DEPTHWISE:
-        convolve_depthwise({i.stride, i.padding}, x, state + i.kernel, at(state, i.bias), y);
+        convolve_depthwise({i.stride, i.row_padding}, x, state + i.kernel, at(state, i.bias), y);
         break;
       case Code::POINTWISE: {
-        const bool norm = i.scale >= 0;
-        pointwise({bool(i.relu_first), norm, bool(i.relu_last), i.dropout, i.rate / real(65536), batch},
+        const bool norm = i.shift >= 0;
+        pointwise(pointwise_of(i, batch, state),
                   {at(state, i.scale), at(state, i.shift), norm ? state + i.mean : nullptr,
                    norm ? state + i.variance : nullptr, step.mean.data(), step.inverse.data()},
                   x, y, step.mask.get(), random, training);
         break;
       }
-      case Code::MAX_POOL: max_pool(i.size, x, y); break;
-      case Code::AVERAGE_POOL: average_pool(i.size ? i.size : x.height, i.size ? i.size : x.width, x, y); break;
+      case Code::MAX_POOL: max_pool(i.rows, x, y); break;
+      case Code::AVERAGE_POOL: average_pool(i.rows ? i.rows : x.height, i.rows ? i.columns : x.width, x, y); break;
+      case Code::UNSHUFFLE: unshuffle(i.rows, x, y); break;
       case Code::LINEAR: linear(state + i.kernel, state + i.bias, x, y); break;
       case Code::BRANCH: copy(x, y); break;
       case Code::SUM:
@@ -100,6 +131,10 @@ void Program::forward(real* state, bool training) {
         break;
     }
   }
+}
+
+real* Program::slope_gradient(int32_t rectifier, int32_t slope) {
+  return rectifier == PRELU ? gradient.data() + slope : nullptr;
 }
 
 void Program::back(const real* state) {
@@ -111,26 +146,35 @@ void Program::back(const real* state) {
     switch (Code(i.code)) {
       case Code::CONVOLUTION: {
         const Convolution c = convolution_of(i, x, y);
-        kernel_gradient(c, x, dy, gradient.data() + i.kernel, at(gradient, i.bias), sums.get());
+        for (int g = 0; g < i.groups; g++)
+          kernel_gradient(c, part(x, g, c.in), part(dy, g, c.out), gradient.data() + i.kernel + g * kernel_size(c),
+                          bias_at(gradient.data(), i, g, c), sums.get());
         // Nothing needs the gradient of the images.
-        if (i.in != 0) convolve_back(c, spread(dy, step.spread, i.stride), state + i.kernel, dx, packed.data());
+        if (i.in == 0) break;
+        const Map& wide = spread(dy, step.spread, i.stride);
+        for (int g = 0; g < i.groups; g++)
+          convolve_back(c, part(wide, g, c.out), state + i.kernel + g * kernel_size(c), part(dx, g, c.in),
+                        packed.data());
         break;
       }
       case Code::DEPTHWISE:
-        depthwise_gradient({i.stride, i.padding}, x, dy, gradient.data() + i.kernel, at(gradient, i.bias));
+        depthwise_gradient({i.stride, i.row_padding}, x, dy, gradient.data() + i.kernel, at(gradient, i.bias));
         if (i.in != 0)
-          convolve_depthwise_back({i.stride, i.padding}, spread(dy, step.spread, i.stride), state + i.kernel, dx);
+          convolve_depthwise_back({i.stride, i.row_padding}, spread(dy, step.spread, i.stride), state + i.kernel, dx);
         break;
       case Code::POINTWISE:
-        pointwise_back({bool(i.relu_first), i.scale >= 0, bool(i.relu_last), i.dropout, i.rate / real(65536), batch},
+        pointwise_back(pointwise_of(i, batch, state),
                        {at(state, i.scale), at(state, i.shift), nullptr, nullptr, step.mean.data(),
                         step.inverse.data()},
-                       x, dy, dx, step.mask.get(), at(gradient, i.scale), at(gradient, i.shift));
+                       x, dy, dx, step.mask.get(),
+                       {at(gradient, i.scale), at(gradient, i.shift), slope_gradient(i.before, i.before_slope),
+                        slope_gradient(i.after, i.after_slope)});
         break;
-      case Code::MAX_POOL: max_pool_back(i.size, x, y, dy, dx); break;
+      case Code::MAX_POOL: max_pool_back(i.rows, x, y, dy, dx); break;
       case Code::AVERAGE_POOL:
-        average_pool_back(i.size ? i.size : x.height, i.size ? i.size : x.width, dy, dx);
+        average_pool_back(i.rows ? i.rows : x.height, i.rows ? i.columns : x.width, dy, dx);
         break;
+      case Code::UNSHUFFLE: unshuffle_back(i.rows, dy, dx); break;
       case Code::LINEAR:
         linear_back(state + i.kernel, x, dy, dx, gradient.data() + i.kernel, gradient.data() + i.bias);
         break;

@@ -16,16 +16,20 @@ struct ValueRow {
 };
 
 enum class Code : int32_t {
-  CONVOLUTION, DEPTHWISE, POINTWISE, MAX_POOL, AVERAGE_POOL, LINEAR, BRANCH, SUM
+  CONVOLUTION, DEPTHWISE, POINTWISE, MAX_POOL, AVERAGE_POOL, LINEAR, BRANCH, SUM, UNSHUFFLE
 };
 
 struct Instruction {
   int32_t code, in, out;         // values read and written
   int32_t other;                 // the second summand of SUM
-  int32_t size, stride, padding;  // of windows; `size` is 0 for a pool over the whole map
+  int32_t rows, columns, stride;  // of windows; `rows` is 0 for a pool over the whole map
+  int32_t row_padding, column_padding;  // zeros above and below, on the left and on the right
+  int32_t groups;                // of channels, each convolved by itself
   int32_t kernel, bias;          // offsets into the state, -1 where there is none
-  int32_t scale, shift, mean, variance;
-  int32_t relu_first, relu_last, dropout;
+  int32_t scale, shift, mean, variance;  // of BN, which may have no scale
+  int32_t before, after;         // rectifiers (pointwise.h) before and after BN
+  int32_t before_slope, after_slope;  // in billionths, or where in the state it is learned
+  int32_t dropout;
   int32_t rate;                  // of dropout, in parts of 65,536
 };
 
@@ -72,6 +76,7 @@ class Program {
   Block<V> sums;             // of a kernel's gradient
 
   Map allocate_map(const ValueRow& row, int margin);
+  real* slope_gradient(int32_t rectifier, int32_t slope);
 };
 
 }  // namespace engine

@@ -28,6 +28,12 @@ MEAN, DEVIATION = 0.13, 0.31
 CPU = torch.device("cpu")
 HERE = [item for item in LEVELS if item.needs <= processor_flags()]
 
+# One kernel at three resolutions, and one with as many groups as channels.
+ACROSS = (
+    "conv3x3(4) bn leaky conv3x3(4, tie=a) bn prelu | maxpool | conv3x3(4, tie=a) bn relu "
+    "res(conv3x3(4, tie=a) bn(unscaled) relu) | maxpool | conv3x3(4, tie=a, pad=2, stride=2) bn leaky dwconv3x3(tie=d) "
+    "conv3x3(4, groups=4, tie=d) | gap | linear(10)"
+)
 # Each op with every option, odd sizes and both orders of BN and ReLU.
 NETWORKS = (
     "conv3x3(4) bn relu | maxpool | conv3x3(5) relu bn | gap | linear(10)",
@@ -39,7 +45,19 @@ NETWORKS = (
     "dwconv3x3(stride=2) relu bn relu res(res(bn relu) conv3x3(1)) conv3x3(11, stride=2, pad=0) gap conv1x1(10)",
     "conv5x5(2, pad=3, stride=3) bn relu maxpool(2) conv3x3(10, pad=2) gap",
     "avgpool(3) conv1x1(16) bn relu conv3x3(17) relu gap linear(10)",
+    "leaky bn leaky(0.3) conv3x3(5, stride=2) leaky(0.2) bn relu maxpool conv3x3(4) bn leaky avgpool leaky linear(10)",
+    "prelu bn prelu conv3x3(5) prelu maxpool conv3x3(4, bias) bn prelu maxpool conv3x3(4) prelu bn leaky gap prelu "
+    "linear(10) prelu",
+    "conv3x1(4) relu conv1x3(5, bias) bn relu maxpool conv1x3(5, pad=0, tie=a) bn relu conv1x3(5, pad=2, tie=a) leaky "
+    "conv3x1(9, pad=0, stride=2) bn relu avgpool conv3x1(11, pad=2, bias) gap conv1x1(10)",
+    "conv1x3(3, stride=3, pad=0) bn relu conv3x1(17, stride=2) bn relu res(conv3x1(17) conv1x3(17)) maxpool linear(10)",
+    "conv3x3(6) bn relu conv3x3(9, groups=3, bias) bn relu maxpool conv1x1(12, groups=3, pad=1) leaky "
+    "conv5x5(6, groups=6, stride=2) bn relu conv3x1(40, groups=2, bias) bn relu res(conv3x3(40, groups=4)) "
+    "conv1x1(10, groups=10) gap",
+    "unshuffle conv3x3(5) bn relu unshuffle conv1x1(4) leaky conv3x3(3, pad=2) unshuffle(3) bn relu gap linear(10)",
+    "conv3x3(5) bn(unscaled) relu maxpool(4) conv3x3(6) leaky bn(unscaled) linear(7) bn(unscaled) relu linear(10)",
     "conv1x1(12, stride=3) bn relu dwconv3x3(pad=0, stride=2) gap linear(10)",
+    ACROSS,
 )
 
 
@@ -252,7 +270,8 @@ def test_a_loss_that_is_not_finite_ends_the_run():
 def test_a_weight_that_is_not_a_number_is_seen_in_the_loss(text: str):
     run = start(parse_network(text), Recipe(epochs=1, batch_size=32), 0, CPU, native.load())
     with torch.no_grad():
-        next(run.network.parameters()).reshape(-1)[0] = math.nan
+        first = next(run.network.parameters())
+        first[(0,) * first.ndim] = math.nan
 
     train_epoch(run, some_images(64))
 

@@ -12,7 +12,8 @@ from torch import nn
 
 from harness import native
 from harness.build import build
-from harness.program import Code, Instruction, Program, Value, program, rows
+from harness.instruction import Code, Instruction, Rectifier, Value
+from harness.program import Program, program, rows
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
@@ -50,9 +51,12 @@ def test_margins_are_as_wide_as_the_widest_window_needs(network: Architecture):
 
     for index, value in enumerate(found.values):
         readers = [item for item in found.instructions if item.source == index and item.kernel >= 0]
-        writers = [item for item in found.instructions if item.target == index and item.size and item.kernel >= 0]
-        assert value.margin == max([0, *(item.padding for item in readers)])
-        assert value.gradient_margin == max([0, *(item.size - 1 - item.padding for item in writers)])
+        writers = [item for item in found.instructions if item.target == index and item.rows and item.kernel >= 0]
+        assert value.margin == max(
+            [0, *(item.row_padding for item in readers), *(item.column_padding for item in readers)]
+        )
+        back = [(item.rows - 1 - item.row_padding, item.columns - 1 - item.column_padding) for item in writers]
+        assert value.gradient_margin == max([0, *(margin for both in back for margin in both)])
 
 
 @settings(max_examples=30)
@@ -79,7 +83,7 @@ def test_relu_bn_relu_dropout_are_one_instruction_in_this_order_only():
     def kinds(text: str) -> list[tuple[int, bool, int, int]]:
         found = program(parse_network(f"conv1x1(2) {text} gap linear(10)"))
         return [
-            (item.relu_first, item.scale >= 0, item.relu_last, item.dropout)
+            (item.before, item.scale >= 0, item.after, item.dropout)
             for item in found.instructions
             if item.code is Code.POINTWISE
         ]
@@ -89,6 +93,30 @@ def test_relu_bn_relu_dropout_are_one_instruction_in_this_order_only():
     assert kinds("relu") == [(1, False, 0, 0)]
     assert kinds("dropout(0.5) relu bn") == [(0, False, 0, 1), (1, True, 0, 0)]
     assert kinds("bn bn") == [(0, True, 0, 0), (0, True, 0, 0)]
+    assert kinds("leaky bn relu") == [(2, True, 1, 0)]
+    assert kinds("relu bn leaky dropout(0.5)") == [(1, True, 2, 1)]
+    assert kinds("leaky relu leaky") == [(2, False, 0, 0), (1, False, 0, 0), (2, False, 0, 0)]
+
+
+def test_slopes_are_handed_over_in_billionths():
+    (item,) = program(parse_network("leaky bn leaky(0.25) linear(10)")).instructions[:1]
+
+    assert (item.before_slope, item.after_slope) == (100_000_000, 250_000_000)
+
+
+def test_learned_slopes_are_parameters_in_their_order():
+    found = program(parse_network("prelu bn prelu conv1x1(10) gap"))
+
+    item = found.instructions[0]
+    assert (item.before, item.before_slope, item.scale, item.shift, item.after_slope) == (Rectifier.PRELU, 0, 1, 2, 3)
+    assert [decayed for _, decayed in found.parameters] == [False] * 4 + [True]
+
+
+def test_an_unscaled_norm_has_a_shift_only():
+    found = program(parse_network("bn(unscaled) conv1x1(10) gap"))
+
+    item = found.instructions[0]
+    assert (item.scale, item.shift, item.mean, item.variance) == (-1, 0, 11, 12)
 
 
 def test_statistics_lie_behind_the_parameters_means_first():
@@ -115,6 +143,10 @@ def test_rows_have_the_fields_of_the_engine_s_structures_in_order():
     codes = re.search(r"enum class Code : int32_t \{(.*?)\}", header, re.DOTALL)
     assert codes is not None
     assert re.findall(r"\w+", codes.group(1)) == [code.name for code in Code]
+    pointwise = (native.SOURCES / "pointwise.h").read_text(encoding="utf-8")
+    rectifiers = re.search(r"enum Rectifier : int \{(.*?)\}", pointwise)
+    assert rectifiers is not None
+    assert re.findall(r"\w+", rectifiers.group(1)) == [rectifier.name for rectifier in Rectifier]
 
 
 def test_rows_are_integers_one_after_the_other():

@@ -16,11 +16,14 @@ from search_spaces.architecture import (
     Dropout,
     Dropout2d,
     GlobalAvgPool,
+    LeakyReLU,
     Linear,
     MaxPool,
     Op,
+    PReLU,
     ReLU,
     Residual,
+    Unshuffle,
     kernels,
     op_text,
     plain,
@@ -36,14 +39,27 @@ HEAD = (GlobalAvgPool(), Linear(10))
         (Conv(1, 8, 1), "conv1x1(8, pad=1)"),
         (Conv(3, 8, 1), "conv3x3(8)"),
         (Conv(5, 8, 0, 2, True, "t1"), "conv5x5(8, pad=0, stride=2, bias, tie=t1)"),
+        (Conv(3, 8, kernel_width=1), "conv3x1(8)"),
+        (Conv(3, 8, 0, 2, True, "t1", kernel_width=1), "conv3x1(8, pad=0, stride=2, bias, tie=t1)"),
+        (Conv(1, 8, 1, kernel_width=3), "conv1x3(8)"),
+        (Conv(1, 8, 2, kernel_width=3), "conv1x3(8, pad=2)"),
+        (Conv(3, 8, groups=1), "conv3x3(8)"),
+        (Conv(1, 8, 1, 2, True, "t1", groups=4), "conv1x1(8, pad=1, stride=2, groups=4, bias, tie=t1)"),
         (DepthwiseConv(), "dwconv3x3"),
         (DepthwiseConv(0, 2, True, "t1"), "dwconv3x3(pad=0, stride=2, bias, tie=t1)"),
         (BatchNorm(), "bn"),
+        (BatchNorm(unscaled=True), "bn(unscaled)"),
         (ReLU(), "relu"),
+        (PReLU(), "prelu"),
+        (LeakyReLU(), "leaky"),
+        (LeakyReLU(0.1), "leaky"),
+        (LeakyReLU(0.25), "leaky(0.25)"),
         (Dropout(0.069), "dropout(0.069)"),
         (Dropout2d(0.5), "dropout2d(0.5)"),
         (MaxPool(), "maxpool"),
         (MaxPool(3), "maxpool(3)"),
+        (Unshuffle(), "unshuffle"),
+        (Unshuffle(4), "unshuffle(4)"),
         (AvgPool(), "avgpool"),
         (AvgPool(4), "avgpool(4)"),
         (GlobalAvgPool(), "gap"),
@@ -66,6 +82,11 @@ def test_numbers_are_plain_decimals(number: float, text: str):
 def test_the_default_padding_keeps_the_size_and_equals_its_explicit_form():
     assert Conv(5, 8) == Conv(5, 8, 2)
     assert Architecture((Conv(5, 8), *HEAD)).hash == Architecture((Conv(5, 8, 2), *HEAD)).hash
+
+
+def test_a_square_kernel_is_as_wide_as_high_unless_it_says_so():
+    assert Conv(3, 8) == Conv(3, 8, kernel_width=3)
+    assert Conv(3, 8) != Conv(3, 8, kernel_width=1)
 
 
 def test_dropout_of_zero_vanishes_also_inside_res():

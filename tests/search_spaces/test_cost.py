@@ -15,6 +15,7 @@ from search_spaces.architecture import (
     Linear,
     MaxPool,
     Op,
+    PReLU,
     Residual,
     op_text,
 )
@@ -31,6 +32,45 @@ TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
         ("relu", (8, 28, 28), 0, 0, 3),
         ("gap", (8, 1, 1), 0, 0, 30),
         ("linear(10)", (10,), 90, 80, 30),
+    ],
+    "conv3x3(4) leaky(0.2) prelu | gap | linear(10)": [
+        ("conv3x3(4)", (4, 28, 28), 36, 36 * 784, 3),
+        ("leaky(0.2)", (4, 28, 28), 0, 0, 3),
+        ("prelu", (4, 28, 28), 1, 0, 3),
+        ("gap", (4, 1, 1), 0, 0, 30),
+        ("linear(10)", (10,), 50, 40, 30),
+    ],
+    "conv3x1(4, bias) conv1x3(6, stride=2) maxpool conv3x1(6, pad=0) gap conv1x1(10)": [
+        ("conv3x1(4, bias)", (4, 28, 28), 12 + 4, 12 * 784, 1),
+        ("conv1x3(6, stride=2)", (6, 14, 14), 72, 72 * 196, 3),
+        # 5 columns, 5 rows; then 13 rows and still 5 columns.
+        ("maxpool", (6, 7, 7), 0, 0, 5),
+        ("conv3x1(6, pad=0)", (6, 5, 7), 108, 108 * 35, 5),
+        ("gap", (6, 1, 1), 0, 0, 29),
+        ("conv1x1(10)", (10, 1, 1), 60, 60, 29),
+    ],
+    "conv3x3(6) conv3x3(4, groups=2, bias) maxpool res(conv3x1(4, groups=4)) gap conv1x1(10)": [
+        ("conv3x3(6)", (6, 28, 28), 54, 54 * 784, 3),
+        # Four kernels of 3x3x3 and four biases.
+        ("conv3x3(4, groups=2, bias)", (4, 28, 28), 108 + 4, 108 * 784, 5),
+        ("maxpool", (4, 14, 14), 0, 0, 6),
+        ("res(conv3x1(4, groups=4))", (4, 14, 14), 12, 12 * 196, 6),
+        ("gap", (4, 1, 1), 0, 0, 32),
+        ("conv1x1(10)", (10, 1, 1), 40, 40, 32),
+    ],
+    "unshuffle conv3x3(6) unshuffle gap linear(10)": [
+        ("unshuffle", (4, 14, 14), 0, 0, 2),
+        ("conv3x3(6)", (6, 14, 14), 216, 216 * 196, 6),
+        ("unshuffle", (24, 7, 7), 0, 0, 8),
+        ("gap", (24, 1, 1), 0, 0, 32),
+        ("linear(10)", (10,), 250, 240, 32),
+    ],
+    "conv3x3(4) bn(unscaled) linear(6) bn(unscaled) linear(10)": [
+        ("conv3x3(4)", (4, 28, 28), 36, 36 * 784, 3),
+        ("bn(unscaled)", (4, 28, 28), 4, 0, 3),
+        ("linear(6)", (6,), 4 * 784 * 6 + 6, 4 * 784 * 6, 30),
+        ("bn(unscaled)", (6,), 6, 0, 30),
+        ("linear(10)", (10,), 70, 60, 30),
     ],
     "conv3x3(4) maxpool conv3x3(4, pad=0) linear(10)": [
         ("conv3x3(4)", (4, 28, 28), 36, 36 * 784, 3),
@@ -91,6 +131,12 @@ def test_tied_depthwise_kernels_are_stored_once():
     assert [layer.parameters for layer in found.layers] == [4, 36, 0, 0, 50]
 
 
+def test_grouped_and_depthwise_kernels_of_one_shape_can_be_tied():
+    tied = "dwconv3x3(tie=a) conv3x3(4, groups=4, tie=a) conv3x3(4, groups=2)"
+    found = analyse(parse_network(f"conv1x1(4) {tied} gap linear(10)"))
+    assert [layer.parameters for layer in found.layers] == [4, 36, 0, 72, 0, 50]
+
+
 def test_kernels_of_different_shape_cannot_be_tied():
     with pytest.raises(ShapeError) as caught:
         analyse_ops((Conv(3, 4, tie="a"), Residual((BatchNorm(), Conv(3, 4, tie="a"))), Linear(10)))
@@ -129,14 +175,17 @@ def stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) ->
         match op:
             case Conv() | DepthwiseConv():
                 outputs = range(op.out_channels if isinstance(op, Conv) else channels)
-                inputs = range(channels if isinstance(op, Conv) else 1)
-                edge = range(op.kernel_size if isinstance(op, Conv) else 3)
+                inputs = range(channels // op.groups if isinstance(op, Conv) else 1)
+                rows = range(op.kernel_size if isinstance(op, Conv) else 3)
+                columns = range((op.kernel_width or 0) if isinstance(op, Conv) else 3)
                 if op.tie is None or op.tie not in tied:
-                    total += len(list(product(outputs, inputs, edge, edge)))
+                    total += len(list(product(outputs, inputs, rows, columns)))
                 total += len(outputs) if op.bias else 0
                 tied |= {op.tie} if op.tie else set()
             case BatchNorm():
-                total += len(list(product(range(channels), ("scale", "shift"))))
+                total += len(list(product(range(channels), ("shift",) if op.unscaled else ("scale", "shift"))))
+            case PReLU():
+                total += 1
             case Linear():
                 features = list(product(*map(range, before)))
                 total += len(list(product(range(op.out_features), [*features, "bias"])))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from search_spaces.architecture import Architecture, BatchNorm, Conv, DepthwiseConv, Op, Residual
 from search_spaces.catalog import PRESETS, SPACES, space
+from search_spaces.cost import analyse
 from search_spaces.count import derivations
 from search_spaces.draw import Uniform, draw, draw_uniform, enumerate_draws
 from search_spaces.membership import contains, derives
@@ -29,6 +30,26 @@ def test_the_space_seeds_is_a_family_and_not_a_list():
     variant = PRESETS["seed4"].text.replace("conv1x1(8)", "conv1x1(16)")
     assert contains(space("seeds"), parse_network(variant))
     assert not contains(space("seeds"), parse_network(PRESETS["anchor3762"].text))
+
+
+def unit(channels: int, tie: str = "") -> str:
+    return f"conv3x3({channels}{tie and ', tie='}{tie}) bn leaky "
+
+
+@pytest.mark.parametrize(
+    ("blocks", "parameters"),
+    [
+        ((unit(4) * 3, unit(8) * 3, unit(8) * 3), 3702),
+        ((unit(4) * 3, unit(8) * 2 + unit(8, "b"), unit(8, "b") * 3), 1974),
+        ((unit(4) + unit(4, "a") * 2, unit(12) + unit(12, "b") * 2, unit(12, "b") * 4), 2230),
+        ((unit(10) + unit(10, "b") * 2, unit(10, "b") * 3, unit(10, "b") * 3), 1280),
+        ((unit(8) + unit(8, "b") * 3, unit(8, "b") * 4, unit(8, "b") * 4), 930),
+    ],
+)
+def test_the_space_small_contains_the_networks_whose_region_it_is(blocks: tuple[str, ...], parameters: int):
+    network = parse_network(" | maxpool | ".join(blocks) + "| gap | linear(10)")
+    assert analyse(network).parameters == parameters
+    assert contains(space("small"), network)
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -104,6 +125,8 @@ ENTANGLED = [
     "net = <bn / bn relu / bn relu bn>{1..2} <bn / relu>?",
     "net = <bn{0..2}>{0..2} relu < / bn>",
     "net = maxpool({2, 3}) avgpool gap? linear({9, 10}) <| bn |>?",
+    "let s = leaky({0.1, 0.2}); let n = bn(unscaled?); net = s n conv3x1(4, groups={1, 2}) n? s",
+    "net = <conv3x1(4, tie=a) / conv1x3(4, tie=b)>{1..2} prelu? unshuffle({2, 3})?",
 ]
 
 

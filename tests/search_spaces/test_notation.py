@@ -11,6 +11,7 @@ from search_spaces.architecture import (
     DepthwiseConv,
     Dropout,
     GlobalAvgPool,
+    LeakyReLU,
     Linear,
     MaxPool,
     ReLU,
@@ -42,6 +43,13 @@ def test_the_ops_of_a_text_in_their_order():
     )
 
 
+def test_a_leaky_rectifier_has_slope_a_tenth_unless_it_says_otherwise():
+    spelled = parse_network("leaky(0.10) leaky(0.2) linear(10)")
+    assert spelled == Architecture((LeakyReLU(0.1), LeakyReLU(0.2), Linear(10)))
+    assert str(spelled) == "leaky leaky(0.2) linear(10)"
+    assert spelled.hash == parse_network("leaky leaky(0.20) linear(10)").hash
+
+
 @given(st.from_type(Architecture))
 def test_parse_print_parse_is_the_identity(network: Architecture):
     again = parse_network(str(network))
@@ -65,7 +73,7 @@ def test_spellings_of_one_network_have_one_hash(spelling: str):
 
 
 COUNT = "a whole number from 1 to 10,000"
-OPTIONS = "its options are pad=, stride=, bias, tie="
+OPTIONS = "its options are pad=, stride=, groups=, bias, tie="
 WIDTH = "number of output channels"
 IN_SPACES = "belongs to a search space; a network is one network"
 
@@ -78,8 +86,8 @@ IN_SPACES = "belongs to a search space; a network is one network"
         (
             "bn maxpol",
             3,
-            "unknown op 'maxpol'; known are conv1x1, conv3x3, conv5x5, dwconv3x3, bn, relu, dropout, "
-            "dropout2d, maxpool, avgpool, gap, linear, res",
+            "unknown op 'maxpol'; known are conv1x1, conv3x3, conv5x5, conv3x1, conv1x3, dwconv3x3, bn, relu, leaky, "
+            "prelu, dropout, dropout2d, maxpool, avgpool, unshuffle, gap, linear, res",
             "did you mean 'maxpool'?",
         ),
         ("conv3x3 bn", 0, "conv3x3 needs its number of output channels, as in conv3x3(8)", None),
@@ -94,7 +102,15 @@ IN_SPACES = "belongs to a search space; a network is one network"
         ("maxpool(k=2)", 8, "maxpool has no options, so 'k' means nothing here", None),
         ("conv3x3(8, pad)", 11, "pad needs a whole number, as in pad=1", None),
         ("conv3x3(8, bias=1)", 11, "bias stands alone, without '='", None),
+        ("bn(unscaled, unscaled)", 13, "bn is given its fixed scale twice", None),
+        ("bn(unscaled=1)", 3, "unscaled stands alone, without '='", None),
+        ("bn(scaled)", 3, "bn has no option 'scaled'; its options are unscaled", "did you mean 'unscaled'?"),
         ("relu(1)", 5, "relu takes no arguments, not '1'", None),
+        ("leaky(0)", 6, "leaky takes a number above 0 and below 1 as its slope, not 0", None),
+        ("leaky(1)", 6, "leaky takes a number above 0 and below 1 as its slope, not 1", None),
+        ("leaky(bn)", 6, "leaky takes a number above 0 and below 1 as its slope, not 'bn'", None),
+        ("leaky(0.1, 0.2)", 11, "leaky is given its slope twice", None),
+        ("prelu(4)", 6, "prelu takes no arguments, not '4'", None),
         ("gap(x)", 4, "gap takes no arguments, not 'x'", None),
         ("dwconv3x3(8)", 10, "dwconv3x3 takes options only, not '8'", None),
         ("conv3x3(0)", 8, f"conv3x3 takes {COUNT} as its number of output channels, not 0", None),
@@ -103,7 +119,20 @@ IN_SPACES = "belongs to a search space; a network is one network"
         ("conv3x3(" + "9" * 9999 + ")", 8, "numbers go up to 10,000", None),
         ("conv3x3(8, stride=0)", 18, f"conv3x3 takes {COUNT} as its stride, not 0", None),
         ("conv3x3(8, pad=0.5)", 15, "conv3x3 takes a whole number from 0 to 10,000 as its padding, not 0.5", None),
+        ("conv3x3(8, groups=0)", 18, f"conv3x3 takes {COUNT} as its number of groups, not 0", None),
+        (
+            "dwconv3x3(groups=2)",
+            10,
+            "dwconv3x3 has no option 'groups'; its options are pad=, stride=, bias, tie=",
+            None,
+        ),
         ("maxpool(0)", 8, f"maxpool takes {COUNT} as its window size, not 0", None),
+        (
+            "unshuffle(1)",
+            10,
+            "unshuffle takes a whole number from 2 to 10,000 as its window size, not 1",
+            None,
+        ),
         ("dropout(1)", 8, "dropout takes a number from 0 to below 1 as its rate, not 1", None),
         (
             "dropout2d(" + "0." + "9" * 40 + ")",
@@ -158,6 +187,26 @@ def test_each_mistake_has_its_message_and_its_place(text: str, position: int, me
             (),
             "the network ends in 12; it must end in 10 values, one a class "
             "(for example 'gap linear(10)' or 'conv1x1(10) gap')",
+        ),
+        (
+            "conv3x1(4, pad=0) conv3x1(4, pad=0) maxpool(12) conv3x1(4, pad=0) linear(10)",
+            48,
+            (3,),
+            "conv3x1(4, pad=0) leaves nothing of a map of 2x2: its window of 3x1 does not fit in",
+        ),
+        (
+            "conv3x1(1, tie=a) conv1x3(1, tie=a) linear(10)",
+            18,
+            (1,),
+            "tie=a shares a kernel of 1x1x3x1 with one of 1x1x1x3 (out x in x height x width); "
+            "tied kernels must have equal shapes",
+        ),
+        (
+            "conv3x3(4) conv3x3(6, groups=4) linear(10)",
+            11,
+            (1,),
+            "conv3x3(6, groups=4) parts 4 channels and 6 outputs into 4 groups; "
+            "both must be multiples of the number of groups",
         ),
         (
             "linear(10) bn gap",

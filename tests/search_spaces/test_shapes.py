@@ -17,6 +17,7 @@ from search_spaces.architecture import (
     Op,
     ReLU,
     Residual,
+    Unshuffle,
 )
 from search_spaces.cost import analyse
 from search_spaces.errors import ShapeError
@@ -32,9 +33,15 @@ from search_spaces.shapes import Shape, check_output, output_shape, shape_text
         (Conv(3, 8, 1, 2), (4, 7, 7), (8, 4, 4)),
         (Conv(1, 16, 1), (16, 14, 14), (16, 16, 16)),
         (Conv(5, 2, 0, 3), (1, 28, 28), (2, 8, 8)),
+        (Conv(3, 2, kernel_width=1), (1, 28, 28), (2, 28, 28)),
+        (Conv(3, 2, 0, kernel_width=1), (1, 28, 28), (2, 26, 28)),
+        (Conv(1, 2, 0, 2, kernel_width=3), (1, 28, 28), (2, 14, 13)),
+        (Conv(1, 2, 3, kernel_width=3), (1, 9, 9), (2, 9, 13)),
         (DepthwiseConv(0), (6, 5, 5), (6, 3, 3)),
         (MaxPool(), (3, 7, 7), (3, 3, 3)),
         (AvgPool(3), (3, 7, 7), (3, 2, 2)),
+        (Unshuffle(), (3, 14, 14), (12, 7, 7)),
+        (Unshuffle(3), (1, 9, 6), (9, 3, 2)),
         (GlobalAvgPool(), (3, 7, 7), (3, 1, 1)),
         (Linear(10), (3, 7, 7), (10,)),
         (Linear(10), (16,), (10,)),
@@ -63,6 +70,12 @@ def test_shapes_after_an_op(op: Op, before: Shape, after: Shape):
             (4, 4, 4),
             "conv5x5(8, pad=0) leaves nothing of a map of 4x4: its window of 5x5 does not fit in",
         ),
+        (
+            Unshuffle(),
+            (4, 14, 7),
+            "unshuffle needs a map whose edges are multiples of 2, but gets one of 14x7",
+        ),
+        (Unshuffle(), (10,), "unshuffle needs a map (channels x height x width), but gets a vector of 10"),
         (
             Residual((Conv(3, 8),)),
             (4, 9, 9),
@@ -119,18 +132,24 @@ def test_pooled_sizes_equal_the_number_of_whole_windows(size: int, window: int):
             output_shape(MaxPool(window), (1, size, size))
 
 
-def seen(ops: tuple[Op, ...], low: int, high: int) -> tuple[int, int]:
-    """The input positions that outputs ``low`` to ``high`` depend on, going back from the end."""
+def seen(ops: tuple[Op, ...], low: int, high: int, axis: int) -> tuple[int, int]:
+    """The input positions along one axis that outputs ``low`` to ``high`` depend on, going back from the end."""
     for op in reversed(ops):
         match op:
             case Conv() | DepthwiseConv():
-                kernel = op.kernel_size if isinstance(op, Conv) else 3
+                kernel = (op.kernel_size, op.kernel_width or 0)[axis] if isinstance(op, Conv) else 3
                 low, high = low * op.stride, high * op.stride + kernel - 1
-            case MaxPool() | AvgPool():
+            case MaxPool() | AvgPool() | Unshuffle():
                 low, high = low * op.size, high * op.size + op.size - 1
             case Residual():
-                low, high = seen(op.ops, low, high)
+                low, high = seen(op.ops, low, high, axis)
     return low, high
+
+
+def edge(ops: tuple[Op, ...]) -> int:
+    """The shorter edge of what one output depends on."""
+    spans = [seen(ops, 0, 0, axis) for axis in (0, 1)]
+    return min(high - low + 1 for low, high in spans)
 
 
 @given(st.from_type(Architecture))
@@ -138,6 +157,5 @@ def test_receptive_fields_equal_those_traced_back_from_one_output(network: Archi
     for index, layer in enumerate(analyse(network).layers):
         if isinstance(layer.op, GlobalAvgPool | Linear):
             break
-        low, high = seen(network.ops[: index + 1], 0, 0)
-        assert layer.receptive_field == high - low + 1
-    assert analyse(network).receptive_field == (high - low + 1 if index else 1)
+        assert layer.receptive_field == edge(network.ops[: index + 1])
+    assert analyse(network).receptive_field == edge(network.ops[:index])
