@@ -43,7 +43,7 @@ def test_a_kernel_is_one_tensor_whatever_the_resolution():
     modules = dict(build(NETWORK).ops.named_modules())
 
     for users in USERS:
-        assert len({modules[user].weight for user in users}) == 1  # type: ignore[attr-defined]
+        assert len({modules[user].weight for user in users}) == 1
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -67,8 +67,8 @@ def test_engines_and_populations_train_one_kernel_to_the_same_weights(recipe: Re
             torch.testing.assert_close(users[0], expected[0], rtol=1e-2, atol=2e-3)
         # The average holds a tensor a user, as the state does.
         assert (run.average is None) == (plain.average is None)
-        for mine, expected in zip(run.average or [], plain.average or [], strict=True):
-            torch.testing.assert_close(mine, expected, rtol=1e-2, atol=2e-3)
+        for mine, theirs in zip(run.average or [], plain.average or [], strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-2, atol=2e-3)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
