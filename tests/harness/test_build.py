@@ -296,7 +296,7 @@ def test_a_kernel_of_one_column_or_row_is_padded_along_its_length_only():
 def test_an_unscaled_bn_normalises_and_shifts(text: str):
     network = build(parse_network(text)).train()
     with torch.no_grad():
-        network.ops[1].bias.fill_(3.0)  # type: ignore[operator, union-attr]  # modules may be anything
+        network.ops[1].bias.fill_(3.0)  # type: ignore[operator]  # modules may be anything
 
     values = network.ops[1](network.ops[0](torch.randn(50, *INPUT_SHAPE)))
 
