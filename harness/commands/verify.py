@@ -173,10 +173,12 @@ def _text(verdict: Verdict) -> str:
             line += f"; {_repeat_text(repeats[run.index])}"
         lines.append(line)
     accuracies = [run.accuracy_pct for run in verdict.runs]
-    lines.append(
-        f"these {len(accuracies)} seeds: mean {statistics.mean(accuracies):.3f} %, "
-        f"deviation {statistics.standard_deviation(accuracies):.3f}"
-    )
+    # One seed has no deviation.
+    if len(accuracies) > 1:
+        lines.append(
+            f"these {len(accuracies)} seeds: mean {statistics.mean(accuracies):.3f} %, "
+            f"deviation {statistics.standard_deviation(accuracies):.3f}"
+        )
     row = verdict.row
     bound = f", 99 % lower bound {row.lower_bound_pct:.3f} %" if row.lower_bound_pct is not None else ""
     lines.append(

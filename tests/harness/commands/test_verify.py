@@ -192,3 +192,9 @@ def test_ctrl_c_says_how_to_go_on(seeds: Seeds, capsys: pytest.CaptureFixture[st
     assert run(["verify", NETWORK]) == 130
 
     assert "the same command goes on: harness" in capsys.readouterr().err
+
+
+def test_one_seed_is_told_without_a_deviation(capsys: pytest.CaptureFixture[str]):
+    run(["verify", NETWORK, "--seeds", "1"])
+
+    assert "nan" not in capsys.readouterr().out
