@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness import native
-from harness.build import FastDropout, build, initialise
+from harness.build import FastDropout, Network, build, initialise
 from harness.native import LEVELS, Engine, Level
-from harness.native_training import gradients, open_program, predict, refusal
+from harness.native_training import NativeProgram, gradients, open_program, predict, refusal
 from harness.processor import processor_flags
 from harness.recipe import Initialisation, Optimizer, Precision, Recipe
 from harness.train import Images, Training, checkpoint, count_errors, predictions, resume, start, train_epoch
@@ -184,27 +185,72 @@ def test_one_epoch_leaves_the_same_weights_memories_and_averages(recipe: Recipe)
                 torch.testing.assert_close(kept[name], value, rtol=1e-2, atol=1e-4)
 
 
-def test_dropout_drops_the_share_it_is_told_and_scales_the_rest():
-    # With nothing to learn, an average pool over dropped ones has mean 1; its deviation tells the rate.
-    recipe = Recipe(epochs=1, batch_size=64, learning_rate=1e-12, weight_decay=0.0, augmented_share=0.0, warmup=0.0)
-    white = Images(torch.full((640, 1, 28, 28), 255, dtype=torch.uint8), torch.zeros(640, dtype=torch.int64), 0.0, 1.0)
-    losses = {}
-    for text in ("dropout(0.25) gap linear(10)", "dropout2d(0.25) gap linear(10)", "gap linear(10)"):
-        run = start(parse_network(text), recipe, 0, CPU, native.load())
-        with torch.no_grad():
-            for parameter in run.network.parameters():
-                parameter.zero_()
-            # The loss is log(1 + 9 exp(-m)), m the mean of the map.
-            next(run.network.parameters())[0, 0] = 1.0
-        losses[text] = train_epoch(run, white).train_loss or 0.0
+def opened_with(text: str, batch: int) -> tuple[NativeProgram, Network, Callable[[], tuple[float, Tensor]]]:
+    """A program in float64 with its network, and what gives loss and gradient under the same masks each time."""
+    engine, architecture = native.load(double=True), parse_network(text)
+    torch.manual_seed(2)
+    network = build(architecture).double()
+    program = open_program(engine, architecture, Recipe(batch_size=batch), MEAN, DEVIATION)
+    images = some_images(batch)
 
-    kept, dropped = math.log(1 + 9 * math.exp(-4 / 3)), math.log(10)
-    plain = math.log(1 + 9 * math.exp(-1))
-    assert losses["gap linear(10)"] == pytest.approx(plain, abs=1e-5)
-    # 784 values: the mean has a deviation of 0.02, and the loss is nearly linear there.
-    assert losses["dropout(0.25) gap linear(10)"] == pytest.approx(plain, abs=0.002)
-    # One value: 4/3 in three of four images, 0 in the fourth; 640 images.
-    assert losses["dropout2d(0.25) gap linear(10)"] == pytest.approx(0.75 * kept + 0.25 * dropped, abs=0.06)
+    def under_one_mask() -> tuple[float, Tensor]:
+        engine.library.engine_seed(program.handle.pointer, 7)
+        return gradients(program, network, images.pixels, images.labels)
+
+    return program, network, under_one_mask
+
+
+@pytest.mark.parametrize(("op", "values"), [("dropout", 784), ("dropout2d", 1)])
+@pytest.mark.parametrize("rate", [0.02, 0.25, 0.9])
+def test_dropout_zeroes_the_share_it_is_told_and_scales_the_rest(op: str, values: int, rate: float):
+    # Maps of ones; with all weights of the last layer zero its gradient is its input times a constant.
+    text = f"conv1x1(40, bias) {op}({rate}) linear(10)"
+    program, network, _ = opened_with(text, batch=1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        list(network.parameters())[1].fill_(1.0)
+    seen = []
+    for seed in range(60):
+        program.engine.library.engine_seed(program.handle.pointer, seed)
+        pixels, labels = torch.zeros(1, 1, 28, 28, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
+        gradient = gradients(program, network, pixels, labels)[1]
+        # For each class but the right one it is a tenth of the input; 80 numbers belong to the convolution, and 10 are biases.
+        seen.append(gradient[80:-10].view(10, 40, 784)[1] * 10)
+    inputs = torch.stack(seen)
+
+    zero = inputs == 0
+    rate = round(rate * 65_536) / 65_536  # a draw has 16 bits
+    torch.testing.assert_close(inputs[~zero], torch.full_like(inputs[~zero], 1 / (1 - rate)), rtol=1e-9, atol=0)
+    if op == "dropout2d":
+        assert bool((zero.all(2) | (~zero).all(2)).all())
+    draws = zero[:, :, :values].double()
+    # Five standard deviations of a share.
+    assert abs(draws.mean() - rate) < 5 * math.sqrt(rate * (1 - rate) / draws.numel())
+    # Neighbours, and the masks of two seeds, know nothing of each other.
+    for first, second in ((draws[1:], draws[:-1]), (draws[:, 1:], draws[:, :-1])):
+        both = (first * second).mean()
+        assert abs(both - rate**2) < 5 * rate / math.sqrt(first.numel())
+
+
+@pytest.mark.parametrize("batch", [16, 21])
+def test_gradients_pass_through_the_masks_of_the_forward_pass(batch: int):
+    # Smooth ops only, so that central differences are exact; each use of a mask has one before and one after it.
+    text = "conv3x3(4) bn dropout(0.3) | avgpool | conv3x3(6) dropout2d(0.3) bn dropout(0.5) | gap | linear(10)"
+    _, network, under_one_mask = opened_with(text, batch)
+    _, gradient = under_one_mask()
+    at = 0
+    for parameter in network.parameters():
+        flat = parameter.data.reshape(-1)
+        assert flat.data_ptr() == parameter.data_ptr()
+        for index in range(0, flat.numel(), 1 + flat.numel() // 8):
+            losses = []
+            for step in (1e-5, -1e-5):
+                flat[index] += step
+                losses.append(under_one_mask()[0])
+                flat[index] -= step
+            assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(float(gradient[at + index]), rel=1e-5, abs=1e-8)
+        at += flat.numel()
 
 
 def test_dropout_is_off_when_predicting():
