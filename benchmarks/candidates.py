@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmarks.machine import machine
 from harness import files, study
+from harness.datasets import dataset
 from harness.result import Status
 
 RESULTS = Path(__file__).resolve().parent / "results" / "candidates.json"
@@ -38,6 +39,8 @@ def searched(engine: str, minutes: float, folder: Path | None) -> dict[str, Any]
             "search",
             "--study",
             "s",
+            "--dataset",
+            "mnist",
             "--time",
             f"{minutes}m",
             "--engine",
@@ -52,6 +55,7 @@ def searched(engine: str, minutes: float, folder: Path | None) -> dict[str, Any]
         if answer.returncode not in (0, 3):
             raise SystemExit(f"{' '.join(command)} ended with {answer.returncode}: {answer.stderr[-500:]}")
         runs = study.finished_results(Path(place) / "runs" / "s")
+    images = dataset("mnist").train_size
     first = [run for run in runs if run.purpose == "search"]
     return {
         "engine": engine,
@@ -60,7 +64,7 @@ def searched(engine: str, minutes: float, folder: Path | None) -> dict[str, Any]
         "whole": sum(run.status is Status.COMPLETE for run in first),
         "fresh_seeds": len(runs) - len(first),
         "networks_an_hour": 3600 * len(first) / seconds,
-        "macs_an_hour": 3600 / seconds * sum(run.macs * 50_000 * len(run.history) for run in runs),
+        "macs_an_hour": 3600 / seconds * sum(run.macs * images * len(run.history) for run in runs),
     }
 
 

@@ -81,7 +81,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))
     given = parser.parse_args()
-    peaks, speeds = [], {name: [] for name in NETWORKS}  # type: tuple[list[tuple[float, float]], dict[str, list[float]]]
+    peaks: list[tuple[float, float]] = []
+    speeds: dict[str, list[float]] = {name: [] for name in NETWORKS}
     for _ in range(given.rounds):
         peaks.append(limits())
         for name, (text, batch) in NETWORKS.items():

@@ -21,16 +21,18 @@ from search_spaces.notation import parse_network
 def trained(jobs: Sequence[Job], folder: Path | None, path: Path) -> list[Result]:
     """Return the results of all jobs in their order; ``path`` holds those of earlier calls and gains the new ones.
 
-    Only runs of this code, this machine's instruction set and this build of the engine are taken from the file.
+    Only runs of this commit, this machine's instruction set and this build of the engine are taken from the file; the
+    others stay there.
 
     Raises:
         HarnessError: a worker broke.
     """
     here = (code_version()[0], instructions())
     native = load().name
+    kept = _on_file(path)
     found = {
         _key(run): run
-        for run in _on_file(path)
+        for run in kept
         if (environment := run.environment) is not None
         and (environment.commit, environment.instructions) == here
         and environment.engine in (native, TORCH)
@@ -46,7 +48,8 @@ def trained(jobs: Sequence[Job], folder: Path | None, path: Path) -> list[Result
                 for event in workers.poll(pool, Limits(), 1.0):
                     if isinstance(event, Finished):
                         found[_key(event.result)] = event.result
-                        files.write_json(path, [to_document(run) for run in found.values()])
+                        kept.append(event.result)
+                        files.write_json(path, [to_document(run) for run in kept])
                         print(_text(event.result), flush=True)
                     elif isinstance(event, Broken):
                         raise HarnessError(f"{event.job.recipe_name}, seed {event.job.seed_index}: {event.message}")

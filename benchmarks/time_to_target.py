@@ -86,8 +86,13 @@ def main() -> None:
     # What the comparison needs is looked for before anything is trained.
     network = parse_network(text)
     records = record.read_all(place.records)
-    theirs = next(item for item in records if (item.hash, item.recipe_name) == (network.hash, given.network))
-    speed = next(row for row in json.loads(SPEEDS.read_text())["rows"] if row["network"] == given.network)
+    theirs = next((item for item in records if (item.hash, item.recipe_name) == (network.hash, given.network)), None)
+    if theirs is None:
+        raise SystemExit(f"no record of {given.network} by its document's recipe: harness verify {given.network}")
+    speeds = json.loads(SPEEDS.read_text())["rows"] if SPEEDS.exists() else []
+    speed = next((row for row in speeds if row["network"] == given.network), None)
+    if speed is None:
+        raise SystemExit(f"{SPEEDS} has no speed of {given.network}: python -m benchmarks.throughput measures it")
     recipe, tried = shortest(
         text, named_recipe(given.recipe), [int(count) for count in given.epochs.split(",")], given.data
     )

@@ -6,6 +6,7 @@ on the GPU, its driver and the processor that feeds it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from harness import workers
@@ -14,13 +15,12 @@ from harness.errors import HarnessError
 from harness.recipe import Recipe
 from harness.run import Job
 from harness.seeds import Purpose
-from harness.workers import Broken, Limits, Progress, Source, Worker
+from harness.workers import Broken, Limits, Source, Worker
 from search_spaces.catalog import preset
 
 # Twice the processes must bring at least this much more, or the smaller number stays.
 LEAST_GAIN = 1.15
 NETWORK = "anchor3762"
-# The first epoch holds the start of CUDA and what is captured or compiled once.
 EPOCHS = 2
 LIMITS = Limits(seconds=600.0, memory_mb=float("inf"))
 
@@ -59,20 +59,24 @@ def measured_count(source: Source, device: str, most: int) -> tuple[int, dict[in
 
 
 def _rate(pool: list[Worker], source: Source, device: str, count: int) -> float:
-    """Return images a second of ``count`` processes after their first epoch; 0 where one of them breaks."""
-    while len(pool) < count:
-        pool.append(workers.start_worker(source))
+    """Return images a second of ``count`` processes side by side; 0 where one of them breaks."""
+    fresh = [workers.start_worker(source) for _ in range(count - len(pool))]
+    pool += fresh
+    # The first job of a process loads the data and starts the device.
+    if _seconds(fresh, device) is None or (seconds := _seconds(pool, device)) is None:
+        return 0.0
+    return count * EPOCHS * dataset(source.dataset).train_size / seconds
+
+
+def _seconds(pool: list[Worker], device: str) -> float | None:
+    """Return how long all processes of a pool take for a job each, begun together; None where one breaks."""
+    began = time.monotonic()
     for index, worker in enumerate(pool):
         workers.assign(worker, _job(device, index))
-    ends: dict[tuple[int, int], float] = {}
     while any(worker.job is not None for worker in pool):
-        for event in workers.poll(pool, LIMITS, timeout=1.0):
-            if isinstance(event, Broken):
-                return 0.0
-            if isinstance(event, Progress):
-                ends[event.job.seed_index, event.epoch.epoch] = event.epoch.train_seconds
-    images = dataset(source.dataset).train_size
-    return sum(images / (ends[index, EPOCHS] - ends[index, EPOCHS - 1]) for index in range(count))
+        if any(isinstance(event, Broken) for event in workers.poll(pool, LIMITS, timeout=1.0)):
+            return None
+    return time.monotonic() - began
 
 
 def _job(device: str, index: int) -> Job:

@@ -55,6 +55,10 @@ class EngineUnavailable(Exception):
     """Raise when the native engine cannot be built or loaded here; the message says why."""
 
 
+class CompilerRefuses(EngineUnavailable):
+    """The compiler ran and reported errors: it may be too old for the instruction set."""
+
+
 class TrainingRow(ctypes.Structure):
     """The recipe as ``engine_train`` takes it; ``real`` is float, or double in builds for tests."""
 
@@ -122,7 +126,7 @@ def load(wanted: Level | None = None, *, double: bool = False, extra: tuple[str,
     for candidate in LEVELS[best : best + 1 if wanted else None]:
         try:
             return _loaded(candidate, double, extra)
-        except EngineUnavailable as error:
+        except CompilerRefuses as error:
             # An old compiler may not know the newest instruction set.
             problems.append(str(error))
     raise EngineUnavailable(problems[0])
@@ -135,10 +139,9 @@ def _loaded(wanted: Level, double: bool, extra: tuple[str, ...]) -> Engine:
         library = ctypes.CDLL(str(path))
     except OSError:
         # What a full disk or a power cut has left is made anew, once.
-        path.unlink(missing_ok=True)
-        path = _built(options)
         try:
-            library = ctypes.CDLL(str(path))
+            path.unlink(missing_ok=True)
+            library = ctypes.CDLL(str(_built(options)))
         except OSError as error:
             raise EngineUnavailable(f"{path} cannot be loaded: {error}") from error
     _declare(library, ctypes.c_double if double else ctypes.c_float)
@@ -153,7 +156,10 @@ def compiler() -> list[str]:
     """
     given = os.environ.get("CXX")
     for name in (given,) if given else ("c++", "g++", "clang++"):
-        words = shlex.split(name)
+        try:
+            words = shlex.split(name)
+        except ValueError as error:
+            raise EngineUnavailable(f"CXX is {name!r}, which is no command: {error}") from error
         if words and (found := shutil.which(words[0])):
             return [found, *words[1:]]
     raise EngineUnavailable(f"no C++ compiler found ({given or 'c++, g++, clang++'})")
@@ -174,7 +180,9 @@ def _built(options: tuple[str, ...]) -> Path:
     for source in source_files():
         digest.update(source.read_bytes())
     named = os.environ.get("HARNESS_ENGINE_CACHE")
-    path = (Path(named) if named else cache_folder() / "engine") / f"engine-{digest.hexdigest()[:16]}.so"
+    # A name without a slash would be looked for among the system's libraries.
+    folder = (Path(named) if named else cache_folder() / "engine").resolve()
+    path = folder / f"engine-{digest.hexdigest()[:16]}.so"
     try:
         if not path.exists():
             with files.locked(path.with_suffix(".lock")):
@@ -199,7 +207,7 @@ def _compile(command: list[str], path: Path) -> None:
             )
         except subprocess.CalledProcessError as error:
             first = next((line for line in error.stderr.splitlines() if "error" in line), error.stderr[:200])
-            raise EngineUnavailable(f"{command[0]} fails: {first}") from error
+            raise CompilerRefuses(f"{command[0]} fails: {first}") from error
         except (OSError, subprocess.TimeoutExpired) as error:
             raise EngineUnavailable(f"{command[0]} fails: {error}") from error
         with made.open("rb") as file:

@@ -22,11 +22,17 @@ from search_spaces.architecture import (
     Dropout,
     Dropout2d,
     GlobalAvgPool,
+    Kernel,
+    LeakyReLU,
     Linear,
     MaxPool,
     Op,
+    PReLU,
     ReLU,
     Residual,
+    Unshuffle,
+    kernel_shape,
+    paddings,
 )
 from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
 
@@ -129,22 +135,25 @@ def _ops(graph: _Graph, ops: tuple[Op, ...], shape: Shape, path: str) -> Shape:
     return shape
 
 
-def _op(graph: _Graph, op: Op, shape: Shape, name: str) -> None:
+def _op(graph: _Graph, op: Op, shape: Shape, name: str) -> None:  # noqa: C901  (a case an op)
     match op:
-        case Conv():
-            _kernel(graph, op, op.kernel_size, op.padding or 0, 1, name)
-        case DepthwiseConv():
-            _kernel(graph, op, 3, op.padding, shape[0], name)
+        case Conv() | DepthwiseConv():
+            _kernel(graph, op, shape, name)
         case BatchNorm():
-            parts = [graph.constant(f"{name}.{part}") for part in ("weight", "bias", "running_mean", "running_var")]
-            graph.add("BatchNormalization", name, *parts, epsilon=_EPSILON)
+            _batch_norm(graph, op, shape, name)
         case ReLU():
             graph.add("Relu", name)
+        case LeakyReLU():
+            graph.add("LeakyRelu", name, alpha=op.slope)
+        case PReLU():
+            graph.add("PRelu", name, graph.constant(f"{name}.weight"))
         case Dropout() | Dropout2d():
             pass
         case MaxPool() | AvgPool():
             kind = "MaxPool" if isinstance(op, MaxPool) else "AveragePool"
             graph.add(kind, name, kernel_shape=[op.size, op.size], strides=[op.size, op.size])
+        case Unshuffle():
+            _unshuffle(graph, op.size, shape, name)
         case GlobalAvgPool():
             graph.add("GlobalAveragePool", name)
         case Linear():
@@ -156,7 +165,7 @@ def _op(graph: _Graph, op: Op, shape: Shape, name: str) -> None:
             graph.add("Add", name, before)
 
 
-def _kernel(graph: _Graph, op: Conv | DepthwiseConv, edge: int, padding: int, groups: int, name: str) -> None:
+def _kernel(graph: _Graph, op: Kernel, shape: Shape, name: str) -> None:
     kernel = f"{name}.weight"
     if op.tie is not None:
         kernel = graph.tied.setdefault(op.tie, kernel)
@@ -165,8 +174,33 @@ def _kernel(graph: _Graph, op: Conv | DepthwiseConv, edge: int, padding: int, gr
         "Conv",
         name,
         *parts,
-        kernel_shape=[edge, edge],
+        kernel_shape=[*kernel_shape(op)],
         strides=[op.stride, op.stride],
-        pads=[padding] * 4,
-        group=groups,
+        pads=[*paddings(op)] * 2,
+        group=op.groups if isinstance(op, Conv) else shape[0],
     )
+
+
+def _batch_norm(graph: _Graph, op: BatchNorm, shape: Shape, name: str) -> None:
+    scale = f"{name}.weight"
+    if op.unscaled:
+        # The operator wants a scale.
+        graph.constants[scale] = np.ones(shape[0], dtype=np.float32)
+    else:
+        graph.constant(scale)
+    parts = [graph.constant(f"{name}.{part}") for part in ("bias", "running_mean", "running_var")]
+    graph.add("BatchNormalization", name, scale, *parts, epsilon=_EPSILON)
+
+
+def _unshuffle(graph: _Graph, size: int, shape: Shape, name: str) -> None:
+    """Lay windows into channels in torch's order; ONNX's SpaceToDepth has another."""
+    channels, height, width = output_shape(Unshuffle(size), shape)
+    # 0 keeps the batch.
+    _reshape(graph, f"{name}.windows", [0, shape[0], height, size, width, size])
+    graph.add("Transpose", f"{name}.ordered", perm=[0, 1, 3, 5, 2, 4])
+    _reshape(graph, name, [0, channels, height, width])
+
+
+def _reshape(graph: _Graph, name: str, sizes: list[int]) -> None:
+    graph.constants[f"{name}.shape"] = np.array(sizes, dtype=np.int64)
+    graph.add("Reshape", name, f"{name}.shape")

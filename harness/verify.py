@@ -55,8 +55,8 @@ class Repeat:
     """A recorded seed that was run again.
 
     Attributes:
-        identical: the weights are the same bit for bit; None where another machine or torch made the
-            recorded ones.
+        identical: the weights are the same bit for bit; None where they differ and another machine, torch or build
+            of the engine made the recorded ones.
     """
 
     index: int

@@ -83,7 +83,10 @@ class WorkerCount(click.ParamType[int | None]):
         """Return the number, None for ``auto``."""
         if value is None or value == "auto":
             return None
-        return click.IntRange(1, 256).convert(value, param, ctx)
+        try:
+            return click.IntRange(1, 256).convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is neither auto nor a number from 1 to 256.", param, ctx)
 
 
 class PerCent(click.FloatRange):

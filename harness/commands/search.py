@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     "--time",
     "seconds",
     type=DURATION,
-    default="45m",
+    default="57m",
     show_default=True,
     help="Of all sessions, verification included.",
 )

@@ -10,8 +10,9 @@ struct Normalisation {
   real mean, deviation;  // of pixels on a scale from 0 to 1
 };
 
-// Writes an image as that of this number in the batch. `move` is the 2x3 map from output to input coordinates in units of half an
-// edge, as torch's affine_grid takes it (align_corners=False), or null for no move; outside is 0, the background.
+// Writes an image as that of this number in the batch. `move` is the 2x3 map from output to input coordinates in units
+// of half an edge, as torch's affine_grid takes it (align_corners=False), or null for no move; outside is 0, the
+// background.
 void place(const uint8_t* image, const float* move, Normalisation normalisation, const Map& x, int image_number);
 
 }  // namespace engine

@@ -1,7 +1,8 @@
 // The memory layout that all kernels share: group of images, channel, row, column, image.
 //
-// The images of a group are innermost: one vector holds the same position of the same channel for LANES images, so every operation is a vector operation,
-// whatever the number of channels; a network with four channels runs as fast per multiply-add as one with sixteen.
+// The images of a group are innermost: one vector holds the same position of the same channel for LANES images, so
+// every operation is a vector operation, whatever the number of channels; a network with four channels runs as fast per
+// multiply-add as one with sixteen.
 #pragma once
 #include <cstddef>
 #include <cstdint>

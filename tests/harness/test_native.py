@@ -69,6 +69,34 @@ def test_a_missing_compiler_is_said(cache: Path, monkeypatch: pytest.MonkeyPatch
         native.load()
 
 
+def test_a_compiler_s_name_that_no_shell_reads_is_said(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CXX", 'c++ "-O2')
+
+    with pytest.raises(EngineUnavailable, match=r"^CXX is 'c\+\+ \"-O2', which is no command: No closing quotation$"):
+        native.load()
+
+
+def test_a_cache_is_found_by_a_relative_name_too(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_ENGINE_CACHE", ".")
+
+    assert Path(native.load(LEVELS[-1], extra=("-O0",)).path).parent == tmp_path
+
+
+def test_a_compiler_that_is_too_slow_is_not_tried_for_every_instruction_set(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    text = f'echo x >> {tmp_path}/calls\ncase "$*" in *--version*) echo 1;; *) exec sleep 60;; esac'
+    monkeypatch.setenv("CXX", str(program(tmp_path / "slow", text)))
+    monkeypatch.setattr(native, "COMPILE_SECONDS", 0.5)
+
+    with pytest.raises(EngineUnavailable, match="timed out"):
+        native.load()
+
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert len(calls) == 2  # its version, and one attempt
+
+
 def test_the_usual_compilers_are_looked_for(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -215,7 +215,8 @@ def test_dropout_zeroes_the_share_it_is_told_and_scales_the_rest(op: str, values
         program.engine.library.engine_seed(program.handle.pointer, seed)
         pixels, labels = torch.zeros(1, 1, 28, 28, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
         gradient = gradients(program, network, pixels, labels)[1]
-        # For each class but the right one it is a tenth of the input; 80 numbers belong to the convolution, and 10 are biases.
+        # For each class but the right one it is a tenth of the input; before it come the 80 numbers of the convolution,
+        # behind it 10 biases.
         seen.append(gradient[80:-10].view(10, 40, 784)[1] * 10)
     inputs = torch.stack(seen)
 

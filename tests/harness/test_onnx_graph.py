@@ -22,7 +22,8 @@ TIED = (
 )
 EVERY_OP = (
     "conv5x5(4, pad=0, stride=2, bias) bn relu dropout(0.1) dwconv3x3(bias) res(conv1x1(4) relu) dropout2d(0.1) "
-    "maxpool(3) avgpool conv1x1(6) gap linear(12) bn relu linear(10)"
+    "maxpool(3) avgpool conv1x1(6) leaky conv3x1(6, groups=2) prelu conv1x3(4) bn(unscaled) unshuffle(2) gap "
+    "linear(12) bn relu linear(10)"
 )
 
 
@@ -35,8 +36,8 @@ def trained(text: str | Architecture) -> tuple[Architecture, Network]:
         for module in network.modules():
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 for values in (module.weight, module.bias, module.running_mean):
-                    assert values is not None
-                    nn.init.normal_(values)
+                    if values is not None:  # an unscaled one has no weight
+                        nn.init.normal_(values)
                 assert module.running_var is not None
                 nn.init.uniform_(module.running_var, 0.5, 2)
     return architecture, network.eval()
