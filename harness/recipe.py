@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -24,13 +24,15 @@ class Optimizer(StrEnum):
 class Schedule(StrEnum):
     """How the learning rate moves.
 
-    ``linear`` falls in a line to zero after the warm-up, ``constant`` stays, ``step`` is multiplied by
-    ``step_factor`` after each epoch named in ``step_epochs``.
+    After the warm-up ``linear`` falls in a line and ``cosine`` along half a wave (Loshchilov and Hutter, arXiv
+    1608.03983), both to ``final_rate``; ``constant`` stays, ``step`` is multiplied by ``step_factor`` after each epoch
+    named in ``step_epochs``.
     """
 
     LINEAR = "linear"
     CONSTANT = "constant"
     STEP = "step"
+    COSINE = "cosine"
 
 
 class Initialisation(StrEnum):
@@ -45,6 +47,11 @@ class Precision(StrEnum):
 
     FP32 = "fp32"
     BF16 = "bf16"
+
+
+def _later(default: Any) -> Any:
+    """Return a field that came after the first records: at its default it is no part of documents and hashes."""
+    return field(default=default, metadata={"later": True})
 
 
 @documented
@@ -74,6 +81,7 @@ class Recipe:
         average_start: share of the steps after which averaging begins.
         initialisation: first weights.
         precision: number format.
+        final_rate: where ``linear`` and ``cosine`` end, as a share of the highest rate, 0 to 1.
     """
 
     epochs: int = 15
@@ -97,6 +105,7 @@ class Recipe:
     average_start: float = 0.1
     initialisation: Initialisation = Initialisation.KAIMING
     precision: Precision = Precision.FP32
+    final_rate: float = _later(0.0)
 
     def __post_init__(self) -> None:
         """Make whole numbers floats where floats are meant: equal recipes hash alike. Refuse what cannot train."""
@@ -108,7 +117,7 @@ class Recipe:
         _check("learning_rate", self.learning_rate, 1e-12, 1e3)
         _check("momentum", self.momentum, 0.0, 0.9999)
         _check("weight_decay", self.weight_decay, 0.0, 1.0)
-        for name in ("warmup", "label_smoothing", "augmented_share", "average_start", "step_factor"):
+        for name in ("warmup", "label_smoothing", "augmented_share", "average_start", "step_factor", "final_rate"):
             _check(name, getattr(self, name), 0.0, 1.0)
         _check("rotation_degrees", self.rotation_degrees, 0.0, 180.0)
         _check("shift_pixels", self.shift_pixels, 0.0, 14.0)
@@ -119,12 +128,32 @@ class Recipe:
             raise ContentError("recipe: nesterov needs a momentum above 0, but momentum is 0")
         if self.step_epochs and self.schedule is not Schedule.STEP:
             raise ContentError(f"recipe: step_epochs belong to schedule 'step', but schedule is '{self.schedule}'")
+        if self.final_rate and self.schedule not in (Schedule.LINEAR, Schedule.COSINE):
+            raise ContentError(
+                f"recipe: final_rate belongs to schedules 'linear' and 'cosine', but schedule is '{self.schedule}'"
+            )
 
     @property
     def hash(self) -> str:
-        """First 12 hex digits of the SHA-256 of the fields as canonical JSON."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """First 12 hex digits of the SHA-256 of its document as canonical JSON."""
+        text = json.dumps(recipe_document(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+# Fields that came after the first records, with their defaults.
+LATER_DEFAULTS = {item.name: item.default for item in fields(Recipe) if item.metadata.get("later")}
+
+
+def recipe_document(recipe: Recipe) -> dict[str, Any]:
+    """Return the fields as plain JSON values.
+
+    Fields that came after the first records are left out at their defaults, so documents and hashes stay what they were
+    when there were no such fields.
+    """
+    values = {item.name: getattr(recipe, item.name) for item in fields(Recipe)}
+    # No value of a field equals this, so fields of the first records are always stated.
+    early = object()
+    return {name: value for name, value in values.items() if value != LATER_DEFAULTS.get(name, early)}
 
 
 def first_averaged_step(recipe: Recipe, steps_per_epoch: int) -> int:

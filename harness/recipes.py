@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ContentError, UsageError
-from harness.recipe import Initialisation, Optimizer, Precision, Recipe, Schedule, recipe_from
+from harness.recipe import LATER_DEFAULTS, Initialisation, Optimizer, Precision, Recipe, Schedule, recipe_from
 from search_spaces.errors import nearest
 
 
@@ -51,8 +51,12 @@ _DOCUMENTS = Recipe(
 )
 
 
+# What a document may leave open; it says nothing of fields that nobody had when it was written.
+_OPEN = tuple(item.name for item in fields(Recipe) if item.name not in LATER_DEFAULTS)
+
+
 def _document(name: str, stated: dict[str, Any]) -> NamedRecipe:
-    assumed = tuple(item.name for item in fields(Recipe) if item.name not in stated)
+    assumed = tuple(name for name in _OPEN if name not in stated)
     recipe = replace(_DOCUMENTS, **stated)
     return NamedRecipe(name, recipe, f"source document of {name}", assumed, test_each_epoch=True)
 
@@ -66,7 +70,7 @@ RECIPES: dict[str, NamedRecipe] = {
             "documents",
             _DOCUMENTS,
             "what the source documents have in common",
-            tuple(item.name for item in fields(Recipe)),
+            _OPEN,
             test_each_epoch=True,
         ),
         _document(

@@ -11,7 +11,7 @@ from harness import files
 from harness.datasets import dataset
 from harness.document import documented, read_as
 from harness.errors import ContentError
-from harness.recipe import Recipe
+from harness.recipe import Recipe, recipe_document
 from harness.result import Environment, Result, Status, accuracy_pct
 from harness.seeds import PROTOCOL_VERSION, Purpose, derive_seed
 from search_spaces.cost import analyse
@@ -169,7 +169,7 @@ def write(folder: Path, record: Record) -> None:
             record = replace(
                 record, seeds=merged.seeds, found=record.found or there.found, name=record.name or there.name
             )
-        files.write_text(path, _json(asdict(record)))
+        files.write_text(path, _json(asdict(record) | {"recipe": recipe_document(record.recipe)}))
 
 
 def read_all(folder: Path) -> list[Record]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from harness import files
 from harness.document import documented, read_as
 from harness.errors import ContentError
-from harness.recipe import Recipe
+from harness.recipe import Recipe, recipe_document
 from harness.seeds import PROTOCOL_VERSION, Purpose
 
 
@@ -149,7 +149,7 @@ def finite(number: float | None) -> float | None:
 
 def to_document(result: Result) -> dict[str, Any]:
     """Return the result as plain JSON values."""
-    return asdict(result)
+    return asdict(result) | {"recipe": recipe_document(result.recipe)}
 
 
 def write(path: Path, result: Result) -> None:

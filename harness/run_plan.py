@@ -19,7 +19,7 @@ from harness.race import FINAL_SEEDS, STAND_SEEDS, rungs
 from harness.recipes import NamedRecipe, check_batch, named_recipe
 from harness.sampler import sampler_name
 from harness.session import Effort
-from harness.study import StudyConfig, check_config
+from harness.study import StudyConfig, check_config, config_document
 from harness.workers import Limits, Source
 from harness.workspace import Workspace
 from search_spaces.catalog import space as space_of
@@ -88,7 +88,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     )
     return SearchPlan(
         workspace=place,
-        folder=place.study(_default_name(config) if name is None else name),
+        folder=place.study(default_name(config) if name is None else name),
         config=config,
         effort=Effort(
             seconds=given["seconds"],
@@ -125,7 +125,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "study": plan.folder.name,
         "folder": str(plan.folder),
         "exists": exists,
-        "config": asdict(plan.config),
+        "config": config_document(plan.config),
         "origins": plan.origins,
         "offset": asdict(plan.offset) | {"added_pct": plan.offset.added_pct},
         "effort": asdict(plan.effort),
@@ -186,7 +186,7 @@ def _share_text(document: dict[str, Any]) -> str:
     return f"{low:.3g} to {high:.3g} % ({100 * count['confidence']:g} % interval, {count['looked_at']:,} drawn)"
 
 
-def _default_name(config: StudyConfig) -> str:
+def default_name(config: StudyConfig) -> str:
     """Return a name that no other configuration has."""
-    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:6]
+    digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
     return f"{config.dataset}-{config.space}-{config.budget}-{digest}"

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from harness import files, result
 from harness.document import documented, read_as
 from harness.errors import ContentError, UsageError
-from harness.recipe import Recipe
+from harness.recipe import Recipe, recipe_document
 from harness.result import Decision, Result
 from harness.seeds import PROTOCOL_VERSION
 
@@ -79,10 +79,16 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
     """
     path = folder / "config.json"
     if not path.exists():
-        files.write_json(path, asdict(_ConfigFile(config=config, origins=origins)))
+        whole = _ConfigFile(config=config, origins=origins)
+        files.write_json(path, asdict(whole) | {"config": config_document(config)})
         return True
     check_config(folder, config)
     return False
+
+
+def config_document(config: StudyConfig) -> dict[str, Any]:
+    """Return a configuration as plain JSON values."""
+    return asdict(config) | {"recipe": recipe_document(config.recipe)}
 
 
 def check_config(folder: Path, config: StudyConfig) -> None:
