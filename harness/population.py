@@ -19,6 +19,7 @@ from torch import Tensor
 
 from harness.augment import maps_of
 from harness.build import Network, seed_dropout
+from harness.distillation import Teacher, soft_losses, soft_targets
 from harness.errors import ContentError
 from harness.grouped import grouped_network, stack, unstack
 from harness.native_training import MEMORIES, state_tensors
@@ -59,6 +60,7 @@ class Population:
     members: Sequence[Training]
     network: Network
     recipe: Recipe
+    teacher: Teacher | None
     memories: list[list[Tensor]]
     average: list[Tensor]
 
@@ -112,7 +114,7 @@ def _gathered(runs: Sequence[Training]) -> Population:
     if runs[0].average is not None:
         for target, *parts in zip(average, *(run.average or [] for run in runs), strict=True):
             target.copy_(torch.cat([part.reshape(-1) for part in parts]).view(target.shape))
-    return Population(runs, network, recipe, memories, average)
+    return Population(runs, network, recipe, runs[0].teacher, memories, average)
 
 
 def _memory(runs: Sequence[Training], network: Network, name: str) -> list[Tensor]:
@@ -193,7 +195,8 @@ def _step(population: Population, images: Images, schedule: Schedule) -> None:
         maps = schedule.maps.index_select(0, schedule.step)[0]
         grid = functional.affine_grid(maps, list(pixels.shape), align_corners=False)
         pixels = functional.grid_sample(pixels, grid, align_corners=False)
-    batch = pixels.sub_(images.mean).div_(images.deviation).view(members, recipe.batch_size, 28, 28).transpose(0, 1)
+    each_image = pixels.sub_(images.mean).div_(images.deviation)
+    batch = each_image.view(members, recipe.batch_size, 28, 28).transpose(0, 1)
     with autocast(population.members[0]):
         logits = population.network(batch.contiguous())
     # (batch, members * classes) -> a row an image and member, members first
@@ -201,6 +204,10 @@ def _step(population: Population, images: Images, schedule: Schedule) -> None:
     losses = functional.cross_entropy(
         rows, images.labels[chosen], label_smoothing=recipe.label_smoothing, reduction="none"
     )
+    if population.teacher is not None:
+        with autocast(population.members[0]):
+            targets = soft_targets(population.teacher, each_image, recipe.distill_temperature)
+        losses = torch.lerp(losses, soft_losses(rows, targets, recipe.distill_temperature), recipe.distill_weight)
     each = losses.view(members, -1).mean(1)
     parameters: list[Tensor] = list(population.network.parameters())
     gradients = list(torch.autograd.grad(each.sum(), parameters))

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.document import documented
 from harness.errors import ContentError
-from search_spaces.errors import nearest
+from search_spaces.errors import SearchSpaceError, nearest
 
 
 class Optimizer(StrEnum):
@@ -49,9 +49,8 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
-def _later(default: Any) -> Any:
-    """Return a field that came after the first records: at its default it is no part of documents and hashes."""
-    return field(default=default, metadata={"later": True})
+# Marks a field that came after the first records: at its default it is no part of documents and hashes.
+_LATER = {"later": True}
 
 
 @documented
@@ -82,6 +81,11 @@ class Recipe:
         initialisation: first weights.
         precision: number format.
         final_rate: where ``linear`` and ``cosine`` end, as a share of the highest rate, 0 to 1.
+        teacher: text of a network whose softened answers are learnt beside the labels; empty for none.
+        teacher_recipe: what the teacher is trained by.
+        teacher_seeds: number of teachers, each from a seed of its own; their answers are averaged.
+        distill_weight: share of the loss that the teachers' answers have, 0 to 1.
+        distill_temperature: what logits are divided by before answers are compared.
     """
 
     epochs: int = 15
@@ -105,7 +109,12 @@ class Recipe:
     average_start: float = 0.1
     initialisation: Initialisation = Initialisation.KAIMING
     precision: Precision = Precision.FP32
-    final_rate: float = _later(0.0)
+    final_rate: float = field(default=0.0, metadata=_LATER)
+    teacher: str = field(default="", metadata=_LATER)
+    teacher_recipe: Recipe | None = field(default=None, metadata=_LATER)
+    teacher_seeds: int = field(default=1, metadata=_LATER)
+    distill_weight: float = field(default=0.5, metadata=_LATER)
+    distill_temperature: float = field(default=4.0, metadata=_LATER)
 
     def __post_init__(self) -> None:
         """Make whole numbers floats where floats are meant: equal recipes hash alike. Refuse what cannot train."""
@@ -124,6 +133,11 @@ class Recipe:
         _check("scale", self.scale, 0.0, 0.9)
         _check("shear", self.shear, 0.0, 2.0)
         _check("average_decay", self.average_decay, 0.0, 0.99999)
+        _check("teacher_seeds", self.teacher_seeds, 1, 100)
+        _check("distill_weight", self.distill_weight, 0.0, 1.0)
+        _check("distill_temperature", self.distill_temperature, 0.1, 100.0)
+        _check_teacher(self)
+        object.__setattr__(self, "teacher", _canonical(self.teacher))
         if self.nesterov and self.optimizer is Optimizer.SGD and self.momentum == 0:
             raise ContentError("recipe: nesterov needs a momentum above 0, but momentum is 0")
         if self.step_epochs and self.schedule is not Schedule.STEP:
@@ -151,6 +165,8 @@ def recipe_document(recipe: Recipe) -> dict[str, Any]:
     when there were no such fields.
     """
     values = {item.name: getattr(recipe, item.name) for item in fields(Recipe)}
+    if recipe.teacher_recipe is not None:
+        values["teacher_recipe"] = recipe_document(recipe.teacher_recipe)
     # No value of a field equals this, so fields of the first records are always stated.
     early = object()
     return {name: value for name, value in values.items() if value != LATER_DEFAULTS.get(name, early)}
@@ -185,6 +201,10 @@ def _converted(where: str, name: str, kind: str, value: Any) -> Any:
         if value in list(_WORDS[kind]):
             return _WORDS[kind](value)
         raise ContentError(f"{where}: {name} is {value!r}; allowed are {', '.join(_WORDS[kind])}")
+    if kind == "Recipe | None" and (value is None or isinstance(value, dict)):
+        return None if value is None else recipe_from(value, f"{where}, {name}")
+    if kind == "str" and isinstance(value, str):
+        return value
     if kind == "bool" and isinstance(value, bool):
         return value
     if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
@@ -193,8 +213,32 @@ def _converted(where: str, name: str, kind: str, value: Any) -> Any:
         return float(value)
     if kind.startswith("tuple") and isinstance(value, list | tuple) and all(type(item) is int for item in value):
         return tuple(value)
-    wanted = "a list of whole numbers" if kind.startswith("tuple") else f"of type {kind}"
-    raise ContentError(f"{where}: {name} is {value!r}, but must be {wanted}")
+    wanted = {"Recipe | None": "a table of a recipe's fields", "tuple[int, ...]": "a list of whole numbers"}
+    raise ContentError(f"{where}: {name} is {value!r}, but must be {wanted.get(kind, f'of type {kind}')}")
+
+
+def _check_teacher(recipe: Recipe) -> None:
+    if recipe.teacher and recipe.teacher_recipe is None:
+        raise ContentError("recipe: a teacher needs a teacher_recipe, but there is none")
+    if recipe.teacher_recipe is not None and recipe.teacher_recipe.teacher:
+        raise ContentError("recipe: the teacher_recipe names a teacher of its own, but only students have one")
+    for name in ("teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"):
+        if not recipe.teacher and getattr(recipe, name) != LATER_DEFAULTS[name]:
+            raise ContentError(f"recipe: {name} belongs to a teacher, but teacher is empty")
+
+
+def _canonical(network: str) -> str:
+    """Return a network's canonical text without its bars, so that equal teachers hash alike; empty for empty."""
+    if not network:
+        return ""
+    # Imported here: few recipes have a teacher, and reading a network loads the grammar.
+    from search_spaces.architecture import Architecture
+    from search_spaces.notation import parse_network
+
+    try:
+        return str(Architecture(parse_network(network).ops))
+    except SearchSpaceError as error:
+        raise ContentError(f"recipe: the teacher is no network: {error.message}", hint=error.hint) from error
 
 
 def _check(name: str, value: float, low: float, high: float) -> None:

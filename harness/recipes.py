@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ContentError, UsageError
-from harness.recipe import LATER_DEFAULTS, Initialisation, Optimizer, Precision, Recipe, Schedule, recipe_from
+from harness.recipe import (
+    LATER_DEFAULTS,
+    Initialisation,
+    Optimizer,
+    Precision,
+    Recipe,
+    Schedule,
+    recipe_document,
+    recipe_from,
+)
+from search_spaces.catalog import PRESETS
 from search_spaces.errors import nearest
 
 
@@ -128,6 +138,11 @@ def _read(path: Path) -> Recipe:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ContentError(f"{path} is not TOML: {error}") from error
+    # What has a name here is written out: a recipe states all that it depends on.
+    if isinstance(named := document.get("teacher_recipe"), str):
+        document["teacher_recipe"] = recipe_document(named_recipe(named).recipe)
+    if isinstance(teacher := document.get("teacher"), str) and teacher in PRESETS:
+        document["teacher"] = PRESETS[teacher].text
     return recipe_from(document, str(path))
 
 

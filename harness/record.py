@@ -167,7 +167,11 @@ def write(folder: Path, record: Record) -> None:
             for run in record.seeds:
                 merged = with_seed(merged, run)
             record = replace(
-                record, seeds=merged.seeds, found=record.found or there.found, name=record.name or there.name
+                record,
+                seeds=merged.seeds,
+                found=record.found or there.found,
+                name=record.name or there.name,
+                teacher_seconds=there.teacher_seconds or record.teacher_seconds,
             )
         files.write_text(path, _json(asdict(record) | {"recipe": recipe_document(record.recipe)}))
 

@@ -90,6 +90,7 @@ class Result:
         seed_index: which of the fixed seeds of this purpose.
         message: what went wrong, for people; empty where nothing did.
         wrong: (index of the test image, class said) for each wrong test image, in order of the index.
+        teacher_seconds: training time of the recipe's teachers, all together, whenever they were trained.
         weights_sha256: digest of the final weights, for bit-by-bit comparison.
         peak_memory_mb: largest resident size of the process, in MiB.
         study: name of the study; ``trial`` its number there, ``decisions`` what the space was asked.
@@ -116,6 +117,7 @@ class Result:
     wrong: tuple[tuple[int, int], ...] = ()
     weights_sha256: str | None = None
     train_seconds: float = 0.0
+    teacher_seconds: float = 0.0
     images_per_second: float = 0.0
     peak_memory_mb: float = 0.0
     environment: Environment | None = None

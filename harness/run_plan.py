@@ -13,7 +13,7 @@ from harness.datasets import dataset
 from harness.device import choose_device, worker_count
 from harness.duration import duration_text
 from harness.engine_choice import Choice, choose_engine
-from harness.estimate import PACES, training_seconds
+from harness.estimate import PACES, taught, training_seconds
 from harness.offset import Offset, offset_of
 from harness.race import FINAL_SEEDS, STAND_SEEDS, rungs
 from harness.recipes import NamedRecipe, check_batch, named_recipe
@@ -119,7 +119,8 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         check_config(plan.folder, plan.config)
     count = feasible(plan.space, plan.config.budget)
     images = dataset(plan.config.dataset).train_size
-    one = training_seconds(plan.config.recipe.epochs, images, TYPICAL_MACS, PACES[plan.effort.engine])
+    pace = taught(PACES[plan.effort.engine], plan.config.recipe)
+    one = training_seconds(plan.config.recipe.epochs, images, TYPICAL_MACS, pace)
     seconds = plan.effort.seconds
     return {
         "study": plan.folder.name,

@@ -21,6 +21,7 @@ from harness.errors import ContentError, UsageError
 from harness.recipe import Recipe, recipe_document
 from harness.result import Decision, Result
 from harness.seeds import PROTOCOL_VERSION
+from harness.workspace import TEACHERS
 
 
 @documented
@@ -156,6 +157,11 @@ def result_path(folder: Path, trial: int, purpose: str, seed_index: int) -> Path
 def checkpoint_path(folder: Path, trial: int, purpose: str, seed_index: int) -> Path:
     """Return where an unfinished run keeps its state."""
     return folder / "checkpoints" / f"trial-{trial:05d}-{purpose}-{seed_index}.pt"
+
+
+def teachers_path(folder: Path) -> Path:
+    """Return where the studies of a workspace keep trained teachers."""
+    return folder.parent / TEACHERS
 
 
 def finished_results(folder: Path) -> list[Result]:

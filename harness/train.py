@@ -21,6 +21,7 @@ from torch import Tensor
 from harness import native_training
 from harness.augment import augment
 from harness.build import Network, build, initialise, seed_dropout
+from harness.distillation import Teacher, soft_losses, soft_targets
 from harness.errors import ContentError
 from harness.native import Engine
 from harness.native_training import NativeProgram
@@ -55,6 +56,7 @@ class Training:
 
     Attributes:
         engine: the native engine where it trains; ``native`` is the network's program there, made at first use.
+        teacher: the teacher of the recipe, None where it has none.
         average: exponential average of ``state``; None before it begins, or where the recipe has none.
         diverged: a loss was not finite; the run is over.
     """
@@ -70,19 +72,26 @@ class Training:
     seconds: float = 0.0
     engine: Engine | None = None
     native: NativeProgram | None = None
+    teacher: Teacher | None = None
     average: list[Tensor] | None = None
     diverged: bool = False
     history: list[Epoch] = field(default_factory=list)
 
 
 def start(
-    architecture: Architecture, recipe: Recipe, seed: int, device: torch.device, engine: Engine | None = None
+    architecture: Architecture,
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    engine: Engine | None = None,
+    teacher: Teacher | None = None,
 ) -> Training:
     """Return a run at its beginning; torch's global generator is left as it was.
 
     With an engine the steps are the native engine's; first weights, the order of the images and their moves are the
     same, masks of dropout are not.
     """
+    assert (teacher is None) == (not recipe.teacher), "a recipe with a teacher trains with it, and no other one does"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(architecture)
@@ -93,7 +102,7 @@ def start(
     seed_dropout(network, generator)
     state = native_training.state_tensors(network)
     optimizer = _optimizer(network, recipe)
-    return Training(architecture, network, optimizer, generator, recipe, device, state, engine=engine)
+    return Training(architecture, network, optimizer, generator, recipe, device, state, engine=engine, teacher=teacher)
 
 
 def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | None = None) -> Epoch:
@@ -146,7 +155,9 @@ def _train_steps(
 def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
     """Return the engine's program of a run, made at first use: only images know how they are normalised."""
     if run.native is None:
-        run.native = native_training.open_program(engine, run.architecture, run.recipe, images.mean, images.deviation)
+        run.native = native_training.open_program(
+            engine, run.architecture, run.recipe, images.mean, images.deviation, run.teacher
+        )
     return run.native
 
 
@@ -195,10 +206,15 @@ def count_errors(run: Training, images: Images) -> int:
     return int((predictions(run, images) != images.labels).sum())
 
 
+def predicting_state(run: Training) -> list[Tensor]:
+    """Return the weights that predict, with BN statistics: the averaged ones where there are some."""
+    return run.state if run.average is None else run.average
+
+
 def weights_digest(run: Training) -> str:
     """Return the SHA-256 of the weights that predict, with BN statistics, as 64 hex digits."""
     digest = hashlib.sha256()
-    for tensor in run.state if run.average is None else run.average:
+    for tensor in predicting_state(run):
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
@@ -235,6 +251,11 @@ def _step(run: Training, images: Images, chosen: Tensor) -> Tensor:
     with autocast(run):
         logits = run.network(batch)
     loss = functional.cross_entropy(logits.float(), images.labels[chosen], label_smoothing=run.recipe.label_smoothing)
+    if run.teacher is not None:
+        with autocast(run):
+            targets = soft_targets(run.teacher, batch, run.recipe.distill_temperature)
+        soft = soft_losses(logits.float(), targets, run.recipe.distill_temperature).mean()
+        loss = torch.lerp(loss, soft, run.recipe.distill_weight)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     run.optimizer.step()

@@ -196,6 +196,7 @@ def _job(plan: Plan, place: Workspace, index: int, recorded: SeedRun | None) -> 
         seed_index=index,
         device=plan.device,
         engine=engine,
+        teachers=place.teachers,
         test_log=place.test_log,
         test_each_epoch=plan.recipe.test_each_epoch,
     )
@@ -229,6 +230,7 @@ def _record(plan: Plan, place: Workspace) -> Record:
 def _pooled(evidence: Record, plan: Plan, place: Workspace, found: Result) -> Record:
     attempt = plan.attempt.number if plan.attempt else None
     evidence = record.with_seed(evidence, record.seed_run(found, attempt))
+    evidence = replace(evidence, teacher_seconds=evidence.teacher_seconds or found.teacher_seconds)
     record.write(place.records, evidence)
     return evidence
 

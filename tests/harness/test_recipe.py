@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.document import read_as
 from harness.errors import ContentError
 from harness.recipe import Initialisation, Optimizer, Precision, Recipe, Schedule, recipe_document, recipe_from
 
@@ -101,15 +102,37 @@ def test_every_field_of_the_first_records_is_in_the_hash(name: str):
     assert changed.hash != base.hash
 
 
-@pytest.mark.parametrize("changes", [{"final_rate": 0.1}], ids=lambda changes: next(iter(changes)))
-def test_a_later_field_is_in_hash_and_document_unless_it_has_its_default(changes: dict[str, Any]):
-    base, changed = Recipe(), Recipe(**changes)
+LATER_CHANGES: dict[str, Any] = {
+    "final_rate": 0.1,
+    "teacher": "conv3x3(8) gap linear(10)",
+    "teacher_recipe": Recipe(epochs=3),
+    "teacher_seeds": 2,
+    "distill_weight": 0.7,
+    "distill_temperature": 2.0,
+}
+# Fields that need others beside them.
+TOGETHER = dict.fromkeys(("teacher", "teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"))
 
-    assert set(changes) <= set(LATER_FIELDS)
-    assert list(recipe_document(base)) == FIRST_FIELDS
+
+@pytest.mark.parametrize("name", LATER_FIELDS)
+def test_a_later_field_is_in_hash_and_document_unless_it_has_its_default(name: str):
+    least: dict[str, Any] = {"teacher": "gap linear(10)", "teacher_recipe": Recipe()} if name in TOGETHER else {}
+    base, changed = Recipe(**least), Recipe(**least | {name: LATER_CHANGES[name]})
+
+    assert list(recipe_document(base)) == FIRST_FIELDS + list(least)
+    assert set(recipe_document(changed)) == {*FIRST_FIELDS, *least, name}
     assert changed.hash != base.hash
-    assert set(recipe_document(changed)) == {*FIRST_FIELDS, *changes}
-    assert recipe_from(json.loads(json.dumps(recipe_document(changed)))) == changed
+    text = json.dumps(recipe_document(changed))
+    assert recipe_from(json.loads(text)) == changed
+    assert read_as(Recipe, text, "a recipe") == changed
+
+
+def test_equal_teachers_hash_alike_however_they_are_written():
+    written = "conv3x3(8, pad=1)  bn relu | gap |\n linear(10)  # small"
+    recipe = Recipe(teacher=written, teacher_recipe=Recipe())
+
+    assert recipe.teacher == "conv3x3(8) bn relu gap linear(10)"
+    assert recipe.hash == Recipe(teacher=recipe.teacher, teacher_recipe=Recipe()).hash
 
 
 def test_the_hashes_of_committed_records_stay():
@@ -138,6 +161,9 @@ def test_the_hashes_of_committed_records_stay():
         ({"nesterov": 1}, "here: nesterov is 1, but must be of type bool"),
         ({"step_epochs": 3}, "here: step_epochs is 3, but must be a list of whole numbers"),
         ({"step_epochs": [3, 4.5]}, "here: step_epochs is [3, 4.5], but must be a list of whole numbers"),
+        ({"teacher": 3}, "here: teacher is 3, but must be of type str"),
+        ({"teacher_recipe": 3}, "here: teacher_recipe is 3, but must be a table of a recipe's fields"),
+        ({"teacher_recipe": {"epoch": 3}}, "here, teacher_recipe: unknown field 'epoch'; known are epochs,"),
         ({"step_epochs": [True]}, "here: step_epochs is [True], but must be a list of whole numbers"),
     ],
 )
@@ -175,6 +201,26 @@ def test_an_unknown_field_gets_the_nearest_known_one_as_a_hint():
         ({"shear": math.inf}, "recipe: shear is inf, but must be from 0 to 2"),
         ({"average_decay": 1.0}, "recipe: average_decay is 1.0, but must be from 0 to 0.99999"),
         ({"momentum": 0.0}, "recipe: nesterov needs a momentum above 0, but momentum is 0"),
+        (
+            {"teacher": "gap linear(9)", "teacher_recipe": Recipe()},
+            "recipe: the teacher is no network: the network ends in 9; it must end in 10 values, one a class "
+            "(for example 'gap linear(10)' or 'conv1x1(10) gap')",
+        ),
+        ({"teacher": "gap linear(10)"}, "recipe: a teacher needs a teacher_recipe, but there is none"),
+        ({"teacher_recipe": Recipe()}, "recipe: teacher_recipe belongs to a teacher, but teacher is empty"),
+        ({"teacher_seeds": 2}, "recipe: teacher_seeds belongs to a teacher, but teacher is empty"),
+        ({"distill_weight": 0.6}, "recipe: distill_weight belongs to a teacher, but teacher is empty"),
+        ({"distill_temperature": 2.0}, "recipe: distill_temperature belongs to a teacher, but teacher is empty"),
+        (
+            {
+                "teacher": "gap linear(10)",
+                "teacher_recipe": Recipe(teacher="gap linear(10)", teacher_recipe=Recipe()),
+            },
+            "recipe: the teacher_recipe names a teacher of its own, but only students have one",
+        ),
+        ({"teacher_seeds": 0}, "recipe: teacher_seeds is 0, but must be from 1 to 100"),
+        ({"distill_weight": 1.5}, "recipe: distill_weight is 1.5, but must be from 0 to 1"),
+        ({"distill_temperature": 0.0}, "recipe: distill_temperature is 0.0, but must be from 0.1 to 100"),
         ({"final_rate": 1.5}, "recipe: final_rate is 1.5, but must be from 0 to 1"),
         (
             {"final_rate": 0.1, "schedule": Schedule.CONSTANT},

@@ -203,6 +203,14 @@ def test_a_seed_is_found_by_its_index(new_record: NewRecord):
     assert replace(made, seeds=()).accuracies_pct == ()
 
 
+def test_a_row_keeps_the_time_that_its_teacher_took_first(tmp_path: Path, new_record: NewRecord):
+    for seconds in (0.0, 90.0, 120.0):
+        record.write(tmp_path, new_record([55], teacher_seconds=seconds))
+
+    [there] = record.read_all(tmp_path)
+    assert there.teacher_seconds == 90.0
+
+
 def test_committed_records_keep_their_recipes_when_they_are_written_again(tmp_path: Path):
     committed = sorted((Path(__file__).resolve().parents[2] / "records").glob("*-*.json"))
 
