@@ -158,7 +158,7 @@ def train_steps(
         native.engine.library.engine_seed(native.handle.pointer, int(seed))
     state = _flat(run.network, real)
     memories = _memories(run.network, run.optimizer, real)
-    averaged = torch.empty_like(state) if run.average is None else _averaged_flat(run.network, run.average, real)
+    averaged = torch.empty_like(state) if run.average is None else _flat_of(run.network, run.average, real)
     first_averaged = first_averaged_step(recipe, len(images) // recipe.batch_size)
     row = _row(native, first_averaged)
     rate_row = torch.tensor(rates, dtype=real)
@@ -194,11 +194,9 @@ def train_steps(
     return loss
 
 
-def predict(native: NativeProgram, run: Training, pixels: Tensor) -> Tensor:
-    """Return the class said for each image, int64 (n,), by the averaged weights where there are some."""
-    real = _real(native.engine)
-    average = run.average
-    state = _flat(run.network, real) if average is None else _averaged_flat(run.network, average, real)
+def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
+    """Return the class said for each image, int64 (n,), with a state in the order of ``state_tensors``."""
+    state = _flat_of(network, tensors, _real(native.engine))
     said = torch.empty(len(pixels), dtype=torch.int64)
     native.engine.library.engine_predict(
         native.handle.pointer, pixels.data_ptr(), len(pixels), state.data_ptr(), said.data_ptr()
@@ -282,8 +280,8 @@ def _restore(network: nn.Module, state: Tensor) -> None:
             tensor.copy_(part)
 
 
-def _averaged_flat(network: nn.Module, average: list[Tensor], real: torch.dtype) -> Tensor:
-    named = dict(zip((tensor.data_ptr() for tensor in state_tensors(network)), average, strict=True))
+def _flat_of(network: nn.Module, tensors: list[Tensor], real: torch.dtype) -> Tensor:
+    named = dict(zip((tensor.data_ptr() for tensor in state_tensors(network)), tensors, strict=True))
     return torch.cat([named[tensor.data_ptr()].reshape(-1) for tensor in _tensors(network)]).to(real)
 
 

@@ -25,7 +25,8 @@ from harness.grouped import grouped_network, stack, unstack
 from harness.native_training import MEMORIES, state_tensors
 from harness.recipe import Optimizer, Recipe, first_averaged_step
 from harness.result import Epoch
-from harness.train import Images, Training, autocast, learning_rate
+from harness.schedule import learning_rate
+from harness.train import Images, Training, autocast
 
 # Steps before a capture: cuDNN chooses its kernels and allocates in the first ones (torch's notes on CUDA graphs).
 WARM_UP = 3
@@ -248,6 +249,8 @@ def _update(population: Population, parameters: list[Tensor], gradients: list[Te
 def _scattered(population: Population, steps: int) -> None:
     """Give the members back what became of them."""
     runs, recipe = population.members, population.recipe
+    for run in runs:
+        run.settled = None
     unstack(population.network, [run.network for run in runs])
     step = runs[0].step + steps
     averages = [tensor.reshape(len(runs), -1) for tensor in population.average]

@@ -42,6 +42,13 @@ class Initialisation(StrEnum):
     KAIMING = "kaiming"
 
 
+class AverageStatistics(StrEnum):
+    """BN statistics of averaged weights: averaged like the weights, or recomputed for them from training images."""
+
+    AVERAGED = "averaged"
+    RECOMPUTED = "recomputed"
+
+
 class Precision(StrEnum):
     """Number format of convolutions and linear layers; weights, BN and the loss are always fp32."""
 
@@ -86,6 +93,7 @@ class Recipe:
         teacher_seeds: number of teachers, each from a seed of its own; their answers are averaged.
         distill_weight: share of the loss that the teachers' answers have, 0 to 1.
         distill_temperature: what logits are divided by before answers are compared.
+        average_statistics: BN statistics of the averaged weights.
     """
 
     epochs: int = 15
@@ -115,6 +123,7 @@ class Recipe:
     teacher_seeds: int = field(default=1, metadata=_LATER)
     distill_weight: float = field(default=0.5, metadata=_LATER)
     distill_temperature: float = field(default=4.0, metadata=_LATER)
+    average_statistics: AverageStatistics = field(default=AverageStatistics.AVERAGED, metadata=_LATER)
 
     def __post_init__(self) -> None:
         """Make whole numbers floats where floats are meant: equal recipes hash alike. Refuse what cannot train."""
@@ -136,6 +145,8 @@ class Recipe:
         _check("teacher_seeds", self.teacher_seeds, 1, 100)
         _check("distill_weight", self.distill_weight, 0.0, 1.0)
         _check("distill_temperature", self.distill_temperature, 0.1, 100.0)
+        if self.average_statistics is AverageStatistics.RECOMPUTED and self.average_decay == 0:
+            raise ContentError("recipe: average_statistics are of an average, but average_decay is 0")
         _check_teacher(self)
         object.__setattr__(self, "teacher", _canonical(self.teacher))
         if self.nesterov and self.optimizer is Optimizer.SGD and self.momentum == 0:
@@ -193,7 +204,9 @@ def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:
     return Recipe(**values)
 
 
-_WORDS: dict[str, type[StrEnum]] = {kind.__name__: kind for kind in (Optimizer, Schedule, Initialisation, Precision)}
+_WORDS: dict[str, type[StrEnum]] = {
+    kind.__name__: kind for kind in (Optimizer, Schedule, Initialisation, Precision, AverageStatistics)
+}
 
 
 def _converted(where: str, name: str, kind: str, value: Any) -> Any:

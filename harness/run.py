@@ -30,6 +30,7 @@ from harness.train import (
     count_errors,
     predictions,
     resume,
+    settle,
     start,
     train_epoch,
     weights_digest,
@@ -112,10 +113,15 @@ def execute(
     last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
     while len(run.history) < last and not run.diverged:
         epoch = train_epoch(run, training, on_step)
-        epoch = _looked_at(job, bench, run, epoch, validation, at_end=epoch.epoch == last or run.diverged)
+        at_end = epoch.epoch == last or run.diverged
+        if at_end or job.evaluate_each_epoch or job.test_each_epoch:
+            settle(run, training)
+        epoch = _looked_at(job, bench, run, epoch, validation, at_end=at_end)
         run.history[-1] = epoch
         if on_epoch is not None:
             on_epoch(epoch)
+    # A run that goes on from its last checkpoint had no epoch to be settled after.
+    settle(run, training)
     if job.checkpoint is not None:
         _save(job.checkpoint, run)
     return _ended(job, bench, result, run, training, validation)
@@ -140,6 +146,7 @@ def execute_together(jobs: Sequence[Job], bench: Bench) -> list[Result]:
             break
         train_epoch_together(going, training)
     for job, run in zip(jobs, runs, strict=True):
+        settle(run, training)
         run.history[-1] = _looked_at(job, bench, run, run.history[-1], validation, at_end=True)
     return [
         _ended(job, bench, result, run, training, validation)

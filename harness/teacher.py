@@ -26,7 +26,7 @@ from harness.native_training import state_tensors
 from harness.recipe import Recipe
 from harness.result import Environment
 from harness.seeds import PROTOCOL_VERSION, Purpose, derive_seed
-from harness.train import Images, predicting_state, start, train_epoch
+from harness.train import Images, predicting_state, settle, start, train_epoch
 from search_spaces.architecture import Architecture
 from search_spaces.notation import parse_network
 
@@ -109,6 +109,7 @@ def _trained(
         train_epoch(run, room.images)
         if run.diverged:
             raise ContentError(f"the teacher {architecture.hash} diverged in epoch {len(run.history)} of its recipe")
+    settle(run, room.images)
     return {"weights": predicting_state(run), "seconds": run.seconds}
 
 

@@ -20,16 +20,20 @@ from torch import Tensor
 
 from harness import native_training
 from harness.augment import augment
+from harness.batch_statistics import recompute_statistics
 from harness.build import Network, build, initialise, seed_dropout
 from harness.distillation import Teacher, soft_losses, soft_targets
 from harness.errors import ContentError
 from harness.native import Engine
 from harness.native_training import NativeProgram
-from harness.recipe import Optimizer, Precision, Recipe, Schedule, first_averaged_step
+from harness.recipe import AverageStatistics, Optimizer, Precision, Recipe, first_averaged_step
 from harness.result import Epoch
+from harness.schedule import learning_rate
 from search_spaces.architecture import Architecture
 
 EVALUATION_BATCH = 500
+# From these BN statistics are recomputed: they are then known to a hundredth of a deviation.
+STATISTICS_IMAGES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class Training:
         engine: the native engine where it trains; ``native`` is the network's program there, made at first use.
         teacher: the teacher of the recipe, None where it has none.
         average: exponential average of ``state``; None before it begins, or where the recipe has none.
+        settled: the average with BN statistics of its own, where the recipe recomputes them; made by ``settle``.
         diverged: a loss was not finite; the run is over.
     """
 
@@ -74,6 +79,7 @@ class Training:
     native: NativeProgram | None = None
     teacher: Teacher | None = None
     average: list[Tensor] | None = None
+    settled: list[Tensor] | None = None
     diverged: bool = False
     history: list[Epoch] = field(default_factory=list)
 
@@ -120,6 +126,7 @@ def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | Non
             f"recipe: batch_size is {recipe.batch_size}, but there are only {len(images)} images to train on"
         )
     began = time.perf_counter()
+    run.settled = None
     run.network.train()
     order = torch.randperm(len(images), generator=run.generator, device=run.device)
     rates = [learning_rate(recipe, run.step + step, steps) for step in range(steps)]
@@ -161,27 +168,25 @@ def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
     return run.native
 
 
-def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Return the rate of one step, counted from 0."""
-    done = step / (steps_per_epoch * recipe.epochs)
-    if done < recipe.warmup:
-        return recipe.learning_rate * (0.1 + 0.9 * done / recipe.warmup)
-    match recipe.schedule:
-        case Schedule.CONSTANT:
-            return recipe.learning_rate
-        case Schedule.LINEAR:
-            return _above_final(recipe, recipe.learning_rate * (1 - done) / (1 - recipe.warmup))
-        case Schedule.COSINE:
-            turned = math.pi * (done - recipe.warmup) / (1 - recipe.warmup)
-            return _above_final(recipe, recipe.learning_rate * (1 + math.cos(turned)) / 2)
-        case Schedule.STEP:
-            passed = sum(step >= epoch * steps_per_epoch for epoch in recipe.step_epochs)
-            return recipe.learning_rate * recipe.step_factor**passed
+def settle(run: Training, images: Images) -> None:
+    """Make an average ready to predict, after training and before looking: nothing to do for most recipes.
+
+    Where the recipe recomputes BN statistics, they are those of training images, moved as training moves them. What is
+    trained further does not change by it.
+    """
+    if run.average is None or run.settled is not None or not _recomputes(run):
+        return
+    # A generator of its own: looking at a run must not change how it goes on.
+    generator = torch.Generator(device=run.device).manual_seed(run.step)
+    chosen = torch.randperm(len(images), generator=generator, device=run.device)[:STATISTICS_IMAGES]
+    batches = (_batch(run, images, part, generator) for part in torch.split(chosen, EVALUATION_BATCH))
+    with _holding(run, run.average), autocast(run):
+        recompute_statistics(run.network, batches)
+        run.settled = [tensor.clone() for tensor in run.state]
 
 
-def _above_final(recipe: Recipe, rate: float) -> float:
-    """Return a rate that falls to zero as one that falls to the recipe's last; the same number where that is zero."""
-    return recipe.final_rate * recipe.learning_rate + (1 - recipe.final_rate) * rate
+def _recomputes(run: Training) -> bool:
+    return run.recipe.average_statistics is AverageStatistics.RECOMPUTED
 
 
 def predictions(run: Training, images: Images) -> Tensor:
@@ -190,9 +195,10 @@ def predictions(run: Training, images: Images) -> Tensor:
     One forward pass an image, without augmentation, in the recipe's precision.
     """
     if run.engine is not None:
-        return native_training.predict(_native(run, run.engine, images), run, images.pixels)
+        native = _native(run, run.engine, images)
+        return native_training.predict(native, run.network, predicting_state(run), images.pixels)
     said = []
-    with _averaged(run), torch.inference_mode():
+    with _holding(run, predicting_state(run)), torch.inference_mode():
         run.network.eval()
         for start_ in range(0, len(images), EVALUATION_BATCH):
             batch = _normalised(images, slice(start_, start_ + EVALUATION_BATCH))
@@ -208,7 +214,10 @@ def count_errors(run: Training, images: Images) -> int:
 
 def predicting_state(run: Training) -> list[Tensor]:
     """Return the weights that predict, with BN statistics: the averaged ones where there are some."""
-    return run.state if run.average is None else run.average
+    if run.average is None:
+        return run.state
+    assert run.settled is not None or not _recomputes(run), "an average is settled before it predicts"
+    return run.average if run.settled is None else run.settled
 
 
 def weights_digest(run: Training) -> str:
@@ -245,9 +254,7 @@ def resume(run: Training, saved: dict[str, Any]) -> None:
 
 def _step(run: Training, images: Images, chosen: Tensor) -> Tensor:
     """Take one optimizer step on the chosen images and return its loss, a scalar on the device."""
-    pixels = images.pixels[chosen].float().div_(255)
-    moved = augment(pixels, run.recipe, run.generator)
-    batch = moved.sub_(images.mean).div_(images.deviation).contiguous(memory_format=torch.channels_last)
+    batch = _batch(run, images, chosen, run.generator)
     with autocast(run):
         logits = run.network(batch)
     loss = functional.cross_entropy(logits.float(), images.labels[chosen], label_smoothing=run.recipe.label_smoothing)
@@ -260,6 +267,12 @@ def _step(run: Training, images: Images, chosen: Tensor) -> Tensor:
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     run.optimizer.step()
     return loss.detach()
+
+
+def _batch(run: Training, images: Images, chosen: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the chosen images, moved and normalised, (batch, 1, 28, 28)."""
+    moved = augment(images.pixels[chosen].float().div_(255), run.recipe, generator)
+    return moved.sub_(images.mean).div_(images.deviation).contiguous(memory_format=torch.channels_last)
 
 
 def _normalised(images: Images, chosen: slice) -> Tensor:
@@ -296,14 +309,14 @@ def _average(run: Training, steps_per_epoch: int) -> None:
 
 
 @contextlib.contextmanager
-def _averaged(run: Training) -> Iterator[None]:
-    """Put the averaged weights and statistics in place for the block."""
-    if run.average is None:
+def _holding(run: Training, state: list[Tensor]) -> Iterator[None]:
+    """Put these weights and statistics into the network for the block."""
+    if state is run.state:
         yield
         return
     kept = [tensor.clone() for tensor in run.state]
     with torch.no_grad():
-        torch._foreach_copy_(run.state, run.average)
+        torch._foreach_copy_(run.state, state)
     try:
         yield
     finally:

@@ -20,6 +20,7 @@ TORCH_FILES = {
     f"harness/{name}.py"
     for name in (
         "augment",
+        "batch_statistics",
         "build",
         "commands/train",
         "cross_check",

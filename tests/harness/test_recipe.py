@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from harness.document import read_as
 from harness.errors import ContentError
-from harness.recipe import Initialisation, Optimizer, Precision, Recipe, Schedule, recipe_document, recipe_from
+from harness.recipe import (
+    AverageStatistics,
+    Initialisation,
+    Optimizer,
+    Precision,
+    Recipe,
+    Schedule,
+    recipe_document,
+    recipe_from,
+)
 
 
 def shares() -> st.SearchStrategy[float]:
@@ -109,6 +118,7 @@ LATER_CHANGES: dict[str, Any] = {
     "teacher_seeds": 2,
     "distill_weight": 0.7,
     "distill_temperature": 2.0,
+    "average_statistics": AverageStatistics.RECOMPUTED,
 }
 # Fields that need others beside them.
 TOGETHER = dict.fromkeys(("teacher", "teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"))
@@ -161,6 +171,7 @@ def test_the_hashes_of_committed_records_stay():
         ({"nesterov": 1}, "here: nesterov is 1, but must be of type bool"),
         ({"step_epochs": 3}, "here: step_epochs is 3, but must be a list of whole numbers"),
         ({"step_epochs": [3, 4.5]}, "here: step_epochs is [3, 4.5], but must be a list of whole numbers"),
+        ({"average_statistics": "new"}, "here: average_statistics is 'new'; allowed are averaged, recomputed"),
         ({"teacher": 3}, "here: teacher is 3, but must be of type str"),
         ({"teacher_recipe": 3}, "here: teacher_recipe is 3, but must be a table of a recipe's fields"),
         ({"teacher_recipe": {"epoch": 3}}, "here, teacher_recipe: unknown field 'epoch'; known are epochs,"),
@@ -217,6 +228,10 @@ def test_an_unknown_field_gets_the_nearest_known_one_as_a_hint():
                 "teacher_recipe": Recipe(teacher="gap linear(10)", teacher_recipe=Recipe()),
             },
             "recipe: the teacher_recipe names a teacher of its own, but only students have one",
+        ),
+        (
+            {"average_statistics": AverageStatistics.RECOMPUTED, "average_decay": 0.0},
+            "recipe: average_statistics are of an average, but average_decay is 0",
         ),
         ({"teacher_seeds": 0}, "recipe: teacher_seeds is 0, but must be from 1 to 100"),
         ({"distill_weight": 1.5}, "recipe: distill_weight is 1.5, but must be from 0 to 1"),

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from harness.recipe import Optimizer, Precision, Recipe, Schedule
-from harness.train import Images, learning_rate, predictions, start, train_epoch
+from harness.schedule import learning_rate
+from harness.train import Images, predictions, start, train_epoch
 from search_spaces.notation import parse_network
 
 CPU = torch.device("cpu")
