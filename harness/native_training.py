@@ -20,7 +20,7 @@ from harness.augment import maps_of
 from harness.distillation import Teacher
 from harness.native import Engine, TeacherRow, TrainingRow, TrainingRow64
 from harness.program import Program, program, rows
-from harness.recipe import Optimizer, Precision, Recipe, first_averaged_step
+from harness.recipe import Optimizer, Precision, Recipe, first_averaged_step, recipe_of_epoch
 from search_spaces.architecture import Architecture
 from search_spaces.shapes import CLASSES
 
@@ -152,7 +152,7 @@ def train_steps(
         assert tensor.is_contiguous()
     assert len(order) >= steps * recipe.batch_size
     assert 0 <= int(images.labels.min()) <= int(images.labels.max()) < CLASSES
-    maps = _maps(recipe, run.generator, steps)
+    maps = _maps(recipe_of_epoch(recipe, len(run.history)), run.generator, steps)
     if any(item.dropout for item in native.program.instructions):
         seed = torch.randint(2**62, (), generator=run.generator, dtype=torch.int64)
         native.engine.library.engine_seed(native.handle.pointer, int(seed))

@@ -23,7 +23,7 @@ from harness.distillation import Teacher, soft_losses, soft_targets
 from harness.errors import ContentError
 from harness.grouped import grouped_network, stack, unstack
 from harness.native_training import MEMORIES, state_tensors
-from harness.recipe import Optimizer, Recipe, first_averaged_step
+from harness.recipe import Optimizer, Recipe, first_averaged_step, recipe_of_epoch
 from harness.result import Epoch
 from harness.schedule import learning_rate
 from harness.train import Images, Training, autocast
@@ -135,13 +135,14 @@ def _schedule(population: Population, images: Images, steps: int) -> Schedule:
     recipe, runs = population.recipe, population.members
     device, before = runs[0].device, runs[0].step
     count = steps * recipe.batch_size
+    moves = recipe_of_epoch(recipe, len(runs[0].history))
     orders, maps = [], []
     for run in runs:
         orders.append(torch.randperm(len(images), generator=run.generator, device=device)[:count])
-        if recipe.augmented_share:
+        if moves.augmented_share:
             draws = torch.rand(steps, 7, recipe.batch_size, generator=run.generator, device=device)
             flat = draws.transpose(0, 1).reshape(7, -1)
-            maps.append(maps_of(flat, 28, recipe).view(steps, recipe.batch_size, 2, 3))
+            maps.append(maps_of(flat, 28, moves).view(steps, recipe.batch_size, 2, 3))
     first = first_averaged_step(recipe, steps)
     return Schedule(
         step=torch.zeros(1, dtype=torch.int64, device=device),

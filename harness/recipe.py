@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -94,6 +94,8 @@ class Recipe:
         distill_weight: share of the loss that the teachers' answers have, 0 to 1.
         distill_temperature: what logits are divided by before answers are compared.
         average_statistics: BN statistics of the averaged weights.
+        augmentation_off_share: share of the epochs, the last ones, in which no image is moved, 0 to 1; rounded to whole
+            epochs.
     """
 
     epochs: int = 15
@@ -124,6 +126,7 @@ class Recipe:
     distill_weight: float = field(default=0.5, metadata=_LATER)
     distill_temperature: float = field(default=4.0, metadata=_LATER)
     average_statistics: AverageStatistics = field(default=AverageStatistics.AVERAGED, metadata=_LATER)
+    augmentation_off_share: float = field(default=0.0, metadata=_LATER)
 
     def __post_init__(self) -> None:
         """Make whole numbers floats where floats are meant: equal recipes hash alike. Refuse what cannot train."""
@@ -137,6 +140,7 @@ class Recipe:
         _check("weight_decay", self.weight_decay, 0.0, 1.0)
         for name in ("warmup", "label_smoothing", "augmented_share", "average_start", "step_factor", "final_rate"):
             _check(name, getattr(self, name), 0.0, 1.0)
+        _check("augmentation_off_share", self.augmentation_off_share, 0.0, 1.0)
         _check("rotation_degrees", self.rotation_degrees, 0.0, 180.0)
         _check("shift_pixels", self.shift_pixels, 0.0, 14.0)
         _check("scale", self.scale, 0.0, 0.9)
@@ -145,6 +149,8 @@ class Recipe:
         _check("teacher_seeds", self.teacher_seeds, 1, 100)
         _check("distill_weight", self.distill_weight, 0.0, 1.0)
         _check("distill_temperature", self.distill_temperature, 0.1, 100.0)
+        if self.augmentation_off_share and self.augmented_share == 0:
+            raise ContentError("recipe: augmentation_off_share ends an augmentation, but augmented_share is 0")
         if self.average_statistics is AverageStatistics.RECOMPUTED and self.average_decay == 0:
             raise ContentError("recipe: average_statistics are of an average, but average_decay is 0")
         _check_teacher(self)
@@ -186,6 +192,13 @@ def recipe_document(recipe: Recipe) -> dict[str, Any]:
 def first_averaged_step(recipe: Recipe, steps_per_epoch: int) -> int:
     """Return the step, counted from 1, after which averaging begins; 0 where it begins at once."""
     return math.ceil(recipe.average_start * steps_per_epoch * recipe.epochs)
+
+
+def recipe_of_epoch(recipe: Recipe, epoch: int) -> Recipe:
+    """Return the recipe as it holds in an epoch, counted from 0: without moves where the augmentation has ended."""
+    if epoch < recipe.epochs - math.floor(recipe.augmentation_off_share * recipe.epochs + 0.5):
+        return recipe
+    return replace(recipe, augmented_share=0.0, augmentation_off_share=0.0)
 
 
 def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:

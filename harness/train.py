@@ -26,7 +26,7 @@ from harness.distillation import Teacher, soft_losses, soft_targets
 from harness.errors import ContentError
 from harness.native import Engine
 from harness.native_training import NativeProgram
-from harness.recipe import AverageStatistics, Optimizer, Precision, Recipe, first_averaged_step
+from harness.recipe import AverageStatistics, Optimizer, Precision, Recipe, first_averaged_step, recipe_of_epoch
 from harness.result import Epoch
 from harness.schedule import learning_rate
 from search_spaces.architecture import Architecture
@@ -146,11 +146,12 @@ def _train_steps(
 ) -> float:
     """Take a step a rate with torch and return the sum of the losses."""
     total = torch.zeros((), device=run.device)
+    moves = recipe_of_epoch(run.recipe, len(run.history))
     for step, rate in enumerate(rates):
         for group in run.optimizer.param_groups:
             group["lr"] = rate
         chosen = order[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
-        total += _step(run, images, chosen)
+        total += _step(run, _batch(images, chosen, moves, run.generator), images.labels[chosen])
         run.step += 1
         _average(run, len(rates))
         if on_step is not None:
@@ -171,7 +172,7 @@ def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
 def settle(run: Training, images: Images) -> None:
     """Make an average ready to predict, after training and before looking: nothing to do for most recipes.
 
-    Where the recipe recomputes BN statistics, they are those of training images, moved as training moves them. What is
+    Where the recipe recomputes BN statistics, they are those of training images, moved as in the last epoch. What is
     trained further does not change by it.
     """
     if run.average is None or run.settled is not None or not _recomputes(run):
@@ -179,7 +180,8 @@ def settle(run: Training, images: Images) -> None:
     # A generator of its own: looking at a run must not change how it goes on.
     generator = torch.Generator(device=run.device).manual_seed(run.step)
     chosen = torch.randperm(len(images), generator=generator, device=run.device)[:STATISTICS_IMAGES]
-    batches = (_batch(run, images, part, generator) for part in torch.split(chosen, EVALUATION_BATCH))
+    moves = recipe_of_epoch(run.recipe, len(run.history) - 1)
+    batches = (_batch(images, part, moves, generator) for part in torch.split(chosen, EVALUATION_BATCH))
     with _holding(run, run.average), autocast(run):
         recompute_statistics(run.network, batches)
         run.settled = [tensor.clone() for tensor in run.state]
@@ -252,12 +254,11 @@ def resume(run: Training, saved: dict[str, Any]) -> None:
     run.history = [Epoch(*values) for values in saved["history"]]
 
 
-def _step(run: Training, images: Images, chosen: Tensor) -> Tensor:
-    """Take one optimizer step on the chosen images and return its loss, a scalar on the device."""
-    batch = _batch(run, images, chosen, run.generator)
+def _step(run: Training, batch: Tensor, labels: Tensor) -> Tensor:
+    """Take one optimizer step on a batch and return its loss, a scalar on the device."""
     with autocast(run):
         logits = run.network(batch)
-    loss = functional.cross_entropy(logits.float(), images.labels[chosen], label_smoothing=run.recipe.label_smoothing)
+    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=run.recipe.label_smoothing)
     if run.teacher is not None:
         with autocast(run):
             targets = soft_targets(run.teacher, batch, run.recipe.distill_temperature)
@@ -269,9 +270,9 @@ def _step(run: Training, images: Images, chosen: Tensor) -> Tensor:
     return loss.detach()
 
 
-def _batch(run: Training, images: Images, chosen: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the chosen images, moved and normalised, (batch, 1, 28, 28)."""
-    moved = augment(images.pixels[chosen].float().div_(255), run.recipe, generator)
+def _batch(images: Images, chosen: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Return the chosen images, moved as the recipe says and normalised, (batch, 1, 28, 28)."""
+    moved = augment(images.pixels[chosen].float().div_(255), recipe, generator)
     return moved.sub_(images.mean).div_(images.deviation).contiguous(memory_format=torch.channels_last)
 
 

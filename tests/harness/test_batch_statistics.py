@@ -200,3 +200,16 @@ def test_images_are_moved_as_training_moves_them(monkeypatch: pytest.MonkeyPatch
     settle(run, Images(images.pixels, images.labels, images.mean, images.deviation))
 
     assert seen == [(200, RECIPE.augmented_share, False), (100, RECIPE.augmented_share, False)]
+
+
+def test_images_are_not_moved_where_the_last_epoch_moved_none(monkeypatch: pytest.MonkeyPatch):
+    run, shares = trained(native.load, replace(RECIPE, augmentation_off_share=0.5)), []
+
+    def spy(pixels: torch.Tensor, recipe: Recipe, _: torch.Generator) -> torch.Tensor:
+        shares.append(recipe.augmented_share)
+        return pixels
+
+    monkeypatch.setattr(train_module, "augment", spy)
+    settle(run, some_images(320))
+
+    assert shares == [0.0]

@@ -22,6 +22,7 @@ from harness.recipe import (
     Schedule,
     recipe_document,
     recipe_from,
+    recipe_of_epoch,
 )
 
 
@@ -119,6 +120,7 @@ LATER_CHANGES: dict[str, Any] = {
     "distill_weight": 0.7,
     "distill_temperature": 2.0,
     "average_statistics": AverageStatistics.RECOMPUTED,
+    "augmentation_off_share": 0.25,
 }
 # Fields that need others beside them.
 TOGETHER = dict.fromkeys(("teacher", "teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"))
@@ -135,6 +137,18 @@ def test_a_later_field_is_in_hash_and_document_unless_it_has_its_default(name: s
     text = json.dumps(recipe_document(changed))
     assert recipe_from(json.loads(text)) == changed
     assert read_as(Recipe, text, "a recipe") == changed
+
+
+@pytest.mark.parametrize(
+    ("share", "epochs", "moved"),
+    [(0.0, 4, 4), (0.25, 4, 3), (0.1, 15, 13), (0.5, 5, 2), (0.3, 1, 1), (0.5, 1, 0), (1.0, 3, 0)],
+)
+def test_the_last_share_of_the_epochs_is_without_moves(share: float, epochs: int, moved: int):
+    recipe = Recipe(epochs=epochs, augmentation_off_share=share)
+
+    shares = [recipe_of_epoch(recipe, epoch).augmented_share for epoch in range(epochs)]
+
+    assert shares == [0.7] * moved + [0.0] * (epochs - moved)
 
 
 def test_equal_teachers_hash_alike_however_they_are_written():
@@ -232,6 +246,11 @@ def test_an_unknown_field_gets_the_nearest_known_one_as_a_hint():
         (
             {"average_statistics": AverageStatistics.RECOMPUTED, "average_decay": 0.0},
             "recipe: average_statistics are of an average, but average_decay is 0",
+        ),
+        ({"augmentation_off_share": 1.1}, "recipe: augmentation_off_share is 1.1, but must be from 0 to 1"),
+        (
+            {"augmentation_off_share": 0.1, "augmented_share": 0.0},
+            "recipe: augmentation_off_share ends an augmentation, but augmented_share is 0",
         ),
         ({"teacher_seeds": 0}, "recipe: teacher_seeds is 0, but must be from 1 to 100"),
         ({"distill_weight": 1.5}, "recipe: distill_weight is 1.5, but must be from 0 to 1"),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from harness import native
+from harness.native import Engine
+from harness.population import train_epoch_together
 from harness.recipe import Optimizer, Precision, Recipe, Schedule
 from harness.schedule import learning_rate
-from harness.train import Images, predictions, start, train_epoch
+from harness.train import Images, checkpoint, predictions, resume, start, train_epoch, weights_digest
 from search_spaces.notation import parse_network
 
 CPU = torch.device("cpu")
@@ -105,6 +110,35 @@ def test_the_average_begins_where_the_recipe_says():
         train_epoch(run, noise(64), on_step=lambda: begun.append(run.average is not None))
 
     assert begun == [False] * 7 + [True] * 5
+
+
+@pytest.mark.parametrize("load", [lambda: None, native.load], ids=["torch", "native"])
+def test_epochs_after_the_augmentation_are_those_of_a_recipe_without(load: Callable[[], Engine | None]):
+    ending = Recipe(epochs=2, batch_size=16, augmentation_off_share=0.5)
+    run, plain = (start(NETWORK, recipe, 7, CPU, load()) for recipe in (ending, Recipe(epochs=2, batch_size=16)))
+    for each in (run, plain):
+        train_epoch(each, noise(64))
+    # Until then they are the same; then one goes on from there as if there were no augmentation.
+    assert weights_digest(run) == weights_digest(plain)
+    without = start(NETWORK, replace(ending, augmented_share=0.0, augmentation_off_share=0.0), 7, CPU, load())
+    resume(without, deepcopy(checkpoint(plain)))
+
+    for each in (run, plain, without):
+        train_epoch(each, noise(64))
+
+    assert weights_digest(run) == weights_digest(without) != weights_digest(plain)
+
+
+def test_members_end_their_augmentation_together():
+    recipe = Recipe(epochs=2, batch_size=16, augmentation_off_share=0.5)
+    together, alone = ([start(NETWORK, recipe, seed, CPU) for seed in range(2)] for _ in range(2))
+    for _ in range(2):
+        train_epoch_together(together, noise(32))
+        for run in alone:
+            train_epoch(run, noise(32))
+
+    for mine, other in zip(together, alone, strict=True):
+        assert mine.history[1].train_loss == pytest.approx(other.history[1].train_loss, rel=1e-3)
 
 
 def test_weight_decay_is_on_kernels_and_matrices_only():
