@@ -36,10 +36,15 @@ class Schedule(StrEnum):
 
 
 class Initialisation(StrEnum):
-    """First weights: torch's own, or normal ones scaled by fan-in (He et al., arXiv 1502.01852)."""
+    """First weights: torch's own, or normal ones scaled by fan-in (He et al., arXiv 1502.01852).
+
+    ``dirac`` is ``kaiming`` but for convolutions with as many outputs as inputs, which begin by handing their input on
+    (Zagoruyko and Komodakis, arXiv 1706.00388).
+    """
 
     TORCH = "torch"
     KAIMING = "kaiming"
+    DIRAC = "dirac"
 
 
 class AverageStatistics(StrEnum):
@@ -94,6 +99,7 @@ class Recipe:
         distill_weight: share of the loss that the teachers' answers have, 0 to 1.
         distill_temperature: what logits are divided by before answers are compared.
         average_statistics: BN statistics of the averaged weights.
+        zero_head: begin with a last layer of zeros, where that one ends the network and its kernel is its own.
         augmentation_off_share: share of the epochs, the last ones, in which no image is moved, 0 to 1; rounded to whole
             epochs.
     """
@@ -126,6 +132,7 @@ class Recipe:
     distill_weight: float = field(default=0.5, metadata=_LATER)
     distill_temperature: float = field(default=4.0, metadata=_LATER)
     average_statistics: AverageStatistics = field(default=AverageStatistics.AVERAGED, metadata=_LATER)
+    zero_head: bool = field(default=False, metadata=_LATER)
     augmentation_off_share: float = field(default=0.0, metadata=_LATER)
 
     def __post_init__(self) -> None:

@@ -21,9 +21,10 @@ from torch import Tensor
 from harness import native_training
 from harness.augment import augment
 from harness.batch_statistics import recompute_statistics
-from harness.build import Network, build, initialise, seed_dropout
+from harness.build import Network, build, seed_dropout
 from harness.distillation import Teacher, soft_losses, soft_targets
 from harness.errors import ContentError
+from harness.first_weights import draw_first_weights
 from harness.native import Engine
 from harness.native_training import NativeProgram
 from harness.recipe import AverageStatistics, Optimizer, Precision, Recipe, first_averaged_step, recipe_of_epoch
@@ -101,7 +102,7 @@ def start(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(architecture)
-        initialise(network, recipe.initialisation)
+        draw_first_weights(network, recipe)
     # torch's stubs do not know this form.
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator(device=device).manual_seed(seed)

@@ -30,6 +30,7 @@ TORCH_FILES = {
         "doctor",
         "engine_choice",
         "environment",
+        "first_weights",
         "gradient_check",
         "installation",
         "grouped",

@@ -121,6 +121,7 @@ LATER_CHANGES: dict[str, Any] = {
     "distill_temperature": 2.0,
     "average_statistics": AverageStatistics.RECOMPUTED,
     "augmentation_off_share": 0.25,
+    "zero_head": True,
 }
 # Fields that need others beside them.
 TOGETHER = dict.fromkeys(("teacher", "teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"))
@@ -175,13 +176,14 @@ def test_the_hashes_of_committed_records_stay():
         ({"epoch": 3}, "here: unknown field 'epoch'; known are epochs, batch_size, optimizer, learning_rate, "),
         ({"optimizer": "lion"}, "here: optimizer is 'lion'; allowed are sgd, adam"),
         ({"schedule": "sine"}, "here: schedule is 'sine'; allowed are linear, constant, step, cosine"),
-        ({"initialisation": 1}, "here: initialisation is 1; allowed are torch, kaiming"),
+        ({"initialisation": 1}, "here: initialisation is 1; allowed are torch, kaiming, dirac"),
         ({"precision": "fp16"}, "here: precision is 'fp16'; allowed are fp32, bf16"),
         ({"epochs": 2.5}, "here: epochs is 2.5, but must be of type int"),
         ({"epochs": True}, "here: epochs is True, but must be of type int"),
         ({"epochs": "3"}, "here: epochs is '3', but must be of type int"),
         ({"momentum": "much"}, "here: momentum is 'much', but must be of type float"),
         ({"momentum": False}, "here: momentum is False, but must be of type float"),
+        ({"zero_head": 1}, "here: zero_head is 1, but must be of type bool"),
         ({"nesterov": 1}, "here: nesterov is 1, but must be of type bool"),
         ({"step_epochs": 3}, "here: step_epochs is 3, but must be a list of whole numbers"),
         ({"step_epochs": [3, 4.5]}, "here: step_epochs is [3, 4.5], but must be a list of whole numbers"),
