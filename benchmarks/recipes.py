@@ -22,12 +22,14 @@ from benchmarks.machine import machine
 from benchmarks.runs import trained
 from benchmarks.throughput import NETWORKS
 from harness import files
-from harness.recipe import Initialisation, Optimizer, Recipe
+from harness.recipe import AverageStatistics, Initialisation, Optimizer, Recipe, Schedule
 from harness.run import Job
 from harness.seeds import Purpose
 from harness.statistics import mean, standard_deviation
+from search_spaces.catalog import preset
 
 HERE = Path(__file__).resolve().parent / "results"
+_TAUGHT: dict[str, Any] = {"teacher": preset("seed4").text, "teacher_recipe": Recipe()}
 # Batch and rate go together: halving one halves the other.
 VARIANTS: dict[str, dict[str, Any]] = {
     "fast": {},
@@ -50,6 +52,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "label smoothing 0.05": {"label_smoothing": 0.05},
     "torch's first weights": {"initialisation": Initialisation.TORCH},
     "Adam, rate 0.005": {"optimizer": Optimizer.ADAM, "learning_rate": 0.005},
+    "cosine": {"schedule": Schedule.COSINE},
+    "linear to 0.02": {"final_rate": 0.02},
+    "statistics recomputed": {"average_statistics": AverageStatistics.RECOMPUTED},
+    "no moves in the last 0.25": {"augmentation_off_share": 0.25},
+    "dirac": {"initialisation": Initialisation.DIRAC},
+    "head of zeros": {"zero_head": True},
+    "taught by seed4": _TAUGHT,
+    "taught by three seed4": {**_TAUGHT, "teacher_seeds": 3},
+    "taught by seed4, 0.9": {**_TAUGHT, "distill_weight": 0.9},
+    "taught by seed4 at 2": {**_TAUGHT, "distill_temperature": 2.0},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness import files, workers
@@ -15,6 +16,7 @@ from harness.native import load
 from harness.result import Result, to_document
 from harness.run import Job
 from harness.workers import Broken, Finished, Limits, Source
+from harness.workspace import TEACHERS
 from search_spaces.notation import parse_network
 
 
@@ -44,7 +46,7 @@ def trained(jobs: Sequence[Job], folder: Path | None, path: Path) -> list[Result
             while waiting or any(worker.job for worker in pool):
                 for worker in pool:
                     if worker.job is None and waiting:
-                        workers.assign(worker, waiting.pop(0))
+                        workers.assign(worker, replace(waiting.pop(0), teachers=path.parent / TEACHERS))
                 for event in workers.poll(pool, Limits(), 1.0):
                     if isinstance(event, Finished):
                         found[_key(event.result)] = event.result

@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.build import Network
+from harness.build import Network, build
 from harness.datasets import Dataset
 from harness.errors import DeviceError
 from harness.record import Record, SeedRun
 from harness.result import Result, same_bits_due
+from harness.train import Training, holding, predicting_state
 from search_spaces.architecture import Architecture
 
 # What each format needs beyond the program's own requirements.
@@ -103,6 +104,14 @@ def properties(result: Result, dataset: Dataset) -> dict[str, str]:
         "engine": result.environment.engine if result.environment else "",
         "protocol_version": str(result.protocol_version),
     }
+
+
+def final_network(run: Training) -> Network:
+    """Return a copy of the network that predicts, in evaluation mode: averaged where the recipe averages."""
+    with holding(run, predicting_state(run)):
+        network = build(run.architecture)
+        network.load_state_dict(run.network.state_dict())
+    return network.eval()
 
 
 def weights_of(network: nn.Module) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:

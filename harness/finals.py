@@ -88,7 +88,9 @@ def _seeds_seconds(session: Session, candidate: Candidate) -> float:
 def verify_seconds(session: Session, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
     """Return what verifying a network on so many seeds will take, in seconds of wall-clock; rather too much."""
     rounds = -(-seeds // session.effort.workers)
-    return CAUTION * rounds * VERIFY_FACTOR * run_seconds(session, candidate) + CAUTION_SECONDS
+    # The teacher of the search has not seen all training images, so a verification has one of its own.
+    teaching = max((run.teacher_seconds for run in runs_of(candidate)), default=0.0)
+    return CAUTION * VERIFY_FACTOR * (rounds * run_seconds(session, candidate) + teaching) + CAUTION_SECONDS
 
 
 def run_seconds(session: Session, candidate: Candidate) -> float:

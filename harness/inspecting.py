@@ -11,7 +11,7 @@ import torch
 
 from harness.inspection import CONFIDENCE_EDGES, Confidence, Inspection, Miss, packed
 from harness.result import Result
-from harness.train import Images, Training, averaged, probabilities
+from harness.train import Images, Training, holding, predicting_state, probabilities
 
 # A kernel is looked at as shades of grey; four digits are more than anyone sees.
 _DIGITS = 4
@@ -63,10 +63,10 @@ def _confidences(sure: torch.Tensor, test: Images) -> tuple[Confidence, ...]:
 
 
 def _first_kernels(run: Training) -> tuple[int, tuple[tuple[float, ...], ...]]:
-    """Return edge and values of the kernels of a convolution that comes first, (out_channels, edge * edge)."""
-    with averaged(run), torch.no_grad():
+    """Return edge and values of the square kernels of a convolution that comes first, (out_channels, edge * edge)."""
+    with holding(run, predicting_state(run)), torch.no_grad():
         first = next(iter(run.network.parameters()), None)
-        if first is None or first.ndim != 4 or first.shape[1] != 1:
+        if first is None or first.ndim != 4 or first.shape[1] != 1 or first.shape[2] != first.shape[3]:
             return 0, ()
         rows = first.detach().cpu().double().flatten(1).tolist()
     return first.shape[2], tuple(tuple(round(value, _DIGITS) for value in row) for row in rows)

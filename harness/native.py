@@ -85,6 +85,19 @@ class TrainingRow64(ctypes.Structure):
     )
 
 
+class TeacherRow(ctypes.Structure):
+    """The teachers of a recipe as ``engine_train`` takes them: a program, a state each, their share of the loss."""
+
+    _fields_ = (
+        ("program", ctypes.c_void_p),
+        ("states", ctypes.c_void_p),
+        ("state_size", ctypes.c_int64),
+        ("count", ctypes.c_int64),
+        ("weight", ctypes.c_double),
+        ("temperature", ctypes.c_double),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """A loaded engine.
@@ -248,9 +261,9 @@ def _declare(library: Any, real: type[ctypes.c_float] | type[ctypes.c_double]) -
         long,
         *[pointer] * 2,
         ctypes.c_size_t,
-        *[pointer] * 4,
+        *[pointer] * 5,
     ]
     library.engine_predict.argtypes = [pointer, pointer, long, pointer, pointer]
     library.engine_predict.restype = None
-    library.engine_gradients.argtypes = [pointer] * 6
+    library.engine_gradients.argtypes = [pointer] * 7
     library.engine_gradients.restype = ctypes.c_double

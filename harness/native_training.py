@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from harness.augment import maps_of
-from harness.native import Engine, TrainingRow, TrainingRow64
+from harness.distillation import Teacher
+from harness.native import Engine, TeacherRow, TrainingRow, TrainingRow64
 from harness.program import Program, program, rows
-from harness.recipe import Optimizer, Precision, Recipe, first_averaged_step
+from harness.recipe import Optimizer, Precision, Recipe, first_averaged_step, recipe_of_epoch
 from search_spaces.architecture import Architecture
 from search_spaces.shapes import CLASSES
 
@@ -36,6 +37,7 @@ class NativeProgram:
 
     Attributes:
         handle: the engine's own object.
+        teacher: the teachers of the recipe, None where it has none.
         decay: L2 coefficient of each parameter, (parameter_count,).
     """
 
@@ -43,7 +45,21 @@ class NativeProgram:
     program: Program
     recipe: Recipe
     handle: _Handle
+    teacher: NativeTeacher | None
     decay: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class NativeTeacher:
+    """Teachers as the engine knows them: one program, a row of ``states`` each.
+
+    Attributes:
+        row: what the engine reads; it points to the other two.
+    """
+
+    handle: _Handle
+    states: Tensor
+    row: TeacherRow
 
 
 class _Handle:
@@ -64,14 +80,40 @@ def refusal(recipe: Recipe, device: torch.device) -> str | None:
 
 
 def open_program(
-    engine: Engine, architecture: Architecture, recipe: Recipe, mean: float, deviation: float
+    engine: Engine,
+    architecture: Architecture,
+    recipe: Recipe,
+    mean: float,
+    deviation: float,
+    teacher: Teacher | None = None,
 ) -> NativeProgram:
-    """Return the program of a network, its buffers allocated.
+    """Return the program of a network and that of its teacher, their buffers allocated.
 
     Raises:
         MemoryError: the buffers of a batch do not fit into memory.
     """
     flat = program(architecture)
+    handle = _opened(engine, flat, recipe.batch_size, mean, deviation)
+    taught = None
+    if teacher is not None:
+        opened = _opened(engine, program(teacher.architecture), recipe.batch_size, mean, deviation)
+        taught = _native_teacher(engine, teacher, opened, recipe)
+    decay = torch.cat(
+        [torch.full((size,), recipe.weight_decay if decayed else 0.0) for size, decayed in flat.parameters]
+        or [torch.empty(0)]
+    )
+    return NativeProgram(engine, flat, recipe, handle, taught, decay.to(_real(engine)))
+
+
+def _native_teacher(engine: Engine, teacher: Teacher, handle: _Handle, recipe: Recipe) -> NativeTeacher:
+    states = torch.stack([_flat(network, _real(engine)) for network in teacher.networks])
+    count, state_size = states.shape
+    weight, temperature = recipe.distill_weight, recipe.distill_temperature
+    row = TeacherRow(handle.pointer, states.data_ptr(), state_size, count, weight, temperature)
+    return NativeTeacher(handle, states, row)
+
+
+def _opened(engine: Engine, flat: Program, batch: int, mean: float, deviation: float) -> _Handle:
     values = np.array(rows(flat.values), dtype=np.int32)
     instructions = np.array(rows(flat.instructions), dtype=np.int32)
     pointer = engine.library.engine_new(
@@ -79,19 +121,15 @@ def open_program(
         len(flat.values),
         instructions.ctypes.data,
         len(flat.instructions),
-        recipe.batch_size,
+        batch,
         flat.state_size,
         flat.parameter_count,
         mean,
         deviation,
     )
     if not pointer:
-        raise MemoryError(f"no memory for a batch of {recipe.batch_size}")
-    decay = torch.cat(
-        [torch.full((size,), recipe.weight_decay if decayed else 0.0) for size, decayed in flat.parameters]
-        or [torch.empty(0)]
-    )
-    return NativeProgram(engine, flat, recipe, _Handle(engine.library, pointer), decay.to(_real(engine)))
+        raise MemoryError(f"no memory for a batch of {batch}")
+    return _Handle(engine.library, pointer)
 
 
 def train_steps(
@@ -114,13 +152,13 @@ def train_steps(
         assert tensor.is_contiguous()
     assert len(order) >= steps * recipe.batch_size
     assert 0 <= int(images.labels.min()) <= int(images.labels.max()) < CLASSES
-    maps = _maps(recipe, run.generator, steps)
+    maps = _maps(recipe_of_epoch(recipe, len(run.history)), run.generator, steps)
     if any(item.dropout for item in native.program.instructions):
         seed = torch.randint(2**62, (), generator=run.generator, dtype=torch.int64)
         native.engine.library.engine_seed(native.handle.pointer, int(seed))
     state = _flat(run.network, real)
     memories = _memories(run.network, run.optimizer, real)
-    averaged = torch.empty_like(state) if run.average is None else _averaged_flat(run.network, run.average, real)
+    averaged = torch.empty_like(state) if run.average is None else _flat_of(run.network, run.average, real)
     first_averaged = first_averaged_step(recipe, len(images) // recipe.batch_size)
     row = _row(native, first_averaged)
     rate_row = torch.tensor(rates, dtype=real)
@@ -144,6 +182,7 @@ def train_steps(
             memories[0].data_ptr(),
             memories[1].data_ptr(),
             averaged.data_ptr(),
+            _teacher_row(native),
         )
         run.step += count
         for _ in range(count if on_step is not None else 0):
@@ -155,11 +194,9 @@ def train_steps(
     return loss
 
 
-def predict(native: NativeProgram, run: Training, pixels: Tensor) -> Tensor:
-    """Return the class said for each image, int64 (n,), by the averaged weights where there are some."""
-    real = _real(native.engine)
-    average = run.average
-    state = _flat(run.network, real) if average is None else _averaged_flat(run.network, average, real)
+def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
+    """Return the class said for each image, int64 (n,), with a state in the order of ``state_tensors``."""
+    state = _flat_of(network, tensors, _real(native.engine))
     said = torch.empty(len(pixels), dtype=torch.int64)
     native.engine.library.engine_predict(
         native.handle.pointer, pixels.data_ptr(), len(pixels), state.data_ptr(), said.data_ptr()
@@ -178,12 +215,17 @@ def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels:
         ctypes.byref(_row(native, 1)),
         state.data_ptr(),
         gradient.data_ptr(),
+        _teacher_row(native),
     )
     return loss, gradient
 
 
 def _real(engine: Engine) -> torch.dtype:
     return torch.float64 if engine.double else torch.float32
+
+
+def _teacher_row(native: NativeProgram) -> Any:
+    return None if native.teacher is None else ctypes.byref(native.teacher.row)
 
 
 def _row(native: NativeProgram, first_averaged: int) -> ctypes.Structure:
@@ -238,8 +280,8 @@ def _restore(network: nn.Module, state: Tensor) -> None:
             tensor.copy_(part)
 
 
-def _averaged_flat(network: nn.Module, average: list[Tensor], real: torch.dtype) -> Tensor:
-    named = dict(zip((tensor.data_ptr() for tensor in state_tensors(network)), average, strict=True))
+def _flat_of(network: nn.Module, tensors: list[Tensor], real: torch.dtype) -> Tensor:
+    named = dict(zip((tensor.data_ptr() for tensor in state_tensors(network)), tensors, strict=True))
     return torch.cat([named[tensor.data_ptr()].reshape(-1) for tensor in _tensors(network)]).to(real)
 
 

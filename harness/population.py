@@ -19,12 +19,14 @@ from torch import Tensor
 
 from harness.augment import maps_of
 from harness.build import Network, seed_dropout
+from harness.distillation import Teacher, soft_losses, soft_targets
 from harness.errors import ContentError
 from harness.grouped import grouped_network, stack, unstack
 from harness.native_training import MEMORIES, state_tensors
-from harness.recipe import Optimizer, Recipe, first_averaged_step
+from harness.recipe import Optimizer, Recipe, first_averaged_step, recipe_of_epoch
 from harness.result import Epoch
-from harness.train import Images, Training, autocast, learning_rate
+from harness.schedule import learning_rate
+from harness.train import Images, Training, autocast
 
 # Steps before a capture: cuDNN chooses its kernels and allocates in the first ones (torch's notes on CUDA graphs).
 WARM_UP = 3
@@ -59,6 +61,7 @@ class Population:
     members: Sequence[Training]
     network: Network
     recipe: Recipe
+    teacher: Teacher | None
     memories: list[list[Tensor]]
     average: list[Tensor]
 
@@ -112,7 +115,7 @@ def _gathered(runs: Sequence[Training]) -> Population:
     if runs[0].average is not None:
         for target, *parts in zip(average, *(run.average or [] for run in runs), strict=True):
             target.copy_(torch.cat([part.reshape(-1) for part in parts]).view(target.shape))
-    return Population(runs, network, recipe, memories, average)
+    return Population(runs, network, recipe, runs[0].teacher, memories, average)
 
 
 def _memory(runs: Sequence[Training], network: Network, name: str) -> list[Tensor]:
@@ -132,13 +135,14 @@ def _schedule(population: Population, images: Images, steps: int) -> Schedule:
     recipe, runs = population.recipe, population.members
     device, before = runs[0].device, runs[0].step
     count = steps * recipe.batch_size
+    moves = recipe_of_epoch(recipe, len(runs[0].history))
     orders, maps = [], []
     for run in runs:
         orders.append(torch.randperm(len(images), generator=run.generator, device=device)[:count])
-        if recipe.augmented_share:
+        if moves.augmented_share:
             draws = torch.rand(steps, 7, recipe.batch_size, generator=run.generator, device=device)
             flat = draws.transpose(0, 1).reshape(7, -1)
-            maps.append(maps_of(flat, 28, recipe).view(steps, recipe.batch_size, 2, 3))
+            maps.append(maps_of(flat, 28, moves).view(steps, recipe.batch_size, 2, 3))
     first = first_averaged_step(recipe, steps)
     return Schedule(
         step=torch.zeros(1, dtype=torch.int64, device=device),
@@ -193,7 +197,8 @@ def _step(population: Population, images: Images, schedule: Schedule) -> None:
         maps = schedule.maps.index_select(0, schedule.step)[0]
         grid = functional.affine_grid(maps, list(pixels.shape), align_corners=False)
         pixels = functional.grid_sample(pixels, grid, align_corners=False)
-    batch = pixels.sub_(images.mean).div_(images.deviation).view(members, recipe.batch_size, 28, 28).transpose(0, 1)
+    each_image = pixels.sub_(images.mean).div_(images.deviation)
+    batch = each_image.view(members, recipe.batch_size, 28, 28).transpose(0, 1)
     with autocast(population.members[0]):
         logits = population.network(batch.contiguous())
     # (batch, members * classes) -> a row an image and member, members first
@@ -201,6 +206,10 @@ def _step(population: Population, images: Images, schedule: Schedule) -> None:
     losses = functional.cross_entropy(
         rows, images.labels[chosen], label_smoothing=recipe.label_smoothing, reduction="none"
     )
+    if population.teacher is not None:
+        with autocast(population.members[0]):
+            targets = soft_targets(population.teacher, each_image, recipe.distill_temperature)
+        losses = torch.lerp(losses, soft_losses(rows, targets, recipe.distill_temperature), recipe.distill_weight)
     each = losses.view(members, -1).mean(1)
     parameters: list[Tensor] = list(population.network.parameters())
     gradients = list(torch.autograd.grad(each.sum(), parameters))
@@ -241,6 +250,8 @@ def _update(population: Population, parameters: list[Tensor], gradients: list[Te
 def _scattered(population: Population, steps: int) -> None:
     """Give the members back what became of them."""
     runs, recipe = population.members, population.recipe
+    for run in runs:
+        run.settled = None
     unstack(population.network, [run.network for run in runs])
     step = runs[0].step + steps
     averages = [tensor.reshape(len(runs), -1) for tensor in population.average]

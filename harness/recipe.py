@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
 from harness.document import documented
 from harness.errors import ContentError
-from search_spaces.errors import nearest
+from search_spaces.errors import SearchSpaceError, nearest
 
 
 class Optimizer(StrEnum):
@@ -24,20 +24,34 @@ class Optimizer(StrEnum):
 class Schedule(StrEnum):
     """How the learning rate moves.
 
-    ``linear`` falls in a line to zero after the warm-up, ``constant`` stays, ``step`` is multiplied by
-    ``step_factor`` after each epoch named in ``step_epochs``.
+    After the warm-up ``linear`` falls in a line and ``cosine`` along half a wave (Loshchilov and Hutter, arXiv
+    1608.03983), both to ``final_rate``; ``constant`` stays, ``step`` is multiplied by ``step_factor`` after each epoch
+    named in ``step_epochs``.
     """
 
     LINEAR = "linear"
     CONSTANT = "constant"
     STEP = "step"
+    COSINE = "cosine"
 
 
 class Initialisation(StrEnum):
-    """First weights: torch's own, or normal ones scaled by fan-in (He et al., arXiv 1502.01852)."""
+    """First weights: torch's own, or normal ones scaled by fan-in (He et al., arXiv 1502.01852).
+
+    ``dirac`` is ``kaiming`` but for convolutions with as many outputs as inputs, which begin by handing their input on
+    (Zagoruyko and Komodakis, arXiv 1706.00388).
+    """
 
     TORCH = "torch"
     KAIMING = "kaiming"
+    DIRAC = "dirac"
+
+
+class AverageStatistics(StrEnum):
+    """BN statistics of averaged weights: averaged like the weights, or recomputed for them from training images."""
+
+    AVERAGED = "averaged"
+    RECOMPUTED = "recomputed"
 
 
 class Precision(StrEnum):
@@ -45,6 +59,10 @@ class Precision(StrEnum):
 
     FP32 = "fp32"
     BF16 = "bf16"
+
+
+# Marks a field that came after the first records: at its default it is no part of documents and hashes.
+_LATER = {"later": True}
 
 
 @documented
@@ -74,6 +92,16 @@ class Recipe:
         average_start: share of the steps after which averaging begins.
         initialisation: first weights.
         precision: number format.
+        final_rate: where ``linear`` and ``cosine`` end, as a share of the highest rate, 0 to 1.
+        teacher: text of a network whose softened answers are learnt beside the labels; empty for none.
+        teacher_recipe: what the teacher is trained by.
+        teacher_seeds: number of teachers, each from a seed of its own; their answers are averaged.
+        distill_weight: share of the loss that the teachers' answers have, 0 to 1.
+        distill_temperature: what logits are divided by before answers are compared.
+        average_statistics: BN statistics of the averaged weights.
+        zero_head: begin with a last layer of zeros, where that one ends the network and its kernel is its own.
+        augmentation_off_share: share of the epochs, the last ones, in which no image is moved, 0 to 1; rounded to whole
+            epochs.
     """
 
     epochs: int = 15
@@ -97,6 +125,15 @@ class Recipe:
     average_start: float = 0.1
     initialisation: Initialisation = Initialisation.KAIMING
     precision: Precision = Precision.FP32
+    final_rate: float = field(default=0.0, metadata=_LATER)
+    teacher: str = field(default="", metadata=_LATER)
+    teacher_recipe: Recipe | None = field(default=None, metadata=_LATER)
+    teacher_seeds: int = field(default=1, metadata=_LATER)
+    distill_weight: float = field(default=0.5, metadata=_LATER)
+    distill_temperature: float = field(default=4.0, metadata=_LATER)
+    average_statistics: AverageStatistics = field(default=AverageStatistics.AVERAGED, metadata=_LATER)
+    zero_head: bool = field(default=False, metadata=_LATER)
+    augmentation_off_share: float = field(default=0.0, metadata=_LATER)
 
     def __post_init__(self) -> None:
         """Make whole numbers floats where floats are meant: equal recipes hash alike. Refuse what cannot train."""
@@ -108,28 +145,67 @@ class Recipe:
         _check("learning_rate", self.learning_rate, 1e-12, 1e3)
         _check("momentum", self.momentum, 0.0, 0.9999)
         _check("weight_decay", self.weight_decay, 0.0, 1.0)
-        for name in ("warmup", "label_smoothing", "augmented_share", "average_start", "step_factor"):
+        for name in ("warmup", "label_smoothing", "augmented_share", "average_start", "step_factor", "final_rate"):
             _check(name, getattr(self, name), 0.0, 1.0)
+        _check("augmentation_off_share", self.augmentation_off_share, 0.0, 1.0)
         _check("rotation_degrees", self.rotation_degrees, 0.0, 180.0)
         _check("shift_pixels", self.shift_pixels, 0.0, 14.0)
         _check("scale", self.scale, 0.0, 0.9)
         _check("shear", self.shear, 0.0, 2.0)
         _check("average_decay", self.average_decay, 0.0, 0.99999)
+        _check("teacher_seeds", self.teacher_seeds, 1, 100)
+        _check("distill_weight", self.distill_weight, 0.0, 1.0)
+        _check("distill_temperature", self.distill_temperature, 0.1, 100.0)
+        if self.augmentation_off_share and self.augmented_share == 0:
+            raise ContentError("recipe: augmentation_off_share ends an augmentation, but augmented_share is 0")
+        if self.average_statistics is AverageStatistics.RECOMPUTED and self.average_decay == 0:
+            raise ContentError("recipe: average_statistics are of an average, but average_decay is 0")
+        _check_teacher(self)
+        object.__setattr__(self, "teacher", _canonical(self.teacher))
         if self.nesterov and self.optimizer is Optimizer.SGD and self.momentum == 0:
             raise ContentError("recipe: nesterov needs a momentum above 0, but momentum is 0")
         if self.step_epochs and self.schedule is not Schedule.STEP:
             raise ContentError(f"recipe: step_epochs belong to schedule 'step', but schedule is '{self.schedule}'")
+        if self.final_rate and self.schedule not in (Schedule.LINEAR, Schedule.COSINE):
+            raise ContentError(
+                f"recipe: final_rate belongs to schedules 'linear' and 'cosine', but schedule is '{self.schedule}'"
+            )
 
     @property
     def hash(self) -> str:
-        """First 12 hex digits of the SHA-256 of the fields as canonical JSON."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """First 12 hex digits of the SHA-256 of its document as canonical JSON."""
+        text = json.dumps(recipe_document(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+# Fields that came after the first records, with their defaults.
+LATER_DEFAULTS = {item.name: item.default for item in fields(Recipe) if item.metadata.get("later")}
+
+
+def recipe_document(recipe: Recipe) -> dict[str, Any]:
+    """Return the fields as plain JSON values.
+
+    Fields that came after the first records are left out at their defaults, so documents and hashes stay what they were
+    when there were no such fields.
+    """
+    values = {item.name: getattr(recipe, item.name) for item in fields(Recipe)}
+    if recipe.teacher_recipe is not None:
+        values["teacher_recipe"] = recipe_document(recipe.teacher_recipe)
+    # No value of a field equals this, so fields of the first records are always stated.
+    early = object()
+    return {name: value for name, value in values.items() if value != LATER_DEFAULTS.get(name, early)}
 
 
 def first_averaged_step(recipe: Recipe, steps_per_epoch: int) -> int:
     """Return the step, counted from 1, after which averaging begins; 0 where it begins at once."""
     return math.ceil(recipe.average_start * steps_per_epoch * recipe.epochs)
+
+
+def recipe_of_epoch(recipe: Recipe, epoch: int) -> Recipe:
+    """Return the recipe as it holds in an epoch, counted from 0: without moves where the augmentation has ended."""
+    if epoch < recipe.epochs - math.floor(recipe.augmentation_off_share * recipe.epochs + 0.5):
+        return recipe
+    return replace(recipe, augmented_share=0.0, augmentation_off_share=0.0)
 
 
 def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:
@@ -148,7 +224,9 @@ def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:
     return Recipe(**values)
 
 
-_WORDS: dict[str, type[StrEnum]] = {kind.__name__: kind for kind in (Optimizer, Schedule, Initialisation, Precision)}
+_WORDS: dict[str, type[StrEnum]] = {
+    kind.__name__: kind for kind in (Optimizer, Schedule, Initialisation, Precision, AverageStatistics)
+}
 
 
 def _converted(where: str, name: str, kind: str, value: Any) -> Any:
@@ -156,6 +234,10 @@ def _converted(where: str, name: str, kind: str, value: Any) -> Any:
         if value in list(_WORDS[kind]):
             return _WORDS[kind](value)
         raise ContentError(f"{where}: {name} is {value!r}; allowed are {', '.join(_WORDS[kind])}")
+    if kind == "Recipe | None" and (value is None or isinstance(value, dict)):
+        return None if value is None else recipe_from(value, f"{where}, {name}")
+    if kind == "str" and isinstance(value, str):
+        return value
     if kind == "bool" and isinstance(value, bool):
         return value
     if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
@@ -164,8 +246,32 @@ def _converted(where: str, name: str, kind: str, value: Any) -> Any:
         return float(value)
     if kind.startswith("tuple") and isinstance(value, list | tuple) and all(type(item) is int for item in value):
         return tuple(value)
-    wanted = "a list of whole numbers" if kind.startswith("tuple") else f"of type {kind}"
-    raise ContentError(f"{where}: {name} is {value!r}, but must be {wanted}")
+    wanted = {"Recipe | None": "a table of a recipe's fields", "tuple[int, ...]": "a list of whole numbers"}
+    raise ContentError(f"{where}: {name} is {value!r}, but must be {wanted.get(kind, f'of type {kind}')}")
+
+
+def _check_teacher(recipe: Recipe) -> None:
+    if recipe.teacher and recipe.teacher_recipe is None:
+        raise ContentError("recipe: a teacher needs a teacher_recipe, but there is none")
+    if recipe.teacher_recipe is not None and recipe.teacher_recipe.teacher:
+        raise ContentError("recipe: the teacher_recipe names a teacher of its own, but only students have one")
+    for name in ("teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"):
+        if not recipe.teacher and getattr(recipe, name) != LATER_DEFAULTS[name]:
+            raise ContentError(f"recipe: {name} belongs to a teacher, but teacher is empty")
+
+
+def _canonical(network: str) -> str:
+    """Return a network's canonical text without its bars, so that equal teachers hash alike; empty for empty."""
+    if not network:
+        return ""
+    # Imported here: few recipes have a teacher, and reading a network loads the grammar.
+    from search_spaces.architecture import Architecture
+    from search_spaces.notation import parse_network
+
+    try:
+        return str(Architecture(parse_network(network).ops))
+    except SearchSpaceError as error:
+        raise ContentError(f"recipe: the teacher is no network: {error.message}", hint=error.hint) from error
 
 
 def _check(name: str, value: float, low: float, high: float) -> None:

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ContentError, UsageError
-from harness.recipe import Initialisation, Optimizer, Precision, Recipe, Schedule, recipe_from
+from harness.recipe import (
+    LATER_DEFAULTS,
+    Initialisation,
+    Optimizer,
+    Precision,
+    Recipe,
+    Schedule,
+    recipe_document,
+    recipe_from,
+)
+from search_spaces.catalog import PRESETS
 from search_spaces.errors import nearest
 
 
@@ -51,8 +61,12 @@ _DOCUMENTS = Recipe(
 )
 
 
+# What a document may leave open; it says nothing of fields that nobody had when it was written.
+_OPEN = tuple(item.name for item in fields(Recipe) if item.name not in LATER_DEFAULTS)
+
+
 def _document(name: str, stated: dict[str, Any]) -> NamedRecipe:
-    assumed = tuple(item.name for item in fields(Recipe) if item.name not in stated)
+    assumed = tuple(name for name in _OPEN if name not in stated)
     recipe = replace(_DOCUMENTS, **stated)
     return NamedRecipe(name, recipe, f"source document of {name}", assumed, test_each_epoch=True)
 
@@ -66,7 +80,7 @@ RECIPES: dict[str, NamedRecipe] = {
             "documents",
             _DOCUMENTS,
             "what the source documents have in common",
-            tuple(item.name for item in fields(Recipe)),
+            _OPEN,
             test_each_epoch=True,
         ),
         _document(
@@ -124,6 +138,11 @@ def _read(path: Path) -> Recipe:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ContentError(f"{path} is not TOML: {error}") from error
+    # What has a name here is written out: a recipe states all that it depends on.
+    if isinstance(named := document.get("teacher_recipe"), str):
+        document["teacher_recipe"] = recipe_document(named_recipe(named).recipe)
+    if isinstance(teacher := document.get("teacher"), str) and teacher in PRESETS:
+        document["teacher"] = PRESETS[teacher].text
     return recipe_from(document, str(path))
 
 

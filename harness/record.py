@@ -11,7 +11,7 @@ from harness import files
 from harness.datasets import dataset
 from harness.document import documented, read_as
 from harness.errors import ContentError
-from harness.recipe import Recipe
+from harness.recipe import Recipe, recipe_document
 from harness.result import Environment, Result, Status, accuracy_pct
 from harness.seeds import PROTOCOL_VERSION, Purpose, derive_seed
 from search_spaces.cost import analyse
@@ -167,9 +167,13 @@ def write(folder: Path, record: Record) -> None:
             for run in record.seeds:
                 merged = with_seed(merged, run)
             record = replace(
-                record, seeds=merged.seeds, found=record.found or there.found, name=record.name or there.name
+                record,
+                seeds=merged.seeds,
+                found=record.found or there.found,
+                name=record.name or there.name,
+                teacher_seconds=there.teacher_seconds or record.teacher_seconds,
             )
-        files.write_text(path, _json(asdict(record)))
+        files.write_text(path, _json(asdict(record) | {"recipe": recipe_document(record.recipe)}))
 
 
 def read_all(folder: Path) -> list[Record]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from harness import files
 from harness.document import documented, read_as
 from harness.errors import ContentError
-from harness.recipe import Recipe
+from harness.recipe import Recipe, recipe_document
 from harness.seeds import PROTOCOL_VERSION, Purpose
 
 
@@ -95,6 +95,7 @@ class Result:
         seed_index: which of the fixed seeds of this purpose.
         message: what went wrong, for people; empty where nothing did.
         wrong: (index of the test image, class said) for each wrong test image, in order of the index.
+        teacher_seconds: training time of the recipe's teachers, all together, whenever they were trained.
         weights_sha256: digest of the final weights, for bit-by-bit comparison.
         peak_memory_mb: largest resident size of the process, in MiB.
         study: name of the study; ``trial`` its number there, ``decisions`` what the space was asked.
@@ -121,6 +122,7 @@ class Result:
     wrong: tuple[tuple[int, int], ...] = ()
     weights_sha256: str | None = None
     train_seconds: float = 0.0
+    teacher_seconds: float = 0.0
     images_per_second: float = 0.0
     peak_memory_mb: float = 0.0
     environment: Environment | None = None
@@ -154,7 +156,7 @@ def finite(number: float | None) -> float | None:
 
 def to_document(result: Result) -> dict[str, Any]:
     """Return the result as plain JSON values."""
-    return asdict(result)
+    return asdict(result) | {"recipe": recipe_document(result.recipe)}
 
 
 def write(path: Path, result: Result) -> None:

@@ -14,6 +14,7 @@ import torch
 from harness import files, inspection
 from harness.data import ImageData, Split, split
 from harness.device import choose_device
+from harness.distillation import Teacher
 from harness.engine_choice import TORCH, choose_engine
 from harness.environment import environment
 from harness.inspecting import inspect
@@ -21,6 +22,7 @@ from harness.population import train_epoch_together
 from harness.recipe import Recipe
 from harness.result import Decision, Epoch, Result, Status
 from harness.seeds import Purpose, derive_seed
+from harness.teacher import Classroom, teacher_of
 from harness.testset import read_test_set
 from harness.train import (
     Images,
@@ -29,6 +31,7 @@ from harness.train import (
     count_errors,
     predictions,
     resume,
+    settle,
     start,
     train_epoch,
     weights_digest,
@@ -49,6 +52,7 @@ class Job:
         until_epoch: last epoch of this job; None for the recipe's last.
         checkpoint: where the state is kept between jobs; None for nowhere.
         evaluate_each_epoch: look at the validation images after every epoch, not only at the end.
+        teachers: where trained teachers are kept; None for nowhere.
         test_log: where reads of the test set are recorded; the test set is read only where this is given.
         test_each_epoch: read it after every epoch, as the source documents did.
         inspection: where to leave what the test images showed; None for nowhere.
@@ -66,6 +70,7 @@ class Job:
     until_epoch: int | None = None
     checkpoint: Path | None = None
     evaluate_each_epoch: bool = False
+    teachers: Path | None = None
     test_log: Path | None = None
     test_each_epoch: bool = False
     inspection: Path | None = None
@@ -113,17 +118,23 @@ def execute_and_keep(
     device = choose_device(job.device)
     engine = choose_engine(job.engine, job.recipe, device).engine
     result = _begun(job, bench, device, TORCH if engine is None else engine.name)
-    run = start(parse_network(job.architecture), job.recipe, result.seed, device, engine)
+    training, validation = _images(job, bench, device)
+    teacher = _teacher(job, bench, training, device)
+    run = start(parse_network(job.architecture), job.recipe, result.seed, device, engine, teacher)
     if job.checkpoint is not None and job.checkpoint.exists():
         resume(run, torch.load(job.checkpoint, map_location=device, weights_only=True))
-    training, validation = _images(job, bench, device)
     last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
     while len(run.history) < last and not run.diverged:
         epoch = train_epoch(run, training, on_step)
-        epoch = _looked_at(job, bench, run, epoch, validation, at_end=epoch.epoch == last or run.diverged)
+        at_end = epoch.epoch == last or run.diverged
+        if at_end or job.evaluate_each_epoch or job.test_each_epoch:
+            settle(run, training)
+        epoch = _looked_at(job, bench, run, epoch, validation, at_end=at_end)
         run.history[-1] = epoch
         if on_epoch is not None:
             on_epoch(epoch)
+    # A run that goes on from its last checkpoint had no epoch to be settled after.
+    settle(run, training)
     if job.checkpoint is not None:
         _save(job.checkpoint, run)
     return _ended(job, bench, result, run, training, validation), run
@@ -139,14 +150,16 @@ def execute_together(jobs: Sequence[Job], bench: Bench) -> list[Result]:
     # Masks of dropout and rounding depend on how many train together, so that is part of the engine's name.
     begun = [_begun(job, bench, device, f"{TORCH} together {len(jobs)}") for job in jobs]
     architecture = parse_network(first.architecture)
-    runs = [start(architecture, first.recipe, result.seed, device) for result in begun]
     training, validation = _images(first, bench, device)
+    teacher = _teacher(first, bench, training, device)
+    runs = [start(architecture, first.recipe, result.seed, device, teacher=teacher) for result in begun]
     for _ in range(first.recipe.epochs):
         going = [run for run in runs if not run.diverged]
         if not going:
             break
         train_epoch_together(going, training)
     for job, run in zip(jobs, runs, strict=True):
+        settle(run, training)
         run.history[-1] = _looked_at(job, bench, run, run.history[-1], validation, at_end=True)
     return [
         _ended(job, bench, result, run, training, validation)
@@ -165,6 +178,19 @@ def _images(job: Job, bench: Bench, device: torch.device) -> tuple[Images, Image
         return Images(pixels[index], labels[index], dataset.mean, dataset.std)
 
     return part(bench.split.train.to(device)), part(bench.split.validation.to(device))
+
+
+def _teacher(job: Job, bench: Bench, training: Images, device: torch.device) -> Teacher | None:
+    """Return the teacher of the job's recipe, which sees the images that the job trains on and no others."""
+    room = Classroom(
+        images=training,
+        split="all" if job.purpose is Purpose.VERIFY else "split",
+        data_hash=bench.data.data_hash,
+        device=device,
+        engine=job.engine,
+        folder=job.teachers,
+    )
+    return teacher_of(job.recipe, room)
 
 
 def _test_images(job: Job, bench: Bench, device: torch.device) -> Images:
@@ -234,6 +260,7 @@ def _ended(
         result,
         history=tuple(run.history),
         train_seconds=run.seconds,
+        teacher_seconds=run.teacher.seconds if run.teacher is not None else 0.0,
         images_per_second=images / run.seconds if run.seconds else 0.0,
         peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )

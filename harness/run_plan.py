@@ -13,13 +13,13 @@ from harness.datasets import dataset
 from harness.device import choose_device, worker_count
 from harness.duration import duration_text
 from harness.engine_choice import Choice, choose_engine
-from harness.estimate import PACES, training_seconds
+from harness.estimate import PACES, taught, training_seconds
 from harness.offset import Offset, offset_of
 from harness.race import FINAL_SEEDS, STAND_SEEDS, rungs
 from harness.recipes import NamedRecipe, check_batch, named_recipe
 from harness.sampler import sampler_name
 from harness.session import Effort
-from harness.study import StudyConfig, check_config
+from harness.study import StudyConfig, check_config, config_document
 from harness.workers import Limits, Source
 from harness.workspace import Workspace
 from search_spaces.catalog import space as space_of
@@ -88,7 +88,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     )
     return SearchPlan(
         workspace=place,
-        folder=place.study(_default_name(config) if name is None else name),
+        folder=place.study(default_name(config) if name is None else name),
         config=config,
         effort=Effort(
             seconds=given["seconds"],
@@ -119,13 +119,14 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         check_config(plan.folder, plan.config)
     count = feasible(plan.space, plan.config.budget)
     images = dataset(plan.config.dataset).train_size
-    one = training_seconds(plan.config.recipe.epochs, images, TYPICAL_MACS, PACES[plan.effort.engine])
+    pace = taught(PACES[plan.effort.engine], plan.config.recipe)
+    one = training_seconds(plan.config.recipe.epochs, images, TYPICAL_MACS, pace)
     seconds = plan.effort.seconds
     return {
         "study": plan.folder.name,
         "folder": str(plan.folder),
         "exists": exists,
-        "config": asdict(plan.config),
+        "config": config_document(plan.config),
         "origins": plan.origins,
         "offset": asdict(plan.offset) | {"added_pct": plan.offset.added_pct},
         "effort": asdict(plan.effort),
@@ -186,7 +187,7 @@ def _share_text(document: dict[str, Any]) -> str:
     return f"{low:.3g} to {high:.3g} % ({100 * count['confidence']:g} % interval, {count['looked_at']:,} drawn)"
 
 
-def _default_name(config: StudyConfig) -> str:
+def default_name(config: StudyConfig) -> str:
     """Return a name that no other configuration has."""
-    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:6]
+    digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
     return f"{config.dataset}-{config.space}-{config.budget}-{digest}"

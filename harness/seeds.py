@@ -17,6 +17,7 @@ class Purpose(StrEnum):
     VERIFY = "verify"
     TRAIN = "train"
     REFERENCE = "reference"
+    TEACHER = "teacher"
 
 
 def derive_seed(network_hash: str, recipe_hash: str, purpose: Purpose, index: int, study_seed: int = 0) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness import race, statistics, study
 from harness.datasets import dataset
-from harness.estimate import PACES, affordable_macs, slowdown
+from harness.estimate import PACES, affordable_macs, slowdown, taught
 from harness.progress import SearchReporter
 from harness.proposer import Proposer
 from harness.race import Candidate
@@ -130,7 +130,7 @@ def _most_macs(effort: Effort, config: StudyConfig, left: float | None, runs: It
     images = dataset(config.dataset).train_size
     # The estimate is of a CPU; how fast a GPU is shows with the first run.
     guess = 1.0 if effort.device == "cpu" else None
-    pace = PACES[effort.engine]
+    pace = taught(PACES[effort.engine], config.recipe)
     slow = slowdown(runs, images, pace) or guess
     return affordable_macs(effort.seconds, left or 0.0, effort.workers, config.recipe.epochs, images, pace, slow)
 
@@ -182,6 +182,7 @@ def job_for(session: Session, candidate: Candidate, purpose: Purpose, index: int
         engine=session.effort.engine,
         until_epoch=next_rung(session, 0) if purpose is Purpose.SEARCH else None,
         checkpoint=study.checkpoint_path(session.folder, proposal.trial, purpose, index),
+        teachers=study.teachers_path(session.folder),
         study=session.folder.name,
         trial=proposal.trial,
         decisions=proposal.decisions,

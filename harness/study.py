@@ -19,9 +19,10 @@ from typing import Any, Literal
 from harness import files, result
 from harness.document import documented, read_as
 from harness.errors import ContentError, UsageError
-from harness.recipe import Recipe
+from harness.recipe import Recipe, recipe_document
 from harness.result import Decision, Result
 from harness.seeds import PROTOCOL_VERSION
+from harness.workspace import TEACHERS
 
 
 @documented
@@ -80,10 +81,16 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
     """
     path = folder / "config.json"
     if not path.exists():
-        files.write_json(path, asdict(_ConfigFile(config=config, origins=origins)))
+        whole = _ConfigFile(config=config, origins=origins)
+        files.write_json(path, asdict(whole) | {"config": config_document(config)})
         return True
     check_config(folder, config)
     return False
+
+
+def config_document(config: StudyConfig) -> dict[str, Any]:
+    """Return a configuration as plain JSON values."""
+    return asdict(config) | {"recipe": recipe_document(config.recipe)}
 
 
 def check_config(folder: Path, config: StudyConfig) -> None:
@@ -171,6 +178,11 @@ def result_path(folder: Path, trial: int, purpose: str, seed_index: int) -> Path
 def checkpoint_path(folder: Path, trial: int, purpose: str, seed_index: int) -> Path:
     """Return where an unfinished run keeps its state."""
     return folder / "checkpoints" / f"trial-{trial:05d}-{purpose}-{seed_index}.pt"
+
+
+def teachers_path(folder: Path) -> Path:
+    """Return where the studies of a workspace keep trained teachers."""
+    return folder.parent / TEACHERS
 
 
 def finished_results(folder: Path) -> list[Result]:

@@ -20,15 +20,21 @@ from torch import Tensor
 
 from harness import native_training
 from harness.augment import augment
-from harness.build import Network, build, initialise, seed_dropout
+from harness.batch_statistics import recompute_statistics
+from harness.build import Network, build, seed_dropout
+from harness.distillation import Teacher, soft_losses, soft_targets
 from harness.errors import ContentError
+from harness.first_weights import draw_first_weights
 from harness.native import Engine
 from harness.native_training import NativeProgram
-from harness.recipe import Optimizer, Precision, Recipe, Schedule, first_averaged_step
+from harness.recipe import AverageStatistics, Optimizer, Precision, Recipe, first_averaged_step, recipe_of_epoch
 from harness.result import Epoch
+from harness.schedule import learning_rate
 from search_spaces.architecture import Architecture
 
 EVALUATION_BATCH = 500
+# From these BN statistics are recomputed: they are then known to a hundredth of a deviation.
+STATISTICS_IMAGES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,9 @@ class Training:
 
     Attributes:
         engine: the native engine where it trains; ``native`` is the network's program there, made at first use.
+        teacher: the teacher of the recipe, None where it has none.
         average: exponential average of ``state``; None before it begins, or where the recipe has none.
+        settled: the average with BN statistics of its own, where the recipe recomputes them; made by ``settle``.
         diverged: a loss was not finite; the run is over.
     """
 
@@ -70,30 +78,38 @@ class Training:
     seconds: float = 0.0
     engine: Engine | None = None
     native: NativeProgram | None = None
+    teacher: Teacher | None = None
     average: list[Tensor] | None = None
+    settled: list[Tensor] | None = None
     diverged: bool = False
     history: list[Epoch] = field(default_factory=list)
 
 
 def start(
-    architecture: Architecture, recipe: Recipe, seed: int, device: torch.device, engine: Engine | None = None
+    architecture: Architecture,
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    engine: Engine | None = None,
+    teacher: Teacher | None = None,
 ) -> Training:
     """Return a run at its beginning; torch's global generator is left as it was.
 
     With an engine the steps are the native engine's; first weights, the order of the images and their moves are the
     same, masks of dropout are not.
     """
+    assert (teacher is None) == (not recipe.teacher), "a recipe with a teacher trains with it, and no other one does"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(architecture)
-        initialise(network, recipe.initialisation)
+        draw_first_weights(network, recipe)
     # torch's stubs do not know this form.
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator(device=device).manual_seed(seed)
     seed_dropout(network, generator)
     state = native_training.state_tensors(network)
     optimizer = _optimizer(network, recipe)
-    return Training(architecture, network, optimizer, generator, recipe, device, state, engine=engine)
+    return Training(architecture, network, optimizer, generator, recipe, device, state, engine=engine, teacher=teacher)
 
 
 def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | None = None) -> Epoch:
@@ -111,6 +127,7 @@ def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | Non
             f"recipe: batch_size is {recipe.batch_size}, but there are only {len(images)} images to train on"
         )
     began = time.perf_counter()
+    run.settled = None
     run.network.train()
     order = torch.randperm(len(images), generator=run.generator, device=run.device)
     rates = [learning_rate(recipe, run.step + step, steps) for step in range(steps)]
@@ -130,11 +147,12 @@ def _train_steps(
 ) -> float:
     """Take a step a rate with torch and return the sum of the losses."""
     total = torch.zeros((), device=run.device)
+    moves = recipe_of_epoch(run.recipe, len(run.history))
     for step, rate in enumerate(rates):
         for group in run.optimizer.param_groups:
             group["lr"] = rate
         chosen = order[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
-        total += _step(run, images, chosen)
+        total += _step(run, _batch(images, chosen, moves, run.generator), images.labels[chosen])
         run.step += 1
         _average(run, len(rates))
         if on_step is not None:
@@ -146,23 +164,32 @@ def _train_steps(
 def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
     """Return the engine's program of a run, made at first use: only images know how they are normalised."""
     if run.native is None:
-        run.native = native_training.open_program(engine, run.architecture, run.recipe, images.mean, images.deviation)
+        run.native = native_training.open_program(
+            engine, run.architecture, run.recipe, images.mean, images.deviation, run.teacher
+        )
     return run.native
 
 
-def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Return the rate of one step, counted from 0."""
-    done = step / (steps_per_epoch * recipe.epochs)
-    if done < recipe.warmup:
-        return recipe.learning_rate * (0.1 + 0.9 * done / recipe.warmup)
-    match recipe.schedule:
-        case Schedule.CONSTANT:
-            return recipe.learning_rate
-        case Schedule.LINEAR:
-            return recipe.learning_rate * (1 - done) / (1 - recipe.warmup)
-        case Schedule.STEP:
-            passed = sum(step >= epoch * steps_per_epoch for epoch in recipe.step_epochs)
-            return recipe.learning_rate * recipe.step_factor**passed
+def settle(run: Training, images: Images) -> None:
+    """Make an average ready to predict, after training and before looking: nothing to do for most recipes.
+
+    Where the recipe recomputes BN statistics, they are those of training images, moved as in the last epoch. What is
+    trained further does not change by it.
+    """
+    if run.average is None or run.settled is not None or not _recomputes(run):
+        return
+    # A generator of its own: looking at a run must not change how it goes on.
+    generator = torch.Generator(device=run.device).manual_seed(run.step)
+    chosen = torch.randperm(len(images), generator=generator, device=run.device)[:STATISTICS_IMAGES]
+    moves = recipe_of_epoch(run.recipe, len(run.history) - 1)
+    batches = (_batch(images, part, moves, generator) for part in torch.split(chosen, EVALUATION_BATCH))
+    with holding(run, run.average), autocast(run):
+        recompute_statistics(run.network, batches)
+        run.settled = [tensor.clone() for tensor in run.state]
+
+
+def _recomputes(run: Training) -> bool:
+    return run.recipe.average_statistics is AverageStatistics.RECOMPUTED
 
 
 def predictions(run: Training, images: Images) -> Tensor:
@@ -171,15 +198,9 @@ def predictions(run: Training, images: Images) -> Tensor:
     One forward pass an image, without augmentation, in the recipe's precision.
     """
     if run.engine is not None:
-        return native_training.predict(_native(run, run.engine, images), run, images.pixels)
-    said = []
-    with averaged(run), torch.inference_mode():
-        run.network.eval()
-        for start_ in range(0, len(images), EVALUATION_BATCH):
-            batch = _normalised(images, slice(start_, start_ + EVALUATION_BATCH))
-            with autocast(run):
-                said.append(run.network(batch).argmax(1))
-    return torch.cat(said)
+        native = _native(run, run.engine, images)
+        return native_training.predict(native, run.network, predicting_state(run), images.pixels)
+    return _logits(run, images).argmax(1)
 
 
 def probabilities(run: Training, images: Images) -> Tensor:
@@ -187,13 +208,17 @@ def probabilities(run: Training, images: Images) -> Tensor:
 
     By the weights that ``predictions`` uses. Near a tie the two may say another class: engines round differently.
     """
+    return _logits(run, images).softmax(1)
+
+
+def _logits(run: Training, images: Images) -> Tensor:
     found = []
-    with averaged(run), torch.inference_mode():
+    with holding(run, predicting_state(run)), torch.inference_mode():
         run.network.eval()
         for start_ in range(0, len(images), EVALUATION_BATCH):
             batch = _normalised(images, slice(start_, start_ + EVALUATION_BATCH))
             with autocast(run):
-                found.append(run.network(batch).float().softmax(1))
+                found.append(run.network(batch).float())
     return torch.cat(found)
 
 
@@ -202,18 +227,18 @@ def count_errors(run: Training, images: Images) -> int:
     return int((predictions(run, images) != images.labels).sum())
 
 
-def final_network(run: Training) -> Network:
-    """Return a copy of the network that predicts, in evaluation mode: averaged where the recipe averages."""
-    with averaged(run):
-        network = build(run.architecture)
-        network.load_state_dict(run.network.state_dict())
-    return network.eval()
+def predicting_state(run: Training) -> list[Tensor]:
+    """Return the weights that predict, with BN statistics: the averaged ones where there are some."""
+    if run.average is None:
+        return run.state
+    assert run.settled is not None or not _recomputes(run), "an average is settled before it predicts"
+    return run.average if run.settled is None else run.settled
 
 
 def weights_digest(run: Training) -> str:
     """Return the SHA-256 of the weights that predict, with BN statistics, as 64 hex digits."""
     digest = hashlib.sha256()
-    for tensor in run.state if run.average is None else run.average:
+    for tensor in predicting_state(run):
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
@@ -242,18 +267,26 @@ def resume(run: Training, saved: dict[str, Any]) -> None:
     run.history = [Epoch(*values) for values in saved["history"]]
 
 
-def _step(run: Training, images: Images, chosen: Tensor) -> Tensor:
-    """Take one optimizer step on the chosen images and return its loss, a scalar on the device."""
-    pixels = images.pixels[chosen].float().div_(255)
-    moved = augment(pixels, run.recipe, run.generator)
-    batch = moved.sub_(images.mean).div_(images.deviation).contiguous(memory_format=torch.channels_last)
+def _step(run: Training, batch: Tensor, labels: Tensor) -> Tensor:
+    """Take one optimizer step on a batch and return its loss, a scalar on the device."""
     with autocast(run):
         logits = run.network(batch)
-    loss = functional.cross_entropy(logits.float(), images.labels[chosen], label_smoothing=run.recipe.label_smoothing)
+    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=run.recipe.label_smoothing)
+    if run.teacher is not None:
+        with autocast(run):
+            targets = soft_targets(run.teacher, batch, run.recipe.distill_temperature)
+        soft = soft_losses(logits.float(), targets, run.recipe.distill_temperature).mean()
+        loss = torch.lerp(loss, soft, run.recipe.distill_weight)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     run.optimizer.step()
     return loss.detach()
+
+
+def _batch(images: Images, chosen: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Return the chosen images, moved as the recipe says and normalised, (batch, 1, 28, 28)."""
+    moved = augment(images.pixels[chosen].float().div_(255), recipe, generator)
+    return moved.sub_(images.mean).div_(images.deviation).contiguous(memory_format=torch.channels_last)
 
 
 def _normalised(images: Images, chosen: slice) -> Tensor:
@@ -290,14 +323,14 @@ def _average(run: Training, steps_per_epoch: int) -> None:
 
 
 @contextlib.contextmanager
-def averaged(run: Training) -> Iterator[None]:
-    """Put the averaged weights and statistics in place for the block."""
-    if run.average is None:
+def holding(run: Training, state: list[Tensor]) -> Iterator[None]:
+    """Put these weights and statistics into the network for the block."""
+    if state is run.state:
         yield
         return
     kept = [tensor.clone() for tensor in run.state]
     with torch.no_grad():
-        torch._foreach_copy_(run.state, run.average)
+        torch._foreach_copy_(run.state, state)
     try:
         yield
     finally:

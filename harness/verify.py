@@ -193,6 +193,7 @@ def _job(plan: Plan, place: Workspace, row: str, index: int, recorded: SeedRun |
         seed_index=index,
         device=plan.device,
         engine=engine_of_repeat(plan.engine, recorded.environment.engine if recorded else None),
+        teachers=place.teachers,
         test_log=place.test_log,
         test_each_epoch=plan.recipe.test_each_epoch,
         inspection=inspection.path_of(place.runs, row, index),
@@ -227,6 +228,7 @@ def _record(plan: Plan, place: Workspace) -> Record:
 def _pooled(evidence: Record, plan: Plan, place: Workspace, found: Result) -> Record:
     attempt = plan.attempt.number if plan.attempt else None
     evidence = record.with_seed(evidence, record.seed_run(found, attempt))
+    evidence = replace(evidence, teacher_seconds=evidence.teacher_seconds or found.teacher_seconds)
     record.write(place.records, evidence)
     return evidence
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from harness.errors import UsageError
 
+# Beside the studies: all of them share what is in it.
+TEACHERS = ".teachers"
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
@@ -19,6 +22,11 @@ class Workspace:
     def runs(self) -> Path:
         """One folder a study."""
         return self.root / "runs"
+
+    @property
+    def teachers(self) -> Path:
+        """Trained teachers; what is missing is trained again."""
+        return self.runs / TEACHERS
 
     @property
     def records(self) -> Path:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from harness.recipe import recipe_document
 from harness.result import Environment
 from reports.numbers import DASH
 from reports.study_files import Event, StudyFiles
@@ -61,7 +62,7 @@ def provenance(files: StudyFiles, answer: Winner | None) -> Provenance:
     del values["recipe"], values["space_text"]
     return Provenance(
         settings=tuple(Setting(name, _shown(value), _origin(files, name)) for name, value in values.items()),
-        recipe=tuple(Setting(name, _shown(value), "") for name, value in asdict(config.recipe).items()),
+        recipe=tuple(Setting(name, _shown(value), "") for name, value in recipe_document(config.recipe).items()),
         space_text=config.space_text,
         sessions=tuple(_session(event) for event in files.events_of("session")),
         facts=_facts(files, answer),

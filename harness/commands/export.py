@@ -70,6 +70,8 @@ def export(
     named = _recipe(row, recipe, epochs)
 
     # torch is loaded from here on: bad input is refused before.
+    from dataclasses import replace
+
     from harness.export import require_libraries
 
     for option in wanted:
@@ -80,7 +82,8 @@ def export(
     data = resolve(row.dataset if row and row.dataset and dataset == "auto" else dataset, folder)
     check_batch(named.recipe, len(data.train_labels))
     recorded = _recorded(given, named, data, place, seed)
-    job = _job(given, named, seed, device, engine, recorded)
+    # A recipe may name teachers.
+    job = replace(_job(given, named, seed, device, engine, recorded), teachers=place.teachers)
     result, trained = _train(job, data)
     written = _write(wanted, given, data, result, trained)
     document = _document(result, recorded, written)
@@ -183,9 +186,8 @@ def _write(
 
     from harness import export as files_of
     from harness import files
-    from harness.train import final_network
 
-    network, about = final_network(trained), files_of.properties(result, data.dataset)
+    network, about = files_of.final_network(trained), files_of.properties(result, data.dataset)
     made: list[tuple[Path, bytes, dict[str, Any]]] = []
     for option, path in wanted.items():
         if option == "--safetensors":

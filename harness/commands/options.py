@@ -16,6 +16,7 @@ from harness.invocation import typed
 
 if TYPE_CHECKING:
     from harness.engine_choice import Choice
+    from harness.recipe import Recipe
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -61,6 +62,20 @@ def say_engine(choice: Choice) -> None:
     """Say once on stderr why torch trains where the native engine might have."""
     if choice.why:
         click.echo(f"harness: torch trains, not the native engine: {choice.why}", err=True)
+
+
+def say_teacher(recipe: Recipe, folder: Path) -> None:
+    """Say once on stderr that a teacher is trained before its students, where it is not kept."""
+    if recipe.teacher_recipe is not None:
+        from search_spaces.cost import analyse
+        from search_spaces.notation import parse_network
+
+        parameters = analyse(parse_network(recipe.teacher)).parameters
+        click.echo(
+            f"harness: {recipe.teacher_seeds} x {parameters:,} parameters teach; what of them {folder} does not hold "
+            f"is trained first, {recipe.teacher_recipe.epochs} epochs each",
+            err=True,
+        )
 
 
 def workers_option(command: _Command) -> _Command:

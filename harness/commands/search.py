@@ -74,6 +74,7 @@ def search(ctx: click.Context, /, plan_only: bool, as_json: bool, **given: Any) 
         options.print_json(document) if as_json else click.echo(plan_text(document))
         return 0
     options.say_engine(plan.engine)
+    options.say_teacher(plan.recipe.recipe, plan.workspace.teachers)
     try:
         return _run(plan, as_json)
     except KeyboardInterrupt as error:

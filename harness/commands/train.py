@@ -70,6 +70,8 @@ def train(
     chosen = choose_device(device)
     choice = choose_engine(engine, named.recipe, chosen)
     options.say_engine(choice)
+    place = workspace()
+    options.say_teacher(named.recipe, place.teachers)
     job = Job(
         architecture=str(given.architecture),
         recipe=named.recipe,
@@ -78,6 +80,7 @@ def train(
         seed_index=seed,
         device=str(chosen),
         engine=choice.kind,
+        teachers=place.teachers,
         evaluate_each_epoch=True,
     )
     result = _run(job, resolve(dataset, folder))
@@ -122,6 +125,7 @@ def _document(result: Result) -> dict[str, Any]:
         "validation_errors": result.validation_errors,
         "validation_size": result.validation_size,
         "train_seconds": result.train_seconds,
+        "teacher_seconds": result.teacher_seconds,
         "images_per_second": result.images_per_second,
         "peak_memory_mb": result.peak_memory_mb,
         "weights_sha256": result.weights_sha256,
@@ -148,6 +152,8 @@ def _text(result: Result) -> str:
         f"{result.validation_size:,}) after {len(result.history)} epochs",
         f"{result.train_seconds:.1f} s on {device} ({engine}), {result.images_per_second:,.0f} images a second",
     ]
+    if result.teacher_seconds:
+        lines.append(f"teacher: {result.teacher_seconds:.1f} s, once for all students of this recipe")
     if result.message:
         lines.append(f"{result.status}: {result.message}")
     return "\n".join(lines)

@@ -77,6 +77,7 @@ def verify(
     chosen = choose_device(device)
     choice = choose_engine(engine, named.recipe, chosen)
     options.say_engine(choice)
+    options.say_teacher(named.recipe, place.teachers)
     data = resolve(wanted or (row.dataset if row and row.dataset else dataset), folder)
     check_batch(named.recipe, len(data.train_labels))
     stated = row.target_pct if row is not None and target is None else target
@@ -153,6 +154,7 @@ def _document(verdict: Verdict) -> dict[str, Any]:
         "lower_bound_pct": finite(statistics.lower_bound(accuracies, ledger.CONFIDENCE)),
         "test_errors": [run.test_errors for run in verdict.runs],
         "seeds": [run.seed for run in verdict.runs],
+        "teacher_seconds": verdict.record.teacher_seconds,
         "statuses": [run.status for run in verdict.runs],
         "weights_sha256": [run.weights_sha256 for run in verdict.runs],
         "repeats": [asdict(repeat) for repeat in verdict.repeats],
@@ -185,6 +187,8 @@ def _text(verdict: Verdict) -> str:
         f"the row, all {row.seeds} seeds ever run: mean {row.mean_test_accuracy_pct:.3f} %{bound}; "
         f"{row.parameters:,} parameters, recipe {row.recipe}, {row.dataset}"
     )
+    if verdict.record.teacher_seconds:
+        lines.append(f"teacher: {verdict.record.teacher_seconds:.0f} s of training, once for all seeds")
     lines.append(_verdict_text(verdict))
     return "\n".join(lines)
 

@@ -1,7 +1,7 @@
 // The functions that Python calls (harness/native.py). All arrays belong to the caller.
 #include <exception>
 
-#include "program.h"
+#include "distillation.h"
 
 using namespace engine;
 
@@ -28,6 +28,14 @@ void average(const Training& t, int64_t step, size_t count, const real* state, r
   for (size_t i = 0; i < count; i++) averaged[i] += share * (state[i] - averaged[i]);
 }
 
+// The loss of a batch that has gone forward; the gradient of its logits is where the way back begins.
+double loss_of(Program& p, const int64_t* labels, real smoothing, const Teacher* teacher, std::vector<real>& targets) {
+  const double loss = cross_entropy(p.logits(), labels, p.batch, smoothing, p.logits_gradient());
+  if (!teacher) return loss;
+  soft_targets(*teacher, p.input(), p.batch, targets);
+  return distil(*teacher, p.logits(), targets, p.batch, loss, p.logits_gradient());
+}
+
 }  // namespace
 
 extern "C" {
@@ -49,12 +57,14 @@ void engine_free(void* program) { delete static_cast<Program*>(program); }
 void engine_seed(void* program, uint64_t seed) { static_cast<Program*>(program)->random = Random(seed); }
 
 // Takes `steps` steps and returns the sum of their losses. `order` names the images, `moves` holds a 2x3 map for each
-// of them or is null, `rates` a learning rate a step; `done` counts the steps before.
+// of them or is null, `rates` a learning rate a step; `done` counts the steps before; `teacher` may be null.
 double engine_train(void* program, const uint8_t* pixels, const int64_t* labels, const int64_t* order,
                     const float* moves, const real* rates, int64_t steps, int64_t done, const Training* training,
-                    const real* decay, size_t state_size, real* state, real* first, real* second, real* averaged) {
+                    const real* decay, size_t state_size, real* state, real* first, real* second, real* averaged,
+                    const Teacher* teacher) {
   Program& p = *static_cast<Program*>(program);
   std::vector<int64_t> said(p.batch);
+  std::vector<real> targets;
   double total = 0;
   for (int64_t step = 0; step < steps; step++) {
     for (int n = 0; n < p.batch; n++) {
@@ -63,7 +73,7 @@ double engine_train(void* program, const uint8_t* pixels, const int64_t* labels,
       said[n] = labels[image];
     }
     p.forward(state, true);
-    total += cross_entropy(p.logits(), said.data(), p.batch, training->smoothing, p.logits_gradient());
+    total += loss_of(p, said.data(), training->smoothing, teacher, targets);
     std::fill(p.gradient.begin(), p.gradient.end(), real(0));
     p.back(state);
     update(training->update, rates[step], done + step + 1, p.parameter_count, decay, p.gradient.data(), state, first,
@@ -93,11 +103,12 @@ void engine_predict(void* program, const uint8_t* pixels, int64_t count, real* s
 
 // The loss and the gradients of one batch of unmoved images, for tests.
 double engine_gradients(void* program, const uint8_t* pixels, const int64_t* labels, const Training* training,
-                        real* state, real* gradient) {
+                        real* state, real* gradient, const Teacher* teacher) {
   Program& p = *static_cast<Program*>(program);
   for (int n = 0; n < p.batch; n++) place(pixels + n * EDGE * EDGE, nullptr, p.normalisation, p.input(), n);
   p.forward(state, true);
-  const double loss = cross_entropy(p.logits(), labels, p.batch, training->smoothing, p.logits_gradient());
+  std::vector<real> targets;
+  const double loss = loss_of(p, labels, training->smoothing, teacher, targets);
   std::fill(p.gradient.begin(), p.gradient.end(), real(0));
   p.back(state);
   std::memcpy(gradient, p.gradient.data(), p.parameter_count * sizeof(real));

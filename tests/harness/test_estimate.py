@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.estimate import EARLY_MACS, PACES, affordable_macs, macs_within, slowdown, training_seconds
+from harness.estimate import EARLY_MACS, PACES, affordable_macs, macs_within, slowdown, taught, training_seconds
+from harness.recipe import Recipe
 from harness.result import Epoch, Result
 
 IMAGES = 50_000
@@ -41,6 +42,17 @@ def test_no_network_trains_in_less_than_the_fixed_part(seconds: float):
 def test_the_native_engine_takes_a_multiply_add_s_time_only():
     # seed4 has 3.4 million: 4,600 images a second were measured.
     assert training_seconds(1, IMAGES, 3_400_000, PACES["native"]) == pytest.approx(IMAGES / 4600, rel=0.1)
+
+
+def test_a_student_takes_the_time_of_its_teachers_forward_passes_too():
+    macs = 8 * 9 * 784 + 80
+    recipe = Recipe(teacher="conv3x3(8) bn relu | gap | linear(10)", teacher_recipe=Recipe(), teacher_seeds=3)
+
+    more = training_seconds(1, IMAGES, 1000, taught(TORCH, recipe)) - training_seconds(1, IMAGES, 1000, TORCH)
+
+    # A training step is a forward pass and two of its kind back.
+    assert more == pytest.approx(IMAGES * 4.2e-11 * 3 * macs / 3)
+    assert taught(TORCH, Recipe()) == TORCH
 
 
 def measured(new_result: Callable[..., Result], epochs: int, seconds: float) -> Result:

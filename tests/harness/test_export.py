@@ -17,13 +17,22 @@ from harness.build import build
 from harness.data import ImageData
 from harness.datasets import DATASETS
 from harness.errors import DeviceError
-from harness.export import Match, match, recorded_seed, require_libraries, to_onnx, to_safetensors, weights_of
+from harness.export import (
+    Match,
+    final_network,
+    match,
+    recorded_seed,
+    require_libraries,
+    to_onnx,
+    to_safetensors,
+    weights_of,
+)
 from harness.recipe import Recipe
 from harness.record import Record, SeedRun
 from harness.result import Result
 from harness.run import Bench, Job, execute_and_keep
 from harness.seeds import Purpose
-from harness.train import Training, final_network, predictions, weights_digest
+from harness.train import Training, predictions, weights_digest
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 

@@ -188,7 +188,7 @@ SANITIZED = """
 import ctypes, sys
 import numpy as np
 from harness import native
-from harness.native import TrainingRow
+from harness.native import TeacherRow, TrainingRow
 from harness.program import program, rows
 from search_spaces.notation import parse_network
 
@@ -210,15 +210,21 @@ for text in sys.argv[1:]:
         order = generator.integers(0, 50, 3 * batch)
         moves = generator.normal(0, 3, (3 * batch, 6)).astype(np.float32)
         row = TrainingRow(adam, 1 - adam, 0.9, 0.1, 0.99, 1)
+        # Its teachers are two networks of its own kind.
+        other = engine.library.engine_new(values.ctypes.data, len(flat.values), code.ctypes.data,
+            len(flat.instructions), batch, flat.state_size, flat.parameter_count, 0.13, 0.31)
+        states = np.abs(generator.normal(0, 0.2, (2, flat.state_size))).astype(np.float32)
+        teacher = TeacherRow(other, states.ctypes.data, flat.state_size, 2, 0.5, 4.0)
         pointer = lambda array: array.ctypes.data
         engine.library.engine_seed(handle, 3)
         engine.library.engine_train(handle, pointer(pixels), pointer(labels), pointer(order), pointer(moves),
             pointer(rates), 3, 0, ctypes.byref(row), pointer(memories[0]), flat.state_size, pointer(state),
-            pointer(memories[1]), pointer(memories[2]), pointer(averaged))
+            pointer(memories[1]), pointer(memories[2]), pointer(averaged), ctypes.byref(teacher))
         said = np.zeros(50, np.int64)
         engine.library.engine_predict(handle, pointer(pixels), 50, pointer(state), pointer(said))
         assert np.isfinite(state).all() and (0 <= said).all() and (said < 10).all()
         engine.library.engine_free(handle)
+        engine.library.engine_free(other)
 print("clean")
 """
 

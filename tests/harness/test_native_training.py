@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +16,7 @@ from torch.nn import functional
 from harness import native
 from harness.build import FastDropout, Network, build, initialise
 from harness.native import LEVELS, Engine, Level
-from harness.native_training import NativeProgram, gradients, open_program, predict, refusal
+from harness.native_training import NativeProgram, gradients, open_program, predict, refusal, state_tensors
 from harness.processor import processor_flags
 from harness.recipe import Initialisation, Optimizer, Precision, Recipe
 from harness.train import Images, Training, checkpoint, count_errors, predictions, resume, start, train_epoch
@@ -106,8 +105,7 @@ def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
     network.eval()
     fresh = some_images(batch + 3, seed=2)
     logits = network((fresh.pixels.double() / 255 - MEAN) / DEVIATION)
-    run = SimpleNamespace(network=network, average=None)
-    assert predict(opened, run, fresh.pixels).tolist() == logits.argmax(1).tolist()  # type: ignore[arg-type]
+    assert predict(opened, network, state_tensors(network), fresh.pixels).tolist() == logits.argmax(1).tolist()
 
 
 @pytest.mark.parametrize("level", HERE, ids=lambda level: level.name)

@@ -13,6 +13,7 @@ from harness.population import train_epoch_together
 from harness.recipe import Optimizer, Recipe
 from harness.train import Training, count_errors, start, train_epoch
 from search_spaces.notation import parse_network
+from tests.harness.test_distillation import TAUGHT, some_teacher
 from tests.harness.test_native_training import NETWORKS, some_images
 
 CPU = torch.device("cpu")
@@ -86,6 +87,23 @@ def test_members_end_where_they_would_have_ended_alone(text: str, recipe: Recipe
                     torch.testing.assert_close(mine.optimizer.state[first][name], value, rtol=2e-2, atol=5e-3)
 
 
+def test_members_are_taught_as_they_would_have_been_alone():
+    images, teacher = some_images(2 * TAUGHT.batch_size + 1), some_teacher()
+    together, alone = (
+        [start(parse_network(NETWORKS[0]), TAUGHT, seed, CPU, teacher=teacher) for seed in range(3)] for _ in range(2)
+    )
+    for _ in range(2):
+        train_epoch_together(together, images)
+        for run in alone:
+            train_epoch(run, images)
+
+    for mine, other in zip(together, alone, strict=True):
+        for one, two in zip(mine.history, other.history, strict=True):
+            assert one.train_loss == pytest.approx(two.train_loss, rel=1e-3)
+        for now, then in zip(mine.average or mine.state, other.average or other.state, strict=True):
+            torch.testing.assert_close(now, then, rtol=5e-3, atol=5e-3)
+
+
 def test_members_learn():
     recipe = Recipe(epochs=4, batch_size=32)
     images = some_images(640)
@@ -155,3 +173,24 @@ def test_a_captured_epoch_takes_every_step_with_fresh_masks():
     losses = [epoch.train_loss or 0.0 for epoch in runs[0].history]
     assert 0 < losses[1] < losses[0]
     assert not all(torch.equal(now, then) for now, then in zip(runs[0].state, first, strict=True))
+
+
+@pytest.mark.gpu
+def test_captured_steps_are_taught_as_single_ones_are():
+    device = torch.device("cuda", torch.cuda.device_count() - 1)
+    recipe = replace(TAUGHT, batch_size=64, augmented_share=0.0, average_start=0.0)
+    found, teacher = some_images(64), some_teacher()
+    teacher = replace(teacher, networks=tuple(network.to(device) for network in teacher.networks))
+    pixels, labels = found.pixels.repeat(20, 1, 1, 1).to(device), found.labels.repeat(20).to(device)
+    images = replace(found, pixels=pixels, labels=labels)
+    together, alone = (
+        [start(parse_network(NETWORKS[0]), recipe, seed, device, teacher=teacher) for seed in range(2)]
+        for _ in range(2)
+    )
+
+    train_epoch_together(together, images)
+    for run in alone:
+        train_epoch(run, images)
+
+    for mine, other in zip(together, alone, strict=True):
+        assert mine.history[-1].train_loss == pytest.approx(other.history[-1].train_loss, rel=0.05)

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from harness.errors import ContentError, UsageError
-from harness.recipe import Optimizer, Recipe, Schedule
+from harness.recipe import LATER_DEFAULTS, Optimizer, Recipe, Schedule
 from harness.recipes import RECIPES, named_recipe, recipe_named_like
+from search_spaces.catalog import PRESETS
+from search_spaces.notation import parse_network
 
 
 @pytest.mark.parametrize(
@@ -59,8 +61,10 @@ def test_recipes_of_documents_state_what_the_documents_state(seed_documents: dic
 
 
 def test_what_a_document_leaves_open_is_marked_as_assumed():
-    names = {item.name for item in fields(Recipe)}
+    # Fields that came after the first records are none that a document could have stated.
+    names = {item.name for item in fields(Recipe)} - set(LATER_DEFAULTS)
 
+    assert len(names) == 21
     assert set(RECIPES["documents"].assumed) == names
     assert names - set(RECIPES["seed4"].assumed) == {"epochs", "batch_size", "optimizer", "learning_rate"}
     assert names - set(RECIPES["seed2"].assumed) == {"epochs"}
@@ -99,6 +103,21 @@ def test_a_recipe_is_read_from_a_file_and_named_after_it(tmp_path: Path):
     assert entry.name == "gentle"
     assert entry.recipe == Recipe(learning_rate=0.02, schedule=Schedule.STEP, step_epochs=(2, 4))
     assert not entry.test_each_epoch
+
+
+def test_a_file_may_name_a_teacher_and_its_recipe_and_the_recipe_states_them(tmp_path: Path):
+    path = tmp_path / "taught.toml"
+    path.write_text('teacher = "seed4"\nteacher_recipe = "smoke"\ndistill_weight = 0.9\n', encoding="utf-8")
+
+    recipe = named_recipe(f"@{path}").recipe
+
+    assert parse_network(recipe.teacher) == parse_network(PRESETS["seed4"].text)
+    assert recipe.teacher_recipe == RECIPES["smoke"].recipe
+    assert recipe.distill_weight == 0.9
+
+    path.write_text('teacher = "gap linear(10)"\n[teacher_recipe]\nepochs = 40\n', encoding="utf-8")
+
+    assert named_recipe(f"@{path}").recipe.teacher_recipe == Recipe(epochs=40)
 
 
 def test_a_file_that_is_not_there_or_not_text_is_a_usage_error(tmp_path: Path):

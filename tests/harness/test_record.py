@@ -201,3 +201,27 @@ def test_a_seed_is_found_by_its_index(new_record: NewRecord):
     assert made.seed(1) == made.seeds[1]
     assert made.seed(2) is None
     assert replace(made, seeds=()).accuracies_pct == ()
+
+
+def test_a_row_keeps_the_time_that_its_teacher_took_first(tmp_path: Path, new_record: NewRecord):
+    for seconds in (0.0, 90.0, 120.0):
+        record.write(tmp_path, new_record([55], teacher_seconds=seconds))
+
+    [there] = record.read_all(tmp_path)
+    assert there.teacher_seconds == 90.0
+
+
+def test_committed_records_keep_their_recipes_when_they_are_written_again(tmp_path: Path):
+    committed = sorted((Path(__file__).resolve().parents[2] / "records").glob("*-*.json"))
+
+    for path in committed:
+        record.write(tmp_path, record.read(path))
+
+    assert len(committed) >= 7
+    for path in committed:
+        before, after = (
+            [line for line in file.read_text().splitlines() if '"recipe' in line]
+            for file in (path, tmp_path / path.name)
+        )
+        assert len(before) == 3
+        assert after == before

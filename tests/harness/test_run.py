@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness import run as run_module
+from harness import teacher as teacher_module
 from harness.data import ImageData
 from harness.datasets import DATASETS
 from harness.recipe import Recipe
@@ -236,6 +237,39 @@ def test_the_same_job_gives_the_same_weights_and_another_seed_others(bench: Benc
 
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
+
+
+@pytest.mark.parametrize(("purpose", "count"), [(Purpose.SEARCH, 80), (Purpose.VERIFY, 100)])
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "together"])
+def test_a_teacher_sees_the_images_of_its_student_before_the_test_set_is_read(
+    together: bool,
+    purpose: Purpose,
+    count: int,
+    bench: Bench,
+    reads: list[tuple[str, Path]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    seen: list[tuple[int, int]] = []
+
+    def spy(run: Training, given: Images) -> Epoch:
+        seen.append((len(given), len(reads)))
+        return train_epoch(run, given)
+
+    monkeypatch.setattr(teacher_module, "train_epoch", spy)
+    recipe = replace(RECIPE, teacher="gap linear(10)", teacher_recipe=replace(RECIPE, epochs=2))
+    log = tmp_path / "log" if purpose is Purpose.VERIFY else None
+    jobs = [
+        job(purpose, recipe=recipe, seed_index=index, test_log=log, teachers=tmp_path / "teachers")
+        for index in range(2)
+    ]
+
+    results = execute_together(jobs, bench) if together else [execute(one, bench) for one in jobs]
+
+    # Trained once, for both students.
+    assert seen == [(count, 0)] * 2
+    assert results[0].teacher_seconds == results[1].teacher_seconds > 0
+    assert all(result.status is Status.COMPLETE for result in results)
 
 
 @pytest.mark.parametrize("purpose", [Purpose.VERIFY, Purpose.SEARCH])

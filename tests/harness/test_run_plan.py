@@ -11,6 +11,7 @@ import pytest
 from harness import offset as offset_module
 from harness import run_plan, study
 from harness.errors import ContentError, DeviceError, UsageError
+from harness.recipe import Recipe
 from harness.run_plan import SearchPlan, make_plan, plan_document, plan_text
 from harness.workspace import Workspace
 from search_spaces.count import feasible
@@ -220,3 +221,23 @@ def test_a_space_of_more_derivations_than_a_float_holds_is_no_obstacle(tmp_path:
 
     assert document["derivations"] == 100**200
     assert "huge, 1.00e400 derivations; " in plan_text(document)
+
+
+def test_the_name_of_a_study_is_the_one_it_was_begun_with():
+    # Its folder was named when recipes had fewer fields; under another name it would begin anew.
+    config = study.StudyConfig(
+        dataset="mnist",
+        data_hash="ab",
+        budget=20_000,
+        target_pct=99.4,
+        threshold_pct=99.2,
+        space="card",
+        space_text="net = gap | linear(10);",
+        sampler="tpe",
+        recipe=Recipe(),
+        recipe_name="fast",
+        rungs=(4, 8),
+        seed=0,
+    )
+
+    assert run_plan.default_name(config) == "mnist-card-20000-c48a34"

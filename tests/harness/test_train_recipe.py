@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from harness import native
+from harness.native import Engine
+from harness.population import train_epoch_together
 from harness.recipe import Optimizer, Precision, Recipe, Schedule
-from harness.train import Images, learning_rate, predictions, start, train_epoch
+from harness.schedule import learning_rate
+from harness.train import Images, checkpoint, predictions, resume, start, train_epoch, weights_digest
 from search_spaces.notation import parse_network
 
 CPU = torch.device("cpu")
@@ -50,6 +56,41 @@ def test_the_constant_schedule_stays_after_its_warm_up(step: int, rate: float):
     assert learning_rate(recipe, step, steps_per_epoch=10) == pytest.approx(rate)
 
 
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    # 100 steps in all, 20 of them warm-up; then 0.1 x (1 + cos(pi x (s - 20) / 80)) / 2: a quarter of the way down
+    # after a third of the 80 steps, half after 40.
+    [(0, 0.01), (10, 0.055), (20, 0.1), (40, 0.0853553), (60, 0.05), (80, 0.0146447), (99, 3.8548e-05)],
+)
+def test_the_cosine_schedule_falls_along_half_a_wave_to_nothing(step: int, rate: float):
+    recipe = Recipe(epochs=10, learning_rate=0.1, warmup=0.2, schedule=Schedule.COSINE)
+
+    assert learning_rate(recipe, step, steps_per_epoch=10) == pytest.approx(rate, rel=1e-4)
+
+
+def test_the_cosine_schedule_is_torch_s():
+    recipe = Recipe(epochs=5, learning_rate=0.3, warmup=0.0, schedule=Schedule.COSINE, final_rate=0.2)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50, eta_min=0.06)
+
+    for step in range(50):
+        assert learning_rate(recipe, step, steps_per_epoch=10) == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
+        optimizer.step()
+        theirs.step()
+
+
+@pytest.mark.parametrize("schedule", [Schedule.LINEAR, Schedule.COSINE])
+def test_a_final_rate_of_a_tenth_is_where_the_fall_ends(schedule: Schedule):
+    falling = Recipe(epochs=10, learning_rate=0.1, warmup=0.2, schedule=schedule)
+    ending = replace(falling, final_rate=0.1)
+
+    for step in range(100):
+        zero = learning_rate(falling, step, steps_per_epoch=10)
+        # The warm-up is the same; after it, the way to zero becomes the way to 0.01.
+        expected = zero if step < 20 else 0.01 + 0.9 * zero
+        assert learning_rate(ending, step, steps_per_epoch=10) == pytest.approx(expected)
+
+
 def test_the_rates_of_the_schedule_reach_the_optimizer_and_the_history():
     run, used = start(NETWORK, RECIPE, 7, CPU), []
 
@@ -69,6 +110,35 @@ def test_the_average_begins_where_the_recipe_says():
         train_epoch(run, noise(64), on_step=lambda: begun.append(run.average is not None))
 
     assert begun == [False] * 7 + [True] * 5
+
+
+@pytest.mark.parametrize("load", [lambda: None, native.load], ids=["torch", "native"])
+def test_epochs_after_the_augmentation_are_those_of_a_recipe_without(load: Callable[[], Engine | None]):
+    ending = Recipe(epochs=2, batch_size=16, augmentation_off_share=0.5)
+    run, plain = (start(NETWORK, recipe, 7, CPU, load()) for recipe in (ending, Recipe(epochs=2, batch_size=16)))
+    for each in (run, plain):
+        train_epoch(each, noise(64))
+    # Until then they are the same; then one goes on from there as if there were no augmentation.
+    assert weights_digest(run) == weights_digest(plain)
+    without = start(NETWORK, replace(ending, augmented_share=0.0, augmentation_off_share=0.0), 7, CPU, load())
+    resume(without, deepcopy(checkpoint(plain)))
+
+    for each in (run, plain, without):
+        train_epoch(each, noise(64))
+
+    assert weights_digest(run) == weights_digest(without) != weights_digest(plain)
+
+
+def test_members_end_their_augmentation_together():
+    recipe = Recipe(epochs=2, batch_size=16, augmentation_off_share=0.5)
+    together, alone = ([start(NETWORK, recipe, seed, CPU) for seed in range(2)] for _ in range(2))
+    for _ in range(2):
+        train_epoch_together(together, noise(32))
+        for run in alone:
+            train_epoch(run, noise(32))
+
+    for mine, other in zip(together, alone, strict=True):
+        assert mine.history[1].train_loss == pytest.approx(other.history[1].train_loss, rel=1e-3)
 
 
 def test_weight_decay_is_on_kernels_and_matrices_only():

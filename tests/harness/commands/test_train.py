@@ -72,6 +72,29 @@ def test_text_says_how_the_network_validates_and_progress_goes_to_stderr(capsys:
     assert [line.partition(":")[0] for line in captured.err.splitlines()] == ["epoch 1/2", "epoch 2/2"]
 
 
+def test_a_teacher_is_announced_trained_first_and_kept_for_the_next_student(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    (workspace / "taught.toml").write_text(
+        'batch_size = 16\nepochs = 2\nteacher = "gap linear(10)"\n[teacher_recipe]\nepochs = 1\nbatch_size = 16\n',
+        encoding="utf-8",
+    )
+
+    assert run(["train", NETWORK, "--recipe", "@taught.toml"]) == 0
+    first = capsys.readouterr()
+    assert run(["train", NETWORK, "--recipe", "@taught.toml", "--seed", "1", "--json"]) == 0
+    second = json.loads(capsys.readouterr().out)
+
+    teachers = workspace / "runs" / ".teachers"
+    assert (
+        f"harness: 1 x 20 parameters teach; what of them {teachers} does not hold is trained first, 1 epochs each"
+        in first.err.splitlines()
+    )
+    [line] = [line for line in first.out.splitlines() if line.startswith("teacher: ")]
+    assert line == f"teacher: {second['teacher_seconds']:.1f} s, once for all students of this recipe"
+    assert len(list(teachers.glob("*.pt"))) == 1
+
+
 def test_equal_seeds_repeat_bit_for_bit_and_others_do_not(capsys: pytest.CaptureFixture[str]):
     digests = [trained(capsys, "--seed", seed, "--epochs", "1")["weights_sha256"] for seed in ("1", "1", "2")]
 

@@ -41,6 +41,24 @@ def verified(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0)
     return document
 
 
+def test_the_teacher_s_time_is_said_recorded_and_ranked(
+    seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
+):
+    recipe = place.root / "taught.toml"
+    recipe.write_text('teacher = "gap linear(10)"\nteacher_recipe = "fast"\n', encoding="utf-8")
+    seeds.teacher_seconds = 321.0
+
+    found = verified(capsys, "--seeds", "5", "--recipe", f"@{recipe}")
+    assert run(["verify", NETWORK, "--seeds", "5", "--recipe", f"@{recipe}"]) == 0
+    shown = capsys.readouterr()
+
+    assert found["teacher_seconds"] == found["row"]["teacher_seconds"] == 321.0
+    assert [evidence.teacher_seconds for evidence in record.read_all(place.records)] == [321.0]
+    assert "teacher: 321 s of training, once for all seeds" in shown.out.splitlines()
+    assert shown.err.startswith("harness: 1 x 20 parameters teach; ")
+    assert {job.teachers for job in seeds.asked} == {place.teachers}
+
+
 def test_json_has_the_documented_fields(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
     seeds.errors = lambda index: 50 + index
 

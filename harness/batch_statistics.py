@@ -1,0 +1,57 @@
+"""BN statistics recomputed for weights that no batch has ever passed through, as averaged ones are.
+
+Averaged weights come with averaged statistics, but those are of the weights that were averaged, not of the average
+(Izmailov et al., arXiv 1803.05407, section 3.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class _Gathered:
+    """Sums over everything that one BN was given, a number a channel in float64."""
+
+    def __init__(self, channels: int, device: torch.device) -> None:
+        self.count = 0
+        self.sums = torch.zeros(2, channels, dtype=torch.float64, device=device)
+
+    def add(self, norm: nn.Module, given: tuple[Tensor, ...]) -> None:
+        """Add what a BN is given, (batch, channels) or (batch, channels, height, width)."""
+        each = given[0].detach().double().transpose(0, 1).flatten(1)  # (channels, values)
+        self.count += each.shape[1]
+        self.sums += torch.stack([each.sum(1), (each * each).sum(1)])
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Return mean and unbiased variance of each channel."""
+        mean, square = self.sums / self.count
+        return mean, (square - mean * mean).clamp(min=0) * (self.count / max(1, self.count - 1))
+
+
+def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set the running statistics of every BN to those of all that the batches bring it, dropout off.
+
+    On the way each BN normalises by the batch's own statistics, so that layers behind it get what they will get; with
+    some hundred images a batch that holds closely. The network is left in evaluation mode.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    gathered = {norm: _Gathered(norm.num_features, norm.weight.device) for norm in norms}
+    network.eval()
+    hooks = [norm.train().register_forward_pre_hook(sums.add) for norm, sums in gathered.items()]
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                network(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    network.eval()
+    for norm, sums in gathered.items():
+        mean, variance = sums.moments()
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
