@@ -68,12 +68,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def main() -> None:
     """Train what is missing, compare and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", default="3,702 parameters", choices=sorted(NETWORKS))
+    parser.add_argument("--network", default="3,702 parameters", help="of benchmarks/throughput.py, or the notation")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))
     given = parser.parse_args()
-    text, _ = NETWORKS[given.network]
+    text, _ = NETWORKS.get(given.network, (given.network, 0))
     jobs = [
         Job(
             architecture=text,
@@ -82,6 +82,7 @@ def main() -> None:
             purpose=Purpose.REFERENCE,
             seed_index=index,
             engine="native",
+            teachers=HERE / "runs" / "teachers",
         )
         for name, changes in VARIANTS.items()
         for index in range(given.seeds)
