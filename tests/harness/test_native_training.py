@@ -53,7 +53,7 @@ NETWORKS = (
     "conv1x3(3, stride=3, pad=0) bn relu conv3x1(17, stride=2) bn relu res(conv3x1(17) conv1x3(17)) maxpool linear(10)",
     "conv3x3(6) bn relu conv3x3(9, groups=3, bias) bn relu maxpool conv1x1(12, groups=3, pad=1) leaky "
     "conv5x5(6, groups=6, stride=2) bn relu conv3x1(40, groups=2, bias) bn relu res(conv3x3(40, groups=4)) "
-    "conv1x1(10, groups=10) gap",
+    "conv1x1(10, groups=5, bias) gap",
     "unshuffle conv3x3(5) bn relu unshuffle conv1x1(4) leaky conv3x3(3, pad=2) unshuffle(3) bn relu gap linear(10)",
     "conv3x3(5) bn(unscaled) relu maxpool(4) conv3x3(6) leaky bn(unscaled) linear(7) bn(unscaled) relu linear(10)",
     "conv1x1(12, stride=3) bn relu dwconv3x3(pad=0, stride=2) gap linear(10)",
