@@ -1,5 +1,12 @@
 """``python -m harness``."""
 
-from harness.cli import main
+import sys
+
+try:
+    from harness.cli import main
+except KeyboardInterrupt:
+    # Ctrl-C while modules are still being loaded.
+    print("harness: interrupted", file=sys.stderr)
+    sys.exit(130)
 
 main()

@@ -89,7 +89,7 @@ def render(index: Index) -> str:
             element("h1", text("Studies and leaderboard")),
             element(
                 "p",
-                text(f"{plural(len(index.studies), 'study', 'studies')}, {reached} of them reached their target."),
+                text(f"{plural(len(index.studies), 'study', 'studies')}; targets reached: {reached}."),
                 class_="verdict",
             ),
         ]

@@ -108,7 +108,10 @@ def description(facts: LearningCurves) -> str:
 
 
 def _note(facts: LearningCurves) -> str:
-    words = "A run is looked at where pruning is decided and at its end; a mark by itself had a single look."
+    words = (
+        "A run is looked at where pruning is decided and at its end; a mark by itself had a single look. "
+        "What lies below the axis, at most a hundredth of the looks, is drawn on its edge."
+    )
     return f"{words} {plural(facts.left_out, 'further run')} not drawn." if facts.left_out else words
 
 

@@ -31,7 +31,8 @@ def _matrix(facts: Mistakes, identifier: str) -> Html:
     if facts.confusion is None:
         return paragraph(
             "No confusion matrix: the labels of these images are not known here. A report reads no test set; a "
-            "verification that runs on this machine leaves them for it, and repeating the command above does.",
+            "verification that runs on this machine leaves them for it, and repeating the command at the end of this "
+            "section does.",
             class_="note",
         )
     most = max(

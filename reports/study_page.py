@@ -29,7 +29,8 @@ GLOSSARY = {
     "seed": "the number that fixes first weights, order of the images and augmentation of one training run",
     "fresh seeds": "seeds that played no part in choosing the network",
     "stands": "its one-sided 80 % lower bound over at least three fresh validation seeds meets the threshold",
-    "refuted": "it met the threshold by luck of one seed, and missed it on fresh ones",
+    "refuted": "it met the threshold with its first seed, but on fresh ones its 80 % lower bound fell short: five were "
+    "run, or the threshold lies above the mean by more than chance explains; the mean itself may meet it",
     "pruned": "stopped early, because its curve said that it would not reach the threshold",
     "diverged": "its loss stopped being a finite number",
     "Pareto front": "the networks that are more accurate than every network of equal or smaller size",
@@ -130,8 +131,9 @@ def _closer(info: StudyInfo) -> Html:
         return paragraph("No network has been tested, has stood or is on the front yet.")
     answer = info.answer.hash if info.answer else None
     note = paragraph(
-        "What was measured on the test set, what stood or fell on fresh seeds, and the Pareto front. "
-        f"{plural(len(info.closer), 'network')} of {count(len(info.networks))}; the others are in the table above."
+        "First what was measured on the test set, then the winner, what stands, the Pareto front, and what fell on "
+        f"fresh seeds, as far as there is room: {plural(len(info.closer), 'network')} of {count(len(info.networks))}; "
+        "the others are in the table above."
     )
     # Whoever opens the page wants the answer first.
     closer = sorted(info.closer, key=lambda item: item.network.hash != answer)

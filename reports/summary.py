@@ -31,7 +31,9 @@ def study_summary(info: StudyInfo) -> str:
     ]
     if info.networks:
         shown = info.networks[:MOST_NETWORKS]
-        parts.append(f"The best {len(shown)} of {plural(len(info.networks), 'network')}:")
+        parts.append(
+            f"The first {len(shown)} of {plural(len(info.networks), 'network')} in the order of the standings:"
+        )
         parts.append(_table(("network", "parameters", "validation, %", "test, %", "state"), map(_network, shown)))
     commands = [session.command for session in info.provenance.sessions[:1] if session.command]
     commands += [info.provenance.rerun] if info.provenance.rerun else []
@@ -107,7 +109,7 @@ def _facts(info: StudyInfo) -> list[tuple[str, str]]:
         (
             "proposals",
             f"{count(info.accounting.proposed)}: {count(info.accounting.rejected)} rejected before anything was built, "
-            f"{count(info.accounting.begun)} trained",
+            f"{count(info.accounting.repeated)} known already, {count(info.accounting.to_train)} chosen for training",
         ),
         ("code", code(dict(info.provenance.facts).get("code", ""))),
     ]

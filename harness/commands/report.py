@@ -208,6 +208,8 @@ def _network(name: str, place: Workspace, studies: dict[str, Path]) -> tuple[str
     if re.fullmatch(r"[\w.-]+", name) and name != "-" and name not in PRESETS and not is_hash:
         hint = nearest(name, [*studies, *PRESETS])
         listed = ", ".join(sorted(studies)) or "none"
+        short = re.fullmatch(r"[0-9a-f]{1,5}", name)
+        hint = "a hash is given by its first 6 to 12 digits" if short and hint is None else hint
         raise UsageError(f"no study and no network is called {name[:60]!r}; studies: {listed}", hint=hint)
     given = read_network(name, place)
     return given.name, given.architecture

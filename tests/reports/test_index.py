@@ -94,7 +94,7 @@ def test_the_page_lists_studies_and_standings(realistic_study: Any, place: Works
     link = f"{realistic_study.name}/report.html"
     page = checked(path.read_text(encoding="utf-8"), links=(link,))
     assert path == place.runs / "index.html"
-    assert "1 study, 1 of them reached their target." in page.text("p")
+    assert "1 study; targets reached: 1." in page.text("p")
     assert link in [attributes["href"] for attributes in page.all("a")]
     assert (path.parent / link).exists()
     assert [attributes["id"] for attributes in page.all("section")] == ["studies", "leaderboard-1"]

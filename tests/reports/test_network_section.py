@@ -53,6 +53,16 @@ def test_large_studies_have_fewer_sections():
     assert (len(worth_a_section(many[:50])), len(worth_a_section(many))) == (16, 6)
 
 
+def test_the_front_has_sections_before_what_fell():
+    plain = Network(
+        hash="", architecture="", parameters=1, trial=None, origin="", state=State.REFUTED, validation_accuracies_pct=()
+    )
+    fallen = [replace(plain, hash=f"{number:012x}", parameters=9_000) for number in range(50)]
+    ahead = replace(plain, hash="f" * 12, parameters=5, state=State.TRAINED, validation_accuracies_pct=(99.0,))
+
+    assert ahead.hash in worth_a_section([*fallen, ahead])
+
+
 def test_the_section_has_all_its_parts(answer: NetworkInfo):
     made = network_section(answer)
 

@@ -97,6 +97,7 @@ def test_networks_are_given_as_presets_hashes_notations_and_files(
         (["seed4", PRESETS["seed4"].text], "are the same network"),
         (["a", "b", "c", "d", "e"], "5 names were given, but at most 4 can be compared"),
         (["sede4", "seed1"], "no study and no network is called 'sede4'; studies: a, b"),
+        (["389", "seed1"], "a hash is given by its first 6 to 12 digits"),
     ],
 )
 def test_names_that_do_not_go_together_are_one_line(
