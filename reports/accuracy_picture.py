@@ -11,13 +11,11 @@ from enum import StrEnum
 
 from harness import statistics
 from reports import svg
+from reports.error_scale import errors_pct
 from reports.networks import Network, State, front_of
 from reports.numbers import count, mean_and_deviation, pct, plural, short
 from reports.page import Html, element, items, joined, text
 from reports.study_files import StudyFiles
-
-# Fewer errors cannot be told apart on 10,000 images, and their logarithm would stretch the axis for nothing.
-_FEWEST_ERRORS_PCT = 0.05
 
 
 class Kind(StrEnum):
@@ -90,7 +88,8 @@ def draw(facts: AccuracyPicture) -> Html:
     order = sorted(facts.points, key=lambda point: (_LAYERS.index(point.kind), point.on_front))
     marks = [_mark(area, point) for point in order]
     front = [
-        (area.across.position(point.parameters), area.up.position(_errors(point.accuracy_pct))) for point in facts.front
+        (area.across.position(point.parameters), area.up.position(errors_pct(point.accuracy_pct)))
+        for point in facts.front
     ]
     image = svg.picture(
         area,
@@ -99,7 +98,7 @@ def draw(facts: AccuracyPicture) -> Html:
         description(facts),
         _grid(area),
         _lines(area, facts),
-        svg.path(_steps(front, area.across.end), "front"),
+        svg.path(svg.staircase(front, area.across.end), "front"),
         *marks,
         role="group",
         class_="points",
@@ -156,16 +155,11 @@ def _tested(number: int, network: Network) -> Point | None:
     )
 
 
-def _errors(accuracy_pct: float) -> float:
-    """Return the place on the vertical axis: the share of errors in per cent, drawn upside down."""
-    return min(max(100 - accuracy_pct, _FEWEST_ERRORS_PCT), 100.0)
-
-
 def _frame(facts: AccuracyPicture) -> svg.Frame:
     sizes = [*(point.parameters for point in facts.points), facts.budget]
-    errors = [_errors(value) for value in (facts.target_pct, facts.threshold_pct)]
-    errors += [_errors(point.accuracy_pct) for point in facts.points]
-    errors += [_errors(point.accuracy_pct + (point.deviation_pct or 0.0)) for point in facts.points]
+    errors = [errors_pct(value) for value in (facts.target_pct, facts.threshold_pct)]
+    errors += [errors_pct(point.accuracy_pct) for point in facts.points]
+    errors += [errors_pct(point.accuracy_pct + (point.deviation_pct or 0.0)) for point in facts.points]
     return svg.frame(
         1120,
         520,
@@ -182,8 +176,8 @@ def _grid(area: svg.Frame) -> Html:
 
 def _lines(area: svg.Frame, facts: AccuracyPicture) -> Html:
     left, right = area.across.start, area.across.end
-    target = area.up.position(_errors(facts.target_pct))
-    threshold = area.up.position(_errors(facts.threshold_pct))
+    target = area.up.position(errors_pct(facts.target_pct))
+    threshold = area.up.position(errors_pct(facts.threshold_pct))
     budget = area.across.position(facts.budget)
     target_words = f"target {short(facts.target_pct)} % (test)"
     threshold_words = f"threshold {short(facts.threshold_pct)} % (validation)"
@@ -201,19 +195,9 @@ def _lines(area: svg.Frame, facts: AccuracyPicture) -> Html:
     )
 
 
-def _steps(points: list[tuple[float, float]], end: float) -> list[tuple[float, float]]:
-    """Return the front as a staircase: an accuracy holds from its network's size to the next one's."""
-    path: list[tuple[float, float]] = []
-    for x, y in points:
-        if path:
-            path.append((x, path[-1][1]))
-        path.append((x, y))
-    return [*path, (end, path[-1][1])] if path else []
-
-
 def _mark(area: svg.Frame, point: Point) -> Html:
     x = area.across.position(point.parameters)
-    y = area.up.position(_errors(point.accuracy_pct))
+    y = area.up.position(errors_pct(point.accuracy_pct))
     shape, class_ = _SHAPES[point.kind]
     if point.on_front:
         shape, class_ = "square", "on-front"
@@ -222,7 +206,7 @@ def _mark(area: svg.Frame, point: Point) -> Html:
     words = point.words if notable else ""
     bar = Html("")
     if point.deviation_pct is not None:
-        low, high = (_errors(point.accuracy_pct + sign * point.deviation_pct) for sign in (-1, 1))
+        low, high = (errors_pct(point.accuracy_pct + sign * point.deviation_pct) for sign in (-1, 1))
         bar = svg.error_bar(x, area.up.position(low), area.up.position(high), f"bar {class_}", point.number)
     return joined([bar, svg.mark(shape, x, y, class_, words, number=point.number)], "")
 

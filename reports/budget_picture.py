@@ -58,12 +58,9 @@ def description(facts: EffectiveBudget, networks: Sequence[Tried] = ()) -> str:
 
 
 def _steps(area: svg.Frame, facts: EffectiveBudget, seconds: float) -> list[tuple[float, float]]:
-    points = [(area.across.position(0.0), area.up.position(facts.first))]
-    for trial in facts.trials:
-        x = area.across.position(trial.elapsed / seconds)
-        points.append((x, points[-1][1]))
-        points.append((x, area.up.position(trial.budget)))
-    return [*points, (area.across.end, points[-1][1])]
+    levels = [(0.0, facts.first), *((trial.elapsed / seconds, trial.budget) for trial in facts.trials)]
+    places = [(area.across.position(elapsed), area.up.position(budget)) for elapsed, budget in levels]
+    return svg.staircase(places, area.across.end)
 
 
 def _dot(area: svg.Frame, item: Tried, seconds: float) -> Html:

@@ -11,6 +11,7 @@ from harness import statistics
 from reports import svg
 from reports.accuracy_picture import Point
 from reports.comparison_networks import NetworkSide
+from reports.error_scale import errors_pct
 from reports.numbers import count, duration, pct, plural, short
 from reports.page import Html, element, items, joined, text
 from reports.study_info import StudyInfo
@@ -18,8 +19,6 @@ from search_spaces.architecture import BatchNorm, Conv, Linear, Op, op_text
 
 SHAPES = ("circle", "diamond", "square", "triangle")
 _ROW, _LEFT, _WIDTH = 56, 72, 1120
-# Fewer errors cannot be told apart on 10,000 images.
-_FEWEST_ERRORS_PCT = 0.05
 
 
 def seeds_picture(sides: Sequence[NetworkSide]) -> Html:
@@ -142,7 +141,9 @@ def fronts_picture(infos: Sequence[StudyInfo]) -> Html:
     if not points:
         return element("p", text("None of these studies has a trained network yet."))
     sizes = [point.parameters for point in points] + [info.config.budget for info in infos]
-    levels = [_errors(point.accuracy_pct) for point in points] + [_errors(info.config.threshold_pct) for info in infos]
+    levels = [errors_pct(point.accuracy_pct) for point in points] + [
+        errors_pct(info.config.threshold_pct) for info in infos
+    ]
     area = svg.frame(
         _WIDTH, 460, (min(sizes) / 1.15, max(sizes) * 1.15, True), (max(levels) * 1.15, min(levels) / 1.15, True)
     )
@@ -150,12 +151,12 @@ def fronts_picture(infos: Sequence[StudyInfo]) -> Html:
     shares = [svg.Tick(value, short(100 - value)) for value in svg.log_ticks(area.up.high, area.up.low, 12)]
     parts = [svg.grid(area, ticks, shares, "parameters (logarithmic)", "validation accuracy, % (errors logarithmic)")]
     for threshold in sorted({info.config.threshold_pct for info in infos}):
-        y = area.up.position(_errors(threshold))
+        y = area.up.position(errors_pct(threshold))
         parts.append(svg.line(area.across.start, y, area.across.end, y, "threshold"))
         parts.append(svg.label(area.across.start + 6, y - 6, f"threshold {short(threshold)} %", class_="on-threshold"))
     for place, (info, front) in enumerate(zip(infos, fronts, strict=True)):
-        places = [(area.across.position(p.parameters), area.up.position(_errors(p.accuracy_pct))) for p in front]
-        parts.append(svg.path(_staircase(places, area.across.end), f"side-line side-{place + 1}"))
+        places = [(area.across.position(p.parameters), area.up.position(errors_pct(p.accuracy_pct))) for p in front]
+        parts.append(svg.path(svg.staircase(places, area.across.end), f"side-line side-{place + 1}"))
         parts += [
             svg.mark(SHAPES[place], x, y, f"side-{place + 1}", f"{info.name}\n{point.words}")
             for point, (x, y) in zip(front, places, strict=True)
@@ -190,7 +191,7 @@ def budgets_picture(infos: Sequence[StudyInfo]) -> Html:
         falls = [(0.0, info.budget.first), *((trial.elapsed, trial.budget) for trial in info.budget.trials)]
         places = [(area.across.position(at / seconds), area.up.position(size)) for at, size in falls]
         end = area.across.position(info.budget.elapsed / seconds)
-        parts.append(svg.path(_staircase(places, end), f"side-line side-{place + 1}"))
+        parts.append(svg.path(svg.staircase(places, end), f"side-line side-{place + 1}"))
         parts.append(
             svg.mark(SHAPES[place], end, places[-1][1], f"side-{place + 1}", f"{info.name}: {count(info.budget.last)}")
         )
@@ -201,21 +202,7 @@ def budgets_picture(infos: Sequence[StudyInfo]) -> Html:
     return joined([image, _sides_legend([info.name for info in infos])])
 
 
-def _staircase(places: Sequence[tuple[float, float]], end: float) -> list[tuple[float, float]]:
-    """Return a path that holds each level until the next place, the last one to the end."""
-    path: list[tuple[float, float]] = []
-    for x, y in places:
-        if path:
-            path.append((x, path[-1][1]))
-        path.append((x, y))
-    return [*path, (end, path[-1][1])] if path else []
-
-
 def _sides_legend(names: Sequence[str]) -> Html:
     return items(
         (svg.key(SHAPES[place], f"side-{place + 1}", name) for place, name in enumerate(names)), class_="legend"
     )
-
-
-def _errors(accuracy_pct: float) -> float:
-    return max(100 - accuracy_pct, _FEWEST_ERRORS_PCT)

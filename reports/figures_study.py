@@ -11,14 +11,13 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from harness import files
 from reports import figures, svg
 from reports.accuracy_picture import Kind, Point
+from reports.error_scale import FEWEST_ERRORS_PCT, errors_pct
 from reports.figures import COLOURS, GRID
 from reports.numbers import count, short
 from reports.study_info import StudyInfo
 
 _BLUE, _ORANGE, _GREEN, _PINK, _RED, _BLACK = COLOURS
 _SIZE = (9, 5)
-# Fewer errors cannot be told apart on 10,000 images, and a logarithmic axis has no 0.
-_FEWEST_ERRORS_PCT = 0.05
 _MARKS: dict[Kind, dict[str, Any]] = {
     Kind.TRAINED: {"marker": "o", "color": _BLUE, "label": "trained, validation accuracy"},
     Kind.PRUNED: {
@@ -61,14 +60,14 @@ def accuracy_figure(info: StudyInfo) -> Figure:
         sizes = [point.parameters for point in front]
         axes.step(
             [*sizes, facts.budget],
-            [*(_errors(point.accuracy_pct) for point in front), _errors(front[-1].accuracy_pct)],
+            [*(errors_pct(point.accuracy_pct) for point in front), errors_pct(front[-1].accuracy_pct)],
             where="post",
             color=_GREEN,
             label="Pareto front of validation",
         )
-    axes.axhline(_errors(facts.target_pct), color=_BLACK, linewidth=1, label=f"target {short(facts.target_pct)} %")
+    axes.axhline(errors_pct(facts.target_pct), color=_BLACK, linewidth=1, label=f"target {short(facts.target_pct)} %")
     axes.axhline(
-        _errors(facts.threshold_pct),
+        errors_pct(facts.threshold_pct),
         color=_BLACK,
         linewidth=1,
         linestyle=(0, (6, 3)),
@@ -138,10 +137,10 @@ def _begun(words: str) -> tuple[Figure, Any]:
 
 
 def _draw(axes: Any, points: list[Point], style: dict[str, Any]) -> None:
-    errors = [_errors(point.accuracy_pct) for point in points]
+    errors = [errors_pct(point.accuracy_pct) for point in points]
     deviations = [point.deviation_pct or 0.0 for point in points]
     # Below, the bar of a very accurate network must not reach 0.
-    down = [min(deviation, error - _FEWEST_ERRORS_PCT) for deviation, error in zip(deviations, errors, strict=True)]
+    down = [min(deviation, error - FEWEST_ERRORS_PCT) for deviation, error in zip(deviations, errors, strict=True)]
     sizes = [point.parameters for point in points]
     axes.errorbar(sizes, errors, (down, deviations), linestyle="none", markersize=5, elinewidth=0.8, **style)
 
@@ -151,7 +150,3 @@ def _label(axis: Any, low: float, high: float, words: Any, most: int = 9) -> Non
     axis.set_major_locator(FixedLocator(svg.log_ticks(low, high, most)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: words(value)))
     axis.set_minor_formatter(NullFormatter())
-
-
-def _errors(accuracy_pct: float) -> float:
-    return max(100 - accuracy_pct, _FEWEST_ERRORS_PCT)

@@ -8,11 +8,11 @@ from itertools import groupby
 from harness.leaderboard import LeaderboardRow, Tier
 from reports import svg
 from reports.chooser import choosable, figure, named
+from reports.error_scale import errors_pct
 from reports.numbers import DASH, count, decimal, duration, mean_and_deviation, pct, plural, short
 from reports.page import Column, Html, Section, details, element, foreign, items, joined, paragraph, table, text
 from reports.standings import tier_tag
 
-_FEWEST_ERRORS_PCT = 0.05
 _COLUMNS = (
     Column("rank", numeric=True),
     Column("network"),
@@ -102,13 +102,13 @@ def _picture(number: int, dataset: str, target_pct: float, rows: list[Leaderboar
     if not points:
         return paragraph("No row has an accuracy.")
     sizes = [row.parameters for row, _ in points]
-    levels = [_errors(target_pct), *(_errors(value) for _, value in points)]
+    levels = [errors_pct(target_pct), *(errors_pct(value) for _, value in points)]
     area = svg.frame(
         1120, 420, (min(sizes) / 1.15, max(sizes) * 1.15, True), (max(levels) * 1.15, min(levels) / 1.15, True)
     )
     ticks = [svg.Tick(value, count(value)) for value in svg.log_ticks(area.across.low, area.across.high) if value >= 1]
     shares = [svg.Tick(value, short(100 - value)) for value in svg.log_ticks(area.up.high, area.up.low, 12)]
-    y = area.up.position(_errors(target_pct))
+    y = area.up.position(errors_pct(target_pct))
     found = {row.tier for row, _ in points}
     image = svg.picture(
         area,
@@ -126,17 +126,13 @@ def _picture(number: int, dataset: str, target_pct: float, rows: list[Leaderboar
 
 def _mark(area: svg.Frame, row: LeaderboardRow, value: float) -> Html:
     shape, class_, _ = _KINDS[row.tier]
-    x, y = area.across.position(row.parameters), area.up.position(_errors(value))
+    x, y = area.across.position(row.parameters), area.up.position(errors_pct(value))
     words = (
         f"{f'{row.name} {row.hash}'.strip()}: {plural(row.parameters, 'parameter')}, {pct(value)}, {row.tier}, "
         f"recipe {row.recipe or DASH}\n{row.architecture}"
     )
     bar = Html("")
     if row.tier is not Tier.CLAIMED and row.std_test_accuracy_pct is not None:
-        low, high = (_errors(value + sign * row.std_test_accuracy_pct) for sign in (-1, 1))
+        low, high = (errors_pct(value + sign * row.std_test_accuracy_pct) for sign in (-1, 1))
         bar = svg.error_bar(x, area.up.position(low), area.up.position(high), f"bar {class_}")
     return joined([bar, svg.mark(shape, x, y, class_, words)], "")
-
-
-def _errors(accuracy_pct: float) -> float:
-    return max(100 - accuracy_pct, _FEWEST_ERRORS_PCT)

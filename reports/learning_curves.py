@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 from harness.result import Result, Status
 from reports import svg
+from reports.error_scale import errors_pct
 from reports.networks import Network
 from reports.numbers import count, plural, short
 from reports.page import Html, element, items, joined, paragraph, text
 
 # Lines beyond these would only blacken the picture.
 MOST_CURVES = 1_000
-# The logarithm of fewer errors would stretch the axis for nothing.
-_FEWEST_ERRORS_PCT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def draw(facts: LearningCurves) -> Html:
     area = _frame(facts)
     # The best lie on top.
     lines = [_line(area, curve) for curve in reversed(facts.curves)]
-    level = area.up.position(_errors(facts.threshold_pct))
+    level = area.up.position(errors_pct(facts.threshold_pct))
     threshold = f"threshold {short(facts.threshold_pct)} %"
     image = svg.picture(
         area,
@@ -115,15 +114,11 @@ def _note(facts: LearningCurves) -> str:
     return f"{words} {plural(facts.left_out, 'further run')} not drawn." if facts.left_out else words
 
 
-def _errors(accuracy_pct: float) -> float:
-    return min(max(100 - accuracy_pct, _FEWEST_ERRORS_PCT), 100.0)
-
-
 def _frame(facts: LearningCurves) -> svg.Frame:
-    errors = sorted(_errors(value) for curve in facts.curves for _, value in curve.points)
+    errors = sorted(errors_pct(value) for curve in facts.curves for _, value in curve.points)
     # A run that went wrong must not press all the others together: the worst hundredth lies on the edge.
     worst = errors[min(len(errors) - 1, round(0.99 * len(errors)))]
-    best = min(errors[0], _errors(facts.threshold_pct))
+    best = min(errors[0], errors_pct(facts.threshold_pct))
     first = max(0.0, min(curve.points[0][0] for curve in facts.curves) - 1.0)
     return svg.frame(
         1120, 420, (first, float(max(facts.epochs, first + 1)), False), (max(worst, best * 2) * 1.1, best / 1.15, True)
@@ -145,7 +140,7 @@ def _grid(area: svg.Frame, facts: LearningCurves) -> Html:
 
 
 def _line(area: svg.Frame, curve: Curve) -> Html:
-    places = [(area.across.position(epoch), area.up.position(_errors(value))) for epoch, value in curve.points]
+    places = [(area.across.position(epoch), area.up.position(errors_pct(value))) for epoch, value in curve.points]
     kind = {Status.COMPLETE: "whole", Status.PRUNED: "pruned"}.get(curve.ended, "early")
     if len(places) == 1:
         shape = "triangle" if kind == "pruned" else "circle"

@@ -128,6 +128,16 @@ def label(x: float, y: float, words: str, anchor: str = "start", class_: str | N
     return element("text", text(words), x=float(x), y=float(y), text_anchor=anchor, class_=class_)
 
 
+def staircase(places: Sequence[tuple[float, float]], end: float) -> list[tuple[float, float]]:
+    """Return a path that holds the level of each place until the next one, and the last one until ``end``."""
+    found: list[tuple[float, float]] = []
+    for x, y in places:
+        if found:
+            found.append((x, found[-1][1]))
+        found.append((x, y))
+    return [*found, (end, found[-1][1])] if found else []
+
+
 def path(points: Sequence[tuple[float, float]], class_: str, number: int | None = None) -> Html:
     """Return a line through several places; ``number`` as for a mark."""
     return element("polyline", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points), class_=class_, data_n=number)

@@ -14,28 +14,13 @@ import pytest
 from harness import leaderboard, record, result, study
 from harness.errors import ContentError
 from harness.leaderboard import Tier
-from harness.recipe import Recipe
 from harness.record import Found, Record
 from harness.result import Result, Status
-from harness.study import StudyConfig
 from harness.workspace import Workspace
+from tests.harness.some_study import CONFIG
 
 NewRecord = Callable[..., Record]
 NewResult = Callable[..., Result]
-CONFIG = StudyConfig(
-    dataset="mnist",
-    data_hash="ab" * 32,
-    budget=20_000,
-    target_pct=99.4,
-    threshold_pct=99.45,
-    space="card",
-    space_text="x",
-    sampler="tpe",
-    recipe=Recipe(),
-    recipe_name="fast",
-    rungs=(),
-    seed=0,
-)
 
 
 @pytest.fixture

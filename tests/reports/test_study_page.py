@@ -7,7 +7,6 @@ import json
 import re
 from collections import Counter
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from harness.result import Decision, Status
 from harness.workspace import Workspace
 from reports.study_controls import study_script
 from reports.study_page import GLOSSARY, write_report
+from tests.outline import ADDRESSES, Outline
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -27,47 +27,18 @@ HOSTILE = [
     "x" * 10_000,
     "]]></style><svg onload=alert(1)>",
 ]
-ADDRESSES = {"href", "src", "action", "data", "poster", "srcset", "background", "xlink:href", "formaction"}
 
 
-class Page(HTMLParser):
-    """A page taken apart: elements with their attributes, texts by element, and whether every element is closed."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.texts: list[tuple[str, str]] = []
-        self.open: list[str] = []
-        self.feed(source)
-        self.close()
-        assert self.open == [], f"not closed: {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in ("meta", "br", "hr", "img", "input"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open:
-            self.texts.append((self.open[-1], data))
-
-    def text_of(self, tag: str) -> str:
-        return "".join(text for where, text in self.texts if where == tag)
-
-    def ids(self) -> Counter[str]:
-        return Counter(attributes["id"] for _, attributes in self.elements if "id" in attributes)
+def ids_of(page: Outline) -> Counter[str]:
+    return Counter(attributes["id"] for _, attributes in page.elements if "id" in attributes)
 
 
-def page_of(folder: Path, place: Workspace) -> Page:
-    return Page(write_report(folder, place).read_text(encoding="utf-8"))
+def page_of(folder: Path, place: Workspace) -> Outline:
+    return Outline(write_report(folder, place).read_text(encoding="utf-8"))
 
 
 @pytest.fixture
-def realistic_page(realistic_study: Any, place: Workspace) -> Page:
+def realistic_page(realistic_study: Any, place: Workspace) -> Outline:
     return page_of(realistic_study.folder, place)
 
 
@@ -81,8 +52,8 @@ def test_the_same_files_give_the_same_bytes(realistic_study: Any, place: Workspa
     assert write_report(realistic_study.folder, place).read_bytes() == first
 
 
-def test_the_page_names_no_address_outside_itself_and_runs_one_script(realistic_page: Page):
-    anchors = set(realistic_page.ids())
+def test_the_page_names_no_address_outside_itself_and_runs_one_script(realistic_page: Outline):
+    anchors = set(ids_of(realistic_page))
     for tag, attributes in realistic_page.elements:
         assert tag not in ("link", "iframe", "object", "embed", "form", "base")
         assert not [name for name in attributes if name.startswith("on")]
@@ -92,7 +63,7 @@ def test_the_page_names_no_address_outside_itself_and_runs_one_script(realistic_
             else:
                 assert attributes[name].startswith("#")
                 assert attributes[name][1:] in anchors
-    assert "url(" not in realistic_page.text_of("style")
+    assert "url(" not in realistic_page.text("style")
     scripts = [attributes.get("type", "") for tag, attributes in realistic_page.elements if tag == "script"]
     assert scripts == ["", "application/json"]
     [policy] = [found["content"] for _, found in realistic_page.elements if "http-equiv" in found]
@@ -100,8 +71,8 @@ def test_the_page_names_no_address_outside_itself_and_runs_one_script(realistic_
     assert f"default-src 'none'; script-src 'sha256-{digest}'; " in policy
 
 
-def test_every_identifier_is_unique_and_every_reference_is_met(realistic_page: Page):
-    ids = realistic_page.ids()
+def test_every_identifier_is_unique_and_every_reference_is_met(realistic_page: Outline):
+    ids = ids_of(realistic_page)
 
     assert [name for name, count in ids.items() if count > 1] == []
     for _, attributes in realistic_page.elements:
@@ -110,14 +81,14 @@ def test_every_identifier_is_unique_and_every_reference_is_met(realistic_page: P
                 assert set(attributes[name].split()) <= set(ids)
 
 
-def test_every_table_has_a_caption_and_every_heading_its_scope(realistic_page: Page):
+def test_every_table_has_a_caption_and_every_heading_its_scope(realistic_page: Outline):
     tags = Counter(tag for tag, _ in realistic_page.elements)
 
     assert tags["table"] == tags["caption"] > 5
     assert {attributes.get("scope") for tag, attributes in realistic_page.elements if tag == "th"} == {"col", "row"}
 
 
-def test_headings_go_down_one_level_at_a_time(realistic_page: Page):
+def test_headings_go_down_one_level_at_a_time(realistic_page: Outline):
     levels = [int(tag[1]) for tag, _ in realistic_page.elements if re.fullmatch(r"h[1-6]", tag)]
 
     assert levels[0] == 1
@@ -125,7 +96,7 @@ def test_headings_go_down_one_level_at_a_time(realistic_page: Page):
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
-def test_the_page_has_its_parts_and_a_way_to_each(realistic_page: Page):
+def test_the_page_has_its_parts_and_a_way_to_each(realistic_page: Outline):
     sections = [attributes["id"] for tag, attributes in realistic_page.elements if tag == "section"]
     links = {attributes["href"] for tag, attributes in realistic_page.elements if tag == "a"}
 
@@ -137,34 +108,34 @@ def test_the_page_has_its_parts_and_a_way_to_each(realistic_page: Page):
     assert "#content" in links
 
 
-def test_the_numbers_of_the_study_are_on_the_page(realistic_study: Any, realistic_page: Page):
+def test_the_numbers_of_the_study_are_on_the_page(realistic_study: Any, realistic_page: Outline):
     counts = Counter(event["event"] for event in realistic_study.events)
     asked = counts["rejected"] + counts["repeated"] + counts["proposed"]
 
-    paragraphs = realistic_page.text_of("p")
+    paragraphs = realistic_page.text("p")
     assert f"{asked} proposals = {counts['rejected']} rejected before anything was built" in paragraphs
     assert f"+ {counts['repeated']} repeated + {counts['proposed']} to train" in paragraphs
     assert "Reached: network" in paragraphs
     # The picture and the table have one entry a network each.
-    rows = [name for name in realistic_page.ids() if re.fullmatch(r"network-[0-9a-f]{12}", name)]
+    rows = [name for name in ids_of(realistic_page) if re.fullmatch(r"network-[0-9a-f]{12}", name)]
     assert len(rows) == counts["proposed"]
 
 
-def test_each_point_says_which_network_it_is(realistic_page: Page):
+def test_each_point_says_which_network_it_is(realistic_page: Outline):
     titles = [text for where, text in realistic_page.texts if where == "title"]
     numbers = {
         int(found["data-n"])
         for _, found in realistic_page.elements
         if found.get("class", "").startswith("mark") and "data-n" in found
     }
-    rows = [name for name in realistic_page.ids() if name.startswith("network-")]
+    rows = [name for name in ids_of(realistic_page) if name.startswith("network-")]
 
     assert len([title for title in titles if re.match(r"[0-9a-f]{12}: [\d,]+ parameters", title)]) > 3
     assert max(numbers) < len(rows)
 
 
-def test_the_dark_theme_is_for_screens_so_paper_stays_light(realistic_page: Page):
-    style = realistic_page.text_of("style")
+def test_the_dark_theme_is_for_screens_so_paper_stays_light(realistic_page: Outline):
+    style = realistic_page.text("style")
 
     assert "@media screen and (prefers-color-scheme: dark)" in style
     assert "@media print" in style
@@ -198,8 +169,8 @@ def test_hostile_words_appear_as_words_wherever_they_come_from(
     ]
     assert not [tag for tag, _ in made.elements if tag in ("img", "object")]
     assert not [name for _, attributes in made.elements for name in attributes if name.startswith("on")]
-    assert words in made.text_of("bdi")
-    assert made.text_of("title").count("Parameters against accuracy") == 1
+    assert words in made.text("bdi")
+    assert made.text("title").count("Parameters against accuracy") == 1
 
 
 def test_not_finite_figures_become_dashes(new_study: Any, place: Workspace, synthetic: Any):
@@ -218,7 +189,7 @@ def test_not_finite_figures_become_dashes(new_study: Any, place: Workspace, synt
     made = page_of(study.write(), place)
 
     assert not re.search(r"\bnan\b|\binf\b|\bNone\b", "".join(text for _, text in made.texts))
-    assert "reached \u2013 on validation" in made.text_of("p")
+    assert "reached \u2013 on validation" in made.text("p")
 
 
 @pytest.mark.parametrize("events", [0, 1, 2, 3, 5, 9, 40])
@@ -227,7 +198,7 @@ def test_a_study_cut_off_at_any_moment_has_a_report(realistic_study: Any, place:
 
     made = page_of(realistic_study.write(), place)
 
-    assert "Skip to the report" in made.text_of("a")
+    assert "Skip to the report" in made.text("a")
 
 
 def test_a_study_of_which_only_the_configuration_exists_has_a_report(new_study: Any, place: Workspace):
@@ -235,9 +206,9 @@ def test_a_study_of_which_only_the_configuration_exists_has_a_report(new_study: 
 
     made = page_of(study.folder, place)
 
-    assert "Nothing finished yet" in made.text_of("p")
-    assert "Nothing has been proposed yet." in made.text_of("p")
-    assert "The journal names no command." in made.text_of("p")
+    assert "Nothing finished yet" in made.text("p")
+    assert "Nothing has been proposed yet." in made.text("p")
+    assert "The journal names no command." in made.text("p")
 
 
 def test_events_that_lack_everything_are_survived(new_study: Any, place: Workspace):
@@ -255,7 +226,7 @@ def test_a_failed_study_says_so_plainly(new_study: Any, place: Workspace, synthe
 
     made = page_of(study.write(), place)
 
-    assert "Missed: the search ended and no network was trained to the end" in made.text_of("p")
+    assert "Missed: the search ended and no network was trained to the end" in made.text("p")
     assert ("p", {"class": "verdict missed"}) in made.elements
 
 
@@ -267,9 +238,9 @@ def test_a_data_set_other_than_mnist_is_named_and_has_no_label_errors(new_study:
 
     made = page_of(study.write(), place)
 
-    assert "on fashion-mnist" in made.text_of("p")
-    assert "90 % on fashion-mnist" in made.text_of("dd")
-    assert "Wrong labels" not in made.text_of("dt")
+    assert "on fashion-mnist" in made.text("p")
+    assert "90 % on fashion-mnist" in made.text("dd")
+    assert "Wrong labels" not in made.text("dt")
 
 
 def test_a_thousand_trained_networks_stay_below_a_megabyte(new_study: Any, place: Workspace, synthetic: Any):
@@ -301,5 +272,5 @@ def test_a_folder_that_cannot_be_written_is_the_user_s_to_mend(
     assert not (realistic_study.folder / "report.html").exists()
 
 
-def test_the_glossary_explains_the_words_that_the_page_uses(realistic_page: Page):
+def test_the_glossary_explains_the_words_that_the_page_uses(realistic_page: Outline):
     assert set(GLOSSARY) <= {text for where, text in realistic_page.texts if where == "dt"}

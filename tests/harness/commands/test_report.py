@@ -9,23 +9,7 @@ import pytest
 
 from harness import study
 from harness.cli import run
-from harness.recipe import Recipe
-from harness.study import StudyConfig
-
-CONFIG = StudyConfig(
-    dataset="mnist",
-    data_hash="ab" * 32,
-    budget=20_000,
-    target_pct=99.4,
-    threshold_pct=99.45,
-    space="card",
-    space_text="x",
-    sampler="tpe",
-    recipe=Recipe(),
-    recipe_name="fast",
-    rungs=(),
-    seed=0,
-)
+from tests.harness.some_study import CONFIG
 
 
 @pytest.fixture

@@ -16,25 +16,9 @@ from harness.cli import run
 from harness.commands import live_report
 from harness.commands.live_report import SEARCH_SHARE, SOONEST_SECONDS, LiveReport, watch
 from harness.errors import UsageError
-from harness.recipe import Recipe
-from harness.study import StudyConfig
 from harness.workspace import Workspace
 from search_spaces.catalog import PRESETS
-
-CONFIG = StudyConfig(
-    dataset="mnist",
-    data_hash="ab" * 32,
-    budget=20_000,
-    target_pct=99.4,
-    threshold_pct=99.45,
-    space="card",
-    space_text="x",
-    sampler="tpe",
-    recipe=Recipe(),
-    recipe_name="fast",
-    rungs=(),
-    seed=0,
-)
+from tests.harness.some_study import CONFIG
 
 
 @pytest.fixture

@@ -1,0 +1,21 @@
+"""The configuration of a study, for tests that need one and not what it says."""
+
+from __future__ import annotations
+
+from harness.recipe import Recipe
+from harness.study import StudyConfig
+
+CONFIG = StudyConfig(
+    dataset="mnist",
+    data_hash="ab" * 32,
+    budget=20_000,
+    target_pct=99.4,
+    threshold_pct=99.45,
+    space="card",
+    space_text="x",
+    sampler="tpe",
+    recipe=Recipe(),
+    recipe_name="fast",
+    rungs=(),
+    seed=0,
+)
