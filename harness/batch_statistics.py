@@ -31,6 +31,12 @@ class _Gathered:
         return mean, (square - mean * mean).clamp(min=0) * (self.count / max(1, self.count - 1))
 
 
+def _gathered(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> _Gathered:
+    # Not the scale's device: a BN may have no scale.
+    assert norm.running_mean is not None
+    return _Gathered(norm.num_features, norm.running_mean.device)
+
+
 def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Set the running statistics of every BN to those of all that the batches bring it, dropout off.
 
@@ -38,7 +44,7 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     some hundred images a batch that holds closely. The network is left in evaluation mode.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
-    gathered = {norm: _Gathered(norm.num_features, norm.weight.device) for norm in norms}
+    gathered = {norm: _gathered(norm) for norm in norms}
     network.eval()
     hooks = [norm.train().register_forward_pre_hook(sums.add) for norm, sums in gathered.items()]
     try:

@@ -84,6 +84,16 @@ def test_statistics_are_moments_of_all_that_a_bn_is_given():
     assert not network.training
 
 
+def test_a_bn_without_scale_gets_the_statistics_of_what_it_is_given():
+    torch.manual_seed(2)
+    network = build(parse_network("bn(unscaled) | gap | linear(10)")).double()
+    values = 3 * torch.randn(50, 1, 28, 28, dtype=torch.float64) + 1
+    recompute_statistics(network, [values])
+    (norm,) = norms_of(network)
+    assert norm.running_mean.item() == pytest.approx(values.mean().item(), abs=1e-12)
+    assert norm.running_var.item() == pytest.approx(values.var().item(), abs=1e-12)
+
+
 def test_dropout_is_off_while_statistics_are_gathered():
     torch.manual_seed(1)
     network, values = build(parse_network("dropout(0.9) conv3x3(4) bn gap linear(10)")), torch.ones(40, 1, 28, 28)
