@@ -21,8 +21,8 @@ from harness.augment import maps_of
 from harness.build import Network, seed_dropout
 from harness.distillation import Teacher, soft_losses, soft_targets
 from harness.errors import ContentError
+from harness.flat_state import MEMORIES, state_tensors
 from harness.grouped import grouped_network, stack, unstack
-from harness.native_training import MEMORIES, state_tensors
 from harness.recipe import Optimizer, Recipe, first_averaged_step, recipe_of_epoch
 from harness.result import Epoch
 from harness.schedule import learning_rate

@@ -33,6 +33,7 @@ TORCH_FILES = {
         "export",
         "commands/export",
         "first_weights",
+        "flat_state",
         "gradient_check",
         "inspecting",
         "installation",
