@@ -6,9 +6,10 @@ an effect of two factors (Box and Hunter, Technometrics 3, 1961). Every run info
 deviation s an effect has the standard error 2 s / sqrt(n). The deviation is what the main effects leave unexplained:
 seeds, and effects of several factors together. The test set is not read.
 
-    python -m benchmarks.factorial --epochs 20 --seeds 1 --data FOLDER
+    python -m benchmarks.factorial choices --epochs 20 --data FOLDER
+    python -m benchmarks.factorial amounts --epochs 30 --data FOLDER
 
-writes benchmarks/results/factorial.json, and keeps the runs beside it.
+writes benchmarks/results/factorial-choices.json or factorial-amounts.json, and keeps the runs beside it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ TEACHER = (
     "conv3x3(12) bn relu | maxpool | conv3x3(24) bn relu conv3x3(24) bn relu | maxpool | "
     "conv3x3(32) bn relu conv3x3(32) bn relu | gap | linear(10)"
 )
-BASE = replace(Recipe(), batch_size=32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Factor:
 
 
 _TAUGHT: dict[str, Any] = {"teacher": TEACHER, "teacher_recipe": Recipe()}
-FACTORS = (
+CHOICES = (
     Factor("learning rate 0.05 -> 0.1", {"learning_rate": 0.05}, {"learning_rate": 0.1}),
     Factor("weight decay 1e-4 -> 5e-4", {"weight_decay": 1e-4}, {"weight_decay": 5e-4}),
     Factor("moved images 0.4 -> 0.8", {"augmented_share": 0.4}, {"augmented_share": 0.8}),
@@ -73,14 +73,57 @@ FACTORS = (
     Factor("bn before -> after the rectifier", rewrite=lambda text: text.replace("bn relu", "relu bn")),
     Factor("bn scaled -> unscaled", rewrite=lambda text: text.replace("bn", "bn(unscaled)")),
 )
+# What the first design showed is set here: average pooling, cosine, BN with its scale, recomputed statistics.
+AMOUNTS = (
+    Factor("learning rate 0.1 -> 0.2", {"learning_rate": 0.1}, {"learning_rate": 0.2}),
+    Factor("weight decay 0 -> 2e-4", {"weight_decay": 0.0}, {"weight_decay": 2e-4}),
+    Factor("momentum 0.9 -> 0.95", {"momentum": 0.9}, {"momentum": 0.95}),
+    Factor("moved images 0.5 -> 1", {"augmented_share": 0.5}, {"augmented_share": 1.0}),
+    Factor("bn before -> after the rectifier", rewrite=lambda text: text.replace("bn relu", "relu bn")),
+    Factor("batch 32 -> 64", {"batch_size": 32}, {"batch_size": 64}),
+    Factor("warm-up 0.02 -> 0.2", {"warmup": 0.02}, {"warmup": 0.2}),
+    Factor("label smoothing 0 -> 0.05", {}, {"label_smoothing": 0.05}),
+    Factor("rotation 7 -> 13 degrees", {"rotation_degrees": 7.0}, {"rotation_degrees": 13.0}),
+    Factor("shift 1.5 -> 3 pixels", {"shift_pixels": 1.5}, {"shift_pixels": 3.0}),
+    Factor("scale 0.07 -> 0.15", {"scale": 0.07}, {"scale": 0.15}),
+    Factor("shear 0.07 -> 0.2", {"shear": 0.07}, {"shear": 0.2}),
+    Factor("end at 0 -> at 0.02 of the rate", {}, {"final_rate": 0.02}),
+    Factor("kaiming -> torch's first weights", {}, {"initialisation": Initialisation.TORCH}),
+    Factor("average 0.998 -> 0.9998", {"average_decay": 0.998}, {"average_decay": 0.9998}),
+)
 # Rewritten in this order: the order of the two ops, then each op's own form.
 _ORDER = ("bn before -> after the rectifier", "relu -> leaky(0.1)", "bn scaled -> unscaled", "maxpool -> avgpool")
-NETWORK = (
-    "conv3x3(4) bn relu conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | maxpool | "
-    "conv3x3(12) bn relu conv3x3(12, tie=b) bn relu conv3x3(12, tie=b) bn relu | maxpool | "
-    "conv3x3(12, tie=b) bn relu conv3x3(12, tie=b) bn relu conv3x3(12, tie=b) bn relu conv3x3(12, tie=b) bn relu | "
-    "gap | linear(10)"
-)
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What is varied, and on what.
+
+    Attributes:
+        network: text with ``relu``, ``bn`` and, where it pools, ``maxpool``.
+        recipe: what the factors leave as it is.
+    """
+
+    factors: tuple[Factor, ...]
+    network: str
+    recipe: Recipe
+
+
+DESIGNS = {
+    "choices": Design(
+        CHOICES,
+        "conv3x3(4) bn relu conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | maxpool | "
+        "conv3x3(12) bn relu conv3x3(12, tie=b) bn relu conv3x3(12, tie=b) bn relu | maxpool | conv3x3(12, tie=b) "
+        "bn relu conv3x3(12, tie=b) bn relu conv3x3(12, tie=b) bn relu conv3x3(12, tie=b) bn relu | gap | linear(10)",
+        replace(Recipe(), batch_size=32),
+    ),
+    "amounts": Design(
+        AMOUNTS,
+        "conv3x3(18) bn relu | avgpool | conv1x1(6) | conv3x3(12, pad=0) bn relu conv3x3(12, tie=b, pad=0) bn relu "
+        "conv3x3(12, tie=b, pad=0) bn relu conv3x3(12, tie=b, pad=0) bn relu | gap | linear(10)",
+        replace(Recipe(), schedule=Schedule.COSINE, average_statistics=AverageStatistics.RECOMPUTED),
+    ),
+}
 
 
 def levels(factors: int) -> list[tuple[int, ...]]:
@@ -95,31 +138,33 @@ def levels(factors: int) -> list[tuple[int, ...]]:
     ]
 
 
-def combination(network: str, row: tuple[int, ...]) -> tuple[str, Recipe]:
+def combination(design: Design, row: tuple[int, ...]) -> tuple[str, Recipe]:
     """Return the network's text and the recipe of one row of levels."""
+    network = design.network
     changes: dict[str, Any] = {}
-    high = {factor.name: factor for factor, level in zip(FACTORS, row, strict=True) if level > 0}
-    for factor, level in zip(FACTORS, row, strict=True):
+    high = {factor.name: factor for factor, level in zip(design.factors, row, strict=True) if level > 0}
+    for factor, level in zip(design.factors, row, strict=True):
         changes |= factor.high if level > 0 else factor.low
     for name in _ORDER:
         rewrite = high[name].rewrite if name in high else None
         network = rewrite(network) if rewrite else network
-    return network, replace(BASE, **changes)
+    return network, replace(design.recipe, **changes)
 
 
 def main() -> None:
     """Train what is missing, estimate the effects and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", default=NETWORK, help="in the notation, with relu, bn and maxpool")
+    parser.add_argument("design", choices=DESIGNS)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))
     given = parser.parse_args()
-    design = levels(len(FACTORS))
+    design = DESIGNS[given.design]
+    rows = levels(len(design.factors))
     jobs = []
     for index in range(given.seeds):
-        for at, row in enumerate(design):
-            text, recipe = combination(given.network, row)
+        for at, row in enumerate(rows):
+            text, recipe = combination(design, row)
             jobs.append(
                 Job(
                     architecture=text,
@@ -130,29 +175,27 @@ def main() -> None:
                     engine="native",
                 )
             )
-    runs = trained(jobs, given.data, HERE / "runs" / "factorial.json")
+    runs = trained(jobs, given.data, HERE / "runs" / f"factorial-{given.design}.json")
     accuracies = [run.validation_accuracy_pct or 0.0 for run in runs]
-    by_row = [accuracies[at :: len(design)] for at in range(len(design))]
-    found = effects(design, by_row)
+    by_row = [accuracies[at :: len(rows)] for at in range(len(rows))]
+    found = effects(rows, by_row)
     files.write_json(
-        HERE / "factorial.json",
+        HERE / f"factorial-{given.design}.json",
         {
             "machine": machine(),
-            "network": given.network,
-            "parameters": analyse(parse_network(given.network)).parameters,
+            "network": design.network,
+            "parameters": analyse(parse_network(design.network)).parameters,
             "epochs": given.epochs,
             "seeds": given.seeds,
             "mean_pct": mean(accuracies),
             "deviation_pct": found.deviation,
             "error_pct": found.error,
-            "effects_pct": {factor.name: effect for factor, effect in zip(FACTORS, found.effects, strict=True)},
-            "rows": [
-                {"levels": row, "validation_accuracy_pct": seen} for row, seen in zip(design, by_row, strict=True)
-            ],
+            "effects_pct": {factor.name: effect for factor, effect in zip(design.factors, found.effects, strict=True)},
+            "rows": [{"levels": row, "validation_accuracy_pct": seen} for row, seen in zip(rows, by_row, strict=True)],
         },
     )
     print(f"{len(jobs)} runs, mean {mean(accuracies):.3f} %, standard error of an effect {found.error:.3f}")
-    for factor, effect in sorted(zip(FACTORS, found.effects, strict=True), key=lambda pair: -abs(pair[1])):
+    for factor, effect in sorted(zip(design.factors, found.effects, strict=True), key=lambda pair: -abs(pair[1])):
         print(f"{factor.name:<42} {effect:+.3f}")
 
 

@@ -7,10 +7,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from benchmarks.factorial import FACTORS, NETWORK, combination, effects, levels
+from benchmarks.factorial import DESIGNS, combination, effects, levels
 from search_spaces.notation import parse_network
 
-DESIGN = levels(len(FACTORS))
+FACTORS = DESIGNS["choices"].factors
+DESIGN = levels(15)
 
 
 def test_no_main_effect_is_confounded_with_another_or_with_two_factors_together():
@@ -42,7 +43,7 @@ def test_as_many_effects_as_runs_leave_no_error():
 
 @pytest.mark.parametrize("row", DESIGN)
 def test_every_combination_is_a_network_and_a_recipe(row: tuple[int, ...]):
-    text, recipe = combination(NETWORK, row)
+    text, recipe = combination(DESIGNS["choices"], row)
     high = {factor.name for factor, level in zip(FACTORS, row, strict=True) if level > 0}
     said = str(parse_network(text))
     assert ("leaky" in said) == ("relu -> leaky(0.1)" in high)
@@ -50,3 +51,12 @@ def test_every_combination_is_a_network_and_a_recipe(row: tuple[int, ...]):
     assert ("avgpool" in said) == ("maxpool -> avgpool" in high)
     assert bool(recipe.teacher) == ("no teacher -> taught" in high)
     assert recipe.batch_size == (16 if "batch 32 -> 16" in high else 32)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_both_levels_of_every_factor_differ(name: str):
+    design = DESIGNS[name]
+    for at, factor in enumerate(design.factors):
+        low, high = ([-1] * 15, [-1] * 15)
+        high[at] = 1
+        assert combination(design, tuple(low)) != combination(design, tuple(high)), factor.name
