@@ -21,7 +21,7 @@ from search_spaces.space import SearchSpace
 SPACES: Mapping[str, str] = {
     "card": "the design card's block grammar, up to 20,000 parameters",
     "tiny": "networks up to 5,000 parameters, with tied kernels, depthwise layers and residual sums",
-    "small": "networks up to 4,000 parameters: three resolutions, kernels tied across them, leaky rectifiers",
+    "tied": "networks up to 20,000 parameters whose kernels serve again and again, across resolutions too",
     "seeds": "the family of the five seed networks",
 }
 # In bytes; no text that the grammar accepts is longer.

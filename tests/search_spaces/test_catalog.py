@@ -133,7 +133,7 @@ def test_every_space_parses_and_every_file_is_listed():
 def test_an_unknown_space_is_refused_with_the_nearest():
     with pytest.raises(UnknownNameError) as caught:
         space("crad")
-    assert caught.value.message == "unknown search space 'crad'; known are card, tiny, small, seeds, and @FILE"
+    assert caught.value.message == "unknown search space 'crad'; known are card, tiny, tied, seeds, and @FILE"
     assert caught.value.hint == "did you mean 'card'?"
 
 
