@@ -21,6 +21,8 @@ TORCH_FILES = {
     for name in (
         "augment",
         "batch_statistics",
+        "bench/machine",
+        "bench/request",
         "build",
         "commands/train",
         "cross_check",
@@ -76,6 +78,7 @@ LAZY_LIBRARIES = {
     "onnxruntime",
     "optuna",
     "pandas",
+    "pyarrow",
     "pydantic",
     "scipy",
     "torch",

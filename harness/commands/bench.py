@@ -1,8 +1,10 @@
-"""``harness bench``: search methods compared on tables of recorded trainings."""
+"""``harness bench``: search methods compared on tables of recorded trainings; ``bench table`` is ``bench_table``."""
 
 from __future__ import annotations
 
 import click
+
+from harness.commands.bench_table import table
 
 
 @click.group(short_help="Compare search methods on recorded trainings.")
@@ -12,3 +14,7 @@ def bench() -> None:
     \b
     harness bench table NAME --space bench --plan    what recording a table would take
     """
+
+
+for _command in (table,):
+    bench.add_command(_command)
