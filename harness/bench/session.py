@@ -43,7 +43,8 @@ class RecordingSession:
         waiting: runs in the order in which they are trained, each up to its next rung.
         total: runs of the recording, ``ended`` of which have ended.
         work: estimated seconds of an epoch of each network, by its text.
-        left: estimated seconds of all epochs that are to come.
+        left: estimated seconds of all epochs that are to come; ``done`` of those trained in this session.
+        began: when its workers were started, and when it last said where it is, on the monotonic clock.
     """
 
     folder: Path
@@ -55,8 +56,8 @@ class RecordingSession:
     work: Mapping[str, float]
     left: float = 0.0
     done: float = 0.0
-    began: float = field(default_factory=time.monotonic)
-    said: float = field(default_factory=time.monotonic)
+    began: float = 0.0
+    said: float = 0.0
     broken: Counter[Key] = field(default_factory=Counter)
 
 
