@@ -14,8 +14,8 @@ def summary_text(table: Table, found: Summary) -> str:
     fewest, most = found.seeds
     seeds = f"{fewest}" if fewest == most else f"{fewest} to {most}"
     lines = [
-        f"table {facts.name}: {found.networks:,} networks, {extent} of the space {facts.space_name!r}, "
-        f"{seeds} seeds each",
+        f"table {facts.name}: {found.networks:,} networks, {extent} of the space {facts.space_name!r}; "
+        f"seeds a network: {seeds}",
         f"  {found.runs:,} runs ({found.diverged:,} diverged), {facts.dataset}, recipe {facts.recipe_name} "
         f"({facts.recipe.hash}), {duration_text(found.train_seconds)} of training on {len(facts.machines)} "
         f"machine{'s' if len(facts.machines) != 1 else ''}",

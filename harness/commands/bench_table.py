@@ -83,8 +83,8 @@ def table(
     if given["space"] is not None:
         return _record(names[0], given, only_plan, as_json)
     found = _read(names[0])
-    if given["export_to"] is not None:
-        return _export(found, given["export_to"], as_json)
+    if export_to is not None:
+        return _export(found, export_to, as_json)
     _show(found, as_json)
     return 0
 
