@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.bench.table import NotInTable, Sample, TableError, runs_of
+from harness.bench.table import NotInTable, Row, Sample, TableError, runs_of
 from tests.harness.bench.some_table import HASHES, run_rows, some_table
 
 
@@ -52,7 +52,7 @@ def test_rows_are_put_in_order_whatever_order_they_come_in():
     ],
     ids=["rung missing", "run twice", "contradiction"],
 )
-def test_rows_that_do_not_hold_together_are_refused(rows: list, message: str):
+def test_rows_that_do_not_hold_together_are_refused(rows: list[Row], message: str):
     with pytest.raises(TableError, match=message) as caught:
         some_table(rows)
 
