@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -165,17 +166,30 @@ def test_what_is_recorded_is_what_one_training_without_stops_gives(place: Path, 
     assert "was begun with another recipe; a recording never changes" in capsys.readouterr().err
 
 
-def start(place: Path, name: str) -> subprocess.Popen[str]:
+@pytest.fixture
+def start(place: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Start the recording of a name in a process of its own; none of them outlives the test."""
+    started: list[subprocess.Popen[str]] = []
     environment = {key: value for key, value in os.environ.items() if key != "HARNESS_DATA"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness", *recording(name)],
-        cwd=place,
-        env=environment | {"HARNESS_WORKSPACE": str(place), "PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+
+    def begin(name: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness", *recording(name)],
+            cwd=place,
+            env=environment | {"HARNESS_WORKSPACE": str(place), "PYTHONPATH": str(REPOSITORY)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        # Closes the pipes too.
+        process.communicate()
 
 
 def wait_for(process: subprocess.Popen[Any], folder: Path, pattern: str, count: int) -> None:
@@ -187,21 +201,23 @@ def wait_for(process: subprocess.Popen[Any], folder: Path, pattern: str, count: 
 
 
 @pytest.mark.slow
-def test_a_recording_killed_and_interrupted_goes_on_and_trains_nothing_twice(place: Path):
-    whole = start(place, "whole")
+def test_a_recording_killed_and_interrupted_goes_on_and_trains_nothing_twice(
+    place: Path, start: Callable[[str], subprocess.Popen[str]]
+):
+    whole = start("whole")
     assert whole.communicate(timeout=PATIENCE)[0].startswith("table whole: 2 networks")
     folder = place / "runs" / ".tables" / "mine"
 
-    killed = start(place, "mine")
+    killed = start("mine")
     wait_for(killed, folder, "results/*.json", 1)
     killed.kill()
     killed.wait()
     first = {path.name: path.stat().st_mtime_ns for path in folder.glob("results/*.json")}
-    interrupted = start(place, "mine")
+    interrupted = start("mine")
     wait_for(interrupted, folder, "results/*.json", len(first) + 1)
     interrupted.send_signal(signal.SIGINT)
     said = interrupted.communicate(timeout=PATIENCE)[1]
-    ended = start(place, "mine")
+    ended = start("mine")
     assert ended.communicate(timeout=PATIENCE)[0].startswith("table mine: 2 networks")
 
     assert (interrupted.returncode, ended.returncode) == (130, 0)
