@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from harness import race, result, statistics, study, workers
 from harness.errors import HarnessError
+from harness.exemption import is_exempt
 from harness.race import Candidate
 from harness.result import Result, Status
 from harness.run import Job
@@ -57,7 +58,7 @@ def _at_rung(session: Session, job: Job, found: Result) -> None:
     ratio = race.hopeful_ratio(ended, len(found.history), job.recipe.epochs)
     hoped = race.predicted_pct(errors, size, ratio)
     hopeless = not statistics.reaches(hoped, session.config.threshold_pct)
-    spared = hopeless and race.exempt(found.hash)
+    spared = hopeless and is_exempt(found.hash)
     note(
         session,
         "rung",
