@@ -21,6 +21,8 @@ from search_spaces.count import clopper_pearson
 # Below so many networks an interval spans nearly everything, so none is given.
 FEWEST = 8
 CONFIDENCE = 0.95
+# Of a bootstrap: fewer for more networks, whose intervals are narrow, so that a report of thousands takes seconds.
+MOST_RESAMPLES, FEWEST_RESAMPLES, RESAMPLED = 2_000, 200, 400_000
 # Upper ends of the size bands, in parameters: doublings, so that studies can be compared.
 BAND_ENDS = (1_000, 2_000, 4_000, 8_000, 16_000)
 
@@ -164,7 +166,8 @@ def _predictions(config: StudyConfig, readings: Sequence[_Reading]) -> Iterable[
 def _prediction(epoch: int, group: str, early: Sequence[float], final: Sequence[float]) -> Prediction:
     if len(early) < FEWEST or len(set(early)) == 1 or len(set(final)) == 1:
         return Prediction(epoch, group, len(early))
-    low, high = statistics.spearman_interval(early, final, CONFIDENCE)
+    resamples = max(FEWEST_RESAMPLES, min(MOST_RESAMPLES, RESAMPLED // len(early)))
+    low, high = statistics.spearman_interval(early, final, CONFIDENCE, resamples)
     spearman, kendall = statistics.spearman(early, final), statistics.kendall(early, final)
     return Prediction(epoch, group, len(early), spearman, low, high, kendall)
 

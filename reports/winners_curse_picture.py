@@ -12,15 +12,15 @@ _COLUMNS = (
     Column("network"),
     Column("parameters", numeric=True),
     Column("first look, %", numeric=True),
-    Column("rank of all", numeric=True),
-    Column("rank", numeric=True),
+    Column("rank of all trained", numeric=True),
+    Column("rank of these", numeric=True),
     Column("fresh seeds, mean %", numeric=True),
     Column("seeds", numeric=True),
     Column("rank on fresh seeds", numeric=True),
     Column("drop, points", numeric=True),
-    Column("test set, mean % (seeds)", numeric=True),
-    Column("rank on the test set", numeric=True),
 )
+# Where any of the networks was tested.
+_TESTED = (Column("test set, mean % (seeds)", numeric=True), Column("rank on the test set", numeric=True))
 
 
 def draw(facts: WinnersCurse) -> Html:
@@ -107,7 +107,10 @@ def _fell(drop: Drop) -> str:
 def _table(facts: WinnersCurse) -> Html:
     shown = facts.looks[:MOST_ROWS]
     caption = "Networks with fresh seeds, best first look first. Ranks are by accuracy, whatever the size."
-    made = table(caption, _COLUMNS, [_cells(look) for look in shown], identifier="curse-caption")
+    tested = any(look.test_pct is not None for look in shown)
+    columns = _COLUMNS + (_TESTED if tested else ())
+    rows = [_cells(look)[: len(columns)] for look in shown]
+    made = table(caption, columns, rows, identifier="curse-caption")
     rest = len(facts.looks) - len(shown)
     return joined([made, paragraph(f"{plural(rest, 'network')} with a worse first look not listed.")]) if rest else made
 

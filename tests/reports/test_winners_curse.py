@@ -104,7 +104,11 @@ def test_without_fresh_seeds_there_is_a_sentence(new_study: Any, synthetic: Any,
     made.finish(made.propose(synthetic.network(4, 8, 8)), 40)
 
     words = draw(found(made, place))
+    made.confirm({**made.events[-2]}, [45])
+    untested = draw(found(made, place))
 
+    assert "rank on the test set" not in untested
+    assert "rank on fresh seeds" in untested
     assert words == (
         "<p>No network has been trained on fresh seeds yet, so what first looks owe to luck is not known.</p>"
     )
