@@ -52,7 +52,7 @@ def test_an_engine_is_compiled_once_and_then_kept(cache: Path, tmp_path: Path, m
     assert (tmp_path / "runs").read_text() == "run\n"
     assert first.path == second.path
     assert first.name == second.name == f"native plain {Path(first.path).stem.removeprefix('engine-')[:8]}"
-    assert sorted(path.suffix or path.name for path in cache.iterdir()) == [".lock", ".so"]
+    assert sorted(path.suffix or path.name for path in cache.iterdir()) == [".lock", ".sha256", ".so"]
 
 
 def test_other_options_make_another_engine():
