@@ -19,8 +19,10 @@ from harness.recipe import (
     recipe_document,
     recipe_from,
 )
+from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS
 from search_spaces.errors import nearest
+from search_spaces.shapes import normalised_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,16 @@ def check_batch(recipe: Recipe, images: int) -> None:
     """Raise ContentError unless a batch fits into so many training images."""
     if recipe.batch_size > images:
         raise ContentError(f"recipe: batch_size is {recipe.batch_size}, but there are only {images} images to train on")
+
+
+def check_statistics(recipe: Recipe, architecture: Architecture) -> None:
+    """Raise ContentError where a BN would be given one value a channel in a step, which has no variance."""
+    if recipe.batch_size == 1 and 1 in normalised_values(architecture.ops):
+        raise ContentError(
+            "recipe: batch_size is 1, and a bn of the network stands where maps are 1x1, so it is given one value a "
+            "channel; it needs at least 2",
+            hint="batch_size = 2 or more",
+        )
 
 
 def _read(path: Path) -> Recipe:

@@ -29,6 +29,7 @@ from harness.flat_state import state_tensors
 from harness.native import Engine
 from harness.native_training import NativeProgram
 from harness.recipe import AverageStatistics, Optimizer, Precision, Recipe, first_averaged_step, recipe_of_epoch
+from harness.recipes import check_statistics
 from harness.result import Epoch
 from harness.schedule import learning_rate
 from search_spaces.architecture import Architecture
@@ -98,7 +99,11 @@ def start(
 
     With an engine the steps are the native engine's; first weights, the order of the images and their moves are the
     same, masks of dropout are not.
+
+    Raises:
+        ContentError: a BN would be given one value a channel in a step.
     """
+    check_statistics(recipe, architecture)
     assert (teacher is None) == (not recipe.teacher), "a recipe with a teacher trains with it, and no other one does"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -8,6 +8,8 @@ the receptive field grows by ``(kernel - 1) * jump`` and the jump multiplies by 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -112,6 +114,16 @@ def field_after(op: Op, shape: Shape, field: Field) -> Field:
 def is_global(op: Op, shape: Shape) -> bool:
     """Return whether the op takes in a whole map at once."""
     return isinstance(op, GlobalAvgPool | Linear) and len(shape) == 3
+
+
+def normalised_values(ops: tuple[Op, ...], shape: Shape = INPUT_SHAPE) -> Iterator[int]:
+    """Yield, BN by BN, how many values of a channel one image brings it."""
+    for op in ops:
+        if isinstance(op, BatchNorm):
+            yield math.prod(shape[1:])
+        elif isinstance(op, Residual):
+            yield from normalised_values(op.ops, shape)
+        shape = output_shape(op, shape)
 
 
 def check_output(shape: Shape, classes: int = CLASSES) -> None:

@@ -13,7 +13,7 @@ from harness.bench.sample import SampledNetworks, sampled
 from harness.data import resolve, split
 from harness.device import choose_device, worker_count
 from harness.engine_choice import TORCH, Choice, choose_engine
-from harness.recipes import NamedRecipe, check_batch, named_recipe
+from harness.recipes import NamedRecipe, check_batch, check_statistics, named_recipe
 from harness.workers import Source
 from search_spaces.catalog import space
 
@@ -58,6 +58,8 @@ def prepared(request: Request) -> Prepared:
     named = _recipe(request)
     known = space(request.space)
     chosen = sampled(known, request.networks, request.seed, request.budget)
+    for network in chosen.networks:
+        check_statistics(named.recipe, network.architecture)
     device = choose_device(request.device)
     choice = choose_engine(request.engine, named.recipe, device)
     data = resolve(request.dataset, request.folder)

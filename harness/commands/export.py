@@ -77,10 +77,11 @@ def export(
     for option in wanted:
         require_libraries(option)
     from harness.data import resolve
-    from harness.recipes import check_batch
+    from harness.recipes import check_batch, check_statistics
 
     data = resolve(row.dataset if row and row.dataset and dataset == "auto" else dataset, folder)
     check_batch(named.recipe, len(data.train_labels))
+    check_statistics(named.recipe, given.architecture)
     recorded = _recorded(given, named, data, place, seed)
     # A recipe may name teachers.
     job = replace(_job(given, named, seed, device, engine, recorded), teachers=place.teachers)

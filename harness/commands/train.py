@@ -50,7 +50,7 @@ def train(
     harness train 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)' --json
     """
     from harness.network_argument import read_network
-    from harness.recipes import named_recipe
+    from harness.recipes import check_statistics, named_recipe
     from harness.workspace import workspace
     from search_spaces.cost import analyse, check_budget
 
@@ -58,6 +58,7 @@ def train(
     if budget is not None:
         check_budget(analyse(given.architecture).parameters, budget)
     named = named_recipe(recipe, epochs=epochs)
+    check_statistics(named.recipe, given.architecture)
 
     # torch is loaded from here on: bad input is refused before.
     from harness.data import resolve

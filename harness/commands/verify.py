@@ -62,7 +62,7 @@ def verify(
     from harness.engine_choice import choose_engine
     from harness.leaderboard import collect
     from harness.network_argument import only_row, read_network
-    from harness.recipes import check_batch
+    from harness.recipes import check_batch, check_statistics
     from harness.verify import Plan
     from harness.workers import Source
     from harness.workspace import check_writable, workspace
@@ -73,6 +73,7 @@ def verify(
     row = only_row(given, dataset=wanted, target_pct=target, recipe_given=recipe is not None)
     named = _recipe(row, recipe, epochs)
     if certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
+    check_statistics(named.recipe, given.architecture)
         raise UsageError(f"--seeds {seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
     chosen = choose_device(device)
     choice = choose_engine(engine, named.recipe, chosen)

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from harness import native
 from harness.build import FastDropout, Network, build, initialise
+from harness.errors import ContentError
 from harness.flat_state import state_tensors
 from harness.native import LEVELS, Engine, Level
 from harness.native_training import NativeProgram, gradients, open_program, predict, refusal
@@ -182,6 +183,21 @@ def test_one_epoch_leaves_the_same_weights_memories_and_averages(recipe: Recipe)
         for name, value in expected.items():
             if value is not None:
                 torch.testing.assert_close(kept[name], value, rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("native_engine", [False, True])
+@pytest.mark.parametrize("text", ["conv3x3(4) gap bn linear(10)", "linear(10) bn", "gap res(bn relu) linear(10)"])
+def test_neither_engine_normalises_by_one_value_a_channel(text: str, native_engine: bool):
+    engine, network = native.load() if native_engine else None, parse_network(text)
+
+    with pytest.raises(ContentError, match=r"^recipe: batch_size is 1, and a bn of the network stands where maps are"):
+        start(network, Recipe(batch_size=1), 0, CPU, engine)
+
+    two, wide = start(network, Recipe(batch_size=2), 0, CPU, engine), parse_network("conv3x3(4) bn gap linear(10)")
+    one = start(wide, Recipe(batch_size=1), 0, CPU, engine)
+    for run in (one, two):
+        train_epoch(run, some_images(20))
+        assert not run.diverged
 
 
 def opened_with(text: str, batch: int) -> tuple[NativeProgram, Network, Callable[[], tuple[float, Tensor]]]:

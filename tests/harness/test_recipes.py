@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import ContentError, UsageError
 from harness.recipe import LATER_DEFAULTS, Optimizer, Recipe, Schedule
-from harness.recipes import RECIPES, named_recipe, recipe_named_like
+from harness.recipes import RECIPES, check_statistics, named_recipe, recipe_named_like
 from search_spaces.catalog import PRESETS
 from search_spaces.notation import parse_network
 
@@ -119,6 +119,20 @@ def test_a_file_may_name_a_teacher_and_its_recipe_and_the_recipe_states_them(tmp
     path.write_text('teacher = "gap linear(10)"\n[teacher_recipe]\nepochs = 40\n', encoding="utf-8")
 
     assert named_recipe(f"@{path}").recipe.teacher_recipe == Recipe(epochs=40)
+
+
+def test_a_batch_of_one_is_refused_where_a_bn_would_be_given_one_value():
+    behind, before = parse_network("gap bn linear(10)"), parse_network("bn gap linear(10)")
+
+    check_statistics(Recipe(batch_size=1), before)
+    check_statistics(Recipe(batch_size=2), behind)
+
+    with pytest.raises(ContentError) as caught:
+        check_statistics(Recipe(batch_size=1), behind)
+    assert str(caught.value) == (
+        "recipe: batch_size is 1, and a bn of the network stands where maps are 1x1, so it is given one value a "
+        "channel; it needs at least 2"
+    )
 
 
 def test_a_file_that_is_not_there_or_not_text_is_a_usage_error(tmp_path: Path):

@@ -21,7 +21,8 @@ from search_spaces.architecture import (
 )
 from search_spaces.cost import analyse
 from search_spaces.errors import ShapeError
-from search_spaces.shapes import Shape, check_output, output_shape, shape_text
+from search_spaces.notation import parse_network
+from search_spaces.shapes import Shape, check_output, normalised_values, output_shape, shape_text
 
 
 @pytest.mark.parametrize(
@@ -159,3 +160,9 @@ def test_receptive_fields_equal_those_traced_back_from_one_output(network: Archi
             break
         assert layer.receptive_field == edge(network.ops[: index + 1])
     assert analyse(network).receptive_field == edge(network.ops[:index])
+
+
+def test_a_bn_is_given_so_many_values_a_channel_by_each_image():
+    text = "bn maxpool conv3x3(4, stride=2) bn res(bn conv1x1(4)) conv3x1(5, pad=0) bn gap bn res(bn) linear(10) bn"
+
+    assert list(normalised_values(parse_network(text).ops)) == [28 * 28, 7 * 7, 7 * 7, 5 * 7, 1, 1, 1]

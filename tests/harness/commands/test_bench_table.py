@@ -62,6 +62,19 @@ def test_a_plan_says_what_would_be_trained_and_trains_nothing(place: Path, capsy
     assert not (place / "benchmarks" / "tables" / "mine").exists()
 
 
+def test_a_recipe_that_leaves_a_bn_without_variance_is_refused_before_anything_is_written(
+    place: Path, capsys: pytest.CaptureFixture[str]
+):
+    (place / "short.toml").write_text(RECIPE.replace("100", "1"))
+    (place / "few.space").write_text(SPACE.replace("gap", "gap bn"))
+
+    code, message = refused(capsys, *recording("mine")[2:])
+
+    assert code == 4
+    assert message.startswith("recipe: batch_size is 1, and a bn of the network stands where maps are 1x1")
+    assert not (place / "runs").exists()
+
+
 def test_a_plan_as_json_is_one_document(place: Path, capsys: pytest.CaptureFixture[str]):
     assert run(recording("mine", "--plan", "--json", "--networks", "1", "--seed", "3")) == 0
 

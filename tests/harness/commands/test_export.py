@@ -138,6 +138,7 @@ def test_several_rows_need_a_choice_of_what_differs(
         (["--onnx", "x", "--epochs", "3"], 2, "--epochs changes a recipe, so name it too"),
         (["--onnx", "x", "--recipe", "fats"], 2, "unknown recipe 'fats'"),
         (["--onnx", "x", "--seed", "-1"], 2, "Invalid value for '--seed'"),
+        (["--onnx", "x", "--recipe", "@one.toml"], 4, "batch_size is 1, and a bn of the network stands where maps are"),
         (["--onnx", "x", "--device", "cuda:99"], 6, "cuda"),
     ],
 )
@@ -151,10 +152,11 @@ def test_a_wrong_command_line_is_one_line_before_anything_is_trained(
     monkeypatch: pytest.MonkeyPatch,
 ):
     (workspace / "file").touch()
+    (workspace / "one.toml").write_text("batch_size = 1\n", encoding="utf-8")
     monkeypatch.setattr(train, "train_epoch", None)
     monkeypatch.setattr(run_module, "train_epoch", None)
 
-    assert run(["export", NETWORK, *arguments]) == code
+    assert run(["export", f"{NETWORK} bn", *arguments]) == code
 
     captured = capsys.readouterr()
     assert (captured.out, captured.err.count("\n")) == ("", 1)

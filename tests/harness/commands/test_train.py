@@ -205,6 +205,17 @@ def test_a_batch_larger_than_the_data_is_a_content_error(workspace: Path, capsys
     )
 
 
+def test_a_bn_without_variance_is_a_content_error(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    (workspace / "one.toml").write_text("batch_size = 1\n", encoding="utf-8")
+
+    assert run(["train", "gap bn linear(10)", "--recipe", "@one.toml"]) == 4
+
+    assert capsys.readouterr().err == (
+        "harness: recipe: batch_size is 1, and a bn of the network stands where maps are 1x1, so it is given one value "
+        "a channel; it needs at least 2 (batch_size = 2 or more)\n"
+    )
+
+
 def test_missing_data_end_with_exit_code_5(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

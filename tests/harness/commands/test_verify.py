@@ -216,3 +216,14 @@ def test_one_seed_is_told_without_a_deviation(capsys: pytest.CaptureFixture[str]
     run(["verify", NETWORK, "--seeds", "1"])
 
     assert "nan" not in capsys.readouterr().out
+
+
+def test_a_recipe_that_leaves_a_bn_without_variance_is_refused_before_a_seed_is_run(
+    seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
+):
+    (place.root / "one.toml").write_text("batch_size = 1\n", encoding="utf-8")
+
+    assert run(["verify", "gap bn linear(10)", "--recipe", "@one.toml"]) == 4
+
+    assert capsys.readouterr().err.startswith("harness: recipe: batch_size is 1, and a bn of the network stands where")
+    assert seeds.asked == []
