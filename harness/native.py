@@ -126,9 +126,10 @@ def level() -> Level:
     return next(item for item in LEVELS if item.needs <= flags)
 
 
-@functools.cache
 def load(wanted: Level | None = None, *, double: bool = False, extra: tuple[str, ...] = ()) -> Engine:
     """Return the engine, compiled now where the cache does not hold it.
+
+    A process asks its compiler once: what could not be had is not tried again, and the same reason is given.
 
     Args:
         wanted: an instruction set; None for the best that this processor and its compiler know.
@@ -138,6 +139,16 @@ def load(wanted: Level | None = None, *, double: bool = False, extra: tuple[str,
     Raises:
         EngineUnavailable: there is no compiler, it fails, its product cannot be loaded, or nowhere to keep it.
     """
+    outcome = _outcome(wanted, double, extra)
+    if isinstance(outcome, EngineUnavailable):
+        # Without the trace of those who asked before.
+        raise outcome.with_traceback(None)
+    return outcome
+
+
+@functools.cache
+def _outcome(wanted: Level | None, double: bool, extra: tuple[str, ...]) -> Engine | EngineUnavailable:
+    """Return the engine, or why there is none."""
     best = LEVELS.index(wanted or level())
     problems = []
     for candidate in LEVELS[best : best + 1 if wanted else None]:
@@ -146,7 +157,9 @@ def load(wanted: Level | None = None, *, double: bool = False, extra: tuple[str,
         except CompilerRefuses as error:
             # An old compiler may not know the newest instruction set.
             problems.append(str(error))
-    raise EngineUnavailable(problems[0])
+        except EngineUnavailable as error:
+            return error
+    return EngineUnavailable(problems[0])
 
 
 def _loaded(wanted: Level, double: bool, extra: tuple[str, ...]) -> Engine:

@@ -165,11 +165,11 @@ def test_the_processor_is_asked_for_bf16(
 
 
 def test_without_a_compiler_the_engine_is_a_warning(place: Workspace, monkeypatch: pytest.MonkeyPatch):
-    native.load.cache_clear()
+    native._outcome.cache_clear()
     monkeypatch.setenv("CXX", "no-such-compiler")
 
     check = found(place, "engine")
-    native.load.cache_clear()
+    native._outcome.cache_clear()
 
     assert (check.verdict, check.hint) == (Verdict.WARN, "install a C++ compiler (g++ or clang)")
     assert check.message.endswith("no C++ compiler found (no-such-compiler)")
@@ -178,11 +178,11 @@ def test_without_a_compiler_the_engine_is_a_warning(place: Workspace, monkeypatc
 def test_a_cache_that_cannot_be_written_is_not_blamed_on_the_compiler(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
-    native.load.cache_clear()
+    native._outcome.cache_clear()
     monkeypatch.setenv("HARNESS_ENGINE_CACHE", "/dev/null/x")
 
     check = found(place, "engine")
-    native.load.cache_clear()
+    native._outcome.cache_clear()
 
     assert (check.verdict, check.hint) == (Verdict.WARN, "HARNESS_ENGINE_CACHE names another folder")
 

@@ -21,10 +21,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache, and nothing loaded yet."""
     monkeypatch.setenv("HARNESS_ENGINE_CACHE", str(tmp_path / "cache"))
-    native.load.cache_clear()
+    native._outcome.cache_clear()
     native._version.cache_clear()
     yield tmp_path / "cache"
-    native.load.cache_clear()
+    native._outcome.cache_clear()
     native._version.cache_clear()
 
 
@@ -46,7 +46,7 @@ def test_an_engine_is_compiled_once_and_then_kept(cache: Path, tmp_path: Path, m
     monkeypatch.setenv("CXX", str(compiler_that_counts(tmp_path)))
 
     first = native.load(LEVELS[-1])
-    native.load.cache_clear()
+    native._outcome.cache_clear()
     second = native.load(LEVELS[-1])
 
     assert (tmp_path / "runs").read_text() == "run\n"
@@ -97,6 +97,22 @@ def test_a_compiler_that_is_too_slow_is_not_tried_for_every_instruction_set(
     assert len(calls) == 2  # its version, and one attempt
 
 
+def test_an_engine_that_cannot_be_had_is_asked_for_once(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = f'echo x >> {tmp_path}/calls\ncase "$*" in *--version*) echo 1;; *) echo "error: no" >&2; exit 1;; esac'
+    monkeypatch.setenv("CXX", str(program(tmp_path / "failing", text)))
+
+    reasons = []
+    for _ in range(3):
+        with pytest.raises(EngineUnavailable) as caught:
+            native.load()
+        reasons.append((str(caught.value), len(caught.traceback)))
+
+    assert reasons == [(f"{tmp_path}/failing fails: error: no", 2)] * 3
+    # Its version, and one compilation an instruction set.
+    levels = len(LEVELS) - LEVELS.index(native.level())
+    assert len((tmp_path / "calls").read_text().splitlines()) == 1 + levels
+
+
 def test_the_usual_compilers_are_looked_for(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -131,7 +147,7 @@ def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(
 def test_a_damaged_library_is_made_anew(share: float, cache: Path, tmp_path: Path):
     # Half of one is loaded without complaint, and kills whoever calls it.
     path = Path(native.load(LEVELS[-1], extra=("-O0",)).path)
-    native.load.cache_clear()
+    native._outcome.cache_clear()
     # A new file: the loaded one must not change under its user.
     whole = path.read_bytes()
     path.unlink()
