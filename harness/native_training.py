@@ -22,8 +22,8 @@ from harness.flat_state import average_tensors, flat_memories, flat_of, flat_sta
 from harness.native import Engine, TeacherRow, TrainingRow, TrainingRow64
 from harness.program import Program, program, rows
 from harness.recipe import Optimizer, Precision, Recipe, first_averaged_step, recipe_of_epoch
+from harness.trusted import check_images, check_order, check_pixels
 from search_spaces.architecture import Architecture
-from search_spaces.shapes import CLASSES
 
 if TYPE_CHECKING:
     from harness.train import Images, Training
@@ -147,7 +147,8 @@ def train_steps(
         order: indices of the images, at least steps * batch of them.
     """
     recipe, real, steps = native.recipe, _real(native.engine), len(rates)
-    _trusted(images, order, steps * recipe.batch_size)
+    check_images(images.pixels, images.labels)
+    check_order(order, steps * recipe.batch_size, len(images))
     maps = _maps(recipe_of_epoch(recipe, len(run.history)), run.generator, steps)
     if any(item.dropout for item in native.program.instructions):
         seed = torch.randint(2**62, (), generator=run.generator, dtype=torch.int64)
@@ -190,17 +191,9 @@ def train_steps(
     return loss
 
 
-def _trusted(images: Images, order: Tensor, count: int) -> None:
-    """Look at what the engine is handed before it is: it trusts its caller with every address."""
-    for tensor, dtype in ((images.pixels, torch.uint8), (images.labels, torch.int64), (order, torch.int64)):
-        assert tensor.dtype is dtype
-        assert tensor.is_contiguous()
-    assert len(order) >= count
-    assert 0 <= int(images.labels.min()) <= int(images.labels.max()) < CLASSES
-
-
 def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
     """Return the class said for each image, int64 (n,), with a state in the order of ``state_tensors``."""
+    check_pixels(pixels, len(pixels))
     state = flat_of(network, tensors, _real(native.engine))
     said = torch.empty(len(pixels), dtype=torch.int64)
     native.engine.library.engine_predict(
@@ -211,6 +204,9 @@ def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pi
 
 def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, Tensor]:
     """Return the loss and the gradients of all parameters, flat, for one batch of images."""
+    check_images(pixels, labels)
+    if len(labels) != native.recipe.batch_size:
+        raise AssertionError(f"{len(labels)} images are no batch of {native.recipe.batch_size}")
     state = flat_state(network, _real(native.engine))
     gradient = torch.empty(native.program.parameter_count, dtype=state.dtype)
     loss: float = native.engine.library.engine_gradients(

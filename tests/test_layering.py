@@ -49,6 +49,7 @@ TORCH_FILES = {
         "train",
         "workers",
     )
+        "trusted",
 }
 OPTUNA_FILES = {"harness/sampler.py"}
 # What a report may know of the harness: results and standings, not how they came about.

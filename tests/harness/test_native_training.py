@@ -18,7 +18,7 @@ from harness.build import FastDropout, Network, build, initialise
 from harness.errors import ContentError
 from harness.flat_state import state_tensors
 from harness.native import LEVELS, Engine, Level
-from harness.native_training import NativeProgram, gradients, open_program, predict, refusal
+from harness.native_training import NativeProgram, gradients, open_program, predict, refusal, train_steps
 from harness.processor import processor_flags
 from harness.recipe import Initialisation, Optimizer, Precision, Recipe
 from harness.train import Images, Training, checkpoint, count_errors, predictions, resume, start, train_epoch
@@ -305,6 +305,31 @@ def test_a_checkpoint_of_the_engine_is_gone_on_with_by_torch():
         train_epoch(run, images)
 
     assert fast.history[-1].train_loss == pytest.approx(plain.history[-1].train_loss, rel=1e-3)
+
+
+def test_steps_are_taken_on_images_that_are_there_only():
+    run = start(parse_network("gap linear(10)"), Recipe(batch_size=2), 0, CPU, native.load())
+    program = open_program(native.load(), run.architecture, run.recipe, MEAN, DEVIATION)
+    before = [tensor.clone() for tensor in run.state]
+
+    with pytest.raises(AssertionError, match=r"^the order: from 0 to 4; the engine reads 0 to 3$"):
+        train_steps(program, run, some_images(4), torch.tensor([0, 1, 2, 4]), [0.1, 0.1])
+    with pytest.raises(AssertionError, match=r"^the labels: from -1 to -1; the engine reads 0 to 9$"):
+        train_steps(program, run, replace(some_images(4), labels=torch.full((4,), -1)), torch.arange(4), [0.1, 0.1])
+    assert all(torch.equal(one, other) for one, other in zip(run.state, before, strict=True))
+
+
+def test_predictions_and_gradients_are_of_images_only():
+    network = parse_network("gap linear(10)")
+    run = start(network, Recipe(batch_size=2), 0, CPU, native.load())
+    program, images = open_program(native.load(), network, run.recipe, MEAN, DEVIATION), some_images(3)
+
+    with pytest.raises(AssertionError, match=r"^the pixels: torch\.float32 \(3, 1, 28, 28\) on cpu; "):
+        predict(program, run.network, run.state, images.pixels.float())
+    with pytest.raises(AssertionError, match=r"^3 images are no batch of 2$"):
+        gradients(program, run.network, images.pixels, images.labels)
+    with pytest.raises(AssertionError, match=r"^the labels: from -1 to -1; the engine reads 0 to 9$"):
+        gradients(program, run.network, images.pixels[:2], torch.full((2,), -1))
 
 
 def test_every_step_is_reported():
