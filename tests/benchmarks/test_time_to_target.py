@@ -1,0 +1,79 @@
+"""Tests of the time to a target: which schedule is taken, and what stands beside a document's recipe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import time_to_target
+from harness.recipes import RECIPES
+from harness.workspace import Workspace
+from search_spaces.catalog import preset
+from search_spaces.notation import parse_network
+from tests.benchmarks.made_up import ask, trained_as
+from tests.harness import unrun
+from tests.harness.unrun import Seeds
+
+# Wrong validation images by epochs: 99.284 % are needed, the target and its measured offset.
+ERRORS = {1: 200, 2: 75, 3: 60, 4: 50}
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
+    for name in ("RESULTS", "SPEEDS"):
+        monkeypatch.setattr(time_to_target, name, tmp_path / f"{name.lower()}.json")
+    monkeypatch.setattr(time_to_target, "machine", lambda: {"cores": 2})
+    monkeypatch.setattr(time_to_target, "trained", trained_as(lambda job: ERRORS[job.recipe.epochs] + job.seed_index))
+    return tmp_path / "results.json"
+
+
+@pytest.fixture
+def seeds(results: Path, monkeypatch: pytest.MonkeyPatch) -> Seeds:
+    """The document's record, three seeds of its own recipe, and the speed of its loop."""
+    made = unrun.without_training(monkeypatch)
+    made.errors = lambda index: 60 + 10 * index
+    network = parse_network(preset("seed4").text)
+    unrun.run(Workspace(results.parent), unrun.plan(range(3), architecture=network, recipe=RECIPES["seed4"]))
+    (results.parent / "speeds.json").write_text('{"rows": [{"network": "seed4", "seed_style": 2000}]}')
+    made.errors = lambda index: 48 + index
+    made.asked.clear()
+    return made
+
+
+def test_the_shortest_schedule_that_validates_is_tested_beside_the_document(
+    seeds: Seeds, results: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ask(monkeypatch, time_to_target.main, "--epochs", "1,2,3,4")
+
+    found = json.loads(results.read_text(encoding="utf-8"))
+    assert [item["epochs"] for item in found["tried"]] == [1, 2, 3]
+    assert found["tried"][0]["validation_accuracy_pct"] == pytest.approx([98.00, 97.99, 97.98, 97.97, 97.96])
+    assert found["epochs"] == 3
+    # The chosen schedule alone is tested, once a seed.
+    assert [(job.recipe.epochs, job.seed_index) for job in seeds.asked] == [(3, index) for index in range(5)]
+    assert found["test_accuracy_pct"] == pytest.approx([99.52, 99.51, 99.50, 99.49, 99.48])
+    assert (found["mean_test_accuracy_pct"], found["reaches"]) == (pytest.approx(99.50), True)
+    assert (found["document_mean_test_accuracy_pct"], found["document_reaches"]) == (pytest.approx(99.30), False)
+    # 20 epochs of 60,000 images at 2,000 a second, beside the 50 s of a made-up seed.
+    assert (found["document_epochs"], found["document_seconds"], found["seconds"]) == (20, 600, 50)
+    assert found["ratio"] == 12
+
+
+def test_where_no_schedule_suffices_no_test_image_is_read(seeds: Seeds, results: Path, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(SystemExit, match=r"^none of \[1, 2\] epochs reaches 99\.284 % on validation$"):
+        ask(monkeypatch, time_to_target.main, "--epochs", "1,2")
+
+    assert seeds.asked == []
+    assert not results.exists()
+
+
+def test_what_the_comparison_needs_is_looked_for_first(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit, match="no record of seed4 by its document's recipe: harness verify seed4"):
+        ask(monkeypatch, time_to_target.main)
+
+    assert capsys.readouterr().out == ""
