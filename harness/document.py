@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from harness.errors import ContentError
@@ -37,6 +39,17 @@ def read_as(kind: type[_T], text: str | bytes, where: str) -> _T:
         rest = f"; and {more} more" if more > 0 else ""
         raise ContentError(f"{where} is not what this program writes: {'; '.join(faults)}{rest}") from error
     return value
+
+
+def read_each(read: Callable[[Path], _T], paths: Iterable[Path]) -> tuple[list[_T], list[ContentError]]:
+    """Return what could be read, and for each of the others why it could not."""
+    found, damage = [], []
+    for path in paths:
+        try:
+            found.append(read(path))
+        except ContentError as error:
+            damage.append(error)
+    return found, damage
 
 
 @cache

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from harness import claims, files, ledger, record, statistics
 from harness.datasets import DATASETS
+from harness.document import read_each
+from harness.errors import ContentError
 from harness.leaderboard_csv import LeaderboardRow, Tier, read, to_csv
 from harness.ledger import Attempt, Outcome
 from harness.record import Record
@@ -25,6 +28,21 @@ from search_spaces.notation import parse_network
 __all__ = ["LeaderboardRow", "Tier", "read", "to_csv"]
 
 VERIFIED_SEEDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What the sources of the standings hold.
+
+    Attributes:
+        records: the evidence that holds together.
+        rows: ranked, of all that holds together.
+        damage: a file each that does not, and is left out.
+    """
+
+    records: tuple[Record, ...]
+    rows: tuple[LeaderboardRow, ...]
+    damage: tuple[ContentError, ...]
 
 
 class Sized(Protocol):
@@ -168,29 +186,39 @@ def pareto_front(rows: Iterable[_Sized], accuracy: Callable[[_Sized], float]) ->
     return front
 
 
-def collect(workspace: Workspace) -> list[LeaderboardRow]:
-    """Return all rows of a workspace, ranked.
+def survey(workspace: Workspace) -> Survey:
+    """Return what the sources of a workspace give; what does not hold together is left out and named.
 
     Rows of studies that are on another machine are kept from the CSV that is there.
 
     Raises:
+        ContentError: the ledger does not hold together; without it nobody knows what is certified.
+    """
+    attempts = ledger.read(workspace.ledger)
+    records, damage = record.read_sound(workspace.records)
+    claimed, unclear = read_each(claims.read, [workspace.records / "claims.json"])
+    folders = sorted(path.parent for path in workspace.runs.glob("*/config.json"))
+    searched, broken = read_each(rows_of_study, folders)
+    before, torn = read_each(read, [workspace.leaderboard] if workspace.leaderboard.exists() else [])
+    rows: dict[tuple[Any, ...], LeaderboardRow] = {}
+    for row in (*(row_of_record(item, attempts) for item in records), *map(row_of_claim, chain(*claimed))):
+        rows[row.key] = row
+    elsewhere = (row for row in chain(*before) if not (workspace.runs / row.study).exists())
+    for row in (*chain(*searched), *(row for row in elsewhere if row.tier is Tier.SEARCHED)):
+        rows.setdefault(row.key, row)
+    return Survey(tuple(records), tuple(ranked(list(rows.values()))), (*damage, *unclear, *broken, *torn))
+
+
+def collect(workspace: Workspace) -> list[LeaderboardRow]:
+    """Return all rows of a workspace, ranked; nothing may be left out of what is written or built upon.
+
+    Raises:
         ContentError: a record, the ledger, the claims, a study or the CSV does not hold together.
     """
-    rows: dict[tuple[Any, ...], LeaderboardRow] = {}
-    attempts = ledger.read(workspace.ledger)
-    for evidence in record.read_all(workspace.records):
-        row = row_of_record(evidence, attempts)
-        rows[row.key] = row
-    for claim in claims.read(workspace.records / "claims.json"):
-        row = row_of_claim(claim)
-        rows[row.key] = row
-    for folder in sorted(path.parent for path in workspace.runs.glob("*/config.json")):
-        for row in rows_of_study(folder):
-            rows.setdefault(row.key, row)
-    for row in read(workspace.leaderboard) if workspace.leaderboard.exists() else []:
-        if row.tier is Tier.SEARCHED and not (workspace.runs / row.study).exists():
-            rows.setdefault(row.key, row)
-    return ranked(list(rows.values()))
+    found = survey(workspace)
+    if found.damage:
+        raise found.damage[0]
+    return list(found.rows)
 
 
 def ranked(rows: list[LeaderboardRow]) -> list[LeaderboardRow]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from harness import files
 from harness.datasets import dataset
-from harness.document import documented, read_as
+from harness.document import documented, read_as, read_each
 from harness.errors import ContentError
 from harness.recipe import Recipe, recipe_document
 from harness.result import Environment, Result, Status, accuracy_pct
@@ -182,7 +182,16 @@ def read_all(folder: Path) -> list[Record]:
     Raises:
         ContentError: a file is not a record, or contradicts itself.
     """
-    return [read(path) for path in sorted(folder.glob("*-*.json"))]
+    return [read(path) for path in _paths(folder)]
+
+
+def read_sound(folder: Path) -> tuple[list[Record], list[ContentError]]:
+    """Return the records that hold together, in order of their file names, and what is wrong with the others."""
+    return read_each(read, _paths(folder))
+
+
+def _paths(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*-*.json"))
 
 
 def read(path: Path) -> Record:

@@ -14,7 +14,21 @@ from reports.comparison import Quantity, ratio_text
 from reports.comparison_networks import Mistakes, NetworkComparison, NetworkSide, network_comparison, read_networks
 from reports.comparison_studies import StudyComparison, study_comparison
 from reports.numbers import DASH, count, decimal, plural
-from reports.page import Column, Html, Section, details, element, foreign, items, joined, page, paragraph, table, text
+from reports.page import (
+    Column,
+    Html,
+    Section,
+    details,
+    element,
+    foreign,
+    items,
+    joined,
+    left_out,
+    page,
+    paragraph,
+    table,
+    text,
+)
 from reports.study_files import read_standings, read_study
 from reports.study_info import StudyInfo, study_info
 from search_spaces.architecture import Architecture, op_text
@@ -96,6 +110,8 @@ def render_studies(facts: StudyComparison, workspace: Workspace) -> str:
             ),
             *(paragraph(sentence) for sentence in facts.sentences),
             _notes(facts.notes),
+            # All were read with the same standings.
+            left_out(facts.infos[0].left_out),
         ]
     )
     sections = [

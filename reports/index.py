@@ -59,6 +59,7 @@ class Index:
         studies: the one that was worked on last comes first.
         rungs: what all studies say about early readings, those of one protocol together.
         problem: why the standings cannot be read, empty where they can.
+        damage: what is wrong with files that the standings lack.
     """
 
     studies: tuple[IndexedStudy, ...]
@@ -66,6 +67,12 @@ class Index:
     rows: tuple[LeaderboardRow, ...]
     problem: str
     rungs: tuple[Rungs, ...] = ()
+    damage: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> list[str]:
+        """All that could not be read and why, each once: a damaged study is missing from the standings too."""
+        return list(dict.fromkeys([*(item.why for item in self.unreadable), *self.damage]))
 
 
 def read_index(workspace: Workspace) -> Index:
@@ -86,12 +93,13 @@ def read_index(workspace: Workspace) -> Index:
             contents.append(found)
     studies.sort(key=lambda item: item.name)
     studies.sort(key=lambda item: item.last_utc, reverse=True)
-    return Index(tuple(studies), tuple(unreadable), standings.rows, problem, tuple(rungs_by_protocol(contents)))
+    pooled = tuple(rungs_by_protocol(contents))
+    return Index(tuple(studies), tuple(unreadable), standings.rows, problem, pooled, standings.left_out)
 
 
 def study_folders(workspace: Workspace) -> list[Path]:
-    """Return the folders of all studies, in order of their names."""
-    return sorted(path.parent for path in workspace.runs.glob("*/config.json"))
+    """Return the folders of all studies, in order of their names; one that has lost its configuration is one too."""
+    return sorted({path.parent for name in ("config.json", "log.jsonl") for path in workspace.runs.glob(f"*/{name}")})
 
 
 def _indexed(folder: Path, info: StudyInfo) -> IndexedStudy:

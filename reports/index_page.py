@@ -6,15 +6,29 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness import files, leaderboard
+from harness import files
 from harness.errors import ContentError
+from harness.leaderboard import Survey, survey
 from harness.workspace import Workspace
 from reports.chooser import choosable, figure, named, with_chooser
 from reports.headline import Outcome
 from reports.index import Index, IndexedStudy, read_index, study_folders
 from reports.index_leaderboard import leaderboard_sections
 from reports.numbers import DASH, count, duration, mean_and_deviation, plural, short
-from reports.page import Column, Html, Section, details, element, foreign, joined, page, paragraph, table, text
+from reports.page import (
+    Column,
+    Html,
+    Section,
+    details,
+    element,
+    foreign,
+    joined,
+    left_out,
+    page,
+    paragraph,
+    table,
+    text,
+)
 from reports.rungs_tables import rungs_tables
 from reports.study_page import write_report
 
@@ -32,14 +46,14 @@ _COLUMNS = (
 _KINDS = {Outcome.REACHED: "tag good", Outcome.MISSED: "tag bad"}
 
 
-def write_index(workspace: Workspace) -> Path:
-    """Write the index of all studies, with the leaderboard, beside them, and return its path.
+def write_index(workspace: Workspace, index: Index | None = None) -> Path:
+    """Write the index of all studies, read now where it is not given, beside them, and return its path.
 
     Raises:
         UsageError: the folder cannot be written.
     """
     path = workspace.runs / "index.html"
-    files.write_text(path, render(read_index(workspace)))
+    files.write_text(path, render(index or read_index(workspace)))
     return path
 
 
@@ -59,17 +73,22 @@ def write_lacking_reports(workspace: Workspace) -> Iterator[tuple[str, str]]:
                 yield folder.name, ""
 
 
-def write_leaderboard(workspace: Workspace) -> Path:
-    """Write the leaderboard as a page beside its CSV file and return its path.
+def write_leaderboard(workspace: Workspace, found: Survey | None = None) -> Path:
+    """Write the leaderboard, read now where it is not given, as a page beside its CSV file and return its path.
 
     Raises:
-        ContentError: a record, the ledger, the claims, a study or the CSV does not hold together.
+        ContentError: the ledger does not hold together.
         UsageError: the folder cannot be written.
     """
     path = workspace.leaderboard.with_suffix(".html")
-    sections = leaderboard_sections(leaderboard.collect(workspace))
+    found = found or survey(workspace)
+    sections = leaderboard_sections(found.rows)
     introduction = joined(
-        [element("h1", text("Leaderboard")), paragraph(_LEADERBOARD_WORDS) if sections else paragraph("No row yet.")]
+        [
+            element("h1", text("Leaderboard")),
+            paragraph(_LEADERBOARD_WORDS) if sections else paragraph("No row yet."),
+            left_out(error.message for error in found.damage),
+        ]
     )
     files.write_text(path, with_chooser(page("Leaderboard", introduction, sections, _footer())))
     return path
@@ -98,6 +117,10 @@ def render(index: Index) -> str:
     sections = [Section("studies", "Studies", _studies(index))]
     if index.problem:
         sections.append(Section("leaderboard", "Leaderboard", paragraph(f"It cannot be read: {index.problem}")))
+    # Studies that cannot be read are named above.
+    above = {item.why for item in index.unreadable}
+    if damage := [message for message in index.damage if message not in above]:
+        sections.append(Section("left-out", "Leaderboard: what it lacks", left_out(damage)))
     sections += leaderboard_sections(index.rows)
     if any(facts.finished for facts in index.rungs):
         parts = [rungs_tables(facts, f"rungs-{number}") for number, facts in enumerate(index.rungs) if facts.finished]

@@ -94,6 +94,15 @@ def terms(entries: Mapping[str, str], class_: str | None = None) -> Html:
     pairs = (element("dt", text(term)) + element("dd", text(words)) for term, words in entries.items())
     return element("dl", joined(Html(pair) for pair in pairs), class_=f"terms {class_}" if class_ else "terms")
 
+def left_out(damage: Iterable[str]) -> Html:
+    """Return what a page says of files that it had to leave out; nothing where there are none."""
+    found = list(damage)
+    if not found:
+        return Html("")
+    words = paragraph("Left out, because they do not hold together; whatever rests on them is missing here:")
+    return element("div", words, items(foreign(message) for message in found), class_="box")
+
+
 
 def details(summary: str, content: Html) -> Html:
     """Return a part that is folded away until it is asked for."""

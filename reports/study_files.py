@@ -48,6 +48,7 @@ class StudyFiles:
         measured: networks of this data set and target with a record, whichever study found them.
         rows: the standings of the whole workspace.
         test_reads: the purpose of each read of a test set in this workspace; empty text where a line has none.
+        left_out: what is wrong with files of the workspace that were left out.
     """
 
     name: str
@@ -58,6 +59,7 @@ class StudyFiles:
     measured: tuple[Measured, ...] = ()
     rows: tuple[LeaderboardRow, ...] = ()
     test_reads: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def elapsed(self) -> float:
@@ -71,24 +73,27 @@ class StudyFiles:
 
 @dataclass(frozen=True, slots=True)
 class Standings:
-    """What a workspace holds beside its studies: all evidence, the standings made from all, reads of test sets."""
+    """What a workspace holds beside its studies: all evidence, the standings made from all, reads of test sets.
+
+    Attributes:
+        left_out: what is wrong with the files that are left out, a line each.
+    """
 
     records: tuple[Record, ...] = ()
     rows: tuple[LeaderboardRow, ...] = ()
     test_reads: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def read_standings(workspace: Workspace) -> Standings:
-    """Read what all studies of a workspace share.
+    """Read what all studies of a workspace share; what does not hold together is left out and named.
 
     Raises:
-        ContentError: a record, the ledger, the claims, a study or the CSV does not hold together.
+        ContentError: the ledger does not hold together.
     """
-    return Standings(
-        tuple(record.read_all(workspace.records)),
-        tuple(leaderboard.collect(workspace)),
-        _test_reads(workspace.test_log),
-    )
+    found = leaderboard.survey(workspace)
+    left_out = tuple(error.message for error in found.damage)
+    return Standings(found.records, found.rows, _test_reads(workspace.test_log), left_out)
 
 
 def read_study(folder: Path, workspace: Workspace, standings: Standings | None = None) -> StudyFiles:
@@ -100,7 +105,7 @@ def read_study(folder: Path, workspace: Workspace, standings: Standings | None =
         standings: of that workspace, where they have been read already.
 
     Raises:
-        ContentError: there is no study, or one of the files does not hold together.
+        ContentError: there is no study, or one of its files or the ledger does not hold together.
     """
     config = study.read_config(folder)
     standings = standings or read_standings(workspace)
@@ -125,6 +130,7 @@ def read_study(folder: Path, workspace: Workspace, standings: Standings | None =
         measured=tuple(measured),
         rows=standings.rows,
         test_reads=standings.test_reads,
+        left_out=standings.left_out,
     )
 
 

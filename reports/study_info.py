@@ -34,6 +34,7 @@ class StudyInfo:
         networks: all that the study has trained or begun, best first.
         closer: those worth a section of their own.
         rows: the workspace's standings on this data set.
+        left_out: what is wrong with files of the workspace that the facts lack.
     """
 
     name: str
@@ -56,6 +57,7 @@ class StudyInfo:
     tried: tuple[Tried, ...]
     provenance: Provenance
     rows: tuple[LeaderboardRow, ...]
+    left_out: tuple[str, ...]
 
 
 def study_info(files: StudyFiles) -> StudyInfo:
@@ -84,4 +86,5 @@ def study_info(files: StudyFiles) -> StudyInfo:
         tried=tried(files, found),
         provenance=provenance(files, answer),
         rows=tuple(row for row in files.rows if row.dataset == config.dataset),
+        left_out=files.left_out,
     )

@@ -21,7 +21,7 @@ from reports.headline import Headline, Outcome
 from reports.network_section import about, network_section
 from reports.next_step import NextStep
 from reports.numbers import DASH, count, duration, mean_and_deviation, pct, plural, short
-from reports.page import Html, Section, element, foreign, joined, page, paragraph, resource, terms, text
+from reports.page import Html, Section, element, foreign, joined, left_out, page, paragraph, resource, terms, text
 from reports.provenance_tables import provenance_tables
 from reports.rungs_tables import rungs_tables
 from reports.shares import shares_table
@@ -55,7 +55,7 @@ def write_report(folder: Path, workspace: Workspace) -> Path:
     """Write the report of the study in ``folder`` and return its path.
 
     Raises:
-        ContentError: there is no study, or a file of the study or the workspace does not hold together.
+        ContentError: there is no study, or one of its files or the ledger does not hold together.
         UsageError: the folder cannot be written.
     """
     path = folder / "report.html"
@@ -70,6 +70,7 @@ def render(info: StudyInfo) -> str:
             element("h1", text("Study "), foreign(info.name)),
             _verdict(info.headline),
             paragraph(info.headline.progress),
+            left_out(info.left_out),
             _next(info.next_step),
             _figures(info),
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -43,7 +44,8 @@ def leaderboard(
 ) -> int:
     """Show the standings; nothing is written unless --write or --html is given.
 
-    Rows come from records/, the claims of others and the studies under runs/. Accuracy is the mean over seeds
+    Rows come from records/, the claims of others and the studies under runs/. A damaged file is named on stderr and
+    left out; with --write it is refused. Accuracy is the mean over seeds
     on the test set; v marks validation accuracy, c a claim that nobody has checked here. Ranks are counted for
     each data set and target.
 
@@ -55,21 +57,27 @@ def leaderboard(
     from dataclasses import asdict
 
     from harness.datasets import dataset as known_dataset
-    from harness.leaderboard import collect, refresh
+    from harness.leaderboard import refresh, survey
     from harness.workspace import workspace
 
     if dataset is not None:
         known_dataset(dataset)
     place = workspace()
-    rows = refresh(place) if write else collect(place)
+    if write:
+        refresh(place)
+    found = survey(place)
+    left_out = [error.message for error in found.damage]
+    options.say_left_out(left_out)
+    rows = found.rows
     shown = [row for row in rows if dataset in (None, row.dataset) and tier in (None, row.tier.value)][:limit]
     page = {}
     if html:
         from reports.index_page import write_leaderboard
 
-        page = {"page": str(write_leaderboard(place))}
+        page = {"page": str(write_leaderboard(place, found))}
     if as_json:
-        options.print_json({"leaderboard": str(place.leaderboard), "rows": [asdict(row) for row in shown], **page})
+        rows_shown = [asdict(row) for row in shown]
+        options.print_json({"leaderboard": str(place.leaderboard), "rows": rows_shown, "left_out": left_out, **page})
         return 0
     if shown:
         click.echo(_text(shown))
@@ -82,7 +90,7 @@ def leaderboard(
     return 0
 
 
-def _text(rows: list[LeaderboardRow]) -> str:
+def _text(rows: Sequence[LeaderboardRow]) -> str:
     return "\n".join(_line([title for _, title in _COLUMNS] if row is None else _cells(row)) for row in [None, *rows])
 
 

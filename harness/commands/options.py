@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -62,6 +62,12 @@ def say_engine(choice: Choice) -> None:
     """Say once on stderr why torch trains where the native engine might have."""
     if choice.why:
         click.echo(f"harness: torch trains, not the native engine: {choice.why}", err=True)
+
+
+def say_left_out(damage: Iterable[str]) -> None:
+    """Say on stderr what was left out because it does not hold together, a line each."""
+    for message in damage:
+        click.echo(f"harness: left out: {message}", err=True)
 
 
 def say_teacher(recipe: Recipe, folder: Path) -> None:

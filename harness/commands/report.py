@@ -133,11 +133,20 @@ def _watch(folder: Path, place: Workspace, *, opened: bool) -> None:
 
 
 def _index(place: Workspace) -> dict[str, Any]:
+    from reports.index import read_index
     from reports.index_page import write_index, write_lacking_reports
 
+    problems = []
     for name, problem in write_lacking_reports(place):
-        click.echo(f"{name}: {problem or 'report written'}", err=True)
-    return {"report": str(write_index(place)), "study": None}
+        if problem:
+            problems.append(problem)
+        else:
+            click.echo(f"{name}: report written", err=True)
+    found = read_index(place)
+    # A study may be damaged for its report, for the index and for the standings.
+    left_out = list(dict.fromkeys([*problems, *found.left_out]))
+    options.say_left_out(left_out)
+    return {"report": str(write_index(place, found)), "study": None, "left_out": left_out}
 
 
 def _comparison(names: tuple[str, ...], place: Workspace) -> dict[str, Any]:

@@ -65,9 +65,21 @@ def test_a_study_that_cannot_be_read_is_named_and_stops_nothing(new_study: Any, 
     assert [item.name for item in index.studies] == ["good"]
     assert [item.name for item in index.unreadable] == ["foreign", "torn"]
     assert "is not what this program writes" in index.unreadable[1].why
-    assert "is not what this program writes" in index.problem
+    assert index.problem == ""
+    assert sorted(index.left_out) == sorted(item.why for item in index.unreadable)
     assert "Studies that cannot be read." in page.text("caption")
-    assert "It cannot be read: " in page.text("p")
+    assert "left-out" not in [attributes["id"] for attributes in page.all("section")]
+
+
+def test_without_the_ledger_there_are_no_standings(new_study: Any, place: Workspace):
+    new_study(name="good").write()
+    place.records.mkdir(exist_ok=True)
+    place.ledger.write_text("[]\n", encoding="utf-8")
+
+    page = checked(write_index(place).read_text(encoding="utf-8"))
+
+    assert [item.name for item in read_index(place).studies] == ["good"]
+    assert "It cannot be read: the ledger " in page.text("p")
 
 
 def test_a_study_that_vanishes_while_it_is_read_is_named(new_study: Any, place: Workspace, monkeypatch: Any):

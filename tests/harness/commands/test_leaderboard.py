@@ -10,6 +10,7 @@ from harness import record
 from harness.cli import run
 from harness.leaderboard import read
 from harness.record import Record
+from tests.outline import checked
 
 NewRecord = Callable[..., Record]
 
@@ -140,16 +141,83 @@ def test_a_wrong_option_is_refused(
     assert message in captured.err
 
 
-def test_an_edited_record_is_refused_with_its_file(board: Path, capsys: pytest.CaptureFixture[str]):
-    path = next((board / "records").glob("*kmnist*"))
-    path.write_text(path.read_text(encoding="utf-8").replace('"parameters": 594', '"parameters": 66'), encoding="utf-8")
+def edited(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
 
-    assert run(["leaderboard", "--json"]) == 4
+
+def missing(path: Path) -> None:
+    """A link to a file that is not there, as a checkout without its large files has them."""
+    path.unlink()
+    path.symlink_to(path.with_suffix(".gone"))
+
+
+DAMAGES = [
+    pytest.param(lambda path: path.write_bytes(path.read_bytes()[:900]), "Invalid JSON: EOF while", id="truncated"),
+    pytest.param(lambda path: edited(path, '"seeds": [', '"seeds": 5, "x": ['), "seeds is 5: Input should", id="type"),
+    pytest.param(missing, "No such file or directory", id="missing"),
+    pytest.param(
+        lambda path: edited(path, '"parameters": 594', '"parameters": 66'),
+        "parameters is stated as 66, but the record's own content gives 594",
+        id="edited",
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "rule"), DAMAGES)
+def test_a_damaged_record_is_named_and_left_out(
+    damage: Callable[[Path], None], rule: str, board: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = next((board / "records").glob("*kmnist*"))
+    damage(path)
+
+    assert run(["leaderboard", "--html"]) == 0
+
+    shown = capsys.readouterr()
+    assert [line.split()[0] for line in shown.out.splitlines()] == [
+        "rank",
+        "1",
+        "2",
+        "3",
+        str(board / "leaderboard.html"),
+    ]
+    [line] = shown.err.splitlines()
+    assert line.startswith("harness: left out: ")
+    assert str(path) in line
+    assert rule in line
+    page = checked((board / "leaderboard.html").read_text(encoding="utf-8"))
+    assert page.text("bdi").count(line.removeprefix("harness: left out: ")) == 1
+
+    assert run(["leaderboard", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (len(document["rows"]), document["left_out"]) == (3, [line.removeprefix("harness: left out: ")])
+
+
+@pytest.mark.parametrize(("damage", "rule"), DAMAGES)
+def test_nothing_is_left_out_of_the_table_that_is_written(
+    damage: Callable[[Path], None], rule: str, board: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run(["leaderboard", "--write"]) == 0
+    before = (board / "leaderboard.csv").read_bytes()
+    path = next((board / "records").glob("*kmnist*"))
+    damage(path)
+    capsys.readouterr()
+
+    assert run(["leaderboard", "--write", "--json"]) == 4
 
     error = json.loads(capsys.readouterr().out)["error"]
     assert (error["code"], error["kind"]) == (4, "content")
     assert path.name in error["message"]
-    assert "parameters is stated as 66, but the record's own content gives 594" in error["message"]
+    assert rule in error["message"]
+    assert (board / "leaderboard.csv").read_bytes() == before
+
+
+def test_a_damaged_ledger_is_no_small_matter(board: Path, capsys: pytest.CaptureFixture[str]):
+    (board / "records" / "ledger.jsonl").write_text("{\n", encoding="utf-8")
+
+    assert run(["leaderboard"]) == 4
+    assert "ledger.jsonl, line 1 is not what this program writes: Invalid JSON" in capsys.readouterr().err
 
 
 def test_the_standings_are_a_page_too(board: Path, capsys: pytest.CaptureFixture[str]):

@@ -134,19 +134,6 @@ def test_all_writes_the_reports_that_lack_and_an_index_of_them(
     assert capsys.readouterr().err == ""
 
 
-def test_a_damaged_study_is_named_in_the_index_and_stops_nothing(
-    begin: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
-):
-    begin("a", "b")
-    (workspace / "runs/b/config.json").write_text("{", encoding="utf-8")
-
-    assert run(["report", "--all"]) == 0
-
-    damaged = "runs/b/config.json is not what this program writes"
-    assert f"{damaged}: " in capsys.readouterr().err.splitlines()[-1]
-    assert damaged in (workspace / "runs/index.html").read_text(encoding="utf-8")
-
-
 # Exports --------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,80 @@
+"""``harness report`` where a file of the workspace is damaged: it is named and left out, and stops no other page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import record, study
+from harness.cli import run
+from tests.harness.some_study import CONFIG
+from tests.outline import checked
+
+
+@pytest.fixture
+def two_studies(workspace: Path) -> None:
+    """The studies ``a`` and ``b``, which have only begun."""
+    for name in ("a", "b"):
+        folder = workspace / "runs" / name
+        study.open_study(folder, CONFIG, {})
+        study.note(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        ('{"config": {', "Invalid JSON: EOF while parsing"),
+        ('{"config": 5, "origins": {}}', "config is 5: Input should be"),
+        (None, "No such file or directory"),
+    ],
+    ids=["truncated", "type", "missing"],
+)
+def test_a_damaged_study_is_named_and_stops_nothing(
+    content: str | None, rule: str, two_studies: None, workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    damaged = workspace / "runs" / "b" / "config.json"
+    if content is None:
+        damaged.unlink()
+    else:
+        damaged.write_text(content, encoding="utf-8")
+
+    assert run(["report", "--all"]) == 0
+
+    written, line = capsys.readouterr().err.splitlines()
+    assert written == "a: report written"
+    assert line.startswith("harness: left out: ")
+    assert str(damaged) in line
+    assert rule in line
+    page = checked((workspace / "runs/index.html").read_text(encoding="utf-8"), links=("a/report.html",))
+    assert "Studies that cannot be read." in page.text("caption")
+    assert page.text("bdi").count(line.removeprefix("harness: left out: ")) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"), [('{"name": "', "Invalid JSON: EOF while parsing"), ("[]", "Input should be an object")]
+)
+def test_a_damaged_record_is_named_on_every_page_and_stops_none(
+    content: str,
+    rule: str,
+    two_studies: None,
+    workspace: Path,
+    new_record: Any,
+    capsys: pytest.CaptureFixture[str],
+):
+    record.write(workspace / "records", new_record([50] * 5))
+    damaged = workspace / "records" / "0123456789ab-d0a55561f5cb-mnist-99_4.json"
+    damaged.write_text(content, encoding="utf-8")
+
+    assert run(["report", "--all"]) == 0
+
+    *written, line = capsys.readouterr().err.splitlines()
+    assert written == ["a: report written", "b: report written"]
+    assert line.startswith(f"harness: left out: the record {damaged} is not what this program writes: ")
+    assert rule in line
+    assert run(["report", "a", "b"]) == 0
+    for name in ("index.html", "a/report.html", "comparison-a-b.html"):
+        source = (workspace / "runs" / name).read_text(encoding="utf-8")
+        assert source.count(damaged.name) == 1
+        assert "Left out, because they do not hold together" in source
