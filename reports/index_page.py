@@ -40,7 +40,7 @@ _COLUMNS = (
     Column("searched for"),
     Column("trained", numeric=True),
     Column("time", numeric=True),
-    Column("last worked on, UTC", class_="name"),
+    Column("last worked on, UTC", class_="date"),
     Column("verdict"),
 )
 _KINDS = {Outcome.REACHED: "tag good", Outcome.MISSED: "tag bad"}

@@ -85,6 +85,37 @@ def test_a_page_fits_a_telephone_and_paper(tab: browser.Page, pages: dict[str, P
     tab.send("Emulation.setEmulatedMedia", media="")
 
 
+IN_VIEW = (
+    """[...document.querySelectorAll('[data-choose] .scroll')].every((box) => box.scrollWidth <= box.clientWidth)"""
+)
+# What is unfolded lies within its table and upon no word of another cell.
+CLEAR = """[...document.querySelectorAll('[data-choose] td details > :not(summary)')].every((item) => {
+  const ours = item.getBoundingClientRect(), box = item.closest('.scroll').getBoundingClientRect();
+  const others = [...item.closest('tr').cells].filter((cell) => !cell.contains(item));
+  const apart = (theirs) => theirs.right <= ours.left || theirs.left >= ours.right
+    || theirs.bottom <= ours.top || theirs.top >= ours.bottom;
+  const words = others.flatMap((cell) => {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    return [...range.getClientRects()];
+  });
+  return ours.width > 0 && ours.left >= box.left && ours.right <= box.right && words.every(apart);
+})"""
+
+
+@pytest.mark.parametrize("kind", ["index", "leaderboard"])
+def test_all_columns_are_in_view_on_a_small_laptop_what_is_folded_too(
+    tab: browser.Page, pages: dict[str, Path], kind: str
+):
+    tab.open(pages[kind])
+    tab.send("Emulation.setDeviceMetricsOverride", width=1280, height=800, deviceScaleFactor=1, mobile=False)
+    assert tab.evaluate(IN_VIEW)
+    tab.evaluate("document.querySelectorAll('td details').forEach((item) => { item.open = true; })")
+    assert tab.evaluate(IN_VIEW)
+    assert tab.evaluate(CLEAR)
+    tab.send("Emulation.clearDeviceMetricsOverride")
+
+
 def test_without_scripts_the_index_is_complete_and_has_no_dead_control(tab: browser.Page, pages: dict[str, Path]):
     tab.open(pages["index"])
     tab.send("Emulation.setScriptExecutionDisabled", value=True)
