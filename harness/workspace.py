@@ -104,3 +104,10 @@ def check_writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UsageError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
+
+
+def check_reachable(folder: Path) -> None:
+    """Raise UsageError unless files could be written in ``folder``; where it is missing it is not made."""
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    check_writable(folder)

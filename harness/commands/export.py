@@ -94,7 +94,7 @@ def export(
 
 def _check_places(wanted: dict[str, Path]) -> None:
     """Find out now, not after the training, that nothing can be written."""
-    from harness.workspace import check_writable
+    from harness.workspace import check_reachable
 
     if not wanted:
         raise UsageError("nothing to export: give --onnx FILE, --safetensors FILE, or both")
@@ -103,7 +103,7 @@ def _check_places(wanted: dict[str, Path]) -> None:
     for option, path in wanted.items():
         if path.is_dir():
             raise UsageError(f"{option} {path} is a folder; name a file in it")
-        check_writable(path.parent)
+        check_reachable(path.parent)
 
 
 def _row(given: NetworkArgument, place: Workspace, dataset: str | None, *, recipe_given: bool) -> KnownRow | None:

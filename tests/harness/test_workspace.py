@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.workspace import Workspace, check_writable, workspace
+from harness.workspace import Workspace, check_reachable, check_writable, workspace
 
 
 def test_the_parts_lie_where_they_are_documented():
@@ -87,3 +87,14 @@ def test_a_read_only_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     with pytest.raises(UsageError, match=r"^cannot write to the folder .*: Permission denied$"):
         check_writable(tmp_path)
+
+
+def test_a_folder_that_could_be_written_is_not_made_for_asking(tmp_path: Path):
+    check_reachable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+
+    (tmp_path / "file").touch()
+    (tmp_path / "gone").symlink_to("nowhere")
+    for name in ("file", "gone"):
+        with pytest.raises(UsageError, match=rf"^cannot write to the folder {re.escape(str(tmp_path / name))}: "):
+            check_reachable(tmp_path / name / "a" / "b")

@@ -134,7 +134,7 @@ def test_several_rows_need_a_choice_of_what_differs(
         ([], 2, "nothing to export: give --onnx FILE, --safetensors FILE, or both"),
         (["--onnx", "x", "--safetensors", "./x"], 2, "--onnx and --safetensors name the same file"),
         (["--onnx", "."], 2, "--onnx . is a folder; name a file in it"),
-        (["--onnx", "file/x"], 2, "cannot write to the folder file: "),
+        (["--onnx", "file/new/x"], 2, "cannot write to the folder file: "),
         (["--onnx", "x", "--epochs", "3"], 2, "--epochs changes a recipe, so name it too"),
         (["--onnx", "x", "--recipe", "fats"], 2, "unknown recipe 'fats'"),
         (["--onnx", "x", "--seed", "-1"], 2, "Invalid value for '--seed'"),
@@ -196,10 +196,10 @@ def test_a_network_that_diverges_is_not_written(
     (workspace / "wild.toml").write_text("batch_size = 16\nepochs = 2\nlearning_rate = 1000\n", encoding="utf-8")
     wild = "conv3x3(8) conv3x3(8) conv3x3(8) | gap | linear(10)"
 
-    assert run(["export", wild, "--recipe", "@wild.toml", "--onnx", "net.onnx"]) == 3
+    assert run(["export", wild, "--recipe", "@wild.toml", "--onnx", "new/folder/net.onnx"]) == 3
 
     assert "seed 0 diverged: the loss was not finite in epoch " in capsys.readouterr().err
-    assert not (workspace / "net.onnx").exists()
+    assert not (workspace / "new").exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
@@ -215,16 +215,16 @@ def test_a_folder_that_may_not_be_written_is_found_before_the_training(
 def test_what_is_written_can_be_read_by_others(
     small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    found = exported(capsys, NETWORK, "--recipe", "@quick.toml", "--safetensors", "net.safetensors")
+    found = exported(capsys, NETWORK, "--recipe", "@quick.toml", "--safetensors", "new/net.safetensors")
 
     assert (
-        sum(value.size for name, value in load_file("net.safetensors").items() if "running" not in name)
+        sum(value.size for name, value in load_file("new/net.safetensors").items() if "running" not in name)
         == (found["parameters"])
     )
     assert found["files"] == [
         {
-            "file": "net.safetensors",
-            "size_bytes": (workspace / "net.safetensors").stat().st_size,
+            "file": "new/net.safetensors",
+            "size_bytes": (workspace / "new" / "net.safetensors").stat().st_size,
             "format": "safetensors",
         }
     ]
