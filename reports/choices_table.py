@@ -68,7 +68,7 @@ def _choice_cells(choice: Choice) -> list[Html]:
         bar(choice.explained),
         text(count(choice.networks)),
         text(len(choice.options)),
-        foreign(f"{best.name}: {decimal(best.mean_pct, 2)} % on average"),
+        foreign(f"{best.name}: {decimal(best.mean_pct, 2)}\N{NO-BREAK SPACE}% on average"),
     ]
 
 

@@ -9,7 +9,7 @@ const words = {
   missing: "\u2013",
   count: (value) => (value == null ? words.missing : Math.round(value).toLocaleString("en")),
   decimal: (value, digits) => (value == null ? words.missing : value.toFixed(digits)),
-  pct: (value, digits) => (value == null ? words.missing : `${value.toFixed(digits)} %`),
+  pct: (value, digits) => (value == null ? words.missing : `${value.toFixed(digits)}\u00a0%`),
   spread: (mean, deviation, digits) =>
     deviation == null ? words.decimal(mean, digits) : `${words.decimal(mean, digits)} \u00b1 ${words.decimal(deviation, digits)}`,
   duration: (seconds) => {

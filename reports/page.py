@@ -21,6 +21,7 @@ Html = NewType("Html", str)
 
 # HTML forbids these characters, and lone surrogates cannot be written as UTF-8.
 _FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
+_PER_CENT = re.compile(r"(?<=\d) %")
 _VOID = {"meta", "br", "hr", "img", "input"}
 # Elements of SVG that may close themselves; a page holds thousands of them.
 _MARKS = {"circle", "line", "path", "polygon", "polyline", "rect"}
@@ -51,19 +52,23 @@ class Section:
 
 
 def text(value: object) -> Html:
-    """Return any value as escaped text."""
+    """Return any value as escaped text; a number and its per cent sign stay on one line."""
+    return _escaped(_PER_CENT.sub("\N{NO-BREAK SPACE}%", str(value)))
+
+
+def _escaped(value: object) -> Html:
     return Html(html.escape(_FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", str(value))))
 
 
 def foreign(value: object) -> Html:
     """Return a text that others wrote; its writing direction does not reorder what stands around it."""
-    return element("bdi", text(value))
+    return element("bdi", _escaped(value))
 
 
 def element(tag: str, /, *children: Html, **attributes: object) -> Html:
     """Return an element; ``class_`` and ``stroke_width`` become ``class`` and ``stroke-width``, None is left out."""
     shown = "".join(
-        f' {name.rstrip("_").replace("_", "-")}="{text(_short(value))}"'
+        f' {name.rstrip("_").replace("_", "-")}="{_escaped(_short(value))}"'
         for name, value in attributes.items()
         if value is not None
     )
@@ -89,11 +94,6 @@ def items(parts: Iterable[Html], class_: str | None = None) -> Html:
     return element("ul", joined(element("li", part) for part in parts), class_=class_)
 
 
-def terms(entries: Mapping[str, str], class_: str | None = None) -> Html:
-    """Return terms with what is to be said of each."""
-    pairs = (element("dt", text(term)) + element("dd", text(words)) for term, words in entries.items())
-    return element("dl", joined(Html(pair) for pair in pairs), class_=f"terms {class_}" if class_ else "terms")
-
 def left_out(damage: Iterable[str]) -> Html:
     """Return what a page says of files that it had to leave out; nothing where there are none."""
     found = list(damage)
@@ -102,6 +102,11 @@ def left_out(damage: Iterable[str]) -> Html:
     words = paragraph("Left out, because they do not hold together; whatever rests on them is missing here:")
     return element("div", words, items(foreign(message) for message in found), class_="box")
 
+
+def terms(entries: Mapping[str, str], class_: str | None = None) -> Html:
+    """Return terms with what is to be said of each."""
+    pairs = (element("dt", text(term)) + element("dd", text(words)) for term, words in entries.items())
+    return element("dl", joined(Html(pair) for pair in pairs), class_=f"terms {class_}" if class_ else "terms")
 
 
 def details(summary: str, content: Html) -> Html:

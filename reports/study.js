@@ -156,10 +156,10 @@ function makeStudy(data) {
     const seeds = networks.validation_seeds[n];
     if (seeds) {
       const figures = words.spread(networks.validation_accuracy_pct[n], networks.validation_deviation[n], 2);
-      lines.push(`validation ${figures} %, ${seeds} ${seeds === 1 ? "seed" : "seeds"}`);
+      lines.push(`validation ${figures}\u00a0%, ${seeds} ${seeds === 1 ? "seed" : "seeds"}`);
     }
     if (networks.test_accuracy_pct[n] != null) {
-      lines.push(`test ${words.spread(networks.test_accuracy_pct[n], networks.test_deviation[n], 3)} %, ${networks.test_seeds[n]} seeds`);
+      lines.push(`test ${words.spread(networks.test_accuracy_pct[n], networks.test_deviation[n], 3)}\u00a0%, ${networks.test_seeds[n]} seeds`);
     }
     return [...lines, `${networks.state[n]}${networks.on_front[n] ? ", on the front" : ""}`];
   }

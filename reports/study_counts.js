@@ -34,7 +34,7 @@ function showChoices(choices, networks, shown) {
       1: words.pct(100 * explained, 0),
       3: words.count(every.length),
       4: String(filled.length),
-      5: best ? `${best[0]}: ${words.decimal(best[1], 2)} % on average` : words.missing,
+      5: best ? `${best[0]}: ${words.decimal(best[1], 2)}\u00a0% on average` : words.missing,
     });
     stretch(`choice-${c}`, explained);
   }

@@ -35,7 +35,8 @@ class Outline(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open:
-            self.texts.append((self.open[-1], data))
+            # Where a line may end is a matter of looks.
+            self.texts.append((self.open[-1], data.replace("\N{NO-BREAK SPACE}", " ")))
 
     def text(self, tag: str | None = None) -> str:
         """Return the text of one kind of element, or all that is to be read."""

@@ -90,7 +90,7 @@ def test_lines_and_numbers_are_told_in_words_too(realistic_study: Any, place: Wo
 
     assert "Target 99.4 %, validation threshold 99.45 %, budget 20,000 parameters." in words
     assert all(f"{point.parameters:,} with" in words for point in found.front)
-    assert words in draw(found).replace("&#x27;", "'")
+    assert words in draw(found).replace("&#x27;", "'").replace("\N{NO-BREAK SPACE}", " ")
 
 
 @pytest.mark.parametrize("errors", [0, 10_000])

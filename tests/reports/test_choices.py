@@ -109,7 +109,7 @@ def test_size_by_itself_is_told(new_study):
     accuracies = [score(value) for value in made.accuracies_pct if value is not None]
     expected = np.corrcoef(np.log(sizes), accuracies)[0, 1] ** 2
     assert made.size_explained == pytest.approx(expected)
-    assert f"explains {100 * expected:.0f} %" in choices_tables(made)
+    assert f"explains {100 * expected:.0f}\N{NO-BREAK SPACE}%" in choices_tables(made)
 
 
 @given(GROUPS)

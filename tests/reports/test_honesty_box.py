@@ -20,7 +20,7 @@ def facts(realistic_study: Any, place: Workspace) -> Honesty:
 
 
 def test_the_box_says_what_chose_what_was_read_and_what_is_claimed(facts: Honesty):
-    made = honesty_box.box(facts)
+    made = honesty_box.box(facts).replace("\N{NO-BREAK SPACE}", " ")
 
     for words in (
         "by the 10,000 validation images, a fixed part of the training images. It never saw the test set.",

@@ -16,6 +16,14 @@ def test_text_is_escaped_and_what_html_forbids_is_replaced():
     )
 
 
+def test_no_line_ends_between_a_number_and_its_per_cent_sign():
+    made = page.element("p", page.text("99.4 % of 5 %, in %"), page.foreign("a 5 % study"), data_key="a 5 % study")
+
+    assert made == (
+        '<p data-key="a 5 % study">99.4\N{NO-BREAK SPACE}% of 5\N{NO-BREAK SPACE}%, in %<bdi>a 5 % study</bdi></p>'
+    )
+
+
 def test_attributes_are_escaped_and_left_out_when_none():
     made = page.element("a", page.text("x"), href='"><script>', class_=None, aria_label="<b>", tabindex=0)
 
