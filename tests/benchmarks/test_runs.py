@@ -21,8 +21,8 @@ from harness.seeds import Purpose
 from harness.workers import Broken, Finished, Limits
 from tests.benchmarks.made_up import small_data
 
-TEXT = "avgpool(4) conv3x3(4) bn relu | gap | linear(10)"
-RECIPE = Recipe(epochs=2, batch_size=16)
+TEXT = "avgpool(4) | linear(10)"
+RECIPE = Recipe(epochs=2, batch_size=16, augmented_share=0.0)
 
 
 def job(index: int, **changes: Any) -> Job:
@@ -61,13 +61,13 @@ def test_runs_are_trained_in_order_and_kept(asked: list[Job], tmp_path: Path, ca
 
     assert [(run.seed_index, len(run.history)) for run in first] == [(0, 2), (1, 2), (0, 1)]
     assert all(run.status is Status.COMPLETE and run.validation_size == 80 for run in first)
-    # Chance is 10 %; a bar that tells the class is found in two short epochs or not, but the figure is a share.
-    assert all(0 <= (run.validation_accuracy_pct or 0.0) <= 100 for run in first)
+    # Chance is 10 %, and the place of a bar tells the class.
+    assert all(20 < (run.validation_accuracy_pct or 0.0) <= 100 for run in first)
     assert [item.teachers for item in asked] == [path.parent / ".teachers"] * 3
     assert len({run.weights_sha256 for run in first}) == 3
     kept = read_as(list[Result], path.read_bytes(), "the file")
     assert sorted(run.weights_sha256 or "" for run in kept) == sorted(run.weights_sha256 or "" for run in first)
-    assert capsys.readouterr().out.count("short, 86 parameters, seed ") == 3
+    assert capsys.readouterr().out.count("short, 500 parameters, seed ") == 3
 
     asked.clear()
     assert trained([jobs[1], job(2)], None, path)[0] == first[1]

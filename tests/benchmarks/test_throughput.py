@@ -13,6 +13,7 @@ import torch
 
 from benchmarks import throughput
 from benchmarks.same_bits import some_images
+from harness.train import train_epoch
 from tests.benchmarks.made_up import ask, small_data
 
 TEXT = "avgpool(4) conv3x3(4) bn relu dropout(0.1) | gap | linear(10)"
@@ -51,7 +52,7 @@ def test_the_harness_counts_whole_batches(engine: str, tmp_path: Path, monkeypat
     monkeypatch.setattr(throughput, "SEED_STYLE_IMAGES", 330)
     monkeypatch.setattr(throughput, "HARNESS_IMAGES", 330)
     seconds = []
-    real = throughput.train_epoch
+    real = train_epoch
 
     def watched(run: Any, images: Any) -> Any:
         epoch = real(run, images)
