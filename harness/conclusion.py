@@ -11,7 +11,8 @@ from harness.leaderboard import refresh
 from harness.record import Found
 from harness.run_plan import SearchPlan
 from harness.session import Session, note
-from harness.verify import Plan, Verdict, finished_indices, recorded_verdict, run_seeds
+from harness.verdict import Verdict
+from harness.verify import Plan, finished_indices, recorded_verdict, run_seeds
 from harness.workers import Limits
 from search_spaces.notation import parse_network
 

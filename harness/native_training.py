@@ -146,48 +146,88 @@ def train_steps(
     Args:
         order: indices of the images, at least steps * batch of them.
     """
-    recipe, real, steps = native.recipe, _real(native.engine), len(rates)
+    recipe, steps = native.recipe, len(rates)
     check_images(images.pixels, images.labels)
     check_order(order, steps * recipe.batch_size, len(images))
     maps = _maps(recipe_of_epoch(recipe, len(run.history)), run.generator, steps)
-    if any(item.dropout for item in native.program.instructions):
-        seed = torch.randint(2**62, (), generator=run.generator, dtype=torch.int64)
-        native.engine.library.engine_seed(native.handle.pointer, int(seed))
-    state = flat_state(run.network, real)
-    memories = flat_memories(run.network, run.optimizer, real)
-    averaged = torch.empty_like(state) if run.average is None else flat_of(run.network, run.average, real)
+    _seed_dropout(native, run.generator)
+    held = _held(native, run)
     first_averaged = first_averaged_step(recipe, len(images) // recipe.batch_size)
     row = _row(native, first_averaged)
-    rate_row = torch.tensor(rates, dtype=real)
+    rate_row = torch.tensor(rates, dtype=_real(native.engine))
     loss = 0.0
     for first in range(0, steps, CHUNK):
-        count = min(CHUNK, steps - first)
-        at = first * recipe.batch_size
-        loss += native.engine.library.engine_train(
-            native.handle.pointer,
-            images.pixels.data_ptr(),
-            images.labels.data_ptr(),
-            order[at:].data_ptr(),
-            None if maps is None else maps[at:].data_ptr(),
-            rate_row[first:].data_ptr(),
-            count,
-            run.step,
-            ctypes.byref(row),
-            native.decay.data_ptr(),
-            native.program.state_size,
-            state.data_ptr(),
-            memories[0].data_ptr(),
-            memories[1].data_ptr(),
-            averaged.data_ptr(),
-            _teacher_row(native),
-        )
-        run.step += count
-        for _ in range(count if on_step is not None else 0):
+        taken = rate_row[first : first + CHUNK]
+        chosen = slice(first * recipe.batch_size, (first + len(taken)) * recipe.batch_size)
+        moves = None if maps is None else maps[chosen]
+        loss += _take_steps(native, images, order[chosen], moves, taken, run.step, row, held)
+        run.step += len(taken)
+        for _ in range(len(taken) if on_step is not None else 0):
             on_step()  # type: ignore[misc]  # the range is empty where there is none
-    restore(run.network, state)
-    remember(run.network, run.optimizer, memories, run.step)
+    restore(run.network, held.state)
+    remember(run.network, run.optimizer, held.memories, run.step)
     if recipe.average_decay > 0 and run.step >= max(1, first_averaged):
-        run.average = average_tensors(run.network, averaged)
+        run.average = average_tensors(run.network, held.averaged)
+    return loss
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What a run holds, flat, in the engine's order; the engine changes it in place.
+
+    Attributes:
+        memories: the optimizer's two, (parameter_count,); the second is empty for SGD.
+        averaged: the averaged state; of no meaning before averaging begins.
+    """
+
+    state: Tensor
+    memories: list[Tensor]
+    averaged: Tensor
+
+
+def _held(native: NativeProgram, run: Training) -> _Held:
+    real = _real(native.engine)
+    state = flat_state(run.network, real)
+    averaged = torch.empty_like(state) if run.average is None else flat_of(run.network, run.average, real)
+    return _Held(state, flat_memories(run.network, run.optimizer, real), averaged)
+
+
+def _seed_dropout(native: NativeProgram, generator: torch.Generator) -> None:
+    """Seed the masks of this epoch; a network without dropout draws nothing for it."""
+    if any(item.dropout for item in native.program.instructions):
+        seed = torch.randint(2**62, (), generator=generator, dtype=torch.int64)
+        native.engine.library.engine_seed(native.handle.pointer, int(seed))
+
+
+def _take_steps(
+    native: NativeProgram,
+    images: Images,
+    chosen: Tensor,
+    moves: Tensor | None,
+    rates: Tensor,
+    step: int,
+    row: ctypes.Structure,
+    held: _Held,
+) -> float:
+    """Take a step a rate on these images and return the sum of the losses; ``step`` were taken before."""
+    loss: float = native.engine.library.engine_train(
+        native.handle.pointer,
+        images.pixels.data_ptr(),
+        images.labels.data_ptr(),
+        chosen.data_ptr(),
+        None if moves is None else moves.data_ptr(),
+        rates.data_ptr(),
+        len(rates),
+        step,
+        ctypes.byref(row),
+        native.decay.data_ptr(),
+        native.program.state_size,
+        held.state.data_ptr(),
+        held.memories[0].data_ptr(),
+        held.memories[1].data_ptr(),
+        held.averaged.data_ptr(),
+        _teacher_row(native),
+    )
     return loss
 
 

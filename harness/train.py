@@ -20,16 +20,17 @@ from torch import Tensor
 
 from harness import native_training
 from harness.augment import augment
+from harness.averaging import averaged
 from harness.batch_statistics import recompute_statistics
 from harness.build import Network, build, seed_dropout
 from harness.distillation import Teacher, soft_losses, soft_targets
-from harness.errors import ContentError
 from harness.first_weights import draw_first_weights
 from harness.flat_state import state_tensors
 from harness.native import Engine
 from harness.native_training import NativeProgram
-from harness.recipe import AverageStatistics, Optimizer, Precision, Recipe, first_averaged_step, recipe_of_epoch
-from harness.recipes import check_statistics
+from harness.optimizer import optimizer_of
+from harness.recipe import AverageStatistics, Precision, Recipe, recipe_of_epoch
+from harness.recipes import check_batch, check_statistics
 from harness.result import Epoch
 from harness.schedule import learning_rate
 from search_spaces.architecture import Architecture
@@ -114,7 +115,7 @@ def start(
     generator = torch.Generator(device=device).manual_seed(seed)
     seed_dropout(network, generator)
     state = state_tensors(network)
-    optimizer = _optimizer(network, recipe)
+    optimizer = optimizer_of(network, recipe)
     return Training(architecture, network, optimizer, generator, recipe, device, state, engine=engine, teacher=teacher)
 
 
@@ -127,11 +128,8 @@ def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | Non
         ContentError: there are fewer images than a batch takes.
     """
     recipe = run.recipe
+    check_batch(recipe, len(images))
     steps = len(images) // recipe.batch_size
-    if steps == 0:
-        raise ContentError(
-            f"recipe: batch_size is {recipe.batch_size}, but there are only {len(images)} images to train on"
-        )
     began = time.perf_counter()
     run.settled = None
     run.network.train()
@@ -160,7 +158,7 @@ def _train_steps(
         chosen = order[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
         total += _step(run, _batch(images, chosen, moves, run.generator), images.labels[chosen])
         run.step += 1
-        _average(run, len(rates))
+        run.average = averaged(run.average, run.state, run.recipe, run.step, len(rates))
         if on_step is not None:
             on_step()
     # Reading the sum waits for the device: once an epoch, not once a step.
@@ -298,34 +296,6 @@ def _batch(images: Images, chosen: Tensor, recipe: Recipe, generator: torch.Gene
 def _normalised(images: Images, chosen: slice) -> Tensor:
     pixels = images.pixels[chosen].float().div_(255)
     return pixels.sub_(images.mean).div_(images.deviation).contiguous(memory_format=torch.channels_last)
-
-
-def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    groups = [
-        {"params": kernels, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if recipe.optimizer is Optimizer.ADAM:
-        return torch.optim.Adam(groups, recipe.learning_rate, (recipe.momentum, 0.999), foreach=True)
-    return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov, foreach=True)
-
-
-def _average(run: Training, steps_per_epoch: int) -> None:
-    if run.recipe.average_decay == 0:
-        return
-    first = first_averaged_step(run.recipe, steps_per_epoch)
-    if run.average is None:
-        if run.step >= first:
-            run.average = [tensor.clone() for tensor in run.state]
-        return
-    # A young average must forget its beginning faster than an old one: with n steps behind it its decay is at
-    # most (1 + n) / (10 + n), the rule of TensorFlow's ExponentialMovingAverage.
-    behind = run.step - first
-    decay = min(run.recipe.average_decay, (1 + behind) / (10 + behind))
-    torch._foreach_lerp_(run.average, run.state, 1 - decay)
 
 
 @contextlib.contextmanager

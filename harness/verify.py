@@ -10,7 +10,6 @@ from pathlib import Path
 
 from harness import inspection, ledger, record, result, statistics
 from harness.engine_choice import engine_of_repeat
-from harness.leaderboard import LeaderboardRow, row_of_record
 from harness.ledger import Attempt, Outcome
 from harness.recipes import NamedRecipe
 from harness.record import Found, Record, SeedRun
@@ -19,6 +18,7 @@ from harness.run import Job
 from harness.seed_training import train_one_by_one, train_together
 from harness.seeds import Purpose
 from harness.study import owned
+from harness.verdict import Verdict, verdict_of
 from harness.workers import Event, Limits, Source
 from harness.workspace import Workspace
 from search_spaces.architecture import Architecture
@@ -48,48 +48,6 @@ class Plan:
     attempt: Attempt | None = None
     found: Found | None = None
     name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """A recorded seed that was run again.
-
-    Attributes:
-        identical: the weights are the same bit for bit; None where they differ and another machine, torch or build
-            of the engine made the recorded ones.
-    """
-
-    index: int
-    test_errors: int
-    recorded_test_errors: int
-    identical: bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a verification found.
-
-    Attributes:
-        runs: the seeds of this call, in order of their index.
-        repeats: those of them that the record held already.
-        contradicted: a one-sided test at 5 % says that the re-run is worse than the record.
-        row: the standing of the record with all seeds ever run.
-        attempt: the certification attempt as it ended, None outside one.
-    """
-
-    record: Record
-    row: LeaderboardRow
-    runs: tuple[SeedRun, ...]
-    repeats: tuple[Repeat, ...]
-    contradicted: bool
-    attempt: Attempt | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether the target stands; a certification that fails has failed, whatever the row's mean is."""
-        if self.attempt is not None:
-            return self.attempt.outcome is Outcome.CERTIFIED
-        return self.row.reached and not self.contradicted
 
 
 def run_seeds(
@@ -157,8 +115,7 @@ def recorded_verdict(plan: Plan, place: Workspace) -> Verdict:
     """Return what the record says about the seeds of a plan, without running any."""
     evidence = _record(plan, place)
     runs = tuple(run for index in plan.indices if (run := evidence.seed(index)) is not None)
-    row = row_of_record(evidence, ledger.read(place.ledger))
-    return Verdict(evidence, row, runs, (), contradicted=False)
+    return verdict_of(evidence, ledger.read(place.ledger), runs)
 
 
 def _declared(plan: Plan, place: Workspace, seeds: int) -> Plan:
@@ -177,11 +134,6 @@ def _declared(plan: Plan, place: Workspace, seeds: int) -> Plan:
         attempt = ledger.declare(place.ledger, evidence.key, max(used, default=0), seeds)
     indices = tuple(range(attempt.first_index, attempt.first_index + attempt.seeds))
     return replace(plan, indices=indices, attempt=attempt)
-
-
-def bound_of_attempt(attempt: Attempt, runs: list[SeedRun]) -> float:
-    """Return the one-sided 99 % lower t bound over the seeds of an attempt, per cent."""
-    return statistics.lower_bound([run.accuracy_pct for run in runs], ledger.CONFIDENCE)
 
 
 def _job(plan: Plan, place: Workspace, row: str, index: int, recorded: SeedRun | None) -> Job:
@@ -264,43 +216,13 @@ def _verdict(
     plan: Plan, place: Workspace, evidence: Record, before: dict[int, SeedRun], done: dict[int, Result]
 ) -> Verdict:
     runs = [record.seed_run(done[index]) for index in plan.indices if index in done]
-    # An interrupted call has recorded its runs itself; those are no repeats.
-    before = {run.index: run for run in before.values() if not any(_is_same_run(run, other) for other in runs)}
-    repeats = [_repeat(run, before[run.index]) for run in runs if run.index in before]
-    futile = _is_futile(plan, done)
     ended = None
     if plan.attempt is not None:
-        ended = _close(plan, place, plan.attempt, runs, futile)
-    return Verdict(
-        evidence,
-        row_of_record(evidence, ledger.read(place.ledger)),
-        tuple(runs),
-        tuple(repeats),
-        _contradicts(runs, list(before.values()), repeats),
-        ended,
-    )
+        ended = _close(plan, place, plan.attempt, runs, futile=_is_futile(plan, done))
+    return verdict_of(evidence, ledger.read(place.ledger), runs, list(before.values()), ended)
 
 
-def _is_same_run(run: SeedRun, other: SeedRun) -> bool:
-    return (run.index, run.started_utc, run.train_seconds) == (other.index, other.started_utc, other.train_seconds)
-
-
-def _contradicts(runs: list[SeedRun], recorded: list[SeedRun], repeats: list[Repeat]) -> bool:
-    if not repeats or all(repeat.identical for repeat in repeats):
-        return False
-    chance = statistics.chance_that_lower([run.accuracy_pct for run in runs], [run.accuracy_pct for run in recorded])
-    return chance < 0.05
-
-
-def _repeat(run: SeedRun, recorded: SeedRun) -> Repeat:
-    same_machine = result.same_bits_due(run.environment, recorded.environment)
-    # Equal bits prove themselves; unequal ones say something only where the same bits were due.
-    same_bits = run.weights_sha256 == recorded.weights_sha256
-    identical = True if same_bits else False if same_machine else None
-    return Repeat(run.index, run.test_errors, recorded.test_errors, identical)
-
-
-def _close(plan: Plan, place: Workspace, attempt: Attempt, runs: list[SeedRun], futile: bool) -> Attempt:
-    bound = bound_of_attempt(attempt, runs)
-    outcome = Outcome.CERTIFIED if statistics.reaches(bound, plan.target_pct) and not futile else Outcome.FAILED
+def _close(plan: Plan, place: Workspace, attempt: Attempt, runs: list[SeedRun], *, futile: bool) -> Attempt:
+    bound = statistics.lower_bound([run.accuracy_pct for run in runs], ledger.CONFIDENCE)
+    outcome = Outcome.CERTIFIED if statistics.reaches(bound, plan.target_pct) else Outcome.FAILED
     return ledger.close(place.ledger, attempt, Outcome.FUTILE if futile else outcome, result.finite(bound))

@@ -20,6 +20,7 @@ TORCH_FILES = {
     f"harness/{name}.py"
     for name in (
         "augment",
+        "averaging",
         "batch_statistics",
         "bench/machine",
         "bench/request",
@@ -41,15 +42,16 @@ TORCH_FILES = {
         "installation",
         "grouped",
         "native_training",
+        "optimizer",
         "population",
         "run",
         "teacher",
         "testset",
         "torchvision_import",
         "train",
+        "trusted",
         "workers",
     )
-        "trusted",
 }
 OPTUNA_FILES = {"harness/sampler.py"}
 # What a report may know of the harness: results and standings, not how they came about.

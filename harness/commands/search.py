@@ -16,7 +16,7 @@ from harness.invocation import typed
 
 if TYPE_CHECKING:
     from harness.run_plan import SearchPlan
-    from harness.verify import Verdict
+    from harness.verdict import Verdict
 
 
 @click.command(short_help="Find the smallest network that reaches the target.")

@@ -13,7 +13,8 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     from harness.network_argument import KnownRow
     from harness.recipes import NamedRecipe
-    from harness.verify import Plan, Verdict
+    from harness.verdict import Verdict
+    from harness.verify import Plan
     from harness.workers import Source
     from harness.workspace import Workspace
 
@@ -72,8 +73,8 @@ def verify(
     wanted = None if dataset == "auto" else dataset
     row = only_row(given, dataset=wanted, target_pct=target, recipe_given=recipe is not None)
     named = _recipe(row, recipe, epochs)
-    if certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
     check_statistics(named.recipe, given.architecture)
+    if certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
         raise UsageError(f"--seeds {seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
     chosen = choose_device(device)
     choice = choose_engine(engine, named.recipe, chosen)

@@ -14,7 +14,8 @@ from harness.recipes import RECIPES
 from harness.result import Environment, Result, Status
 from harness.run import Job
 from harness.seeds import derive_seed
-from harness.verify import Plan, Verdict
+from harness.verdict import Verdict
+from harness.verify import Plan
 from harness.workers import Event, Limits, Source
 from harness.workspace import Workspace
 from search_spaces.cost import analyse

@@ -17,7 +17,7 @@ from harness.cli import run
 from harness.commands import live_report
 from harness.leaderboard import row_of_record
 from harness.record import Record
-from harness.verify import Verdict
+from harness.verdict import Verdict
 from reports import study_page
 
 LOAD = cache(data._load_embedded)
