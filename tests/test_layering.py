@@ -30,6 +30,7 @@ TORCH_FILES = {
         "device",
         "distillation",
         "doctor",
+        "drawing",
         "engine_choice",
         "environment",
         "export",
