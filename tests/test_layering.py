@@ -24,6 +24,7 @@ TORCH_FILES = {
         "bench/machine",
         "bench/request",
         "build",
+        "captured_step",
         "commands/train",
         "cross_check",
         "data",
