@@ -42,6 +42,7 @@ TORCH_FILES = {
         "inspecting",
         "installation",
         "grouped",
+        "lanes",
         "native_training",
         "population",
         "run",
@@ -49,7 +50,6 @@ TORCH_FILES = {
         "testset",
         "torchvision_import",
         "train",
-        "workers",
     )
 }
 OPTUNA_FILES = {"harness/sampler.py"}
