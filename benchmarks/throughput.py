@@ -62,7 +62,7 @@ SEED_STYLE_IMAGES = 8_192
 HARNESS_IMAGES = 30_000
 
 
-def seed_style(text: str, batch: int, folder: Path, loaders: int) -> float:
+def seed_style(text: str, batch: int, folder: Path, loaders: int, device: str = "cpu") -> float:
     """Return images a second of a loop as the documents write it."""
     torch.set_num_threads(core_count())
     torchvision = import_torchvision()
@@ -84,14 +84,14 @@ def seed_style(text: str, batch: int, folder: Path, loaders: int) -> float:
         # This process was spawned, and its children would be too; a loop of one's own forks.
         multiprocessing_context="fork" if loaders else None,
     )
-    network = build(parse_network(text)).train()
+    network = build(parse_network(text)).train().to(device)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
     began, done = time.perf_counter(), -10 * batch
     for pixels, labels in loader:
         if done == 0:
             began = time.perf_counter()
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(network(pixels), labels)
+        loss = torch.nn.functional.cross_entropy(network(pixels.to(device)), labels.to(device))
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         loss.item()
@@ -131,7 +131,7 @@ def by_harness(text: str, batch: int, folder: Path, engine: str) -> float:
     return count // batch * batch / (run.seconds - before)
 
 
-def _measured(side: Callable[..., float], count: int, *arguments: Any) -> float:
+def measured(side: Callable[..., float], count: int, *arguments: Any) -> float:
     """Return what ``count`` processes at once give together."""
     # Not a Pool: its processes may have no children, and a DataLoader's workers are children.
     with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
@@ -151,10 +151,10 @@ def main() -> None:
     with torchvision_folder(given.data) as unpacked:
         for name, (text, batch) in list(NETWORKS.items()) * given.rounds:
             for loaders in (0, 1, 2):
-                speed = _measured(seed_style, 1, text, batch, unpacked, loaders)
+                speed = measured(seed_style, 1, text, batch, unpacked, loaders)
                 found[name].setdefault(f"seed style, {loaders} loaders", []).append(speed)
             for engine in ("torch", "native"):
-                speed = _measured(by_harness, core_count(), text, batch, given.data, engine)
+                speed = measured(by_harness, core_count(), text, batch, given.data, engine)
                 found[name].setdefault(f"harness, {engine}", []).append(speed)
             print(name, {side: round(speeds[-1]) for side, speeds in found[name].items()}, flush=True)
     rows = [_row(name, sides) for name, sides in found.items()]

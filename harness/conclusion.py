@@ -88,5 +88,6 @@ def _verification(plan: SearchPlan, winner: dict[str, Any], events: list[dict[st
         device=plan.effort.device,
         engine=plan.effort.engine,
         workers=plan.effort.workers,
+        side_by_side=plan.effort.side_by_side,
         found=found,
     )

@@ -1,15 +1,17 @@
-"""How many processes train side by side on a GPU: as many as still raise the throughput, found by measuring.
+"""How many networks train at once on a GPU: as many as still raise the throughput, found by measuring.
 
-A tiny network leaves a GPU idle between its kernels, so several processes share it well, up to a number that depends
-on the GPU, its driver and the processor that feeds it.
+A tiny network leaves a GPU idle between its kernels, so several share it well, up to a number that depends on the GPU,
+its driver and the processor that feeds it. First in one process, where they run next to each other; processes only take
+turns on the GPU, but each has an interpreter of its own to feed it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from harness import workers
+from harness.crew import MOST_SIDE_BY_SIDE, Crew
 from harness.datasets import dataset
 from harness.errors import HarnessError
 from harness.recipe import Recipe
@@ -18,7 +20,7 @@ from harness.seeds import Purpose
 from harness.workers import Broken, Limits, Source, Worker
 from search_spaces.catalog import preset
 
-# Twice the processes must bring at least this much more, or the smaller number stays.
+# Twice as many must bring at least this much more, or the smaller number stays.
 LEAST_GAIN = 1.15
 NETWORK = "anchor3762"
 EPOCHS = 2
@@ -26,10 +28,10 @@ LIMITS = Limits(seconds=600.0, memory_mb=float("inf"))
 
 
 def best_count(images_a_second: Callable[[int], float], most: int) -> tuple[int, dict[int, float]]:
-    """Return the number of processes, and the rate at each number that was tried: 1, 2, 4 and so on up to ``most``.
+    """Return the best number, and the rate at each number that was tried: 1, 2, 4 and so on up to ``most``.
 
     Args:
-        images_a_second: measures the rate of so many processes together; 0 where they cannot train.
+        images_a_second: measures the rate of so many together; 0 where they cannot train.
     """
     rates: dict[int, float] = {}
     best, count = 1, 1
@@ -41,40 +43,70 @@ def best_count(images_a_second: Callable[[int], float], most: int) -> tuple[int,
     return best, rates
 
 
-def measured_count(source: Source, device: str, most: int) -> tuple[int, dict[int, float]]:
-    """Measure with real processes that train a reference network, and return as ``best_count`` does.
+def best_crew(images_a_second: Callable[[Crew], float], processes: int) -> tuple[Crew, dict[Crew, float]]:
+    """Return the best crew, and the rate of each that was tried: more networks in one process, then more processes.
+
+    Args:
+        images_a_second: measures the rate of a crew; 0 where it cannot train.
+        processes: at most.
+    """
+    rates: dict[Crew, float] = {}
+
+    def rate(crew: Crew) -> float:
+        if crew not in rates:
+            rates[crew] = images_a_second(crew)
+        return rates[crew]
+
+    side_by_side, _ = best_count(lambda count: rate(Crew(1, count)), MOST_SIDE_BY_SIDE)
+    best, _ = best_count(lambda count: rate(Crew(count, side_by_side)), processes)
+    return Crew(best, side_by_side), rates
+
+
+def measured_crew(source: Source, device: str, processes: int) -> tuple[Crew, dict[Crew, float]]:
+    """Measure with real processes that train a reference network, and return as ``best_crew`` does.
 
     Raises:
         DataError: the data cannot be loaded.
-        HarnessError: not even one process can train.
+        HarnessError: not even one network can be trained.
     """
-    pool: list[Worker] = []
+    pool: list[list[Worker]] = []
     try:
-        found, rates = best_count(lambda count: _rate(pool, source, device, count), most)
+        found, rates = best_crew(lambda crew: _rate(pool, source, device, crew), processes)
     finally:
-        workers.stop(pool)
-    if not rates.get(1):
+        workers.stop([worker for group in pool for worker in group])
+    if not rates[Crew(1)]:
         raise HarnessError(f"no process can train on {device}", hint="--device cpu, or --workers 1 to see why")
     return found, rates
 
 
-def _rate(pool: list[Worker], source: Source, device: str, count: int) -> float:
-    """Return images a second of ``count`` processes side by side; 0 where one of them breaks."""
-    fresh = [workers.start_worker(source) for _ in range(count - len(pool))]
-    pool += fresh
-    # The first job of a process loads the data and starts the device.
-    if _seconds(fresh, device) is None or (seconds := _seconds(pool, device)) is None:
+def _rate(pool: list[list[Worker]], source: Source, device: str, crew: Crew) -> float:
+    """Return images a second of a crew; 0 where one of its workers breaks.
+
+    Args:
+        pool: the workers of each process; a process has as many as can ever be asked of it, and gains others beside it.
+    """
+    while len(pool) < crew.processes:
+        pool.append(workers.start_process(source, MOST_SIDE_BY_SIDE))
+    busy = [worker for group in pool[: crew.processes] for worker in group[: crew.side_by_side]]
+    # The first job of a worker loads the data and starts the device.
+    fresh = [worker for worker in busy if not worker.ticket]
+    jobs = [_job(device, index) for index in range(len(busy))]
+    if seconds_together(fresh, jobs) is None or (seconds := seconds_together(busy, jobs)) is None:
         return 0.0
-    return count * EPOCHS * dataset(source.dataset).train_size / seconds
+    return crew.workers * EPOCHS * dataset(source.dataset).train_size / seconds
 
 
-def _seconds(pool: list[Worker], device: str) -> float | None:
-    """Return how long all processes of a pool take for a job each, begun together; None where one breaks."""
+def seconds_together(pool: list[Worker], jobs: Sequence[Job]) -> float | None:
+    """Return how long all workers of a pool take for a job each, begun together; None where one breaks."""
     began = time.monotonic()
-    for index, worker in enumerate(pool):
-        workers.assign(worker, _job(device, index))
+    # There may be more jobs than workers.
+    for worker, job in zip(pool, jobs, strict=False):
+        workers.assign(worker, job)
     while any(worker.job is not None for worker in pool):
         if any(isinstance(event, Broken) for event in workers.poll(pool, LIMITS, timeout=1.0)):
+            for worker in pool:
+                if worker.job is not None:
+                    workers.abandon(worker)
             return None
     return time.monotonic() - began
 

@@ -1,17 +1,17 @@
 """Training several seeds of one network at once, each with its own weights, order of images and moves.
 
 A whole step reads all that changes from tensors on the device: the number of the step, its learning rate, its images
-and their moves. So on a GPU one step is captured as a CUDA graph and replayed, and nothing waits for the host within
-an epoch; elsewhere the same function is called in a loop. Members are ordinary runs before and after each epoch.
+and their moves. So on a GPU one step is captured as a CUDA graph, once for all epochs, and replayed, and nothing waits
+for the host within an epoch; elsewhere the same function is called in a loop. Members are ordinary runs before and
+after each epoch.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as functional
@@ -19,7 +19,9 @@ from torch import Tensor
 
 from harness.augment import maps_of
 from harness.build import Network, seed_dropout
+from harness.captured_step import captured, replay, stream_of_ones_own
 from harness.distillation import Teacher, soft_losses, soft_targets
+from harness.drawing import drawing_from
 from harness.errors import ContentError
 from harness.flat_state import MEMORIES, state_tensors
 from harness.grouped import grouped_network, stack, unstack
@@ -56,48 +58,77 @@ class Schedule:
 
 @dataclass(slots=True)
 class Population:
-    """The grouped network of several runs, and what its optimizer and its average remember."""
+    """The grouped network of several runs, what its optimizer and its average remember, and the images it learns from.
+
+    Attributes:
+        schedule: of the latest epoch; the next one is written into the same tensors where it has the same parts.
+        graph: a captured step, which reads and writes all these tensors; None before the first, and off a GPU.
+    """
 
     members: Sequence[Training]
     network: Network
-    recipe: Recipe
-    teacher: Teacher | None
+    images: Images
     memories: list[list[Tensor]]
     average: list[Tensor]
+    schedule: Schedule | None = None
+    graph: torch.cuda.CUDAGraph | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of all members."""
+        return self.members[0].recipe
+
+    @property
+    def teacher(self) -> Teacher | None:
+        """The teacher of all members."""
+        return self.members[0].teacher
+
+    @property
+    def device(self) -> torch.device:
+        """Where all members are."""
+        return self.members[0].device
 
 
-def train_epoch_together(
-    runs: Sequence[Training], images: Images, on_step: Callable[[], None] | None = None
-) -> list[Epoch]:
-    """Train runs of one network and recipe, all at the same step, for one pass; append to their histories.
-
-    Args:
-        on_step: called after each step has been asked for; a GPU may not have taken it yet.
+def population_of(runs: Sequence[Training], images: Images) -> Population:
+    """Return a population of runs of one network and recipe, all at the same step; their dropout draws as the first's.
 
     Raises:
         ContentError: there are fewer images than a batch takes.
     """
-    recipe = runs[0].recipe
-    steps = len(images) // recipe.batch_size
-    if steps == 0:
+    recipe, device = runs[0].recipe, runs[0].device
+    if len(images) < recipe.batch_size:
         raise ContentError(
             f"recipe: batch_size is {recipe.batch_size}, but there are only {len(images)} images to train on"
         )
+    # What is drawn is written over before the first step.
+    with drawing_from(torch.Generator()):
+        network = grouped_network(runs[0].architecture, len(runs)).to(device)
+    network.train()
+    seed_dropout(network, runs[0].generator)
+    names = MEMORIES[recipe.optimizer]
+    memories = [[torch.zeros_like(parameter) for parameter in network.parameters()] for _ in names]
+    average = [torch.zeros_like(tensor) for tensor in state_tensors(network)]
+    return Population(runs, network, images, memories, average)
+
+
+def train_epoch_together(population: Population, on_step: Callable[[], None] | None = None) -> list[Epoch]:
+    """Train all members for one pass; append to their histories.
+
+    Args:
+        on_step: called after each step has been asked for; a GPU may not have taken it yet. It may raise, which ends
+            the epoch half-way: members and population are of no use then.
+    """
+    runs, recipe = population.members, population.recipe
+    steps = len(population.images) // recipe.batch_size
     began = time.perf_counter()
-    population = _gathered(runs)
-    schedule = _schedule(population, images, steps)
-    with _on(runs[0].device):
-        _run(lambda: _step(population, images, schedule), steps, runs[0].generator, on_step or (lambda: None))
+    _gather(population)
+    schedule = _renewed(population, _schedule(population, steps))
+    _run(population, lambda: _step(population, schedule), steps, on_step or (lambda: None))
     losses = (schedule.loss / steps).tolist()
-    _scattered(population, steps)
+    _scatter(population, steps)
     seconds = time.perf_counter() - began
     rate = learning_rate(recipe, runs[0].step - 1, steps)
     return [_ended(run, loss, rate, seconds / len(runs)) for run, loss in zip(runs, losses, strict=True)]
-
-
-def _on(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Make a GPU the current one: streams and graphs belong to that."""
-    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 def _ended(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
@@ -108,37 +139,48 @@ def _ended(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
     return epoch
 
 
-def _gathered(runs: Sequence[Training]) -> Population:
-    """Return the population of the runs as they are now."""
-    recipe, device = runs[0].recipe, runs[0].device
-    network = grouped_network(runs[0].architecture, len(runs)).to(device)
-    stack([run.network for run in runs], network)
-    network.train()
-    seed_dropout(network, runs[0].generator)
-    memories = [_memory(runs, network, name) for name in MEMORIES[recipe.optimizer]]
-    average = [tensor.detach().clone() for tensor in state_tensors(network)]
-    if runs[0].average is not None:
-        for target, *parts in zip(average, *(run.average or [] for run in runs), strict=True):
+def _gather(population: Population) -> None:
+    """Copy the runs as they are now into the population."""
+    runs = population.members
+    stack([run.network for run in runs], population.network)
+    for name, memory in zip(MEMORIES[population.recipe.optimizer], population.memories, strict=True):
+        _gather_memory(population, name, memory)
+    averages = [run.average or run.state for run in runs]
+    with torch.no_grad():
+        for target, *parts in zip(population.average, *averages, strict=True):
             target.copy_(torch.cat([part.reshape(-1) for part in parts]).view(target.shape))
-    return Population(runs, network, recipe, runs[0].teacher, memories, average)
 
 
-def _memory(runs: Sequence[Training], network: Network, name: str) -> list[Tensor]:
-    """Return one of the optimizer's memories of all members, a tensor a parameter."""
-    found = []
-    for target, *parts in zip(network.parameters(), *(run.network.parameters() for run in runs), strict=True):
+def _gather_memory(population: Population, name: str, memory: list[Tensor]) -> None:
+    """Copy one of the optimizer's memories of all members, a tensor a parameter; zeros where there is none yet."""
+    runs = population.members
+    for target, *parts in zip(memory, *(run.network.parameters() for run in runs), strict=True):
         kept = [run.optimizer.state[part].get(name) for run, part in zip(runs, parts, strict=True)]
         known = [
             torch.zeros(part.numel(), device=part.device) if value is None else value.reshape(-1)
             for part, value in zip(parts, kept, strict=True)
         ]
-        found.append(torch.cat(known).view(target.shape))
-    return found
+        target.copy_(torch.cat(known).view(target.shape))
 
 
-def _schedule(population: Population, images: Images, steps: int) -> Schedule:
-    recipe, runs = population.recipe, population.members
-    device, before = runs[0].device, runs[0].step
+def _renewed(population: Population, fresh: Schedule) -> Schedule:
+    """Return the schedule of an epoch in the tensors that a captured step reads; another kind of step is not captured.
+
+    The kinds are with and without moves: a recipe may leave them out of its last epochs.
+    """
+    kept = population.schedule
+    if kept is None or (kept.maps is None) != (fresh.maps is None):
+        population.schedule, population.graph = fresh, None
+        return fresh
+    for field in fields(Schedule):
+        if (tensor := getattr(kept, field.name)) is not None:
+            tensor.copy_(getattr(fresh, field.name))
+    return kept
+
+
+def _schedule(population: Population, steps: int) -> Schedule:
+    recipe, runs, images = population.recipe, population.members, population.images
+    device, before = population.device, runs[0].step
     count = steps * recipe.batch_size
     moves = recipe_of_epoch(recipe, len(runs[0].history))
     orders, maps = [], []
@@ -172,33 +214,27 @@ def _corrections(recipe: Recipe, step: int) -> tuple[float, float]:
     return 1 - recipe.momentum**step, math.sqrt(1 - 0.999**step)
 
 
-def _run(step: Callable[[], None], steps: int, generator: torch.Generator, on_step: Callable[[], None]) -> None:
-    """Call a step so many times; on a GPU it is captured once and replayed."""
-    if generator.device.type != "cuda" or steps <= WARM_UP:
+def _run(population: Population, step: Callable[[], None], steps: int, on_step: Callable[[], None]) -> None:
+    """Take so many steps; on a GPU a step is captured once, after the first ones, and replayed."""
+    if population.device.type != "cuda" or steps <= WARM_UP:
         for _ in range(steps):
             step()
             on_step()
         return
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(WARM_UP):
-            step()
-            on_step()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    graph.register_generator_state(generator)  # of dropout
-    # A capture runs nothing: what it records is the step after the warm-up.
-    with torch.cuda.graph(graph):
-        step()
-    for _ in range(steps - WARM_UP):
-        graph.replay()
-        on_step()
+    with stream_of_ones_own(population.device):
+        left = steps
+        if population.graph is None:
+            for _ in range(WARM_UP):
+                step()
+                on_step()
+            left -= WARM_UP
+            population.graph = captured(step, population.members[0].generator)
+        replay(population.graph, left, on_step)
 
 
-def _step(population: Population, images: Images, schedule: Schedule) -> None:
+def _step(population: Population, schedule: Schedule) -> None:
     """Take one step; every tensor that changes from step to step is read at ``schedule.step``."""
-    recipe, members = population.recipe, len(population.members)
+    recipe, images, members = population.recipe, population.images, len(population.members)
     chosen = schedule.order.index_select(0, schedule.step)[0]
     pixels = images.pixels[chosen].float().div_(255)  # (members * batch, 1, 28, 28)
     if schedule.maps is not None:
@@ -255,7 +291,7 @@ def _update(population: Population, parameters: list[Tensor], gradients: list[Te
         parameter.sub_(rate * move)
 
 
-def _scattered(population: Population, steps: int) -> None:
+def _scatter(population: Population, steps: int) -> None:
     """Give the members back what became of them."""
     runs, recipe = population.members, population.recipe
     for run in runs:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import resource
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from harness.distillation import Teacher
 from harness.engine_choice import TORCH, choose_engine
 from harness.environment import environment
 from harness.inspecting import inspect
-from harness.population import train_epoch_together
+from harness.population import population_of, train_epoch_together
 from harness.recipe import Recipe
 from harness.result import Decision, Epoch, Result, Status
 from harness.seeds import Purpose, derive_seed
@@ -82,10 +83,16 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The data as one process holds them: loaded once, used by all its runs."""
+    """The data as one process holds them: loaded once, used by all its runs, in several threads too.
+
+    Attributes:
+        placed: what runs train on and are validated on, by device and by whether that is the split.
+    """
 
     data: ImageData
     split: Split
+    placed: dict[tuple[torch.device, bool], tuple[Images, Images | None]] = field(default_factory=dict, repr=False)
+    placing: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
     def of(cls, data: ImageData) -> Bench:
@@ -125,9 +132,10 @@ def execute_and_keep(
     if job.checkpoint is not None and job.checkpoint.exists():
         resume(run, torch.load(job.checkpoint, map_location=device, weights_only=True))
     last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
+    population = population_of([run], training) if captured else None
     while len(run.history) < last and not run.diverged:
-        if captured:
-            (epoch,) = train_epoch_together([run], training, on_step)
+        if population is not None:
+            (epoch,) = train_epoch_together(population, on_step)
         else:
             epoch = train_epoch(run, training, on_step)
         at_end = epoch.epoch == last or run.diverged
@@ -156,11 +164,14 @@ def execute_together(jobs: Sequence[Job], bench: Bench) -> list[Result]:
     training, validation = _images(first, bench, device)
     teacher = _teacher(first, bench, training, device)
     runs = [start(architecture, first.recipe, result.seed, device, teacher=teacher) for result in begun]
+    going: Sequence[Training] = ()
     for _ in range(first.recipe.epochs):
-        going = [run for run in runs if not run.diverged]
-        if not going:
-            break
-        train_epoch_together(going, training)
+        if len(going) != (left := sum(not run.diverged for run in runs)):
+            if not left:
+                break
+            going = [run for run in runs if not run.diverged]
+            population = population_of(going, training)
+        train_epoch_together(population)
     for job, run in zip(jobs, runs, strict=True):
         settle(run, training)
         run.history[-1] = _looked_at(job, bench, run, run.history[-1], validation, at_end=True)
@@ -184,10 +195,24 @@ def _together(members: int) -> str:
 
 
 def _images(job: Job, bench: Bench, device: torch.device) -> tuple[Images, Images | None]:
-    """Return what the job trains on and what it is validated on; a verification has no validation images."""
+    """Return what the job trains on and what it is validated on; a verification has no validation images.
+
+    All jobs of a process have the same copy, which stays as long as the process.
+    """
+    key = (device, job.purpose is not Purpose.VERIFY)
+    with bench.placing:
+        if key not in bench.placed:
+            bench.placed[key] = _placed(bench, *key)
+            if device.type == "cuda":
+                # Other streams will read what this one has yet to write.
+                torch.cuda.current_stream(device).synchronize()
+        return bench.placed[key]
+
+
+def _placed(bench: Bench, device: torch.device, divided: bool) -> tuple[Images, Images | None]:
     data, dataset = bench.data, bench.data.dataset
     pixels, labels = data.train_images.to(device), data.train_labels.to(device)
-    if job.purpose is Purpose.VERIFY:
+    if not divided:
         return Images(pixels, labels, dataset.mean, dataset.std), None
 
     def part(index: torch.Tensor) -> Images:

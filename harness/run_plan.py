@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.crew import Crew
 from harness.data import resolve
 from harness.datasets import dataset
 from harness.device import choose_device, worker_count
@@ -35,7 +36,7 @@ class SearchPlan:
     """A search, ready to begin.
 
     Attributes:
-        measures_workers: on a GPU nobody said how many processes are to train; they are counted by measuring.
+        measures_workers: on a GPU nobody said how many networks are to train at once; that is found by measuring.
     """
 
     workspace: Workspace
@@ -65,6 +66,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     space = space_of(given["space"])
     device = choose_device(given["device"])
     engine = choose_engine(given["engine"], recipe.recipe, device)
+    crew = given["workers"] or Crew(worker_count(None, device))
     name = given["name"]
     if name is not None:
         place.study(name)
@@ -93,7 +95,8 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         effort=Effort(
             seconds=given["seconds"],
             trials=given["trials"],
-            workers=worker_count(given["workers"], device),
+            workers=crew.workers,
+            side_by_side=crew.side_by_side,
             device=str(device),
             limits=Limits(given["trial_time"], given["trial_memory"]),
             engine=engine.kind,
@@ -148,7 +151,7 @@ def plan_text(document: dict[str, Any]) -> str:
     recipe, limits = config["recipe"], effort["limits"]
     time = "no end" if effort["seconds"] is None else duration_text(effort["seconds"])
     trainings = document["estimated_trainings"]
-    workers = "as many workers as measuring finds" if document["measures_workers"] else f"{effort['workers']} workers"
+    workers = "as many workers as measuring finds" if document["measures_workers"] else _workers_text(effort)
     given = ", ".join(f"{name} ({origin})" for name, origin in document["origins"].items() if origin != "default")
     parts = {
         "study": f"{document['study']} ({'goes on' if document['exists'] else 'new'}) in {document['folder']}",
@@ -168,6 +171,11 @@ def plan_text(document: dict[str, Any]) -> str:
         "set by you": given or "nothing",
     }
     return "\n".join(f"{name:<11} {text}" for name, text in parts.items())
+
+
+def _workers_text(effort: dict[str, Any]) -> str:
+    side_by_side = f", {effort['side_by_side']} a process," if effort["side_by_side"] > 1 else ""
+    return f"{effort['workers']} workers{side_by_side}"
 
 
 def _offset_text(offset: dict[str, Any]) -> str:

@@ -46,7 +46,7 @@ def run_search(
         return session
     note(session, "session", command=command, workers=effort.workers, device=effort.device)
     with _signals(session):
-        session.pool = workers.start(source, effort.workers)
+        session.pool = workers.start(source, effort.workers, effort.side_by_side)
         try:
             explore(session)
             if not session.interrupted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 
 from harness import workers
+from harness.crew import Crew
 from harness.data import load
 from harness.errors import HarnessError
 from harness.result import Result
@@ -17,16 +18,16 @@ MOST_TOGETHER = 32
 
 
 def train_one_by_one(
-    waiting: list[Job], source: Source, limits: Limits, count: int, on_event: Callable[[Event], None]
+    waiting: list[Job], source: Source, limits: Limits, crew: Crew, on_event: Callable[[Event], None]
 ) -> Generator[Result, None, None]:
-    """Train what is waiting, which the caller may empty, on so many workers, and yield each result as it comes.
+    """Train what is waiting, which the caller may empty, on a crew's workers, and yield each result as it comes.
 
     Raises:
         HarnessError: a seed broke its worker three times.
     """
     if not waiting:
         return
-    pool = workers.start(source, min(count, len(waiting)))
+    pool = workers.start(source, min(crew.workers, len(waiting)), crew.side_by_side)
     broken: dict[int, int] = {}
     try:
         while waiting or any(worker.job for worker in pool):

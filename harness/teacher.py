@@ -18,6 +18,7 @@ import torch
 from harness import files
 from harness.build import Network, build
 from harness.distillation import Teacher
+from harness.drawing import drawing_from
 from harness.engine_choice import TORCH, choose_engine
 from harness.environment import environment
 from harness.errors import ContentError
@@ -114,8 +115,9 @@ def _trained(
 
 
 def _network(architecture: Architecture, weights: list[torch.Tensor], device: torch.device) -> Network:
-    """Return a network in evaluation mode that holds these weights; torch's global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
+    """Return a network in evaluation mode that holds these weights."""
+    # What is drawn is written over.
+    with drawing_from(torch.Generator()):
         built = build(architecture)
     # torch's stubs do not know this form.
     network: Network = built.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -24,6 +24,7 @@ from harness.averaging import averaged
 from harness.batch_statistics import recompute_statistics
 from harness.build import Network, build, seed_dropout
 from harness.distillation import Teacher, soft_losses, soft_targets
+from harness.drawing import drawing_from
 from harness.first_weights import draw_first_weights
 from harness.flat_state import state_tensors
 from harness.native import Engine
@@ -96,7 +97,7 @@ def start(
     engine: Engine | None = None,
     teacher: Teacher | None = None,
 ) -> Training:
-    """Return a run at its beginning; torch's global generator is left as it was.
+    """Return a run at its beginning; torch's global generator has no part in it.
 
     With an engine the steps are the native engine's; first weights, the order of the images and their moves are the
     same, masks of dropout are not.
@@ -106,8 +107,7 @@ def start(
     """
     check_statistics(recipe, architecture)
     assert (teacher is None) == (not recipe.teacher), "a recipe with a teacher trains with it, and no other one does"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawing_from(torch.Generator().manual_seed(seed)):
         network = build(architecture)
         draw_first_weights(network, recipe)
     # torch's stubs do not know this form.

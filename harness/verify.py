@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import inspection, ledger, record, result, statistics
+from harness.crew import Crew
 from harness.engine_choice import engine_of_repeat
 from harness.ledger import Attempt, Outcome
 from harness.recipes import NamedRecipe
@@ -31,6 +32,7 @@ class Plan:
 
     Attributes:
         engine: ``native``, ``torch``, or ``auto``: that of the record for a seed that is recorded already.
+        workers: seeds that train at once, so many of them ``side_by_side`` in a process.
         indices: the seed indices to run, in order; a certification declares its own in their place.
         certify: how many seeds to declare for a certification, None outside one.
         attempt: the certification attempt, once it is declared.
@@ -44,6 +46,7 @@ class Plan:
     device: str = "cpu"
     engine: str = "torch"
     workers: int = 1
+    side_by_side: int = 1
     certify: int | None = None
     attempt: Attempt | None = None
     found: Found | None = None
@@ -93,7 +96,8 @@ def _trained(
     """Yield the result of each job as it comes."""
     if trains_together(plan):
         return train_together(waiting, source, on_event)
-    return train_one_by_one(waiting, source, limits, plan.workers, on_event)
+    crew = Crew(plan.workers // plan.side_by_side, plan.side_by_side)
+    return train_one_by_one(waiting, source, limits, crew, on_event)
 
 
 def trains_together(plan: Plan) -> bool:

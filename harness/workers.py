@@ -1,16 +1,16 @@
-"""Worker processes that train, one run at a time each, and that may die without taking the search with them.
+"""Worker processes that train, and that may die without taking the search with them.
 
-A worker is started once and keeps the data; jobs and results travel over a pipe. The coordinator enforces the
-limits of a run from outside, because a process that hangs or swaps cannot be trusted to stop itself.
+A worker does one job at a time: alone in its process, or, on a GPU, as one of several lanes of it (``lanes`` is what
+runs there). Processes are started once and keep the data; jobs and results travel over a pipe. The coordinator enforces
+the limits of a run from outside, because a process that hangs or swaps cannot be trusted to stop itself. A lane is
+asked to stop at its next step; where it does not, its process ends, and the runs beside it have crashed.
 """
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,34 +20,24 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from harness.errors import DataError, HarnessError
+from harness.errors import DataError
+from harness.lanes import Fault, Report, Stop, Task, serve
+from harness.lanes import Source as Source  # what all who start workers need
 from harness.result import Epoch, Result, Status
-from harness.run import Bench, Job, execute
+from harness.run import Job
 
 _CONTEXT = multiprocessing.get_context("spawn")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-# prctl's option that sends a signal to a process when its parent dies (Linux, prctl(2)).
-_PR_SET_PDEATHSIG = 1
-# mallopt's parameters (glibc, malloc.h), and a size above every tensor of a step.
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
-_KEPT_BYTES = 1 << 30
+# How long a lane may take to stop: more than its longest step and evaluation.
+GRACE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one job may use: seconds of wall-clock and MiB of memory, of the whole worker process."""
+    """What one job may use: seconds of wall-clock, and MiB of memory of its process, so much for each lane."""
 
     seconds: float = 3600.0
     memory_mb: float = 4096.0
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a worker finds its data."""
-
-    dataset: str
-    folder: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,28 +70,48 @@ Event = Progress | Finished | Broken
 
 @dataclass(slots=True)
 class Worker:
-    """One worker process; ``job`` is None while it is idle."""
+    """A place for one job at a time; ``job`` is None while it is idle.
+
+    Attributes:
+        since: when it was given its job, on the monotonic clock.
+        lane: its number in its process.
+        ticket: counts its jobs; what is reported of an earlier one is too late.
+        stopping: since when its process owes an answer to a request to stop; None where it owes none.
+        beside: all workers of its process, itself included.
+    """
 
     process: SpawnProcess
     pipe: Connection
     source: Source
     job: Job | None = None
-    since: float = field(default=0.0)
+    since: float = 0.0
+    lane: int = 0
+    ticket: int = 0
+    stopping: float | None = None
+    beside: list[Worker] = field(default_factory=list, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Be alone where nobody is beside it."""
+        self.beside = self.beside or [self]
 
 
-def start(source: Source, count: int) -> list[Worker]:
-    """Start ``count`` workers."""
-    return [start_worker(source) for _ in range(count)]
+def start(source: Source, count: int, side_by_side: int = 1) -> list[Worker]:
+    """Start ``count`` workers, so many of them a process."""
+    sizes = [min(side_by_side, count - first) for first in range(0, count, side_by_side)]
+    return [worker for size in sizes for worker in start_process(source, size)]
 
 
-def start_worker(source: Source) -> Worker:
-    """Start a process that loads the data and waits for jobs."""
+def start_process(source: Source, lanes: int = 1) -> list[Worker]:
+    """Start a process that loads the data and waits for jobs; return its workers."""
     ours, theirs = _CONTEXT.Pipe()
-    process = _CONTEXT.Process(target=_work, args=(theirs, source, os.getpid()), daemon=True)
+    process = _CONTEXT.Process(target=serve, args=(theirs, source, lanes, os.getpid()), daemon=True)
     with _deaf_to_interrupts():
         process.start()
     theirs.close()
-    return Worker(process, ours, source)
+    group = [Worker(process, ours, source, lane=lane) for lane in range(lanes)]
+    for worker in group:
+        worker.beside = group
+    return group
 
 
 @contextmanager
@@ -120,41 +130,46 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 def assign(worker: Worker, job: Job) -> None:
-    """Give an idle worker a job; one that has died while it was idle is replaced first."""
+    """Give an idle worker a job; a process that has died while it was idle is replaced first."""
     assert worker.job is None, "a worker does one job at a time"
-    if not worker.process.is_alive():
+    if not worker.process.is_alive() and not any(other.job for other in worker.beside):
         _replace(worker)
     worker.job, worker.since = job, time.monotonic()
-    # One that dies in this very moment is found out by the next poll.
+    worker.ticket += 1
+    # A process that dies in this very moment is found out by the next poll.
     with suppress(BrokenPipeError):
-        worker.pipe.send(job)
+        worker.pipe.send(Task(worker.lane, worker.ticket, job))
 
 
 def poll(workers: list[Worker], limits: Limits, timeout: float) -> list[Event]:
-    """Return what has happened, after at most ``timeout`` seconds; broken workers are replaced in place.
+    """Return what has happened, after at most ``timeout`` seconds; broken processes are replaced in place.
 
     Raises:
         DataError: a worker could not load the data.
     """
     events: list[Event] = []
-    busy = {worker.pipe: worker for worker in workers if worker.job is not None}
+    busy = {worker.pipe: worker for worker in workers if worker.job is not None or worker.stopping is not None}
     for pipe in wait(list(busy), timeout):
         assert isinstance(pipe, Connection)
         events.extend(_receive(busy[pipe]))
     for worker in workers:
-        if worker.job is not None and (broken := _over_limit(worker, limits)) is not None:
-            events.append(broken)
-            _replace(worker)
+        if worker.job is not None or worker.stopping is not None:
+            events.extend(_enforce(worker, limits))
     return events
 
 
 def abandon(worker: Worker) -> None:
-    """End a worker's job now, in favour of a fresh idle process; what it had done since its checkpoint is lost."""
-    _replace(worker)
+    """Take a worker's job from it now; what it had done since its checkpoint is lost."""
+    if len(worker.beside) == 1:
+        _replace(worker)
+        return
+    worker.job, worker.stopping = None, worker.stopping or time.monotonic()
+    with suppress(BrokenPipeError):
+        worker.pipe.send(Stop(worker.lane, worker.ticket))
 
 
 def stop(workers: list[Worker]) -> None:
-    """End all worker processes now; what they were doing is lost but for its checkpoint."""
+    """End all processes of the workers now; what they were doing is lost but for its checkpoint."""
     for worker in workers:
         worker.process.kill()
     for worker in workers:
@@ -172,106 +187,73 @@ def resident_mb(process_id: int) -> float:
 
 
 def _receive(worker: Worker) -> list[Event]:
-    job = worker.job
-    assert job is not None
+    """Return all that a process has to say."""
+    events: list[Event] = []
     try:
-        message = worker.pipe.recv()
+        while worker.pipe.poll():
+            events.extend(_said(worker.beside, worker.pipe.recv()))
     except (EOFError, OSError):
         worker.process.join(5)
         code = worker.process.exitcode
-        _replace(worker)
         killed = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return [Broken(job, Status.CRASHED, f"the worker process ended with {killed}")]
-    if isinstance(message, Epoch):
-        return [Progress(job, message)]
+        events.extend(_broken(worker, f"the worker process ended with {killed}"))
+    return events
+
+
+def _said(workers: list[Worker], report: Report) -> list[Event]:
+    """Return what a report means, nothing where its job was given up meanwhile."""
+    worker = workers[report.lane]
+    job, what = worker.job, report.what
+    if job is None or report.ticket != worker.ticket:
+        if not isinstance(what, Epoch):
+            worker.stopping = None
+        return []
+    if isinstance(what, Epoch):
+        return [Progress(job, what)]
     worker.job = None
-    if isinstance(message, Result):
-        return [Finished(job, message)]
-    if isinstance(message, DataError):
-        raise message
-    status, text = message
-    return [Broken(job, status, text)]
+    match what:
+        case Result():
+            return [Finished(job, what)]
+        case Fault():
+            return [Broken(job, what.status, what.message)]
+        case DataError():
+            raise what
+        case None:
+            raise AssertionError("only what was given up is stopped")
 
 
-def _over_limit(worker: Worker, limits: Limits) -> Broken | None:
-    assert worker.job is not None
-    seconds = worker.job.spent_seconds + time.monotonic() - worker.since
+def _enforce(worker: Worker, limits: Limits) -> list[Event]:
+    """Return what becomes of a worker whose job is over a limit, or that has not stopped in time."""
+    now = time.monotonic()
+    if worker.stopping is not None and now - worker.stopping > GRACE_SECONDS:
+        return _broken(worker, f"a run beside it did not stop within {GRACE_SECONDS:.0f} s")
+    if worker.job is None:
+        return []
+    seconds = worker.job.spent_seconds + now - worker.since
     if seconds > limits.seconds:
-        return Broken(
-            worker.job,
-            Status.TIMED_OUT,
-            f"still training after {seconds:.0f} s; {limits.seconds:.0f} allowed",
-        )
-    memory = resident_mb(worker.process.pid or 0)
-    if memory > limits.memory_mb:
-        return Broken(worker.job, Status.OUT_OF_MEMORY, f"took {memory:.0f} MiB; {limits.memory_mb:.0f} MiB allowed")
-    return None
+        message = f"still training after {seconds:.0f} s; {limits.seconds:.0f} allowed"
+        event = Broken(worker.job, Status.TIMED_OUT, message)
+        abandon(worker)
+        return [event]
+    memory, allowed = resident_mb(worker.process.pid or 0), limits.memory_mb * len(worker.beside)
+    if memory > allowed:
+        return _broken(worker, f"took {memory:.0f} MiB; {allowed:.0f} MiB allowed", Status.OUT_OF_MEMORY)
+    return []
+
+
+def _broken(worker: Worker, message: str, status: Status = Status.CRASHED) -> list[Event]:
+    """Replace a worker's process and return what that means for all jobs in it.
+
+    Where there are several nobody knows whose fault it was, so each has crashed, and is tried again.
+    """
+    jobs = [other.job for other in worker.beside if other.job is not None]
+    _replace(worker)
+    if len(jobs) > 1:
+        status, message = Status.CRASHED, f"{message} ({len(jobs)} runs side by side)"
+    return [Broken(job, status, message) for job in jobs]
 
 
 def _replace(worker: Worker) -> None:
     stop([worker])
-    fresh = start_worker(worker.source)
-    worker.process, worker.pipe, worker.job = fresh.process, fresh.pipe, None
-
-
-def _work(pipe: Connection, source: Source, parent: int) -> None:
-    """Serve jobs until the pipe closes; the body of a worker process."""
-    _die_with(parent)
-    _keep_freed_memory()
-    import torch
-
-    from harness.data import load
-
-    torch.set_num_threads(1)
-    bench: Bench | None = None
-    while True:
-        try:
-            job: Job = pipe.recv()
-        except EOFError:
-            return
-        try:
-            if bench is None:
-                bench = Bench.of(load(source.dataset, source.folder, allow_download=False))
-            pipe.send(execute(job, bench, on_epoch=pipe.send))
-        except BrokenPipeError:
-            return
-        except Exception as error:
-            pipe.send(_fault(error))
-
-
-def _fault(error: Exception) -> DataError | tuple[Status, str]:
-    """Return what the coordinator is told: data that are gone end the search, all else is the run's outcome."""
-    match error:
-        case DataError():
-            return error
-        case HarnessError():
-            return Status.CRASHED, error.message
-    if is_out_of_memory(error):
-        return Status.OUT_OF_MEMORY, str(error).partition("\n")[0] or "out of memory"
-    # Its trace goes to the log of the search, not lost.
-    sys.excepthook(type(error), error, error.__traceback__)
-    return Status.CRASHED, f"{type(error).__name__}: {error}"
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that memory was refused; on a CPU torch has no class of its own for it."""
-    named = type(error).__name__ == "OutOfMemoryError"
-    return named or isinstance(error, MemoryError) or "can't allocate memory" in str(error)
-
-
-def _keep_freed_memory() -> None:
-    """Let malloc keep what a step frees for the next one.
-
-    glibc gives large blocks back to the kernel at once, and clearing their pages anew took a tenth of a training step.
-    """
-    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
-        mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-
-
-def _die_with(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # The parent may have died before the call took effect.
-    if os.getppid() != parent:
-        os._exit(1)
+    for other, fresh in zip(worker.beside, start_process(worker.source, len(worker.beside)), strict=True):
+        other.process, other.pipe, other.job, other.stopping = fresh.process, fresh.pipe, None, None

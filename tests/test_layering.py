@@ -25,12 +25,14 @@ TORCH_FILES = {
         "bench/machine",
         "bench/request",
         "build",
+        "captured_step",
         "commands/train",
         "cross_check",
         "data",
         "device",
         "distillation",
         "doctor",
+        "drawing",
         "engine_choice",
         "environment",
         "export",
@@ -41,6 +43,7 @@ TORCH_FILES = {
         "inspecting",
         "installation",
         "grouped",
+        "lanes",
         "native_training",
         "optimizer",
         "population",
@@ -50,7 +53,6 @@ TORCH_FILES = {
         "torchvision_import",
         "train",
         "trusted",
-        "workers",
     )
 }
 OPTUNA_FILES = {"harness/sampler.py"}

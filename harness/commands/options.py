@@ -15,6 +15,7 @@ from harness.errors import Interrupted
 from harness.invocation import typed
 
 if TYPE_CHECKING:
+    from harness.crew import Crew
     from harness.engine_choice import Choice
     from harness.recipe import Recipe
 
@@ -91,8 +92,37 @@ def workers_option(command: _Command) -> _Command:
         type=WorkerCount(),
         default="auto",
         show_default=True,
-        help="Training processes. auto: one a core on a CPU; on a GPU a search measures how many it bears.",
+        help="Training processes. auto: one a core on a CPU, one on a GPU.",
     )(command)
+
+
+def crew_option(command: _Command) -> _Command:
+    """Add ``--workers`` of processes that may train several networks each; the value is None for ``auto``."""
+    return click.option(
+        "--workers",
+        type=CrewText(),
+        default="auto",
+        show_default=True,
+        help="Training processes, or PxN: P processes, each with N networks side by side, for GPUs. auto: one a core "
+        "on a CPU; on a GPU measured.",
+    )(command)
+
+
+class CrewText(click.ParamType["Crew | None"]):
+    """Processes, or processes x networks, or ``auto``, which becomes None."""
+
+    name = "number|PxN|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Crew | None:
+        """Return the crew, None for ``auto``."""
+        from harness.crew import read_crew
+
+        if value is None or value == "auto":
+            return None
+        try:
+            return read_crew(value)
+        except ValueError as error:
+            self.fail(f"{error}; auto is allowed too.", param, ctx)
 
 
 class WorkerCount(click.ParamType[int | None]):

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     help="Limit of one worker, MiB.",
 )
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be done; train nothing.")
-@options.workers_option
+@options.crew_option
 @options.device_option
 @options.engine_option
 @options.data_options
@@ -119,13 +119,13 @@ def _with_workers(plan: SearchPlan) -> SearchPlan:
     from dataclasses import replace
 
     from harness.device import core_count
-    from harness.gpu_workers import measured_count
+    from harness.gpu_workers import measured_crew
 
-    click.echo(f"measuring how many workers {plan.effort.device} bears; --workers N goes without", err=True)
-    count, rates = measured_count(plan.source, plan.effort.device, core_count())
-    tried = ", ".join(f"{rate:,.0f} with {number}" for number, rate in rates.items())
-    click.echo(f"{count} workers; images a second: {tried}", err=True)
-    return replace(plan, effort=replace(plan.effort, workers=count))
+    click.echo(f"measuring how many networks {plan.effort.device} bears; --workers PxN goes without", err=True)
+    crew, rates = measured_crew(plan.source, plan.effort.device, core_count())
+    tried = ", ".join(f"{rate:,.0f} with {tried}" for tried, rate in rates.items())
+    click.echo(f"--workers {crew}; images a second: {tried}", err=True)
+    return replace(plan, effort=replace(plan.effort, workers=crew.workers, side_by_side=crew.side_by_side))
 
 
 def _check_place(plan: SearchPlan) -> float:

@@ -15,7 +15,7 @@ from harness import native
 from harness import train as train_module
 from harness.batch_statistics import recompute_statistics
 from harness.build import build
-from harness.population import train_epoch_together
+from harness.population import population_of, train_epoch_together
 from harness.recipe import AverageStatistics, Recipe
 from harness.train import (
     Images,
@@ -175,7 +175,7 @@ def test_members_settle_to_what_they_would_have_alone():
     network = parse_network("conv3x3(4) bn relu maxpool conv3x3(6) bn relu gap linear(10)")
     together, alone = ([start(network, RECIPE, seed, CPU) for seed in range(2)] for _ in range(2))
 
-    train_epoch_together(together, images)
+    train_epoch_together(population_of(together, images))
     for run in alone:
         train_epoch(run, images)
     for run in (*together, *alone):

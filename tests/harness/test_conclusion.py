@@ -10,6 +10,7 @@ import pytest
 
 from harness import record, verify
 from harness.conclusion import conclude
+from harness.crew import Crew
 from harness.engine_choice import Choice
 from harness.offset import offset_of
 from harness.recipes import NamedRecipe
@@ -168,10 +169,10 @@ def test_the_runs_may_take_longer_than_those_of_the_search(
     given: list[Limits] = []
 
     def trained(
-        waiting: list[Job], source: Source, limits: Limits, count: int, on_event: Callable[[Event], None]
+        waiting: list[Job], source: Source, limits: Limits, crew: Crew, on_event: Callable[[Event], None]
     ) -> Iterator[Result]:
         given.append(limits)
-        return seeds.trained(waiting, source, limits, count, on_event)
+        return seeds.trained(waiting, source, limits, crew, on_event)
 
     monkeypatch.setattr(verify, "train_one_by_one", trained)
     plan, session = searched(tmp_path, limits=Limits(100.0, 512.0))

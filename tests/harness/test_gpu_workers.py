@@ -1,16 +1,19 @@
-"""The count by invented rates; the rate by real processes, on the processor that every machine has."""
+"""The crew by invented rates; the rate by real processes, on the processor that every machine has."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import pytest
 
-from harness import gpu_workers
+from harness import gpu_workers, workers
+from harness.crew import Crew
 from harness.errors import HarnessError
-from harness.gpu_workers import best_count, measured_count
+from harness.gpu_workers import best_count, best_crew, measured_crew
 from harness.recipe import Recipe
 from harness.run import Job
 from harness.seeds import Purpose
-from harness.workers import Source
+from harness.workers import Source, Worker
 
 EMBEDDED = Source("mnist-5k", None)
 
@@ -26,36 +29,67 @@ def small_job(device: str, index: int) -> Job:
     )
 
 
-def test_processes_are_doubled_while_the_throughput_rises():
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Worker]]:
+    """Small jobs, at most two of them a process; all workers that were started."""
+    monkeypatch.setattr(gpu_workers, "_job", small_job)
+    monkeypatch.setattr(gpu_workers, "MOST_SIDE_BY_SIDE", 2)
+    started: list[Worker] = []
+    start: Callable[[Source, int], list[Worker]] = workers.start_process
+
+    def seen(source: Source, lanes: int) -> list[Worker]:
+        started.extend(group := start(source, lanes))
+        return group
+
+    monkeypatch.setattr(workers, "start_process", seen)
+    yield started
+    assert not any(worker.process.is_alive() for worker in started)
+
+
+def test_the_number_is_doubled_while_the_throughput_rises():
     rates = {1: 100.0, 2: 190.0, 4: 300.0, 8: 310.0, 16: 900.0}
 
     assert best_count(rates.__getitem__, 16) == (4, {1: 100.0, 2: 190.0, 4: 300.0, 8: 310.0})
 
 
-def test_no_more_processes_are_tried_than_there_are_cores():
+def test_no_more_are_tried_than_are_allowed():
     assert best_count(lambda count: 100.0 * count, 6) == (4, {1: 100.0, 2: 200.0, 4: 400.0})
 
 
-def test_processes_that_break_for_lack_of_memory_are_too_many():
+def test_those_that_break_for_lack_of_memory_are_too_many():
     assert best_count(lambda count: 0.0 if count > 2 else 100.0 * count, 16)[0] == 2
 
 
-def test_where_one_process_cannot_train_no_more_are_tried():
+def test_where_one_cannot_train_no_more_are_tried():
     assert best_count(lambda count: 0.0, 16) == (1, {1: 0.0})
 
 
-def test_the_rate_is_measured_with_real_processes(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(gpu_workers, "_job", small_job)
+def test_one_process_is_filled_before_another_is_tried():
+    rates = {
+        Crew(1, 1): 100.0,
+        Crew(1, 2): 200.0,
+        Crew(1, 4): 320.0,
+        Crew(1, 8): 330.0,
+        Crew(2, 4): 400.0,
+        Crew(4, 4): 401.0,
+    }
 
-    count, rates = measured_count(EMBEDDED, "cpu", most=2)
+    assert best_crew(rates.__getitem__, 64) == (Crew(2, 4), rates)
 
-    assert count in (1, 2)
-    assert set(rates) == {1, 2}
+
+def test_where_nothing_trains_no_second_process_is_tried():
+    assert best_crew(lambda crew: 0.0, 64) == (Crew(1), {Crew(1): 0.0})
+
+
+def test_the_rate_is_measured_with_real_processes(small: list[Worker]):
+    crew, rates = measured_crew(EMBEDDED, "cpu", processes=1)
+
+    assert crew in (Crew(1), Crew(1, 2))
+    assert list(rates) == [Crew(1), Crew(1, 2)]
     assert all(rate > 0 for rate in rates.values())
+    assert len({worker.process for worker in small}) == 1
 
 
-def test_a_device_on_which_nothing_trains_is_an_error(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(gpu_workers, "_job", small_job)
-
+def test_a_device_on_which_nothing_trains_is_an_error(small: list[Worker]):
     with pytest.raises(HarnessError, match="no process can train on cuda:99"):
-        measured_count(EMBEDDED, "cuda:99", most=4)
+        measured_crew(EMBEDDED, "cuda:99", processes=4)

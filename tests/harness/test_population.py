@@ -9,7 +9,7 @@ import torch
 
 from harness.errors import ContentError
 from harness.grouped import grouped_network, stack, unstack
-from harness.population import train_epoch_together
+from harness.population import population_of, train_epoch_together
 from harness.recipe import Optimizer, Recipe
 from harness.train import Training, count_errors, start, train_epoch
 from search_spaces.notation import parse_network
@@ -65,8 +65,9 @@ def test_members_end_where_they_would_have_ended_alone(text: str, recipe: Recipe
     # Four steps in two epochs: before rounding has grown.
     images = some_images(2 * recipe.batch_size + 1)
     together, alone = runs_of(text, recipe), runs_of(text, recipe)
+    population = population_of(together, images)
     for _ in range(2):
-        train_epoch_together(together, images)
+        train_epoch_together(population)
         for run in alone:
             train_epoch(run, images)
 
@@ -92,8 +93,9 @@ def test_members_are_taught_as_they_would_have_been_alone():
     together, alone = (
         [start(parse_network(NETWORKS[0]), TAUGHT, seed, CPU, teacher=teacher) for seed in range(3)] for _ in range(2)
     )
+    population = population_of(together, images)
     for _ in range(2):
-        train_epoch_together(together, images)
+        train_epoch_together(population)
         for run in alone:
             train_epoch(run, images)
 
@@ -110,8 +112,9 @@ def test_members_learn():
     text = "conv3x3(8) bn relu dropout(0.05) maxpool conv3x3(8) bn relu maxpool linear(10)"
     runs = runs_of(text, recipe, 2)
 
+    population = population_of(runs, images)
     for _ in range(4):
-        train_epoch_together(runs, images)
+        train_epoch_together(population)
 
     # Chance is 576 errors.
     assert max(count_errors(run, images) for run in runs) < 64
@@ -124,7 +127,7 @@ def test_one_member_that_diverges_leaves_the_others_alone():
     with torch.no_grad():
         runs[0].state[0].fill_(float("nan"))
 
-    train_epoch_together(runs, some_images(64))
+    train_epoch_together(population_of(runs, some_images(64)))
 
     assert [run.diverged for run in runs] == [True, False]
     assert runs[0].history[0].train_loss is None
@@ -132,7 +135,7 @@ def test_one_member_that_diverges_leaves_the_others_alone():
 
 def test_fewer_images_than_a_batch_are_an_error():
     with pytest.raises(ContentError, match="batch_size is 64, but there are only 63 images"):
-        train_epoch_together(runs_of(NETWORKS[0], Recipe(), 1), some_images(63))
+        population_of(runs_of(NETWORKS[0], Recipe(), 1), some_images(63))
 
 
 @pytest.mark.gpu
@@ -146,8 +149,9 @@ def test_captured_steps_end_where_single_ones_end():
     images = replace(found, pixels=pixels, labels=labels)
     together, alone = ([start(parse_network(NETWORKS[0]), recipe, seed, device) for seed in range(2)] for _ in range(2))
 
+    population = population_of(together, images)
     for _ in range(3):
-        train_epoch_together(together, images)
+        train_epoch_together(population)
         for run in alone:
             train_epoch(run, images)
 
@@ -166,10 +170,13 @@ def test_a_captured_epoch_takes_every_step_with_fresh_masks():
     text = "conv3x3(8) bn relu dropout(0.5) maxpool conv3x3(8) bn relu maxpool linear(10)"
     runs = [start(parse_network(text), recipe, seed, device) for seed in range(2)]
 
-    train_epoch_together(runs, images)
-    first = [tensor.clone() for tensor in runs[0].state]
-    train_epoch_together(runs, images)
+    population = population_of(runs, images)
+    train_epoch_together(population)
+    first, graph = [tensor.clone() for tensor in runs[0].state], population.graph
+    train_epoch_together(population)
 
+    assert graph is not None
+    assert population.graph is graph
     assert all(run.step == 40 and not run.diverged for run in runs)
     losses = [epoch.train_loss or 0.0 for epoch in runs[0].history]
     assert 0 < losses[1] < losses[0]
@@ -189,7 +196,7 @@ def test_captured_steps_are_taught_as_single_ones_are():
         for _ in range(2)
     )
 
-    train_epoch_together(together, images)
+    train_epoch_together(population_of(together, images))
     for run in alone:
         train_epoch(run, images)
 

@@ -10,6 +10,7 @@ import pytest
 
 from harness import offset as offset_module
 from harness import run_plan, study
+from harness.crew import Crew
 from harness.errors import ContentError, DeviceError, UsageError
 from harness.recipe import Recipe
 from harness.run_plan import SearchPlan, make_plan, plan_document, plan_text
@@ -29,7 +30,7 @@ GIVEN: dict[str, Any] = {
     "name": None,
     "trial_time": 1800.0,
     "trial_memory": 4096,
-    "workers": 2,
+    "workers": Crew(2),
     "device": "cpu",
     "engine": "torch",
     "dataset": "mnist-5k",
@@ -110,7 +111,7 @@ def test_a_study_without_a_name_has_one_that_no_other_configuration_has(tmp_path
 
 
 def test_effort_is_no_part_of_what_a_study_is(tmp_path: Path):
-    changes = {"trials": 5, "seconds": 60.0, "workers": 1, "trial_time": 9.0, "trial_memory": 100}
+    changes = {"trials": 5, "seconds": 60.0, "workers": Crew(1), "trial_time": 9.0, "trial_memory": 100}
 
     assert plan(tmp_path, **changes).folder == plan(tmp_path).folder
 
@@ -188,12 +189,19 @@ def test_the_document_is_json_with_the_space_s_size_and_the_share_under_the_budg
 
 
 def test_the_expected_number_of_trainings_is_the_time_of_all_workers(tmp_path: Path):
-    document = plan_document(plan(tmp_path, seconds=1000.0, workers=3))
+    document = plan_document(plan(tmp_path, seconds=1000.0, workers=Crew(3)))
 
     # 15 epochs of 4,000 images at 0.19 ms and a million multiply-adds of 0.042 ns each.
     assert document["estimated_seconds_a_training"] == pytest.approx(15 * 4_000 * (1.9e-4 + 4.2e-5))
     assert document["estimated_trainings"] == int(3000 / 13.92)
     assert plan_document(plan(tmp_path, seconds=None))["estimated_trainings"] is None
+
+
+def test_a_worker_is_a_network_that_trains_wherever_it_does(tmp_path: Path):
+    document = plan_document(plan(tmp_path, workers=Crew(2, 4)))
+
+    assert (document["effort"]["workers"], document["effort"]["side_by_side"]) == (8, 4)
+    assert plan_text(document).splitlines()[6].startswith("effort      8 workers, 4 a process, on cpu, ")
 
 
 def test_the_text_says_it_all_in_lines(tmp_path: Path):

@@ -9,7 +9,7 @@ from harness import native
 from harness.build import build
 from harness.cross_check import cross_check
 from harness.native import Engine
-from harness.population import train_epoch_together
+from harness.population import population_of, train_epoch_together
 from harness.recipe import Optimizer, Recipe
 from harness.train import Training, checkpoint, count_errors, predictions, resume, start, train_epoch
 from search_spaces.cost import analyse
@@ -58,7 +58,7 @@ def test_engines_and_populations_train_one_kernel_to_the_same_weights(recipe: Re
     before = [users[0].clone() for users in kernels_of(plain)]
     train_epoch(plain, images)
     train_epoch(fast, images)
-    train_epoch_together([together, start(NETWORK, recipe, 4, CPU)], images)
+    train_epoch_together(population_of([together, start(NETWORK, recipe, 4, CPU)], images))
 
     for run in (plain, fast, together):
         for users, expected, first in zip(kernels_of(run), kernels_of(plain), before, strict=True):

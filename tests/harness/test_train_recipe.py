@@ -12,7 +12,7 @@ import torch
 
 from harness import native
 from harness.native import Engine
-from harness.population import train_epoch_together
+from harness.population import population_of, train_epoch_together
 from harness.recipe import Optimizer, Precision, Recipe, Schedule
 from harness.schedule import learning_rate
 from harness.train import Images, checkpoint, predictions, resume, start, train_epoch, weights_digest
@@ -132,8 +132,9 @@ def test_epochs_after_the_augmentation_are_those_of_a_recipe_without(load: Calla
 def test_members_end_their_augmentation_together():
     recipe = Recipe(epochs=2, batch_size=16, augmentation_off_share=0.5)
     together, alone = ([start(NETWORK, recipe, seed, CPU) for seed in range(2)] for _ in range(2))
+    population = population_of(together, noise(32))
     for _ in range(2):
-        train_epoch_together(together, noise(32))
+        train_epoch_together(population)
         for run in alone:
             train_epoch(run, noise(32))
 

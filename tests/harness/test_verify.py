@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import record, verify
+from harness.crew import Crew
 from harness.data import load
 from harness.leaderboard import Tier
 from harness.recipes import RECIPES
@@ -97,7 +98,7 @@ def test_on_a_gpu_all_seeds_of_a_plain_verification_train_together(place: Worksp
 
 
 def in_this_process(
-    waiting: list[Job], source: Source, limits: Limits, count: int, on_event: Callable[[Event], None]
+    waiting: list[Job], source: Source, limits: Limits, crew: Crew, on_event: Callable[[Event], None]
 ) -> Iterator[Result]:
     """Train without a worker process, which takes a while to start."""
     bench = Bench.of(load(source.dataset, source.folder, allow_download=False))

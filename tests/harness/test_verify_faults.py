@@ -76,7 +76,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> list[Worker]:
     """Workers that answer at once; ``breaking`` says which break."""
     started: list[Worker] = []
 
-    def start(source: Source, count: int) -> list[Worker]:
+    def start(source: Source, count: int, side_by_side: int) -> list[Worker]:
         started.extend(Worker(None, None, source) for _ in range(count))  # type: ignore[arg-type]
         return started
 
@@ -132,13 +132,18 @@ def test_no_more_workers_are_started_than_there_are_seeds(
     place: Workspace, pool: list[Worker], monkeypatch: pytest.MonkeyPatch
 ):
     breaking({}, Seeds(), monkeypatch)
-    asked: list[int] = []
+    asked: list[tuple[int, int]] = []
     start = workers.start
-    monkeypatch.setattr(workers, "start", lambda source, count: asked.append(count) or start(source, count))  # type: ignore[func-returns-value]
 
-    unrun.run(place, unrun.plan(range(2), workers=8))
+    def counted(source: Source, count: int, side_by_side: int) -> list[Worker]:
+        asked.append((count, side_by_side))
+        return start(source, count, side_by_side)
 
-    assert asked == [2]
+    monkeypatch.setattr(workers, "start", counted)
+
+    unrun.run(place, unrun.plan(range(2), workers=8, side_by_side=4))
+
+    assert asked == [(2, 4)]
 
 
 def interrupt_at(index: int) -> Callable[[Job], None]:

@@ -6,12 +6,10 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
 
 from harness import workers
-from harness.errors import ContentError, DataError
+from harness.errors import DataError
 from harness.recipe import Recipe
-from harness.result import Status
 from harness.run import Job
 from harness.seeds import Purpose
 from harness.workers import Limits, Source
@@ -51,36 +49,3 @@ def test_a_worker_is_deaf_to_ctrl_c_from_its_first_moment():
         assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
     finally:
         workers.stop(made)
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (MemoryError(), (Status.OUT_OF_MEMORY, "out of memory")),
-        (
-            RuntimeError(
-                "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: 9 bytes\nmore"
-            ),
-            (
-                Status.OUT_OF_MEMORY,
-                "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: 9 bytes",
-            ),
-        ),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried"), (Status.OUT_OF_MEMORY, "CUDA out of memory. Tried")),
-        (ContentError("no batch"), (Status.CRASHED, "no batch")),
-        (ZeroDivisionError("by zero"), (Status.CRASHED, "ZeroDivisionError: by zero")),
-    ],
-    ids=["python", "torch on a CPU", "torch on a GPU", "a job that is wrong", "a fault of ours"],
-)
-def test_a_fault_in_a_run_is_typed(error: Exception, expected: tuple[Status, str], capsys: pytest.CaptureFixture[str]):
-    assert workers._fault(error) == expected
-    # Only a fault of ours is told with its type, which the log of the search shows.
-    assert ("ZeroDivisionError: by zero" in capsys.readouterr().err) is isinstance(error, ZeroDivisionError)
-
-
-def test_real_memory_that_torch_refuses_on_a_cpu_is_recognised():
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(2**60, dtype=torch.uint8)
-
-    assert workers.is_out_of_memory(caught.value)
-    assert not workers.is_out_of_memory(RuntimeError("shapes do not match"))

@@ -106,10 +106,11 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
             "--workers",
             "abc",
             2,
-            "Invalid value for '--workers': 'abc' is neither auto nor a number from 1 to 256.",
+            "Invalid value for '--workers': 'abc' is neither a number of processes, as 4, nor processes x networks, "
+            "as 2x8; auto is allowed too.",
             "see 'harness search --help'",
         ),
-        ("--workers", "0", 2, "Invalid value for '--workers': '0' is neither auto ", "see 'harness search --help'"),
+        ("--workers", "0", 2, "Invalid value for '--workers': 0 asks for 0 processes ", "see 'harness search --help'"),
         ("--time", "30", 2, "Invalid value for '--time': '30' is not a duration above ", "see 'harness search --help'"),
         ("--time", "0m", 2, "Invalid value for '--time': '0m' is not a duration ", "see 'harness search --help'"),
         ("--time", "nan", 2, "Invalid value for '--time': 'nan' is not a duration ", "see 'harness search --help'"),

@@ -1,0 +1,103 @@
+"""A training step captured as a CUDA graph, in a process where other threads train on the same GPU.
+
+CUDA breaks a capture off when something waits for the whole GPU meanwhile, whoever does (cudaDeviceSynchronize gives
+error 900 and the capture is lost), and the loading of a kernel at its first use may wait so; torch allows one capture
+at a time. So these threads take turns: one at a time does anything but replay. Replays, and waits for one's own stream,
+disturb nobody, and they are what takes the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+
+import torch
+
+_TURN = threading.RLock()
+
+
+class CaptureLost(RuntimeError):
+    """Raise when a capture could not be ended: torch's allocator still waits for its end, so the process is spoilt."""
+
+
+@contextlib.contextmanager
+def own_turn() -> Iterator[None]:
+    """Wait until it is this thread's turn, and keep it for the block."""
+    with _TURN:
+        yield
+
+
+@contextlib.contextmanager
+def turn_of_others() -> Iterator[None]:
+    """Let others have their turn for the block, and wait for one's own after it; nothing to do for who has none."""
+    try:
+        _TURN.release()
+    except RuntimeError:  # whoever has no turn trains alone in its process
+        yield
+        return
+    try:
+        yield
+    finally:
+        _TURN.acquire()
+
+
+@contextlib.contextmanager
+def stream_of_ones_own(device: torch.device) -> Iterator[torch.cuda.Stream]:
+    """Make a GPU the current one, on a stream that can be captured: the current one, where it is not the default."""
+    with torch.cuda.device(device):
+        current = torch.cuda.current_stream()
+        if current != torch.cuda.default_stream():
+            yield current
+            return
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        side.wait_stream(current)
+        with torch.cuda.stream(side):
+            yield side
+        current.wait_stream(side)
+
+
+def captured(step: Callable[[], None], generator: torch.Generator) -> torch.cuda.CUDAGraph:
+    """Return a step as a graph with memory of its own, captured on the current stream; the step is not taken.
+
+    Not by ``torch.cuda.graph``, which first waits for the whole GPU and gives its free memory back: others train there.
+    ``thread_local``: what other threads do on their streams does not break this capture off.
+
+    Args:
+        generator: what the step draws from.
+
+    Raises:
+        CaptureLost: the capture broke off.
+    """
+    fault: Exception | None = None
+    graph = torch.cuda.CUDAGraph()
+    graph.register_generator_state(generator)
+    graph.capture_begin(capture_error_mode="thread_local")
+    try:
+        step()
+    except Exception as error:
+        fault = error
+    try:
+        graph.capture_end()
+    except RuntimeError as error:
+        # The step's own fault says more than that of the capture which it broke off.
+        raise CaptureLost(str(fault or error)) from (fault or error)
+    if fault is not None:
+        raise fault
+    return graph
+
+
+def replay(graph: torch.cuda.CUDAGraph, times: int, on_step: Callable[[], None]) -> None:
+    """Take a captured step so many times on the current stream and wait for the last; others have their turn meanwhile.
+
+    Args:
+        on_step: called after each step has been asked for; it may raise, which ends the replays.
+    """
+    with turn_of_others():
+        try:
+            for _ in range(times):
+                graph.replay()
+                on_step()
+        finally:
+            # No graph may die with steps under way.
+            torch.cuda.current_stream().synchronize()
