@@ -99,11 +99,15 @@ def open_program(
     if teacher is not None:
         opened = _opened(engine, program(teacher.architecture), recipe.batch_size, mean, deviation)
         taught = _native_teacher(engine, teacher, opened, recipe)
-    decay = torch.cat(
+    return NativeProgram(engine, flat, recipe, handle, taught, decay_of(flat, recipe).to(_real(engine)))
+
+
+def decay_of(flat: Program, recipe: Recipe) -> Tensor:
+    """Return the L2 coefficient of each parameter, (parameter_count,)."""
+    return torch.cat(
         [torch.full((size,), recipe.weight_decay if decayed else 0.0) for size, decayed in flat.parameters]
         or [torch.empty(0)]
     )
-    return NativeProgram(engine, flat, recipe, handle, taught, decay.to(_real(engine)))
 
 
 def _native_teacher(engine: Engine, teacher: Teacher, handle: _Handle, recipe: Recipe) -> NativeTeacher:
@@ -147,8 +151,8 @@ def train_steps(
         order: indices of the images, at least steps * batch of them.
     """
     recipe, real, steps = native.recipe, _real(native.engine), len(rates)
-    _trusted(images, order, steps * recipe.batch_size)
-    maps = _maps(recipe_of_epoch(recipe, len(run.history)), run.generator, steps)
+    check_handed_over(images, order, steps * recipe.batch_size)
+    maps = moves_of(recipe_of_epoch(recipe, len(run.history)), run.generator, steps)
     if any(item.dropout for item in native.program.instructions):
         seed = torch.randint(2**62, (), generator=run.generator, dtype=torch.int64)
         native.engine.library.engine_seed(native.handle.pointer, int(seed))
@@ -190,8 +194,8 @@ def train_steps(
     return loss
 
 
-def _trusted(images: Images, order: Tensor, count: int) -> None:
-    """Look at what the engine is handed before it is: it trusts its caller with every address."""
+def check_handed_over(images: Images, order: Tensor, count: int) -> None:
+    """Look at what an engine is handed before it is: it trusts its caller with every address."""
     for tensor, dtype in ((images.pixels, torch.uint8), (images.labels, torch.int64), (order, torch.int64)):
         assert tensor.dtype is dtype
         assert tensor.is_contiguous()
@@ -247,9 +251,9 @@ def _row(native: NativeProgram, first_averaged: int) -> ctypes.Structure:
     return row
 
 
-def _maps(recipe: Recipe, generator: torch.Generator, steps: int) -> Tensor | None:
+def moves_of(recipe: Recipe, generator: torch.Generator, steps: int) -> Tensor | None:
     """Draw what ``augment`` draws, in its order, for all steps at once."""
     if recipe.augmented_share == 0:
         return None
-    draws = torch.rand(steps, 7, recipe.batch_size, generator=generator)
+    draws = torch.rand(steps, 7, recipe.batch_size, generator=generator, device=generator.device)
     return maps_of(draws.transpose(0, 1).reshape(7, -1), 28, recipe).contiguous()

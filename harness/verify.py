@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import inspection, ledger, record, result, statistics
-from harness.engine_choice import engine_of_repeat
+from harness.engine_choice import PERSISTENT, engine_of_repeat
 from harness.leaderboard import LeaderboardRow, row_of_record
 from harness.ledger import Attempt, Outcome
 from harness.recipes import NamedRecipe
@@ -30,7 +30,8 @@ class Plan:
     """What is to be verified, and how.
 
     Attributes:
-        engine: ``native``, ``torch``, or ``auto``: that of the record for a seed that is recorded already.
+        engine: ``native``, ``persistent``, ``torch``, or ``auto``: that of the record for a seed that is
+            recorded already.
         indices: the seed indices to run, in order; a certification declares its own in their place.
         certify: how many seeds to declare for a certification, None outside one.
         attempt: the certification attempt, once it is declared.
@@ -144,7 +145,7 @@ def trains_together(plan: Plan) -> bool:
     A certification stops early when it cannot succeed any more, so its seeds train one after the other; so do those
     for which torch's plain loop is asked.
     """
-    together = plan.engine == "auto" and not plan.recipe.test_each_epoch and plan.certify is None
+    together = plan.engine in ("auto", PERSISTENT) and not plan.recipe.test_each_epoch and plan.certify is None
     return together and plan.device.startswith("cuda")
 
 
