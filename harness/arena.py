@@ -125,7 +125,8 @@ def _packed(program: Program, item: Instruction) -> int:
         return 0
     x, y = program.values[item.source], program.values[item.target]
     forth = x.channels * _rounded(y.channels // item.groups, BLOCK)
-    back = y.channels * _rounded(x.channels // item.groups, BLOCK)
+    # Nothing needs the gradient of the images.
+    back = y.channels * _rounded(x.channels // item.groups, BLOCK) if item.source else 0
     return max(forth, back) * item.rows * item.columns
 
 

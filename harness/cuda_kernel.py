@@ -94,20 +94,23 @@ def compiled(name: str, sources: dict[str, str], options: Sequence[str]) -> tupl
         try:
             _nvrtc(library, "nvrtcCompileProgram", handle, len(options), words)
         except DeviceError as error:
-            log = _text(library, "Program", "Log", handle).decode(errors="replace")
+            log = _log(library, handle)
             first = next((line for line in log.splitlines() if "error" in line), log.strip()[:200])
             raise DeviceError(f"{error.message}: {first}") from error
-        log = _text(library, "Program", "Log", handle).decode(errors="replace")
-        return _text(library, "", "CUBIN", handle), log
+        return _got(library, "CUBIN", handle), _log(library, handle)
     finally:
         library.nvrtcDestroyProgram(ctypes.byref(handle))
 
 
-def _text(library: Any, owner: str, part: str, handle: ctypes.c_void_p) -> bytes:
+def _log(library: Any, handle: ctypes.c_void_p) -> str:
+    return _got(library, "ProgramLog", handle).rstrip(b"\0").decode(errors="replace")
+
+
+def _got(library: Any, what: str, handle: ctypes.c_void_p) -> bytes:
     size = ctypes.c_size_t()
-    _nvrtc(library, f"nvrtcGet{owner}{part}Size", handle, ctypes.byref(size))
+    _nvrtc(library, f"nvrtcGet{what}Size", handle, ctypes.byref(size))
     buffer = ctypes.create_string_buffer(size.value)
-    _nvrtc(library, f"nvrtcGet{owner}{part}", handle, buffer)
+    _nvrtc(library, f"nvrtcGet{what}", handle, buffer)
     return buffer.raw
 
 
