@@ -53,6 +53,6 @@ def load(device: torch.device) -> Kernel:
             cuda_kernel.launch(function, count, threads, fast_bytes, table.data_ptr())
 
     digest = hashlib.sha256(code).hexdigest()[:8]
-    return Kernel(
-        f"persistent {architecture} {digest}", torch.float32, properties.shared_memory_per_block_optin, launch
-    )
+    name = f"persistent {architecture} {digest}"
+    shared: int = properties.shared_memory_per_block_optin  # type: ignore[attr-defined]  # unknown to torch's stubs
+    return Kernel(name, torch.float32, shared, launch)

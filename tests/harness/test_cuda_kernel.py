@@ -6,6 +6,7 @@ import ctypes
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_a_missing_nvrtc_is_said(monkeypatch: pytest.MonkeyPatch):
     def nowhere(name: str) -> ctypes.CDLL:
         raise OSError(name)
 
-    monkeypatch.setattr(cuda_kernel.ctypes, "CDLL", nowhere)
+    monkeypatch.setattr("harness.cuda_kernel.ctypes.CDLL", nowhere)
 
     with pytest.raises(DeviceError, match=r"^NVRTC, which compiles CUDA kernels, is not installed$") as got:
         cuda_kernel.compiler()
@@ -93,8 +94,8 @@ def test_the_library_of_torch_s_own_cuda_comes_first(tmp_path: Path, monkeypatch
     class Found:
         submodule_search_locations = (str(tmp_path),)
 
-    monkeypatch.setattr(cuda_kernel.importlib.util, "find_spec", lambda name: Found)
-    monkeypatch.setattr(cuda_kernel.torch.version, "cuda", "13.0")
+    monkeypatch.setattr("harness.cuda_kernel.importlib.util.find_spec", lambda name: Found)
+    monkeypatch.setattr("harness.cuda_kernel.torch.version.cuda", "13.0")
 
     names = [Path(path).name for path in cuda_kernel._candidates() if str(tmp_path) in path]
     assert names == ["libnvrtc.so.13", "libnvrtc.so.12"]
@@ -109,7 +110,7 @@ class Refusing:
         return lambda *arguments: 700
 
     @staticmethod
-    def said(status: int, text: object) -> int:
+    def said(status: int, text: Any) -> int:
         ctypes.cast(text, ctypes.POINTER(ctypes.c_char_p))[0] = b"an illegal memory access was encountered"
         return 0
 

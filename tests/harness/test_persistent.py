@@ -40,7 +40,7 @@ def one_step(kernel: Kernel, run: Training, images: Images) -> tuple[float, Tens
 
 
 def without_chance(architecture: Architecture, recipe: Recipe) -> Training:
-    """A run in float64 whose scales and shifts are not at rest, and which drops nothing."""
+    """A run in float64 whose scales and shifts are not at rest, and which torch drops nothing of."""
     torch.manual_seed(1)
     run = start(architecture, recipe, 1, CPU)
     network = build(architecture).double()
@@ -203,8 +203,8 @@ def test_gradients_pass_through_the_masks_of_the_forward_pass():
     # Smooth ops only, so that central differences are exact; each use of a mask has one before and one after it.
     text = "conv3x3(3) bn dropout(0.3) | avgpool(4) | conv3x3(5) dropout2d(0.3) bn dropout(0.5) | gap | linear(10)"
     images, kernel, recipe = some_images(12), host_kernel(double=True), Recipe(batch_size=12, augmented_share=0.0)
-    run = start(parse_network(text), recipe, 2, CPU)
-    run.network, draws = run.network.double(), run.generator.get_state()
+    run = without_chance(parse_network(text), recipe)
+    draws = run.generator.get_state()
 
     def under_one_mask() -> tuple[float, Tensor]:
         run.generator.set_state(draws)
@@ -287,6 +287,6 @@ def test_rows_have_the_fields_of_the_kernel_s_structures_in_order():
     found = [renamed.get(name, name) for name in declared("program.h", "struct Instruction")]
     assert found == list(Instruction.__slots__)
     assert declared("program.h", "struct MapRow") == list(persistent.MAP_ROW.names or ())
-    assert declared("program.h", "struct Job") == [name for name, _ in JobRow._fields_]
+    assert declared("program.h", "struct Job") == [field[0] for field in JobRow._fields_]
     assert declared("program.h", "enum class Code") == [code.name for code in Code]
     assert declared("program.h", "enum Rectifier") == [rectifier.name for rectifier in Rectifier]

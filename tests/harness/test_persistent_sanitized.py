@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import struct
 import subprocess
 from dataclasses import replace
@@ -55,11 +54,10 @@ def written(path: Path, text: str, fast_bytes: int) -> str:
     run = start(parse_network(text), recipe, 0, CPU)
     part = persistent._prepared(host_kernel(fast_bytes=fast_bytes), run, some_images(6))
     with path.open("wb") as file:
-        for name, kind in JobRow._fields_:
+        for name in (field[0] for field in JobRow._fields_):
             if name not in persistent._POINTERS:
                 file.write(struct.pack("q" if name in persistent._INTEGERS else "d", getattr(part.row, name)))
                 continue
-            assert kind is ctypes.c_void_p
             tensor = part.tensors[name]
             content = b"" if tensor is None else tensor.contiguous().numpy().tobytes()
             file.write(struct.pack("q", -1 if tensor is None else len(content)) + content)
