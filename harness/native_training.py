@@ -99,11 +99,15 @@ def open_program(
     if teacher is not None:
         opened = _opened(engine, program(teacher.architecture), recipe.batch_size, mean, deviation)
         taught = _native_teacher(engine, teacher, opened, recipe)
-    decay = torch.cat(
+    return NativeProgram(engine, flat, recipe, handle, taught, decay_of(flat, recipe).to(_real(engine)))
+
+
+def decay_of(flat: Program, recipe: Recipe) -> Tensor:
+    """Return the L2 coefficient of each parameter, (parameter_count,)."""
+    return torch.cat(
         [torch.full((size,), recipe.weight_decay if decayed else 0.0) for size, decayed in flat.parameters]
         or [torch.empty(0)]
     )
-    return NativeProgram(engine, flat, recipe, handle, taught, decay.to(_real(engine)))
 
 
 def _native_teacher(engine: Engine, teacher: Teacher, handle: _Handle, recipe: Recipe) -> NativeTeacher:
@@ -149,7 +153,7 @@ def train_steps(
     recipe, steps = native.recipe, len(rates)
     check_images(images.pixels, images.labels)
     check_order(order, steps * recipe.batch_size, len(images))
-    maps = _maps(recipe_of_epoch(recipe, len(run.history)), run.generator, steps)
+    maps = moves_of(recipe_of_epoch(recipe, len(run.history)), run.generator, steps)
     _seed_dropout(native, run.generator)
     held = _held(native, run)
     first_averaged = first_averaged_step(recipe, len(images) // recipe.batch_size)
@@ -283,9 +287,9 @@ def _row(native: NativeProgram, first_averaged: int) -> ctypes.Structure:
     return row
 
 
-def _maps(recipe: Recipe, generator: torch.Generator, steps: int) -> Tensor | None:
+def moves_of(recipe: Recipe, generator: torch.Generator, steps: int) -> Tensor | None:
     """Draw what ``augment`` draws, in its order, for all steps at once."""
     if recipe.augmented_share == 0:
         return None
-    draws = torch.rand(steps, 7, recipe.batch_size, generator=generator)
+    draws = torch.rand(steps, 7, recipe.batch_size, generator=generator, device=generator.device)
     return maps_of(draws.transpose(0, 1).reshape(7, -1), 28, recipe).contiguous()

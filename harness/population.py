@@ -27,7 +27,7 @@ from harness.flat_state import MEMORIES, state_tensors
 from harness.grouped import grouped_network, stack, unstack
 from harness.recipe import Optimizer, Recipe, first_averaged_step, recipe_of_epoch
 from harness.result import Epoch
-from harness.schedule import learning_rate
+from harness.schedule import adam_corrections, average_share, learning_rate
 from harness.train import Images, Training, autocast
 
 # Steps before a capture: cuDNN chooses its kernels and allocates in the first ones (torch's notes on CUDA graphs).
@@ -196,22 +196,10 @@ def _schedule(population: Population, steps: int) -> Schedule:
         order=torch.stack([order.view(steps, -1) for order in orders], 1).flatten(1),
         maps=torch.stack(maps, 1).flatten(1, 2) if maps else None,
         rates=torch.tensor([learning_rate(recipe, before + step, steps) for step in range(steps)], device=device),
-        shares=torch.tensor([_share(recipe, before + step + 1, first) for step in range(steps)], device=device),
-        corrections=torch.tensor([_corrections(recipe, before + step + 1) for step in range(steps)], device=device),
+        shares=torch.tensor([average_share(recipe, before + step + 1, first) for step in range(steps)], device=device),
+        corrections=torch.tensor([adam_corrections(recipe, before + step + 1) for step in range(steps)], device=device),
         loss=torch.zeros(len(runs), device=device),
     )
-
-
-def _share(recipe: Recipe, step: int, first: int) -> float:
-    """Return how much of the new state the average takes after a step, as in ``train``; all of it until it begins."""
-    behind = step - first
-    if step <= max(1, first):
-        return 1.0
-    return 1 - min(recipe.average_decay, (1 + behind) / (10 + behind))
-
-
-def _corrections(recipe: Recipe, step: int) -> tuple[float, float]:
-    return 1 - recipe.momentum**step, math.sqrt(1 - 0.999**step)
 
 
 def _run(population: Population, step: Callable[[], None], steps: int, on_step: Callable[[], None]) -> None:

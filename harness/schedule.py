@@ -1,4 +1,4 @@
-"""How the learning rate of a recipe moves from step to step."""
+"""What of a recipe moves from step to step: the learning rate, the share of an average, Adam's corrections."""
 
 from __future__ import annotations
 
@@ -28,3 +28,19 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
 def _above_final(recipe: Recipe, rate: float) -> float:
     """Return a rate that falls to zero as one that falls to the recipe's last; the same number where that is zero."""
     return recipe.final_rate * recipe.learning_rate + (1 - recipe.final_rate) * rate
+
+
+def average_share(recipe: Recipe, step: int, first: int) -> float:
+    """Return how much of the new state the average takes after a step, as in ``train``; all of it until it begins."""
+    behind = step - first
+    if step <= max(1, first):
+        return 1.0
+    return 1 - min(recipe.average_decay, (1 + behind) / (10 + behind))
+
+
+def adam_corrections(recipe: Recipe, step: int) -> tuple[float, float]:
+    """Return what Adam divides its mean, and the root of its mean square, by after a step, counted from 1.
+
+    Kingma and Ba, arXiv 1412.6980, algorithm 1.
+    """
+    return 1 - recipe.momentum**step, math.sqrt(1 - 0.999**step)

@@ -1,4 +1,4 @@
-"""What the native engine may be handed: it trusts its caller with every address, so tensors are looked at before.
+"""What an engine of our own may be handed: it trusts its caller with every address, so tensors are looked at before.
 
 These are our own mistakes, not people's; they end a run before the engine reads or writes beside a tensor.
 """
@@ -11,32 +11,32 @@ from torch import Tensor
 from search_spaces.shapes import CLASSES, INPUT_SHAPE
 
 
-def check_pixels(pixels: Tensor, count: int) -> None:
+def check_pixels(pixels: Tensor, count: int, device: str = "cpu") -> None:
     """Raise AssertionError unless these are the pixels of so many images."""
-    _check_layout("the pixels", pixels, torch.uint8, (count, *INPUT_SHAPE))
+    _check_layout("the pixels", pixels, torch.uint8, (count, *INPUT_SHAPE), device)
 
 
-def check_images(pixels: Tensor, labels: Tensor) -> None:
+def check_images(pixels: Tensor, labels: Tensor, device: str = "cpu") -> None:
     """Raise AssertionError unless each label is a class and has its image."""
-    check_pixels(pixels, len(labels))
-    _check_layout("the labels", labels, torch.int64, (len(labels),))
+    check_pixels(pixels, len(labels), device)
+    _check_layout("the labels", labels, torch.int64, (len(labels),), device)
     _check_range("the labels", labels, CLASSES)
 
 
-def check_order(order: Tensor, taken: int, images: int) -> None:
+def check_order(order: Tensor, taken: int, images: int, device: str = "cpu") -> None:
     """Raise AssertionError unless an order has at least the ``taken`` indices that steps take, all of images."""
-    _check_layout("the order", order, torch.int64, (len(order),))
+    _check_layout("the order", order, torch.int64, (len(order),), device)
     if len(order) < taken:
         raise AssertionError(f"the order names {len(order)} images, but the steps take {taken}")
     _check_range("the order", order, images)
 
 
-def _check_layout(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+def _check_layout(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...], device: str) -> None:
     contiguous = tensor.is_contiguous()
-    if tensor.dtype is not dtype or tuple(tensor.shape) != shape or not contiguous or tensor.device.type != "cpu":
+    if tensor.dtype is not dtype or tuple(tensor.shape) != shape or not contiguous or tensor.device.type != device:
         raise AssertionError(
             f"{name}: {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}{'' if contiguous else ', not contiguous'}"
-            f"; the engine reads contiguous {dtype} {shape} on cpu"
+            f"; the engine reads contiguous {dtype} {shape} on {device}"
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import inspection, ledger, record, result, statistics
 from harness.crew import Crew
-from harness.engine_choice import engine_of_repeat
+from harness.engine_choice import PERSISTENT, engine_of_repeat
 from harness.ledger import Attempt, Outcome
 from harness.recipes import NamedRecipe
 from harness.record import Found, Record, SeedRun
@@ -31,7 +31,8 @@ class Plan:
     """What is to be verified, and how.
 
     Attributes:
-        engine: ``native``, ``torch``, or ``auto``: that of the record for a seed that is recorded already.
+        engine: ``native``, ``persistent``, ``torch``, or ``auto``: that of the record for a seed that is
+            recorded already.
         workers: seeds that train at once, so many of them ``side_by_side`` in a process.
         indices: the seed indices to run, in order; a certification declares its own in their place.
         certify: how many seeds to declare for a certification, None outside one.
@@ -106,7 +107,7 @@ def trains_together(plan: Plan) -> bool:
     A certification stops early when it cannot succeed any more, so its seeds train one after the other; so do those
     for which torch's plain loop is asked.
     """
-    together = plan.engine == "auto" and not plan.recipe.test_each_epoch and plan.certify is None
+    together = plan.engine in ("auto", PERSISTENT) and not plan.recipe.test_each_epoch and plan.certify is None
     return together and plan.device.startswith("cuda")
 
 

@@ -77,7 +77,8 @@ def verify(
     if certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
         raise UsageError(f"--seeds {seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
     chosen = choose_device(device)
-    choice = choose_engine(engine, named.recipe, chosen)
+    together = not certify and not named.test_each_epoch
+    choice = choose_engine(engine, named.recipe, chosen, side_by_side=together)
     options.say_engine(choice)
     options.say_teacher(named.recipe, place.teachers)
     data = resolve(wanted or (row.dataset if row and row.dataset else dataset), folder)
