@@ -7,9 +7,11 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from harness import sampler
 from harness.datasets import dataset
+from harness.parts import EVERY_PART, Parts
 from harness.race import Candidate, Outcome, expected_errors, outcome, passed_first, refuted
 from harness.result import Decision
 from harness.sampler import Index, Trial
@@ -74,6 +76,18 @@ class Found:
     why: str = ""
 
 
+class Proposing(Protocol):
+    """Whoever proposes networks to a search."""
+
+    def propose(self, budget: int, candidates: Mapping[int, Candidate], most_macs: int | None) -> Found:
+        """Return the next network to train; see the function ``propose``."""
+        ...
+
+    def tell(self, trial: int, outcome: Outcome) -> None:
+        """Hear what came of a proposal."""
+        ...
+
+
 @dataclass(slots=True)
 class Proposer:
     """The sampler's study, and the ladder."""
@@ -83,16 +97,24 @@ class Proposer:
     index: Index
     ladder: list[Draw]
     running: dict[int, Trial] = field(default_factory=dict)
+    parts: Parts = EVERY_PART
 
     @classmethod
-    def new(cls, space: SearchSpace, config: StudyConfig, most_macs: int | None = None) -> Proposer:
+    def new(
+        cls, space: SearchSpace, config: StudyConfig, most_macs: int | None = None, at_work: Parts = EVERY_PART
+    ) -> Proposer:
         """Return a proposer at the beginning of a study; its ladder keeps to ``most_macs``, where that is given."""
         return cls(
             space,
             config,
             sampler.new_index(config.sampler, config.seed),
-            size_ladder(space, config.budget, random.Random(config.seed), most_macs),
+            size_ladder(space, config.budget, random.Random(config.seed), most_macs) if at_work.ladder else [],
+            parts=at_work,
         )
+
+    def propose(self, budget: int, candidates: Mapping[int, Candidate], most_macs: int | None) -> Found:
+        """Return the next network to train."""
+        return propose(self, budget, candidates, most_macs)
 
     def enter(self, proposal: Proposal) -> None:
         """Enter a network to be trained that is not the sampler's own proposal of this session."""
@@ -235,7 +257,7 @@ def _aim(look: _Look) -> Proposal | None:
 
     One lucky pass aims too low for a while, but rules nothing out; the budget falls on fresh seeds alone.
     """
-    if not is_aimed(look.number):
+    if not look.proposer.parts.aim or not is_aimed(look.number):
         return None
     config = look.proposer.config
     trained = [candidate for candidate in look.candidates.values() if candidate.first is not None]

@@ -56,12 +56,14 @@ class Candidate:
         first: its run in the search, None until that has ended.
         fresh: its runs on fresh validation seeds, in order of the seeds.
         repeats: how often it was proposed again.
+        stand_seeds: fresh seeds that it stands on at the least; 0 where its first run suffices.
     """
 
     proposal: Proposal
     first: Result | None = None
     fresh: list[Result] = field(default_factory=list)
     repeats: int = 0
+    stand_seeds: int = STAND_SEEDS
 
     @property
     def fresh_pct(self) -> list[float]:
@@ -93,7 +95,7 @@ def seeds_wanted(candidate: Candidate, threshold_pct: float) -> int:
     missed gets one for each time it was proposed again.
     """
     if passed_first(candidate, threshold_pct):
-        return max(STAND_SEEDS, len(candidate.fresh) + 1)
+        return max(candidate.stand_seeds, len(candidate.fresh) + 1)
     complete = candidate.first is not None and candidate.first.status is Status.COMPLETE
     return candidate.repeats if complete else 0
 
@@ -110,7 +112,9 @@ def outcome(candidate: Candidate, threshold_pct: float) -> Outcome:
 
 def stands(candidate: Candidate, threshold_pct: float) -> bool:
     """Return whether the network reaches the threshold on fresh seeds, not on one lucky draw."""
-    return _is_certain(candidate, STAND_SEEDS, STAND_CONFIDENCE, threshold_pct)
+    if not candidate.stand_seeds:
+        return passed_first(candidate, threshold_pct)
+    return _is_certain(candidate, candidate.stand_seeds, STAND_CONFIDENCE, threshold_pct)
 
 
 def refuted(candidate: Candidate, threshold_pct: float) -> bool:
@@ -176,6 +180,8 @@ def final_order(candidates: Sequence[Candidate], threshold_pct: float) -> list[C
 
 def is_final(candidate: Candidate, threshold_pct: float) -> bool:
     """Return whether the evidence suffices to name the network the winner."""
+    if not candidate.stand_seeds:
+        return passed_first(candidate, threshold_pct)
     return _is_certain(candidate, FINAL_SEEDS, FINAL_CONFIDENCE, threshold_pct)
 
 
