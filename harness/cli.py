@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from harness.commands.bench import bench
 from harness.commands.data import data
 from harness.commands.doctor import doctor
 from harness.commands.explain import explain
@@ -67,7 +68,7 @@ def cli() -> None:
     """
 
 
-for _command in (search, train, verify, explain, spaces, leaderboard, report, export, toy, data, doctor):
+for _command in (search, train, verify, explain, spaces, leaderboard, report, export, bench, toy, data, doctor):
     cli.add_command(_command)
 
 

@@ -18,6 +18,7 @@ class Purpose(StrEnum):
     TRAIN = "train"
     REFERENCE = "reference"
     TEACHER = "teacher"
+    BENCH = "bench"
 
 
 def derive_seed(network_hash: str, recipe_hash: str, purpose: Purpose, index: int, study_seed: int = 0) -> int:

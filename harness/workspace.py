@@ -29,6 +29,11 @@ class Workspace:
         return self.runs / TEACHERS
 
     @property
+    def tables(self) -> Path:
+        """Tables of recorded trainings: one folder a table."""
+        return self.root / "benchmarks" / "tables"
+
+    @property
     def records(self) -> Path:
         """The evidence behind the leaderboard: one JSON file a row."""
         return self.root / "records"
