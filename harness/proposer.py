@@ -21,7 +21,7 @@ from search_spaces.cost import Analysis, analyse
 from search_spaces.draw import Draw, Uniform, draw
 from search_spaces.judge import Judgement, Reason, judge, measured
 from search_spaces.notation import parse_network
-from search_spaces.space import SearchSpace
+from search_spaces.space import Condition, Metric, SearchSpace
 
 LADDER_STEPS = 7
 LADDER_DRAWS = 300
@@ -164,6 +164,15 @@ class _Look:
     passed: list[Rejection | Repeat]
     most_macs: int | None
 
+    @property
+    def limited(self) -> SearchSpace:
+        """The space with the limits of the moment among its conditions."""
+        limits = [Condition(Metric.PARAMETERS, "<=", self.budget)]
+        if self.most_macs is not None:
+            limits.append(Condition(Metric.MACS, "<=", self.most_macs))
+        space = self.proposer.space
+        return replace(space, conditions=(*space.conditions, *limits))
+
     def judge(self, found: Draw) -> Judgement:
         return within(judge(self.proposer.space, found.architecture, self.budget), self.most_macs)
 
@@ -236,9 +245,9 @@ def _climb(look: _Look) -> Proposal | None:
 
 def _ask(look: _Look) -> Proposal | None:
     """Ask the sampler until it proposes a new network within the budget, ``ASKS`` times at most."""
-    proposer = look.proposer
+    proposer, limited = look.proposer, look.limited
     for asked in range(ASKS):
-        trial, found = sampler.ask(proposer.index, proposer.space)
+        trial, found = sampler.ask(proposer.index, limited, look.known)
         judgement = look.judge(found)
         if not judgement.accepted:
             look.passed.append(_reject(look, trial, found, judgement, lesson=asked < LESSONS))

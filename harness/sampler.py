@@ -9,18 +9,20 @@ from __future__ import annotations
 import random
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
 from optuna.trial import Trial as Trial
-from optuna.trial import TrialState
 
-from harness import files
+from harness import evolution, files
 from harness.errors import UsageError
+from harness.evolution import Member
 from harness.race import Outcome
 from harness.result import Decision
 from search_spaces.draw import Draw, draw
@@ -30,6 +32,67 @@ from search_spaces.space import Options, SearchSpace
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 AUTO = "auto"
+# Names of the constraints that trials carry.
+ACCURACY, LIMITS = "accuracy", "limits"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a sampler may know besides the study.
+
+    Attributes:
+        space: its conditions hold all limits of the moment, the budget too.
+        known: hashes of networks that were proposed before.
+    """
+
+    seed: int
+    space: SearchSpace
+    known: Container[str] = frozenset()
+
+
+class EvolutionSampler(BaseSampler):
+    """Aging evolution in the language of the space, for one question of a study; see ``evolution``.
+
+    Optuna asks its samplers by inheritance, so this is a class. It proposes whole networks: all decisions at once.
+    """
+
+    def __init__(self, question: Question) -> None:
+        self._question = question
+        self._rng = random.Random(question.seed)
+        self._proposed: dict[int, Draw] = {}
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Decide on a network, and return the decisions that it has."""
+        found = evolution.offspring(self._question.space, _members(study), self._question.known, self._rng)
+        self._proposed[trial.number] = found
+        return {decision.name: _distribution(Decision(*decision)) for decision in found.decisions}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return the network's decisions."""
+        return dict(self._proposed.pop(trial.number).indices)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Refuse: a network has no other decisions than those that were returned."""
+        raise AssertionError(f"'{param_name}' is no decision of the proposed network")
+
+
+def _members(study: optuna.Study) -> list[Member]:
+    """Return what was trained, in order of proposal, so that it does not matter which of several runs ended first.
+
+    Rejected, failed and running trials are none. A repeated proposal tells what is known again: no second birth.
+    """
+    born: dict[frozenset[tuple[str, Any]], Member] = {}
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
+        if ACCURACY in trial.constraints:
+            # A pruned trial has no value.
+            parameters = None if trial.value is None else int(trial.value)
+            member = Member(dict(trial.params), trial.constraints[ACCURACY], parameters)
+            born.setdefault(frozenset(trial.params.items()), member)
+    return list(born.values())
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -50,12 +113,13 @@ def _nsga2(seed: int) -> BaseSampler:
     return NSGAIISampler(population_size=20, mutation_prob=None, crossover_prob=0.9, swapping_prob=0.5, seed=seed)
 
 
-def _random(seed: int) -> BaseSampler:
-    return RandomSampler(seed=seed)
-
-
 NSGA2 = "nsga2"
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {"tpe": _tpe, NSGA2: _nsga2, "random": _random}
+SAMPLERS: dict[str, Callable[[Question], BaseSampler]] = {
+    "tpe": lambda question: _tpe(question.seed),
+    NSGA2: lambda question: _nsga2(question.seed),
+    "evolution": EvolutionSampler,
+    "random": lambda question: RandomSampler(seed=question.seed),
+}
 DEFAULT = "tpe"
 
 
@@ -98,14 +162,20 @@ class _TrialChooser:
 
 def new_index(sampler: str, seed: int) -> Index:
     """Return an empty study that minimises the number of parameters."""
-    study = optuna.create_study(direction="minimize", sampler=SAMPLERS[sampler](seed), study_name="search")
+    # Each question brings a sampler of its own; this one only keeps Optuna from making one.
+    study = optuna.create_study(direction="minimize", sampler=RandomSampler(seed=seed), study_name="search")
     return Index(study, sampler, seed)
 
 
-def ask(index: Index, space: SearchSpace) -> tuple[Trial, Draw]:
-    """Return the sampler's next proposal; it may be rejected. The same seed and history give the same proposal."""
+def ask(index: Index, space: SearchSpace, known: Container[str] = frozenset()) -> tuple[Trial, Draw]:
+    """Return the sampler's next proposal; it may be rejected. The same seed and history give the same proposal.
+
+    Args:
+        space: a sampler that can keeps to its conditions.
+        known: hashes of networks that such a sampler does not propose again, where it finds others.
+    """
     # A sampler that is made anew for each question needs no saved state: it goes on after a restart as before.
-    index.study.sampler = SAMPLERS[index.sampler](_seed(index))
+    index.study.sampler = SAMPLERS[index.sampler](Question(_seed(index), space, known))
     index.asked += 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -120,7 +190,7 @@ def impose(index: Index, decisions: tuple[Decision, ...]) -> Trial:
     trial = index.study.ask(distributions)
     if index.sampler == NSGA2:
         # It numbers the generation of a trial when it works out parameters, which nobody has asked for here.
-        index.study.sampler = SAMPLERS[NSGA2](_seed(index))
+        index.study.sampler = _nsga2(_seed(index))
         _ = trial.relative_params
     index.asked += 1
     return trial
@@ -135,7 +205,7 @@ def generator(index: Index) -> random.Random:
 
 def reject(index: Index, trial: Trial, parameters: int, violation: float) -> None:
     """Tell that a proposal was rejected before training; ``violation`` is what it breaks its limits by."""
-    trial.set_constraint("limits", violation)
+    trial.set_constraint(LIMITS, violation)
     _end(index, trial, parameters, complete=False)
 
 
@@ -149,7 +219,7 @@ def tell(index: Index, trial: Trial, outcome: Outcome) -> None:
     if outcome.shortfall_pct is None:
         forget(index, trial)
         return
-    trial.set_constraint("accuracy", outcome.shortfall_pct)
+    trial.set_constraint(ACCURACY, outcome.shortfall_pct)
     _end(index, trial, outcome.parameters, complete=outcome.complete)
 
 

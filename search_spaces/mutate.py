@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from search_spaces.draw import Draw, Uniform, replay
+from search_spaces.draw import Decision, Draw, Uniform, replay
 from search_spaces.errors import DrawError
 from search_spaces.judge import judge
 from search_spaces.space import SearchSpace
@@ -17,11 +17,13 @@ def mutate(
     rng: random.Random,
     budget: int | None = None,
     attempts: int = 1_000,
+    changes: int = 1,
 ) -> Draw:
-    """Return an accepted network that differs from its parent by one decision and what that opens anew.
+    """Return an accepted network that differs from its parent by a few decisions and what these open anew.
 
     Args:
         indices: the parent's decisions, by name; a parent from elsewhere is completed at random.
+        changes: decisions that are drawn again, all of them where there are no more.
 
     Raises:
         DrawError: none of ``attempts`` changes gave another network that is accepted.
@@ -30,13 +32,18 @@ def mutate(
     if not parent.decisions:
         raise DrawError(f"'{space.name}' decides nothing, so its network cannot be changed")
     for _ in range(attempts):
-        changed = rng.choice(parent.decisions)
-        index = rng.randrange(changed.size - 1)
-        index += index >= changed.index
-        child = replay(space, {**parent.indices, changed.name: index}, Uniform(rng))
+        changed = rng.sample(parent.decisions, min(changes, len(parent.decisions)))
+        child = replay(space, {**parent.indices, **{each.name: _other(each, rng) for each in changed}}, Uniform(rng))
         if child.architecture != parent.architecture and judge(space, child.architecture, budget).accepted:
             return child
     raise DrawError(
-        f"none of {attempts:,} changes of one decision gave another accepted network of '{space.name}'",
+        f"none of {attempts:,} changes of {'one decision' if changes == 1 else f'{changes} decisions'} gave another "
+        f"accepted network of '{space.name}'",
         hint="raise the budget, or start from another network",
     )
+
+
+def _other(decision: Decision, rng: random.Random) -> int:
+    """Return any other option of a decision."""
+    index = rng.randrange(decision.size - 1)
+    return index + (index >= decision.index)

@@ -271,7 +271,7 @@ def test_a_space_that_is_used_up_says_so_and_keeps_count_of_what_was_passed():
 # Aims -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "evolution", "random"])
 def test_the_same_seed_proposes_the_same_networks(sampler: str):
     first, again, other = (take(new(sampler=sampler, seed=seed), 15)[1] for seed in (5, 5, 6))
 

@@ -137,7 +137,7 @@ def test_a_hostile_name_is_refused_before_the_data_are_read(name: str, tmp_path:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"sampler": "tpee"}, UsageError, r"^unknown sampler 'tpee'; known are auto, tpe, nsga2, random$"),
+        ({"sampler": "tpee"}, UsageError, r"^unknown sampler 'tpee'; known are auto, tpe, nsga2, evolution, random$"),
         ({"recipe": "fst"}, UsageError, r"^unknown recipe 'fst'; known are fast, "),
         ({"recipe": "@nowhere.toml"}, UsageError, r"^cannot read the recipe nowhere.toml: "),
         ({"space": "crad"}, UnknownNameError, r"^unknown search space 'crad'; known are card, "),

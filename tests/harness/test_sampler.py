@@ -54,14 +54,17 @@ def ask_and_tell(index: Index, count: int, within: SearchSpace = CARD) -> list[D
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("auto", "tpe"), ("tpe", "tpe"), ("nsga2", "nsga2"), ("random", "random")]
+    ("name", "expected"),
+    [("auto", "tpe"), ("tpe", "tpe"), ("nsga2", "nsga2"), ("evolution", "evolution"), ("random", "random")],
 )
 def test_a_sampler_is_known_by_its_name(name: str, expected: str):
     assert sampler.sampler_name(name) == expected
 
 
 def test_an_unknown_sampler_is_refused_with_the_known_ones():
-    with pytest.raises(UsageError, match=r"^unknown sampler 'tpee'; known are auto, tpe, nsga2, random$") as caught:
+    with pytest.raises(
+        UsageError, match=r"^unknown sampler 'tpee'; known are auto, tpe, nsga2, evolution, random$"
+    ) as caught:
         sampler.sampler_name("tpee")
 
     assert caught.value.hint == "did you mean 'tpe'?"
@@ -95,7 +98,7 @@ def test_the_same_seed_gives_the_same_proposals_and_another_seed_others(name: st
 
 @ALL
 def test_the_proposals_after_a_restart_are_those_that_would_have_come(name: str):
-    """40 questions with NSGA-II's 20 complete trials a generation and TPE's 10 random ones at the start."""
+    """40 questions: NSGA-II has 20 complete trials a generation, evolution 20 parents, TPE 10 random ones first."""
     for stop in (0, 1, 9, 24, 39):
         live, again = sampler.new_index(name, 7), sampler.new_index(name, 7)
         for number, found in enumerate(ask_and_tell(live, stop)):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness import study
+from harness import evolution, study
 from harness.result import Status
 from harness.study import StudyConfig
 from tests.harness import scripted
@@ -71,10 +71,12 @@ def whole(folder: Path, trainer: Trainer, configured: StudyConfig) -> tuple[dict
     return outcome(folder), points
 
 
-@pytest.mark.parametrize(("sampler", "stride"), [("random", 5), ("tpe", 29), ("nsga2", 29)])
+@pytest.mark.parametrize(("sampler", "stride"), [("random", 5), ("tpe", 29), ("nsga2", 29), ("evolution", 13)])
 def test_a_search_killed_at_any_point_ends_as_if_it_had_not_been(
-    sampler: str, stride: int, trainer: Trainer, tmp_path: Path
+    sampler: str, stride: int, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    # So that networks have children among the nine.
+    monkeypatch.setattr(evolution, "POPULATION", 4)
     configured = scripted.config(sampler=sampler)
     expected, points = whole(tmp_path / "whole", trainer, configured)
     assert points > 150
@@ -92,8 +94,10 @@ def test_a_search_killed_at_any_point_ends_as_if_it_had_not_been(
 
 
 @pytest.mark.slow
-def test_a_search_killed_at_every_point_ends_as_if_it_had_not_been(trainer: Trainer, tmp_path: Path):
-    test_a_search_killed_at_any_point_ends_as_if_it_had_not_been("tpe", 1, trainer, tmp_path)
+def test_a_search_killed_at_every_point_ends_as_if_it_had_not_been(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    test_a_search_killed_at_any_point_ends_as_if_it_had_not_been("tpe", 1, trainer, tmp_path, monkeypatch)
 
 
 def check_trained_once(trainer: Trainer, before: set[Run], asked: int, expected: dict[str, Any]) -> None:

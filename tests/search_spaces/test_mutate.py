@@ -32,6 +32,14 @@ def test_a_child_differs_by_one_decision_and_what_that_opens(name: str):
         assert len(changed(parent.decisions, child.decisions)) == 1
 
 
+def test_several_decisions_change_at_once_and_no_more_than_there_are():
+    found = parse_space("net = conv3x3(1..9) conv3x3(1..9) conv3x3(1..9) gap linear(10)")
+    parent = draw_uniform(found, random.Random(0))
+    for changes, expected in ((1, {1}), (2, {2}), (3, {3}), (7, {3})):
+        children = [mutate(found, parent.indices, random.Random(seed), changes=changes) for seed in range(10)]
+        assert {len(changed(parent.decisions, child.decisions)) for child in children} == expected
+
+
 @given(st.from_type(SearchSpace), st.integers(0, 100))
 def test_children_are_accepted_or_refused_with_a_reason(found: SearchSpace, seed: int):
     rng = random.Random(seed)
@@ -76,3 +84,8 @@ def test_a_parent_without_accepted_neighbours_is_named():
         DrawError, match=r"^none of 30 changes of one decision gave another accepted network of 'twins'$"
     ):
         mutate(found, {}, random.Random(0), attempts=30)
+
+
+def test_so_is_one_that_several_changes_did_not_help():
+    with pytest.raises(DrawError, match=r"^none of 30 changes of 2 decisions gave another accepted network of 'twins'"):
+        mutate(parse_space("net = <bn / bn> linear(10)", "twins"), {}, random.Random(0), attempts=30, changes=2)

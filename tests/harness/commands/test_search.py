@@ -68,7 +68,13 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
 @pytest.mark.parametrize(
     ("option", "value", "code", "message", "hint"),
     [
-        ("--sampler", "tpee", 2, "unknown sampler 'tpee'; known are auto, tpe, nsga2, random", "did you mean 'tpe'?"),
+        (
+            "--sampler",
+            "tpee",
+            2,
+            "unknown sampler 'tpee'; known are auto, tpe, nsga2, evolution, random",
+            "did you mean 'tpe'?",
+        ),
         ("--recipe", "fst", 2, "unknown recipe 'fst'; known are fast, ", "did you mean 'fast'?"),
         ("--recipe", "@none.toml", 2, "cannot read the recipe none.toml: ", None),
         (
