@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from tqdm import tqdm
 
@@ -68,6 +68,25 @@ class Reporter:
 def _outcome(result: Result) -> str:
     accuracy = result.test_accuracy_pct
     return f"{result.status}, {accuracy:.2f} % test" if accuracy is not None else str(result.status)
+
+
+class Watcher(Protocol):
+    """Whoever sees a search go on.
+
+    Attributes:
+        rejected: networks rejected so far; ``trained`` those that were trained.
+    """
+
+    rejected: int
+    trained: int
+
+    def tick(self, elapsed: float, left: float, standing: Candidate | None, jobs: Sequence[Job | None]) -> None:
+        """See where the search is, after each event."""
+        ...
+
+    def ended(self, candidate: Candidate, found: Result, *, is_standing: bool) -> None:
+        """See how a run has ended."""
+        ...
 
 
 class SearchReporter(Reporter):

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Protocol
 
 from harness import sampler
@@ -14,6 +15,7 @@ from harness.datasets import dataset
 from harness.parts import EVERY_PART, Parts
 from harness.race import Candidate, Outcome, expected_errors, outcome, passed_first, refuted
 from harness.result import Decision
+from harness.roster import Entry, drawn, roster
 from harness.sampler import Index, Trial
 from harness.study import Proposal, StudyConfig
 from harness.surrogate import best, features, fitted
@@ -200,7 +202,10 @@ def propose(
     if proposal is not None:
         return Found(proposal, tuple(look.passed))
     limits = f"{budget:,} parameters" + (f" and {most_macs:,} multiply-adds" if most_macs is not None else "")
-    return Found(None, tuple(look.passed), f"none of {DRAWS:,} further draws was a new network of at most {limits}")
+    why = f"none of {DRAWS:,} further draws was a new network of at most {limits}"
+    if roster(proposer.space) is not None:
+        why = f"the space has no further network of at most {limits}"
+    return Found(None, tuple(look.passed), why)
 
 
 def is_aimed(trial: int) -> bool:
@@ -296,17 +301,34 @@ def _observed(candidate: Candidate, config: StudyConfig) -> list[tuple[tuple[flo
     errors = expected_errors(candidate, config.recipe.epochs)
     if errors is None:
         return []
-    architecture = parse_network(candidate.proposal.architecture)
-    return [(features(architecture, analyse(architecture)), errors)]
+    return [(_features_of(candidate.proposal.architecture), errors)]
+
+
+@lru_cache(maxsize=20_000)
+def _features_of(text: str) -> tuple[float, ...]:
+    # Every aim asks for all networks trained so far, and reading one takes a millisecond.
+    architecture = parse_network(text)
+    return features(architecture, analyse(architecture))
 
 
 def _accepted(look: _Look, rng: random.Random) -> Iterator[tuple[Draw, Judgement]]:
-    """Yield new networks within the limits from ``DRAWS`` uniform draws."""
+    """Yield new networks within the limits from ``DRAWS`` uniform draws; of a small space without looking in vain."""
+    entries = roster(look.proposer.space)
+    if entries is not None:
+        yield from drawn(entries, lambda entry: _is_open(look, entry), rng)
+        return
     for _ in range(DRAWS):
         found = draw(look.proposer.space, Uniform(rng))
         judgement = look.judge(found)
         if judgement.accepted and found.architecture.hash not in look.known:
             yield found, judgement
+
+
+def _is_open(look: _Look, entry: Entry) -> bool:
+    analysis = entry.judgement.analysis
+    assert analysis is not None, "an accepted network has been analysed"
+    within_limits = analysis.parameters <= look.budget and within(entry.judgement, look.most_macs).accepted
+    return within_limits and entry.hash not in look.known
 
 
 def _draw(look: _Look) -> Proposal | None:

@@ -13,7 +13,7 @@ from harness.crew import Crew, Processes
 from harness.datasets import dataset
 from harness.estimate import PACES, affordable_macs, slowdown, taught
 from harness.parts import EVERY_PART, Parts
-from harness.progress import SearchReporter
+from harness.progress import SearchReporter, Watcher
 from harness.proposer import Proposer, Proposing
 from harness.race import Candidate
 from harness.replay import replay_journal, tell_outcome
@@ -67,7 +67,7 @@ class Session:
     trail: Trail
     proposer: Proposing
     candidates: dict[int, Candidate]
-    reporter: SearchReporter
+    reporter: Watcher
     began: float
     before: float
     finished: bool = False

@@ -102,7 +102,7 @@ def _run(plan: SearchPlan, as_json: bool) -> int:
             session = run_search(
                 plan.folder, plan.config, plan.effort, plan.source, reporter, ["harness", *sys.argv[1:]]
             )
-            verdict = None if session.interrupted else conclude(plan, session)
+            verdict = None if session.interrupted else conclude(plan, session, reporter.on_event)
         report = write_report(plan.folder, plan.workspace)
     if session.interrupted:
         raise KeyboardInterrupt
