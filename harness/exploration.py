@@ -8,7 +8,7 @@ from dataclasses import asdict
 from harness import race
 from harness.events import poll
 from harness.finals import closing_seconds
-from harness.proposer import Rejection, Repeat
+from harness.proposing import Rejection, Repeat
 from harness.race import STAND_SEEDS, Candidate
 from harness.run import Job
 from harness.seeds import Purpose

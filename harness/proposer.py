@@ -8,11 +8,11 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Protocol
 
 from harness import sampler
 from harness.datasets import dataset
 from harness.parts import EVERY_PART, Parts
+from harness.proposing import Found, Rejection, Repeat
 from harness.race import Candidate, Outcome, expected_errors, outcome, passed_first, refuted
 from harness.result import Decision
 from harness.roster import Entry, drawn, roster
@@ -37,57 +37,6 @@ AIM_DRAWS = 60
 LESSONS = 10
 # Draws after which a space counts as searched through: some seconds.
 DRAWS = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A proposal that was rejected before anything was built.
-
-    Attributes:
-        origin: ``ladder`` or ``sampler``.
-        violation: what the sampler was told it breaks its limits by; None where it was told nothing.
-        indices: the decisions, for a later session to tell them again; empty where nothing was told.
-    """
-
-    reason: str
-    parameters: int | None
-    hash: str
-    origin: str
-    violation: float | None = None
-    indices: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """A proposal of a network that is known already, as ``trial``; ``indices`` are the decisions made this time."""
-
-    trial: int
-    indices: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A network to train, with what was rejected and repeated on the way to it.
-
-    Attributes:
-        proposal: None where no further network below the budget was found; ``why`` then says so.
-    """
-
-    proposal: Proposal | None
-    passed: tuple[Rejection | Repeat, ...]
-    why: str = ""
-
-
-class Proposing(Protocol):
-    """Whoever proposes networks to a search."""
-
-    def propose(self, budget: int, candidates: Mapping[int, Candidate], most_macs: int | None) -> Found:
-        """Return the next network to train; see the function ``propose``."""
-        ...
-
-    def tell(self, trial: int, outcome: Outcome) -> None:
-        """Hear what came of a proposal."""
-        ...
 
 
 @dataclass(slots=True)

@@ -14,7 +14,8 @@ from harness.datasets import dataset
 from harness.estimate import PACES, affordable_macs, slowdown, taught
 from harness.parts import EVERY_PART, Parts
 from harness.progress import SearchReporter, Watcher
-from harness.proposer import Proposer, Proposing
+from harness.proposer import Proposer
+from harness.proposing import Proposing
 from harness.race import Candidate
 from harness.replay import replay_journal, tell_outcome
 from harness.result import Result

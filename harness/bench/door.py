@@ -21,7 +21,8 @@ from harness import race
 from harness.bench.method import BuiltIn, EntryPoint, Method, Program
 from harness.bench.task import Task
 from harness.errors import ContentError, UsageError
-from harness.proposer import ASKS, Found, Rejection, Repeat
+from harness.proposer import ASKS
+from harness.proposing import Found, Rejection, Repeat
 from harness.race import Candidate, Outcome
 from harness.result import Status
 from harness.study import Proposal

@@ -18,7 +18,8 @@ from harness.bench.trace import Answer, Trace
 from harness.crew import Crew
 from harness.exploration import explore
 from harness.parts import Parts
-from harness.proposer import Proposer, Proposing
+from harness.proposer import Proposer
+from harness.proposing import Proposing
 from harness.race import Candidate
 from harness.result import Result
 from harness.run import Job

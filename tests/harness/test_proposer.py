@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import proposer as proposer_module
-from harness.proposer import Found, Proposer, Rejection, Repeat, propose, size_ladder, violation
+from harness.proposer import Proposer, propose, size_ladder, violation
+from harness.proposing import Found, Rejection, Repeat
 from harness.race import Candidate, Outcome
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
