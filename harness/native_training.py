@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from harness.augment import maps_of
 from harness.distillation import Teacher
+from harness.flat_state import average_tensors, flat_memories, flat_of, flat_state, remember, restore
 from harness.native import Engine, TeacherRow, TrainingRow, TrainingRow64
 from harness.program import Program, program, rows
 from harness.recipe import Optimizer, Precision, Recipe, first_averaged_step, recipe_of_epoch
@@ -106,7 +107,7 @@ def open_program(
 
 
 def _native_teacher(engine: Engine, teacher: Teacher, handle: _Handle, recipe: Recipe) -> NativeTeacher:
-    states = torch.stack([_flat(network, _real(engine)) for network in teacher.networks])
+    states = torch.stack([flat_state(network, _real(engine)) for network in teacher.networks])
     count, state_size = states.shape
     weight, temperature = recipe.distill_weight, recipe.distill_temperature
     row = TeacherRow(handle.pointer, states.data_ptr(), state_size, count, weight, temperature)
@@ -146,19 +147,14 @@ def train_steps(
         order: indices of the images, at least steps * batch of them.
     """
     recipe, real, steps = native.recipe, _real(native.engine), len(rates)
-    # The engine trusts its caller with every address.
-    for tensor, dtype in ((images.pixels, torch.uint8), (images.labels, torch.int64), (order, torch.int64)):
-        assert tensor.dtype is dtype
-        assert tensor.is_contiguous()
-    assert len(order) >= steps * recipe.batch_size
-    assert 0 <= int(images.labels.min()) <= int(images.labels.max()) < CLASSES
+    _trusted(images, order, steps * recipe.batch_size)
     maps = _maps(recipe_of_epoch(recipe, len(run.history)), run.generator, steps)
     if any(item.dropout for item in native.program.instructions):
         seed = torch.randint(2**62, (), generator=run.generator, dtype=torch.int64)
         native.engine.library.engine_seed(native.handle.pointer, int(seed))
-    state = _flat(run.network, real)
-    memories = _memories(run.network, run.optimizer, real)
-    averaged = torch.empty_like(state) if run.average is None else _flat_of(run.network, run.average, real)
+    state = flat_state(run.network, real)
+    memories = flat_memories(run.network, run.optimizer, real)
+    averaged = torch.empty_like(state) if run.average is None else flat_of(run.network, run.average, real)
     first_averaged = first_averaged_step(recipe, len(images) // recipe.batch_size)
     row = _row(native, first_averaged)
     rate_row = torch.tensor(rates, dtype=real)
@@ -187,16 +183,25 @@ def train_steps(
         run.step += count
         for _ in range(count if on_step is not None else 0):
             on_step()  # type: ignore[misc]  # the range is empty where there is none
-    _restore(run.network, state)
-    _remember(run.network, run.optimizer, memories, run.step)
+    restore(run.network, state)
+    remember(run.network, run.optimizer, memories, run.step)
     if recipe.average_decay > 0 and run.step >= max(1, first_averaged):
-        run.average = _average_tensors(run.network, averaged)
+        run.average = average_tensors(run.network, averaged)
     return loss
+
+
+def _trusted(images: Images, order: Tensor, count: int) -> None:
+    """Look at what the engine is handed before it is: it trusts its caller with every address."""
+    for tensor, dtype in ((images.pixels, torch.uint8), (images.labels, torch.int64), (order, torch.int64)):
+        assert tensor.dtype is dtype
+        assert tensor.is_contiguous()
+    assert len(order) >= count
+    assert 0 <= int(images.labels.min()) <= int(images.labels.max()) < CLASSES
 
 
 def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
     """Return the class said for each image, int64 (n,), with a state in the order of ``state_tensors``."""
-    state = _flat_of(network, tensors, _real(native.engine))
+    state = flat_of(network, tensors, _real(native.engine))
     said = torch.empty(len(pixels), dtype=torch.int64)
     native.engine.library.engine_predict(
         native.handle.pointer, pixels.data_ptr(), len(pixels), state.data_ptr(), said.data_ptr()
@@ -206,7 +211,7 @@ def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pi
 
 def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, Tensor]:
     """Return the loss and the gradients of all parameters, flat, for one batch of images."""
-    state = _flat(network, _real(native.engine))
+    state = flat_state(network, _real(native.engine))
     gradient = torch.empty(native.program.parameter_count, dtype=state.dtype)
     loss: float = native.engine.library.engine_gradients(
         native.handle.pointer,
@@ -248,81 +253,3 @@ def _maps(recipe: Recipe, generator: torch.Generator, steps: int) -> Tensor | No
         return None
     draws = torch.rand(steps, 7, recipe.batch_size, generator=generator)
     return maps_of(draws.transpose(0, 1).reshape(7, -1), 28, recipe).contiguous()
-
-
-def _tensors(network: nn.Module) -> list[Tensor]:
-    """Return parameters, each once, then means and variances, in the order of the engine's state."""
-    statistics = [
-        getattr(module, name)
-        for module in network.modules()
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
-        for name in ("running_mean", "running_var")
-    ]
-    return [*network.parameters(), *statistics]
-
-
-def _flat(network: nn.Module, real: torch.dtype) -> Tensor:
-    return torch.cat([tensor.detach().reshape(-1) for tensor in _tensors(network)]).to(real)
-
-
-def _parts(network: nn.Module, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Return each tensor of the network with its part of a flat state."""
-    pairs, at = [], 0
-    for tensor in _tensors(network):
-        pairs.append((tensor, flat[at : at + tensor.numel()].view(tensor.shape)))
-        at += tensor.numel()
-    return pairs
-
-
-def _restore(network: nn.Module, state: Tensor) -> None:
-    with torch.no_grad():
-        for tensor, part in _parts(network, state):
-            tensor.copy_(part)
-
-
-def _flat_of(network: nn.Module, tensors: list[Tensor], real: torch.dtype) -> Tensor:
-    named = dict(zip((tensor.data_ptr() for tensor in state_tensors(network)), tensors, strict=True))
-    return torch.cat([named[tensor.data_ptr()].reshape(-1) for tensor in _tensors(network)]).to(real)
-
-
-def _average_tensors(network: nn.Module, flat: Tensor) -> list[Tensor]:
-    named = {tensor.data_ptr(): part for tensor, part in _parts(network, flat)}
-    return [named[tensor.data_ptr()].to(tensor.dtype).clone() for tensor in state_tensors(network)]
-
-
-def state_tensors(network: nn.Module) -> list[Tensor]:
-    """Return all floating tensors of a network's state; a tied kernel comes once a user."""
-    return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
-
-
-# What an optimizer remembers of each parameter, by torch's names.
-MEMORIES = {Optimizer.SGD: ("momentum_buffer",), Optimizer.ADAM: ("exp_avg", "exp_avg_sq")}
-
-
-def _kind(optimizer: torch.optim.Optimizer) -> Optimizer:
-    return Optimizer.ADAM if isinstance(optimizer, torch.optim.Adam) else Optimizer.SGD
-
-
-def _memories(network: nn.Module, optimizer: torch.optim.Optimizer, real: torch.dtype) -> list[Tensor]:
-    """Return the optimizer's two memories, flat; the second is empty for SGD."""
-    found = []
-    for name in MEMORIES[_kind(optimizer)]:
-        parts = []
-        for parameter in network.parameters():
-            kept = optimizer.state[parameter].get(name) if parameter in optimizer.state else None
-            parts.append(torch.zeros(parameter.numel()) if kept is None else kept.reshape(-1))
-        found.append(torch.cat(parts).to(real))
-    return [*found, torch.empty(0, dtype=real)]
-
-
-def _remember(network: nn.Module, optimizer: torch.optim.Optimizer, memories: list[Tensor], steps: int) -> None:
-    kind = _kind(optimizer)
-    for name, memory in zip(MEMORIES[kind], memories, strict=False):
-        at = 0
-        for parameter in network.parameters():
-            part = memory[at : at + parameter.numel()].view(parameter.shape)
-            optimizer.state[parameter][name] = part.to(parameter.dtype).clone()
-            at += parameter.numel()
-    if kind is Optimizer.ADAM:
-        for parameter in network.parameters():
-            optimizer.state[parameter]["step"] = torch.tensor(float(steps))

@@ -21,8 +21,8 @@ from harness.augment import maps_of
 from harness.build import Network, seed_dropout
 from harness.distillation import Teacher, soft_losses, soft_targets
 from harness.errors import ContentError
+from harness.flat_state import MEMORIES, state_tensors
 from harness.grouped import grouped_network, stack, unstack
-from harness.native_training import MEMORIES, state_tensors
 from harness.recipe import Optimizer, Recipe, first_averaged_step, recipe_of_epoch
 from harness.result import Epoch
 from harness.schedule import learning_rate
@@ -66,8 +66,13 @@ class Population:
     average: list[Tensor]
 
 
-def train_epoch_together(runs: Sequence[Training], images: Images) -> list[Epoch]:
+def train_epoch_together(
+    runs: Sequence[Training], images: Images, on_step: Callable[[], None] | None = None
+) -> list[Epoch]:
     """Train runs of one network and recipe, all at the same step, for one pass; append to their histories.
+
+    Args:
+        on_step: called after each step has been asked for; a GPU may not have taken it yet.
 
     Raises:
         ContentError: there are fewer images than a batch takes.
@@ -82,7 +87,7 @@ def train_epoch_together(runs: Sequence[Training], images: Images) -> list[Epoch
     population = _gathered(runs)
     schedule = _schedule(population, images, steps)
     with _on(runs[0].device):
-        _run(lambda: _step(population, images, schedule), steps, runs[0].generator)
+        _run(lambda: _step(population, images, schedule), steps, runs[0].generator, on_step or (lambda: None))
     losses = (schedule.loss / steps).tolist()
     _scattered(population, steps)
     seconds = time.perf_counter() - began
@@ -167,17 +172,19 @@ def _corrections(recipe: Recipe, step: int) -> tuple[float, float]:
     return 1 - recipe.momentum**step, math.sqrt(1 - 0.999**step)
 
 
-def _run(step: Callable[[], None], steps: int, generator: torch.Generator) -> None:
+def _run(step: Callable[[], None], steps: int, generator: torch.Generator, on_step: Callable[[], None]) -> None:
     """Call a step so many times; on a GPU it is captured once and replayed."""
     if generator.device.type != "cuda" or steps <= WARM_UP:
         for _ in range(steps):
             step()
+            on_step()
         return
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(WARM_UP):
             step()
+            on_step()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     graph.register_generator_state(generator)  # of dropout
@@ -186,6 +193,7 @@ def _run(step: Callable[[], None], steps: int, generator: torch.Generator) -> No
         step()
     for _ in range(steps - WARM_UP):
         graph.replay()
+        on_step()
 
 
 def _step(population: Population, images: Images, schedule: Schedule) -> None:

@@ -14,3 +14,12 @@ def processor_flags() -> set[str]:
     except OSError:
         return set()
     return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.partition(":")[2].split()}
+
+
+def processor_name() -> str:
+    """Return the model of the processor as Linux names it, ``unknown`` where it does not say."""
+    try:
+        lines = INFO.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return "unknown"
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

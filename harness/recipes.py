@@ -10,6 +10,7 @@ from typing import Any
 from harness.errors import ContentError, UsageError
 from harness.recipe import (
     LATER_DEFAULTS,
+    AverageStatistics,
     Initialisation,
     Optimizer,
     Precision,
@@ -75,6 +76,18 @@ RECIPES: dict[str, NamedRecipe] = {
     entry.name: entry
     for entry in (
         NamedRecipe("fast", Recipe()),
+        # For networks of some thousand parameters, from two factorials (docs/experiments.md).
+        NamedRecipe(
+            "small",
+            Recipe(
+                epochs=30,
+                batch_size=32,
+                schedule=Schedule.COSINE,
+                warmup=0.1,
+                augmented_share=0.6,
+                average_statistics=AverageStatistics.RECOMPUTED,
+            ),
+        ),
         NamedRecipe("smoke", Recipe(epochs=1, batch_size=128)),
         NamedRecipe(
             "documents",

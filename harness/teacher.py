@@ -21,8 +21,8 @@ from harness.distillation import Teacher
 from harness.engine_choice import TORCH, choose_engine
 from harness.environment import environment
 from harness.errors import ContentError
+from harness.flat_state import state_tensors
 from harness.native import Engine
-from harness.native_training import state_tensors
 from harness.recipe import Recipe
 from harness.result import Environment
 from harness.seeds import PROTOCOL_VERSION, Purpose, derive_seed

@@ -25,6 +25,7 @@ from harness.build import Network, build, seed_dropout
 from harness.distillation import Teacher, soft_losses, soft_targets
 from harness.errors import ContentError
 from harness.first_weights import draw_first_weights
+from harness.flat_state import state_tensors
 from harness.native import Engine
 from harness.native_training import NativeProgram
 from harness.recipe import AverageStatistics, Optimizer, Precision, Recipe, first_averaged_step, recipe_of_epoch
@@ -107,7 +108,7 @@ def start(
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator(device=device).manual_seed(seed)
     seed_dropout(network, generator)
-    state = native_training.state_tensors(network)
+    state = state_tensors(network)
     optimizer = _optimizer(network, recipe)
     return Training(architecture, network, optimizer, generator, recipe, device, state, engine=engine, teacher=teacher)
 

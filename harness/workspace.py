@@ -10,6 +10,7 @@ from harness.errors import UsageError
 
 # Beside the studies: all of them share what is in it.
 TEACHERS = ".teachers"
+RECORDINGS = ".tables"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,34 @@ class Workspace:
         Raises:
             UsageError: the name cannot be a folder's.
         """
-        # What a shell passes on in another encoding holds lone surrogates, which no file of ours could name.
-        size = len(name.encode(errors="replace")) if name == name.encode(errors="replace").decode() else 0
-        if not 0 < size <= 200 or name in (".", "..") or any(mark in name for mark in "/\\\0\n"):
-            raise UsageError(
-                f"study name {name[:60]!r}: a study is a folder below {self.runs}, so its name holds "
-                "1 to 200 bytes of UTF-8 without slashes or line ends"
-            )
-        return self.runs / name
+        return self.runs / _checked(name, "study", self.runs)
+
+    def table(self, name: str) -> Path:
+        """Return the folder of a person's own table.
+
+        Raises:
+            UsageError: the name cannot be a folder's.
+        """
+        return self.tables / _checked(name, "table", self.tables)
+
+    def recording(self, name: str) -> Path:
+        """Return where the runs of a table are kept while it is recorded, and afterwards.
+
+        Raises:
+            UsageError: the name cannot be a folder's.
+        """
+        return self.runs / RECORDINGS / _checked(name, "table", self.tables)
+
+
+def _checked(name: str, kind: str, folder: Path) -> str:
+    # What a shell passes on in another encoding holds lone surrogates, which no file of ours could name.
+    size = len(name.encode(errors="replace")) if name == name.encode(errors="replace").decode() else 0
+    if not 0 < size <= 200 or name in (".", "..") or any(mark in name for mark in "/\\\0\n"):
+        raise UsageError(
+            f"{kind} name {name[:60]!r}: a {kind} is a folder below {folder}, so its name holds "
+            "1 to 200 bytes of UTF-8 without slashes or line ends"
+        )
+    return name
 
 
 def workspace() -> Workspace:

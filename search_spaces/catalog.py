@@ -21,8 +21,9 @@ from search_spaces.space import SearchSpace
 SPACES: Mapping[str, str] = {
     "card": "the design card's block grammar, up to 20,000 parameters",
     "tiny": "networks up to 5,000 parameters, with tied kernels, depthwise layers and residual sums",
-    "small": "networks up to 4,000 parameters: three resolutions, kernels tied across them, leaky rectifiers",
+    "tied": "networks up to 20,000 parameters whose kernels serve again and again, across resolutions too",
     "seeds": "the family of the five seed networks",
+    "bench": "384 networks of 519 to 5,774 parameters, all recorded in a table of 'harness bench'",
 }
 # In bytes; no text that the grammar accepts is longer.
 _LARGEST_FILE = 400_000

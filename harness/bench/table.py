@@ -180,6 +180,11 @@ def runs_of(table: Table, network_hash: str) -> Runs:
     return found
 
 
+def engine_kind(machine: Machine) -> str:
+    """Return ``native`` or ``torch``: the engine without its build, which differs from machine to machine."""
+    return machine.environment.engine.partition(" ")[0]
+
+
 def is_exhaustive(facts: Facts) -> bool:
     """Return whether a recording took all networks of the space and its budget."""
     return any(sample.bands == 0 for sample in facts.samples)

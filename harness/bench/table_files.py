@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness import files
+from harness.bench.datasheet import datasheet
 from harness.bench.table import Facts, Row, Table, TableError
 from harness.csv_text import csv_text, unguarded
 from harness.document import documented, read_as
@@ -25,6 +26,7 @@ from search_spaces.errors import nearest
 
 ROWS = "table.csv"
 FACTS = "table.json"
+DATASHEET = "DATASHEET.md"
 # The tables that come with the checkout.
 COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "tables"
 _MEND = "fetch the table again, or record it anew with 'harness bench table'"
@@ -46,8 +48,15 @@ def write_table(folder: Path, table: Table) -> None:
     Raises:
         UsageError: the folder cannot be written.
     """
+    files.write_together({folder / name: content for name, content in contents(table).items()})
+
+
+def contents(table: Table) -> dict[str, bytes]:
+    """Return a table's files by their names; equal tables give equal bytes."""
     rows = rows_text(table.rows).encode()
-    files.write_together({folder / ROWS: rows, folder / FACTS: files.json_text(_document(table, rows)).encode()})
+    digest = hashlib.sha256(rows).hexdigest()
+    facts = files.json_text(_document(table, digest))
+    return {ROWS: rows, FACTS: facts.encode(), DATASHEET: datasheet(table, digest).encode()}
 
 
 def read_table(folder: Path) -> Table:
@@ -102,13 +111,8 @@ def rows_text(rows: tuple[Row, ...]) -> str:
     return csv_text(columns, ([getattr(row, column) for column in columns] for row in rows))
 
 
-def _document(table: Table, rows: bytes) -> dict[str, Any]:
-    whole = _FactsFile(
-        facts=table.facts,
-        networks=len(table.runs),
-        rows=len(table.rows),
-        rows_sha256=hashlib.sha256(rows).hexdigest(),
-    )
+def _document(table: Table, rows_sha256: str) -> dict[str, Any]:
+    whole = _FactsFile(facts=table.facts, networks=len(table.runs), rows=len(table.rows), rows_sha256=rows_sha256)
     document = asdict(whole)
     document["facts"]["recipe"] = recipe_document(table.recipe)
     return document

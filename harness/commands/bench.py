@@ -1,10 +1,11 @@
-"""``harness bench``: search methods compared on tables of recorded trainings; ``bench run`` is ``bench_run``."""
+"""``harness bench``: search methods compared on recorded trainings; ``bench_table`` and ``bench_run`` do it."""
 
 from __future__ import annotations
 
 import click
 
 from harness.commands.bench_run import run
+from harness.commands.bench_table import table
 
 
 @click.group(short_help="Compare search methods on recorded trainings.")
@@ -17,5 +18,5 @@ def bench() -> None:
     """
 
 
-for _command in (run,):
+for _command in (table, run):
     bench.add_command(_command)

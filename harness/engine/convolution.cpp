@@ -24,11 +24,15 @@ INLINE void block(const V* __restrict x, const real* __restrict w, V* __restrict
 #pragma GCC unroll 5
       for (int kx = 0; kx < COLUMNS; kx++) {
         const real* weights = w + ptrdiff_t((c * ROWS + ky) * COLUMNS + kx) * to.channels;
+        V values[WIDE];
 #pragma GCC unroll 8
-        for (int p = 0; p < WIDE; p++) {
-          V value = line[kx + p * STRIDE];
+        for (int p = 0; p < WIDE; p++) values[p] = line[kx + p * STRIDE];
+        // Output by output: one weight at a time stands in a register beside the sums, and nothing spills.
 #pragma GCC unroll 8
-          for (int o = 0; o < OUT; o++) total[o][p] += value * weights[o];
+        for (int o = 0; o < OUT; o++) {
+          const V weight = splat(weights[o]);
+#pragma GCC unroll 8
+          for (int p = 0; p < WIDE; p++) total[o][p] += values[p] * weight;
         }
       }
     }
@@ -58,44 +62,46 @@ struct Walk {
   int stride, above, left;
 };
 
+// Row `h` of group `n` of OUT output channels.
 template <int OUT, int ROWS, int COLUMNS>
-void channels(const Map& x, const real* w, const real* bias, const Map& y, const Walk& walk, int first) {
+INLINE void line(const Map& x, const real* w, const real* bias, const Map& y, const Walk& walk, int first, int n,
+                 int h) {
   bias = bias ? bias + first : nullptr;
   w += first;
-  for (int n = 0; n < y.groups; n++)
-    for (int h = 0; h < y.height; h++) {
-      const V* from = x.line(n, 0, h * walk.stride - walk.above) - walk.left;
-      V* to = y.line(n, first, h);
-      switch (walk.stride) {
-        case 1: row<OUT, ROWS, COLUMNS, 1>(from, w, bias, to, x, y); break;
-        case 2: row<OUT, ROWS, COLUMNS, 2>(from, w, bias, to, x, y); break;
-        default:
-          for (int column = 0; column < y.width; column++)
-            block<OUT, 1, ROWS, COLUMNS, 1>(from + column * walk.stride, w, to + column, x, y, bias);
-      }
-    }
+  const V* from = x.line(n, 0, h * walk.stride - walk.above) - walk.left;
+  V* to = y.line(n, first, h);
+  switch (walk.stride) {
+    case 1: row<OUT, ROWS, COLUMNS, 1>(from, w, bias, to, x, y); break;
+    case 2: row<OUT, ROWS, COLUMNS, 2>(from, w, bias, to, x, y); break;
+    default:
+      for (int column = 0; column < y.width; column++)
+        block<OUT, 1, ROWS, COLUMNS, 1>(from + column * walk.stride, w, to + column, x, y, bias);
+  }
 }
 
+// All output channels of a row before the next row: they read the same rows of x, which are in the cache by then.
 template <int ROWS, int COLUMNS>
 void packed_convolution(const Map& x, const real* w, const real* bias, const Map& y, const Walk& walk) {
   // Blocks of nearly equal size: ten channels are five and five, not eight and two.
   const int blocks = (y.channels + BLOCK - 1) / BLOCK;
-  for (int b = 0, first = 0; b < blocks; b++) {
-    const int count = (y.channels - first + (blocks - b) - 1) / (blocks - b);
-    switch (count) {
-      case 1: channels<1, ROWS, COLUMNS>(x, w, bias, y, walk, first); break;
-      case 2: channels<2, ROWS, COLUMNS>(x, w, bias, y, walk, first); break;
-      case 3: channels<3, ROWS, COLUMNS>(x, w, bias, y, walk, first); break;
-      case 4: channels<4, ROWS, COLUMNS>(x, w, bias, y, walk, first); break;
+  for (int n = 0; n < y.groups; n++)
+    for (int h = 0; h < y.height; h++)
+      for (int b = 0, first = 0; b < blocks; b++) {
+        const int count = (y.channels - first + (blocks - b) - 1) / (blocks - b);
+        switch (count) {
+          case 1: line<1, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
+          case 2: line<2, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
+          case 3: line<3, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
+          case 4: line<4, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
 #if VECTOR_BYTES == 64
-      case 5: channels<5, ROWS, COLUMNS>(x, w, bias, y, walk, first); break;
-      case 6: channels<6, ROWS, COLUMNS>(x, w, bias, y, walk, first); break;
-      case 7: channels<7, ROWS, COLUMNS>(x, w, bias, y, walk, first); break;
-      case 8: channels<8, ROWS, COLUMNS>(x, w, bias, y, walk, first); break;
+          case 5: line<5, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
+          case 6: line<6, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
+          case 7: line<7, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
+          case 8: line<8, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
 #endif
-    }
-    first += count;
-  }
+        }
+        first += count;
+      }
 }
 
 // A kernel's shape as one number, for a switch.
@@ -141,6 +147,12 @@ INLINE void line_products(const V* x, const V* dy, ptrdiff_t plane, int width, i
     }
 }
 
+// Asks for a row before it is needed: a channel's rows come too far apart in time for the processor to foresee the next.
+INLINE void fetch(const Map& x, int n, int channel, int row) {
+  const V* line = x.line(n, channel, row);
+  for (int w = 0; w < x.width; w++) __builtin_prefetch(line + w, 0, 2);
+}
+
 // Adds the gradients of OUT output channels, beginning with `first`. A few rows of their dy stay in the cache while all
 // input channels and kernel rows pass; the sums wait in `sums`, [in][ky][OUT][K], and are added up at the end.
 template <int OUT, int ROWS, int K>
@@ -157,6 +169,7 @@ void block_gradient(const Convolution& c, const Map& x, const Map& dy, int first
           for (int o = 0; o < OUT; o++)
 #pragma GCC unroll 5
             for (int k = 0; k < K; k++) total[o][k] = kept[o * K + k];
+          if (ky == 0) fetch(x, n, in, (top + rows) * c.stride + ROWS - 1 - c.row_padding);
           for (int h = top; h < std::min(top + rows, dy.height); h++)
             line_products<OUT, K>(x.line(n, in, h * c.stride + ky - c.row_padding) - c.column_padding,
                                   dy.line(n, first, h), dy.plane, dy.width, c.stride, total);

@@ -4,6 +4,7 @@
 // every operation is a vector operation, whatever the number of channels; a network with four channels runs as fast per
 // multiply-add as one with sixteen.
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -20,19 +21,24 @@
 #else
 #define VECTOR_BYTES 16
 #endif
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 #define INLINE inline __attribute__((always_inline))
 
 namespace engine {
 
 using real = REAL;
 typedef real V __attribute__((vector_size(VECTOR_BYTES)));
+constexpr size_t LARGE_PAGE = size_t(1) << 21;
 constexpr int LANES = VECTOR_BYTES / sizeof(real);
 // Accumulators that fit into the registers beside the operands: 32 registers with AVX-512, 16 without.
 constexpr int ACCUMULATORS = VECTOR_BYTES == 64 ? 24 : 12;
 // Output channels that one kernel call computes at most.
 constexpr int BLOCK = VECTOR_BYTES == 64 ? 8 : 4;
 
-INLINE V splat(real value) { return V{} + value; }
+// Less zero, not plus: that is the value itself, and compilers leave it out.
+INLINE V splat(real value) { return value - V{}; }
 // Comparisons with nan are false, and nan must come through: a diverged run is to be seen.
 INLINE V relu(V x) { return x < V{} ? V{} : x; }
 
@@ -57,11 +63,16 @@ struct Map {
   size_t positions() const { return size_t(height) * width; }
 };
 
-// Memory for vectors, zeroed and aligned to a cache line.
+// Memory for vectors, zeroed. What is large begins on a large page, where the system has them: a kernel walks through
+// as many places of a map as it has channels and rows, more than the processor has entries for small pages.
 inline V* allocate(size_t vectors) {
-  size_t bytes = (vectors * sizeof(V) + 63) / 64 * 64;
-  void* memory = std::aligned_alloc(64, bytes ? bytes : 64);
+  const size_t wanted = vectors * sizeof(V), alignment = wanted < LARGE_PAGE ? 64 : LARGE_PAGE;
+  const size_t bytes = std::max(size_t(1), (wanted + alignment - 1) / alignment) * alignment;
+  void* memory = std::aligned_alloc(alignment, bytes);
   if (!memory) throw std::bad_alloc();
+#if defined(__linux__)
+  if (alignment == LARGE_PAGE) madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
   std::memset(memory, 0, bytes);
   return static_cast<V*>(memory);
 }

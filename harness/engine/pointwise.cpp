@@ -7,25 +7,24 @@
 namespace engine {
 namespace {
 
-typedef int8_t Mask __attribute__((vector_size(LANES)));
+// What dropout does with a value, from what was drawn for it. Whole channels share one draw.
+struct Dropped {
+  Bits threshold;
+  V kept;  // what a value that stays is multiplied by
 
-INLINE V mask_at(const int8_t* mask, size_t index) {
-  Mask m;
-  std::memcpy(&m, mask + index * LANES, sizeof(m));
-  return __builtin_convertvector(m, V);
-}
+  explicit Dropped(real rate) : threshold(Bits{} + uint32_t(std::lround(double(rate) * 65536))),
+                                kept(splat(1 / (1 - rate))) {}
 
-// Writes the mask of one channel, 1 to keep and 0 to drop; one draw of 32 bits serves two values.
-void draw_mask(int8_t* mask, size_t vectors, real rate, Random& random) {
-  const uint32_t threshold = uint32_t(std::lround(double(rate) * 65536));
-  for (size_t k = 0; k < vectors; k += 2) {
-    const Bits bits = random.next();
-    const Mask low = -__builtin_convertvector((bits & 0xffffu) >= threshold, Mask);
-    std::memcpy(mask + k * LANES, &low, sizeof(low));
-    if (k + 1 == vectors) break;
-    const Mask high = -__builtin_convertvector((bits >> 16) >= threshold, Mask);
-    std::memcpy(mask + (k + 1) * LANES, &high, sizeof(high));
+  // What the value of that index is multiplied by.
+  INLINE V factor(const Bits* drawn, size_t index) const {
+    const Bits half = (drawn[index / SERVED] >> uint32_t(16 * (index % SERVED))) & 0xffffu;
+    return __builtin_convertvector((half >= threshold) & 1, V) * kept;
   }
+};
+
+// Draws for the values of one channel.
+void draw(Bits* drawn, size_t values, Random& random) {
+  for (size_t k = 0; k < values; k += SERVED) drawn[k / SERVED] = random.next();
 }
 
 // The images of a group that belong to the batch; the lanes beyond them hold values that belong to nobody.
@@ -105,9 +104,9 @@ INLINE V activated(V y, const Affine& a, const Slopes& slopes) {
 }
 
 template <Rectifier BEFORE, bool NORM, Rectifier AFTER>
-void forward(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, int8_t* mask, Random& random,
+void forward(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, Bits* drawn, Random& random,
              bool training) {
-  const V kept = splat(1 / (1 - p.rate));
+  const Dropped dropped(p.rate);
   const Slopes slopes(p);
   const bool drops = p.dropout && training;
   for (int c = 0; c < y.channels; c++) {
@@ -118,18 +117,17 @@ void forward(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, i
     }
     const Affine a = NORM ? affine(norm, c) : Affine{};
     for (int n = 0; n < y.groups; n++) {
-      int8_t* drawn = drops ? mask + (size_t(n) * y.channels + c) * y.positions() * LANES : nullptr;
-      if (drops) draw_mask(drawn, p.dropout == 2 ? 1 : y.positions(), p.rate, random);
+      Bits* own = drops ? drawn + (size_t(n) * y.channels + c) * draws(y.positions()) : nullptr;
+      if (drops) draw(own, p.dropout == 2 ? 1 : y.positions(), random);
       for (int h = 0; h < y.height; h++) {
         const V* from = y.line(n, c, h);
         V* to = z.line(n, c, h);
         if (!drops) {
           for (int w = 0; w < y.width; w++) to[w] = activated<BEFORE, NORM, AFTER>(from[w], a, slopes);
         } else {
-          const int8_t* row = drawn + (p.dropout == 2 ? 0 : size_t(h) * y.width * LANES);
-          const int step = p.dropout == 2 ? 0 : 1;
           for (int w = 0; w < y.width; w++)
-            to[w] = activated<BEFORE, NORM, AFTER>(from[w], a, slopes) * mask_at(row, w * step) * kept;
+            to[w] = activated<BEFORE, NORM, AFTER>(from[w], a, slopes) *
+                    dropped.factor(own, p.dropout == 2 ? 0 : size_t(h) * y.width + w);
         }
       }
     }
@@ -137,25 +135,23 @@ void forward(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, i
 }
 
 template <Rectifier BEFORE, bool NORM, Rectifier AFTER>
-void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy, const int8_t* mask,
+void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy, const Bits* drawn,
           const PointwiseGradient& gradient) {
-  const V kept = splat(1 / (1 - p.rate));
+  const Dropped dropped(p.rate);
   const Slopes slopes(p);
   for (int c = 0; c < y.channels; c++) {
     const Affine a = NORM ? affine(norm, c) : Affine{};
     const V mean = splat(NORM ? norm.mean[c] : 0);
     V sums{}, products{}, before_slope{}, after_slope{};
     for (int n = 0; n < y.groups; n++) {
-      const int8_t* drawn = p.dropout ? mask + (size_t(n) * y.channels + c) * y.positions() * LANES : nullptr;
+      const Bits* own = p.dropout ? drawn + (size_t(n) * y.channels + c) * draws(y.positions()) : nullptr;
       for (int h = 0; h < y.height; h++) {
         const V* from = y.line(n, c, h);
         V* d = dz.line(n, c, h);
         V* to = dy.line(n, c, h);
-        const int8_t* row = p.dropout == 1 ? drawn + size_t(h) * y.width * LANES : drawn;
-        const int step = p.dropout == 2 ? 0 : 1;
         for (int w = 0; w < y.width; w++) {
           V g = d[w];
-          if (p.dropout) g *= mask_at(row, w * step) * kept;
+          if (p.dropout) g *= dropped.factor(own, p.dropout == 2 ? 0 : size_t(h) * y.width + w);
           const V u = rectified<BEFORE>(from[w], slopes.before);
           const V v = NORM ? u * a.slope + a.offset : u;
           if (AFTER == PRELU) after_slope += slope_share(v, g);
@@ -222,17 +218,17 @@ void chosen(const Pointwise& p, F f) {
 
 }  // namespace
 
-void pointwise(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, int8_t* mask, Random& random,
+void pointwise(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, Bits* drawn, Random& random,
                bool training) {
   chosen(p, [&](auto before, auto normed, auto after) {
-    forward<before.value, normed.value, after.value>(p, norm, y, z, mask, random, training);
+    forward<before.value, normed.value, after.value>(p, norm, y, z, drawn, random, training);
   });
 }
 
 void pointwise_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy,
-                    const int8_t* mask, const PointwiseGradient& gradient) {
+                    const Bits* drawn, const PointwiseGradient& gradient) {
   chosen(p, [&](auto before, auto normed, auto after) {
-    back<before.value, normed.value, after.value>(p, norm, y, dz, dy, mask, gradient);
+    back<before.value, normed.value, after.value>(p, norm, y, dz, dy, drawn, gradient);
   });
 }
 

@@ -26,11 +26,17 @@ struct Norm {
   real *mean, *inverse;  // of this batch; `inverse` is 1 / sqrt(variance + epsilon)
 };
 
+// A draw of 32 bits serves two values of dropout, its low half the first. What was drawn is kept, not what it says of a
+// value: compilers turn comparisons of 32 bits into reals in two instructions, and bytes into reals lane by lane.
+constexpr size_t SERVED = 2;
+inline size_t draws(size_t values) { return (values + SERVED - 1) / SERVED; }
+
 // torch's defaults (torch.nn.BatchNorm2d).
 constexpr real EPSILON = real(1e-5), MOMENTUM = real(0.1);
 
-// z from y. In training the statistics are the batch's and move the running ones, and dropout writes its mask.
-void pointwise(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, int8_t* mask, Random& random,
+// z from y. In training the statistics are the batch's and move the running ones, and dropout leaves in
+// `drawn` what it drew, draws(positions) a channel.
+void pointwise(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, Bits* drawn, Random& random,
                bool training);
 
 // Where the gradients of what is learned are added to; null where there is nothing.
@@ -39,8 +45,8 @@ struct PointwiseGradient {
   real *before_slope, *after_slope;  // one entry
 };
 
-// dy from dz, which is overwritten; adds the gradients of what is learned.
+// dy from dz, which is overwritten and may be the same map; adds the gradients of what is learned.
 void pointwise_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy,
-                    const int8_t* mask, const PointwiseGradient& gradient);
+                    const Bits* drawn, const PointwiseGradient& gradient);
 
 }  // namespace engine

@@ -67,8 +67,8 @@ Map Program::allocate_map(const ValueRow& row, int margin) {
 Program::Program(const ValueRow* rows, int value_count, const Instruction* instructions, int instruction_count,
                  int batch_, int state_size, int parameter_count_, Normalisation normalisation_)
     : batch(batch_), parameter_count(parameter_count_), normalisation(normalisation_), gradient(state_size) {
-  for (int v = 0; v < value_count; v++)
-    values.push_back({allocate_map(rows[v], rows[v].margin), allocate_map(rows[v], rows[v].gradient_margin)});
+  for (int v = 0; v < value_count; v++) values.push_back({allocate_map(rows[v], rows[v].margin), {}});
+  allocate_gradients(rows, instructions, instruction_count);
   size_t largest = 0, room = 0;
   for (int k = 0; k < instruction_count; k++) {
     const Instruction& i = instructions[k];
@@ -82,9 +82,8 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
     if (Code(i.code) == Code::POINTWISE) {
       step.mean.resize(x.channels);
       step.inverse.resize(x.channels);
-      // A byte a value: as many bytes as vectors have lanes.
-      const size_t bytes = x.channels * x.positions() * x.groups * LANES;
-      if (i.dropout) step.mask.reset(reinterpret_cast<int8_t*>(allocate((bytes + sizeof(V) - 1) / sizeof(V))));
+      const size_t bytes = x.channels * x.groups * draws(x.positions()) * sizeof(Bits);
+      if (i.dropout) step.drawn.reset(reinterpret_cast<Bits*>(allocate((bytes + sizeof(V) - 1) / sizeof(V))));
     }
     if (i.stride > 1 && (Code(i.code) == Code::CONVOLUTION || Code(i.code) == Code::DEPTHWISE))
       // Where the last stride leaves rows over, the window never saw them: zeros stand there for their gradient.
@@ -95,6 +94,19 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
   }
   packed.resize(largest);
   sums.reset(allocate(room));
+}
+
+void Program::allocate_gradients(const ValueRow* rows, const Instruction* instructions, int count) {
+  // What happens to each value by itself turns the gradient after it into the one before it in place: nobody reads the
+  // one after it any more, and memory passes through the caches once less.
+  std::vector<int> home(values.size()), margin(values.size());
+  for (size_t v = 0; v < values.size(); v++) home[v] = int(v);
+  for (int k = 0; k < count; k++)
+    if (Code(instructions[k].code) == Code::POINTWISE) home[instructions[k].out] = home[instructions[k].in];
+  for (size_t v = 0; v < values.size(); v++)
+    margin[home[v]] = std::max(margin[home[v]], rows[v].gradient_margin);
+  for (size_t v = 0; v < values.size(); v++)
+    values[v].gradient = home[v] == int(v) ? allocate_map(rows[v], margin[v]) : values[home[v]].gradient;
 }
 
 void Program::forward(real* state, bool training) {
@@ -117,7 +129,7 @@ void Program::forward(real* state, bool training) {
         pointwise(pointwise_of(i, batch, state),
                   {at(state, i.scale), at(state, i.shift), norm ? state + i.mean : nullptr,
                    norm ? state + i.variance : nullptr, step.mean.data(), step.inverse.data()},
-                  x, y, step.mask.get(), random, training);
+                  x, y, step.drawn.get(), random, training);
         break;
       }
       case Code::MAX_POOL: max_pool(i.rows, x, y); break;
@@ -166,7 +178,7 @@ void Program::back(const real* state) {
         pointwise_back(pointwise_of(i, batch, state),
                        {at(state, i.scale), at(state, i.shift), nullptr, nullptr, step.mean.data(),
                         step.inverse.data()},
-                       x, dy, dx, step.mask.get(),
+                       x, dy, dx, step.drawn.get(),
                        {at(gradient, i.scale), at(gradient, i.shift), slope_gradient(i.before, i.before_slope),
                         slope_gradient(i.after, i.after_slope)});
         break;

@@ -46,7 +46,7 @@ template <class T> using Block = std::unique_ptr<T[], Free>;
 struct Step {
   Instruction code;
   std::vector<real> mean, inverse;  // batch statistics, for the way back
-  Block<int8_t> mask;               // of dropout
+  Block<Bits> drawn;                // of dropout
   Map spread;                       // dy with zeros between its positions, for strides above 1
 };
 
@@ -76,6 +76,7 @@ class Program {
   Block<V> sums;             // of a kernel's gradient
 
   Map allocate_map(const ValueRow& row, int margin);
+  void allocate_gradients(const ValueRow* rows, const Instruction* instructions, int count);
   real* slope_gradient(int32_t rectifier, int32_t slope);
 };
 

@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from harness import native
 from harness.build import FastDropout, Network, build, initialise
+from harness.flat_state import state_tensors
 from harness.native import LEVELS, Engine, Level
-from harness.native_training import NativeProgram, gradients, open_program, predict, refusal, state_tensors
+from harness.native_training import NativeProgram, gradients, open_program, predict, refusal
 from harness.processor import processor_flags
 from harness.recipe import Initialisation, Optimizer, Precision, Recipe
 from harness.train import Images, Training, checkpoint, count_errors, predictions, resume, start, train_epoch

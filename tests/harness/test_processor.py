@@ -26,3 +26,16 @@ def test_flags_are_those_that_the_system_names(
         (tmp_path / "cpuinfo").write_text(text, encoding="utf-8")
 
     assert processor.processor_flags() == flags
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("processor\t: 0\nmodel name\t: A Processor 9000 @ 2.00GHz\n", "A Processor 9000 @ 2.00GHz"), ("", "unknown")],
+)
+def test_the_model_is_the_one_that_the_system_names(
+    text: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(processor, "INFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text(text, encoding="utf-8")
+
+    assert processor.processor_name() == name

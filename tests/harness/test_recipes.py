@@ -18,6 +18,7 @@ from search_spaces.notation import parse_network
     [
         # Records name these hashes: a change here is another recipe and needs another name.
         ("fast", "d0a55561f5cb"),
+        ("small", "f90e28aa4554"),
         ("smoke", "4dc26c6ab5a8"),
         ("documents", "96057bbcfd61"),
         ("seed1", "d8b2b7279abf"),
@@ -30,7 +31,7 @@ def test_the_recipes_of_records_do_not_change(name: str, expected: str):
 
 
 def test_every_recipe_is_pinned_here():
-    assert list(RECIPES) == ["fast", "smoke", "documents", "seed1", "seed2", "seed4"]
+    assert list(RECIPES) == ["fast", "small", "smoke", "documents", "seed1", "seed2", "seed4"]
     assert all(entry.name == name for name, entry in RECIPES.items())
 
 
@@ -89,7 +90,7 @@ def test_an_unknown_recipe_is_refused_with_the_known_and_the_nearest():
         named_recipe("fest")
 
     assert caught.value.message == (
-        "unknown recipe 'fest'; known are fast, smoke, documents, seed1, seed2, seed4, or @FILE.toml"
+        "unknown recipe 'fest'; known are fast, small, smoke, documents, seed1, seed2, seed4, or @FILE.toml"
     )
     assert caught.value.hint == "did you mean 'fast'?"
 

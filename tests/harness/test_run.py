@@ -162,6 +162,27 @@ def test_a_run_in_rungs_gives_the_bits_of_a_whole_one(bench: Bench, tmp_path: Pa
     assert [epoch.validation_errors is not None for epoch in whole.history] == [False, False, True]
 
 
+def test_where_steps_are_captured_a_network_trains_as_a_population_of_one(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Without dropout: its masks come from another generator there.
+    bare = NETWORK.replace("dropout(0.05)", "")
+    plain = execute(job(architecture=bare), bench)
+    monkeypatch.setattr(run_module, "_captures", lambda device: True)
+    steps: list[None] = []
+    captured = execute(job(architecture=bare), bench, on_step=lambda: steps.append(None))
+    rungs = [
+        execute(job(architecture=bare, until_epoch=epoch, checkpoint=tmp_path / "kept"), bench) for epoch in (1, None)
+    ]
+
+    assert len(steps) == 3 * (80 // 16)
+    assert captured.environment is not None
+    assert captured.environment.engine == "torch together 1"
+    losses = [epoch.train_loss for epoch in plain.history]
+    assert [epoch.train_loss for epoch in captured.history] == pytest.approx(losses, rel=1e-4)
+    assert rungs[-1].weights_sha256 == captured.weights_sha256
+
+
 def test_a_rung_that_is_asked_for_again_is_read_from_its_checkpoint(bench: Bench, tmp_path: Path):
     first = execute(job(until_epoch=2, checkpoint=tmp_path / "kept"), bench)
     steps: list[None] = []

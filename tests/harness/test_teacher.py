@@ -16,7 +16,7 @@ from harness import native
 from harness import teacher as teacher_module
 from harness.build import build
 from harness.errors import ContentError
-from harness.native_training import state_tensors
+from harness.flat_state import state_tensors
 from harness.recipe import Optimizer, Precision, Recipe
 from harness.seeds import Purpose, derive_seed
 from harness.teacher import Classroom, teacher_of

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from search_spaces.architecture import (
+    Architecture,
     AvgPool,
     BatchNorm,
     Conv,
@@ -20,6 +21,8 @@ from search_spaces.architecture import (
 )
 from search_spaces.catalog import PRESETS, SPACES, name_of, preset, space, space_text
 from search_spaces.cost import analyse
+from search_spaces.count import derivations
+from search_spaces.draw import enumerate_draws
 from search_spaces.errors import NotationError, UnknownNameError
 from search_spaces.notation import parse_network
 
@@ -130,10 +133,29 @@ def test_every_space_parses_and_every_file_is_listed():
         assert space(name).text == space_text(name)
 
 
+def test_the_space_of_the_bench_is_as_small_and_as_cheap_as_it_says():
+    networks = {str(Architecture(each.architecture.ops)) for each in enumerate_draws(space("bench"))}
+    costs = [analyse(parse_network(text)) for text in networks]
+
+    assert len(networks) == derivations(space("bench")) == 384
+    assert "384 networks of 519 to 5,774 parameters" in SPACES["bench"]
+    assert (min(cost.parameters for cost in costs), max(cost.parameters for cost in costs)) == (519, 5774)
+    assert max(cost.macs for cost in costs) <= 800_000
+    assert sum(cost.macs for cost in costs) <= 350_000 * len(costs)
+
+
+def test_in_the_space_of_the_bench_size_says_little_of_the_work_a_network_does():
+    costs = [analyse(each.architecture) for each in enumerate_draws(space("bench"))]
+
+    # A kernel used again, a wide layer early or late: networks of a size differ in multiply-adds by a factor of two.
+    near = [cost.macs for cost in costs if 1800 <= cost.parameters <= 2200]
+    assert max(near) > 2 * min(near)
+
+
 def test_an_unknown_space_is_refused_with_the_nearest():
     with pytest.raises(UnknownNameError) as caught:
         space("crad")
-    assert caught.value.message == "unknown search space 'crad'; known are card, tiny, small, seeds, and @FILE"
+    assert caught.value.message == "unknown search space 'crad'; known are card, tiny, tied, seeds, bench, and @FILE"
     assert caught.value.hint == "did you mean 'card'?"
 
 

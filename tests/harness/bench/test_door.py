@@ -14,9 +14,9 @@ from harness.bench.method import EntryPoint
 from harness.bench.readings import TableReadings
 from harness.bench.replay import replay
 from harness.errors import UsageError
-from tests.harness.bench import some_table
+from tests.harness.bench import made_up_table
 
-TABLE = some_table.table(some_table.TINY)
+TABLE = made_up_table.table(made_up_table.TINY)
 READINGS = TableReadings(TABLE)
 ROOT = Path(__file__).resolve().parents[3]
 Install = Callable[[str], EntryPoint]
@@ -40,7 +40,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 def run(method: EntryPoint, limit: float = 5.0):
-    task = some_table.task(TABLE, seconds=30.0, workers=1, target_pct=97.0)
+    task = made_up_table.task(TABLE, seconds=30.0, workers=1, target_pct=97.0)
     return replay(method, task, READINGS, 0, 2, Limits(limit))
 
 

@@ -26,7 +26,7 @@ from harness.session import Effort
 from harness.workers import Event, Finished, Source
 from harness.workers import Limits as RunLimits
 from search_spaces.notation import parse_network
-from tests.harness.bench import some_table
+from tests.harness.bench import made_up_table
 
 RECIPE = Recipe(epochs=8, batch_size=32)
 SOURCE = Source("mnist-5k", None)
@@ -38,7 +38,7 @@ def task(seconds: float) -> Task:
     return Task(
         dataset="mnist-5k",
         data_hash="0" * 64,
-        space=some_table.SPACE,
+        space=made_up_table.SPACE,
         space_name="made-up",
         recipe=RECIPE,
         recipe_name="short",

@@ -12,16 +12,16 @@ from harness.bench.door import Limits, MethodError
 from harness.bench.method import Program
 from harness.bench.readings import TableReadings
 from harness.bench.replay import replay
-from tests.harness.bench import some_table
+from tests.harness.bench import made_up_table
 
-TABLE = some_table.table(some_table.TINY)
+TABLE = made_up_table.table(made_up_table.TINY)
 READINGS = TableReadings(TABLE)
 NETWORKS = [runs[0][8].architecture for runs in TABLE.runs.values()]
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def run(*command: str, seconds: float = 60.0, limit: float = 5.0, budget: int = 20_000):
-    task = some_table.task(TABLE, seconds=seconds, budget=budget, workers=1, target_pct=97.0)
+    task = made_up_table.task(TABLE, seconds=seconds, budget=budget, workers=1, target_pct=97.0)
     method = Program(name="theirs", command=(sys.executable, *command))
     return replay(method, task, READINGS, 0, 3, Limits(limit))
 
@@ -57,7 +57,7 @@ def test_a_program_that_misbehaves_ends_in_one_line_that_says_how(way: str, mess
 
 
 def test_a_program_that_cannot_be_started_says_why():
-    task = some_table.task(TABLE, seconds=60.0)
+    task = made_up_table.task(TABLE, seconds=60.0)
 
     with pytest.raises(
         MethodError, match=r"method 'theirs', repeat 0, the beginning: cannot start 'no-such-program': "

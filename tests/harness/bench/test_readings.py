@@ -13,9 +13,9 @@ from harness.bench.table import NotInTable, Table
 from harness.result import Status
 from harness.run import Job
 from harness.seeds import Purpose
-from tests.harness.bench import some_table
+from tests.harness.bench import made_up_table
 
-TABLE = some_table.table(some_table.TINY)
+TABLE = made_up_table.table(made_up_table.TINY)
 FIRST = next(iter(TABLE.runs))
 
 
@@ -49,7 +49,7 @@ def test_recorded_runs_are_those_of_the_table_with_their_seconds():
 
 @pytest.mark.parametrize("spread", list(Spread))
 def test_the_mean_of_many_runs_is_that_of_the_table(spread: Spread):
-    readings = TableReadings(some_table.table(), spread)
+    readings = TableReadings(made_up_table.table(), spread)
     network_hash, runs = next(iter(readings.table.runs.items()))
     one = replace(job(FIRST), architecture=runs[0][1].architecture)
     drawn = [readings.read(replace(one, seed_index=index), 0).errors[8] for index in range(3_000)]
@@ -61,7 +61,7 @@ def test_the_mean_of_many_runs_is_that_of_the_table(spread: Spread):
 
 def test_pooled_runs_differ_as_much_as_the_seeds_that_made_the_table():
     """The made-up noise is 0.12 of the errors between seeds and 0.05 between looks: 0.13 together."""
-    readings = TableReadings(some_table.table(), Spread.POOLED)
+    readings = TableReadings(made_up_table.table(), Spread.POOLED)
     relative = []
     for runs in list(readings.table.runs.values())[:60]:
         one = replace(job(FIRST), architecture=runs[0][1].architecture)

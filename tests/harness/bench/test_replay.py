@@ -18,18 +18,18 @@ from harness.bench.replay import replay
 from harness.bench.setting import table_judged
 from harness.bench.sizes import Judge, score, steps, times
 from harness.bench.trace import Trace
-from tests.harness.bench import some_table
+from tests.harness.bench import made_up_table
 
-TABLE = some_table.table()
+TABLE = made_up_table.table()
 READINGS = TableReadings(TABLE)
-TASK = some_table.task(TABLE, seconds=300.0, target_pct=98.9)
+TASK = made_up_table.task(TABLE, seconds=300.0, target_pct=98.9)
 JUDGED = table_judged(TABLE, TASK)
 JUDGE = Judge(JUDGED.accuracies_pct, TASK.target_pct, TASK.budget, float(JUDGED.smallest or 0))
 REPEATS = 24
 
 
 def run(method: Method, repeats: int = REPEATS, **changes: object) -> list[Trace]:
-    task = some_table.task(TABLE, **({"seconds": 300.0, "target_pct": 98.9} | changes))
+    task = made_up_table.task(TABLE, **({"seconds": 300.0, "target_pct": 98.9} | changes))
     return [replay(method, task, READINGS, 0, repeat, Limits()) for repeat in range(repeats)]
 
 

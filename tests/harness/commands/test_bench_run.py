@@ -14,7 +14,7 @@ from harness.bench.readings import TableReadings
 from harness.bench.replay import replay
 from harness.bench.table import Table
 from harness.cli import run
-from tests.harness.bench import some_table
+from tests.harness.bench import made_up_table
 from tests.outline import checked
 
 SHORT = ("--repeats", "6", "--time", "200s", "--target", "98.9", "--processes", "1")
@@ -23,7 +23,7 @@ SHORT = ("--repeats", "6", "--time", "200s", "--target", "98.9", "--processes", 
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
     """A table on disk, as somebody would name it."""
-    table_files.write_table(tmp_path / "made-up", some_table.table())
+    table_files.write_table(tmp_path / "made-up", made_up_table.table())
     return f"{tmp_path}/made-up"
 
 
@@ -133,7 +133,7 @@ def test_what_nobody_says_is_chosen_from_the_table(folder: str, tmp_path: Path):
     assert run(["bench", "run", folder, "--repeats", "2", "--method", "random", "--out", str(tmp_path / "out")]) == 0
 
     task = json.loads((tmp_path / "out" / "comparison.json").read_text())["task"]
-    table = some_table.table()
+    table = made_up_table.table()
     true = [sum(run[8].validation_accuracy_pct for run in runs.values()) / len(runs) for runs in table.runs.values()]
     assert sum(value >= task["target_pct"] for value in true) / len(true) == pytest.approx(0.25, abs=0.03)
     whole = sum(row.seconds for row in table.rows if row.rung == 8) / 2
@@ -221,7 +221,7 @@ def test_a_method_that_misbehaves_ends_the_comparison_with_its_name(
 def test_a_table_without_a_rung_that_a_method_needs_is_refused(
     folder: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
-    whole = some_table.table(some_table.TINY)
+    whole = made_up_table.table(made_up_table.TINY)
     rows = tuple(row for row in whole.rows if row.rung in (1, 8))
     table_files.write_table(tmp_path / "coarse", Table(replace(whole.facts, rungs=(1, 8)), rows))
 

@@ -1,0 +1,87 @@
+"""What a person asks to be recorded, and the recording that it comes to on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from harness.bench.machine import this_machine
+from harness.bench.recording import Recording, check_rungs, split_digest
+from harness.bench.sample import SampledNetworks, sampled
+from harness.data import resolve, split
+from harness.device import choose_device, worker_count
+from harness.engine_choice import TORCH, Choice, choose_engine
+from harness.recipes import NamedRecipe, check_batch, named_recipe
+from harness.workers import Source
+from search_spaces.catalog import space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The options of a recording; ``workers`` None is one a core."""
+
+    name: str
+    space: str
+    networks: int
+    seeds: int
+    rungs: tuple[int, ...]
+    recipe: str
+    epochs: int | None
+    budget: int | None
+    seed: int
+    workers: int | None
+    dataset: str
+    folder: Path | None
+    device: str
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A recording with what is needed to train it here."""
+
+    recording: Recording
+    chosen: SampledNetworks
+    source: Source
+    device: torch.device
+    choice: Choice
+
+
+def prepared(request: Request) -> Prepared:
+    """Choose the networks, load the data and name the machine.
+
+    Raises:
+        HarnessError, SearchSpaceError: an option has no such value, or the data are missing.
+    """
+    named = _recipe(request)
+    known = space(request.space)
+    chosen = sampled(known, request.networks, request.seed, request.budget)
+    device = choose_device(request.device)
+    choice = choose_engine(request.engine, named.recipe, device)
+    data = resolve(request.dataset, request.folder)
+    check_batch(named.recipe, data.dataset.train_size)
+    engine = TORCH if choice.engine is None else choice.engine.name
+    recording = Recording(
+        name=request.name,
+        dataset=data.dataset.name,
+        data_hash=data.data_hash,
+        split_sha256=split_digest(split(data).validation.tolist()),
+        space=known.text,
+        space_name=known.name,
+        recipe=named.recipe,
+        recipe_name=named.name,
+        rungs=request.rungs,
+        seeds=request.seeds,
+        sample=chosen.sample,
+        machine=this_machine(device, data.data_hash, engine, worker_count(request.workers, device)),
+        networks=tuple(str(network.architecture) for network in chosen.networks),
+    )
+    return Prepared(recording, chosen, Source(data.dataset.name, request.folder), device, choice)
+
+
+def _recipe(request: Request) -> NamedRecipe:
+    named = named_recipe(request.recipe, epochs=request.epochs)
+    check_rungs(request.rungs, named.recipe.epochs)
+    return named

@@ -1,0 +1,211 @@
+"""``harness bench table``: record, show, merge and export tables of recorded trainings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.commands import options
+from harness.errors import UsageError
+from harness.invocation import typed
+
+if TYPE_CHECKING:
+    from harness.bench.plan import RecordingPlan
+    from harness.bench.request import Prepared
+    from harness.bench.table import Table
+    from harness.workspace import Workspace
+
+
+class Epochs(click.ParamType[tuple[int, ...]]):
+    """Epochs joined by commas, such as 1,2,4,8."""
+
+    name = "epochs"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return them as they are given."""
+        if isinstance(value, tuple):
+            return value
+        parts = value.split(",")
+        if not all(part.strip().isdecimal() and len(part) < 7 for part in parts):
+            self.fail(f"{value!r} is not a list of epochs such as 1,2,4,8.", param, ctx)
+        return tuple(int(part) for part in parts)
+
+
+@click.command(short_help="Record, show, merge or export a table of trainings.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--space", help="Record NAME from this search space, or @FILE; without it NAME is shown.")
+@click.option("--networks", type=click.IntRange(1, 100_000), default=400, show_default=True, help="Most to train.")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=2, show_default=True, help="Runs a network.")
+@click.option(
+    "--rungs", type=Epochs(), default="1,2,4,8", show_default=True, help="Epochs to validate after, the last one too."
+)
+@click.option("--recipe", default="fast", show_default=True, help="A recipe's name, or @FILE.toml.")
+@click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's own; the last of --rungs.")
+@click.option("--budget", type=click.IntRange(1), help="Most parameters of a network.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the choice of networks.")
+@options.workers_option
+@options.data_options
+@options.device_option
+@options.engine_option
+@click.option("--plan", "only_plan", is_flag=True, help="Say what would be trained and how long it takes, no more.")
+@click.option("--merge", is_flag=True, help="Pool the tables NAME... of several machines into the table --into.")
+@click.option("--into", metavar="NAME", help="Where --merge writes.")
+@click.option("--export", "export_to", type=click.Path(path_type=Path), metavar="FOLDER", help="Write CSV and Parquet.")
+@options.as_json
+def table(
+    names: tuple[str, ...],
+    only_plan: bool,
+    merge: bool,
+    into: str | None,
+    export_to: Path | None,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """Record the table NAME: train networks of a space with several seeds, and note every rung.
+
+    Networks are chosen in bands of size; a space with fewer is trained whole. Each run is one training to the last
+    rung; the test set is not read. Ctrl-C and kill lose what was trained since a rung, and the same command goes on.
+    The table is written to benchmarks/tables/NAME when all runs have ended. Without --space, NAME is shown; it may be
+    a folder written with a slash.
+
+    \b
+    harness bench table mine --space bench --epochs 8 --plan
+    harness bench table mine --space tiny --networks 300 --budget 4000 --epochs 8
+    harness bench table --merge here there --into both
+    harness bench table mine --export mine-for-pandas
+    """
+    _check_form(names, given["space"] is not None, only_plan, merge, into, export_to)
+    if merge:
+        assert into is not None, "checked above"
+        return _merge(names, into, as_json)
+    if given["space"] is not None:
+        return _record(names[0], given, only_plan, as_json)
+    found = _read(names[0])
+    if export_to is not None:
+        return _export(found, export_to, as_json)
+    _show(found, as_json)
+    return 0
+
+
+def _check_form(
+    names: tuple[str, ...], recording: bool, only_plan: bool, merge: bool, into: str | None, export_to: Path | None
+) -> None:
+    """Raise UsageError unless one thing is asked for: to record, to show, to export or to merge."""
+    if merge + recording + (export_to is not None) > 1:
+        raise UsageError("--space records, --merge pools and --export writes for other programs; give one of them")
+    if merge != (into is not None):
+        raise UsageError("--merge NAME NAME needs --into NAME, and --into belongs to --merge")
+    if merge and len(names) < 2:
+        raise UsageError("--merge needs two tables or more", hint="--merge HERE THERE --into BOTH")
+    if not merge and len(names) > 1:
+        raise UsageError(f"{len(names)} names were given, but only --merge takes more than one")
+    if only_plan and not recording:
+        raise UsageError("--plan belongs to a recording: give --space too")
+
+
+def _read(name: str) -> Table:
+    from harness.bench.table_files import read_table, table_folder
+    from harness.workspace import workspace
+
+    return read_table(table_folder(name, workspace()))
+
+
+def _show(found: Table, as_json: bool, written: Path | None = None) -> None:
+    from dataclasses import asdict
+
+    from harness.bench.summary import summary
+    from harness.bench.summary_text import summary_text
+
+    facts = summary(found)
+    if as_json:
+        document = {"name": found.facts.name, "dataset": found.dataset, "space": found.facts.space_name}
+        recipe = {"recipe": found.facts.recipe_name, "recipe_hash": found.recipe.hash}
+        options.print_json(document | recipe | asdict(facts) | {"folder": None if written is None else str(written)})
+        return
+    click.echo(summary_text(found, facts))
+    if written is not None:
+        click.echo(f"table: {written}")
+
+
+def _export(found: Table, folder: Path, as_json: bool) -> int:
+    from harness.bench.export import export_table
+
+    paths = export_table(found, folder)
+    if as_json:
+        options.print_json({"files": [str(path) for path in paths]})
+    else:
+        click.echo("\n".join(map(str, paths)))
+    return 0
+
+
+def _merge(names: tuple[str, ...], into: str, as_json: bool) -> int:
+    from harness.bench.merge import merged
+    from harness.bench.table_files import write_table
+    from harness.workspace import workspace
+
+    folder = Path(into) if "/" in into else workspace().table(into)
+    found = merged([_read(name) for name in names], folder.name)
+    write_table(folder, found.table)
+    if found.equal or found.first_kept:
+        click.echo(
+            f"{found.equal:,} runs were in more than one table and equal; {found.first_kept:,} come from machines "
+            "whose bits may differ, of which the first table's are kept (validation differs by up to "
+            f"{found.largest_difference_pct:.2f} points)",
+            err=True,
+        )
+    _show(found.table, as_json, folder)
+    return 0
+
+
+def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) -> int:
+    from harness.bench.plan import plan_text, planned
+    from harness.bench.recording import check_recording, finished_runs
+    from harness.bench.request import Request, prepared
+    from harness.bench.table_files import write_table
+    from harness.workspace import check_writable, workspace
+
+    place = workspace()
+    out, folder = place.table(name), place.recording(name)
+    if out.exists() and not (folder / "recording.json").exists():
+        raise UsageError(
+            f"there is a table in {out}, but not its recording: a table is never recorded over",
+            hint=f"record under another name and merge, or show it: {typed('bench', 'table', name)}",
+        )
+    ready = prepared(Request(name=name, **given))
+    check_recording(folder, ready.recording)
+    plan = planned(ready.recording, ready.chosen, finished_runs(folder, ready.recording))
+    if only_plan:
+        _show_plan(plan, as_json)
+        return 0
+    check_writable(out.parent)
+    click.echo(plan_text(plan), err=True)
+    options.say_engine(ready.choice)
+    options.say_teacher(ready.recording.recipe, place.teachers)
+    recorded = _train(ready, plan, folder, place)
+    write_table(out, recorded)
+    _show(recorded, as_json, out)
+    return 0
+
+
+def _train(ready: Prepared, plan: RecordingPlan, folder: Path, place: Workspace) -> Table:
+    from harness import study
+    from harness.bench.session import record
+    from harness.progress import Reporter
+
+    try:
+        with study.owned(folder), Reporter(plan.runs, "runs") as reporter:
+            reporter.bar.update(plan.ended)
+            return record(folder, ready, place.teachers, plan.seconds_an_epoch, reporter)
+    except KeyboardInterrupt as error:
+        raise options.interrupted() from error
+
+
+def _show_plan(plan: RecordingPlan, as_json: bool) -> None:
+    from harness.bench.plan import plan_document, plan_text
+
+    if as_json:
+        options.print_json(plan_document(plan))
+    else:
+        click.echo(plan_text(plan))
