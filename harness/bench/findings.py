@@ -25,7 +25,8 @@ class MethodFinding:
     Attributes:
         says: what it does.
         is_variant: it is the default with one part changed.
-        ratio: its sizes over the smallest that reaches, the geometric mean over repeats and time.
+        ratio: its sizes over the smallest that reaches, the geometric mean over repeats and time; NaN where nothing
+            reaches.
         final_size: median size at the end; infinite where the median repeat has none.
         answered: share of the repeats with an answer at the end; ``false`` of those whose answer does not reach.
         networks: mean number of networks a repeat; ``runs`` of trainings.
@@ -116,7 +117,7 @@ def _method(
         is_variant=is_variant,
         curve=made,
         runtimes=tuple(runtime(stepped, size, seconds) for size in size_targets(judge.smallest)),
-        ratio=math.exp(statistics.mean(scores)),
+        ratio=math.exp(statistics.mean(scores)) if math.isfinite(judge.smallest) else math.nan,
         final_size=made.median[-1],
         answered=len(answered) / len(traces),
         false=false / len(answered) if answered else 0.0,

@@ -70,13 +70,15 @@ def first_hit(found: Steps, size: float) -> float:
 def score(found: Steps, judge: Judge, seconds: float) -> float:
     """Return the mean over time of the logarithm of size over the smallest possible; the lower the better.
 
-    Before there is an answer that reaches, and while there is none, the budget counts.
+    Before there is an answer that reaches, and while there is none, the budget counts. Where nothing reaches, all
+    methods have the score 0.
     """
+    least = min(judge.smallest, judge.largest)
     ends = (*found.starts[1:], seconds)
     spans = zip(found.starts, ends, found.sizes, strict=True)
     return (
         math.fsum(
-            (min(end, seconds) - min(start, seconds)) * math.log(min(size, judge.largest) / judge.smallest)
+            (min(end, seconds) - min(start, seconds)) * math.log(min(size, judge.largest) / least)
             for start, end, size in spans
         )
         / seconds

@@ -146,3 +146,10 @@ def test_more_comparisons_ask_for_more():
 
     assert alone.p == among.p == alone.corrected_p
     assert among.corrected_p > alone.corrected_p
+
+
+def test_where_nothing_reaches_all_methods_are_alike():
+    nobody = Judge({"a": 90.0}, 99.0, largest=8_000, smallest=NEVER)
+    found = steps(trace((10.0, "a", 2_000)), nobody)
+
+    assert score(found, nobody, 100.0) == 0.0
