@@ -47,8 +47,8 @@ def render(comparison: Comparison, facts: Findings) -> str:
     introduction = joined(
         [
             element("h1", text("Comparison of search methods")),
-            *(element("p", text(sentence), class_="finding") for sentence in facts.sentences[:1]),
-            items(text(sentence) for sentence in facts.sentences[1:]) if len(facts.sentences) > 1 else Html(""),
+            *(element("p", text(sentence), class_="finding") for sentence in facts.sentences[:2]),
+            items(text(sentence) for sentence in facts.sentences[2:]) if len(facts.sentences) > 2 else Html(""),
         ]
     )
     sections = [
@@ -137,7 +137,7 @@ def _pairs(facts: Findings) -> Html:
     note = paragraph(
         friedman,
         "Each pair by Wilcoxon's signed-rank test on the same seeds, corrected by Holm's procedure for",
-        f"{plural(len(facts.pairs), 'pair')}.",
+        f"{plural(len(facts.pairs), 'test')}.",
     )
     return joined([note, _pair_table(facts.pairs, "Sizes of the first over those of the second", "pairs-caption")])
 
@@ -145,7 +145,7 @@ def _pairs(facts: Findings) -> Html:
 def _variants(facts: Findings) -> Html:
     note = paragraph(
         f"Each variant is the {DEFAULT} with one part changed. More than 1: without the part answers are larger, so it",
-        f"is worth having. Corrected by Holm's procedure for {plural(len(facts.variants), 'variant')}.",
+        f"is worth having. Corrected by Holm's procedure for {plural(len(facts.variants), 'test')}.",
     )
     return joined(
         [note, _pair_table(facts.variants, "Sizes of the variant over those of the default", "variants-caption")]
@@ -157,6 +157,7 @@ def _pair_table(pairs: Sequence[Pair], caption: str, identifier: str) -> Html:
         [
             foreign(pair.first),
             foreign(pair.second),
+            text(pair.when),
             text(decimal(pair.ratio, 3)),
             text(f"{decimal(pair.low, 3)} to {decimal(pair.high, 3)}"),
             text(p_text(pair.p)),
@@ -168,13 +169,14 @@ def _pair_table(pairs: Sequence[Pair], caption: str, identifier: str) -> Html:
     columns = (
         Column("first"),
         Column("second"),
+        Column("when"),
         Column("ratio", numeric=True),
         Column("95 % interval", numeric=True),
         Column("p", numeric=True),
         Column("corrected p", numeric=True),
         Column(f"differs at {100 * LEVEL:g} %"),
     )
-    words = f"{caption}, geometric mean over repeats and time, with the bootstrap interval."
+    words = f"{caption}, geometric mean over repeats (and over time), with the bootstrap interval."
     return table(words, columns, rows, identifier=identifier)
 
 

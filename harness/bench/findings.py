@@ -11,11 +11,13 @@ from harness import statistics
 from harness.bench.curve import Curve, curve
 from harness.bench.ranks import Pair, Ranking, pairs, ranking
 from harness.bench.runtime import Runtime, runtime
-from harness.bench.sizes import Judge, Steps, score, size_targets, steps, times
+from harness.bench.sizes import Judge, Steps, final_score, score, size_targets, steps, times
 from harness.bench.trace import Trace
 
 # The method that a search uses, and what it must beat.
 DEFAULT, BASELINE = "default", "random"
+# The two scores that methods are compared by.
+OVER_TIME, AT_THE_END = "over time", "at the end"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +53,8 @@ class Findings:
 
     Attributes:
         methods: in the order they were given.
-        ranking: of those that are no variants.
-        pairs: every two of those; ``variants`` each variant with the default.
+        ranking: of those that are no variants, by their score over time.
+        pairs: every two of those by both scores; ``variants`` each variant with the default.
     """
 
     seconds: float
@@ -78,9 +80,11 @@ def findings(
     stepped = {name: [steps(trace, judge) for trace in group] for name, group in grouped.items()}
     scores = {name: [score(found, judge, seconds) for found in group] for name, group in stepped.items()}
     whole = [name for name in says if name not in variants]
-    compared = pairs(scores, list(combinations(whole, 2)))
+    ends = {name: [final_score(found, judge, seconds) for found in group] for name, group in stepped.items()}
+    scored = {OVER_TIME: scores, AT_THE_END: ends}
+    compared = pairs(scored, list(combinations(whole, 2)))
     changed = [name for name in says if name in variants] if DEFAULT in says else []
-    varied = pairs(scores, [(name, DEFAULT) for name in changed])
+    varied = pairs(scored, [(name, DEFAULT) for name in changed])
     ranked = ranking({name: scores[name] for name in whole})
     return Findings(
         seconds=seconds,
@@ -128,38 +132,22 @@ def _method(
 
 def sentences(ranked: Ranking, compared: Sequence[Pair], varied: Sequence[Pair]) -> list[str]:
     """Return what follows, the default against random first."""
-    found = []
-    between = {frozenset((pair.first, pair.second)): pair for pair in compared}
-    main = between.get(frozenset((DEFAULT, BASELINE)))
-    if main is not None:
-        found.append(_against_baseline(main))
+    found = [_said(pair, DEFAULT, BASELINE) for pair in compared if {pair.first, pair.second} == {DEFAULT, BASELINE}]
     best = next(iter(ranked.mean_ranks), None)
-    if best is not None and best != DEFAULT and (pair := between.get(frozenset((DEFAULT, best)))) is not None:
-        clear = "and is better than the default" if pair.differs else "but is not shown to be better than the default"
-        found.append(f"{best} ranks first, {clear} (corrected p {p_text(pair.corrected_p)}).")
-    found += [_of_variant(pair) for pair in varied]
-    return found
+    rivals = [pair for pair in compared if {pair.first, pair.second} == {DEFAULT, best} and best != BASELINE]
+    found += [f"Ranked first: {best}."] if best is not None and len(ranked.mean_ranks) > 1 else []
+    found += [_said(pair, DEFAULT, str(best)) for pair in rivals]
+    return found + [_said(pair, pair.first, DEFAULT) for pair in varied]
 
 
-def _against_baseline(pair: Pair) -> str:
-    ratio, low, high = _seen_from(pair, DEFAULT)
+def _said(pair: Pair, name: str, other: str) -> str:
+    """Return how one method does beside another, by one score."""
+    ratio, low, high = _seen_from(pair, name)
     tested = f"interval {low:.3f} to {high:.3f}, corrected p {p_text(pair.corrected_p)}"
+    size = f"its answers {pair.when} are {ratio:.3f} times as large ({tested})"
     if not pair.differs:
-        return (
-            f"The default is not shown to be better than {BASELINE}: over time its answers are {ratio:.3f} times as "
-            f"large ({tested})."
-        )
-    word = "better" if ratio < 1 else "worse"
-    return f"The default is {word} than {BASELINE}: over time its answers are {ratio:.3f} times as large ({tested})."
-
-
-def _of_variant(pair: Pair) -> str:
-    ratio, low, high = _seen_from(pair, pair.first)
-    tested = f"interval {low:.3f} to {high:.3f}, corrected p {p_text(pair.corrected_p)}"
-    if not pair.differs:
-        return f"{pair.first} is not shown to differ from the default: {ratio:.3f} times as large ({tested})."
-    word = "worse" if ratio > 1 else "better"
-    return f"{pair.first} is {word} than the default: its answers are {ratio:.3f} times as large ({tested})."
+        return f"{name} is not shown to differ from {other}: {size}."
+    return f"{name} is {'better' if ratio < 1 else 'worse'} than {other}: {size}."
 
 
 def _seen_from(pair: Pair, name: str) -> tuple[float, float, float]:

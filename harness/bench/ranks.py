@@ -23,13 +23,15 @@ class Pair:
     """Two methods compared.
 
     Attributes:
-        ratio: sizes of the first as a multiple of those of the second, the geometric mean over repeats and time;
-            ``low`` and ``high`` are its bootstrap interval.
+        when: which of the scores they are compared by.
+        ratio: sizes of the first as a multiple of those of the second, the geometric mean over repeats; ``low`` and
+            ``high`` are its bootstrap interval.
         p: of Wilcoxon's test, two-sided; ``corrected_p`` is Holm's.
     """
 
     first: str
     second: str
+    when: str
     ratio: float
     low: float
     high: float
@@ -62,15 +64,21 @@ def ranking(scores: Mapping[str, Sequence[float]]) -> Ranking:
     return Ranking(dict(ordered), p)
 
 
-def pairs(scores: Mapping[str, Sequence[float]], compared: Sequence[tuple[str, str]]) -> list[Pair]:
-    """Return these pairs with p values that are corrected for their number; scores are logarithms of sizes."""
-    raw = [_p(scores[first], scores[second]) for first, second in compared]
+def pairs(scored: Mapping[str, Mapping[str, Sequence[float]]], compared: Sequence[tuple[str, str]]) -> list[Pair]:
+    """Return these pairs by every score, their p values corrected for all of them together.
+
+    Args:
+        scored: for each score, by what it is called, the figures of each method, one a repeat: logarithms of sizes.
+    """
+    asked = [(when, first, second) for when in scored for first, second in compared]
+    raw = [_p(scored[when][first], scored[when][second]) for when, first, second in asked]
     found = []
-    for (first, second), p, corrected_p in zip(compared, raw, holm(raw), strict=True):
+    for (when, first, second), p, corrected_p in zip(asked, raw, holm(raw), strict=True):
+        scores = scored[when]
         differences = [ours - theirs for ours, theirs in zip(scores[first], scores[second], strict=True)]
         low, high = mean_interval(differences)
         ratio = math.exp(math.fsum(differences) / len(differences))
-        found.append(Pair(first, second, ratio, math.exp(low), math.exp(high), p, corrected_p))
+        found.append(Pair(first, second, when, ratio, math.exp(low), math.exp(high), p, corrected_p))
     return found
 
 

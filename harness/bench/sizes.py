@@ -85,6 +85,12 @@ def score(found: Steps, judge: Judge, seconds: float) -> float:
     )
 
 
+def final_score(found: Steps, judge: Judge, seconds: float) -> float:
+    """Return the logarithm of the size at the end over the smallest possible, the budget for no answer."""
+    least = min(judge.smallest, judge.largest)
+    return math.log(min(found.at(seconds), judge.largest) / least)
+
+
 def times(seconds: float) -> list[float]:
     """Return the marks of the time axis, evenly spread."""
     return [seconds * step / STEPS for step in range(STEPS + 1)]

@@ -9,7 +9,7 @@ import pytest
 from harness.bench.curve import curve
 from harness.bench.ranks import holm, pairs, ranking
 from harness.bench.runtime import expected_seconds, runtime
-from harness.bench.sizes import Judge, Steps, first_hit, score, size_targets, steps
+from harness.bench.sizes import Judge, Steps, final_score, first_hit, score, size_targets, steps
 from harness.bench.trace import Answer, Trace
 
 NEVER = math.inf
@@ -50,6 +50,8 @@ def test_what_comes_after_the_end_is_no_part_of_the_score():
     found = steps(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
 
     assert score(found, JUDGE, 40.0) == pytest.approx((10 * math.log(8) + 30 * math.log(2)) / 40)
+    assert final_score(found, JUDGE, 40.0) == pytest.approx(math.log(2))
+    assert final_score(found, JUDGE, 5.0) == pytest.approx(math.log(8))
 
 
 def test_sizes_to_be_asked_for_begin_at_the_smallest_that_reaches():
@@ -125,14 +127,15 @@ def test_ranks_are_means_over_repeats_and_equal_scores_share_theirs():
 
 
 def test_methods_that_do_the_same_do_not_differ():
-    (pair,) = pairs({"x": [0.1, 0.2, 0.3], "y": [0.1, 0.2, 0.3]}, [("x", "y")])
+    (pair,) = pairs({"once": {"x": [0.1, 0.2, 0.3], "y": [0.1, 0.2, 0.3]}}, [("x", "y")])
 
     assert (pair.ratio, pair.low, pair.high, pair.p, pair.corrected_p, pair.differs) == (1.0, 1.0, 1.0, 1.0, 1.0, False)
 
 
 def test_a_method_that_is_always_a_tenth_smaller_differs_by_that_much():
     theirs = [number / 100 for number in range(40)]
-    (pair,) = pairs({"x": [score + math.log(0.9) for score in theirs], "y": theirs}, [("x", "y")])
+    scores = {"x": [score + math.log(0.9) for score in theirs], "y": theirs}
+    (pair,) = pairs({"once": scores}, [("x", "y")])
 
     assert pair.ratio == pytest.approx(0.9)
     assert (pair.low, pair.high) == pytest.approx((0.9, 0.9))
@@ -141,11 +144,13 @@ def test_a_method_that_is_always_a_tenth_smaller_differs_by_that_much():
 
 def test_more_comparisons_ask_for_more():
     scores = {"x": [0.0, 0.1, 0.2, 0.1, 0.3, 0.1, 0.0, 0.2], "y": [0.1, 0.2, 0.3, 0.2, 0.2, 0.3, 0.2, 0.3]}
-    alone = pairs(scores, [("x", "y")])[0]
-    among = pairs(scores, [("x", "y"), ("y", "x"), ("x", "x")])[0]
+    alone = pairs({"once": scores}, [("x", "y")])[0]
+    among = pairs({"once": scores}, [("x", "y"), ("y", "x"), ("x", "x")])[0]
+    twice = pairs({"once": scores, "again": scores}, [("x", "y")])
 
     assert alone.p == among.p == alone.corrected_p
     assert among.corrected_p > alone.corrected_p
+    assert [(pair.when, pair.corrected_p) for pair in twice] == [(when, 2 * alone.p) for when in ("once", "again")]
 
 
 def test_where_nothing_reaches_all_methods_are_alike():
