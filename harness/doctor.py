@@ -125,7 +125,9 @@ def _engine() -> Check:
         engine = native.load()
     except native.EngineUnavailable as error:
         message = f"torch trains, which takes several times as long: {error}"
-        return Check(name="engine", message=message, verdict=Verdict.WARN, hint="install a C++ compiler (g++ or clang)")
+        homeless = isinstance(error, native.EngineNotKept)
+        hint = "HARNESS_ENGINE_CACHE names another folder" if homeless else "install a C++ compiler (g++ or clang)"
+        return Check(name="engine", message=message, verdict=Verdict.WARN, hint=hint)
     facts = {"name": engine.name, "file": engine.path}
     return Check(name="engine", message=f"{engine.name}, compiled for this processor", facts=facts)
 

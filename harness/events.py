@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from harness import race, statistics
 from harness.errors import HarnessError
+from harness.exemption import is_exempt
 from harness.race import Candidate
 from harness.result import Result, Status
 from harness.run import Job
@@ -58,7 +59,7 @@ def _at_rung(session: Session, job: Job, found: Result) -> None:
     hoped = race.predicted_pct(errors, size, ratio)
     if session.is_hopeless is None:
         hopeless = not statistics.reaches(hoped, session.config.threshold_pct)
-        spared = hopeless and race.exempt(found.hash)
+        spared = hopeless and is_exempt(found.hash)
     else:
         hopeless, spared = session.is_hopeless(found), False
     note(

@@ -59,6 +59,10 @@ class CompilerRefuses(EngineUnavailable):
     """The compiler ran and reported errors: it may be too old for the instruction set."""
 
 
+class EngineNotKept(EngineUnavailable):
+    """The folder in which compiled engines are kept cannot be used."""
+
+
 class TrainingRow(ctypes.Structure):
     """The recipe as ``engine_train`` takes it; ``real`` is float, or double in builds for tests."""
 
@@ -150,13 +154,8 @@ def _loaded(wanted: Level, double: bool, extra: tuple[str, ...]) -> Engine:
     path = _built(options)
     try:
         library = ctypes.CDLL(str(path))
-    except OSError:
-        # What a full disk or a power cut has left is made anew, once.
-        try:
-            path.unlink(missing_ok=True)
-            library = ctypes.CDLL(str(_built(options)))
-        except OSError as error:
-            raise EngineUnavailable(f"{path} cannot be loaded: {error}") from error
+    except OSError as error:
+        raise EngineUnavailable(f"{path} cannot be loaded: {error}") from error
     _declare(library, ctypes.c_double if double else ctypes.c_float)
     return Engine(f"native {wanted.name} {path.stem.rpartition('-')[2][:8]}", str(path), double, library)
 
@@ -197,13 +196,27 @@ def _built(options: tuple[str, ...]) -> Path:
     folder = (Path(named) if named else cache_folder() / "engine").resolve()
     path = folder / f"engine-{digest.hexdigest()[:16]}.so"
     try:
-        if not path.exists():
+        if not _is_whole(path):
             with files.locked(path.with_suffix(".lock")):
-                if not path.exists():
+                if not _is_whole(path):
                     _compile(command, path)
+                    files.write_bytes(_seal(path), _digest(path))
     except (UsageError, OSError) as error:
-        raise EngineUnavailable(f"the engine cannot be kept: {error}") from error
+        raise EngineNotKept(f"the engine cannot be kept: {error}") from error
     return path
+
+
+def _seal(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).hexdigest().encode()
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a library is as it was compiled; a process that runs a truncated one is killed without a word."""
+    return path.exists() and _seal(path).exists() and _seal(path).read_bytes() == _digest(path)
 
 
 def _compile(command: list[str], path: Path) -> None:
@@ -219,7 +232,9 @@ def _compile(command: list[str], path: Path) -> None:
                 timeout=COMPILE_SECONDS,
             )
         except subprocess.CalledProcessError as error:
-            first = next((line for line in error.stderr.splitlines() if "error" in line), error.stderr[:200])
+            # A linker that finds no room says so before the compiler says that the linker has failed.
+            telling = (line for line in error.stderr.splitlines() if "error" in line or "failed" in line)
+            first = next(telling, error.stderr[:200])
             raise CompilerRefuses(f"{command[0]} fails: {first}") from error
         except (OSError, subprocess.TimeoutExpired) as error:
             raise EngineUnavailable(f"{command[0]} fails: {error}") from error

@@ -28,7 +28,6 @@ PRIOR_RATIO = {0.25: 0.50, 0.5: 0.72}
 # The same for the run in the middle.
 TYPICAL_RATIO = {0.25: 0.62, 0.5: 0.81}
 OWN_RATIOS = 8
-EXEMPT_SHARE = 10
 CHANCE_PCT = 10.0
 
 
@@ -226,11 +225,6 @@ def expected_errors(candidate: Candidate, epochs: int) -> float | None:
 def predicted_pct(errors: int, size: int, ratio: float) -> float:
     """Return the accuracy at the end that a run can hope for, from its errors at a rung."""
     return 100 * (1 - ratio * errors / size)
-
-
-def exempt(network_hash: str) -> bool:
-    """Return whether a network is trained to the end whatever its rungs say, so that wrong pruning can be counted."""
-    return int(network_hash, 16) % EXEMPT_SHARE == 0
 
 
 def _is_certain(candidate: Candidate, seeds: int, confidence: float, threshold_pct: float) -> bool:

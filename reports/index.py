@@ -11,6 +11,7 @@ from harness.errors import ContentError
 from harness.leaderboard import LeaderboardRow
 from harness.workspace import Workspace
 from reports.headline import Outcome
+from reports.rungs import Rungs, rungs_by_protocol
 from reports.study_files import Standings, read_standings, read_study
 from reports.study_info import StudyInfo, study_info
 
@@ -56,6 +57,7 @@ class Index:
 
     Attributes:
         studies: the one that was worked on last comes first.
+        rungs: what all studies say about early readings, those of one protocol together.
         problem: why the standings cannot be read, empty where they can.
     """
 
@@ -63,6 +65,7 @@ class Index:
     unreadable: tuple[Unreadable, ...]
     rows: tuple[LeaderboardRow, ...]
     problem: str
+    rungs: tuple[Rungs, ...] = ()
 
 
 def read_index(workspace: Workspace) -> Index:
@@ -72,17 +75,18 @@ def read_index(workspace: Workspace) -> Index:
         standings = read_standings(workspace)
     except ContentError as error:
         standings, problem = Standings(), error.message
-    studies, unreadable = [], []
+    studies, unreadable, contents = [], [], []
     for folder in study_folders(workspace):
         try:
-            info = study_info(read_study(folder, workspace, standings))
+            found = read_study(folder, workspace, standings)
+            studies.append(_indexed(folder, study_info(found)))
         except ContentError as error:
             unreadable.append(Unreadable(folder.name, error.message))
         else:
-            studies.append(_indexed(folder, info))
+            contents.append(found)
     studies.sort(key=lambda item: item.name)
     studies.sort(key=lambda item: item.last_utc, reverse=True)
-    return Index(tuple(studies), tuple(unreadable), standings.rows, problem)
+    return Index(tuple(studies), tuple(unreadable), standings.rows, problem, tuple(rungs_by_protocol(contents)))
 
 
 def study_folders(workspace: Workspace) -> list[Path]:

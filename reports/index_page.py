@@ -15,6 +15,7 @@ from reports.index import Index, IndexedStudy, read_index, study_folders
 from reports.index_leaderboard import leaderboard_sections
 from reports.numbers import DASH, count, duration, mean_and_deviation, plural, short
 from reports.page import Column, Html, Section, details, element, foreign, joined, page, paragraph, table, text
+from reports.rungs_tables import rungs_tables
 from reports.study_page import write_report
 
 _COLUMNS = (
@@ -98,6 +99,9 @@ def render(index: Index) -> str:
     if index.problem:
         sections.append(Section("leaderboard", "Leaderboard", paragraph(f"It cannot be read: {index.problem}")))
     sections += leaderboard_sections(index.rows)
+    if any(facts.finished for facts in index.rungs):
+        parts = [rungs_tables(facts, f"rungs-{number}") for number, facts in enumerate(index.rungs) if facts.finished]
+        sections.append(Section("rungs", "Does an early reading predict the end?", joined(parts)))
     return with_chooser(page("Studies and leaderboard", introduction, sections, _footer()))
 
 

@@ -45,15 +45,12 @@ class SeedSpread:
 
     Attributes:
         pooled_points: deviation within networks over fresh and test seeds together, None where no network has two.
-        optimism_points: by how much the accuracies that networks were chosen by lie above the means of their fresh
-            seeds, on average; None where no network has both.
     """
 
     rows: tuple[SeedRow, ...]
     target_pct: float
     threshold_pct: float
     pooled_points: float | None
-    optimism_points: float | None
     left_out: int = 0
 
 
@@ -65,13 +62,11 @@ def seed_spread(files: StudyFiles, of: Sequence[Network]) -> SeedSpread:
         (row for row in found if len(row.fresh) + len(row.test) > 1), key=lambda row: (row.parameters, row.hash)
     )
     pooled, freedom = statistics.pooled_deviation([group for row in several for group in (row.fresh, row.test)])
-    lucky = [row.chosen_by - statistics.mean(row.fresh) for row in several if row.chosen_by is not None and row.fresh]
     return SeedSpread(
         rows=tuple(several[:MOST_NETWORKS]),
         target_pct=files.config.target_pct,
         threshold_pct=files.config.threshold_pct,
         pooled_points=pooled if freedom else None,
-        optimism_points=statistics.mean(lucky) if lucky else None,
         left_out=max(0, len(several) - MOST_NETWORKS),
     )
 
@@ -127,13 +122,6 @@ def _words(facts: SeedSpread) -> list[str]:
     if facts.pooled_points is not None and math.isfinite(facts.pooled_points):
         words.append(
             f"Seeds of one network deviate by {decimal(facts.pooled_points, 3)} points from their mean (pooled)."
-        )
-    if facts.optimism_points is not None:
-        lucky = facts.optimism_points > 0
-        words.append(
-            "The runs that networks were chosen by lie "
-            f"{decimal(abs(facts.optimism_points), 3)} points {'above' if lucky else 'below'} the means of their "
-            f"fresh seeds on average{': that much was luck' if lucky else ''}."
         )
     if facts.left_out:
         words.append(f"{plural(facts.left_out, 'larger network')} with several seeds not drawn.")

@@ -17,10 +17,12 @@ from reports.network_info import NetworkInfo, network_infos
 from reports.networks import Network, networks
 from reports.next_step import NextStep, next_step
 from reports.provenance import Provenance, provenance
+from reports.rungs import Rungs, rungs
 from reports.seed_spread import SeedSpread, seed_spread
 from reports.study_files import StudyFiles
 from reports.time_spent import TimeSpent, time_spent
 from reports.winner import Winner, winner
+from reports.winners_curse import WinnersCurse, winners_curse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,9 @@ class StudyInfo:
     closer: tuple[NetworkInfo, ...]
     picture: AccuracyPicture
     curves: LearningCurves
+    rungs: Rungs
     seeds: SeedSpread
+    curse: WinnersCurse
     choices: Choices | None
     time: TimeSpent
     accounting: Accounting
@@ -70,7 +74,9 @@ def study_info(files: StudyFiles) -> StudyInfo:
         closer=network_infos(files, found),
         picture=accuracy_picture(files, found),
         curves=learning_curves(found, config.rungs, config.threshold_pct),
+        rungs=rungs([files]),
         seeds=seed_spread(files, found),
+        curse=winners_curse(files, found),
         choices=choices(found, config.space_text, config.rungs),
         time=time_spent(files, found),
         accounting=accounting(files, found),

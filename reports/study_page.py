@@ -6,7 +6,15 @@ from pathlib import Path
 
 from harness import files
 from harness.workspace import Workspace
-from reports import accuracy_picture, budget_picture, honesty_box, learning_curves, seed_spread, time_spent
+from reports import (
+    accuracy_picture,
+    budget_picture,
+    honesty_box,
+    learning_curves,
+    seed_spread,
+    time_spent,
+    winners_curse_picture,
+)
 from reports.accounting import Accounting
 from reports.choices_table import choices_tables
 from reports.headline import Headline, Outcome
@@ -15,6 +23,7 @@ from reports.next_step import NextStep
 from reports.numbers import DASH, count, duration, mean_and_deviation, pct, plural, short
 from reports.page import Html, Section, element, foreign, joined, page, paragraph, resource, terms, text
 from reports.provenance_tables import provenance_tables
+from reports.rungs_tables import rungs_tables
 from reports.shares import shares_table
 from reports.standings import leaderboard_table, networks_table
 from reports.study_controls import filter_bar, study_data, study_script
@@ -28,10 +37,14 @@ GLOSSARY = {
     "budget": "the most parameters a network may have; the effective budget falls below the smallest one that stands",
     "seed": "the number that fixes first weights, order of the images and augmentation of one training run",
     "fresh seeds": "seeds that played no part in choosing the network",
+    "first look": "the validation accuracy of the run that the search chose by, one seed",
     "stands": "its one-sided 80 % lower bound over at least three fresh validation seeds meets the threshold",
     "refuted": "it met the threshold with its first seed, but on fresh ones its 80 % lower bound fell short: five were "
     "run, or the threshold lies above the mean by more than chance explains; the mean itself may meet it",
     "pruned": "stopped early, because its curve said that it would not reach the threshold",
+    "rung": "an epoch after which it is decided whether a run is pruned",
+    "exempt": "trained to the end whatever its rungs said: one network in ten, by lot, so that wrong pruning can be "
+    "counted",
     "diverged": "its loss stopped being a finite number",
     "Pareto front": "the networks that are more accurate than every network of equal or smaller size",
     "recipe": "everything that training does to a network except the network, the images and the seed",
@@ -67,7 +80,9 @@ def render(info: StudyInfo) -> str:
         Section("networks", "Networks of this study", networks_table(info.networks, info.config.threshold_pct)),
         Section("closer", "Networks worth a closer look", _closer(info)),
         Section("curves", "Learning curves", learning_curves.draw(info.curves)),
+        Section("rungs", "Does an early reading predict the end?", rungs_tables(info.rungs)),
         Section("seeds", "How far seeds lie apart", seed_spread.draw(info.seeds)),
+        Section("curse", "What first looks owed to luck", winners_curse_picture.draw(info.curse)),
         Section("budget", "The search over time", budget_picture.draw(info.budget, info.tried)),
         Section("choices", "Which choices mattered", choices_tables(info.choices)),
         Section("time", "Where the time went", time_spent.draw(info.time)),

@@ -148,6 +148,7 @@ INLINE void line_products(const V* x, const V* dy, ptrdiff_t plane, int width, i
 }
 
 // Asks for a row before it is needed: a channel's rows come too far apart in time for the processor to foresee the next.
+// Beyond the last row of a map it asks for what nobody needs, which does no harm.
 INLINE void fetch(const Map& x, int n, int channel, int row) {
   const V* line = x.line(n, channel, row);
   for (int w = 0; w < x.width; w++) __builtin_prefetch(line + w, 0, 2);

@@ -58,7 +58,7 @@ class Program {
   const int batch, parameter_count;
   const Normalisation normalisation;
   Random random{0};
-  std::vector<real> gradient;  // of the parameters, added to by `back`
+  std::vector<real> gradient;  // of the state's parameters, added to by `back`
 
   const Map& input() const { return values[0].map; }
   const Map& logits() const { return values.back().map; }

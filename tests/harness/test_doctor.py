@@ -175,6 +175,18 @@ def test_without_a_compiler_the_engine_is_a_warning(place: Workspace, monkeypatc
     assert check.message.endswith("no C++ compiler found (no-such-compiler)")
 
 
+def test_a_cache_that_cannot_be_written_is_not_blamed_on_the_compiler(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    native.load.cache_clear()
+    monkeypatch.setenv("HARNESS_ENGINE_CACHE", "/dev/null/x")
+
+    check = found(place, "engine")
+    native.load.cache_clear()
+
+    assert (check.verdict, check.hint) == (Verdict.WARN, "HARNESS_ENGINE_CACHE names another folder")
+
+
 @pytest.mark.parametrize(("quota", "hint"), [("50000 100000", "0.5 cores only: pass --workers 1"), ("max 100000", "")])
 def test_a_container_with_fewer_cores_than_it_shows_is_a_warning(
     quota: str, hint: str, place: Workspace, monkeypatch: pytest.MonkeyPatch

@@ -52,7 +52,7 @@ def test_an_engine_is_compiled_once_and_then_kept(cache: Path, tmp_path: Path, m
     assert (tmp_path / "runs").read_text() == "run\n"
     assert first.path == second.path
     assert first.name == second.name == f"native plain {Path(first.path).stem.removeprefix('engine-')[:8]}"
-    assert sorted(path.suffix or path.name for path in cache.iterdir()) == [".lock", ".so"]
+    assert sorted(path.suffix or path.name for path in cache.iterdir()) == [".lock", ".sha256", ".so"]
 
 
 def test_other_options_make_another_engine():
@@ -113,6 +113,7 @@ def test_the_usual_compilers_are_looked_for(cache: Path, tmp_path: Path, monkeyp
     ("text", "why"),
     [
         ('case "$*" in *--version*) ;; *) echo "x.cpp:1: error: no such thing" >&2; exit 1;; esac', "no such thing"),
+        ('case "$*" in *--version*) ;; *) echo "ld: final link failed: No space left" >&2; exit 1;; esac', "No space"),
         ('case "$*" in *--version*) exit 3;; esac', "does not run"),
     ],
 )
@@ -126,12 +127,15 @@ def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(
     assert not cache.exists() or {path.name for path in cache.iterdir() if path.suffix != ".lock"} == set()
 
 
-def test_a_damaged_library_is_made_anew(cache: Path, tmp_path: Path):
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
+def test_a_damaged_library_is_made_anew(share: float, cache: Path, tmp_path: Path):
+    # Half of one is loaded without complaint, and kills whoever calls it.
     path = Path(native.load(LEVELS[-1], extra=("-O0",)).path)
     native.load.cache_clear()
     # A new file: the loaded one must not change under its user.
+    whole = path.read_bytes()
     path.unlink()
-    path.write_bytes(b"")
+    path.write_bytes(whole[: int(share * len(whole))])
 
     assert native.load(LEVELS[-1], extra=("-O0",)).library.engine_lanes() == 4
 

@@ -137,12 +137,13 @@ def test_fewer_images_than_a_batch_are_an_error():
 
 @pytest.mark.gpu
 def test_captured_steps_end_where_single_ones_end():
-    # Random draws of a GPU do not come in the same order, so nothing is moved and every batch holds all images.
+    # Random draws of a GPU do not come in the same order, so nothing is moved and all images are one: all batches are
+    # the same. Twenty steps an epoch, more than the steps before a capture.
     device = torch.device("cuda", torch.cuda.device_count() - 1)
     recipe = Recipe(epochs=1, batch_size=64, augmented_share=0.0, average_start=0.0)
     found = some_images(64)
-    pixels, labels = found.pixels.repeat(20, 1, 1, 1).to(device), found.labels.repeat(20).to(device)
-    images = replace(found, pixels=pixels[:64], labels=labels[:64])
+    pixels, labels = found.pixels[:1].repeat(1280, 1, 1, 1).to(device), found.labels[:1].repeat(1280).to(device)
+    images = replace(found, pixels=pixels, labels=labels)
     together, alone = ([start(parse_network(NETWORKS[0]), recipe, seed, device) for seed in range(2)] for _ in range(2))
 
     for _ in range(3):

@@ -97,7 +97,7 @@ def test_the_page_lists_studies_and_standings(realistic_study: Any, place: Works
     assert "1 study; targets reached: 1." in page.text("p")
     assert link in [attributes["href"] for attributes in page.all("a")]
     assert (path.parent / link).exists()
-    assert [attributes["id"] for attributes in page.all("section")] == ["studies", "leaderboard-1"]
+    assert [attributes["id"] for attributes in page.all("section")] == ["studies", "leaderboard-1", "rungs"]
     assert "mnist, 99.4 %" in page.text("h2")
 
 

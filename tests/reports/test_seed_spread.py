@@ -39,13 +39,12 @@ def test_networks_with_several_seeds_are_shown_smallest_first(study: Any, place:
     assert (small.chosen_by, large.chosen_by) == (99.7, 99.6)
 
 
-def test_deviation_and_luck_are_told(study: Any, place: Workspace):
+def test_the_deviation_within_networks_is_told(study: Any, place: Workspace):
     facts = found(study, place)
 
     # Squares about the means: 0.06 over 2, 0.005 over 1 and 0.005 over 1 degrees of freedom.
     assert facts.pooled_points == pytest.approx(((0.06 + 0.005 + 0.005) / 4) ** 0.5)
-    assert facts.optimism_points == pytest.approx(((99.7 - 99.4) + (99.6 - 99.45)) / 2)
-    assert "0.225 points above the means of their fresh seeds on average: that much was luck." in draw(facts)
+    assert "Seeds of one network deviate by 0.132 points from their mean (pooled)." in draw(facts)
 
 
 def test_every_seed_is_a_mark_of_its_kind(study: Any, place: Workspace):

@@ -101,8 +101,8 @@ def test_the_page_has_its_parts_and_a_way_to_each(realistic_page: Outline):
     links = {attributes["href"] for tag, attributes in realistic_page.elements if tag == "a"}
 
     assert sections == [
-        "honesty", "picture", "networks", "closer", "curves", "seeds", "budget", "choices", "time", "proposals",
-        "leaderboard", "toy", "provenance", "glossary",
+        "honesty", "picture", "networks", "closer", "curves", "rungs", "seeds", "curse", "budget", "choices", "time",
+        "proposals", "leaderboard", "toy", "provenance", "glossary",
     ]  # fmt: skip
     assert {f"#{name}" for name in sections} <= links
     assert "#content" in links
