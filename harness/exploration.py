@@ -76,7 +76,7 @@ def _confirmable(session: Session, *, explored: bool) -> Candidate | None:
         return None
     candidates, threshold_pct = list(session.candidates.values()), session.config.threshold_pct
     # A smaller network that may come to stand is worth more than certainty about the one that does.
-    wanted = race.next_to_confirm(candidates, threshold_pct, flying)
+    wanted = race.next_to_confirm(candidates, threshold_pct, session.config.budget, flying)
     return wanted or race.next_finalist(candidates, threshold_pct, flying)
 
 

@@ -47,6 +47,11 @@ def _quantile(confidence: float, freedom: int) -> float:
     return float(t.ppf(confidence, freedom))
 
 
+def normal_share(value: float) -> float:
+    """Return the standard normal distribution function."""
+    return 0.5 * math.erfc(-value / math.sqrt(2))
+
+
 def interval(values: Sequence[float], confidence: float) -> tuple[float, float]:
     """Return the two-sided t interval of the mean; infinite below two values."""
     low = lower_bound(values, 0.5 + confidence / 2)
