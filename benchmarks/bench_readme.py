@@ -1,6 +1,6 @@
 """Write the README's table of search methods from the committed result of the bench.
 
-    harness bench run bench --ablations --json > benchmarks/results/bench.json
+    harness bench run mnist-bench --ablations --json > benchmarks/results/bench.json
     python -m benchmarks.bench_readme
 
 The table stands between two marks; what is outside of them is left as it is. Without a result there is no table.

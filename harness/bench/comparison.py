@@ -94,7 +94,11 @@ def begin(folder: Path, comparison: Comparison) -> list[Trace]:
             f"{folder} holds another comparison; a folder holds one",
             hint="give --out another folder, or remove this one",
         )
-    return read_traces(folder)
+    traces = read_traces(folder)
+    if (folder / TRACES).exists():
+        # A torn line must not run into the next one.
+        write_traces(folder, traces)
+    return traces
 
 
 def document(comparison: Comparison) -> dict[str, object]:

@@ -12,13 +12,15 @@ from harness.bench import comparison
 from harness.bench.comparison import Judged
 from harness.bench.door import Limits
 from harness.bench.live import WORK, judged, live_repeat
-from harness.bench.setting import Setting, methods_of, setting
+from harness.bench.setting import Setting, check_rungs, methods_of, setting, table_task
+from harness.bench.table import Table
 from harness.bench.task import Task
 from harness.bench.trace import Trace
-from harness.data import resolve
+from harness.data import ImageData, resolve
 from harness.device import choose_device
 from harness.duration import duration_text
 from harness.engine_choice import choose_engine
+from harness.errors import ContentError
 from harness.race import rungs
 from harness.recipes import check_batch, named_recipe
 from harness.session import Effort
@@ -35,23 +37,40 @@ class Running:
     effort: Effort
 
 
-def prepared(given: dict[str, Any]) -> tuple[Setting, Running]:
+def prepared(given: dict[str, Any], table: Table | None) -> tuple[Setting, Running]:
     """Return the comparison that the options ask for, and what trains for it.
+
+    Args:
+        table: where it is given, its task is the comparison's: the same question, answered by trainings.
 
     Raises:
         UsageError: an unknown method, recipe, data set, device or engine.
-        ContentError: the recipe does not suit the data set.
+        ContentError: the recipe does not suit the data set, or the data are not those of the table.
         DataError: the data are missing or damaged.
     """
-    recipe, space = named_recipe(given["recipe"]), space_of(given["space"])
+    data = resolve(table.dataset if table else given["dataset"], given["folder"])
+    if table is not None and data.data_hash != table.facts.data_hash:
+        raise ContentError(f"the data in {data.source} are not those that the table {table.facts.name!r} was made of")
+    task = table_task(table, given) if table else _asked(given, data)
+    methods = methods_of(given["names"], given["programs"], ablations=given["ablations"])
+    check_rungs(methods, task)
     device = choose_device(given["device"])
-    engine = choose_engine(given["engine"], recipe.recipe, device)
-    data = resolve(given["dataset"], given["folder"])
+    engine = choose_engine(given["engine"], task.recipe, device)
+    effort = Effort(
+        seconds=None, trials=None, workers=task.workers, device=str(device), limits=RunLimits(), engine=engine.kind
+    )
+    running = Running(Source(data.dataset.name, given["folder"]), effort)
+    return setting(task, methods, given, None, given["judge_seeds"]), running
+
+
+def _asked(given: dict[str, Any], data: ImageData) -> Task:
+    """Return the task that the options alone describe."""
+    recipe, space = named_recipe(given["recipe"]), space_of(given["space"])
     check_batch(recipe.recipe, data.dataset.train_size)
     epochs = recipe.recipe.epochs
     # Halving stops wherever epochs double, as they do in a table.
     doubled = [2**power for power in range(epochs.bit_length()) if 2**power < epochs]
-    task = Task(
+    return Task(
         dataset=data.dataset.name,
         data_hash=data.data_hash,
         space=space.text,
@@ -64,12 +83,6 @@ def prepared(given: dict[str, Any]) -> tuple[Setting, Running]:
         seconds=given["seconds"],
         workers=given["workers"],
     )
-    methods = methods_of(given["names"], given["programs"], ablations=given["ablations"])
-    effort = Effort(
-        seconds=None, trials=None, workers=task.workers, device=str(device), limits=RunLimits(), engine=engine.kind
-    )
-    running = Running(Source(data.dataset.name, given["folder"]), effort)
-    return setting(task, methods, given, None, given["judge_seeds"]), running
 
 
 def carried_out(

@@ -89,7 +89,6 @@ MAIN: Mapping[str, BuiltIn] = {
         _bare("random", "uniform draws under asynchronous successive halving", Stops.HALVING, "halving"),
         _WHOLE,
     )
-    if method.sampler in SAMPLERS
 }
 
 

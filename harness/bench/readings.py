@@ -71,13 +71,20 @@ class _Known:
 
 @dataclass(slots=True)
 class TableReadings:
-    """Runs as a table tells them."""
+    """Runs as a table tells them.
+
+    Attributes:
+        known: what it says of each network, by hash; ``hashes`` of the texts that were asked for.
+        lenders: how far each run of the table lay off its network's mean, with that mean, ascending; ``lent`` of them
+            lend to a network.
+    """
 
     table: Table
     spread: Spread = Spread.POOLED
     size: int = field(init=False)
     known: dict[str, _Known] = field(init=False)
     lenders: list[tuple[float, Mapping[int, float]]] = field(init=False)
+    lent: int = field(init=False)
     hashes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -88,6 +95,8 @@ class TableReadings:
         lent = [(known.means[last], off) for known in self.known.values() for off in known.offs]
         # Equal means keep the table's order, which is fixed.
         self.lenders = sorted(lent, key=lambda pair: pair[0])
+        seeds = max(len(known.rows) for known in self.known.values())
+        self.lent = min(LENDERS * seeds, len(self.lenders))
 
     def read(self, job: Job, repeat: int) -> Reading:
         """Return the run.
@@ -113,9 +122,8 @@ class TableReadings:
     def _lent(self, errors: float, rng: random.Random) -> Mapping[int, float]:
         """Return how far a run of a network of about so many errors lay off its mean."""
         middle = bisect_left(self.lenders, errors, key=lambda pair: pair[0])
-        count = min(LENDERS * max(len(known.rows) for known in self.known.values()), len(self.lenders))
-        low = min(max(0, middle - count // 2), len(self.lenders) - count)
-        return self.lenders[low + rng.randrange(count)][1]
+        low = min(max(0, middle - self.lent // 2), len(self.lenders) - self.lent)
+        return self.lenders[low + rng.randrange(self.lent)][1]
 
 
 def true_accuracies_pct(table: Table) -> dict[str, float]:

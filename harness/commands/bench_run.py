@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from harness.bench.trace import Trace
 
 REPEATS, LIVE_REPEATS = 200, 3
-LIVE_ONLY = ("space", "recipe", "dataset", "folder", "device", "engine", "judge_seeds")
+# Options that a table answers by itself, those of real trainings, and those of a replay.
+OF_A_TABLE = ("space", "recipe", "dataset")
+OF_TRAININGS = ("folder", "device", "engine", "judge_seeds")
+OF_A_REPLAY = ("spread", "processes")
 
 
 @click.command(short_help="Compare methods of search on a table, or live.")
@@ -45,9 +49,9 @@ LIVE_ONLY = ("space", "recipe", "dataset", "folder", "device", "engine", "judge_
     "--answer-time", "answer_seconds", type=DURATION, default="10s", show_default=True, help="Of others' methods."
 )
 @click.option("--processes", type=click.IntRange(1, 256), help="That replay [default: one a core].")
-@click.option("--live", is_flag=True, help="Real trainings on this machine, without a table.")
-@click.option("--space", help="With --live: a space's name, or @FILE.")
-@click.option("--recipe", default="fast", show_default=True, help="With --live: a recipe's name, or @FILE.toml.")
+@click.option("--live", is_flag=True, help="Real trainings on this machine; a TABLE then only says what is asked.")
+@click.option("--space", help="With --live alone: a space's name, or @FILE.")
+@click.option("--recipe", default="fast", show_default=True, help="With --live alone: a recipe's name, or @FILE.toml.")
 @click.option(
     "--judge-seeds", type=click.IntRange(2, 1000), default=5, show_default=True, help="With --live: an answer."
 )
@@ -69,20 +73,22 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     benchmarks/methods/README.md shows how.
 
     \b
-    harness bench run bench
-    harness bench run bench --ablations --repeats 400
-    harness bench run bench --method random --program 'mine=python3 mine.py'
-    harness bench run --live --space bench --recipe fast --target 98.9 --time 30m
+    harness bench run mnist-bench
+    harness bench run mnist-bench --ablations --repeats 400
+    harness bench run mnist-bench --method random --program 'mine=python3 mine.py'
+    harness bench run mnist-bench --live --method random --method default
+    harness bench run --live --space tiny --recipe fast --target 99.2 --time 1h
     """
     _check_form(ctx, given)
     given["repeats"] = given["repeats"] or (LIVE_REPEATS if given["live"] else REPEATS)
-    if given["live"]:
-        return _live(given, as_json)
     from harness.bench.setting import check_rungs, methods_of, setting, table_judged, table_task
     from harness.bench.table_files import read_table, table_folder
     from harness.workspace import workspace
 
-    table = read_table(table_folder(given["table"], workspace()))
+    table = None if given["table"] is None else read_table(table_folder(given["table"], workspace()))
+    if given["live"]:
+        return _live(given, table, as_json)
+    assert table is not None, "without --live there is a table"
     task = table_task(table, given)
     methods = methods_of(given["names"], given["programs"], ablations=given["ablations"])
     check_rungs(methods, task)
@@ -91,21 +97,30 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
 
 
 def _check_form(ctx: click.Context, given: dict[str, Any]) -> None:
-    """Raise UsageError unless a table or --live is given, and only options that belong to it."""
+    """Raise UsageError unless it is clear what is asked, and no option is given that says nothing there."""
+    if given["table"] is None and not given["live"]:
+        raise UsageError("a TABLE is replayed and --live trains; give one of them, or both")
+    if given["table"] is None and (given["space"] is None or given["target"] is None or given["seconds"] is None):
+        raise UsageError("--live without a TABLE needs --space, --target and --time: nothing else says what is asked")
+    if given["table"] is not None:
+        _refuse(ctx, OF_A_TABLE, "belongs to --live without a TABLE: a table has its own")
+    if given["live"]:
+        _refuse(ctx, OF_A_REPLAY, "belongs to replaying: real trainings have their own seeds and processes")
+    else:
+        _refuse(ctx, OF_TRAININGS, "belongs to --live: a replay trains nothing")
+
+
+def _refuse(ctx: click.Context, names: tuple[str, ...], why: str) -> None:
     from click.core import ParameterSource
 
-    if given["live"] == (given["table"] is not None):
-        raise UsageError("a TABLE is replayed and --live trains; give one of them")
-    if given["live"] and (given["space"] is None or given["target"] is None or given["seconds"] is None):
-        raise UsageError("--live needs --space, --target and --time: there is no table to choose them from")
-    named = [name for name in LIVE_ONLY if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-    if named and not given["live"]:
-        shown = {"folder": "data"}.get(named[0], named[0]).replace("_", "-")
-        raise UsageError(f"--{shown} belongs to --live: a table has its own")
+    for name in names:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            shown = {"folder": "data"}.get(name, name).replace("_", "-")
+            raise UsageError(f"--{shown} {why}")
 
 
 def _replayed(made: Setting, table: Table, given: dict[str, Any]) -> list[Trace]:
-    """Return the traces of a table, those that are there as they are."""
+    """Return the traces of a table; those that an earlier call has left are not done again."""
     from harness.bench import comparison
     from harness.bench.door import Limits
     from harness.bench.repeats import run_repeats
@@ -115,10 +130,14 @@ def _replayed(made: Setting, table: Table, given: dict[str, Any]) -> list[Trace]
 
     asked, folder = made.comparison, _folder(given, made.comparison)
     there = comparison.begin(folder, asked)
-    total = asked.repeats * len(made.methods)
-    if len(there) == total:
-        return there
-    with Reporter(total, "repeats") as reporter:
+
+    def keep(traces: Sequence[Trace]) -> None:
+        for trace in traces:
+            comparison.append_trace(folder, trace)
+        reporter.bar.update(len(traces))
+
+    with Reporter(asked.repeats * len(made.methods), "repeats") as reporter:
+        reporter.bar.update(len(there))
         traces = run_repeats(
             made.methods,
             asked.task,
@@ -128,8 +147,10 @@ def _replayed(made: Setting, table: Table, given: dict[str, Any]) -> list[Trace]
             asked.seed,
             Limits(asked.answer_seconds),
             given["processes"] or core_count(),
-            reporter.bar.update,
+            there,
+            keep,
         )
+    # They were kept in the order in which they ended.
     comparison.write_traces(folder, traces)
     return traces
 
@@ -148,10 +169,10 @@ def _folder(given: dict[str, Any], asked: Comparison) -> Path:
     return workspace().runs / ".bench" / f"{asked.table or asked.task.space_name}-{digest}"
 
 
-def _live(given: dict[str, Any], as_json: bool) -> int:
+def _live(given: dict[str, Any], table: Table | None, as_json: bool) -> int:
     from harness.bench import comparison, live_run
 
-    made, run = live_run.prepared(given)
+    made, run = live_run.prepared(given, table)
     folder = _folder(given, made.comparison)
     there = comparison.begin(folder, made.comparison)
     try:

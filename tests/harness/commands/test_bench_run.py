@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,9 +32,15 @@ def folder(tmp_path: Path) -> str:
 def in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Replay here: starting processes takes seconds, and one test below does start them."""
 
-    def run_repeats(methods, task, table, spread, count, seed, limits, processes, on_traces):
+    def run_repeats(methods, task, table, spread, count, seed, limits, processes, there, on_traces):
         readings = TableReadings(table, spread)
-        return [replay(method, task, readings, seed, number, limits) for method in methods for number in range(count)]
+        done = {(trace.method, trace.repeat): trace for trace in there}
+        for method in methods:
+            for number in range(count):
+                if (method.name, number) not in done:
+                    done[method.name, number] = replay(method, task, readings, seed, number, limits)
+                    on_traces([done[method.name, number]])
+        return [done[method.name, number] for method in methods for number in range(count)]
 
     monkeypatch.setattr(repeats, "run_repeats", run_repeats)
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
@@ -119,7 +126,7 @@ def test_a_comparison_that_is_there_is_not_run_again_and_another_is_refused(
     words = ["bench", "run", folder, *SHORT, "--method", "random", "--out", str(out)]
     assert run(words) == 0
     first = files_of(out)
-    monkeypatch.setattr(repeats, "run_repeats", None)
+    monkeypatch.setattr(sys.modules[__name__], "replay", None)
 
     assert run(words) == 0
     assert files_of(out) == first
@@ -139,6 +146,30 @@ def test_what_nobody_says_is_chosen_from_the_table(folder: str, tmp_path: Path):
     whole = sum(row.seconds for row in table.rows if row.rung == 8) / 2
     assert task["seconds"] == pytest.approx(whole / 8 / 2, rel=1e-3)
     assert task["budget"] == max(row.parameters for row in table.rows)
+
+
+def test_a_comparison_that_was_stopped_goes_on_and_ends_in_the_same_bytes(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "out"
+    words = ["bench", "run", folder, *SHORT, "--method", "random", "--method", "halving", "--out", str(out)]
+    assert run(words) == 0
+    whole = files_of(out)
+    lines = (out / "traces.jsonl").read_text().splitlines(keepends=True)
+    # Not in their order, and a kill has torn the last one.
+    (out / "traces.jsonl").write_text(lines[9] + lines[2] + lines[4][:50])
+    counted: list[int] = []
+    original = replay
+
+    def counting(*given, **more):
+        counted.append(given[4])
+        return original(*given, **more)
+
+    monkeypatch.setattr(sys.modules[__name__], "replay", counting)
+
+    assert run(words) == 0
+    assert len(counted) == 10
+    assert files_of(out) == whole
 
 
 def test_the_page_keeps_the_rules_and_says_how_it_was_judged(folder: str, tmp_path: Path):
@@ -173,10 +204,12 @@ def test_a_target_that_no_network_reaches_is_no_fault(folder: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ([], 2, "a TABLE is replayed and --live trains; give one of them"),
-        (["{table}", "--live"], 2, "a TABLE is replayed and --live trains; give one of them"),
-        (["--live", "--space", "tiny"], 2, "--live needs --space, --target and --time"),
-        (["{table}", "--space", "tiny"], 2, "--space belongs to --live: a table has its own"),
+        ([], 2, "a TABLE is replayed and --live trains; give one of them, or both"),
+        (["--live", "--space", "tiny"], 2, "--live without a TABLE needs --space, --target and --time"),
+        (["{table}", "--space", "tiny"], 2, "--space belongs to --live without a TABLE: a table has its own"),
+        (["{table}", "--live", "--recipe", "small"], 2, "--recipe belongs to --live without a TABLE"),
+        (["{table}", "--live", "--spread", "recorded"], 2, "--spread belongs to replaying"),
+        (["{table}", "--judge-seeds", "9"], 2, "--judge-seeds belongs to --live: a replay trains nothing"),
         (["{table}", "--method", "randm"], 2, "unknown method 'randm'; known are random, tpe,"),
         (["{table}", "--method", "random", "--method", "random"], 2, "method 'random' is given twice"),
         (["{table}", "--program", "mine"], 2, "--program 'mine': NAME=COMMAND is wanted"),
