@@ -25,11 +25,11 @@ import torch
 from benchmarks.machine import machine
 from benchmarks.throughput import measured, seed_style, torchvision_folder
 from harness import files, workers
-from harness.crew import MOST_SIDE_BY_SIDE, Crew
 from harness.datasets import dataset
 from harness.device import choose_device, core_count, device_name
 from harness.errors import HarnessError
 from harness.gpu_workers import seconds_together
+from harness.parallelism import MOST_SIDE_BY_SIDE, Parallelism
 from harness.recipe import Recipe
 from harness.run import Job
 from harness.seeds import Purpose
@@ -52,28 +52,28 @@ def networks(count: int) -> list[str]:
     return found
 
 
-def crews(most: int, cores: int) -> list[Crew]:
+def parallelisms(most: int, cores: int) -> list[Parallelism]:
     """Return 1, 2, 4 and so on up to ``most`` networks in one process, and a process each while there are cores."""
     counts = [2**power for power in range(most.bit_length()) if 2**power <= most]
-    many = [Crew(count) for count in counts if 1 < count <= cores]
-    return [*(Crew(1, count) for count in counts), *many]
+    many = [Parallelism(count) for count in counts if 1 < count <= cores]
+    return [*(Parallelism(1, count) for count in counts), *many]
 
 
-def images_a_second(source: Source, device: str, crew: Crew, epochs: int) -> float:
-    """Return the images a second of a crew, each worker with a network of its own.
+def images_a_second(source: Source, device: str, parallelism: Parallelism, epochs: int) -> float:
+    """Return the images a second of a parallelism, each worker with a network of its own.
 
     Raises:
         HarnessError: a worker broke.
     """
-    pool = workers.start(source, crew.workers, crew.side_by_side)
+    pool = workers.start(source, parallelism.workers, parallelism.side_by_side)
     try:
         # The first job of a worker loads the data and starts the device.
-        spent = [seconds_together(pool, _jobs(device, crew.workers, length)) for length in (1, epochs)]
+        spent = [seconds_together(pool, _jobs(device, parallelism.workers, length)) for length in (1, epochs)]
     finally:
         workers.stop(pool)
     if (seconds := spent[-1]) is None:
-        raise HarnessError(f"a worker of {crew} broke on {device}")
-    return crew.workers * epochs * dataset(source.dataset).train_size / seconds
+        raise HarnessError(f"a worker of {parallelism} broke on {device}")
+    return parallelism.workers * epochs * dataset(source.dataset).train_size / seconds
 
 
 def _jobs(device: str, count: int, epochs: int) -> list[Job]:
@@ -90,22 +90,22 @@ def _jobs(device: str, count: int, epochs: int) -> list[Job]:
     ]
 
 
-def rows(found: dict[str, list[float]], sides: Iterable[Crew]) -> list[dict[str, Any]]:
-    """Return each crew beside the best seed-style loop, and their ratio round by round.
+def rows(found: dict[str, list[float]], sides: Iterable[Parallelism]) -> list[dict[str, Any]]:
+    """Return each parallelism beside the best seed-style loop, and their ratio round by round.
 
     Args:
-        found: images a second, a number a round, by ``seed style, N loaders`` and by crew.
+        found: images a second, a number a round, by ``seed style, N loaders`` and by parallelism.
     """
     styles = [side for side in found if side.startswith("seed style")]
     best = max(styles, key=lambda side: median(found[side]))
     made = []
-    for crew in sides:
-        ratios = [ours / theirs for ours, theirs in zip(found[str(crew)], found[best], strict=True)]
+    for parallelism in sides:
+        ratios = [ours / theirs for ours, theirs in zip(found[str(parallelism)], found[best], strict=True)]
         made.append(
             {
-                "processes": crew.processes,
-                "side_by_side": crew.side_by_side,
-                "images_a_second": round(median(found[str(crew)])),
+                "processes": parallelism.processes,
+                "side_by_side": parallelism.side_by_side,
+                "images_a_second": round(median(found[str(parallelism)])),
                 "seed_style": round(median(found[best])),
                 "seed_style_best": best,
                 "ratio": round(median(ratios), 2),
@@ -128,16 +128,16 @@ def main() -> None:
     given = parser.parse_args()
     device = choose_device(given.device)
     facts = machine() | {"gpu": device_name(device), "cuda": torch.version.cuda}
-    sides, source = crews(given.most, core_count()), Source("mnist", given.data)
+    sides, source = parallelisms(given.most, core_count()), Source("mnist", given.data)
     found: dict[str, list[float]] = {}
     with torchvision_folder(given.data) as unpacked:
         for done in range(1, given.rounds + 1):
             for loaders in LOADERS:
                 speed = measured(seed_style, 1, networks(1)[0], BATCH, unpacked, loaders, str(device))
                 found.setdefault(f"seed style, {loaders} loaders", []).append(speed)
-            for crew in sides:
-                found.setdefault(str(crew), []).append(images_a_second(source, str(device), crew, EPOCHS))
-                print(f"{crew}: {found[str(crew)][-1]:,.0f} images a second", flush=True)
+            for parallelism in sides:
+                found.setdefault(str(parallelism), []).append(images_a_second(source, str(device), parallelism, EPOCHS))
+                print(f"{parallelism}: {found[str(parallelism)][-1]:,.0f} images a second", flush=True)
             table = rows(found, sides)
             document = {"machine": facts, "rounds": done, "epochs": EPOCHS, "batch": BATCH, "images_a_second": found}
             files.write_json(RESULTS, document | {"rows": table})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from harness import study
@@ -13,15 +14,18 @@ from harness.run_plan import SearchPlan
 from harness.session import Session, note
 from harness.verdict import Verdict
 from harness.verify import Plan, finished_indices, recorded_verdict, run_seeds
-from harness.workers import Limits
+from harness.workers import Event, Limits
 from search_spaces.notation import parse_network
 
 
-def conclude(plan: SearchPlan, session: Session) -> Verdict | None:
+def conclude(
+    plan: SearchPlan, session: Session, on_event: Callable[[Event], None] = lambda event: None
+) -> Verdict | None:
     """Verify the study's winner and rewrite the leaderboard.
 
     Return None where the search named no winner, or where too little time is left to verify it: then the last event
     of the journal is ``postponed``. A winner that was verified in an earlier session is not verified again.
+    ``on_event`` sees how the seeds go on.
     """
     events = study.journal(plan.folder)
     winner = next((event for event in reversed(events) if event["event"] == "winner"), None)
@@ -41,7 +45,7 @@ def conclude(plan: SearchPlan, session: Session) -> Verdict | None:
         note(session, "postponed", hash=winner["hash"], parameters=winner["parameters"], seconds=needed)
         refresh(plan.workspace)
         return None
-    verdict = run_seeds(verification, plan.workspace, plan.source, _limits(plan), session.reporter.on_event)
+    verdict = run_seeds(verification, plan.workspace, plan.source, _limits(plan), on_event)
     note(
         session,
         "verified",

@@ -1,51 +1,90 @@
-"""How many networks train at once, and where: so many processes, each with so many of them side by side."""
+"""Who trains for a search: processes of this machine on its own clock, or what stands for them on another clock.
+
+The bench puts a table of recorded trainings here, so that the code it judges is the code that searches.
+"""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
-# torch has so many streams a GPU, then it hands out the same ones again (c10/cuda/CUDAStream.h, kStreamsPerPool).
-MOST_SIDE_BY_SIDE = 32
-MOST_PROCESSES = 256
+from harness import workers
+from harness.run import Job
+from harness.workers import Event, Limits, Source, Worker
 
 
-@dataclass(frozen=True, slots=True)
-class Crew:
-    """``processes``, and the networks that each of them trains at once.
-
-    Raises:
-        ValueError: there are none, or too many.
-    """
-
-    processes: int
-    side_by_side: int = 1
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        if not (1 <= self.processes <= MOST_PROCESSES and 1 <= self.side_by_side <= MOST_SIDE_BY_SIDE):
-            raise ValueError(
-                f"{self} asks for {self.processes} processes of {self.side_by_side} networks; allowed are "
-                f"1 to {MOST_PROCESSES} of 1 to {MOST_SIDE_BY_SIDE}"
-            )
+class Crew(Protocol):
+    """Several places, each with one job at a time, and the clock that they work by."""
 
     @property
-    def workers(self) -> int:
-        """All networks that train at once."""
-        return self.processes * self.side_by_side
+    def jobs(self) -> Sequence[Job | None]:
+        """What each place is doing; None where it is idle."""
+        ...
 
-    def __str__(self) -> str:
-        """Return ``4``, or ``2x8`` where each of two processes trains eight networks."""
-        return f"{self.processes}" if self.side_by_side == 1 else f"{self.processes}x{self.side_by_side}"
+    def start(self, count: int, side_by_side: int = 1) -> None:
+        """Make so many places, so many of them in a process."""
+        ...
+
+    def assign(self, place: int, job: Job) -> None:
+        """Give an idle place a job."""
+        ...
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Return what has happened, after at most ``timeout`` seconds."""
+        ...
+
+    def abandon(self, place: int) -> None:
+        """End the job of a place now."""
+        ...
+
+    def stop(self) -> None:
+        """End everything now."""
+        ...
+
+    def now(self) -> float:
+        """Return the seconds of a clock that never goes back."""
+        ...
 
 
-def read_crew(text: str) -> Crew:
-    """Return what ``4`` or ``2x8`` means.
+@dataclass(slots=True)
+class Processes:
+    """Worker processes of this machine."""
 
-    Raises:
-        ValueError: it is neither, or out of range.
-    """
-    found = re.fullmatch(r"([0-9]{1,9})(?:x([0-9]{1,9}))?", text, re.ASCII)
-    if found is None:
-        raise ValueError(f"{text!r} is neither a number of processes, as 4, nor processes x networks, as 2x8")
-    return Crew(int(found.group(1)), int(found.group(2) or 1))
+    source: Source
+    limits: Limits
+    pool: list[Worker] = field(default_factory=list)
+
+    @property
+    def jobs(self) -> list[Job | None]:
+        """What each process trains."""
+        return [worker.job for worker in self.pool]
+
+    def start(self, count: int, side_by_side: int = 1) -> None:
+        """Start so many workers, so many of them side by side in a process."""
+        self.pool = workers.start(self.source, count, side_by_side)
+
+    def assign(self, place: int, job: Job) -> None:
+        """Give an idle process a job."""
+        workers.assign(self.pool[place], job)
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Return what has happened; a process over a limit is replaced.
+
+        Raises:
+            DataError: a process could not load the data.
+        """
+        return workers.poll(self.pool, self.limits, timeout)
+
+    def abandon(self, place: int) -> None:
+        """End a job in favour of a fresh idle process."""
+        workers.abandon(self.pool[place])
+
+    def stop(self) -> None:
+        """End all processes."""
+        workers.stop(self.pool)
+
+    def now(self) -> float:
+        """Return the monotonic clock."""
+        return time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness import race, result, statistics, study, workers
+from harness import race, statistics
 from harness.errors import HarnessError
 from harness.exemption import is_exempt
 from harness.race import Candidate
@@ -33,9 +33,9 @@ POLL_SECONDS = 0.5
 
 def poll(session: Session) -> None:
     """Wait a moment for the workers, act on what they report, and show where the search is."""
-    for event in workers.poll(session.pool, session.effort.limits, POLL_SECONDS):
+    for event in session.crew.poll(POLL_SECONDS):
         _on_event(session, event)
-    session.reporter.tick(session.elapsed, session.left, smallest_standing(session), session.pool)
+    session.reporter.tick(session.elapsed, session.left, smallest_standing(session), session.crew.jobs)
 
 
 def _on_event(session: Session, event: Event) -> None:
@@ -57,8 +57,11 @@ def _at_rung(session: Session, job: Job, found: Result) -> None:
     ended = [run for candidate in session.candidates.values() for run in runs_of(candidate)]
     ratio = race.hopeful_ratio(ended, len(found.history), job.recipe.epochs)
     hoped = race.predicted_pct(errors, size, ratio)
-    hopeless = not statistics.reaches(hoped, session.config.threshold_pct)
-    spared = hopeless and is_exempt(found.hash)
+    if session.is_hopeless is None:
+        hopeless = not statistics.reaches(hoped, session.config.threshold_pct)
+        spared = hopeless and is_exempt(found.hash)
+    else:
+        hopeless, spared = session.is_hopeless(found), False
     note(
         session,
         "rung",
@@ -84,7 +87,7 @@ def _ended(session: Session, job: Job, found: Result) -> None:
     candidate = session.candidates[trial_of(job)]
     before = smallest_standing(session)
     open_before = not race.refuted(candidate, session.config.threshold_pct)
-    result.write(study.result_path(session.folder, trial_of(job), job.purpose, job.seed_index), found)
+    session.trail.keep(trial_of(job), found)
     file_result(session.candidates, found)
     if job.checkpoint is not None:
         job.checkpoint.unlink(missing_ok=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 
-from harness import race, statistics, workers
+from harness import race, statistics
 from harness.estimate import CAUTION, LEAST_VERIFY_SEEDS, VERIFY_FACTOR
 from harness.events import poll
 from harness.race import Candidate
 from harness.result import Status
 from harness.seeds import Purpose
-from harness.session import Session, free_indices, job_for, note_standing, runs_of
+from harness.session import Session, free_indices, job_for, jobs_at_work, note_standing, runs_of
 
 # For starting processes and writing files.
 CAUTION_SECONDS = 20.0
@@ -54,10 +54,10 @@ def _run_fresh(session: Session, candidate: Candidate, count: int) -> None:
     """Run so many further fresh seeds of one network to their end."""
     indices = itertools.islice(free_indices(session, candidate), count)
     session.waiting = [job_for(session, candidate, Purpose.CONFIRM, index) for index in indices]
-    while (session.waiting or any(worker.job for worker in session.pool)) and not session.interrupted:
-        for worker in session.pool:
-            if worker.job is None and session.waiting:
-                workers.assign(worker, session.waiting.pop(0))
+    while (session.waiting or jobs_at_work(session)) and not session.interrupted:
+        for place, at_work in enumerate(session.crew.jobs):
+            if at_work is None and session.waiting:
+                session.crew.assign(place, session.waiting.pop(0))
         poll(session)
 
 

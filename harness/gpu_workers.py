@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from harness import workers
-from harness.crew import MOST_SIDE_BY_SIDE, Crew
 from harness.datasets import dataset
 from harness.errors import HarnessError
+from harness.parallelism import MOST_SIDE_BY_SIDE, Parallelism
 from harness.recipe import Recipe
 from harness.run import Job
 from harness.seeds import Purpose
@@ -43,27 +43,29 @@ def best_count(images_a_second: Callable[[int], float], most: int) -> tuple[int,
     return best, rates
 
 
-def best_crew(images_a_second: Callable[[Crew], float], processes: int) -> tuple[Crew, dict[Crew, float]]:
-    """Return the best crew, and the rate of each that was tried: more networks in one process, then more processes.
+def best_parallelism(
+    images_a_second: Callable[[Parallelism], float], processes: int
+) -> tuple[Parallelism, dict[Parallelism, float]]:
+    """Return the best parallelism, and the rate of each that was tried: networks in one process, then processes.
 
     Args:
-        images_a_second: measures the rate of a crew; 0 where it cannot train.
+        images_a_second: measures the rate of a parallelism; 0 where it cannot train.
         processes: at most.
     """
-    rates: dict[Crew, float] = {}
+    rates: dict[Parallelism, float] = {}
 
-    def rate(crew: Crew) -> float:
-        if crew not in rates:
-            rates[crew] = images_a_second(crew)
-        return rates[crew]
+    def rate(parallelism: Parallelism) -> float:
+        if parallelism not in rates:
+            rates[parallelism] = images_a_second(parallelism)
+        return rates[parallelism]
 
-    side_by_side, _ = best_count(lambda count: rate(Crew(1, count)), MOST_SIDE_BY_SIDE)
-    best, _ = best_count(lambda count: rate(Crew(count, side_by_side)), processes)
-    return Crew(best, side_by_side), rates
+    side_by_side, _ = best_count(lambda count: rate(Parallelism(1, count)), MOST_SIDE_BY_SIDE)
+    best, _ = best_count(lambda count: rate(Parallelism(count, side_by_side)), processes)
+    return Parallelism(best, side_by_side), rates
 
 
-def measured_crew(source: Source, device: str, processes: int) -> tuple[Crew, dict[Crew, float]]:
-    """Measure with real processes that train a reference network, and return as ``best_crew`` does.
+def measured_parallelism(source: Source, device: str, processes: int) -> tuple[Parallelism, dict[Parallelism, float]]:
+    """Measure with real processes that train a reference network, and return as ``best_parallelism`` does.
 
     Raises:
         DataError: the data cannot be loaded.
@@ -71,29 +73,29 @@ def measured_crew(source: Source, device: str, processes: int) -> tuple[Crew, di
     """
     pool: list[list[Worker]] = []
     try:
-        found, rates = best_crew(lambda crew: _rate(pool, source, device, crew), processes)
+        found, rates = best_parallelism(lambda parallelism: _rate(pool, source, device, parallelism), processes)
     finally:
         workers.stop([worker for group in pool for worker in group])
-    if not rates[Crew(1)]:
+    if not rates[Parallelism(1)]:
         raise HarnessError(f"no process can train on {device}", hint="--device cpu, or --workers 1 to see why")
     return found, rates
 
 
-def _rate(pool: list[list[Worker]], source: Source, device: str, crew: Crew) -> float:
-    """Return images a second of a crew; 0 where one of its workers breaks.
+def _rate(pool: list[list[Worker]], source: Source, device: str, parallelism: Parallelism) -> float:
+    """Return images a second of a parallelism; 0 where one of its workers breaks.
 
     Args:
         pool: the workers of each process; a process has as many as can ever be asked of it, and gains others beside it.
     """
-    while len(pool) < crew.processes:
+    while len(pool) < parallelism.processes:
         pool.append(workers.start_process(source, MOST_SIDE_BY_SIDE))
-    busy = [worker for group in pool[: crew.processes] for worker in group[: crew.side_by_side]]
+    busy = [worker for group in pool[: parallelism.processes] for worker in group[: parallelism.side_by_side]]
     # The first job of a worker loads the data and starts the device.
     fresh = [worker for worker in busy if not worker.ticket]
     jobs = [_job(device, index) for index in range(len(busy))]
     if seconds_together(fresh, jobs) is None or (seconds := seconds_together(busy, jobs)) is None:
         return 0.0
-    return crew.workers * EPOCHS * dataset(source.dataset).train_size / seconds
+    return parallelism.workers * EPOCHS * dataset(source.dataset).train_size / seconds
 
 
 def seconds_together(pool: list[Worker], jobs: Sequence[Job]) -> float | None:

@@ -22,10 +22,10 @@ from queue import SimpleQueue
 import torch
 
 from harness.captured_step import CaptureLost, own_turn
-from harness.crew import MOST_SIDE_BY_SIDE
 from harness.data import load
 from harness.device import choose_device
 from harness.errors import DataError, HarnessError
+from harness.parallelism import MOST_SIDE_BY_SIDE
 from harness.result import Epoch, Result, Status
 from harness.run import Bench, Job, execute
 

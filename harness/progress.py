@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from tqdm import tqdm
 
 from harness import statistics
 from harness.race import Candidate
 from harness.result import Result
+from harness.run import Job
 from harness.seeds import Purpose
-from harness.workers import Broken, Event, Finished, Progress, Worker
+from harness.workers import Broken, Event, Finished, Progress
 
 # How often a search without a terminal says where it is.
 PLAIN_SECONDS = 60.0
@@ -69,6 +70,25 @@ def _outcome(result: Result) -> str:
     return f"{result.status}, {accuracy:.2f} % test" if accuracy is not None else str(result.status)
 
 
+class Watcher(Protocol):
+    """Whoever sees a search go on.
+
+    Attributes:
+        rejected: networks rejected so far; ``trained`` those that were trained.
+    """
+
+    rejected: int
+    trained: int
+
+    def tick(self, elapsed: float, left: float, standing: Candidate | None, jobs: Sequence[Job | None]) -> None:
+        """See where the search is, after each event."""
+        ...
+
+    def ended(self, candidate: Candidate, found: Result, *, is_standing: bool) -> None:
+        """See how a run has ended."""
+        ...
+
+
 class SearchReporter(Reporter):
     """Progress of a search: one line that says where it is, and one for each run that has ended."""
 
@@ -83,9 +103,9 @@ class SearchReporter(Reporter):
         if self.terminal:
             self.bar.bar_format = "{desc}"
 
-    def tick(self, elapsed: float, left: float, standing: Candidate | None, pool: list[Worker]) -> None:
+    def tick(self, elapsed: float, left: float, standing: Candidate | None, jobs: Sequence[Job | None]) -> None:
         """Show where the search is; on a terminal at every call, elsewhere once a minute."""
-        line = self._line(elapsed, left, standing, pool)
+        line = self._line(elapsed, left, standing, jobs)
         if self.terminal:
             self.bar.set_description_str(line)
         elif elapsed - self.said >= PLAIN_SECONDS:
@@ -109,12 +129,10 @@ class SearchReporter(Reporter):
                 f"over {len(candidate.fresh)} fresh seeds; from here on only smaller networks are proposed"
             )
 
-    def _line(self, elapsed: float, left: float, standing: Candidate | None, pool: list[Worker]) -> str:
+    def _line(self, elapsed: float, left: float, standing: Candidate | None, jobs: Sequence[Job | None]) -> str:
         best = f"{standing.proposal.parameters:,} parameters" if standing else "none yet"
         busy = ", ".join(
-            f"trial {worker.job.trial} to epoch {worker.job.until_epoch or worker.job.recipe.epochs}"
-            for worker in pool
-            if worker.job is not None
+            f"trial {job.trial} to epoch {job.until_epoch or job.recipe.epochs}" for job in jobs if job is not None
         )
         bound = "no end" if self.trials is None else f"{self.trials} trials at most"
         remaining = bound if self.seconds is None else f"{_clock(left)} left"

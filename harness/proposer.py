@@ -7,11 +7,15 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from harness import sampler
 from harness.datasets import dataset
+from harness.parts import EVERY_PART, Parts
+from harness.proposing import Found, Rejection, Repeat
 from harness.race import Candidate, Outcome, expected_errors, outcome, passed_first, refuted
 from harness.result import Decision
+from harness.roster import Entry, drawn, roster
 from harness.sampler import Index, Trial
 from harness.study import Proposal, StudyConfig
 from harness.surrogate import best, features, fitted
@@ -35,45 +39,6 @@ LESSONS = 10
 DRAWS = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A proposal that was rejected before anything was built.
-
-    Attributes:
-        origin: ``ladder`` or ``sampler``.
-        violation: what the sampler was told it breaks its limits by; None where it was told nothing.
-        indices: the decisions, for a later session to tell them again; empty where nothing was told.
-    """
-
-    reason: str
-    parameters: int | None
-    hash: str
-    origin: str
-    violation: float | None = None
-    indices: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """A proposal of a network that is known already, as ``trial``; ``indices`` are the decisions made this time."""
-
-    trial: int
-    indices: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A network to train, with what was rejected and repeated on the way to it.
-
-    Attributes:
-        proposal: None where no further network below the budget was found; ``why`` then says so.
-    """
-
-    proposal: Proposal | None
-    passed: tuple[Rejection | Repeat, ...]
-    why: str = ""
-
-
 @dataclass(slots=True)
 class Proposer:
     """The sampler's study, and the ladder."""
@@ -83,16 +48,24 @@ class Proposer:
     index: Index
     ladder: list[Draw]
     running: dict[int, Trial] = field(default_factory=dict)
+    parts: Parts = EVERY_PART
 
     @classmethod
-    def new(cls, space: SearchSpace, config: StudyConfig, most_macs: int | None = None) -> Proposer:
+    def new(
+        cls, space: SearchSpace, config: StudyConfig, most_macs: int | None = None, at_work: Parts = EVERY_PART
+    ) -> Proposer:
         """Return a proposer at the beginning of a study; its ladder keeps to ``most_macs``, where that is given."""
         return cls(
             space,
             config,
             sampler.new_index(config.sampler, config.seed),
-            size_ladder(space, config.budget, random.Random(config.seed), most_macs),
+            size_ladder(space, config.budget, random.Random(config.seed), most_macs) if at_work.ladder else [],
+            parts=at_work,
         )
+
+    def propose(self, budget: int, candidates: Mapping[int, Candidate], most_macs: int | None) -> Found:
+        """Return the next network to train."""
+        return propose(self, budget, candidates, most_macs)
 
     def enter(self, proposal: Proposal) -> None:
         """Enter a network to be trained that is not the sampler's own proposal of this session."""
@@ -178,7 +151,10 @@ def propose(
     if proposal is not None:
         return Found(proposal, tuple(look.passed))
     limits = f"{budget:,} parameters" + (f" and {most_macs:,} multiply-adds" if most_macs is not None else "")
-    return Found(None, tuple(look.passed), f"none of {DRAWS:,} further draws was a new network of at most {limits}")
+    why = f"none of {DRAWS:,} further draws was a new network of at most {limits}"
+    if roster(proposer.space) is not None:
+        why = f"the space has no further network of at most {limits}"
+    return Found(None, tuple(look.passed), why)
 
 
 def is_aimed(trial: int) -> bool:
@@ -244,7 +220,7 @@ def _aim(look: _Look) -> Proposal | None:
 
     One lucky pass aims too low for a while, but rules nothing out; the budget falls on fresh seeds alone.
     """
-    if not is_aimed(look.number):
+    if not look.proposer.parts.aim or not is_aimed(look.number):
         return None
     config = look.proposer.config
     trained = [candidate for candidate in look.candidates.values() if candidate.first is not None]
@@ -274,17 +250,34 @@ def _observed(candidate: Candidate, config: StudyConfig) -> list[tuple[tuple[flo
     errors = expected_errors(candidate, config.recipe.epochs)
     if errors is None:
         return []
-    architecture = parse_network(candidate.proposal.architecture)
-    return [(features(architecture, analyse(architecture)), errors)]
+    return [(_features_of(candidate.proposal.architecture), errors)]
+
+
+@lru_cache(maxsize=20_000)
+def _features_of(text: str) -> tuple[float, ...]:
+    # Every aim asks for all networks trained so far, and reading one takes a millisecond.
+    architecture = parse_network(text)
+    return features(architecture, analyse(architecture))
 
 
 def _accepted(look: _Look, rng: random.Random) -> Iterator[tuple[Draw, Judgement]]:
-    """Yield new networks within the limits from ``DRAWS`` uniform draws."""
+    """Yield new networks within the limits from ``DRAWS`` uniform draws; of a small space without looking in vain."""
+    entries = roster(look.proposer.space)
+    if entries is not None:
+        yield from drawn(entries, lambda entry: _is_open(look, entry), rng)
+        return
     for _ in range(DRAWS):
         found = draw(look.proposer.space, Uniform(rng))
         judgement = look.judge(found)
         if judgement.accepted and found.architecture.hash not in look.known:
             yield found, judgement
+
+
+def _is_open(look: _Look, entry: Entry) -> bool:
+    analysis = entry.judgement.analysis
+    assert analysis is not None, "an accepted network has been analysed"
+    within_limits = analysis.parameters <= look.budget and within(entry.judgement, look.most_macs).accepted
+    return within_limits and entry.hash not in look.known
 
 
 def _draw(look: _Look) -> Proposal | None:

@@ -6,6 +6,7 @@ the offset between validation and test.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -29,6 +30,9 @@ PRIOR_RATIO = {0.25: 0.50, 0.5: 0.72}
 TYPICAL_RATIO = {0.25: 0.62, 0.5: 0.81}
 OWN_RATIOS = 8
 CHANCE_PCT = 10.0
+# What the seeds of a network differ by, as a share of its errors: 0.06 to 0.08 whether it makes 100 or 400 of them
+# (docs/experiments.md, "the table of the bench"). A first run that passed is luckier than others by about as much.
+SEED_SHARE = 0.08
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,14 @@ class Candidate:
         first: its run in the search, None until that has ended.
         fresh: its runs on fresh validation seeds, in order of the seeds.
         repeats: how often it was proposed again.
+        stand_seeds: fresh seeds that it stands on at the least; 0 where its first run suffices.
     """
 
     proposal: Proposal
     first: Result | None = None
     fresh: list[Result] = field(default_factory=list)
     repeats: int = 0
+    stand_seeds: int = STAND_SEEDS
 
     @property
     def fresh_pct(self) -> list[float]:
@@ -92,7 +98,7 @@ def seeds_wanted(candidate: Candidate, threshold_pct: float) -> int:
     missed gets one for each time it was proposed again.
     """
     if passed_first(candidate, threshold_pct):
-        return max(STAND_SEEDS, len(candidate.fresh) + 1)
+        return max(candidate.stand_seeds, len(candidate.fresh) + 1)
     complete = candidate.first is not None and candidate.first.status is Status.COMPLETE
     return candidate.repeats if complete else 0
 
@@ -109,7 +115,9 @@ def outcome(candidate: Candidate, threshold_pct: float) -> Outcome:
 
 def stands(candidate: Candidate, threshold_pct: float) -> bool:
     """Return whether the network reaches the threshold on fresh seeds, not on one lucky draw."""
-    return _is_certain(candidate, STAND_SEEDS, STAND_CONFIDENCE, threshold_pct)
+    if not candidate.stand_seeds:
+        return passed_first(candidate, threshold_pct)
+    return _is_certain(candidate, candidate.stand_seeds, STAND_CONFIDENCE, threshold_pct)
 
 
 def refuted(candidate: Candidate, threshold_pct: float) -> bool:
@@ -132,24 +140,45 @@ def smallest_standing(candidates: Sequence[Candidate], threshold_pct: float) -> 
 
 
 def next_to_confirm(
-    candidates: Sequence[Candidate], threshold_pct: float, flying: Mapping[int, int]
+    candidates: Sequence[Candidate], threshold_pct: float, budget: int, flying: Mapping[int, int]
 ) -> Candidate | None:
-    """Return the network whose next fresh seed is worth most: the smallest that wants one and is still open.
+    """Return the network whose next fresh seed is worth most, of those that want one and are still open.
 
     Args:
+        budget: what the size of a network is compared with while none stands.
         flying: fresh seeds that are being trained, by trial.
     """
     standing = smallest_standing(candidates, threshold_pct)
-    limit = standing.proposal.parameters if standing else None
+    limit = standing.proposal.parameters if standing else budget + 1
     open_ = [
         candidate
         for candidate in candidates
         if seeds_wanted(candidate, threshold_pct) > len(candidate.fresh) + flying.get(candidate.proposal.trial, 0)
-        and (limit is None or candidate.proposal.parameters < limit)
+        and candidate.proposal.parameters < limit
         and not stands(candidate, threshold_pct)
         and not refuted(candidate, threshold_pct)
     ]
-    return min(open_, key=_by_size, default=None)
+
+    def order(candidate: Candidate) -> tuple[float, int, int]:
+        worth = _worth_of_a_seed(candidate, threshold_pct, limit, flying.get(candidate.proposal.trial, 0))
+        return (-worth, *_by_size(candidate))
+
+    return min(open_, key=order, default=None)
+
+
+def _worth_of_a_seed(candidate: Candidate, threshold_pct: float, limit: int, flying: int) -> float:
+    """Return the chance that a network stands, times what the limit then falls by, over the seeds that it still takes.
+
+    By size alone one small network after the other would be tried that has passed by luck, while nothing stands.
+    """
+    first = candidate.first.validation_accuracy_pct if candidate.first is not None else None
+    luck = 1 + SEED_SHARE if passed_first(candidate, threshold_pct) else 1.0
+    misses_pct = [luck * (100 - (first or 0.0)), *(100 - accuracy for accuracy in candidate.fresh_pct)]
+    expected = statistics.mean(misses_pct)
+    deviation = max(1e-9, SEED_SHARE * expected / math.sqrt(len(misses_pct)))
+    chance = statistics.normal_share((100 - threshold_pct - expected) / deviation)
+    fall = math.log(limit / candidate.proposal.parameters)
+    return chance * fall / max(1, STAND_SEEDS - len(candidate.fresh) - flying)
 
 
 def next_finalist(candidates: Sequence[Candidate], threshold_pct: float, flying: Mapping[int, int]) -> Candidate | None:
@@ -175,6 +204,8 @@ def final_order(candidates: Sequence[Candidate], threshold_pct: float) -> list[C
 
 def is_final(candidate: Candidate, threshold_pct: float) -> bool:
     """Return whether the evidence suffices to name the network the winner."""
+    if not candidate.stand_seeds:
+        return passed_first(candidate, threshold_pct)
     return _is_certain(candidate, FINAL_SEEDS, FINAL_CONFIDENCE, threshold_pct)
 
 

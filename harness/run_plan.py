@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.crew import Crew
 from harness.data import resolve
 from harness.datasets import dataset
 from harness.device import choose_device, worker_count
@@ -16,6 +15,7 @@ from harness.duration import duration_text
 from harness.engine_choice import Choice, choose_engine
 from harness.estimate import PACES, taught, training_seconds
 from harness.offset import Offset, offset_of
+from harness.parallelism import Parallelism
 from harness.race import FINAL_SEEDS, STAND_SEEDS, rungs
 from harness.recipes import NamedRecipe, check_batch, named_recipe
 from harness.sampler import sampler_name
@@ -66,7 +66,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     space = space_of(given["space"])
     device = choose_device(given["device"])
     engine = choose_engine(given["engine"], recipe.recipe, device)
-    crew = given["workers"] or Crew(worker_count(None, device))
+    parallelism = given["workers"] or Parallelism(worker_count(None, device))
     name = given["name"]
     if name is not None:
         place.study(name)
@@ -95,8 +95,8 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         effort=Effort(
             seconds=given["seconds"],
             trials=given["trials"],
-            workers=crew.workers,
-            side_by_side=crew.side_by_side,
+            workers=parallelism.workers,
+            side_by_side=parallelism.side_by_side,
             device=str(device),
             limits=Limits(given["trial_time"], given["trial_memory"]),
             engine=engine.kind,

@@ -120,6 +120,8 @@ SAMPLERS: dict[str, Callable[[Question], BaseSampler]] = {
     "evolution": EvolutionSampler,
     "random": lambda question: RandomSampler(seed=question.seed),
 }
+# What `--sampler auto` means. `harness bench run` judges it (docs/adr/0010): tests/benchmarks/test_bench_readme.py
+# fails once benchmarks/results/bench.json shows another sampler to be better.
 DEFAULT = "tpe"
 
 

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from harness import sampler, study, workers
+from harness import sampler, study
 from harness.exploration import explore
 from harness.finals import choose
 from harness.progress import SearchReporter
+from harness.proposer import Proposer
 from harness.session import Effort, Session, note, open_session
 from harness.study import StudyConfig
 from harness.workers import Source
@@ -46,13 +47,14 @@ def run_search(
         return session
     note(session, "session", command=command, workers=effort.workers, device=effort.device)
     with _signals(session):
-        session.pool = workers.start(source, effort.workers, effort.side_by_side)
+        session.crew.start(effort.workers, effort.side_by_side)
         try:
             explore(session)
             if not session.interrupted:
                 choose(session)
         finally:
-            workers.stop(session.pool)
+            session.crew.stop()
+        assert isinstance(session.proposer, Proposer), "a study's networks are the sampler's"
         if session.proposer.index.study.trials:
             sampler.write_database(session.proposer.index, folder / "study.db")
         if session.interrupted:

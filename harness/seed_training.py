@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 
 from harness import workers
-from harness.crew import Crew
 from harness.data import load
 from harness.engine_choice import PERSISTENT
 from harness.errors import HarnessError
+from harness.parallelism import Parallelism
 from harness.result import Result
 from harness.run import Bench, Job, execute_together
 from harness.side_by_side import execute_side_by_side
@@ -22,16 +22,16 @@ MOST_SIDE_BY_SIDE = 264
 
 
 def train_one_by_one(
-    waiting: list[Job], source: Source, limits: Limits, crew: Crew, on_event: Callable[[Event], None]
+    waiting: list[Job], source: Source, limits: Limits, parallelism: Parallelism, on_event: Callable[[Event], None]
 ) -> Generator[Result, None, None]:
-    """Train what is waiting, which the caller may empty, on a crew's workers, and yield each result as it comes.
+    """Train what is waiting, which the caller may empty, on a parallelism's workers, and yield each result as it comes.
 
     Raises:
         HarnessError: a seed broke its worker three times.
     """
     if not waiting:
         return
-    pool = workers.start(source, min(crew.workers, len(waiting)), crew.side_by_side)
+    pool = workers.start(source, min(parallelism.workers, len(waiting)), parallelism.side_by_side)
     broken: dict[int, int] = {}
     try:
         while waiting or any(worker.job for worker in pool):

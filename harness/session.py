@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness import race, statistics, study
+from harness.crew import Crew, Processes
 from harness.datasets import dataset
 from harness.estimate import PACES, affordable_macs, slowdown, taught
-from harness.progress import SearchReporter
+from harness.parts import EVERY_PART, Parts
+from harness.progress import SearchReporter, Watcher
 from harness.proposer import Proposer
+from harness.proposing import Proposing
 from harness.race import Candidate
 from harness.replay import replay_journal, tell_outcome
 from harness.result import Result
 from harness.run import Job
 from harness.seeds import Purpose
 from harness.study import StudyConfig
-from harness.workers import Limits, Source, Worker
+from harness.trail import FolderTrail, Trail
+from harness.workers import Limits, Source
 from search_spaces.resolve import parse_space
 
 
@@ -49,36 +52,41 @@ class Session:
     """A search in progress.
 
     Attributes:
-        began: when this session began, on the monotonic clock; ``before`` are the seconds of the earlier ones.
+        crew: who trains, and the clock of the search.
+        began: when this session began, on that clock; ``before`` are the seconds of the earlier ones.
         finished: an earlier session came to its end with the same effort, so nothing is left to do.
         broken: how often the worker of a run has broken, by trial, purpose and seed.
         crashed: runs in a row that crashed for good.
         exhausted: why no further network is found; empty while there may be one.
         reason: why the search has ended; empty while it has not.
+        parts: those of the search that are at work.
+        is_hopeless: the rule of the rungs, asked for each run that reaches one; None for that of ``race``.
     """
 
     folder: Path
     config: StudyConfig
     effort: Effort
-    source: Source
-    proposer: Proposer
+    crew: Crew
+    trail: Trail
+    proposer: Proposing
     candidates: dict[int, Candidate]
-    reporter: SearchReporter
+    reporter: Watcher
     began: float
     before: float
     finished: bool = False
-    pool: list[Worker] = field(default_factory=list)
     waiting: list[Job] = field(default_factory=list)
     broken: dict[tuple[int, str, int], int] = field(default_factory=dict)
     crashed: int = 0
     interrupted: bool = False
     exhausted: str = ""
     reason: str = ""
+    parts: Parts = EVERY_PART
+    is_hopeless: Callable[[Result], bool] | None = None
 
     @property
     def elapsed(self) -> float:
         """Seconds that the study has been worked on, all sessions together."""
-        return self.before + time.monotonic() - self.began
+        return self.before + self.crew.now() - self.began
 
     @property
     def left(self) -> float:
@@ -101,21 +109,23 @@ def open_session(
         parse_space(config.space_text, config.space), config, _most_macs(effort, config, effort.seconds, ())
     )
     replay_journal(proposer, events, candidates)
+    crew = Processes(source, effort.limits)
     session = Session(
         folder=folder,
         config=config,
         effort=effort,
-        source=source,
+        crew=crew,
+        trail=FolderTrail(folder),
         proposer=proposer,
         candidates=candidates,
         reporter=reporter,
-        began=time.monotonic(),
+        began=crew.now(),
         before=study.elapsed_seconds(events),
         finished=_is_finished(effort, events),
     )
     reporter.trained = sum(candidate.first is not None for candidate in candidates.values())
     reporter.rejected = sum(event["event"] == "rejected" for event in events)
-    _mend(session, events)
+    _mend(session, proposer, events)
     session.waiting = [
         job_for(session, candidate, Purpose.SEARCH, 0) for candidate in candidates.values() if candidate.first is None
     ]
@@ -137,7 +147,7 @@ def _most_macs(effort: Effort, config: StudyConfig, left: float | None, runs: It
     return affordable_macs(effort.seconds, left or 0.0, effort.workers, config.recipe.epochs, images, pace, slow)
 
 
-def _mend(session: Session, events: list[dict[str, Any]]) -> None:
+def _mend(session: Session, proposer: Proposer, events: list[dict[str, Any]]) -> None:
     """Draw the consequences of results that were written just before the search was killed."""
     ends = [event for event in events if event["event"] == "finished"]
     noted = {(event["trial"], event["purpose"], event["seed_index"]) for event in ends}
@@ -145,7 +155,7 @@ def _mend(session: Session, events: list[dict[str, Any]]) -> None:
         for found in runs_of(candidate):
             if (found.trial, found.purpose, found.seed_index) not in noted:
                 note_finished(session, found)
-        tell_outcome(session.proposer, candidate)
+        tell_outcome(proposer, candidate)
     stood = [event["trial"] for event in events if event["event"] == "standing"]
     standing = smallest_standing(session)
     if standing is not None and standing.proposal.trial not in stood[-1:]:
@@ -191,6 +201,11 @@ def job_for(session: Session, candidate: Candidate, purpose: Purpose, index: int
     )
 
 
+def jobs_at_work(session: Session) -> list[Job]:
+    """Return what is being trained."""
+    return [job for job in session.crew.jobs if job is not None]
+
+
 def next_rung(session: Session, epoch: int) -> int | None:
     """Return the next rung after an epoch, None where the run then goes to its end."""
     return next((rung for rung in session.config.rungs if rung > epoch), None)
@@ -215,8 +230,11 @@ def smallest_standing(session: Session) -> Candidate | None:
 
 def free_indices(session: Session, candidate: Candidate) -> Iterator[int]:
     """Yield the fresh seeds of a network that have neither been run nor are being run, lowest first."""
-    jobs = [worker.job for worker in session.pool if worker.job is not None]
-    used = {job.seed_index for job in jobs if job.purpose is Purpose.CONFIRM and job.trial == candidate.proposal.trial}
+    used = {
+        job.seed_index
+        for job in jobs_at_work(session)
+        if job.purpose is Purpose.CONFIRM and job.trial == candidate.proposal.trial
+    }
     used |= {run.seed_index for run in candidate.fresh}
     return (index for index in itertools.count() if index not in used)
 
@@ -236,7 +254,7 @@ def trial_of(job: Job) -> int:
 
 def note(session: Session, event: str, **values: Any) -> None:
     """Append an event to the journal of the study."""
-    study.note(session.folder, event, session.elapsed, **values)
+    session.trail.note(event, session.elapsed, values)
 
 
 def note_finished(session: Session, found: Result) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import inspection, ledger, record, result, statistics
-from harness.crew import Crew
 from harness.engine_choice import PERSISTENT, engine_of_repeat
 from harness.ledger import Attempt, Outcome
+from harness.parallelism import Parallelism
 from harness.recipes import NamedRecipe
 from harness.record import Found, Record, SeedRun
 from harness.result import Result
@@ -97,8 +97,8 @@ def _trained(
     """Yield the result of each job as it comes."""
     if trains_together(plan):
         return train_together(waiting, source, on_event)
-    crew = Crew(plan.workers // plan.side_by_side, plan.side_by_side)
-    return train_one_by_one(waiting, source, limits, crew, on_event)
+    parallelism = Parallelism(plan.workers // plan.side_by_side, plan.side_by_side)
+    return train_one_by_one(waiting, source, limits, parallelism, on_event)
 
 
 def trains_together(plan: Plan) -> bool:

@@ -63,6 +63,7 @@ OPTUNA_FILES = {"harness/sampler.py"}
 # What a report may know of the harness: results and standings, not how they came about.
 REPORTED = {
     "backprop",
+    "bench",  # of it what a comparison found; the test below says that no torch comes with it
     "csv_text",
     "datasets",
     "errors",

@@ -1,9 +1,10 @@
-"""``harness bench``: search methods compared on tables of recorded trainings; ``bench table`` is ``bench_table``."""
+"""``harness bench``: search methods compared on recorded trainings; ``bench_table`` and ``bench_run`` do it."""
 
 from __future__ import annotations
 
 import click
 
+from harness.commands.bench_run import run
 from harness.commands.bench_table import table
 
 
@@ -13,8 +14,9 @@ def bench() -> None:
 
     \b
     harness bench table NAME --space bench --plan    what recording a table would take
+    harness bench run mnist-bench                    six methods, 200 repeats each
     """
 
 
-for _command in (table,):
+for _command in (table, run):
     bench.add_command(_command)

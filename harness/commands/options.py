@@ -15,8 +15,8 @@ from harness.errors import Interrupted
 from harness.invocation import typed
 
 if TYPE_CHECKING:
-    from harness.crew import Crew
     from harness.engine_choice import Choice
+    from harness.parallelism import Parallelism
     from harness.recipe import Recipe
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -97,11 +97,11 @@ def workers_option(command: _Command) -> _Command:
     )(command)
 
 
-def crew_option(command: _Command) -> _Command:
+def parallelism_option(command: _Command) -> _Command:
     """Add ``--workers`` of processes that may train several networks each; the value is None for ``auto``."""
     return click.option(
         "--workers",
-        type=CrewText(),
+        type=ParallelismText(),
         default="auto",
         show_default=True,
         help="Training processes, or PxN: P processes, each with N networks side by side, for GPUs. auto: one a core "
@@ -109,19 +109,19 @@ def crew_option(command: _Command) -> _Command:
     )(command)
 
 
-class CrewText(click.ParamType["Crew | None"]):
+class ParallelismText(click.ParamType["Parallelism | None"]):
     """Processes, or processes x networks, or ``auto``, which becomes None."""
 
     name = "number|PxN|auto"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Crew | None:
-        """Return the crew, None for ``auto``."""
-        from harness.crew import read_crew
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Parallelism | None:
+        """Return the parallelism, None for ``auto``."""
+        from harness.parallelism import read_parallelism
 
         if value is None or value == "auto":
             return None
         try:
-            return read_crew(value)
+            return read_parallelism(value)
         except ValueError as error:
             self.fail(f"{error}; auto is allowed too.", param, ctx)
 

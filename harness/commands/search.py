@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     help="Limit of one worker, MiB.",
 )
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be done; train nothing.")
-@options.crew_option
+@options.parallelism_option
 @options.device_option
 @options.engine_option
 @options.data_options
@@ -102,7 +102,7 @@ def _run(plan: SearchPlan, as_json: bool) -> int:
             session = run_search(
                 plan.folder, plan.config, plan.effort, plan.source, reporter, ["harness", *sys.argv[1:]]
             )
-            verdict = None if session.interrupted else conclude(plan, session)
+            verdict = None if session.interrupted else conclude(plan, session, reporter.on_event)
         report = write_report(plan.folder, plan.workspace)
     if session.interrupted:
         raise KeyboardInterrupt
@@ -119,13 +119,13 @@ def _with_workers(plan: SearchPlan) -> SearchPlan:
     from dataclasses import replace
 
     from harness.device import core_count
-    from harness.gpu_workers import measured_crew
+    from harness.gpu_workers import measured_parallelism
 
     click.echo(f"measuring how many networks {plan.effort.device} bears; --workers PxN goes without", err=True)
-    crew, rates = measured_crew(plan.source, plan.effort.device, core_count())
+    found, rates = measured_parallelism(plan.source, plan.effort.device, core_count())
     tried = ", ".join(f"{rate:,.0f} with {tried}" for tried, rate in rates.items())
-    click.echo(f"--workers {crew}; images a second: {tried}", err=True)
-    return replace(plan, effort=replace(plan.effort, workers=crew.workers, side_by_side=crew.side_by_side))
+    click.echo(f"--workers {found}; images a second: {tried}", err=True)
+    return replace(plan, effort=replace(plan.effort, workers=found.workers, side_by_side=found.side_by_side))
 
 
 def _check_place(plan: SearchPlan) -> float:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import gpu_side_by_side
-from benchmarks.gpu_side_by_side import crews, images_a_second, networks, rows
+from benchmarks.gpu_side_by_side import images_a_second, networks, parallelisms, rows
 from benchmarks.throughput import seed_style, torchvision_folder
-from harness.crew import Crew
 from harness.errors import HarnessError
+from harness.parallelism import Parallelism
 from harness.workers import Source
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
@@ -26,8 +26,15 @@ def test_all_networks_differ_and_are_tiny():
 
 
 def test_processes_end_with_the_cores():
-    assert crews(8, 4) == [Crew(1, 1), Crew(1, 2), Crew(1, 4), Crew(1, 8), Crew(2), Crew(4)]
-    assert crews(5, 1) == [Crew(1, 1), Crew(1, 2), Crew(1, 4)]
+    assert parallelisms(8, 4) == [
+        Parallelism(1, 1),
+        Parallelism(1, 2),
+        Parallelism(1, 4),
+        Parallelism(1, 8),
+        Parallelism(2),
+        Parallelism(4),
+    ]
+    assert parallelisms(5, 1) == [Parallelism(1, 1), Parallelism(1, 2), Parallelism(1, 4)]
 
 
 def test_a_crew_is_measured_with_a_network_for_each(monkeypatch: pytest.MonkeyPatch):
@@ -35,9 +42,9 @@ def test_a_crew_is_measured_with_a_network_for_each(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(gpu_side_by_side, "networks", lambda count: small[:count])
     monkeypatch.setattr(gpu_side_by_side, "BATCH", 500)
 
-    assert images_a_second(EMBEDDED, "cpu", Crew(1, 2), epochs=1) > 0
+    assert images_a_second(EMBEDDED, "cpu", Parallelism(1, 2), epochs=1) > 0
     with pytest.raises(HarnessError, match=r"^a worker of 1 broke on cuda:99$"):
-        images_a_second(EMBEDDED, "cuda:99", Crew(1), epochs=1)
+        images_a_second(EMBEDDED, "cuda:99", Parallelism(1), epochs=1)
 
 
 def test_the_seed_style_loop_runs_on_any_device(mnist_folder: Path, monkeypatch: pytest.MonkeyPatch):
@@ -55,7 +62,7 @@ def test_every_crew_stands_beside_the_best_loop_of_its_round():
         "1x2": [200.0, 100.0, 180.0],
     }
 
-    one, two = rows(found, [Crew(1), Crew(1, 2)])
+    one, two = rows(found, [Parallelism(1), Parallelism(1, 2)])
 
     assert (one["ratio"], one["ratio_least"], one["ratio_most"]) == (4.5, 4.0, 5.0)
     assert (two["processes"], two["side_by_side"], two["images_a_second"]) == (1, 2, 180)

@@ -19,6 +19,7 @@ import pytest
 
 from harness import files, progress, proposer, race, sampler, search, study, workers
 from harness.progress import SearchReporter
+from harness.proposer import Proposer
 from harness.recipe import Recipe
 from harness.result import Epoch, Result, Status
 from harness.run import Job
@@ -276,6 +277,12 @@ def run(folder: Path, configured: StudyConfig, spent: Effort) -> Session:
     study.open_study(folder, configured, {})
     with SearchReporter(spent.seconds, spent.trials) as reporter:
         return search.run_search(folder, configured, spent, Source("mnist", None), reporter, ["harness", "search"])
+
+
+def proposer_of(found: Session) -> Proposer:
+    """Return who proposed the networks of a session of a study."""
+    assert isinstance(found.proposer, Proposer)
+    return found.proposer
 
 
 def events(folder: Path, *kinds: str) -> list[dict[str, Any]]:

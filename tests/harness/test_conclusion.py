@@ -10,9 +10,9 @@ import pytest
 
 from harness import record, verify
 from harness.conclusion import conclude
-from harness.crew import Crew
 from harness.engine_choice import Choice
 from harness.offset import offset_of
+from harness.parallelism import Parallelism
 from harness.recipes import NamedRecipe
 from harness.result import Result
 from harness.run import Job
@@ -169,7 +169,7 @@ def test_the_runs_may_take_longer_than_those_of_the_search(
     given: list[Limits] = []
 
     def trained(
-        waiting: list[Job], source: Source, limits: Limits, crew: Crew, on_event: Callable[[Event], None]
+        waiting: list[Job], source: Source, limits: Limits, crew: Parallelism, on_event: Callable[[Event], None]
     ) -> Iterator[Result]:
         given.append(limits)
         return seeds.trained(waiting, source, limits, crew, on_event)

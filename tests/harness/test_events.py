@@ -41,7 +41,7 @@ def broken(job: Job, status: Status) -> Event:
 
 
 def states(found: Session) -> list[str]:
-    return [trial.state.name for trial in found.proposer.index.study.trials]
+    return [trial.state.name for trial in scripted.proposer_of(found).index.study.trials]
 
 
 # Rungs ------------------------------------------------------------------------------------------------------
@@ -61,7 +61,7 @@ def test_a_run_that_cannot_reach_the_threshold_is_pruned_at_the_first_rung(train
     assert (first.status, len(first.history)) == (Status.PRUNED, 2)
     assert first.message == "after epoch 2 at best 98.96 % was to be hoped for"
     assert states(found) == ["PRUNED"]
-    assert found.proposer.index.study.trials[0].constraints == {"accuracy": pytest.approx(2.47)}
+    assert scripted.proposer_of(found).index.study.trials[0].constraints == {"accuracy": pytest.approx(2.47)}
 
 
 def test_a_run_that_still_can_goes_on_to_the_next_rung_and_the_end(trainer: Trainer, tmp_path: Path):
@@ -143,7 +143,7 @@ def test_a_failed_first_run_is_an_outcome_and_the_search_goes_on(status: Status,
     others = [candidate.first for trial, candidate in found.candidates.items() if trial != 1]
     assert len(others) == 5
     assert all(first and first.status in (Status.COMPLETE, Status.PRUNED) for first in others)
-    assert found.proposer.index.study.trials[1].state is TrialState.FAIL
+    assert scripted.proposer_of(found).index.study.trials[1].state is TrialState.FAIL
     assert found.candidates[1].fresh == []
     asked = [job for job in trainer.asked if job.trial == 1]
     assert len(asked) == (2 if status is Status.CRASHED else 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import finals, race, session, workers
+from harness import finals, race, session
 from harness.progress import SearchReporter
 from harness.race import Candidate
 from harness.seeds import Purpose, derive_seed
@@ -213,7 +213,7 @@ def _opened(folder: Path, fresh: dict[int, list[float]], **effort: object) -> Se
         Source("mnist", None),
         SearchReporter(None, 1),
     )
-    opened.pool = workers.start(opened.source, opened.effort.workers)
+    opened.crew.start(opened.effort.workers)
     for trial, accuracies in fresh.items():
         proposal = scripted.proposal(trial, f"conv3x3({4 * trial + 4}) gap linear(10)")
         opened.candidates[trial] = Candidate(proposal)

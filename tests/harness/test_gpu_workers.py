@@ -1,4 +1,4 @@
-"""The crew by invented rates; the rate by real processes, on the processor that every machine has."""
+"""The parallelism by invented rates; the rate by real processes, on the processor that every machine has."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from harness import gpu_workers, workers
-from harness.crew import Crew
 from harness.errors import HarnessError
-from harness.gpu_workers import best_count, best_crew, measured_crew
+from harness.gpu_workers import best_count, best_parallelism, measured_parallelism
+from harness.parallelism import Parallelism
 from harness.recipe import Recipe
 from harness.run import Job
 from harness.seeds import Purpose
@@ -66,30 +66,30 @@ def test_where_one_cannot_train_no_more_are_tried():
 
 def test_one_process_is_filled_before_another_is_tried():
     rates = {
-        Crew(1, 1): 100.0,
-        Crew(1, 2): 200.0,
-        Crew(1, 4): 320.0,
-        Crew(1, 8): 330.0,
-        Crew(2, 4): 400.0,
-        Crew(4, 4): 401.0,
+        Parallelism(1, 1): 100.0,
+        Parallelism(1, 2): 200.0,
+        Parallelism(1, 4): 320.0,
+        Parallelism(1, 8): 330.0,
+        Parallelism(2, 4): 400.0,
+        Parallelism(4, 4): 401.0,
     }
 
-    assert best_crew(rates.__getitem__, 64) == (Crew(2, 4), rates)
+    assert best_parallelism(rates.__getitem__, 64) == (Parallelism(2, 4), rates)
 
 
 def test_where_nothing_trains_no_second_process_is_tried():
-    assert best_crew(lambda crew: 0.0, 64) == (Crew(1), {Crew(1): 0.0})
+    assert best_parallelism(lambda parallelism: 0.0, 64) == (Parallelism(1), {Parallelism(1): 0.0})
 
 
 def test_the_rate_is_measured_with_real_processes(small: list[Worker]):
-    crew, rates = measured_crew(EMBEDDED, "cpu", processes=1)
+    parallelism, rates = measured_parallelism(EMBEDDED, "cpu", processes=1)
 
-    assert crew in (Crew(1), Crew(1, 2))
-    assert list(rates) == [Crew(1), Crew(1, 2)]
+    assert parallelism in (Parallelism(1), Parallelism(1, 2))
+    assert list(rates) == [Parallelism(1), Parallelism(1, 2)]
     assert all(rate > 0 for rate in rates.values())
     assert len({worker.process for worker in small}) == 1
 
 
 def test_a_device_on_which_nothing_trains_is_an_error(small: list[Worker]):
     with pytest.raises(HarnessError, match="no process can train on cuda:99"):
-        measured_crew(EMBEDDED, "cuda:99", processes=4)
+        measured_parallelism(EMBEDDED, "cuda:99", processes=4)

@@ -11,9 +11,8 @@ import pytest
 from harness.progress import Reporter, SearchReporter
 from harness.race import Candidate
 from harness.result import Epoch, Result, Status
-from harness.run import Job
 from harness.seeds import Purpose
-from harness.workers import Broken, Finished, Progress, Source, Worker
+from harness.workers import Broken, Finished, Progress
 from tests.harness import scripted
 
 PROPOSAL = scripted.proposal(3, "conv3x3(40) relu conv3x3(8) relu gap linear(10)")
@@ -42,10 +41,6 @@ def validated(errors: int | None, status: Status = Status.COMPLETE, message: str
 
 def with_test_errors(errors: int | None, status: Status = Status.COMPLETE) -> Result:
     return replace(validated(None, status), test_errors=errors, test_size=None if errors is None else 10_000)
-
-
-def pool(*jobs: Job | None) -> list[Worker]:
-    return [Worker(scripted.FakeProcess(), None, Source("mnist", None), job) for job in jobs]  # type: ignore[arg-type]
 
 
 # A verification ---------------------------------------------------------------------------------------------
@@ -132,7 +127,7 @@ def test_without_a_terminal_a_search_says_once_a_minute_where_it_is(capsys: pyte
     with SearchReporter(2700.0, None) as reporter:
         reporter.rejected = 7
         for elapsed in (0.4, 30.0, 59.0, 61.0, 100.0, 121.5):
-            reporter.tick(elapsed, 2700.0 - elapsed, None, pool(JOB, replace(JOB, trial=4, until_epoch=2), None))
+            reporter.tick(elapsed, 2700.0 - elapsed, None, [JOB, replace(JOB, trial=4, until_epoch=2), None])
 
     busy = "trial 3 to epoch 8, trial 4 to epoch 2"
     assert capsys.readouterr().err.splitlines() == [
@@ -144,8 +139,8 @@ def test_without_a_terminal_a_search_says_once_a_minute_where_it_is(capsys: pyte
 def test_on_a_terminal_the_line_changes_in_its_place(monkeypatch: pytest.MonkeyPatch):
     terminal = on_terminal(monkeypatch)
     with SearchReporter(2700.0, None) as reporter:
-        reporter.tick(1.0, 2699.0, None, pool(None))
-        reporter.tick(2.0, 2698.0, Candidate(PROPOSAL), pool(None))
+        reporter.tick(1.0, 2699.0, None, [None])
+        reporter.tick(2.0, 2698.0, Candidate(PROPOSAL), [None])
 
     assert "\r0:01, 44:59 left | smallest that stands: none yet | 0 trained, 0 rejected | idle" in terminal.getvalue()
     assert "\r0:02, 44:58 left | smallest that stands: 3,330 parameters" in terminal.getvalue()
@@ -155,7 +150,7 @@ def test_on_a_terminal_the_line_changes_in_its_place(monkeypatch: pytest.MonkeyP
 def test_where_time_has_no_end_the_trials_are_shown(trials: int | None, shown: str, monkeypatch: pytest.MonkeyPatch):
     terminal = on_terminal(monkeypatch)
     with SearchReporter(None, trials) as reporter:
-        reporter.tick(1.0, float("inf"), None, pool())
+        reporter.tick(1.0, float("inf"), None, [])
 
     assert f"0:01, {shown} |" in terminal.getvalue()
 

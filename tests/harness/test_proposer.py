@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import proposer as proposer_module
-from harness.proposer import Found, Proposer, Rejection, Repeat, propose, size_ladder, violation
+from harness.proposer import Proposer, propose, size_ladder, violation
+from harness.proposing import Found, Rejection, Repeat
 from harness.race import Candidate, Outcome
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
@@ -264,7 +265,7 @@ def test_a_space_that_is_used_up_says_so_and_keeps_count_of_what_was_passed():
 
     assert len(candidates) == 2
     assert answers[-1].proposal is None
-    assert answers[-1].why == "none of 20,000 further draws was a new network of at most 162 parameters"
+    assert answers[-1].why == "the space has no further network of at most 162 parameters"
     assert len(answers[-1].passed) == proposer_module.ASKS
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness import proposer as proposer_module
+from harness import roster
 from harness.proposer import propose, size_ladder, violation
 from harness.race import Candidate
 from search_spaces.cost import analyse
@@ -51,7 +52,8 @@ def test_a_network_that_was_refuted_is_no_aim():
     found = propose(proposer, 20_000, {0: refuted, 1: other})
 
     assert found.proposal is not None
-    assert found.proposal.parameters > 400
+    # Nothing below the 48 parameters of the refuted one was looked for.
+    assert found.proposal.parameters > 48
 
 
 def test_an_aim_keeps_the_budget():
@@ -93,12 +95,19 @@ def test_multiply_adds_that_there_is_just_time_for_are_accepted():
     assert propose(proposer, 20_000, {}, 28_264).proposal is not None
 
 
-def test_a_search_without_time_for_any_network_says_so(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(proposer_module, "DRAWS", 60)
-
+def test_a_search_without_time_for_any_network_says_so():
     found = propose(without_ladder(WIDE), 20_000, {}, 5_000)
 
     assert found.proposal is None
+    assert found.why == "the space has no further network of at most 20,000 parameters and 5,000 multiply-adds"
+
+
+def test_a_space_too_large_to_be_listed_is_drawn_from_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(proposer_module, "DRAWS", 60)
+    monkeypatch.setattr(roster, "MOST", 10)
+
+    found = propose(without_ladder(WIDE), 20_000, {}, 5_000)
+
     assert found.why == (
         "none of 60 further draws was a new network of at most 20,000 parameters and 5,000 multiply-adds"
     )

@@ -11,59 +11,9 @@ from hypothesis import strategies as st
 
 from harness import race
 from harness.race import Candidate, Outcome
-from harness.recipe import Recipe
 from harness.result import Epoch, Result, Status
 from harness.seeds import Purpose
-from harness.study import Proposal
-
-THRESHOLD = 99.0
-SIZE = 10_000
-
-
-def proposal(trial: int = 0, parameters: int = 1000, network_hash: str = "000000000001") -> Proposal:
-    return Proposal(
-        trial=trial,
-        architecture="gap linear(10)",
-        hash=network_hash,
-        parameters=parameters,
-        origin="tpe",
-        decisions=(),
-    )
-
-
-def result(
-    errors: int | None,
-    *,
-    status: Status = Status.COMPLETE,
-    purpose: Purpose = Purpose.CONFIRM,
-    index: int = 0,
-    history: tuple[Epoch, ...] = (),
-) -> Result:
-    return Result(
-        architecture="gap linear(10)",
-        hash="000000000001",
-        parameters=1000,
-        macs=1,
-        recipe=Recipe(),
-        recipe_name="fast",
-        recipe_hash=Recipe().hash,
-        dataset="mnist",
-        purpose=purpose,
-        seed_index=index,
-        seed=index,
-        status=status,
-        validation_errors=errors,
-        validation_size=None if errors is None else SIZE,
-        history=history,
-    )
-
-
-def candidate(*fresh: int | None, first: int | None = 100, trial: int = 0, parameters: int = 1000) -> Candidate:
-    """Return a network with so many errors in its first run and on its fresh seeds; 100 errors are the threshold."""
-    begun = None if first is None else result(first, purpose=Purpose.SEARCH)
-    runs = [result(errors, index=index) for index, errors in enumerate(fresh)]
-    return Candidate(proposal(trial, parameters), begun, runs)
-
+from tests.harness.raced import SIZE, THRESHOLD, candidate, proposal, result
 
 # What stands ------------------------------------------------------------------------------------------------
 
@@ -140,76 +90,6 @@ def test_no_network_stands_and_is_refuted(errors: list[int]):
     network = candidate(*errors)
 
     assert not (race.stands(network, THRESHOLD) and race.refuted(network, THRESHOLD))
-
-
-# Which run is next ------------------------------------------------------------------------------------------
-
-
-def test_a_network_that_passed_gets_three_seeds_at_once_and_then_one_after_the_other():
-    assert race.passed_first(candidate(), THRESHOLD)
-    assert [race.seeds_wanted(candidate(*[120] * count), THRESHOLD) for count in range(5)] == [3, 3, 3, 4, 5]
-
-
-def test_a_network_that_missed_gets_one_seed_for_each_time_it_was_proposed_again():
-    missed = candidate(first=101)
-
-    assert race.seeds_wanted(missed, THRESHOLD) == 0
-    missed.repeats = 2
-    assert race.seeds_wanted(missed, THRESHOLD) == 2
-    assert race.next_to_confirm([missed], THRESHOLD, {0: 1}) is missed
-    assert race.next_to_confirm([missed], THRESHOLD, {0: 2}) is None
-
-
-@pytest.mark.parametrize("status", [Status.PRUNED, Status.DIVERGED, Status.TIMED_OUT, Status.OUT_OF_MEMORY])
-def test_a_network_whose_first_run_was_not_completed_gets_none(status: Status):
-    network = Candidate(proposal(), result(0, status=status, purpose=Purpose.SEARCH), repeats=3)
-
-    assert not race.passed_first(network, THRESHOLD)
-    assert race.next_to_confirm([network], THRESHOLD, {}) is None
-
-
-def test_a_network_that_is_still_in_its_first_run_gets_none():
-    assert race.next_to_confirm([Candidate(proposal(), repeats=1)], THRESHOLD, {}) is None
-
-
-def test_the_smallest_open_network_is_confirmed_first():
-    networks = [candidate(trial=0, parameters=900), candidate(trial=1, parameters=800)]
-
-    assert race.next_to_confirm(networks, THRESHOLD, {}) is networks[1]
-    assert race.next_to_confirm(networks, THRESHOLD, {1: 3}) is networks[0]
-    assert race.next_to_confirm(networks, THRESHOLD, {0: 3, 1: 3}) is None
-
-
-def test_what_is_not_smaller_than_the_smallest_that_stands_is_not_confirmed():
-    standing = candidate(100, 100, 100, trial=0, parameters=800)
-
-    assert race.next_to_confirm([standing, candidate(trial=1, parameters=800)], THRESHOLD, {}) is None
-    assert race.next_to_confirm([standing, candidate(trial=1, parameters=799)], THRESHOLD, {}) is not None
-
-
-def test_the_smallest_that_stands_gets_the_seeds_of_the_finals_while_others_are_searched():
-    networks = [candidate(100, 100, 100, trial=0, parameters=900), candidate(100, 100, 100, trial=1, parameters=800)]
-
-    assert race.next_finalist(networks, THRESHOLD, {}) is networks[1]
-    assert race.next_finalist(networks, THRESHOLD, {1: 1}) is networks[1]
-    # Both missing seeds are in flight; what they say decides who is next.
-    assert race.next_finalist(networks, THRESHOLD, {1: 2}) is None
-
-
-def test_behind_a_certain_network_nobody_needs_seeds_and_an_uncertain_one_lets_the_next_try():
-    certain = candidate(90, 90, 90, 90, 90, trial=0, parameters=800)
-    uncertain = candidate(88, 100, 95, 90, 103, trial=1, parameters=700)
-    larger = candidate(100, 100, 100, trial=2, parameters=900)
-    assert race.stands(uncertain, THRESHOLD)
-    assert not race.is_final(uncertain, THRESHOLD)
-
-    assert race.next_finalist([certain, larger], THRESHOLD, {}) is None
-    assert race.next_finalist([uncertain, larger], THRESHOLD, {}) is larger
-    assert race.next_finalist([], THRESHOLD, {}) is None
-
-
-def test_a_refuted_network_is_not_confirmed():
-    assert race.next_to_confirm([candidate(150, 150)], THRESHOLD, {}) is None
 
 
 # What the sampler learns ------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ import pytest
 
 from harness import offset as offset_module
 from harness import run_plan, study
-from harness.crew import Crew
 from harness.errors import ContentError, DeviceError, UsageError
+from harness.parallelism import Parallelism
 from harness.recipe import Recipe
 from harness.run_plan import SearchPlan, make_plan, plan_document, plan_text
 from harness.workspace import Workspace
@@ -30,7 +30,7 @@ GIVEN: dict[str, Any] = {
     "name": None,
     "trial_time": 1800.0,
     "trial_memory": 4096,
-    "workers": Crew(2),
+    "workers": Parallelism(2),
     "device": "cpu",
     "engine": "torch",
     "dataset": "mnist-5k",
@@ -111,7 +111,7 @@ def test_a_study_without_a_name_has_one_that_no_other_configuration_has(tmp_path
 
 
 def test_effort_is_no_part_of_what_a_study_is(tmp_path: Path):
-    changes = {"trials": 5, "seconds": 60.0, "workers": Crew(1), "trial_time": 9.0, "trial_memory": 100}
+    changes = {"trials": 5, "seconds": 60.0, "workers": Parallelism(1), "trial_time": 9.0, "trial_memory": 100}
 
     assert plan(tmp_path, **changes).folder == plan(tmp_path).folder
 
@@ -189,7 +189,7 @@ def test_the_document_is_json_with_the_space_s_size_and_the_share_under_the_budg
 
 
 def test_the_expected_number_of_trainings_is_the_time_of_all_workers(tmp_path: Path):
-    document = plan_document(plan(tmp_path, seconds=1000.0, workers=Crew(3)))
+    document = plan_document(plan(tmp_path, seconds=1000.0, workers=Parallelism(3)))
 
     # 15 epochs of 4,000 images at 0.19 ms and a million multiply-adds of 0.042 ns each.
     assert document["estimated_seconds_a_training"] == pytest.approx(15 * 4_000 * (1.9e-4 + 4.2e-5))
@@ -198,7 +198,7 @@ def test_the_expected_number_of_trainings_is_the_time_of_all_workers(tmp_path: P
 
 
 def test_a_worker_is_a_network_that_trains_wherever_it_does(tmp_path: Path):
-    document = plan_document(plan(tmp_path, workers=Crew(2, 4)))
+    document = plan_document(plan(tmp_path, workers=Parallelism(2, 4)))
 
     assert (document["effort"]["workers"], document["effort"]["side_by_side"]) == (8, 4)
     assert plan_text(document).splitlines()[6].startswith("effort      8 workers, 4 a process, on cpu, ")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import session
+from harness.crew import Processes
 from harness.progress import SearchReporter
 from harness.race import Candidate
 from harness.seeds import Purpose
@@ -87,7 +88,9 @@ def test_free_seeds_leave_out_what_is_run_and_what_is_being_run(opened: Session)
         replace(session.job_for(opened, candidate, Purpose.CONFIRM, 4), trial=9),
         None,
     ]
-    opened.pool = [Worker(scripted.FakeProcess(), None, opened.source, job) for job in jobs]  # type: ignore[arg-type]
+    source = Source("mnist", None)
+    pool = [Worker(scripted.FakeProcess(), None, source, job) for job in jobs]  # type: ignore[arg-type]
+    opened.crew = Processes(source, opened.effort.limits, pool)
 
     free = session.free_indices(opened, candidate)
 
@@ -113,7 +116,7 @@ def test_networks_without_a_result_are_waiting_when_a_session_opens(trainer: Tra
     assert open_trials
     assert [job.trial for job in found.waiting] == open_trials
     assert {job.purpose for job in found.waiting} == {Purpose.SEARCH}
-    assert sorted(found.proposer.running) == open_trials
+    assert sorted(scripted.proposer_of(found).running) == open_trials
 
 
 def test_a_result_whose_note_was_lost_is_noted_and_told_when_the_session_opens(trainer: Trainer, tmp_path: Path):
@@ -131,7 +134,7 @@ def test_a_result_whose_note_was_lost_is_noted_and_told_when_the_session_opens(t
     assert {name: value for name, value in json.loads(lost).items() if name not in kept} == {
         name: value for name, value in again.items() if name not in kept
     }
-    assert found.proposer.running == {}
+    assert scripted.proposer_of(found).running == {}
     assert found.waiting == []
 
 

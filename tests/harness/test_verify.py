@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness import record, verify
-from harness.crew import Crew
 from harness.data import load
 from harness.leaderboard import Tier
+from harness.parallelism import Parallelism
 from harness.recipes import RECIPES
 from harness.record import Record
 from harness.result import Result, Status
@@ -99,7 +99,7 @@ def test_on_a_gpu_all_seeds_of_a_plain_verification_train_together(place: Worksp
 
 
 def in_this_process(
-    waiting: list[Job], source: Source, limits: Limits, crew: Crew, on_event: Callable[[Event], None]
+    waiting: list[Job], source: Source, limits: Limits, crew: Parallelism, on_event: Callable[[Event], None]
 ) -> Iterator[Result]:
     """Train without a worker process, which takes a while to start."""
     bench = Bench.of(load(source.dataset, source.folder, allow_download=False))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from harness import verify
-from harness.crew import Crew
 from harness.datasets import dataset
+from harness.parallelism import Parallelism
 from harness.recipes import RECIPES
 from harness.result import Environment, Result, Status
 from harness.run import Job
@@ -83,7 +83,7 @@ class Seeds:
         )
 
     def trained(
-        self, waiting: list[Job], source: Source, limits: Limits, crew: Crew, on_event: Callable[[Event], None]
+        self, waiting: list[Job], source: Source, limits: Limits, crew: Parallelism, on_event: Callable[[Event], None]
     ) -> Iterator[Result]:
         """Stand in for ``train_one_by_one`` with one worker."""
         while waiting:

@@ -1,0 +1,65 @@
+"""A user's own Optuna script as a program of the bench: TPE over the decisions of the space, penalties for a miss.
+
+What somebody writes in an afternoon who knows Optuna and nothing of the harness but its notation: one value to
+minimise, the size, with a penalty for every point of accuracy that is missing. Lines of JSON in, lines of JSON out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import optuna
+
+from search_spaces.cost import analyse
+from search_spaces.draw import draw
+from search_spaces.resolve import parse_space
+from search_spaces.space import Options, SearchSpace
+
+# Parameters that one point of missing accuracy counts for.
+PENALTY = 5_000
+
+
+class Suggest:
+    """Lets an Optuna trial decide what the space leaves open."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self.trial = trial
+
+    def choose(self, name: str, options: Options) -> int:
+        """Return the option that the trial suggests."""
+        if options.ordered:
+            return self.trial.suggest_int(name, 0, options.size - 1)
+        return int(self.trial.suggest_categorical(name, list(range(options.size))))
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    brief = json.loads(sys.stdin.readline())["begin"]
+    space = parse_space(brief["space"])
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=brief["seed"]))
+    asked: dict[str, optuna.Trial] = {}
+    for line in sys.stdin:
+        for item in json.loads(line)["tried"]:
+            if item["validation_accuracy_pct"] is not None and item["network"] in asked:
+                missing = max(0.0, brief["target_pct"] - item["validation_accuracy_pct"])
+                study.tell(asked.pop(item["network"]), item["parameters"] + PENALTY * missing)
+        print(json.dumps({"network": propose(study, space, brief, asked)}), flush=True)
+
+
+def propose(study: optuna.Study, space: SearchSpace, brief: dict[str, Any], asked: dict[str, optuna.Trial]) -> str:
+    """Ask until a network is within the budget; larger ones are told as their size."""
+    while True:
+        trial = study.ask()
+        architecture = draw(space, Suggest(trial)).architecture
+        size = analyse(architecture).parameters
+        if size <= brief["budget"]:
+            asked[str(architecture)] = trial
+            return str(architecture)
+        study.tell(trial, size + PENALTY)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""Whether the simulated clock of the bench tells the time: live searches of a table's task, and the same ones replayed.
+
+A method searches with real trainings on this machine; what they gave and how long they took is kept. Then it is
+replayed on that with the same seeds, by the simulated clock, which knows of trainings only: starting processes,
+validating, asking and waiting take it no time. Both sides say when each training ended. And the table's own seconds
+are set beside those of the same networks now, which says whether the table is still true of this machine.
+
+    python -m benchmarks.simulated_clock mnist-bench --time 300 --repeats 2
+
+takes that time for each method and repeat, and writes benchmarks/results/simulated-clock.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.machine import machine
+from harness import files, statistics
+from harness.bench.clock import SimulatedCrew
+from harness.bench.door import Limits
+from harness.bench.live_run import Running, prepared
+from harness.bench.method import Method
+from harness.bench.readings import Reading
+from harness.bench.replay import run_repeat
+from harness.bench.table import Table, runs_of
+from harness.bench.table_files import read_table, table_folder
+from harness.bench.task import Task
+from harness.crew import Crew, Processes
+from harness.result import Result, Status
+from harness.run import Job
+from harness.workers import Event, Finished
+from harness.workspace import workspace
+from search_spaces.notation import parse_network
+
+RESULTS = Path(__file__).resolve().parent / "results" / "simulated-clock.json"
+# A training: hash of the network, purpose, index of its seed.
+Key = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A training that ended, after so many seconds of the clock; ``trained`` of them were its own."""
+
+    seconds: float
+    key: Key
+    trained: float
+    status: Status
+
+
+@dataclass(slots=True)
+class Noting:
+    """A crew, with notes of what its trainings gave and when they ended."""
+
+    inner: Crew
+    began: float = 0.0
+    known: dict[Key, Reading] = field(default_factory=dict)
+    ends: list[End] = field(default_factory=list)
+
+    @property
+    def jobs(self) -> Sequence[Job | None]:
+        """What each place is doing."""
+        return self.inner.jobs
+
+    def start(self, count: int, side_by_side: int = 1) -> None:
+        """Make so many places; time counts from then on, as in a search."""
+        self.inner.start(count)
+        self.began = self.inner.now()
+
+    def assign(self, place: int, job: Job) -> None:
+        """Give an idle place a job."""
+        self.inner.assign(place, job)
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Return what has happened, noted."""
+        events = self.inner.poll(timeout)
+        for event in events:
+            if isinstance(event, Finished):
+                self._note(event.job, event.result)
+        return events
+
+    def abandon(self, place: int) -> None:
+        """End the job of a place."""
+        self.inner.abandon(place)
+
+    def stop(self) -> None:
+        """End everything."""
+        self.inner.stop()
+
+    def now(self) -> float:
+        """Return the clock."""
+        return self.inner.now()
+
+    def _note(self, job: Job, found: Result) -> None:
+        self.known[key_of(job)] = reading_of(found)
+        if found.status is not Status.RUNNING:
+            self.ends.append(End(self.now() - self.began, key_of(job), found.train_seconds, found.status))
+
+
+@dataclass(frozen=True, slots=True)
+class NotedReadings:
+    """What noted trainings gave; one that was cut off at the end of the time never ends, and so has no more rungs."""
+
+    known: dict[Key, Reading]
+    rungs: tuple[int, ...]
+
+    def read(self, job: Job, repeat: int) -> Reading:
+        """Return the training of a job."""
+        key = key_of(job)
+        found = self.known.get(key, Reading(key[0], 0, 0, 1, {}, {}, Status.COMPLETE))
+        errors = {rung: found.errors.get(rung, 0) for rung in self.rungs}
+        seconds = {rung: found.seconds.get(rung, float("inf")) for rung in self.rungs}
+        return Reading(found.network_hash, found.parameters, found.macs, found.size, errors, seconds, found.status)
+
+
+def key_of(job: Job) -> Key:
+    """Return which training a job belongs to; its parts between rungs are one."""
+    return (parse_network(job.architecture).hash, job.purpose.value, job.seed_index)
+
+
+def reading_of(found: Result) -> Reading:
+    """Return what a training has given so far."""
+    looks = {epoch.epoch: epoch for epoch in found.history if epoch.validation_errors is not None}
+    return Reading(
+        found.hash,
+        found.parameters,
+        found.macs,
+        found.validation_size or 0,
+        {number: epoch.validation_errors or 0 for number, epoch in looks.items()},
+        {number: epoch.train_seconds for number, epoch in looks.items()},
+        Status.COMPLETE,
+    )
+
+
+def both(method: Method, task: Task, running: Running, repeat: int, folder: Path) -> tuple[Noting, Noting]:
+    """Return one repeat as it was live, and replayed."""
+    live = Noting(Processes(running.source, running.effort.limits))
+    run_repeat(method, task, live, 0, repeat, Limits(), folder, running.effort)
+    rungs = tuple(range(1, task.recipe.epochs + 1))
+    replayed = Noting(SimulatedCrew(NotedReadings(live.known, rungs), repeat, task.seconds))
+    run_repeat(method, task, replayed, 0, repeat, Limits())
+    return live, replayed
+
+
+def compared(live: Sequence[End], replayed: Sequence[End]) -> dict[str, Any]:
+    """Return how far both clocks lie apart: the seconds at which as many trainings had ended, live over simulated.
+
+    The first tenth is left out: after three trainings a second is much.
+    """
+    count = min(len(live), len(replayed))
+    pairs = list(zip(live[:count], replayed[:count], strict=True))
+    ratios = [real.seconds / simulated.seconds for real, simulated in pairs[count // 10 :]]
+    return {
+        "trainings_live": len(live),
+        "trainings_simulated": len(replayed),
+        "alike_in_order": sum(real.key == simulated.key for real, simulated in pairs),
+        "live_over_simulated": {
+            "last": round(ratios[-1], 4),
+            "least": round(min(ratios), 4),
+            "most": round(max(ratios), 4),
+        },
+    }
+
+
+def beside_the_table(live: Sequence[End], table: Table) -> dict[str, Any]:
+    """Return the seconds of whole trainings now over those of the same networks in the table."""
+    last = table.rungs[-1]
+    ratios = [
+        end.trained / statistics.mean([run[last].seconds for run in runs_of(table, end.key[0]).values()])
+        for end in live
+        if end.status is Status.COMPLETE
+    ]
+    return {"trainings": len(ratios), "mean_live_over_table": round(statistics.mean(ratios), 4)} if ratios else {}
+
+
+def main() -> None:
+    """Run all methods and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table")
+    parser.add_argument("--method", action="append", help="default: random, default")
+    parser.add_argument("--time", type=float, default=300.0, help="seconds of a repeat")
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--data", type=Path)
+    words = parser.parse_args()
+    table = read_table(table_folder(words.table, workspace()))
+    made, running = prepared(_options(words), table)
+    document: dict[str, Any] = {"machine": machine(), "table": table.facts.name, "seconds": words.time, "repeats": []}
+    for repeat in range(words.repeats):
+        for method in made.methods:
+            with TemporaryDirectory() as folder:
+                live, replayed = both(method, made.comparison.task, running, repeat, Path(folder) / "work")
+            found = {"method": method.name, "repeat": repeat} | compared(live.ends, replayed.ends)
+            document["repeats"].append(found | {"table": beside_the_table(live.ends, table)})
+            print(json.dumps(document["repeats"][-1]), flush=True)
+    files.write_json(RESULTS, document)
+
+
+def _options(words: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of ``harness bench run TABLE --live`` that make the same comparison."""
+    return {
+        "names": tuple(words.method or ("random", "default")),
+        "programs": (),
+        "ablations": False,
+        "repeats": words.repeats,
+        "seed": 0,
+        "target": None,
+        "budget": None,
+        "seconds": words.time,
+        "workers": 2,
+        "answer_seconds": 10.0,
+        "folder": words.data,
+        "device": "cpu",
+        "engine": "auto",
+        "judge_seeds": 2,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""A comparison on disk: what was asked, every repeat's answers, and what the judge said of them.
+
+``comparison.json`` never changes; the same command goes on with what is missing. ``traces.jsonl`` has a line a repeat,
+``judged.json`` the true accuracy of every network that was an answer. Times of asking and dates are nowhere, so the
+same seeds on a table give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness import files
+from harness.bench.findings import Findings, findings
+from harness.bench.sizes import Judge
+from harness.bench.spread import Spread
+from harness.bench.task import Task
+from harness.bench.trace import Trace
+from harness.document import documented, read_as
+from harness.errors import ContentError
+from harness.recipe import recipe_document
+
+ASKED, TRACES, JUDGED = "comparison.json", "traces.jsonl", "judged.json"
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A method as it was asked for; ``command`` is that of a program."""
+
+    name: str
+    says: str
+    is_variant: bool
+    command: tuple[str, ...] = ()
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What was asked.
+
+    Attributes:
+        table: its name; None for real trainings.
+        table_sha256: of its rows, so that another table of that name is another comparison.
+        spread: where the difference between seeds comes from; None for real trainings.
+        seed: of the comparison; repeat i of every method has a seed made of it and i.
+        judge_seeds: fresh seeds that judge an answer where there is no table.
+    """
+
+    task: Task
+    methods: tuple[Named, ...]
+    repeats: int
+    seed: int
+    answer_seconds: float
+    table: str | None = None
+    table_sha256: str | None = None
+    spread: Spread | None = None
+    judge_seeds: int | None = None
+    schema_version: Literal[1] = 1
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What the judge knows.
+
+    Attributes:
+        accuracies_pct: mean validation accuracy at the last epoch of every network that was an answer, by hash.
+        smallest: size of the smallest network that reaches the target, of all that were looked at; None for none.
+    """
+
+    accuracies_pct: dict[str, float]
+    smallest: int | None
+
+
+def begin(folder: Path, comparison: Comparison) -> list[Trace]:
+    """Write what is asked, or check that the same is asked of a folder that is there; return the traces it has.
+
+    Raises:
+        UsageError: the folder cannot be written.
+        ContentError: it holds another comparison, or something else.
+    """
+    path = folder / ASKED
+    if not path.exists():
+        files.write_json(path, document(comparison))
+        return []
+    there = read_comparison(folder)
+    if there != comparison:
+        raise ContentError(
+            f"{folder} holds another comparison; a folder holds one",
+            hint="give --out another folder, or remove this one",
+        )
+    traces = read_traces(folder)
+    if (folder / TRACES).exists():
+        # A torn line must not run into the next one.
+        write_traces(folder, traces)
+    return traces
+
+
+def document(comparison: Comparison) -> dict[str, object]:
+    """Return what was asked as plain JSON values."""
+    whole = asdict(comparison)
+    whole["task"]["recipe"] = recipe_document(comparison.task.recipe)
+    return whole
+
+
+def read_comparison(folder: Path) -> Comparison:
+    """Read what was asked.
+
+    Raises:
+        ContentError: it is not there, or is not what this program writes.
+    """
+    return read_as(Comparison, _content(folder / ASKED), f"the comparison {folder / ASKED}")
+
+
+def read_traces(folder: Path) -> list[Trace]:
+    """Read the repeats that have ended; a line that a kill has torn is passed over."""
+    path = folder / TRACES
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    whole = [line for line in lines if line.endswith("}")]
+    return [read_as(Trace, line, f"a line of {path}") for line in whole]
+
+
+def append_trace(folder: Path, trace: Trace) -> None:
+    """Append a repeat that has ended."""
+    files.append_line(folder / TRACES, _line(trace))
+
+
+def write_traces(folder: Path, traces: Sequence[Trace]) -> None:
+    """Write all repeats at once, in their order."""
+    files.write_text(folder / TRACES, "".join(f"{_line(trace)}\n" for trace in traces))
+
+
+def write_judged(folder: Path, judged: Judged) -> None:
+    """Write what the judge said."""
+    files.write_json(folder / JUDGED, asdict(judged))
+
+
+def read_findings(folder: Path) -> tuple[Comparison, Findings]:
+    """Return what a finished comparison asked and shows.
+
+    Raises:
+        ContentError: it is not whole.
+    """
+    comparison = read_comparison(folder)
+    judged = read_as(Judged, _content(folder / JUDGED), f"the comparison's {folder / JUDGED}")
+    return comparison, found(comparison, read_traces(folder), judged)
+
+
+def found(comparison: Comparison, traces: Sequence[Trace], judged: Judged) -> Findings:
+    """Return what the repeats of a comparison show."""
+    task = comparison.task
+    judge = Judge(
+        judged.accuracies_pct, task.target_pct, task.budget, math.inf if judged.smallest is None else judged.smallest
+    )
+    return findings(
+        traces,
+        {method.name: method.says for method in comparison.methods},
+        frozenset(method.name for method in comparison.methods if method.is_variant),
+        task.seconds,
+        judge,
+    )
+
+
+def _line(trace: Trace) -> str:
+    return json.dumps(asdict(trace), separators=(",", ":"), allow_nan=False)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ContentError(f"cannot read {path}: {error.strerror or error}") from error

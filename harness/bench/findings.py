@@ -1,0 +1,162 @@
+"""All that a comparison shows: figures of each method, tests between them, and sentences that say what follows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from harness import statistics
+from harness.bench.curve import Curve, curve
+from harness.bench.ranks import Pair, Ranking, pairs, ranking
+from harness.bench.runtime import Runtime, runtime
+from harness.bench.sizes import Judge, Steps, final_score, score, size_targets, steps, times
+from harness.bench.trace import Trace
+
+# The method that a search uses, and what it must beat.
+DEFAULT, BASELINE = "default", "random"
+# The two scores that methods are compared by.
+OVER_TIME, AT_THE_END = "over time", "at the end"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodFinding:
+    """One method.
+
+    Attributes:
+        says: what it does.
+        is_variant: it is the default with one part changed.
+        ratio: its sizes over the smallest that reaches, the geometric mean over repeats and time; NaN where nothing
+            reaches.
+        final_size: median size at the end; infinite where the median repeat has none.
+        answered: share of the repeats with an answer at the end; ``false`` of those whose answer does not reach.
+        networks: mean number of networks a repeat; ``runs`` of trainings.
+    """
+
+    name: str
+    says: str
+    is_variant: bool
+    curve: Curve
+    runtimes: tuple[Runtime, ...]
+    ratio: float
+    final_size: float
+    answered: float
+    false: float
+    networks: float
+    runs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """The whole comparison.
+
+    Attributes:
+        methods: in the order they were given.
+        ranking: of those that are no variants, by their score over time.
+        pairs: every two of those by both scores; ``variants`` each variant with the default.
+    """
+
+    seconds: float
+    repeats: int
+    judge: Judge
+    methods: tuple[MethodFinding, ...]
+    ranking: Ranking
+    pairs: tuple[Pair, ...]
+    variants: tuple[Pair, ...]
+    sentences: tuple[str, ...]
+
+
+def findings(
+    traces: Sequence[Trace], says: Mapping[str, str], variants: frozenset[str], seconds: float, judge: Judge
+) -> Findings:
+    """Return what the traces show; every method has the same repeats.
+
+    Args:
+        says: what each method does, by name, in the order of the report.
+        variants: names of those that are the default with one part changed.
+    """
+    grouped = {name: [trace for trace in traces if trace.method == name] for name in says}
+    stepped = {name: [steps(trace, judge) for trace in group] for name, group in grouped.items()}
+    scores = {name: [score(found, judge, seconds) for found in group] for name, group in stepped.items()}
+    whole = [name for name in says if name not in variants]
+    ends = {name: [final_score(found, judge, seconds) for found in group] for name, group in stepped.items()}
+    scored = {OVER_TIME: scores, AT_THE_END: ends}
+    compared = pairs(scored, list(combinations(whole, 2)))
+    changed = [name for name in says if name in variants] if DEFAULT in says else []
+    varied = pairs(scored, [(name, DEFAULT) for name in changed])
+    ranked = ranking({name: scores[name] for name in whole})
+    return Findings(
+        seconds=seconds,
+        repeats=len(next(iter(grouped.values()))),
+        judge=judge,
+        methods=tuple(
+            _method(name, says[name], name in variants, grouped[name], stepped[name], scores[name], seconds, judge)
+            for name in says
+        ),
+        ranking=ranked,
+        pairs=tuple(compared),
+        variants=tuple(varied),
+        sentences=tuple(sentences(ranked, compared, varied)),
+    )
+
+
+def _method(
+    name: str,
+    says: str,
+    is_variant: bool,
+    traces: Sequence[Trace],
+    stepped: Sequence[Steps],
+    scores: Sequence[float],
+    seconds: float,
+    judge: Judge,
+) -> MethodFinding:
+    made = curve(stepped, times(seconds))
+    ends = [trace.answers[-1].hash if trace.answers else None for trace in traces]
+    answered = [network for network in ends if network is not None]
+    false = sum(not judge.reaches(network) for network in answered)
+    return MethodFinding(
+        name=name,
+        says=says,
+        is_variant=is_variant,
+        curve=made,
+        runtimes=tuple(runtime(stepped, size, seconds) for size in size_targets(judge.smallest)),
+        ratio=math.exp(statistics.mean(scores)) if math.isfinite(judge.smallest) else math.nan,
+        final_size=made.median[-1],
+        answered=len(answered) / len(traces),
+        false=false / len(answered) if answered else 0.0,
+        networks=statistics.mean([float(trace.networks) for trace in traces]),
+        runs=statistics.mean([float(trace.runs) for trace in traces]),
+    )
+
+
+def sentences(ranked: Ranking, compared: Sequence[Pair], varied: Sequence[Pair]) -> list[str]:
+    """Return what follows, the default against random first."""
+    found = [_said(pair, DEFAULT, BASELINE) for pair in compared if {pair.first, pair.second} == {DEFAULT, BASELINE}]
+    best = next(iter(ranked.mean_ranks), None)
+    rivals = [pair for pair in compared if {pair.first, pair.second} == {DEFAULT, best} and best != BASELINE]
+    found += [f"Ranked first: {best}."] if best is not None and len(ranked.mean_ranks) > 1 else []
+    found += [_said(pair, DEFAULT, str(best)) for pair in rivals]
+    return found + [_said(pair, pair.first, DEFAULT) for pair in varied]
+
+
+def _said(pair: Pair, name: str, other: str) -> str:
+    """Return how one method does beside another, by one score."""
+    ratio, low, high = _seen_from(pair, name)
+    tested = f"interval {low:.3f} to {high:.3f}, corrected p {p_text(pair.corrected_p)}"
+    size = f"its answers {pair.when} are {ratio:.3f} times as large ({tested})"
+    if not pair.differs:
+        return f"{name} is not shown to differ from {other}: {size}."
+    return f"{name} is {'better' if ratio < 1 else 'worse'} than {other}: {size}."
+
+
+def _seen_from(pair: Pair, name: str) -> tuple[float, float, float]:
+    """Return the ratio and its interval with ``name`` in the numerator."""
+    if pair.first == name:
+        return pair.ratio, pair.low, pair.high
+    return 1 / pair.ratio, 1 / pair.high, 1 / pair.low
+
+
+def p_text(p: float) -> str:
+    """Return a p value as people read it."""
+    return "below 0.0001" if p < 0.0001 else f"{p:.2g}"

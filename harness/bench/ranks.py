@@ -1,0 +1,102 @@
+"""Whether methods differ: ranks over the repeats, and tests that account for their number.
+
+Repeats are pairs: repeat i has the same seed for every method, so the same training of the same network gives the same
+accuracy. Friedman's test (1937) asks whether any method differs, Wilcoxon's signed-rank test (1945) which two do, and
+Holm's procedure (1979) keeps the chance of one false finding among all pairs at the level of one test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.bench.curve import mean_interval
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two methods compared.
+
+    Attributes:
+        when: which of the scores they are compared by.
+        ratio: sizes of the first as a multiple of those of the second, the geometric mean over repeats; ``low`` and
+            ``high`` are its bootstrap interval.
+        p: of Wilcoxon's test, two-sided; ``corrected_p`` is Holm's.
+    """
+
+    first: str
+    second: str
+    when: str
+    ratio: float
+    low: float
+    high: float
+    p: float
+    corrected_p: float
+
+    @property
+    def differs(self) -> bool:
+        """Whether the difference holds among all pairs."""
+        return self.corrected_p < LEVEL
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Methods, best first, with the mean of their ranks; ``p`` is Friedman's, NaN for fewer than three methods."""
+
+    mean_ranks: Mapping[str, float]
+    p: float
+
+
+def ranking(scores: Mapping[str, Sequence[float]]) -> Ranking:
+    """Return the ranks of methods by their scores, one a repeat; the lowest score is best, equal ones share a rank."""
+    from scipy.stats import friedmanchisquare, rankdata
+
+    table = np.array(list(scores.values()))  # (methods, repeats)
+    means = rankdata(table, axis=0).mean(axis=1)
+    ordered = sorted(zip(scores, map(float, means), strict=True), key=lambda pair: pair[1])
+    differ = len(scores) > 2 and bool((table != table[0]).any())
+    p = float(friedmanchisquare(*table).pvalue) if differ else math.nan
+    return Ranking(dict(ordered), p)
+
+
+def pairs(scored: Mapping[str, Mapping[str, Sequence[float]]], compared: Sequence[tuple[str, str]]) -> list[Pair]:
+    """Return these pairs by every score, their p values corrected for all of them together.
+
+    Args:
+        scored: for each score, by what it is called, the figures of each method, one a repeat: logarithms of sizes.
+    """
+    asked = [(when, first, second) for when in scored for first, second in compared]
+    raw = [_p(scored[when][first], scored[when][second]) for when, first, second in asked]
+    found = []
+    for (when, first, second), p, corrected_p in zip(asked, raw, holm(raw), strict=True):
+        scores = scored[when]
+        differences = [ours - theirs for ours, theirs in zip(scores[first], scores[second], strict=True)]
+        low, high = mean_interval(differences)
+        ratio = math.exp(math.fsum(differences) / len(differences))
+        found.append(Pair(first, second, when, ratio, math.exp(low), math.exp(high), p, corrected_p))
+    return found
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Return p values corrected by Holm's step-down procedure."""
+    order = sorted(range(len(values)), key=lambda index: values[index])
+    corrected, largest = [0.0] * len(values), 0.0
+    for place, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(values) - place) * values[index]))
+        corrected[index] = largest
+    return corrected
+
+
+def _p(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    from scipy.stats import wilcoxon
+
+    differences = np.array(ours) - np.array(theirs)
+    if not differences.any():
+        return 1.0
+    # Repeats in which both did alike speak for neither (Pratt 1959).
+    return float(wilcoxon(differences, zero_method="pratt", method="asymptotic", correction=True).pvalue)

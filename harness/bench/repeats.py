@@ -1,0 +1,113 @@
+"""Many repeats of many methods on a table, on several processes; the same seeds give the same traces, however many."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing.synchronize import Event
+
+from harness.bench.door import Limits
+from harness.bench.method import Method
+from harness.bench.readings import Readings, TableReadings
+from harness.bench.replay import replay
+from harness.bench.spread import Spread
+from harness.bench.table import Table
+from harness.bench.task import Task
+from harness.bench.trace import Trace
+
+# Repeats of one method that a process does in one go.
+CHUNK = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    method: Method
+    repeats: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Desk:
+    """What one process needs, made once."""
+
+    task: Task
+    readings: Readings
+    seed: int
+    limits: Limits
+    stopped: Event
+
+
+_DESK: _Desk | None = None
+
+
+def run_repeats(
+    methods: Sequence[Method],
+    task: Task,
+    table: Table,
+    spread: Spread,
+    repeats: int,
+    seed: int,
+    limits: Limits,
+    processes: int,
+    there: Sequence[Trace] = (),
+    on_traces: Callable[[Sequence[Trace]], None] = lambda traces: None,
+) -> list[Trace]:
+    """Return the traces of all repeats, by method in the order given, then by repeat.
+
+    Args:
+        there: of earlier calls; these are not done again.
+        on_traces: told which repeats have just been done.
+
+    Raises:
+        NotInTable: a method proposed a network that the table lacks.
+        MethodError: a method of somebody else's misbehaved.
+    """
+    done = {(trace.method, trace.repeat): trace for trace in there}
+    # Repeat by repeat, so that a comparison that is stopped has about as many of each method.
+    pieces = [
+        _Piece(method, missing)
+        for first in range(0, repeats, CHUNK)
+        for method in methods
+        if (
+            missing := tuple(
+                repeat for repeat in range(first, min(first + CHUNK, repeats)) if (method.name, repeat) not in done
+            )
+        )
+    ]
+    context = multiprocessing.get_context("spawn")
+    if pieces:
+        stopped = context.Event()
+        prepared = (task, table, spread, seed, limits, stopped)
+        with ProcessPoolExecutor(processes, context, _prepare, prepared) as pool:
+            futures = [pool.submit(_do, piece) for piece in pieces]
+            try:
+                for future in as_completed(futures):
+                    traces = future.result()
+                    done |= {(trace.method, trace.repeat): trace for trace in traces}
+                    on_traces(traces)
+            except BaseException:
+                # Each process has pieces that can no longer be taken from it; it ends after the repeat it is at.
+                stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    order = {method.name: place for place, method in enumerate(methods)}
+    return sorted(done.values(), key=lambda trace: (order[trace.method], trace.repeat))
+
+
+def _prepare(task: Task, table: Table, spread: Spread, seed: int, limits: Limits, stopped: Event) -> None:
+    global _DESK
+    # Ctrl-C reaches the whole terminal group; the process that was asked decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _DESK = _Desk(task, TableReadings(table, spread), seed, limits, stopped)
+
+
+def _do(piece: _Piece) -> list[Trace]:
+    assert _DESK is not None, "a process is prepared before it works"
+    desk = _DESK
+    return [
+        replay(piece.method, desk.task, desk.readings, desk.seed, repeat, desk.limits)
+        for repeat in piece.repeats
+        if not desk.stopped.is_set()
+    ]

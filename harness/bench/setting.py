@@ -1,0 +1,173 @@
+"""From the options of ``harness bench run`` to a comparison: the task, the methods, and what judges them."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness import statistics
+from harness.bench import door
+from harness.bench.comparison import Comparison, Judged, Named
+from harness.bench.method import ABLATIONS, BUILT_IN, MAIN, BuiltIn, EntryPoint, Method, Program, Stops
+from harness.bench.readings import true_accuracies_pct
+from harness.bench.replay import rungs_of
+from harness.bench.spread import Spread
+from harness.bench.table import Table, is_exhaustive
+from harness.bench.table_files import rows_text
+from harness.bench.task import Task
+from harness.errors import ContentError, UsageError
+from search_spaces.errors import nearest
+
+# What a table's task is where nobody says: a target that a quarter of the networks reach, and the time in which an
+# eighth of them could be trained. Methods differ while the smallest are hard to find and cannot all be tried.
+REACHING = 0.25
+TRAINED = 1 / 8
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A comparison, ready to begin; ``methods`` in the order of the report."""
+
+    comparison: Comparison
+    methods: tuple[Method, ...]
+
+
+def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool) -> tuple[Method, ...]:
+    """Return the methods that were named, the six that come with the bench where none was.
+
+    Args:
+        names: of methods that come with it or are installed.
+        programs: each ``NAME=COMMAND``.
+
+    Raises:
+        UsageError: an unknown name, one given twice, or a program without a name or command.
+    """
+    # A program alone is compared with all that come with the bench.
+    found: list[Method] = [named(name) for name in names] if names else list(MAIN.values())
+    found += [_program(text) for text in programs]
+    if ablations:
+        found += [method for method in ABLATIONS.values() if method not in found]
+    for place, method in enumerate(found):
+        if method.name in [other.name for other in found[:place]]:
+            raise UsageError(f"method {method.name!r} is given twice; each has a name of its own")
+    return tuple(found)
+
+
+def named(name: str) -> Method:
+    """Return a method that comes with the bench or is installed.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    installed = door.names()
+    if name in installed:
+        return EntryPoint(name=name)
+    known = [*BUILT_IN, *installed]
+    raise UsageError(f"unknown method {name!r}; known are {', '.join(known)}", hint=nearest(name, known))
+
+
+def _program(text: str) -> Program:
+    name, _, command = text.partition("=")
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as error:
+        raise UsageError(f"--program {text!r}: {error}") from error
+    if not name.strip() or not words:
+        raise UsageError(f"--program {text!r}: NAME=COMMAND is wanted, such as 'mine=python3 mine.py'")
+    if name in BUILT_IN:
+        raise UsageError(f"--program {text!r}: {name!r} is a method that comes with the bench")
+    return Program(name=name, command=words)
+
+
+def table_task(table: Table, given: dict[str, Any]) -> Task:
+    """Return the task on a table; what the options leave open is chosen from the table.
+
+    Raises:
+        ContentError: no network is within the budget.
+    """
+    truth = true_accuracies_pct(table)
+    sizes = {key: next(iter(runs.values()))[table.rungs[0]].parameters for key, runs in table.runs.items()}
+    budget = given["budget"] or max(sizes.values())
+    within = {key: truth[key] for key, size in sizes.items() if size <= budget}
+    if not within:
+        raise ContentError(f"the table {table.facts.name!r} has no network of at most {budget:,} parameters")
+    wholes = [run[table.rungs[-1]].seconds for runs in table.runs.values() for run in runs.values()]
+    seconds = given["seconds"] or round(statistics.mean(wholes) * len(sizes) * TRAINED / given["workers"], 1)
+    rows = (runs[min(runs)][table.rungs[0]] for runs in table.runs.values())
+    return Task(
+        dataset=table.dataset,
+        data_hash=table.facts.data_hash,
+        space=table.space,
+        space_name=table.facts.space_name,
+        recipe=table.recipe,
+        recipe_name=table.facts.recipe_name,
+        rungs=table.rungs,
+        budget=budget,
+        target_pct=given["target"] if given["target"] is not None else _target(list(within.values())),
+        seconds=seconds,
+        workers=given["workers"],
+        # Of a sample a method may only propose these too, but listing them would say so much that it is no search.
+        networks=tuple(row.architecture for row in rows) if is_exhaustive(table.facts) else None,
+    )
+
+
+def check_rungs(methods: Sequence[Method], task: Task) -> None:
+    """Raise ContentError where a method stops at an epoch that a table was not looked at."""
+    for method in methods:
+        stops = method.stops if isinstance(method, BuiltIn) else Stops.NEVER
+        missing = sorted(set(rungs_of(stops, task)) - set(task.rungs))
+        if missing:
+            raise ContentError(
+                f"method {method.name!r} stops after epoch {missing[0]}, but the table was recorded after "
+                f"{', '.join(map(str, task.rungs))} only"
+            )
+
+
+def table_judged(table: Table, task: Task) -> Judged:
+    """Return what a table says of all its networks within the budget."""
+    truth = true_accuracies_pct(table)
+    sizes = {key: next(iter(runs.values()))[table.rungs[0]].parameters for key, runs in table.runs.items()}
+    reaching = [
+        sizes[key]
+        for key, pct in truth.items()
+        if sizes[key] <= task.budget and statistics.reaches(pct, task.target_pct)
+    ]
+    return Judged(accuracies_pct=dict(sorted(truth.items())), smallest=min(reaching, default=None))
+
+
+def setting(
+    task: Task, methods: tuple[Method, ...], given: dict[str, Any], table: Table | None, judge_seeds: int | None
+) -> Setting:
+    """Return the comparison."""
+    named_methods = tuple(
+        Named(
+            name=method.name,
+            says=method.says,
+            is_variant=method.name in ABLATIONS,
+            command=method.command if isinstance(method, Program) else (),
+        )
+        for method in methods
+    )
+    comparison = Comparison(
+        task=task,
+        methods=named_methods,
+        repeats=given["repeats"],
+        seed=given["seed"],
+        answer_seconds=given["answer_seconds"],
+        table=table.facts.name if table else None,
+        table_sha256=hashlib.sha256(rows_text(table.rows).encode()).hexdigest() if table else None,
+        spread=Spread(given["spread"]) if table else None,
+        judge_seeds=judge_seeds,
+    )
+    return Setting(comparison, methods)
+
+
+def _target(accuracies_pct: Sequence[float]) -> float:
+    """Return the accuracy that a quarter of the networks reach, to a hundredth."""
+    ranked = sorted(accuracies_pct, reverse=True)
+    return round(ranked[int(REACHING * (len(ranked) - 1))], 2)

@@ -1,0 +1,200 @@
+"""``harness bench run``: methods of search compared, on a table or on real trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.commands import options
+from harness.duration import DURATION
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.bench.comparison import Comparison, Judged
+    from harness.bench.setting import Setting
+    from harness.bench.table import Table
+    from harness.bench.trace import Trace
+
+REPEATS, LIVE_REPEATS = 200, 3
+# Options that a table answers by itself, those of real trainings, and those of a replay.
+OF_A_TABLE = ("space", "recipe", "dataset")
+OF_TRAININGS = ("folder", "device", "engine", "judge_seeds")
+OF_A_REPLAY = ("spread", "processes")
+
+
+@click.command(short_help="Compare methods of search on a table, or live.")
+@click.argument("table", required=False)
+@click.option("--method", "names", multiple=True, help="A method's name; may be repeated [default: six].")
+@click.option("--program", "programs", multiple=True, metavar="NAME=COMMAND", help="A program that speaks JSON lines.")
+@click.option("--ablations", is_flag=True, help="And the default with one part changed at a time.")
+@click.option("--repeats", type=click.IntRange(1, 100_000), help="Of each method [default: 200; 3 with --live].")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the comparison.")
+@click.option(
+    "--target", type=options.PER_CENT, help="Validation accuracy [default: a quarter of the table reaches it]."
+)
+@click.option("--budget", type=click.IntRange(1), help="Most parameters [default: the largest network's].")
+@click.option("--time", "seconds", type=DURATION, help="Of a repeat [default: an eighth of the table trained].")
+@click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Trainings side by side.")
+@click.option(
+    "--spread",
+    type=click.Choice(["pooled", "recorded"]),
+    default="pooled",
+    show_default=True,
+    help="What seeds differ by: spreads of similar networks, or the network's own recorded runs only.",
+)
+@click.option(
+    "--answer-time", "answer_seconds", type=DURATION, default="10s", show_default=True, help="Of others' methods."
+)
+@click.option("--processes", type=click.IntRange(1, 256), help="That replay [default: one a core].")
+@click.option("--live", is_flag=True, help="Real trainings on this machine; a TABLE then only says what is asked.")
+@click.option("--space", help="With --live alone: a space's name, or @FILE.")
+@click.option("--recipe", default="fast", show_default=True, help="With --live alone: a recipe's name, or @FILE.toml.")
+@click.option(
+    "--judge-seeds", type=click.IntRange(2, 1000), default=5, show_default=True, help="With --live: an answer."
+)
+@options.data_options
+@options.device_option
+@options.engine_option
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: below runs/.bench].")
+@options.as_json
+@click.pass_context
+def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
+    """Compare methods of search: which finds the smallest network that reaches the target, and how fast.
+
+    On a TABLE of recorded trainings the clock is simulated: a training takes the seconds that it took when it was
+    recorded, asking a method takes none. The same seeds give the same bytes. All methods have the same space, recipe,
+    budget, time and seeds; a network counts once it has passed on fresh seeds; and an answer is judged by the table's
+    mean over seeds, which no method sees.
+
+    Built in: random, tpe, nsga2, evolution, halving, default. Yours joins as an entry point or as a program;
+    benchmarks/methods/README.md shows how.
+
+    \b
+    harness bench run mnist-bench
+    harness bench run mnist-bench --ablations --repeats 400
+    harness bench run mnist-bench --method random --program 'mine=python3 mine.py'
+    harness bench run mnist-bench --live --method random --method default
+    harness bench run --live --space tiny --recipe fast --target 99.2 --time 1h
+    """
+    _check_form(ctx, given)
+    given["repeats"] = given["repeats"] or (LIVE_REPEATS if given["live"] else REPEATS)
+    from harness.bench.setting import check_rungs, methods_of, setting, table_judged, table_task
+    from harness.bench.table_files import read_table, table_folder
+    from harness.workspace import workspace
+
+    table = None if given["table"] is None else read_table(table_folder(given["table"], workspace()))
+    if given["live"]:
+        return _live(given, table, as_json)
+    assert table is not None, "without --live there is a table"
+    task = table_task(table, given)
+    methods = methods_of(given["names"], given["programs"], ablations=given["ablations"])
+    check_rungs(methods, task)
+    made = setting(task, methods, given, table, None)
+    return _show(given, made, _replayed(made, table, given), table_judged(table, task), as_json)
+
+
+def _check_form(ctx: click.Context, given: dict[str, Any]) -> None:
+    """Raise UsageError unless it is clear what is asked, and no option is given that says nothing there."""
+    if given["table"] is None and not given["live"]:
+        raise UsageError("a TABLE is replayed and --live trains; give one of them, or both")
+    if given["table"] is None and (given["space"] is None or given["target"] is None or given["seconds"] is None):
+        raise UsageError("--live without a TABLE needs --space, --target and --time: nothing else says what is asked")
+    if given["table"] is not None:
+        _refuse(ctx, OF_A_TABLE, "belongs to --live without a TABLE: a table has its own")
+    if given["live"]:
+        _refuse(ctx, OF_A_REPLAY, "belongs to replaying: real trainings have their own seeds and processes")
+    else:
+        _refuse(ctx, OF_TRAININGS, "belongs to --live: a replay trains nothing")
+
+
+def _refuse(ctx: click.Context, names: tuple[str, ...], why: str) -> None:
+    from click.core import ParameterSource
+
+    for name in names:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            shown = {"folder": "data"}.get(name, name).replace("_", "-")
+            raise UsageError(f"--{shown} {why}")
+
+
+def _replayed(made: Setting, table: Table, given: dict[str, Any]) -> list[Trace]:
+    """Return the traces of a table; those that an earlier call has left are not done again."""
+    from harness.bench import comparison
+    from harness.bench.door import Limits
+    from harness.bench.repeats import run_repeats
+    from harness.bench.spread import Spread
+    from harness.device import core_count
+    from harness.progress import Reporter
+
+    asked, folder = made.comparison, _folder(given, made.comparison)
+    there = comparison.begin(folder, asked)
+
+    def keep(traces: Sequence[Trace]) -> None:
+        for trace in traces:
+            comparison.append_trace(folder, trace)
+        reporter.bar.update(len(traces))
+
+    with Reporter(asked.repeats * len(made.methods), "repeats") as reporter:
+        reporter.bar.update(len(there))
+        traces = run_repeats(
+            made.methods,
+            asked.task,
+            table,
+            asked.spread or Spread.POOLED,
+            asked.repeats,
+            asked.seed,
+            Limits(asked.answer_seconds),
+            given["processes"] or core_count(),
+            there,
+            keep,
+        )
+    # They were kept in the order in which they ended.
+    comparison.write_traces(folder, traces)
+    return traces
+
+
+def _folder(given: dict[str, Any], asked: Comparison) -> Path:
+    """Return where a comparison lives: where it was told to, or in a place that no other comparison has."""
+    import hashlib
+    import json
+
+    from harness.bench.comparison import document
+    from harness.workspace import workspace
+
+    if given["out"] is not None:
+        return Path(given["out"])
+    digest = hashlib.sha256(json.dumps(document(asked), sort_keys=True).encode()).hexdigest()[:6]
+    return workspace().runs / ".bench" / f"{asked.table or asked.task.space_name}-{digest}"
+
+
+def _live(given: dict[str, Any], table: Table | None, as_json: bool) -> int:
+    from harness.bench import comparison, live_run
+
+    made, run = live_run.prepared(given, table)
+    folder = _folder(given, made.comparison)
+    there = comparison.begin(folder, made.comparison)
+    try:
+        traces, judged = live_run.carried_out(made, run, folder, there, lambda line: click.echo(line, err=True))
+    except KeyboardInterrupt as error:
+        raise options.interrupted() from error
+    return _show(given, made, traces, judged, as_json)
+
+
+def _show(given: dict[str, Any], made: Setting, traces: list[Trace], judged: Judged, as_json: bool) -> int:
+    from harness.bench import comparison, figures
+    from reports.bench_page import write_page
+
+    folder = _folder(given, made.comparison)
+    comparison.write_judged(folder, judged)
+    facts = comparison.found(made.comparison, traces, judged)
+    written = figures.write_figures(folder, facts)
+    report = write_page(folder, made.comparison, facts)
+    if as_json:
+        paths = [str(path) for path in (*written, report)]
+        options.print_json(figures.figures_document(made.comparison, facts) | {"files": paths})
+    else:
+        click.echo(figures.figures_text(made.comparison, facts))
+        click.echo(f"report: {report}")
+    return 0

@@ -1,0 +1,27 @@
+"""Which parts of the search are at work: all of them, but where the bench asks what one is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts that can be left out, each by itself. Rungs are left out by naming none.
+
+    Attributes:
+        ladder: begin with networks of evenly spread sizes.
+        aim: every second network is one that a model of the errors thinks most of.
+        falling_budget: propose nothing as large as the smallest network that stands.
+        confirmation: a network stands on fresh seeds; without it its first run suffices.
+        repeats: a proposal of a known network that missed is a further seed of it; without it nothing follows.
+    """
+
+    ladder: bool = True
+    aim: bool = True
+    falling_budget: bool = True
+    confirmation: bool = True
+    repeats: bool = True
+
+
+EVERY_PART = Parts()

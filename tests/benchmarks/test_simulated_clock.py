@@ -1,0 +1,87 @@
+"""How the two clocks are compared: on a live side that is itself a simulated one, slowed down by a known share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks import simulated_clock
+from benchmarks.simulated_clock import End, Noting, beside_the_table, compared, key_of
+from harness.bench.clock import SimulatedCrew
+from harness.bench.door import Limits
+from harness.bench.live_run import Running
+from harness.bench.method import BUILT_IN
+from harness.bench.readings import Reading, TableReadings
+from harness.bench.replay import run_repeat
+from harness.result import Status
+from harness.run import Job
+from harness.seeds import Purpose
+from harness.session import Effort
+from harness.workers import Limits as RunLimits
+from harness.workers import Source
+from tests.harness.bench import made_up_table
+
+TABLE = made_up_table.table()
+TASK = made_up_table.task(TABLE, seconds=200.0, target_pct=98.3)
+EFFORT = Effort(seconds=None, trials=None, workers=2, device="cpu", limits=RunLimits(), engine="torch")
+
+
+@dataclass(slots=True)
+class Slow:
+    """A crew that takes longer than its trainings say, as real ones do."""
+
+    inner: SimulatedCrew
+    slower: float
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+    def now(self) -> float:
+        return self.inner.clock * self.slower
+
+
+@pytest.mark.parametrize("name", ["random", "default"])
+def test_a_live_side_that_is_slower_by_a_share_is_found_to_be_so(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    crew = Slow(SimulatedCrew(TableReadings(TABLE), 7, TASK.seconds / 1.05), 1.05)
+    monkeypatch.setattr(simulated_clock, "Processes", lambda source, limits: crew)
+
+    live, replayed = simulated_clock.both(
+        BUILT_IN[name], TASK, Running(Source("mnist", None), EFFORT), 0, tmp_path / "work"
+    )
+
+    found = compared(live.ends, replayed.ends)
+    assert found["alike_in_order"] == found["trainings_live"] > 10
+    assert found["live_over_simulated"] == {"last": 1.05, "least": 1.05, "most": 1.05}
+
+
+def test_both_sides_of_equal_clocks_end_at_the_same_seconds(tmp_path: Path):
+    crew = Noting(SimulatedCrew(TableReadings(TABLE), 7, TASK.seconds))
+    run_repeat(BUILT_IN["random"], TASK, crew, 0, 0, Limits())
+
+    assert compared(crew.ends, crew.ends)["live_over_simulated"] == {"last": 1.0, "least": 1.0, "most": 1.0}
+    assert [end.seconds for end in crew.ends] == sorted(end.seconds for end in crew.ends)
+
+
+def test_a_training_that_was_cut_off_has_no_further_rung():
+    text = next(iter(TABLE.runs.values()))[0][8].architecture
+    job = Job(architecture=text, recipe=made_up_table.RECIPE, recipe_name="r", purpose=Purpose.SEARCH, seed_index=0)
+    known = {key_of(job): Reading("h", 1, 1, 100, {2: 5}, {1: 0.5, 2: 1.0}, Status.COMPLETE)}
+
+    found = simulated_clock.NotedReadings(known, (1, 2, 4, 8)).read(job, 0)
+
+    assert found.seconds == {1: 0.5, 2: 1.0, 4: float("inf"), 8: float("inf")}
+    assert found.errors[2] == 5
+
+
+def test_the_tables_seconds_are_compared_where_a_training_went_to_its_end():
+    network, runs = next(iter(TABLE.runs.items()))
+    recorded = sum(run[8].seconds for run in runs.values()) / len(runs)
+    end = End(10.0, (network, "search", 0), 1.1 * recorded, Status.COMPLETE)
+
+    pruned = replace(end, trained=99.0, status=Status.PRUNED)
+    assert beside_the_table([end, pruned], TABLE) == {"trainings": 1, "mean_live_over_table": 1.1}
+    assert beside_the_table([pruned], TABLE) == {}

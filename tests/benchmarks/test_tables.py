@@ -1,0 +1,43 @@
+"""The committed tables: whole, described as they are, and large enough for what is said of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.bench.datasheet import datasheet
+from harness.bench.table import is_exhaustive
+from harness.bench.table_files import read_table
+from search_spaces.catalog import space
+from search_spaces.draw import enumerate_draws
+from search_spaces.judge import judge
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = sorted(path.name for path in (ROOT / "benchmarks" / "tables").iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_committed_table_is_undamaged_and_small_and_its_datasheet_is_of_it(name: str):
+    folder = ROOT / "benchmarks" / "tables" / name
+    table = read_table(folder)
+
+    sheet = (folder / "DATASHEET.md").read_text(encoding="utf-8")
+    digest = sheet.partition("the SHA-256 `")[2][:64]
+    assert datasheet(table, digest) == sheet
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000
+
+
+def test_the_table_of_the_bench_has_every_network_of_its_space_with_two_seeds_and_four_rungs():
+    table = read_table(ROOT / "benchmarks" / "tables" / "mnist-bench")
+    searched = space("bench")
+
+    networks = {
+        found.architecture.hash for found in enumerate_draws(searched) if judge(searched, found.architecture).accepted
+    }
+    assert table.space == searched.text
+    assert is_exhaustive(table.facts)
+    assert set(table.runs) == networks
+    assert len(networks) == 384
+    assert all(len(runs) == 2 for runs in table.runs.values())
+    assert len(table.rungs) == 4

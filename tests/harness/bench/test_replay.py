@@ -1,0 +1,212 @@
+"""Methods on a made-up table: the same seeds, planted methods that must be no better than chance or better than all."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from harness.bench import door
+from harness.bench.curve import curve
+from harness.bench.door import Ask, Brief, Limits, Tried
+from harness.bench.findings import findings
+from harness.bench.method import ABLATIONS, BUILT_IN, MAIN, EntryPoint, Method
+from harness.bench.ranks import pairs
+from harness.bench.readings import TableReadings, true_accuracies_pct
+from harness.bench.replay import replay
+from harness.bench.setting import table_judged
+from harness.bench.sizes import Judge, score, steps, times
+from harness.bench.trace import Trace
+from tests.harness.bench import made_up_table
+
+TABLE = made_up_table.table()
+READINGS = TableReadings(TABLE)
+# A quarter of the networks reach it.
+TARGET_PCT = sorted(true_accuracies_pct(TABLE).values())[3 * len(TABLE.runs) // 4]
+TASK = made_up_table.task(TABLE, seconds=300.0, target_pct=TARGET_PCT)
+JUDGED = table_judged(TABLE, TASK)
+JUDGE = Judge(JUDGED.accuracies_pct, TASK.target_pct, TASK.budget, float(JUDGED.smallest or 0))
+REPEATS = 12
+LATE = {"no-repeats", "no-falling-budget"}
+
+
+def run(method: Method, repeats: int = REPEATS, **changes: object) -> list[Trace]:
+    task = made_up_table.task(TABLE, **({"seconds": 300.0, "target_pct": TARGET_PCT} | changes))
+    return [replay(method, task, READINGS, 0, repeat, Limits()) for repeat in range(repeats)]
+
+
+def scores(traces: Sequence[Trace]) -> list[float]:
+    return [score(steps(trace, JUDGE), JUDGE, TASK.seconds) for trace in traces]
+
+
+def planted(monkeypatch: pytest.MonkeyPatch, begin: door.Begin) -> EntryPoint:
+    monkeypatch.setattr(door, "loaded", lambda name: begin)
+    return EntryPoint(name="planted")
+
+
+def blind(brief: Brief) -> Ask:
+    """Ignores what it is told."""
+    assert brief.networks is not None
+    shuffled = random.Random(f"blind/{brief.seed}").sample(brief.networks, len(brief.networks))
+    return lambda tried: shuffled[len(tried)]
+
+
+def oracle(brief: Brief) -> Ask:
+    """Knows which networks reach the target, and begins with the smallest."""
+    truth = JUDGED.accuracies_pct
+    networks = [(truth[key] < brief.target_pct, runs[0][8]) for key, runs in TABLE.runs.items()]
+    ordered = [row.architecture for _, row in sorted(networks, key=lambda pair: (pair[0], pair[1].parameters))]
+    return lambda tried: ordered[len(tried)]
+
+
+# The same seeds ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*MAIN, "no-rungs", "no-confirmation"])
+def test_the_same_seeds_give_the_same_trace_and_others_another(name: str):
+    once, again = run(BUILT_IN[name], 2, seconds=150.0), run(BUILT_IN[name], 2, seconds=150.0)
+
+    assert once == again
+    assert once[0].answers != once[1].answers or once[0].networks != once[1].networks
+    assert all(trace.method == name for trace in once)
+
+
+def test_the_six_methods_are_there():
+    assert set(MAIN) == {"random", "tpe", "nsga2", "evolution", "halving", "default"}
+
+
+def test_no_answer_is_later_than_the_end_and_a_longer_time_only_adds():
+    short, long = run(MAIN["random"], 4, seconds=150.0), run(MAIN["random"], 4, seconds=300.0)
+
+    for early, late in zip(short, long, strict=True):
+        assert all(answer.seconds <= 150.0 for answer in early.answers)
+        assert late.answers[: len(early.answers)] == early.answers
+        assert late.runs > early.runs
+
+
+def test_twice_the_workers_train_about_twice_as_much():
+    two, four = run(MAIN["random"], 4, workers=2), run(MAIN["random"], 4, workers=4)
+
+    assert sum(trace.runs for trace in four) == pytest.approx(2 * sum(trace.runs for trace in two), rel=0.15)
+
+
+# Planted methods --------------------------------------------------------------------------------------------
+
+
+def test_a_planted_method_that_ignores_history_is_as_good_as_random(monkeypatch: pytest.MonkeyPatch):
+    theirs, ours = run(MAIN["random"]), run(planted(monkeypatch, blind))
+
+    marks = times(TASK.seconds)
+    band = curve([steps(trace, JUDGE) for trace in theirs], marks)
+    mine = curve([steps(trace, JUDGE) for trace in ours], marks)
+    # The band of one median; the other wavers as much, so that the bands, not the median, must meet.
+    apart = [low > high for low, high in zip(mine.low, band.high, strict=True)]
+    apart += [low > high for low, high in zip(band.low, mine.high, strict=True)]
+    assert sum(apart) <= len(apart) // 20
+    (pair,) = pairs({"once": {"planted": scores(ours), "random": scores(theirs)}}, [("planted", "random")])
+    assert not pair.differs
+
+
+def test_a_planted_oracle_beats_all(monkeypatch: pytest.MonkeyPatch):
+    found = {name: scores(run(method, 10)) for name, method in MAIN.items()}
+    found["oracle"] = scores(run(planted(monkeypatch, oracle), 10))
+
+    compared = pairs({"once": found}, [("oracle", name) for name in MAIN])
+    assert [(pair.second, pair.differs, pair.ratio < 1) for pair in compared] == [(name, True, True) for name in MAIN]
+
+
+def test_the_test_of_planted_methods_can_fail(monkeypatch: pytest.MonkeyPatch):
+    """A method that looks at the largest networks first is told apart from random with the same repeats."""
+    sizes = {runs[0][8].architecture: runs[0][8].parameters for runs in TABLE.runs.values()}
+
+    def worst(brief: Brief) -> Ask:
+        ordered = sorted(sizes, key=lambda text: -sizes[text])
+        return lambda tried: ordered[len(tried)]
+
+    ours = scores(run(planted(monkeypatch, worst)))
+    (pair,) = pairs({"once": {"worst": ours, "random": scores(run(MAIN["random"]))}}, [("worst", "random")])
+    assert pair.differs
+    assert pair.ratio > 1.1
+
+
+# Parts ------------------------------------------------------------------------------------------------------
+
+
+def test_without_confirmation_answers_come_sooner_and_are_more_often_false():
+    facts = findings(
+        [trace for name in ("default", "no-confirmation") for trace in run(BUILT_IN[name])],
+        {"default": "", "no-confirmation": ""},
+        frozenset({"no-confirmation"}),
+        TASK.seconds,
+        JUDGE,
+    )
+
+    default, without = facts.methods
+    assert without.false > default.false
+    assert without.networks > default.networks
+
+
+def test_without_rungs_fewer_networks_are_tried():
+    with_rungs, without = run(MAIN["default"], 4), run(ABLATIONS["no-rungs"], 4)
+
+    assert sum(trace.networks for trace in without) < 0.8 * sum(trace.networks for trace in with_rungs)
+
+
+@pytest.mark.parametrize("name", sorted(ABLATIONS))
+def test_every_variant_does_something_else_than_the_default(name: str):
+    def shown(method: Method) -> list[object]:
+        # These two matter when something stands, or a network that missed is proposed again.
+        traces = run(method, 3, seconds=900.0 if name in LATE else 200.0)
+        return [(trace.answers, trace.networks, trace.runs, trace.rejected) for trace in traces]
+
+    assert shown(ABLATIONS[name]) != shown(MAIN["default"])
+
+
+# What others propose ----------------------------------------------------------------------------------------
+
+
+def test_a_method_that_names_one_network_again_and_again_gets_draws_instead(monkeypatch: pytest.MonkeyPatch):
+    text = next(iter(TABLE.runs.values()))[0][8].architecture
+    asked: list[Sequence[Tried]] = []
+
+    def begin(brief: Brief) -> Ask:
+        def ask(tried: Sequence[Tried]) -> str:
+            asked.append(tried)
+            return text
+
+        return ask
+
+    (found,) = run(planted(monkeypatch, begin), 1, seconds=60.0)
+
+    assert found.networks > 3
+    assert len(asked) == 1 + 40 * (found.networks - 1)
+    assert asked[1][0].state == "running"
+    assert {item.network for item in asked[-1]} != {text}
+
+
+def test_a_method_is_told_what_came_of_its_networks_and_nothing_more(monkeypatch: pytest.MonkeyPatch):
+    history: list[Sequence[Tried]] = []
+    briefs: list[Brief] = []
+
+    def begin(brief: Brief) -> Ask:
+        briefs.append(brief)
+        ask = blind(brief)
+
+        def noting(tried: Sequence[Tried]) -> str:
+            history.append(tried)
+            return ask(tried)
+
+        return noting
+
+    (trace,) = run(planted(monkeypatch, begin), 1)
+
+    assert history[0] == ()
+    assert [len(tried) for tried in history] == list(range(len(history)))
+    told = [item for tried in history for item in tried]
+    assert {item.state for item in told} == {"running", "complete"}
+    assert all((item.validation_accuracy_pct is None) == (item.state == "running") for item in told)
+    assert any(item.fresh_pct for item in history[-1])
+    assert (briefs[0].budget, briefs[0].target_pct) == (20_000, TARGET_PCT)
+    assert (briefs[0].workers, briefs[0].epochs) == (2, 8)
+    assert briefs[0].seed == trace.seed

@@ -1,0 +1,263 @@
+"""``harness bench run``: what it prints and leaves, the same bytes for the same seeds, and misuse."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.bench import repeats, table_files
+from harness.bench.readings import TableReadings
+from harness.bench.replay import replay
+from harness.bench.table import Table
+from harness.cli import run
+from tests.harness.bench import made_up_table
+from tests.outline import checked
+
+SHORT = ("--repeats", "6", "--time", "200s", "--target", "98.3", "--processes", "1")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    """A table on disk, as somebody would name it."""
+    table_files.write_table(tmp_path / "made-up", made_up_table.table())
+    return f"{tmp_path}/made-up"
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Replay here: starting processes takes seconds, and one test below does start them."""
+
+    def run_repeats(methods, task, table, spread, count, seed, limits, processes, there, on_traces):
+        readings = TableReadings(table, spread)
+        done = {(trace.method, trace.repeat): trace for trace in there}
+        for method in methods:
+            for number in range(count):
+                if (method.name, number) not in done:
+                    done[method.name, number] = replay(method, task, readings, seed, number, limits)
+                    on_traces([done[method.name, number]])
+        return [done[method.name, number] for method in methods for number in range(count)]
+
+    monkeypatch.setattr(repeats, "run_repeats", run_repeats)
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
+
+
+def files_of(place: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in place.iterdir()}
+
+
+def test_the_text_names_every_method_and_what_follows(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "out"
+
+    assert run(["bench", "run", folder, *SHORT, "--method", "random", "--method", "default", "--out", str(out)]) == 0
+
+    shown = capsys.readouterr().out
+    assert shown.startswith("table made-up: 6 repeats, 3 min 20 s each on 2 workers, target 98.3 % validation\n")
+    assert "\nrandom " in shown
+    assert "\ndefault " in shown
+    assert "default is not shown to differ from random: its answers over time are " in shown or " than random" in shown
+    assert shown.endswith(f"report: {out}/report.html\n")
+    assert set(files_of(out)) == {
+        *("comparison.json", "traces.jsonl", "judged.json", "report.html"),
+        *("methods.csv", "times.csv", "runtimes.csv", "pairs.csv"),
+    }
+
+
+def test_json_is_one_document_with_the_figures_of_the_csv(
+    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "out"
+    assert run(["bench", "run", folder, *SHORT, "--method", "random", "--json", "--out", str(out)]) == 0
+
+    document = json.loads(capsys.readouterr().out)
+    (method,) = document["methods"]
+    with (out / "methods.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["ratio"]) == method["ratio"] >= 1.0
+    assert row["method"] == method["name"] == "random"
+    with (out / "runtimes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(item["size"]) for item in rows] == [item["size"] for item in method["runtimes"]]
+    assert int(rows[0]["size"]) == document["smallest"]
+    for item in method["runtimes"]:
+        assert (item["expected_seconds"] is None) == (item["hits"] == 0)
+    with (out / "times.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 61
+
+
+def test_the_same_command_gives_the_same_bytes_elsewhere(folder: str, tmp_path: Path):
+    for name in ("one", "two"):
+        words = [
+            "bench",
+            "run",
+            folder,
+            *SHORT,
+            "--method",
+            "tpe",
+            "--method",
+            "halving",
+            "--out",
+            str(tmp_path / name),
+        ]
+        assert run(words) == 0
+
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
+
+
+def test_processes_change_no_byte(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.undo()
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
+    words = ["bench", "run", folder, "--repeats", "7", "--time", "60s", "--target", "98.3", "--method", "random"]
+
+    for count in ("1", "2"):
+        assert run([*words, "--processes", count, "--out", str(tmp_path / count)]) == 0
+
+    assert files_of(tmp_path / "1") == files_of(tmp_path / "2")
+
+
+def test_a_comparison_that_is_there_is_not_run_again_and_another_is_refused(
+    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "out"
+    words = ["bench", "run", folder, *SHORT, "--method", "random", "--out", str(out)]
+    assert run(words) == 0
+    first = files_of(out)
+    monkeypatch.setattr(sys.modules[__name__], "replay", None)
+
+    assert run(words) == 0
+    assert files_of(out) == first
+
+    capsys.readouterr()
+    assert run([*words, "--seed", "1"]) == 4
+    assert f"harness: {out} holds another comparison" in capsys.readouterr().err
+
+
+def test_what_nobody_says_is_chosen_from_the_table(folder: str, tmp_path: Path):
+    assert run(["bench", "run", folder, "--repeats", "2", "--method", "random", "--out", str(tmp_path / "out")]) == 0
+
+    task = json.loads((tmp_path / "out" / "comparison.json").read_text())["task"]
+    table = made_up_table.table()
+    true = [sum(run[8].validation_accuracy_pct for run in runs.values()) / len(runs) for runs in table.runs.values()]
+    assert sum(value >= task["target_pct"] for value in true) / len(true) == pytest.approx(0.25, abs=0.03)
+    whole = sum(row.seconds for row in table.rows if row.rung == 8) / 2
+    assert task["seconds"] == pytest.approx(whole / 8 / 2, rel=1e-3)
+    assert task["budget"] == max(row.parameters for row in table.rows)
+
+
+def test_a_comparison_that_was_stopped_goes_on_and_ends_in_the_same_bytes(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "out"
+    words = ["bench", "run", folder, *SHORT, "--method", "random", "--method", "halving", "--out", str(out)]
+    assert run(words) == 0
+    whole = files_of(out)
+    lines = (out / "traces.jsonl").read_text().splitlines(keepends=True)
+    # Not in their order, and a kill has torn the last one.
+    (out / "traces.jsonl").write_text(lines[9] + lines[2] + lines[4][:50])
+    counted: list[int] = []
+    original = replay
+
+    def counting(*given, **more):
+        counted.append(given[4])
+        return original(*given, **more)
+
+    monkeypatch.setattr(sys.modules[__name__], "replay", counting)
+
+    assert run(words) == 0
+    assert len(counted) == 10
+    assert files_of(out) == whole
+
+
+def test_the_page_keeps_the_rules_and_says_how_it_was_judged(folder: str, tmp_path: Path):
+    out = tmp_path / "out"
+    methods = ("random", "evolution", "default", "no-rungs")
+    assert run(["bench", "run", folder, *SHORT, *(f"--method={name}" for name in methods), "--out", str(out)]) == 0
+
+    outline = checked((out / "report.html").read_text(encoding="utf-8"))
+    words = outline.text()
+    for name in methods:
+        assert name in words
+    for part in (
+        "mean validation accuracy at the last epoch over the seeds of the table",
+        "asking, starting and",
+        "Holm",
+    ):
+        assert part in words
+    assert "What each part of the default is worth" in words
+
+
+def test_a_target_that_no_network_reaches_is_no_fault(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["--repeats", "2", "--time", "60s", "--target", "99.99", "--processes", "1"]
+    out = tmp_path / "out"
+
+    assert run(["bench", "run", folder, *words, "--method", "random", "--method", "halving", "--out", str(out)]) == 0
+
+    shown = capsys.readouterr().out
+    assert "none known" in shown
+    checked((out / "report.html").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ([], 2, "a TABLE is replayed and --live trains; give one of them, or both"),
+        (["--live", "--space", "tiny"], 2, "--live without a TABLE needs --space, --target and --time"),
+        (["{table}", "--space", "tiny"], 2, "--space belongs to --live without a TABLE: a table has its own"),
+        (["{table}", "--live", "--recipe", "small"], 2, "--recipe belongs to --live without a TABLE"),
+        (["{table}", "--live", "--spread", "recorded"], 2, "--spread belongs to replaying"),
+        (["{table}", "--judge-seeds", "9"], 2, "--judge-seeds belongs to --live: a replay trains nothing"),
+        (["{table}", "--method", "randm"], 2, "unknown method 'randm'; known are random, tpe,"),
+        (["{table}", "--method", "random", "--method", "random"], 2, "method 'random' is given twice"),
+        (["{table}", "--program", "mine"], 2, "--program 'mine': NAME=COMMAND is wanted"),
+        (["{table}", "--program", "random=true"], 2, "'random' is a method that comes with the bench"),
+        (["{table}", "--program", "mine='"], 2, '--program "mine=\'": No closing quotation'),
+        (["{table}", "--repeats", "0"], 2, "'--repeats'"),
+        (["{table}", "--budget", "10"], 4, "has no network of at most 10 parameters"),
+        (["no-such-table"], 2, "no table 'no-such-table'"),
+    ],
+)
+def test_misuse_is_one_line_and_an_exit_code(
+    words: list[str], code: int, message: str, folder: str, capsys: pytest.CaptureFixture[str]
+):
+    assert run(["bench", "run", *(word.format(table=folder) for word in words)]) == code
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_a_method_that_misbehaves_ends_the_comparison_with_its_name(
+    folder: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    words = [
+        "bench",
+        "run",
+        folder,
+        *SHORT,
+        "--method",
+        "random",
+        "--program",
+        "mine=true",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+
+    assert run(words) == 4
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("harness: method 'mine', repeat 0, question 1: ended with exit code 0 before it answered")
+
+
+def test_a_table_without_a_rung_that_a_method_needs_is_refused(
+    folder: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    whole = made_up_table.table(made_up_table.TINY)
+    rows = tuple(row for row in whole.rows if row.rung in (1, 8))
+    table_files.write_table(tmp_path / "coarse", Table(replace(whole.facts, rungs=(1, 8)), rows))
+
+    assert run(["bench", "run", f"{tmp_path}/coarse", "--method", "default"]) == 4
+
+    assert "method 'default' stops after epoch 2, but the table was recorded after 1, 8 only" in capsys.readouterr().err
