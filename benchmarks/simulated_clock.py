@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.machine import machine
-from harness import files, statistics
+from harness import files
 from harness.bench.clock import SimulatedCrew
 from harness.bench.door import Limits
 from harness.bench.live_run import Running, prepared
@@ -31,10 +31,11 @@ from harness.bench.replay import run_repeat
 from harness.bench.table import Table, runs_of
 from harness.bench.table_files import read_table, table_folder
 from harness.bench.task import Task
-from harness.crew import Crew, Processes
-from harness.result import Result, Status
-from harness.run import Job
-from harness.workers import Event, Finished
+from harness.evidence import statistics
+from harness.search.crew import Crew, Processes
+from harness.training.result import Result, Status
+from harness.training.run import Job
+from harness.training.workers import Event, Finished
 from harness.workspace import workspace
 from search_spaces.notation import parse_network
 

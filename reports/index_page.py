@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness import files
 from harness.errors import ContentError
-from harness.leaderboard import Survey, survey
+from harness.evidence.leaderboard import Survey, survey
 from harness.workspace import Workspace
 from reports.chooser import choosable, figure, named, with_chooser
 from reports.headline import Outcome

@@ -59,7 +59,7 @@ TORCH_FILES = {
         "trusted",
     )
 }
-OPTUNA_FILES = {"harness/sampler.py"}
+OPTUNA_FILES = {"harness/search/sampler.py"}
 # What a report may know of the harness: results and standings, not how they came about.
 REPORTED = {
     "backprop",

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from harness.bench.readings import Reading, Readings
-from harness.result import Epoch, Result, Status
-from harness.run import Job
-from harness.workers import Event, Finished
+from harness.training.result import Epoch, Result, Status
+from harness.training.run import Job
+from harness.training.workers import Event, Finished
 
 
 @dataclass(slots=True)

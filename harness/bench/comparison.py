@@ -22,7 +22,7 @@ from harness.bench.task import Task
 from harness.bench.trace import Trace
 from harness.document import documented, read_as
 from harness.errors import ContentError
-from harness.recipe import recipe_document
+from harness.training.recipe import recipe_document
 
 ASKED, TRACES, JUDGED = "comparison.json", "traces.jsonl", "judged.json"
 

@@ -17,15 +17,15 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from types import FrameType
 
-from harness import race
 from harness.bench.method import BuiltIn, EntryPoint, Method, Program
 from harness.bench.task import Task
 from harness.errors import ContentError, UsageError
-from harness.proposer import ASKS
-from harness.proposing import Found, Rejection, Repeat
-from harness.race import Candidate, Outcome
-from harness.result import Status
-from harness.study import Proposal
+from harness.search import race
+from harness.search.proposer import ASKS
+from harness.search.proposing import Found, Rejection, Repeat
+from harness.search.race import Candidate, Outcome
+from harness.search.study import Proposal
+from harness.training.result import Status
 from search_spaces.architecture import Architecture
 from search_spaces.draw import draw_uniform
 from search_spaces.errors import DrawError, SearchSpaceError

@@ -12,7 +12,7 @@ from harness.bench.comparison import Comparison
 from harness.bench.findings import Findings, MethodFinding
 from harness.csv_text import csv_text
 from harness.duration import duration_text
-from harness.result import finite
+from harness.training.result import finite
 
 METHODS, TIMES, RUNTIMES, PAIRS = "methods.csv", "times.csv", "runtimes.csv", "pairs.csv"
 _METHOD_COLUMNS = ("method", "is_variant", "mean_rank", "ratio", "final_size", "answered", "false", "networks", "runs")

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from harness import statistics
 from harness.bench.curve import Curve, curve
 from harness.bench.ranks import Pair, Ranking, pairs, ranking
 from harness.bench.runtime import Runtime, runtime
 from harness.bench.sizes import Judge, Steps, final_score, score, size_targets, steps, times
 from harness.bench.trace import Trace
+from harness.evidence import statistics
 
 # The method that a search uses, and what it must beat.
 DEFAULT, BASELINE = "default", "random"

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from harness import statistics
-from harness.result import Result
+from harness.evidence import statistics
+from harness.training.result import Result
 
 # One run in so many goes on: rungs of a table double, so each round costs the same.
 REDUCTION = 2

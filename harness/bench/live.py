@@ -10,21 +10,21 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from harness import statistics
 from harness.bench.comparison import Judged
 from harness.bench.door import Limits
 from harness.bench.method import Method
 from harness.bench.replay import run_repeat
 from harness.bench.task import Task
 from harness.bench.trace import Trace
-from harness.crew import Processes
-from harness.parallelism import Parallelism
-from harness.result import Result
-from harness.run import Job
-from harness.seed_training import train_one_by_one
-from harness.seeds import Purpose
-from harness.session import Effort
-from harness.workers import Event, Source
+from harness.evidence import statistics
+from harness.evidence.seed_training import train_one_by_one
+from harness.search.crew import Processes
+from harness.search.session import Effort
+from harness.training.parallelism import Parallelism
+from harness.training.result import Result
+from harness.training.run import Job
+from harness.training.seeds import Purpose
+from harness.training.workers import Event, Source
 
 # Checkpoints of a repeat, below the comparison's folder.
 WORK = "work"

@@ -16,16 +16,16 @@ from harness.bench.setting import Setting, check_rungs, methods_of, setting, tab
 from harness.bench.table import Table
 from harness.bench.task import Task
 from harness.bench.trace import Trace
-from harness.data import ImageData, resolve
+from harness.data.training_images import ImageData, resolve
 from harness.device import choose_device
 from harness.duration import duration_text
-from harness.engine_choice import choose_engine
+from harness.engine.engine_choice import choose_engine
 from harness.errors import ContentError
-from harness.race import rungs
-from harness.recipes import check_batch, named_recipe
-from harness.session import Effort
-from harness.workers import Limits as RunLimits
-from harness.workers import Source
+from harness.search.race import rungs
+from harness.search.session import Effort
+from harness.training.recipes import check_batch, named_recipe
+from harness.training.workers import Limits as RunLimits
+from harness.training.workers import Source
 from search_spaces.catalog import space as space_of
 
 

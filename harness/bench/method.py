@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from harness.parts import EVERY_PART, Parts
-from harness.sampler import DEFAULT as DEFAULT_SAMPLER
-from harness.sampler import SAMPLERS
+from harness.search.parts import EVERY_PART, Parts
+from harness.search.sampler import DEFAULT as DEFAULT_SAMPLER
+from harness.search.sampler import SAMPLERS
 
 
 class Stops(StrEnum):

@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from harness import statistics
 from harness.bench.spread import Spread
 from harness.bench.table import Row, Table, runs_of
-from harness.datasets import dataset
-from harness.result import Status
-from harness.run import Job
+from harness.data.datasets import dataset
+from harness.evidence import statistics
+from harness.training.result import Status
+from harness.training.run import Job
 from search_spaces.notation import parse_network
 
 # Networks nearest in errors that lend the spread between their seeds.

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
-from harness import race
 from harness.bench.clock import SimulatedCrew
 from harness.bench.door import Asker, Limits, opened
 from harness.bench.halving import Halving
@@ -15,17 +14,18 @@ from harness.bench.method import BARE, BuiltIn, EntryPoint, Method, Program, Sto
 from harness.bench.readings import Readings
 from harness.bench.task import Task, repeat_seed, study_config
 from harness.bench.trace import Answer, Trace
-from harness.crew import Crew
-from harness.exploration import explore
-from harness.parts import Parts
-from harness.proposer import Proposer
-from harness.proposing import Proposing
-from harness.race import Candidate
-from harness.result import Result
-from harness.run import Job
-from harness.session import Effort, Session
-from harness.trail import MemoryTrail
-from harness.workers import Limits as RunLimits
+from harness.search import race
+from harness.search.crew import Crew
+from harness.search.exploration import explore
+from harness.search.parts import Parts
+from harness.search.proposer import Proposer
+from harness.search.proposing import Proposing
+from harness.search.race import Candidate
+from harness.search.session import Effort, Session
+from harness.search.trail import MemoryTrail
+from harness.training.result import Result
+from harness.training.run import Job
+from harness.training.workers import Limits as RunLimits
 from search_spaces.resolve import parse_space
 
 

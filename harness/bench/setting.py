@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness import statistics
 from harness.bench import door
 from harness.bench.comparison import Comparison, Judged, Named
 from harness.bench.method import ABLATIONS, BUILT_IN, MAIN, BuiltIn, EntryPoint, Method, Program, Stops
@@ -19,6 +18,7 @@ from harness.bench.table import Table, is_exhaustive
 from harness.bench.table_files import rows_text
 from harness.bench.task import Task
 from harness.errors import ContentError, UsageError
+from harness.evidence import statistics
 from search_spaces.errors import nearest
 
 # What a table's task is where nobody says: a target that a quarter of the networks reach, and the time in which an

@@ -12,8 +12,8 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness import statistics
 from harness.bench.trace import Trace
+from harness.evidence import statistics
 
 # Marks of the time axis, besides its beginning.
 STEPS = 60

@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import dataclass
 
 from harness.document import documented
-from harness.recipe import Recipe
-from harness.study import StudyConfig
+from harness.search.study import StudyConfig
+from harness.training.recipe import Recipe
 
 
 @documented

@@ -126,7 +126,7 @@ def _replayed(made: Setting, table: Table, given: dict[str, Any]) -> list[Trace]
     from harness.bench.repeats import run_repeats
     from harness.bench.spread import Spread
     from harness.device import core_count
-    from harness.progress import Reporter
+    from harness.search.progress import Reporter
 
     asked, folder = made.comparison, _folder(given, made.comparison)
     there = comparison.begin(folder, asked)

@@ -10,7 +10,7 @@ import click
 from harness.commands import options
 
 if TYPE_CHECKING:
-    from harness.leaderboard import LeaderboardRow
+    from harness.evidence.leaderboard import LeaderboardRow
 
 # Width and title; a leading ">" puts numbers on the right.
 _COLUMNS = (
@@ -56,8 +56,8 @@ def leaderboard(
     """
     from dataclasses import asdict
 
-    from harness.datasets import dataset as known_dataset
-    from harness.leaderboard import refresh, survey
+    from harness.data.datasets import dataset as known_dataset
+    from harness.evidence.leaderboard import refresh, survey
     from harness.workspace import workspace
 
     if dataset is not None:

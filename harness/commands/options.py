@@ -15,9 +15,9 @@ from harness.errors import Interrupted
 from harness.invocation import typed
 
 if TYPE_CHECKING:
-    from harness.engine_choice import Choice
-    from harness.parallelism import Parallelism
-    from harness.recipe import Recipe
+    from harness.engine.engine_choice import Choice
+    from harness.training.parallelism import Parallelism
+    from harness.training.recipe import Recipe
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -116,7 +116,7 @@ class ParallelismText(click.ParamType["Parallelism | None"]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Parallelism | None:
         """Return the parallelism, None for ``auto``."""
-        from harness.parallelism import read_parallelism
+        from harness.training.parallelism import read_parallelism
 
         if value is None or value == "auto":
             return None

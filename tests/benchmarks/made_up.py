@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.same_bits import some_images
-from harness.data import ImageData
-from harness.datasets import DATASETS
-from harness.result import Result
-from harness.run import Job
+from harness.data.datasets import DATASETS
+from harness.data.training_images import ImageData
+from harness.training.result import Result
+from harness.training.run import Job
 from tests.harness.unrun import Seeds
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks import bench_readme
-from harness import sampler
+from harness.search import sampler
 
 DOCUMENT = {
     "table": "mnist-bench",

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from benchmarks import candidates
-from harness import result, study
-from harness.recipe import Recipe
-from harness.result import Epoch, Status
-from harness.run import Job
-from harness.seeds import Purpose
+from harness.search import study
+from harness.training import result
+from harness.training.recipe import Recipe
+from harness.training.result import Epoch, Status
+from harness.training.run import Job
+from harness.training.seeds import Purpose
 from tests.benchmarks.made_up import ask, validated
 
 TEXT = "gap linear(10)"  # ten multiply-adds

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks import recipes
-from harness.recipe import Recipe
+from harness.training.recipe import Recipe
 from tests.benchmarks.made_up import ask, trained_as
 
 ERRORS = {"fast": (100, 110, 120), "rate 0.2": (80, 80, 80), "no average": (130, 100, 130)}

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import roofline
-from harness.program import program
+from harness.engine.program import program
 from search_spaces.notation import parse_network
 from tests.benchmarks.made_up import ask
 

@@ -11,14 +11,14 @@ import pytest
 
 from benchmarks import runs
 from benchmarks.runs import trained
-from harness import workers
 from harness.document import read_as
 from harness.errors import HarnessError
-from harness.recipe import Recipe
-from harness.result import Result, Status
-from harness.run import Bench, Job, execute
-from harness.seeds import Purpose
-from harness.workers import Broken, Finished, Limits
+from harness.training import workers
+from harness.training.recipe import Recipe
+from harness.training.result import Result, Status
+from harness.training.run import Bench, Job, execute
+from harness.training.seeds import Purpose
+from harness.training.workers import Broken, Finished, Limits
 from tests.benchmarks.made_up import small_data
 
 TEXT = "avgpool(4) | linear(10)"

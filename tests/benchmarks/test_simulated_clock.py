@@ -15,12 +15,12 @@ from harness.bench.live_run import Running
 from harness.bench.method import BUILT_IN
 from harness.bench.readings import Reading, TableReadings
 from harness.bench.replay import run_repeat
-from harness.result import Status
-from harness.run import Job
-from harness.seeds import Purpose
-from harness.session import Effort
-from harness.workers import Limits as RunLimits
-from harness.workers import Source
+from harness.search.session import Effort
+from harness.training.result import Status
+from harness.training.run import Job
+from harness.training.seeds import Purpose
+from harness.training.workers import Limits as RunLimits
+from harness.training.workers import Source
 from tests.harness.bench import made_up_table
 
 TABLE = made_up_table.table()

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import throughput
 from benchmarks.same_bits import some_images
-from harness.train import train_epoch
+from harness.training.train import train_epoch
 from tests.benchmarks.made_up import ask, small_data
 
 TEXT = "avgpool(4) conv3x3(4) bn relu dropout(0.1) | gap | linear(10)"

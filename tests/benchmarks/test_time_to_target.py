@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import time_to_target
-from harness.recipes import RECIPES
+from harness.training.recipes import RECIPES
 from harness.workspace import Workspace
 from search_spaces.catalog import preset
 from search_spaces.notation import parse_network

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from harness.race import Candidate
-from harness.recipe import Recipe
-from harness.result import Epoch, Result, Status
-from harness.seeds import Purpose
-from harness.study import Proposal
+from harness.search.race import Candidate
+from harness.search.study import Proposal
+from harness.training.recipe import Recipe
+from harness.training.result import Epoch, Result, Status
+from harness.training.seeds import Purpose
 
 THRESHOLD = 99.0
 SIZE = 10_000

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from harness import verify
-from harness.datasets import dataset
-from harness.parallelism import Parallelism
-from harness.recipes import RECIPES
-from harness.result import Environment, Result, Status
-from harness.run import Job
-from harness.seeds import derive_seed
-from harness.verdict import Verdict
-from harness.verify import Plan
-from harness.workers import Event, Limits, Source
+from harness.data.datasets import dataset
+from harness.evidence import verify
+from harness.evidence.verdict import Verdict
+from harness.evidence.verify import Plan
+from harness.training.parallelism import Parallelism
+from harness.training.recipes import RECIPES
+from harness.training.result import Environment, Result, Status
+from harness.training.run import Job
+from harness.training.seeds import derive_seed
+from harness.training.workers import Event, Limits, Source
 from harness.workspace import Workspace
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network

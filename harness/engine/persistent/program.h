@@ -1,4 +1,4 @@
-// What one team is handed: a flat program (harness/program.py), where its maps lie (harness/arena.py), and a recipe.
+// What one team is handed: a flat program (harness/engine/program.py), where its maps lie (harness/engine/arena.py), and a recipe.
 #pragma once
 #include "portable.h"
 

@@ -12,8 +12,8 @@ from functools import cache
 
 from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.bench.task import Task
-from harness.recipe import Recipe
-from harness.result import Environment
+from harness.training.recipe import Recipe
+from harness.training.result import Environment
 from search_spaces.cost import analyse
 from search_spaces.draw import enumerate_draws
 from search_spaces.judge import judge

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 from harness.bench.clock import SimulatedCrew, result_of
 from harness.bench.readings import Reading
-from harness.recipe import Recipe
-from harness.result import Result, Status
-from harness.run import Job
-from harness.seeds import Purpose
-from harness.workers import Finished
+from harness.training.recipe import Recipe
+from harness.training.result import Result, Status
+from harness.training.run import Job
+from harness.training.seeds import Purpose
+from harness.training.workers import Finished
 
 JOB = Job(
     architecture="conv3x3(4) gap linear(10)",

@@ -13,13 +13,13 @@ from harness.bench.live_run import Running
 from harness.bench.method import MAIN
 from harness.bench.task import Task
 from harness.bench.trace import Answer, Trace
-from harness.crew import Processes
-from harness.recipe import Recipe
-from harness.run import Job
-from harness.seeds import Purpose
-from harness.session import Effort
-from harness.workers import Limits as RunLimits
-from harness.workers import Source
+from harness.search.crew import Processes
+from harness.search.session import Effort
+from harness.training.recipe import Recipe
+from harness.training.run import Job
+from harness.training.seeds import Purpose
+from harness.training.workers import Limits as RunLimits
+from harness.training.workers import Source
 from search_spaces.notation import parse_network
 from tests.harness.bench import made_up_table
 

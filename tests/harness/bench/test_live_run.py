@@ -13,7 +13,7 @@ from harness.bench.comparison import Judged
 from harness.bench.setting import table_task
 from harness.bench.table import Table
 from harness.bench.trace import Trace
-from harness.data import load
+from harness.data.training_images import load
 from harness.errors import ContentError
 from tests.harness.bench import made_up_table
 

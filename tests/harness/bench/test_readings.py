@@ -10,9 +10,9 @@ import pytest
 from harness.bench.readings import TableReadings, true_accuracies_pct
 from harness.bench.spread import Spread
 from harness.bench.table import NotInTable, Table
-from harness.result import Status
-from harness.run import Job
-from harness.seeds import Purpose
+from harness.training.result import Status
+from harness.training.run import Job
+from harness.training.seeds import Purpose
 from tests.harness.bench import made_up_table
 
 TABLE = made_up_table.table(made_up_table.TINY)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness import record, study
 from harness.cli import run
+from harness.evidence import record
+from harness.search import study
 from tests.harness.some_study import CONFIG
 from tests.outline import checked
 

@@ -1,0 +1,90 @@
+"""Who trains for a search: processes of this machine on its own clock, or what stands for them on another clock.
+
+The bench puts a table of recorded trainings here, so that the code it judges is the code that searches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from harness.training import workers
+from harness.training.run import Job
+from harness.training.workers import Event, Limits, Source, Worker
+
+
+class Crew(Protocol):
+    """Several places, each with one job at a time, and the clock that they work by."""
+
+    @property
+    def jobs(self) -> Sequence[Job | None]:
+        """What each place is doing; None where it is idle."""
+        ...
+
+    def start(self, count: int, side_by_side: int = 1) -> None:
+        """Make so many places, so many of them in a process."""
+        ...
+
+    def assign(self, place: int, job: Job) -> None:
+        """Give an idle place a job."""
+        ...
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Return what has happened, after at most ``timeout`` seconds."""
+        ...
+
+    def abandon(self, place: int) -> None:
+        """End the job of a place now."""
+        ...
+
+    def stop(self) -> None:
+        """End everything now."""
+        ...
+
+    def now(self) -> float:
+        """Return the seconds of a clock that never goes back."""
+        ...
+
+
+@dataclass(slots=True)
+class Processes:
+    """Worker processes of this machine."""
+
+    source: Source
+    limits: Limits
+    pool: list[Worker] = field(default_factory=list)
+
+    @property
+    def jobs(self) -> list[Job | None]:
+        """What each process trains."""
+        return [worker.job for worker in self.pool]
+
+    def start(self, count: int, side_by_side: int = 1) -> None:
+        """Start so many workers, so many of them side by side in a process."""
+        self.pool = workers.start(self.source, count, side_by_side)
+
+    def assign(self, place: int, job: Job) -> None:
+        """Give an idle process a job."""
+        workers.assign(self.pool[place], job)
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Return what has happened; a process over a limit is replaced.
+
+        Raises:
+            DataError: a process could not load the data.
+        """
+        return workers.poll(self.pool, self.limits, timeout)
+
+    def abandon(self, place: int) -> None:
+        """End a job in favour of a fresh idle process."""
+        workers.abandon(self.pool[place])
+
+    def stop(self) -> None:
+        """End all processes."""
+        workers.stop(self.pool)
+
+    def now(self) -> float:
+        """Return the monotonic clock."""
+        return time.monotonic()
