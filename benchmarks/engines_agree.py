@@ -23,11 +23,11 @@ from typing import Any
 from benchmarks.machine import machine
 from benchmarks.runs import trained
 from harness import files
-from harness.recipes import named_recipe
-from harness.result import Result
-from harness.run import Job
-from harness.seeds import Purpose
-from harness.statistics import mean, standard_deviation
+from harness.evidence.statistics import mean, standard_deviation
+from harness.training.recipes import named_recipe
+from harness.training.result import Result
+from harness.training.run import Job
+from harness.training.seeds import Purpose
 from search_spaces.catalog import preset
 
 HERE = Path(__file__).resolve().parent / "results"

@@ -26,10 +26,10 @@ from typing import Any
 from benchmarks.machine import machine
 from benchmarks.runs import trained
 from harness import files
-from harness.recipe import AverageStatistics, Initialisation, Recipe, Schedule
-from harness.run import Job
-from harness.seeds import Purpose
-from harness.statistics import mean
+from harness.evidence.statistics import mean
+from harness.training.recipe import AverageStatistics, Initialisation, Recipe, Schedule
+from harness.training.run import Job
+from harness.training.seeds import Purpose
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from harness import native
 from harness.device import core_count
+from harness.engine import native
+from harness.engine.processor import processor_name
 from harness.environment import code_version, instructions
-from harness.processor import processor_name
 
 
 def machine() -> dict[str, Any]:

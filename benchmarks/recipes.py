@@ -22,10 +22,10 @@ from benchmarks.machine import machine
 from benchmarks.runs import trained
 from benchmarks.throughput import NETWORKS
 from harness import files
-from harness.recipe import AverageStatistics, Initialisation, Optimizer, Recipe, Schedule
-from harness.run import Job
-from harness.seeds import Purpose
-from harness.statistics import mean, standard_deviation
+from harness.evidence.statistics import mean, standard_deviation
+from harness.training.recipe import AverageStatistics, Initialisation, Optimizer, Recipe, Schedule
+from harness.training.run import Job
+from harness.training.seeds import Purpose
 from search_spaces.catalog import preset
 
 HERE = Path(__file__).resolve().parent / "results"

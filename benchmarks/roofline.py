@@ -23,9 +23,10 @@ from typing import Any
 
 from benchmarks.machine import machine
 from benchmarks.throughput import NETWORKS, by_harness
-from harness import files, native
-from harness.instruction import Code
-from harness.program import Program, program
+from harness import files
+from harness.engine import native
+from harness.engine.instruction import Code
+from harness.engine.program import Program, program
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 

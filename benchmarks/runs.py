@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness import files, workers
+from harness import files
 from harness.device import core_count
 from harness.document import read_as
-from harness.engine_choice import TORCH
+from harness.engine.engine_choice import TORCH
+from harness.engine.native import load
 from harness.environment import code_version, instructions
 from harness.errors import HarnessError
-from harness.native import load
-from harness.result import Result, to_document
-from harness.run import Job
-from harness.workers import Broken, Finished, Limits, Source
+from harness.training import workers
+from harness.training.result import Result, to_document
+from harness.training.run import Job
+from harness.training.workers import Broken, Finished, Limits, Source
 from harness.workspace import TEACHERS
 from search_spaces.notation import parse_network
 

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import torch
 
-from harness.native import load
-from harness.recipe import Optimizer, Recipe
-from harness.train import Images, start, train_epoch
+from harness.engine.native import load
+from harness.training.recipe import Optimizer, Recipe
+from harness.training.train import Images, start, train_epoch
 from search_spaces.notation import parse_network
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -22,8 +22,9 @@ from typing import Any
 
 import optuna
 
-from harness import files, sampler
-from harness.race import Outcome
+from harness import files
+from harness.search import sampler
+from harness.search.race import Outcome
 from search_spaces.catalog import space
 from search_spaces.draw import Draw
 from search_spaces.judge import judge

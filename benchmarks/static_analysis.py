@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.machine import machine
 from harness import files
-from harness.build import build
+from harness.training.build import build
 from search_spaces.architecture import Architecture
 from search_spaces.catalog import space
 from search_spaces.cost import analyse

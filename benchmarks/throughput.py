@@ -31,15 +31,15 @@ import torch
 
 from benchmarks.machine import machine
 from harness import files
-from harness.build import build
-from harness.data import load
-from harness.data_files import find
-from harness.datasets import dataset
+from harness.data.data_files import find
+from harness.data.datasets import dataset
+from harness.data.torchvision_import import import_torchvision
+from harness.data.training_images import load
 from harness.device import core_count
-from harness.native import load as load_engine
-from harness.recipe import Recipe
-from harness.torchvision_import import import_torchvision
-from harness.train import Images, start, train_epoch
+from harness.engine.native import load as load_engine
+from harness.training.build import build
+from harness.training.recipe import Recipe
+from harness.training.train import Images, start, train_epoch
 from search_spaces.catalog import preset
 from search_spaces.notation import parse_network
 

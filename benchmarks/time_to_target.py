@@ -23,16 +23,17 @@ from typing import Any
 
 from benchmarks.machine import machine
 from benchmarks.runs import trained
-from harness import files, record
+from harness import files
 from harness.device import core_count
-from harness.offset import offset_of
-from harness.recipe import Recipe
-from harness.recipes import NamedRecipe, named_recipe
-from harness.run import Job
-from harness.seeds import Purpose
-from harness.statistics import mean, reaches
-from harness.verify import Plan, run_seeds
-from harness.workers import Limits, Source
+from harness.evidence import record
+from harness.evidence.offset import offset_of
+from harness.evidence.statistics import mean, reaches
+from harness.evidence.verify import Plan, run_seeds
+from harness.training.recipe import Recipe
+from harness.training.recipes import NamedRecipe, named_recipe
+from harness.training.run import Job
+from harness.training.seeds import Purpose
+from harness.training.workers import Limits, Source
 from harness.workspace import workspace
 from search_spaces.catalog import preset
 from search_spaces.notation import parse_network

@@ -22,9 +22,9 @@ import torch
 
 from benchmarks.machine import machine
 from harness import files
-from harness.backprop import EXAMPLE, WEIGHTS, losses, update
-from harness.backprop import backward as chain_rule
-from harness.backprop import forward as passed
+from harness.toy.backprop import EXAMPLE, WEIGHTS, losses, update
+from harness.toy.backprop import backward as chain_rule
+from harness.toy.backprop import forward as passed
 
 RESULTS = Path(__file__).resolve().parent / "results" / "toy-update.json"
 LEARNING_RATE = 0.5
@@ -33,7 +33,7 @@ Contender = Callable[[int], float]
 
 
 def plain_python(updates: int) -> float:
-    """Train with harness.backprop."""
+    """Train with harness.toy.backprop."""
     weights, loss = WEIGHTS, 0.0
     for _ in range(updates):
         found = passed(weights, EXAMPLE)

@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.runs import trained
-from harness import files, record
+from harness import files
 from harness.environment import code_version
-from harness.recipes import NamedRecipe, named_recipe
-from harness.result import Result
-from harness.run import Job
-from harness.seeds import Purpose
-from harness.statistics import mean, standard_deviation
+from harness.evidence import record
+from harness.evidence.statistics import mean, standard_deviation
+from harness.training.recipes import NamedRecipe, named_recipe
+from harness.training.result import Result
+from harness.training.run import Job
+from harness.training.seeds import Purpose
 from harness.workspace import workspace
 from search_spaces.catalog import PRESETS, preset
 from search_spaces.cost import analyse

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import data_check, datasets, installation, native
-from harness.data_files import MissingData
+from harness import installation
+from harness.data import data_check, datasets
+from harness.data.data_files import MissingData
 from harness.diagnosis import REINSTALL, Check, Verdict, failed
+from harness.engine import native
+from harness.engine.processor import processor_flags
 from harness.errors import DataError, DeviceError, HarnessError, UsageError
 from harness.invocation import typed
-from harness.processor import processor_flags
 from harness.workspace import Workspace, check_writable
 
 # A study keeps some kilobytes a run; the rest is room for checkpoints, a download and the reports.

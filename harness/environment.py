@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from harness.device import device_name
-from harness.processor import processor_flags
-from harness.result import Environment
+from harness.engine.processor import processor_flags
+from harness.training.result import Environment
 
 _SOURCE = Path(__file__).resolve().parent.parent
 

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.build import Network, build
-from harness.datasets import Dataset
+from harness.data.datasets import Dataset
 from harness.errors import DeviceError
-from harness.record import Record, SeedRun
-from harness.result import Result, same_bits_due
-from harness.train import Training, holding, predicting_state
+from harness.evidence.record import Record, SeedRun
+from harness.training.build import Network, build
+from harness.training.result import Result, same_bits_due
+from harness.training.train import Training, holding, predicting_state
 from search_spaces.architecture import Architecture
 
 # What each format needs beyond the program's own requirements.

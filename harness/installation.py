@@ -62,8 +62,8 @@ def check_torchsummary() -> Check:
     """Check which package is imported as torchsummary, and that it counts a network's parameters."""
     import torchsummary
 
-    from harness.build import build
     from harness.cross_check import summary_total, tied_repeats
+    from harness.training.build import build
     from search_spaces.cost import analyse
     from search_spaces.notation import parse_network
 
@@ -83,8 +83,8 @@ def check_torchsummary() -> Check:
 
 def check_fvcore() -> Check:
     """Check that fvcore can trace a network and counts its multiply-adds."""
-    from harness.build import build
     from harness.cross_check import fvcore_macs
+    from harness.training.build import build
     from search_spaces.cost import analyse
     from search_spaces.notation import parse_network
 
@@ -97,7 +97,7 @@ def check_fvcore() -> Check:
 
 def check_torchvision() -> Check:
     """Check that torchvision can be imported, with the stubs that it may need."""
-    from harness.torchvision_import import import_torchvision
+    from harness.data.torchvision_import import import_torchvision
 
     version = str(import_torchvision().__version__)
     return Check(name="torchvision", message=f"{version} can be imported", facts={"version": version})

@@ -7,12 +7,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import claims, record
 from harness.errors import ContentError, UsageError
+from harness.evidence import claims, record
+from harness.evidence.leaderboard import read as read_leaderboard
 from harness.invocation import typed
-from harness.leaderboard import read as read_leaderboard
-from harness.recipe import Recipe
-from harness.study import finished_results
+from harness.search.study import finished_results
+from harness.training.recipe import Recipe
 from harness.workspace import Workspace
 from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS

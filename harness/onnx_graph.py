@@ -90,7 +90,7 @@ def onnx_model(
 
     Args:
         architecture: the network.
-        state: its weights and statistics, float32, by the names of ``harness.build``'s module.
+        state: its weights and statistics, float32, by the names of ``harness.training.build``'s module.
         mean: of the pixels, on a scale from 0 to 1.
         deviation: of the pixels, on that scale.
         properties: what the model's metadata say.

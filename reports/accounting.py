@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.result import Status
+from harness.training.result import Status
 from reports.networks import Network
 from reports.shares import Share
 from reports.study_files import StudyFiles

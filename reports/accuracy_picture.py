@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness import statistics
+from harness.evidence import statistics
 from reports import svg
 from reports.error_scale import errors_pct
 from reports.networks import Network, State, front_of

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.inspection import Confidence, Inspection
+from harness.evidence.inspection import Confidence, Inspection
 from reports.numbers import count, decimal, pct, plural, short
 from reports.page import Column, Html, joined, paragraph, table, text
 

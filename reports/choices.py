@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness import statistics
-from harness.result import Result
+from harness.evidence import statistics
+from harness.training.result import Result
 from reports.networks import Network
 from search_spaces.draw import draw
 from search_spaces.errors import SearchSpaceError

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from harness import statistics
+from harness.evidence import statistics
 from reports.numbers import DASH, count, decimal, plural
 
 FEWEST, MOST = 2, 4

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from harness import leaderboard, ledger, record, study
-from harness.leaderboard import LeaderboardRow
-from harness.record import Record
-from harness.result import Result
+from harness.evidence import leaderboard, ledger, record
+from harness.evidence.leaderboard import LeaderboardRow
+from harness.evidence.record import Record
+from harness.search import study
+from harness.training.result import Result
 from harness.workspace import Workspace
 from reports.comparison import Quantity, accuracy_sentence, known, plain, quantity, times
 from reports.honesty import CONFIRMED_LABEL_ERRORS

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness import statistics
+from harness.evidence import statistics
 from reports import svg
 from reports.accuracy_picture import Point
 from reports.comparison_networks import NetworkSide

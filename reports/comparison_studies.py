@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from harness.study import StudyConfig
+from harness.search.study import StudyConfig
 from reports.comparison import Quantity, known, plain, quantity, times
 from reports.networks import State
 from reports.numbers import count, decimal, duration, mean_and_deviation, plural, short

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from harness.seeds import Purpose
+from harness.training.seeds import Purpose
 from reports.networks import Network
 from reports.study_files import Event, StudyFiles
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness.leaderboard import LeaderboardRow, Tier
+from harness.evidence.leaderboard import LeaderboardRow, Tier
 from reports.networks import Network
 from reports.numbers import decimal, duration, pct, plural, short
 from reports.study_files import StudyFiles

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from harness import statistics
-from harness.datasets import DATASETS
-from harness.record import SeedRun
-from harness.result import Status
+from harness.data.datasets import DATASETS
+from harness.evidence import statistics
+from harness.evidence.record import SeedRun
+from harness.training.result import Status
 from reports.study_files import StudyFiles
 from reports.winner import Winner
 

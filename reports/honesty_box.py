@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.leaderboard import VERIFIED_SEEDS, Tier
-from harness.ledger import DEFAULT_SEEDS, FEWEST_SEEDS
+from harness.evidence.leaderboard import VERIFIED_SEEDS, Tier
+from harness.evidence.ledger import DEFAULT_SEEDS, FEWEST_SEEDS
 from reports.honesty import Honesty, LabelErrors
 from reports.numbers import count, decimal, pct, plural, short
 from reports.page import Column, Html, details, joined, table, terms, text

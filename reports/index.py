@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from harness.errors import ContentError
-from harness.leaderboard import LeaderboardRow
+from harness.evidence.leaderboard import LeaderboardRow
 from harness.workspace import Workspace
 from reports.headline import Outcome
 from reports.rungs import Rungs, rungs_by_protocol

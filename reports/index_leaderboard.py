@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from harness.leaderboard import LeaderboardRow, Tier
+from harness.evidence.leaderboard import LeaderboardRow, Tier
 from reports import svg
 from reports.chooser import choosable, figure, named
 from reports.error_scale import errors_pct

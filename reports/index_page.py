@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness import files, leaderboard
+from harness import files
 from harness.errors import ContentError
+from harness.evidence import leaderboard
 from harness.workspace import Workspace
 from reports.chooser import choosable, figure, named, with_chooser
 from reports.headline import Outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.result import Result, Status
+from harness.training.result import Result, Status
 from reports import svg
 from reports.error_scale import errors_pct
 from reports.networks import Network

@@ -10,8 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.inspection import Inspection, Miss, unpacked
-from harness.record import Record
+from harness.evidence.inspection import Inspection, Miss, unpacked
+from harness.evidence.record import Record
 from reports.honesty import CONFIRMED_LABEL_ERRORS
 
 

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.inspection import Inspection
-from harness.record import Record
+from harness.evidence.inspection import Inspection
+from harness.evidence.record import Record
 from reports.calibration import Calibration, calibration
 from reports.mistakes import Mistakes, mistakes
 from reports.networks import Network, State, front_of

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from harness.inspection import Inspection
-from harness.result import Result
-from harness.seeds import Purpose
+from harness.evidence.inspection import Inspection
+from harness.training.result import Result
+from harness.training.seeds import Purpose
 from reports import layer_strip, png, svg
 from reports.calibration import calibration_table
 from reports.learning_curves import curve_points

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness import statistics
-from harness.leaderboard import LeaderboardRow, pareto_front, validation_runs
-from harness.result import Result, Status
-from harness.seeds import Purpose
+from harness.evidence import statistics
+from harness.evidence.leaderboard import LeaderboardRow, pareto_front, validation_runs
+from harness.training.result import Result, Status
+from harness.training.seeds import Purpose
 from reports.numbers import plural
 from reports.study_files import Event, StudyFiles
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from harness.leaderboard import Tier
+from harness.evidence.leaderboard import Tier
 from reports.headline import is_over
 from reports.study_files import StudyFiles
 from reports.winner import Winner

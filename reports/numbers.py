@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness import statistics
+from harness.evidence import statistics
 
 DASH = "\N{EN DASH}"
 

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from harness.recipe import recipe_document
-from harness.result import Environment
+from harness.training.recipe import recipe_document
+from harness.training.result import Environment
 from reports.numbers import DASH
 from reports.study_files import Event, StudyFiles
 from reports.winner import Winner

@@ -1,7 +1,8 @@
 """Whether an early reading predicts the end: rank correlations by size, and how often pruning would have been wrong.
 
-One network in ten is exempt from pruning by lot (``harness/exemption.py``). Only these show the fate of what pruning
-ends, so only they can tell how often it is wrong; all others that went to the end were let through by their readings.
+One network in ten is exempt from pruning by lot (``harness/search/exemption.py``). Only these show the fate of what
+pruning ends, so only they can tell how often it is wrong; all others that went to the end were let through by their
+readings.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness import statistics
-from harness.exemption import is_exempt
-from harness.result import Result, Status
-from harness.seeds import Purpose
-from harness.study import StudyConfig
+from harness.evidence import statistics
+from harness.search.exemption import is_exempt
+from harness.search.study import StudyConfig
+from harness.training.result import Result, Status
+from harness.training.seeds import Purpose
 from reports.study_files import StudyFiles
 from search_spaces.count import clopper_pearson
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness import statistics
-from harness.seeds import Purpose
+from harness.evidence import statistics
+from harness.training.seeds import Purpose
 from reports import svg
 from reports.networks import Network
 from reports.numbers import count, decimal, plural, short

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.leaderboard import LeaderboardRow, Tier
+from harness.evidence.leaderboard import LeaderboardRow, Tier
 from reports.networks import Network, State
 from reports.numbers import DASH, count, decimal, mean_and_deviation, plural, short, spread
 from reports.page import Column, Html, element, foreign, joined, paragraph, table, text

@@ -265,7 +265,7 @@ function makeStudy(data) {
     setTimeout(() => URL.revokeObjectURL(address), 10_000);
   }
 
-  // As harness/leaderboard_csv.py guards its texts against spreadsheets.
+  // As harness/evidence/leaderboard_csv.py guards its texts against spreadsheets.
   function csv() {
     const cell = (value) => {
       const text = value == null ? "" : String(value);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness import statistics
+from harness.evidence import statistics
 from reports.choices import Choice, Choices
 from reports.learning_curves import curve_points
 from reports.networks import Network, State, front_of

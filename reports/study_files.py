@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import inspection, leaderboard, record, study
-from harness.inspection import Inspection
-from harness.leaderboard import LeaderboardRow
-from harness.record import Record
-from harness.result import Result
-from harness.study import StudyConfig
+from harness.evidence import inspection, leaderboard, record
+from harness.evidence.inspection import Inspection
+from harness.evidence.leaderboard import LeaderboardRow
+from harness.evidence.record import Record
+from harness.search import study
+from harness.search.study import StudyConfig
+from harness.training.result import Result
 from harness.workspace import Workspace
 
 Event = Mapping[str, Any]

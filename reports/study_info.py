@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.leaderboard import LeaderboardRow
-from harness.study import StudyConfig
+from harness.evidence.leaderboard import LeaderboardRow
+from harness.search.study import StudyConfig
 from reports.accounting import Accounting, accounting
 from reports.accuracy_picture import AccuracyPicture, accuracy_picture
 from reports.choices import Choices, choices

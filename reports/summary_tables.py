@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from harness import files, statistics
+from harness import files
 from harness.csv_text import csv_text
-from harness.result import finite
+from harness.evidence import statistics
+from harness.training.result import finite
 from reports.networks import Network
 from reports.study_info import StudyInfo
 

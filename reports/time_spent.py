@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.result import Result, Status
-from harness.seeds import Purpose
+from harness.training.result import Result, Status
+from harness.training.seeds import Purpose
 from reports.networks import Network
 from reports.numbers import duration, plural
 from reports.page import Html, joined, paragraph

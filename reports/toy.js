@@ -1,5 +1,5 @@
 "use strict";
-// Trains the toy in the browser: the arithmetic of harness/backprop.py in the same order, so that both give the same
+// Trains the toy in the browser: the arithmetic of harness/toy/backprop.py in the same order, so that both give the same
 // numbers, and the drawing around it. `toy` is open to the console: toy.losses(0.5, 10).
 
 const toy = (() => {
@@ -130,7 +130,7 @@ const toy = (() => {
       .join(" ");
   }
 
-  // Whether an error is left of which the sigmoids let no slope through; the bound is that of harness/rate_curve.py.
+  // Whether an error is left of which the sigmoids let no slope through; the bound is that of harness/toy/rate_curve.py.
   function flat() {
     const slopes = Object.keys(known).filter((name) => name.startsWith("dE_dw"));
     const steepest = Math.max(...slopes.map((name) => Math.abs(known[name])));

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, losses
+from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, losses
 from reports import svg
 from reports.numbers import count, short
 from reports.page import Html, element, joined

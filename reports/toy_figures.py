@@ -13,7 +13,7 @@ from typing import Any
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, losses
+from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, losses
 from reports import figures
 from reports.figures import COLOURS, GRID
 from reports.toy_curves import references, spread

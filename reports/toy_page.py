@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, train
-from harness.formulas import BACKWARD, EXAMPLE_NAMES, FORWARD, UPDATE, WEIGHT_NAMES, values, with_numbers
+from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, train
+from harness.toy.formulas import BACKWARD, EXAMPLE_NAMES, FORWARD, UPDATE, WEIGHT_NAMES, values, with_numbers
 from reports import toy_curves, toy_network
 from reports.numbers import count, short
 from reports.page import Column, Html, data_block, element, joined, paragraph, policy, resource, style, table, text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.backprop import EXAMPLE, LEARNING_RATES, PARAMETERS, WEIGHTS, losses
+from harness.toy.backprop import EXAMPLE, LEARNING_RATES, PARAMETERS, WEIGHTS, losses
 from reports.numbers import count, short
 from reports.page import Column, Html, element, joined, paragraph, table, text
 

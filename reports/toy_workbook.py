@@ -16,8 +16,8 @@ from typing import Any
 import xlsxwriter
 from xlsxwriter.utility import xl_col_to_name
 
-from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, Example, Weights, train
-from harness.formulas import BACKWARD, EXAMPLE_NAMES, FORWARD, UPDATE, WEIGHT_NAMES, values, with_names
+from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, Example, Weights, train
+from harness.toy.formulas import BACKWARD, EXAMPLE_NAMES, FORWARD, UPDATE, WEIGHT_NAMES, values, with_names
 
 UPDATES = 1_000
 FIRST_ROW = 5

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.leaderboard import LeaderboardRow
-from harness.record import Record
+from harness.evidence.leaderboard import LeaderboardRow
+from harness.evidence.record import Record
 from reports.study_files import Measured, StudyFiles
 
 

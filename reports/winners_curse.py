@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness import statistics
-from harness.seeds import Purpose
+from harness.evidence import statistics
+from harness.training.seeds import Purpose
 from reports.networks import Network
 from reports.study_files import StudyFiles
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from harness.backprop import EXAMPLE, WEIGHTS, losses, train
-from harness.formulas import BACKWARD, FORWARD, WEIGHT_NAMES, gradients, values
-from harness.gradient_check import central_differences
-from harness.rate_curve import rate_curve
+from harness.toy.backprop import EXAMPLE, WEIGHTS, losses, train
+from harness.toy.formulas import BACKWARD, FORWARD, WEIGHT_NAMES, gradients, values
+from harness.toy.gradient_check import central_differences
+from harness.toy.rate_curve import rate_curve
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "backprop.md"

@@ -10,7 +10,7 @@ from collections import Counter
 from harness.bench.summary import Spread, Summary, summary
 from harness.bench.table import Machine, Table, is_exhaustive
 from harness.duration import duration_text
-from harness.recipe import recipe_document
+from harness.training.recipe import recipe_document
 
 
 def datasheet(table: Table, rows_sha256: str) -> str:

@@ -8,8 +8,8 @@ import torch
 
 from harness.bench.table import Machine
 from harness.device import core_count, device_name
+from harness.engine.processor import processor_name
 from harness.environment import environment
-from harness.processor import processor_name
 
 
 def this_machine(device: torch.device, data_hash: str, engine: str, workers: int) -> Machine:

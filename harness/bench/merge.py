@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from harness.bench.table import Machine, Row, Table, engine_kind
 from harness.errors import ContentError
-from harness.result import same_bits_due
+from harness.training.result import same_bits_due
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from typing import Any
 from harness.bench.recording import Key, Recording
 from harness.bench.sample import SampledNetworks
 from harness.bench.table import engine_kind
-from harness.datasets import dataset
+from harness.data.datasets import dataset
 from harness.duration import duration_text
-from harness.estimate import PACES, slowdown, taught, training_seconds
-from harness.result import Result
+from harness.search.estimate import PACES, slowdown, taught, training_seconds
+from harness.training.result import Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

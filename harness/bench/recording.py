@@ -12,13 +12,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import files, result
+from harness import files
 from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.document import documented, read_as
 from harness.errors import ContentError, UsageError
-from harness.recipe import Recipe, recipe_document
-from harness.result import Result, accuracy_pct, same_bits_due
-from harness.seeds import PROTOCOL_VERSION, Purpose
+from harness.training import result
+from harness.training.recipe import Recipe, recipe_document
+from harness.training.result import Result, accuracy_pct, same_bits_due
+from harness.training.seeds import PROTOCOL_VERSION, Purpose
 
 # A run of a recording: hash of its network, index of its seed.
 Key = tuple[str, int]

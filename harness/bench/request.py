@@ -10,11 +10,11 @@ import torch
 from harness.bench.machine import this_machine
 from harness.bench.recording import Recording, check_rungs, split_digest
 from harness.bench.sample import SampledNetworks, sampled
-from harness.data import resolve, split
+from harness.data.training_images import resolve, split
 from harness.device import choose_device, worker_count
-from harness.engine_choice import TORCH, Choice, choose_engine
-from harness.recipes import NamedRecipe, check_batch, named_recipe
-from harness.workers import Source
+from harness.engine.engine_choice import TORCH, Choice, choose_engine
+from harness.training.recipes import NamedRecipe, check_batch, named_recipe
+from harness.training.workers import Source
 from search_spaces.catalog import space
 
 

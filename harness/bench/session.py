@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import result, workers
 from harness.bench.recording import (
     Key,
     Recording,
@@ -23,11 +22,12 @@ from harness.bench.request import Prepared
 from harness.bench.table import Table, engine_kind
 from harness.duration import duration_text
 from harness.errors import HarnessError
-from harness.progress import PLAIN_SECONDS, Reporter
-from harness.result import Result, Status
-from harness.run import Job
-from harness.seeds import Purpose
-from harness.workers import Broken, Event, Finished, Limits, Progress, Source
+from harness.search.progress import PLAIN_SECONDS, Reporter
+from harness.training import result, workers
+from harness.training.result import Result, Status
+from harness.training.run import Job
+from harness.training.seeds import Purpose
+from harness.training.workers import Broken, Event, Finished, Limits, Progress, Source
 from search_spaces.notation import parse_network
 
 RETRIES = 2

@@ -7,7 +7,7 @@ import statistics
 from dataclasses import dataclass
 
 from harness.bench.table import Row, Table
-from harness.result import Status
+from harness.training.result import Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

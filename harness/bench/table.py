@@ -13,9 +13,9 @@ from typing import Literal
 
 from harness.document import documented
 from harness.errors import ContentError, DataError
-from harness.recipe import Recipe
-from harness.result import Environment, Status
-from harness.seeds import PROTOCOL_VERSION
+from harness.training.recipe import Recipe
+from harness.training.result import Environment, Status
+from harness.training.seeds import PROTOCOL_VERSION
 
 
 class TableError(DataError):

@@ -19,8 +19,8 @@ from harness.bench.table import Facts, Row, Table, TableError
 from harness.csv_text import csv_text, unguarded
 from harness.document import documented, read_as
 from harness.errors import ContentError, UsageError
-from harness.recipe import recipe_document
-from harness.result import Status
+from harness.training.recipe import recipe_document
+from harness.training.result import Status
 from harness.workspace import Workspace
 from search_spaces.errors import nearest
 

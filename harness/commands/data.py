@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from harness import data_check, data_files, datasets
+from harness.data import data_check, data_files, datasets
 from harness.errors import DataError
 
 
@@ -65,7 +65,7 @@ def fetch(name: str, folder: Path | None, as_json: bool, mirror_seconds: float) 
     spec = datasets.dataset(name)
     fetched: list[str] = []
     if not spec.embedded:
-        from harness.download import fetch_dataset
+        from harness.data.download import fetch_dataset
 
         target = _fetch_target(spec, folder)
         fetched = fetch_dataset(spec, target, mirror_seconds)

@@ -11,13 +11,13 @@ from harness.commands import options
 from harness.errors import TargetMissed, UsageError
 
 if TYPE_CHECKING:
-    from harness.data import ImageData
+    from harness.data.training_images import ImageData
+    from harness.evidence.record import SeedRun
     from harness.network_argument import KnownRow, NetworkArgument
-    from harness.recipes import NamedRecipe
-    from harness.record import SeedRun
-    from harness.result import Result
-    from harness.run import Job
-    from harness.train import Training
+    from harness.training.recipes import NamedRecipe
+    from harness.training.result import Result
+    from harness.training.run import Job
+    from harness.training.train import Training
     from harness.workspace import Workspace
 
 
@@ -76,8 +76,8 @@ def export(
 
     for option in wanted:
         require_libraries(option)
-    from harness.data import resolve
-    from harness.recipes import check_batch
+    from harness.data.training_images import resolve
+    from harness.training.recipes import check_batch
 
     data = resolve(row.dataset if row and row.dataset and dataset == "auto" else dataset, folder)
     check_batch(named.recipe, len(data.train_labels))
@@ -117,7 +117,7 @@ def _row(given: NetworkArgument, place: Workspace, dataset: str | None, *, recip
 
 
 def _recipe(row: KnownRow | None, recipe: str | None, epochs: int | None) -> NamedRecipe:
-    from harness.recipes import named_recipe, recipe_named_like
+    from harness.training.recipes import named_recipe, recipe_named_like
 
     if recipe is not None:
         return named_recipe(recipe, epochs=epochs)
@@ -131,7 +131,7 @@ def _recipe(row: KnownRow | None, recipe: str | None, epochs: int | None) -> Nam
 def _recorded(
     given: NetworkArgument, named: NamedRecipe, data: ImageData, place: Workspace, seed: int
 ) -> SeedRun | None:
-    from harness import record
+    from harness.evidence import record
     from harness.export import recorded_seed
 
     records = record.read_all(place.records)
@@ -142,9 +142,9 @@ def _job(
     given: NetworkArgument, named: NamedRecipe, seed: int, device: str, engine: str, recorded: SeedRun | None
 ) -> Job:
     from harness.device import choose_device
-    from harness.engine_choice import choose_engine, engine_of_repeat
-    from harness.run import Job
-    from harness.seeds import Purpose
+    from harness.engine.engine_choice import choose_engine, engine_of_repeat
+    from harness.training.run import Job
+    from harness.training.seeds import Purpose
 
     chosen = choose_device(device)
     engine = engine_of_repeat(engine, recorded.environment.engine if recorded else None)
@@ -164,9 +164,9 @@ def _job(
 def _train(job: Job, data: ImageData) -> tuple[Result, Training]:
     import torch
 
-    from harness.progress import Reporter
-    from harness.result import Status
-    from harness.run import Bench, execute_and_keep
+    from harness.search.progress import Reporter
+    from harness.training.result import Status
+    from harness.training.run import Bench, execute_and_keep
 
     steps = len(data.train_labels) // job.recipe.batch_size
     # As in a verification: the number of threads has a part in the bits.

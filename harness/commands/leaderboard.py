@@ -9,7 +9,7 @@ import click
 from harness.commands import options
 
 if TYPE_CHECKING:
-    from harness.leaderboard import LeaderboardRow
+    from harness.evidence.leaderboard import LeaderboardRow
 
 # Width and title; a leading ">" puts numbers on the right.
 _COLUMNS = (
@@ -54,8 +54,8 @@ def leaderboard(
     """
     from dataclasses import asdict
 
-    from harness.datasets import dataset as known_dataset
-    from harness.leaderboard import collect, refresh
+    from harness.data.datasets import dataset as known_dataset
+    from harness.evidence.leaderboard import collect, refresh
     from harness.workspace import workspace
 
     if dataset is not None:

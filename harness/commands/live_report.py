@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import study
 from harness.errors import HarnessError
+from harness.search import study
 
 if TYPE_CHECKING:
     from harness.workspace import Workspace

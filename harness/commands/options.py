@@ -15,8 +15,8 @@ from harness.errors import Interrupted
 from harness.invocation import typed
 
 if TYPE_CHECKING:
-    from harness.engine_choice import Choice
-    from harness.recipe import Recipe
+    from harness.engine.engine_choice import Choice
+    from harness.training.recipe import Recipe
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

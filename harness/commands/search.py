@@ -15,8 +15,8 @@ from harness.duration import DURATION, duration_text
 from harness.invocation import typed
 
 if TYPE_CHECKING:
-    from harness.run_plan import SearchPlan
-    from harness.verify import Verdict
+    from harness.evidence.verify import Verdict
+    from harness.search.run_plan import SearchPlan
 
 
 @click.command(short_help="Find the smallest network that reaches the target.")
@@ -62,7 +62,7 @@ def search(ctx: click.Context, /, plan_only: bool, as_json: bool, **given: Any) 
     harness search --budget 5000 --space tiny --time 2h
     harness search --plan
     """
-    from harness.run_plan import make_plan, plan_document, plan_text
+    from harness.search.run_plan import make_plan, plan_document, plan_text
     from harness.workspace import workspace
 
     origins = {
@@ -83,10 +83,10 @@ def search(ctx: click.Context, /, plan_only: bool, as_json: bool, **given: Any) 
 
 def _run(plan: SearchPlan, as_json: bool) -> int:
     from harness.commands.live_report import LiveReport
-    from harness.conclusion import conclude
-    from harness.progress import SearchReporter
-    from harness.search import run_search
-    from harness.study import open_study, owned
+    from harness.search.conclusion import conclude
+    from harness.search.progress import SearchReporter
+    from harness.search.search import run_search
+    from harness.search.study import open_study, owned
     from reports.study_page import write_report
 
     checked_seconds = _check_place(plan)
@@ -119,7 +119,7 @@ def _with_workers(plan: SearchPlan) -> SearchPlan:
     from dataclasses import replace
 
     from harness.device import core_count
-    from harness.gpu_workers import measured_count
+    from harness.training.gpu_workers import measured_count
 
     click.echo(f"measuring how many workers {plan.effort.device} bears; --workers N goes without", err=True)
     count, rates = measured_count(plan.source, plan.effort.device, core_count())
@@ -133,7 +133,7 @@ def _check_place(plan: SearchPlan) -> float:
 
     Return how many seconds reading took.
     """
-    from harness.leaderboard import collect
+    from harness.evidence.leaderboard import collect
     from harness.workspace import check_writable
 
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
@@ -147,7 +147,7 @@ def _document(plan: SearchPlan, verdict: Verdict | None, report: Path) -> dict[s
     from collections import Counter
     from dataclasses import asdict
 
-    from harness import study
+    from harness.search import study
 
     events = study.journal(plan.folder)
     counts = Counter(event["event"] for event in events)
@@ -169,7 +169,7 @@ def _document(plan: SearchPlan, verdict: Verdict | None, report: Path) -> dict[s
 
 
 def _text(plan: SearchPlan, verdict: Verdict | None) -> str:
-    from harness import study
+    from harness.search import study
 
     events = study.journal(plan.folder)
     spent = duration_text(study.elapsed_seconds(events))

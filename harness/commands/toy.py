@@ -45,16 +45,16 @@ def toy(
     harness toy --check
     harness toy --out toy
     """
-    from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, train
-    from harness.rate_curve import rate_curve
-    from harness.toy import check_document, check_text, document, network_text, rates_text
+    from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, train
+    from harness.toy.rate_curve import rate_curve
+    from harness.toy.toy import check_document, check_text, document, network_text, rates_text
 
     rates = tuple(dict.fromkeys(learning_rates or LEARNING_RATES))
     curves = [rate_curve(WEIGHTS, EXAMPLE, rate, iterations, target) for rate in rates]
     start = next(train(WEIGHTS, EXAMPLE, 0.0))
     check = None
     if with_check:
-        from harness.gradient_check import checked
+        from harness.toy.gradient_check import checked
 
         check = checked(WEIGHTS, EXAMPLE)
     written = [] if out is None else _write(out)

@@ -11,9 +11,9 @@ import click
 from harness.commands import options
 
 if TYPE_CHECKING:
-    from harness.data import ImageData
-    from harness.result import Epoch, Result
-    from harness.run import Job
+    from harness.data.training_images import ImageData
+    from harness.training.result import Epoch, Result
+    from harness.training.run import Job
 
 _MISSED = 3
 
@@ -50,7 +50,7 @@ def train(
     harness train 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)' --json
     """
     from harness.network_argument import read_network
-    from harness.recipes import named_recipe
+    from harness.training.recipes import named_recipe
     from harness.workspace import workspace
     from search_spaces.cost import analyse, check_budget
 
@@ -60,12 +60,12 @@ def train(
     named = named_recipe(recipe, epochs=epochs)
 
     # torch is loaded from here on: bad input is refused before.
-    from harness.data import resolve
+    from harness.data.training_images import resolve
     from harness.device import choose_device
-    from harness.engine_choice import choose_engine
-    from harness.result import Status
-    from harness.run import Job
-    from harness.seeds import Purpose
+    from harness.engine.engine_choice import choose_engine
+    from harness.training.result import Status
+    from harness.training.run import Job
+    from harness.training.seeds import Purpose
 
     chosen = choose_device(device)
     choice = choose_engine(engine, named.recipe, chosen)
@@ -94,8 +94,8 @@ def train(
 def _run(job: Job, data: ImageData) -> Result:
     import torch
 
-    from harness.progress import Reporter
-    from harness.run import Bench, execute
+    from harness.search.progress import Reporter
+    from harness.training.run import Bench, execute
 
     steps = data.dataset.train_size // job.recipe.batch_size
     torch.set_num_threads(1)
@@ -135,7 +135,7 @@ def _document(result: Result) -> dict[str, Any]:
 
 
 def _epoch_text(epoch: Epoch, epochs: int, validation_size: int) -> str:
-    from harness.result import accuracy_pct
+    from harness.training.result import accuracy_pct
 
     loss = "not finite" if epoch.train_loss is None else f"{epoch.train_loss:.4f}"
     accuracy = accuracy_pct(epoch.validation_errors, validation_size)

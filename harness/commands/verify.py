@@ -11,10 +11,10 @@ from harness.commands import options
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from harness.evidence.verify import Plan, Verdict
     from harness.network_argument import KnownRow
-    from harness.recipes import NamedRecipe
-    from harness.verify import Plan, Verdict
-    from harness.workers import Source
+    from harness.training.recipes import NamedRecipe
+    from harness.training.workers import Source
     from harness.workspace import Workspace
 
 
@@ -56,15 +56,15 @@ def verify(
     harness verify 2f6e01 --seeds 5
     harness verify 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)'
     """
-    from harness import ledger
-    from harness.data import resolve
+    from harness.data.training_images import resolve
     from harness.device import choose_device, worker_count
-    from harness.engine_choice import choose_engine
-    from harness.leaderboard import collect
+    from harness.engine.engine_choice import choose_engine
+    from harness.evidence import ledger
+    from harness.evidence.leaderboard import collect
+    from harness.evidence.verify import Plan
     from harness.network_argument import only_row, read_network
-    from harness.recipes import check_batch
-    from harness.verify import Plan
-    from harness.workers import Source
+    from harness.training.recipes import check_batch
+    from harness.training.workers import Source
     from harness.workspace import check_writable, workspace
 
     place = workspace()
@@ -108,10 +108,10 @@ def verify(
 
 
 def _run(plan: Plan, place: Workspace, source: Source) -> Verdict:
-    from harness.leaderboard import refresh
-    from harness.progress import Reporter
-    from harness.verify import run_seeds
-    from harness.workers import Limits
+    from harness.evidence.leaderboard import refresh
+    from harness.evidence.verify import run_seeds
+    from harness.search.progress import Reporter
+    from harness.training.workers import Limits
 
     with Reporter(len(plan.indices), "seeds") as reporter:
         verdict = run_seeds(plan, place, source, Limits(seconds=6 * 3600), reporter.on_event)
@@ -120,7 +120,7 @@ def _run(plan: Plan, place: Workspace, source: Source) -> Verdict:
 
 
 def _recipe(row: KnownRow | None, recipe: str | None, epochs: int | None) -> NamedRecipe:
-    from harness.recipes import named_recipe, recipe_named_like
+    from harness.training.recipes import named_recipe, recipe_named_like
 
     if recipe is not None:
         return named_recipe(recipe, epochs=epochs)
@@ -134,8 +134,8 @@ def _recipe(row: KnownRow | None, recipe: str | None, epochs: int | None) -> Nam
 def _document(verdict: Verdict) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from harness import ledger, statistics
-    from harness.result import finite
+    from harness.evidence import ledger, statistics
+    from harness.training.result import finite
 
     accuracies = [run.accuracy_pct for run in verdict.runs]
     return {
@@ -165,7 +165,7 @@ def _document(verdict: Verdict) -> dict[str, Any]:
 
 
 def _text(verdict: Verdict) -> str:
-    from harness import statistics
+    from harness.evidence import statistics
 
     lines = []
     repeats = {repeat.index: repeat for repeat in verdict.repeats}

@@ -6,7 +6,7 @@
 
 namespace engine {
 
-// Teachers: one program, a state each. Python writes this row (harness/native.py).
+// Teachers: one program, a state each. Python writes this row (harness/engine/native.py).
 struct Teacher {
   Program* program;
   real* states;

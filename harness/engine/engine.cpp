@@ -1,4 +1,4 @@
-// The functions that Python calls (harness/native.py). All arrays belong to the caller.
+// The functions that Python calls (harness/engine/native.py). All arrays belong to the caller.
 #include <exception>
 
 #include "distillation.h"
@@ -15,7 +15,7 @@ struct Training {
 
 namespace {
 
-// Averages weights and statistics; a young average forgets faster than an old one (as harness/train.py).
+// Averages weights and statistics; a young average forgets faster than an old one (as harness/training/train.py).
 void average(const Training& t, int64_t step, size_t count, const real* state, real* averaged) {
   const int64_t begin = t.average_first < 1 ? 1 : t.average_first;
   if (t.average_decay == 0 || step < begin) return;

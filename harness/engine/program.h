@@ -10,7 +10,7 @@
 
 namespace engine {
 
-// What Python hands over, one row of integers each (harness/program.py writes them in this order).
+// What Python hands over, one row of integers each (harness/engine/program.py writes them in this order).
 struct ValueRow {
   int32_t channels, height, width, margin, gradient_margin;
 };

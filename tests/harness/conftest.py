@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from harness.datasets import DATASETS, DataFile, Dataset
-from harness.recipe import Recipe
-from harness.record import Record, SeedRun
-from harness.result import Environment, Result, Status
-from harness.seeds import Purpose, derive_seed
+from harness.data.datasets import DATASETS, DataFile, Dataset
+from harness.evidence.record import Record, SeedRun
+from harness.training.recipe import Recipe
+from harness.training.result import Environment, Result, Status
+from harness.training.seeds import Purpose, derive_seed
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 

@@ -17,15 +17,17 @@ from typing import Any
 
 import pytest
 
-from harness import files, progress, proposer, race, sampler, search, study, workers
-from harness.progress import SearchReporter
-from harness.recipe import Recipe
-from harness.result import Epoch, Result, Status
-from harness.run import Job
-from harness.seeds import Purpose, derive_seed
-from harness.session import Effort, Session
-from harness.study import Proposal, StudyConfig
-from harness.workers import Event, Finished, Limits, Source, Worker
+from harness import files
+from harness.search import progress, proposer, race, sampler, search, study
+from harness.search.progress import SearchReporter
+from harness.search.session import Effort, Session
+from harness.search.study import Proposal, StudyConfig
+from harness.training import workers
+from harness.training.recipe import Recipe
+from harness.training.result import Epoch, Result, Status
+from harness.training.run import Job
+from harness.training.seeds import Purpose, derive_seed
+from harness.training.workers import Event, Finished, Limits, Source, Worker
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.recipe import Recipe
-from harness.study import StudyConfig
+from harness.search.study import StudyConfig
+from harness.training.recipe import Recipe
 
 CONFIG = StudyConfig(
     dataset="mnist",

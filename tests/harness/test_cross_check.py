@@ -10,9 +10,9 @@ import torch
 import torchsummary
 
 from harness import cross_check as module
-from harness.build import build
 from harness.cross_check import Checks, cross_check, fvcore_macs, summary_total, tied_repeats
 from harness.errors import HarnessError
+from harness.training.build import build
 from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.cost import analyse
 from search_spaces.draw import draw_uniform

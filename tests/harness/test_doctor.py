@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from harness import cross_check, doctor, environment, installation, native, processor, torchvision_import
+from harness import cross_check, doctor, environment, installation
+from harness.data import torchvision_import
 from harness.diagnosis import Check, Verdict
 from harness.doctor import diagnose, first_failure, text
+from harness.engine import native, processor
 from harness.errors import UsageError
 from harness.workspace import Workspace
 

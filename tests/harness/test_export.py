@@ -13,10 +13,10 @@ from safetensors.torch import load_model
 from torch import Tensor
 
 from harness import export
-from harness.build import build
-from harness.data import ImageData
-from harness.datasets import DATASETS
+from harness.data.datasets import DATASETS
+from harness.data.training_images import ImageData
 from harness.errors import DeviceError
+from harness.evidence.record import Record, SeedRun
 from harness.export import (
     Match,
     final_network,
@@ -27,12 +27,12 @@ from harness.export import (
     to_safetensors,
     weights_of,
 )
-from harness.recipe import Recipe
-from harness.record import Record, SeedRun
-from harness.result import Result
-from harness.run import Bench, Job, execute_and_keep
-from harness.seeds import Purpose
-from harness.train import Training, predictions, weights_digest
+from harness.training.build import build
+from harness.training.recipe import Recipe
+from harness.training.result import Result
+from harness.training.run import Bench, Job, execute_and_keep
+from harness.training.seeds import Purpose
+from harness.training.train import Training, predictions, weights_digest
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 
@@ -71,7 +71,7 @@ def test_what_is_exported_is_what_predicts(trained: tuple[Result, Training]):
 
 
 def replace_images(run: Training, pixels: Tensor) -> Tensor:
-    from harness.train import Images
+    from harness.training.train import Images
 
     return predictions(run, Images(pixels, torch.zeros(len(pixels), dtype=torch.int64), MNIST.mean, MNIST.std))
 

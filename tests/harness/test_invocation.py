@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.data_files import replace_hint
+from harness.data.data_files import replace_hint
 from harness.invocation import typed
 
 

@@ -11,14 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from harness import network_argument, record, result, study
+from harness import network_argument
 from harness.cli import run
 from harness.errors import ContentError, UsageError
-from harness.leaderboard import refresh
+from harness.evidence import record
+from harness.evidence.leaderboard import refresh
+from harness.evidence.record import Record
 from harness.network_argument import KnownRow, NetworkArgument, only_row, read_network
-from harness.recipe import Recipe
-from harness.record import Record
-from harness.result import Result
+from harness.search import study
+from harness.training import result
+from harness.training.recipe import Recipe
+from harness.training.result import Result
 from harness.workspace import Workspace
 from search_spaces.catalog import PRESETS
 from search_spaces.errors import NotationError, SearchSpaceError

@@ -9,9 +9,9 @@ from onnx import numpy_helper
 from onnxruntime import InferenceSession
 from torch import nn
 
-from harness.build import Network, build
 from harness.export import weights_of
 from harness.onnx_graph import onnx_model
+from harness.training.build import Network, build
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network

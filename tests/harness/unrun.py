@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from harness import verify
-from harness.datasets import dataset
-from harness.recipes import RECIPES
-from harness.result import Environment, Result, Status
-from harness.run import Job
-from harness.seeds import derive_seed
-from harness.verify import Plan, Verdict
-from harness.workers import Event, Limits, Source
+from harness.data.datasets import dataset
+from harness.evidence import verify
+from harness.evidence.verify import Plan, Verdict
+from harness.training.recipes import RECIPES
+from harness.training.result import Environment, Result, Status
+from harness.training.run import Job
+from harness.training.seeds import derive_seed
+from harness.training.workers import Event, Limits, Source
 from harness.workspace import Workspace
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network

@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
-from harness import inspection, record, result, study
-from harness.recipe import Recipe
-from harness.record import Found, Record, SeedRun
-from harness.result import Decision, Environment, Epoch, Result, Status
-from harness.seeds import Purpose, derive_seed
-from harness.study import StudyConfig
+from harness.evidence import inspection, record
+from harness.evidence.record import Found, Record, SeedRun
+from harness.search import study
+from harness.search.study import StudyConfig
+from harness.training import result
+from harness.training.recipe import Recipe
+from harness.training.result import Decision, Environment, Epoch, Result, Status
+from harness.training.seeds import Purpose, derive_seed
 from harness.workspace import Workspace
 from reports.study_files import StudyFiles, read_study
 from reports.study_info import study_info

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness import inspection
-from harness.inspection import Confidence, Inspection, Miss
-from harness.record import Record, SeedRun
+from harness.evidence import inspection
+from harness.evidence.inspection import Confidence, Inspection, Miss
+from harness.evidence.record import Record, SeedRun
 
 
 def inspected(made: Record, run: SeedRun) -> Inspection:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.result import Status
+from harness.training.result import Status
 from harness.workspace import Workspace
 from reports.accounting import accounting
 from reports.networks import networks

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.result import Status
+from harness.training.result import Status
 from harness.workspace import Workspace
 from reports.accuracy_picture import AccuracyPicture, Kind, accuracy_picture, description, draw
 from reports.networks import networks

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.result import Decision
+from harness.training.result import Decision
 from reports.choices import FEWEST_NETWORKS, Choices, choices, explained, median, score
 from reports.choices_table import choices_tables
 from reports.networks import Network, State

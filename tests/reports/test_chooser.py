@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import record
+from harness.evidence import record
 from harness.workspace import Workspace
 from reports.chooser import choosable, figure, named, with_chooser
 from reports.comparison import ratio_text

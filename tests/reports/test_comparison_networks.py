@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from harness import record
-from harness.recipe import Recipe
-from harness.record import Record
+from harness.evidence import record
+from harness.evidence.record import Record
+from harness.training.recipe import Recipe
 from harness.workspace import Workspace
 from reports.comparison_networks import NetworkComparison, network_comparison, read_networks
 from search_spaces.architecture import Architecture

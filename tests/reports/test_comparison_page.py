@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from harness import record
 from harness.errors import ContentError, UsageError
+from harness.evidence import record
 from harness.workspace import Workspace
 from reports.comparison_page import file_name, write_network_comparison, write_study_comparison
 from search_spaces.architecture import Architecture

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.result import Status
+from harness.training.result import Status
 from harness.workspace import Workspace
 from reports.comparison_studies import MOST_SHARED, StudyComparison, study_comparison
 from reports.study_files import read_study

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from harness.record import path_of
-from harness.result import Status
+from harness.evidence.record import path_of
+from harness.training.result import Status
 from harness.workspace import Workspace
 from reports.honesty import CONFIRMED_LABEL_ERRORS, binomial_error, honesty
 from reports.study_files import read_study

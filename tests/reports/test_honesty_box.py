@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.leaderboard import Tier
+from harness.evidence.leaderboard import Tier
 from harness.workspace import Workspace
 from reports import honesty_box
 from reports.honesty import Honesty, honesty

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from harness.result import Status
+from harness.training.result import Status
 from harness.workspace import Workspace
 from reports import study_files
 from reports.headline import Outcome

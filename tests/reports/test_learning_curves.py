@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from harness.result import Status
+from harness.training.result import Status
 from harness.workspace import Workspace
 from reports import learning_curves as module
 from reports.learning_curves import LearningCurves, curve_points, description, draw, learning_curves

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.record import Record
+from harness.evidence.record import Record
 from reports.calibration import calibration
 from reports.mistakes import mistakes
 from reports.mistakes_gallery import gallery

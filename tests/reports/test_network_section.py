@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torchsummary
 
-from harness.build import build
+from harness.training.build import build
 from harness.workspace import Workspace
 from reports import layer_strip
 from reports.network_info import MOST_SECTIONS, NetworkInfo, network_infos, worth_a_section

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from harness.recipe import Recipe
-from harness.result import Status
-from harness.seeds import Purpose
+from harness.training.recipe import Recipe
+from harness.training.result import Status
+from harness.training.seeds import Purpose
 from harness.workspace import Workspace
 from reports.networks import Network, State, front_of, networks
 from reports.study_files import read_study

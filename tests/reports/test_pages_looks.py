@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import record
+from harness.evidence import record
 from harness.workspace import Workspace
 from reports.comparison_page import write_network_comparison, write_study_comparison
 from reports.index_page import write_index, write_leaderboard

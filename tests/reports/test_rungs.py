@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from harness.recipe import Recipe
-from harness.result import Epoch, Result, Status
-from harness.seeds import Purpose
+from harness.training.recipe import Recipe
+from harness.training.result import Epoch, Result, Status
+from harness.training.seeds import Purpose
 from reports.rungs import FEWEST, Prediction, Rungs, WrongPruning, rungs, rungs_by_protocol
 from reports.rungs_tables import rungs_tables
 from reports.study_files import StudyFiles

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.leaderboard import LeaderboardRow, Tier
+from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.workspace import Workspace
 from reports import standings
 from reports.networks import Network, State

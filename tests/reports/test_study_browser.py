@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.result import Status
+from harness.training.result import Status
 from reports.networks import State, networks
 from reports.study_files import StudyFiles
 from tests import browser

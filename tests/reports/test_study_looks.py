@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.result import Decision, Status
+from harness.training.result import Decision, Status
 from harness.workspace import Workspace
 from reports.study_page import write_report
 from tests import axe, browser

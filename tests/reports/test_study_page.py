@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.result import Decision, Status
+from harness.training.result import Decision, Status
 from harness.workspace import Workspace
 from reports.study_controls import study_script
 from reports.study_page import GLOSSARY, write_report

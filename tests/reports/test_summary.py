@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness import record
+from harness.evidence import record
 from harness.workspace import Workspace
 from reports.comparison_networks import network_comparison, read_networks
 from reports.comparison_page import read_studies

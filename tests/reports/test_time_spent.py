@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.result import Status
+from harness.training.result import Status
 from harness.workspace import Workspace
 from reports.networks import networks
 from reports.study_files import read_study

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, losses
+from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, losses
 from reports import toy_figures
 from reports.toy_curves import references, spread
 from reports.toy_figures import COUNTS, RateMap, curves_figure, map_figure, rate_map

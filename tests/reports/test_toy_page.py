@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, Example, Weights, losses, train
-from harness.formulas import BACKWARD, FORWARD, UPDATE, values, with_numbers
+from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, Example, Weights, losses, train
+from harness.toy.formulas import BACKWARD, FORWARD, UPDATE, values, with_numbers
 from reports import toy_page
 from tests import browser
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import fields
 from html import unescape
 
-from harness.backprop import Weights
+from harness.toy.backprop import Weights
 from reports.toy_row import toy_row, toy_table
 
 

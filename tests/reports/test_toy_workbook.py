@@ -11,8 +11,8 @@ from typing import Any
 import openpyxl
 import pytest
 
-from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, Example, Weights, train
-from harness.formulas import BACKWARD, FORWARD, WEIGHT_NAMES, values
+from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, Example, Weights, train
+from harness.toy.formulas import BACKWARD, FORWARD, WEIGHT_NAMES, values
 from reports.toy_workbook import COLUMNS, FIRST_ROW, INPUT_CELLS, PRINTED_UPDATES, UPDATES, contents, workbook
 from tests import browser
 
@@ -37,7 +37,7 @@ def opened(content: bytes, *, cached: bool) -> Any:
 
 
 def expected_rows(learning_rate: float, weights: Weights = WEIGHTS, example: Example = EXAMPLE) -> list[list[float]]:
-    """What the sheet Training must show, by harness.backprop."""
+    """What the sheet Training must show, by harness.toy.backprop."""
     steps = islice(train(weights, example, learning_rate), UPDATES + 1)
     known = [values(example, step) for step in steps]
     return [[float(number), *(row[name] for name in COLUMNS[1:])] for number, row in enumerate(known)]

@@ -7,8 +7,8 @@ from typing import Any
 
 from harness.bench.recording import Recording
 from harness.bench.table import Facts, Machine, Row, Sample, Table
-from harness.recipe import Recipe
-from harness.result import Environment
+from harness.training.recipe import Recipe
+from harness.training.result import Environment
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 

@@ -8,7 +8,7 @@ import pytest
 from harness.bench.merge import merged
 from harness.bench.table import Sample, Table
 from harness.errors import ContentError
-from harness.recipe import Recipe
+from harness.training.recipe import Recipe
 from tests.harness.bench.some_table import ENVIRONMENT, HASHES, MACHINE, run_rows, some_table
 
 THERE = replace(MACHINE, processor="another processor", environment=replace(ENVIRONMENT, instructions="x86_64 AVX512"))

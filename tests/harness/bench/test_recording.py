@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from harness import result
 from harness.bench.recording import (
     check_rungs,
     finished_runs,
@@ -19,9 +18,10 @@ from harness.bench.recording import (
 )
 from harness.bench.table import Sample
 from harness.errors import ContentError, UsageError
-from harness.recipe import Recipe
-from harness.result import Epoch, Result, Status
-from harness.seeds import Purpose, derive_seed
+from harness.training import result
+from harness.training.recipe import Recipe
+from harness.training.result import Epoch, Result, Status
+from harness.training.seeds import Purpose, derive_seed
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 from tests.harness.bench.some_table import ENVIRONMENT, HASHES, MACHINE, RECIPE, TEXTS, some_recording

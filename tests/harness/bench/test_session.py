@@ -13,16 +13,17 @@ from typing import Any
 
 import pytest
 
-from harness import files, result, workers
+from harness import files
 from harness.bench import session
 from harness.bench.recording import checkpoint_path, finished_runs
 from harness.bench.session import record
 from harness.bench.table import Table
 from harness.errors import HarnessError
-from harness.progress import Reporter
-from harness.result import Status
-from harness.run import Job
-from harness.workers import Broken, Event, Finished, Progress
+from harness.search.progress import Reporter
+from harness.training import result, workers
+from harness.training.result import Status
+from harness.training.run import Job
+from harness.training.workers import Broken, Event, Finished, Progress
 from search_spaces.notation import parse_network
 from tests.harness.bench.some_table import HASHES, RUNGS, TEXTS, some_recording
 from tests.harness.bench.test_recording import some_run

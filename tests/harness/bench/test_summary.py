@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from harness.bench.datasheet import datasheet
 from harness.bench.summary import Spread, spearman, summary
 from harness.bench.table import Sample, Table
-from harness.result import Status
+from harness.training.result import Status
 from tests.harness.bench.some_table import run_rows, some_table
 
 

@@ -9,7 +9,7 @@ import pytest
 from harness.bench.table import TableError
 from harness.bench.table_files import COMMITTED, contents, read_table, table_folder, write_table
 from harness.errors import UsageError
-from harness.result import Status
+from harness.training.result import Status
 from harness.workspace import Workspace
 from tests.harness.bench.some_table import run_rows, some_table
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from harness import download
 from harness.commands.data import data
+from harness.data import download
 from harness.errors import DataError, UsageError
 
 LICENCE = "The licence of MNIST is not stated at its source; catalogues list CC BY-SA 3.0 (Y. LeCun and C. Cortes)."

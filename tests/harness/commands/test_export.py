@@ -15,13 +15,16 @@ import torch
 from onnxruntime import InferenceSession
 from safetensors.numpy import load_file
 
-from harness import data, export, record, train
-from harness import run as run_module
+from harness import export
 from harness.cli import run
-from harness.data import ImageData, load
-from harness.datasets import DATASETS
-from harness.recipe import Recipe
-from harness.record import Record
+from harness.data import training_images as data
+from harness.data.datasets import DATASETS
+from harness.data.training_images import ImageData, load
+from harness.evidence import record
+from harness.evidence.record import Record
+from harness.training import run as run_module
+from harness.training import train
+from harness.training.recipe import Recipe
 from harness.workspace import Workspace
 
 NETWORK = "conv3x3(4) bn relu maxpool(4) | conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | gap | linear(10)"
@@ -73,7 +76,7 @@ def test_a_recorded_seed_gives_the_recorded_weights_bit_for_bit_without_a_read_o
 
 def read_through_onnx(model: Path, folder: Path, evidence: Record) -> tuple[tuple[int, int], ...]:
     """Return the wrong test images and what is said of them, by the model alone."""
-    from harness.testset import read_test_set
+    from harness.data.testset import read_test_set
 
     pixels, labels = read_test_set(load(evidence.dataset), purpose="a test", log=folder / "another.log")
     said = InferenceSession(model, providers=["CPUExecutionProvider"]).run(["logits"], {"pixels": pixels.numpy()})[0]

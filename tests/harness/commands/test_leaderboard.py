@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import record
 from harness.cli import run
-from harness.leaderboard import read
-from harness.record import Record
+from harness.evidence import record
+from harness.evidence.leaderboard import read
+from harness.evidence.record import Record
 
 NewRecord = Callable[..., Record]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import study
 from harness.cli import run
+from harness.search import study
 from tests.harness.some_study import CONFIG
 
 

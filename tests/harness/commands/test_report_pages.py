@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from harness import record, study
 from harness.cli import run
 from harness.commands import live_report
 from harness.commands.live_report import SEARCH_SHARE, SOONEST_SECONDS, LiveReport, watch
 from harness.errors import UsageError
+from harness.evidence import record
+from harness.search import study
 from harness.workspace import Workspace
 from search_spaces.catalog import PRESETS
 from tests.harness.some_study import CONFIG

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from harness import conclusion, data, search, study
 from harness.cli import run
 from harness.commands import live_report
-from harness.leaderboard import row_of_record
-from harness.record import Record
-from harness.verify import Verdict
+from harness.data import training_images as data
+from harness.evidence.leaderboard import row_of_record
+from harness.evidence.record import Record
+from harness.evidence.verify import Verdict
+from harness.search import conclusion, search, study
 from reports import study_page
 
 LOAD = cache(data._load_embedded)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, losses
 from harness.cli import run
+from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, losses
 
 REPOSITORY = Path(__file__).parents[3]
 

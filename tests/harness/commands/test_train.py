@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from harness import build, data, train
-from harness import run as run_module
 from harness.cli import run
-from harness.data import ImageData
-from harness.datasets import DATASETS
-from harness.recipe import Recipe
-from harness.seeds import Purpose, derive_seed
+from harness.data import training_images as data
+from harness.data.datasets import DATASETS
+from harness.data.training_images import ImageData
+from harness.training import build, train
+from harness.training import run as run_module
+from harness.training.recipe import Recipe
+from harness.training.seeds import Purpose, derive_seed
 
 REPOSITORY = Path(__file__).parents[3]
 NETWORK = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from harness import data, ledger, record
 from harness.cli import run
-from harness.datasets import DATASETS
-from harness.ledger import Outcome
+from harness.data import training_images as data
+from harness.data.datasets import DATASETS
+from harness.evidence import ledger, record
+from harness.evidence.ledger import Outcome
 from harness.workspace import Workspace
 from tests.harness import unrun
 from tests.harness.unrun import Seeds

@@ -1,0 +1,49 @@
+"""The locked test set: the one function that reads its images, and the log of every read.
+
+Nothing else in the packages may. The check of the files at loading hashes them and hands out no pixel. A
+test searches the source for any other way in.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+
+from torch import Tensor
+
+from harness import files
+from harness.data import embedded
+from harness.data.data_files import read_verified
+from harness.data.training_images import ImageData, images_tensor, labels_tensor
+
+
+def read_test_set(data: ImageData, *, purpose: str, log: Path) -> tuple[Tensor, Tensor]:
+    """Read the test images, uint8 (images, channels, rows, columns), and labels, int64 (images,).
+
+    Appends one JSON line to ``log`` first; without it there are no images.
+
+    Args:
+        data: the data set whose test set is wanted.
+        purpose: says why, for those who read the log.
+        log: file of JSON lines: ``date_utc``, ``dataset``, ``data_hash``, ``purpose``.
+
+    Raises:
+        ValueError: no purpose is stated.
+        UsageError: the log cannot be written.
+        DataError: the files are missing or damaged.
+    """
+    if not purpose.strip():
+        raise ValueError("a read of the test set needs a purpose")
+    entry = {
+        "date_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "dataset": data.dataset.name,
+        "data_hash": data.data_hash,
+        "purpose": purpose,
+    }
+    files.append_line(log, json.dumps(entry, ensure_ascii=False))
+    if data.folder is None:
+        part = embedded.locked_part()
+        return images_tensor(part.images, data.dataset), labels_tensor(part.labels)
+    (images, _), (labels, _) = (read_verified(data.folder, file) for file in data.dataset.test_files)
+    return images_tensor(images, data.dataset), labels_tensor(labels)

@@ -1,0 +1,70 @@
+"""What others say about their networks: figures that this program has not measured, each with its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.document import documented, read_as
+from harness.errors import ContentError
+from harness.training.seeds import PROTOCOL_VERSION
+from search_spaces.errors import SearchSpaceError
+from search_spaces.notation import parse_network
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One claim.
+
+    Attributes:
+        metric: what the figure is, for example the best epoch on the test set.
+        runs: how many runs the figure rests on.
+        source: who says so, and where.
+    """
+
+    name: str
+    architecture: str
+    test_accuracy_pct: float
+    metric: str
+    runs: int
+    epochs: int | None
+    recipe: str
+    source: str
+    dataset: str = "mnist"
+    target_pct: float = 99.4
+    protocol_version: int = PROTOCOL_VERSION
+
+
+def read(path: Path) -> list[Claim]:
+    """Return the claims of a file, none where there is no file.
+
+    Raises:
+        ContentError: the file does not hold claims.
+    """
+    if not path.exists():
+        return []
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ContentError(f"cannot read the claims {path}: {error}") from error
+    found = read_as(list[Claim], text, f"the file of claims {path}")
+    for claim in found:
+        _check(claim, path)
+    subjects = [(claim.architecture, claim.dataset, claim.target_pct) for claim in found]
+    for claim, subject in zip(found, subjects, strict=True):
+        if subjects.count(subject) > 1:
+            raise ContentError(f"{path} holds several claims about the network of {claim.name!r}; keep the best known")
+    return found
+
+
+def _check(claim: Claim, path: Path) -> None:
+    for name in ("test_accuracy_pct", "target_pct"):
+        if not 0 <= (value := getattr(claim, name)) <= 100:
+            raise ContentError(
+                f"{path}: claim {claim.name!r} states {name} as {value!r}, which is not a number from 0 to 100"
+            )
+    try:
+        parse_network(claim.architecture)
+    except SearchSpaceError as error:
+        raise ContentError(f"{path}: the network of claim {claim.name!r}: {error.message}") from error

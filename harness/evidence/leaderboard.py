@@ -1,0 +1,277 @@
+"""The standings: rows made from records, claims and local studies, ranked and written as ``leaderboard.csv``."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from harness import files
+from harness.data.datasets import DATASETS
+from harness.evidence import claims, ledger, record, statistics
+from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, read, to_csv
+from harness.evidence.ledger import Attempt, Outcome
+from harness.evidence.record import Record
+from harness.search.study import finished_results, read_config
+from harness.training.result import Result, Status, finite
+from harness.training.seeds import Purpose
+from harness.workspace import Workspace
+from search_spaces.catalog import name_of
+from search_spaces.cost import analyse
+from search_spaces.notation import parse_network
+
+# The row and its file are part of what this module offers.
+__all__ = ["LeaderboardRow", "Tier", "read", "to_csv"]
+
+VERIFIED_SEEDS = 5
+
+
+class Sized(Protocol):
+    """A network of known size."""
+
+    @property
+    def parameters(self) -> int:
+        """Number of its parameters."""
+
+    @property
+    def hash(self) -> str:
+        """Hash of its canonical text."""
+
+
+_Sized = TypeVar("_Sized", bound=Sized)
+
+
+def tier_of(evidence: Record, attempts: Iterable[Attempt]) -> Tier:
+    """Return the tier that a record's seeds and certification attempts have earned."""
+    if any(attempt.outcome is Outcome.CERTIFIED for attempt in attempts):
+        return Tier.CERTIFIED
+    accuracies = evidence.accuracies_pct
+    if len(accuracies) >= VERIFIED_SEEDS and statistics.reaches(statistics.mean(accuracies), evidence.target_pct):
+        return Tier.VERIFIED
+    return Tier.MEASURED
+
+
+def row_of_record(evidence: Record, attempts: list[Attempt]) -> LeaderboardRow:
+    """Return the row that a record makes; ``attempts`` are all of the ledger, those of other rows included."""
+    accuracies = evidence.accuracies_pct
+    tier = tier_of(evidence, [attempt for attempt in attempts if attempt.key == evidence.key])
+    best = [run.best_test_errors for run in evidence.seeds if run.best_test_errors is not None]
+    size = evidence.seeds[0].test_size if evidence.seeds else 1
+    found = evidence.found
+    return LeaderboardRow(
+        name=evidence.name or name_of(evidence.hash) or "",
+        tier=tier,
+        target_pct=evidence.target_pct,
+        reached=tier in (Tier.CERTIFIED, Tier.VERIFIED),
+        parameters=evidence.parameters,
+        macs=evidence.macs,
+        receptive_field=_receptive_field(evidence.architecture),
+        mean_test_accuracy_pct=finite(statistics.mean(accuracies)),
+        std_test_accuracy_pct=finite(statistics.standard_deviation(accuracies)),
+        min_test_accuracy_pct=min(accuracies, default=None),
+        lower_bound_pct=finite(statistics.lower_bound(accuracies, ledger.CONFIDENCE)),
+        test_errors_mean=finite(statistics.mean([run.test_errors for run in evidence.seeds])),
+        best_epoch_test_accuracy_pct=100 - 100 * statistics.mean(best) / size if best else None,
+        seeds=len(evidence.seeds),
+        diverged=sum(run.status is Status.DIVERGED for run in evidence.seeds),
+        attempts=len(attempts),
+        holds_corrected=_holds_corrected(evidence, attempts),
+        validation_accuracy_pct=found.validation_accuracy_pct if found else None,
+        validation_seeds=found.validation_seeds if found else 0,
+        epochs=evidence.recipe.epochs,
+        train_seconds=finite(statistics.mean([run.train_seconds for run in evidence.seeds])),
+        teacher_seconds=evidence.teacher_seconds,
+        search_seconds=found.search_seconds if found else None,
+        dataset=evidence.dataset,
+        recipe=evidence.recipe_name,
+        recipe_hash=evidence.recipe_hash,
+        device=_joined(run.environment.device for run in evidence.seeds),
+        architecture=evidence.architecture,
+        hash=evidence.hash,
+        study=found.study if found else "",
+        commit=_joined(_commit(run.environment.commit, run.environment.dirty) for run in evidence.seeds),
+        date_utc=max((run.started_utc for run in evidence.seeds), default=""),
+        note=f"recipe fields assumed: {', '.join(evidence.assumed)}" if evidence.assumed else "",
+        protocol_version=evidence.protocol_version,
+    )
+
+
+def _holds_corrected(evidence: Record, attempts: list[Attempt]) -> bool | None:
+    """Return whether a certified row holds at 0.05 divided by all attempts (Bonferroni); None for other rows."""
+    for attempt in attempts:
+        if attempt.key == evidence.key and attempt.outcome is Outcome.CERTIFIED:
+            runs = [run.accuracy_pct for run in evidence.seeds if run.attempt == attempt.number]
+            bound = statistics.lower_bound(runs, 1 - 0.05 / len(attempts))
+            return statistics.reaches(bound, evidence.target_pct)
+    return None
+
+
+def row_of_claim(claim: claims.Claim) -> LeaderboardRow:
+    """Return the row of a claim; it never counts as reached."""
+    architecture = parse_network(claim.architecture)
+    analysis = analyse(architecture)
+    return LeaderboardRow(
+        name=claim.name,
+        tier=Tier.CLAIMED,
+        target_pct=claim.target_pct,
+        reached=False,
+        parameters=analysis.parameters,
+        macs=analysis.macs,
+        receptive_field=analysis.receptive_field,
+        mean_test_accuracy_pct=claim.test_accuracy_pct,
+        seeds=claim.runs,
+        epochs=claim.epochs,
+        dataset=claim.dataset,
+        recipe=claim.recipe,
+        architecture=str(architecture),
+        hash=architecture.hash,
+        note=f"{claim.metric}; {claim.source}",
+        protocol_version=claim.protocol_version,
+    )
+
+
+def rows_of_study(folder: Path) -> list[LeaderboardRow]:
+    """Return the rows of a study's networks that no other of the study beats in both size and validation accuracy."""
+    config = read_config(folder)
+    runs: dict[str, list[Result]] = defaultdict(list)
+    for result in finished_results(folder):
+        runs[result.hash].append(result)
+    speaking = {network: found for network, results in runs.items() if (found := validation_runs(results))}
+    accuracy = {network: _validation_mean_pct(found) for network, found in speaking.items()}
+    front = pareto_front([found[0] for found in speaking.values()], lambda first: accuracy[first.hash])
+    return [_searched_row(speaking[first.hash], config.target_pct) for first in front]
+
+
+def validation_runs(results: Iterable[Result]) -> list[Result]:
+    """Return those of a network's runs in a search that speak for it; none where none is complete.
+
+    Where there are fresh seeds, the run that the search chose by is left out: it was picked for its luck. A diverged
+    run counts with its errors, one that was stopped early cannot be compared.
+    """
+    ended = [
+        result
+        for result in results
+        if result.status in (Status.COMPLETE, Status.DIVERGED) and result.validation_accuracy_pct is not None
+    ]
+    if not any(result.status is Status.COMPLETE for result in ended):
+        return []
+    return [result for result in ended if result.purpose is Purpose.CONFIRM] or ended
+
+
+def pareto_front(rows: Iterable[_Sized], accuracy: Callable[[_Sized], float]) -> list[_Sized]:
+    """Return those that are more accurate than all of equal or smaller size, smallest first."""
+    front: list[_Sized] = []
+    for row in sorted(rows, key=lambda row: (row.parameters, -accuracy(row), row.hash)):
+        if not front or accuracy(row) > accuracy(front[-1]):
+            front.append(row)
+    return front
+
+
+def collect(workspace: Workspace) -> list[LeaderboardRow]:
+    """Return all rows of a workspace, ranked.
+
+    Rows of studies that are on another machine are kept from the CSV that is there.
+
+    Raises:
+        ContentError: a record, the ledger, the claims, a study or the CSV does not hold together.
+    """
+    rows: dict[tuple[Any, ...], LeaderboardRow] = {}
+    attempts = ledger.read(workspace.ledger)
+    for evidence in record.read_all(workspace.records):
+        row = row_of_record(evidence, attempts)
+        rows[row.key] = row
+    for claim in claims.read(workspace.records / "claims.json"):
+        row = row_of_claim(claim)
+        rows[row.key] = row
+    for folder in sorted(path.parent for path in workspace.runs.glob("*/config.json")):
+        for row in rows_of_study(folder):
+            rows.setdefault(row.key, row)
+    for row in read(workspace.leaderboard) if workspace.leaderboard.exists() else []:
+        if row.tier is Tier.SEARCHED and not (workspace.runs / row.study).exists():
+            rows.setdefault(row.key, row)
+    return ranked(list(rows.values()))
+
+
+def ranked(rows: list[LeaderboardRow]) -> list[LeaderboardRow]:
+    """Return the rows in the order of the standings, each with its rank.
+
+    Only rows on one data set with one target can be compared, so they stand together and are ranked among themselves.
+    """
+    ranks: Counter[tuple[str, float]] = Counter()
+    made = []
+    for row in sorted(rows, key=_order):
+        ranks[row.dataset, row.target_pct] += 1
+        made.append(replace(row, rank=ranks[row.dataset, row.target_pct]))
+    return made
+
+
+def refresh(workspace: Workspace) -> list[LeaderboardRow]:
+    """Rewrite the CSV from its sources, under a lock, and return its rows."""
+    with files.locked(workspace.runs / ".leaderboard.lock"):
+        rows = collect(workspace)
+        files.write_text(workspace.leaderboard, to_csv(rows))
+    return rows
+
+
+def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
+    first = results[0]
+    environment = first.environment
+    return LeaderboardRow(
+        name=name_of(first.hash) or "",
+        tier=Tier.SEARCHED,
+        target_pct=target_pct,
+        reached=False,
+        parameters=first.parameters,
+        macs=first.macs,
+        receptive_field=_receptive_field(first.architecture),
+        validation_accuracy_pct=_validation_mean_pct(results),
+        validation_seeds=len(results),
+        epochs=first.recipe.epochs,
+        train_seconds=statistics.mean([result.train_seconds for result in results]),
+        dataset=first.dataset,
+        recipe=first.recipe_name,
+        recipe_hash=first.recipe_hash,
+        device=environment.device if environment else "",
+        architecture=first.architecture,
+        hash=first.hash,
+        study=first.study or "",
+        commit=_commit(environment.commit, environment.dirty) if environment else "",
+        date_utc=max(result.started_utc for result in results),
+        note="validation only",
+        protocol_version=first.protocol_version,
+    )
+
+
+def _validation_mean_pct(results: list[Result]) -> float:
+    return statistics.mean([result.validation_accuracy_pct or 0.0 for result in results])
+
+
+def _order(row: LeaderboardRow) -> tuple[Any, ...]:
+    accuracy = row.mean_test_accuracy_pct if row.mean_test_accuracy_pct is not None else row.validation_accuracy_pct
+    known = list(DATASETS)
+    return (
+        known.index(row.dataset) if row.dataset in known else len(known),
+        row.dataset,
+        -row.target_pct,
+        not row.reached,
+        list(Tier).index(row.tier),
+        row.parameters,
+        -(accuracy or 0.0),
+        row.hash,
+        row.recipe_hash,
+        row.protocol_version,
+    )
+
+
+def _receptive_field(text: str) -> int:
+    return analyse(parse_network(text)).receptive_field
+
+
+def _commit(commit: str | None, dirty: bool | None) -> str:
+    return "" if commit is None else commit[:12] + ("+changes" if dirty else "")
+
+
+def _joined(words: Iterable[str]) -> str:
+    return " ".join(sorted({word for word in words if word}))

@@ -1,0 +1,252 @@
+"""The committed evidence behind a row of the leaderboard: one network, one recipe, every seed ever run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from harness import files
+from harness.data.datasets import dataset
+from harness.document import documented, read_as
+from harness.errors import ContentError
+from harness.training.recipe import Recipe, recipe_document
+from harness.training.result import Environment, Result, Status, accuracy_pct
+from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
+from search_spaces.cost import analyse
+from search_spaces.errors import SearchSpaceError
+from search_spaces.notation import parse_network
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedRun:
+    """One seed of a verification.
+
+    Attributes:
+        wrong: (index of the test image, class said) for each wrong test image.
+        best_test_errors: fewest after any epoch; only re-runs of documents looked each epoch.
+        attempt: the certification attempt it was run for, None outside one.
+    """
+
+    index: int
+    seed: int
+    status: Status
+    test_errors: int
+    test_size: int
+    wrong: tuple[tuple[int, int], ...]
+    weights_sha256: str | None
+    train_seconds: float
+    started_utc: str
+    environment: Environment
+    best_test_errors: int | None = None
+    attempt: int | None = None
+
+    @property
+    def accuracy_pct(self) -> float:
+        """Test accuracy in per cent."""
+        return accuracy_pct(self.test_errors, self.test_size) or 0.0
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """How a search came to the network.
+
+    Attributes:
+        validation_accuracy_pct: mean over the fresh validation seeds.
+        validation_seeds: their number.
+        search_seconds: wall-clock of the whole search, on ``workers`` processes.
+    """
+
+    study: str
+    study_seed: int
+    space: str
+    sampler: str
+    trial: int
+    validation_accuracy_pct: float
+    validation_seeds: int
+    trained: int
+    rejected: int
+    search_seconds: float
+    workers: int
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One row's evidence.
+
+    Attributes:
+        name: what people call it; empty where it has no name.
+        assumed: recipe fields that a source document does not state.
+        seeds: in order of their index, each index once.
+        teacher_seconds: training time of a teacher, where the recipe distils from one.
+    """
+
+    name: str
+    architecture: str
+    hash: str
+    parameters: int
+    macs: int
+    recipe: Recipe
+    recipe_name: str
+    recipe_hash: str
+    assumed: tuple[str, ...]
+    dataset: str
+    target_pct: float
+    seeds: tuple[SeedRun, ...]
+    found: Found | None = None
+    teacher_seconds: float = 0.0
+    protocol_version: int = PROTOCOL_VERSION
+    schema_version: Literal[1] = 1
+
+    @property
+    def key(self) -> tuple[str, str, str, float, int]:
+        """What makes a row: network, recipe, data set, target and protocol."""
+        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
+
+    @property
+    def accuracies_pct(self) -> tuple[float, ...]:
+        """Test accuracy of every seed, per cent."""
+        return tuple(run.accuracy_pct for run in self.seeds)
+
+    def seed(self, index: int) -> SeedRun | None:
+        """Return the run of one seed index, None where it was never run."""
+        return next((run for run in self.seeds if run.index == index), None)
+
+
+def path_of(folder: Path, record: Record) -> Path:
+    """Return the file of a record."""
+    target = f"{record.target_pct:.12g}".replace(".", "_")
+    return folder / f"{record.hash}-{record.recipe_hash}-{record.dataset}-{target}.json"
+
+
+def seed_run(result: Result, attempt: int | None = None) -> SeedRun:
+    """Return what a record keeps of a verification's result."""
+    if result.test_errors is None or result.test_size is None or result.environment is None:
+        raise AssertionError("a verification's result has read the test set")
+    looked = [epoch.test_errors for epoch in result.history if epoch.test_errors is not None]
+    return SeedRun(
+        index=result.seed_index,
+        seed=result.seed,
+        status=result.status,
+        test_errors=result.test_errors,
+        test_size=result.test_size,
+        wrong=result.wrong,
+        weights_sha256=result.weights_sha256,
+        train_seconds=result.train_seconds,
+        started_utc=result.started_utc,
+        environment=result.environment,
+        best_test_errors=min(looked, default=None),
+        attempt=attempt,
+    )
+
+
+def with_seed(record: Record, run: SeedRun) -> Record:
+    """Return the record with one more seed; a seed that is there already stays as it was first measured."""
+    if record.seed(run.index) is not None:
+        return record
+    return replace(record, seeds=tuple(sorted((*record.seeds, run), key=lambda item: item.index)))
+
+
+def write(folder: Path, record: Record) -> None:
+    """Write the record, merged with what its file has gained meanwhile; a seed stays as it was first measured.
+
+    Raises:
+        ContentError: the file holds another row, or contradicts itself.
+    """
+    path = path_of(folder, record)
+    with files.locked(folder / ".lock"):
+        if path.exists():
+            there = read(path)
+            if there.key != record.key:
+                raise ContentError(f"{path} holds the row {there.key}, so {record.key} cannot be written there")
+            merged = there
+            for run in record.seeds:
+                merged = with_seed(merged, run)
+            record = replace(
+                record,
+                seeds=merged.seeds,
+                found=record.found or there.found,
+                name=record.name or there.name,
+                teacher_seconds=there.teacher_seconds or record.teacher_seconds,
+            )
+        files.write_text(path, _json(asdict(record) | {"recipe": recipe_document(record.recipe)}))
+
+
+def read_all(folder: Path) -> list[Record]:
+    """Return all records of a folder, in order of their file names.
+
+    Raises:
+        ContentError: a file is not a record, or contradicts itself.
+    """
+    return [read(path) for path in sorted(folder.glob("*-*.json"))]
+
+
+def read(path: Path) -> Record:
+    """Read one record.
+
+    Raises:
+        ContentError: the file is not a record, or contradicts itself.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ContentError(f"cannot read the record {path}: {error}") from error
+    record = read_as(Record, text, f"the record {path}")
+    _check(record, path)
+    return record
+
+
+def _check(record: Record, path: Path) -> None:
+    """Refuse a record whose parts do not fit: evidence that was edited is no evidence."""
+    try:
+        architecture = parse_network(record.architecture)
+        analysis = analyse(architecture)
+    except SearchSpaceError as error:
+        raise ContentError(f"{path}: its architecture is not a network: {error.message}") from error
+    facts: dict[str, tuple[object, object]] = {
+        "architecture": (record.architecture, str(architecture)),
+        "hash": (record.hash, architecture.hash),
+        "parameters": (record.parameters, analysis.parameters),
+        "macs": (record.macs, analysis.macs),
+        "recipe_hash": (record.recipe_hash, record.recipe.hash),
+        "order of seeds": ([run.index for run in record.seeds], sorted({run.index for run in record.seeds})),
+        "file name": (path.name, path_of(path.parent, record).name),
+    }
+    for run in record.seeds:
+        facts |= _seed_facts(record, run)
+    for name, (stated, computed) in facts.items():
+        if stated != computed:
+            raise ContentError(f"{path}: {name} is stated as {stated}, but the record's own content gives {computed}")
+
+
+def _seed_facts(record: Record, run: SeedRun) -> dict[str, tuple[object, object]]:
+    """Return what a seed states beside what follows from the rest of the record."""
+    images = [index for index, _ in run.wrong]
+    counted = sorted({index for index in images if 0 <= index < run.test_size})
+    facts: dict[str, tuple[object, object]] = {
+        f"test_size of seed {run.index}": (run.test_size, dataset(record.dataset).test_size),
+        f"test_errors of seed {run.index}": (run.test_errors, len(run.wrong)),
+        f"wrong images of seed {run.index}": (images, counted),
+    }
+    if record.protocol_version == PROTOCOL_VERSION:
+        fixed = derive_seed(record.hash, record.recipe_hash, Purpose.VERIFY, run.index)
+        facts[f"value of seed {run.index}"] = (run.seed, fixed)
+    return facts
+
+
+def _json(document: dict[str, Any]) -> str:
+    """Return the document with one line a field and one line a seed: whole to read, small to diff."""
+    lines = []
+    for item in fields(Record):
+        value = document[item.name]
+        if item.name == "seeds":
+            seeds = ",\n  ".join(json.dumps(run, ensure_ascii=False, allow_nan=False) for run in value)
+            text = f"[\n  {seeds}\n ]" if value else "[]"
+        else:
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        lines.append(f" {json.dumps(item.name)}: {text}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"

@@ -1,0 +1,307 @@
+"""Verification: fresh seeds of one network with one recipe, on all training images, the test set read once a seed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.engine.engine_choice import engine_of_repeat
+from harness.evidence import inspection, ledger, record, statistics
+from harness.evidence.leaderboard import LeaderboardRow, row_of_record
+from harness.evidence.ledger import Attempt, Outcome
+from harness.evidence.record import Found, Record, SeedRun
+from harness.evidence.seed_training import train_one_by_one, train_together
+from harness.search.study import owned
+from harness.training import result
+from harness.training.recipes import NamedRecipe
+from harness.training.result import Result
+from harness.training.run import Job
+from harness.training.seeds import Purpose
+from harness.training.workers import Event, Limits, Source
+from harness.workspace import Workspace
+from search_spaces.architecture import Architecture
+from search_spaces.cost import analyse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be verified, and how.
+
+    Attributes:
+        engine: ``native``, ``torch``, or ``auto``: that of the record for a seed that is recorded already.
+        indices: the seed indices to run, in order; a certification declares its own in their place.
+        certify: how many seeds to declare for a certification, None outside one.
+        attempt: the certification attempt, once it is declared.
+    """
+
+    architecture: Architecture
+    recipe: NamedRecipe
+    dataset: str
+    target_pct: float
+    indices: tuple[int, ...]
+    device: str = "cpu"
+    engine: str = "torch"
+    workers: int = 1
+    certify: int | None = None
+    attempt: Attempt | None = None
+    found: Found | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A recorded seed that was run again.
+
+    Attributes:
+        identical: the weights are the same bit for bit; None where they differ and another machine, torch or build
+            of the engine made the recorded ones.
+    """
+
+    index: int
+    test_errors: int
+    recorded_test_errors: int
+    identical: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a verification found.
+
+    Attributes:
+        runs: the seeds of this call, in order of their index.
+        repeats: those of them that the record held already.
+        contradicted: a one-sided test at 5 % says that the re-run is worse than the record.
+        row: the standing of the record with all seeds ever run.
+        attempt: the certification attempt as it ended, None outside one.
+    """
+
+    record: Record
+    row: LeaderboardRow
+    runs: tuple[SeedRun, ...]
+    repeats: tuple[Repeat, ...]
+    contradicted: bool
+    attempt: Attempt | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the target stands; a certification that fails has failed, whatever the row's mean is."""
+        if self.attempt is not None:
+            return self.attempt.outcome is Outcome.CERTIFIED
+        return self.row.reached and not self.contradicted
+
+
+def run_seeds(
+    plan: Plan, place: Workspace, source: Source, limits: Limits, on_event: Callable[[Event], None]
+) -> Verdict:
+    """Run the seeds of the plan in worker processes and pool the new ones into the record.
+
+    Each seed enters the record as soon as it is finished. A seed whose worker breaks is run again. What an
+    interrupted call has finished is not run twice by the next.
+
+    Raises:
+        UsageError: another process is verifying the same row.
+        HarnessError: a seed broke its worker three times.
+    """
+    folder = _folder(plan, place)
+    with owned(folder):
+        if plan.certify is not None:
+            plan = _declared(plan, place, plan.certify)
+        evidence = _record(plan, place)
+        before = {run.index: run for run in evidence.seeds}
+        done = {index: found for index, found in _interrupted(folder).items() if index in plan.indices}
+        for found in done.values():
+            evidence = _pooled(evidence, plan, place, found)
+        lacking = [] if _is_futile(plan, done) else [index for index in plan.indices if index not in done]
+        row = record.path_of(place.records, evidence).stem
+        waiting = [_job(plan, place, row, index, before.get(index)) for index in lacking]
+        with closing(_trained(plan, waiting, source, limits, on_event)) as results:
+            for found in results:
+                done[found.seed_index] = found
+                _keep(folder, found)
+                evidence = _pooled(evidence, plan, place, found)
+                if _is_futile(plan, done):
+                    # What is being trained was launched, so it counts; nothing more is.
+                    waiting.clear()
+        verdict = _verdict(plan, place, evidence, before, done)
+        shutil.rmtree(folder, ignore_errors=True)
+    return verdict
+
+
+def _trained(
+    plan: Plan, waiting: list[Job], source: Source, limits: Limits, on_event: Callable[[Event], None]
+) -> Generator[Result, None, None]:
+    """Yield the result of each job as it comes."""
+    if trains_together(plan):
+        return train_together(waiting, source, on_event)
+    return train_one_by_one(waiting, source, limits, plan.workers, on_event)
+
+
+def trains_together(plan: Plan) -> bool:
+    """Return whether all seeds of a plan train at once: on a GPU, which a single network leaves idle.
+
+    A certification stops early when it cannot succeed any more, so its seeds train one after the other; so do those
+    for which torch's plain loop is asked.
+    """
+    together = plan.engine == "auto" and not plan.recipe.test_each_epoch and plan.certify is None
+    return together and plan.device.startswith("cuda")
+
+
+def finished_indices(plan: Plan, place: Workspace) -> set[int]:
+    """Return the seed indices of a plan that an interrupted call has finished."""
+    return _interrupted(_folder(plan, place)).keys() & set(plan.indices)
+
+
+def recorded_verdict(plan: Plan, place: Workspace) -> Verdict:
+    """Return what the record says about the seeds of a plan, without running any."""
+    evidence = _record(plan, place)
+    runs = tuple(run for index in plan.indices if (run := evidence.seed(index)) is not None)
+    row = row_of_record(evidence, ledger.read(place.ledger))
+    return Verdict(evidence, row, runs, (), contradicted=False)
+
+
+def _declared(plan: Plan, place: Workspace, seeds: int) -> Plan:
+    """Return the plan of a certification: ``seeds`` indices that were never run, declared in the ledger.
+
+    An attempt of this row that is still open is gone on with, as it was declared. Seeds depend on network and recipe
+    alone, so those run for another target or data set are known too.
+    """
+    evidence = _record(plan, place)
+    attempt = ledger.open_attempt(place.ledger, evidence.key)
+    if attempt is None:
+        kin = evidence.key[:2]
+        runs = [run for item in record.read_all(place.records) if item.key[:2] == kin for run in item.seeds]
+        declared = [item for item in ledger.read(place.ledger) if item.key[:2] == kin]
+        used = [run.index + 1 for run in runs] + [item.first_index + item.seeds for item in declared]
+        attempt = ledger.declare(place.ledger, evidence.key, max(used, default=0), seeds)
+    indices = tuple(range(attempt.first_index, attempt.first_index + attempt.seeds))
+    return replace(plan, indices=indices, attempt=attempt)
+
+
+def bound_of_attempt(attempt: Attempt, runs: list[SeedRun]) -> float:
+    """Return the one-sided 99 % lower t bound over the seeds of an attempt, per cent."""
+    return statistics.lower_bound([run.accuracy_pct for run in runs], ledger.CONFIDENCE)
+
+
+def _job(plan: Plan, place: Workspace, row: str, index: int, recorded: SeedRun | None) -> Job:
+    return Job(
+        architecture=str(plan.architecture),
+        recipe=plan.recipe.recipe,
+        recipe_name=plan.recipe.name,
+        purpose=Purpose.VERIFY,
+        seed_index=index,
+        device=plan.device,
+        engine=engine_of_repeat(plan.engine, recorded.environment.engine if recorded else None),
+        teachers=place.teachers,
+        test_log=place.test_log,
+        test_each_epoch=plan.recipe.test_each_epoch,
+        inspection=inspection.path_of(place.runs, row, index),
+    )
+
+
+def _record(plan: Plan, place: Workspace) -> Record:
+    """Return the record of the plan's row as it is on disk, or a new one without seeds."""
+    analysis = analyse(plan.architecture)
+    fresh = Record(
+        name=plan.name,
+        architecture=str(plan.architecture),
+        hash=plan.architecture.hash,
+        parameters=analysis.parameters,
+        macs=analysis.macs,
+        recipe=plan.recipe.recipe,
+        recipe_name=plan.recipe.name,
+        recipe_hash=plan.recipe.recipe.hash,
+        assumed=plan.recipe.assumed,
+        dataset=plan.dataset,
+        target_pct=plan.target_pct,
+        seeds=(),
+        found=plan.found,
+    )
+    path = record.path_of(place.records, fresh)
+    if not path.exists():
+        return fresh
+    there = record.read(path)
+    return replace(there, name=there.name or fresh.name, found=there.found or fresh.found)
+
+
+def _pooled(evidence: Record, plan: Plan, place: Workspace, found: Result) -> Record:
+    attempt = plan.attempt.number if plan.attempt else None
+    evidence = record.with_seed(evidence, record.seed_run(found, attempt))
+    evidence = replace(evidence, teacher_seconds=evidence.teacher_seconds or found.teacher_seconds)
+    record.write(place.records, evidence)
+    return evidence
+
+
+def _keep(folder: Path, found: Result) -> None:
+    result.write(folder / f"seed-{found.seed_index:04d}.json", found)
+
+
+def _folder(plan: Plan, place: Workspace) -> Path:
+    """Return where an unfinished verification keeps what it has finished."""
+    row = f"{plan.architecture.hash}-{plan.recipe.recipe.hash}-{plan.dataset}-{plan.target_pct:.12g}"
+    return place.runs / f".verify-{row}"
+
+
+def _interrupted(folder: Path) -> dict[int, Result]:
+    """Return what an earlier call finished before it was interrupted."""
+    found = [result.read(path) for path in sorted(folder.glob("seed-*.json"))]
+    return {item.seed_index: item for item in found}
+
+
+def _is_futile(plan: Plan, done: dict[int, Result]) -> bool:
+    """Return whether a certification can no longer succeed even if all remaining seeds made no error."""
+    if plan.attempt is None:
+        return False
+    errors = [item.test_errors or 0 for item in done.values()]
+    size = next((item.test_size or 1 for item in done.values()), 1)
+    # Rounded, because 0.6 % of 300,000 images is 1,800 and not a little less.
+    allowed = round((100 - plan.target_pct) / 100 * size * len(plan.indices), 6)
+    return sum(errors) > allowed
+
+
+def _verdict(
+    plan: Plan, place: Workspace, evidence: Record, before: dict[int, SeedRun], done: dict[int, Result]
+) -> Verdict:
+    runs = [record.seed_run(done[index]) for index in plan.indices if index in done]
+    # An interrupted call has recorded its runs itself; those are no repeats.
+    before = {run.index: run for run in before.values() if not any(_is_same_run(run, other) for other in runs)}
+    repeats = [_repeat(run, before[run.index]) for run in runs if run.index in before]
+    futile = _is_futile(plan, done)
+    ended = None
+    if plan.attempt is not None:
+        ended = _close(plan, place, plan.attempt, runs, futile)
+    return Verdict(
+        evidence,
+        row_of_record(evidence, ledger.read(place.ledger)),
+        tuple(runs),
+        tuple(repeats),
+        _contradicts(runs, list(before.values()), repeats),
+        ended,
+    )
+
+
+def _is_same_run(run: SeedRun, other: SeedRun) -> bool:
+    return (run.index, run.started_utc, run.train_seconds) == (other.index, other.started_utc, other.train_seconds)
+
+
+def _contradicts(runs: list[SeedRun], recorded: list[SeedRun], repeats: list[Repeat]) -> bool:
+    if not repeats or all(repeat.identical for repeat in repeats):
+        return False
+    chance = statistics.chance_that_lower([run.accuracy_pct for run in runs], [run.accuracy_pct for run in recorded])
+    return chance < 0.05
+
+
+def _repeat(run: SeedRun, recorded: SeedRun) -> Repeat:
+    same_machine = result.same_bits_due(run.environment, recorded.environment)
+    # Equal bits prove themselves; unequal ones say something only where the same bits were due.
+    same_bits = run.weights_sha256 == recorded.weights_sha256
+    identical = True if same_bits else False if same_machine else None
+    return Repeat(run.index, run.test_errors, recorded.test_errors, identical)
+
+
+def _close(plan: Plan, place: Workspace, attempt: Attempt, runs: list[SeedRun], futile: bool) -> Attempt:
+    bound = bound_of_attempt(attempt, runs)
+    outcome = Outcome.CERTIFIED if statistics.reaches(bound, plan.target_pct) and not futile else Outcome.FAILED
+    return ledger.close(place.ledger, attempt, Outcome.FUTILE if futile else outcome, result.finite(bound))

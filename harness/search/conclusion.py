@@ -1,0 +1,91 @@
+"""What ends a search: its winner is verified on the test set, once, and ranked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.evidence.leaderboard import refresh
+from harness.evidence.record import Found
+from harness.evidence.verify import Plan, Verdict, finished_indices, recorded_verdict, run_seeds
+from harness.search import study
+from harness.search.estimate import CAUTION, LEAST_VERIFY_SEEDS, VERIFY_FACTOR
+from harness.search.finals import CAUTION_SECONDS, verify_seconds
+from harness.search.run_plan import SearchPlan
+from harness.search.session import Session, note
+from harness.training.workers import Limits
+from search_spaces.notation import parse_network
+
+
+def conclude(plan: SearchPlan, session: Session) -> Verdict | None:
+    """Verify the study's winner and rewrite the leaderboard.
+
+    Return None where the search named no winner, or where too little time is left to verify it: then the last event
+    of the journal is ``postponed``. A winner that was verified in an earlier session is not verified again.
+    """
+    events = study.journal(plan.folder)
+    winner = next((event for event in reversed(events) if event["event"] == "winner"), None)
+    if winner is None:
+        refresh(plan.workspace)
+        return None
+    verification = _verification(plan, winner, events)
+    recorded = recorded_verdict(verification, plan.workspace)
+    is_verified = any(event["event"] == "verified" and event["hash"] == winner["hash"] for event in events)
+    # A record can be taken away; then the seeds are run again.
+    if is_verified and recorded.runs:
+        return recorded
+    open_seeds = len(verification.indices) - len(finished_indices(verification, plan.workspace))
+    needed = verify_seconds(session, session.candidates[winner["trial"]], open_seeds)
+    # The estimate is raised for caution; what fits without that is begun.
+    if open_seeds and session.left < (needed - CAUTION_SECONDS) / CAUTION:
+        note(session, "postponed", hash=winner["hash"], parameters=winner["parameters"], seconds=needed)
+        refresh(plan.workspace)
+        return None
+    verdict = run_seeds(verification, plan.workspace, plan.source, _limits(plan), session.reporter.on_event)
+    note(
+        session,
+        "verified",
+        hash=verdict.record.hash,
+        recipe_hash=verdict.record.recipe_hash,
+        tier=verdict.row.tier,
+        mean_test_accuracy_pct=verdict.row.mean_test_accuracy_pct,
+        seeds=verdict.row.seeds,
+        passed=verdict.passed,
+    )
+    refresh(plan.workspace)
+    return verdict
+
+
+def _limits(plan: SearchPlan) -> Limits:
+    """Return the limits of a verification's runs: those of a trial, longer by as much as there are more images."""
+    limits = plan.effort.limits
+    return Limits(limits.seconds * VERIFY_FACTOR, limits.memory_mb)
+
+
+def _verification(plan: SearchPlan, winner: dict[str, Any], events: list[dict[str, Any]]) -> Plan:
+    proposal = next(item for item in study.proposals(events) if item.trial == winner["trial"])
+    # As many seeds as keep all workers busy: five take three rounds of two, and so do six.
+    seeds = -(-LEAST_VERIFY_SEEDS // plan.effort.workers) * plan.effort.workers
+    found = Found(
+        study=plan.folder.name,
+        study_seed=plan.config.seed,
+        space=plan.config.space,
+        sampler=plan.config.sampler,
+        trial=proposal.trial,
+        validation_accuracy_pct=winner["validation_accuracy_pct"],
+        validation_seeds=winner["validation_seeds"],
+        trained=len({result.trial for result in study.finished_results(plan.folder)}),
+        rejected=sum(event["event"] == "rejected" for event in events),
+        search_seconds=study.elapsed_seconds(events),
+        workers=plan.effort.workers,
+    )
+    return Plan(
+        architecture=parse_network(proposal.architecture),
+        recipe=plan.recipe,
+        dataset=plan.config.dataset,
+        target_pct=plan.config.target_pct,
+        indices=tuple(range(seeds)),
+        device=plan.effort.device,
+        engine=plan.effort.engine,
+        workers=plan.effort.workers,
+        found=found,
+    )

@@ -1,0 +1,146 @@
+"""What a search does when a worker reports: decide at a rung, file a result, try again, tell the sampler."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness.errors import HarnessError
+from harness.evidence import statistics
+from harness.search import race, study
+from harness.search.exemption import is_exempt
+from harness.search.race import Candidate
+from harness.search.session import (
+    Session,
+    file_result,
+    next_rung,
+    note,
+    note_finished,
+    note_standing,
+    runs_of,
+    smallest_standing,
+    trial_of,
+)
+from harness.training import result, workers
+from harness.training.result import Result, Status
+from harness.training.run import Job
+from harness.training.seeds import Purpose, derive_seed
+from harness.training.workers import Broken, Event, Finished, Progress
+from search_spaces.cost import analyse
+from search_spaces.notation import parse_network
+
+# Runs that crash one after the other tell of the machine, not of the networks.
+MOST_CRASHES = 10
+POLL_SECONDS = 0.5
+
+
+def poll(session: Session) -> None:
+    """Wait a moment for the workers, act on what they report, and show where the search is."""
+    for event in workers.poll(session.pool, session.effort.limits, POLL_SECONDS):
+        _on_event(session, event)
+    session.reporter.tick(session.elapsed, session.left, smallest_standing(session), session.pool)
+
+
+def _on_event(session: Session, event: Event) -> None:
+    match event:
+        case Progress():
+            pass
+        case Finished(job, found) if found.status is Status.RUNNING:
+            _at_rung(session, job, found)
+        case Finished(job, found):
+            _ended(session, job, found)
+        case Broken():
+            _on_broken(session, event)
+
+
+def _at_rung(session: Session, job: Job, found: Result) -> None:
+    """Decide at a rung whether a run goes on."""
+    trial = trial_of(job)
+    errors, size = found.validation_errors or 0, found.validation_size or 1
+    ended = [run for candidate in session.candidates.values() for run in runs_of(candidate)]
+    ratio = race.hopeful_ratio(ended, len(found.history), job.recipe.epochs)
+    hoped = race.predicted_pct(errors, size, ratio)
+    hopeless = not statistics.reaches(hoped, session.config.threshold_pct)
+    spared = hopeless and is_exempt(found.hash)
+    note(
+        session,
+        "rung",
+        trial=trial,
+        purpose=job.purpose,
+        seed_index=job.seed_index,
+        epoch=len(found.history),
+        validation_errors=errors,
+        predicted_pct=hoped,
+        pruned=hopeless and not spared,
+        exempt=spared,
+    )
+    if hopeless and not spared:
+        message = f"after epoch {len(found.history)} at best {hoped:.2f} % was to be hoped for"
+        _ended(session, job, replace(found, status=Status.PRUNED, message=message))
+    else:
+        until = next_rung(session, len(found.history))
+        session.waiting.insert(0, replace(job, until_epoch=until, spent_seconds=found.train_seconds))
+
+
+def _ended(session: Session, job: Job, found: Result) -> None:
+    """File a finished run and draw the consequences."""
+    candidate = session.candidates[trial_of(job)]
+    before = smallest_standing(session)
+    open_before = not race.refuted(candidate, session.config.threshold_pct)
+    result.write(study.result_path(session.folder, trial_of(job), job.purpose, job.seed_index), found)
+    file_result(session.candidates, found)
+    if job.checkpoint is not None:
+        job.checkpoint.unlink(missing_ok=True)
+    note_finished(session, found)
+    session.crashed = session.crashed + 1 if found.status is Status.CRASHED else 0
+    if job.purpose is Purpose.SEARCH:
+        session.proposer.tell(candidate.proposal.trial, race.outcome(candidate, session.config.threshold_pct))
+    is_standing = _note_standings(session, candidate, before, open_before=open_before)
+    session.reporter.ended(candidate, found, is_standing=is_standing)
+    if session.crashed == MOST_CRASHES:
+        raise HarnessError(f"{MOST_CRASHES} runs in a row crashed, the last one with: {found.message}")
+
+
+def _note_standings(session: Session, candidate: Candidate, before: Candidate | None, *, open_before: bool) -> bool:
+    """Note what a further run of a network has changed; return whether the network has become the smallest to stand."""
+    threshold_pct = session.config.threshold_pct
+    has_fallen = candidate is before and not race.stands(candidate, threshold_pct)
+    if has_fallen:
+        # The budget rises again, so that there may be new networks after all.
+        session.exhausted = ""
+    if has_fallen or (open_before and race.refuted(candidate, threshold_pct)):
+        note_standing(session, "refuted", candidate)
+    after = smallest_standing(session)
+    if after is None or after is before:
+        return False
+    note_standing(session, "standing", after, budget=after.proposal.parameters - 1)
+    return after is candidate
+
+
+def _on_broken(session: Session, event: Broken) -> None:
+    """Try a crashed run once more; any other breakage, and a second crash, is its outcome."""
+    job = event.job
+    key = (trial_of(job), job.purpose.value, job.seed_index)
+    session.broken[key] = session.broken.get(key, 0) + 1
+    if event.status is Status.CRASHED and session.broken[key] == 1:
+        session.waiting.append(job)
+        return
+    proposal = session.candidates[trial_of(job)].proposal
+    found = Result(
+        architecture=proposal.architecture,
+        hash=proposal.hash,
+        parameters=proposal.parameters,
+        macs=analyse(parse_network(proposal.architecture)).macs,
+        recipe=job.recipe,
+        recipe_name=job.recipe_name,
+        recipe_hash=job.recipe.hash,
+        dataset=session.config.dataset,
+        purpose=job.purpose,
+        seed_index=job.seed_index,
+        seed=derive_seed(proposal.hash, job.recipe.hash, job.purpose, job.seed_index, session.config.seed),
+        status=event.status,
+        message=event.message,
+        study=session.folder.name,
+        trial=proposal.trial,
+        decisions=proposal.decisions,
+    )
+    _ended(session, job, found)

@@ -1,0 +1,65 @@
+"""The sampler's study as it was when a search stopped: all that it was asked and told, in the journal's order.
+
+With one worker and no end in time the search then goes on exactly as it would have without the stop.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from harness.search import race, sampler, study
+from harness.search.proposer import Proposer, is_aimed, tell_repeat
+from harness.search.race import Candidate
+from harness.training.result import Decision
+from harness.training.seeds import Purpose
+from search_spaces.draw import Uniform, replay
+
+
+def replay_journal(proposer: Proposer, events: list[dict[str, Any]], candidates: Mapping[int, Candidate]) -> None:
+    """Ask and tell a new proposer what the journal says; networks without a result are running afterwards."""
+    proposals = {proposal.trial: proposal for proposal in study.proposals(events)}
+    for event in events:
+        match event["event"]:
+            case "proposed":
+                proposal = proposals[event["trial"]]
+                # Draws beside the sampler were questions of their own, an aim that found nothing included.
+                aimed = proposal.origin != "ladder" and is_aimed(proposal.trial)
+                proposer.index.asked += aimed + (proposal.origin == "draw")
+                proposer.enter(proposal)
+            case "rejected" if event["origin"] == "sampler":
+                _reject(proposer, event)
+            case "repeated" if event["trial"] in candidates:
+                _repeat(proposer, event, candidates[event["trial"]])
+            case "finished" if event["purpose"] == Purpose.SEARCH and event["trial"] in candidates:
+                tell_outcome(proposer, candidates[event["trial"]])
+    taken = {event["hash"] for event in events if event["event"] == "rejected" and event["origin"] == "ladder"}
+    proposer.ladder = [found for found in proposer.ladder if found.architecture.hash not in taken]
+
+
+def tell_outcome(proposer: Proposer, candidate: Candidate) -> None:
+    """Tell what came of a network's first run, where it has ended and that is news."""
+    if candidate.first is not None and candidate.proposal.trial in proposer.running:
+        proposer.tell(candidate.proposal.trial, race.outcome(candidate, proposer.config.threshold_pct))
+
+
+def _reject(proposer: Proposer, event: Mapping[str, Any]) -> None:
+    if event["violation"] is None:
+        proposer.index.asked += 1
+        return
+    trial = sampler.impose(proposer.index, _decisions(proposer, event["indices"]))
+    sampler.reject(proposer.index, trial, event["parameters"], event["violation"])
+
+
+def _repeat(proposer: Proposer, event: Mapping[str, Any], candidate: Candidate) -> None:
+    if candidate.proposal.trial in proposer.running:
+        proposer.index.asked += 1
+        return
+    trial = sampler.impose(proposer.index, _decisions(proposer, event["indices"]))
+    tell_repeat(proposer, trial, candidate)
+
+
+def _decisions(proposer: Proposer, indices: Mapping[str, int]) -> tuple[Decision, ...]:
+    found = replay(proposer.space, indices, Uniform(random.Random(0)))
+    return tuple(Decision(*decision) for decision in found.decisions)

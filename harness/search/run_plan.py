@@ -1,0 +1,193 @@
+"""What a search is about to do, with every value resolved: made from the command line, before anything is trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.data.datasets import dataset
+from harness.data.training_images import resolve
+from harness.device import choose_device, worker_count
+from harness.duration import duration_text
+from harness.engine.engine_choice import Choice, choose_engine
+from harness.evidence.offset import Offset, offset_of
+from harness.search.estimate import PACES, taught, training_seconds
+from harness.search.race import FINAL_SEEDS, STAND_SEEDS, rungs
+from harness.search.sampler import sampler_name
+from harness.search.session import Effort
+from harness.search.study import StudyConfig, check_config, config_document
+from harness.training.recipes import NamedRecipe, check_batch, named_recipe
+from harness.training.workers import Limits, Source
+from harness.workspace import Workspace
+from search_spaces.catalog import space as space_of
+from search_spaces.count import count_text, feasible
+from search_spaces.space import SearchSpace
+
+# Of the networks that the card space is searched for; for the plan only.
+TYPICAL_MACS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPlan:
+    """A search, ready to begin.
+
+    Attributes:
+        measures_workers: on a GPU nobody said how many processes are to train; they are counted by measuring.
+    """
+
+    workspace: Workspace
+    folder: Path
+    config: StudyConfig
+    effort: Effort
+    source: Source
+    recipe: NamedRecipe
+    space: SearchSpace
+    offset: Offset
+    engine: Choice
+    measures_workers: bool
+    origins: dict[str, str]
+
+
+def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) -> SearchPlan:
+    """Return the plan for the options of ``harness search``.
+
+    Raises:
+        UsageError: an unknown sampler, recipe, data set, device or engine, or a study cannot have that name.
+        ContentError: the recipe does not suit the data set.
+        SearchSpaceError: the space is unknown, or its text is wrong.
+        DataError: the data are missing or damaged.
+    """
+    sampler = sampler_name(given["sampler"])
+    recipe = named_recipe(given["recipe"])
+    space = space_of(given["space"])
+    device = choose_device(given["device"])
+    engine = choose_engine(given["engine"], recipe.recipe, device)
+    name = given["name"]
+    if name is not None:
+        place.study(name)
+    data = resolve(given["dataset"], given["folder"])
+    check_batch(recipe.recipe, data.dataset.train_size)
+    offset = offset_of(data.dataset.name)
+    target = data.dataset.target_pct if given["target"] is None else given["target"]
+    config = StudyConfig(
+        dataset=data.dataset.name,
+        data_hash=data.data_hash,
+        budget=given["budget"],
+        target_pct=target,
+        threshold_pct=round(target + offset.added_pct, 6),
+        space=space.name,
+        space_text=space.text,
+        sampler=sampler,
+        recipe=recipe.recipe,
+        recipe_name=recipe.name,
+        rungs=rungs(recipe.recipe.epochs),
+        seed=given["seed"],
+    )
+    return SearchPlan(
+        workspace=place,
+        folder=place.study(default_name(config) if name is None else name),
+        config=config,
+        effort=Effort(
+            seconds=given["seconds"],
+            trials=given["trials"],
+            workers=worker_count(given["workers"], device),
+            device=str(device),
+            limits=Limits(given["trial_time"], given["trial_memory"]),
+            engine=engine.kind,
+        ),
+        source=Source(data.dataset.name, given["folder"]),
+        recipe=recipe,
+        space=space,
+        offset=offset,
+        engine=engine,
+        measures_workers=given["workers"] is None and device.type != "cpu",
+        origins={("study" if name == "name" else name): origin for name, origin in origins.items()},
+    )
+
+
+def plan_document(plan: SearchPlan) -> dict[str, Any]:
+    """Return what ``--plan`` shows, as plain JSON values.
+
+    Raises:
+        ContentError: a study of that name has another configuration.
+    """
+    exists = (plan.folder / "config.json").exists()
+    if exists:
+        check_config(plan.folder, plan.config)
+    count = feasible(plan.space, plan.config.budget)
+    images = dataset(plan.config.dataset).train_size
+    pace = taught(PACES[plan.effort.engine], plan.config.recipe)
+    one = training_seconds(plan.config.recipe.epochs, images, TYPICAL_MACS, pace)
+    seconds = plan.effort.seconds
+    return {
+        "study": plan.folder.name,
+        "folder": str(plan.folder),
+        "exists": exists,
+        "config": config_document(plan.config),
+        "origins": plan.origins,
+        "offset": asdict(plan.offset) | {"added_pct": plan.offset.added_pct},
+        "effort": asdict(plan.effort),
+        "measures_workers": plan.measures_workers,
+        "derivations": count.derivations,
+        "feasible": asdict(count),
+        "feasible_share": [count.low / count.derivations, count.high / count.derivations],
+        "estimated_seconds_a_training": one,
+        "estimated_trainings": None if seconds is None else int(seconds * plan.effort.workers / one),
+        "estimate_from": "a two-core CPU machine, 1 million multiply-adds a network",
+        "stand_seeds": STAND_SEEDS,
+        "final_seeds": FINAL_SEEDS,
+    }
+
+
+def plan_text(document: dict[str, Any]) -> str:
+    """Return the plan for people."""
+    config, effort, offset = document["config"], document["effort"], document["offset"]
+    recipe, limits = config["recipe"], effort["limits"]
+    time = "no end" if effort["seconds"] is None else duration_text(effort["seconds"])
+    trainings = document["estimated_trainings"]
+    workers = "as many workers as measuring finds" if document["measures_workers"] else f"{effort['workers']} workers"
+    given = ", ".join(f"{name} ({origin})" for name, origin in document["origins"].items() if origin != "default")
+    parts = {
+        "study": f"{document['study']} ({'goes on' if document['exists'] else 'new'}) in {document['folder']}",
+        "data": f"{config['dataset']}, target {config['target_pct']:g} %, on validation {config['threshold_pct']:g} %",
+        "offset": _offset_text(offset),
+        "space": f"{config['space']}, {count_text(document['derivations'])} derivations; {_share_text(document)} "
+        f"keep its conditions and a budget of {config['budget']:,} parameters",
+        "sampler": f"{config['sampler']}, seed {config['seed']}",
+        "recipe": f"{config['recipe_name']}: {recipe['epochs']} epochs, batch {recipe['batch_size']}; "
+        f"pruning after epochs {', '.join(map(str, config['rungs'])) or 'none'}",
+        "effort": f"{workers} on {effort['device']}, {effort['engine']} engine, time {time}, "
+        f"trials {effort['trials'] or 'without end'}",
+        "limits": f"one training {duration_text(limits['seconds'])}, one worker {limits['memory_mb']:g} MiB",
+        "expected": f"about {document['estimated_seconds_a_training']:.0f} s a whole training"
+        + (f", so about {trainings} of them" if trainings is not None else "")
+        + f", pruned ones cost less (estimate from {document['estimate_from']})",
+        "set by you": given or "nothing",
+    }
+    return "\n".join(f"{name:<11} {text}" for name, text in parts.items())
+
+
+def _offset_text(offset: dict[str, Any]) -> str:
+    if offset["standard_error_pct"] is None:
+        return f"{offset['offset_pct']:+.3f} points: {offset['protocol']}"
+    return (
+        f"{offset['offset_pct']:+.3f} points, standard error {offset['standard_error_pct']:.3f}, so "
+        f"{offset['added_pct']:+.3f} are added to the target: {offset['protocol']}"
+    )
+
+
+def _share_text(document: dict[str, Any]) -> str:
+    low, high = (100 * share for share in document["feasible_share"])
+    count = document["feasible"]
+    if count["exact"]:
+        return f"{low:.3g} % (exact)"
+    return f"{low:.3g} to {high:.3g} % ({100 * count['confidence']:g} % interval, {count['looked_at']:,} drawn)"
+
+
+def default_name(config: StudyConfig) -> str:
+    """Return a name that no other configuration has."""
+    digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
+    return f"{config.dataset}-{config.space}-{config.budget}-{digest}"

@@ -1,0 +1,86 @@
+"""The search: one coordinator asks the sampler, rejects, hands runs to workers, prunes, confirms, and names a winner.
+
+Workers only train. What has happened is in the study's folder at any moment, so a killed search goes on where it was.
+``exploration`` holds the open part, ``finals`` the choice of the winner, ``events`` what follows from a worker's
+report, ``race`` the decisions, ``proposer`` the proposals, ``replay`` how they go on after a stop, ``study`` the files.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from harness.search import sampler, study
+from harness.search.exploration import explore
+from harness.search.finals import choose
+from harness.search.progress import SearchReporter
+from harness.search.session import Effort, Session, note, open_session
+from harness.search.study import StudyConfig
+from harness.training import workers
+from harness.training.workers import Source
+
+
+def run_search(
+    folder: Path,
+    config: StudyConfig,
+    effort: Effort,
+    source: Source,
+    reporter: SearchReporter,
+    command: list[str],
+) -> Session:
+    """Search until time, trials or the space are used up, choose a winner on validation, and return the session.
+
+    The winner, if there is one, is the last ``winner`` event of the journal; its verification is the caller's.
+    A search that has come to its end with no less effort is left as it is.
+
+    Raises:
+        KeyboardInterrupt: a second Ctrl-C or SIGTERM came before the first had ended the search in order.
+        DataError: the data went away while workers wanted them.
+        HarnessError: run after run crashed.
+    """
+    study.mend(folder)
+    session = open_session(folder, config, effort, source, reporter)
+    if session.finished:
+        return session
+    note(session, "session", command=command, workers=effort.workers, device=effort.device)
+    with _signals(session):
+        session.pool = workers.start(source, effort.workers)
+        try:
+            explore(session)
+            if not session.interrupted:
+                choose(session)
+        finally:
+            workers.stop(session.pool)
+        if session.proposer.index.study.trials:
+            sampler.write_database(session.proposer.index, folder / "study.db")
+        if session.interrupted:
+            session.reason = "interrupted"
+        note(
+            session,
+            "ended",
+            reason=session.reason,
+            message=session.exhausted,
+            seconds=effort.seconds,
+            trials=effort.trials,
+        )
+    return session
+
+
+@contextmanager
+def _signals(session: Session) -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM end the search in order; a second one ends it at once."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if session.interrupted:
+            raise KeyboardInterrupt
+        session.interrupted = True
+
+    kept = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

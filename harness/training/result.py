@@ -1,0 +1,177 @@
+"""What one training run gave, as one immutable value and one JSON document."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+from harness import files
+from harness.document import documented, read_as
+from harness.errors import ContentError
+from harness.training.recipe import Recipe, recipe_document
+from harness.training.seeds import PROTOCOL_VERSION, Purpose
+
+
+class Status(StrEnum):
+    """How a run ended; ``running`` where epochs are left."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    DIVERGED = "diverged"
+    TIMED_OUT = "timed_out"
+    OUT_OF_MEMORY = "out_of_memory"
+    CRASHED = "crashed"
+
+
+@documented
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One pass over the training images.
+
+    Attributes:
+        epoch: counted from 1.
+        learning_rate: of the last step.
+        train_loss: mean over the steps, None when not finite.
+        train_seconds: since the start of the run, evaluation left out.
+        validation_errors: wrong validation images, None where this epoch was not evaluated.
+        test_errors: wrong test images; only re-runs of documents look each epoch.
+    """
+
+    epoch: int
+    learning_rate: float
+    train_loss: float | None
+    train_seconds: float
+    validation_errors: int | None = None
+    test_errors: int | None = None
+
+
+@documented
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The code and the machine that made a result.
+
+    ``engine`` names what trained: ``torch``, or the native engine with its instruction set and its build.
+    Two results can be compared bit by bit when all fields but ``commit`` and ``dirty`` are equal.
+    """
+
+    commit: str | None
+    dirty: bool | None
+    python: str
+    torch: str
+    device: str
+    instructions: str
+    threads: int
+    data_hash: str
+    engine: str = "torch"
+
+
+def same_bits_due(ours: Environment, theirs: Environment) -> bool:
+    """Return whether equal seeds must have given equal bits in both places."""
+    return replace(ours, commit=None, dirty=None) == replace(theirs, commit=None, dirty=None)
+
+
+@documented
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One choice of a space: option ``index`` of ``size``; ``ordered`` where neighbours are alike."""
+
+    name: str
+    index: int
+    size: int
+    ordered: bool
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One run of one network with one recipe and one seed.
+
+    Attributes:
+        architecture: canonical text; ``hash`` is its hash.
+        seed_index: which of the fixed seeds of this purpose.
+        message: what went wrong, for people; empty where nothing did.
+        wrong: (index of the test image, class said) for each wrong test image, in order of the index.
+        teacher_seconds: training time of the recipe's teachers, all together, whenever they were trained.
+        weights_sha256: digest of the final weights, for bit-by-bit comparison.
+        peak_memory_mb: largest resident size of the process, in MiB.
+        study: name of the study; ``trial`` its number there, ``decisions`` what the space was asked.
+    """
+
+    architecture: str
+    hash: str
+    parameters: int
+    macs: int
+    recipe: Recipe
+    recipe_name: str
+    recipe_hash: str
+    dataset: str
+    purpose: Purpose
+    seed_index: int
+    seed: int
+    status: Status
+    message: str = ""
+    history: tuple[Epoch, ...] = ()
+    validation_errors: int | None = None
+    validation_size: int | None = None
+    test_errors: int | None = None
+    test_size: int | None = None
+    wrong: tuple[tuple[int, int], ...] = ()
+    weights_sha256: str | None = None
+    train_seconds: float = 0.0
+    teacher_seconds: float = 0.0
+    images_per_second: float = 0.0
+    peak_memory_mb: float = 0.0
+    environment: Environment | None = None
+    started_utc: str = ""
+    study: str | None = None
+    trial: int | None = None
+    decisions: tuple[Decision, ...] = ()
+    protocol_version: int = PROTOCOL_VERSION
+    schema_version: Literal[1] = 1
+
+    @property
+    def validation_accuracy_pct(self) -> float | None:
+        """Per cent of the validation images that are right, None where they were not looked at."""
+        return accuracy_pct(self.validation_errors, self.validation_size)
+
+    @property
+    def test_accuracy_pct(self) -> float | None:
+        """Per cent of the test images that are right, None where they were not looked at."""
+        return accuracy_pct(self.test_errors, self.test_size)
+
+
+def accuracy_pct(errors: int | None, size: int | None) -> float | None:
+    """Return the share that is right in per cent, None where nothing was counted."""
+    return None if errors is None or not size else 100.0 * (size - errors) / size
+
+
+def finite(number: float | None) -> float | None:
+    """Return the number, or None where it is not finite: JSON has no other way to say so."""
+    return number if number is not None and math.isfinite(number) else None
+
+
+def to_document(result: Result) -> dict[str, Any]:
+    """Return the result as plain JSON values."""
+    return asdict(result) | {"recipe": recipe_document(result.recipe)}
+
+
+def write(path: Path, result: Result) -> None:
+    """Write one result to one file, whole or not at all."""
+    files.write_json(path, to_document(result))
+
+
+def read(path: Path) -> Result:
+    """Read one result.
+
+    Raises:
+        ContentError: the file does not hold a result.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ContentError(f"cannot read the result {path}: {error}") from error
+    return read_as(Result, text, f"the result {path}")

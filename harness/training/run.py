@@ -1,0 +1,296 @@
+"""One run: the training of one network with one recipe and one seed, whole or up to a rung, as a ``Result``."""
+
+from __future__ import annotations
+
+import io
+import resource
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from harness import files
+from harness.data.testset import read_test_set
+from harness.data.training_images import ImageData, Split, split
+from harness.device import choose_device
+from harness.engine.engine_choice import TORCH, choose_engine
+from harness.environment import environment
+from harness.evidence import inspection
+from harness.evidence.inspecting import inspect
+from harness.training.distillation import Teacher
+from harness.training.population import train_epoch_together
+from harness.training.recipe import Recipe
+from harness.training.result import Decision, Epoch, Result, Status
+from harness.training.seeds import Purpose, derive_seed
+from harness.training.teacher import Classroom, teacher_of
+from harness.training.train import (
+    Images,
+    Training,
+    checkpoint,
+    count_errors,
+    predictions,
+    resume,
+    settle,
+    start,
+    train_epoch,
+    weights_digest,
+)
+from search_spaces.cost import analyse
+from search_spaces.notation import parse_network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What one worker is to do, in plain values that travel between processes.
+
+    Attributes:
+        architecture: text of the network.
+        seed_index: which of the fixed seeds of the purpose.
+        study_seed: seed of the search; without effect outside one.
+        engine: ``native``, ``torch`` or ``auto``.
+        until_epoch: last epoch of this job; None for the recipe's last.
+        checkpoint: where the state is kept between jobs; None for nowhere.
+        evaluate_each_epoch: look at the validation images after every epoch, not only at the end.
+        teachers: where trained teachers are kept; None for nowhere.
+        test_log: where reads of the test set are recorded; the test set is read only where this is given.
+        test_each_epoch: read it after every epoch, as the source documents did.
+        inspection: where to leave what the test images showed; None for nowhere.
+        spent_seconds: that its earlier part has taken, where it goes on from a rung; they count for its limit.
+    """
+
+    architecture: str
+    recipe: Recipe
+    recipe_name: str
+    purpose: Purpose
+    seed_index: int
+    study_seed: int = 0
+    device: str = "cpu"
+    engine: str = TORCH
+    until_epoch: int | None = None
+    checkpoint: Path | None = None
+    evaluate_each_epoch: bool = False
+    teachers: Path | None = None
+    test_log: Path | None = None
+    test_each_epoch: bool = False
+    inspection: Path | None = None
+    study: str | None = None
+    trial: int | None = None
+    decisions: tuple[Decision, ...] = ()
+    spent_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The data as one process holds them: loaded once, used by all its runs."""
+
+    data: ImageData
+    split: Split
+
+    @classmethod
+    def of(cls, data: ImageData) -> Bench:
+        """Return the data with their fixed split."""
+        return cls(data, split(data))
+
+
+def execute(
+    job: Job,
+    bench: Bench,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    on_step: Callable[[], None] | None = None,
+) -> Result:
+    """Train as the job says, from its checkpoint where there is one.
+
+    Runs for a verification train on all training images and read the test set once, at the end; all others
+    train on the search split and
+    never see it. The status is ``running`` where epochs are left.
+    """
+    return execute_and_keep(job, bench, on_epoch, on_step)[0]
+
+
+def execute_and_keep(
+    job: Job,
+    bench: Bench,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    on_step: Callable[[], None] | None = None,
+) -> tuple[Result, Training]:
+    """Do as ``execute`` and return what was trained too."""
+    device = choose_device(job.device)
+    engine = choose_engine(job.engine, job.recipe, device).engine
+    captured = engine is None and _captures(device)
+    result = _begun(job, bench, device, _together(1) if captured else TORCH if engine is None else engine.name)
+    training, validation = _images(job, bench, device)
+    teacher = _teacher(job, bench, training, device)
+    run = start(parse_network(job.architecture), job.recipe, result.seed, device, engine, teacher)
+    if job.checkpoint is not None and job.checkpoint.exists():
+        resume(run, torch.load(job.checkpoint, map_location=device, weights_only=True))
+    last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
+    while len(run.history) < last and not run.diverged:
+        if captured:
+            (epoch,) = train_epoch_together([run], training, on_step)
+        else:
+            epoch = train_epoch(run, training, on_step)
+        at_end = epoch.epoch == last or run.diverged
+        if at_end or job.evaluate_each_epoch or job.test_each_epoch:
+            settle(run, training)
+        epoch = _looked_at(job, bench, run, epoch, validation, at_end=at_end)
+        run.history[-1] = epoch
+        if on_epoch is not None:
+            on_epoch(epoch)
+    # A run that goes on from its last checkpoint had no epoch to be settled after.
+    settle(run, training)
+    if job.checkpoint is not None:
+        _save(job.checkpoint, run)
+    return _ended(job, bench, result, run, training, validation), run
+
+
+def execute_together(jobs: Sequence[Job], bench: Bench) -> list[Result]:
+    """Train several seeds of one network with one recipe at once, each to its end, and return their results.
+
+    What a job says of rungs, checkpoints and engines has no effect here.
+    """
+    first = jobs[0]
+    device = choose_device(first.device)
+    begun = [_begun(job, bench, device, _together(len(jobs))) for job in jobs]
+    architecture = parse_network(first.architecture)
+    training, validation = _images(first, bench, device)
+    teacher = _teacher(first, bench, training, device)
+    runs = [start(architecture, first.recipe, result.seed, device, teacher=teacher) for result in begun]
+    for _ in range(first.recipe.epochs):
+        going = [run for run in runs if not run.diverged]
+        if not going:
+            break
+        train_epoch_together(going, training)
+    for job, run in zip(jobs, runs, strict=True):
+        settle(run, training)
+        run.history[-1] = _looked_at(job, bench, run, run.history[-1], validation, at_end=True)
+    return [
+        _ended(job, bench, result, run, training, validation)
+        for job, result, run in zip(jobs, begun, runs, strict=True)
+    ]
+
+
+def _captures(device: torch.device) -> bool:
+    """Return whether a single network trains as a population of one, its step captured once and replayed.
+
+    Launching the hundred kernels of a tiny network's step one by one takes a GPU longer than running them.
+    """
+    return device.type == "cuda"
+
+
+def _together(members: int) -> str:
+    # Masks of dropout and rounding depend on how many train together, so that is part of the engine's name.
+    return f"{TORCH} together {members}"
+
+
+def _images(job: Job, bench: Bench, device: torch.device) -> tuple[Images, Images | None]:
+    """Return what the job trains on and what it is validated on; a verification has no validation images."""
+    data, dataset = bench.data, bench.data.dataset
+    pixels, labels = data.train_images.to(device), data.train_labels.to(device)
+    if job.purpose is Purpose.VERIFY:
+        return Images(pixels, labels, dataset.mean, dataset.std), None
+
+    def part(index: torch.Tensor) -> Images:
+        return Images(pixels[index], labels[index], dataset.mean, dataset.std)
+
+    return part(bench.split.train.to(device)), part(bench.split.validation.to(device))
+
+
+def _teacher(job: Job, bench: Bench, training: Images, device: torch.device) -> Teacher | None:
+    """Return the teacher of the job's recipe, which sees the images that the job trains on and no others."""
+    room = Classroom(
+        images=training,
+        split="all" if job.purpose is Purpose.VERIFY else "split",
+        data_hash=bench.data.data_hash,
+        device=device,
+        engine=job.engine,
+        folder=job.teachers,
+    )
+    return teacher_of(job.recipe, room)
+
+
+def _test_images(job: Job, bench: Bench, device: torch.device) -> Images:
+    if job.test_log is None:
+        raise AssertionError("a run that was given no log must not read the test set")
+    purpose = f"{job.purpose} {parse_network(job.architecture).hash} {job.recipe_name} seed {job.seed_index}"
+    pixels, labels = read_test_set(bench.data, purpose=purpose, log=job.test_log)
+    dataset = bench.data.dataset
+    return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std)
+
+
+def _looked_at(
+    job: Job, bench: Bench, run: Training, epoch: Epoch, validation: Images | None, *, at_end: bool
+) -> Epoch:
+    if validation is not None and (at_end or job.evaluate_each_epoch):
+        epoch = replace(epoch, validation_errors=count_errors(run, validation))
+    if job.test_each_epoch:
+        epoch = replace(epoch, test_errors=count_errors(run, _test_images(job, bench, run.device)))
+    return epoch
+
+
+def _begun(job: Job, bench: Bench, device: torch.device, engine: str) -> Result:
+    architecture = parse_network(job.architecture)
+    analysis = analyse(architecture)
+    recipe_hash = job.recipe.hash
+    return Result(
+        architecture=str(architecture),
+        hash=architecture.hash,
+        parameters=analysis.parameters,
+        macs=analysis.macs,
+        recipe=job.recipe,
+        recipe_name=job.recipe_name,
+        recipe_hash=recipe_hash,
+        dataset=bench.data.dataset.name,
+        purpose=job.purpose,
+        seed_index=job.seed_index,
+        seed=derive_seed(architecture.hash, recipe_hash, job.purpose, job.seed_index, job.study_seed),
+        status=Status.RUNNING,
+        environment=environment(device, bench.data.data_hash, engine),
+        started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        study=job.study,
+        trial=job.trial,
+        decisions=job.decisions,
+    )
+
+
+def _ended(
+    job: Job, bench: Bench, result: Result, run: Training, training: Images, validation: Images | None
+) -> Result:
+    finished = run.diverged or len(run.history) == job.recipe.epochs
+    if finished:
+        result = replace(result, status=Status.DIVERGED if run.diverged else Status.COMPLETE)
+        if run.diverged:
+            result = replace(result, message=f"the loss was not finite in epoch {len(run.history)}")
+    if validation is not None:
+        errors = run.history[-1].validation_errors
+        result = replace(result, validation_errors=errors, validation_size=len(validation))
+    result = replace(result, weights_sha256=weights_digest(run))
+    if job.test_log is not None and finished:
+        test = _test_images(job, bench, run.device)
+        result = _tested(result, test, run)
+        # A diverged network has nothing to show: its probabilities are no numbers.
+        if job.inspection is not None and not run.diverged:
+            inspection.write(job.inspection, inspect(run, test, result))
+    images = len(run.history) * (len(training) // job.recipe.batch_size) * job.recipe.batch_size
+    return replace(
+        result,
+        history=tuple(run.history),
+        train_seconds=run.seconds,
+        teacher_seconds=run.teacher.seconds if run.teacher is not None else 0.0,
+        images_per_second=images / run.seconds if run.seconds else 0.0,
+        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    )
+
+
+def _tested(result: Result, test: Images, run: Training) -> Result:
+    said = predictions(run, test)
+    index = (said != test.labels).nonzero().flatten()
+    wrong = tuple(zip(index.tolist(), said[index].tolist(), strict=True))
+    return replace(result, test_errors=len(wrong), test_size=len(test), wrong=wrong)
+
+
+def _save(path: Path, run: Training) -> None:
+    buffer = io.BytesIO()
+    torch.save(checkpoint(run), buffer)
+    files.write_bytes(path, buffer.getvalue())

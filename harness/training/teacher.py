@@ -1,0 +1,126 @@
+"""Teachers: trained once by the harness itself, on the images of their student, and kept for all students of a recipe.
+
+A teacher is an ordinary training run with a fixed seed. It never sees a test image; for a verification it trains on all
+training images, as the student does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness import files
+from harness.engine.engine_choice import TORCH, choose_engine
+from harness.engine.flat_state import state_tensors
+from harness.engine.native import Engine
+from harness.environment import environment
+from harness.errors import ContentError
+from harness.training.build import Network, build
+from harness.training.distillation import Teacher
+from harness.training.recipe import Recipe
+from harness.training.result import Environment
+from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
+from harness.training.train import Images, predicting_state, settle, start, train_epoch
+from search_spaces.architecture import Architecture
+from search_spaces.notation import parse_network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classroom:
+    """Where teachers are trained and kept.
+
+    Attributes:
+        split: name of the images, ``split`` or ``all``.
+        engine: the student's, ``native``, ``torch`` or ``auto``; torch trains a teacher that the native one declines.
+        folder: where trained teachers are kept; None for nowhere.
+    """
+
+    images: Images
+    split: str
+    data_hash: str
+    device: torch.device
+    engine: str
+    folder: Path | None
+
+
+def teacher_of(recipe: Recipe, room: Classroom) -> Teacher | None:
+    """Return the teacher that a recipe names, trained now where it is not kept; None where the recipe names none.
+
+    Raises:
+        ContentError: a teacher diverged, or its file is damaged.
+    """
+    if recipe.teacher_recipe is None:
+        return None
+    architecture, own = parse_network(recipe.teacher), recipe.teacher_recipe
+    engine = choose_engine(TORCH if room.engine == TORCH else "auto", own, room.device).engine
+    facts = environment(room.device, room.data_hash, TORCH if engine is None else engine.name)
+    networks, seconds = [], 0.0
+    for index in range(recipe.teacher_seeds):
+        path = None if room.folder is None else room.folder / _file_name(architecture, own, room.split, index, facts)
+        saved = _kept(path, architecture, own, index, room, engine)
+        networks.append(_network(architecture, saved["weights"], room.device))
+        seconds += saved["seconds"]
+    return Teacher(architecture, tuple(networks), seconds)
+
+
+def _file_name(architecture: Architecture, recipe: Recipe, split: str, index: int, facts: Environment) -> str:
+    """Return a name that tells apart what may give other bits; the commit may not, as when results are compared."""
+    known = [PROTOCOL_VERSION, asdict(replace(facts, commit=None, dirty=None))]
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
+    return f"{architecture.hash}-{recipe.hash}-{split}-{index}-{digest}.pt"
+
+
+def _kept(
+    path: Path | None, architecture: Architecture, recipe: Recipe, index: int, room: Classroom, engine: Engine | None
+) -> dict[str, Any]:
+    """Return a teacher's weights and seconds; of several processes that lack it one trains, and the others wait."""
+    if path is None:
+        return _trained(architecture, recipe, index, room, engine)
+    with files.locked(path.with_suffix(".lock")):
+        if not path.exists():
+            buffer = io.BytesIO()
+            torch.save(_trained(architecture, recipe, index, room, engine), buffer)
+            content = buffer.getvalue()
+            files.write_bytes(path, hashlib.sha256(content).digest() + content)
+    return _read(path, room.device)
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
+    """Return what a file keeps; a digest of 32 bytes stands before it."""
+    content = path.read_bytes()
+    if hashlib.sha256(content[32:]).digest() != content[:32]:
+        raise ContentError(f"the teacher {path} is damaged", hint="remove the file, and the teacher is trained again")
+    saved: dict[str, Any] = torch.load(io.BytesIO(content[32:]), map_location=device, weights_only=True)
+    return saved
+
+
+def _trained(
+    architecture: Architecture, recipe: Recipe, index: int, room: Classroom, engine: Engine | None
+) -> dict[str, Any]:
+    seed = derive_seed(architecture.hash, recipe.hash, Purpose.TEACHER, index)
+    run = start(architecture, recipe, seed, room.device, engine)
+    while len(run.history) < recipe.epochs:
+        train_epoch(run, room.images)
+        if run.diverged:
+            raise ContentError(f"the teacher {architecture.hash} diverged in epoch {len(run.history)} of its recipe")
+    settle(run, room.images)
+    return {"weights": predicting_state(run), "seconds": run.seconds}
+
+
+def _network(architecture: Architecture, weights: list[torch.Tensor], device: torch.device) -> Network:
+    """Return a network in evaluation mode that holds these weights; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        built = build(architecture)
+    # torch's stubs do not know this form.
+    network: Network = built.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with torch.no_grad():
+        for tensor, kept in zip(state_tensors(network), weights, strict=True):
+            tensor.copy_(kept)
+    network.eval().requires_grad_(False)
+    return network

@@ -1,0 +1,350 @@
+"""The one training loop: network, recipe, images and seed in; a trained network and its history out.
+
+Nothing here splits data, chooses networks or reads the test set. The same code runs on a CPU and on a GPU; on
+one device, with the same torch and the same number of threads, the same seed gives the same bits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from harness.engine import native_training
+from harness.engine.flat_state import state_tensors
+from harness.engine.native import Engine
+from harness.engine.native_training import NativeProgram
+from harness.errors import ContentError
+from harness.training.augment import augment
+from harness.training.batch_statistics import recompute_statistics
+from harness.training.build import Network, build, seed_dropout
+from harness.training.distillation import Teacher, soft_losses, soft_targets
+from harness.training.first_weights import draw_first_weights
+from harness.training.recipe import (
+    AverageStatistics,
+    Optimizer,
+    Precision,
+    Recipe,
+    first_averaged_step,
+    recipe_of_epoch,
+)
+from harness.training.result import Epoch
+from harness.training.schedule import learning_rate
+from search_spaces.architecture import Architecture
+
+EVALUATION_BATCH = 500
+# From these BN statistics are recomputed: they are then known to a hundredth of a deviation.
+STATISTICS_IMAGES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Labelled images on one device: uint8 (n, 1, 28, 28) and int64 (n,).
+
+    Attributes:
+        mean: of the pixels, on a scale from 0 to 1; with ``deviation`` it normalises them.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    mean: float
+    deviation: float
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+
+@dataclass(slots=True)
+class Training:
+    """A run in progress: everything that the next step depends on.
+
+    Attributes:
+        engine: the native engine where it trains; ``native`` is the network's program there, made at first use.
+        teacher: the teacher of the recipe, None where it has none.
+        average: exponential average of ``state``; None before it begins, or where the recipe has none.
+        settled: the average with BN statistics of its own, where the recipe recomputes them; made by ``settle``.
+        diverged: a loss was not finite; the run is over.
+    """
+
+    architecture: Architecture
+    network: Network
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    recipe: Recipe
+    device: torch.device
+    state: list[Tensor]
+    step: int = 0
+    seconds: float = 0.0
+    engine: Engine | None = None
+    native: NativeProgram | None = None
+    teacher: Teacher | None = None
+    average: list[Tensor] | None = None
+    settled: list[Tensor] | None = None
+    diverged: bool = False
+    history: list[Epoch] = field(default_factory=list)
+
+
+def start(
+    architecture: Architecture,
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    engine: Engine | None = None,
+    teacher: Teacher | None = None,
+) -> Training:
+    """Return a run at its beginning; torch's global generator is left as it was.
+
+    With an engine the steps are the native engine's; first weights, the order of the images and their moves are the
+    same, masks of dropout are not.
+    """
+    assert (teacher is None) == (not recipe.teacher), "a recipe with a teacher trains with it, and no other one does"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build(architecture)
+        draw_first_weights(network, recipe)
+    # torch's stubs do not know this form.
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    generator = torch.Generator(device=device).manual_seed(seed)
+    seed_dropout(network, generator)
+    state = state_tensors(network)
+    optimizer = _optimizer(network, recipe)
+    return Training(architecture, network, optimizer, generator, recipe, device, state, engine=engine, teacher=teacher)
+
+
+def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | None = None) -> Epoch:
+    """Train for one pass over ``images`` and append it to the history.
+
+    A loss that is not finite ends the run: ``diverged`` is set and the epoch's loss is None.
+
+    Raises:
+        ContentError: there are fewer images than a batch takes.
+    """
+    recipe = run.recipe
+    steps = len(images) // recipe.batch_size
+    if steps == 0:
+        raise ContentError(
+            f"recipe: batch_size is {recipe.batch_size}, but there are only {len(images)} images to train on"
+        )
+    began = time.perf_counter()
+    run.settled = None
+    run.network.train()
+    order = torch.randperm(len(images), generator=run.generator, device=run.device)
+    rates = [learning_rate(recipe, run.step + step, steps) for step in range(steps)]
+    if run.engine is None:
+        loss = _train_steps(run, images, order, rates, on_step) / steps
+    else:
+        loss = native_training.train_steps(_native(run, run.engine, images), run, images, order, rates, on_step) / steps
+    run.seconds += time.perf_counter() - began
+    run.diverged = not math.isfinite(loss)
+    epoch = Epoch(len(run.history) + 1, rates[-1], None if run.diverged else loss, run.seconds)
+    run.history.append(epoch)
+    return epoch
+
+
+def _train_steps(
+    run: Training, images: Images, order: Tensor, rates: list[float], on_step: Callable[[], None] | None
+) -> float:
+    """Take a step a rate with torch and return the sum of the losses."""
+    total = torch.zeros((), device=run.device)
+    moves = recipe_of_epoch(run.recipe, len(run.history))
+    for step, rate in enumerate(rates):
+        for group in run.optimizer.param_groups:
+            group["lr"] = rate
+        chosen = order[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
+        total += _step(run, _batch(images, chosen, moves, run.generator), images.labels[chosen])
+        run.step += 1
+        _average(run, len(rates))
+        if on_step is not None:
+            on_step()
+    # Reading the sum waits for the device: once an epoch, not once a step.
+    return float(total)
+
+
+def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
+    """Return the engine's program of a run, made at first use: only images know how they are normalised."""
+    if run.native is None:
+        run.native = native_training.open_program(
+            engine, run.architecture, run.recipe, images.mean, images.deviation, run.teacher
+        )
+    return run.native
+
+
+def settle(run: Training, images: Images) -> None:
+    """Make an average ready to predict, after training and before looking: nothing to do for most recipes.
+
+    Where the recipe recomputes BN statistics, they are those of training images, moved as in the last epoch. What is
+    trained further does not change by it.
+    """
+    if run.average is None or run.settled is not None or not _recomputes(run):
+        return
+    # A generator of its own: looking at a run must not change how it goes on.
+    generator = torch.Generator(device=run.device).manual_seed(run.step)
+    chosen = torch.randperm(len(images), generator=generator, device=run.device)[:STATISTICS_IMAGES]
+    moves = recipe_of_epoch(run.recipe, len(run.history) - 1)
+    batches = (_batch(images, part, moves, generator) for part in torch.split(chosen, EVALUATION_BATCH))
+    with holding(run, run.average), autocast(run):
+        recompute_statistics(run.network, batches)
+        run.settled = [tensor.clone() for tensor in run.state]
+
+
+def _recomputes(run: Training) -> bool:
+    return run.recipe.average_statistics is AverageStatistics.RECOMPUTED
+
+
+def predictions(run: Training, images: Images) -> Tensor:
+    """Return the class said for each image, int64 (n,), by the averaged weights where the recipe averages.
+
+    One forward pass an image, without augmentation, in the recipe's precision.
+    """
+    if run.engine is not None:
+        native = _native(run, run.engine, images)
+        return native_training.predict(native, run.network, predicting_state(run), images.pixels)
+    return _logits(run, images).argmax(1)
+
+
+def probabilities(run: Training, images: Images) -> Tensor:
+    """Return the probability of each class for each image, float32 (n, classes), from torch whichever engine trained.
+
+    By the weights that ``predictions`` uses. Near a tie the two may say another class: engines round differently.
+    """
+    return _logits(run, images).softmax(1)
+
+
+def _logits(run: Training, images: Images) -> Tensor:
+    found = []
+    with holding(run, predicting_state(run)), torch.inference_mode():
+        run.network.eval()
+        for start_ in range(0, len(images), EVALUATION_BATCH):
+            batch = _normalised(images, slice(start_, start_ + EVALUATION_BATCH))
+            with autocast(run):
+                found.append(run.network(batch).float())
+    return torch.cat(found)
+
+
+def count_errors(run: Training, images: Images) -> int:
+    """Return how many of the images are classed wrongly."""
+    return int((predictions(run, images) != images.labels).sum())
+
+
+def predicting_state(run: Training) -> list[Tensor]:
+    """Return the weights that predict, with BN statistics: the averaged ones where there are some."""
+    if run.average is None:
+        return run.state
+    assert run.settled is not None or not _recomputes(run), "an average is settled before it predicts"
+    return run.average if run.settled is None else run.settled
+
+
+def weights_digest(run: Training) -> str:
+    """Return the SHA-256 of the weights that predict, with BN statistics, as 64 hex digits."""
+    digest = hashlib.sha256()
+    for tensor in predicting_state(run):
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def checkpoint(run: Training) -> dict[str, Any]:
+    """Return everything needed to go on from here, for ``torch.save``."""
+    return {
+        "network": run.network.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "generator": run.generator.get_state(),
+        "average": run.average,
+        "step": run.step,
+        "seconds": run.seconds,
+        "diverged": run.diverged,
+        "history": [[getattr(epoch, name) for name in Epoch.__slots__] for epoch in run.history],
+    }
+
+
+def resume(run: Training, saved: dict[str, Any]) -> None:
+    """Bring a run that ``start`` has just made to where ``checkpoint`` was taken."""
+    run.network.load_state_dict(saved["network"])
+    run.optimizer.load_state_dict(saved["optimizer"])
+    run.generator.set_state(saved["generator"].cpu())
+    run.average = None if saved["average"] is None else [tensor.to(run.device) for tensor in saved["average"]]
+    run.step, run.seconds, run.diverged = saved["step"], saved["seconds"], saved["diverged"]
+    run.history = [Epoch(*values) for values in saved["history"]]
+
+
+def _step(run: Training, batch: Tensor, labels: Tensor) -> Tensor:
+    """Take one optimizer step on a batch and return its loss, a scalar on the device."""
+    with autocast(run):
+        logits = run.network(batch)
+    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=run.recipe.label_smoothing)
+    if run.teacher is not None:
+        with autocast(run):
+            targets = soft_targets(run.teacher, batch, run.recipe.distill_temperature)
+        soft = soft_losses(logits.float(), targets, run.recipe.distill_temperature).mean()
+        loss = torch.lerp(loss, soft, run.recipe.distill_weight)
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    run.optimizer.step()
+    return loss.detach()
+
+
+def _batch(images: Images, chosen: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Return the chosen images, moved as the recipe says and normalised, (batch, 1, 28, 28)."""
+    moved = augment(images.pixels[chosen].float().div_(255), recipe, generator)
+    return moved.sub_(images.mean).div_(images.deviation).contiguous(memory_format=torch.channels_last)
+
+
+def _normalised(images: Images, chosen: slice) -> Tensor:
+    pixels = images.pixels[chosen].float().div_(255)
+    return pixels.sub_(images.mean).div_(images.deviation).contiguous(memory_format=torch.channels_last)
+
+
+def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
+    kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    decays = ((kernels, recipe.weight_decay), (others, 0.0))
+    groups = [{"params": members, "weight_decay": decay} for members, decay in decays if members]
+    if recipe.optimizer is Optimizer.ADAM:
+        return torch.optim.Adam(groups, recipe.learning_rate, (recipe.momentum, 0.999), foreach=True)
+    return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov, foreach=True)
+
+
+def _average(run: Training, steps_per_epoch: int) -> None:
+    if run.recipe.average_decay == 0:
+        return
+    first = first_averaged_step(run.recipe, steps_per_epoch)
+    if run.average is None:
+        if run.step >= first:
+            run.average = [tensor.clone() for tensor in run.state]
+        return
+    # A young average must forget its beginning faster than an old one: with n steps behind it its decay is at
+    # most (1 + n) / (10 + n), the rule of TensorFlow's ExponentialMovingAverage.
+    behind = run.step - first
+    decay = min(run.recipe.average_decay, (1 + behind) / (10 + behind))
+    torch._foreach_lerp_(run.average, run.state, 1 - decay)
+
+
+@contextlib.contextmanager
+def holding(run: Training, state: list[Tensor]) -> Iterator[None]:
+    """Put these weights and statistics into the network for the block."""
+    if state is run.state:
+        yield
+        return
+    kept = [tensor.clone() for tensor in run.state]
+    with torch.no_grad():
+        torch._foreach_copy_(run.state, state)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            torch._foreach_copy_(run.state, kept)
+
+
+def autocast(run: Training) -> contextlib.AbstractContextManager[object]:
+    """Return the context in which a network of this run computes in its recipe's precision."""
+    if run.recipe.precision is Precision.FP32:
+        return contextlib.nullcontext()
+    return torch.autocast(run.device.type, dtype=torch.bfloat16)

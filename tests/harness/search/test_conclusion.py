@@ -1,0 +1,181 @@
+"""The end of a search: its winner is verified once, where there is one and the time for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.engine.engine_choice import Choice
+from harness.evidence import record, verify
+from harness.evidence.offset import offset_of
+from harness.search.conclusion import conclude
+from harness.search.run_plan import SearchPlan
+from harness.search.session import Session
+from harness.training.recipes import NamedRecipe
+from harness.training.result import Result
+from harness.training.run import Job
+from harness.training.workers import Event, Limits, Source
+from harness.workspace import Workspace
+from search_spaces.notation import parse_network
+from search_spaces.resolve import parse_space
+from tests.harness import scripted, unrun
+from tests.harness.scripted import Trainer
+from tests.harness.unrun import Seeds
+
+SPACE = "net = conv3x3({4, 8}) gap linear(10);"
+WINNER = parse_network("conv3x3(4) gap linear(10)")
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    made = scripted.without_processes(monkeypatch)
+    made.accuracy_pct = lambda parameters, seed: 99.5
+    return made
+
+
+@pytest.fixture
+def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
+    return unrun.without_training(monkeypatch)
+
+
+def searched(folder: Path, **effort: object) -> tuple[SearchPlan, Session]:
+    """Return a search that has come to its end, and its session."""
+    configured, spent = scripted.config(space_text=SPACE), scripted.effort(**effort)
+    place = Workspace(folder)
+    plan = SearchPlan(
+        workspace=place,
+        folder=place.study("a-study"),
+        config=configured,
+        effort=spent,
+        source=Source("mnist", None),
+        recipe=NamedRecipe("short", scripted.RECIPE),
+        space=parse_space(SPACE, "widths"),
+        offset=offset_of("mnist"),
+        engine=Choice(None),
+        measures_workers=False,
+        origins={},
+    )
+    return plan, scripted.run(plan.folder, configured, spent)
+
+
+def test_without_a_winner_nothing_is_verified(trainer: Trainer, seeds: Seeds, tmp_path: Path):
+    trainer.accuracy_pct = lambda parameters, seed: 98.0
+    plan, session = searched(tmp_path)
+
+    assert conclude(plan, session) is None
+
+    assert seeds.asked == []
+    assert not plan.workspace.test_log.exists()
+    assert record.read_all(plan.workspace.records) == []
+    assert scripted.events(plan.folder, "postponed", "verified") == []
+    assert plan.workspace.leaderboard.exists()
+
+
+@pytest.mark.parametrize(("workers", "count"), [(1, 5), (2, 6), (4, 8)])
+def test_the_winner_is_verified_on_seeds_that_keep_all_workers_busy(
+    workers: int, count: int, trainer: Trainer, seeds: Seeds, tmp_path: Path
+):
+    plan, session = searched(tmp_path, workers=workers)
+
+    verdict = conclude(plan, session)
+
+    assert verdict is not None
+    assert verdict.passed
+    assert seeds.indices == list(range(count))
+    assert {job.architecture for job in seeds.asked} == {str(WINNER)}
+    [event] = scripted.events(plan.folder, "verified")
+    assert (event["hash"], event["tier"], event["seeds"], event["passed"]) == (WINNER.hash, "verified", count, True)
+    assert event["mean_test_accuracy_pct"] == pytest.approx(99.45)
+    assert WINNER.hash in plan.workspace.leaderboard.read_text(encoding="utf-8")
+
+
+def test_the_record_says_how_the_network_was_found(trainer: Trainer, seeds: Seeds, tmp_path: Path):
+    plan, session = searched(tmp_path)
+
+    conclude(plan, session)
+
+    [there] = record.read_all(plan.workspace.records)
+    assert there.found is not None
+    assert (there.found.study, there.found.space, there.found.sampler) == ("a-study", "widths", "tpe")
+    assert there.found.validation_accuracy_pct == pytest.approx(99.5)
+    assert (there.found.validation_seeds, there.found.trained, there.found.workers) == (5, 2, 1)
+
+
+def test_a_winner_that_misses_on_the_test_set_is_noted_so(trainer: Trainer, seeds: Seeds, tmp_path: Path):
+    seeds.errors = lambda index: 101
+    plan, session = searched(tmp_path)
+
+    verdict = conclude(plan, session)
+
+    assert verdict is not None
+    assert not verdict.passed
+    [event] = scripted.events(plan.folder, "verified")
+    assert (event["tier"], event["passed"]) == ("measured", False)
+
+
+def test_a_verified_winner_is_not_verified_again(trainer: Trainer, seeds: Seeds, tmp_path: Path):
+    plan, session = searched(tmp_path)
+    first = conclude(plan, session)
+    seeds.asked.clear()
+
+    again = conclude(plan, session)
+
+    assert first is not None
+    assert again is not None
+    assert seeds.asked == []
+    assert (again.runs, again.row) == (first.runs, first.row)
+    assert len(scripted.events(plan.folder, "verified")) == 1
+
+
+def test_a_winner_whose_record_is_gone_is_verified_again(trainer: Trainer, seeds: Seeds, tmp_path: Path):
+    plan, session = searched(tmp_path)
+    conclude(plan, session)
+    seeds.asked.clear()
+    for path in plan.workspace.records.glob("*.json"):
+        path.unlink()
+
+    conclude(plan, session)
+
+    assert seeds.indices == [0, 1, 2, 3, 4]
+
+
+# Five runs of 8 s, each a fifth longer than in the search, take 48 s.
+@pytest.mark.parametrize(("seconds", "postponed"), [(40.0, True), (60.0, False)])
+def test_what_there_is_no_time_for_is_postponed(
+    seconds: float, postponed: bool, trainer: Trainer, seeds: Seeds, tmp_path: Path
+):
+    plan, session = searched(tmp_path)
+    session.effort = replace(session.effort, seconds=session.elapsed + seconds)
+
+    verdict = conclude(plan, session)
+
+    assert (verdict is None) is postponed
+    last = scripted.events(plan.folder)[-1]
+    assert last["event"] == ("postponed" if postponed else "verified")
+    assert last["hash"] == WINNER.hash
+    assert (seeds.asked == []) is postponed
+    if postponed:
+        assert last["seconds"] == pytest.approx(1.15 * 48 + 20)
+        assert not plan.workspace.test_log.exists()
+
+
+def test_the_runs_may_take_longer_than_those_of_the_search(
+    trainer: Trainer, seeds: Seeds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    given: list[Limits] = []
+
+    def trained(
+        waiting: list[Job], source: Source, limits: Limits, count: int, on_event: Callable[[Event], None]
+    ) -> Iterator[Result]:
+        given.append(limits)
+        return seeds.trained(waiting, source, limits, count, on_event)
+
+    monkeypatch.setattr(verify, "train_one_by_one", trained)
+    plan, session = searched(tmp_path, limits=Limits(100.0, 512.0))
+
+    conclude(plan, session)
+
+    assert given == [Limits(120.0, 512.0)]

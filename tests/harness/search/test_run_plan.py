@@ -1,0 +1,243 @@
+"""The resolved plan of a search: every value, where it came from, and what is refused before anything is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import ContentError, DeviceError, UsageError
+from harness.evidence import offset as offset_module
+from harness.search import run_plan, study
+from harness.search.run_plan import SearchPlan, make_plan, plan_document, plan_text
+from harness.training.recipe import Recipe
+from harness.workspace import Workspace
+from search_spaces.count import feasible
+from search_spaces.errors import UnknownNameError
+
+GIVEN: dict[str, Any] = {
+    "budget": 20_000,
+    "target": None,
+    "space": "card",
+    "sampler": "auto",
+    "recipe": "fast",
+    "trials": None,
+    "seconds": 2700.0,
+    "seed": 0,
+    "name": None,
+    "trial_time": 1800.0,
+    "trial_memory": 4096,
+    "workers": 2,
+    "device": "cpu",
+    "engine": "torch",
+    "dataset": "mnist-5k",
+    "folder": None,
+}
+
+
+def plan(place: Path, **changes: Any) -> SearchPlan:
+    given = GIVEN | changes
+    return make_plan(given, {name: "commandline" if name in changes else "default" for name in given}, Workspace(place))
+
+
+def test_the_plan_resolves_every_value(tmp_path: Path):
+    made = plan(tmp_path)
+
+    assert made.config == study.StudyConfig(
+        dataset="mnist-5k",
+        data_hash=made.config.data_hash,
+        budget=20_000,
+        target_pct=made.config.target_pct,
+        threshold_pct=made.config.target_pct,
+        space="card",
+        space_text=made.space.text,
+        sampler="tpe",
+        recipe=made.recipe.recipe,
+        recipe_name="fast",
+        rungs=(4, 8),
+        seed=0,
+    )
+    assert len(made.config.data_hash) == 64
+    assert made.config.target_pct > 90
+    assert (made.effort.workers, made.effort.device, made.effort.seconds) == (2, "cpu", 2700.0)
+    assert (made.effort.limits.seconds, made.effort.limits.memory_mb) == (1800.0, 4096)
+    assert made.source.dataset == "mnist-5k"
+
+
+def test_the_threshold_is_the_target_and_the_offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "offsets.json").write_text(
+        json.dumps({"mnist-5k": {"offset_pct": -0.0312, "standard_error_pct": 0.01, "protocol": "measured"}})
+    )
+    monkeypatch.setattr(offset_module, "files", lambda package: tmp_path)
+
+    # One standard error more than the offset itself.
+    assert plan(tmp_path, target=97.5).config.threshold_pct == 97.4788
+    told = "offset      -0.031 points, standard error 0.010, so -0.021 are added to the target: measured"
+    assert told in plan_text(plan_document(plan(tmp_path)))
+
+
+def test_a_target_of_zero_is_a_target(tmp_path: Path):
+    assert plan(tmp_path, target=0.0).config.target_pct == 0.0
+
+
+def test_a_plan_writes_nothing(tmp_path: Path):
+    plan_text(plan_document(plan(tmp_path / "nowhere")))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+# Names ------------------------------------------------------------------------------------------------------
+
+
+def test_a_study_without_a_name_has_one_that_no_other_configuration_has(tmp_path: Path):
+    names = {
+        plan(tmp_path, **changes).folder.name
+        for changes in (
+            {},
+            {"seed": 1},
+            {"target": 95.0},
+            {"space": "tiny"},
+            {"recipe": "smoke"},
+            {"sampler": "random"},
+        )
+    }
+
+    assert len(names) == 6
+    assert plan(tmp_path).folder.name in names
+    assert all(name.startswith(("mnist-5k-card-20000-", "mnist-5k-tiny-20000-")) for name in names)
+
+
+def test_effort_is_no_part_of_what_a_study_is(tmp_path: Path):
+    changes = {"trials": 5, "seconds": 60.0, "workers": 1, "trial_time": 9.0, "trial_memory": 100}
+
+    assert plan(tmp_path, **changes).folder == plan(tmp_path).folder
+
+
+def test_a_name_that_is_given_is_kept(tmp_path: Path):
+    assert plan(tmp_path, name="mine").folder == tmp_path / "runs" / "mine"
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".", "..", "x" * 300, "a\nb", "a\0b"])
+def test_a_hostile_name_is_refused_before_the_data_are_read(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(run_plan, "resolve", lambda *arguments: pytest.fail("the data were read"))
+
+    with pytest.raises(
+        UsageError, match=r"^study name .*: a study is a folder below .*runs, so its name holds 1 to 200 "
+    ):
+        plan(tmp_path, name=name)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+# What is refused --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"sampler": "tpee"}, UsageError, r"^unknown sampler 'tpee'; known are auto, tpe, nsga2, evolution, random$"),
+        ({"recipe": "fst"}, UsageError, r"^unknown recipe 'fst'; known are fast, "),
+        ({"recipe": "@nowhere.toml"}, UsageError, r"^cannot read the recipe nowhere.toml: "),
+        ({"space": "crad"}, UnknownNameError, r"^unknown search space 'crad'; known are card, "),
+        ({"dataset": "mnst"}, UsageError, r"^unknown data set 'mnst': known are mnist, "),
+        ({"device": "tpu"}, UsageError, r"^unknown device 'tpu'; allowed are auto, cpu, cuda and cuda:N$"),
+        ({"device": "cuda:77"}, DeviceError, r"^cuda:77 was asked for, but torch .* finds \d+ CUDA devices here$"),
+        ({"device": "cuda:²"}, UsageError, r"^unknown device 'cuda:²'; allowed are "),
+    ],
+)
+def test_what_is_unknown_is_refused(changes: dict[str, Any], error: type[Exception], message: str, tmp_path: Path):
+    with pytest.raises(error, match=message):
+        plan(tmp_path, **changes)
+
+
+def test_a_batch_that_is_larger_than_the_data_is_refused_before_training(tmp_path: Path):
+    recipe = tmp_path / "large.toml"
+    recipe.write_text("batch_size = 4001\n")
+
+    with pytest.raises(ContentError, match=r"^recipe: batch_size is 4001, but there are only 4000 images to train on$"):
+        plan(tmp_path, recipe=f"@{recipe}")
+
+
+def test_the_plan_of_a_study_with_another_configuration_is_refused(tmp_path: Path):
+    begun = plan(tmp_path, name="mine")
+    study.open_study(begun.folder, begun.config, begun.origins)
+
+    assert plan_document(plan(tmp_path, name="mine"))["exists"] is True
+    with pytest.raises(
+        ContentError, match=r"^study 'mine' in .* was begun with another budget \(20000 there, 1 here\);"
+    ):
+        plan_document(plan(tmp_path, name="mine", budget=1))
+
+
+# What is shown ----------------------------------------------------------------------------------------------
+
+
+def test_the_document_is_json_with_the_space_s_size_and_the_share_under_the_budget(tmp_path: Path):
+    space = tmp_path / "few.space"
+    space.write_text("net = conv3x3({4, 8, 12, 16}) gap linear(10);")
+
+    document = plan_document(plan(tmp_path, space=f"@{space}", budget=200))
+
+    assert json.loads(json.dumps(document, allow_nan=False)) == json.loads(json.dumps(document))
+    assert (document["derivations"], document["feasible_share"], document["feasible"]["exact"]) == (4, [0.5, 0.5], True)
+    assert (document["stand_seeds"], document["final_seeds"]) == (3, 5)
+    assert document["origins"]["budget"] == "commandline"
+    assert document["origins"]["study"] == "default"
+
+
+def test_the_expected_number_of_trainings_is_the_time_of_all_workers(tmp_path: Path):
+    document = plan_document(plan(tmp_path, seconds=1000.0, workers=3))
+
+    # 15 epochs of 4,000 images at 0.19 ms and a million multiply-adds of 0.042 ns each.
+    assert document["estimated_seconds_a_training"] == pytest.approx(15 * 4_000 * (1.9e-4 + 4.2e-5))
+    assert document["estimated_trainings"] == int(3000 / 13.92)
+    assert plan_document(plan(tmp_path, seconds=None))["estimated_trainings"] is None
+
+
+def test_the_text_says_it_all_in_lines(tmp_path: Path):
+    text = plan_text(plan_document(plan(tmp_path, budget=5_000, trials=7)))
+
+    lines = {line[:11].strip(): line[12:] for line in text.splitlines()}
+    assert list(lines) == [
+        "study", "data", "offset", "space", "sampler", "recipe", "effort", "limits", "expected", "set by you"
+    ]  # fmt: skip
+    assert lines["study"].endswith(f"(new) in {plan(tmp_path, budget=5_000).folder}")
+    assert lines["recipe"] == "fast: 15 epochs, batch 64; pruning after epochs 4, 8"
+    assert lines["effort"] == "2 workers on cpu, torch engine, time 45 min 0 s, trials 7"
+    assert lines["limits"] == "one training 30 min 0 s, one worker 4096 MiB"
+    assert lines["sampler"] == "tpe, seed 0"
+    assert lines["set by you"] == "budget (commandline), trials (commandline)"
+    assert " % interval, 2,000 drawn) keep its conditions and a budget of 5,000 parameters" in lines["space"]
+
+
+def test_a_space_of_more_derivations_than_a_float_holds_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(run_plan, "feasible", lambda space, budget: feasible(space, budget, samples=20))
+    space = tmp_path / "huge.space"
+    space.write_text("width = 1..100; net = conv3x3(width){100} conv3x3(width){100} gap linear(10);")
+
+    document = plan_document(plan(tmp_path, space=f"@{space}"))
+
+    assert document["derivations"] == 100**200
+    assert "huge, 1.00e400 derivations; " in plan_text(document)
+
+
+def test_the_name_of_a_study_is_the_one_it_was_begun_with():
+    # Its folder was named when recipes had fewer fields; under another name it would begin anew.
+    config = study.StudyConfig(
+        dataset="mnist",
+        data_hash="ab",
+        budget=20_000,
+        target_pct=99.4,
+        threshold_pct=99.2,
+        space="card",
+        space_text="net = gap | linear(10);",
+        sampler="tpe",
+        recipe=Recipe(),
+        recipe_name="fast",
+        rungs=(4, 8),
+        seed=0,
+    )
+
+    assert run_plan.default_name(config) == "mnist-card-20000-c48a34"

@@ -1,0 +1,169 @@
+"""A search may be killed at any moment: the same command goes on, loses no finished run and repeats none.
+
+First with made-up trainings, killed at every single write and every exchange with a worker; then with real processes.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.search import evolution, study
+from harness.search.study import StudyConfig
+from harness.training.result import Status
+from tests.harness import scripted
+from tests.harness.scripted import Trainer, killed_at
+
+SMALL = {"trials": 9}
+# Trial, purpose and index of the seed.
+Run = tuple[int | None, str, int]
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    return scripted.without_processes(monkeypatch)
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """Return all that a search has decided and found, without times."""
+    drop = {"elapsed", "utc", "message"}
+    kept = ("proposed", "rejected", "repeated")
+    return {
+        **{kind: [_without(event, drop) for event in scripted.events(folder, kind)] for kind in kept},
+        "winner": [_without(event, drop) for event in scripted.events(folder, "winner")][-1:],
+        "results": [
+            (result.trial, result.purpose, result.seed_index, result.status, result.validation_errors)
+            for result in study.finished_results(folder)
+        ],
+    }
+
+
+def _without(event: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in event.items() if name not in names}
+
+
+def finished(folder: Path) -> set[Run]:
+    return {(result.trial, result.purpose.value, result.seed_index) for result in study.finished_results(folder)}
+
+
+def check_accounts(folder: Path) -> None:
+    """Every proposal is rejected, a repeat, or a network; every network has a result or is still to be trained."""
+    networks = [event["trial"] for event in scripted.events(folder, "proposed")]
+    assert networks == list(range(len(networks)))
+    assert len({event["hash"] for event in scripted.events(folder, "proposed")}) == len(networks)
+    begun = {result.trial for result in study.finished_results(folder)}
+    assert begun <= set(networks)
+    noted = [(event["trial"], event["purpose"], event["seed_index"]) for event in scripted.events(folder, "finished")]
+    assert len(noted) == len(set(noted))
+    assert set(noted) == finished(folder)
+
+
+def whole(folder: Path, trainer: Trainer, configured: StudyConfig) -> tuple[dict[str, Any], int]:
+    """Run a search without a stop; return its outcome and the number of its fault points."""
+    trainer.points = 0
+    scripted.run(folder, configured, scripted.effort(**SMALL))
+    points = trainer.points
+    trainer.completed.clear()
+    trainer.epochs_done.clear()
+    return outcome(folder), points
+
+
+@pytest.mark.parametrize(("sampler", "stride"), [("random", 5), ("tpe", 29), ("nsga2", 29), ("evolution", 13)])
+def test_a_search_killed_at_any_point_ends_as_if_it_had_not_been(
+    sampler: str, stride: int, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # So that networks have children among the nine.
+    monkeypatch.setattr(evolution, "POPULATION", 4)
+    configured = scripted.config(sampler=sampler)
+    expected, points = whole(tmp_path / "whole", trainer, configured)
+    assert points > 150
+
+    for point in range(1, points + 1, stride):
+        folder = tmp_path / f"{point}" / "whole"
+        with killed_at(trainer, point):
+            scripted.run(folder, configured, scripted.effort(**SMALL))
+        before, asked = finished(folder), len(trainer.asked)
+        scripted.run(folder, configured, scripted.effort(**SMALL))
+
+        assert outcome(folder) == expected, f"killed at point {point}"
+        check_accounts(folder)
+        check_trained_once(trainer, before, asked, expected)
+
+
+@pytest.mark.slow
+def test_a_search_killed_at_every_point_ends_as_if_it_had_not_been(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    test_a_search_killed_at_any_point_ends_as_if_it_had_not_been("tpe", 1, trainer, tmp_path, monkeypatch)
+
+
+def check_trained_once(trainer: Trainer, before: set[Run], asked: int, expected: dict[str, Any]) -> None:
+    """No finished run was asked for again; one whose result had not reached the disk yet may have been."""
+    again = {(job.trial, job.purpose.value, job.seed_index) for job in trainer.asked[asked:]}
+    complete = {entry[:3] for entry in expected["results"] if entry[3] == Status.COMPLETE}
+    assert before & again == set()
+    assert set(trainer.completed) == complete
+    assert sum(trainer.completed.values()) <= len(complete) + 1
+    trainer.completed.clear()
+    trainer.epochs_done.clear()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_search_killed_again_and_again_loses_nothing_and_comes_to_its_end(
+    seed: int, trainer: Trainer, tmp_path: Path
+):
+    configured = scripted.config(sampler="random", seed=seed)
+    expected, _ = whole(tmp_path / "whole", trainer, configured)
+    moments, folder = random.Random(seed), tmp_path / "again" / "whole"
+    before: set[Run] = set()
+    for _ in range(100):
+        with killed_at(trainer, moments.randrange(1, 60)):
+            scripted.run(folder, configured, scripted.effort(**SMALL))
+        assert before <= finished(folder), "a finished run was lost"
+        before = finished(folder)
+        if scripted.events(folder, "ended"):
+            break
+
+    assert outcome(folder) == expected
+    check_accounts(folder)
+
+
+@pytest.mark.parametrize("point", range(5, 200, 15))
+def test_with_several_workers_nothing_is_lost_or_repeated_either(point: int, trainer: Trainer, tmp_path: Path):
+    configured, spent = scripted.config(), scripted.effort(trials=9, workers=3)
+    with killed_at(trainer, point):
+        scripted.run(tmp_path, configured, spent)
+    before, asked = finished(tmp_path), len(trainer.asked)
+
+    scripted.run(tmp_path, configured, spent)
+
+    again = {(job.trial, job.purpose.value, job.seed_index) for job in trainer.asked[asked:]}
+    assert before & again == set()
+    assert before <= finished(tmp_path)
+    assert len(scripted.events(tmp_path, "proposed")) == 9
+    check_accounts(tmp_path)
+
+
+def test_a_kill_leaves_no_half_written_file_for_long(trainer: Trainer, tmp_path: Path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / ".trial-00000-search-0.json.x1").write_text("{")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / ".trial-00000-search-0.pt.x1").write_text("")
+
+    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=1))
+
+    assert list(tmp_path.glob("*/.*")) == []
+
+
+def test_a_result_of_a_network_that_the_journal_does_not_know_is_passed_over(trainer: Trainer, tmp_path: Path):
+    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=3))
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    kept = [line for line in lines if '"trial": 2' not in line and '"ended"' not in line]
+    (tmp_path / "log.jsonl").write_text("\n".join(kept) + "\n")
+
+    session = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=2))
+
+    assert sorted(session.candidates) == [0, 1]

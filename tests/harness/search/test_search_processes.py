@@ -1,0 +1,244 @@
+"""The command ``search`` in processes of its own on the 5,000 embedded images: killed, interrupted, run twice at once.
+
+The trainings are as short as can be; with one worker a search is repeatable to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.search import study
+from harness.training.result import Result
+from harness.training.seeds import Purpose
+from tests.conftest import REPOSITORY
+
+SPACE = "net = conv3x3({2, 3, 4}, stride=2) bn relu | maxpool(4) | conv1x1({4, 8}) bn relu | gap | linear(10);"
+RECIPE = "epochs = 4\nbatch_size = 500\naugmented_share = 0.0\nlearning_rate = 0.2\naverage_start = 0.5\n"
+PATIENCE = 240.0
+
+
+class Search:
+    """One study, and the processes that work on it."""
+
+    def __init__(self, place: Path, *, trials: int = 3, target: str = "15") -> None:
+        """Write the space and the recipe."""
+        self.place = place
+        place.mkdir(exist_ok=True)
+        (place / "few.space").write_text(SPACE)
+        (place / "short.toml").write_text(RECIPE)
+        self.folder = place / "work" / "runs" / "s"
+        self.command = [
+            *(sys.executable, "-m", "harness", "search", "--dataset", "mnist-5k", "--study", "s", "--target", target),
+            *("--space", f"@{place / 'few.space'}", "--recipe", f"@{place / 'short.toml'}"),
+            *("--trials", str(trials), "--time", "100h", "--workers", "1"),
+        ]
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(self, *more: str) -> subprocess.Popen[str]:
+        """Start the command in a process group of its own."""
+        process = subprocess.Popen(
+            [*self.command, *more],
+            cwd=REPOSITORY,
+            env=os.environ | {"HARNESS_WORKSPACE": str(self.place / "work"), "PYTHONPATH": str(REPOSITORY)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.started.append(process)
+        return process
+
+    def run(self, *more: str) -> tuple[int, str, str]:
+        """Run the command to its end; return exit code, stdout and stderr."""
+        process = self.start(*more)
+        out, err = process.communicate(timeout=PATIENCE)
+        return process.returncode, out, err
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until something has happened; an end of the process before that is a failure."""
+        until = time.monotonic() + PATIENCE
+        while not condition():
+            assert self.started[-1].poll() is None, self.started[-1].communicate()
+            assert time.monotonic() < until, "nothing happened"
+            time.sleep(0.02)
+
+    def events(self, *kinds: str) -> list[dict[str, Any]]:
+        return [event for event in study.journal(self.folder) if event["event"] in kinds]
+
+    def results(self) -> dict[tuple[int | None, str, int], Result]:
+        found = study.finished_results(self.folder)
+        return {(result.trial, result.purpose.value, result.seed_index): result for result in found}
+
+    def verified(self) -> set[int]:
+        files = list((self.place / "work" / "records").glob("*-*.json"))
+        return {run["index"] for file in files for run in json.loads(file.read_text())["seeds"]}
+
+    def test_reads(self) -> int:
+        log = self.place / "work" / "records" / "test_reads.jsonl"
+        return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def members(group: int) -> list[str]:
+    """Return the processes of a group that are not dead."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, process_group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue
+        if int(process_group) == group and state not in "ZX":
+            found.append(folder.name)
+    return found
+
+
+def gone(group: int, seconds: float = 30.0) -> bool:
+    """Return whether all processes of a group are gone after a while."""
+    until = time.monotonic() + seconds
+    while members(group) and time.monotonic() < until:
+        time.sleep(0.05)
+    return not members(group)
+
+
+def weights(results: dict[Any, Result]) -> dict[Any, tuple[str | None, str]]:
+    return {key: (result.weights_sha256, result.status.value) for key, result in results.items()}
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Iterator[Callable[..., Search]]:
+    """Make studies, and leave no process behind whatever a test does."""
+    made: list[Search] = []
+
+    def make(name: str = "a", **options: Any) -> Search:
+        made.append(Search(tmp_path / name, **options))
+        return made[-1]
+
+    yield make
+    for process in (process for item in made for process in item.started):
+        if members(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def test_a_killed_search_goes_on_from_its_rung_and_repeats_nothing(search: Callable[..., Search]):
+    killed = search(trials=2)
+    killed.start()
+    # The first run is at a rung, which its checkpoint holds.
+    killed.wait_for(lambda: len(killed.events("rung")) >= 1)
+    killed.started[-1].kill()
+    assert gone(killed.started[-1].pid), "a worker has outlived its coordinator"
+    before = killed.results()
+    epochs_on_disk = killed.events("rung")[-1]["epoch"]
+
+    code, out, err = killed.run()
+
+    assert code == 0, err
+    assert "going on with study s in " in err
+    assert out.splitlines()[-1].startswith("report: ")
+    after = killed.results()
+    assert before.items() <= after.items()
+    assert epochs_on_disk >= 1
+    ended = killed.events("finished")
+    assert len(ended) == len({(event["trial"], event["purpose"], event["seed_index"]) for event in ended}) == len(after)
+    assert killed.verified() == {0, 1, 2, 3, 4}
+    assert killed.test_reads() == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_search_killed_four_times_is_bit_for_bit_the_one_that_was_not(seed: int, search: Callable[..., Search]):
+    whole, killed = search("whole"), search("killed")
+    code, _, err = whole.run()
+    assert code == 0, err
+    moments = random.Random(seed)
+    seen: dict[Any, Result] = {}
+    for _ in range(4):
+        killed.start()
+        already = len(killed.events("rung", "finished")) if killed.folder.exists() else 0
+        killed.wait_for(lambda already=already: len(killed.events("rung", "finished")) > already)  # type: ignore[misc]
+        time.sleep(moments.random())
+        # The coordinator alone, and then the whole group: its workers must fall with it in both cases.
+        group = killed.started[-1].pid
+        os.kill(group, signal.SIGKILL) if moments.random() < 0.5 else os.killpg(group, signal.SIGKILL)
+        assert gone(group), "a worker has outlived its coordinator"
+        assert seen.items() <= killed.results().items(), "a finished result was lost or changed"
+        seen = killed.results()
+
+    code, _, err = killed.run()
+
+    assert code == 0, err
+    assert weights(killed.results()) == weights(whole.results())
+    kept = ("trial", "hash", "parameters", "origin")
+    proposed = [[{name: event[name] for name in kept} for event in item.events("proposed")] for item in (whole, killed)]
+    assert proposed[0] == proposed[1]
+    assert killed.verified() == whole.verified()
+    assert {key for key in killed.results() if key[1] == Purpose.SEARCH} == {
+        key for key in whole.results() if key[1] == Purpose.SEARCH
+    }
+
+
+def test_an_interrupted_search_ends_in_order_with_the_command_that_goes_on(search: Callable[..., Search]):
+    stopped = search(trials=6, target="99.9")
+    process = stopped.start("--json")
+    stopped.wait_for(lambda: len(stopped.events("proposed")) >= 1)
+
+    # As a terminal does it: to the whole group.
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert gone(process.pid)
+    document = json.loads(out)
+    assert document["error"]["code"] == 130
+    assert document["error"]["kind"] == "interrupted"
+    assert document["error"]["hint"].startswith("the same command goes on: ")
+    assert " search --dataset mnist-5k --study s --target 99.9 --space " in document["error"]["hint"]
+    assert stopped.events("ended")[-1]["reason"] == "interrupted"
+    assert (stopped.folder / "report.html").exists()
+    assert stopped.test_reads() == 0
+
+
+def test_sigterm_interrupts_too_and_a_second_signal_ends_a_search_at_once(search: Callable[..., Search]):
+    stopped = search(trials=6, target="99.9")
+    process = stopped.start()
+    stopped.wait_for(lambda: len(stopped.events("proposed")) >= 1)
+
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    lines = [line for line in err.splitlines() if line.startswith("harness: ")]
+    assert len(lines) == 1
+    assert lines[0].startswith("harness: interrupted (the same command goes on: ")
+    assert gone(process.pid)
+
+
+def test_a_second_coordinator_is_refused_and_changes_nothing(search: Callable[..., Search]):
+    first = search(trials=6, target="99.9")
+    first.start()
+    first.wait_for(lambda: len(first.events("proposed")) >= 1)
+    before = (first.folder / "config.json").read_bytes()
+
+    code, out, err = first.run("--json")
+
+    assert code == 2
+    message = f"another process is working in {first.folder}; wait for it or stop it"
+    assert json.loads(out)["error"] == {"code": 2, "kind": "usage", "message": message, "position": None, "hint": None}
+    assert "Traceback" not in err
+    assert (first.folder / "config.json").read_bytes() == before
+    assert len(first.events("session")) == 1
+    assert first.started[0].poll() is None

@@ -1,0 +1,149 @@
+"""A session as it is opened from a study's files, and what it keeps of its runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.search import session
+from harness.search.progress import SearchReporter
+from harness.search.race import Candidate
+from harness.search.session import Session
+from harness.training.seeds import Purpose
+from harness.training.workers import Source, Worker
+from tests.harness import scripted
+from tests.harness.scripted import Trainer
+
+PROPOSAL = scripted.proposal(0, "conv3x3(4) gap linear(10)")
+FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    return scripted.without_processes(monkeypatch)
+
+
+@pytest.fixture
+def opened(tmp_path: Path, trainer: Trainer) -> Session:
+    found = session.open_session(
+        tmp_path,
+        scripted.config(space_text=FEW),
+        scripted.effort(),
+        Source("mnist", None),
+        SearchReporter(None, 1),
+    )
+    found.candidates[0] = Candidate(PROPOSAL)
+    return found
+
+
+def test_a_run_is_filed_once_whatever_comes_twice(opened: Session):
+    candidate = opened.candidates[0]
+    runs = [
+        scripted.made_result(session.job_for(opened, candidate, Purpose.CONFIRM, index), scripted.by_size, 8)
+        for index in (2, 0, 2)
+    ]
+
+    for run in runs:
+        session.file_result(opened.candidates, run)
+
+    assert [run.seed_index for run in candidate.fresh] == [0, 2]
+    assert candidate.first is None
+
+
+def test_a_first_run_is_no_fresh_seed(opened: Session):
+    run = scripted.made_result(scripted.first_job(PROPOSAL), scripted.by_size, 8)
+
+    session.file_result(opened.candidates, run)
+    session.file_result(opened.candidates, replace(run, trial=7))
+
+    assert opened.candidates[0].first == run
+    assert opened.candidates[0].fresh == []
+    assert list(opened.candidates) == [0]
+
+
+def test_the_first_run_stops_at_every_rung_and_fresh_seeds_do_not(opened: Session):
+    candidate = opened.candidates[0]
+
+    first = session.job_for(opened, candidate, Purpose.SEARCH, 0)
+    fresh = session.job_for(opened, candidate, Purpose.CONFIRM, 4)
+
+    assert (first.until_epoch, fresh.until_epoch) == (2, None)
+    assert first.checkpoint == opened.folder / "checkpoints" / "trial-00000-search-0.pt"
+    assert fresh.checkpoint == opened.folder / "checkpoints" / "trial-00000-confirm-4.pt"
+    assert [session.next_rung(opened, epoch) for epoch in (0, 2, 3, 4, 8)] == [2, 4, 4, None, None]
+
+
+def test_free_seeds_leave_out_what_is_run_and_what_is_being_run(opened: Session):
+    candidate = opened.candidates[0]
+    for index in (0, 3):
+        job = session.job_for(opened, candidate, Purpose.CONFIRM, index)
+        session.file_result(opened.candidates, scripted.made_result(job, scripted.by_size, 8))
+    jobs = [
+        session.job_for(opened, candidate, Purpose.CONFIRM, 1),
+        session.job_for(opened, candidate, Purpose.SEARCH, 2),
+        replace(session.job_for(opened, candidate, Purpose.CONFIRM, 4), trial=9),
+        None,
+    ]
+    opened.pool = [Worker(scripted.FakeProcess(), None, opened.source, job) for job in jobs]  # type: ignore[arg-type]
+
+    free = session.free_indices(opened, candidate)
+
+    assert [next(free) for _ in range(4)] == [2, 4, 5, 6]
+
+
+def test_what_is_left_is_infinite_without_an_end_in_time(opened: Session):
+    assert opened.left == float("inf")
+    opened.effort = scripted.effort(seconds=100.0)
+    opened.before = 40.0
+    assert 59.0 < opened.left < 60.0
+
+
+def test_networks_without_a_result_are_waiting_when_a_session_opens(trainer: Trainer, tmp_path: Path):
+    with scripted.killed_at(trainer, 60):
+        scripted.run(tmp_path, scripted.config(), scripted.effort(workers=3, trials=9))
+
+    found = session.open_session(
+        tmp_path, scripted.config(), scripted.effort(), Source("mnist", None), SearchReporter(None, 1)
+    )
+
+    open_trials = [trial for trial, candidate in found.candidates.items() if candidate.first is None]
+    assert open_trials
+    assert [job.trial for job in found.waiting] == open_trials
+    assert {job.purpose for job in found.waiting} == {Purpose.SEARCH}
+    assert sorted(found.proposer.running) == open_trials
+
+
+def test_a_result_whose_note_was_lost_is_noted_and_told_when_the_session_opens(trainer: Trainer, tmp_path: Path):
+    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=3))
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    lost = next(line for line in reversed(lines) if '"finished"' in line and '"search"' in line)
+    (tmp_path / "log.jsonl").write_text("\n".join(line for line in lines if line != lost) + "\n")
+
+    found = session.open_session(
+        tmp_path, scripted.config(), scripted.effort(), Source("mnist", None), SearchReporter(None, 1)
+    )
+
+    (*_, again) = scripted.events(tmp_path, "finished")
+    kept = {"utc", "elapsed"}
+    assert {name: value for name, value in json.loads(lost).items() if name not in kept} == {
+        name: value for name, value in again.items() if name not in kept
+    }
+    assert found.proposer.running == {}
+    assert found.waiting == []
+
+
+def test_a_standing_network_whose_note_was_lost_is_noted_when_the_session_opens(trainer: Trainer, tmp_path: Path):
+    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=9))
+    (*_, last) = scripted.events(tmp_path, "standing")
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    kept = [line for line in lines if not ('"event": "standing"' in line and f'"trial": {last["trial"]},' in line)]
+    (tmp_path / "log.jsonl").write_text("\n".join(kept) + "\n")
+
+    session.open_session(tmp_path, scripted.config(), scripted.effort(), Source("mnist", None), SearchReporter(None, 1))
+
+    (*_, again) = scripted.events(tmp_path, "standing")
+    names = ("trial", "hash", "parameters", "budget")
+    assert [again[name] for name in names] == [last[name] for name in names]

@@ -1,0 +1,223 @@
+"""Tests of what a student learns from teachers: the loss by hand, its gradient, and the same in both engines."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from harness.engine import native
+from harness.engine.native_training import gradients, open_program
+from harness.training.build import Network, build, initialise
+from harness.training.distillation import Teacher, soft_losses, soft_targets
+from harness.training.recipe import Initialisation, Precision, Recipe
+from harness.training.train import Images, Training, checkpoint, resume, start, train_epoch
+from search_spaces.notation import parse_network
+from tests.harness.engine.test_native_training import CPU, DEVIATION, HERE, MEAN, NETWORKS, some_images
+
+TEACHER = parse_network("conv3x3(5, pad=0) bn relu | maxpool | conv3x3(6) relu bn | gap | linear(10)")
+TAUGHT = Recipe(
+    epochs=2,
+    batch_size=32,
+    teacher=str(TEACHER),
+    teacher_recipe=Recipe(),
+    teacher_seeds=2,
+    distill_weight=0.7,
+    distill_temperature=3.0,
+)
+STUDENT = parse_network(NETWORKS[0])
+ENGINES = [pytest.param(lambda: None, id="torch"), pytest.param(native.load, id="native")]
+Load = Callable[[], Any]
+
+
+def teacher_network(seed: int) -> Network:
+    """A network that nobody has trained, but with weights and statistics of its own."""
+    torch.manual_seed(seed)
+    network = build(TEACHER)
+    initialise(network, Initialisation.KAIMING)
+    for name, tensor in network.state_dict().items():
+        if "running" in name:
+            tensor.copy_(tensor + torch.rand(tensor.shape))
+    return network.eval().requires_grad_(False)
+
+
+def some_teacher(seconds: float = 5.0) -> Teacher:
+    return Teacher(TEACHER, (teacher_network(1), teacher_network(2)), seconds)
+
+
+def taught(recipe: Recipe, load: Load, seed: int = 3) -> Training:
+    return start(STUDENT, recipe, seed, CPU, load(), some_teacher() if recipe.teacher else None)
+
+
+def test_soft_targets_are_the_mean_of_softened_probabilities():
+    said = [[1.0, 2.0, -1.0], [0.0, 4.0, 0.5]]
+    networks: Any = tuple(lambda batch, row=row: torch.tensor([row] * len(batch)) for row in said)
+
+    targets = soft_targets(Teacher(TEACHER, networks, 0.0), torch.zeros(2, 1, 28, 28), 2.0)
+
+    parts = [[math.exp(value / 2) for value in row] for row in said]
+    expected = [sum(part[c] / sum(part) for part in parts) / 2 for c in range(3)]
+    assert targets.tolist() == [pytest.approx(expected)] * 2
+
+
+def test_the_soft_loss_is_nothing_where_student_and_teacher_agree():
+    logits = torch.tensor([[1.0, 2.0, -1.0], [40.0, 0.0, -300.0]])
+
+    losses = soft_losses(logits + 7, functional.softmax(logits / 3, 1), 3.0)
+
+    assert losses.tolist() == pytest.approx([0.0, 0.0], abs=1e-5)
+
+
+def test_the_gradient_of_the_soft_loss_is_temperature_times_the_difference_of_probabilities():
+    logits = torch.randn(4, 10, dtype=torch.float64, requires_grad=True)
+    targets = functional.softmax(torch.randn(4, 10, dtype=torch.float64), 1)
+
+    (gradient,) = torch.autograd.grad(soft_losses(logits, targets, 5.0).sum(), logits)
+
+    # Hinton et al., equation 2, times the square of the temperature.
+    torch.testing.assert_close(gradient, 5.0 * (functional.softmax(logits.detach() / 5, 1) - targets))
+
+
+def by_hand(network: Network, teacher: Teacher, images: Images, recipe: Recipe) -> Tensor:
+    """The loss of a batch in float64, its parts in other words than the code's."""
+    values = (images.pixels.double() / 255 - images.mean) / images.deviation
+    logits, temperature = network(values), recipe.distill_temperature
+    targets = torch.stack([(one(values) / temperature).softmax(1) for one in teacher.networks]).mean(0).detach()
+    entropy = -(targets * targets.log()).sum(1).mean()
+    crossed = functional.cross_entropy(logits / temperature, targets)
+    hard = functional.cross_entropy(logits, images.labels, label_smoothing=recipe.label_smoothing)
+    return (1 - recipe.distill_weight) * hard + recipe.distill_weight * temperature**2 * (crossed - entropy)
+
+
+@pytest.mark.parametrize("load", ENGINES)
+def test_the_loss_is_the_labels_and_the_teachers_share(load: Load):
+    images = some_images(32)
+    recipe = replace(TAUGHT, augmented_share=0.0, label_smoothing=0.1)
+    run, teacher = taught(recipe, load), some_teacher()
+    network = build(STUDENT).double().train()
+    network.load_state_dict(run.network.state_dict())
+    doubled = Teacher(TEACHER, tuple(one.double() for one in teacher.networks), 0.0)
+
+    epoch = train_epoch(run, images)
+
+    assert epoch.train_loss == pytest.approx(by_hand(network, doubled, images, recipe).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("batch", [16, 21])
+@pytest.mark.parametrize("text", NETWORKS[:4])
+def test_the_engine_s_gradients_of_a_taught_batch_equal_torch_s(text: str, batch: int):
+    images, recipe = some_images(batch), replace(TAUGHT, batch_size=batch, label_smoothing=0.1)
+    architecture, teacher = parse_network(text), some_teacher()
+    doubled = Teacher(TEACHER, tuple(one.double() for one in teacher.networks), 0.0)
+    torch.manual_seed(1)
+    network = build(architecture).double().train()
+    engine = native.load(HERE[0], double=True)
+
+    loss, gradient = gradients(
+        open_program(engine, architecture, recipe, MEAN, DEVIATION, doubled), network, images.pixels, images.labels
+    )
+    expected = by_hand(network, doubled, images, recipe)
+    parts = torch.autograd.grad(expected, list(network.parameters()))
+
+    assert loss == pytest.approx(expected.item(), rel=1e-9)
+    torch.testing.assert_close(gradient, torch.cat([part.reshape(-1) for part in parts]), rtol=1e-8, atol=1e-10)
+
+
+def test_a_taught_run_by_the_engine_follows_the_one_by_torch():
+    # Two steps only: before rounding has grown.
+    images = some_images(2 * TAUGHT.batch_size)
+    plain, fast = taught(TAUGHT, lambda: None), taught(TAUGHT, native.load)
+
+    for run in (plain, fast):
+        train_epoch(run, images)
+
+    assert fast.history[-1].train_loss == pytest.approx(plain.history[-1].train_loss, rel=1e-3)
+    for ours, theirs in zip(fast.state, plain.state, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_teachers_see_the_very_batch_that_the_student_trains_on():
+    run, seen = taught(TAUGHT, lambda: None), []
+    assert run.teacher is not None
+    for network in (run.network, *run.teacher.networks):
+        network.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
+
+    train_epoch(run, some_images(32))
+
+    student, *teachers = seen
+    assert len(teachers) == 2
+    assert all(torch.equal(batch, student) for batch in teachers)
+
+
+@pytest.mark.parametrize("load", ENGINES)
+def test_teachers_stay_as_they_were(load: Load):
+    run = taught(TAUGHT, load)
+    assert run.teacher is not None
+    before = [tensor.clone() for network in run.teacher.networks for tensor in network.state_dict().values()]
+
+    train_epoch(run, some_images(64))
+
+    after = [tensor for network in run.teacher.networks for tensor in network.state_dict().values()]
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    assert not any(network.training for network in run.teacher.networks)
+
+
+@pytest.mark.parametrize("load", ENGINES)
+def test_a_share_of_nothing_trains_as_without_a_teacher(load: Load):
+    images = some_images(320)
+    runs = [taught(replace(TAUGHT, distill_weight=0.0), load), taught(Recipe(epochs=2, batch_size=32), load)]
+
+    for run in runs:
+        train_epoch(run, images)
+
+    assert all(torch.equal(one, other) for one, other in zip(runs[0].state, runs[1].state, strict=True))
+
+
+@pytest.mark.parametrize("load", ENGINES)
+def test_a_share_of_all_leaves_the_labels_out(load: Load):
+    images = some_images(320)
+    others = replace(images, labels=(images.labels + 1) % 10)
+    runs = [taught(replace(TAUGHT, distill_weight=1.0), load) for _ in range(2)]
+
+    for run, seen in zip(runs, (images, others), strict=True):
+        train_epoch(run, seen)
+
+    for one, other in zip(runs[0].state, runs[1].state, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("load", ENGINES)
+def test_a_taught_run_that_is_resumed_ends_with_the_same_bits(load: Load):
+    images, (whole, first, second) = some_images(128), (taught(TAUGHT, load) for _ in range(3))
+    for _ in range(2):
+        train_epoch(whole, images)
+
+    train_epoch(first, images)
+    buffer = io.BytesIO()
+    torch.save(checkpoint(first), buffer)
+    resume(second, torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
+    train_epoch(second, images)
+
+    assert all(torch.equal(one, other) for one, other in zip(second.state, whole.state, strict=True))
+
+
+def test_teachers_answer_in_the_precision_of_the_student():
+    run, kinds = taught(replace(TAUGHT, precision=Precision.BF16), lambda: None), []
+    assert run.teacher is not None
+    run.teacher.networks[0].ops[0].register_forward_hook(lambda *values: kinds.append(values[-1].dtype))
+
+    train_epoch(run, some_images(32))
+
+    assert kinds == [torch.bfloat16]
+
+
+def test_a_recipe_with_a_teacher_does_not_train_without_one():
+    with pytest.raises(AssertionError, match="a recipe with a teacher trains with it"):
+        start(STUDENT, TAUGHT, 3, CPU)

@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from harness.data.datasets import DATASETS
+from harness.data.training_images import ImageData
+from harness.training import run as run_module
+from harness.training import teacher as teacher_module
+from harness.training.recipe import Recipe
+from harness.training.result import Epoch, Status
+from harness.training.run import Bench, Job, execute, execute_together
+from harness.training.seeds import Purpose, derive_seed
+from harness.training.train import Images, Training, train_epoch
+from search_spaces.notation import parse_network
+
+NETWORK = "conv3x3(4) bn relu dropout(0.05) | maxpool(4) | conv3x3(6) bn relu | gap | linear(10)"
+RECIPE = Recipe(epochs=3, batch_size=16, average_start=0.3)
+LEARNING = [Purpose.SEARCH, Purpose.CONFIRM, Purpose.TRAIN, Purpose.REFERENCE]
+
+
+def images(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    source = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (count, 1, 28, 28), generator=source, dtype=torch.uint8)
+    return pixels, torch.arange(count) % 10
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """Eighty images to train on and twenty to validate on."""
+    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20, test_size=30)
+    return Bench.of(ImageData(spec, *images(100, 1), data_hash="abc", source="memory", folder=None))
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
+    """The purpose and the log of every read of the test set, which has thirty images."""
+    seen: list[tuple[str, Path]] = []
+
+    def read(data: ImageData, *, purpose: str, log: Path) -> tuple[Tensor, Tensor]:
+        seen.append((purpose, log))
+        return images(30, 2)
+
+    monkeypatch.setattr(run_module, "read_test_set", read)
+    return seen
+
+
+@pytest.fixture
+def trained(reads: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch) -> list[tuple[Images, int]]:
+    """The images of every epoch, and how often the test set had been read when it ended."""
+    seen: list[tuple[Images, int]] = []
+
+    def spy(run: Training, given: Images, on_step: Callable[[], None] | None) -> Epoch:
+        epoch = train_epoch(run, given, on_step)
+        seen.append((given, len(reads)))
+        return epoch
+
+    monkeypatch.setattr(run_module, "train_epoch", spy)
+    return seen
+
+
+def job(purpose: Purpose = Purpose.SEARCH, **changes: object) -> Job:
+    whole = Job(architecture=NETWORK, recipe=RECIPE, recipe_name="toy", purpose=purpose, seed_index=2, study_seed=5)
+    return replace(whole, **changes)  # type: ignore[arg-type]  # fields of a job
+
+
+def hash_of(text: str) -> str:
+    return parse_network(text).hash
+
+
+@pytest.mark.parametrize("purpose", LEARNING)
+def test_a_run_that_learns_for_search_never_reads_the_test_set(purpose: Purpose, bench: Bench, reads: list[str]):
+    result = execute(job(purpose, evaluate_each_epoch=True), bench)
+
+    assert reads == []
+    assert result.status is Status.COMPLETE
+    assert (result.test_errors, result.test_size, result.wrong) == (None, None, ())
+    assert result.validation_size == 20
+    assert result.validation_errors == result.history[-1].validation_errors
+    assert all(epoch.validation_errors is not None for epoch in result.history)
+    assert all(epoch.test_errors is None for epoch in result.history)
+
+
+def test_validation_images_are_never_trained_on(bench: Bench, trained: list[tuple[Images, int]]):
+    execute(job(until_epoch=1), bench)
+
+    (images, _), *more = trained
+    assert more == []
+    assert torch.equal(images.pixels, bench.data.train_images[bench.split.train])
+    assert torch.equal(images.labels, bench.data.train_labels[bench.split.train])
+    assert len(images) == 80
+
+
+def test_a_verification_trains_on_all_images_and_reads_the_test_set_once_at_its_end(
+    bench: Bench, reads: list[tuple[str, Path]], trained: list[tuple[Images, int]], tmp_path: Path
+):
+    result = execute(job(Purpose.VERIFY, test_log=tmp_path / "log"), bench)
+
+    assert [(len(images), reads_before) for images, reads_before in trained] == [(100, 0)] * 3
+    assert reads == [(f"verify {hash_of(NETWORK)} toy seed 2", tmp_path / "log")]
+    assert result.test_size == 30
+    assert (result.validation_errors, result.validation_size) == (None, None)
+    assert all(epoch.validation_errors is None and epoch.test_errors is None for epoch in result.history)
+
+
+def test_the_wrong_images_are_named_with_what_was_said(
+    bench: Bench, reads: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    said = torch.arange(30) % 10
+    said[[4, 17]] = torch.tensor([9, 0])
+    monkeypatch.setattr(run_module, "predictions", lambda *_: said)
+
+    result = execute(job(Purpose.VERIFY, test_log=tmp_path / "log"), bench)
+
+    assert result.wrong == ((4, 9), (17, 0))
+    assert result.test_errors == 2
+    assert result.test_accuracy_pct == pytest.approx(100 * 28 / 30)
+
+
+def test_a_verification_without_a_log_reads_nothing(bench: Bench, reads: list[str]):
+    result = execute(job(Purpose.VERIFY), bench)
+
+    assert reads == []
+    assert result.test_errors is None
+
+
+def test_a_re_run_of_a_document_reads_the_test_set_after_every_epoch_and_at_the_end(
+    bench: Bench, reads: list[str], tmp_path: Path
+):
+    result = execute(job(Purpose.VERIFY, test_log=tmp_path / "log", test_each_epoch=True), bench)
+
+    assert len(reads) == RECIPE.epochs + 1
+    assert all(epoch.test_errors is not None for epoch in result.history)
+    assert result.history[-1].test_errors == result.test_errors
+
+
+def test_reading_the_test_set_each_epoch_needs_a_log(bench: Bench, reads: list[str]):
+    with pytest.raises(AssertionError, match=r"^a run that was given no log must not read the test set$"):
+        execute(job(Purpose.VERIFY, test_each_epoch=True), bench)
+
+    assert reads == []
+
+
+def test_a_run_in_rungs_gives_the_bits_of_a_whole_one(bench: Bench, tmp_path: Path):
+    whole = execute(job(), bench)
+    kept = tmp_path / "trial" / "checkpoint.pt"
+
+    parts = [execute(job(until_epoch=epoch, checkpoint=kept), bench) for epoch in (1, 2, None)]
+
+    assert [part.status for part in parts] == [Status.RUNNING, Status.RUNNING, Status.COMPLETE]
+    assert [len(part.history) for part in parts] == [1, 2, 3]
+    assert [part.validation_errors is not None for part in parts] == [True] * 3
+    assert parts[-1].weights_sha256 == whole.weights_sha256
+    assert parts[-1].validation_errors == whole.validation_errors
+    assert [epoch.train_loss for epoch in parts[-1].history] == [epoch.train_loss for epoch in whole.history]
+    # Looked at once a rung, and in the whole run only at its end.
+    assert [epoch.validation_errors is not None for epoch in whole.history] == [False, False, True]
+
+
+def test_where_steps_are_captured_a_network_trains_as_a_population_of_one(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Without dropout: its masks come from another generator there.
+    bare = NETWORK.replace("dropout(0.05)", "")
+    plain = execute(job(architecture=bare), bench)
+    monkeypatch.setattr(run_module, "_captures", lambda device: True)
+    steps: list[None] = []
+    captured = execute(job(architecture=bare), bench, on_step=lambda: steps.append(None))
+    rungs = [
+        execute(job(architecture=bare, until_epoch=epoch, checkpoint=tmp_path / "kept"), bench) for epoch in (1, None)
+    ]
+
+    assert len(steps) == 3 * (80 // 16)
+    assert captured.environment is not None
+    assert captured.environment.engine == "torch together 1"
+    losses = [epoch.train_loss for epoch in plain.history]
+    assert [epoch.train_loss for epoch in captured.history] == pytest.approx(losses, rel=1e-4)
+    assert rungs[-1].weights_sha256 == captured.weights_sha256
+
+
+def test_a_rung_that_is_asked_for_again_is_read_from_its_checkpoint(bench: Bench, tmp_path: Path):
+    first = execute(job(until_epoch=2, checkpoint=tmp_path / "kept"), bench)
+    steps: list[None] = []
+
+    again = execute(job(until_epoch=2, checkpoint=tmp_path / "kept"), bench, on_step=lambda: steps.append(None))
+
+    assert steps == []
+    assert again.history == first.history
+    assert again.weights_sha256 == first.weights_sha256
+    assert again.validation_errors == first.validation_errors
+
+
+def test_more_epochs_than_the_recipe_has_are_not_trained(bench: Bench):
+    result = execute(job(until_epoch=99), bench)
+
+    assert len(result.history) == 3
+    assert result.status is Status.COMPLETE
+
+
+@pytest.mark.parametrize(("purpose", "tested"), [(Purpose.SEARCH, False), (Purpose.VERIFY, True)])
+def test_a_run_that_diverges_stops_and_counts_its_errors(
+    purpose: Purpose, tested: bool, bench: Bench, reads: list[str], tmp_path: Path
+):
+    bad = replace(RECIPE, epochs=30, learning_rate=1e3, warmup=0.0, nesterov=False, momentum=0.99)
+    network = "conv3x3(4) conv3x3(4) | gap | linear(10)"
+    log = tmp_path / "log" if tested else None
+
+    result = execute(job(purpose, architecture=network, recipe=bad, test_log=log), bench)
+
+    ended = len(result.history)
+    assert result.status is Status.DIVERGED
+    assert result.message == f"the loss was not finite in epoch {ended}"
+    assert ended < 30
+    assert result.history[-1].train_loss is None
+    assert len(reads) == tested
+    errors = result.test_errors if tested else result.validation_errors
+    assert errors is not None
+    assert errors > 10
+
+
+def test_epochs_and_steps_are_reported_as_they_end(bench: Bench):
+    epochs: list[Epoch] = []
+    steps: list[None] = []
+
+    result = execute(job(evaluate_each_epoch=True), bench, on_epoch=epochs.append, on_step=lambda: steps.append(None))
+
+    assert tuple(epochs) == result.history
+    assert len(steps) == 3 * (80 // 16)
+
+
+def test_a_result_names_what_was_run_and_where(bench: Bench):
+    result = execute(job(Purpose.CONFIRM, study="mine", trial=4), bench)
+
+    assert result.architecture == NETWORK
+    assert result.hash == hash_of(NETWORK)
+    assert (result.parameters, result.macs) == (4 * 9 + 8 + 4 * 6 * 9 + 12 + 70, 4 * 9 * 784 + 216 * 49 + 60)
+    assert (result.recipe, result.recipe_hash, result.recipe_name) == (RECIPE, RECIPE.hash, "toy")
+    assert result.seed == derive_seed(result.hash, RECIPE.hash, Purpose.CONFIRM, 2, 5)
+    assert (result.dataset, result.study, result.trial) == ("toy", "mine", 4)
+    assert result.environment is not None
+    assert result.environment.data_hash == "abc"
+    assert result.environment.device == "cpu"
+    assert result.environment.threads == torch.get_num_threads()
+    assert result.images_per_second == pytest.approx(3 * 80 / result.train_seconds)
+    assert result.peak_memory_mb > 50
+    assert result.started_utc.endswith("+00:00")
+
+
+def test_the_same_job_gives_the_same_weights_and_another_seed_others(bench: Bench):
+    jobs = [job(until_epoch=1), job(until_epoch=1), job(until_epoch=1, seed_index=3), job(until_epoch=1, study_seed=6)]
+
+    digests = [execute(one, bench).weights_sha256 for one in jobs]
+
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
+@pytest.mark.parametrize(("purpose", "count"), [(Purpose.SEARCH, 80), (Purpose.VERIFY, 100)])
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "together"])
+def test_a_teacher_sees_the_images_of_its_student_before_the_test_set_is_read(
+    together: bool,
+    purpose: Purpose,
+    count: int,
+    bench: Bench,
+    reads: list[tuple[str, Path]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    seen: list[tuple[int, int]] = []
+
+    def spy(run: Training, given: Images) -> Epoch:
+        seen.append((len(given), len(reads)))
+        return train_epoch(run, given)
+
+    monkeypatch.setattr(teacher_module, "train_epoch", spy)
+    recipe = replace(RECIPE, teacher="gap linear(10)", teacher_recipe=replace(RECIPE, epochs=2))
+    log = tmp_path / "log" if purpose is Purpose.VERIFY else None
+    jobs = [
+        job(purpose, recipe=recipe, seed_index=index, test_log=log, teachers=tmp_path / "teachers")
+        for index in range(2)
+    ]
+
+    results = execute_together(jobs, bench) if together else [execute(one, bench) for one in jobs]
+
+    # Trained once, for both students.
+    assert seen == [(count, 0)] * 2
+    assert results[0].teacher_seconds == results[1].teacher_seconds > 0
+    assert all(result.status is Status.COMPLETE for result in results)
+
+
+@pytest.mark.parametrize("purpose", [Purpose.VERIFY, Purpose.SEARCH])
+def test_seeds_that_train_together_give_the_results_of_seeds_that_train_alone(
+    purpose: Purpose, bench: Bench, reads: list[tuple[str, Path]], tmp_path: Path
+):
+    text = NETWORK.replace("dropout(0.05)", "")
+    log = tmp_path / "reads.jsonl" if purpose is Purpose.VERIFY else None
+    jobs = [job(purpose, architecture=text, seed_index=index, test_log=log) for index in range(2)]
+
+    together = execute_together(jobs, bench)
+    read_together = reads[:]
+    alone = [execute(one, bench) for one in jobs]
+
+    for ours, theirs in zip(together, alone, strict=True):
+        for name in ("seed", "seed_index", "status", "recipe_hash", "hash", "validation_size", "test_size"):
+            assert getattr(ours, name) == getattr(theirs, name)
+        for one, two in zip(ours.history, theirs.history, strict=True):
+            assert one.epoch == two.epoch
+            assert one.train_loss == pytest.approx(two.train_loss, rel=1e-2)
+    assert together[0].weights_sha256 != together[1].weights_sha256
+    # The test set is read once a seed, whoever trains with whom.
+    assert read_together == reads[len(read_together) :]
+    assert len(read_together) == (2 if log else 0)
