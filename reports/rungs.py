@@ -1,7 +1,8 @@
 """Whether an early reading predicts the end: rank correlations by size, and how often pruning would have been wrong.
 
-One network in ten is exempt from pruning by lot (``harness/search/exemption.py``). Only these show the fate of what pruning
-ends, so only they can tell how often it is wrong; all others that went to the end were let through by their readings.
+One network in ten is exempt from pruning by lot (``harness/search/exemption.py``). Only these show the fate of what
+pruning ends, so only they can tell how often it is wrong; all others that went to the end were let through by their
+readings.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from harness.engine import cuda_kernel, persistent
+from harness.engine import cuda_kernel, persistent_training
 from harness.engine.native import Engine, EngineUnavailable, load
 from harness.engine.native_training import refusal
 from harness.errors import DeviceError, UsageError
@@ -73,7 +73,7 @@ def _persistent_refusal(recipe: Recipe, device: torch.device, side_by_side: bool
     """Return why the persistent engine cannot train this here, empty where it can."""
     if not side_by_side:
         return "it trains the seeds of a verification without --certify, and nothing else so far"
-    why = persistent.refusal(recipe, device)
+    why = persistent_training.refusal(recipe, device)
     if why is None:
         try:
             cuda_kernel.compiler()

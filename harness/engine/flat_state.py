@@ -1,7 +1,7 @@
 """The state of a torch network and of its optimizer as flat arrays, in the order of the native engine, and back.
 
-The engine's order is that of ``harness/engine/program.py``: parameters, each once, then running means and variances. Torch's
-``state_dict`` has another, and a tied kernel once a user.
+The engine's order is that of ``harness/engine/program.py``: parameters, each once, then running means and variances.
+Torch's ``state_dict`` has another, and a tied kernel once a user.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from harness.data.data_files import cache_folder
 from harness.engine.processor import processor_flags
 from harness.errors import UsageError
 
-SOURCES = Path(__file__).resolve().parent / "engine"
+SOURCES = Path(__file__).resolve().parent
 COMPILE_SECONDS = 300
 # Vectors are the engine's own types; the rest says that nobody asks for errno or floating-point traps.
 OPTIONS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.engine import cuda_kernel
-from harness.engine.persistent import SOURCES, Kernel
+from harness.engine.persistent_training import SOURCES, Kernel
 
 # With the 128 registers that kernel.cu allows each they fill a multiprocessor; half of them leave room for a second
 # block.

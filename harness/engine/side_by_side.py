@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.device import choose_device
-from harness.engine.persistent import Kernel, train_epoch_side_by_side
 from harness.engine.persistent_kernel import load
+from harness.engine.persistent_training import Kernel, train_epoch_side_by_side
 from harness.training import run
 from harness.training.result import Result
 from harness.training.run import Bench, Job

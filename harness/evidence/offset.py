@@ -35,7 +35,7 @@ class Offset:
 
 def offset_of(dataset: str) -> Offset:
     """Return the offset of a data set; zero where none was measured, and ``protocol`` says so."""
-    document = json.loads((files("harness") / "offsets.json").read_text(encoding="utf-8"))
+    document = json.loads((files("harness.evidence") / "offsets.json").read_text(encoding="utf-8"))
     if dataset in document:
         return Offset(dataset=dataset, **document[dataset])
     return Offset(dataset=dataset, offset_pct=0.0, standard_error_pct=None, protocol="not measured, taken as zero")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from harness.engine import native
-from harness.engine.persistent import SOURCES, Kernel
+from harness.engine.persistent_training import SOURCES, Kernel
 
 # As the native engine of tests; the compiler is what makes them differ from a GPU's kernel, the sources are the same.
 OPTIONS = ("-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread")

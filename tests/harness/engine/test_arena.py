@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness.engine import arena as module
 from harness.engine.arena import Arena, MapRow, arena
 from harness.engine.instruction import Code
-from harness.engine.persistent import SOURCES
+from harness.engine.persistent_training import SOURCES
 from harness.engine.program import Program, program
 from harness.errors import ContentError
 from search_spaces.architecture import Architecture

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from harness.engine.persistent import train_epoch_side_by_side
 from harness.engine.persistent_kernel import load
+from harness.engine.persistent_training import train_epoch_side_by_side
 from harness.training.recipe import Recipe
 from harness.training.train import Images, Training, count_errors, start, train_epoch
 from search_spaces.notation import parse_network

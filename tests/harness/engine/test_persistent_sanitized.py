@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.engine import native, persistent
-from harness.engine.persistent import JobRow
+from harness.engine import native, persistent_training
+from harness.engine.persistent_training import JobRow
 from harness.training.train import start
 from search_spaces.notation import parse_network
 from tests.harness.engine.test_native_training import CPU, NETWORKS, RECIPES, some_images
@@ -52,11 +52,11 @@ def written(path: Path, text: str, fast_bytes: int) -> str:
     recipe = RECIPES[len(path.stem) % len(RECIPES)]
     recipe = replace(recipe, batch_size=3, augmented_share=1.0)
     run = start(parse_network(text), recipe, 0, CPU)
-    part = persistent._prepared(host_kernel(fast_bytes=fast_bytes), run, some_images(6))
+    part = persistent_training._prepared(host_kernel(fast_bytes=fast_bytes), run, some_images(6))
     with path.open("wb") as file:
         for name in (field[0] for field in JobRow._fields_):
-            if name not in persistent._POINTERS:
-                file.write(struct.pack("q" if name in persistent._INTEGERS else "d", getattr(part.row, name)))
+            if name not in persistent_training._POINTERS:
+                file.write(struct.pack("q" if name in persistent_training._INTEGERS else "d", getattr(part.row, name)))
                 continue
             tensor = part.tensors[name]
             content = b"" if tensor is None else tensor.contiguous().numpy().tobytes()
@@ -73,8 +73,16 @@ def test_the_kernel_is_clean_under_the_sanitizers(sanitizer: str, fast_bytes: in
     source, program = tmp_path / "driver.cpp", tmp_path / "driver"
     source.write_text(DRIVER, encoding="utf-8")
     options = ["-std=c++17", "-O1", "-g", "-pthread", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"]
-    pointers = f"-DPOINTERS={len(persistent._POINTERS)}"
-    command = [*native.compiler(), *options, pointers, f"-I{persistent.SOURCES}", str(source), "-o", str(program)]
+    pointers = f"-DPOINTERS={len(persistent_training._POINTERS)}"
+    command = [
+        *native.compiler(),
+        *options,
+        pointers,
+        f"-I{persistent_training.SOURCES}",
+        str(source),
+        "-o",
+        str(program),
+    ]
     built = subprocess.run(command, capture_output=True, text=True)
     if "cannot find" in built.stderr:
         pytest.skip(f"the compiler comes without the sanitizers {sanitizer}")

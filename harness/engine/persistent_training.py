@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from harness.training.train import Images, Training
 from harness.engine.trusted import check_images, check_order
 
-SOURCES = Path(__file__).resolve().parent / "engine" / "persistent"
+SOURCES = Path(__file__).resolve().parent / "persistent"
 MAP_ROW = np.dtype([("at", "i8"), ("channels", "i4"), ("height", "i4"), ("width", "i4"), ("margin", "i4")])
 
 _POINTERS = (

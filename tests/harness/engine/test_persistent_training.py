@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.engine import native, persistent
+from harness.engine import native, persistent_training
 from harness.engine.instruction import Code, Instruction, Rectifier
-from harness.engine.persistent import JobRow, Kernel, refusal, train_epoch_side_by_side
+from harness.engine.persistent_training import JobRow, Kernel, refusal, train_epoch_side_by_side
 from harness.errors import ContentError
 from harness.training.build import FastDropout, build, initialise
 from harness.training.recipe import Initialisation, Precision, Recipe
@@ -30,7 +30,7 @@ from tests.harness.training.test_distillation import TAUGHT
 
 def one_step(kernel: Kernel, run: Training, images: Images) -> tuple[float, Tensor]:
     """The loss of one batch, unmoved, and the gradients of all parameters, flat; the network stays as it was."""
-    part = persistent._prepared(kernel, run, images)
+    part = persistent_training._prepared(kernel, run, images)
     table = torch.frombuffer(bytearray(bytes(part.row)), dtype=torch.uint8)
     kernel.launch(table, 1, part.fast_bytes)
     loss, gradient = part.tensors["loss"], part.tensors["gradient"]
@@ -233,10 +233,10 @@ def test_masks_change_from_step_to_step():
     kernel, losses = host_kernel(), []
     for steps in (1, 2):
         run = start(parse_network("conv1x1(4) dropout(0.5) linear(10)"), recipe, 0, CPU)
-        part = persistent._prepared(kernel, run, images)
+        part = persistent_training._prepared(kernel, run, images)
         part.row.steps = steps
         kernel.launch(torch.frombuffer(bytearray(bytes(part.row)), dtype=torch.uint8), 1, part.fast_bytes)
-        losses.append(persistent._tensor(part, "loss").item())
+        losses.append(persistent_training._tensor(part, "loss").item())
 
     assert losses[1] - losses[0] != pytest.approx(losses[0], rel=1e-3)
 
@@ -276,7 +276,7 @@ def test_fewer_images_than_a_batch_are_an_error():
 
 def declared(file: str, name: str) -> list[str]:
     """Names of a structure's or an enumeration's members in a source, in order."""
-    text = re.sub(r"//[^\n]*", "", (persistent.SOURCES / file).read_text(encoding="utf-8"))
+    text = re.sub(r"//[^\n]*", "", (persistent_training.SOURCES / file).read_text(encoding="utf-8"))
     body = re.search(rf"{name} (?:: int )?\{{(.*?)\}};", text, re.DOTALL)
     assert body is not None
     return re.findall(r"\b(\w+)(?=\s*[,;]|\s*$)", body.group(1))
@@ -286,7 +286,7 @@ def test_rows_have_the_fields_of_the_kernel_s_structures_in_order():
     renamed = {"in": "source", "out": "target"}
     found = [renamed.get(name, name) for name in declared("program.h", "struct Instruction")]
     assert found == list(Instruction.__slots__)
-    assert declared("program.h", "struct MapRow") == list(persistent.MAP_ROW.names or ())
+    assert declared("program.h", "struct MapRow") == list(persistent_training.MAP_ROW.names or ())
     assert declared("program.h", "struct Job") == [field[0] for field in JobRow._fields_]
     assert declared("program.h", "enum class Code") == [code.name for code in Code]
     assert declared("program.h", "enum Rectifier") == [rectifier.name for rectifier in Rectifier]
