@@ -1,4 +1,8 @@
-"""The persistent kernel under the sanitizers, on the host: every array of a job is an allocation of its own size."""
+"""The persistent kernel under the sanitizers, on the host.
+
+Every array of a job is an allocation of its own size; the maps of a network share one, so that only the gradients of
+``test_persistent.py`` see a kernel that leaves its map.
+"""
 
 from __future__ import annotations
 
