@@ -92,7 +92,7 @@ def test_speeds_are_medians_and_ratios_those_of_the_rounds(
     monkeypatch.setattr(throughput, "machine", lambda: {"cores": 3})
     monkeypatch.setattr(throughput, "core_count", lambda: 3)
     monkeypatch.setattr(throughput, "NETWORKS", {"small": (TEXT, 16)})
-    monkeypatch.setattr(throughput, "_measured", measured)
+    monkeypatch.setattr(throughput, "measured", measured)
     monkeypatch.setattr(throughput, "torchvision_folder", nothing_unpacked)
     monkeypatch.setattr(throughput, "load_engine", lambda: None)
 

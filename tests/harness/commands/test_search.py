@@ -43,7 +43,7 @@ def searched(monkeypatch: pytest.MonkeyPatch, verdict: Verdict | None = None, **
         return SimpleNamespace(interrupted=ends.get("interrupted", False))
 
     monkeypatch.setattr(search, "run_search", end)
-    monkeypatch.setattr(conclusion, "conclude", lambda plan, session: verdict)
+    monkeypatch.setattr(conclusion, "conclude", lambda plan, session, on_event: verdict)
 
 
 def listing(folder: Path) -> dict[str, bytes | None]:
