@@ -1,9 +1,10 @@
-"""Write the README's table of search methods from the committed result of the bench.
+"""Write the README's tables of search methods from the committed results of the bench.
 
-    harness bench run mnist-bench --ablations --json > benchmarks/results/bench.json
+    harness bench run mnist-bench --json > benchmarks/results/bench.json
+    harness bench run mnist-bench --method default --ablations --repeats 40 --json > benchmarks/results/bench-parts.json
     python -m benchmarks.bench_readme
 
-The table stands between two marks; what is outside of them is left as it is. Without a result there is no table.
+The tables stand between two marks; what is outside of them is left as it is. Without results there are none.
 """
 
 from __future__ import annotations
@@ -13,30 +14,52 @@ from pathlib import Path
 from typing import Any
 
 from harness import files
+from harness.bench.findings import p_text
 
 ROOT = Path(__file__).resolve().parent.parent
-README, RESULT = ROOT / "README.md", ROOT / "benchmarks" / "results" / "bench.json"
+README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results"
+METHODS, PARTS = RESULTS / "bench.json", RESULTS / "bench-parts.json"
 BEGIN, END = "<!-- bench: written by benchmarks/bench_readme.py -->\n", "<!-- bench: end -->\n"
 
 
 def section(document: dict[str, Any]) -> str:
-    """Return the table and what follows from it, as Markdown.
+    """Return the methods and what follows, as Markdown.
 
     Args:
         document: what ``harness bench run --json`` printed.
     """
+    middle = document["methods"][0]["runtimes"][1]["size"]
     head = (
         f"{document['repeats']} repeats of each method on the table `{document['table']}`, "
-        f"{document['seconds'] / 60:.1f} minutes of simulated time each, target {document['target_pct']:g} % "
+        f"{document['seconds']:.0f} seconds of simulated time each on two workers, target {document['target_pct']:g} % "
         f"validation; the smallest network that reaches it has {document['smallest']:,} parameters."
     )
     lines = [
-        "| method | size over time, smallest = 1 | median size at the end | false answers | mean rank |",
-        "| --- | --- | --- | --- | --- |",
+        f"| method | size over time, smallest = 1 | median size at the end | expected seconds to {middle:,} parameters "
+        "| repeats that get there | false answers | mean rank |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
         *(_line(method) for method in document["methods"] if not method["is_variant"]),
     ]
     said = [f"- {sentence}" for sentence in document["sentences"]]
     return "\n".join([head, "", *lines, "", *said]) + "\n"
+
+
+def parts_section(document: dict[str, Any]) -> str:
+    """Return the variants of the default beside it, as Markdown; the same for another document."""
+    head = (
+        f"The default with one part changed, {document['repeats']} repeats: its sizes over those of the default, with "
+        "their 95 % intervals. Above 1 the part is worth having; p is corrected for all lines and both columns."
+    )
+    found = {(pair["first"], pair["when"]): pair for pair in document["variants"]}
+    lines = [
+        "| variant | what it does | over time | p | at the end | p |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for method in document["methods"]:
+        if method["is_variant"]:
+            cells = [_pair(found[method["name"], when]) for when in ("over time", "at the end")]
+            lines.append(f"| {method['name']} | {method['says']} | {' | '.join(cells)} |")
+    return "\n".join([head, "", *lines]) + "\n"
 
 
 def with_section(readme: str, made: str) -> str:
@@ -49,20 +72,30 @@ def with_section(readme: str, made: str) -> str:
 
 
 def current() -> str:
-    """Return what the README should hold: the section of the committed result, nothing where there is none."""
-    return section(json.loads(RESULT.read_text(encoding="utf-8"))) if RESULT.exists() else ""
+    """Return what the README should hold: the sections of the committed results, nothing where there are none."""
+    if not METHODS.exists() or not PARTS.exists():
+        return ""
+    methods, parts = (json.loads(path.read_text(encoding="utf-8")) for path in (METHODS, PARTS))
+    return f"{section(methods)}\n{parts_section(parts)}"
 
 
 def _line(method: dict[str, Any]) -> str:
     size = "none" if method["final_size"] is None else f"{method['final_size']:,.0f}"
+    runtime = method["runtimes"][1]
     cells = [
         method["name"],
         f"{method['ratio']:.3f}",
         size,
+        "never" if runtime["expected_seconds"] is None else f"{runtime['expected_seconds']:.0f}",
+        f"{100 * runtime['hits'] / runtime['repeats']:.0f} %",
         f"{100 * method['false']:.0f} %",
         f"{method['mean_rank']:.2f}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _pair(pair: dict[str, Any]) -> str:
+    return f"{pair['ratio']:.3f} ({pair['low']:.3f} to {pair['high']:.3f}) | {p_text(pair['corrected_p'])}"
 
 
 if __name__ == "__main__":
