@@ -109,23 +109,23 @@ def test_a_planted_method_that_ignores_history_is_as_good_as_random(monkeypatch:
 
 
 def test_a_planted_oracle_beats_all(monkeypatch: pytest.MonkeyPatch):
-    found = {name: scores(run(method, 10)) for name, method in MAIN.items()}
-    found["oracle"] = scores(run(planted(monkeypatch, oracle), 10))
+    found = {name: scores(run(method, 16)) for name, method in MAIN.items()}
+    found["oracle"] = scores(run(planted(monkeypatch, oracle), 16))
 
     compared = pairs({"once": found}, [("oracle", name) for name in MAIN])
     assert [(pair.second, pair.differs, pair.ratio < 1) for pair in compared] == [(name, True, True) for name in MAIN]
 
 
 def test_the_test_of_planted_methods_can_fail(monkeypatch: pytest.MonkeyPatch):
-    """A method that looks at the largest networks first is told apart from random with the same repeats."""
+    """A method that looks at the largest networks first is told apart from random with twice the repeats."""
     sizes = {runs[0][8].architecture: runs[0][8].parameters for runs in TABLE.runs.values()}
 
     def worst(brief: Brief) -> Ask:
         ordered = sorted(sizes, key=lambda text: -sizes[text])
         return lambda tried: ordered[len(tried)]
 
-    ours = scores(run(planted(monkeypatch, worst)))
-    (pair,) = pairs({"once": {"worst": ours, "random": scores(run(MAIN["random"]))}}, [("worst", "random")])
+    ours, theirs = scores(run(planted(monkeypatch, worst), 24)), scores(run(MAIN["random"], 24))
+    (pair,) = pairs({"once": {"worst": ours, "random": theirs}}, [("worst", "random")])
     assert pair.differs
     assert pair.ratio > 1.1
 
