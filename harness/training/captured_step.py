@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 import torch
 
 _TURN = threading.RLock()
+# Free memory that a capture should find, as a share of the GPU's. A step of a network is some tens of MiB.
+_LEAST_FREE = 1 / 8
 
 
 class CaptureLost(RuntimeError):
@@ -67,24 +69,45 @@ def captured(step: Callable[[], None], generator: torch.Generator) -> torch.cuda
         generator: what the step draws from.
 
     Raises:
-        CaptureLost: the capture broke off.
+        CaptureLost: the capture did not begin, or broke off.
     """
+    _make_room()
     fault: Exception | None = None
     graph = torch.cuda.CUDAGraph()
     graph.register_generator_state(generator)
-    graph.capture_begin(capture_error_mode="thread_local")
+    try:
+        graph.capture_begin(capture_error_mode="thread_local")
+    except RuntimeError as error:
+        # The allocator is told of a capture before CUDA is.
+        raise CaptureLost(str(error)) from error
     try:
         step()
     except Exception as error:
         fault = error
     try:
         graph.capture_end()
+        if fault is not None:
+            raise fault
     except RuntimeError as error:
+        if error is fault:
+            raise
         # The step's own fault says more than that of the capture which it broke off.
         raise CaptureLost(str(fault or error)) from (fault or error)
-    if fault is not None:
-        raise fault
+    finally:
+        # A fault knows this frame: they would keep each other, the graph and the network until some later collection.
+        del fault
     return graph
+
+
+def _make_room() -> None:
+    """Give back the memory of graphs that are gone, where little else is left.
+
+    Torch keeps what a graph had when it is gone, and neither uses it for another graph nor gives it back during a
+    capture: after some thousand jobs a capture would find no memory on an idle GPU. To give it back waits for the GPU.
+    """
+    free, total = torch.cuda.mem_get_info()
+    if free < _LEAST_FREE * total:
+        torch.cuda.empty_cache()
 
 
 def replay(graph: torch.cuda.CUDAGraph, times: int, on_step: Callable[[], None]) -> None:

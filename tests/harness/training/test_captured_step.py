@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -14,9 +16,17 @@ from harness.training.captured_step import CaptureLost, captured, own_turn, repl
 
 @dataclass
 class Graph:
-    """As much of a CUDA graph as is asked of one; ``lost`` refuses to end its capture."""
+    """As much of a CUDA graph, and of its GPU, as is asked of them.
+
+    Attributes:
+        lost: it refuses to end its capture.
+        refused: it refuses to begin it.
+        free: bytes of the GPU's hundred.
+    """
 
     lost: bool = False
+    refused: bool = False
+    free: int = 50
     calls: list[str] = field(default_factory=list)
 
     def register_generator_state(self, generator: torch.Generator) -> None:
@@ -24,6 +34,8 @@ class Graph:
 
     def capture_begin(self, capture_error_mode: str) -> None:
         self.calls.append(f"begin {capture_error_mode}")
+        if self.refused:
+            raise RuntimeError("CUDA error: invalid argument")
 
     def capture_end(self) -> None:
         self.calls.append("end")
@@ -42,6 +54,8 @@ def graph(monkeypatch: pytest.MonkeyPatch) -> Graph:
     made = Graph()
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: made)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: made)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (made.free, 100))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: made.calls.append("give back"))
     return made
 
 
@@ -109,6 +123,43 @@ def test_a_capture_that_cannot_be_ended_is_lost(graph: Graph, step: Callable[[],
 
     with pytest.raises(CaptureLost, match=f"^{message}$"):
         captured(step, torch.Generator())
+
+
+def test_a_capture_that_does_not_begin_is_lost(graph: Graph):
+    graph.refused = True
+
+    with pytest.raises(CaptureLost, match=r"^CUDA error: invalid argument$"):
+        captured(lambda: graph.calls.append("step"), torch.Generator())
+
+    assert "step" not in graph.calls
+
+
+def test_memory_of_graphs_that_are_gone_is_given_back_before_a_capture_that_finds_little(graph: Graph):
+    graph.free = 10
+
+    captured(lambda: None, torch.Generator())
+
+    assert graph.calls[0] == "give back"
+    assert graph.calls[1:] == ["register", "begin thread_local", "end"]
+
+
+def test_what_a_step_that_failed_held_is_gone_at_once(graph: Graph):
+    class Network:
+        def step(self) -> None:
+            raise ValueError("no memory")
+
+    def fail() -> weakref.ref[Network]:
+        network = Network()
+        with pytest.raises(ValueError, match=r"^no memory$") as caught:
+            captured(network.step, torch.Generator())
+        del caught
+        return weakref.ref(network)
+
+    gc.disable()
+    try:
+        assert fail()() is None
+    finally:
+        gc.enable()
 
 
 def test_replays_are_waited_for_even_where_they_are_broken_off(graph: Graph):
