@@ -122,7 +122,8 @@ def read_traces(folder: Path) -> list[Trace]:
     path = folder / TRACES
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    # What a kill has torn has no end of line; it may well end with the brace of an answer.
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
     whole = [line for line in lines if line.endswith("}")]
     return [read_as(Trace, line, f"a line of {path}") for line in whole]
 

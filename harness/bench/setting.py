@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from search_spaces.errors import nearest
 # eighth of them could be trained. Methods differ while the smallest are hard to find and cannot all be tried.
 REACHING = 0.25
 TRAINED = 1 / 8
+# Live, a method's name is part of the name of a folder that is removed afterwards.
+_NAME = re.compile(r"[^\W_][\w.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ def _program(text: str) -> Program:
         raise UsageError(f"--program {text!r}: {error}") from error
     if not name.strip() or not words:
         raise UsageError(f"--program {text!r}: NAME=COMMAND is wanted, such as 'mine=python3 mine.py'")
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"--program {text!r}: a name has letters, digits, dots, - and _, a letter or digit first")
     if name in BUILT_IN:
         raise UsageError(f"--program {text!r}: {name!r} is a method that comes with the bench")
     return Program(name=name, command=words)
