@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from harness.training.recipe import Recipe, first_averaged_step
+from harness.training.schedule import average_share
 
 
 def averaged(
@@ -22,9 +23,5 @@ def averaged(
     first = first_averaged_step(recipe, steps_per_epoch)
     if average is None:
         return [tensor.clone() for tensor in state] if step >= first else None
-    # A young average must forget its beginning faster than an old one: with n steps behind it its decay is at
-    # most (1 + n) / (10 + n), the rule of TensorFlow's ExponentialMovingAverage.
-    behind = step - first
-    decay = min(recipe.average_decay, (1 + behind) / (10 + behind))
-    torch._foreach_lerp_(average, state, 1 - decay)
+    torch._foreach_lerp_(average, state, average_share(recipe, step, first))
     return average

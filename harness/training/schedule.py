@@ -31,7 +31,9 @@ def _above_final(recipe: Recipe, rate: float) -> float:
 
 
 def average_share(recipe: Recipe, step: int, first: int) -> float:
-    """Return how much of the new state the average takes after a step, as in ``train``; all of it until it begins."""
+    """Return how much of the new state the average takes after a step; all of it until it begins."""
+    # A young average must forget its beginning faster than an old one: with n steps behind it its decay is at
+    # most (1 + n) / (10 + n), the rule of TensorFlow's ExponentialMovingAverage.
     behind = step - first
     if step <= max(1, first):
         return 1.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import pytest
@@ -15,6 +14,7 @@ from harness.training.build import Network, build
 from harness.training.recipe import Recipe
 from harness.training.train import predictions, start
 from search_spaces.notation import parse_network
+from tests.harness.dropout_masks import assert_masks
 from tests.harness.engine.test_native_training import CPU, DEVIATION, HERE, MEAN, in_float64, some_images
 
 LEVELS = pytest.mark.parametrize("level", HERE, ids=lambda level: level.name)
@@ -56,20 +56,8 @@ def test_dropout_zeroes_the_share_it_is_told_and_scales_the_rest(op: str, values
         # For each class but the right one it is a tenth of the input; before it come the 80 numbers of the convolution,
         # behind it 10 biases.
         seen.append(gradient[80:-10].view(10, 40, 784)[1] * 10)
-    inputs = torch.stack(seen)
 
-    zero = inputs == 0
-    rate = round(rate * 65_536) / 65_536  # a draw has 16 bits
-    torch.testing.assert_close(inputs[~zero], torch.full_like(inputs[~zero], 1 / (1 - rate)), rtol=1e-9, atol=0)
-    if op == "dropout2d":
-        assert bool((zero.all(2) | (~zero).all(2)).all())
-    draws = zero[:, :, :values].double()
-    # Five standard deviations of a share.
-    assert abs(draws.mean() - rate) < 5 * math.sqrt(rate * (1 - rate) / draws.numel())
-    # Neighbours, and the masks of two seeds, know nothing of each other.
-    for first, second in ((draws[1:], draws[:-1]), (draws[:, 1:], draws[:, :-1])):
-        both = (first * second).mean()
-        assert abs(both - rate**2) < 5 * rate / math.sqrt(first.numel())
+    assert_masks(torch.stack(seen), op, rate, values)
 
 
 @LEVELS

@@ -23,6 +23,7 @@ from harness.training.train import Images, Training, checkpoint, count_errors, r
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
+from tests.harness.dropout_masks import assert_masks
 from tests.harness.engine.test_native_training import CPU, NETWORKS, RECIPES, reference, some_images
 from tests.harness.persistent_host import host_kernel
 from tests.harness.training.test_distillation import TAUGHT
@@ -183,20 +184,8 @@ def test_dropout_zeroes_the_share_it_is_told_and_scales_the_rest(op: str, values
                 parameter.fill_(float(index == 1))
         gradient = one_step(host_kernel(double=True), run, images)[1]
         seen.append(gradient[80:-10].view(10, 40, 784)[1] * 10)
-    inputs = torch.stack(seen)
 
-    zero = inputs == 0
-    rate = round(rate * 65_536) / 65_536  # a draw has 16 bits
-    torch.testing.assert_close(inputs[~zero], torch.full_like(inputs[~zero], 1 / (1 - rate)), rtol=1e-9, atol=0)
-    if op == "dropout2d":
-        assert bool((zero.all(2) | (~zero).all(2)).all())
-    draws = zero[:, :, :values].double()
-    # Five standard deviations of a share.
-    assert abs(draws.mean() - rate) < 5 * math.sqrt(rate * (1 - rate) / draws.numel())
-    # Neighbours, and the masks of two seeds, know nothing of each other.
-    for first, second in ((draws[1:], draws[:-1]), (draws[:, 1:], draws[:, :-1])):
-        both = (first * second).mean()
-        assert abs(both - rate**2) < 5 * rate / math.sqrt(first.numel())
+    assert_masks(torch.stack(seen), op, rate, values)
 
 
 def test_gradients_pass_through_the_masks_of_the_forward_pass():
