@@ -70,10 +70,12 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, [self.value, *inputs], [name], name, **attributes))
         self.value = name
 
-    def constant(self, name: str) -> str:
-        """Return the name of a weight or statistic, stored at first use."""
-        self.constants.setdefault(name, self.state[name])
-        return name
+    def constant(self, name: str, poses: int = 1) -> str:
+        """Return the name of a weight or statistic in so many poses, stored at first use."""
+        learned, kept = self.state[name], name if poses == 1 else f"{name}.poses{poses}"
+        if kept not in self.constants:
+            self.constants[kept] = learned if poses == 1 else _in_poses(learned, poses)
+        return kept
 
 
 def onnx_model(
@@ -166,10 +168,10 @@ def _op(graph: _Graph, op: Op, shape: Shape, name: str) -> None:  # noqa: C901  
 
 
 def _kernel(graph: _Graph, op: Kernel, shape: Shape, name: str) -> None:
-    kernel = f"{name}.weight"
+    kernel, poses = f"{name}.weight", op.poses if isinstance(op, Conv) else 1
     if op.tie is not None:
         kernel = graph.tied.setdefault(op.tie, kernel)
-    parts = [graph.constant(kernel), *([graph.constant(f"{name}.bias")] if op.bias else [])]
+    parts = [graph.constant(kernel, poses), *([graph.constant(f"{name}.bias", poses)] if op.bias else [])]
     graph.add(
         "Conv",
         name,
@@ -187,9 +189,21 @@ def _batch_norm(graph: _Graph, op: BatchNorm, shape: Shape, name: str) -> None:
         # The operator wants a scale.
         graph.constants[scale] = np.ones(shape[0], dtype=np.float32)
     else:
-        graph.constant(scale)
-    parts = [graph.constant(f"{name}.{part}") for part in ("bias", "running_mean", "running_var")]
+        scale = graph.constant(scale, op.poses)
+    parts = [graph.constant(f"{name}.bias", op.poses)]
+    parts.extend(graph.constant(f"{name}.{part}") for part in ("running_mean", "running_var"))
     graph.add("BatchNormalization", name, scale, *parts, epsilon=_EPSILON)
+
+
+def _in_poses(learned: np.ndarray[Any, Any], poses: int) -> np.ndarray[Any, Any]:
+    """Return a learned kernel, or numbers of its outputs, in all poses: (out, ...) to (out * poses, ...)."""
+    if learned.ndim == 1:
+        return learned.repeat(poses)
+    import torch
+
+    from harness.training.posed import in_poses
+
+    return in_poses(torch.from_numpy(learned), poses).numpy()
 
 
 def _unshuffle(graph: _Graph, size: int, shape: Shape, name: str) -> None:

@@ -25,6 +25,7 @@ class Conv:
         padding: zeros on each side; a kernel of one row or one column is padded along its length only.
         kernel_width: columns of the kernel; None for as many as rows.
         groups: parts of equal size into which input and output channels fall, each convolved by itself.
+        poses: so many neighbouring outputs have one learned kernel, turned and mirrored (``poses``).
     """
 
     kernel_size: int
@@ -35,6 +36,7 @@ class Conv:
     tie: str | None = None
     kernel_width: int | None = None
     groups: int = 1
+    poses: int = 1
 
     def __post_init__(self) -> None:
         """Resolve the defaults, so that equal ops compare equal."""
@@ -56,9 +58,14 @@ class DepthwiseConv:
 
 @dataclass(frozen=True, slots=True)
 class BatchNorm:
-    """Batch normalisation with a shift and, unless ``unscaled``, a scale a channel; without one the scale is 1."""
+    """Batch normalisation with a shift and, unless ``unscaled``, a scale a channel; without one the scale is 1.
+
+    Attributes:
+        poses: so many neighbouring channels have one shift and one scale.
+    """
 
     unscaled: bool = False
+    poses: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +194,7 @@ def op_text(op: Op, *, bars: bool = True) -> str:  # noqa: C901  (a case an op)
     """Return one op in canonical notation, defaults left out."""
     match op:
         case BatchNorm():
-            return "bn(unscaled)" if op.unscaled else "bn"
+            return _norm_text(op)
         case ReLU():
             return "relu"
         case LeakyReLU():
@@ -250,11 +257,18 @@ def _kernel_text(op: Kernel) -> str:
         given.append(f"stride={op.stride}")
     if isinstance(op, Conv) and op.groups != 1:
         given.append(f"groups={op.groups}")
+    if isinstance(op, Conv) and op.poses != 1:
+        given.append(f"poses={op.poses}")
     if op.bias:
         given.append("bias")
     if op.tie is not None:
         given.append(f"tie={op.tie}")
     return f"{name}({', '.join(given)})" if given else name
+
+
+def _norm_text(op: BatchNorm) -> str:
+    given = [*(["unscaled"] if op.unscaled else []), *([f"poses={op.poses}"] if op.poses != 1 else [])]
+    return f"bn({', '.join(given)})" if given else "bn"
 
 
 def _text(ops: tuple[Op, ...], bars: tuple[int, ...] = (), *, show_bars: bool = False) -> str:

@@ -1,8 +1,8 @@
 """Parameters and multiply-adds of a network, op by op, in closed form.
 
 ``parameters`` counts every stored scalar that training, data or a random draw has set, a tied kernel once,
-at its first user; the running statistics of BN are exempt. ``macs`` counts the multiply-adds of convolutions
-and linear layers for one image; biases, BN, pooling and additions are left out.
+at its first user, and a kernel in several poses once; the running statistics of BN are exempt. ``macs`` counts the
+multiply-adds of convolutions and linear layers for one image; biases, BN, pooling and additions are left out.
 
     >>> from search_spaces.architecture import Architecture, Conv, GlobalAvgPool, Linear
     >>> analyse(Architecture((Conv(3, 8), GlobalAvgPool(), Linear(10)))).parameters
@@ -122,11 +122,12 @@ def _cost(op: Op, before: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[
     """Return (parameters, macs) of one op; ``tied`` maps tie names to kernel shapes and is added to."""
     match op:
         case Conv():
-            return _kernel_cost(op, (op.out_channels, before[0] // op.groups, *kernel_shape(op)), after, tied)
+            learned = (op.out_channels // op.poses, before[0] // op.groups, *kernel_shape(op))
+            return _kernel_cost(op, learned, after, tied)
         case DepthwiseConv():
             return _kernel_cost(op, (before[0], 1, *kernel_shape(op)), after, tied)
         case BatchNorm():
-            return (1 if op.unscaled else 2) * before[0], 0
+            return (1 if op.unscaled else 2) * (before[0] // op.poses), 0
         case PReLU():
             return 1, 0
         case Linear():
@@ -144,7 +145,8 @@ def _cost(op: Op, before: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[
 
 def _kernel_cost(op: Kernel, kernel: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[int, int]:
     weights = kernel[0] * kernel[1] * kernel[2] * kernel[3]
-    macs = weights * after[1] * after[2]
+    poses = op.poses if isinstance(op, Conv) else 1
+    macs = poses * weights * after[1] * after[2]
     stored = weights
     if op.tie is not None:
         first = tied.setdefault(op.tie, kernel)

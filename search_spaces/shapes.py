@@ -80,7 +80,9 @@ def output_shape(op: Op, shape: Shape) -> Shape:
         case Dropout2d():
             _map(op, shape)
             return shape
-        case BatchNorm() | ReLU() | LeakyReLU() | PReLU() | Dropout():
+        case BatchNorm():
+            return _normed(op, shape)
+        case ReLU() | LeakyReLU() | PReLU() | Dropout():
             return shape
         case Linear():
             return (op.out_features,)
@@ -152,7 +154,20 @@ def _out_channels(op: Conv, channels: int) -> int:
             f"{op_text(op)} parts {channels} channels and {op.out_channels} outputs into {op.groups} groups; "
             "both must be multiples of the number of groups"
         )
+    into, out = channels // op.groups, op.out_channels // op.groups
+    if out % op.poses or (into > 1 and into % op.poses):
+        each = "" if op.groups == 1 else " a group"
+        raise ShapeError(
+            f"{op_text(op)} reads {into} and writes {out} channels{each}; a kernel in {op.poses} poses "
+            f"writes a multiple of {op.poses}, and reads one channel or a multiple of {op.poses}"
+        )
     return op.out_channels
+
+
+def _normed(op: BatchNorm, shape: Shape) -> Shape:
+    if shape[0] % op.poses:
+        raise ShapeError(f"{op_text(op)} gets {shape[0]} channels; they must be a multiple of the number of poses")
+    return shape
 
 
 def _windows(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 
+from search_spaces import poses
 from search_spaces.architecture import (
     AvgPool,
     BatchNorm,
@@ -53,6 +54,7 @@ class Parameter:
         field: the field of the op that it sets.
         label: its keyword, or what names it in a decision.
         meaning: what it says, for messages.
+        among: all numbers that it may be; any from ``minimum`` on where there are none.
     """
 
     field: str
@@ -60,6 +62,7 @@ class Parameter:
     kind: Kind
     meaning: str
     minimum: int = 1
+    among: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +81,16 @@ _KERNEL = {
     "bias": Parameter("bias", "bias", Kind.FLAG, "bias"),
     "tie": Parameter("tie", "tie", Kind.TIE, "tie"),
 }
-_CONVOLUTION = {
+_POSES = {"poses": Parameter("poses", "poses", Kind.COUNT, "number of poses", among=poses.NUMBERS)}
+# A quarter turn of a kernel of one row is no kernel of one row: these take no poses.
+_STRIP = {
     "pad": _KERNEL["pad"],
     "stride": _KERNEL["stride"],
     "groups": Parameter("groups", "groups", Kind.COUNT, "number of groups"),
     "bias": _KERNEL["bias"],
     "tie": _KERNEL["tie"],
 }
+_SQUARE = {**_STRIP, **_POSES}
 _UNSCALED = Parameter("unscaled", "unscaled", Kind.FLAG, "fixed scale")
 _CHANNELS = Parameter("out_channels", "channels", Kind.COUNT, "number of output channels")
 _RATE = Parameter("p", "rate", Kind.RATE, "rate")
@@ -95,13 +101,13 @@ _FEATURES = Parameter("out_features", "outputs", Kind.COUNT, "number of outputs"
 
 # ``res`` is not here: it takes ops, not numbers.
 SIGNATURES: Mapping[str, Signature] = {
-    "conv1x1": Signature(partial(Conv, 1), _CHANNELS, True, _CONVOLUTION),
-    "conv3x3": Signature(partial(Conv, 3), _CHANNELS, True, _CONVOLUTION),
-    "conv5x5": Signature(partial(Conv, 5), _CHANNELS, True, _CONVOLUTION),
-    "conv3x1": Signature(partial(Conv, 3, kernel_width=1), _CHANNELS, True, _CONVOLUTION),
-    "conv1x3": Signature(partial(Conv, 1, kernel_width=3), _CHANNELS, True, _CONVOLUTION),
+    "conv1x1": Signature(partial(Conv, 1), _CHANNELS, True, _SQUARE),
+    "conv3x3": Signature(partial(Conv, 3), _CHANNELS, True, _SQUARE),
+    "conv5x5": Signature(partial(Conv, 5), _CHANNELS, True, _SQUARE),
+    "conv3x1": Signature(partial(Conv, 3, kernel_width=1), _CHANNELS, True, _STRIP),
+    "conv1x3": Signature(partial(Conv, 1, kernel_width=3), _CHANNELS, True, _STRIP),
     "dwconv3x3": Signature(DepthwiseConv, options=_KERNEL),
-    "bn": Signature(BatchNorm, options={"unscaled": _UNSCALED}),
+    "bn": Signature(BatchNorm, options={"unscaled": _UNSCALED, **_POSES}),
     "relu": Signature(ReLU),
     "leaky": Signature(LeakyReLU, _SLOPE),
     "prelu": Signature(PReLU),
@@ -171,6 +177,10 @@ def check_number(name: str, parameter: Parameter, value: int | float, position: 
         if value < 1 and (value > 0 or parameter.kind is Kind.RATE):
             return
         allowed = parameter.kind.value
+    elif parameter.among:
+        if value in parameter.among:
+            return
+        allowed = f"one of {', '.join(map(str, parameter.among))}"
     else:
         if isinstance(value, int) and parameter.minimum <= value <= LARGEST_NUMBER:
             return

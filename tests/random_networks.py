@@ -29,7 +29,7 @@ from search_spaces.space import SearchSpace
 
 RATES = st.sampled_from([0.0, 0.05, 0.069, 0.1, 0.25, 0.00001])
 PLAIN_OPS = st.one_of(
-    st.builds(BatchNorm, st.booleans()),
+    st.builds(BatchNorm, st.booleans(), st.sampled_from([1, 1, 2, 4, 8])),
     st.builds(ReLU),
     st.builds(PReLU),
     st.builds(LeakyReLU, st.sampled_from([0.1, 0.01, 0.3])),
@@ -59,8 +59,11 @@ def kernels(draw: st.DrawFn, channels: int) -> Op:
     out = draw(st.sampled_from([1, 4, 8, 10]))
     tie = f"k{rows}_{columns}_{channels}_{out}" if tied else None
     groups = draw(st.sampled_from([count for count in (1, 1, 2, 4, 5) if channels % count == out % count == 0]))
-    tie = tie and f"{tie}_{groups}"
-    return Conv(rows, out, draw(st.integers(0, 3)), stride, bias, tie, columns, groups)
+    parts = channels // groups, out // groups
+    fitting = [count for count in (1, 1, 2, 4, 8) if parts[1] % count == 0 and (parts[0] == 1 or parts[0] % count == 0)]
+    poses = draw(st.sampled_from(fitting)) if rows == columns else 1
+    tie = tie and f"{tie}_{groups}_{poses}"
+    return Conv(rows, out, draw(st.integers(0, 3)), stride, bias, tie, columns, groups, poses)
 
 
 @st.composite
@@ -97,11 +100,12 @@ def networks(draw: st.DrawFn) -> Architecture:
 VALUES = st.sampled_from(["4", "{4, 8}", "{1, 2..6 step 2}", "2..3", "width", "c"])
 LEAVES = st.one_of(
     st.sampled_from(["bn", "relu", "leaky({0.1, 0.2})", "norm", "unit(4)", "maxpool?", "dropout(rate)", "|"]),
-    st.sampled_from(["dropout({0, 0.1})", "bn(unscaled?)"]),
+    st.sampled_from(["dropout({0, 0.1})", "bn(unscaled?)", "bn(poses={1, 2})"]),
     st.builds("conv3x3({}, bias?)".format, VALUES),
     st.builds("conv1x1({}, tie=a?)".format, VALUES),
     st.builds("conv3x1({}, pad={{0, 1}})".format, VALUES),
     st.builds("conv3x3({}, groups={{1, 2}})".format, VALUES),
+    st.builds("conv3x3({}, poses={{1, 2, 4}})".format, VALUES),
     st.builds("unit({})".format, VALUES),
 )
 

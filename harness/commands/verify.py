@@ -78,7 +78,7 @@ def verify(
         raise UsageError(f"--seeds {seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
     chosen = choose_device(device)
     together = not certify and not named.test_each_epoch
-    choice = choose_engine(engine, named.recipe, chosen, side_by_side=together)
+    choice = choose_engine(engine, named.recipe, chosen, side_by_side=given.architecture if together else None)
     options.say_engine(choice)
     options.say_teacher(named.recipe, place.teachers)
     data = resolve(wanted or (row.dataset if row and row.dataset else dataset), folder)

@@ -14,6 +14,7 @@ from harness.engine.native import Engine, EngineUnavailable, load
 from harness.engine.native_training import refusal
 from harness.errors import DeviceError, UsageError
 from harness.training.recipe import Recipe
+from search_spaces.architecture import Architecture
 from search_spaces.errors import nearest
 
 ENGINES = ("auto", "native", "persistent", "torch")
@@ -42,11 +43,14 @@ class Choice:
         return TORCH if self.engine is None else "native"
 
 
-def choose_engine(name: str, recipe: Recipe, device: torch.device, *, side_by_side: bool = False) -> Choice:
+def choose_engine(
+    name: str, recipe: Recipe, device: torch.device, *, side_by_side: Architecture | None = None
+) -> Choice:
     """Return the engine for one of ``ENGINES``; the native one is compiled now where it never was.
 
     Args:
-        side_by_side: all runs are trained in this process, side by side, as the persistent engine does.
+        side_by_side: the network all of whose runs are trained in this process, as the persistent engine does; None
+            where they are not.
 
     Raises:
         UsageError: another name.
@@ -69,11 +73,11 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, *, side_by_si
     return Choice(None, why)
 
 
-def _persistent_refusal(recipe: Recipe, device: torch.device, side_by_side: bool) -> str:
+def _persistent_refusal(recipe: Recipe, device: torch.device, side_by_side: Architecture | None) -> str:
     """Return why the persistent engine cannot train this here, empty where it can."""
-    if not side_by_side:
+    if side_by_side is None:
         return "it trains the seeds of a verification without --certify, and nothing else so far"
-    why = persistent_training.refusal(recipe, device)
+    why = persistent_training.refusal(side_by_side, recipe, device)
     if why is None:
         try:
             cuda_kernel.compiler()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.training.recipe import Optimizer
 
@@ -17,7 +18,7 @@ def _engine_tensors(network: nn.Module) -> list[Tensor]:
     statistics = [
         getattr(module, name)
         for module in network.modules()
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+        if isinstance(module, _BatchNorm)
         for name in ("running_mean", "running_var")
     ]
     return [*network.parameters(), *statistics]

@@ -69,6 +69,7 @@ class Instruction:
     row_padding: int = 0
     column_padding: int = 0
     groups: int = 1
+    poses: int = 1
     kernel: int = -1
     bias: int = -1
     scale: int = -1

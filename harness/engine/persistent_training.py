@@ -88,14 +88,16 @@ class Part:
     fast_bytes: int
 
 
-def refusal(recipe: Recipe, device: torch.device) -> str | None:
-    """Return why the engine cannot train this recipe on this device, None where it can."""
+def refusal(architecture: Architecture, recipe: Recipe, device: torch.device) -> str | None:
+    """Return why the engine cannot train this network with this recipe on this device, None where it can."""
     if device.type != "cuda":
         return f"it runs on CUDA devices, not on {device.type}"
     if recipe.teacher:
         return "it knows no teachers, and the recipe has one"
     if recipe.precision is not Precision.FP32:
         return f"it computes in fp32, and the recipe asks for {recipe.precision}"
+    if any(item.poses > 1 for item in program(architecture).instructions):
+        return "it knows no poses, and the network has some"
     return None
 
 
@@ -138,6 +140,7 @@ def _prepared(kernel: Kernel, run: Training, images: Images) -> Part:
         raise ContentError(
             f"recipe: batch_size is {recipe.batch_size}, but there are only {len(images)} images to train on"
         )
+    assert refusal(run.architecture, recipe, torch.device("cuda")) is None, "asked to train what it declines"
     flat, room = _laid_out(run.architecture, recipe.batch_size)
     order = torch.randperm(len(images), generator=run.generator, device=device)
     check_images(images.pixels, images.labels, device.type)

@@ -43,10 +43,10 @@ Pointwise pointwise_of(const Instruction& i, int images, const real* state) {
           i.dropout, i.rate / real(65536), images};
 }
 
-// The biases of group g in a state or a gradient, null where there are none.
+// The biases of group g, null where there are none.
 template <class T>
-T* bias_at(T* state, const Instruction& i, int g, const Convolution& c) {
-  return i.bias < 0 ? nullptr : state + i.bias + g * c.out;
+T* bias_at(T* bias, int g, const Convolution& c) {
+  return bias ? bias + g * c.out : nullptr;
 }
 
 const real* at(const real* state, int32_t offset) { return offset < 0 ? nullptr : state + offset; }
@@ -73,13 +73,17 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
   for (int k = 0; k < instruction_count; k++) {
     const Instruction& i = instructions[k];
     const Map &x = values[i.in].map, &y = values[i.out].map;
-    Step step{i, {}, {}, nullptr, {}};
+    Step step{i, {}, {}, nullptr, {}, {}, {}, {}, {}};
     if (Code(i.code) == Code::CONVOLUTION) {
       const Convolution c = convolution_of(i, x, y);
       largest = std::max(largest, kernel_size(c));
       room = std::max(room, gradient_room(c));
+      step.kernel = posed_kernel(i.poses, y.channels, c.in, i.rows);
+      step.bias = posed_numbers(i.poses, y.channels);
     }
     if (Code(i.code) == Code::POINTWISE) {
+      step.scale = posed_numbers(i.poses, y.channels);
+      step.shift = posed_numbers(i.poses, y.channels);
       step.mean.resize(x.channels);
       step.inverse.resize(x.channels);
       const size_t bytes = x.channels * x.groups * draws(x.positions()) * sizeof(Bits);
@@ -116,9 +120,10 @@ void Program::forward(real* state, bool training) {
     switch (Code(i.code)) {
       case Code::CONVOLUTION: {
         const Convolution c = convolution_of(i, x, y);
+        const real *kernel = in_poses(step.kernel, state + i.kernel), *bias = in_poses(step.bias, at(state, i.bias));
         for (int g = 0; g < i.groups; g++)
-          convolve(c, part(x, g, c.in), state + i.kernel + g * kernel_size(c), bias_at(state, i, g, c),
-                   part(y, g, c.out), packed.data());
+          convolve(c, part(x, g, c.in), kernel + g * kernel_size(c), bias_at(bias, g, c), part(y, g, c.out),
+                   packed.data());
         break;
       }
       case Code::DEPTHWISE:
@@ -127,8 +132,9 @@ void Program::forward(real* state, bool training) {
       case Code::POINTWISE: {
         const bool norm = i.shift >= 0;
         pointwise(pointwise_of(i, batch, state),
-                  {at(state, i.scale), at(state, i.shift), norm ? state + i.mean : nullptr,
-                   norm ? state + i.variance : nullptr, step.mean.data(), step.inverse.data()},
+                  {in_poses(step.scale, at(state, i.scale)), in_poses(step.shift, at(state, i.shift)),
+                   norm ? state + i.mean : nullptr, norm ? state + i.variance : nullptr, step.mean.data(),
+                   step.inverse.data()},
                   x, y, step.drawn.get(), random, training);
         break;
       }
@@ -158,15 +164,19 @@ void Program::back(const real* state) {
     switch (Code(i.code)) {
       case Code::CONVOLUTION: {
         const Convolution c = convolution_of(i, x, y);
+        real *learned = at(gradient, i.kernel), *learned_bias = at(gradient, i.bias);
+        real *dkernel = gradient_in_poses(step.kernel, learned), *dbias = gradient_in_poses(step.bias, learned_bias);
         for (int g = 0; g < i.groups; g++)
-          kernel_gradient(c, part(x, g, c.in), part(dy, g, c.out), gradient.data() + i.kernel + g * kernel_size(c),
-                          bias_at(gradient.data(), i, g, c), sums.get());
+          kernel_gradient(c, part(x, g, c.in), part(dy, g, c.out), dkernel + g * kernel_size(c), bias_at(dbias, g, c),
+                          sums.get());
+        return_gradient(step.kernel, learned);
+        return_gradient(step.bias, learned_bias);
         // Nothing needs the gradient of the images.
         if (i.in == 0) break;
         const Map& wide = spread(dy, step.spread, i.stride);
+        const real* kernel = in_poses(step.kernel, state + i.kernel);
         for (int g = 0; g < i.groups; g++)
-          convolve_back(c, part(wide, g, c.out), state + i.kernel + g * kernel_size(c), part(dx, g, c.in),
-                        packed.data());
+          convolve_back(c, part(wide, g, c.out), kernel + g * kernel_size(c), part(dx, g, c.in), packed.data());
         break;
       }
       case Code::DEPTHWISE:
@@ -174,14 +184,18 @@ void Program::back(const real* state) {
         if (i.in != 0)
           convolve_depthwise_back({i.stride, i.row_padding}, spread(dy, step.spread, i.stride), state + i.kernel, dx);
         break;
-      case Code::POINTWISE:
+      case Code::POINTWISE: {
+        real *scale = at(gradient, i.scale), *shift = at(gradient, i.shift);
         pointwise_back(pointwise_of(i, batch, state),
-                       {at(state, i.scale), at(state, i.shift), nullptr, nullptr, step.mean.data(),
-                        step.inverse.data()},
+                       {in_poses(step.scale, at(state, i.scale)), in_poses(step.shift, at(state, i.shift)), nullptr,
+                        nullptr, step.mean.data(), step.inverse.data()},
                        x, dy, dx, step.drawn.get(),
-                       {at(gradient, i.scale), at(gradient, i.shift), slope_gradient(i.before, i.before_slope),
-                        slope_gradient(i.after, i.after_slope)});
+                       {gradient_in_poses(step.scale, scale), gradient_in_poses(step.shift, shift),
+                        slope_gradient(i.before, i.before_slope), slope_gradient(i.after, i.after_slope)});
+        return_gradient(step.scale, scale);
+        return_gradient(step.shift, shift);
         break;
+      }
       case Code::MAX_POOL: max_pool_back(i.rows, x, y, dy, dx); break;
       case Code::AVERAGE_POOL:
         average_pool_back(i.rows ? i.rows : x.height, i.rows ? i.columns : x.width, dy, dx);

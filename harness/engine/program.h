@@ -6,6 +6,7 @@
 #include "images.h"
 #include "layout.h"
 #include "learning.h"
+#include "poses.h"
 #include "random.h"
 
 namespace engine {
@@ -25,6 +26,7 @@ struct Instruction {
   int32_t rows, columns, stride;  // of windows; `rows` is 0 for a pool over the whole map
   int32_t row_padding, column_padding;  // zeros above and below, on the left and on the right
   int32_t groups;                // of channels, each convolved by itself
+  int32_t poses;                 // of each learned kernel, or of each scale and shift
   int32_t kernel, bias;          // offsets into the state, -1 where there is none
   int32_t scale, shift, mean, variance;  // of BN, which may have no scale
   int32_t before, after;         // rectifiers (pointwise.h) before and after BN
@@ -48,6 +50,7 @@ struct Step {
   std::vector<real> mean, inverse;  // batch statistics, for the way back
   Block<Bits> drawn;                // of dropout
   Map spread;                       // dy with zeros between its positions, for strides above 1
+  Posed kernel, bias, scale, shift;
 };
 
 class Program {

@@ -169,11 +169,12 @@ def _pointwise(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) ->
             case BatchNorm():
                 normed = True
                 channels = shape[0]
-                scale = -1 if op.unscaled else draft.parameter(channels, decayed=False)
-                shift = draft.parameter(channels, decayed=False)
+                learned = channels // op.poses
+                scale = -1 if op.unscaled else draft.parameter(learned, decayed=False)
+                shift = draft.parameter(learned, decayed=False)
                 mean = 2 * sum(draft.statistics)
                 draft.statistics.append(channels)
-                item = replace(item, scale=scale, shift=shift, mean=mean, variance=mean + channels)
+                item = replace(item, poses=op.poses, scale=scale, shift=shift, mean=mean, variance=mean + channels)
             case Dropout() | Dropout2d():
                 unit = 1 if isinstance(op, Dropout) else 2
                 item = replace(item, dropout=unit, rate=min(round(op.p * RATE_PARTS), RATE_PARTS - 1))
@@ -233,8 +234,10 @@ def _convolution(draft: _Draft, op: Conv | DepthwiseConv, shape: Shape, source: 
     rows, columns = kernel_shape(op)
     above, left = paddings(op)
     out, groups = (op.out_channels, op.groups) if isinstance(op, Conv) else (shape[0], shape[0])
-    weights = draft.kernel(rows * columns * out * (shape[0] // groups), op.tie)
-    bias = draft.parameter(out, decayed=False) if op.bias else -1
+    poses = op.poses if isinstance(op, Conv) else 1
+    learned = out // poses
+    weights = draft.kernel(rows * columns * learned * (shape[0] // groups), op.tie)
+    bias = draft.parameter(learned, decayed=False) if op.bias else -1
     draft.widen(source, margin=max(above, left))
     item = Instruction(
         code=Code.CONVOLUTION if isinstance(op, Conv) else Code.DEPTHWISE,
@@ -246,6 +249,7 @@ def _convolution(draft: _Draft, op: Conv | DepthwiseConv, shape: Shape, source: 
         row_padding=above,
         column_padding=left,
         groups=groups,
+        poses=poses,
         kernel=weights,
         bias=bias,
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class _Gathered:
@@ -31,7 +32,7 @@ class _Gathered:
         return mean, (square - mean * mean).clamp(min=0) * (self.count / max(1, self.count - 1))
 
 
-def _gathered(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> _Gathered:
+def _gathered(norm: _BatchNorm) -> _Gathered:
     # Not the scale's device: a BN may have no scale.
     assert norm.running_mean is not None
     return _Gathered(norm.num_features, norm.running_mean.device)
@@ -43,7 +44,7 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     On the way each BN normalises by the batch's own statistics, so that layers behind it get what they will get; with
     some hundred images a batch that holds closely. The network is left in evaluation mode.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     gathered = {norm: _gathered(norm) for norm in norms}
     network.eval()
     hooks = [norm.train().register_forward_pre_hook(sums.add) for norm, sums in gathered.items()]

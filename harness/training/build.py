@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from harness.training.posed import PosedBatchNorm, PosedConv2d
 from harness.training.recipe import Initialisation
 from search_spaces import architecture as spec
 from search_spaces.cost import Analysis, analyse
@@ -126,9 +127,7 @@ def _sequence(ops: tuple[spec.Op, ...], shape: Shape, tied: dict[str, Tensor]) -
 def _module(op: spec.Op, shape: Shape, tied: dict[str, Tensor]) -> nn.Module:  # noqa: C901  (a case an op)
     match op:
         case spec.Conv():
-            window, padding = spec.kernel_shape(op), spec.paddings(op)
-            conv = nn.Conv2d(shape[0], op.out_channels, window, op.stride, padding, groups=op.groups, bias=op.bias)
-            return _tie(conv, op.tie, tied)
+            return _tie(convolution(op, shape[0]), op.tie, tied)
         case spec.DepthwiseConv():
             conv = nn.Conv2d(shape[0], shape[0], 3, op.stride, op.padding, groups=shape[0], bias=op.bias)
             return _tie(conv, op.tie, tied)
@@ -161,9 +160,21 @@ def _module(op: spec.Op, shape: Shape, tied: dict[str, Tensor]) -> nn.Module:  #
             return Residual(_sequence(op.ops, shape, tied))
 
 
+def convolution(op: spec.Conv, channels: int, members: int = 1) -> nn.Conv2d:
+    """Return the module of a convolution of ``channels`` channels, for so many members side by side."""
+    channels, out, groups = members * channels, members * op.out_channels, members * op.groups
+    window, padding = spec.kernel_shape(op), spec.paddings(op)
+    if op.poses > 1:
+        return PosedConv2d(op.poses, channels, out, window[0], op.stride, padding, groups=groups, bias=op.bias)
+    return nn.Conv2d(channels, out, window, op.stride, padding, groups=groups, bias=op.bias)
+
+
 def batch_norm(op: spec.BatchNorm, channels: int, *, of_maps: bool) -> nn.Module:
     """Return the module of a BN of maps or of vectors; where it is unscaled, it has no scale that could be trained."""
-    norm = nn.BatchNorm2d(channels) if of_maps else nn.BatchNorm1d(channels)
+    if op.poses > 1:
+        norm: nn.Module = PosedBatchNorm(channels, op.poses)
+    else:
+        norm = nn.BatchNorm2d(channels) if of_maps else nn.BatchNorm1d(channels)
     if op.unscaled:
         norm.register_parameter("weight", None)
     return norm

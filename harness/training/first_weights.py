@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from harness.training.build import FastDropout, Network, initialise
+from harness.training.posed import PosedConv2d
 from harness.training.recipe import Initialisation, Recipe
 
 # What may stand behind a head that says nothing yet: it lets the gradient through all the same.
@@ -23,8 +24,13 @@ def draw_first_weights(network: Network, recipe: Recipe) -> None:
 def _pass_on(network: Network) -> None:
     """Make every convolution with as many outputs as inputs hand its input on: 1 in the middle, 0 elsewhere."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and module.in_channels == module.out_channels:
-            nn.init.dirac_(module.weight, module.groups)
+        if not isinstance(module, nn.Conv2d):
+            continue
+        poses = module.poses if isinstance(module, PosedConv2d) else 1
+        if module.in_channels == poses * module.out_channels:
+            nn.init.zeros_(module.weight)
+            # The first pose of a kernel hands on the first pose of its input, and so each pose its like.
+            nn.init.dirac_(module.weight[:, ::poses], module.groups)
 
 
 def _silence_head(network: Network) -> None:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from harness.training.build import FastDropout, Network, Residual, batch_norm
+from harness.training.build import FastDropout, Network, Residual, batch_norm, convolution
 from search_spaces import architecture as spec
 from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
 
@@ -89,10 +89,7 @@ def _module(op: spec.Op, shape: Shape, members: int, tied: dict[str, Tensor]) ->
     channels = members * shape[0]
     match op:
         case spec.Conv():
-            out = members * op.out_channels
-            window, padding = spec.kernel_shape(op), spec.paddings(op)
-            conv = nn.Conv2d(channels, out, window, op.stride, padding, groups=members * op.groups, bias=op.bias)
-            return _tie(conv, op.tie, tied)
+            return _tie(convolution(op, shape[0], members), op.tie, tied)
         case spec.DepthwiseConv():
             return _tie(
                 nn.Conv2d(channels, channels, 3, op.stride, op.padding, groups=channels, bias=op.bias), op.tie, tied

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from onnx import numpy_helper
 from onnxruntime import InferenceSession
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.export import weights_of
 from harness.onnx_graph import onnx_model
@@ -27,6 +28,12 @@ EVERY_OP = (
 )
 
 
+POSED = (
+    "conv3x3(8, poses=8, bias) bn(poses=8) relu conv1x1(8, poses=4, tie=a) relu conv1x1(8, poses=4, tie=a) bn(poses=2) "
+    "conv1x1(2, tie=a) conv3x3(8, groups=2, poses=4) bn(unscaled, poses=4) gap linear(10)"
+)
+
+
 def trained(text: str | Architecture) -> tuple[Architecture, Network]:
     """A network with weights and BN statistics drawn at random, so that no op can be left out unseen."""
     architecture = parse_network(text) if isinstance(text, str) else text
@@ -34,7 +41,7 @@ def trained(text: str | Architecture) -> tuple[Architecture, Network]:
         torch.manual_seed(3)
         network = build(architecture)
         for module in network.modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            if isinstance(module, _BatchNorm):
                 for values in (module.weight, module.bias, module.running_mean):
                     if values is not None:  # an unscaled one has no weight
                         nn.init.normal_(values)
@@ -71,7 +78,9 @@ def check_against_torch(text: str | Architecture) -> None:
     assert float(np.abs(ours - theirs).max()) < 1e-4 * scale
 
 
-@pytest.mark.parametrize("text", [TIED, EVERY_OP, "conv3x3(10) gap", "linear(10)", "conv3x3(10, pad=0, stride=3) gap"])
+@pytest.mark.parametrize(
+    "text", [TIED, EVERY_OP, POSED, "conv3x3(10) gap", "linear(10)", "conv3x3(10, pad=0, stride=3) gap"]
+)
 def test_the_model_gives_the_logits_of_torch(text: str):
     check_against_torch(text)
 

@@ -58,6 +58,15 @@ TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
         ("gap", (4, 1, 1), 0, 0, 32),
         ("conv1x1(10)", (10, 1, 1), 40, 40, 32),
     ],
+    "conv3x3(8, poses=4, bias) bn(poses=4) conv1x1(4, poses=2) bn(unscaled, poses=2) gap linear(10)": [
+        # Two kernels of 3x3x1 and two biases, used as eight.
+        ("conv3x3(8, poses=4, bias)", (8, 28, 28), 18 + 2, 72 * 784, 3),
+        ("bn(poses=4)", (8, 28, 28), 4, 0, 3),
+        ("conv1x1(4, poses=2)", (4, 28, 28), 16, 32 * 784, 3),
+        ("bn(unscaled, poses=2)", (4, 28, 28), 2, 0, 3),
+        ("gap", (4, 1, 1), 0, 0, 30),
+        ("linear(10)", (10,), 50, 40, 30),
+    ],
     "unshuffle conv3x3(6) unshuffle gap linear(10)": [
         ("unshuffle", (4, 14, 14), 0, 0, 2),
         ("conv3x3(6)", (6, 14, 14), 216, 216 * 196, 6),
@@ -174,7 +183,7 @@ def stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) ->
         channels = before[0]
         match op:
             case Conv() | DepthwiseConv():
-                outputs = range(op.out_channels if isinstance(op, Conv) else channels)
+                outputs = range(op.out_channels // op.poses if isinstance(op, Conv) else channels)
                 inputs = range(channels // op.groups if isinstance(op, Conv) else 1)
                 rows = range(op.kernel_size if isinstance(op, Conv) else 3)
                 columns = range((op.kernel_width or 0) if isinstance(op, Conv) else 3)
@@ -183,7 +192,9 @@ def stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) ->
                 total += len(outputs) if op.bias else 0
                 tied |= {op.tie} if op.tie else set()
             case BatchNorm():
-                total += len(list(product(range(channels), ("shift",) if op.unscaled else ("scale", "shift"))))
+                total += len(
+                    list(product(range(channels // op.poses), ("shift",) if op.unscaled else ("scale", "shift")))
+                )
             case PReLU():
                 total += 1
             case Linear():

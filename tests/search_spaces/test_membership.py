@@ -124,6 +124,7 @@ ENTANGLED = [
     "net = <bn / bn relu / bn relu bn>{1..2} <bn / relu>?",
     "net = <bn{0..2}>{0..2} relu < / bn>",
     "net = maxpool({2, 3}) avgpool gap? linear({9, 10}) <| bn |>?",
+    "net = conv3x3(8, poses={1, 2, 4}) bn(poses={1, 2})? bn",
     "let s = leaky({0.1, 0.2}); let n = bn(unscaled?); net = s n conv3x1(4, groups={1, 2}) n? s",
     "net = <conv3x1(4, tie=a) / conv1x3(4, tie=b)>{1..2} prelu? unshuffle({2, 3})?",
 ]

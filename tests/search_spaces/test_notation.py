@@ -73,7 +73,7 @@ def test_spellings_of_one_network_have_one_hash(spelling: str):
 
 
 COUNT = "a whole number from 1 to 10,000"
-OPTIONS = "its options are pad=, stride=, groups=, bias, tie="
+OPTIONS = "its options are pad=, stride=, groups=, bias, tie=, poses="
 WIDTH = "number of output channels"
 IN_SPACES = "belongs to a search space; a network is one network"
 
@@ -104,7 +104,7 @@ IN_SPACES = "belongs to a search space; a network is one network"
         ("conv3x3(8, bias=1)", 11, "bias stands alone, without '='", None),
         ("bn(unscaled, unscaled)", 13, "bn is given its fixed scale twice", None),
         ("bn(unscaled=1)", 3, "unscaled stands alone, without '='", None),
-        ("bn(scaled)", 3, "bn has no option 'scaled'; its options are unscaled", "did you mean 'unscaled'?"),
+        ("bn(scaled)", 3, "bn has no option 'scaled'; its options are unscaled, poses=", "did you mean 'unscaled'?"),
         ("relu(1)", 5, "relu takes no arguments, not '1'", None),
         ("leaky(0)", 6, "leaky takes a number above 0 and below 1 as its slope, not 0", None),
         ("leaky(1)", 6, "leaky takes a number above 0 and below 1 as its slope, not 1", None),
@@ -120,6 +120,15 @@ IN_SPACES = "belongs to a search space; a network is one network"
         ("conv3x3(8, stride=0)", 18, f"conv3x3 takes {COUNT} as its stride, not 0", None),
         ("conv3x3(8, pad=0.5)", 15, "conv3x3 takes a whole number from 0 to 10,000 as its padding, not 0.5", None),
         ("conv3x3(8, groups=0)", 18, f"conv3x3 takes {COUNT} as its number of groups, not 0", None),
+        ("conv3x3(8, poses=3)", 17, "conv3x3 takes one of 1, 2, 4, 8 as its number of poses, not 3", None),
+        ("bn(poses=0.5)", 9, "bn takes one of 1, 2, 4, 8 as its number of poses, not 0.5", None),
+        ("bn(poses)", 3, "poses needs a whole number, as in poses=1", None),
+        (
+            "conv1x3(8, poses=2)",
+            11,
+            "conv1x3 has no option 'poses'; its options are pad=, stride=, groups=, bias, tie=",
+            None,
+        ),
         (
             "dwconv3x3(groups=2)",
             10,
@@ -207,6 +216,26 @@ def test_each_mistake_has_its_message_and_its_place(text: str, position: int, me
             (1,),
             "conv3x3(6, groups=4) parts 4 channels and 6 outputs into 4 groups; "
             "both must be multiples of the number of groups",
+        ),
+        (
+            "conv3x3(6, poses=4) gap linear(10)",
+            0,
+            (0,),
+            "conv3x3(6, poses=4) reads 1 and writes 6 channels; "
+            "a kernel in 4 poses writes a multiple of 4, and reads one channel or a multiple of 4",
+        ),
+        (
+            "conv3x3(4) conv3x3(16, groups=2, poses=8) linear(10)",
+            11,
+            (1,),
+            "conv3x3(16, groups=2, poses=8) reads 2 and writes 8 channels a group; "
+            "a kernel in 8 poses writes a multiple of 8, and reads one channel or a multiple of 8",
+        ),
+        (
+            "conv3x3(6) bn(poses=4) gap linear(10)",
+            11,
+            (1,),
+            "bn(poses=4) gets 6 channels; they must be a multiple of the number of poses",
         ),
         (
             "linear(10) bn gap",

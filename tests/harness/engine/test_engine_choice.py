@@ -11,7 +11,11 @@ from harness.engine.engine_choice import Choice, choose_engine
 from harness.engine.native import EngineUnavailable
 from harness.errors import DeviceError, UsageError
 from harness.training.recipe import Precision, Recipe
+from search_spaces.architecture import Architecture
+from search_spaces.notation import parse_network
 
+NETWORK = parse_network("conv3x3(4) bn relu gap linear(10)")
+POSED = parse_network("conv3x3(4, poses=4) bn relu gap linear(10)")
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 ONLY_SEEDS = "it trains the seeds of a verification without --certify, and nothing else so far"
 
@@ -30,11 +34,11 @@ def test_an_unknown_engine_is_an_error_that_names_the_nearest():
 
 
 def test_nothing_chooses_the_persistent_engine_by_itself():
-    assert choose_engine("auto", Recipe(), GPU, side_by_side=True).kind == "torch"
+    assert choose_engine("auto", Recipe(), GPU, side_by_side=NETWORK).kind == "torch"
 
 
 def test_the_persistent_engine_trains_seeds_side_by_side_on_a_gpu():
-    found = choose_engine("persistent", Recipe(), GPU, side_by_side=True)
+    found = choose_engine("persistent", Recipe(), GPU, side_by_side=NETWORK)
 
     assert (found.kind, found.engine, found.why) == ("persistent", None, "")
 
@@ -42,13 +46,14 @@ def test_the_persistent_engine_trains_seeds_side_by_side_on_a_gpu():
 @pytest.mark.parametrize(
     ("recipe", "device", "side_by_side", "why"),
     [
-        (Recipe(), GPU, False, ONLY_SEEDS),
-        (Recipe(), CPU, True, "it runs on CUDA devices, not on cpu"),
-        (Recipe(precision=Precision.BF16), GPU, True, "it computes in fp32, and the recipe asks for bf16"),
+        (Recipe(), GPU, None, ONLY_SEEDS),
+        (Recipe(), CPU, NETWORK, "it runs on CUDA devices, not on cpu"),
+        (Recipe(), GPU, POSED, "it knows no poses, and the network has some"),
+        (Recipe(precision=Precision.BF16), GPU, NETWORK, "it computes in fp32, and the recipe asks for bf16"),
     ],
 )
 def test_where_it_cannot_train_torch_does_and_says_why(
-    recipe: Recipe, device: torch.device, side_by_side: bool, why: str
+    recipe: Recipe, device: torch.device, side_by_side: Architecture | None, why: str
 ):
     found = choose_engine("persistent", recipe, device, side_by_side=side_by_side)
 
@@ -61,7 +66,7 @@ def test_without_nvrtc_torch_trains(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(cuda_kernel, "compiler", missing)
 
-    assert choose_engine("persistent", Recipe(), GPU, side_by_side=True) == Choice(
+    assert choose_engine("persistent", Recipe(), GPU, side_by_side=NETWORK) == Choice(
         None, "NVRTC is not here", "persistent"
     )
 

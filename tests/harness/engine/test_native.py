@@ -250,7 +250,7 @@ print("clean")
 
 
 def test_the_engine_is_clean_under_the_sanitizers():
-    from tests.harness.engine.test_native_training import NETWORKS
+    from tests.harness.engine.test_native_training import NETWORKS, POSED
 
     compiler = native.compiler()
     library = subprocess.run(
@@ -267,7 +267,7 @@ def test_the_engine_is_clean_under_the_sanitizers():
     dropouts = ("conv3x3(3) relu dropout(0.3) maxpool conv3x3(9) bn relu dropout2d(0.3) gap linear(10)",)
 
     answer = subprocess.run(
-        [sys.executable, "-c", SANITIZED, *NETWORKS, *dropouts], capture_output=True, text=True, env=environment
+        [sys.executable, "-c", SANITIZED, *NETWORKS, POSED, *dropouts], capture_output=True, text=True, env=environment
     )
 
     assert (answer.returncode, answer.stdout) == (0, "clean\n"), answer.stderr[-3000:]

@@ -35,6 +35,14 @@ ACROSS = (
     "res(conv3x3(4, tie=a) bn(unscaled) relu) | maxpool | conv3x3(4, tie=a, pad=2, stride=2) bn leaky dwconv3x3(tie=d) "
     "conv3x3(4, groups=4, tie=d) | gap | linear(10)"
 )
+# All numbers of poses, kernels shared between uses and between groups, and what lies behind plain layers.
+POSED = (
+    "conv3x3(8, poses=8, bias) bn(poses=8) relu conv3x3(16, poses=8, stride=2) relu bn(unscaled, poses=4) "
+    "conv1x1(8, poses=4, tie=a) prelu bn(poses=2) conv5x5(16, poses=2, pad=1, bias) conv1x1(8, poses=4, tie=a) maxpool "
+    "conv3x3(16, groups=2, poses=4, bias) conv3x3(8, tie=c) leaky conv3x3(64, groups=8, poses=8) conv3x3(4, poses=4) "
+    "bn relu linear(12) bn(poses=4) linear(10)"
+)
+SIMPLY_POSED = "conv3x3(8, poses=4) bn(poses=4) relu | maxpool | conv3x3(8, poses=4, bias) relu | gap | linear(10)"
 # Each op with every option, odd sizes and both orders of BN and ReLU.
 NETWORKS = (
     "conv3x3(4) bn relu | maxpool | conv3x3(5) relu bn | gap | linear(10)",
@@ -116,7 +124,7 @@ def in_float64(level: Level) -> Engine:
 
 @pytest.mark.parametrize("level", HERE, ids=lambda level: level.name)
 @pytest.mark.parametrize("batch", [16, 21])
-@pytest.mark.parametrize("text", NETWORKS)
+@pytest.mark.parametrize("text", [*NETWORKS, POSED])
 def test_gradients_of_every_op_equal_torch_s(text: str, batch: int, level: Level):
     compared(parse_network(text), batch, in_float64(level))
 
@@ -151,7 +159,7 @@ RECIPES = (
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("text", [NETWORKS[0], NETWORKS[2]])
+@pytest.mark.parametrize("text", [NETWORKS[0], NETWORKS[2], SIMPLY_POSED])
 def test_a_run_by_the_engine_follows_the_run_by_torch(text: str, recipe: Recipe):
     plain, fast, images = both(text, recipe, 2)
 

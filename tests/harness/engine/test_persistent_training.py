@@ -81,6 +81,7 @@ def test_gradients_of_every_op_equal_torch_s(text: str, batch: int):
 def test_gradients_of_random_networks_equal_torch_s(architecture: Architecture, batch: int):
     # Dropout draws masks of its own; large maps take torch long in float64.
     assume(analyse(architecture).macs < 1_000_000 and "dropout" not in str(architecture))
+    assume("poses" not in str(architecture))
 
     compared(architecture, batch, host_kernel(double=True))
 
@@ -253,7 +254,13 @@ def test_a_weight_that_is_not_a_number_is_seen_in_the_loss(text: str):
     ],
 )
 def test_what_the_engine_cannot_train_it_declines(recipe: Recipe, device: str, why: str | None):
-    assert refusal(recipe, torch.device(device)) == why
+    assert refusal(parse_network(NETWORKS[0]), recipe, torch.device(device)) == why
+
+
+def test_networks_in_poses_it_declines():
+    posed = parse_network("conv3x3(4) bn(poses=2) relu gap linear(10)")
+
+    assert refusal(posed, Recipe(), torch.device("cuda")) == "it knows no poses, and the network has some"
 
 
 def test_fewer_images_than_a_batch_are_an_error():

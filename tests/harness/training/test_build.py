@@ -53,7 +53,7 @@ def _ops(channels: int) -> st.SearchStrategy[spec.Op]:
         if isinstance(op, spec.DepthwiseConv):
             return dataclasses.replace(op, tie=f"d{channels}")
         assert isinstance(op, spec.Conv)
-        shape = (op.out_channels, channels // op.groups, op.kernel_size, op.kernel_width)
+        shape = (op.out_channels // op.poses, channels // op.groups, op.kernel_size, op.kernel_width)
         return dataclasses.replace(op, tie="k" + "_".join(map(str, shape)))
 
     width, padding, stride = st.integers(1, 6), st.integers(0, 3), st.integers(1, 2)
@@ -61,7 +61,8 @@ def _ops(channels: int) -> st.SearchStrategy[spec.Op]:
     column = st.builds(spec.Conv, st.just(3), width, padding, stride, st.booleans(), st.none(), st.just(1))
     row = st.builds(spec.Conv, st.just(1), width, padding, stride, st.booleans(), st.none(), st.just(3))
     parted = st.builds(lambda groups, out: spec.Conv(3, groups * out, groups=groups), st.integers(2, 3), width)
-    conv = st.one_of(square, column, row, parted)
+    posed = st.builds(lambda poses, out: spec.Conv(3, poses * out, poses=poses), st.sampled_from([2, 4, 8]), st.just(1))
+    conv = st.one_of(square, column, row, parted, posed)
     depthwise = st.builds(spec.DepthwiseConv, padding, stride, st.booleans())
     kernel = st.builds(tied, st.one_of(conv, depthwise), st.booleans())
     same = st.builds(tied, st.builds(spec.Conv, st.sampled_from([1, 3, 5]), st.just(channels)), st.booleans())
@@ -69,6 +70,7 @@ def _ops(channels: int) -> st.SearchStrategy[spec.Op]:
         [
             spec.BatchNorm(),
             spec.BatchNorm(unscaled=True),
+            spec.BatchNorm(poses=2),
             spec.ReLU(),
             spec.LeakyReLU(0.3),
             spec.PReLU(),

@@ -1,0 +1,74 @@
+#include "poses.h"
+
+#include <algorithm>
+
+namespace engine {
+
+namespace {
+
+// Pose k of eight: k % 4 quarter turns against the clock, after a mirroring of left and right where k >= 4.
+bool mirrored(int pose) { return pose >= 4; }
+int turns(int pose, int poses) { return pose * (poses == 2 ? 2 : 1) % 4; }
+
+// The pose that is `first`, then `second`.
+int composed(int second, int first, int poses) {
+  if (poses < 8) return (first + second) % poses;
+  const int turned = second % 4 + (mirrored(second) ? 4 - first % 4 : first % 4);
+  return turned % 4 + (mirrored(first) != mirrored(second) ? 4 : 0);
+}
+
+// Where a weight of the learned kernel lies in a pose of it.
+int moved(int row, int column, int edge, int pose, int poses) {
+  if (mirrored(pose)) column = edge - 1 - column;
+  for (int turn = turns(pose, poses); turn > 0; turn--) {
+    const int before = row;
+    row = edge - 1 - column;
+    column = before;
+  }
+  return row * edge + column;
+}
+
+Posed of_size(size_t size) { return {std::vector<int32_t>(size), std::vector<real>(size), std::vector<real>(size)}; }
+
+}  // namespace
+
+Posed posed_kernel(int poses, int outputs, int channels, int edge) {
+  if (poses == 1) return {};
+  const int area = edge * edge;
+  Posed made = of_size(size_t(outputs) * channels * area);
+  for (int out = 0; out < outputs; out++)
+    for (int c = 0; c < channels; c++) {
+      const int pose = out % poses;
+      const int seen = channels == 1 ? 0 : c / poses * poses + composed(pose, c % poses, poses);
+      for (int at = 0; at < area; at++)
+        made.source[(out * channels + seen) * area + moved(at / edge, at % edge, edge, pose, poses)] =
+            (out / poses * channels + c) * area + at;
+    }
+  return made;
+}
+
+Posed posed_numbers(int poses, int outputs) {
+  if (poses == 1) return {};
+  Posed made = of_size(outputs);
+  for (int out = 0; out < outputs; out++) made.source[out] = out / poses;
+  return made;
+}
+
+const real* in_poses(Posed& posed, const real* learned) {
+  if (posed.source.empty() || !learned) return learned;
+  for (size_t k = 0; k < posed.source.size(); k++) posed.values[k] = learned[posed.source[k]];
+  return posed.values.data();
+}
+
+real* gradient_in_poses(Posed& posed, real* learned) {
+  if (posed.source.empty() || !learned) return learned;
+  std::fill(posed.gradient.begin(), posed.gradient.end(), real(0));
+  return posed.gradient.data();
+}
+
+void return_gradient(const Posed& posed, real* learned) {
+  if (!learned) return;
+  for (size_t k = 0; k < posed.source.size(); k++) learned[posed.source[k]] += posed.gradient[k];
+}
+
+}  // namespace engine

@@ -1,0 +1,28 @@
+// Numbers that are learned once and used in several poses; which poses there are says search_spaces/poses.py.
+#pragma once
+#include <vector>
+
+#include "layout.h"
+
+namespace engine {
+
+// Numbers in all their poses, and their gradients; empty where each number is learned for itself.
+struct Posed {
+  std::vector<int32_t> source;  // which learned number each of them is
+  std::vector<real> values, gradient;
+};
+
+// A kernel of `outputs` x `channels` x `edge` x `edge`, the poses of a learned one side by side.
+Posed posed_kernel(int poses, int outputs, int channels, int edge);
+
+// One number an output: a bias, a scale or a shift.
+Posed posed_numbers(int poses, int outputs);
+
+// The numbers in all poses; the learned ones themselves where there is one pose, null where these are null.
+const real* in_poses(Posed& posed, const real* learned);
+
+// Where their gradient is to be added; `return_gradient` adds what is found there to that of the learned ones.
+real* gradient_in_poses(Posed& posed, real* learned);
+void return_gradient(const Posed& posed, real* learned);
+
+}  // namespace engine

@@ -1,0 +1,83 @@
+"""Modules whose kernels and scales are learned once and used in several poses (``search_spaces.poses``).
+
+Their parameters are what is learned, so that a network's ``parameters()`` are those that ``search_spaces.cost`` counts.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from search_spaces.poses import channel_order, mirrored, turns
+
+
+def in_poses(kernel: Tensor, poses: int) -> Tensor:
+    """Return a learned kernel in all its poses: (out, in, rows, rows) to (out * poses, in, rows, rows).
+
+    The poses of one kernel lie side by side, as the next kernel expects them.
+    """
+    posed = []
+    for pose in range(poses):
+        seen = kernel[:, list(channel_order(pose, poses, kernel.shape[1]))]
+        if mirrored(pose):
+            seen = seen.flip(3)
+        posed.append(torch.rot90(seen, turns(pose, poses), (2, 3)))
+    return torch.stack(posed, 1).flatten(0, 1)
+
+
+class PosedConv2d(nn.Conv2d):
+    """A convolution with one learned kernel, and one bias, for each ``poses`` neighbouring outputs."""
+
+    def __init__(
+        self,
+        poses: int,
+        channels: int,
+        out: int,
+        window: int,
+        stride: int = 1,
+        padding: tuple[int, int] = (0, 0),
+        *,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        """Make room for the weights, (out / poses, channels / groups, window, window); ``out`` counts all poses."""
+        super().__init__(channels, out // poses, window, stride, padding, groups=groups, bias=bias)
+        self.poses = poses
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (batch, out, height, width)."""
+        bias = None if self.bias is None else self.bias.repeat_interleave(self.poses)
+        return functional.conv2d(
+            input, in_poses(self.weight, self.poses), bias, self.stride, self.padding, groups=self.groups
+        )
+
+
+class PosedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalisation of maps or vectors with one shift, and one scale, for each ``poses`` neighbouring channels.
+
+    Statistics are each channel's own.
+    """
+
+    def __init__(self, channels: int, poses: int) -> None:
+        """Make room for shifts and scales, (channels / poses,)."""
+        super().__init__(channels)
+        self.poses = poses
+        self.weight = nn.Parameter(torch.ones(channels // poses))
+        self.bias = nn.Parameter(torch.zeros(channels // poses))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return a tensor of the input's shape."""
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        scale = None if self.weight is None else self.weight.repeat_interleave(self.poses)
+        return functional.batch_norm(
+            input,
+            self.running_mean,
+            self.running_var,
+            scale,
+            self.bias.repeat_interleave(self.poses),
+            self.training,
+            self.momentum or 0.0,
+            self.eps,
+        )
