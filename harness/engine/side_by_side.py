@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from harness.device import choose_device
 from harness.engine.persistent_kernel import load
 from harness.engine.persistent_training import Kernel, train_epoch_side_by_side
-from harness.training import run
 from harness.training.result import Result
-from harness.training.run import Bench, Job
+from harness.training.run import Bench, Job, begun, ended, images_of, looked_at
 from harness.training.train import settle, start
 from search_spaces.notation import parse_network
 
@@ -25,17 +24,17 @@ def execute_side_by_side(jobs: Sequence[Job], bench: Bench, kernel: Kernel | Non
     """
     device = choose_device(jobs[0].device)
     kernel = kernel or load(device)
-    begun = [run._begun(job, bench, device, kernel.name) for job in jobs]
-    training, validation = run._images(jobs[0], bench, device)
+    open_results = [begun(job, bench, device, kernel.name) for job in jobs]
+    training, validation = images_of(jobs[0], bench, device)
     trainings = [
         start(parse_network(job.architecture), job.recipe, result.seed, device)
-        for job, result in zip(jobs, begun, strict=True)
+        for job, result in zip(jobs, open_results, strict=True)
     ]
     while going := [each for each in trainings if not each.diverged and len(each.history) < each.recipe.epochs]:
         train_epoch_side_by_side(kernel, going, training)
     results = []
-    for job, result, each in zip(jobs, begun, trainings, strict=True):
+    for job, result, each in zip(jobs, open_results, trainings, strict=True):
         settle(each, training)
-        each.history[-1] = run._looked_at(job, bench, each, each.history[-1], validation, at_end=True)
-        results.append(run._ended(job, bench, result, each, training, validation))
+        each.history[-1] = looked_at(job, bench, each, each.history[-1], validation, at_end=True)
+        results.append(ended(job, bench, result, each, training, validation))
     return results

@@ -126,8 +126,8 @@ def execute_and_keep(
     device = choose_device(job.device)
     engine = choose_engine(job.engine, job.recipe, device).engine
     captured = engine is None and _captures(device)
-    result = _begun(job, bench, device, _together(1) if captured else TORCH if engine is None else engine.name)
-    training, validation = _images(job, bench, device)
+    result = begun(job, bench, device, _together(1) if captured else TORCH if engine is None else engine.name)
+    training, validation = images_of(job, bench, device)
     teacher = _teacher(job, bench, training, device)
     run = start(parse_network(job.architecture), job.recipe, result.seed, device, engine, teacher)
     if job.checkpoint is not None and job.checkpoint.exists():
@@ -142,7 +142,7 @@ def execute_and_keep(
         at_end = epoch.epoch == last or run.diverged
         if at_end or job.evaluate_each_epoch or job.test_each_epoch:
             settle(run, training)
-        epoch = _looked_at(job, bench, run, epoch, validation, at_end=at_end)
+        epoch = looked_at(job, bench, run, epoch, validation, at_end=at_end)
         run.history[-1] = epoch
         if on_epoch is not None:
             on_epoch(epoch)
@@ -150,7 +150,7 @@ def execute_and_keep(
     settle(run, training)
     if job.checkpoint is not None:
         _save(job.checkpoint, run)
-    return _ended(job, bench, result, run, training, validation), run
+    return ended(job, bench, result, run, training, validation), run
 
 
 def execute_together(jobs: Sequence[Job], bench: Bench) -> list[Result]:
@@ -160,11 +160,11 @@ def execute_together(jobs: Sequence[Job], bench: Bench) -> list[Result]:
     """
     first = jobs[0]
     device = choose_device(first.device)
-    begun = [_begun(job, bench, device, _together(len(jobs))) for job in jobs]
+    open_results = [begun(job, bench, device, _together(len(jobs))) for job in jobs]
     architecture = parse_network(first.architecture)
-    training, validation = _images(first, bench, device)
+    training, validation = images_of(first, bench, device)
     teacher = _teacher(first, bench, training, device)
-    runs = [start(architecture, first.recipe, result.seed, device, teacher=teacher) for result in begun]
+    runs = [start(architecture, first.recipe, result.seed, device, teacher=teacher) for result in open_results]
     going: Sequence[Training] = ()
     for _ in range(first.recipe.epochs):
         if len(going) != (left := sum(not run.diverged for run in runs)):
@@ -175,10 +175,10 @@ def execute_together(jobs: Sequence[Job], bench: Bench) -> list[Result]:
         train_epoch_together(population)
     for job, run in zip(jobs, runs, strict=True):
         settle(run, training)
-        run.history[-1] = _looked_at(job, bench, run, run.history[-1], validation, at_end=True)
+        run.history[-1] = looked_at(job, bench, run, run.history[-1], validation, at_end=True)
     return [
-        _ended(job, bench, result, run, training, validation)
-        for job, result, run in zip(jobs, begun, runs, strict=True)
+        ended(job, bench, result, run, training, validation)
+        for job, result, run in zip(jobs, open_results, runs, strict=True)
     ]
 
 
@@ -195,7 +195,7 @@ def _together(members: int) -> str:
     return f"{TORCH} together {members}"
 
 
-def _images(job: Job, bench: Bench, device: torch.device) -> tuple[Images, Images | None]:
+def images_of(job: Job, bench: Bench, device: torch.device) -> tuple[Images, Images | None]:
     """Return what the job trains on and what it is validated on; a verification has no validation images.
 
     All jobs of a process have the same copy, which stays as long as the process.
@@ -244,9 +244,8 @@ def _test_images(job: Job, bench: Bench, device: torch.device) -> Images:
     return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std)
 
 
-def _looked_at(
-    job: Job, bench: Bench, run: Training, epoch: Epoch, validation: Images | None, *, at_end: bool
-) -> Epoch:
+def looked_at(job: Job, bench: Bench, run: Training, epoch: Epoch, validation: Images | None, *, at_end: bool) -> Epoch:
+    """Return an epoch with what the run's errors are after it, where the job or the end asks for them."""
     if validation is not None and (at_end or job.evaluate_each_epoch):
         epoch = replace(epoch, validation_errors=count_errors(run, validation))
     if job.test_each_epoch:
@@ -254,7 +253,8 @@ def _looked_at(
     return epoch
 
 
-def _begun(job: Job, bench: Bench, device: torch.device, engine: str) -> Result:
+def begun(job: Job, bench: Bench, device: torch.device, engine: str) -> Result:
+    """Return the result of a job that begins: what is known before training."""
     architecture = parse_network(job.architecture)
     analysis = analyse(architecture)
     recipe_hash = job.recipe.hash
@@ -279,9 +279,8 @@ def _begun(job: Job, bench: Bench, device: torch.device, engine: str) -> Result:
     )
 
 
-def _ended(
-    job: Job, bench: Bench, result: Result, run: Training, training: Images, validation: Images | None
-) -> Result:
+def ended(job: Job, bench: Bench, result: Result, run: Training, training: Images, validation: Images | None) -> Result:
+    """Return the result with what came of the run; a finished one is tested where the job says so."""
     finished = run.diverged or len(run.history) == job.recipe.epochs
     if finished:
         result = replace(result, status=Status.DIVERGED if run.diverged else Status.COMPLETE)

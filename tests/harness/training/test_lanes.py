@@ -201,8 +201,8 @@ def test_all_jobs_of_a_process_have_one_copy_of_the_images(data: ImageData):
     bench = Bench.of(data)
     device = torch.device("cpu")
 
-    first, again = (run_module._images(job, bench, device)[0] for job in JOBS[:2])
-    whole, none = run_module._images(replace(JOBS[0], purpose=Purpose.VERIFY), bench, device)
+    first, again = (run_module.images_of(job, bench, device)[0] for job in JOBS[:2])
+    whole, none = run_module.images_of(replace(JOBS[0], purpose=Purpose.VERIFY), bench, device)
 
     assert first is again
     assert (len(first), len(whole), none) == (80, 100, None)
