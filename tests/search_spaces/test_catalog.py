@@ -155,7 +155,10 @@ def test_in_the_space_of_the_bench_size_says_little_of_the_work_a_network_does()
 def test_an_unknown_space_is_refused_with_the_nearest():
     with pytest.raises(UnknownNameError) as caught:
         space("crad")
-    assert caught.value.message == "unknown search space 'crad'; known are card, tiny, tied, seeds, bench, and @FILE"
+    assert (
+        caught.value.message
+        == "unknown search space 'crad'; known are card, tiny, tied, posed, seeds, bench, and @FILE"
+    )
     assert caught.value.hint == "did you mean 'card'?"
 
 

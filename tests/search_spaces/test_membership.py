@@ -51,6 +51,18 @@ def test_the_space_tied_contains_the_networks_whose_region_it_is(blocks: tuple[s
     assert contains(space("tied"), network)
 
 
+@pytest.mark.parametrize(("poses", "few", "parameters"), [(4, 12, 1940), (4, 8, 1500), (8, 8, 955)])
+def test_the_space_posed_contains_the_networks_whose_region_it_is(poses: int, few: int, parameters: int):
+    again = f"res(conv1x1({few}, poses=P, tie=c) conv3x3(40, poses=P, tie=b) bn(poses=P)) relu "
+    text = (
+        f"conv3x3(40, poses=P) bn(poses=P) relu | avgpool | conv1x1({few}, poses=P) conv3x3(40, poses=P, tie=b) "
+        f"bn(poses=P) relu {again} | avgpool | {3 * again} | gap | linear(10)"
+    )
+    network = parse_network(text.replace("P", str(poses)))
+    assert analyse(network).parameters == parameters
+    assert contains(space("posed"), network)
+
+
 @pytest.mark.parametrize("name", SPACES)
 def test_spaces_contain_what_they_draw_and_not_its_neighbours_elsewhere(name: str):
     rng = random.Random(4)

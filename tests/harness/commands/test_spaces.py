@@ -115,7 +115,10 @@ def test_check_refuses_a_file_that_is_none(tmp_path: Path):
 def test_an_unknown_space_is_named(command: str):
     with pytest.raises(UnknownNameError) as caught:
         run(command, "crad")
-    assert caught.value.message == "unknown search space 'crad'; known are card, tiny, tied, seeds, bench, and @FILE"
+    assert (
+        caught.value.message
+        == "unknown search space 'crad'; known are card, tiny, tied, posed, seeds, bench, and @FILE"
+    )
     assert caught.value.hint == "did you mean 'card'?"
 
 

@@ -118,7 +118,7 @@ def test_half_of_the_children_differ_by_one_decision_and_few_by_many():
     assert set(differences) == {1, 2, 3}
 
 
-@pytest.mark.parametrize("name", ["card", "tiny", "tied"])
+@pytest.mark.parametrize("name", ["card", "tiny", "tied", "posed"])
 def test_children_keep_space_and_budget_though_their_parents_do_not(name: str):
     above = Condition(Metric.PARAMETERS, ">", 2_500)
     large, rng = replace(space(name), conditions=(*space(name).conditions, above)), random.Random(0)

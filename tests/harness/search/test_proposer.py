@@ -76,7 +76,7 @@ def only_asking(monkeypatch: pytest.MonkeyPatch) -> None:
 # The ladder -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["card", "tiny", "tied", "seeds"])
+@pytest.mark.parametrize("name", ["card", "tiny", "tied", "posed", "seeds"])
 def test_the_ladder_spreads_sizes_evenly_in_the_logarithm_middle_first(name: str):
     steps = size_ladder(space(name), 20_000, random.Random(0))
 
