@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     type=click.IntRange(64),
     default=4096,
     show_default=True,
-    help="Limit of one worker, MiB.",
+    help="Limit of one worker, MiB, without the files that it maps.",
 )
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be done; train nothing.")
 @options.parallelism_option

@@ -177,13 +177,16 @@ def stop(workers: list[Worker]) -> None:
         worker.pipe.close()
 
 
-def resident_mb(process_id: int) -> float:
-    """Return the resident memory of a process in MiB, 0 where it cannot be read."""
+def own_memory_mb(process_id: int) -> float:
+    """Return the resident memory of a process in MiB, 0 where it cannot be read.
+
+    Pages of files are left out: the libraries of CUDA alone are some GiB, which the system takes back when it needs to.
+    """
     try:
-        pages = int(Path(f"/proc/{process_id}/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
+        resident, of_files = map(int, Path(f"/proc/{process_id}/statm").read_text().split()[1:3])
+    except (OSError, ValueError):
         return 0.0
-    return pages * _PAGE_BYTES / 2**20
+    return (resident - of_files) * _PAGE_BYTES / 2**20
 
 
 def _receive(worker: Worker) -> list[Event]:
@@ -235,7 +238,7 @@ def _enforce(worker: Worker, limits: Limits) -> list[Event]:
         event = Broken(worker.job, Status.TIMED_OUT, message)
         abandon(worker)
         return [event]
-    memory, allowed = resident_mb(worker.process.pid or 0), limits.memory_mb * len(worker.beside)
+    memory, allowed = own_memory_mb(worker.process.pid or 0), limits.memory_mb * len(worker.beside)
     if memory > allowed:
         return _broken(worker, f"took {memory:.0f} MiB; {allowed:.0f} MiB allowed", Status.OUT_OF_MEMORY)
     return []
