@@ -212,6 +212,17 @@ def test_images_are_moved_as_training_moves_them(monkeypatch: pytest.MonkeyPatch
     assert seen == [(200, RECIPE.augmented_share, False), (100, RECIPE.augmented_share, False)]
 
 
+def test_looks_before_the_end_take_fewer_images(monkeypatch: pytest.MonkeyPatch):
+    passed = []
+    monkeypatch.setattr(train_module, "recompute_statistics", lambda _, batches: passed.append(sum(map(len, batches))))
+    monkeypatch.setattr(train_module, "PASSING_STATISTICS_IMAGES", 100)
+
+    settle(trained(native.load, replace(RECIPE, epochs=9)), some_images(320))
+    settle(trained(native.load), some_images(320))
+
+    assert passed == [100, 320]
+
+
 def test_images_are_not_moved_where_the_last_epoch_moved_none(monkeypatch: pytest.MonkeyPatch):
     run, shares = trained(native.load, replace(RECIPE, augmentation_off_share=0.5)), []
 
