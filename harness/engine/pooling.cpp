@@ -128,6 +128,13 @@ void copy(const Map& from, const Map& to) {
         for (int w = 0; w < to.width; w++) to.line(n, c, h)[w] = from.line(n, c, h)[w];
 }
 
+void sum(const Map& a, const Map& b, const Map& to) {
+  for (int n = 0; n < to.groups; n++)
+    for (int c = 0; c < to.channels; c++)
+      for (int h = 0; h < to.height; h++)
+        for (int w = 0; w < to.width; w++) to.line(n, c, h)[w] = a.line(n, c, h)[w] + b.line(n, c, h)[w];
+}
+
 void add(const Map& from, const Map& to) {
   for (int n = 0; n < to.groups; n++)
     for (int c = 0; c < to.channels; c++)

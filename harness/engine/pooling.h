@@ -24,6 +24,7 @@ void linear_back(const real* weights, const Map& x, const Map& dy, const Map& dx
 
 // to = from, or to += from.
 void copy(const Map& from, const Map& to);
+void sum(const Map& a, const Map& b, const Map& to);
 void add(const Map& from, const Map& to);
 
 }  // namespace engine

@@ -67,7 +67,7 @@ Map Program::allocate_map(const ValueRow& row, int margin) {
 Program::Program(const ValueRow* rows, int value_count, const Instruction* instructions, int instruction_count,
                  int batch_, int state_size, int parameter_count_, Normalisation normalisation_)
     : batch(batch_), parameter_count(parameter_count_), normalisation(normalisation_), gradient(state_size) {
-  for (int v = 0; v < value_count; v++) values.push_back({allocate_map(rows[v], rows[v].margin), {}});
+  allocate_maps(rows, value_count, instructions, instruction_count);
   allocate_gradients(rows, instructions, instruction_count);
   size_t largest = 0, room = 0;
   for (int k = 0; k < instruction_count; k++) {
@@ -100,13 +100,25 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
   sums.reset(allocate(room));
 }
 
+void Program::allocate_maps(const ValueRow* rows, int value_count, const Instruction* instructions, int count) {
+  // A branch reads what it begins at: the same map under another number.
+  std::vector<int> home(value_count), margin(value_count);
+  for (int v = 0; v < value_count; v++) home[v] = v;
+  for (int k = 0; k < count; k++)
+    if (Code(instructions[k].code) == Code::BRANCH) home[instructions[k].out] = home[instructions[k].in];
+  for (int v = 0; v < value_count; v++) margin[home[v]] = std::max(margin[home[v]], rows[v].margin);
+  for (int v = 0; v < value_count; v++)
+    values.push_back({home[v] == v ? allocate_map(rows[v], margin[v]) : values[home[v]].map, {}});
+}
+
 void Program::allocate_gradients(const ValueRow* rows, const Instruction* instructions, int count) {
   // What happens to each value by itself turns the gradient after it into the one before it in place: nobody reads the
-  // one after it any more, and memory passes through the caches once less.
+  // one after it any more, and memory passes through the caches once less. A sum hands its gradient on as it is.
   std::vector<int> home(values.size()), margin(values.size());
   for (size_t v = 0; v < values.size(); v++) home[v] = int(v);
   for (int k = 0; k < count; k++)
-    if (Code(instructions[k].code) == Code::POINTWISE) home[instructions[k].out] = home[instructions[k].in];
+    if (Code(instructions[k].code) == Code::POINTWISE || Code(instructions[k].code) == Code::SUM)
+      home[instructions[k].out] = home[instructions[k].in];
   for (size_t v = 0; v < values.size(); v++)
     margin[home[v]] = std::max(margin[home[v]], rows[v].gradient_margin);
   for (size_t v = 0; v < values.size(); v++)
@@ -142,11 +154,8 @@ void Program::forward(real* state, bool training) {
       case Code::AVERAGE_POOL: average_pool(i.rows ? i.rows : x.height, i.rows ? i.columns : x.width, x, y); break;
       case Code::UNSHUFFLE: unshuffle(i.rows, x, y); break;
       case Code::LINEAR: linear(state + i.kernel, state + i.bias, x, y); break;
-      case Code::BRANCH: copy(x, y); break;
-      case Code::SUM:
-        copy(x, y);
-        add(values[i.other].map, y);
-        break;
+      case Code::BRANCH: break;
+      case Code::SUM: sum(x, values[i.other].map, y); break;
     }
   }
 }
@@ -206,10 +215,7 @@ void Program::back(const real* state) {
         break;
       // A sum comes before the branch that feeds it here, so its gradient is written and the branch's added.
       case Code::BRANCH: add(dy, dx); break;
-      case Code::SUM:
-        copy(dy, dx);
-        copy(dy, values[i.other].gradient);
-        break;
+      case Code::SUM: copy(dy, values[i.other].gradient); break;
     }
   }
 }

@@ -79,6 +79,7 @@ class Program {
   Block<V> sums;             // of a kernel's gradient
 
   Map allocate_map(const ValueRow& row, int margin);
+  void allocate_maps(const ValueRow* rows, int value_count, const Instruction* instructions, int count);
   void allocate_gradients(const ValueRow* rows, const Instruction* instructions, int count);
   real* slope_gradient(int32_t rectifier, int32_t slope);
 };
