@@ -202,9 +202,13 @@ def opened(method: Method, task: Task, seed: int, repeat: int, limits: Limits) -
         yield asker
 
 
-def names() -> list[str]:
-    """Return the entry points that are installed."""
-    return sorted({point.name for point in entry_points(group=GROUP)})
+def installed() -> dict[str, tuple[str, ...]]:
+    """Return the entry points that are installed by name, each with what it refers to, such as ``module:function``.
+
+    More than one: several packages have a method of that name.
+    """
+    points = entry_points(group=GROUP)
+    return {name: tuple(sorted({point.value for point in points.select(name=name)})) for name in sorted(points.names)}
 
 
 def _not_begun(tried: Sequence[Tried]) -> str:

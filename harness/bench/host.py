@@ -29,7 +29,8 @@ def main(name: str) -> None:
     questions, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    (point,) = entry_points(group=GROUP, name=name)
+    # Where several packages have it, all mean the same function.
+    point, *_ = entry_points(group=GROUP, name=name)
     begin: Begin = point.load()
     ask = begin(_brief(json.loads(questions.readline())["begin"]))
     for line in questions:

@@ -28,6 +28,7 @@ REACHING = 0.25
 TRAINED = 1 / 8
 # Live, a method's name is part of the name of a folder that is removed afterwards.
 _NAME = re.compile(r"[^\W_][\w.-]*")
+_NAME_RULE = "a name has letters, digits, dots, - and _, a letter or digit first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +64,21 @@ def named(name: str) -> Method:
     """Return a method that comes with the bench or is installed.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or more than one.
     """
-    if name in BUILT_IN:
+    installed = door.installed()
+    theirs = installed.get(name, ())
+    ours = ("the bench itself",) if name in BUILT_IN else ()
+    if len(ours + theirs) > 1:
+        raise UsageError(f"method {name!r} is ambiguous: it comes from {' and from '.join(ours + theirs)}")
+    if ours:
         return BUILT_IN[name]
-    installed = door.names()
-    if name in installed:
-        return EntryPoint(name=name)
-    known = [*BUILT_IN, *installed]
-    raise UsageError(f"unknown method {name!r}; known are {', '.join(known)}", hint=nearest(name, known))
+    if not theirs:
+        known = [*BUILT_IN, *installed]
+        raise UsageError(f"unknown method {name!r}; known are {', '.join(known)}", hint=nearest(name, known))
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"method {name!r} of {theirs[0]}: {_NAME_RULE}")
+    return EntryPoint(name=name)
 
 
 def _program(text: str) -> Program:
@@ -83,7 +90,7 @@ def _program(text: str) -> Program:
     if not name.strip() or not words:
         raise UsageError(f"--program {text!r}: NAME=COMMAND is wanted, such as 'mine=python3 mine.py'")
     if not _NAME.fullmatch(name):
-        raise UsageError(f"--program {text!r}: a name has letters, digits, dots, - and _, a letter or digit first")
+        raise UsageError(f"--program {text!r}: {_NAME_RULE}")
     if name in BUILT_IN:
         raise UsageError(f"--program {text!r}: {name!r} is a method that comes with the bench")
     return Program(name=name, command=words)
