@@ -14,6 +14,7 @@ from harness.bench.comparison import Comparison, Judged, Named
 from harness.bench.method import ABLATIONS, BUILT_IN, MAIN, BuiltIn, EntryPoint, Method, Program, Stops
 from harness.bench.readings import true_accuracies_pct
 from harness.bench.replay import rungs_of
+from harness.bench.source import source_sha256
 from harness.bench.spread import Spread
 from harness.bench.table import Table, is_exhaustive
 from harness.bench.table_files import rows_text
@@ -162,6 +163,7 @@ def setting(
             says=method.says,
             is_variant=method.name in ABLATIONS,
             command=method.command if isinstance(method, Program) else (),
+            source_sha256=source_sha256(method),
         )
         for method in methods
     )

@@ -129,7 +129,7 @@ def _replayed(made: Setting, table: Table, given: dict[str, Any]) -> list[Trace]
     from harness.search.progress import Reporter
 
     asked, folder = made.comparison, _folder(given, made.comparison)
-    there = comparison.begin(folder, asked)
+    there = _begun(folder, asked)
 
     def keep(traces: Sequence[Trace]) -> None:
         for trace in traces:
@@ -155,6 +155,18 @@ def _replayed(made: Setting, table: Table, given: dict[str, Any]) -> list[Trace]
     return traces
 
 
+def _begun(folder: Path, asked: Comparison) -> list[Trace]:
+    """Return the repeats that earlier calls have left, and say that they are kept."""
+    from harness.bench import comparison
+
+    there = comparison.begin(folder, asked)
+    if there:
+        click.echo(
+            f"harness: {len(there):,} repeats of an earlier call are kept; remove {folder} to begin anew", err=True
+        )
+    return there
+
+
 def _folder(given: dict[str, Any], asked: Comparison) -> Path:
     """Return where a comparison lives: where it was told to, or in a place that no other comparison has."""
     import hashlib
@@ -170,11 +182,11 @@ def _folder(given: dict[str, Any], asked: Comparison) -> Path:
 
 
 def _live(given: dict[str, Any], table: Table | None, as_json: bool) -> int:
-    from harness.bench import comparison, live_run
+    from harness.bench import live_run
 
     made, run = live_run.prepared(given, table)
     folder = _folder(given, made.comparison)
-    there = comparison.begin(folder, made.comparison)
+    there = _begun(folder, made.comparison)
     try:
         traces, judged = live_run.carried_out(made, run, folder, there, lambda line: click.echo(line, err=True))
     except KeyboardInterrupt as error:

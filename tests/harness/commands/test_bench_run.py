@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.bench import repeats, table_files
+from harness.bench.method import MAIN
 from harness.bench.readings import TableReadings
 from harness.bench.replay import replay
 from harness.bench.table import Table
@@ -134,6 +135,37 @@ def test_a_comparison_that_is_there_is_not_run_again_and_another_is_refused(
     capsys.readouterr()
     assert run([*words, "--seed", "1"]) == 4
     assert f"harness: {out} holds another comparison" in capsys.readouterr().err
+
+
+def test_repeats_are_kept_for_a_method_as_it_was(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """And it is said that they are kept: not every change can be seen."""
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import json, sys\nnetworks = json.loads(sys.stdin.readline())['begin']['networks']\n"
+        "for line in sys.stdin:\n"
+        "    print(json.dumps({'network': networks[len(json.loads(line)['tried'])]}), flush=True)\n"
+    )
+    words = ["bench", "run", folder, "--repeats", "2", "--time", "20s", "--method", "random"]
+    words += ["--program", f"mine={sys.executable} {script}", "--out", str(tmp_path / "out")]
+    assert run(words) == 0
+    assert "kept" not in capsys.readouterr().err
+
+    assert run(words) == 0
+    assert "harness: 4 repeats of an earlier call are kept; remove " in capsys.readouterr().err
+    script.write_text(script.read_text() + "# another method\n")
+    assert run(words) == 4
+    shown = capsys.readouterr().err
+    assert "holds a comparison of another state of the method 'mine', whose files have changed since; a folder" in shown
+
+
+def test_a_comparison_of_the_methods_of_the_bench_is_found_again_where_it_always_was(folder: str, tmp_path: Path):
+    """The name of its folder is a hash of what was asked, which nothing new may change for nothing."""
+    assert run(["bench", "run", folder, "--repeats", "2", "--time", "20s", "--target", "98", "--method", "random"]) == 0
+
+    asked = json.loads(next((tmp_path / "runs" / ".bench").glob("*/comparison.json")).read_text())
+    assert asked["methods"] == [
+        {"name": "random", "says": MAIN["random"].says, "is_variant": False, "command": []},
+    ]
 
 
 def test_what_nobody_says_is_chosen_from_the_table(folder: str, tmp_path: Path):
