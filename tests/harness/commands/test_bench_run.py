@@ -16,6 +16,7 @@ from harness.bench.readings import TableReadings
 from harness.bench.replay import replay
 from harness.bench.table import Table
 from harness.cli import run
+from harness.search import study
 from tests.harness.bench import made_up_table
 from tests.outline import checked
 
@@ -63,7 +64,7 @@ def test_the_text_names_every_method_and_what_follows(folder: str, tmp_path: Pat
     assert "default is not shown to differ from random: its answers over time are " in shown or " than random" in shown
     assert shown.endswith(f"report: {out}/report.html\n")
     assert set(files_of(out)) == {
-        *("comparison.json", "traces.jsonl", "judged.json", "report.html"),
+        *(".lock", "comparison.json", "traces.jsonl", "judged.json", "report.html"),
         *("methods.csv", "times.csv", "runtimes.csv", "pairs.csv"),
     }
 
@@ -135,6 +136,27 @@ def test_a_comparison_that_is_there_is_not_run_again_and_another_is_refused(
     capsys.readouterr()
     assert run([*words, "--seed", "1"]) == 4
     assert f"harness: {out} holds another comparison" in capsys.readouterr().err
+
+
+def test_two_calls_do_not_work_in_one_folder(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "out"
+    words = ["bench", "run", folder, "--repeats", "2", "--time", "20s", "--method", "random", "--out", str(out)]
+
+    with study.owned(out):
+        assert run(words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == f"harness: another process is working in {out}; wait for it or stop it"
+        assert set(files_of(out)) == {".lock"}
+    assert run(words) == 0
+
+
+def test_a_folder_that_cannot_be_made_is_named(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "out").write_text("a file")
+
+    assert run(["bench", "run", folder, "--repeats", "2", "--method", "random", "--out", str(tmp_path / "out")]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"harness: cannot write to the folder {tmp_path}/out: ")
 
 
 def test_repeats_are_kept_for_a_method_as_it_was(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
