@@ -111,7 +111,7 @@ def table_task(table: Table, given: dict[str, Any]) -> Task:
         raise ContentError(f"the table {table.facts.name!r} has no network of at most {budget:,} parameters")
     wholes = [run[table.rungs[-1]].seconds for runs in table.runs.values() for run in runs.values()]
     seconds = given["seconds"] or round(statistics.mean(wholes) * len(sizes) * TRAINED / given["workers"], 1)
-    rows = (runs[min(runs)][table.rungs[0]] for runs in table.runs.values())
+    rows = (runs[min(runs)][table.rungs[0]] for key, runs in table.runs.items() if key in within)
     return Task(
         dataset=table.dataset,
         data_hash=table.facts.data_hash,
@@ -124,9 +124,27 @@ def table_task(table: Table, given: dict[str, Any]) -> Task:
         target_pct=given["target"] if given["target"] is not None else _target(list(within.values())),
         seconds=seconds,
         workers=given["workers"],
-        # Of a sample a method may only propose these too, but listing them would say so much that it is no search.
+        # A sample is not replayed, and real trainings are not bound to it.
         networks=tuple(row.architecture for row in rows) if is_exhaustive(table.facts) else None,
     )
+
+
+def check_whole(table: Table, task: Task) -> None:
+    """Raise ContentError where networks of the space within the budget are not in the table: methods propose them."""
+    facts = table.facts
+    if not is_exhaustive(facts):
+        raise ContentError(
+            f"the table {facts.name!r} is a sample of the space {facts.space_name!r}, and methods propose networks "
+            "that it does not hold",
+            hint="--live trains them; a table that is replayed holds all networks of its space",
+        )
+    limits = [sample.budget for sample in facts.samples if sample.bands == 0]
+    if None not in limits and task.budget > (most := max(limit or 0 for limit in limits)):
+        raise ContentError(
+            f"the table {facts.name!r} holds all networks of at most {most:,} parameters, but the budget is "
+            f"{task.budget:,}",
+            hint=f"--budget {most}",
+        )
 
 
 def check_rungs(methods: Sequence[Method], task: Task) -> None:

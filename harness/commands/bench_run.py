@@ -82,7 +82,7 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     """
     _check_form(ctx, given)
     given["repeats"] = given["repeats"] or (LIVE_REPEATS if given["live"] else REPEATS)
-    from harness.bench.setting import check_rungs, methods_of, setting, table_judged, table_task
+    from harness.bench.setting import check_rungs, check_whole, methods_of, setting, table_judged, table_task
     from harness.bench.table_files import read_table, table_folder
     from harness.workspace import workspace
 
@@ -91,6 +91,7 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
         return _live(given, table, as_json)
     assert table is not None, "without --live there is a table"
     task = table_task(table, given)
+    check_whole(table, task)
     methods = methods_of(given["names"], given["programs"], ablations=given["ablations"])
     check_rungs(methods, task)
     made = setting(task, methods, given, table, None)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness.bench.method import MAIN, EntryPoint
-from harness.bench.setting import methods_of
+from harness.bench.setting import methods_of, table_task
 from harness.errors import UsageError
+from tests.harness.bench import made_up_table
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +49,15 @@ def test_a_name_that_leads_nowhere_or_to_two_places_is_refused(name: str, messag
 
 def test_where_no_method_is_named_those_of_the_bench_are_meant():
     assert methods_of([], [], ablations=False) == tuple(MAIN.values())
+
+
+def test_what_may_be_proposed_is_listed_within_the_budget():
+    table = made_up_table.table(made_up_table.TINY)
+    rows = {row.architecture: row.parameters for row in table.rows}
+    budget = sorted(rows.values())[len(rows) // 2]
+    given = {"budget": budget, "seconds": 9.0, "target": 97.0, "workers": 1}
+
+    listed = table_task(table, given).networks
+
+    assert listed is not None
+    assert set(listed) == {text for text, size in rows.items() if size <= budget} != set(rows)

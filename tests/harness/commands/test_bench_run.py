@@ -14,7 +14,7 @@ from harness.bench import repeats, table_files
 from harness.bench.method import MAIN
 from harness.bench.readings import TableReadings
 from harness.bench.replay import replay
-from harness.bench.table import Table
+from harness.bench.table import Sample, Table
 from harness.cli import run
 from harness.search import study
 from tests.harness.bench import made_up_table
@@ -315,3 +315,36 @@ def test_a_table_without_a_rung_that_a_method_needs_is_refused(
     assert run(["bench", "run", f"{tmp_path}/coarse", "--method", "default"]) == 4
 
     assert "method 'default' stops after epoch 2, but the table was recorded after 1, 8 only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("samples", "words", "message"),
+    [
+        (((8, None),), (), "the table 'made-up' is a sample of the space 'made-up', and methods propose networks "),
+        (((8, None), (0, 500)), (), "the table 'made-up' holds all networks of at most 500 parameters, but the "),
+        (((0, 500),), ("--budget", "501"), "but the budget is 501 (--budget 500)"),
+        (((0, 500), (0, 400)), ("--budget", "500"), None),
+        (((0, 500), (0, None)), (), None),
+    ],
+)
+def test_a_table_that_lacks_networks_of_the_budget_is_refused_before_anything_is_replayed(
+    samples: tuple[tuple[int, int | None], ...],
+    words: tuple[str, ...],
+    message: str | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    whole = made_up_table.table(made_up_table.TINY)
+    taken = tuple(Sample(seed=0, networks=8, bands=bands, budget=budget) for bands, budget in samples)
+    table_files.write_table(tmp_path / "part", Table(replace(whole.facts, samples=taken), whole.rows))
+    out = tmp_path / "out"
+
+    found = run(
+        ["bench", "run", f"{tmp_path}/part", "--repeats=1", "--time=9s", "--method=random", f"--out={out}", *words]
+    )
+
+    assert found == (0 if message is None else 4)
+    if message is not None:
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
+        assert not out.exists()
