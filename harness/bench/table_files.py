@@ -51,6 +51,11 @@ def write_table(folder: Path, table: Table) -> None:
     files.write_together({folder / name: content for name, content in contents(table).items()})
 
 
+def holds_table(folder: Path) -> bool:
+    """Return whether a folder has any of a table's files."""
+    return any((folder / name).exists() for name in (ROWS, FACTS, DATASHEET))
+
+
 def contents(table: Table) -> dict[str, bytes]:
     """Return a table's files by their names; equal tables give equal bytes."""
     rows = rows_text(table.rows).encode()
