@@ -101,7 +101,7 @@ def table_task(table: Table, given: dict[str, Any]) -> Task:
     """Return the task on a table; what the options leave open is chosen from the table.
 
     Raises:
-        ContentError: no network is within the budget.
+        ContentError: no network is within the budget, or no time is given and none was recorded.
     """
     truth = true_accuracies_pct(table)
     sizes = {key: next(iter(runs.values()))[table.rungs[0]].parameters for key, runs in table.runs.items()}
@@ -110,7 +110,14 @@ def table_task(table: Table, given: dict[str, Any]) -> Task:
     if not within:
         raise ContentError(f"the table {table.facts.name!r} has no network of at most {budget:,} parameters")
     wholes = [run[table.rungs[-1]].seconds for runs in table.runs.values() for run in runs.values()]
-    seconds = given["seconds"] or round(statistics.mean(wholes) * len(sizes) * TRAINED / given["workers"], 1)
+    share = statistics.mean(wholes) * len(sizes) * TRAINED / given["workers"]
+    # A share that rounds to nothing is left as it is.
+    seconds = given["seconds"] or round(share, 1) or share
+    if not seconds:
+        raise ContentError(
+            f"the trainings of the table {table.facts.name!r} took no time, so none can be derived from them",
+            hint="give --time",
+        )
     rows = (runs[min(runs)][table.rungs[0]] for key, runs in table.runs.items() if key in within)
     return Task(
         dataset=table.dataset,
