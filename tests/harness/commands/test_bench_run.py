@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,8 @@ def test_the_text_names_every_method_and_what_follows(folder: str, tmp_path: Pat
     assert shown.startswith("table made-up: 6 repeats, 3 min 20 s each on 2 workers, target 98.3 % validation\n")
     assert "\nrandom " in shown
     assert "\ndefault " in shown
+    assert re.search(r"\nrandom .* (never|\d+ s \([1-6] of 6\))\n", shown)
+    assert "misses counted (repeats that got there)\n" in shown
     assert "default is not shown to differ from random: its answers over time are " in shown or " than random" in shown
     assert shown.endswith(f"report: {out}/report.html\n")
     assert set(files_of(out)) == {
