@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,12 +30,18 @@ ASKED, TRACES, JUDGED = "comparison.json", "traces.jsonl", "judged.json"
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """A method as it was asked for; ``command`` is that of a program."""
+    """A method as it was asked for.
+
+    Attributes:
+        command: of a program.
+        source_sha256: of somebody's method, as far as its files are known; None for one that comes with the bench.
+    """
 
     name: str
     says: str
     is_variant: bool
     command: tuple[str, ...] = ()
+    source_sha256: str | None = None
 
 
 @documented
@@ -91,7 +97,7 @@ def begin(folder: Path, comparison: Comparison) -> list[Trace]:
     there = read_comparison(folder)
     if there != comparison:
         raise ContentError(
-            f"{folder} holds another comparison; a folder holds one",
+            f"{folder} holds {_other(there, comparison)}; a folder holds one",
             hint="give --out another folder, or remove this one",
         )
     traces = read_traces(folder)
@@ -101,10 +107,21 @@ def begin(folder: Path, comparison: Comparison) -> list[Trace]:
     return traces
 
 
+def _other(there: Comparison, asked: Comparison) -> str:
+    """Return which other comparison it is that is there."""
+    for theirs, ours in zip(there.methods, asked.methods, strict=False):
+        if theirs != ours == replace(theirs, source_sha256=ours.source_sha256):
+            return f"a comparison of another state of the method {ours.name!r}, whose files have changed since"
+    return "another comparison"
+
+
 def document(comparison: Comparison) -> dict[str, object]:
     """Return what was asked as plain JSON values."""
     whole = asdict(comparison)
     whole["task"]["recipe"] = recipe_document(comparison.task.recipe)
+    for method in whole["methods"]:
+        if method["source_sha256"] is None:
+            del method["source_sha256"]
     return whole
 
 

@@ -1,25 +1,22 @@
 """The door for methods of others: they are told what was tried, and say which network is next.
 
 A method joins as a Python entry point of the group ``harness.bench``: a function that is given a ``Brief`` at the
-beginning of a repeat and returns a function from the history to the text of a network. Or it is a program that reads
-and writes JSON lines (``program``). ``benchmarks/methods/`` has an example of each. Rejection, fresh seeds and the
-answer are the bench's, the same as for every method.
+beginning of a repeat and returns a function from the history to the text of a network (``host``). Or it is a program
+that reads and writes JSON lines (``program``). ``benchmarks/methods/`` has an example of each. Rejection, fresh seeds
+and the answer are the bench's, the same as for every method.
 """
 
 from __future__ import annotations
 
 import random
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from types import FrameType
 
-from harness.bench.method import BuiltIn, EntryPoint, Method, Program
+from harness.bench.method import BuiltIn, Method
 from harness.bench.task import Task
-from harness.errors import ContentError, UsageError
+from harness.errors import ContentError
 from harness.search import race
 from harness.search.proposer import ASKS
 from harness.search.proposing import Found, Rejection, Repeat
@@ -149,9 +146,7 @@ class Asker:
             decisions=(),
         )
 
-    def _checked(self, answer: object) -> Architecture:
-        if not isinstance(answer, str):
-            raise self.fault(f"answered {type(answer).__name__}, but a network's text is wanted")
+    def _checked(self, answer: str) -> Architecture:
         if answer in self.checked:
             return self.checked[answer]
         shown = repr(answer if len(answer) <= _SHOWN else f"{answer[:_SHOWN]}...")
@@ -183,8 +178,7 @@ def opened(method: Method, task: Task, seed: int, repeat: int, limits: Limits) -
     """Be ready to ask a method for the block; None for one that comes with the bench.
 
     Raises:
-        MethodError: it cannot be begun.
-        UsageError: there is no such entry point.
+        MethodError: it cannot be started.
     """
     if isinstance(method, BuiltIn):
         yield None
@@ -200,98 +194,25 @@ def opened(method: Method, task: Task, seed: int, repeat: int, limits: Limits) -
         networks=task.networks,
     )
     asker = Asker(method.name, repeat, space, brief, _not_begun)
-    match method:
-        case EntryPoint():
-            asker.ask = _begun(loaded(method.name), asker, limits)
-            yield asker
-        case Program():
-            # Imported here: the program's side needs this module's words.
-            from harness.bench.program import running
+    # Imported here: the program's side needs this module's words.
+    from harness.bench.program import running
 
-            with running(method, asker, limits) as ask:
-                asker.ask = ask
-                yield asker
+    with running(method, asker, limits) as ask:
+        asker.ask = ask
+        yield asker
 
 
-def names() -> list[str]:
-    """Return the entry points that are installed."""
-    return sorted({point.name for point in entry_points(group=GROUP)})
+def installed() -> dict[str, tuple[str, ...]]:
+    """Return the entry points that are installed by name, each with what it refers to, such as ``module:function``.
 
-
-def loaded(name: str) -> Begin:
-    """Return the function behind an entry point.
-
-    Raises:
-        UsageError: there is none, or it cannot be imported.
+    More than one: several packages have a method of that name.
     """
-    found = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in found:
-        raise UsageError(f"no method {name!r} is installed; entry points of {GROUP!r}: {', '.join(found) or 'none'}")
-    try:
-        begin: Begin = found[name].load()
-    except Exception as error:  # Whatever a stranger's module raises when it is imported.
-        raise UsageError(
-            f"the method {name!r} cannot be loaded from {found[name].value}: {type(error).__name__}: {error}"
-        ) from error
-    if not callable(begin):
-        raise UsageError(f"the method {name!r} is {found[name].value}, which is no function")
-    return begin
+    points = entry_points(group=GROUP)
+    return {name: tuple(sorted({point.value for point in points.select(name=name)})) for name in sorted(points.names)}
 
 
 def _not_begun(tried: Sequence[Tried]) -> str:
     raise AssertionError("asked before it was begun")
-
-
-def _begun(begin: Begin, asker: Asker, limits: Limits) -> Ask:
-    ask = _guarded(lambda: begin(asker.brief), asker, limits)
-    if not callable(ask):
-        raise asker.fault(f"returned {type(ask).__name__} to its brief, but a function from the history is wanted")
-    return lambda tried: str_or_fault(_guarded(lambda: ask(tried), asker, limits), asker)
-
-
-def str_or_fault(answer: object, asker: Asker) -> str:
-    """Return an answer that is a text.
-
-    Raises:
-        MethodError: it is something else.
-    """
-    if not isinstance(answer, str):
-        raise asker.fault(f"answered {type(answer).__name__}, but the text of a network is wanted")
-    return answer
-
-
-class _Late(BaseException):
-    """Raised in somebody's code when its time is up; no ``except Exception`` of theirs catches it."""
-
-
-def _guarded(call: Callable[[], object], asker: Asker, limits: Limits) -> object:
-    """Call somebody's function within its time; whatever it raises is its fault."""
-    try:
-        with _alarm(limits.answer_seconds):
-            return call()
-    except _Late:
-        raise asker.fault(f"gave no answer in {limits.answer_seconds:g} s") from None
-    except (Exception, SystemExit) as error:
-        first = (str(error).splitlines() or [""])[0][:200]
-        raise asker.fault(f"raised {type(error).__name__}: {first}") from error
-
-
-@contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
-    """Interrupt the block after so many seconds, as soon as it runs Python code again."""
-
-    def on_alarm(number: int, frame: FrameType | None) -> None:
-        raise _Late
-
-    # Signals reach the main thread only, which is where repeats run.
-    assert threading.current_thread() is threading.main_thread()
-    kept = signal.signal(signal.SIGALRM, on_alarm)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, kept)
 
 
 def _tried(candidate: Candidate, target_pct: float) -> Tried:

@@ -109,7 +109,7 @@ def figures_text(comparison: Comparison, facts: Findings) -> str:
     smallest = f"{facts.judge.smallest:,.0f} parameters" if math.isfinite(facts.judge.smallest) else "none known"
     note = (
         f"over time: size of the answers over the smallest that reaches ({smallest}), geometric mean; at the end: "
-        f"median size; expected time: to {_aim(facts)}, misses counted"
+        f"median size; expected time: to {_aim(facts)}, misses counted (repeats that got there)"
     )
     return "\n".join([head, "", table, "", note, *facts.sentences])
 
@@ -134,7 +134,9 @@ def _line(method: MethodFinding, facts: Findings) -> tuple[str, ...]:
         f"{method.final_size:,.0f}" if math.isfinite(method.final_size) else "none",
         f"{100 * method.false:.0f} %",
         "-" if rank is None else f"{rank:.2f}",
-        "never" if never or runtime is None else f"{duration_text(runtime.expected_seconds)} ({runtime.hits})",
+        "never"
+        if never or runtime is None
+        else f"{duration_text(runtime.expected_seconds)} ({runtime.hits} of {runtime.repeats})",
     )
 
 

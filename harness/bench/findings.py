@@ -135,9 +135,28 @@ def sentences(ranked: Ranking, compared: Sequence[Pair], varied: Sequence[Pair])
     found = [_said(pair, DEFAULT, BASELINE) for pair in compared if {pair.first, pair.second} == {DEFAULT, BASELINE}]
     best = next(iter(ranked.mean_ranks), None)
     rivals = [pair for pair in compared if {pair.first, pair.second} == {DEFAULT, best} and best != BASELINE]
-    found += [f"Ranked first: {best}."] if best is not None and len(ranked.mean_ranks) > 1 else []
+    found += [_first(ranked, compared)] if len(ranked.mean_ranks) > 1 else []
     found += [_said(pair, DEFAULT, str(best)) for pair in rivals]
     return found + [_said(pair, pair.first, DEFAULT) for pair in varied]
+
+
+def _first(ranked: Ranking, compared: Sequence[Pair]) -> str:
+    """Return which method is ranked first, and than which others it is better by more than chance."""
+    least = min(ranked.mean_ranks.values())
+    first, *equal = [name for name, rank in ranked.mean_ranks.items() if rank == least]
+    if equal:
+        return f"Ranked first alike: {', '.join((first, *equal))}."
+    worse = {
+        pair.second if pair.first == first else pair.first
+        for pair in compared
+        if pair.when == OVER_TIME and first in (pair.first, pair.second)
+        if pair.differs and _seen_from(pair, first)[0] < 1
+    }
+    others = [name for name in ranked.mean_ranks if name != first]
+    beaten, left = ([name for name in others if (name in worse) is wanted] for wanted in (True, False))
+    said = [f"better than {', '.join(beaten)}"] if beaten else []
+    said += [f"not shown to be better than {', '.join(left)}"] if left else []
+    return f"Ranked first: {first}; over time it is {' and '.join(said)}."
 
 
 def _said(pair: Pair, name: str, other: str) -> str:

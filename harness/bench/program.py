@@ -19,8 +19,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
+from harness.bench import host
 from harness.bench.door import Ask, Asker, Limits, MethodError, Tried
-from harness.bench.method import Program
+from harness.bench.method import EntryPoint, Program
 
 # In bytes. No network and no reason to say more is as long.
 LONGEST_ANSWER = 1 << 20
@@ -43,15 +44,16 @@ class _Talk:
 
 
 @contextmanager
-def running(method: Program, asker: Asker, limits: Limits) -> Iterator[Ask]:
-    """Run a program for the block and tell it its brief.
+def running(method: EntryPoint | Program, asker: Asker, limits: Limits) -> Iterator[Ask]:
+    """Run a program, or the one around an entry point, for the block and tell it its brief.
 
     Raises:
         MethodError: it cannot be started.
     """
+    command = method.command if isinstance(method, Program) else host.command(method.name)
     try:
         process = subprocess.Popen(
-            method.command,
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -59,7 +61,7 @@ def running(method: Program, asker: Asker, limits: Limits) -> Iterator[Ask]:
         )
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise asker.fault(f"cannot start {method.command[0]!r}: {reason}") from error
+        raise asker.fault(f"cannot start {command[0]!r}: {reason}") from error
     talk = _Talk(process, asker, limits)
     try:
         for stream in _streams(process):

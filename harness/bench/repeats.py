@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 
@@ -17,6 +18,7 @@ from harness.bench.spread import Spread
 from harness.bench.table import Table
 from harness.bench.task import Task
 from harness.bench.trace import Trace
+from harness.errors import HarnessError
 
 # Repeats of one method that a process does in one go.
 CHUNK = 5
@@ -63,6 +65,7 @@ def run_repeats(
     Raises:
         NotInTable: a method proposed a network that the table lacks.
         MethodError: a method of somebody else's misbehaved.
+        HarnessError: a process was killed.
     """
     done = {(trace.method, trace.repeat): trace for trace in there}
     # Repeat by repeat, so that a comparison that is stopped has about as many of each method.
@@ -87,6 +90,11 @@ def run_repeats(
                     traces = future.result()
                     done |= {(trace.method, trace.repeat): trace for trace in traces}
                     on_traces(traces)
+            except BrokenProcessPool as error:
+                raise HarnessError(
+                    "a process of the comparison was killed, as happens where memory is short",
+                    hint="what has ended is kept and the same command goes on; --processes 1 takes the least memory",
+                ) from error
             except BaseException:
                 # Each process has pieces that can no longer be taken from it; it ends after the repeat it is at.
                 stopped.set()

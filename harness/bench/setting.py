@@ -14,6 +14,7 @@ from harness.bench.comparison import Comparison, Judged, Named
 from harness.bench.method import ABLATIONS, BUILT_IN, MAIN, BuiltIn, EntryPoint, Method, Program, Stops
 from harness.bench.readings import true_accuracies_pct
 from harness.bench.replay import rungs_of
+from harness.bench.source import source_sha256
 from harness.bench.spread import Spread
 from harness.bench.table import Table, is_exhaustive
 from harness.bench.table_files import rows_text
@@ -28,6 +29,7 @@ REACHING = 0.25
 TRAINED = 1 / 8
 # Live, a method's name is part of the name of a folder that is removed afterwards.
 _NAME = re.compile(r"[^\W_][\w.-]*")
+_NAME_RULE = "a name has letters, digits, dots, - and _, a letter or digit first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +65,21 @@ def named(name: str) -> Method:
     """Return a method that comes with the bench or is installed.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or more than one.
     """
-    if name in BUILT_IN:
+    installed = door.installed()
+    theirs = installed.get(name, ())
+    ours = ("the bench itself",) if name in BUILT_IN else ()
+    if len(ours + theirs) > 1:
+        raise UsageError(f"method {name!r} is ambiguous: it comes from {' and from '.join(ours + theirs)}")
+    if ours:
         return BUILT_IN[name]
-    installed = door.names()
-    if name in installed:
-        return EntryPoint(name=name)
-    known = [*BUILT_IN, *installed]
-    raise UsageError(f"unknown method {name!r}; known are {', '.join(known)}", hint=nearest(name, known))
+    if not theirs:
+        known = [*BUILT_IN, *installed]
+        raise UsageError(f"unknown method {name!r}; known are {', '.join(known)}", hint=nearest(name, known))
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"method {name!r} of {theirs[0]}: {_NAME_RULE}")
+    return EntryPoint(name=name)
 
 
 def _program(text: str) -> Program:
@@ -83,7 +91,7 @@ def _program(text: str) -> Program:
     if not name.strip() or not words:
         raise UsageError(f"--program {text!r}: NAME=COMMAND is wanted, such as 'mine=python3 mine.py'")
     if not _NAME.fullmatch(name):
-        raise UsageError(f"--program {text!r}: a name has letters, digits, dots, - and _, a letter or digit first")
+        raise UsageError(f"--program {text!r}: {_NAME_RULE}")
     if name in BUILT_IN:
         raise UsageError(f"--program {text!r}: {name!r} is a method that comes with the bench")
     return Program(name=name, command=words)
@@ -93,7 +101,7 @@ def table_task(table: Table, given: dict[str, Any]) -> Task:
     """Return the task on a table; what the options leave open is chosen from the table.
 
     Raises:
-        ContentError: no network is within the budget.
+        ContentError: no network is within the budget, or no time is given and none was recorded.
     """
     truth = true_accuracies_pct(table)
     sizes = {key: next(iter(runs.values()))[table.rungs[0]].parameters for key, runs in table.runs.items()}
@@ -102,8 +110,15 @@ def table_task(table: Table, given: dict[str, Any]) -> Task:
     if not within:
         raise ContentError(f"the table {table.facts.name!r} has no network of at most {budget:,} parameters")
     wholes = [run[table.rungs[-1]].seconds for runs in table.runs.values() for run in runs.values()]
-    seconds = given["seconds"] or round(statistics.mean(wholes) * len(sizes) * TRAINED / given["workers"], 1)
-    rows = (runs[min(runs)][table.rungs[0]] for runs in table.runs.values())
+    share = statistics.mean(wholes) * len(sizes) * TRAINED / given["workers"]
+    # A share that rounds to nothing is left as it is.
+    seconds = given["seconds"] or round(share, 1) or share
+    if not seconds:
+        raise ContentError(
+            f"the trainings of the table {table.facts.name!r} took no time, so none can be derived from them",
+            hint="give --time",
+        )
+    rows = (runs[min(runs)][table.rungs[0]] for key, runs in table.runs.items() if key in within)
     return Task(
         dataset=table.dataset,
         data_hash=table.facts.data_hash,
@@ -116,9 +131,27 @@ def table_task(table: Table, given: dict[str, Any]) -> Task:
         target_pct=given["target"] if given["target"] is not None else _target(list(within.values())),
         seconds=seconds,
         workers=given["workers"],
-        # Of a sample a method may only propose these too, but listing them would say so much that it is no search.
+        # A sample is not replayed, and real trainings are not bound to it.
         networks=tuple(row.architecture for row in rows) if is_exhaustive(table.facts) else None,
     )
+
+
+def check_whole(table: Table, task: Task) -> None:
+    """Raise ContentError where networks of the space within the budget are not in the table: methods propose them."""
+    facts = table.facts
+    if not is_exhaustive(facts):
+        raise ContentError(
+            f"the table {facts.name!r} is a sample of the space {facts.space_name!r}, and methods propose networks "
+            "that it does not hold",
+            hint="--live trains them; a table that is replayed holds all networks of its space",
+        )
+    limits = [sample.budget for sample in facts.samples if sample.bands == 0]
+    if None not in limits and task.budget > (most := max(limit or 0 for limit in limits)):
+        raise ContentError(
+            f"the table {facts.name!r} holds all networks of at most {most:,} parameters, but the budget is "
+            f"{task.budget:,}",
+            hint=f"--budget {most}",
+        )
 
 
 def check_rungs(methods: Sequence[Method], task: Task) -> None:
@@ -155,6 +188,7 @@ def setting(
             says=method.says,
             is_variant=method.name in ABLATIONS,
             command=method.command if isinstance(method, Program) else (),
+            source_sha256=source_sha256(method),
         )
         for method in methods
     )

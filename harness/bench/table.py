@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Literal
 
 from harness.document import documented
@@ -51,6 +51,16 @@ class Row:
     seconds: float
     status: Status = Status.COMPLETE
     machine: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges; raises ValueError."""
+        for name, least in (("parameters", 1), ("macs", 1), ("seed", 0), ("rung", 1), ("seconds", 0), ("machine", 0)):
+            if (value := getattr(self, name)) < least:
+                raise ValueError(f"{name} is {value}, but {least} is the least")
+        if not 0 <= self.validation_accuracy_pct <= 100:
+            raise ValueError(f"validation_accuracy_pct is {self.validation_accuracy_pct}, which is not from 0 to 100")
+        if self.status not in (Status.COMPLETE, Status.DIVERGED):
+            raise ValueError(f"status is {self.status}, but a run of a table is complete or diverged")
 
 
 @documented
@@ -136,7 +146,7 @@ class Table:
         """Put the rows in order and by network.
 
         Raises:
-            TableError: two rows contradict each other, or a run lacks a rung.
+            TableError: there are none, two contradict each other, or a run lacks a rung.
         """
         rows = tuple(sorted(self.rows, key=lambda row: (row.parameters, row.hash, row.seed, row.rung)))
         object.__setattr__(self, "rows", rows)
@@ -191,6 +201,10 @@ def is_exhaustive(facts: Facts) -> bool:
 
 
 def _by_network(facts: Facts, rows: tuple[Row, ...]) -> dict[str, dict[int, dict[int, Row]]]:
+    if not rows:
+        raise _broken(facts, "it has no rows")
+    if (most := max(row.machine for row in rows)) >= len(facts.machines):
+        raise _broken(facts, f"a row is of machine {most}, counted from 0, of {len(facts.machines)}")
     found: dict[str, dict[int, dict[int, Row]]] = {}
     constant = [item.name for item in fields(Row) if item.name in ("architecture", "parameters", "macs")]
     for network_hash, group in groupby(rows, key=lambda row: row.hash):
@@ -205,6 +219,8 @@ def _by_network(facts: Facts, rows: tuple[Row, ...]) -> dict[str, dict[int, dict
                 given = ", ".join(str(row.rung) for row in at)
                 wanted = ", ".join(map(str, facts.rungs))
                 raise _broken(facts, f"seed {seed} of network {network_hash} has the rungs {given}, not {wanted}")
+            if any(later.seconds < earlier.seconds for earlier, later in pairwise(at)):
+                raise _broken(facts, f"seed {seed} of network {network_hash} has fewer seconds at a later rung")
             runs[seed] = {row.rung: row for row in at}
         found[network_hash] = runs
     return found

@@ -51,6 +51,11 @@ def write_table(folder: Path, table: Table) -> None:
     files.write_together({folder / name: content for name, content in contents(table).items()})
 
 
+def holds_table(folder: Path) -> bool:
+    """Return whether a folder has any of a table's files."""
+    return any((folder / name).exists() for name in (ROWS, FACTS, DATASHEET))
+
+
 def contents(table: Table) -> dict[str, bytes]:
     """Return a table's files by their names; equal tables give equal bytes."""
     rows = rows_text(table.rows).encode()
@@ -81,7 +86,11 @@ def read_table(folder: Path) -> Table:
             f"{whole.rows_sha256[:12]}... is noted",
             hint=_MEND,
         )
-    return Table(whole.facts, tuple(_rows(rows.decode("utf-8"), folder / ROWS)))
+    table = Table(whole.facts, tuple(_rows(rows, folder / ROWS)))
+    for what, noted, found in (("rows", whole.rows, len(table.rows)), ("networks", whole.networks, len(table.runs))):
+        if noted != found:
+            raise TableError(f"{folder / ROWS} has {found:,} {what}, but {FACTS} notes {noted:,}", hint=_MEND)
+    return table
 
 
 def table_folder(name: str, place: Workspace) -> Path:
@@ -118,8 +127,11 @@ def _document(table: Table, rows_sha256: str) -> dict[str, Any]:
     return document
 
 
-def _rows(text: str, path: Path) -> list[Row]:
-    lines = list(csv.reader(io.StringIO(text, newline="")))
+def _rows(content: bytes, path: Path) -> list[Row]:
+    try:
+        lines = list(csv.reader(io.StringIO(content.decode("utf-8"), newline="")))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TableError(f"{path} is no CSV in UTF-8: {error}", hint=_MEND) from error
     columns = [item.name for item in fields(Row)]
     if not lines or lines[0] != columns:
         raise TableError(f"{path} has other columns than {', '.join(columns)}", hint=_MEND)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     """
     _check_form(ctx, given)
     given["repeats"] = given["repeats"] or (LIVE_REPEATS if given["live"] else REPEATS)
-    from harness.bench.setting import check_rungs, methods_of, setting, table_judged, table_task
+    from harness.bench.setting import check_rungs, check_whole, methods_of, setting, table_judged, table_task
     from harness.bench.table_files import read_table, table_folder
     from harness.workspace import workspace
 
@@ -90,10 +91,12 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
         return _live(given, table, as_json)
     assert table is not None, "without --live there is a table"
     task = table_task(table, given)
+    check_whole(table, task)
     methods = methods_of(given["names"], given["programs"], ablations=given["ablations"])
     check_rungs(methods, task)
     made = setting(task, methods, given, table, None)
-    return _show(given, made, _replayed(made, table, given), table_judged(table, task), as_json)
+    with _folder(given, made.comparison) as folder:
+        return _show(folder, made, _replayed(made, table, given, folder), table_judged(table, task), as_json)
 
 
 def _check_form(ctx: click.Context, given: dict[str, Any]) -> None:
@@ -119,7 +122,7 @@ def _refuse(ctx: click.Context, names: tuple[str, ...], why: str) -> None:
             raise UsageError(f"--{shown} {why}")
 
 
-def _replayed(made: Setting, table: Table, given: dict[str, Any]) -> list[Trace]:
+def _replayed(made: Setting, table: Table, given: dict[str, Any], folder: Path) -> list[Trace]:
     """Return the traces of a table; those that an earlier call has left are not done again."""
     from harness.bench import comparison
     from harness.bench.door import Limits
@@ -128,8 +131,8 @@ def _replayed(made: Setting, table: Table, given: dict[str, Any]) -> list[Trace]
     from harness.device import core_count
     from harness.search.progress import Reporter
 
-    asked, folder = made.comparison, _folder(given, made.comparison)
-    there = comparison.begin(folder, asked)
+    asked = made.comparison
+    there = _begun(folder, asked)
 
     def keep(traces: Sequence[Trace]) -> None:
         for trace in traces:
@@ -155,38 +158,59 @@ def _replayed(made: Setting, table: Table, given: dict[str, Any]) -> list[Trace]
     return traces
 
 
-def _folder(given: dict[str, Any], asked: Comparison) -> Path:
-    """Return where a comparison lives: where it was told to, or in a place that no other comparison has."""
+def _begun(folder: Path, asked: Comparison) -> list[Trace]:
+    """Return the repeats that earlier calls have left, and say that they are kept."""
+    from harness.bench import comparison
+
+    there = comparison.begin(folder, asked)
+    if there:
+        click.echo(
+            f"harness: {len(there):,} repeats of an earlier call are kept; remove {folder} to begin anew", err=True
+        )
+    return there
+
+
+@contextmanager
+def _folder(given: dict[str, Any], asked: Comparison) -> Iterator[Path]:
+    """Have the comparison's folder for oneself: the one that is told, or a place that no other comparison has.
+
+    Raises:
+        UsageError: it cannot be written, or another process works there.
+    """
     import hashlib
     import json
 
     from harness.bench.comparison import document
-    from harness.workspace import workspace
+    from harness.search import study
+    from harness.workspace import check_writable, workspace
 
     if given["out"] is not None:
-        return Path(given["out"])
-    digest = hashlib.sha256(json.dumps(document(asked), sort_keys=True).encode()).hexdigest()[:6]
-    return workspace().runs / ".bench" / f"{asked.table or asked.task.space_name}-{digest}"
+        folder = Path(given["out"])
+    else:
+        digest = hashlib.sha256(json.dumps(document(asked), sort_keys=True).encode()).hexdigest()[:6]
+        folder = workspace().runs / ".bench" / f"{asked.table or asked.task.space_name}-{digest}"
+    check_writable(folder)
+    with study.owned(folder):
+        yield folder
 
 
 def _live(given: dict[str, Any], table: Table | None, as_json: bool) -> int:
-    from harness.bench import comparison, live_run
+    from harness.bench import live_run
 
     made, run = live_run.prepared(given, table)
-    folder = _folder(given, made.comparison)
-    there = comparison.begin(folder, made.comparison)
-    try:
-        traces, judged = live_run.carried_out(made, run, folder, there, lambda line: click.echo(line, err=True))
-    except KeyboardInterrupt as error:
-        raise options.interrupted() from error
-    return _show(given, made, traces, judged, as_json)
+    with _folder(given, made.comparison) as folder:
+        there = _begun(folder, made.comparison)
+        try:
+            traces, judged = live_run.carried_out(made, run, folder, there, lambda line: click.echo(line, err=True))
+        except KeyboardInterrupt as error:
+            raise options.interrupted() from error
+        return _show(folder, made, traces, judged, as_json)
 
 
-def _show(given: dict[str, Any], made: Setting, traces: list[Trace], judged: Judged, as_json: bool) -> int:
+def _show(folder: Path, made: Setting, traces: list[Trace], judged: Judged, as_json: bool) -> int:
     from harness.bench import comparison, figures
     from reports.bench_page import write_page
 
-    folder = _folder(given, made.comparison)
     comparison.write_judged(folder, judged)
     facts = comparison.found(made.comparison, traces, judged)
     written = figures.write_figures(folder, facts)

@@ -142,10 +142,14 @@ def _export(found: Table, folder: Path, as_json: bool) -> int:
 
 def _merge(names: tuple[str, ...], into: str, as_json: bool) -> int:
     from harness.bench.merge import merged
-    from harness.bench.table_files import write_table
+    from harness.bench.table_files import holds_table, write_table
     from harness.workspace import workspace
 
     folder = Path(into) if "/" in into else workspace().table(into)
+    if holds_table(folder):
+        raise UsageError(
+            f"there is a table in {folder}: a merge never writes over one", hint="give --into another name"
+        )
     found = merged([_read(name) for name in names], folder.name)
     write_table(folder, found.table)
     if found.equal or found.first_kept:

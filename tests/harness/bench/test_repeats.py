@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -13,6 +13,7 @@ from harness.bench.door import Limits
 from harness.bench.method import MAIN
 from harness.bench.spread import Spread
 from harness.bench.trace import Trace
+from harness.errors import HarnessError
 from tests.harness.bench import made_up_table
 
 TABLE = made_up_table.table(made_up_table.TINY)
@@ -54,3 +55,18 @@ def test_repeats_that_are_there_are_not_done_again_and_all_end_in_order():
     found = repeats.run_repeats(methods, TASK, TABLE, Spread.POOLED, 2, 0, Limits(), 2, there)
 
     assert [(each.method, each.repeat) for each in found] == [("random", 0), ("random", 1), ("tpe", 0), ("tpe", 1)]
+
+
+def test_a_process_that_is_killed_is_told_in_one_line_and_what_has_ended_is_kept():
+    kept: list[Trace] = []
+
+    def keep_and_kill(traces: Sequence[Trace]) -> None:
+        kept.extend(traces)
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(HarnessError, match="a process of the comparison was killed") as caught:
+        repeats.run_repeats([MAIN["random"]], TASK, TABLE, Spread.POOLED, 200, 0, Limits(), 1, (), keep_and_kill)
+
+    assert type(caught.value) is HarnessError
+    assert [trace.repeat for trace in kept][: repeats.CHUNK] == list(range(repeats.CHUNK))

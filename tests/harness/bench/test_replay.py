@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pytest
 
-from harness.bench import door
+from harness.bench import door, program
 from harness.bench.curve import curve
 from harness.bench.door import Ask, Brief, Limits, Tried
 from harness.bench.findings import findings
@@ -41,7 +42,8 @@ def scores(traces: Sequence[Trace]) -> list[float]:
 
 
 def planted(monkeypatch: pytest.MonkeyPatch, begin: door.Begin) -> EntryPoint:
-    monkeypatch.setattr(door, "loaded", lambda name: begin)
+    """Plant a method in this process; that others' run in one of their own is tested with the door."""
+    monkeypatch.setattr(program, "running", lambda method, asker, limits: nullcontext(begin(asker.brief)))
     return EntryPoint(name="planted")
 
 

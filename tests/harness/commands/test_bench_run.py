@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from harness.bench import repeats, table_files
+from harness.bench.method import MAIN
 from harness.bench.readings import TableReadings
 from harness.bench.replay import replay
-from harness.bench.table import Table
+from harness.bench.table import Sample, Table
 from harness.cli import run
+from harness.search import study
 from tests.harness.bench import made_up_table
 from tests.outline import checked
 
@@ -59,10 +62,12 @@ def test_the_text_names_every_method_and_what_follows(folder: str, tmp_path: Pat
     assert shown.startswith("table made-up: 6 repeats, 3 min 20 s each on 2 workers, target 98.3 % validation\n")
     assert "\nrandom " in shown
     assert "\ndefault " in shown
+    assert re.search(r"\nrandom .* (never|\d+ s \([1-6] of 6\))\n", shown)
+    assert "misses counted (repeats that got there)\n" in shown
     assert "default is not shown to differ from random: its answers over time are " in shown or " than random" in shown
     assert shown.endswith(f"report: {out}/report.html\n")
     assert set(files_of(out)) == {
-        *("comparison.json", "traces.jsonl", "judged.json", "report.html"),
+        *(".lock", "comparison.json", "traces.jsonl", "judged.json", "report.html"),
         *("methods.csv", "times.csv", "runtimes.csv", "pairs.csv"),
     }
 
@@ -134,6 +139,58 @@ def test_a_comparison_that_is_there_is_not_run_again_and_another_is_refused(
     capsys.readouterr()
     assert run([*words, "--seed", "1"]) == 4
     assert f"harness: {out} holds another comparison" in capsys.readouterr().err
+
+
+def test_two_calls_do_not_work_in_one_folder(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "out"
+    words = ["bench", "run", folder, "--repeats", "2", "--time", "20s", "--method", "random", "--out", str(out)]
+
+    with study.owned(out):
+        assert run(words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == f"harness: another process is working in {out}; wait for it or stop it"
+        assert set(files_of(out)) == {".lock"}
+    assert run(words) == 0
+
+
+def test_a_folder_that_cannot_be_made_is_named(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "out").write_text("a file")
+
+    assert run(["bench", "run", folder, "--repeats", "2", "--method", "random", "--out", str(tmp_path / "out")]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"harness: cannot write to the folder {tmp_path}/out: ")
+
+
+def test_repeats_are_kept_for_a_method_as_it_was(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """And it is said that they are kept: not every change can be seen."""
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import json, sys\nnetworks = json.loads(sys.stdin.readline())['begin']['networks']\n"
+        "for line in sys.stdin:\n"
+        "    print(json.dumps({'network': networks[len(json.loads(line)['tried'])]}), flush=True)\n"
+    )
+    words = ["bench", "run", folder, "--repeats", "2", "--time", "20s", "--method", "random"]
+    words += ["--program", f"mine={sys.executable} {script}", "--out", str(tmp_path / "out")]
+    assert run(words) == 0
+    assert "kept" not in capsys.readouterr().err
+
+    assert run(words) == 0
+    assert "harness: 4 repeats of an earlier call are kept; remove " in capsys.readouterr().err
+    script.write_text(script.read_text() + "# another method\n")
+    assert run(words) == 4
+    shown = capsys.readouterr().err
+    assert "holds a comparison of another state of the method 'mine', whose files have changed since; a folder" in shown
+
+
+def test_a_comparison_of_the_methods_of_the_bench_is_found_again_where_it_always_was(folder: str, tmp_path: Path):
+    """The name of its folder is a hash of what was asked, which nothing new may change for nothing."""
+    assert run(["bench", "run", folder, "--repeats", "2", "--time", "20s", "--target", "98", "--method", "random"]) == 0
+
+    asked = json.loads(next((tmp_path / "runs" / ".bench").glob("*/comparison.json")).read_text())
+    assert asked["methods"] == [
+        {"name": "random", "says": MAIN["random"].says, "is_variant": False, "command": []},
+    ]
 
 
 def test_what_nobody_says_is_chosen_from_the_table(folder: str, tmp_path: Path):
@@ -261,3 +318,15 @@ def test_a_table_without_a_rung_that_a_method_needs_is_refused(
     assert run(["bench", "run", f"{tmp_path}/coarse", "--method", "default"]) == 4
 
     assert "method 'default' stops after epoch 2, but the table was recorded after 1, 8 only" in capsys.readouterr().err
+
+
+def test_a_sample_of_a_space_is_refused_before_anything_is_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    whole = made_up_table.table(made_up_table.TINY)
+    facts = replace(whole.facts, samples=(Sample(seed=0, networks=8, bands=8),))
+    table_files.write_table(tmp_path / "part", Table(facts, whole.rows))
+
+    assert run(["bench", "run", f"{tmp_path}/part", "--method", "random", "--out", f"{tmp_path}/out"]) == 4
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("harness: the table 'made-up' is a sample of the space 'made-up'")
+    assert not (tmp_path / "out").exists()

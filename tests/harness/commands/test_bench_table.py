@@ -129,6 +129,17 @@ def test_tables_of_two_machines_are_merged_and_shown(place: Path, capsys: pytest
     assert set(read_table(place / "benchmarks" / "tables" / "both").runs) == set(HASHES[:2])
 
 
+@pytest.mark.parametrize("name", ["table.csv", "table.json", "DATASHEET.md"])
+def test_a_merge_writes_over_nothing(name: str, place: Path, capsys: pytest.CaptureFixture[str]):
+    (place / "both").mkdir()
+    (place / "both" / name).write_text("mine")
+
+    code, said = refused(capsys, "--merge", "here", "there", "--into", "./both")
+
+    assert (code, said) == (2, "there is a table in both: a merge never writes over one (give --into another name)")
+    assert {path.name: path.read_text() for path in (place / "both").iterdir()} == {name: "mine"}
+
+
 def test_a_table_is_exported_for_other_programs(place: Path, capsys: pytest.CaptureFixture[str]):
     pytest.importorskip("pyarrow")
 
