@@ -34,6 +34,7 @@ from search_spaces.architecture import (
     kernel_shape,
     paddings,
 )
+from search_spaces.poses import channel_order, mirrored, turns
 from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
 
 if TYPE_CHECKING:
@@ -199,11 +200,13 @@ def _in_poses(learned: np.ndarray[Any, Any], poses: int) -> np.ndarray[Any, Any]
     """Return a learned kernel, or numbers of its outputs, in all poses: (out, ...) to (out * poses, ...)."""
     if learned.ndim == 1:
         return learned.repeat(poses)
-    import torch
-
-    from harness.training.posed import in_poses
-
-    return in_poses(torch.from_numpy(learned), poses).numpy()
+    posed = []
+    for pose in range(poses):
+        seen = learned[:, list(channel_order(pose, poses, learned.shape[1]))]
+        if mirrored(pose):
+            seen = np.flip(seen, 3)
+        posed.append(np.rot90(seen, turns(pose, poses), (2, 3)))
+    return np.stack(posed, 1).reshape(-1, *learned.shape[1:])
 
 
 def _unshuffle(graph: _Graph, size: int, shape: Shape, name: str) -> None:

@@ -54,6 +54,7 @@ TORCH_FILES = {
         "training/lanes",
         "training/optimizer",
         "training/population",
+        "training/posed",
         "training/run",
         "training/teacher",
         "training/train",
