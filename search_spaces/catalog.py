@@ -22,7 +22,7 @@ SPACES: Mapping[str, str] = {
     "card": "the design card's block grammar, up to 20,000 parameters",
     "tiny": "networks up to 5,000 parameters, with tied kernels, depthwise layers and residual sums",
     "tied": "networks up to 20,000 parameters whose kernels serve again and again, across resolutions too",
-    "posed": "networks up to 3,000,000 multiply-adds whose kernels serve turned and mirrored, again and again",
+    "posed": "networks up to 3,000,000 multiply-adds whose kernels serve turned to all four sides, again and again",
     "seeds": "the family of the five seed networks",
     "bench": "384 networks of 519 to 5,774 parameters, all recorded in a table of 'harness bench'",
 }

@@ -51,14 +51,14 @@ def test_the_space_tied_contains_the_networks_whose_region_it_is(blocks: tuple[s
     assert contains(space("tied"), network)
 
 
-@pytest.mark.parametrize(("poses", "few", "parameters"), [(4, 12, 1940), (4, 8, 1500), (8, 8, 955)])
-def test_the_space_posed_contains_the_networks_whose_region_it_is(poses: int, few: int, parameters: int):
-    again = f"res(conv1x1({few}, poses=P, tie=c) conv3x3(40, poses=P, tie=b) bn(poses=P)) relu "
+@pytest.mark.parametrize(("few", "parameters"), [(12, 1940), (8, 1500)])
+def test_the_space_posed_contains_the_networks_whose_region_it_is(few: int, parameters: int):
+    again = f"res(conv1x1({few}, poses=4, tie=c) conv3x3(40, poses=4, tie=b) bn(poses=4)) relu "
     text = (
-        f"conv3x3(40, poses=P) bn(poses=P) relu | avgpool | conv1x1({few}, poses=P) conv3x3(40, poses=P, tie=b) "
-        f"bn(poses=P) relu {again} | avgpool | {3 * again} | gap | linear(10)"
+        f"conv3x3(40, poses=4) bn(poses=4) relu | avgpool | conv1x1({few}, poses=4) conv3x3(40, poses=4, tie=b) "
+        f"bn(poses=4) relu {again} | avgpool | {3 * again} | gap | linear(10)"
     )
-    network = parse_network(text.replace("P", str(poses)))
+    network = parse_network(text)
     assert analyse(network).parameters == parameters
     assert contains(space("posed"), network)
 
