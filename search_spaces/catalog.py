@@ -17,7 +17,6 @@ from search_spaces.notation import parse_network
 from search_spaces.resolve import parse_space
 from search_spaces.space import SearchSpace
 
-# The first is the default of a search.
 SPACES: Mapping[str, str] = {
     "card": "the design card's block grammar, up to 20,000 parameters",
     "tiny": "networks up to 5,000 parameters, with tied kernels, depthwise layers and residual sums",
