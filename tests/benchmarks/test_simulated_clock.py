@@ -49,10 +49,11 @@ def test_a_live_side_that_is_slower_by_a_share_is_found_to_be_so(
     crew = Slow(SimulatedCrew(TableReadings(TABLE), 7, TASK.seconds / 1.05), 1.05)
     monkeypatch.setattr(simulated_clock, "Processes", lambda source, limits: crew)
 
-    live, replayed = simulated_clock.both(
-        BUILT_IN[name], TASK, Running(Source("mnist", None), EFFORT), 0, tmp_path / "work"
+    live, replayed, borrowed = simulated_clock.both(
+        BUILT_IN[name], TASK, Running(Source("mnist", None), EFFORT), 0, tmp_path / "work", TableReadings(TABLE)
     )
 
+    assert borrowed == 0
     found = compared(live.ends, replayed.ends)
     assert found["alike_in_order"] == found["trainings_live"] > 10
     assert found["live_over_simulated"] == {"last": 1.05, "least": 1.05, "most": 1.05}
@@ -71,10 +72,23 @@ def test_a_training_that_was_cut_off_has_no_further_rung():
     job = Job(architecture=text, recipe=made_up_table.RECIPE, recipe_name="r", purpose=Purpose.SEARCH, seed_index=0)
     known = {key_of(job): Reading("h", 1, 1, 100, {2: 5}, {1: 0.5, 2: 1.0}, Status.COMPLETE)}
 
-    found = simulated_clock.NotedReadings(known, (1, 2, 4, 8)).read(job, 0)
+    readings = simulated_clock.NotedReadings(known, set(known), (1, 2, 4, 8), TableReadings(TABLE))
+    found = readings.read(job, 0)
 
     assert found.seconds == {1: 0.5, 2: 1.0, 4: float("inf"), 8: float("inf")}
     assert found.errors[2] == 5
+    assert not readings.borrowed
+
+
+def test_a_training_that_the_live_search_never_began_is_the_tables():
+    # With the live search's own trainings alone it would hold a place for ever, and the replay fall behind.
+    text = next(iter(TABLE.runs.values()))[0][8].architecture
+    job = Job(architecture=text, recipe=made_up_table.RECIPE, recipe_name="r", purpose=Purpose.SEARCH, seed_index=0)
+    table = TableReadings(TABLE)
+    readings = simulated_clock.NotedReadings({}, set(), (1, 2, 4, 8), table)
+
+    assert readings.read(job, 3) == table.read(job, 3)
+    assert readings.borrowed == {key_of(job)}
 
 
 def test_the_tables_seconds_are_compared_where_a_training_went_to_its_end():

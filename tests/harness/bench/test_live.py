@@ -11,11 +11,13 @@ from benchmarks import simulated_clock
 from harness.bench.live import judged
 from harness.bench.live_run import Running
 from harness.bench.method import MAIN
+from harness.bench.readings import Reading
 from harness.bench.task import Task
 from harness.bench.trace import Answer, Trace
 from harness.search.crew import Processes
 from harness.search.session import Effort
 from harness.training.recipe import Recipe
+from harness.training.result import Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers import Limits as RunLimits
@@ -66,6 +68,15 @@ def warmed(monkeypatch: pytest.MonkeyPatch) -> Processes:
     return crew
 
 
+class NeverEnding:
+    """No table knows what a training gives that the live search never began."""
+
+    def read(self, job: Job, repeat: int) -> Reading:
+        rungs = range(1, job.recipe.epochs + 1)
+        never = dict.fromkeys(rungs, float("inf"))
+        return Reading(job.architecture, 0, 0, 1, dict.fromkeys(rungs, 0), never, Status.COMPLETE)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["random", "default"])
 def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
@@ -73,7 +84,9 @@ def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
 ):
     monkeypatch.setattr(simulated_clock, "Processes", lambda source, limits: warmed(monkeypatch))
 
-    live, replayed = simulated_clock.both(MAIN[name], task(60.0), Running(SOURCE, EFFORT), 0, tmp_path / "work")
+    live, replayed, _ = simulated_clock.both(
+        MAIN[name], task(60.0), Running(SOURCE, EFFORT), 0, tmp_path / "work", NeverEnding()
+    )
 
     found = simulated_clock.compared(live.ends, replayed.ends)
     assert found["trainings_live"] > 6
