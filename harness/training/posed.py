@@ -19,11 +19,20 @@ def in_poses(kernel: Tensor, poses: int) -> Tensor:
     """
     posed = []
     for pose in range(poses):
-        seen = kernel[:, list(channel_order(pose, poses, kernel.shape[1]))]
+        seen = _reordered(kernel, pose, poses)
         if mirrored(pose):
             seen = seen.flip(3)
         posed.append(torch.rot90(seen, turns(pose, poses), (2, 3)))
     return torch.stack(posed, 1).flatten(0, 1)
+
+
+def _reordered(kernel: Tensor, pose: int, poses: int) -> Tensor:
+    """Return a kernel whose input channels have changed places with a pose; one channel has no other place."""
+    if kernel.shape[1] == 1:
+        return kernel
+    # Not an index: it would be copied to the device at each use, which the capture of a CUDA graph forbids.
+    parts = kernel.reshape(len(kernel), -1, poses, *kernel.shape[2:]).unbind(2)
+    return torch.stack([parts[place] for place in channel_order(pose, poses, poses)], 2).flatten(1, 2)
 
 
 class PosedConv2d(nn.Conv2d):

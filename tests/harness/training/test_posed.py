@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import pytest
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.training.build import build
 from harness.training.first_weights import draw_first_weights
@@ -72,6 +75,29 @@ def test_the_gradient_of_a_kernel_is_the_sum_of_those_of_its_poses():
     assert layer.bias is not None
     assert layer.bias.grad is not None
     assert layer.bias.grad.tolist() == [pytest.approx(4 * 2 * 36)] * 2
+
+
+class Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch declares none
+    """Keeps the names of the operators that run."""
+
+    names: ClassVar[set[str]] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("poses", [2, 4, 8])
+def test_no_step_copies_an_index_from_the_host_which_no_cuda_graph_can_hold(poses: int):
+    text = "conv3x3(8, poses=P) bn(poses=P) conv1x1(8, poses=P) gap linear(10)"
+    network = build(parse_network(text.replace("P", str(poses))))
+
+    Noting.names.clear()
+    with Noting():  # type: ignore[no-untyped-call]
+        network(torch.rand(2, 1, 28, 28)).sum().backward()
+
+    assert "convolution" in Noting.names
+    assert {"lift_fresh", "index", "_local_scalar_dense", "_to_copy"} & Noting.names == set()
 
 
 @pytest.mark.parametrize("shape", [(7, 8, 5, 5), (7, 8)])
