@@ -124,7 +124,7 @@ def _sequence(ops: tuple[spec.Op, ...], shape: Shape, tied: dict[str, Tensor]) -
     return nn.Sequential(*modules)
 
 
-def _module(op: spec.Op, shape: Shape, tied: dict[str, Tensor]) -> nn.Module:  # noqa: C901  (a case an op)
+def _module(op: spec.Op, shape: Shape, tied: dict[str, Tensor]) -> nn.Module:
     match op:
         case spec.Conv():
             return _tie(convolution(op, shape[0]), op.tie, tied)
@@ -133,12 +133,44 @@ def _module(op: spec.Op, shape: Shape, tied: dict[str, Tensor]) -> nn.Module:  #
             return _tie(conv, op.tie, tied)
         case spec.BatchNorm():
             return batch_norm(op, shape[0], of_maps=len(shape) == 3)
+        case spec.PReLU():
+            return nn.PReLU()  # one slope, 0.25 at first
+        case (
+            spec.ReLU()
+            | spec.LeakyReLU()
+            | spec.Dropout()
+            | spec.Dropout2d()
+            | spec.MaxPool()
+            | spec.AvgPool()
+            | spec.Unshuffle()
+            | spec.GlobalAvgPool()
+        ):
+            return by_channel(op)
+        case spec.Linear():
+            features = 1
+            for edge in shape:
+                features *= edge
+            return FlatLinear(features, op.out_features)
+        case spec.Residual():
+            return Residual(_sequence(op.ops, shape, tied))
+
+
+def by_channel(
+    op: spec.ReLU
+    | spec.LeakyReLU
+    | spec.Dropout
+    | spec.Dropout2d
+    | spec.MaxPool
+    | spec.AvgPool
+    | spec.Unshuffle
+    | spec.GlobalAvgPool,
+) -> nn.Module:
+    """Return the module of an op that learns nothing and treats each channel by itself, however many there are."""
+    match op:
         case spec.ReLU():
             return nn.ReLU()
         case spec.LeakyReLU():
             return nn.LeakyReLU(op.slope)
-        case spec.PReLU():
-            return nn.PReLU()  # one slope, 0.25 at first
         case spec.Dropout():
             return FastDropout(op.p)
         case spec.Dropout2d():
@@ -151,13 +183,6 @@ def _module(op: spec.Op, shape: Shape, tied: dict[str, Tensor]) -> nn.Module:  #
             return nn.PixelUnshuffle(op.size)
         case spec.GlobalAvgPool():
             return nn.AdaptiveAvgPool2d(1)
-        case spec.Linear():
-            features = 1
-            for edge in shape:
-                features *= edge
-            return FlatLinear(features, op.out_features)
-        case spec.Residual():
-            return Residual(_sequence(op.ops, shape, tied))
 
 
 def convolution(op: spec.Conv, channels: int, members: int = 1) -> nn.Conv2d:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from harness.training.build import FastDropout, Network, Residual, batch_norm, convolution
+from harness.training.build import Network, Residual, batch_norm, by_channel, convolution
 from search_spaces import architecture as spec
 from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
 
@@ -85,7 +85,7 @@ def _sequence(ops: tuple[spec.Op, ...], shape: Shape, members: int, tied: dict[s
     return nn.Sequential(*modules)
 
 
-def _module(op: spec.Op, shape: Shape, members: int, tied: dict[str, Tensor]) -> nn.Module:  # noqa: C901  (a case an op)
+def _module(op: spec.Op, shape: Shape, members: int, tied: dict[str, Tensor]) -> nn.Module:
     channels = members * shape[0]
     match op:
         case spec.Conv():
@@ -96,24 +96,19 @@ def _module(op: spec.Op, shape: Shape, members: int, tied: dict[str, Tensor]) ->
             )
         case spec.BatchNorm():
             return batch_norm(op, channels, of_maps=len(shape) == 3)
-        case spec.ReLU():
-            return nn.ReLU()
-        case spec.LeakyReLU():
-            return nn.LeakyReLU(op.slope)
         case spec.PReLU():
             return GroupedPReLU(members)
-        case spec.Dropout():
-            return FastDropout(op.p)
-        case spec.Dropout2d():
-            return FastDropout(op.p, channels=True)
-        case spec.MaxPool():
-            return nn.MaxPool2d(op.size)
-        case spec.AvgPool():
-            return nn.AvgPool2d(op.size)
-        case spec.Unshuffle():
-            return nn.PixelUnshuffle(op.size)
-        case spec.GlobalAvgPool():
-            return nn.AdaptiveAvgPool2d(1)
+        case (
+            spec.ReLU()
+            | spec.LeakyReLU()
+            | spec.Dropout()
+            | spec.Dropout2d()
+            | spec.MaxPool()
+            | spec.AvgPool()
+            | spec.Unshuffle()
+            | spec.GlobalAvgPool()
+        ):
+            return by_channel(op)
         case spec.Linear():
             features = 1
             for edge in shape:
