@@ -15,7 +15,7 @@ from reports.network_info import NetworkInfo
 from reports.numbers import DASH, count, decimal, duration, mean_and_deviation, plural, short, spread
 from reports.page import Column, Html, element, foreign, items, joined, paragraph, table, text
 from reports.standings import state_tag, tier_tag
-from search_spaces.architecture import op_text
+from search_spaces.architecture import Conv, op_text
 from search_spaces.cost import Analysis
 from search_spaces.shapes import INPUT_SHAPE, shape_text
 
@@ -213,11 +213,17 @@ def _test(info: NetworkInfo, identifier: str) -> list[Html]:
     if info.calibration is not None:
         parts.append(calibration_table(info.calibration, identifier))
     if info.kernels is not None:
-        parts += [element("h4", text("First kernels")), _kernels(info.kernels)]
+        parts += [element("h4", text("First kernels")), _kernels(info.kernels, _first_poses(info))]
     return parts
 
 
-def _kernels(inspection: Inspection) -> Html:
+def _first_poses(info: NetworkInfo) -> int:
+    """Return in how many poses the first convolution uses each of its kernels."""
+    ops = info.architecture.ops if info.architecture is not None else ()
+    return next((op.poses for op in ops if isinstance(op, Conv)), 1)
+
+
+def _kernels(inspection: Inspection, poses: int) -> Html:
     largest = max((abs(value) for kernel in inspection.kernels for value in kernel), default=0.0) or 1.0
     edge = inspection.kernel_edge
     pictures = []
@@ -227,8 +233,10 @@ def _kernels(inspection: Inspection) -> Html:
         address = png.data_uri(pixels, edge, edge)
         pictures.append(element("img", src=address, width=48, height=48, alt=f"kernel {number}: {values}"))
     left = len(inspection.kernels) - len(pictures)
+    used = f", each used in {poses} poses" if poses > 1 else ""
     words = (
-        f"The {plural(len(inspection.kernels), 'kernel')} of the first convolution, seed {inspection.seed_index}: "
+        f"The {plural(len(inspection.kernels), 'kernel')} of the first convolution{used}, "
+        f"seed {inspection.seed_index}: "
         f"white is {decimal(largest, 2)}, mid-grey 0, black {decimal(-largest, 2)}."
     )
     return joined(

@@ -63,7 +63,10 @@ def _confidences(sure: torch.Tensor, test: Images) -> tuple[Confidence, ...]:
 
 
 def _first_kernels(run: Training) -> tuple[int, tuple[tuple[float, ...], ...]]:
-    """Return edge and values of the square kernels of a convolution that comes first, (out_channels, edge * edge)."""
+    """Return edge and values of the square kernels that a convolution that comes first has learned.
+
+    The values are (out_channels / poses, edge * edge).
+    """
     with holding(run, predicting_state(run)), torch.no_grad():
         first = next(iter(run.network.parameters()), None)
         if first is None or first.ndim != 4 or first.shape[1] != 1 or first.shape[2] != first.shape[3]:

@@ -74,6 +74,15 @@ def test_the_section_has_all_its_parts(answer: NetworkInfo):
     assert ' open=""' in network_section(answer, unfolded=True)
 
 
+def test_the_section_says_in_how_many_poses_the_first_kernels_are_used(answer: NetworkInfo):
+    turned = parse_network("conv3x3(8, poses=4) bn relu | gap linear(10)")
+
+    assert "of the first convolution, each used in 4 poses, seed " in network_section(
+        replace(answer, architecture=turned)
+    )
+    assert "of the first convolution, seed " in network_section(answer)
+
+
 def test_the_table_of_layers_is_that_of_the_analysis(answer: NetworkInfo):
     assert answer.analysis is not None
 
