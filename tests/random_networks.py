@@ -57,12 +57,12 @@ def kernels(draw: st.DrawFn, channels: int) -> Op:
         return DepthwiseConv(draw(st.integers(0, 2)), stride, bias, tie)
     rows, columns = draw(st.sampled_from([(1, 1), (3, 3), (5, 5), (3, 1), (1, 3)]))
     out = draw(st.sampled_from([1, 4, 8, 10]))
-    tie = f"k{rows}_{columns}_{channels}_{out}" if tied else None
     groups = draw(st.sampled_from([count for count in (1, 1, 2, 4, 5) if channels % count == out % count == 0]))
     parts = channels // groups, out // groups
     fitting = [count for count in (1, 1, 2, 4, 8) if parts[1] % count == 0 and (parts[0] == 1 or parts[0] % count == 0)]
     poses = draw(st.sampled_from(fitting)) if rows == columns else 1
-    tie = tie and f"{tie}_{groups}_{poses}"
+    # What is learned has one shape; who uses it may do so in other groups and poses.
+    tie = f"k{rows}_{columns}_{parts[0]}_{out // poses}" if tied else None
     return Conv(rows, out, draw(st.integers(0, 3)), stride, bias, tie, columns, groups, poses)
 
 
