@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from search_spaces.draw import ByDerivations, draw, enumerate_draws
+from search_spaces.draw import ByDerivations, Draw, draw, enumerate_draws
 from search_spaces.judge import judge
 from search_spaces.measure import value_ways
 from search_spaces.space import Body, SearchSpace
@@ -27,6 +28,7 @@ class Count:
         looked_at: derivations looked at; when not exact, drawn with equal odds.
         accepted: those of them that were accepted.
         confidence: probability with which the interval holds the number; 1 when exact.
+        median_macs: multiply-adds of the median of those that were accepted; None where none was.
     """
 
     low: int
@@ -36,6 +38,7 @@ class Count:
     looked_at: int
     accepted: int
     confidence: float
+    median_macs: int | None
 
 
 def derivations(space: SearchSpace) -> int:
@@ -62,15 +65,31 @@ def feasible(
     """
     total = derivations(space)
     if total <= most_exact:
-        accepted = sum(judge(space, found.architecture, budget).accepted for found in enumerate_draws(space))
-        return Count(accepted, accepted, total, True, total, accepted, 1.0)
+        macs = _accepted_macs(space, enumerate_draws(space), budget)
+        return Count(len(macs), len(macs), total, True, total, len(macs), 1.0, _median(macs))
     chooser = ByDerivations(rng or random.Random(0))
-    accepted = sum(judge(space, draw(space, chooser).architecture, budget).accepted for _ in range(samples))
+    macs = _accepted_macs(space, (draw(space, chooser) for _ in range(samples)), budget)
+    accepted = len(macs)
     low, high = clopper_pearson(accepted, samples, confidence)
     # What was seen is there, whatever the interval says.
     lowest = max(math.floor(Fraction(low) * total), min(accepted, 1))
     highest = min(math.ceil(Fraction(high) * total), total - (accepted < samples))
-    return Count(lowest, highest, total, False, samples, accepted, confidence)
+    return Count(lowest, highest, total, False, samples, accepted, confidence, _median(macs))
+
+
+def fewest_parameters(space: SearchSpace) -> int | None:
+    """Return the parameters of the smallest network that keeps the space's conditions; looks at every derivation."""
+    judgements = (judge(space, found.architecture) for found in enumerate_draws(space))
+    return min((found.analysis.parameters for found in judgements if found.accepted and found.analysis), default=None)
+
+
+def _accepted_macs(space: SearchSpace, draws: Iterable[Draw], budget: int | None) -> list[int]:
+    judgements = (judge(space, found.architecture, budget) for found in draws)
+    return [found.analysis.macs for found in judgements if found.accepted and found.analysis]
+
+
+def _median(values: list[int]) -> int | None:
+    return statistics.median_low(values) if values else None
 
 
 def count_text(number: int) -> str:

@@ -13,7 +13,9 @@ from harness.data.training_images import resolve
 from harness.device import choose_device, worker_count
 from harness.duration import duration_text
 from harness.engine.engine_choice import Choice, choose_engine
+from harness.errors import ContentError
 from harness.evidence.offset import Offset, offset_of
+from harness.invocation import typed
 from harness.search.estimate import PACES, taught, training_seconds
 from harness.search.race import FINAL_SEEDS, STAND_SEEDS, rungs
 from harness.search.sampler import sampler_name
@@ -24,11 +26,8 @@ from harness.training.recipes import NamedRecipe, check_batch, named_recipe
 from harness.training.workers import Limits, Source
 from harness.workspace import Workspace
 from search_spaces.catalog import space as space_of
-from search_spaces.count import count_text, feasible
+from search_spaces.count import Count, count_text, feasible, fewest_parameters
 from search_spaces.space import SearchSpace
-
-# Of the networks that the card space is searched for; for the plan only.
-TYPICAL_MACS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +45,7 @@ class SearchPlan:
     source: Source
     recipe: NamedRecipe
     space: SearchSpace
+    feasible: Count
     offset: Offset
     engine: Choice
     measures_workers: bool
@@ -57,7 +57,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
 
     Raises:
         UsageError: an unknown sampler, recipe, data set, device or engine, or a study cannot have that name.
-        ContentError: the recipe does not suit the data set.
+        ContentError: the recipe does not suit the data set, or no network of the space keeps the budget.
         SearchSpaceError: the space is unknown, or its text is wrong.
         DataError: the data are missing or damaged.
     """
@@ -72,6 +72,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         place.study(name)
     data = resolve(given["dataset"], given["folder"])
     check_batch(recipe.recipe, data.dataset.train_size)
+    count = _some_feasible(space, given["space"], given["budget"])
     offset = offset_of(data.dataset.name)
     target = data.dataset.target_pct if given["target"] is None else given["target"]
     config = StudyConfig(
@@ -104,11 +105,26 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         source=Source(data.dataset.name, given["folder"]),
         recipe=recipe,
         space=space,
+        feasible=count,
         offset=offset,
         engine=engine,
         measures_workers=given["workers"] is None and device.type != "cpu",
         origins={("study" if name == "name" else name): origin for name, origin in origins.items()},
     )
+
+
+def _some_feasible(space: SearchSpace, name: str, budget: int) -> Count:
+    """Return how many networks may be trained, if there may be any."""
+    count = feasible(space, budget)
+    if count.high == 0:
+        fewest = fewest_parameters(space)
+        smallest = "none keeps them with any" if fewest is None else f"the smallest that keeps them has {fewest:,}"
+        raise ContentError(
+            f"no network of space '{space.name}' keeps its conditions and a budget of {budget:,} parameters; "
+            f"{smallest}",
+            hint=f"count them with '{typed('spaces', 'count', name)}'",
+        )
+    return count
 
 
 def plan_document(plan: SearchPlan) -> dict[str, Any]:
@@ -120,10 +136,12 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     exists = (plan.folder / "config.json").exists()
     if exists:
         check_config(plan.folder, plan.config)
-    count = feasible(plan.space, plan.config.budget)
+    count = plan.feasible
     images = dataset(plan.config.dataset).train_size
     pace = taught(PACES[plan.effort.engine], plan.config.recipe)
-    one = training_seconds(plan.config.recipe.epochs, images, TYPICAL_MACS, pace)
+    one = None
+    if count.median_macs is not None:
+        one = training_seconds(plan.config.recipe.epochs, images, count.median_macs, pace)
     seconds = plan.effort.seconds
     return {
         "study": plan.folder.name,
@@ -138,8 +156,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "feasible": asdict(count),
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
         "estimated_seconds_a_training": one,
-        "estimated_trainings": None if seconds is None else int(seconds * plan.effort.workers / one),
-        "estimate_from": "a two-core CPU machine, 1 million multiply-adds a network",
+        "estimated_trainings": None if seconds is None or one is None else int(seconds * plan.effort.workers / one),
         "stand_seeds": STAND_SEEDS,
         "final_seeds": FINAL_SEEDS,
     }
@@ -150,7 +167,6 @@ def plan_text(document: dict[str, Any]) -> str:
     config, effort, offset = document["config"], document["effort"], document["offset"]
     recipe, limits = config["recipe"], effort["limits"]
     time = "no end" if effort["seconds"] is None else duration_text(effort["seconds"])
-    trainings = document["estimated_trainings"]
     workers = "as many workers as measuring finds" if document["measures_workers"] else _workers_text(effort)
     given = ", ".join(f"{name} ({origin})" for name, origin in document["origins"].items() if origin != "default")
     parts = {
@@ -165,9 +181,7 @@ def plan_text(document: dict[str, Any]) -> str:
         "effort": f"{workers} on {effort['device']}, {effort['engine']} engine, time {time}, "
         f"trials {effort['trials'] or 'without end'}",
         "limits": f"one training {duration_text(limits['seconds'])}, one worker {limits['memory_mb']:g} MiB",
-        "expected": f"about {document['estimated_seconds_a_training']:.0f} s a whole training"
-        + (f", so about {trainings} of them" if trainings is not None else "")
-        + f", pruned ones cost less (estimate from {document['estimate_from']})",
+        "expected": _expected_text(document),
         "set by you": given or "nothing",
     }
     return "\n".join(f"{name:<11} {text}" for name, text in parts.items())
@@ -184,6 +198,18 @@ def _offset_text(offset: dict[str, Any]) -> str:
     return (
         f"{offset['offset_pct']:+.3f} points, standard error {offset['standard_error_pct']:.3f}, so "
         f"{offset['added_pct']:+.3f} are added to the target: {offset['protocol']}"
+    )
+
+
+def _expected_text(document: dict[str, Any]) -> str:
+    one, trainings = document["estimated_seconds_a_training"], document["estimated_trainings"]
+    if one is None:
+        return f"unknown: none of {document['feasible']['looked_at']:,} networks drawn keeps conditions and budget"
+    return (
+        f"about {one:.0f} s a whole training"
+        + (f", so about {trainings:,} of them" if trainings is not None else "")
+        + ", pruned ones cost less (the pace of a two-core CPU machine, "
+        f"{document['feasible']['median_macs'] / 1e6:.2g} M multiply-adds in the median)"
     )
 
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from search_spaces.catalog import space
-from search_spaces.count import Count, clopper_pearson, derivations, feasible
+from search_spaces.count import Count, clopper_pearson, derivations, feasible, fewest_parameters
 from search_spaces.draw import enumerate_draws
 from search_spaces.judge import judge
 from search_spaces.resolve import parse_space
@@ -38,8 +38,17 @@ def test_derivations_are_counted_exactly(text: str, count: int):
 def test_few_derivations_are_all_looked_at(space: SearchSpace, budget: int | None):
     total = derivations(space)
     assume(total <= 300)
-    accepted = sum(judge(space, each.architecture, budget).accepted for each in enumerate_draws(space))
-    assert feasible(space, budget) == Count(accepted, accepted, total, True, total, accepted, 1.0)
+    judged = [judge(space, each.architecture, budget) for each in enumerate_draws(space)]
+    macs = sorted(each.analysis.macs for each in judged if each.accepted and each.analysis is not None)
+    median = macs[(len(macs) - 1) // 2] if macs else None
+    assert feasible(space, budget) == Count(len(macs), len(macs), total, True, total, len(macs), 1.0, median)
+
+
+def test_the_fewest_parameters_are_those_of_the_smallest_network_that_keeps_the_conditions():
+    text = "net = conv3x3({4, 8, 12}) gap linear(10)"
+    assert fewest_parameters(parse_space(text)) == 4 * 9 + 4 * 10 + 10
+    assert fewest_parameters(parse_space(f"{text}; where macs >= 60000")) == 12 * 9 + 12 * 10 + 10
+    assert fewest_parameters(parse_space(f"{text}; where macs <= 10")) is None
 
 
 def test_many_derivations_give_an_interval_that_says_so():

@@ -82,6 +82,7 @@ def test_count_is_exact_for_small_spaces(tmp_path: Path):
         "looked_at": 4,
         "accepted": 1,
         "confidence": 1.0,
+        "median_macs": 28 * 28 * 9 * 4 + 40,
     }
 
 

@@ -161,6 +161,30 @@ def test_a_batch_that_is_larger_than_the_data_is_refused_before_training(tmp_pat
         plan(tmp_path, recipe=f"@{recipe}")
 
 
+def test_a_budget_that_no_network_of_the_space_keeps_is_refused_with_the_least_there_is(tmp_path: Path):
+    space = tmp_path / "few.space"
+    space.write_text("net = conv3x3({4, 8, 12, 16}) gap linear(10); where parameters >= 170")
+
+    # conv3x3(8) gap linear(10) has 8 * 9 + 90 parameters, conv3x3(12) 12 * 9 + 130.
+    with pytest.raises(
+        ContentError,
+        match=r"^no network of space '.*few' keeps its conditions and a budget of 200 parameters; "
+        r"the smallest that keeps them has 238$",
+    ) as caught:
+        plan(tmp_path, space=f"@{space}", budget=200)
+    assert caught.value.hint is not None
+    assert f"spaces count @{space}" in caught.value.hint
+    assert plan(tmp_path, space=f"@{space}", budget=238).feasible.high == 1
+
+
+def test_a_space_whose_conditions_nothing_keeps_is_refused(tmp_path: Path):
+    space = tmp_path / "none.space"
+    space.write_text("net = conv3x3({4, 8}) gap linear(10); where macs <= 10")
+
+    with pytest.raises(ContentError, match=r"20,000 parameters; none keeps them with any$"):
+        plan(tmp_path, space=f"@{space}")
+
+
 def test_the_plan_of_a_study_with_another_configuration_is_refused(tmp_path: Path):
     begun = plan(tmp_path, name="mine")
     study.open_study(begun.folder, begun.config, begun.origins)
@@ -189,12 +213,24 @@ def test_the_document_is_json_with_the_space_s_size_and_the_share_under_the_budg
 
 
 def test_the_expected_number_of_trainings_is_the_time_of_all_workers(tmp_path: Path):
-    document = plan_document(plan(tmp_path, seconds=1000.0, workers=Parallelism(3)))
+    space = tmp_path / "few.space"
+    space.write_text("net = conv3x3({4, 8, 12, 16}) gap linear(10); where macs <= 90000")
+    document = plan_document(plan(tmp_path, space=f"@{space}", seconds=1000.0, workers=Parallelism(3)))
 
-    # 15 epochs of 4,000 images at 0.19 ms and a million multiply-adds of 0.042 ns each.
-    assert document["estimated_seconds_a_training"] == pytest.approx(15 * 4_000 * (1.9e-4 + 4.2e-5))
-    assert document["estimated_trainings"] == int(3000 / 13.92)
+    # 15 epochs of 4,000 images at 0.19 ms and 0.042 ns a multiply-add; the median of three has eight channels:
+    # 28 * 28 * 9 * 8 of the convolution and 80 of the linear layer.
+    one = 15 * 4_000 * (1.9e-4 + 4.2e-11 * (28 * 28 * 9 * 8 + 80))
+    assert document["estimated_seconds_a_training"] == pytest.approx(one)
+    assert document["estimated_trainings"] == int(3000 / one)
     assert plan_document(plan(tmp_path, seconds=None))["estimated_trainings"] is None
+
+
+def test_the_plan_says_so_where_no_network_was_met_that_keeps_the_budget(tmp_path: Path):
+    document = plan_document(plan(tmp_path, budget=150))
+
+    assert document["feasible"]["low"] == 0 < document["feasible"]["high"]
+    assert document["estimated_trainings"] is None
+    assert "expected    unknown: none of 2,000 networks drawn keeps conditions and budget" in plan_text(document)
 
 
 def test_a_worker_is_a_network_that_trains_wherever_it_does(tmp_path: Path):
