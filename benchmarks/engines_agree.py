@@ -1,13 +1,14 @@
-"""No accuracy lost: seeds of one network by the native engine and by torch.
+"""No accuracy lost: seeds of one network by the native engine and by torch, or with products in fp32 and in bf16.
 
-Both engines train the same seeds of the same network with the same recipe on the search split; the accuracies are those
+Both sides train the same seeds of the same network with the same recipe on the search split; the accuracies are those
 of the validation images at the last epoch. Runs of a seed are a pair: the same first weights, order and moves. Two
 statements about the mean of their differences: it lies within one standard error of zero, which equal engines miss in
 three of ten such comparisons; and it is smaller than a margin, at 5 % (two one-sided t tests, Schuirmann 1987).
 
     python -m benchmarks.engines_agree --seeds 30 --epochs 4 --margin 0.1 --data FOLDER
 
-writes benchmarks/results/engines-agree.json, and keeps the runs beside it.
+writes benchmarks/results/engines-agree.json, and keeps the runs beside it; `--sides precisions` compares fp32 and bf16
+on the native engine and writes precisions-agree.json.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from benchmarks.machine import machine
 from benchmarks.runs import trained
 from harness import files
 from harness.evidence.statistics import mean, standard_deviation
+from harness.training.recipe import Precision, Recipe
 from harness.training.recipes import named_recipe
 from harness.training.result import Result
 from harness.training.run import Job
 from harness.training.seeds import Purpose
-from search_spaces.catalog import preset
+from search_spaces.catalog import PRESETS
 
 HERE = Path(__file__).resolve().parent / "results"
 
@@ -36,7 +38,8 @@ HERE = Path(__file__).resolve().parent / "results"
 def main() -> None:
     """Train what is missing, compare and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", default="anchor3762")
+    parser.add_argument("--sides", choices=("engines", "precisions"), default="engines")
+    parser.add_argument("--network", default="anchor3762", help="a preset or the notation")
     parser.add_argument("--recipe", default="fast")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=10)
@@ -44,32 +47,24 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))
     given = parser.parse_args()
     recipe = replace(named_recipe(given.recipe).recipe, epochs=given.epochs)
+    # The seed before the side: what disturbs the machine for a while disturbs both.
+    sides = _sides(given.sides, recipe)
     jobs = [
-        Job(
-            architecture=preset(given.network).text,
-            recipe=recipe,
-            recipe_name=f"{given.recipe}, {given.epochs} epochs",
-            purpose=Purpose.REFERENCE,
-            seed_index=index,
-            engine=engine,
-        )
+        replace(side, architecture=_notation(given.network), recipe_name=_named(given), seed_index=index)
         for index in range(given.seeds)
-        for engine in ("native", "torch")
+        for side in sides.values()
     ]
-    runs = trained(jobs, given.data, HERE / "runs" / "engines-agree.json")
-    native, torch = (_side(runs[first::2]) for first in (0, 1))
-    differences = [
-        ours - theirs
-        for ours, theirs in zip(native["validation_accuracy_pct"], torch["validation_accuracy_pct"], strict=True)
-    ]
+    runs = trained(jobs, given.data, HERE / "runs" / f"{given.sides}-agree.json")
+    found = {name: _side(runs[first :: len(sides)]) for first, name in enumerate(sides)}
+    ours, theirs = (side["validation_accuracy_pct"] for side in found.values())
+    differences = [one - other for one, other in zip(ours, theirs, strict=True)]
     error = standard_deviation(differences) / math.sqrt(given.seeds)
     within = interval(differences)
     document = {
         "machine": machine(),
         "network": given.network,
-        "recipe": f"{given.recipe}, {given.epochs} epochs",
-        "native": native,
-        "torch": torch,
+        "recipe": _named(given),
+        **found,
         "difference_pct": mean(differences),
         "standard_error_pct": error,
         "within_one_standard_error": abs(mean(differences)) <= error,
@@ -77,8 +72,27 @@ def main() -> None:
         "margin_pct": given.margin,
         "equivalent_within_the_margin": -given.margin < within[0] and within[1] < given.margin,
     }
-    files.write_json(HERE / "engines-agree.json", document)
+    files.write_json(HERE / f"{given.sides}-agree.json", document)
     print(json.dumps(document, indent=1))
+
+
+def _sides(of: str, recipe: Recipe) -> dict[str, Job]:
+    """Return what is compared, the first with the second: jobs of no network yet."""
+    job = Job(architecture="", recipe=recipe, recipe_name="", purpose=Purpose.REFERENCE, seed_index=0, engine="native")
+    if of == "engines":
+        return {"native": job, "torch": replace(job, engine="torch")}
+    return {
+        "bf16": replace(job, recipe=replace(recipe, precision=Precision.BF16)),
+        "fp32": replace(job, recipe=replace(recipe, precision=Precision.FP32)),
+    }
+
+
+def _notation(network: str) -> str:
+    return PRESETS[network].text if network in PRESETS else network
+
+
+def _named(given: argparse.Namespace) -> str:
+    return f"{given.recipe}, {given.epochs} epochs"
 
 
 def interval(differences: list[float]) -> tuple[float, float]:

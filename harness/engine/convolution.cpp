@@ -2,16 +2,25 @@
 
 #include <algorithm>
 
+#include "pairs.h"
+
 namespace engine {
 namespace {
 
 // Bytes of dy that a pass of the kernel gradient keeps in the first-level cache.
 constexpr size_t CACHED = 24 * 1024;
 
+// What a convolution is computed with: one value a lane. `Pairs` of pairs.h computes with two.
+struct Single {
+  using Weight = real;
+  static INLINE V splat(Weight weight) { return engine::splat(weight); }
+  static INLINE V add(V total, V values, V weight) { return total + values * weight; }
+};
+
 // One register block: OUT output channels by WIDE neighbouring columns, summed over all input channels and taps.
 // Weights are packed [in][row][column][out], so that the OUT weights of a tap lie side by side.
-template <int OUT, int WIDE, int ROWS, int COLUMNS, int STRIDE>
-INLINE void block(const V* __restrict x, const real* __restrict w, V* __restrict y, const Map& from, const Map& to,
+template <class A, int OUT, int WIDE, int ROWS, int COLUMNS, int STRIDE>
+INLINE void block(const V* __restrict x, const typename A::Weight* __restrict w, V* __restrict y, const Map& from, const Map& to,
                   const real* bias) {
   V total[OUT][WIDE];
 #pragma GCC unroll 8
@@ -23,16 +32,16 @@ INLINE void block(const V* __restrict x, const real* __restrict w, V* __restrict
       const V* line = x + c * from.plane + ky * from.row;
 #pragma GCC unroll 5
       for (int kx = 0; kx < COLUMNS; kx++) {
-        const real* weights = w + ptrdiff_t((c * ROWS + ky) * COLUMNS + kx) * to.channels;
+        const typename A::Weight* weights = w + ptrdiff_t((c * ROWS + ky) * COLUMNS + kx) * to.channels;
         V values[WIDE];
 #pragma GCC unroll 8
         for (int p = 0; p < WIDE; p++) values[p] = line[kx + p * STRIDE];
         // Output by output: one weight at a time stands in a register beside the sums, and nothing spills.
 #pragma GCC unroll 8
         for (int o = 0; o < OUT; o++) {
-          const V weight = splat(weights[o]);
+          const V weight = A::splat(weights[o]);
 #pragma GCC unroll 8
-          for (int p = 0; p < WIDE; p++) total[o][p] += values[p] * weight;
+          for (int p = 0; p < WIDE; p++) total[o][p] = A::add(total[o][p], values[p], weight);
         }
       }
     }
@@ -43,18 +52,18 @@ INLINE void block(const V* __restrict x, const real* __restrict w, V* __restrict
 }
 
 // One row of OUT output channels, beginning with channel `first`; `from` is where its first window begins.
-template <int OUT, int ROWS, int COLUMNS, int STRIDE>
-INLINE void row(const V* from, const real* w, const real* bias, V* to, const Map& x, const Map& y) {
+template <class A, int OUT, int ROWS, int COLUMNS, int STRIDE>
+INLINE void row(const V* from, const typename A::Weight* w, const real* bias, V* to, const Map& x, const Map& y) {
   constexpr int WIDE = std::min(4, ACCUMULATORS / OUT);
   int column = 0;
   for (; column + WIDE <= y.width; column += WIDE)
-    block<OUT, WIDE, ROWS, COLUMNS, STRIDE>(from + column * STRIDE, w, to + column, x, y, bias);
+    block<A, OUT, WIDE, ROWS, COLUMNS, STRIDE>(from + column * STRIDE, w, to + column, x, y, bias);
   if (WIDE > 2 && column + 2 <= y.width) {
-    block<OUT, 2, ROWS, COLUMNS, STRIDE>(from + column * STRIDE, w, to + column, x, y, bias);
+    block<A, OUT, 2, ROWS, COLUMNS, STRIDE>(from + column * STRIDE, w, to + column, x, y, bias);
     column += 2;
   }
   for (; column < y.width; column++)
-    block<OUT, 1, ROWS, COLUMNS, STRIDE>(from + column * STRIDE, w, to + column, x, y, bias);
+    block<A, OUT, 1, ROWS, COLUMNS, STRIDE>(from + column * STRIDE, w, to + column, x, y, bias);
 }
 
 // Where the windows lie: `stride` apart, the first one that many rows and columns outside the map.
@@ -63,25 +72,25 @@ struct Walk {
 };
 
 // Row `h` of group `n` of OUT output channels.
-template <int OUT, int ROWS, int COLUMNS>
-INLINE void line(const Map& x, const real* w, const real* bias, const Map& y, const Walk& walk, int first, int n,
+template <class A, int OUT, int ROWS, int COLUMNS>
+INLINE void line(const Map& x, const typename A::Weight* w, const real* bias, const Map& y, const Walk& walk, int first, int n,
                  int h) {
   bias = bias ? bias + first : nullptr;
   w += first;
   const V* from = x.line(n, 0, h * walk.stride - walk.above) - walk.left;
   V* to = y.line(n, first, h);
   switch (walk.stride) {
-    case 1: row<OUT, ROWS, COLUMNS, 1>(from, w, bias, to, x, y); break;
-    case 2: row<OUT, ROWS, COLUMNS, 2>(from, w, bias, to, x, y); break;
+    case 1: row<A, OUT, ROWS, COLUMNS, 1>(from, w, bias, to, x, y); break;
+    case 2: row<A, OUT, ROWS, COLUMNS, 2>(from, w, bias, to, x, y); break;
     default:
       for (int column = 0; column < y.width; column++)
-        block<OUT, 1, ROWS, COLUMNS, 1>(from + column * walk.stride, w, to + column, x, y, bias);
+        block<A, OUT, 1, ROWS, COLUMNS, 1>(from + column * walk.stride, w, to + column, x, y, bias);
   }
 }
 
 // All output channels of a row before the next row: they read the same rows of x, which are in the cache by then.
-template <int ROWS, int COLUMNS>
-void packed_convolution(const Map& x, const real* w, const real* bias, const Map& y, const Walk& walk) {
+template <class A, int ROWS, int COLUMNS>
+void packed_convolution(const Map& x, const typename A::Weight* w, const real* bias, const Map& y, const Walk& walk) {
   // Blocks of nearly equal size: ten channels are five and five, not eight and two.
   const int blocks = (y.channels + BLOCK - 1) / BLOCK;
   for (int n = 0; n < y.groups; n++)
@@ -89,15 +98,15 @@ void packed_convolution(const Map& x, const real* w, const real* bias, const Map
       for (int b = 0, first = 0; b < blocks; b++) {
         const int count = (y.channels - first + (blocks - b) - 1) / (blocks - b);
         switch (count) {
-          case 1: line<1, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
-          case 2: line<2, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
-          case 3: line<3, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
-          case 4: line<4, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
+          case 1: line<A, 1, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
+          case 2: line<A, 2, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
+          case 3: line<A, 3, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
+          case 4: line<A, 4, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
 #if VECTOR_BYTES == 64
-          case 5: line<5, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
-          case 6: line<6, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
-          case 7: line<7, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
-          case 8: line<8, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
+          case 5: line<A, 5, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
+          case 6: line<A, 6, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
+          case 7: line<A, 7, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
+          case 8: line<A, 8, ROWS, COLUMNS>(x, w, bias, y, walk, first, n, h); break;
 #endif
         }
         first += count;
@@ -109,16 +118,16 @@ constexpr int shape(int rows, int columns) { return 10 * rows + columns; }
 
 void dispatch(const Convolution& c, const Map& x, const real* w, const real* bias, const Map& y, const Walk& walk) {
   switch (shape(c.rows, c.columns)) {
-    case shape(1, 1): packed_convolution<1, 1>(x, w, bias, y, walk); break;
-    case shape(3, 3): packed_convolution<3, 3>(x, w, bias, y, walk); break;
-    case shape(5, 5): packed_convolution<5, 5>(x, w, bias, y, walk); break;
-    case shape(3, 1): packed_convolution<3, 1>(x, w, bias, y, walk); break;
-    case shape(1, 3): packed_convolution<1, 3>(x, w, bias, y, walk); break;
+    case shape(1, 1): packed_convolution<Single, 1, 1>(x, w, bias, y, walk); break;
+    case shape(3, 3): packed_convolution<Single, 3, 3>(x, w, bias, y, walk); break;
+    case shape(5, 5): packed_convolution<Single, 5, 5>(x, w, bias, y, walk); break;
+    case shape(3, 1): packed_convolution<Single, 3, 1>(x, w, bias, y, walk); break;
+    case shape(1, 3): packed_convolution<Single, 1, 3>(x, w, bias, y, walk); break;
   }
 }
 
 // Adds to `sums`, K for each of OUT output channels, the products of one line of x with one of dy for each tap.
-template <int OUT, int K>
+template <class A, int OUT, int K>
 INLINE void line_products(const V* x, const V* dy, ptrdiff_t plane, int width, int stride, V (&total)[OUT][K]) {
   if (stride == 1) {
     // The window slides: each value of x is loaded once and moves through the taps.
@@ -131,7 +140,7 @@ INLINE void line_products(const V* x, const V* dy, ptrdiff_t plane, int width, i
       for (int o = 0; o < OUT; o++) {
         const V d = dy[o * plane + w];
 #pragma GCC unroll 5
-        for (int k = 0; k < K; k++) total[o][k] += window[k] * d;
+        for (int k = 0; k < K; k++) total[o][k] = A::add(total[o][k], window[k], d);
       }
 #pragma GCC unroll 5
       for (int k = 0; k + 1 < K; k++) window[k] = window[k + 1];
@@ -143,7 +152,7 @@ INLINE void line_products(const V* x, const V* dy, ptrdiff_t plane, int width, i
     for (int o = 0; o < OUT; o++) {
       const V d = dy[o * plane + w];
 #pragma GCC unroll 5
-      for (int k = 0; k < K; k++) total[o][k] += x[w * stride + k] * d;
+      for (int k = 0; k < K; k++) total[o][k] = A::add(total[o][k], x[w * stride + k], d);
     }
 }
 
@@ -156,7 +165,7 @@ INLINE void fetch(const Map& x, int n, int channel, int row) {
 
 // Adds the gradients of OUT output channels, beginning with `first`. A few rows of their dy stay in the cache while all
 // input channels and kernel rows pass; the sums wait in `sums`, [in][ky][OUT][K], and are added up at the end.
-template <int OUT, int ROWS, int K>
+template <class A, int OUT, int ROWS, int K>
 void block_gradient(const Convolution& c, const Map& x, const Map& dy, int first, real* gradient, V* sums) {
   const int rows = std::max<int>(1, int(CACHED / (sizeof(V) * OUT * dy.width)));
   std::fill(sums, sums + size_t(c.in) * ROWS * OUT * K, V{});
@@ -172,7 +181,7 @@ void block_gradient(const Convolution& c, const Map& x, const Map& dy, int first
             for (int k = 0; k < K; k++) total[o][k] = kept[o * K + k];
           if (ky == 0) fetch(x, n, in, (top + rows) * c.stride + ROWS - 1 - c.row_padding);
           for (int h = top; h < std::min(top + rows, dy.height); h++)
-            line_products<OUT, K>(x.line(n, in, h * c.stride + ky - c.row_padding) - c.column_padding,
+            line_products<A, OUT, K>(x.line(n, in, h * c.stride + ky - c.row_padding) - c.column_padding,
                                   dy.line(n, first, h), dy.plane, dy.width, c.stride, total);
 #pragma GCC unroll 8
           for (int o = 0; o < OUT; o++)
@@ -187,25 +196,35 @@ void block_gradient(const Convolution& c, const Map& x, const Map& dy, int first
               sum(sums[(size_t(in * ROWS + ky) * OUT + o) * K + k]);
 }
 
-template <int ROWS, int K>
+template <class A, int ROWS, int K>
 void kernel_gradients(const Convolution& c, const Map& x, const Map& dy, real* gradient, V* sums) {
   constexpr int MOST = std::min(BLOCK, ACCUMULATORS / K);
   const int blocks = (c.out + MOST - 1) / MOST;
   for (int b = 0, first = 0; b < blocks; b++) {
     const int count = (c.out - first + (blocks - b) - 1) / (blocks - b);
     switch (count) {
-      case 1: block_gradient<1, ROWS, K>(c, x, dy, first, gradient, sums); break;
-      case 2: block_gradient<2, ROWS, K>(c, x, dy, first, gradient, sums); break;
-      case 3: block_gradient<3, ROWS, K>(c, x, dy, first, gradient, sums); break;
-      case 4: block_gradient<4, ROWS, K>(c, x, dy, first, gradient, sums); break;
+      case 1: block_gradient<A, 1, ROWS, K>(c, x, dy, first, gradient, sums); break;
+      case 2: block_gradient<A, 2, ROWS, K>(c, x, dy, first, gradient, sums); break;
+      case 3: block_gradient<A, 3, ROWS, K>(c, x, dy, first, gradient, sums); break;
+      case 4: block_gradient<A, 4, ROWS, K>(c, x, dy, first, gradient, sums); break;
 #if VECTOR_BYTES == 64
-      case 5: block_gradient<5, ROWS, K>(c, x, dy, first, gradient, sums); break;
-      case 6: block_gradient<6, ROWS, K>(c, x, dy, first, gradient, sums); break;
-      case 7: block_gradient<7, ROWS, K>(c, x, dy, first, gradient, sums); break;
-      case 8: block_gradient<8, ROWS, K>(c, x, dy, first, gradient, sums); break;
+      case 5: block_gradient<A, 5, ROWS, K>(c, x, dy, first, gradient, sums); break;
+      case 6: block_gradient<A, 6, ROWS, K>(c, x, dy, first, gradient, sums); break;
+      case 7: block_gradient<A, 7, ROWS, K>(c, x, dy, first, gradient, sums); break;
+      case 8: block_gradient<A, 8, ROWS, K>(c, x, dy, first, gradient, sums); break;
 #endif
     }
     first += count;
+  }
+}
+
+void bias_gradient(const Map& dy, real* bias) {
+  for (int o = 0; o < dy.channels; o++) {
+    V total{};
+    for (int n = 0; n < dy.groups; n++)
+      for (int h = 0; h < dy.height; h++)
+        for (int w = 0; w < dy.width; w++) total += dy.line(n, o, h)[w];
+    bias[o] += sum(total);
   }
 }
 
@@ -232,20 +251,55 @@ size_t gradient_room(const Convolution& c) { return size_t(c.in) * c.rows * c.co
 
 void kernel_gradient(const Convolution& c, const Map& x, const Map& dy, real* kernel, real* bias, V* sums) {
   switch (shape(c.rows, c.columns)) {
-    case shape(1, 1): kernel_gradients<1, 1>(c, x, dy, kernel, sums); break;
-    case shape(3, 3): kernel_gradients<3, 3>(c, x, dy, kernel, sums); break;
-    case shape(5, 5): kernel_gradients<5, 5>(c, x, dy, kernel, sums); break;
-    case shape(3, 1): kernel_gradients<3, 1>(c, x, dy, kernel, sums); break;
-    case shape(1, 3): kernel_gradients<1, 3>(c, x, dy, kernel, sums); break;
+    case shape(1, 1): kernel_gradients<Single, 1, 1>(c, x, dy, kernel, sums); break;
+    case shape(3, 3): kernel_gradients<Single, 3, 3>(c, x, dy, kernel, sums); break;
+    case shape(5, 5): kernel_gradients<Single, 5, 5>(c, x, dy, kernel, sums); break;
+    case shape(3, 1): kernel_gradients<Single, 3, 1>(c, x, dy, kernel, sums); break;
+    case shape(1, 3): kernel_gradients<Single, 1, 3>(c, x, dy, kernel, sums); break;
   }
-  if (!bias) return;
-  for (int o = 0; o < c.out; o++) {
-    V total{};
-    for (int n = 0; n < dy.groups; n++)
-      for (int h = 0; h < dy.height; h++)
-        for (int w = 0; w < dy.width; w++) total += dy.line(n, o, h)[w];
-    bias[o] += sum(total);
-  }
+  if (bias) bias_gradient(dy, bias);
 }
+
+#if defined(__AVX512BF16__)
+bool pays_in_pairs(const Convolution& c) { return PAIRS && c.rows == 3 && c.columns == 3 && c.in >= 8 && c.out >= 8; }
+
+void convolve_in_pairs(const Convolution& c, const Map& x, const real* kernel, const real* bias, const Map& y,
+                       uint32_t* packed, V* room) {
+  const int taps = c.rows * c.columns, width = c.in * taps;
+  for (int o = 0; o < c.out; o++)
+    for (int i = 0; i < c.in; i += 2)
+      for (int k = 0; k < taps; k++) {
+        const real* first = kernel + o * width + i * taps + k;
+        packed[(i / 2 * taps + k) * c.out + o] = pair(float(first[0]), i + 1 < c.in ? float(first[taps]) : 0);
+      }
+  packed_convolution<Pairs, 3, 3>(pair_channels(x, room), packed, bias, y,
+                                  {c.stride, c.row_padding, c.column_padding});
+}
+
+void convolve_back_in_pairs(const Convolution& c, const Map& dy, const real* kernel, const Map& dx, uint32_t* packed,
+                            V* room) {
+  const int taps = c.rows * c.columns, width = c.in * taps;
+  for (int o = 0; o < c.out; o += 2)
+    for (int i = 0; i < c.in; i++)
+      for (int k = 0; k < taps; k++) {
+        const real* first = kernel + o * width + i * taps + k;
+        packed[(o / 2 * taps + taps - 1 - k) * c.in + i] =
+            pair(float(first[0]), o + 1 < c.out ? float(first[width]) : 0);
+      }
+  packed_convolution<Pairs, 3, 3>(pair_channels(dy, room), packed, nullptr, dx,
+                                  {1, c.rows - 1 - c.row_padding, c.columns - 1 - c.column_padding});
+}
+
+void kernel_gradient_in_pairs(const Convolution& c, const Map& x, const Map& dy, real* kernel, real* bias, V* sums,
+                              V* room) {
+  kernel_gradients<Pairs, 3, 3>(c, pair_groups(x, room), pair_groups(dy, room + pairs_room(x)), kernel, sums);
+  if (bias) bias_gradient(dy, bias);
+}
+#else
+bool pays_in_pairs(const Convolution&) { return false; }
+void convolve_in_pairs(const Convolution&, const Map&, const real*, const real*, const Map&, uint32_t*, V*) {}
+void convolve_back_in_pairs(const Convolution&, const Map&, const real*, const Map&, uint32_t*, V*) {}
+void kernel_gradient_in_pairs(const Convolution&, const Map&, const Map&, real*, real*, V*, V*) {}
+#endif
 
 }  // namespace engine

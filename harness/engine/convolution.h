@@ -22,4 +22,14 @@ void convolve_back(const Convolution& c, const Map& dy, const real* kernel, cons
 void kernel_gradient(const Convolution& c, const Map& x, const Map& dy, real* kernel, real* bias, V* sums);
 size_t gradient_room(const Convolution& c);
 
+// The same three in bf16, two products at once (pairs.h): what is multiplied is rounded, sums are not. `room` holds the
+// maps in pairs: pairs_room of what is read, for the kernel gradient of both.
+bool pays_in_pairs(const Convolution& c);
+void convolve_in_pairs(const Convolution& c, const Map& x, const real* kernel, const real* bias, const Map& y,
+                       uint32_t* packed, V* room);
+void convolve_back_in_pairs(const Convolution& c, const Map& dy, const real* kernel, const Map& dx, uint32_t* packed,
+                            V* room);
+void kernel_gradient_in_pairs(const Convolution& c, const Map& x, const Map& dy, real* kernel, real* bias, V* sums,
+                              V* room);
+
 }  // namespace engine

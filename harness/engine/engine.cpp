@@ -2,6 +2,7 @@
 #include <exception>
 
 #include "distillation.h"
+#include "pairs.h"
 
 using namespace engine;
 
@@ -42,11 +43,13 @@ extern "C" {
 
 int engine_lanes() { return LANES; }
 
+int engine_pairs() { return PAIRS; }
+
 void* engine_new(const ValueRow* values, int value_count, const Instruction* instructions, int instruction_count,
-                 int batch, int state_size, int parameter_count, real mean, real deviation) {
+                 int batch, int state_size, int parameter_count, real mean, real deviation, int pairs) {
   try {
     return new Program(values, value_count, instructions, instruction_count, batch, state_size, parameter_count,
-                       {mean, deviation});
+                       {mean, deviation}, pairs != 0);
   } catch (const std::exception&) {
     return nullptr;
   }

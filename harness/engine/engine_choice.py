@@ -65,9 +65,13 @@ def choose_engine(
     why = refusal(recipe, device)
     if why is None:
         try:
-            return Choice(load())
+            engine = load()
         except EngineUnavailable as error:
             why = str(error)
+        else:
+            why = refusal(recipe, device, engine)
+            if why is None:
+                return Choice(engine)
     if name == "native":
         raise DeviceError(f"the native engine cannot train this: {why}", hint="--engine auto lets torch train instead")
     return Choice(None, why)

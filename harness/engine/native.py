@@ -39,12 +39,15 @@ class Level:
     needs: frozenset[str]
 
 
+_AVX512 = frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "bmi2"})
 LEVELS = (
+    # Computes as the next one does, and multiplies in bf16 where a recipe asks for it.
     Level(
-        "avx512",
-        ("-march=x86-64-v4", "-mprefer-vector-width=512"),
-        frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "bmi2"}),
+        "avx512bf16",
+        ("-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512"),
+        _AVX512 | {"avx512_bf16"},
     ),
+    Level("avx512", ("-march=x86-64-v4", "-mprefer-vector-width=512"), _AVX512),
     Level("avx2", ("-march=x86-64-v3",), frozenset({"avx2", "fma", "bmi2"})),
     # Vectors of 16 bytes: SSE2 on x86-64, NEON on 64-bit ARM, which their compilers assume anyway.
     Level("plain", (), frozenset()),
@@ -110,11 +113,13 @@ class Engine:
         name: for results: ``native avx512 1f0c53a2``, the digest that of its sources, compiler and options.
         path: its shared library.
         double: its numbers are float64.
+        pairs: it multiplies pairs of bf16.
     """
 
     name: str
     path: str
     double: bool
+    pairs: bool
     library: ctypes.CDLL
 
 
@@ -170,7 +175,8 @@ def _loaded(wanted: Level, double: bool, extra: tuple[str, ...]) -> Engine:
     except OSError as error:
         raise EngineUnavailable(f"{path} cannot be loaded: {error}") from error
     _declare(library, ctypes.c_double if double else ctypes.c_float)
-    return Engine(f"native {wanted.name} {path.stem.rpartition('-')[2][:8]}", str(path), double, library)
+    name = f"native {wanted.name} {path.stem.rpartition('-')[2][:8]}"
+    return Engine(name, str(path), double, bool(library.engine_pairs()), library)
 
 
 def compiler() -> list[str]:
@@ -277,7 +283,7 @@ def _version(command: tuple[str, ...]) -> str:
 def _declare(library: Any, real: type[ctypes.c_float] | type[ctypes.c_double]) -> None:
     pointer, number, long = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
     library.engine_new.restype = pointer
-    library.engine_new.argtypes = [pointer, number, pointer, number, number, number, number, real, real]
+    library.engine_new.argtypes = [pointer, number, pointer, number, number, number, number, real, real, number]
     library.engine_free.argtypes = [pointer]
     library.engine_free.restype = None
     library.engine_seed.argtypes = [pointer, ctypes.c_uint64]

@@ -71,12 +71,16 @@ class _Handle:
         weakref.finalize(self, library.engine_free, pointer)
 
 
-def refusal(recipe: Recipe, device: torch.device) -> str | None:
-    """Return why the engine cannot train this recipe on this device, None where it can."""
+def refusal(recipe: Recipe, device: torch.device, engine: Engine | None = None) -> str | None:
+    """Return why the engine cannot train this recipe on this device, None where it can.
+
+    Args:
+        engine: as it was compiled; None before it is known, and then what depends on it is not judged.
+    """
     if device.type != "cpu":
         return f"it runs on processors, not on {device.type}"
-    if recipe.precision is not Precision.FP32:
-        return f"it computes in fp32, and the recipe asks for {recipe.precision}"
+    if engine is not None and recipe.precision is Precision.BF16 and not engine.pairs:
+        return "it multiplies in bf16 on processors with AVX512_BF16 only, and the recipe asks for bf16"
     return None
 
 
@@ -94,10 +98,10 @@ def open_program(
         MemoryError: the buffers of a batch do not fit into memory.
     """
     flat = program(architecture)
-    handle = _opened(engine, flat, recipe.batch_size, mean, deviation)
+    handle = _opened(engine, flat, recipe, mean, deviation)
     taught = None
     if teacher is not None:
-        opened = _opened(engine, program(teacher.architecture), recipe.batch_size, mean, deviation)
+        opened = _opened(engine, program(teacher.architecture), recipe, mean, deviation)
         taught = _native_teacher(engine, teacher, opened, recipe)
     return NativeProgram(engine, flat, recipe, handle, taught, decay_of(flat, recipe).to(_real(engine)))
 
@@ -118,7 +122,7 @@ def _native_teacher(engine: Engine, teacher: Teacher, handle: _Handle, recipe: R
     return NativeTeacher(handle, states, row)
 
 
-def _opened(engine: Engine, flat: Program, batch: int, mean: float, deviation: float) -> _Handle:
+def _opened(engine: Engine, flat: Program, recipe: Recipe, mean: float, deviation: float) -> _Handle:
     values = np.array(rows(flat.values), dtype=np.int32)
     instructions = np.array(rows(flat.instructions), dtype=np.int32)
     pointer = engine.library.engine_new(
@@ -126,14 +130,15 @@ def _opened(engine: Engine, flat: Program, batch: int, mean: float, deviation: f
         len(flat.values),
         instructions.ctypes.data,
         len(flat.instructions),
-        batch,
+        recipe.batch_size,
         flat.state_size,
         flat.parameter_count,
         mean,
         deviation,
+        int(recipe.precision is Precision.BF16),
     )
     if not pointer:
-        raise MemoryError(f"no memory for a batch of {batch}")
+        raise MemoryError(f"no memory for a batch of {recipe.batch_size}")
     return _Handle(engine.library, pointer)
 
 

@@ -4,6 +4,7 @@
 
 #include "convolution.h"
 #include "depthwise.h"
+#include "pairs.h"
 #include "pointwise.h"
 #include "pooling.h"
 
@@ -65,11 +66,16 @@ Map Program::allocate_map(const ValueRow& row, int margin) {
 }
 
 Program::Program(const ValueRow* rows, int value_count, const Instruction* instructions, int instruction_count,
-                 int batch_, int state_size, int parameter_count_, Normalisation normalisation_)
-    : batch(batch_), parameter_count(parameter_count_), normalisation(normalisation_), gradient(state_size) {
+                 int batch_, int state_size, int parameter_count_, Normalisation normalisation_,
+                 bool pairs_)
+    : batch(batch_),
+      parameter_count(parameter_count_),
+      pairs(pairs_),
+      normalisation(normalisation_),
+      gradient(state_size) {
   allocate_maps(rows, value_count, instructions, instruction_count);
   allocate_gradients(rows, instructions, instruction_count);
-  size_t largest = 0, room = 0;
+  size_t largest = 0, most_sums = 0, most_pairs = 0;
   for (int k = 0; k < instruction_count; k++) {
     const Instruction& i = instructions[k];
     const Map &x = values[i.in].map, &y = values[i.out].map;
@@ -77,7 +83,7 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
     if (Code(i.code) == Code::CONVOLUTION) {
       const Convolution c = convolution_of(i, x, y);
       largest = std::max(largest, kernel_size(c));
-      room = std::max(room, gradient_room(c));
+      most_sums = std::max(most_sums, gradient_room(c));
       step.kernel = posed_kernel(i.poses, y.channels, c.in, i.rows);
       step.bias = posed_numbers(i.poses, y.channels);
     }
@@ -94,10 +100,18 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
       step.spread = allocate_map({y.channels, x.height + 2 * i.row_padding - i.rows + 1,
                                   x.width + 2 * i.column_padding - i.columns + 1, 0, 0},
                                  std::max({0, i.rows - 1 - i.row_padding, i.columns - 1 - i.column_padding}));
+    if (pairs && Code(i.code) == Code::CONVOLUTION && pays_in_pairs(convolution_of(i, x, y))) {
+      const Map& dy = i.stride > 1 ? step.spread : values[i.out].gradient;
+      most_pairs = std::max(most_pairs, pairs_room(x) + std::max(pairs_room(values[i.out].gradient), pairs_room(dy)));
+    }
     steps.push_back(std::move(step));
   }
   packed.resize(largest);
-  sums.reset(allocate(room));
+  sums.reset(allocate(most_sums));
+  if (most_pairs) {
+    packed_pairs.resize(largest);
+    room.reset(allocate(most_pairs));
+  }
 }
 
 void Program::allocate_maps(const ValueRow* rows, int value_count, const Instruction* instructions, int count) {
@@ -125,19 +139,56 @@ void Program::allocate_gradients(const ValueRow* rows, const Instruction* instru
     values[v].gradient = home[v] == int(v) ? allocate_map(rows[v], margin[v]) : values[home[v]].gradient;
 }
 
+void Program::convolve_groups(Step& step, const Map& x, const Map& y, const real* state) {
+  const Instruction& i = step.code;
+  const Convolution c = convolution_of(i, x, y);
+  const real *kernels = in_poses(step.kernel, state + i.kernel), *biases = in_poses(step.bias, at(state, i.bias));
+  for (int g = 0; g < i.groups; g++) {
+    const Map from = part(x, g, c.in), to = part(y, g, c.out);
+    const real *kernel = kernels + g * kernel_size(c), *bias = bias_at(biases, g, c);
+    if (pairs && pays_in_pairs(c))
+      convolve_in_pairs(c, from, kernel, bias, to, packed_pairs.data(), room.get());
+    else
+      convolve(c, from, kernel, bias, to, packed.data());
+  }
+}
+
+void Program::convolve_groups_back(Step& step, const real* state) {
+  const Instruction& i = step.code;
+  const Map &x = values[i.in].map, &dx = values[i.in].gradient, &dy = values[i.out].gradient;
+  const Convolution c = convolution_of(i, x, dy);
+  const bool paired = pairs && pays_in_pairs(c);
+  real *learned = at(gradient, i.kernel), *learned_bias = at(gradient, i.bias);
+  real *dkernels = gradient_in_poses(step.kernel, learned), *dbiases = gradient_in_poses(step.bias, learned_bias);
+  for (int g = 0; g < i.groups; g++) {
+    const Map from = part(x, g, c.in), to = part(dy, g, c.out);
+    real *dkernel = dkernels + g * kernel_size(c), *dbias = bias_at(dbiases, g, c);
+    if (paired)
+      kernel_gradient_in_pairs(c, from, to, dkernel, dbias, sums.get(), room.get());
+    else
+      kernel_gradient(c, from, to, dkernel, dbias, sums.get());
+  }
+  return_gradient(step.kernel, learned);
+  return_gradient(step.bias, learned_bias);
+  // Nothing needs the gradient of the images.
+  if (i.in == 0) return;
+  const Map& wide = spread(dy, step.spread, i.stride);
+  const real* kernels = in_poses(step.kernel, state + i.kernel);
+  for (int g = 0; g < i.groups; g++) {
+    const Map from = part(wide, g, c.out), to = part(dx, g, c.in);
+    if (paired)
+      convolve_back_in_pairs(c, from, kernels + g * kernel_size(c), to, packed_pairs.data(), room.get());
+    else
+      convolve_back(c, from, kernels + g * kernel_size(c), to, packed.data());
+  }
+}
+
 void Program::forward(real* state, bool training) {
   for (Step& step : steps) {
     const Instruction& i = step.code;
     const Map &x = values[i.in].map, &y = values[i.out].map;
     switch (Code(i.code)) {
-      case Code::CONVOLUTION: {
-        const Convolution c = convolution_of(i, x, y);
-        const real *kernel = in_poses(step.kernel, state + i.kernel), *bias = in_poses(step.bias, at(state, i.bias));
-        for (int g = 0; g < i.groups; g++)
-          convolve(c, part(x, g, c.in), kernel + g * kernel_size(c), bias_at(bias, g, c), part(y, g, c.out),
-                   packed.data());
-        break;
-      }
+      case Code::CONVOLUTION: convolve_groups(step, x, y, state); break;
       case Code::DEPTHWISE:
         convolve_depthwise({i.stride, i.row_padding}, x, state + i.kernel, at(state, i.bias), y);
         break;
@@ -171,23 +222,7 @@ void Program::back(const real* state) {
     const Map &x = values[i.in].map, &y = values[i.out].map;
     const Map &dx = values[i.in].gradient, &dy = values[i.out].gradient;
     switch (Code(i.code)) {
-      case Code::CONVOLUTION: {
-        const Convolution c = convolution_of(i, x, y);
-        real *learned = at(gradient, i.kernel), *learned_bias = at(gradient, i.bias);
-        real *dkernel = gradient_in_poses(step.kernel, learned), *dbias = gradient_in_poses(step.bias, learned_bias);
-        for (int g = 0; g < i.groups; g++)
-          kernel_gradient(c, part(x, g, c.in), part(dy, g, c.out), dkernel + g * kernel_size(c), bias_at(dbias, g, c),
-                          sums.get());
-        return_gradient(step.kernel, learned);
-        return_gradient(step.bias, learned_bias);
-        // Nothing needs the gradient of the images.
-        if (i.in == 0) break;
-        const Map& wide = spread(dy, step.spread, i.stride);
-        const real* kernel = in_poses(step.kernel, state + i.kernel);
-        for (int g = 0; g < i.groups; g++)
-          convolve_back(c, part(wide, g, c.out), kernel + g * kernel_size(c), part(dx, g, c.in), packed.data());
-        break;
-      }
+      case Code::CONVOLUTION: convolve_groups_back(step, state); break;
       case Code::DEPTHWISE:
         depthwise_gradient({i.stride, i.row_padding}, x, dy, gradient.data() + i.kernel, at(gradient, i.bias));
         if (i.in != 0)

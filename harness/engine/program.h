@@ -56,9 +56,10 @@ struct Step {
 class Program {
  public:
   Program(const ValueRow* values, int value_count, const Instruction* instructions, int instruction_count, int batch,
-          int state_size, int parameter_count, Normalisation normalisation);
+          int state_size, int parameter_count, Normalisation normalisation, bool pairs);
 
   const int batch, parameter_count;
+  const bool pairs;  // convolve in bf16 where that pays
   const Normalisation normalisation;
   Random random{0};
   std::vector<real> gradient;  // of the state's parameters, added to by `back`
@@ -76,11 +77,15 @@ class Program {
   std::vector<Step> steps;
   std::vector<Block<V>> memory;
   std::vector<real> packed;  // one kernel, its weights in the order of use
-  Block<V> sums;             // of a kernel's gradient
+  std::vector<uint32_t> packed_pairs;
+  Block<V> sums;  // of a kernel's gradient
+  Block<V> room;  // of maps in pairs
 
   Map allocate_map(const ValueRow& row, int margin);
   void allocate_maps(const ValueRow* rows, int value_count, const Instruction* instructions, int count);
   void allocate_gradients(const ValueRow* rows, const Instruction* instructions, int count);
+  void convolve_groups(Step& step, const Map& x, const Map& y, const real* state);
+  void convolve_groups_back(Step& step, const real* state);
   real* slope_gradient(int32_t rectifier, int32_t slope);
 };
 

@@ -91,7 +91,7 @@ class Recipe:
         average_decay: decay a step of the exponential average of all weights and BN statistics; 0 is off.
         average_start: share of the steps after which averaging begins.
         initialisation: first weights.
-        precision: number format.
+        precision: of what is multiplied in convolutions and, by torch, in linear layers; sums are of fp32.
         final_rate: where ``linear`` and ``cosine`` end, as a share of the highest rate, 0 to 1.
         teacher: text of a network whose softened answers are learnt beside the labels; empty for none.
         teacher_recipe: what the teacher is trained by.

@@ -188,6 +188,7 @@ def test_a_library_that_cannot_be_loaded_is_said(cache: Path, tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("flags", "machine", "name"),
     [
+        ("avx512f avx512bw avx512cd avx512dq avx512vl avx512_bf16 avx2 fma bmi2", "x86_64", "avx512bf16"),
         ("avx512f avx512bw avx512cd avx512dq avx512vl avx2 fma bmi2", "x86_64", "avx512"),
         ("avx512f avx2 fma bmi2", "x86_64", "avx2"),
         ("sse2", "x86_64", "plain"),
@@ -222,7 +223,7 @@ for text in sys.argv[1:]:
     values, code = (np.array(rows(part), dtype=np.int32) for part in (flat.values, flat.instructions))
     for batch, adam in ((5, 0), (16, 1)):
         handle = engine.library.engine_new(values.ctypes.data, len(flat.values), code.ctypes.data,
-            len(flat.instructions), batch, flat.state_size, flat.parameter_count, 0.13, 0.31)
+            len(flat.instructions), batch, flat.state_size, flat.parameter_count, 0.13, 0.31, 1)
         state = generator.normal(0, 0.2, flat.state_size).astype(np.float32)
         state[flat.parameter_count:] = 1
         memories = [np.zeros(flat.parameter_count, np.float32) for _ in range(3)]
@@ -232,7 +233,7 @@ for text in sys.argv[1:]:
         row = TrainingRow(adam, 1 - adam, 0.9, 0.1, 0.99, 1)
         # Its teachers are two networks of its own kind.
         other = engine.library.engine_new(values.ctypes.data, len(flat.values), code.ctypes.data,
-            len(flat.instructions), batch, flat.state_size, flat.parameter_count, 0.13, 0.31)
+            len(flat.instructions), batch, flat.state_size, flat.parameter_count, 0.13, 0.31, 1)
         states = np.abs(generator.normal(0, 0.2, (2, flat.state_size))).astype(np.float32)
         teacher = TeacherRow(other, states.ctypes.data, flat.state_size, 2, 0.5, 4.0)
         pointer = lambda array: array.ctypes.data
