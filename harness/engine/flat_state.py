@@ -77,7 +77,8 @@ def flat_memories(network: nn.Module, optimizer: torch.optim.Optimizer, real: to
         parts = []
         for parameter in network.parameters():
             kept = optimizer.state[parameter].get(name) if parameter in optimizer.state else None
-            parts.append(torch.zeros(parameter.numel()) if kept is None else kept.reshape(-1))
+            none = torch.zeros(parameter.numel(), device=parameter.device)
+            parts.append(none if kept is None else kept.reshape(-1))
         found.append(torch.cat(parts).to(real))
     return [*found, torch.empty(0, dtype=real)]
 

@@ -32,7 +32,7 @@ from search_spaces.architecture import Architecture
 
 if TYPE_CHECKING:
     from harness.training.train import Images, Training
-from harness.engine.trusted import check_images, check_order
+from harness.engine.trusted import check_images, check_orders
 
 SOURCES = Path(__file__).resolve().parent / "persistent"
 MAP_ROW = np.dtype([("at", "i8"), ("channels", "i4"), ("height", "i4"), ("width", "i4"), ("margin", "i4")])
@@ -40,10 +40,10 @@ MAP_ROW = np.dtype([("at", "i8"), ("channels", "i4"), ("height", "i4"), ("width"
 _POINTERS = (
     *("instructions", "maps", "gradients", "spreads", "memory", "statistics", "scratch", "packed"),
     *("state", "gradient", "first", "second", "averaged", "decay", "pixels", "labels", "order", "moves"),
-    *("schedule", "loss"),
+    *("schedule", "loss", "seed"),
 )
 _INTEGERS = (
-    *("seed", "instruction_count", "batch", "parameter_count", "state_size", "steps", "done"),
+    *("instruction_count", "batch", "parameter_count", "state_size", "steps", "done"),
     *("adam", "nesterov", "averages"),
 )
 _REALS = ("momentum", "smoothing", "mean", "deviation")
@@ -88,6 +88,8 @@ class Part:
     fast_bytes: int
 
 
+# Asked before every epoch of every run, and a network's program takes a millisecond.
+@functools.lru_cache(maxsize=1024)
 def refusal(architecture: Architecture, recipe: Recipe, device: torch.device) -> str | None:
     """Return why the engine cannot train this network with this recipe on this device, None where it can."""
     if device.type != "cuda":
@@ -111,9 +113,13 @@ def train_epoch_side_by_side(kernel: Kernel, runs: Sequence[Training], images: I
         DeviceError: the GPU refuses the launch.
     """
     began = time.perf_counter()
+    check_images(images.pixels, images.labels, runs[0].device.type)
     parts = [_prepared(kernel, run, images) for run in runs]
+    orders = [_tensor(part, "order") for part in parts]
+    taken = [part.steps * part.run.recipe.batch_size for part in parts]
+    check_orders(orders, taken, len(images), runs[0].device.type)
     table = torch.frombuffer(bytearray(b"".join(bytes(part.row) for part in parts)), dtype=torch.uint8)
-    kernel.launch(table.to(runs[0].device), len(parts), max(part.fast_bytes for part in parts))
+    kernel.launch(table.to(images.pixels.device), len(parts), max(part.fast_bytes for part in parts))
     # Reading the losses waits for the device.
     losses = torch.cat([_tensor(part, "loss") for part in parts]).tolist()
     for part in parts:
@@ -133,8 +139,12 @@ def _ended(part: Part, loss: float, seconds: float) -> Epoch:
 
 
 def _prepared(kernel: Kernel, run: Training, images: Images) -> Part:
-    """Lay out all that one epoch of a run reads and writes."""
-    recipe, device = run.recipe, run.device
+    """Lay out all that one epoch of a run reads and writes.
+
+    The host reads none of it: each read would wait for the GPU, and runs are many.
+    """
+    # A tensor's device has a number, a run's may have none: what is kept for a device is kept for this one.
+    recipe, device = run.recipe, images.pixels.device
     steps = len(images) // recipe.batch_size
     if steps == 0:
         raise ContentError(
@@ -143,28 +153,26 @@ def _prepared(kernel: Kernel, run: Training, images: Images) -> Part:
     assert refusal(run.architecture, recipe, torch.device("cuda")) is None, "asked to train what it declines"
     flat, room = _laid_out(run.architecture, recipe.batch_size)
     order = torch.randperm(len(images), generator=run.generator, device=device)
-    check_images(images.pixels, images.labels, device.type)
-    check_order(order, steps * recipe.batch_size, len(images), device.type)
     moves = moves_of(recipe_of_epoch(recipe, len(run.history)), run.generator, steps)
     dropped = any(item.dropout for item in flat.instructions)
-    seed = int(torch.randint(2**62, (), generator=run.generator, dtype=torch.int64, device=device)) if dropped else 0
+    seed = torch.randint(2**62, (), generator=run.generator, dtype=torch.int64, device=device) if dropped else None
     fast_bytes = room.packed * kernel.real.itemsize
     tensors: dict[str, Tensor | None] = {
-        **_program_tensors(flat, room, device),
+        **_program_tensors(run.architecture, recipe.batch_size, device),
         **_room(flat, room, kernel, device),
         **_state(run, kernel),
-        "decay": decay_of(flat, recipe).to(device, kernel.real),
+        "decay": _decay(run.architecture, recipe, device, kernel.real),
         "pixels": images.pixels,
         "labels": images.labels,
         "order": order,
         "moves": moves,
-        "schedule": _schedule(recipe, run.step, steps).to(device, kernel.real),
+        "schedule": _schedule(recipe, run.step, steps, device, kernel.real),
+        "seed": seed,
     }
     if fast_bytes <= kernel.fast_bytes:
         tensors["packed"] = None
     values = {
         **{name: None if tensor is None else tensor.data_ptr() for name, tensor in tensors.items()},
-        "seed": seed,
         "instruction_count": len(flat.instructions),
         "batch": recipe.batch_size,
         "parameter_count": flat.parameter_count,
@@ -188,7 +196,10 @@ def _laid_out(architecture: Architecture, batch: int) -> tuple[Program, Arena]:
     return flat, arena(flat, batch)
 
 
-def _program_tensors(flat: Program, room: Arena, device: torch.device) -> dict[str, Tensor]:
+# What runs of one network share, and all their epochs: copied to a GPU once.
+@functools.lru_cache(maxsize=1024)
+def _program_tensors(architecture: Architecture, batch: int, device: torch.device) -> dict[str, Tensor]:
+    flat, room = _laid_out(architecture, batch)
     instructions = np.array(rows(flat.instructions), dtype=np.int32)
     return {
         "instructions": torch.from_numpy(instructions).to(device),
@@ -226,9 +237,14 @@ def _state(run: Training, kernel: Kernel) -> dict[str, Tensor]:
     return {"state": state, "first": memories[0], "second": memories[1], "averaged": averaged}
 
 
+@functools.lru_cache(maxsize=1024)
+def _decay(architecture: Architecture, recipe: Recipe, device: torch.device, real: torch.dtype) -> Tensor:
+    return decay_of(_laid_out(architecture, recipe.batch_size)[0], recipe).to(device, real)
+
+
 # Runs of a launch mostly share recipe and step.
 @functools.lru_cache(maxsize=16)
-def _schedule(recipe: Recipe, done: int, steps: int) -> Tensor:
+def _schedule(recipe: Recipe, done: int, steps: int, device: torch.device, real: torch.dtype) -> Tensor:
     """Return what changes from step to step, (steps, 4), its columns those of ``StepRow``."""
     first = first_averaged_step(recipe, steps)
     found = [
@@ -239,7 +255,7 @@ def _schedule(recipe: Recipe, done: int, steps: int) -> Tensor:
         )
         for step in range(done, done + steps)
     ]
-    return torch.tensor(found, dtype=torch.float64)
+    return torch.tensor(found, dtype=torch.float64).to(device, real)
 
 
 def _take_back(part: Part) -> None:

@@ -5,6 +5,8 @@ These are our own mistakes, not people's; they end a run before the engine reads
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -25,10 +27,16 @@ def check_images(pixels: Tensor, labels: Tensor, device: str = "cpu") -> None:
 
 def check_order(order: Tensor, taken: int, images: int, device: str = "cpu") -> None:
     """Raise AssertionError unless an order has at least the ``taken`` indices that steps take, all of images."""
-    _check_layout("the order", order, torch.int64, (len(order),), device)
-    if len(order) < taken:
-        raise AssertionError(f"the order names {len(order)} images, but the steps take {taken}")
-    _check_range("the order", order, images)
+    check_orders([order], [taken], images, device)
+
+
+def check_orders(orders: Sequence[Tensor], taken: Sequence[int], images: int, device: str = "cpu") -> None:
+    """Do as ``check_order`` with each order; a GPU is waited for once, however many there are."""
+    for order, count in zip(orders, taken, strict=True):
+        _check_layout("the order", order, torch.int64, (len(order),), device)
+        if len(order) < count:
+            raise AssertionError(f"the order names {len(order)} images, but the steps take {count}")
+    _check_range("the order", torch.cat(list(orders)), images)
 
 
 def _check_layout(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...], device: str) -> None:
@@ -41,6 +49,6 @@ def _check_layout(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[in
 
 
 def _check_range(name: str, tensor: Tensor, limit: int) -> None:
-    least, most = (int(value) for value in tensor.aminmax())
+    least, most = torch.stack(tensor.aminmax()).tolist()
     if least < 0 or most >= limit:
         raise AssertionError(f"{name}: from {least} to {most}; the engine reads 0 to {limit - 1}")

@@ -1,4 +1,4 @@
-// The kernel: each block of threads takes a job. Compiled by NVRTC (harness/nvrtc.py).
+// The kernel: each block of threads takes a job. Compiled by NVRTC (harness/engine/cuda_kernel.py).
 #include "training.h"
 
 // Half of the registers of a multiprocessor at 256 threads, so two blocks fit; all of them at 512.

@@ -59,7 +59,8 @@ struct Pointwise {
 DEVICE Pointwise pointwise_of(const Job& job, const Instruction& i, int number, int64 step) {
   const bool norm = i.shift >= 0;
   real* statistics = job.statistics - job.parameter_count;
-  const uint64 key = mixed(mixed(uint64(job.seed) + uint64(step) * GOLDEN) + uint64(number) * GOLDEN);
+  const uint64 seed = job.seed ? uint64(*job.seed) : 0;
+  const uint64 key = mixed(mixed(seed + uint64(step) * GOLDEN) + uint64(number) * GOLDEN);
   return {i.before,
           i.after,
           slope_of(i.before, i.before_slope, job.state),

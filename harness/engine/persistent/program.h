@@ -47,8 +47,8 @@ struct Job {
   const int64 *labels, *order;
   const float* moves;  // a 2x3 map an image, or null
   const StepRow* schedule;
-  double* loss;  // the sum over all steps
-  int64 seed;    // of dropout
+  double* loss;       // the sum over all steps
+  const int64* seed;  // of dropout; null where nothing is dropped
   int64 instruction_count, batch, parameter_count, state_size, steps, done, adam, nesterov, averages;
   double momentum, smoothing, mean, deviation;
 };

@@ -27,6 +27,7 @@ from tests.harness.dropout_masks import assert_masks
 from tests.harness.engine.test_native_training import CPU, NETWORKS, RECIPES, reference, some_images
 from tests.harness.persistent_host import host_kernel
 from tests.harness.training.test_distillation import TAUGHT
+from tests.harness.training.test_posed import Noting
 
 
 def one_step(kernel: Kernel, run: Training, images: Images) -> tuple[float, Tensor]:
@@ -157,6 +158,29 @@ def test_a_run_follows_the_run_by_the_native_engine(recipe: Recipe):
     for mine, other in zip(ours.history, fast.history, strict=True):
         assert mine.train_loss == pytest.approx(other.train_loss, rel=2e-3)
     assert abs(count_errors(ours, images) - count_errors(fast, images)) <= 0.03 * len(images)
+
+
+def test_the_host_reads_no_number_of_a_single_run_for_which_it_would_wait():
+    runs, images = [start(parse_network(DROPPING), RECIPES[0], seed, CPU) for seed in range(3)], some_images(64)
+
+    Noting.names.clear()
+    with Noting():  # type: ignore[no-untyped-call]
+        train_epoch_side_by_side(host_kernel(), runs, images)
+
+    assert {"aminmax", "randint"} <= Noting.names
+    assert "_local_scalar_dense" not in Noting.names
+
+
+def test_what_runs_of_one_network_share_is_copied_once():
+    first, second = (
+        persistent_training._prepared(
+            host_kernel(), start(parse_network(DROPPING), RECIPES[0], seed, CPU), some_images(64)
+        ).tensors
+        for seed in range(2)
+    )
+
+    shared = {name for name, tensor in first.items() if tensor is not None and tensor is second[name]}
+    assert shared == {"instructions", "maps", "gradients", "spreads", "decay", "schedule"}
 
 
 def test_engines_go_on_where_another_one_stopped():
