@@ -34,13 +34,18 @@ def machine_code(architecture: str, *options: str) -> tuple[bytes, str]:
     return cuda_kernel.compiled("kernel.cu", sources(), [f"--gpu-architecture={architecture}", "--std=c++17", *options])
 
 
-@functools.cache
 def load(device: torch.device) -> Kernel:
-    """Return the kernel for a CUDA device, compiled now.
+    """Return the kernel for a CUDA device, the current one where it has no number; compiled at its first use there.
 
     Raises:
         DeviceError: NVRTC or the driver is missing, or refuses it.
     """
+    return _loaded(torch.cuda.current_device() if device.index is None else device.index)
+
+
+# By number: what is loaded into one device's context cannot be launched on another.
+@functools.cache
+def _loaded(device: int) -> Kernel:
     properties = torch.cuda.get_device_properties(device)
     architecture = f"sm_{properties.major}{properties.minor}"
     code, _ = machine_code(architecture)

@@ -45,6 +45,12 @@ def test_two_steps_of_every_network_end_where_torch_ends(recipe: Recipe):
             torch.testing.assert_close(now, then, rtol=1e-2, atol=2e-2)
 
 
+def test_a_device_without_a_number_is_the_current_one():
+    for index in range(torch.cuda.device_count()):
+        with torch.cuda.device(index):
+            assert load(torch.device("cuda")) is load(torch.device("cuda", index))
+
+
 def ended(count: int) -> list[Training]:
     recipe = Recipe(epochs=3, batch_size=32)
     runs = [start(parse_network(DROPPING), recipe, seed, gpu()) for seed in range(count)]
