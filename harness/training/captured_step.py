@@ -74,6 +74,7 @@ def captured(step: Callable[[], None], generator: torch.Generator) -> torch.cuda
     _make_room()
     fault: Exception | None = None
     graph = torch.cuda.CUDAGraph()
+    # Up to 2.13 torch has to be told; from 2.14 it finds out by itself, and this only warns (pytorch/pytorch#176753).
     graph.register_generator_state(generator)
     try:
         graph.capture_begin(capture_error_mode="thread_local")
