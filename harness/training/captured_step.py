@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterator
 import torch
 
 _TURN = threading.RLock()
+# Steps that may be asked for and not be taken yet: whoever is to stop at its next step has to wait for them, and the
+# rest of an epoch may take longer than a lane is given. A wait costs microseconds, a hundred steps take milliseconds.
+AHEAD = 100
 # Free memory that a capture should find, as a share of the GPU's. A step of a network is some tens of MiB.
 _LEAST_FREE = 1 / 8
 
@@ -114,14 +117,19 @@ def _make_room() -> None:
 def replay(graph: torch.cuda.CUDAGraph, times: int, on_step: Callable[[], None]) -> None:
     """Take a captured step so many times on the current stream and wait for the last; others have their turn meanwhile.
 
+    At most ``AHEAD`` steps are asked for before they are waited for.
+
     Args:
         on_step: called after each step has been asked for; it may raise, which ends the replays.
     """
     with turn_of_others():
+        stream = torch.cuda.current_stream()
         try:
-            for _ in range(times):
+            for step in range(times):
+                if step and step % AHEAD == 0:
+                    stream.synchronize()
                 graph.replay()
                 on_step()
         finally:
             # No graph may die with steps under way.
-            torch.cuda.current_stream().synchronize()
+            stream.synchronize()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from harness.training.captured_step import CaptureLost, captured, own_turn, replay, turn_of_others
+from harness.training.captured_step import AHEAD, CaptureLost, captured, own_turn, replay, turn_of_others
 
 
 @dataclass
@@ -168,3 +168,9 @@ def test_replays_are_waited_for_even_where_they_are_broken_off(graph: Graph):
         replay(graph, 3, fails("stop"))  # type: ignore[arg-type]  # a stand-in
 
     assert graph.calls == ["replay", "replay", "wait", "replay", "wait"]
+
+
+def test_replays_are_not_asked_for_without_end(graph: Graph):
+    replay(graph, 2 * AHEAD + 1, lambda: None)  # type: ignore[arg-type]  # a stand-in
+
+    assert graph.calls == [*["replay"] * AHEAD, "wait"] * 2 + ["replay", "wait"]
