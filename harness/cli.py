@@ -26,7 +26,7 @@ from harness.commands.spaces import spaces
 from harness.commands.toy import toy
 from harness.commands.train import train
 from harness.commands.verify import verify
-from harness.errors import HarnessError, UsageError
+from harness.errors import DeviceError, HarnessError, UsageError, refused_memory
 from harness.invocation import typed
 from search_spaces.errors import SearchSpaceError, UnknownNameError, caret, nearest
 
@@ -121,9 +121,17 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if isinstance(error, OSError) and _met_while_showing(error):
             raise
-        # A fault of the program: its trace is for those who mend it.
-        traceback.print_exc()
-        return _fail(as_json, 1, "internal", f"{type(error).__name__}: {error}") if as_json else 1
+        return _unforeseen(as_json, error)
+
+
+def _unforeseen(as_json: bool, error: Exception) -> int:
+    """Show an error that nobody has put into words, and return its exit code."""
+    if (refused := refused_memory(error)) is not None:
+        hint = "a recipe with a smaller batch_size takes less"
+        return _fail(as_json, DeviceError.exit_code, DeviceError.kind, refused, hint=hint)
+    # A fault of the program: its trace is for those who mend it.
+    traceback.print_exc()
+    return _fail(as_json, 1, "internal", f"{type(error).__name__}: {error}") if as_json else 1
 
 
 def _write_whole() -> None:

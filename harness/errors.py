@@ -66,7 +66,7 @@ class DataError(HarnessError):
 
 
 class DeviceError(HarnessError):
-    """Raise when the device asked for cannot be used."""
+    """Raise when the device asked for cannot be used; memory that it refuses leaves with the same exit code."""
 
     exit_code = 6
     kind = "device"
@@ -77,3 +77,12 @@ class Interrupted(HarnessError):
 
     exit_code = 130
     kind = "interrupted"
+
+
+def refused_memory(error: BaseException) -> str | None:
+    """Return, in one line, what an error says of memory that was refused; None where it, and its cause, say nothing."""
+    # torch's own class, which is not looked up: many commands need no torch. On a CPU torch has none.
+    named = type(error).__name__ == "OutOfMemoryError"
+    if named or isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return str(error).partition("\n")[0] or "out of memory"
+    return None if error.__cause__ is None else refused_memory(error.__cause__)

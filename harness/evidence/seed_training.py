@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from harness.data.training_images import load
 from harness.engine.engine_choice import PERSISTENT
 from harness.engine.side_by_side import execute_side_by_side
-from harness.errors import HarnessError
+from harness.errors import DeviceError, HarnessError
 from harness.training import workers
 from harness.training.parallelism import Parallelism
 from harness.training.result import Result
@@ -58,7 +58,7 @@ def train_together(
     """Train what is waiting, seeds of one network and recipe, many at once in this process; yield their results.
 
     Raises:
-        HarnessError: the GPU's memory is too small, or it refuses the captured step.
+        DeviceError: the GPU's memory is too small, or it refuses the captured step.
     """
     bench = Bench.of(load(source.dataset, source.folder)) if waiting else None
     while waiting and bench is not None:
@@ -71,7 +71,7 @@ def train_together(
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
             message = f"{len(jobs)} seeds cannot be trained together: {reason}"
-            raise HarnessError(message, hint="--engine torch trains them one after the other") from error
+            raise DeviceError(message, hint="--engine torch trains them one after the other") from error
         for job, found in zip(jobs, results, strict=True):
             on_event(Finished(job, found))
             yield found

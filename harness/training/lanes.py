@@ -23,7 +23,7 @@ import torch
 
 from harness.data.training_images import load
 from harness.device import choose_device
-from harness.errors import DataError, HarnessError
+from harness.errors import DataError, HarnessError, refused_memory
 from harness.training.captured_step import CaptureLost, own_turn
 from harness.training.parallelism import MOST_SIDE_BY_SIDE
 from harness.training.result import Epoch, Result, Status
@@ -228,17 +228,11 @@ def _fault(error: Exception) -> DataError | Fault:
             return error
         case HarnessError():
             return Fault(Status.CRASHED, error.message)
-    if is_out_of_memory(error):
-        return Fault(Status.OUT_OF_MEMORY, str(error).partition("\n")[0] or "out of memory")
+    if (refused := refused_memory(error)) is not None:
+        return Fault(Status.OUT_OF_MEMORY, refused)
     # Its trace goes to the log of the search, not lost.
     sys.excepthook(type(error), error, error.__traceback__)
     return Fault(Status.CRASHED, f"{type(error).__name__}: {error}")
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that memory was refused; on a CPU torch has no class of its own for it."""
-    named = type(error).__name__ == "OutOfMemoryError"
-    return named or isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
 def _keep_freed_memory() -> None:

@@ -109,6 +109,19 @@ def test_no_command_shows_the_help_on_stderr(capsys: pytest.CaptureFixture[str])
     assert captured.err.startswith("Usage: harness [OPTIONS] COMMAND")
 
 
+def test_memory_that_is_refused_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def greedy(*arguments: Any) -> None:
+        bytearray(2**62)
+
+    monkeypatch.setattr(explain, "document", greedy)
+    monkeypatch.setattr(explain, "table", greedy)
+
+    code, shown, error = failure(capsys, "explain", NETWORK)
+
+    assert (code, error["kind"]) == (6, "device")
+    assert shown == "harness: out of memory (a recipe with a smaller batch_size takes less)\n"
+
+
 def test_an_internal_fault_keeps_its_trace_and_one_document(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

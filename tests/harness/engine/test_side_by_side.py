@@ -13,6 +13,7 @@ from torch import Tensor
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.engine.side_by_side import execute_side_by_side
+from harness.errors import DeviceError
 from harness.evidence import seed_training
 from harness.training import run as run_module
 from harness.training.recipe import AverageStatistics, Recipe
@@ -87,3 +88,18 @@ def test_seeds_of_a_verification_go_to_the_kernel_where_it_is_asked_for(bench: B
 
     assert waiting == []
     assert [result.environment.engine for result in results if result.environment] == ["persistent host"] * 3
+
+
+def test_seeds_for_which_the_memory_is_too_small_end_with_one_line(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    def greedy(table: Tensor, count: int, fast_bytes: int) -> None:
+        torch.empty(2**60, dtype=torch.uint8)
+
+    monkeypatch.setattr(seed_training, "load", lambda name, folder: bench.data)
+    monkeypatch.setattr("harness.engine.side_by_side.load", lambda device: replace(host_kernel(), launch=greedy))
+    waiting = [job(engine="persistent", seed_index=index) for index in range(3)]
+
+    with pytest.raises(
+        DeviceError, match=r"^3 seeds cannot be trained together: .*can't allocate memory[^\n]*$"
+    ) as got:
+        list(seed_training.train_together(waiting, Source("toy", None), lambda event: None))
+    assert got.value.hint == "--engine torch trains them one after the other"

@@ -14,9 +14,10 @@ import torch
 
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
-from harness.errors import ContentError, DataError
+from harness.errors import ContentError, DataError, refused_memory
 from harness.training import lanes
 from harness.training import run as run_module
+from harness.training.captured_step import CaptureLost
 from harness.training.lanes import Fault, Lane, Report, Source, Stop, Task
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
@@ -209,6 +210,13 @@ def test_all_jobs_of_a_process_have_one_copy_of_the_images(data: ImageData):
     assert whole.pixels.data_ptr() == data.train_images.data_ptr()
 
 
+def lost(fault: Exception) -> CaptureLost:
+    """A capture that a fault of its step has broken off."""
+    error = CaptureLost(str(fault))
+    error.__cause__ = fault
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -223,20 +231,34 @@ def test_all_jobs_of_a_process_have_one_copy_of_the_images(data: ImageData):
             ),
         ),
         (torch.OutOfMemoryError("CUDA out of memory. Tried"), (Status.OUT_OF_MEMORY, "CUDA out of memory. Tried")),
+        (
+            lost(torch.OutOfMemoryError("CUDA out of memory. Tried")),
+            (Status.OUT_OF_MEMORY, "CUDA out of memory. Tried"),
+        ),
+        (lost(RuntimeError("no such kernel")), (Status.CRASHED, "CaptureLost: no such kernel")),
         (ContentError("no batch"), (Status.CRASHED, "no batch")),
         (ZeroDivisionError("by zero"), (Status.CRASHED, "ZeroDivisionError: by zero")),
     ],
-    ids=["python", "torch on a CPU", "torch on a GPU", "a job that is wrong", "a fault of ours"],
+    ids=[
+        "python",
+        "torch on a CPU",
+        "torch on a GPU",
+        "amid a capture",
+        "a capture",
+        "a job that is wrong",
+        "a fault of ours",
+    ],
 )
 def test_a_fault_in_a_run_is_typed(error: Exception, expected: tuple[Status, str], capsys: pytest.CaptureFixture[str]):
     assert lanes._fault(error) == Fault(*expected)
     # Only a fault of ours is told with its type, which the log of the search shows.
-    assert ("ZeroDivisionError: by zero" in capsys.readouterr().err) is isinstance(error, ZeroDivisionError)
+    kind, _, said = expected[1].partition(": ")
+    assert (f"{kind}: {said}" in capsys.readouterr().err) is (kind == type(error).__name__)
 
 
 def test_real_memory_that_torch_refuses_on_a_cpu_is_recognised():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
 
-    assert lanes.is_out_of_memory(caught.value)
-    assert not lanes.is_out_of_memory(RuntimeError("shapes do not match"))
+    assert refused_memory(caught.value) == str(caught.value).splitlines()[0]
+    assert refused_memory(RuntimeError("shapes do not match")) is None
