@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from harness.errors import ContentError
+from harness.training import population as population_module
 from harness.training.grouped import grouped_network, stack, unstack
 from harness.training.population import population_of, train_epoch_together
 from harness.training.recipe import Optimizer, Recipe
@@ -15,6 +16,7 @@ from harness.training.train import Training, count_errors, start, train_epoch
 from search_spaces.notation import parse_network
 from tests.harness.engine.test_native_training import NETWORKS, POSED, SIMPLY_POSED, some_images
 from tests.harness.training.test_distillation import TAUGHT, some_teacher
+from tests.harness.training.test_posed import Noting
 
 CPU = torch.device("cpu")
 RECIPES = (
@@ -104,6 +106,24 @@ def test_members_are_taught_as_they_would_have_been_alone():
             assert one.train_loss == pytest.approx(two.train_loss, rel=1e-3)
         for now, then in zip(mine.average or mine.state, other.average or other.state, strict=True):
             torch.testing.assert_close(now, then, rtol=5e-3, atol=5e-3)
+
+
+@pytest.mark.parametrize("recipe", [RECIPES[2], TAUGHT], ids=["Adam", "taught"])
+@pytest.mark.parametrize("text", [*NETWORKS, POSED, "conv3x3(8) bn relu dropout(0.2) gap dropout2d(0.1) linear(10)"])
+def test_no_step_waits_for_the_host_which_no_cuda_graph_can_hold(text: str, recipe: Recipe):
+    images, teacher = some_images(2 * recipe.batch_size), some_teacher() if recipe.teacher else None
+    runs = [start(parse_network(text), recipe, seed, CPU, teacher=teacher) for seed in range(2)]
+    trained = population_of(runs, images)
+    schedule = population_module._schedule(trained, 2)
+
+    Noting.names.clear()
+    with Noting():  # type: ignore[no-untyped-call]
+        for _ in range(2):
+            population_module._step(trained, schedule)
+
+    assert {"index_select", "nll_loss_backward"} <= Noting.names
+    # Numbers that the host reads, tensors that it makes, and shapes that depend on numbers.
+    assert {"_local_scalar_dense", "lift_fresh", "nonzero", "masked_select"} & Noting.names == set()
 
 
 def test_members_learn():
