@@ -142,14 +142,12 @@ def _export(found: Table, folder: Path, as_json: bool) -> int:
 
 def _merge(names: tuple[str, ...], into: str, as_json: bool) -> int:
     from harness.bench.merge import merged
-    from harness.bench.table_files import holds_table, write_table
+    from harness.bench.table_files import write_table
     from harness.workspace import workspace
 
-    folder = Path(into) if "/" in into else workspace().table(into)
-    if holds_table(folder):
-        raise UsageError(
-            f"there is a table in {folder}: a merge never writes over one", hint="give --into another name"
-        )
+    place = workspace()
+    folder = Path(into) if "/" in into else place.table(into)
+    _check_free(folder, place)
     found = merged([_read(name) for name in names], folder.name)
     write_table(folder, found.table)
     if found.equal or found.first_kept:
@@ -161,6 +159,18 @@ def _merge(names: tuple[str, ...], into: str, as_json: bool) -> int:
         )
     _show(found.table, as_json, folder)
     return 0
+
+
+def _check_free(folder: Path, place: Workspace) -> None:
+    """Raise UsageError where a merge would write over a table, or a recording later over the merged one."""
+    from harness.bench.table_files import holds_table
+
+    other = "give --into another name"
+    if holds_table(folder):
+        raise UsageError(f"there is a table in {folder}: a merge never writes over one", hint=other)
+    whole = folder.resolve()
+    if whole.parent == place.tables.resolve() and (recording := place.recording(whole.name)).exists():
+        raise UsageError(f"the recording in {recording} writes its table to {folder} when it ends", hint=other)
 
 
 def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) -> int:

@@ -140,6 +140,30 @@ def test_a_merge_writes_over_nothing(name: str, place: Path, capsys: pytest.Capt
     assert {path.name: path.read_text() for path in (place / "both").iterdir()} == {name: "mine"}
 
 
+@pytest.mark.parametrize("into", ["both", "benchmarks/tables/both"])
+def test_a_merge_takes_no_name_that_a_recording_will_write_to(
+    into: str, place: Path, capsys: pytest.CaptureFixture[str]
+):
+    begun = place / "runs" / ".tables" / "both"
+    begun.mkdir(parents=True)
+    (begun / "recording.json").write_text("{}")
+
+    code, said = refused(capsys, "--merge", "here", "there", "--into", into)
+
+    table = place / "benchmarks" / "tables" / "both"
+    shown = into if "/" in into else str(table)
+    assert code == 2
+    assert said == f"the recording in {begun} writes its table to {shown} when it ends (give --into another name)"
+    assert not table.exists()
+
+
+def test_a_merge_into_another_folder_of_that_name_is_made(place: Path):
+    (place / "runs" / ".tables" / "both").mkdir(parents=True)
+
+    assert run(["bench", "table", "--merge", "here", "there", "--into", "./both"]) == 0
+    assert len(read_table(place / "both").runs) == 2
+
+
 def test_a_table_is_exported_for_other_programs(place: Path, capsys: pytest.CaptureFixture[str]):
     pytest.importorskip("pyarrow")
 
