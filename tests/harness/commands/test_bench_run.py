@@ -1,4 +1,4 @@
-"""``harness bench run``: what it prints and leaves, the same bytes for the same seeds, and misuse."""
+"""``harness bench run``: what it prints and leaves, and the same bytes for the same seeds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import json
 import re
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from harness.bench import repeats, table_files
 from harness.bench.method import MAIN
 from harness.bench.readings import TableReadings
 from harness.bench.replay import replay
-from harness.bench.table import Sample, Table
 from harness.cli import run
 from harness.search import study
 from tests.harness.bench import made_up_table
@@ -258,34 +256,6 @@ def test_a_target_that_no_network_reaches_is_no_fault(folder: str, tmp_path: Pat
     checked((out / "report.html").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "message"),
-    [
-        ([], 2, "a TABLE is replayed and --live trains; give one of them, or both"),
-        (["--live", "--space", "tiny"], 2, "--live without a TABLE needs --space, --target and --time"),
-        (["{table}", "--space", "tiny"], 2, "--space belongs to --live without a TABLE: a table has its own"),
-        (["{table}", "--live", "--recipe", "small"], 2, "--recipe belongs to --live without a TABLE"),
-        (["{table}", "--live", "--spread", "recorded"], 2, "--spread belongs to replaying"),
-        (["{table}", "--judge-seeds", "9"], 2, "--judge-seeds belongs to --live: a replay trains nothing"),
-        (["{table}", "--method", "randm"], 2, "unknown method 'randm'; known are random, tpe,"),
-        (["{table}", "--method", "random", "--method", "random"], 2, "method 'random' is given twice"),
-        (["{table}", "--program", "mine"], 2, "--program 'mine': NAME=COMMAND is wanted"),
-        (["{table}", "--program", "random=true"], 2, "'random' is a method that comes with the bench"),
-        (["{table}", "--program", "mine='"], 2, '--program "mine=\'": No closing quotation'),
-        (["{table}", "--repeats", "0"], 2, "'--repeats'"),
-        (["{table}", "--budget", "10"], 4, "has no network of at most 10 parameters"),
-        (["no-such-table"], 2, "no table 'no-such-table'"),
-    ],
-)
-def test_misuse_is_one_line_and_an_exit_code(
-    words: list[str], code: int, message: str, folder: str, capsys: pytest.CaptureFixture[str]
-):
-    assert run(["bench", "run", *(word.format(table=folder) for word in words)]) == code
-
-    (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
-
-
 def test_a_method_that_misbehaves_ends_the_comparison_with_its_name(
     folder: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
@@ -306,27 +276,3 @@ def test_a_method_that_misbehaves_ends_the_comparison_with_its_name(
 
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("harness: method 'mine', repeat 0, question 1: ended with exit code 0 before it answered")
-
-
-def test_a_table_without_a_rung_that_a_method_needs_is_refused(
-    folder: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
-):
-    whole = made_up_table.table(made_up_table.TINY)
-    rows = tuple(row for row in whole.rows if row.rung in (1, 8))
-    table_files.write_table(tmp_path / "coarse", Table(replace(whole.facts, rungs=(1, 8)), rows))
-
-    assert run(["bench", "run", f"{tmp_path}/coarse", "--method", "default"]) == 4
-
-    assert "method 'default' stops after epoch 2, but the table was recorded after 1, 8 only" in capsys.readouterr().err
-
-
-def test_a_sample_of_a_space_is_refused_before_anything_is_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    whole = made_up_table.table(made_up_table.TINY)
-    facts = replace(whole.facts, samples=(Sample(seed=0, networks=8, bands=8),))
-    table_files.write_table(tmp_path / "part", Table(facts, whole.rows))
-
-    assert run(["bench", "run", f"{tmp_path}/part", "--method", "random", "--out", f"{tmp_path}/out"]) == 4
-
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("harness: the table 'made-up' is a sample of the space 'made-up'")
-    assert not (tmp_path / "out").exists()
