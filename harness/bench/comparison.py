@@ -18,6 +18,7 @@ from harness import files
 from harness.bench.findings import Findings, findings
 from harness.bench.sizes import Judge
 from harness.bench.spread import Spread
+from harness.bench.table import Machine
 from harness.bench.task import Task
 from harness.bench.trace import Trace
 from harness.document import documented, read_as
@@ -54,6 +55,8 @@ class Comparison:
         table_sha256: of its rows, so that another table of that name is another comparison.
         spread: where the difference between seeds comes from; None for real trainings.
         seed: of the comparison; repeat i of every method has a seed made of it and i.
+        code_sha256: of the bench's own code, as far as it decides a repeat; None in comparisons that are older than it.
+        machine: of real trainings; None on a table.
         judge_seeds: fresh seeds that judge an answer where there is no table.
     """
 
@@ -66,6 +69,8 @@ class Comparison:
     table_sha256: str | None = None
     spread: Spread | None = None
     judge_seeds: int | None = None
+    code_sha256: str | None = None
+    machine: Machine | None = None
     schema_version: Literal[1] = 1
 
 
@@ -112,6 +117,10 @@ def _other(there: Comparison, asked: Comparison) -> str:
     for theirs, ours in zip(there.methods, asked.methods, strict=False):
         if theirs != ours == replace(theirs, source_sha256=ours.source_sha256):
             return f"a comparison of another state of the method {ours.name!r}, whose files have changed since"
+    if asked == replace(there, code_sha256=asked.code_sha256):
+        return "a comparison by another state of the harness, whose code or libraries have changed since"
+    if asked == replace(there, machine=asked.machine):
+        return "a comparison of another machine, engine or version of torch"
     return "another comparison"
 
 

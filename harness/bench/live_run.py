@@ -12,6 +12,7 @@ from harness.bench import comparison
 from harness.bench.comparison import Judged
 from harness.bench.door import Limits
 from harness.bench.live import WORK, judged, live_repeat
+from harness.bench.machine import this_machine
 from harness.bench.setting import Setting, check_rungs, methods_of, setting, table_task
 from harness.bench.table import Table
 from harness.bench.task import Task
@@ -60,7 +61,9 @@ def prepared(given: dict[str, Any], table: Table | None) -> tuple[Setting, Runni
         seconds=None, trials=None, workers=task.workers, device=str(device), limits=RunLimits(), engine=engine.kind
     )
     running = Running(Source(data.dataset.name, given["folder"]), effort)
-    return setting(task, methods, given, None, given["judge_seeds"]), running
+    trainer = engine.engine.name if engine.engine else engine.kind
+    here = this_machine(device, data.data_hash, trainer, task.workers)
+    return setting(task, methods, given, judge_seeds=given["judge_seeds"], machine=here), running
 
 
 def _asked(given: dict[str, Any], data: ImageData) -> Task:

@@ -14,9 +14,9 @@ from harness.bench.comparison import Comparison, Judged, Named
 from harness.bench.method import ABLATIONS, BUILT_IN, MAIN, BuiltIn, EntryPoint, Method, Program, Stops
 from harness.bench.readings import true_accuracies_pct
 from harness.bench.replay import rungs_of
-from harness.bench.source import source_sha256
+from harness.bench.source import code_sha256, source_sha256
 from harness.bench.spread import Spread
-from harness.bench.table import Table, is_exhaustive
+from harness.bench.table import Machine, Table, is_exhaustive
 from harness.bench.table_files import rows_text
 from harness.bench.task import Task
 from harness.errors import ContentError, UsageError
@@ -179,9 +179,14 @@ def table_judged(table: Table, task: Task) -> Judged:
 
 
 def setting(
-    task: Task, methods: tuple[Method, ...], given: dict[str, Any], table: Table | None, judge_seeds: int | None
+    task: Task,
+    methods: tuple[Method, ...],
+    given: dict[str, Any],
+    table: Table | None = None,
+    judge_seeds: int | None = None,
+    machine: Machine | None = None,
 ) -> Setting:
-    """Return the comparison."""
+    """Return the comparison: on a table, or with so many seeds that judge on a machine that trains."""
     named_methods = tuple(
         Named(
             name=method.name,
@@ -202,6 +207,8 @@ def setting(
         table_sha256=hashlib.sha256(rows_text(table.rows).encode()).hexdigest() if table else None,
         spread=Spread(given["spread"]) if table else None,
         judge_seeds=judge_seeds,
+        code_sha256=code_sha256(live=table is None),
+        machine=machine,
     )
     return Setting(comparison, methods)
 

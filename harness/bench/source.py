@@ -1,21 +1,58 @@
-"""What somebody's method is made of, as one hash: a repeat is kept for the method as it was when the repeat was run.
+"""What a method and the bench itself are made of, as hashes: a repeat is kept for both as they were when it was run.
 
-It covers the file or package that an entry point lies in, and the files that a program's command names. What these
-import or start is not covered.
+Of somebody's method it covers the file or package that an entry point lies in, and the files that a program's command
+names; what these import or start is not covered. Of the bench, all of its code that a repeat runs through.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import assert_never
 
 from harness.bench import door
 from harness.bench.method import BuiltIn, EntryPoint, Method, Program
+
+ROOT = Path(__file__).resolve().parents[2]
+# What a repeat runs through on a table; what is made of its answers afterwards is no part of it.
+REPLAYED = (
+    "search_spaces",
+    "harness/search",
+    "harness/data/datasets.py",
+    "harness/evidence/statistics.py",
+    "harness/training/result.py",
+    *(
+        f"harness/bench/{name}.py"
+        for name in ("clock", "door", "halving", "host", "method", "program", "readings", "replay", "table", "task")
+    ),
+)
+# And what trains where there is no table.
+TRAINED = ("harness/data", "harness/training", "harness/engine", "harness/bench/live.py")
+# Whose draws and figures a search is made of, beside Python's.
+LIBRARIES = ("numpy", "optuna", "scipy")
+
+
+def code_sha256(*, live: bool) -> str:
+    """Return the SHA-256 of the bench's code and of the versions of the libraries that decide a repeat."""
+    versions = [f"python {sys.version_info.major}.{sys.version_info.minor}"]
+    versions += [f"{name} {version(name)}" for name in LIBRARIES]
+    whole = hashlib.sha256("\n".join(versions).encode())
+    for path in code_files(live=live):
+        whole.update(path.relative_to(ROOT).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()
+
+
+def code_files(*, live: bool) -> list[Path]:
+    """Return the files of the bench's code that decide a repeat, each once, in order."""
+    places = [ROOT / place for place in REPLAYED + (TRAINED if live else ())]
+    found = {path for place in places for path in ((place,) if place.is_file() else place.rglob("*"))}
+    return sorted(path for path in found if path.suffix in (".py", ".lark", ".cpp", ".h", ".cu"))
 
 
 def source_sha256(method: Method) -> str | None:

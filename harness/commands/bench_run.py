@@ -94,7 +94,7 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     check_whole(table, task)
     methods = methods_of(given["names"], given["programs"], ablations=given["ablations"])
     check_rungs(methods, task)
-    made = setting(task, methods, given, table, None)
+    made = setting(task, methods, given, table)
     with _folder(given, made.comparison) as folder:
         return _show(folder, made, _replayed(made, table, given, folder), table_judged(table, task), as_json)
 

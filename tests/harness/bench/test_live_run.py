@@ -54,6 +54,19 @@ def test_with_a_table_the_question_is_the_tables_and_the_judge_is_not():
     assert running.source.dataset == "mnist-5k"
 
 
+def test_repeats_of_another_machine_are_another_comparison(tmp_path: Path):
+    made, _ = live_run.prepared(GIVEN, digits())
+    machine = made.comparison.machine
+    assert machine is not None
+    assert (machine.environment.engine, machine.environment.commit, machine.workers) == ("torch", None, 2)
+    comparison.begin(tmp_path, made.comparison)
+    assert comparison.begin(tmp_path, made.comparison) == []
+    elsewhere = replace(machine, environment=replace(machine.environment, engine="native none 01234567"))
+
+    with pytest.raises(ContentError, match="holds a comparison of another machine, engine or version of torch; a"):
+        comparison.begin(tmp_path, replace(made.comparison, machine=elsewhere))
+
+
 def test_without_one_the_options_ask():
     made, _ = live_run.prepared(GIVEN | {"target": 99.2, "seconds": 60.0}, None)
 

@@ -1,15 +1,22 @@
-"""The hash of somebody's method changes with its files, and with no others."""
+"""A hash of a method changes with its files and with no others, that of the bench with what a repeat runs through."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
-from harness.bench.method import MAIN, EntryPoint, Method, Program
-from harness.bench.source import source_sha256
+from harness.bench import source
+from harness.bench.door import Limits
+from harness.bench.method import BUILT_IN, MAIN, EntryPoint, Method, Program
+from harness.bench.readings import TableReadings
+from harness.bench.replay import replay
+from harness.bench.setting import table_task
+from harness.bench.source import code_files, code_sha256, source_sha256
+from tests.harness.bench import made_up_table
 
 
 def written(path: Path, text: str) -> None:
@@ -83,3 +90,73 @@ def test_a_program_that_is_found_on_the_path_is_its_file(tmp_path: Path, monkeyp
 
 def test_what_comes_with_the_bench_has_none():
     assert source_sha256(MAIN["random"]) is None
+
+
+# The bench itself -------------------------------------------------------------------------------------------
+
+# A method of somebody's that names the networks of the table one after the other.
+IN_TURN = """import json, sys
+networks = json.loads(sys.stdin.readline())["begin"]["networks"]
+for line in sys.stdin:
+    print(json.dumps({"network": networks[len(json.loads(line)["tried"])]}), flush=True)
+"""
+
+
+def test_all_code_that_a_repeat_runs_through_is_covered(tmp_path: Path):
+    written(tmp_path / "mine.py", IN_TURN)
+    mine = Program(name="mine", command=(sys.executable, str(tmp_path / "mine.py")))
+    table = made_up_table.table()
+    task = table_task(table, {"budget": None, "seconds": 30.0, "target": 98.3, "workers": 2})
+    methods: tuple[Method, ...] = (*BUILT_IN.values(), mine)
+    seen: set[str] = set()
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        seen.add(frame.f_code.co_filename)
+
+    sys.setprofile(note)
+    try:
+        readings = TableReadings(table)
+        for method in methods:
+            replay(method, task, readings, 0, 0, Limits())
+    finally:
+        sys.setprofile(None)
+
+    ours = {path for path in map(Path, seen) if source.ROOT in path.parents and path != Path(__file__)}
+    assert len(ours) > 30
+    assert ours <= set(code_files(live=False))
+
+
+@pytest.mark.parametrize(
+    ("path", "on_a_table", "live"),
+    [
+        ("search_spaces/notation.lark", True, True),
+        ("harness/search/race.py", True, True),
+        ("harness/training/train.py", False, True),
+        ("harness/engine/pooling.cpp", False, True),
+        ("harness/bench/findings.py", False, False),
+        ("reports/bench_page.py", False, False),
+    ],
+)
+def test_the_bench_is_another_where_code_of_a_repeat_has_changed(
+    path: str, on_a_table: bool, live: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for place in source.REPLAYED + source.TRAINED:
+        written(tmp_path / place / "x.py" if not place.endswith(".py") else tmp_path / place, "1")
+    written(tmp_path / path, "1")
+    monkeypatch.setattr(source, "ROOT", tmp_path)
+    before = [code_sha256(live=False), code_sha256(live=True)]
+
+    written(tmp_path / path, "2")
+
+    assert [code_sha256(live=False) != before[0], code_sha256(live=True) != before[1]] == [on_a_table, live]
+
+
+def test_the_bench_is_another_with_another_library(monkeypatch: pytest.MonkeyPatch):
+    before = code_sha256(live=False)
+    monkeypatch.setattr(source, "version", lambda name: "5.1" if name == "optuna" else "1")
+
+    assert code_sha256(live=False) != before
+
+
+def test_every_place_that_is_covered_is_there():
+    assert [place for place in source.REPLAYED + source.TRAINED if not (source.ROOT / place).exists()] == []

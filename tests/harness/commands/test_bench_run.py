@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench import repeats, table_files
+from harness.bench import repeats, source, table_files
 from harness.bench.method import MAIN
 from harness.bench.readings import TableReadings
 from harness.bench.replay import replay
@@ -179,6 +179,29 @@ def test_repeats_are_kept_for_a_method_as_it_was(folder: str, tmp_path: Path, ca
     assert run(words) == 4
     shown = capsys.readouterr().err
     assert "holds a comparison of another state of the method 'mine', whose files have changed since; a folder" in shown
+
+
+def test_repeats_are_kept_for_the_code_of_the_bench_as_it_was(
+    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    words = ["bench", "run", folder, "--repeats", "2", "--time", "20s", "--method", "random"]
+    assert run([*words, "--out", str(tmp_path / "out")]) == 0
+    assert run(words) == 0
+    kept = files_of(tmp_path / "out")
+    monkeypatch.setattr(source, "LIBRARIES", ())
+    capsys.readouterr()
+
+    assert run([*words, "--out", str(tmp_path / "out")]) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"harness: {tmp_path}/out holds a comparison by another state of the harness, whose code or libraries have "
+        "changed since; a folder holds one"
+    )
+    assert files_of(tmp_path / "out") == kept
+    # Where no folder is told, the new comparison has its own.
+    assert run(words) == 0
+    assert "kept" not in capsys.readouterr().err
+    assert len(list((tmp_path / "runs" / ".bench").iterdir())) == 2
 
 
 def test_a_comparison_of_the_methods_of_the_bench_is_found_again_where_it_always_was(folder: str, tmp_path: Path):
