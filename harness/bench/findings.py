@@ -74,7 +74,7 @@ def findings(
 
     Args:
         says: what each method does, by name, in the order of the report.
-        variants: names of those that are the default with one part changed.
+        variants: names of those that are the default with one part changed; the default is among the methods then.
     """
     grouped = {name: [trace for trace in traces if trace.method == name] for name in says}
     stepped = {name: [steps(trace, judge) for trace in group] for name, group in grouped.items()}
@@ -83,8 +83,7 @@ def findings(
     ends = {name: [final_score(found, judge, seconds) for found in group] for name, group in stepped.items()}
     scored = {OVER_TIME: scores, AT_THE_END: ends}
     compared = pairs(scored, list(combinations(whole, 2)))
-    changed = [name for name in says if name in variants] if DEFAULT in says else []
-    varied = pairs(scored, [(name, DEFAULT) for name in changed])
+    varied = pairs(scored, [(name, DEFAULT) for name in says if name in variants])
     ranked = ranking({name: scores[name] for name in whole})
     return Findings(
         seconds=seconds,

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.bench import door
 from harness.bench.comparison import Comparison, Judged, Named
-from harness.bench.method import ABLATIONS, BUILT_IN, MAIN, BuiltIn, EntryPoint, Method, Program, Stops
+from harness.bench.method import ABLATIONS, BUILT_IN, DEFAULT, MAIN, BuiltIn, EntryPoint, Method, Program, Stops
 from harness.bench.readings import true_accuracies_pct
 from harness.bench.replay import rungs_of
 from harness.bench.source import code_sha256, source_sha256
@@ -46,6 +46,7 @@ def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool
     Args:
         names: of methods that come with it or are installed.
         programs: each ``NAME=COMMAND``.
+        ablations: the default too, where it is not named, and each of its variants.
 
     Raises:
         UsageError: an unknown name, one given twice, or a program without a name or command.
@@ -54,7 +55,7 @@ def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool
     found: list[Method] = [named(name) for name in names] if names else list(MAIN.values())
     found += [_program(text) for text in programs]
     if ablations:
-        found += [method for method in ABLATIONS.values() if method not in found]
+        found += [method for method in (MAIN[DEFAULT], *ABLATIONS.values()) if method not in found]
     for place, method in enumerate(found):
         if method.name in [other.name for other in found[:place]]:
             raise UsageError(f"method {method.name!r} is given twice; each has a name of its own")
@@ -187,11 +188,13 @@ def setting(
     machine: Machine | None = None,
 ) -> Setting:
     """Return the comparison: on a table, or with so many seeds that judge on a machine that trains."""
+    # Without the default beside it a variant is a method like the others.
+    variants = ABLATIONS if MAIN[DEFAULT] in methods else {}
     named_methods = tuple(
         Named(
             name=method.name,
             says=method.says,
-            is_variant=method.name in ABLATIONS,
+            is_variant=method.name in variants,
             command=method.command if isinstance(method, Program) else (),
             source_sha256=source_sha256(method),
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.method import MAIN, EntryPoint
+from harness.bench.method import ABLATIONS, MAIN, EntryPoint
 from harness.bench.setting import check_whole, methods_of, table_task
 from harness.bench.table import Sample, Table
 from harness.errors import ContentError, UsageError
@@ -51,6 +51,15 @@ def test_a_name_that_leads_nowhere_or_to_two_places_is_refused(name: str, messag
 
 def test_where_no_method_is_named_those_of_the_bench_are_meant():
     assert methods_of([], [], ablations=False) == tuple(MAIN.values())
+
+
+@pytest.mark.parametrize(
+    ("names", "before"), [([], list(MAIN)), (["tpe"], ["tpe", "default"]), (["default"], ["default"])]
+)
+def test_the_default_is_among_the_methods_where_its_parts_are_asked_for(names: list[str], before: list[str]):
+    found = methods_of(names, [], ablations=True)
+
+    assert [method.name for method in found] == [*before, *ABLATIONS]
 
 
 # The task of a table ----------------------------------------------------------------------------------------

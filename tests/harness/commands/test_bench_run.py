@@ -250,6 +250,21 @@ def test_a_comparison_that_was_stopped_goes_on_and_ends_in_the_same_bytes(
     assert files_of(out) == whole
 
 
+@pytest.mark.parametrize("names", [("no-rungs",), ("no-rungs", "random")])
+def test_without_the_default_a_variant_is_a_method_like_the_others(
+    names: tuple[str, ...], folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = ["--repeats", "3", "--time", "60s", "--target", "98.3", "--json", "--out", str(tmp_path / "out")]
+
+    assert run(["bench", "run", folder, *words, *(f"--method={name}" for name in names)]) == 0
+
+    document = json.loads(capsys.readouterr().out)
+    assert [method["is_variant"] for method in document["methods"]] == [False] * len(names)
+    assert sum(method["mean_rank"] for method in document["methods"]) == sum(range(1, len(names) + 1))
+    assert len(document["pairs"]) == 2 * (len(names) - 1)
+    checked((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+
+
 def test_the_page_keeps_the_rules_and_says_how_it_was_judged(folder: str, tmp_path: Path):
     out = tmp_path / "out"
     methods = ("random", "evolution", "default", "no-rungs")
