@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations
+from itertools import combinations, product
 
 import pytest
 
+from harness.bench import ranks
 from harness.bench.curve import curve
 from harness.bench.findings import AT_THE_END, OVER_TIME, sentences
 from harness.bench.ranks import holm, pairs, ranking
@@ -142,6 +143,57 @@ def test_a_method_that_is_always_a_tenth_smaller_differs_by_that_much():
     assert pair.ratio == pytest.approx(0.9)
     assert (pair.low, pair.high) == pytest.approx((0.9, 0.9))
     assert pair.differs
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [
+        [0.3, -0.1, 0.2, 0.5, 0.4, -0.05, 0.6, 0.7],
+        # Ranks that are shared, and repeats that speak for neither.
+        [0.1, 0.1, -0.1, 0.2, 0.0, 0.0, 0.2, -0.3, 0.0],
+        [0.0] * 30 + [0.1, 0.1, 0.3, 0.2, 0.5],
+        [0.1, -0.1],
+    ],
+)
+def test_the_p_of_few_repeats_is_that_of_all_ways_to_set_the_signs(differences: list[float]):
+    (pair,) = pairs({"once": {"x": differences, "y": [0.0] * len(differences)}}, [("x", "y")])
+
+    sizes = [abs(value) for value in differences]
+    ranks = [sum((other < size) + 0.5 * (other == size) for other in sizes) + 0.5 for size in sizes]
+    signed = [rank if value > 0 else -rank for rank, value in zip(ranks, differences, strict=True) if value]
+    sums = [
+        abs(sum(rank * sign for rank, sign in zip(signed, signs, strict=True)))
+        for signs in product((1, -1), repeat=len(signed))
+    ]
+    assert pair.p == pytest.approx(sum(value >= abs(sum(signed)) for value in sums) / len(sums))
+
+
+def test_the_p_of_few_repeats_is_that_of_the_published_tables():
+    """Nine pairs with the sum of ranks 5, and eight with 3: 0.0391 and 0.0391 in two tails."""
+    nine, eight = [-1.0, 2, 3, -4, 5, 6, 7, 8, 9], [-1.0, -2, 3, 4, 5, 6, 7, 8]
+
+    found = [pairs({"": {"x": given, "y": [0.0] * len(given)}}, [("x", "y")])[0].p for given in (nine, eight)]
+
+    assert found == [pytest.approx(10 * 2 / 512), pytest.approx(5 * 2 / 256)]
+
+
+def test_many_repeats_are_near_what_would_be_counted(monkeypatch: pytest.MonkeyPatch):
+    scores = {"x": [(number * 37 % 101 - 44) / 100 for number in range(101)], "y": [0.0] * 101}
+    near = pairs({"once": scores}, [("x", "y")])[0].p
+    monkeypatch.setattr(ranks, "MOST_COUNTED", 101)
+
+    assert near == pytest.approx(pairs({"once": scores}, [("x", "y")])[0].p, rel=0.02)
+
+
+def test_what_floats_round_is_no_difference():
+    """No answer at all, and two that do not reach: the same score, summed in one piece and in three."""
+    none = score(steps(trace(), JUDGE), JUDGE, 103.9)
+    false = score(steps(trace((11.426, "b", 900), (39.888, None, None)), JUDGE), JUDGE, 103.9)
+    assert 0 < abs(none - false) < 1e-15
+    scores = {"x": [none, 0.1, 0.1 + 0.2], "y": [false, 0.1, 0.3], "z": [0.0, 0.0, 0.0]}
+
+    assert ranking(scores).mean_ranks == {"z": 1.0, "x": 2.5, "y": 2.5}
+    assert pairs({"once": scores}, [("x", "y")])[0].p == 1.0
 
 
 def test_more_comparisons_ask_for_more():
