@@ -30,6 +30,11 @@ from reports.page import (
     text,
 )
 
+_RULE = (
+    f"Two differ where the corrected p is below {100 * LEVEL:g} %, and the ranks that are tested and the ratio say the"
+    " same of which is better."
+)
+
 
 def write_page(folder: Path, comparison: Comparison, facts: Findings) -> Path:
     """Write ``report.html`` and return its path.
@@ -138,6 +143,7 @@ def _pairs(facts: Findings) -> Html:
         friedman,
         "Each pair by Wilcoxon's signed-rank test on the same seeds, corrected by Holm's procedure for",
         f"{plural(len(facts.pairs), 'test')}.",
+        _RULE,
     )
     return joined([note, _pair_table(facts.pairs, "Sizes of the first over those of the second", "pairs-caption")])
 
@@ -146,6 +152,7 @@ def _variants(facts: Findings) -> Html:
     note = paragraph(
         f"Each variant is the {DEFAULT} with one part changed. More than 1: without the part answers are larger, so it",
         f"is worth having. Corrected by Holm's procedure for {plural(len(facts.variants), 'test')}.",
+        _RULE,
     )
     return joined(
         [note, _pair_table(facts.variants, "Sizes of the variant over those of the default", "variants-caption")]

@@ -61,7 +61,7 @@ def write_figures(folder: Path, facts: Findings) -> list[Path]:
         METHODS: csv_text(_METHOD_COLUMNS, methods),
         TIMES: csv_text(("method", "seconds", "median_size", "low", "high"), times),
         RUNTIMES: csv_text(runtime_columns, runtimes),
-        PAIRS: csv_text(("first", "second", "when", "ratio", "low", "high", "p", "corrected_p"), compared),
+        PAIRS: csv_text(("first", "second", "when", "ratio", "low", "high", "p", "corrected_p", "balance"), compared),
     }
     made = {folder / name: text.encode() for name, text in contents.items()}
     files.write_together(made)

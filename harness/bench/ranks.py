@@ -32,6 +32,8 @@ class Pair:
         ratio: sizes of the first as a multiple of those of the second, the geometric mean over repeats; ``low`` and
             ``high`` are its bootstrap interval.
         p: of Wilcoxon's test, two-sided; ``corrected_p`` is Holm's.
+        balance: what the test goes by, the sum of the signed ranks over that of the ranks: from -1, the first is
+            better in every repeat that is not alike, to 1, the second is.
     """
 
     first: str
@@ -42,11 +44,15 @@ class Pair:
     high: float
     p: float
     corrected_p: float
+    balance: float
 
     @property
     def differs(self) -> bool:
-        """Whether the difference holds among all pairs."""
-        return self.corrected_p < LEVEL
+        """Whether the difference holds among all pairs, and ranks and sizes say the same of which is better.
+
+        Who is a little better mostly and far worse at times is better by the ranks, and may be worse by the sizes.
+        """
+        return self.corrected_p < LEVEL and self.balance * math.log(self.ratio) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +82,15 @@ def pairs(scored: Mapping[str, Mapping[str, Sequence[float]]], compared: Sequenc
         scored: for each score, by what it is called, the figures of each method, one a repeat: logarithms of sizes.
     """
     asked = [(when, first, second) for when in scored for first, second in compared]
-    raw = [_p(scored[when][first], scored[when][second]) for when, first, second in asked]
+    tested = [_tested(scored[when][first], scored[when][second]) for when, first, second in asked]
+    corrected = holm([p for p, _ in tested])
     found = []
-    for (when, first, second), p, corrected_p in zip(asked, raw, holm(raw), strict=True):
+    for (when, first, second), (p, balance), corrected_p in zip(asked, tested, corrected, strict=True):
         scores = scored[when]
         differences = [ours - theirs for ours, theirs in zip(scores[first], scores[second], strict=True)]
         low, high = mean_interval(differences)
         ratio = math.exp(math.fsum(differences) / len(differences))
-        found.append(Pair(first, second, when, ratio, math.exp(low), math.exp(high), p, corrected_p))
+        found.append(Pair(first, second, when, ratio, math.exp(low), math.exp(high), p, corrected_p, balance))
     return found
 
 
@@ -97,17 +104,21 @@ def holm(values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _p(ours: Sequence[float], theirs: Sequence[float]) -> float:
+def _tested(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
+    """Return Wilcoxon's p and the balance that it goes by; repeats that are alike have ranks, but no sign."""
     from scipy.stats import rankdata, wilcoxon
 
     differences = (np.array(ours) - np.array(theirs)).round(DECIMALS)
-    unequal = differences != 0
-    if unequal.sum() > MOST_COUNTED:
-        # Repeats in which both did alike speak for neither, but have ranks (Pratt 1959).
-        return float(wilcoxon(differences, zero_method="pratt", method="asymptotic", correction=True).pvalue)
-    # Twice the ranks: shared ones are halves.
-    ranks = (2 * rankdata(np.abs(differences)))[unequal].astype(int)
-    return _counted(ranks, int(ranks[differences[unequal] > 0].sum()))
+    # Twice the ranks: shared ones are halves. Those of Pratt (1959), who ranks the alike too and then leaves them out.
+    signed = (2 * rankdata(np.abs(differences)) * np.sign(differences)).astype(int)
+    signed = signed[signed != 0]
+    if not signed.size:
+        return 1.0, 0.0
+    if signed.size > MOST_COUNTED:
+        p = float(wilcoxon(differences, zero_method="pratt", method="asymptotic", correction=True).pvalue)
+    else:
+        p = _counted(np.abs(signed), int(signed[signed > 0].sum()))
+    return p, float(signed.sum() / np.abs(signed).sum())
 
 
 def _counted(ranks: Any, positive: int) -> float:

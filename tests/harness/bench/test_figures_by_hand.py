@@ -133,6 +133,7 @@ def test_methods_that_do_the_same_do_not_differ():
     (pair,) = pairs({"once": {"x": [0.1, 0.2, 0.3], "y": [0.1, 0.2, 0.3]}}, [("x", "y")])
 
     assert (pair.ratio, pair.low, pair.high, pair.p, pair.corrected_p, pair.differs) == (1.0, 1.0, 1.0, 1.0, 1.0, False)
+    assert pair.balance == 0.0
 
 
 def test_a_method_that_is_always_a_tenth_smaller_differs_by_that_much():
@@ -205,6 +206,21 @@ def test_more_comparisons_ask_for_more():
     assert alone.p == among.p == alone.corrected_p
     assert among.corrected_p > alone.corrected_p
     assert [(pair.when, pair.corrected_p) for pair in twice] == [(when, 2 * alone.p) for when in ("once", "again")]
+
+
+@pytest.mark.parametrize("worse", [4, 6])
+def test_mostly_a_little_better_and_far_worse_at_times_is_not_said_to_be_either(worse: int):
+    """Better by a hundredth in most of 40 repeats, worse by a third in a few."""
+    scores = {"x": [-0.01] * (40 - worse) + [0.3] * worse, "y": [0.0] * 40}
+    (pair,) = pairs({OVER_TIME: scores}, [("x", "y")])
+
+    assert pair.corrected_p < 0.01
+    # By hand: the ranks of the many are the lowest.
+    low, all_ranks = (40 - worse) * (41 - worse) / 2, 40 * 41 / 2
+    assert pair.balance == pytest.approx((all_ranks - 2 * low) / all_ranks)
+    assert pair.ratio > 1
+    assert not pair.differs
+    assert sentences(ranking(scores), [pair], []) == ["Ranked first: x; over time it is not shown to be better than y."]
 
 
 def test_where_nothing_reaches_all_methods_are_alike():
