@@ -169,17 +169,6 @@ def write_judged(folder: Path, judged: Judged) -> None:
     files.write_json(folder / JUDGED, asdict(judged))
 
 
-def read_findings(folder: Path) -> tuple[Comparison, Findings]:
-    """Return what a finished comparison asked and shows.
-
-    Raises:
-        ContentError: it is not whole.
-    """
-    comparison = read_comparison(folder)
-    judged = read_as(Judged, _content(folder / JUDGED), f"the comparison's {folder / JUDGED}")
-    return comparison, found(comparison, read_traces(folder), judged)
-
-
 def found(comparison: Comparison, traces: Sequence[Trace], judged: Judged) -> Findings:
     """Return what the repeats of a comparison show."""
     task = comparison.task
