@@ -31,8 +31,9 @@ def section(document: dict[str, Any]) -> str:
     middle = document["methods"][0]["runtimes"][1]["size"]
     head = (
         f"{document['repeats']} repeats of each method on the table `{document['table']}`, "
-        f"{document['seconds']:.0f} seconds of simulated time each on two workers, target {document['target_pct']:g} % "
-        f"validation; the smallest network that reaches it has {document['smallest']:,} parameters."
+        f"{document['seconds']:.0f} seconds of simulated time each on {document['workers']} workers, "
+        f"target {document['target_pct']:g} % validation; "
+        f"the smallest network that reaches it has {document['smallest']:,} parameters."
     )
     lines = [
         f"| method | size over time, smallest = 1 | median size at the end | expected seconds to {middle:,} parameters "

@@ -172,6 +172,8 @@ def compared(live: Sequence[End], replayed: Sequence[End]) -> dict[str, Any]:
     The first tenth is left out: after three trainings a second is much.
     """
     count = min(len(live), len(replayed))
+    if count == 0:
+        raise SystemExit("no training ended on both clocks; give a longer --time")
     pairs = list(zip(live[:count], replayed[:count], strict=True))
     ratios = [real.seconds / simulated.seconds for real, simulated in pairs[count // 10 :]]
     return {

@@ -127,7 +127,7 @@ def run(arguments: list[str]) -> int:
 def _unforeseen(as_json: bool, error: Exception) -> int:
     """Show an error that nobody has put into words, and return its exit code."""
     if (refused := refused_memory(error)) is not None:
-        hint = "a recipe with a smaller batch_size takes less"
+        hint = "where a recipe is trained, a smaller batch_size takes less"
         return _fail(as_json, DeviceError.exit_code, DeviceError.kind, refused, hint=hint)
     # A fault of the program: its trace is for those who mend it.
     traceback.print_exc()

@@ -15,7 +15,7 @@ from reports.network_info import NetworkInfo
 from reports.numbers import DASH, count, decimal, duration, mean_and_deviation, plural, short, spread
 from reports.page import Column, Html, element, foreign, items, joined, paragraph, table, text
 from reports.standings import state_tag, tier_tag
-from search_spaces.architecture import Conv, op_text
+from search_spaces.architecture import Conv, DepthwiseConv, Residual, op_text
 from search_spaces.cost import Analysis
 from search_spaces.shapes import INPUT_SHAPE, shape_text
 
@@ -218,9 +218,15 @@ def _test(info: NetworkInfo, identifier: str) -> list[Html]:
 
 
 def _first_poses(info: NetworkInfo) -> int:
-    """Return in how many poses the first convolution uses each of its kernels."""
-    ops = info.architecture.ops if info.architecture is not None else ()
-    return next((op.poses for op in ops if isinstance(op, Conv)), 1)
+    """Return in how many poses the first op that has kernels uses each of them."""
+    ops = list(info.architecture.ops) if info.architecture is not None else []
+    while ops:
+        op = ops.pop(0)
+        if isinstance(op, Residual):
+            ops = [*op.ops, *ops]
+        elif isinstance(op, Conv | DepthwiseConv):
+            return op.poses if isinstance(op, Conv) else 1
+    return 1
 
 
 def _kernels(inspection: Inspection, poses: int) -> Html:

@@ -79,6 +79,7 @@ def figures_document(comparison: Comparison, facts: Findings) -> dict[str, Any]:
         "table": comparison.table,
         "repeats": facts.repeats,
         "seconds": facts.seconds,
+        "workers": comparison.task.workers,
         "target_pct": comparison.task.target_pct,
         "smallest": finite(facts.judge.smallest),
         "sentences": list(facts.sentences),
@@ -93,8 +94,9 @@ def figures_text(comparison: Comparison, facts: Findings) -> str:
     """Return the comparison for people."""
     task = comparison.task
     source = f"table {comparison.table}" if comparison.table else f"real trainings in {task.space_name}"
+    repeats = f"{facts.repeats} repeat{'s' if facts.repeats != 1 else ''}"
     head = (
-        f"{source}: {facts.repeats} repeats, {duration_text(task.seconds)} each on {task.workers} workers, "
+        f"{source}: {repeats}, {duration_text(task.seconds)} each on {task.workers} workers, "
         f"target {task.target_pct:g} % validation"
     )
     lines: list[tuple[str, ...]] = [("method", "over time", "at the end", "false answers", "rank", "expected time")]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from harness.bench.curve import Curve, curve
-from harness.bench.ranks import Pair, Ranking, pairs, ranking
+from harness.bench.ranks import Pair, Ranking, fewest_repeats, pairs, ranking
 from harness.bench.runtime import Runtime, runtime
 from harness.bench.sizes import Judge, Steps, final_score, score, size_targets, steps, times
 from harness.bench.trace import Trace
@@ -96,7 +96,7 @@ def findings(
         ranking=ranked,
         pairs=tuple(compared),
         variants=tuple(varied),
-        sentences=tuple(sentences(ranked, compared, varied)),
+        sentences=(*too_few(len(next(iter(grouped.values()))), compared, varied), *sentences(ranked, compared, varied)),
     )
 
 
@@ -127,6 +127,15 @@ def _method(
         networks=statistics.mean([float(trace.networks) for trace in traces]),
         runs=statistics.mean([float(trace.runs) for trace in traces]),
     )
+
+
+def too_few(repeats: int, *families: Sequence[Pair]) -> list[str]:
+    """Return what is to be said where no outcome could have shown a difference; each family is corrected by itself."""
+    tests = max(map(len, families))
+    needed = fewest_repeats(tests)
+    if not tests or repeats >= needed:
+        return []
+    return [f"{repeats} repeats are too few to show any difference by {tests} tests, whatever came out; {needed} can."]
 
 
 def sentences(ranked: Ranking, compared: Sequence[Pair], varied: Sequence[Pair]) -> list[str]:

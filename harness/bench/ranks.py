@@ -94,6 +94,17 @@ def pairs(scored: Mapping[str, Mapping[str, Sequence[float]]], compared: Sequenc
     return found
 
 
+def fewest_repeats(tests: int) -> int:
+    """Return with how many repeats one of so many tests can show a difference at all.
+
+    Wilcoxon's p is least where all n repeats have one sign, 2 / 2^n, and Holm multiplies it by the number of tests.
+    """
+    repeats = 1
+    while tests * 2 / 2**repeats >= LEVEL:
+        repeats += 1
+    return repeats
+
+
 def holm(values: Sequence[float]) -> list[float]:
     """Return p values corrected by Holm's step-down procedure."""
     order = sorted(range(len(values)), key=lambda index: values[index])

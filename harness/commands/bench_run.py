@@ -96,7 +96,11 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     check_rungs(methods, task)
     made = setting(task, methods, given, table)
     with _folder(given, made.comparison) as folder:
-        return _show(folder, made, _replayed(made, table, given, folder), table_judged(table, task), as_json)
+        try:
+            traces = _replayed(made, table, given, folder)
+        except KeyboardInterrupt as error:
+            raise options.interrupted() from error
+        return _show(folder, made, traces, table_judged(table, task), as_json)
 
 
 def _check_form(ctx: click.Context, given: dict[str, Any]) -> None:

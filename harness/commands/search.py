@@ -180,9 +180,12 @@ def _text(plan: SearchPlan, verdict: Verdict | None) -> str:
             f"used up and nothing was verified; the same command with --time {math.ceil(needed / 60)}m verifies it"
         )
     if verdict is None:
+        last = events[-1]
+        why = f"; no further network was found: {last['message']}" if last.get("reason") == "exhausted" else ""
         return (
             f"no network of at most {plan.config.budget:,} parameters came to stand at "
             f"{plan.config.threshold_pct:.2f} % validation in {spent}; nothing was verified, the test set was not read"
+            f"{why}"
         )
     row = verdict.row
     return "\n".join(

@@ -182,7 +182,7 @@ void block_gradient(const Convolution& c, const Map& x, const Map& dy, int first
           if (ky == 0) fetch(x, n, in, (top + rows) * c.stride + ROWS - 1 - c.row_padding);
           for (int h = top; h < std::min(top + rows, dy.height); h++)
             line_products<A, OUT, K>(x.line(n, in, h * c.stride + ky - c.row_padding) - c.column_padding,
-                                  dy.line(n, first, h), dy.plane, dy.width, c.stride, total);
+                                     dy.line(n, first, h), dy.plane, dy.width, c.stride, total);
 #pragma GCC unroll 8
           for (int o = 0; o < OUT; o++)
 #pragma GCC unroll 5
@@ -261,6 +261,7 @@ void kernel_gradient(const Convolution& c, const Map& x, const Map& dy, real* ke
 }
 
 #if defined(__AVX512BF16__)
+// Narrower ones have too few products for each value that is rounded and paired.
 bool pays_in_pairs(const Convolution& c) { return PAIRS && c.rows == 3 && c.columns == 3 && c.in >= 8 && c.out >= 8; }
 
 void convolve_in_pairs(const Convolution& c, const Map& x, const real* kernel, const real* bias, const Map& y,

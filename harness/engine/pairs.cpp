@@ -52,12 +52,14 @@ Map pair_channels(const Map& map, V* room) {
   const Map paired = laid_out(map, (map.channels + 1) / 2, map.groups, room);
   for (int n = 0; n < map.groups; n++)
     for (int c = 0; c < map.channels; c += 2) {
-      const V *first = plane_of(map, n, c), *second = plane_of(map, n, c + 1);
+      const V* first = plane_of(map, n, c);
       V* to = plane_of(paired, n, c / 2);
-      if (c + 1 < map.channels)
-        for (ptrdiff_t k = 0; k < map.plane; k++) to[k] = interleaved(first[k], second[k]);
-      else
+      if (c + 1 == map.channels) {
         for (ptrdiff_t k = 0; k < map.plane; k++) to[k] = interleaved(first[k], V{});
+        continue;
+      }
+      const V* second = plane_of(map, n, c + 1);
+      for (ptrdiff_t k = 0; k < map.plane; k++) to[k] = interleaved(first[k], second[k]);
     }
   return paired;
 }
@@ -66,12 +68,14 @@ Map pair_groups(const Map& map, V* room) {
   const Map paired = laid_out(map, map.channels, (map.groups + 1) / 2, room);
   for (int n = 0; n < map.groups; n += 2)
     for (int c = 0; c < map.channels; c++) {
-      const V *first = plane_of(map, n, c), *second = plane_of(map, n + 1, c);
+      const V* first = plane_of(map, n, c);
       V* to = plane_of(paired, n / 2, c);
-      if (n + 1 < map.groups)
-        for (ptrdiff_t k = 0; k < map.plane; k++) to[k] = side_by_side(first[k], second[k]);
-      else
+      if (n + 1 == map.groups) {
         for (ptrdiff_t k = 0; k < map.plane; k++) to[k] = side_by_side(first[k], V{});
+        continue;
+      }
+      const V* second = plane_of(map, n + 1, c);
+      for (ptrdiff_t k = 0; k < map.plane; k++) to[k] = side_by_side(first[k], second[k]);
     }
   return paired;
 }

@@ -122,7 +122,7 @@ def _some_feasible(space: SearchSpace, name: str, budget: int) -> Count:
         raise ContentError(
             f"no network of space '{space.name}' keeps its conditions and a budget of {budget:,} parameters; "
             f"{smallest}",
-            hint=f"count them with '{typed('spaces', 'count', name)}'",
+            hint=f"count them with '{typed('spaces', 'count', name, '--budget', str(budget))}'",
         )
     return count
 

@@ -26,6 +26,7 @@ DOCUMENT = {
     "table": "mnist-bench",
     "repeats": 200,
     "seconds": 103.9,
+    "workers": 2,
     "target_pct": 98.69,
     "smallest": 1_854,
     "sentences": ["The default is better than random: 0.812 times as large.", "no-aim is not shown to differ."],
@@ -43,7 +44,7 @@ DOCUMENT = {
 
 def test_the_section_has_a_line_a_method_and_every_sentence():
     assert bench_readme.section(DOCUMENT) == (
-        "200 repeats of each method on the table `mnist-bench`, 104 seconds of simulated time each on two workers, "
+        "200 repeats of each method on the table `mnist-bench`, 104 seconds of simulated time each on 2 workers, "
         "target 98.69 % validation; the smallest network that reaches it has 1,854 parameters.\n"
         "\n"
         "| method | size over time, smallest = 1 | median size at the end | expected seconds to 2,039 parameters "

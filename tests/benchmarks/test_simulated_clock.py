@@ -99,3 +99,8 @@ def test_the_tables_seconds_are_compared_where_a_training_went_to_its_end():
     pruned = replace(end, trained=99.0, status=Status.PRUNED)
     assert beside_the_table([end, pruned], TABLE) == {"trainings": 1, "mean_live_over_table": 1.1}
     assert beside_the_table([pruned], TABLE) == {}
+
+
+def test_a_time_in_which_no_training_ends_is_said_to_be_too_short():
+    with pytest.raises(SystemExit, match=r"^no training ended on both clocks; give a longer --time$"):
+        compared([], [End(10.0, ("abc", "search", 0), 1.0, Status.COMPLETE)])

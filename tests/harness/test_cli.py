@@ -119,7 +119,7 @@ def test_memory_that_is_refused_is_one_line(monkeypatch: pytest.MonkeyPatch, cap
     code, shown, error = failure(capsys, "explain", NETWORK)
 
     assert (code, error["kind"]) == (6, "device")
-    assert shown == "harness: out of memory (a recipe with a smaller batch_size takes less)\n"
+    assert shown == "harness: out of memory (where a recipe is trained, a smaller batch_size takes less)\n"
 
 
 def test_an_internal_fault_keeps_its_trace_and_one_document(

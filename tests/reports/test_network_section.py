@@ -80,7 +80,9 @@ def test_the_section_says_in_how_many_poses_the_first_kernels_are_used(answer: N
     assert "of the first convolution, each used in 4 poses, seed " in network_section(
         replace(answer, architecture=turned)
     )
-    assert "of the first convolution, seed " in network_section(answer)
+    for plain in ("dwconv3x3 relu conv3x3(8, poses=4)", "res(conv3x3(1)) conv3x3(8, poses=4)"):
+        first = parse_network(f"{plain} gap linear(10)")
+        assert "of the first convolution, seed " in network_section(replace(answer, architecture=first))
 
 
 def test_the_table_of_layers_is_that_of_the_analysis(answer: NetworkInfo):

@@ -9,8 +9,8 @@ import pytest
 
 from harness.bench import ranks
 from harness.bench.curve import curve
-from harness.bench.findings import AT_THE_END, OVER_TIME, sentences
-from harness.bench.ranks import holm, pairs, ranking
+from harness.bench.findings import AT_THE_END, OVER_TIME, sentences, too_few
+from harness.bench.ranks import Pair, fewest_repeats, holm, pairs, ranking
 from harness.bench.runtime import expected_seconds, runtime
 from harness.bench.sizes import Judge, Steps, final_score, first_hit, score, size_targets, steps
 from harness.bench.trace import Answer, Trace
@@ -31,6 +31,18 @@ def at(*hits: float) -> list[Steps]:
 
 
 # Sizes ------------------------------------------------------------------------------------------------------
+
+
+def test_too_few_repeats_to_show_anything_are_said_to_be_too_few():
+    pair = Pair("x", "y", "over time", 0.5, 0.4, 0.6, 0.0625, 0.125, -1.0)
+
+    # Five repeats of one sign have p = 2 / 32; twice that is above 5 %, and so it is with six: 2 * 2 / 64.
+    said = "5 repeats are too few to show any difference by 2 tests, whatever came out; 7 can."
+    assert too_few(5, [pair, pair], [pair]) == [said]
+    assert too_few(6, [pair, pair], []) != []
+    assert too_few(7, [pair, pair], []) == []
+    assert too_few(1, [], []) == []
+    assert [fewest_repeats(tests) for tests in (1, 2, 30)] == [6, 7, 11]
 
 
 def test_an_answer_that_does_not_reach_has_no_size_while_it_is_the_answer():

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -22,11 +21,8 @@ PIECE = repeats._Piece(MAIN["random"], (3, 5))
 
 
 @pytest.fixture(autouse=True)
-def signals_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    kept = signal.getsignal(signal.SIGINT)
+def no_desk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repeats, "_DESK", None)
-    yield
-    signal.signal(signal.SIGINT, kept)
 
 
 def test_a_process_that_is_told_to_stop_begins_no_further_repeat(monkeypatch: pytest.MonkeyPatch):

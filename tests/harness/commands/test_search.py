@@ -224,6 +224,16 @@ def test_no_winner_is_exit_code_3(workspace: Path, monkeypatch: pytest.MonkeyPat
     assert "going on with study one in" in captured.err
 
 
+def test_a_space_that_has_no_further_network_is_said_to_be_the_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    why = "none of 20,000 draws keeps the budget"
+    searched(monkeypatch, event="ended", values={"reason": "exhausted", "message": why})
+
+    assert run([*SEARCH, "--study", "one"]) == 3
+    assert f"the test set was not read; no further network was found: {why}\n" in capsys.readouterr().out
+
+
 def test_a_postponed_verification_names_the_time_that_it_needs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

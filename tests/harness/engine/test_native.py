@@ -221,7 +221,7 @@ labels = generator.integers(0, 10, 50)
 for text in sys.argv[1:]:
     flat = program(parse_network(text))
     values, code = (np.array(rows(part), dtype=np.int32) for part in (flat.values, flat.instructions))
-    for batch, adam in ((5, 0), (16, 1)):
+    for batch, adam in ((5, 0), (16, 1), (40, 0)):
         handle = engine.library.engine_new(values.ctypes.data, len(flat.values), code.ctypes.data,
             len(flat.instructions), batch, flat.state_size, flat.parameter_count, 0.13, 0.31, 1)
         state = generator.normal(0, 0.2, flat.state_size).astype(np.float32)
@@ -251,7 +251,7 @@ print("clean")
 
 
 def test_the_engine_is_clean_under_the_sanitizers():
-    from tests.harness.engine.test_native_training import NETWORKS, POSED
+    from tests.harness.engine.test_native_training import IN_PAIRS, NETWORKS, POSED
 
     compiler = native.compiler()
     library = subprocess.run(
@@ -268,7 +268,10 @@ def test_the_engine_is_clean_under_the_sanitizers():
     dropouts = ("conv3x3(3) relu dropout(0.3) maxpool conv3x3(9) bn relu dropout2d(0.3) gap linear(10)",)
 
     answer = subprocess.run(
-        [sys.executable, "-c", SANITIZED, *NETWORKS, POSED, *dropouts], capture_output=True, text=True, env=environment
+        [sys.executable, "-c", SANITIZED, *NETWORKS, *IN_PAIRS, POSED, *dropouts],
+        capture_output=True,
+        text=True,
+        env=environment,
     )
 
     assert (answer.returncode, answer.stdout) == (0, "clean\n"), answer.stderr[-3000:]
