@@ -96,8 +96,7 @@ def begin(folder: Path, comparison: Comparison) -> list[Trace]:
         ContentError: it holds another comparison, or something else.
     """
     path = folder / ASKED
-    # What ended before its first repeat, as with a program that does not start, has nothing to be mixed with.
-    if not any(kept.name != ASKED and not kept.name.startswith(".") for kept in folder.glob("*")) or not path.exists():
+    if not path.exists():
         files.write_json(path, document(comparison))
         return []
     there = read_comparison(folder)

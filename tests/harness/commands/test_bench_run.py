@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -141,34 +137,6 @@ def test_a_comparison_that_is_there_is_not_run_again_and_another_is_refused(
     capsys.readouterr()
     assert run([*words, "--seed", "1"]) == 4
     assert f"harness: {out} holds another comparison" in capsys.readouterr().err
-
-
-def test_a_comparison_that_ended_before_its_first_repeat_leaves_its_folder_free(folder: str, tmp_path: Path):
-    words = ["bench", "run", folder, *SHORT, "--out", str(tmp_path / "out")]
-
-    assert run([*words, "--program", "mine=false"]) == 4
-    assert run([*words, "--method", "random"]) == 0
-
-
-def test_ctrl_c_is_one_line_that_says_how_to_go_on(folder: str, tmp_path: Path):
-    words = ["bench", "run", folder, "--repeats", "400", "--time", "200s", "--target", "98.3", "--method", "default"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness", *words, "--out", str(tmp_path / "out")],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    while not (tmp_path / "out" / "comparison.json").exists() and process.poll() is None:
-        time.sleep(0.05)
-    # The processes are being started; Ctrl-C reaches them too.
-    time.sleep(0.5)
-    os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=120)[1]
-
-    assert process.returncode == 130
-    assert "Traceback" not in said
-    assert "harness: interrupted (the same command goes on: " in said.splitlines()[-1]
 
 
 def test_two_calls_do_not_work_in_one_folder(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
