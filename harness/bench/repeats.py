@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -18,7 +19,6 @@ from harness.bench.table import Table
 from harness.bench.task import Task
 from harness.bench.trace import Trace
 from harness.errors import HarnessError
-from harness.training.workers import deaf_to_interrupts
 
 # Repeats of one method that a process does in one go.
 CHUNK = 5
@@ -84,9 +84,7 @@ def run_repeats(
         stopped = context.Event()
         prepared = (task, table, spread, seed, limits, stopped)
         with ProcessPoolExecutor(processes, context, _prepare, prepared) as pool:
-            # The first pieces start the processes.
-            with deaf_to_interrupts():
-                futures = [pool.submit(_do, piece) for piece in pieces]
+            futures = [pool.submit(_do, piece) for piece in pieces]
             try:
                 for future in as_completed(futures):
                     traces = future.result()
@@ -108,6 +106,8 @@ def run_repeats(
 
 def _prepare(task: Task, table: Table, spread: Spread, seed: int, limits: Limits, stopped: Event) -> None:
     global _DESK
+    # Ctrl-C reaches the whole terminal group; the process that was asked decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _DESK = _Desk(task, TableReadings(table, spread), seed, limits, stopped)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -21,8 +22,11 @@ PIECE = repeats._Piece(MAIN["random"], (3, 5))
 
 
 @pytest.fixture(autouse=True)
-def no_desk(monkeypatch: pytest.MonkeyPatch) -> None:
+def signals_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    kept = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(repeats, "_DESK", None)
+    yield
+    signal.signal(signal.SIGINT, kept)
 
 
 def test_a_process_that_is_told_to_stop_begins_no_further_repeat(monkeypatch: pytest.MonkeyPatch):
