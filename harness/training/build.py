@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -135,24 +137,12 @@ def _module(op: spec.Op, shape: Shape, tied: dict[str, Tensor]) -> nn.Module:
             return batch_norm(op, shape[0], of_maps=len(shape) == 3)
         case spec.PReLU():
             return nn.PReLU()  # one slope, 0.25 at first
-        case (
-            spec.ReLU()
-            | spec.LeakyReLU()
-            | spec.Dropout()
-            | spec.Dropout2d()
-            | spec.MaxPool()
-            | spec.AvgPool()
-            | spec.Unshuffle()
-            | spec.GlobalAvgPool()
-        ):
-            return by_channel(op)
         case spec.Linear():
-            features = 1
-            for edge in shape:
-                features *= edge
-            return FlatLinear(features, op.out_features)
+            return FlatLinear(math.prod(shape), op.out_features)
         case spec.Residual():
             return Residual(_sequence(op.ops, shape, tied))
+        case _:
+            return by_channel(op)
 
 
 def by_channel(

@@ -6,6 +6,7 @@ as many kernel launches as a single network, which is what a GPU needs for netwo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -98,24 +99,12 @@ def _module(op: spec.Op, shape: Shape, members: int, tied: dict[str, Tensor]) ->
             return batch_norm(op, channels, of_maps=len(shape) == 3)
         case spec.PReLU():
             return GroupedPReLU(members)
-        case (
-            spec.ReLU()
-            | spec.LeakyReLU()
-            | spec.Dropout()
-            | spec.Dropout2d()
-            | spec.MaxPool()
-            | spec.AvgPool()
-            | spec.Unshuffle()
-            | spec.GlobalAvgPool()
-        ):
-            return by_channel(op)
         case spec.Linear():
-            features = 1
-            for edge in shape:
-                features *= edge
-            return GroupedLinear(features, op.out_features, members)
+            return GroupedLinear(math.prod(shape), op.out_features, members)
         case spec.Residual():
             return Residual(_sequence(op.ops, shape, members, tied))
+        case _:
+            return by_channel(op)
 
 
 def _tie(conv: nn.Conv2d, name: str | None, tied: dict[str, Tensor]) -> nn.Conv2d:
