@@ -17,6 +17,9 @@ from search_spaces.judge import judge
 from search_spaces.measure import value_ways
 from search_spaces.space import Body, SearchSpace
 
+# So many derivations are all looked at.
+MOST_EXACT = 5_000
+
 
 @dataclass(frozen=True, slots=True)
 class Count:
@@ -54,7 +57,7 @@ def feasible(
     *,
     rng: random.Random | None = None,
     samples: int = 2_000,
-    most_exact: int = 5_000,
+    most_exact: int = MOST_EXACT,
     confidence: float = 0.95,
 ) -> Count:
     """Return how many derivations keep the space's conditions and the budget.
@@ -75,6 +78,13 @@ def feasible(
     lowest = max(math.floor(Fraction(low) * total), min(accepted, 1))
     highest = min(math.ceil(Fraction(high) * total), total - (accepted < samples))
     return Count(lowest, highest, total, False, samples, accepted, confidence, _median(macs))
+
+
+def has_none(space: SearchSpace, budget: int) -> bool:
+    """Return whether no derivation keeps conditions and budget; False where there are too many to look at all."""
+    return derivations(space) <= MOST_EXACT and not any(
+        judge(space, found.architecture, budget).accepted for found in enumerate_draws(space)
+    )
 
 
 def fewest_parameters(space: SearchSpace) -> int | None:

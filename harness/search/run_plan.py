@@ -26,7 +26,7 @@ from harness.training.recipes import NamedRecipe, check_batch, named_recipe
 from harness.training.workers import Limits, Source
 from harness.workspace import Workspace
 from search_spaces.catalog import space as space_of
-from search_spaces.count import Count, count_text, feasible, fewest_parameters
+from search_spaces.count import count_text, feasible, fewest_parameters, has_none
 from search_spaces.space import SearchSpace
 
 
@@ -45,7 +45,6 @@ class SearchPlan:
     source: Source
     recipe: NamedRecipe
     space: SearchSpace
-    feasible: Count
     offset: Offset
     engine: Choice
     measures_workers: bool
@@ -72,7 +71,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         place.study(name)
     data = resolve(given["dataset"], given["folder"])
     check_batch(recipe.recipe, data.dataset.train_size)
-    count = _some_feasible(space, given["space"], given["budget"])
+    _check_budget(space, given["space"], given["budget"])
     offset = offset_of(data.dataset.name)
     target = data.dataset.target_pct if given["target"] is None else given["target"]
     config = StudyConfig(
@@ -105,7 +104,6 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         source=Source(data.dataset.name, given["folder"]),
         recipe=recipe,
         space=space,
-        feasible=count,
         offset=offset,
         engine=engine,
         measures_workers=given["workers"] is None and device.type != "cpu",
@@ -113,10 +111,9 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     )
 
 
-def _some_feasible(space: SearchSpace, name: str, budget: int) -> Count:
-    """Return how many networks may be trained, if there may be any."""
-    count = feasible(space, budget)
-    if count.high == 0:
+def _check_budget(space: SearchSpace, name: str, budget: int) -> None:
+    """Raise ContentError where it is known that no network of the space may be trained."""
+    if has_none(space, budget):
         fewest = fewest_parameters(space)
         smallest = "none keeps them with any" if fewest is None else f"the smallest that keeps them has {fewest:,}"
         raise ContentError(
@@ -124,7 +121,6 @@ def _some_feasible(space: SearchSpace, name: str, budget: int) -> Count:
             f"{smallest}",
             hint=f"count them with '{typed('spaces', 'count', name, '--budget', str(budget))}'",
         )
-    return count
 
 
 def plan_document(plan: SearchPlan) -> dict[str, Any]:
@@ -136,7 +132,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     exists = (plan.folder / "config.json").exists()
     if exists:
         check_config(plan.folder, plan.config)
-    count = plan.feasible
+    count = feasible(plan.space, plan.config.budget)
     images = dataset(plan.config.dataset).train_size
     pace = taught(PACES[plan.effort.engine], plan.config.recipe)
     one = None

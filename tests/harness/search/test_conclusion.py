@@ -20,7 +20,6 @@ from harness.training.result import Result
 from harness.training.run import Job
 from harness.training.workers import Event, Limits, Source
 from harness.workspace import Workspace
-from search_spaces.count import feasible
 from search_spaces.notation import parse_network
 from search_spaces.resolve import parse_space
 from tests.harness import scripted, unrun
@@ -55,7 +54,6 @@ def searched(folder: Path, **effort: object) -> tuple[SearchPlan, Session]:
         source=Source("mnist", None),
         recipe=NamedRecipe("short", scripted.RECIPE),
         space=parse_space(SPACE, "widths"),
-        feasible=feasible(parse_space(SPACE, "widths")),
         offset=offset_of("mnist"),
         engine=Choice(None),
         measures_workers=False,

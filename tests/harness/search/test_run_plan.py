@@ -174,7 +174,7 @@ def test_a_budget_that_no_network_of_the_space_keeps_is_refused_with_the_least_t
         plan(tmp_path, space=f"@{space}", budget=200)
     assert caught.value.hint is not None
     assert f"spaces count @{space}" in caught.value.hint
-    assert plan(tmp_path, space=f"@{space}", budget=238).feasible.high == 1
+    assert plan_document(plan(tmp_path, space=f"@{space}", budget=238))["feasible"]["high"] == 1
 
 
 def test_a_space_whose_conditions_nothing_keeps_is_refused(tmp_path: Path):
