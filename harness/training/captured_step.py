@@ -16,7 +16,7 @@ import torch
 
 _TURN = threading.RLock()
 # Steps that may be asked for and not be taken yet: whoever is to stop at its next step has to wait for them, and the
-# rest of an epoch may take longer than a lane is given. A wait costs microseconds, a hundred steps take milliseconds.
+# rest of an epoch may take longer than a lane is given. Chosen by estimate, not measured: no GPU has run it.
 AHEAD = 100
 # Free memory that a capture should find, as a share of the GPU's. A step of a network is some tens of MiB.
 _LEAST_FREE = 1 / 8
