@@ -123,7 +123,7 @@ SAMPLERS: dict[str, Callable[[Question], BaseSampler]] = {
 }
 # What `--sampler auto` means. `harness bench run` judges it (docs/adr/0012): tests/benchmarks/test_bench_readme.py
 # fails once benchmarks/results/bench-parts.json shows another sampler to be better.
-DEFAULT = "tpe"
+DEFAULT = "evolution"
 
 
 def sampler_name(name: str) -> str:

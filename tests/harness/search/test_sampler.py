@@ -55,7 +55,7 @@ def ask_and_tell(index: Index, count: int, within: SearchSpace = CARD) -> list[D
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("auto", "tpe"), ("tpe", "tpe"), ("nsga2", "nsga2"), ("evolution", "evolution"), ("random", "random")],
+    [("auto", "evolution"), ("tpe", "tpe"), ("nsga2", "nsga2"), ("evolution", "evolution"), ("random", "random")],
 )
 def test_a_sampler_is_known_by_its_name(name: str, expected: str):
     assert sampler.sampler_name(name) == expected
