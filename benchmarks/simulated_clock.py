@@ -3,9 +3,9 @@
 A method searches with real trainings on this machine; what they gave and how long they took is kept. Then it is
 replayed on that with the same seeds, by the simulated clock, which knows of trainings only: starting processes,
 validating, asking and waiting take it no time. Both sides say when each training ended. Where the order of events
-parts them, the replay may ask for a training that the live search never began; that is taken from the table, and
-counted. And the table's own seconds are set beside those of the same networks now, which says whether the table is
-still true of this machine.
+parts them, the replay may ask for a training that the live search never began; that is taken from the table, brought
+to the pace of this day, and counted. The pace is the seconds of the trainings that the live search ended over those of
+the same networks in the table; it says as well whether the table is still true of this machine.
 
     python -m benchmarks.simulated_clock mnist-bench --time 300 --repeats 2
 
@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -107,6 +108,19 @@ class Noting:
             self.ends.append(End(self.now() - self.began, key_of(job), found.train_seconds, found.status))
 
 
+@dataclass(frozen=True, slots=True)
+class PacedReadings:
+    """What others give, in so many times their seconds."""
+
+    inner: Readings
+    pace: float
+
+    def read(self, job: Job, repeat: int) -> Reading:
+        """Return the training of a job."""
+        found = self.inner.read(job, repeat)
+        return replace(found, seconds={rung: self.pace * taken for rung, taken in found.seconds.items()})
+
+
 @dataclass(slots=True)
 class NotedReadings:
     """What noted trainings gave; one that was cut off at the end of the time never ends, and so has no more rungs.
@@ -154,13 +168,22 @@ def reading_of(found: Result) -> Reading:
 
 
 def both(
-    method: Method, task: Task, running: Running, repeat: int, folder: Path, otherwise: Readings
+    method: Method,
+    task: Task,
+    running: Running,
+    repeat: int,
+    folder: Path,
+    otherwise: Callable[[Sequence[End]], Readings],
 ) -> tuple[Noting, Noting, int]:
-    """Return one repeat as it was live, and replayed, and how many trainings the replay had from ``otherwise``."""
+    """Return one repeat as it was live, and replayed, and how many trainings the replay had from ``otherwise``.
+
+    Args:
+        otherwise: what trainings give that the live search never began, by what it ended.
+    """
     live = Noting(Processes(running.source, running.effort.limits))
     run_repeat(method, task, live, 0, repeat, Limits(), folder, running.effort)
     rungs = tuple(range(1, task.recipe.epochs + 1))
-    readings = NotedReadings(live.known, live.begun, rungs, otherwise)
+    readings = NotedReadings(live.known, live.begun, rungs, otherwise(live.ends))
     replayed = Noting(SimulatedCrew(readings, repeat, task.seconds))
     run_repeat(method, task, replayed, 0, repeat, Limits())
     return live, replayed, len(readings.borrowed)
@@ -188,6 +211,15 @@ def compared(live: Sequence[End], replayed: Sequence[End]) -> dict[str, Any]:
     }
 
 
+def training_share(live: Sequence[End], places: int) -> float:
+    """Return the trainings' own seconds over all of the places', up to the last end; by the simulated clock it is 1.
+
+    Unlike the seconds of both clocks it does not hang on the order of events. What the other places had begun by then
+    is left out, so it is too low by up to a training.
+    """
+    return round(sum(end.trained for end in live) / (places * live[-1].seconds), 4)
+
+
 def beside_the_table(live: Sequence[End], table: Table) -> dict[str, Any]:
     """Return the seconds of whole trainings now over those of the same networks in the table."""
     last = table.rungs[-1]
@@ -197,6 +229,11 @@ def beside_the_table(live: Sequence[End], table: Table) -> dict[str, Any]:
         if end.status is Status.COMPLETE
     ]
     return {"trainings": len(ratios), "mean_live_over_table": round(statistics.mean(ratios), 4)} if ratios else {}
+
+
+def at_the_pace_of(table: Table, live: Sequence[End]) -> PacedReadings:
+    """Return the table's trainings, as fast as those that ended live."""
+    return PacedReadings(TableReadings(table), beside_the_table(live, table).get("mean_live_over_table", 1.0))
 
 
 def main() -> None:
@@ -216,10 +253,11 @@ def main() -> None:
             with TemporaryDirectory() as folder:
                 work = Path(folder) / "work"
                 live, replayed, borrowed = both(
-                    method, made.comparison.task, running, repeat, work, TableReadings(table)
+                    method, made.comparison.task, running, repeat, work, partial(at_the_pace_of, table)
                 )
             found = {"method": method.name, "repeat": repeat} | compared(live.ends, replayed.ends)
             found |= {"from_the_table": borrowed, "table": beside_the_table(live.ends, table)}
+            found |= {"live_training_share": training_share(live.ends, made.comparison.task.workers)}
             document["repeats"].append(found)
             print(json.dumps(document["repeats"][-1]), flush=True)
     files.write_json(RESULTS, document)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import simulated_clock
-from benchmarks.simulated_clock import End, Noting, beside_the_table, compared, key_of
+from benchmarks.simulated_clock import End, Noting, at_the_pace_of, beside_the_table, compared, key_of, training_share
 from harness.bench.clock import SimulatedCrew
 from harness.bench.door import Limits
 from harness.bench.live_run import Running
@@ -50,7 +50,12 @@ def test_a_live_side_that_is_slower_by_a_share_is_found_to_be_so(
     monkeypatch.setattr(simulated_clock, "Processes", lambda source, limits: crew)
 
     live, replayed, borrowed = simulated_clock.both(
-        BUILT_IN[name], TASK, Running(Source("mnist", None), EFFORT), 0, tmp_path / "work", TableReadings(TABLE)
+        BUILT_IN[name],
+        TASK,
+        Running(Source("mnist", None), EFFORT),
+        0,
+        tmp_path / "work",
+        lambda ends: TableReadings(TABLE),
     )
 
     assert borrowed == 0
@@ -99,6 +104,31 @@ def test_the_tables_seconds_are_compared_where_a_training_went_to_its_end():
     pruned = replace(end, trained=99.0, status=Status.PRUNED)
     assert beside_the_table([end, pruned], TABLE) == {"trainings": 1, "mean_live_over_table": 1.1}
     assert beside_the_table([pruned], TABLE) == {}
+
+
+def test_the_tables_trainings_are_brought_to_the_pace_of_those_that_ended_live():
+    network, runs = next(iter(TABLE.runs.items()))
+    job = Job(
+        architecture=runs[0][8].architecture,
+        recipe=made_up_table.RECIPE,
+        recipe_name="r",
+        purpose=Purpose.SEARCH,
+        seed_index=0,
+    )
+    recorded = sum(run[8].seconds for run in runs.values()) / len(runs)
+    end = End(10.0, (network, "search", 0), recorded / 2, Status.COMPLETE)
+
+    known = TableReadings(TABLE).read(job, 3)
+    assert at_the_pace_of(TABLE, [end]).read(job, 3) == replace(
+        known, seconds={rung: taken / 2 for rung, taken in known.seconds.items()}
+    )
+    assert at_the_pace_of(TABLE, []).read(job, 3) == known
+
+
+def test_the_share_of_training_is_that_of_all_places_until_the_last_end():
+    ends = [End(4.0, ("a", "search", 0), 3.0, Status.COMPLETE), End(10.0, ("b", "search", 0), 9.0, Status.PRUNED)]
+
+    assert training_share(ends, places=2) == 0.6
 
 
 def test_a_time_in_which_no_training_ends_is_said_to_be_too_short():

@@ -94,7 +94,12 @@ def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
     monkeypatch.setattr(Processes, "start", lambda self, count: None)
 
     live, replayed, _ = simulated_clock.both(
-        MAIN[name], task(seconds * TRAININGS / 2), Running(SOURCE, EFFORT), 0, tmp_path / "work", NeverEnding()
+        MAIN[name],
+        task(seconds * TRAININGS / 2),
+        Running(SOURCE, EFFORT),
+        0,
+        tmp_path / "work",
+        lambda ends: NeverEnding(),
     )
 
     # The default leaves many at a rung; those have no end.
