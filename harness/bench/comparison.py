@@ -1,6 +1,6 @@
 """A comparison on disk: what was asked, every repeat's answers, and what the judge said of them.
 
-``comparison.json`` never changes; the same command goes on with what is missing. ``traces.jsonl`` has a line a repeat,
+``comparison.json`` changes only where a method that has no repeat yet was mended; the same command goes on with what is missing. ``traces.jsonl`` has a line a repeat,
 ``judged.json`` the true accuracy of every network that was an answer. Times of asking and dates are nowhere, so the
 same seeds on a table give the same bytes.
 """
@@ -100,16 +100,31 @@ def begin(folder: Path, comparison: Comparison) -> list[Trace]:
         files.write_json(path, document(comparison))
         return []
     there = read_comparison(folder)
-    if there != comparison:
+    traces = read_traces(folder)
+    if there != comparison and _only_mended(there, comparison, traces):
+        files.write_json(path, document(comparison))
+    elif there != comparison:
         raise ContentError(
             f"{folder} holds {_other(there, comparison)}; a folder holds one",
             hint="give --out another folder, or remove this one",
         )
-    traces = read_traces(folder)
     if (folder / TRACES).exists():
         # A torn line must not run into the next one.
         write_traces(folder, traces)
     return traces
+
+
+def _only_mended(there: Comparison, asked: Comparison, traces: Sequence[Trace]) -> bool:
+    """Return whether all that has changed are methods of which there is no repeat: one that failed and was mended."""
+    if asked.machine is not None:
+        # Live trainings of a repeat that has not ended lie in the folder too.
+        return False
+    begun = {trace.method for trace in traces}
+    mended = tuple(
+        replace(theirs, source_sha256=ours.source_sha256) if theirs.name not in begun else theirs
+        for theirs, ours in zip(there.methods, asked.methods, strict=False)
+    )
+    return replace(there, methods=mended) == asked
 
 
 def _other(there: Comparison, asked: Comparison) -> str:

@@ -314,3 +314,25 @@ def test_a_method_that_misbehaves_ends_the_comparison_with_its_name(
 
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("harness: method 'mine', repeat 0, question 1: ended with exit code 0 before it answered")
+
+
+def test_a_method_that_failed_at_once_can_be_mended_and_the_others_repeats_are_kept(
+    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    script = tmp_path / "mine.py"
+    script.write_text("raise SystemExit(1)\n")
+    words = ["bench", "run", folder, "--repeats", "2", "--time", "20s", "--processes", "1", "--method", "random"]
+    words += ["--program", f"mine={sys.executable} {script}", "--out", str(tmp_path / "out")]
+    assert run(words) == 4
+    capsys.readouterr()
+
+    script.write_text(
+        "import json, sys\nnetworks = json.loads(sys.stdin.readline())['begin']['networks']\n"
+        "for line in sys.stdin:\n"
+        "    print(json.dumps({'network': networks[len(json.loads(line)['tried'])]}), flush=True)\n"
+    )
+    assert run(words) == 0
+    assert "harness: 2 repeats of an earlier call are kept; remove " in capsys.readouterr().err
+    # Now it has repeats, and an edit is another method.
+    script.write_text(script.read_text() + "# edited\n")
+    assert run(words) == 4
