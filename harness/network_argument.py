@@ -18,6 +18,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS
 from search_spaces.errors import NotationError, nearest
 from search_spaces.notation import parse_network
+from search_spaces.signatures import OP_NAMES
 
 # A file of characters that is no network: a device that never ends, a data set given by mistake.
 LONGEST_FILE = 1_000_000
@@ -113,9 +114,10 @@ def read_network(argument: str, workspace: Workspace) -> NetworkArgument:
     except NotationError as error:
         if re.fullmatch(r"[0-9a-f]{1,5}", argument):
             raise ContentError(f"{argument!r} is too short for a hash: give at least 6 digits") from error
-        if re.fullmatch(r"\w+", argument) and (hint := nearest(argument, PRESETS)):
-            message = f"{argument!r} is neither an op nor a preset; presets are {', '.join(PRESETS)}"
-            raise NotationError(message, hint=hint) from error
+        if re.fullmatch(r"\w+", argument) and argument not in OP_NAMES:
+            message = f"{argument!r} is no preset, hash or op; presets are {', '.join(PRESETS)}"
+            hint = nearest(argument, [*PRESETS, *OP_NAMES])
+            raise NotationError(message, hint=hint or f"'{typed('leaderboard')}' shows hashes") from error
         raise
 
 

@@ -1,8 +1,8 @@
 """A comparison on disk: what was asked, every repeat's answers, and what the judge said of them.
 
-``comparison.json`` changes only where a method that has no repeat yet was mended; the same command goes on with what is missing. ``traces.jsonl`` has a line a repeat,
-``judged.json`` the true accuracy of every network that was an answer. Times of asking and dates are nowhere, so the
-same seeds on a table give the same bytes.
+``comparison.json`` changes only where a method that has no repeat yet was mended; the same command goes on with what is
+missing. ``traces.jsonl`` has a line a repeat, ``judged.json`` the true accuracy of every network that was an answer.
+Times of asking and dates are nowhere, so the same seeds on a table give the same bytes.
 """
 
 from __future__ import annotations

@@ -65,6 +65,11 @@ def check_rungs(rungs: Sequence[int], epochs: int) -> None:
         )
 
 
+def default_rungs(epochs: int) -> tuple[int, ...]:
+    """Return the last epoch and what is left of it halved up to three times, ascending: 1, 2, 4, 8 of 8."""
+    return tuple(sorted({epochs // 2**halvings for halvings in range(4)} - {0}))
+
+
 def split_digest(validation: Sequence[int]) -> str:
     """Return the SHA-256 of the validation images' indices, ascending, joined by commas."""
     return hashlib.sha256(",".join(map(str, validation)).encode()).hexdigest()

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from harness.bench.machine import this_machine
-from harness.bench.recording import Recording, check_rungs, split_digest
+from harness.bench.recording import Recording, check_rungs, default_rungs, split_digest
 from harness.bench.sample import SampledNetworks, sampled
 from harness.data.training_images import resolve, split
 from harness.device import choose_device, worker_count
@@ -20,13 +20,13 @@ from search_spaces.catalog import space
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The options of a recording; ``workers`` None is one a core."""
+    """The options of a recording; ``rungs`` None are those of its recipe, ``workers`` None is one a core."""
 
     name: str
     space: str
     networks: int
     seeds: int
-    rungs: tuple[int, ...]
+    rungs: tuple[int, ...] | None
     recipe: str
     epochs: int | None
     budget: int | None
@@ -55,7 +55,7 @@ def prepared(request: Request) -> Prepared:
     Raises:
         HarnessError, SearchSpaceError: an option has no such value, or the data are missing.
     """
-    named = _recipe(request)
+    named, rungs = _recipe(request)
     known = space(request.space)
     chosen = sampled(known, request.networks, request.seed, request.budget)
     for network in chosen.networks:
@@ -74,7 +74,7 @@ def prepared(request: Request) -> Prepared:
         space_name=known.name,
         recipe=named.recipe,
         recipe_name=named.name,
-        rungs=request.rungs,
+        rungs=rungs,
         seeds=request.seeds,
         sample=chosen.sample,
         machine=this_machine(device, data.data_hash, engine, worker_count(request.workers, device)),
@@ -83,7 +83,8 @@ def prepared(request: Request) -> Prepared:
     return Prepared(recording, chosen, Source(data.dataset.name, request.folder), device, choice)
 
 
-def _recipe(request: Request) -> NamedRecipe:
+def _recipe(request: Request) -> tuple[NamedRecipe, tuple[int, ...]]:
     named = named_recipe(request.recipe, epochs=request.epochs)
-    check_rungs(request.rungs, named.recipe.epochs)
-    return named
+    rungs = default_rungs(named.recipe.epochs) if request.rungs is None else request.rungs
+    check_rungs(rungs, named.recipe.epochs)
+    return named, rungs

@@ -8,6 +8,7 @@ import pytest
 
 from harness.bench.recording import (
     check_rungs,
+    default_rungs,
     finished_runs,
     mend,
     open_recording,
@@ -63,6 +64,14 @@ def test_the_last_rung_is_the_end_of_the_recipe(epochs: int):
         check_rungs((1, 2, 4), epochs)
 
     assert caught.value.hint == "--epochs 4 shortens or lengthens the recipe"
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rungs"), [(1, (1,)), (2, (1, 2)), (3, (1, 3)), (8, (1, 2, 4, 8)), (15, (1, 3, 7, 15))]
+)
+def test_rungs_that_nobody_names_are_the_end_and_its_halves(epochs: int, rungs: tuple[int, ...]):
+    assert default_rungs(epochs) == rungs
+    check_rungs(rungs, epochs)
 
 
 def test_the_digest_of_a_split_is_that_of_its_indices():

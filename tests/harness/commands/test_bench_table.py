@@ -92,7 +92,11 @@ def test_a_plan_as_json_is_one_document(place: Path, capsys: pytest.CaptureFixtu
         (("--merge", "here", "--into", "both"), 2, "--merge needs two tables or more (--merge HERE THERE --into BOTH)"),
         (("--merge", "here", "there"), 2, "--merge NAME NAME needs --into NAME, and --into belongs to --merge"),
         (("here", "--merge", "--into", "x", "--export", "y"), 2, "--space records, --merge pools and --export writes"),
-        (("mine", "--space", "tiny"), 2, "rungs 1,2,4,8: the last rung is the end of the recipe, which has 15 epochs"),
+        (
+            ("mine", "--space", "tiny", "--rungs", "1,2,4,8"),
+            2,
+            "rungs 1,2,4,8: the last rung is the end of the recipe, which has 15 epochs",
+        ),
         (
             ("mine", "--space", "tiny", "--rungs", "1;2"),
             2,

@@ -54,7 +54,7 @@ def test_the_plan_resolves_every_value(tmp_path: Path):
         threshold_pct=made.config.target_pct,
         space="card",
         space_text=made.space.text,
-        sampler="tpe",
+        sampler="evolution",
         recipe=made.recipe.recipe,
         recipe_name="fast",
         rungs=(4, 8),
@@ -251,7 +251,7 @@ def test_the_text_says_it_all_in_lines(tmp_path: Path):
     assert lines["recipe"] == "fast: 15 epochs, batch 64; pruning after epochs 4, 8"
     assert lines["effort"] == "2 workers on cpu, torch engine, time 45 min 0 s, trials 7"
     assert lines["limits"] == "one training 30 min 0 s, one worker 4096 MiB"
-    assert lines["sampler"] == "tpe, seed 0"
+    assert lines["sampler"] == "evolution, seed 0"
     assert lines["set by you"] == "budget (commandline), trials (commandline)"
     assert " % interval, 2,000 drawn) keep its conditions and a budget of 5,000 parameters" in lines["space"]
 
