@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.synchronize import Event
+from multiprocessing.synchronize import Event, Semaphore
 
 from harness.bench.door import Limits
 from harness.bench.method import Method
@@ -19,6 +20,7 @@ from harness.bench.table import Table
 from harness.bench.task import Task
 from harness.bench.trace import Trace
 from harness.errors import HarnessError
+from harness.training.workers import deaf_to_interrupts
 
 # Repeats of one method that a process does in one go.
 CHUNK = 5
@@ -81,11 +83,15 @@ def run_repeats(
     ]
     context = multiprocessing.get_context("spawn")
     if pieces:
-        stopped = context.Event()
-        prepared = (task, table, spread, seed, limits, stopped)
+        stopped, ready = context.Event(), context.Semaphore(0)
+        prepared = (task, table, spread, seed, limits, stopped, ready)
         with ProcessPoolExecutor(processes, context, _prepare, prepared) as pool:
-            futures = [pool.submit(_do, piece) for piece in pieces]
             try:
+                # A process that is not yet prepared cannot be told to stop, and would end in a traceback.
+                with _interrupts_afterwards():
+                    with deaf_to_interrupts():
+                        futures = [pool.submit(_do, piece) for piece in pieces]
+                    _wait_for(ready, min(processes, len(pieces)), futures)
                 for future in as_completed(futures):
                     traces = future.result()
                     done |= {(trace.method, trace.repeat): trace for trace in traces}
@@ -104,11 +110,34 @@ def run_repeats(
     return sorted(done.values(), key=lambda trace: (order[trace.method], trace.repeat))
 
 
-def _prepare(task: Task, table: Table, spread: Spread, seed: int, limits: Limits, stopped: Event) -> None:
+@contextmanager
+def _interrupts_afterwards() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block."""
+    noted: list[int] = []
+    kept = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, kept)
+    if noted and callable(kept):
+        kept(signal.SIGINT, None)
+
+
+def _wait_for(ready: Semaphore, count: int, futures: Sequence[Future[list[Trace]]]) -> None:
+    """Wait until so many processes are prepared, or one was killed, which ends all pieces."""
+    while count and not any(future.done() and isinstance(future.exception(), BrokenProcessPool) for future in futures):
+        if ready.acquire(timeout=0.05):
+            count -= 1
+
+
+def _prepare(
+    task: Task, table: Table, spread: Spread, seed: int, limits: Limits, stopped: Event, ready: Semaphore
+) -> None:
     global _DESK
     # Ctrl-C reaches the whole terminal group; the process that was asked decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _DESK = _Desk(task, TableReadings(table, spread), seed, limits, stopped)
+    ready.release()
 
 
 def _do(piece: _Piece) -> list[Trace]:

@@ -105,7 +105,7 @@ def start_process(source: Source, lanes: int = 1) -> list[Worker]:
     """Start a process that loads the data and waits for jobs; return its workers."""
     ours, theirs = _CONTEXT.Pipe()
     process = _CONTEXT.Process(target=serve, args=(theirs, source, lanes, os.getpid()), daemon=True)
-    with _deaf_to_interrupts():
+    with deaf_to_interrupts():
         process.start()
     theirs.close()
     group = [Worker(process, ours, source, lane=lane) for lane in range(lanes)]
@@ -115,7 +115,7 @@ def start_process(source: Source, lanes: int = 1) -> list[Worker]:
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
+def deaf_to_interrupts() -> Iterator[None]:
     """Block SIGINT for the processes that are started in the block; for this one it only waits until its end.
 
     Ctrl-C reaches the whole terminal group, but only the coordinator decides what it means.

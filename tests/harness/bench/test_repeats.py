@@ -30,8 +30,10 @@ def signals_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_process_that_is_told_to_stop_begins_no_further_repeat(monkeypatch: pytest.MonkeyPatch):
-    stopped = multiprocessing.get_context("spawn").Event()
-    repeats._prepare(TASK, TABLE, Spread.POOLED, 0, Limits(), stopped)
+    context = multiprocessing.get_context("spawn")
+    stopped, ready = context.Event(), context.Semaphore(0)
+    repeats._prepare(TASK, TABLE, Spread.POOLED, 0, Limits(), stopped, ready)
+    assert ready.acquire(block=False)
     assert [trace.repeat for trace in repeats._do(PIECE)] == [3, 5]
 
     def replay_and_stop(

@@ -1,0 +1,59 @@
+"""``harness bench run`` and Ctrl-C, which reaches the processes that replay too, however far they have come."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.bench import table_files
+from tests.harness.bench import made_up_table
+
+REPOSITORY = Path(__file__).parents[3]
+PATIENCE = 120.0
+
+
+def children(pid: int) -> list[str]:
+    """Return the command lines of the processes that one has started."""
+    pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [Path(f"/proc/{child}/cmdline").read_text() for child in pids]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux who has started whom")
+@pytest.mark.parametrize("seconds", [0.3, 1.0])
+def test_an_interrupt_while_processes_start_is_one_line(seconds: float, tmp_path: Path):
+    table_files.write_table(tmp_path / "made-up", made_up_table.table())
+    words = ["bench", "run", f"{tmp_path}/made-up", "--method", "random", "--repeats", "100000", "--processes", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", *words],
+        cwd=tmp_path,
+        env=os.environ | {"HARNESS_WORKSPACE": str(tmp_path), "PYTHONPATH": str(REPOSITORY)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # As in a terminal, where the tests themselves may run in the background, deaf to it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        until = time.monotonic() + PATIENCE
+        while sum("spawn_main" in command for command in children(process.pid)) < 2:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < until, "no process was started"
+            time.sleep(0.01)
+        # They are loading what they need.
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=PATIENCE)[1]
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith("harness: interrupted (the same command goes on:")
+    assert "Traceback" not in said
