@@ -10,6 +10,7 @@ import click
 import pytest
 
 from harness.cli import cli, run
+from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, read
 
 ROOT = Path(__file__).resolve().parent.parent
 # Commands that answer at once and depend on nothing but the code.
@@ -75,3 +76,20 @@ def test_quick_commands_print_what_is_shown(
         assert printed.startswith(output.rstrip().removesuffix("..."))
     else:
         assert printed == output
+
+
+def test_the_smallest_networks_shown_are_those_of_the_leaderboard() -> None:
+    """A line for each target and tier, the smallest network that reaches it."""
+    smallest: dict[tuple[float, str], LeaderboardRow] = {}
+    for row in read(ROOT / "leaderboard.csv"):
+        key = (row.target_pct, row.tier.value)
+        if row.tier in (Tier.CERTIFIED, Tier.VERIFIED) and row.reached:
+            smallest[key] = min(smallest.get(key, row), row, key=lambda each: each.parameters)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.partition("| target | parameters |")[2].partition("\n\n")[0]
+
+    assert table.splitlines()[2:] == [
+        f"| {target:g} % | {row.parameters:,} | {tier} | {row.mean_test_accuracy_pct:.3f} "
+        f"| {row.std_test_accuracy_pct:.3f} | {row.lower_bound_pct:.3f} | {row.seeds} | `{row.hash[:6]}` |"
+        for (target, tier), row in sorted(smallest.items(), key=lambda item: (item[0][0], item[1].parameters))
+    ]
