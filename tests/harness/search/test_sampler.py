@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import click
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from harness.commands.search import search
 from harness.errors import UsageError
 from harness.search import sampler
 from harness.search.race import Outcome
@@ -59,6 +61,13 @@ def ask_and_tell(index: Index, count: int, within: SearchSpace = CARD) -> list[D
 )
 def test_a_sampler_is_known_by_its_name(name: str, expected: str):
     assert sampler.sampler_name(name) == expected
+
+
+def test_the_help_says_which_sampler_auto_is():
+    (said,) = (option.help for option in search.params if isinstance(option, click.Option) and option.name == "sampler")
+
+    assert said is not None
+    assert f"auto ({sampler.DEFAULT})" in said
 
 
 def test_an_unknown_sampler_is_refused_with_the_known_ones():
