@@ -1,7 +1,7 @@
 """Write the README's tables of search methods from the committed results of the bench.
 
     harness bench run mnist-bench --json > benchmarks/results/bench.json
-    harness bench run mnist-bench --method default --ablations --repeats 200 --json > benchmarks/results/bench-parts.json
+    harness bench run mnist-bench --method default --ablations --json > benchmarks/results/bench-parts.json
     python -m benchmarks.bench_readme
 
 The tables stand between two marks; what is outside of them is left as it is. Without results there are none.

@@ -3,9 +3,10 @@
 A method searches with real trainings on this machine; what they gave and how long they took is kept. Then it is
 replayed on that with the same seeds, by the simulated clock, which knows of trainings only: starting processes,
 validating, asking and waiting take it no time. Both sides say when each training ended. Where the order of events
-parts them, the replay may ask for a training that the live search never began; that is taken from the table, brought
-to the pace of this day, and counted. The pace is the seconds of the trainings that the live search ended over those of
-the same networks in the table; it says as well whether the table is still true of this machine.
+parts them, the replay may ask for a training that the live search never began, or for a rung that it never came to;
+that is taken from the table, brought to the pace of this day, and counted. The pace is the seconds of the trainings
+that the live search ended over those of the same networks in the table; it says as well whether the table is still true
+of this machine.
 
     python -m benchmarks.simulated_clock mnist-bench --time 300 --repeats 2
 
@@ -59,11 +60,17 @@ class End:
 
 @dataclass(slots=True)
 class Noting:
-    """A crew, with notes of which trainings it began, what they gave and when they ended."""
+    """A crew, with notes of what its trainings gave and when they ended.
+
+    Attributes:
+        began: when its places were made, on its clock; ``heard`` how long after that it last heard of a training.
+        trained: seconds of every training so far, of those too that wait at a rung.
+    """
 
     inner: Crew
     began: float = 0.0
-    begun: set[Key] = field(default_factory=set)
+    heard: float = 0.0
+    trained: dict[Key, float] = field(default_factory=dict)
     known: dict[Key, Reading] = field(default_factory=dict)
     ends: list[End] = field(default_factory=list)
 
@@ -79,7 +86,6 @@ class Noting:
 
     def assign(self, place: int, job: Job) -> None:
         """Give an idle place a job."""
-        self.begun.add(key_of(job))
         self.inner.assign(place, job)
 
     def poll(self, timeout: float) -> list[Event]:
@@ -103,9 +109,11 @@ class Noting:
         return self.inner.now()
 
     def _note(self, job: Job, found: Result) -> None:
+        self.heard = self.now() - self.began
+        self.trained[key_of(job)] = found.train_seconds
         self.known[key_of(job)] = reading_of(found)
         if found.status is not Status.RUNNING:
-            self.ends.append(End(self.now() - self.began, key_of(job), found.train_seconds, found.status))
+            self.ends.append(End(self.heard, key_of(job), found.train_seconds, found.status))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,29 +131,37 @@ class PacedReadings:
 
 @dataclass(slots=True)
 class NotedReadings:
-    """What noted trainings gave; one that was cut off at the end of the time never ends, and so has no more rungs.
+    """What noted trainings gave, and beyond that what others would have given.
 
     Attributes:
-        begun: all trainings of the noted side.
-        otherwise: what trainings give that it never began; ``borrowed`` are those.
+        otherwise: what trainings give that the noted side never began, or not up to the rung that is asked for;
+            ``borrowed`` are those.
     """
 
     known: dict[Key, Reading]
-    begun: set[Key]
-    rungs: tuple[int, ...]
     otherwise: Readings
     borrowed: set[Key] = field(default_factory=set)
 
     def read(self, job: Job, repeat: int) -> Reading:
         """Return the training of a job."""
         key = key_of(job)
-        if key not in self.begun:
+        other = self.otherwise.read(job, repeat)
+        found = self.known.get(key)
+        if found is None:
             self.borrowed.add(key)
-            return self.otherwise.read(job, repeat)
-        found = self.known.get(key, Reading(key[0], 0, 0, 1, {}, {}, Status.COMPLETE))
-        errors = {rung: found.errors.get(rung, 0) for rung in self.rungs}
-        seconds = {rung: found.seconds.get(rung, float("inf")) for rung in self.rungs}
-        return Reading(found.network_hash, found.parameters, found.macs, found.size, errors, seconds, found.status)
+            return other
+        reached = max(found.seconds, default=0)
+        until = job.recipe.epochs if job.until_epoch is None else job.until_epoch
+        if reached < until:
+            self.borrowed.add(key)
+        # Where the noted side stopped, the other goes on.
+        offset = found.seconds[reached] - other.seconds[reached] if reached in other.seconds else 0.0
+        beyond = [rung for rung in other.seconds if rung > reached]
+        return replace(
+            found,
+            errors={**found.errors, **{rung: other.errors[rung] for rung in beyond}},
+            seconds={**found.seconds, **{rung: other.seconds[rung] + offset for rung in beyond}},
+        )
 
 
 def key_of(job: Job) -> Key:
@@ -182,8 +198,7 @@ def both(
     """
     live = Noting(Processes(running.source, running.effort.limits))
     run_repeat(method, task, live, 0, repeat, Limits(), folder, running.effort)
-    rungs = tuple(range(1, task.recipe.epochs + 1))
-    readings = NotedReadings(live.known, live.begun, rungs, otherwise(live.ends))
+    readings = NotedReadings(live.known, otherwise(live.ends))
     replayed = Noting(SimulatedCrew(readings, repeat, task.seconds))
     run_repeat(method, task, replayed, 0, repeat, Limits())
     return live, replayed, len(readings.borrowed)
@@ -211,13 +226,13 @@ def compared(live: Sequence[End], replayed: Sequence[End]) -> dict[str, Any]:
     }
 
 
-def training_share(live: Sequence[End], places: int) -> float:
-    """Return the trainings' own seconds over all of the places', up to the last end; by the simulated clock it is 1.
+def training_share(live: Noting, places: int) -> float:
+    """Return the trainings' own seconds over all of the places', until it was last heard of one; simulated it is 1.
 
-    Unlike the seconds of both clocks it does not hang on the order of events. What the other places had begun by then
-    is left out, so it is too low by up to a training.
+    Unlike the seconds of both clocks it does not hang on the order of events. What the other places had done by then
+    since their last rung is left out, so it is too low by up to a training.
     """
-    return round(sum(end.trained for end in live) / (places * live[-1].seconds), 4)
+    return round(sum(live.trained.values()) / (places * live.heard), 4)
 
 
 def beside_the_table(live: Sequence[End], table: Table) -> dict[str, Any]:
@@ -257,7 +272,7 @@ def main() -> None:
                 )
             found = {"method": method.name, "repeat": repeat} | compared(live.ends, replayed.ends)
             found |= {"from_the_table": borrowed, "table": beside_the_table(live.ends, table)}
-            found |= {"live_training_share": training_share(live.ends, made.comparison.task.workers)}
+            found |= {"live_training_share": training_share(live, made.comparison.task.workers)}
             document["repeats"].append(found)
             print(json.dumps(document["repeats"][-1]), flush=True)
     files.write_json(RESULTS, document)

@@ -58,7 +58,8 @@ def test_a_live_side_that_is_slower_by_a_share_is_found_to_be_so(
         lambda ends: TableReadings(TABLE),
     )
 
-    assert borrowed == 0
+    # What the time cut off, and what the replay, which is faster, begins in the time that is left.
+    assert borrowed <= 4
     found = compared(live.ends, replayed.ends)
     assert found["alike_in_order"] == found["trainings_live"] > 10
     assert found["live_over_simulated"] == {"last": 1.05, "least": 1.05, "most": 1.05}
@@ -72,25 +73,44 @@ def test_both_sides_of_equal_clocks_end_at_the_same_seconds(tmp_path: Path):
     assert [end.seconds for end in crew.ends] == sorted(end.seconds for end in crew.ends)
 
 
-def test_a_training_that_was_cut_off_has_no_further_rung():
+def job_of(text: str, until_epoch: int | None = None) -> Job:
+    return Job(
+        architecture=text,
+        recipe=made_up_table.RECIPE,
+        recipe_name="r",
+        purpose=Purpose.SEARCH,
+        seed_index=0,
+        until_epoch=until_epoch,
+    )
+
+
+def test_a_training_that_was_left_at_a_rung_goes_on_as_in_the_table():
+    # With what it gave alone the replay would wait for it for ever.
     text = next(iter(TABLE.runs.values()))[0][8].architecture
-    job = Job(architecture=text, recipe=made_up_table.RECIPE, recipe_name="r", purpose=Purpose.SEARCH, seed_index=0)
-    known = {key_of(job): Reading("h", 1, 1, 100, {2: 5}, {1: 0.5, 2: 1.0}, Status.COMPLETE)}
+    table = TableReadings(TABLE)
+    known = {key_of(job_of(text)): Reading("h", 1, 1, 100, {1: 9, 2: 5}, {1: 0.5, 2: 1.0}, Status.COMPLETE)}
 
-    readings = simulated_clock.NotedReadings(known, set(known), (1, 2, 4, 8), TableReadings(TABLE))
-    found = readings.read(job, 0)
-
-    assert found.seconds == {1: 0.5, 2: 1.0, 4: float("inf"), 8: float("inf")}
-    assert found.errors[2] == 5
+    readings = simulated_clock.NotedReadings(known, table)
+    found = readings.read(job_of(text, until_epoch=2), 0)
     assert not readings.borrowed
+    assert (found.errors[2], found.seconds[2]) == (5, 1.0)
+
+    found = readings.read(job_of(text), 0)
+    other = table.read(job_of(text), 0)
+    assert readings.borrowed == {key_of(job_of(text))}
+    assert found.seconds == {
+        1: 0.5,
+        2: 1.0,
+        4: pytest.approx(1.0 + other.seconds[4] - other.seconds[2]),
+        8: pytest.approx(1.0 + other.seconds[8] - other.seconds[2]),
+    }
+    assert found.errors == {1: 9, 2: 5, 4: other.errors[4], 8: other.errors[8]}
 
 
 def test_a_training_that_the_live_search_never_began_is_the_tables():
-    # With the live search's own trainings alone it would hold a place for ever, and the replay fall behind.
-    text = next(iter(TABLE.runs.values()))[0][8].architecture
-    job = Job(architecture=text, recipe=made_up_table.RECIPE, recipe_name="r", purpose=Purpose.SEARCH, seed_index=0)
+    job = job_of(next(iter(TABLE.runs.values()))[0][8].architecture)
     table = TableReadings(TABLE)
-    readings = simulated_clock.NotedReadings({}, set(), (1, 2, 4, 8), table)
+    readings = simulated_clock.NotedReadings({}, table)
 
     assert readings.read(job, 3) == table.read(job, 3)
     assert readings.borrowed == {key_of(job)}
@@ -108,13 +128,7 @@ def test_the_tables_seconds_are_compared_where_a_training_went_to_its_end():
 
 def test_the_tables_trainings_are_brought_to_the_pace_of_those_that_ended_live():
     network, runs = next(iter(TABLE.runs.items()))
-    job = Job(
-        architecture=runs[0][8].architecture,
-        recipe=made_up_table.RECIPE,
-        recipe_name="r",
-        purpose=Purpose.SEARCH,
-        seed_index=0,
-    )
+    job = job_of(runs[0][8].architecture)
     recorded = sum(run[8].seconds for run in runs.values()) / len(runs)
     end = End(10.0, (network, "search", 0), recorded / 2, Status.COMPLETE)
 
@@ -125,10 +139,15 @@ def test_the_tables_trainings_are_brought_to_the_pace_of_those_that_ended_live()
     assert at_the_pace_of(TABLE, []).read(job, 3) == known
 
 
-def test_the_share_of_training_is_that_of_all_places_until_the_last_end():
-    ends = [End(4.0, ("a", "search", 0), 3.0, Status.COMPLETE), End(10.0, ("b", "search", 0), 9.0, Status.PRUNED)]
+def test_the_share_of_training_counts_what_waits_at_a_rung_too():
+    live = Noting(SimulatedCrew(TableReadings(TABLE), 7, 200.0))
+    text = next(iter(TABLE.runs.values()))[0][8].architecture
+    live.start(2)
+    live.assign(0, job_of(text, until_epoch=2))
+    live.poll(1.0)
 
-    assert training_share(ends, places=2) == 0.6
+    assert not live.ends
+    assert training_share(live, places=2) == 0.5
 
 
 def test_a_time_in_which_no_training_ends_is_said_to_be_too_short():
