@@ -16,6 +16,7 @@ from harness import files
 from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.document import documented, read_as
 from harness.errors import ContentError, UsageError
+from harness.search import race
 from harness.training import result
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import Result, accuracy_pct, same_bits_due
@@ -66,8 +67,8 @@ def check_rungs(rungs: Sequence[int], epochs: int) -> None:
 
 
 def default_rungs(epochs: int) -> tuple[int, ...]:
-    """Return the last epoch and what is left of it halved up to three times, ascending: 1, 2, 4, 8 of 8."""
-    return tuple(sorted({epochs // 2**halvings for halvings in range(4)} - {0}))
+    """Return the rungs of a search, an earlier one and the last epoch, ascending: 1, 2, 4, 8 of 8."""
+    return tuple(sorted({max(1, epochs // 8), *race.rungs(epochs), epochs}))
 
 
 def split_digest(validation: Sequence[int]) -> str:

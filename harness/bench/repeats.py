@@ -101,7 +101,10 @@ def run_repeats(
                     "a process of the comparison was killed, as happens where memory is short",
                     hint="what has ended is kept and the same command goes on; --processes 1 takes the least memory",
                 ) from error
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    # It was heard. A second one would break off the wait for the processes, and leave them behind.
+                    signal.signal(signal.SIGINT, signal.SIG_IGN)
                 # Each process has pieces that can no longer be taken from it; it ends after the repeat it is at.
                 stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)

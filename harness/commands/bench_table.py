@@ -39,7 +39,9 @@ class Epochs(click.ParamType[tuple[int, ...]]):
 @click.option("--networks", type=click.IntRange(1, 100_000), default=400, show_default=True, help="Most to train.")
 @click.option("--seeds", type=click.IntRange(1, 1000), default=2, show_default=True, help="Runs a network.")
 @click.option(
-    "--rungs", type=Epochs(), help="Epochs to validate after, such as 1,2,4,8 [default: the last, halved thrice]."
+    "--rungs",
+    type=Epochs(),
+    help="Epochs to validate after, such as 1,2,4,8 [default: a search's rungs, one before, the last].",
 )
 @click.option("--recipe", default="fast", show_default=True, help="A recipe's name, or @FILE.toml.")
 @click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's own; the last of --rungs.")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--budget", type=click.IntRange(1), default=20_000, show_default=True, help="Most parameters.")
 @click.option("--target", type=options.PER_CENT, help="Per cent [default: the data set's].")
 @click.option("--space", default="posed", show_default=True, help="A space's name, or @FILE.")
-@click.option("--sampler", default="auto", show_default=True, help="auto (evolution), tpe, nsga2 or random.")
+@click.option("--sampler", default="auto", show_default=True, help="auto (evolution), evolution, tpe, nsga2 or random.")
 @click.option("--recipe", default="small", show_default=True, help="A recipe's name, or @FILE.toml.")
 @click.option("--trials", type=click.IntRange(1), help="Networks to train at most [default: no end].")
 @click.option(

@@ -19,6 +19,7 @@ from harness.bench.recording import (
 )
 from harness.bench.table import Sample
 from harness.errors import ContentError, UsageError
+from harness.search import race
 from harness.training import result
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
@@ -67,11 +68,16 @@ def test_the_last_rung_is_the_end_of_the_recipe(epochs: int):
 
 
 @pytest.mark.parametrize(
-    ("epochs", "rungs"), [(1, (1,)), (2, (1, 2)), (3, (1, 3)), (8, (1, 2, 4, 8)), (15, (1, 3, 7, 15))]
+    ("epochs", "rungs"), [(1, (1,)), (2, (1, 2)), (8, (1, 2, 4, 8)), (15, (1, 4, 8, 15)), (30, (3, 8, 15, 30))]
 )
-def test_rungs_that_nobody_names_are_the_end_and_its_halves(epochs: int, rungs: tuple[int, ...]):
+def test_rungs_that_nobody_names_are_a_few_up_to_the_end(epochs: int, rungs: tuple[int, ...]):
     assert default_rungs(epochs) == rungs
-    check_rungs(rungs, epochs)
+
+
+@pytest.mark.parametrize("epochs", range(1, 70))
+def test_rungs_that_nobody_names_hold_those_at_which_a_search_stops(epochs: int):
+    check_rungs(default_rungs(epochs), epochs)
+    assert set(race.rungs(epochs)) <= set(default_rungs(epochs))
 
 
 def test_the_digest_of_a_split_is_that_of_its_indices():
