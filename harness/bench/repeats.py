@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event, Semaphore
 
 from harness.bench.door import Limits
@@ -139,8 +142,16 @@ def _prepare(
     global _DESK
     # Ctrl-C reaches the whole terminal group; the process that was asked decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _DESK = _Desk(task, TableReadings(table, spread), seed, limits, stopped)
     ready.release()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    """End this process when the one that started it has gone, as by kill -9; it would wait for a piece for ever."""
+    parent.join()
+    os._exit(1)
 
 
 def _do(piece: _Piece) -> list[Trace]:

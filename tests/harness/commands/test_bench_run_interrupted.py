@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from harness.bench import table_files
 from tests.harness.bench import made_up_table
 
 REPOSITORY = Path(__file__).parents[3]
-PATIENCE = 120.0
+PATIENCE = 60.0
+linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux who has started whom")
 
 
 def children(pid: int) -> list[str]:
@@ -25,10 +27,9 @@ def children(pid: int) -> list[str]:
     return [Path(f"/proc/{child}/cmdline").read_text() for child in pids]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux who has started whom")
-@pytest.mark.parametrize("seconds", [(0.3,), (1.0,), (4.0, 0.5, 0.5)])
-def test_interrupts_at_any_time_are_one_line_and_leave_no_process(seconds: tuple[float, ...], tmp_path: Path):
+@pytest.fixture
+def comparison(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A long comparison whose two processes have just been started."""
     table_files.write_table(tmp_path / "made-up", made_up_table.table())
     words = ["bench", "run", f"{tmp_path}/made-up", "--method", "random", "--repeats", "100000", "--processes", "2"]
     process = subprocess.Popen(
@@ -47,17 +48,36 @@ def test_interrupts_at_any_time_are_one_line_and_leave_no_process(seconds: tuple
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < until, "no process was started"
             time.sleep(0.01)
-        # At first they are loading what they need.
-        for wait in seconds:
-            time.sleep(wait)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGINT)
-        # This waits for all that hold the other end, those that were started too.
-        said = process.communicate(timeout=PATIENCE)[1]
+        yield process
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
-    assert process.returncode == 130
+
+@pytest.mark.slow
+@linux
+@pytest.mark.parametrize("seconds", [(0.3,), (1.0,), (4.0, 0.5, 0.5)])
+def test_interrupts_at_any_time_are_one_line_and_leave_no_process(
+    seconds: tuple[float, ...], comparison: subprocess.Popen[str]
+):
+    # At first they are loading what they need.
+    for wait in seconds:
+        time.sleep(wait)
+        with suppress(ProcessLookupError):
+            os.killpg(comparison.pid, signal.SIGINT)
+    # This waits for all that hold the other end, those that were started too.
+    said = comparison.communicate(timeout=PATIENCE)[1]
+
+    assert comparison.returncode == 130
     assert said.splitlines()[-1].startswith("harness: interrupted (the same command goes on:")
     assert "Traceback" not in said
+
+
+@pytest.mark.slow
+@linux
+def test_a_kill_leaves_no_process(comparison: subprocess.Popen[str]):
+    time.sleep(4.0)
+    comparison.kill()
+
+    comparison.communicate(timeout=PATIENCE)
