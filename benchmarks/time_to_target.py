@@ -63,7 +63,7 @@ def validated(text: str, recipe: Recipe, folder: Path | None) -> list[float]:
 
 def shortest(text: str, base: NamedRecipe, epochs: list[int], folder: Path | None) -> tuple[Recipe, list[Any]]:
     """Return the shortest schedule whose mean validation accuracy suffices, and what each gave."""
-    threshold = TARGET_PCT + offset_of("mnist").added_pct
+    threshold = offset_of("mnist").threshold_pct(TARGET_PCT)
     tried = []
     for count in epochs:
         recipe = replace(base.recipe, epochs=count)

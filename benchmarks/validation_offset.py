@@ -1,14 +1,15 @@
 """Measure the offset between validation and test accuracy on reference networks, never on candidates.
 
 For each network: n seeds trained on the search split and read on the validation images after every epoch, and the
-test accuracies of its record (n seeds trained on all images, `harness verify`). The offset is the mean over networks
-of the difference of the two means. Its standard error is the larger of two: the one that the deviations over seeds
-give, and the one that the deviation between the networks gives.
+test accuracies of its record (n seeds trained on all images, `harness verify`). The offset is the geometric mean over
+networks of mean test errors by mean validation errors. The standard error of its logarithm is the larger of two: the
+one that the deviations over seeds give, and the one that the deviation between the networks gives.
 
     python -m benchmarks.validation_offset --seeds 6 --recipe fast --networks anchor3762 \
         'conv3x3(8) bn relu conv3x3(8) bn relu | maxpool | conv3x3(12) bn relu | gap | linear(10)'
 
-writes benchmarks/results/validation-offset.json (every run) and harness/offsets.json (what a search adds).
+writes benchmarks/results/validation-offset.json (every run) and what a search allows for,
+harness/evidence/offsets.json.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from search_spaces.notation import parse_network
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "benchmarks" / "results" / "validation-offset.json"
-OFFSETS = ROOT / "harness" / "offsets.json"
+OFFSETS = ROOT / "harness" / "evidence" / "offsets.json"
 
 
 def main() -> None:
@@ -68,43 +69,44 @@ def _job(text: str, recipe: NamedRecipe, index: int, engine: str) -> Job:
 
 
 def _write_offset(texts: list[str], recipe: NamedRecipe, runs: list[Result]) -> None:
-    differences, variances, parts = [], [], []
+    logarithms, variances, parts = [], [], []
     records = {(item.hash, item.recipe_hash): item for item in record.read_all(workspace().records)}
     for text in texts:
         network = parse_network(text).hash
         name = f"{network} ({analyse(parse_network(text)).parameters:,} parameters)"
         evidence = records.get((network, recipe.recipe.hash))
         mine = [run for run in runs if (run.hash, run.recipe_hash) == (network, recipe.recipe.hash)]
-        validation = [run.validation_accuracy_pct or 0.0 for run in mine]
-        test = list(evidence.accuracies_pct) if evidence else []
+        validation = [100 - (run.validation_accuracy_pct or 0.0) for run in mine]
+        test = [100 - accuracy for accuracy in evidence.accuracies_pct] if evidence else []
         if len(validation) < 2 or len(test) < 2:
             print(f"{name}: {len(validation)} validation and {len(test)} test runs; two of each are needed")
             continue
-        difference = mean(validation) - mean(test)
+        ratio = mean(test) / mean(validation)
         print(
-            f"{name}: validation {mean(validation):.3f} % (n {len(validation)}), "
-            f"test {mean(test):.3f} % (n {len(test)})"
+            f"{name}: wrong on validation {mean(validation):.3f} % (n {len(validation)}), "
+            f"on test {mean(test):.3f} % (n {len(test)}), ratio {ratio:.3f}"
         )
-        differences.append(difference)
-        variances.append(_squared_error(validation) + _squared_error(test))
+        logarithms.append(math.log(ratio))
+        variances.append(_relative_square(validation) + _relative_square(test))
         parts.append(f"{name} (validation n {len(validation)}, test n {len(test)})")
-    if not differences:
+    if not logarithms:
         return
-    over_seeds = math.sqrt(sum(variances)) / len(differences)
-    over_networks = standard_deviation(differences) / math.sqrt(len(differences)) if len(differences) > 1 else 0.0
-    error = max(over_seeds, over_networks)
+    over_seeds = math.sqrt(sum(variances)) / len(logarithms)
+    over_networks = standard_deviation(logarithms) / math.sqrt(len(logarithms)) if len(logarithms) > 1 else 0.0
+    ratio, error = math.exp(mean(logarithms)), max(over_seeds, over_networks)
     document: dict[str, Any] = json.loads(OFFSETS.read_text(encoding="utf-8"))
     document["mnist"] = {
-        "offset_pct": round(mean(differences), 4),
-        "standard_error_pct": round(error, 4),
+        "errors_ratio": round(ratio, 4),
+        "relative_error": round(error, 4),
         "protocol": f"recipe {recipe.name}, {', '.join(parts)}; commit {(code_version()[0] or 'unknown')[:12]}",
     }
     files.write_json(OFFSETS, document)
-    print(f"offset {mean(differences):+.4f} points, standard error {error:.4f}")
+    print(f"test errors by validation errors {ratio:.4f}, relative standard error {error:.4f}")
 
 
-def _squared_error(values: list[float]) -> float:
-    return standard_deviation(values) ** 2 / len(values)
+def _relative_square(values: list[float]) -> float:
+    """Return the squared standard error of a mean's logarithm (delta method)."""
+    return (standard_deviation(values) / mean(values)) ** 2 / len(values)
 
 
 if __name__ == "__main__":

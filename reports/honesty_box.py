@@ -63,7 +63,7 @@ def _threshold(facts: Honesty) -> str:
     sign = "plus" if facts.offset_points > 0 else "less"
     return (
         f"{threshold}: the target of {short(facts.target_pct)} % {sign} {decimal(abs(facts.offset_points), 3)} points, "
-        "by which validation and test accuracy of reference networks differ."
+        "for what reference networks have in errors on validation and on test images."
     )
 
 

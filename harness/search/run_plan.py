@@ -79,7 +79,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         data_hash=data.data_hash,
         budget=given["budget"],
         target_pct=target,
-        threshold_pct=round(target + offset.added_pct, 6),
+        threshold_pct=round(offset.threshold_pct(target), 6),
         space=space.name,
         space_text=space.text,
         sampler=sampler,
@@ -145,7 +145,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "exists": exists,
         "config": config_document(plan.config),
         "origins": plan.origins,
-        "offset": asdict(plan.offset) | {"added_pct": plan.offset.added_pct},
+        "offset": asdict(plan.offset),
         "effort": asdict(plan.effort),
         "measures_workers": plan.measures_workers,
         "derivations": count.derivations,
@@ -189,11 +189,11 @@ def _workers_text(effort: dict[str, Any]) -> str:
 
 
 def _offset_text(offset: dict[str, Any]) -> str:
-    if offset["standard_error_pct"] is None:
-        return f"{offset['offset_pct']:+.3f} points: {offset['protocol']}"
+    if offset["relative_error"] is None:
+        return f"between validation and test {offset['protocol']}"
     return (
-        f"{offset['offset_pct']:+.3f} points, standard error {offset['standard_error_pct']:.3f}, so "
-        f"{offset['added_pct']:+.3f} are added to the target: {offset['protocol']}"
+        f"{offset['errors_ratio']:.3f} test errors for each on validation, allowing for a standard error of "
+        f"{100 * offset['relative_error']:.1f} %: {offset['protocol']}"
     )
 
 

@@ -22,7 +22,7 @@ def offsets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two networks with a record of two seeds each, and a file of offsets that knows another data set."""
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
     path = tmp_path / "offsets.json"
-    path.write_text('{"other": {"offset_pct": 1.0}}', encoding="utf-8")
+    path.write_text('{"other": {"errors_ratio": 1.0}}', encoding="utf-8")
     monkeypatch.setattr(validation_offset, "OFFSETS", path)
     monkeypatch.setattr(validation_offset, "code_version", lambda: ("c" * 40, False))
     errors = {str(parse_network(text)): given for text, given in VALIDATION.items()}
@@ -35,26 +35,30 @@ def offsets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_the_offset_is_the_mean_over_networks_with_the_larger_of_two_errors(
+def test_the_offset_is_the_geometric_mean_over_networks_with_the_larger_of_two_errors(
     offsets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     ask(monkeypatch, validation_offset.main, "--seeds", "2", "--networks", ONE, TWO)
 
     found = json.loads(offsets.read_text(encoding="utf-8"))
-    # 99.10 - 99.45 and 98.80 - 99.00; they deviate by 0.106, over seeds the error is sqrt(0.01 + 0.0025) / 2 = 0.056.
-    assert found["mnist"]["offset_pct"] == -0.275
-    assert found["mnist"]["standard_error_pct"] == 0.075
+    # 55 by 90 errors and 100 by 120; the logarithms deviate by 0.2197, over seeds the error is
+    # sqrt((7.07 / 55)^2 + (14.14 / 90)^2) / sqrt(2) / 2 = 0.0718.
+    assert found["mnist"]["errors_ratio"] == 0.7136
+    assert found["mnist"]["relative_error"] == 0.1551
     names = [f"{parse_network(text).hash} (" for text in (ONE, TWO)]
     assert all(name in found["mnist"]["protocol"] for name in ("recipe fast, ", *names, "; commit cccccccccccc"))
-    assert found["other"] == {"offset_pct": 1.0}
-    assert capsys.readouterr().out.splitlines()[-1] == "offset -0.2750 points, standard error 0.0750"
+    assert found["other"] == {"errors_ratio": 1.0}
+    assert (
+        capsys.readouterr().out.splitlines()[-1]
+        == "test errors by validation errors 0.7136, relative standard error 0.1551"
+    )
 
 
 def test_of_one_network_the_error_is_that_over_seeds(offsets: Path, monkeypatch: pytest.MonkeyPatch):
     ask(monkeypatch, validation_offset.main, "--seeds", "2", "--networks", ONE)
 
     found = json.loads(offsets.read_text(encoding="utf-8"))["mnist"]
-    assert (found["offset_pct"], found["standard_error_pct"]) == (-0.35, 0.1118)
+    assert (found["errors_ratio"], found["relative_error"]) == (0.6111, 0.1436)
 
 
 def test_a_network_without_a_record_is_said_and_changes_nothing(

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.data.datasets import DATASETS
 from harness.evidence import offset as offset_module
@@ -13,30 +15,52 @@ from harness.evidence.offset import Offset, offset_of
 @pytest.fixture
 def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Offsets of a package that knows one data set."""
-    known = {"mnist": {"offset_pct": -0.031, "standard_error_pct": 0.012, "protocol": "six reference networks"}}
+    known = {"mnist": {"errors_ratio": 0.8, "relative_error": 0.05, "protocol": "six reference networks"}}
     (tmp_path / "offsets.json").write_text(json.dumps(known))
     monkeypatch.setattr(offset_module, "files", lambda package: tmp_path)
 
 
 def test_a_measured_offset_comes_with_its_error_and_its_protocol(measured: None):
     assert offset_of("mnist") == Offset(
-        dataset="mnist", offset_pct=-0.031, standard_error_pct=0.012, protocol="six reference networks"
+        dataset="mnist", errors_ratio=0.8, relative_error=0.05, protocol="six reference networks"
     )
 
 
-def test_an_offset_that_was_not_measured_is_zero_and_says_so(measured: None):
-    assert offset_of("kmnist") == Offset(
-        dataset="kmnist", offset_pct=0.0, standard_error_pct=None, protocol="not measured, taken as zero"
+def test_an_offset_that_was_not_measured_is_none_and_says_so(measured: None):
+    found = offset_of("kmnist")
+
+    assert found == Offset(
+        dataset="kmnist", errors_ratio=1.0, relative_error=None, protocol="not measured, taken as none"
     )
+    assert found.threshold_pct(99.4) == pytest.approx(99.4)
+
+
+@pytest.mark.parametrize(
+    ("target", "threshold"),
+    # Errors of the target by 0.8 times e to the power of 0.05, which is 0.84102.
+    [(100.0, 100.0), (99.6, 99.52439), (99.4, 99.28658), (98.0, 97.62193), (0.0, 0.0)],
+)
+def test_the_threshold_allows_for_errors_in_proportion_and_for_one_standard_error(
+    measured: None, target: float, threshold: float
+):
+    assert offset_of("mnist").threshold_pct(target) == pytest.approx(threshold, abs=1e-5)
+
+
+@given(st.floats(0, 100), st.floats(0, 100))
+def test_a_higher_target_never_has_a_lower_threshold(one: float, other: float):
+    found = offset_of("mnist")
+    low, high = sorted((one, other))
+
+    assert 0 <= found.threshold_pct(low) <= found.threshold_pct(high) <= 100
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
 def test_the_offsets_that_come_with_the_program_are_of_its_data_sets_and_small(name: str):
     found = offset_of(name)
 
-    assert abs(found.offset_pct) < 1
+    assert 0.5 < found.errors_ratio < 2
     assert found.protocol
-    assert found.standard_error_pct is not None or found.offset_pct == 0.0
+    assert found.relative_error is not None or found.errors_ratio == 1.0
 
 
 def test_no_offset_is_kept_of_a_data_set_that_does_not_exist():

@@ -69,13 +69,13 @@ def test_the_plan_resolves_every_value(tmp_path: Path):
 
 def test_the_threshold_is_the_target_and_the_offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "offsets.json").write_text(
-        json.dumps({"mnist-5k": {"offset_pct": -0.0312, "standard_error_pct": 0.01, "protocol": "measured"}})
+        json.dumps({"mnist-5k": {"errors_ratio": 0.8, "relative_error": 0.0408, "protocol": "measured"}})
     )
     monkeypatch.setattr(offset_module, "files", lambda package: tmp_path)
 
-    # One standard error more than the offset itself.
-    assert plan(tmp_path, target=97.5).config.threshold_pct == 97.4788
-    told = "offset      -0.031 points, standard error 0.010, so -0.021 are added to the target: measured"
+    # 2.5 % wrong by 0.8 and by one standard error more than that.
+    assert plan(tmp_path, target=97.5).config.threshold_pct == pytest.approx(97.0, abs=1e-3)
+    told = "offset      0.800 test errors for each on validation, allowing for a standard error of 4.1 %: measured"
     assert told in plan_text(plan_document(plan(tmp_path)))
 
 
