@@ -36,11 +36,12 @@ def lower_bound(values: Sequence[float], confidence: float) -> float:
     """Return the one-sided lower t bound of the mean; minus infinity below two values."""
     if len(values) < 2:
         return -math.inf
-    return mean(values) - _quantile(confidence, len(values) - 1) * standard_deviation(values) / math.sqrt(len(values))
+    return mean(values) - quantile(confidence, len(values) - 1) * standard_deviation(values) / math.sqrt(len(values))
 
 
 @cache
-def _quantile(confidence: float, freedom: int) -> float:
+def quantile(confidence: float, freedom: int) -> float:
+    """Return the quantile of Student's distribution."""
     # The same few are wanted again and again, and each takes a tenth of a millisecond.
     from scipy.stats import t
 

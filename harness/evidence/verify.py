@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.engine.engine_choice import PERSISTENT, engine_of_repeat
 from harness.evidence import inspection, ledger, record, statistics
+from harness.evidence.futility import is_futile
 from harness.evidence.ledger import Attempt, Outcome
 from harness.evidence.record import Found, Record, SeedRun
 from harness.evidence.seed_training import train_one_by_one, train_together
@@ -105,7 +106,7 @@ def _trained(
 def trains_together(plan: Plan) -> bool:
     """Return whether all seeds of a plan train at once: on a GPU, which a single network leaves idle.
 
-    A certification stops early when it cannot succeed any more, so its seeds train one after the other; so do those
+    A certification stops early when it is futile, so its seeds train one after the other; so do those
     for which torch's plain loop is asked.
     """
     together = plan.engine in ("auto", PERSISTENT) and not plan.recipe.test_each_epoch and plan.certify is None
@@ -208,14 +209,13 @@ def _interrupted(folder: Path) -> dict[int, Result]:
 
 
 def _is_futile(plan: Plan, done: dict[int, Result]) -> bool:
-    """Return whether a certification can no longer succeed even if all remaining seeds made no error."""
-    if plan.attempt is None:
+    """Return whether the plan is a certification that its remaining seeds could not save."""
+    if plan.attempt is None or not done:
         return False
-    errors = [item.test_errors or 0 for item in done.values()]
-    size = next((item.test_size or 1 for item in done.values()), 1)
-    # Rounded, because 0.6 % of 300,000 images is 1,800 and not a little less.
-    allowed = round((100 - plan.target_pct) / 100 * size * len(plan.indices), 6)
-    return sum(errors) > allowed
+    runs = list(done.values())
+    return is_futile(
+        [item.test_errors or 0 for item in runs], runs[0].test_size or 1, len(plan.indices), plan.target_pct
+    )
 
 
 def _verdict(

@@ -65,7 +65,8 @@ def test_a_bound_at_the_target_certifies(place: Workspace, seeds: Seeds):
 
 
 def test_a_certification_that_fails_has_failed_although_the_row_is_verified(place: Workspace, seeds: Seeds):
-    seeds.errors = lambda index: 40 if index % 2 else 79
+    # The last seed alone takes the bound below the target.
+    seeds.errors = lambda index: 240 if index == 19 else 50
 
     verdict = unrun.run(place, certification())
 
@@ -100,8 +101,8 @@ def test_a_second_attempt_takes_the_seeds_after_those_that_were_declared(place: 
     assert [attempt.number for attempt in ledger.read(place.ledger)] == [1, 2]
 
 
-@pytest.mark.parametrize(("errors", "run"), [(1200, 2), (601, 2), (600, 3), (60.5, 20)])
-def test_it_stops_once_it_cannot_succeed_and_stays_as_futile(errors: float, run: int, place: Workspace, seeds: Seeds):
+@pytest.mark.parametrize(("errors", "run"), [(1200, 2), (601, 2), (600, 3), (75.5, 5)])
+def test_it_stops_once_it_is_futile_and_stays_so(errors: float, run: int, place: Workspace, seeds: Seeds):
     # Twenty seeds may make 1,200 errors in all, so 1,200 at once leave room for none.
     seeds.errors = lambda index: int(errors) + (index % 2 if errors % 1 else 0)
 
@@ -113,15 +114,6 @@ def test_it_stops_once_it_cannot_succeed_and_stays_as_futile(errors: float, run:
     assert only_attempt(place).outcome is Outcome.FUTILE
     lines = place.ledger.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["outcome"] for line in lines] == ["open", "futile"]
-
-
-def test_a_mean_at_the_target_is_not_futile(place: Workspace, seeds: Seeds):
-    seeds.errors = lambda index: 1_200 if index == 0 else 0
-
-    unrun.run(place, certification())
-
-    assert len(seeds.asked) == 20
-    assert only_attempt(place).outcome is Outcome.FAILED
 
 
 def test_an_open_attempt_is_gone_on_with_as_it_was_declared(place: Workspace, seeds: Seeds):
