@@ -9,10 +9,12 @@ from pathlib import Path
 
 from harness.errors import ContentError, UsageError
 from harness.evidence import claims, record
+from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.evidence.leaderboard import read as read_leaderboard
 from harness.invocation import typed
 from harness.search.study import finished_results
 from harness.training.recipe import Recipe
+from harness.training.recipes import NamedRecipe, named_recipe, recipe_by_hash, recipe_named_like
 from harness.workspace import Workspace
 from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS
@@ -30,7 +32,7 @@ class KnownRow:
     """A recipe under which a network is known here, and where.
 
     Attributes:
-        recipe: None where only the network is known.
+        recipe: None where only the network is known, or the recipe's name alone.
         target_pct: None where nothing was verified yet.
     """
 
@@ -38,6 +40,9 @@ class KnownRow:
     recipe_name: str
     dataset: str | None
     target_pct: float | None
+
+
+NETWORK_ALONE = KnownRow(None, "", None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +74,7 @@ def only_row(
         if (dataset is None or row.dataset in (None, dataset))
         and (target_pct is None or row.target_pct in (None, target_pct))
     ]
-    distinct = {
-        (None if recipe_given or row.recipe is None else row.recipe.hash, row.dataset, row.target_pct): row
-        for row in fitting
-    }
+    distinct = {(None if recipe_given else _recipe_key(row), row.dataset, row.target_pct): row for row in fitting}
     if len(distinct) > 1:
         listed = "; ".join(
             sorted(f"{row.recipe_name or 'any recipe'} on {row.dataset}, target {row.target_pct}" for row in fitting)
@@ -83,6 +85,35 @@ def only_row(
             f"{given.architecture.hash} has several rows: {listed}", hint=f"choose with {' and '.join(choices)}"
         )
     return next(iter(distinct.values()), None)
+
+
+def _recipe_key(row: KnownRow) -> str:
+    return row.recipe_name if row.recipe is None else row.recipe.hash
+
+
+def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> NamedRecipe:
+    """Return the recipe that is asked for, else the row's own, else ``fast``.
+
+    Args:
+        recipe: a name or ``@FILE.toml``.
+        epochs: in place of the recipe's own.
+
+    Raises:
+        UsageError: ``epochs`` without a recipe to change, or a row whose recipe is known here by its name alone.
+        ContentError: the file is not a recipe.
+    """
+    if recipe is not None:
+        return named_recipe(recipe, epochs=epochs)
+    if row is None or not row.recipe_name:
+        return named_recipe("fast", epochs=epochs)
+    if row.recipe is None:
+        raise UsageError(
+            f"the row was trained with recipe {row.recipe_name!r}, which nothing here describes",
+            hint="name it: --recipe NAME or --recipe @FILE.toml, with --epochs N where it has its own",
+        )
+    if epochs is not None:
+        raise UsageError("--epochs changes a recipe, so name it too: --recipe NAME --epochs N")
+    return recipe_named_like(row.recipe, row.recipe_name)
 
 
 def recorded_rows(architecture: Architecture, workspace: Workspace) -> tuple[KnownRow, ...]:
@@ -171,9 +202,14 @@ def _searched(workspace: Workspace, prefix: str) -> list[_Known]:
                 found.append((parse_network(result.architecture), "", row))
     rows = read_leaderboard(workspace.leaderboard) if workspace.leaderboard.exists() else []
     texts = [claim.architecture for claim in claims.read(workspace.records / "claims.json")]
-    # What a study has trained is on the leaderboard too; a second row that says nothing would ask for a choice.
+    # What a study has trained is on the leaderboard too; a second row of it would ask for a choice.
     trained = {architecture.hash for architecture, _, _ in found}
-    for architecture in map(parse_network, [*texts, *(row.architecture for row in rows)]):
-        if architecture.hash.startswith(prefix) and architecture.hash not in trained:
-            found.append((architecture, "", KnownRow(None, "", None, None)))
-    return found
+    named = [(parse_network(row.architecture), "", _row_of(row)) for row in rows if row.tier is not Tier.CLAIMED]
+    found += [known for known in named if known[0].hash.startswith(prefix) and known[0].hash not in trained]
+    if found:
+        return found
+    return [(claimed, "", NETWORK_ALONE) for claimed in map(parse_network, texts) if claimed.hash.startswith(prefix)]
+
+
+def _row_of(row: LeaderboardRow) -> KnownRow:
+    return KnownRow(recipe_by_hash(row.recipe, row.recipe_hash), row.recipe, row.dataset, None)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--safetensors", type=click.Path(path_type=Path), help="Write the weights there.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Index of a verification seed.")
 @click.option("--recipe", help="A recipe's name or @FILE.toml [default: the row's own, else fast].")
-@click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's own; needs --recipe.")
+@click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's own.")
 @options.data_options
 @options.device_option
 @options.engine_option
@@ -61,13 +61,13 @@ def export(
     wanted = {option: path for option, path in targets.items() if path is not None}
     _check_places(wanted)
 
-    from harness.network_argument import read_network
+    from harness.network_argument import read_network, recipe_of
     from harness.workspace import workspace
 
     place = workspace()
     given = read_network(network, place)
     row = _row(given, place, None if dataset == "auto" else dataset, recipe_given=recipe is not None)
-    named = _recipe(row, recipe, epochs)
+    named = recipe_of(row, recipe, epochs)
 
     # torch is loaded from here on: bad input is refused before.
     from dataclasses import replace
@@ -85,6 +85,8 @@ def export(
     recorded = _recorded(given, named, data, place, seed)
     # A recipe may name teachers.
     job = replace(_job(given, named, seed, device, engine, recorded), teachers=place.teachers)
+    if recipe is None:
+        options.say_recipe(named, own=row is not None and row.recipe is not None)
     result, trained = _train(job, data)
     written = _write(wanted, given, data, result, trained)
     document = _document(result, recorded, written)
@@ -115,18 +117,6 @@ def _row(given: NetworkArgument, place: Workspace, dataset: str | None, *, recip
     rows = given.rows or recorded_rows(given.architecture, place)
     rows = tuple(replace(row, target_pct=None) for row in rows)
     return only_row(replace(given, rows=rows), dataset=dataset, target_pct=None, recipe_given=recipe_given)
-
-
-def _recipe(row: KnownRow | None, recipe: str | None, epochs: int | None) -> NamedRecipe:
-    from harness.training.recipes import named_recipe, recipe_named_like
-
-    if recipe is not None:
-        return named_recipe(recipe, epochs=epochs)
-    if epochs is not None:
-        raise UsageError("--epochs changes a recipe, so name it too: --recipe NAME --epochs N")
-    if row is not None and row.recipe is not None:
-        return recipe_named_like(row.recipe, row.recipe_name)
-    return named_recipe("fast")
 
 
 def _recorded(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.engine.engine_choice import Choice
     from harness.training.parallelism import Parallelism
     from harness.training.recipe import Recipe
+    from harness.training.recipes import NamedRecipe
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -64,6 +65,12 @@ def say_engine(choice: Choice) -> None:
     """Say once on stderr why torch trains where another engine might have."""
     if choice.why:
         click.echo(f"harness: torch trains, not the {choice.wanted} engine: {choice.why}", err=True)
+
+
+def say_recipe(named: NamedRecipe, *, own: bool) -> None:
+    """Say on stderr which recipe trains where none was asked for."""
+    why = "the row's own" if own else "as no recipe was given and the network has no row"
+    click.echo(f"harness: recipe {named.name}, {why}", err=True)
 
 
 def say_left_out(damage: Iterable[str]) -> None:

@@ -13,8 +13,6 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     from harness.evidence.verdict import Verdict
     from harness.evidence.verify import Plan
-    from harness.network_argument import KnownRow
-    from harness.training.recipes import NamedRecipe
     from harness.training.workers import Source
     from harness.workspace import Workspace
 
@@ -63,7 +61,7 @@ def verify(
     from harness.evidence import ledger
     from harness.evidence.leaderboard import collect
     from harness.evidence.verify import Plan
-    from harness.network_argument import only_row, read_network
+    from harness.network_argument import only_row, read_network, recipe_of
     from harness.training.recipes import check_batch, check_statistics
     from harness.training.workers import Source
     from harness.workspace import check_writable, workspace
@@ -72,7 +70,7 @@ def verify(
     given = read_network(network, place)
     wanted = None if dataset == "auto" else dataset
     row = only_row(given, dataset=wanted, target_pct=target, recipe_given=recipe is not None)
-    named = _recipe(row, recipe, epochs)
+    named = recipe_of(row, recipe, epochs)
     check_statistics(named.recipe, given.architecture)
     if certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
         raise UsageError(f"--seeds {seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
@@ -99,6 +97,8 @@ def verify(
     for needed in (place.root, place.records, place.runs):
         check_writable(needed)
     collect(place)
+    if recipe is None:
+        options.say_recipe(named, own=row is not None and row.recipe is not None)
     try:
         verdict = _run(plan, place, Source(data.dataset.name, folder))
     except KeyboardInterrupt as error:
@@ -120,18 +120,6 @@ def _run(plan: Plan, place: Workspace, source: Source) -> Verdict:
         verdict = run_seeds(plan, place, source, Limits(seconds=6 * 3600), reporter.on_event)
     refresh(place)
     return verdict
-
-
-def _recipe(row: KnownRow | None, recipe: str | None, epochs: int | None) -> NamedRecipe:
-    from harness.training.recipes import named_recipe, recipe_named_like
-
-    if recipe is not None:
-        return named_recipe(recipe, epochs=epochs)
-    if row is not None and row.recipe is not None:
-        if epochs is not None:
-            raise UsageError("--epochs changes a recipe, so name it too: --recipe NAME --epochs N")
-        return recipe_named_like(row.recipe, row.recipe_name)
-    return named_recipe("fast", epochs=epochs)
 
 
 def _document(verdict: Verdict) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -169,6 +170,15 @@ def _read(path: Path) -> Recipe:
     if isinstance(teacher := document.get("teacher"), str) and teacher in PRESETS:
         document["teacher"] = PRESETS[teacher].text
     return recipe_from(document, str(path))
+
+
+def recipe_by_hash(name: str, hash_: str) -> Recipe | None:
+    """Return the recipe that a row names, ``small`` or ``small-120ep``, if the catalog has it with this hash."""
+    base, _, epochs = name.removesuffix("ep").rpartition("-") if re.fullmatch(r".+-\d+ep", name) else (name, "", "")
+    if base not in RECIPES:
+        return None
+    found = named_recipe(base, epochs=int(epochs) if epochs else None).recipe
+    return found if found.hash == hash_ else None
 
 
 def recipe_named_like(recipe: Recipe, name: str) -> NamedRecipe:

@@ -17,10 +17,11 @@ from harness.errors import ContentError, UsageError
 from harness.evidence import record
 from harness.evidence.leaderboard import refresh
 from harness.evidence.record import Record
-from harness.network_argument import KnownRow, NetworkArgument, only_row, read_network
+from harness.network_argument import NETWORK_ALONE, KnownRow, NetworkArgument, only_row, read_network, recipe_of
 from harness.search import study
 from harness.training import result
 from harness.training.recipe import Recipe
+from harness.training.recipes import RECIPES
 from harness.training.result import Result
 from harness.workspace import Workspace
 from search_spaces.catalog import PRESETS
@@ -139,18 +140,60 @@ def test_a_network_of_a_study_and_of_the_leaderboard_has_one_row(place: Workspac
     )
 
 
-def test_a_hash_of_a_claim_or_of_the_leaderboard_names_the_network_alone(place: Workspace, new_result: NewResult):
+def test_a_hash_of_a_claim_names_the_network_alone(place: Workspace):
     claim = {"name": "theirs", "architecture": OTHER, "test_accuracy_pct": 99.5, "metric": "best epoch", "runs": 1}
     claim |= {"epochs": 20, "recipe": "their own", "source": "a paper"}
     place.records.mkdir()
     (place.records / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
-    keep_study(place, new_result())
+    refresh(place)
+
+    found = read_network(parse_network(OTHER).hash, place)
+
+    assert (found.architecture, found.rows) == (parse_network(OTHER), (NETWORK_ALONE,))
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "known"),
+    [
+        ("small", RECIPES["small"].recipe, RECIPES["small"].recipe),
+        ("small-120ep", replace(RECIPES["small"].recipe, epochs=120), replace(RECIPES["small"].recipe, epochs=120)),
+        ("small", Recipe(epochs=3), None),
+        ("mine", Recipe(epochs=3), None),
+        ("mine-3ep", Recipe(epochs=3), None),
+    ],
+)
+def test_a_row_of_the_leaderboard_that_was_trained_elsewhere_brings_the_recipe_that_it_names(
+    name: str, recipe: Recipe, known: Recipe | None, place: Workspace, new_result: NewResult
+):
+    keep_study(place, replace(new_result(), recipe=recipe, recipe_name=name, recipe_hash=recipe.hash))
     refresh(place)
     (place.runs / "a-study" / "config.json").unlink()
 
-    for architecture in (NETWORK, parse_network(OTHER)):
-        found = read_network(architecture.hash, place)
-        assert (found.architecture, found.rows[0]) == (architecture, KnownRow(None, "", None, None))
+    assert read_network(NETWORK.hash, place).rows == (KnownRow(known, name, "mnist", None),)
+
+
+# The recipe of a row -----------------------------------------------------------------------------------------
+
+
+def test_a_row_is_trained_with_its_own_recipe_unless_another_is_asked_for():
+    own = KnownRow(RECIPES["small"].recipe, "small", "mnist", 99.4)
+
+    assert recipe_of(own, None, None).name == "small"
+    assert recipe_of(own, "smoke", None).name == "smoke"
+    assert recipe_of(None, None, 3).name == recipe_of(NETWORK_ALONE, None, 3).name == "fast-3ep"
+
+
+def test_a_recipe_that_is_known_by_name_alone_is_not_replaced_by_another():
+    row = KnownRow(None, "mine", "mnist", None)
+
+    with pytest.raises(UsageError, match="the row was trained with recipe 'mine', which nothing here describes"):
+        recipe_of(row, None, None)
+    assert recipe_of(row, "small", None).name == "small"
+
+
+def test_epochs_do_not_change_the_recipe_of_a_row():
+    with pytest.raises(UsageError, match="--epochs changes a recipe, so name it too"):
+        recipe_of(KnownRow(RECIPES["small"].recipe, "small", "mnist", 99.4), None, 60)
 
 
 def test_an_unknown_hash_is_a_content_error(place: Workspace):

@@ -138,7 +138,6 @@ def test_several_rows_need_a_choice_of_what_differs(
         (["--onnx", "x", "--safetensors", "./x"], 2, "--onnx and --safetensors name the same file"),
         (["--onnx", "."], 2, "--onnx . is a folder; name a file in it"),
         (["--onnx", "file/new/x"], 2, "cannot write to the folder file: "),
-        (["--onnx", "x", "--epochs", "3"], 2, "--epochs changes a recipe, so name it too"),
         (["--onnx", "x", "--recipe", "fats"], 2, "unknown recipe 'fats'"),
         (["--onnx", "x", "--seed", "-1"], 2, "Invalid value for '--seed'"),
         (["--onnx", "x", "--recipe", "@one.toml"], 4, "batch_size is 1, and a bn of the network stands where maps are"),

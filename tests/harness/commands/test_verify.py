@@ -16,6 +16,7 @@ from harness.data.datasets import DATASETS
 from harness.evidence import ledger, record
 from harness.evidence.ledger import Outcome
 from harness.workspace import Workspace
+from search_spaces.notation import parse_network
 from tests.harness import unrun
 from tests.harness.unrun import Seeds
 
@@ -86,6 +87,18 @@ def test_ten_seeds_are_run_where_no_number_is_given(seeds: Seeds, place: Workspa
     assert NETWORK in place.leaderboard.read_text(encoding="utf-8")
 
 
+def test_the_recipe_that_nobody_asked_for_is_named(seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]):
+    assert run(["verify", NETWORK, "--seeds", "5"]) == 0
+    assert "harness: recipe fast, as no recipe was given and the network has no row\n" in capsys.readouterr().err
+
+    hash_ = parse_network(NETWORK).hash
+    assert run(["verify", hash_, "--seeds", "5"]) == 0
+    assert "harness: recipe fast, the row's own\n" in capsys.readouterr().err
+
+    assert run(["verify", hash_, "--seeds", "5", "--recipe", "fast"]) == 0
+    assert "harness: recipe" not in capsys.readouterr().err
+
+
 def test_one_seed_has_no_deviation_and_misses(capsys: pytest.CaptureFixture[str]):
     found = verified(capsys, "--seeds", "1", code=3)
 
@@ -140,7 +153,7 @@ def test_a_rerun_of_the_same_weights_is_said_to_be_identical(capsys: pytest.Capt
 def test_a_certification_that_fails_is_named_although_the_row_is_verified(
     seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
 ):
-    seeds.errors = lambda index: 40 if index % 2 else 79
+    seeds.errors = lambda index: 240 if index % 20 == 19 else 50
 
     found = verified(capsys, "--certify", "--seeds", "20", code=3)
 
