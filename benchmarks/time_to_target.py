@@ -1,7 +1,7 @@
 """Time to 99.4 %: the shortest fixed schedule that reaches it, beside a document's recipe on the same cores.
 
 For each number of epochs, in rising order, five fresh seeds of the network train on the search split; the first whose
-mean validation accuracy reaches the target plus the validation-test offset is taken, so nothing is chosen on the test
+mean validation accuracy stands for the target, by the measured offset, is taken, so nothing is chosen on the test
 set. Five fresh seeds of that schedule then train on all images and read the test set. The document's side is its own
 record: the mean at the last epoch of its own recipe, and the time that its epochs take by the best seed-style loop of
 benchmarks/results/throughput.json, which is measured on the same cores. Where the document's mean misses the target its

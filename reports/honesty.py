@@ -55,7 +55,7 @@ class Honesty:
     """The facts behind the honesty box.
 
     Attributes:
-        offset_points: what was added to the target for the validation threshold.
+        offset_points: the validation threshold less the target.
         winner_reads: reads of the test set for this study's answer, whoever made them;
             ``workspace_reads`` for anything.
         binomial_points: standard error of one seed's accuracy at the target from the finite test set alone.

@@ -55,7 +55,7 @@ def export(
 
     \b
     harness export seed4 --onnx seed4.onnx
-    harness export 2f6e01 --seed 3 --onnx net.onnx --safetensors net.safetensors
+    harness export 4b8be5 --seed 3 --onnx net.onnx --safetensors net.safetensors
     """
     targets = {"--onnx": onnx, "--safetensors": safetensors}
     wanted = {option: path for option, path in targets.items() if path is not None}

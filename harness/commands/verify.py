@@ -52,7 +52,7 @@ def verify(
     What an interrupted call has finished is not run again by the next.
 
     \b
-    harness verify 2f6e01 --seeds 5
+    harness verify 4b8be5 --seeds 5
     harness verify 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)'
     """
     from harness.data.training_images import resolve

@@ -138,7 +138,6 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     one = None
     if count.median_macs is not None:
         one = training_seconds(plan.config.recipe.epochs, images, count.median_macs, pace)
-    seconds = plan.effort.seconds
     return {
         "study": plan.folder.name,
         "folder": str(plan.folder),
@@ -152,10 +151,18 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "feasible": asdict(count),
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
         "estimated_seconds_a_training": one,
-        "estimated_trainings": None if seconds is None or one is None else int(seconds * plan.effort.workers / one),
+        "estimated_trainings": _trainings(plan.effort, one),
         "stand_seeds": STAND_SEEDS,
         "final_seeds": FINAL_SEEDS,
     }
+
+
+def _trainings(effort: Effort, seconds_each: float | None) -> int | None:
+    """Return how many whole trainings the time leaves room for, no more than were asked for."""
+    if effort.seconds is None or seconds_each is None:
+        return effort.trials
+    possible = int(effort.seconds * effort.workers / seconds_each)
+    return possible if effort.trials is None else min(possible, effort.trials)
 
 
 def plan_text(document: dict[str, Any]) -> str:
@@ -173,7 +180,7 @@ def plan_text(document: dict[str, Any]) -> str:
         f"keep its conditions and a budget of {config['budget']:,} parameters",
         "sampler": f"{config['sampler']}, seed {config['seed']}",
         "recipe": f"{config['recipe_name']}: {recipe['epochs']} epochs, batch {recipe['batch_size']}; "
-        f"pruning after epochs {', '.join(map(str, config['rungs'])) or 'none'}",
+        + (f"pruning after epochs {', '.join(map(str, config['rungs']))}" if config["rungs"] else "no pruning"),
         "effort": f"{workers} on {effort['device']}, {effort['engine']} engine, time {time}, "
         f"trials {effort['trials'] or 'without end'}",
         "limits": f"one training {duration_text(limits['seconds'])}, one worker {limits['memory_mb']:g} MiB",

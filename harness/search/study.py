@@ -32,7 +32,7 @@ class StudyConfig:
     """What decides the outcome of a search; a study never changes it.
 
     Attributes:
-        threshold_pct: validation accuracy that stands for the target: target plus the validation-test offset.
+        threshold_pct: validation accuracy that stands for the target, by the measured validation-test offset.
         space_text: the whole definition, so that a study can be read when the space has changed.
         rungs: epochs after which pruning is decided.
     """
@@ -104,7 +104,9 @@ def check_config(folder: Path, config: StudyConfig) -> None:
             raise ContentError(
                 f"study {folder.name!r} in {folder} was begun with another {item.name}{shown}; "
                 "a study never changes its configuration",
-                hint="give --study another name, or repeat the command that began it",
+                hint="the offset between validation and test has been measured anew since: give --study another name"
+                if item.name == "threshold_pct"
+                else "give --study another name, or repeat the command that began it",
             )
 
 

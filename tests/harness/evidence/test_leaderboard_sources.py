@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ContentError
-from harness.evidence import leaderboard, record
+from harness.evidence import leaderboard, ledger, record
 from harness.evidence.leaderboard import Tier
 from harness.evidence.record import Found, Record
 from harness.search import study
@@ -170,3 +170,18 @@ def test_a_damaged_table_is_refused_and_left_as_it_is(place: Workspace, new_reco
     with pytest.raises(ContentError, match="move it away, and it is made anew"):
         leaderboard.refresh(place)
     assert place.leaderboard.read_text(encoding="utf-8") == "something else\n"
+
+
+@pytest.mark.parametrize("left", ["", "another target"])
+def test_seeds_of_an_attempt_that_the_ledger_lacks_are_not_ranked(left: str, place: Workspace, new_record: NewRecord):
+    made = new_record([50, 55])
+    record.write(place.records, replace(made, seeds=tuple(replace(run, attempt=1) for run in made.seeds)))
+    if left:
+        ledger.declare(place.ledger, replace(made, target_pct=99.0).key, 0, 20)
+
+    with pytest.raises(ContentError, match=f"lacks attempt 1, for which seeds of {made.hash} were run"):
+        leaderboard.survey(place)
+
+    place.ledger.unlink(missing_ok=True)
+    ledger.declare(place.ledger, made.key, 0, 20)
+    assert len(leaderboard.survey(place).rows) == 1

@@ -225,6 +225,16 @@ def test_the_expected_number_of_trainings_is_the_time_of_all_workers(tmp_path: P
     assert plan_document(plan(tmp_path, seconds=None))["estimated_trainings"] is None
 
 
+@pytest.mark.parametrize("seconds", [1000.0, None])
+def test_no_more_trainings_are_expected_than_were_asked_for(seconds: float | None, tmp_path: Path):
+    document = plan_document(plan(tmp_path, recipe="smoke", seconds=seconds, trials=3))
+
+    assert document["estimated_trainings"] == 3
+    text = plan_text(document)
+    assert "so about 3 of them" in text
+    assert "smoke: 1 epochs, batch 128; no pruning" in text
+
+
 def test_the_plan_says_so_where_no_network_was_met_that_keeps_the_budget(tmp_path: Path):
     document = plan_document(plan(tmp_path, budget=150))
 

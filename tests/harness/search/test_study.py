@@ -75,6 +75,16 @@ def test_another_configuration_is_refused(folder: Path, change: dict[str, Any], 
     assert study.read_config(folder) == CONFIG
 
 
+def test_a_study_of_another_offset_is_not_said_to_go_on_by_the_same_command(folder: Path):
+    study.open_study(folder, CONFIG, ORIGINS)
+
+    with pytest.raises(ContentError, match="begun with another threshold_pct") as caught:
+        study.open_study(folder, replace(CONFIG, threshold_pct=90.0), ORIGINS)
+    assert caught.value.hint == (
+        "the offset between validation and test has been measured anew since: give --study another name"
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
