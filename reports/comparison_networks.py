@@ -179,6 +179,10 @@ def _quantities(sides: Sequence[NetworkSide]) -> list[Quantity]:
             "mean test errors", [row.test_errors_mean if row else None for row in rows], lambda value: decimal(value, 1)
         ),
         plain("seeds on the test set", [row.seeds if row else "" for row in rows]),
+        plain(
+            "of them at the target",
+            ["" if row is None or row.seeds_at_target is None else row.seeds_at_target for row in rows],
+        ),
         plain("validation accuracy, %", [spread(side.validation_pct) if side.validation_pct else "" for side in sides]),
         plain("seeds on validation", [len(side.validation_pct) or "" for side in sides]),
         quantity("epochs", [row.epochs if row else None for row in rows]),

@@ -51,7 +51,8 @@ def _standings(number: int, dataset: str, target_pct: float, rows: list[Leaderbo
     caption = (
         f"Leaderboard on {dataset} with a target of {short(target_pct)} %: {plural(len(rows), 'row')}, {reached} of "
         "them proven to reach it. Accuracy is the mean on the test set, 99 % low its lower "
-        "bound; v marks validation accuracy, c a claim that nobody has checked here."
+        "bound; v marks validation accuracy, c a claim that nobody has checked here. Before all seeds of a row "
+        "stands how many of them reach the target by themselves."
     )
     made = table(caption, _COLUMNS, [_cells(row) for row in rows], identifier=f"standings-{number}", row_header=1)
     return joined([_picture(number, dataset, target_pct, rows), choosable(made, "rows")])
@@ -68,7 +69,7 @@ def _cells(row: LeaderboardRow) -> list[Html]:
         figure(count(row.macs), row.macs, is_amount=True),
         figure(_accuracy(row), _value(row)),
         figure(decimal(row.lower_bound_pct, 3), row.lower_bound_pct),
-        figure(str(seeds), seeds),
+        figure(str(seeds) if row.seeds_at_target is None else f"{row.seeds_at_target}/{seeds}", seeds),
         foreign(row.recipe or DASH),
         figure(duration(row.train_seconds), row.train_seconds),
         element("span", text(row.date_utc[:10] or DASH), class_="date"),

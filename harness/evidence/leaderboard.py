@@ -93,6 +93,7 @@ def row_of_record(evidence: Record, attempts: list[Attempt]) -> LeaderboardRow:
         test_errors_mean=finite(statistics.mean([run.test_errors for run in evidence.seeds])),
         best_epoch_test_accuracy_pct=100 - 100 * statistics.mean(best) / size if best else None,
         seeds=len(evidence.seeds),
+        seeds_at_target=sum(statistics.reaches(value, evidence.target_pct) for value in accuracies),
         diverged=sum(run.status is Status.DIVERGED for run in evidence.seeds),
         attempts=len(attempts),
         holds_corrected=_holds_corrected(evidence, attempts),

@@ -16,7 +16,7 @@ from typing import Any
 from harness.csv_text import csv_text, unguarded
 from harness.errors import ContentError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Tier(StrEnum):
@@ -34,7 +34,8 @@ class LeaderboardRow:
     """One row; the names of the fields are the columns of the CSV, in this order.
 
     ``mean_test_accuracy_pct`` of a claim is the claimed figure, and ``note`` says how it was obtained.
-    ``lower_bound_pct`` is the one-sided 99 % t bound of the mean. ``train_seconds`` is the mean of a seed.
+    ``lower_bound_pct`` is the one-sided 99 % t bound of the mean. ``seeds_at_target`` counts the seeds whose own
+    accuracy reaches the target; None where the test set was not read. ``train_seconds`` is the mean of a seed.
     ``attempts`` counts all certification attempts of the ledger, and ``holds_corrected`` says of a certified row
     whether its bound also holds at 0.05 divided by their number.
     """
@@ -54,6 +55,7 @@ class LeaderboardRow:
     test_errors_mean: float | None = None
     best_epoch_test_accuracy_pct: float | None = None
     seeds: int = 0
+    seeds_at_target: int | None = None
     diverged: int = 0
     attempts: int = 0
     holds_corrected: bool | None = None

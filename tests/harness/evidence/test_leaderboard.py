@@ -83,6 +83,7 @@ def test_the_figures_of_a_row_are_those_of_its_seeds(new_record: NewRecord):
     assert row.mean_test_accuracy_pct == pytest.approx(99.4)
     assert row.std_test_accuracy_pct == pytest.approx(0.1)
     assert row.min_test_accuracy_pct == 99.3
+    assert (row.seeds_at_target, row.seeds) == (2, 3)
     # t of 0.99 with 2 degrees of freedom is 6.9646 in every table.
     assert row.lower_bound_pct == pytest.approx(99.4 - 6.9646 * 0.1 / 3**0.5, abs=1e-4)
     assert (row.test_errors_mean, row.diverged, row.best_epoch_test_accuracy_pct) == (60, 1, 99.35)

@@ -113,7 +113,7 @@ def test_another_file_is_refused(path: Path, content: bytes):
         (",true,", ",perhaps,", "line 2, column reached: 'perhaps' is neither true nor false"),
         (",verified,", ",splendid,", "line 2, column tier: 'splendid' is not a valid Tier"),
         (",12088,", ",many,", "line 2, column parameters: invalid literal for int"),
-        ("mnist,fast", "mnist", "line 2: 35 cells, but there are 36 columns"),
+        ("mnist,fast", "mnist", "line 2: 36 cells, but there are 37 columns"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_its_line(path: Path, old: str, new: str, message: str):
