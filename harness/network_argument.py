@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import ContentError, UsageError
@@ -65,15 +66,14 @@ def only_row(
 ) -> KnownRow | None:
     """Return the row that is meant, None where the network has none that fits.
 
+    Rows of other targets count where none has this one: their recipe is the network's all the same.
+
     Raises:
         ContentError: several rows fit, and they differ in what was not given.
     """
-    fitting = [
-        row
-        for row in given.rows
-        if (dataset is None or row.dataset in (None, dataset))
-        and (target_pct is None or row.target_pct in (None, target_pct))
-    ]
+    there = [row for row in given.rows if dataset is None or row.dataset in (None, dataset)]
+    at_target = [row for row in there if target_pct is None or row.target_pct in (None, target_pct)]
+    fitting = at_target or [replace(row, target_pct=None) for row in there]
     distinct = {(None if recipe_given else _recipe_key(row), row.dataset, row.target_pct): row for row in fitting}
     if len(distinct) > 1:
         listed = "; ".join(
@@ -202,14 +202,16 @@ def _searched(workspace: Workspace, prefix: str) -> list[_Known]:
                 found.append((parse_network(result.architecture), "", row))
     rows = read_leaderboard(workspace.leaderboard) if workspace.leaderboard.exists() else []
     texts = [claim.architecture for claim in claims.read(workspace.records / "claims.json")]
-    # What a study has trained is on the leaderboard too; a second row of it would ask for a choice.
-    trained = {architecture.hash for architecture, _, _ in found}
-    named = [(parse_network(row.architecture), "", _row_of(row)) for row in rows if row.tier is not Tier.CLAIMED]
-    found += [known for known in named if known[0].hash.startswith(prefix) and known[0].hash not in trained]
-    if found:
-        return found
-    return [(claimed, "", NETWORK_ALONE) for claimed in map(parse_network, texts) if claimed.hash.startswith(prefix)]
+    # What a study has trained is on the leaderboard too, or was claimed; a second row of it would ask for a choice.
+    recipes = {evidence.recipe_hash: evidence.recipe for evidence in record.read_all(workspace.records)}
+    ranked = [(row.architecture, _row_of(row, recipes)) for row in rows if row.tier is not Tier.CLAIMED]
+    for known in (ranked, [(text, NETWORK_ALONE) for text in texts]):
+        before = {architecture.hash for architecture, _, _ in found}
+        added = [(parse_network(text), "", row) for text, row in known]
+        found += [item for item in added if item[0].hash.startswith(prefix) and item[0].hash not in before]
+    return found
 
 
-def _row_of(row: LeaderboardRow) -> KnownRow:
-    return KnownRow(recipe_by_hash(row.recipe, row.recipe_hash), row.recipe, row.dataset, None)
+def _row_of(row: LeaderboardRow, recipes: Mapping[str, Recipe]) -> KnownRow:
+    known = recipe_by_hash(row.recipe_hash, row.epochs) or recipes.get(row.recipe_hash)
+    return KnownRow(known, row.recipe, row.dataset, None)

@@ -59,7 +59,7 @@ def _selection(facts: Honesty) -> str:
 def _threshold(facts: Honesty) -> str:
     threshold = f"On validation a network had to reach {short(facts.threshold_pct)} %"
     if facts.offset_points == 0:
-        return f"{threshold}: the target itself, no offset between validation and test accuracy was allowed for."
+        return f"{threshold}: the target itself; no offset between validation and test accuracy was allowed for."
     sign = "plus" if facts.offset_points > 0 else "less"
     return (
         f"{threshold}: the target of {short(facts.target_pct)} % {sign} {decimal(abs(facts.offset_points), 3)} points, "

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 @click.option("--safetensors", type=click.Path(path_type=Path), help="Write the weights there.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Index of a verification seed.")
 @click.option("--recipe", help="A recipe's name or @FILE.toml [default: the row's own, else fast].")
-@click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's own.")
+@click.option(
+    "--epochs", type=click.IntRange(1), help="In place of the recipe's own; needs --recipe where a row has one."
+)
 @options.data_options
 @options.device_option
 @options.engine_option

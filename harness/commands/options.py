@@ -69,7 +69,7 @@ def say_engine(choice: Choice) -> None:
 
 def say_recipe(named: NamedRecipe, *, own: bool) -> None:
     """Say on stderr which recipe trains where none was asked for."""
-    why = "the row's own" if own else "as no recipe was given and the network has no row"
+    why = "the row's own" if own else "as none was given"
     click.echo(f"harness: recipe {named.name}, {why}", err=True)
 
 

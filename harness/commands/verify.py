@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @click.argument("network")
 @click.option("--seeds", type=click.IntRange(1, 1000), help="How many seeds [default: 10, or 30 with --certify].")
 @click.option("--recipe", help="A recipe's name or @FILE.toml [default: the row's own, else fast].")
-@click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's own.")
+@click.option(
+    "--epochs", type=click.IntRange(1), help="In place of the recipe's own; needs --recipe where a row has one."
+)
 @click.option("--certify", is_flag=True, help="Enter the attempt in the ledger and demand the 99 % lower bound.")
 @click.option("--target", type=options.PER_CENT, help="Per cent [default: the row's, else the data set's].")
 @click.option("--name", default="", help="What to call the row.")

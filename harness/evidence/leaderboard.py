@@ -194,12 +194,13 @@ def survey(workspace: Workspace) -> Survey:
     Rows of studies that are on another machine are kept from the CSV that is there.
 
     Raises:
-        ContentError: the ledger does not hold together, or lacks an attempt that a record names; without it nobody
-            knows what is certified.
+        ContentError: the ledger does not hold together; without it nobody knows what is certified.
     """
     attempts = ledger.read(workspace.ledger)
-    records, damage = record.read_sound(workspace.records)
-    _check_attempts(records, attempts, workspace.ledger)
+    readable, damage = record.read_sound(workspace.records)
+    faults = [_unentered(item, attempts, workspace.ledger) for item in readable]
+    records = [item for item, fault in zip(readable, faults, strict=True) if fault is None]
+    unentered = [fault for fault in faults if fault is not None]
     claimed, unclear = read_each(claims.read, [workspace.records / "claims.json"])
     folders = sorted(path.parent for path in workspace.runs.glob("*/config.json"))
     searched, broken = read_each(rows_of_study, folders)
@@ -210,20 +211,20 @@ def survey(workspace: Workspace) -> Survey:
     elsewhere = (row for row in chain(*before) if not (workspace.runs / row.study).exists())
     for row in (*chain(*searched), *(row for row in elsewhere if row.tier is Tier.SEARCHED)):
         rows.setdefault(row.key, row)
-    return Survey(tuple(records), tuple(ranked(list(rows.values()))), (*damage, *unclear, *broken, *torn))
+    return Survey(tuple(records), tuple(ranked(list(rows.values()))), (*damage, *unentered, *unclear, *broken, *torn))
 
 
-def _check_attempts(records: Iterable[Record], attempts: Iterable[Attempt], path: Path) -> None:
-    """Raise ContentError where seeds were run for an attempt that is not in the ledger."""
-    entered = {(attempt.key, attempt.number) for attempt in attempts}
-    for item in records:
-        for run in item.seeds:
-            if run.attempt is not None and (item.key, run.attempt) not in entered:
-                raise ContentError(
-                    f"{path} lacks attempt {run.attempt}, for which seeds of {item.hash} were run; an attempt is never "
-                    "taken out of the ledger",
-                    hint="bring the ledger back that belongs to the records",
-                )
+def _unentered(evidence: Record, attempts: Iterable[Attempt], path: Path) -> ContentError | None:
+    """Return what is wrong with a record whose seeds were run for an attempt that is not in the ledger."""
+    entered = {attempt.number for attempt in attempts if attempt.key == evidence.key}
+    for run in evidence.seeds:
+        if run.attempt is not None and run.attempt not in entered:
+            return ContentError(
+                f"{path} lacks attempt {run.attempt}, for which seeds of {evidence.hash} were run; an attempt is never "
+                "taken out of the ledger",
+                hint="bring the ledger back that belongs to the records",
+            )
+    return None
 
 
 def collect(workspace: Workspace) -> list[LeaderboardRow]:

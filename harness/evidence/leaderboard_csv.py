@@ -104,7 +104,10 @@ def read(path: Path) -> list[LeaderboardRow]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ContentError(f"cannot read the leaderboard {path}: {error}") from error
     if not table or table[0] != columns:
-        raise ContentError(f"{path} is not a leaderboard of schema {SCHEMA_VERSION}: move it away, and it is made anew")
+        raise ContentError(
+            f"{path} is not a leaderboard of schema {SCHEMA_VERSION}: move it away, and it is made anew, "
+            "but for rows of studies that are on other machines"
+        )
     return [_row(cells, f"{path}, line {number}") for number, cells in enumerate(table[1:], start=2)]
 
 

@@ -77,7 +77,8 @@ def run_seeds(
         done = {index: found for index, found in _interrupted(folder).items() if index in plan.indices}
         for found in done.values():
             evidence = _pooled(evidence, plan, place, found)
-        lacking = [] if _is_futile(plan, done) else [index for index in plan.indices if index not in done]
+        ended = _closed_if_futile(plan, place, done)
+        lacking = [] if ended else [index for index in plan.indices if index not in done]
         row = record.path_of(place.records, evidence).stem
         waiting = [_job(plan, place, row, index, before.get(index)) for index in lacking]
         with closing(_trained(plan, waiting, source, limits, on_event)) as results:
@@ -85,10 +86,11 @@ def run_seeds(
                 done[found.seed_index] = found
                 _keep(folder, found)
                 evidence = _pooled(evidence, plan, place, found)
-                if _is_futile(plan, done):
+                ended = ended or _closed_if_futile(plan, place, done)
+                if ended:
                     # What is being trained was launched, so it counts; nothing more is.
                     waiting.clear()
-        verdict = _verdict(plan, place, evidence, before, done)
+        verdict = _verdict(plan, place, evidence, before, done, ended)
         shutil.rmtree(folder, ignore_errors=True)
     return verdict
 
@@ -208,27 +210,39 @@ def _interrupted(folder: Path) -> dict[int, Result]:
     return {item.seed_index: item for item in found}
 
 
-def _is_futile(plan: Plan, done: dict[int, Result]) -> bool:
-    """Return whether the plan is a certification that its remaining seeds could not save."""
+def _closed_if_futile(plan: Plan, place: Workspace, done: dict[int, Result]) -> Attempt | None:
+    """Enter the end of a certification that its remaining seeds hardly can save, and return it; None otherwise.
+
+    It is entered at once: seeds that are still being trained, or a later call, must not make a success of it.
+    """
     if plan.attempt is None or not done:
-        return False
+        return None
     runs = list(done.values())
-    return is_futile(
-        [item.test_errors or 0 for item in runs], runs[0].test_size or 1, len(plan.indices), plan.target_pct
-    )
+    errors = [item.test_errors or 0 for item in runs]
+    if not is_futile(errors, runs[0].test_size or 1, len(plan.indices), plan.target_pct):
+        return None
+    return ledger.close(place.ledger, plan.attempt, Outcome.FUTILE, _bound_pct([record.seed_run(run) for run in runs]))
 
 
 def _verdict(
-    plan: Plan, place: Workspace, evidence: Record, before: dict[int, SeedRun], done: dict[int, Result]
+    plan: Plan,
+    place: Workspace,
+    evidence: Record,
+    before: dict[int, SeedRun],
+    done: dict[int, Result],
+    ended: Attempt | None,
 ) -> Verdict:
     runs = [record.seed_run(done[index]) for index in plan.indices if index in done]
-    ended = None
-    if plan.attempt is not None:
-        ended = _close(plan, place, plan.attempt, runs, futile=_is_futile(plan, done))
+    if plan.attempt is not None and ended is None:
+        ended = _close(plan, place, plan.attempt, runs)
     return verdict_of(evidence, ledger.read(place.ledger), runs, list(before.values()), ended)
 
 
-def _close(plan: Plan, place: Workspace, attempt: Attempt, runs: list[SeedRun], *, futile: bool) -> Attempt:
-    bound = statistics.lower_bound([run.accuracy_pct for run in runs], ledger.CONFIDENCE)
-    outcome = Outcome.CERTIFIED if statistics.reaches(bound, plan.target_pct) else Outcome.FAILED
-    return ledger.close(place.ledger, attempt, Outcome.FUTILE if futile else outcome, result.finite(bound))
+def _close(plan: Plan, place: Workspace, attempt: Attempt, runs: list[SeedRun]) -> Attempt:
+    bound = _bound_pct(runs)
+    passed = len(runs) == attempt.seeds and bound is not None and statistics.reaches(bound, plan.target_pct)
+    return ledger.close(place.ledger, attempt, Outcome.CERTIFIED if passed else Outcome.FAILED, bound)
+
+
+def _bound_pct(runs: list[SeedRun]) -> float | None:
+    return result.finite(statistics.lower_bound([run.accuracy_pct for run in runs], ledger.CONFIDENCE))

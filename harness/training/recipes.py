@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -172,18 +171,19 @@ def _read(path: Path) -> Recipe:
     return recipe_from(document, str(path))
 
 
-def recipe_by_hash(name: str, hash_: str) -> Recipe | None:
-    """Return the recipe that a row names, ``small`` or ``small-120ep``, if the catalog has it with this hash."""
-    base, _, epochs = name.removesuffix("ep").rpartition("-") if re.fullmatch(r".+-\d+ep", name) else (name, "", "")
-    if base not in RECIPES:
-        return None
-    found = named_recipe(base, epochs=int(epochs) if epochs else None).recipe
-    return found if found.hash == hash_ else None
+def recipe_by_hash(hash_: str, epochs: int | None) -> Recipe | None:
+    """Return the recipe of the catalog that has this hash, as it is or with so many epochs; None where none has."""
+    for entry in RECIPES.values():
+        for recipe in (entry.recipe, replace(entry.recipe, epochs=epochs or entry.recipe.epochs)):
+            if recipe.hash == hash_:
+                return recipe
+    return None
 
 
 def recipe_named_like(recipe: Recipe, name: str) -> NamedRecipe:
     """Return the recipe of a record, with what the catalog knows about it where it is unchanged there."""
     for entry in RECIPES.values():
-        if entry.recipe == recipe and entry.name == name:
-            return entry
+        known = named_recipe(entry.name, epochs=recipe.epochs)
+        if known.recipe == recipe and known.name == name:
+            return known
     return NamedRecipe(name, recipe, "a record")

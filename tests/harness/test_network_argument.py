@@ -21,13 +21,13 @@ from harness.network_argument import NETWORK_ALONE, KnownRow, NetworkArgument, o
 from harness.search import study
 from harness.training import result
 from harness.training.recipe import Recipe
-from harness.training.recipes import RECIPES
+from harness.training.recipes import RECIPES, NamedRecipe
 from harness.training.result import Result
 from harness.workspace import Workspace
 from search_spaces.catalog import PRESETS
 from search_spaces.errors import NotationError, SearchSpaceError
 from search_spaces.notation import parse_network
-from tests.harness import scripted
+from tests.harness import scripted, unrun
 
 NETWORK = parse_network("conv3x3(8) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)")
 OTHER = "conv3x3(9) bn relu | gap | conv1x1(10)"
@@ -157,9 +157,9 @@ def test_a_hash_of_a_claim_names_the_network_alone(place: Workspace):
     [
         ("small", RECIPES["small"].recipe, RECIPES["small"].recipe),
         ("small-120ep", replace(RECIPES["small"].recipe, epochs=120), replace(RECIPES["small"].recipe, epochs=120)),
-        ("small", Recipe(epochs=3), None),
-        ("mine", Recipe(epochs=3), None),
-        ("mine-3ep", Recipe(epochs=3), None),
+        ("fast, 3 epochs", Recipe(epochs=3), Recipe(epochs=3)),
+        ("small", Recipe(epochs=3, momentum=0.5), None),
+        ("mine", Recipe(momentum=0.5), None),
     ],
 )
 def test_a_row_of_the_leaderboard_that_was_trained_elsewhere_brings_the_recipe_that_it_names(
@@ -170,6 +170,19 @@ def test_a_row_of_the_leaderboard_that_was_trained_elsewhere_brings_the_recipe_t
     (place.runs / "a-study" / "config.json").unlink()
 
     assert read_network(NETWORK.hash, place).rows == (KnownRow(known, name, "mnist", None),)
+
+
+def test_a_recipe_that_no_catalog_has_is_looked_up_in_the_records(
+    place: Workspace, new_result: NewResult, monkeypatch: pytest.MonkeyPatch
+):
+    mine = Recipe(epochs=3, momentum=0.5)
+    unrun.without_training(monkeypatch)
+    unrun.run(place, unrun.plan(range(1), architecture=parse_network(OTHER), recipe=NamedRecipe("mine", mine)))
+    keep_study(place, replace(new_result(), recipe=mine, recipe_name="mine", recipe_hash=mine.hash))
+    refresh(place)
+    (place.runs / "a-study" / "config.json").unlink()
+
+    assert read_network(NETWORK.hash, place).rows == (KnownRow(mine, "mine", "mnist", None),)
 
 
 # The recipe of a row -----------------------------------------------------------------------------------------
@@ -273,6 +286,15 @@ def test_the_target_chooses():
 
     assert only_row(rows, dataset=None, target_pct=99.0, recipe_given=False) == ROWS["target"]
     assert only_row(rows, dataset=None, target_pct=99.4, recipe_given=False) == FAST
+
+
+def test_a_target_that_no_row_has_leaves_the_recipe_of_the_rows():
+    small = replace(FAST, recipe=RECIPES["small"].recipe, recipe_name="small")
+
+    assert only_row(given(small), dataset=None, target_pct=99.5, recipe_given=False) == replace(small, target_pct=None)
+    assert only_row(given(small), dataset="kmnist", target_pct=99.5, recipe_given=False) is None
+    with pytest.raises(ContentError, match="has several rows"):
+        only_row(given(small, FAST), dataset=None, target_pct=99.5, recipe_given=False)
 
 
 def test_the_data_set_chooses():

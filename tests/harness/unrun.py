@@ -34,6 +34,7 @@ class Seeds:
         errors: wrong test images of a seed index.
         weights: digest of the weights of a seed index.
         teacher_seconds: of every result.
+        in_flight: how many train at once, so how many are launched already when one ends.
         watch: called with each job before it is answered.
     """
 
@@ -43,6 +44,7 @@ class Seeds:
     status: Callable[[int], Status] = lambda index: Status.COMPLETE
     watch: Callable[[Job], None] = lambda job: None
     teacher_seconds: float = 0.0
+    in_flight: int = 1
     asked: list[Job] = field(default_factory=list)
 
     @property
@@ -85,9 +87,12 @@ class Seeds:
     def trained(
         self, waiting: list[Job], source: Source, limits: Limits, crew: Parallelism, on_event: Callable[[Event], None]
     ) -> Iterator[Result]:
-        """Stand in for ``train_one_by_one`` with one worker."""
-        while waiting:
-            yield self.answer(waiting.pop(0), source.dataset)
+        """Stand in for ``train_one_by_one``."""
+        launched: list[Job] = []
+        while waiting or launched:
+            while waiting and len(launched) < self.in_flight:
+                launched.append(waiting.pop(0))
+            yield self.answer(launched.pop(0), source.dataset)
 
 
 def without_training(monkeypatch: pytest.MonkeyPatch) -> Seeds:

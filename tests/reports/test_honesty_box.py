@@ -39,7 +39,7 @@ def test_the_box_says_what_chose_what_was_read_and_what_is_claimed(facts: Honest
 
 @pytest.mark.parametrize(
     ("offset", "words"),
-    [(0.0, "the target itself, no offset"), (-0.1, "less 0.100 points"), (0.1, "plus 0.100 points")],
+    [(0.0, "the target itself; no offset"), (-0.1, "less 0.100 points"), (0.1, "plus 0.100 points")],
 )
 def test_the_offset_is_told_with_its_sign(facts: Honesty, offset: float, words: str):
     assert words in honesty_box.box(replace(facts, offset_points=offset))

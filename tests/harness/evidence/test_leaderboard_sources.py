@@ -179,8 +179,12 @@ def test_seeds_of_an_attempt_that_the_ledger_lacks_are_not_ranked(left: str, pla
     if left:
         ledger.declare(place.ledger, replace(made, target_pct=99.0).key, 0, 20)
 
-    with pytest.raises(ContentError, match=f"lacks attempt 1, for which seeds of {made.hash} were run"):
-        leaderboard.survey(place)
+    found = leaderboard.survey(place)
+
+    assert [*found.rows, *found.records] == []
+    assert f"lacks attempt 1, for which seeds of {made.hash} were run" in found.damage[0].message
+    with pytest.raises(ContentError, match="an attempt is never taken out of the ledger"):
+        leaderboard.collect(place)
 
     place.ledger.unlink(missing_ok=True)
     ledger.declare(place.ledger, made.key, 0, 20)

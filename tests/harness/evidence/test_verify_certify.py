@@ -152,3 +152,17 @@ def test_the_bound_is_that_of_the_attempt_alone(place: Workspace, seeds: Seeds):
     assert verdict.row.lower_bound_pct < 99.4
     [there] = record.read_all(place.records)
     assert [run.attempt for run in there.seeds] == [None] * 3 + [1] * 20
+
+
+def test_seeds_in_flight_do_not_make_a_success_of_what_was_given_up(place: Workspace, seeds: Seeds):
+    seeds.in_flight = 12
+    # The first five say that it cannot be; the eleven that were launched beside them would carry the bound over 99.4.
+    seeds.errors = lambda index: [61, 62, 61, 62, 62][index] if index < 5 else 52 + index % 4
+
+    verdict = unrun.run(place, certification())
+
+    assert len(verdict.record.seeds) == 16
+    assert (verdict.passed, only_attempt(place).outcome) == (False, Outcome.FUTILE)
+    assert verdict.row.tier is Tier.VERIFIED
+    lines = place.ledger.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["outcome"] for line in lines] == ["open", "futile"]
