@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from harness.errors import ContentError, UsageError
 from harness.evidence import claims, record
 from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.evidence.leaderboard import read as read_leaderboard
+from harness.evidence.record import Record
 from harness.invocation import typed
 from harness.search.study import finished_results
 from harness.training.recipe import Recipe
@@ -118,7 +119,7 @@ def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> N
 
 def recorded_rows(architecture: Architecture, workspace: Workspace) -> tuple[KnownRow, ...]:
     """Return the rows of a network that have a record here, however it was named."""
-    return tuple(row for _, _, row in _recorded(workspace, architecture.hash))
+    return tuple(row for _, _, row in _recorded(record.read_all(workspace.records), architecture.hash))
 
 
 def read_network(argument: str, workspace: Workspace) -> NetworkArgument:
@@ -165,7 +166,8 @@ def _read_file(path: Path) -> str:
 
 def _by_hash(prefix: str, workspace: Workspace) -> NetworkArgument:
     """Look a hash up in the records; where none has it, in the local studies, the claims and the leaderboard."""
-    known = _recorded(workspace, prefix) or _searched(workspace, prefix)
+    records = record.read_all(workspace.records)
+    known = _recorded(records, prefix) or _searched(workspace, records, prefix)
     hashes = sorted({architecture.hash for architecture, _, _ in known})
     if not hashes:
         raise ContentError(
@@ -181,19 +183,19 @@ def _by_hash(prefix: str, workspace: Workspace) -> NetworkArgument:
 _Known = tuple[Architecture, str, KnownRow]
 
 
-def _recorded(workspace: Workspace, prefix: str) -> list[_Known]:
+def _recorded(records: Iterable[Record], prefix: str) -> list[_Known]:
     return [
         (
             parse_network(evidence.architecture),
             evidence.name,
             KnownRow(evidence.recipe, evidence.recipe_name, evidence.dataset, evidence.target_pct),
         )
-        for evidence in record.read_all(workspace.records)
+        for evidence in records
         if evidence.hash.startswith(prefix)
     ]
 
 
-def _searched(workspace: Workspace, prefix: str) -> list[_Known]:
+def _searched(workspace: Workspace, records: Iterable[Record], prefix: str) -> list[_Known]:
     found: list[_Known] = []
     for folder in sorted(path.parent for path in workspace.runs.glob("*/config.json")):
         for result in finished_results(folder):
@@ -203,7 +205,7 @@ def _searched(workspace: Workspace, prefix: str) -> list[_Known]:
     rows = read_leaderboard(workspace.leaderboard) if workspace.leaderboard.exists() else []
     texts = [claim.architecture for claim in claims.read(workspace.records / "claims.json")]
     # What a study has trained is on the leaderboard too, or was claimed; a second row of it would ask for a choice.
-    recipes = {evidence.recipe_hash: evidence.recipe for evidence in record.read_all(workspace.records)}
+    recipes = {evidence.recipe_hash: evidence.recipe for evidence in records}
     ranked = [(row.architecture, _row_of(row, recipes)) for row in rows if row.tier is not Tier.CLAIMED]
     for known in (ranked, [(text, NETWORK_ALONE) for text in texts]):
         before = {architecture.hash for architecture, _, _ in found}
@@ -213,5 +215,5 @@ def _searched(workspace: Workspace, prefix: str) -> list[_Known]:
 
 
 def _row_of(row: LeaderboardRow, recipes: Mapping[str, Recipe]) -> KnownRow:
-    known = recipe_by_hash(row.recipe_hash, row.epochs) or recipes.get(row.recipe_hash)
-    return KnownRow(known, row.recipe, row.dataset, None)
+    known = recipe_by_hash(row.recipe_hash, row.epochs) if row.epochs else None
+    return KnownRow(known or recipes.get(row.recipe_hash), row.recipe, row.dataset, None)

@@ -87,8 +87,7 @@ def export(
     recorded = _recorded(given, named, data, place, seed)
     # A recipe may name teachers.
     job = replace(_job(given, named, seed, device, engine, recorded), teachers=place.teachers)
-    if recipe is None:
-        options.say_recipe(named, own=row is not None and row.recipe is not None)
+    options.say_recipe(named, recipe, row)
     result, trained = _train(job, data)
     written = _write(wanted, given, data, result, trained)
     document = _document(result, recorded, written)

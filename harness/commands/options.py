@@ -16,6 +16,7 @@ from harness.invocation import typed
 
 if TYPE_CHECKING:
     from harness.engine.engine_choice import Choice
+    from harness.network_argument import KnownRow
     from harness.training.parallelism import Parallelism
     from harness.training.recipe import Recipe
     from harness.training.recipes import NamedRecipe
@@ -67,10 +68,11 @@ def say_engine(choice: Choice) -> None:
         click.echo(f"harness: torch trains, not the {choice.wanted} engine: {choice.why}", err=True)
 
 
-def say_recipe(named: NamedRecipe, *, own: bool) -> None:
+def say_recipe(named: NamedRecipe, asked: str | None, row: KnownRow | None) -> None:
     """Say on stderr which recipe trains where none was asked for."""
-    why = "the row's own" if own else "as none was given"
-    click.echo(f"harness: recipe {named.name}, {why}", err=True)
+    if asked is None:
+        why = "the row's own" if row is not None and row.recipe is not None else "as none was given"
+        click.echo(f"harness: recipe {named.name}, {why}", err=True)
 
 
 def say_left_out(damage: Iterable[str]) -> None:

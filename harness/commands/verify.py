@@ -99,8 +99,7 @@ def verify(
     for needed in (place.root, place.records, place.runs):
         check_writable(needed)
     collect(place)
-    if recipe is None:
-        options.say_recipe(named, own=row is not None and row.recipe is not None)
+    options.say_recipe(named, recipe, row)
     try:
         verdict = _run(plan, place, Source(data.dataset.name, folder))
     except KeyboardInterrupt as error:

@@ -171,13 +171,10 @@ def _read(path: Path) -> Recipe:
     return recipe_from(document, str(path))
 
 
-def recipe_by_hash(hash_: str, epochs: int | None) -> Recipe | None:
-    """Return the recipe of the catalog that has this hash, as it is or with so many epochs; None where none has."""
-    for entry in RECIPES.values():
-        for recipe in (entry.recipe, replace(entry.recipe, epochs=epochs or entry.recipe.epochs)):
-            if recipe.hash == hash_:
-                return recipe
-    return None
+def recipe_by_hash(hash_: str, epochs: int) -> Recipe | None:
+    """Return the recipe of the catalog that has this hash with so many epochs; None where none has."""
+    known = (replace(entry.recipe, epochs=epochs) for entry in RECIPES.values())
+    return next((recipe for recipe in known if recipe.hash == hash_), None)
 
 
 def recipe_named_like(recipe: Recipe, name: str) -> NamedRecipe:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from harness.evidence import record
 from harness.training.result import Status
 from harness.workspace import Workspace
 from reports import study_files
@@ -133,6 +134,14 @@ def test_the_leaderboard_is_a_page_of_all_rows_beside_its_csv(realistic_study: A
     for row in rows:
         assert row.hash in page.text("code")
         assert row.architecture in page.text("bdi")
+
+
+def test_the_seeds_of_a_row_say_how_many_reach_the_target(place: Workspace, synthetic: Any):
+    record.write(place.records, synthetic.evidence(synthetic.network(4, 5, 6), [58, 59, 60, 61, 62, 30, 31]))
+
+    text = write_leaderboard(place).read_text(encoding="utf-8")
+
+    assert text.count(">5/7<") == 1
 
 
 def test_the_same_files_give_the_same_bytes(realistic_study: Any, place: Workspace):

@@ -160,6 +160,11 @@ def test_the_recipe_of_a_record_keeps_what_the_catalog_knows_while_it_is_unchang
     assert recipe_named_like(RECIPES["seed4"].recipe, "seed4") is RECIPES["seed4"]
     assert recipe_named_like(RECIPES["seed4"].recipe, "seed2") is RECIPES["seed2"]
 
+    # With other epochs it is what '--recipe seed4 --epochs 3' trains: the test set is read each epoch.
+    shorter = recipe_named_like(replace(RECIPES["seed4"].recipe, epochs=3), "seed4-3ep")
+    assert shorter == named_recipe("seed4", epochs=3)
+    assert shorter.test_each_epoch
+
     changed = recipe_named_like(replace(Recipe(), epochs=16), "fast")
 
     assert changed.recipe.epochs == 16
