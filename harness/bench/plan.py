@@ -13,6 +13,7 @@ from harness.bench.table import engine_kind
 from harness.data.datasets import dataset
 from harness.duration import duration_text
 from harness.search.estimate import PACES, slowdown, taught, training_seconds
+from harness.search.features import work
 from harness.training.result import Result
 
 
@@ -45,7 +46,7 @@ def planned(recording: Recording, chosen: SampledNetworks, ended: Mapping[Key, R
     images = dataset(recording.dataset).train_size
     slow = slowdown(ended.values(), images, pace)
     each = {
-        str(network.architecture): training_seconds(1, images, network.macs, pace) * (slow or 1.0)
+        str(network.architecture): training_seconds(1, images, work(str(network.architecture)), pace) * (slow or 1.0)
         for network in chosen.networks
     }
     keys = [(network, seed) for network in chosen.networks for seed in range(recording.seeds)]

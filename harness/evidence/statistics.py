@@ -53,6 +53,14 @@ def normal_share(value: float) -> float:
     return 0.5 * math.erfc(-value / math.sqrt(2))
 
 
+@cache
+def student_share(value: float, freedom: int) -> float:
+    """Return Student's distribution function."""
+    from scipy.stats import t
+
+    return float(t.cdf(value, freedom))
+
+
 def interval(values: Sequence[float], confidence: float) -> tuple[float, float]:
     """Return the two-sided t interval of the mean; infinite below two values."""
     low = lower_bound(values, 0.5 + confidence / 2)

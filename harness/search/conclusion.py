@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from harness.evidence.leaderboard import refresh
@@ -10,10 +11,12 @@ from harness.evidence.record import Found
 from harness.evidence.verdict import Verdict
 from harness.evidence.verify import Plan, finished_indices, recorded_verdict, run_seeds
 from harness.search import study
-from harness.search.estimate import CAUTION, LEAST_VERIFY_SEEDS, VERIFY_FACTOR
-from harness.search.finals import CAUTION_SECONDS, verify_seconds
+from harness.search.estimate import CAUTION, CAUTION_SECONDS, LEAST_VERIFY_SEEDS, VERIFY_FACTOR
+from harness.search.finals import verify_seconds
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session, note
+from harness.search.study import Proposal
+from harness.training.recipes import NamedRecipe
 from harness.training.workers import Event, Limits
 from search_spaces.notation import parse_network
 
@@ -66,6 +69,12 @@ def _limits(plan: SearchPlan) -> Limits:
     return Limits(limits.seconds * VERIFY_FACTOR, limits.memory_mb)
 
 
+def _recipe(plan: SearchPlan, proposal: Proposal) -> NamedRecipe:
+    """Return what the winner was trained by, with what the catalog knows about it."""
+    recipe, name = study.recipe_of(plan.config, proposal.epochs)
+    return replace(plan.recipe, recipe=recipe, name=name)
+
+
 def _verification(plan: SearchPlan, winner: dict[str, Any], events: list[dict[str, Any]]) -> Plan:
     proposal = next(item for item in study.proposals(events) if item.trial == winner["trial"])
     # As many seeds as keep all workers busy: five take three rounds of two, and so do six.
@@ -85,7 +94,7 @@ def _verification(plan: SearchPlan, winner: dict[str, Any], events: list[dict[st
     )
     return Plan(
         architecture=parse_network(proposal.architecture),
-        recipe=plan.recipe,
+        recipe=_recipe(plan, proposal),
         dataset=plan.config.dataset,
         target_pct=plan.config.target_pct,
         indices=tuple(range(seeds)),

@@ -1,7 +1,4 @@
-"""How long a training takes, and how large a network a search still has the time for.
-
-Estimated from the network's multiply-adds and corrected by what was measured.
-"""
+"""How long a training takes: estimated from what a network has to compute, and corrected by what was measured."""
 
 from __future__ import annotations
 
@@ -9,52 +6,75 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from harness.search.race import STAND_SEEDS
+from harness.search.features import work
 from harness.training.recipe import Recipe
 from harness.training.result import Result
-from search_spaces.cost import analyse
-from search_spaces.notation import parse_network
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds an image of a training step on one core: a fixed part, and one a multiply-add of the forward pass."""
+    """Seconds an image of a training step on one core: a fixed part, and one for each multiply-add of ``work``."""
 
     seconds_an_image: float
     seconds_a_mac: float
 
 
-# On one core of a two-core CPU machine, by engine. Fitted to the 3,702-parameter network (0.62 M multiply-adds) and
-# seed4 (3.4 M): torch trains 4,600 and 3,000 images a second, the native engine 39,700 and 4,600.
-PACES = {"torch": Pace(1.9e-4, 4.2e-11), "native": Pace(0.0, 6.0e-11)}
+# On one core of a two-core CPU machine, by engine. torch: fitted to the 3,702-parameter network and seed4, of which it
+# trains 4,600 and 3,000 images a second. Native: 13 trainings of seven forms on a machine of 125 GFLOP/s a core without
+# AVX-512 (``features.NUMBER_MACS``); others are faster, which shows with the first run.
+PACES = {"torch": Pace(1.85e-4, 3.35e-11), "native": Pace(0.0, 9.3e-11)}
 
 # Training on all images takes longer than on the search split: 60,000 to 50,000.
 VERIFY_FACTOR = 1.2
 LEAST_VERIFY_SEEDS = 5
-# Share of the whole time that the runs of one winner may take at most: the rest is for those that lose.
-WINNER_SHARE = 0.8
-# What may be tried in the first half of the time, however slow the machine seems: an estimate is not to end a search.
-EARLY_MACS = 1_500_000
-# Share that an estimate is raised by.
+# Share that an estimate is raised by, and what starting processes and writing files take.
 CAUTION = 1.15
+CAUTION_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What there is time for.
+
+    Attributes:
+        images: that an epoch trains on.
+        pace: of this machine, as far as it is known.
+        seconds: that one training may take, so that its network can still be confirmed and verified; None for no end.
+        left: seconds of the search; infinite where it has no end.
+        workers: trainings at once.
+    """
+
+    images: int
+    pace: Pace
+    seconds: float | None = None
+    left: float = math.inf
+    workers: int = 1
+
+    def takes(self, epochs: int, network_work: float) -> float:
+        """Return the seconds of a training."""
+        return training_seconds(epochs, self.images, network_work, self.pace)
+
+    def has(self, epochs: int, network_work: float) -> bool:
+        """Return whether there is time for a training."""
+        return self.seconds is None or self.takes(epochs, network_work) <= self.seconds
 
 
 def taught(pace: Pace, recipe: Recipe) -> Pace:
     """Return the pace of a student: for each of its images every teacher runs forward, a third of a training step."""
     if not recipe.teacher:
         return pace
-    macs = recipe.teacher_seeds * analyse(parse_network(recipe.teacher)).macs
-    return replace(pace, seconds_an_image=pace.seconds_an_image + pace.seconds_a_mac * macs / 3)
+    forward = recipe.teacher_seeds * work(recipe.teacher) / 3
+    return replace(pace, seconds_an_image=pace.seconds_an_image + pace.seconds_a_mac * forward)
 
 
-def training_seconds(epochs: int, images: int, macs: int, pace: Pace) -> float:
-    """Return the seconds that so many epochs over ``images`` take with a network of ``macs`` multiply-adds."""
-    return epochs * images * (pace.seconds_an_image + pace.seconds_a_mac * macs)
+def scaled(pace: Pace, factor: float) -> Pace:
+    """Return the pace of a machine that takes ``factor`` times as long."""
+    return Pace(factor * pace.seconds_an_image, factor * pace.seconds_a_mac)
 
 
-def macs_within(seconds: float, epochs: int, images: int, pace: Pace) -> int:
-    """Return the most multiply-adds a network may have to train within ``seconds``; 0 where none can."""
-    return max(0, math.floor((seconds / (epochs * images) - pace.seconds_an_image) / pace.seconds_a_mac))
+def training_seconds(epochs: int, images: int, network_work: float, pace: Pace) -> float:
+    """Return the seconds that so many epochs over ``images`` take with a network of so much ``work``."""
+    return epochs * images * (pace.seconds_an_image + pace.seconds_a_mac * network_work)
 
 
 def slowdown(runs: Iterable[Result], images: int, pace: Pace) -> float | None:
@@ -63,22 +83,5 @@ def slowdown(runs: Iterable[Result], images: int, pace: Pace) -> float | None:
     for run in runs:
         if run.history and run.macs:
             measured += run.train_seconds
-            estimated += training_seconds(len(run.history), images, run.macs, pace)
+            estimated += training_seconds(len(run.history), images, work(run.architecture), pace)
     return measured / estimated if estimated else None
-
-
-def affordable_macs(
-    whole: float | None, left: float, workers: int, epochs: int, images: int, pace: Pace, slow: float | None
-) -> int | None:
-    """Return the most multiply-adds of a network that can be trained, confirmed and verified in the time left.
-
-    Args:
-        whole: seconds of the whole search; None for no end, and then there is no limit.
-        slow: measured over estimated seconds; None where nothing is known of this machine, and then there is no limit.
-    """
-    if whole is None or slow is None:
-        return None
-    # Half of the workers confirm while the others go on searching.
-    rounds = 1 - (-STAND_SEEDS // max(1, workers // 2)) - (-LEAST_VERIFY_SEEDS // workers) * VERIFY_FACTOR
-    found = macs_within(min(WINNER_SHARE * whole, left) / (rounds * slow), epochs, images, pace)
-    return max(found, EARLY_MACS) if left > whole / 2 else found

@@ -79,7 +79,7 @@ def _at_rung(session: Session, job: Job, found: Result) -> None:
         message = f"after epoch {len(found.history)} at best {hoped:.2f} % was to be hoped for"
         _ended(session, job, replace(found, status=Status.PRUNED, message=message))
     else:
-        until = next_rung(session, len(found.history))
+        until = next_rung(session, job.recipe.epochs, len(found.history))
         session.waiting.insert(0, replace(job, until_epoch=until, spent_seconds=found.train_seconds))
 
 
@@ -93,6 +93,8 @@ def _ended(session: Session, job: Job, found: Result) -> None:
     if job.checkpoint is not None:
         job.checkpoint.unlink(missing_ok=True)
     note_finished(session, found)
+    # What is known has changed, so there may be another network worth training after all.
+    session.exhausted = ""
     session.crashed = session.crashed + 1 if found.status is Status.CRASHED else 0
     if job.purpose is Purpose.SEARCH:
         session.proposer.tell(candidate.proposal.trial, race.outcome(candidate, session.config.threshold_pct))
@@ -106,9 +108,6 @@ def _note_standings(session: Session, candidate: Candidate, before: Candidate | 
     """Note what a further run of a network has changed; return whether the network has become the smallest to stand."""
     threshold_pct = session.config.threshold_pct
     has_fallen = candidate is before and not race.stands(candidate, threshold_pct)
-    if has_fallen:
-        # The budget rises again, so that there may be new networks after all.
-        session.exhausted = ""
     if has_fallen or (open_before and race.refuted(candidate, threshold_pct)):
         note_standing(session, "refuted", candidate)
     after = smallest_standing(session)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from harness.search import race
 from harness.search.events import poll
-from harness.search.finals import closing_seconds
+from harness.search.finals import closing_seconds, remaining_seconds
 from harness.search.proposing import Rejection, Repeat
 from harness.search.race import STAND_SEEDS, Candidate
 from harness.search.session import (
@@ -15,8 +15,9 @@ from harness.search.session import (
     free_indices,
     job_for,
     jobs_at_work,
-    most_macs,
     note,
+    room,
+    run_seconds,
     smallest_standing,
     trial_of,
 )
@@ -40,22 +41,14 @@ def explore(session: Session) -> None:
     if session.interrupted:
         session.reason = "interrupted"
         return
-    # Fresh seeds of the network that stands are wanted for the choice, and have no rung to go on from.
-    while not session.interrupted and any(_is_for_the_choice(session, job) for job in jobs_at_work(session)):
-        poll(session)
-    # What else is in flight has its last rung on disk, or is not needed for what follows.
+    # What is in flight has its last rung on disk, or is not needed for what follows.
     for place, at_work in enumerate(session.crew.jobs):
         if at_work is not None:
             session.crew.abandon(place)
 
 
-def _is_for_the_choice(session: Session, job: Job) -> bool:
-    standing = smallest_standing(session)
-    return standing is not None and job.purpose is Purpose.CONFIRM and trial_of(job) == standing.proposal.trial
-
-
 def _stop_reason(session: Session) -> str:
-    """Return why no new network is begun: time for the closing runs has come, or the trials are used up."""
+    """Return why no new network is begun: time for the verification has come, or the trials are used up."""
     if session.left <= closing_seconds(session):
         return "time"
     if session.effort.trials is not None and len(session.candidates) >= session.effort.trials:
@@ -75,24 +68,29 @@ def _next_job(session: Session) -> Job | None:
 
 
 def _confirmable(session: Session, *, explored: bool) -> Candidate | None:
-    """Return the network whose fresh seeds are wanted, those in flight counted.
+    """Return the network whose fresh seeds are wanted, those in flight counted, if there is time for them.
 
-    While there are networks to propose, half of the workers go on with those: a smaller one that passes makes the
-    seeds of a larger one superfluous.
+    Once something stands half of the workers go on with new networks: a smaller one that passes makes the seeds of a
+    larger one superfluous.
     """
     flying = Counter(trial_of(job) for job in jobs_at_work(session) if job.purpose is Purpose.CONFIRM)
-    if not explored and flying.total() >= max(1, session.effort.workers // 2):
+    stands = smallest_standing(session) is not None
+    if stands and not explored and flying.total() >= max(1, session.effort.workers // 2):
         return None
-    candidates, threshold_pct = list(session.candidates.values()), session.config.threshold_pct
-    # A smaller network that may come to stand is worth more than certainty about the one that does.
-    wanted = race.next_to_confirm(candidates, threshold_pct, session.config.budget, flying)
-    return wanted or race.next_finalist(candidates, threshold_pct, flying)
+    in_time = [item for item in session.candidates.values() if remaining_seconds(session, item) <= session.left]
+    return race.next_to_confirm(
+        in_time if session.effort.seconds is not None else list(session.candidates.values()),
+        session.config.threshold_pct,
+        session.config.budget,
+        flying,
+        lambda candidate: run_seconds(session, candidate),
+    )
 
 
 def _propose(session: Session) -> Job | None:
     """Return the first run of a new network; None when the space has no further one."""
     budget = _effective_budget(session)
-    found = session.proposer.propose(budget, session.candidates, most_macs(session))
+    found = session.proposer.propose(budget, session.candidates, room(session))
     for passed in found.passed:
         match passed:
             case Rejection():
@@ -102,7 +100,7 @@ def _propose(session: Session) -> Job | None:
                 session.candidates[trial].repeats += session.parts.repeats
                 note(session, "repeated", hash=session.candidates[trial].proposal.hash, **asdict(passed))
     if found.proposal is None:
-        # The budget and the time only fall, so there is no use in asking again.
+        # There is no use in asking again before another run has ended.
         session.exhausted = found.why
         return None
     candidate = Candidate(found.proposal, stand_seeds=STAND_SEEDS if session.parts.confirmation else 0)

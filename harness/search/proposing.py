@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from harness.search.estimate import Room
 from harness.search.race import Candidate, Outcome
 from harness.search.study import Proposal
 
@@ -52,7 +53,7 @@ class Found:
 class Proposing(Protocol):
     """Whoever proposes networks to a search."""
 
-    def propose(self, budget: int, candidates: Mapping[int, Candidate], most_macs: int | None) -> Found:
+    def propose(self, budget: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
         """Return the next network to train; see the function ``propose``."""
         ...
 

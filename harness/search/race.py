@@ -1,28 +1,30 @@
 """The decisions of a search, as pure functions: what to prune, what stands, what is refuted, what is run next.
 
-Accuracies are per cent of the validation images; the threshold is what stands for the target there: the target plus
-the offset between validation and test.
+Accuracies are per cent of the validation images; the threshold is what stands for the target there: the target, by the
+measured ratio of errors on unseen images to errors on the validation images.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.evidence import statistics
 from harness.search.study import Proposal
 from harness.training.result import Result, Status
 
-# A network stands, and the effective budget falls, on this many fresh seeds and this one-sided bound.
+# Fresh seeds that a network has before it may stand, and with which it is given up.
 STAND_SEEDS = 3
-STAND_CONFIDENCE = 0.80
-# A network that has not come to stand by then is given up.
-MOST_SEEDS = 5
-# The winner is chosen on this many fresh seeds and this bound: it is the smallest of many, so luck is to be
-# feared.
-FINAL_SEEDS = 5
-FINAL_CONFIDENCE = 0.95
+MOST_SEEDS = 6
+# A network stands when its verification on so many seeds passes with this probability: one search in twenty may name a
+# winner that misses.
+CONFIDENCE = 0.95
+VERIFY_SEEDS = 6
+# A network whose fresh seeds miss with this probability is given up.
+REFUTE_CONFIDENCE = 0.90
+# One that has passed once gets fresh seeds while its chance to stand is at least this.
+LEAST_CHANCE = 0.10
 # Errors at the end per error at a rung, the luckiest tenth, by share of the epochs; used until a study has runs of
 # its own (docs/experiments.md, "rungs").
 PRIOR_RATIO = {0.25: 0.50, 0.5: 0.72}
@@ -31,8 +33,14 @@ TYPICAL_RATIO = {0.25: 0.62, 0.5: 0.81}
 OWN_RATIOS = 8
 CHANCE_PCT = 10.0
 # What the seeds of a network differ by, as a share of its errors: 0.06 to 0.08 whether it makes 100 or 400 of them
-# (docs/experiments.md, "the table of the bench"). A first run that passed is luckier than others by about as much.
+# (docs/experiments.md, "the table of the bench"), and for how many degrees of freedom that stands: the deviation of a
+# few seeds is moderated by it (Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004). A first run
+# that passed is luckier than others by about as much.
 SEED_SHARE = 0.08
+SEED_FREEDOM = 20
+# What networks differ by in the ratio of errors on unseen images to errors on the validation images, as a share
+# (benchmarks/results/third-split.json).
+NETWORK_SHARE = 0.04
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +102,12 @@ def passed_first(candidate: Candidate, threshold_pct: float) -> bool:
 def seeds_wanted(candidate: Candidate, threshold_pct: float) -> int:
     """Return how many fresh seeds, those in flight included, a network should have by now.
 
-    One that passed is to be confirmed: three at once, then one after the other. One that was trained to the end and
-    missed gets one for each time it was proposed again.
+    One that passed is to be confirmed: three at once, then one after the other, while it has a chance to stand. One
+    that was trained to the end and missed gets one for each time it was proposed again.
     """
     if passed_first(candidate, threshold_pct):
-        return max(candidate.stand_seeds, len(candidate.fresh) + 1)
+        hopeful = chance_to_stand(candidate, threshold_pct) >= LEAST_CHANCE
+        return max(candidate.stand_seeds, len(candidate.fresh) + 1) if hopeful else len(candidate.fresh)
     complete = candidate.first is not None and candidate.first.status is Status.COMPLETE
     return candidate.repeats if complete else 0
 
@@ -114,24 +123,41 @@ def outcome(candidate: Candidate, threshold_pct: float) -> Outcome:
 
 
 def stands(candidate: Candidate, threshold_pct: float) -> bool:
-    """Return whether the network reaches the threshold on fresh seeds, not on one lucky draw."""
+    """Return whether the network would pass its verification, by its fresh seeds and not by one lucky draw."""
     if not candidate.stand_seeds:
         return passed_first(candidate, threshold_pct)
-    return _is_certain(candidate, candidate.stand_seeds, STAND_CONFIDENCE, threshold_pct)
+    known = len(candidate.fresh)
+    return known >= candidate.stand_seeds and chance_to_verify(candidate, threshold_pct) >= CONFIDENCE
 
 
 def refuted(candidate: Candidate, threshold_pct: float) -> bool:
-    """Return whether further seeds would be wasted: many were run, or the mean is well below the threshold."""
-    accuracies = candidate.fresh_pct
-    if stands(candidate, threshold_pct):
+    """Return whether further seeds would be wasted: many were run, or their mean lies well below the threshold."""
+    known = len(candidate.fresh)
+    if stands(candidate, threshold_pct) or not known:
         return False
-    if len(accuracies) >= MOST_SEEDS:
-        return True
-    if len(accuracies) < 2:
-        return False
-    # The mirror image of the bound that it would have to pass.
-    upper = 2 * statistics.mean(accuracies) - statistics.lower_bound(accuracies, STAND_CONFIDENCE)
-    return not statistics.reaches(upper, threshold_pct)
+    return known >= MOST_SEEDS or _chance(candidate.fresh_pct, threshold_pct, 0.0) <= 1 - REFUTE_CONFIDENCE
+
+
+def chance_to_verify(candidate: Candidate, threshold_pct: float) -> float:
+    """Return the probability that the mean of the verification's seeds reaches the target, by the fresh seeds.
+
+    They differ from the mean of the fresh seeds by what seeds differ by, and by what networks differ by in the ratio of
+    errors on other images. 0 without fresh seeds.
+    """
+    if not candidate.fresh:
+        return 0.0
+    return _chance(candidate.fresh_pct, threshold_pct, verify_square())
+
+
+def verify_square() -> float:
+    """Return the squared relative deviation of a verification's mean from a network's mean on validation."""
+    return SEED_SHARE**2 / VERIFY_SEEDS + NETWORK_SHARE**2
+
+
+def needed_share() -> float:
+    """Return how many of the allowed errors a network may make in the mean of ``STAND_SEEDS`` fresh seeds to stand."""
+    square = SEED_SHARE**2 / STAND_SEEDS + verify_square()
+    return math.exp(-statistics.quantile(CONFIDENCE, SEED_FREEDOM + STAND_SEEDS - 1) * math.sqrt(square))
 
 
 def smallest_standing(candidates: Sequence[Candidate], threshold_pct: float) -> Candidate | None:
@@ -140,13 +166,18 @@ def smallest_standing(candidates: Sequence[Candidate], threshold_pct: float) -> 
 
 
 def next_to_confirm(
-    candidates: Sequence[Candidate], threshold_pct: float, budget: int, flying: Mapping[int, int]
+    candidates: Sequence[Candidate],
+    threshold_pct: float,
+    budget: int,
+    flying: Mapping[int, int],
+    seconds: Callable[[Candidate], float] = lambda candidate: 1.0,
 ) -> Candidate | None:
     """Return the network whose next fresh seed is worth most, of those that want one and are still open.
 
     Args:
         budget: what the size of a network is compared with while none stands.
         flying: fresh seeds that are being trained, by trial.
+        seconds: what a seed of a network takes.
     """
     standing = smallest_standing(candidates, threshold_pct)
     limit = standing.proposal.parameters if standing else budget + 1
@@ -160,58 +191,32 @@ def next_to_confirm(
     ]
 
     def order(candidate: Candidate) -> tuple[float, int, int]:
-        worth = _worth_of_a_seed(candidate, threshold_pct, limit, flying.get(candidate.proposal.trial, 0))
+        lacking = max(1, STAND_SEEDS - len(candidate.fresh) - flying.get(candidate.proposal.trial, 0))
+        fall = math.log(limit / candidate.proposal.parameters)
+        worth = chance_to_stand(candidate, threshold_pct) * fall / (lacking * max(1e-9, seconds(candidate)))
         return (-worth, *_by_size(candidate))
 
     return min(open_, key=order, default=None)
 
 
-def _worth_of_a_seed(candidate: Candidate, threshold_pct: float, limit: int, flying: int) -> float:
-    """Return the chance that a network stands, times what the limit then falls by, over the seeds that it still takes.
+def chance_to_stand(candidate: Candidate, threshold_pct: float) -> float:
+    """Return the probability that a network stands once it has its fresh seeds, by all its runs.
 
     By size alone one small network after the other would be tried that has passed by luck, while nothing stands.
     """
     first = candidate.first.validation_accuracy_pct if candidate.first is not None else None
     luck = 1 + SEED_SHARE if passed_first(candidate, threshold_pct) else 1.0
-    misses_pct = [luck * (100 - (first or 0.0)), *(100 - accuracy for accuracy in candidate.fresh_pct)]
-    expected = statistics.mean(misses_pct)
-    deviation = max(1e-9, SEED_SHARE * expected / math.sqrt(len(misses_pct)))
-    chance = statistics.normal_share((100 - threshold_pct - expected) / deviation)
-    fall = math.log(limit / candidate.proposal.parameters)
-    return chance * fall / max(1, STAND_SEEDS - len(candidate.fresh) - flying)
-
-
-def next_finalist(candidates: Sequence[Candidate], threshold_pct: float, flying: Mapping[int, int]) -> Candidate | None:
-    """Return the network whose next fresh seed helps to name the winner: the smallest that stands and is not certain.
-
-    One that stays uncertain on all seeds of the finals leaves its place to the next larger one; behind one that is
-    certain nobody needs seeds.
-    """
-    for candidate in final_order(candidates, threshold_pct):
-        if is_final(candidate, threshold_pct):
-            return None
-        known = len(candidate.fresh)
-        if known < FINAL_SEEDS:
-            return candidate if known + flying.get(candidate.proposal.trial, 0) < FINAL_SEEDS else None
-    return None
+    misses = [luck * (100 - (first or 0.0)), *(100 - accuracy for accuracy in candidate.fresh_pct)]
+    allowed = (100 - threshold_pct) * needed_share()
+    lacking = max(1, STAND_SEEDS - len(candidate.fresh))
+    deviation = SEED_SHARE * math.sqrt(1 / len(misses) + 1 / lacking)
+    return statistics.normal_share(_log_ratio(allowed, statistics.mean(misses)) / deviation)
 
 
 def final_order(candidates: Sequence[Candidate], threshold_pct: float) -> list[Candidate]:
     """Return the networks that stand, smallest first."""
     standing = [candidate for candidate in candidates if stands(candidate, threshold_pct)]
     return sorted(standing, key=_by_size)
-
-
-def is_final(candidate: Candidate, threshold_pct: float) -> bool:
-    """Return whether the evidence suffices to name the network the winner."""
-    if not candidate.stand_seeds:
-        return passed_first(candidate, threshold_pct)
-    return _is_certain(candidate, FINAL_SEEDS, FINAL_CONFIDENCE, threshold_pct)
-
-
-def margin_pct(candidate: Candidate, threshold_pct: float) -> float:
-    """Return how far the final bound lies above the threshold."""
-    return statistics.lower_bound(candidate.fresh_pct, FINAL_CONFIDENCE) - threshold_pct
 
 
 def hopeful_ratio(results: Sequence[Result], rung: int, epochs: int) -> float:
@@ -221,8 +226,10 @@ def hopeful_ratio(results: Sequence[Result], rung: int, epochs: int) -> float:
     """
     ratios = []
     for result in results:
+        if result.recipe.epochs != epochs or result.status is not Status.COMPLETE:
+            continue
         at_rung = [epoch.validation_errors for epoch in result.history if epoch.epoch == rung]
-        if result.status is Status.COMPLETE and at_rung and at_rung[0] and result.validation_errors is not None:
+        if at_rung and at_rung[0] and result.validation_errors is not None:
             ratios.append(result.validation_errors / at_rung[0])
     if len(ratios) < OWN_RATIOS:
         share = min(PRIOR_RATIO, key=lambda share: abs(share * epochs - rung))
@@ -230,7 +237,7 @@ def hopeful_ratio(results: Sequence[Result], rung: int, epochs: int) -> float:
     return sorted(ratios)[len(ratios) // 10]
 
 
-def expected_errors(candidate: Candidate, epochs: int) -> float | None:
+def expected_errors(candidate: Candidate) -> float | None:
     """Return the validation errors that a network makes at the end: the mean of its runs, a guess where it was pruned.
 
     None where it has no usable run.
@@ -243,7 +250,7 @@ def expected_errors(candidate: Candidate, epochs: int) -> float | None:
         return statistics.mean([float(errors) for errors in known])
     if first.status is not Status.PRUNED:
         return None
-    done = len(first.history) / epochs
+    done = len(first.history) / first.recipe.epochs
     return TYPICAL_RATIO[min(TYPICAL_RATIO, key=lambda share: abs(share - done))] * first.validation_errors
 
 
@@ -252,12 +259,23 @@ def predicted_pct(errors: int, size: int, ratio: float) -> float:
     return 100 * (1 - ratio * errors / size)
 
 
-def _is_certain(candidate: Candidate, seeds: int, confidence: float, threshold_pct: float) -> bool:
-    """Return whether so many fresh seeds, and the bound of their mean, reach the threshold."""
-    accuracies = candidate.fresh_pct
-    return len(accuracies) >= seeds and statistics.reaches(
-        statistics.lower_bound(accuracies, confidence), threshold_pct
-    )
+def _chance(accuracies: Sequence[float], threshold_pct: float, further_square: float) -> float:
+    """Return the probability that a mean whose estimate these seeds are keeps to the allowed errors.
+
+    Args:
+        further_square: squared relative deviation of what is asked about from the mean over all seeds.
+    """
+    misses = [100 - accuracy for accuracy in accuracies]
+    centre = max(1e-9, statistics.mean(misses))
+    squares = math.fsum((miss / centre - 1) ** 2 for miss in misses)
+    freedom = SEED_FREEDOM + len(misses) - 1
+    share = (SEED_FREEDOM * SEED_SHARE**2 + squares) / freedom
+    deviation = math.sqrt(share / len(misses) + further_square)
+    return statistics.student_share(_log_ratio(100 - threshold_pct, centre) / deviation, freedom)
+
+
+def _log_ratio(allowed: float, made: float) -> float:
+    return math.log(max(1e-9, allowed) / max(1e-9, made))
 
 
 def _by_size(candidate: Candidate) -> tuple[int, int]:

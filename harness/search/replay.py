@@ -25,7 +25,7 @@ def replay_journal(proposer: Proposer, events: list[dict[str, Any]], candidates:
             case "proposed":
                 proposal = proposals[event["trial"]]
                 # Draws beside the sampler were questions of their own, an aim that found nothing included.
-                aimed = proposal.origin != "ladder" and is_aimed(proposal.trial)
+                aimed = proposal.origin != "ladder" and is_aimed(proposer.config.sampler, proposal.trial)
                 proposer.index.asked += aimed + (proposal.origin == "draw")
                 proposer.enter(proposal)
             case "rejected" if event["origin"] == "sampler":

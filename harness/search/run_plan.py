@@ -17,7 +17,7 @@ from harness.errors import ContentError
 from harness.evidence.offset import Offset, offset_of
 from harness.invocation import typed
 from harness.search.estimate import PACES, taught, training_seconds
-from harness.search.race import FINAL_SEEDS, STAND_SEEDS, rungs
+from harness.search.race import CONFIDENCE, STAND_SEEDS, needed_share, rungs
 from harness.search.sampler import sampler_name
 from harness.search.session import Effort
 from harness.search.study import StudyConfig, check_config, config_document
@@ -153,7 +153,8 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "estimated_seconds_a_training": one,
         "estimated_trainings": _trainings(plan.effort, one),
         "stand_seeds": STAND_SEEDS,
-        "final_seeds": FINAL_SEEDS,
+        "confidence": CONFIDENCE,
+        "needed_share": needed_share(),
     }
 
 

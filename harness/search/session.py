@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,29 @@ from harness.data.datasets import dataset
 from harness.evidence import statistics
 from harness.search import race, study
 from harness.search.crew import Crew, Processes
-from harness.search.estimate import PACES, affordable_macs, slowdown, taught
+from harness.search.estimate import (
+    CAUTION,
+    CAUTION_SECONDS,
+    LEAST_VERIFY_SEEDS,
+    PACES,
+    VERIFY_FACTOR,
+    Pace,
+    Room,
+    scaled,
+    slowdown,
+    taught,
+    training_seconds,
+)
+from harness.search.features import work
 from harness.search.parts import EVERY_PART, Parts
 from harness.search.progress import SearchReporter, Watcher
 from harness.search.proposer import Proposer
 from harness.search.proposing import Proposing
-from harness.search.race import Candidate
+from harness.search.race import STAND_SEEDS, Candidate
 from harness.search.replay import replay_journal, tell_outcome
 from harness.search.study import StudyConfig
 from harness.search.trail import FolderTrail, Trail
-from harness.training.result import Result
+from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers import Limits, Source
@@ -106,9 +119,8 @@ def open_session(
             candidates[event["trial"]].repeats += 1
     for found in study.finished_results(folder):
         file_result(candidates, found)
-    proposer = Proposer.new(
-        parse_space(config.space_text, config.space), config, _most_macs(effort, config, effort.seconds, ())
-    )
+    past = study.read_past(folder)
+    proposer = Proposer.new(parse_space(config.space_text, config.space), config, past=past)
     replay_journal(proposer, events, candidates)
     crew = Processes(source, effort.limits)
     session = Session(
@@ -133,19 +145,34 @@ def open_session(
     return session
 
 
-def most_macs(session: Session) -> int | None:
-    """Return the most multiply-adds of a network that there is still time for; None where time has no end."""
+def room(session: Session) -> Room:
+    """Return what there is time for: a training whose network can still be confirmed and verified."""
+    pace, images, workers = pace_of(session), dataset(session.config.dataset).train_size, session.effort.workers
+    if session.effort.seconds is None:
+        return Room(images, pace, workers=workers)
+    confirmed = CAUTION * (1 - (-STAND_SEEDS // workers))
+    verified = CAUTION * VERIFY_FACTOR * -(-LEAST_VERIFY_SEEDS // workers)
+    seconds = max(0.0, session.left - CAUTION_SECONDS) / (confirmed + verified)
+    return Room(images, pace, seconds, session.left, workers)
+
+
+def pace_of(session: Session) -> Pace:
+    """Return the pace of this machine: as it was measured, or a guess until the first run has ended."""
+    images = dataset(session.config.dataset).train_size
+    pace = taught(PACES[session.effort.engine], session.config.recipe)
     runs = [run for candidate in session.candidates.values() for run in runs_of(candidate)]
-    return _most_macs(session.effort, session.config, session.left, runs)
+    return scaled(pace, slowdown(runs, images, pace) or 1.0)
 
 
-def _most_macs(effort: Effort, config: StudyConfig, left: float | None, runs: Iterable[Result]) -> int | None:
-    images = dataset(config.dataset).train_size
-    # The estimate is of a CPU; how fast a GPU is shows with the first run.
-    guess = 1.0 if effort.device == "cpu" else None
-    pace = taught(PACES[effort.engine], config.recipe)
-    slow = slowdown(runs, images, pace) or guess
-    return affordable_macs(effort.seconds, left or 0.0, effort.workers, config.recipe.epochs, images, pace, slow)
+def run_seconds(session: Session, candidate: Candidate) -> float:
+    """Return what one whole run of a network takes: from those it has had, else estimated."""
+    seconds = [run.train_seconds for run in runs_of(candidate) if run.status is Status.COMPLETE]
+    if seconds:
+        return statistics.mean(seconds)
+    proposal = candidate.proposal
+    images = dataset(session.config.dataset).train_size
+    epochs = proposal.epochs or session.config.recipe.epochs
+    return training_seconds(epochs, images, work(proposal.architecture), pace_of(session))
 
 
 def _mend(session: Session, proposer: Proposer, events: list[dict[str, Any]]) -> None:
@@ -184,16 +211,17 @@ def _is_finished(effort: Effort, events: list[dict[str, Any]]) -> bool:
 def job_for(session: Session, candidate: Candidate, purpose: Purpose, index: int) -> Job:
     """Return the job of one run of a network; the first run stops at every rung."""
     proposal = candidate.proposal
+    recipe, recipe_name = study.recipe_of(session.config, proposal.epochs)
     return Job(
         architecture=proposal.architecture,
-        recipe=session.config.recipe,
-        recipe_name=session.config.recipe_name,
+        recipe=recipe,
+        recipe_name=recipe_name,
         purpose=purpose,
         seed_index=index,
         study_seed=session.config.seed,
         device=session.effort.device,
         engine=session.effort.engine,
-        until_epoch=next_rung(session, 0) if purpose is Purpose.SEARCH else None,
+        until_epoch=next_rung(session, recipe.epochs, 0) if purpose is Purpose.SEARCH else None,
         checkpoint=study.checkpoint_path(session.folder, proposal.trial, purpose, index),
         teachers=study.teachers_path(session.folder),
         study=session.folder.name,
@@ -207,9 +235,9 @@ def jobs_at_work(session: Session) -> list[Job]:
     return [job for job in session.crew.jobs if job is not None]
 
 
-def next_rung(session: Session, epoch: int) -> int | None:
-    """Return the next rung after an epoch, None where the run then goes to its end."""
-    return next((rung for rung in session.config.rungs if rung > epoch), None)
+def next_rung(session: Session, epochs: int, epoch: int) -> int | None:
+    """Return the next rung after an epoch of a training of so many, None where the run then goes to its end."""
+    return next((rung for rung in study.rungs_of(session.config, epochs) if rung > epoch), None)
 
 
 def file_result(candidates: dict[int, Candidate], found: Result) -> None:

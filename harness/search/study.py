@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -34,7 +34,11 @@ class StudyConfig:
     Attributes:
         threshold_pct: validation accuracy that stands for the target, by the measured validation-test offset.
         space_text: the whole definition, so that a study can be read when the space has changed.
-        rungs: epochs after which pruning is decided.
+        rungs: epochs after which pruning is decided, in a training of the recipe's own length; in others at the same
+            shares.
+        lengths: epochs that a network may be trained for, ascending; none where the recipe's own are meant.
+        prior: what earlier trainings the model of the errors begins with, ``none``, ``shipped`` or ``own``.
+        prior_sha256: of these trainings; empty where there are none.
     """
 
     dataset: str
@@ -49,6 +53,9 @@ class StudyConfig:
     recipe_name: str
     rungs: tuple[int, ...]
     seed: int
+    lengths: tuple[int, ...] = ()
+    prior: str = "none"
+    prior_sha256: str = ""
     protocol_version: int = PROTOCOL_VERSION
 
 
@@ -63,7 +70,12 @@ class _ConfigFile:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A network that a search has decided to train."""
+    """A network that a search has decided to train.
+
+    Attributes:
+        epochs: of its training; None for those of the recipe.
+        chance: predicted probability that it stands; None where nothing was predicted.
+    """
 
     trial: int
     architecture: str
@@ -71,6 +83,8 @@ class Proposal:
     parameters: int
     origin: str
     decisions: tuple[Decision, ...]
+    epochs: int | None = None
+    chance: float | None = None
 
 
 def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bool:
@@ -87,6 +101,19 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
         return True
     check_config(folder, config)
     return False
+
+
+def recipe_of(config: StudyConfig, epochs: int | None) -> tuple[Recipe, str]:
+    """Return the recipe of a training of so many epochs, and its name."""
+    if epochs is None or epochs == config.recipe.epochs:
+        return config.recipe, config.recipe_name
+    return replace(config.recipe, epochs=epochs), f"{config.recipe_name}-{epochs}ep"
+
+
+def rungs_of(config: StudyConfig, epochs: int) -> tuple[int, ...]:
+    """Return the epochs after which pruning is decided in a training of so many."""
+    found = sorted({round(rung * epochs / config.recipe.epochs) for rung in config.rungs})
+    return tuple(epoch for epoch in found if 0 < epoch < epochs)
 
 
 def config_document(config: StudyConfig) -> dict[str, Any]:

@@ -1,115 +1,170 @@
-"""What errors a network will make, guessed from its costs, and which of several networks a search should try next.
+"""What errors a network will make after a training of some length, guessed from what was trained before.
 
-A Bayesian linear model of the logarithm of the validation errors over a few costs that every network has. It is fitted
-to what the search itself has trained, so it knows nothing of any space; a prior stands for the first networks. One draw
-from its posterior (Thompson sampling) judges all networks at hand: what is uncertain is tried now and then.
+A Gaussian process over the logarithm of the validation errors (Rasmussen and Williams, Gaussian Processes for Machine
+Learning, 2006, chapter 2). Its mean is linear in the numbers of ``features`` and in the length of the training, with
+unknown coefficients; around it lies a smooth function of the same numbers, so that networks like those that were
+trained are guessed better than strange ones, and it is known by how much. It knows no space and no form by name.
 """
 
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from search_spaces.architecture import Architecture, kernels
-from search_spaces.cost import Analysis
+from harness.search.features import NAMES, network_features
+from harness.training.recipe import Recipe
 
-# Centre and width of each feature: logarithms of parameters and multiply-adds, convolutions, receptive field.
-CENTRES = (8.3, 13.5, 7.0, 24.0)
-WIDTHS = (1.0, 1.0, 3.0, 10.0)
-# A field beyond the image adds nothing.
-WIDEST_FIELD = 40
-# Belief before the first network: a hundred errors at the centre, give or take a factor of twenty, fewer by the power
-# 0.65 of the parameters (docs/experiments.md, 495 networks of the space card), nothing known of the other features.
-PRIOR_MEANS = (math.log(100), -0.65, 0.0, 0.0, 0.0)
-PRIOR_DEVIATIONS = (3.0, 0.5, 0.5, 0.5, 0.5)
-# Deviation of the logarithm between networks of equal features, and how many networks that belief counts for.
-PRIOR_NOISE, PRIOR_NOISE_COUNT = 0.25, 5.0
+# Centre and width of what is known of a training: logarithms of epochs and batch, the share of images that are moved.
+TRAINING: tuple[tuple[str, float, float], ...] = (
+    ("log epochs", 2.3, 0.8),
+    ("log batch", 3.7, 0.5),
+    ("share of moved images", 0.6, 0.3),
+)
+# What is believed before any training: a hundred errors of ten thousand at the centre, and a power of the parameters
+# and of the epochs (docs/experiments.md, "what says how many errors a network makes").
+PRIOR_ERRORS = 100.0
+PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}
 
 
 @dataclass(frozen=True, slots=True)
-class Belief:
-    """The posterior of the coefficients, and the deviation of the noise.
+class Scales:
+    """The hyperparameters of the process, all for the logarithm of errors.
 
     Attributes:
-        means: (features + 1,); ``covariance`` is square.
+        level: deviation of the mean at the centre.
+        slope: deviation of a coefficient of the linear part.
+        bend: deviation of the smooth part.
+        reach: how far apart two networks are, in widths of the features, when they say little of each other.
+        training_reach: the same for two trainings.
+        network: what networks of the same features differ by.
+        seed: what seeds of one network differ by.
     """
 
-    means: Any
-    covariance: Any
-    noise: float
+    level: float = 0.5
+    slope: float = 0.15
+    bend: float = 0.25
+    reach: float = 4.0
+    training_reach: float = 2.0
+    network: float = 0.06
+    seed: float = 0.08
 
 
-def features(architecture: Architecture, analysis: Analysis) -> tuple[float, ...]:
-    """Return a network's row of the model, the constant first."""
-    raw = (
-        math.log(analysis.parameters),
-        math.log(max(1, analysis.macs)),
-        float(len(kernels(architecture.ops))),
-        float(min(WIDEST_FIELD, analysis.receptive_field)),
+SCALES = Scales()
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What trainings of one network and length have shown.
+
+    Attributes:
+        row: of ``row_of``.
+        errors: mean validation errors of its runs, scaled to ten thousand images.
+        runs: how many those are.
+        doubt: further deviation of the logarithm, for what is not the end of a whole training.
+    """
+
+    row: tuple[float, ...]
+    errors: float
+    runs: int = 1
+    doubt: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The process after its observations.
+
+    Attributes:
+        rows: (observations, features).
+        weights: (observations,).
+        root: the Cholesky factor of their covariance, (observations, observations).
+    """
+
+    rows: Any
+    weights: Any
+    root: Any
+    scales: Scales
+
+
+def row_of(architecture: str, recipe: Recipe) -> tuple[float, ...]:
+    """Return what the model knows of a network under a recipe, scaled."""
+    return training_row(architecture, recipe.epochs, recipe.batch_size, recipe.augmented_share)
+
+
+def training_row(architecture: str, epochs: int, batch_size: int, augmented_share: float) -> tuple[float, ...]:
+    """Do as ``row_of`` for a training that is told by its figures."""
+    raw = (*network_features(architecture), math.log(epochs), math.log(batch_size), augmented_share)
+    return tuple((value - centre) / width for value, (_, centre, width) in zip(raw, (*NAMES, *TRAINING), strict=True))
+
+
+def fitted(observations: Sequence[Observation], scales: Scales = SCALES) -> Model:
+    """Return the process after these observations; of none it is the belief before any."""
+    width = len(NAMES) + len(TRAINING)
+    rows = np.array([item.row for item in observations], dtype=float).reshape(-1, width)
+    logs = np.log([max(1.0, item.errors) for item in observations]) - _before(rows)
+    noise = np.array([scales.network**2 + scales.seed**2 / item.runs + item.doubt**2 for item in observations])
+    covariance = _kernel(rows, rows, scales) + np.diag(noise)
+    root = np.linalg.cholesky(covariance) if len(rows) else np.zeros((0, 0))
+    weights = _solve(root, logs) if len(rows) else logs
+    return Model(rows, weights, root, scales)
+
+
+def predicted(model: Model, rows: Sequence[tuple[float, ...]]) -> tuple[Any, Any]:
+    """Return means and deviations of the logarithm of the errors that networks make in the mean over seeds, (rows,)."""
+    asked = np.array(rows, dtype=float).reshape(-1, len(NAMES) + len(TRAINING))
+    scales = model.scales
+    means = _before(asked)
+    variances = _own(asked, scales) + scales.network**2
+    if len(model.rows):
+        across = _kernel(model.rows, asked, scales)  # (observations, rows)
+        means = means + across.T @ model.weights
+        variances = variances - (_half_solve(model.root, across) ** 2).sum(axis=0)
+    return means, np.sqrt(np.maximum(variances, scales.network**2))
+
+
+def evidence(observations: Sequence[Observation], scales: Scales) -> float:
+    """Return the logarithm of the probability of the observations, by which hyperparameters are chosen."""
+    model = fitted(observations, scales)
+    logs = np.log([max(1.0, item.errors) for item in observations]) - _before(model.rows)
+    return float(
+        -0.5 * logs @ model.weights - np.log(np.diag(model.root)).sum() - 0.5 * len(logs) * math.log(2 * math.pi)
     )
-    scaled = ((value - centre) / width for value, centre, width in zip(raw, CENTRES, WIDTHS, strict=True))
-    return (1.0, *scaled)
 
 
-def fitted(observed: Sequence[tuple[tuple[float, ...], float]]) -> Belief:
-    """Return the belief after networks of these features made so many errors.
-
-    Conjugate normal regression (Bishop, Pattern Recognition and Machine Learning, section 3.3), the noise estimated
-    from the residuals together with its prior.
-    """
-    prior_means = np.array(PRIOR_MEANS)
-    prior_precision = np.diag(1 / np.array(PRIOR_DEVIATIONS) ** 2)
-    if not observed:
-        return Belief(prior_means, np.linalg.inv(prior_precision), PRIOR_NOISE)
-    rows = np.array([row for row, _ in observed])  # (networks, features + 1)
-    logs = np.log([max(1.0, errors) for _, errors in observed])
-    noise = PRIOR_NOISE
-    for _ in range(3):
-        precision = prior_precision + rows.T @ rows / noise**2
-        covariance = np.linalg.inv(precision)
-        means = covariance @ (prior_precision @ prior_means + rows.T @ logs / noise**2)
-        squares = float(((logs - rows @ means) ** 2).sum())
-        noise = math.sqrt((PRIOR_NOISE_COUNT * PRIOR_NOISE**2 + squares) / (PRIOR_NOISE_COUNT + len(observed)))
-    return Belief(means, covariance, noise)
+def _before(rows: Any) -> Any:
+    names = [name for name, _, _ in (*NAMES, *TRAINING)]
+    found = np.full(len(rows), math.log(PRIOR_ERRORS))
+    for name, slope in PRIOR_SLOPES.items():
+        at = names.index(name)
+        # Rows are scaled; a slope is one of the logarithm itself.
+        found = found + slope * (*NAMES, *TRAINING)[at][2] * rows[:, at]
+    return found
 
 
-def best(
-    belief: Belief,
-    networks: Sequence[tuple[tuple[float, ...], int]],
-    ceiling: int,
-    most_errors: float,
-    rng: random.Random,
-) -> int:
-    """Return the index of the network that is worth most by one draw from the belief.
-
-    A network is worth its chance to make at most ``most_errors`` errors times what the ceiling would fall by, in the
-    logarithm.
-
-    Args:
-        networks: features and parameters of each.
-        ceiling: in parameters, the smallest size that has passed, or the budget.
-    """
-    draws = np.array([rng.gauss(0, 1) for _ in belief.means])
-    coefficients = belief.means + np.linalg.cholesky(belief.covariance) @ draws
-    limit = math.log(max(1.0, most_errors))
-
-    def worth(network: tuple[tuple[float, ...], int]) -> float:
-        row, parameters = network
-        margin = (limit - float(np.dot(row, coefficients))) / belief.noise
-        # The tail far out is flat at zero in floating point; its logarithm keeps the order.
-        return _log_normal_share(margin) + math.log(max(1e-9, math.log((ceiling + 1) / parameters)))
-
-    return max(range(len(networks)), key=lambda index: worth(networks[index]))
+def _kernel(left: Any, right: Any, scales: Scales) -> Any:
+    """Return the covariances of two sets of rows, (left, right)."""
+    reaches = np.array([scales.reach] * len(NAMES) + [scales.training_reach] * len(TRAINING))
+    one, two = left / reaches, right / reaches
+    squares = (one**2).sum(axis=1)[:, None] + (two**2).sum(axis=1)[None, :] - 2 * one @ two.T
+    smooth = scales.bend**2 * np.exp(-0.5 * np.maximum(squares, 0.0))
+    return scales.level**2 + scales.slope**2 * (left @ right.T) + smooth
 
 
-def _log_normal_share(margin: float) -> float:
-    """Return the logarithm of the standard normal distribution function."""
-    if margin > -8:
-        return math.log(0.5 * math.erfc(-margin / math.sqrt(2)))
-    # Mills' ratio: the tail is the density over the distance.
-    return -margin * margin / 2 - math.log(-margin * math.sqrt(2 * math.pi))
+def _own(rows: Any, scales: Scales) -> Any:
+    """Return the variance of each row before any observation."""
+    return scales.level**2 + scales.slope**2 * (rows**2).sum(axis=1) + scales.bend**2
+
+
+def _half_solve(root: Any, right: Any) -> Any:
+    from scipy.linalg import solve_triangular
+
+    return solve_triangular(root, right, lower=True, check_finite=False)
+
+
+def _solve(root: Any, right: Any) -> Any:
+    from scipy.linalg import cho_solve
+
+    return cho_solve((root, True), right, check_finite=False)

@@ -1,0 +1,153 @@
+"""Which of many networks, and trained for how long, is worth most to a search: its chance, what it gains, its time.
+
+Pure functions over the model of the errors (``surrogate``); ``proposer`` finds the networks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.evidence import statistics
+from harness.search.estimate import Room
+from harness.search.features import NAMES, features, work_of
+from harness.search.race import STAND_SEEDS, needed_share
+from harness.search.surrogate import TRAINING, Model, predicted
+from harness.training.recipe import Recipe
+from search_spaces.draw import Draw
+from search_spaces.judge import Judgement
+
+# While nothing stands a training is to leave a network standing after about so many seconds, first run and fresh seeds
+# included, where some network has a fair chance to: people want to see an answer before they go for a coffee.
+SECURE_SECONDS = 200.0
+FAIR_CHANCE = 0.5
+# Once something stands a training is not the better for being short where it takes less than this share of the time
+# left: many small steps down cost more than one large one.
+STRIDE_SHARE = 0.05
+# What cannot improve the answer is not proposed once there is one.
+LEAST_CHANCE = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A network that may be trained.
+
+    Attributes:
+        row: its part of the model's row, scaled.
+        work: of ``features.work_of``.
+    """
+
+    found: Draw
+    judgement: Judgement
+    parameters: int
+    row: tuple[float, ...]
+    work: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A network, a length of its training, the predicted chance that it stands, and what that is worth."""
+
+    option: Option
+    epochs: int
+    chance: float
+    worth: float
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What is asked for.
+
+    Attributes:
+        model: of the errors.
+        recipe: without its length.
+        lengths: epochs that may be chosen.
+        allowed: most validation errors of ten thousand that stand for the target.
+        limit: in parameters, the size to get below: the smallest that stands, or the budget.
+        open: sizes and chances of networks that may come to stand, in training or confirmed at the moment.
+        stands: whether something stands.
+        room: what there is time for.
+    """
+
+    model: Model
+    recipe: Recipe
+    lengths: tuple[int, ...]
+    allowed: float
+    limit: int
+    open: tuple[tuple[int, float], ...]
+    stands: bool
+    room: Room
+
+
+def option(found: Draw, judgement: Judgement) -> Option:
+    """Return a network as the model sees it."""
+    analysis = judgement.analysis
+    assert analysis is not None, "an accepted network has been analysed"
+    raw = features(found.architecture, analysis)
+    row = tuple((value - centre) / width for value, (_, centre, width) in zip(raw, NAMES, strict=True))
+    return Option(found, judgement, analysis.parameters, row, work_of(analysis))
+
+
+def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int]] = frozenset()) -> list[Choice]:
+    """Return networks with lengths that there is time for, each network once, what is worth most first.
+
+    Args:
+        taken: hashes and lengths that were proposed before.
+    """
+    pairs = [
+        (each, epochs)
+        for each in options
+        for epochs in aim.lengths
+        if (each.found.architecture.hash, epochs) not in taken and aim.room.has(epochs, each.work)
+    ]
+    if not pairs:
+        return []
+    chances = chances_to_stand(aim, [(each.row, epochs) for each, epochs in pairs])
+    seconds = np.array([aim.room.takes(epochs, each.work) for each, epochs in pairs])
+    falls = np.array([expected_fall(each.parameters, aim.limit, aim.open) for each, _ in pairs])
+    rounds = -(-STAND_SEEDS // aim.room.workers)
+    if not aim.stands:
+        soon = seconds * (1 + rounds) <= SECURE_SECONDS
+        if (chances[soon] >= FAIR_CHANCE).any():
+            chances = np.where(soon, chances, 0.0)
+    elif not math.isinf(aim.room.left):
+        seconds = seconds + STRIDE_SHARE * aim.room.left / (1 + rounds)
+    # The fresh seeds are run where the first one passes.
+    worths = chances * falls / (seconds * (1 + rounds * chances))
+    best: dict[str, Choice] = {}
+    for at in np.argsort(-worths, kind="stable"):
+        each, epochs = pairs[at]
+        best.setdefault(each.found.architecture.hash, Choice(each, epochs, float(chances[at]), float(worths[at])))
+    return list(best.values())
+
+
+def chances_to_stand(aim: Aim, trainings: Sequence[tuple[tuple[float, ...], int]]) -> Any:
+    """Return the predicted chances that networks with these rows stand after so many epochs, (trainings,)."""
+    recipe = aim.recipe
+    raw = [(math.log(epochs), math.log(recipe.batch_size), recipe.augmented_share) for _, epochs in trainings]
+    rows = [
+        (*row, *((value - centre) / width for value, (_, centre, width) in zip(figures, TRAINING, strict=True)))
+        for (row, _), figures in zip(trainings, raw, strict=True)
+    ]
+    means, deviations = predicted(aim.model, rows)
+    # The fresh seeds that decide waver too.
+    spread = np.sqrt(deviations**2 + aim.model.scales.seed**2 / STAND_SEEDS)
+    margins = (math.log(max(1e-9, aim.allowed * needed_share())) - means) / spread
+    return np.array([statistics.normal_share(float(margin)) for margin in margins])
+
+
+def expected_fall(parameters: int, limit: int, open_: Sequence[tuple[int, float]]) -> float:
+    """Return by how much a network that stands lowers the limit, in the logarithm, others being likely to lower it too.
+
+    Args:
+        open_: sizes and chances of the others, which are taken to be independent.
+    """
+    fall, left = 0.0, 1.0
+    for size, chance in sorted(open_):
+        fall += left * chance * max(0.0, math.log(size / parameters))
+        left *= 1 - chance
+    return fall + left * max(0.0, math.log(limit / parameters))
