@@ -1,4 +1,4 @@
-"""A fixed stratified choice of images, the same on every machine and with every library.
+"""Fixed stratified choices of images, the same on every machine and with every library.
 
 No random generator is used: their streams change between versions. Image ``i`` is ranked by the SHA-256 of
 a tag and its index, which nobody can steer, and each class gives its share from the top of its ranking.
@@ -29,6 +29,21 @@ def stratified_choice(labels: Sequence[int], size: int, tag: str) -> list[int]:
     for label, share in _shares({label: len(members[label]) for label in members}, size).items():
         chosen += sorted(members[label], key=lambda index: _rank(tag, index))[:share]
     return sorted(chosen)
+
+
+def stratified_folds(labels: Sequence[int], among: Sequence[int], count: int, tag: str) -> list[list[int]]:
+    """Divide the indices ``among`` into ``count`` folds, each in ascending order.
+
+    Within a class the indices are ranked as for `stratified_choice`, and the classes, the lowest first, are dealt out
+    one index a fold in turn. So folds differ by at most one image, and by at most one of each class.
+
+    Raises:
+        ValueError: fewer indices than folds, or no fold.
+    """
+    if not 1 <= count <= len(among):
+        raise ValueError(f"cannot divide {len(among)} images into {count} folds")
+    ranked = sorted(among, key=lambda index: (labels[index], _rank(tag, index)))
+    return [sorted(ranked[fold::count]) for fold in range(count)]
 
 
 def _rank(tag: str, index: int) -> bytes:

@@ -48,7 +48,7 @@ class ImageData:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """Indices into the training images, int64, ascending, without overlap and together all of them."""
+    """Indices into the training images, int64, ascending, without overlap; those of `split` together all of them."""
 
     train: Tensor
     validation: Tensor

@@ -1,4 +1,7 @@
-"""The offset between validation and test accuracy, measured on reference networks and kept in ``offsets.json``."""
+"""The offset between validation and test accuracy, measured on reference networks and kept in ``offsets.json``.
+
+It is measured on training images alone, by ``benchmarks/third_split.py``: the test set has no part in it.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,26 @@ CAUTION_ERRORS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offset:
-    """How many test errors after training on all images there are for each validation error after the search split.
+    """How many errors to expect on unseen images after training on all others for each error on validation.
 
-    A ratio and not a difference in points: from 98 to 99.6 % networks make about four fifths of their validation
-    errors on the test images, which is 0.4 points at 98 % and 0.1 at 99.5 % (docs/experiments.md).
+    A ratio and not a difference in points: more training images take away a share of a network's errors, which is
+    more points at 98 % than at 99.5 %.
 
     Attributes:
-        errors_ratio: error rate on the test images by that on the validation images; one where it is not measured.
+        errors_ratio: errors on unseen images by errors on the validation images; one where it is not measured.
         relative_error: standard error of the ratio's logarithm.
         protocol: networks, recipe, seeds and the code that measured it.
+        network_deviation: deviation of the ratio's logarithm between networks that are judged by the same images, what
+            seeds contribute taken out; None where it is not measured.
+        images_deviation: the same between sets of as many unseen images, all networks together.
     """
 
     dataset: str
     errors_ratio: float
     relative_error: float | None
     protocol: str
+    network_deviation: float | None = None
+    images_deviation: float | None = None
 
     def threshold_pct(self, target_pct: float) -> float:
         """Return the validation accuracy that stands for a test accuracy, with one standard error of caution.

@@ -26,6 +26,20 @@ def test_a_measured_offset_comes_with_its_error_and_its_protocol(measured: None)
     )
 
 
+def test_deviations_between_networks_and_images_are_read_where_they_were_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    known = {"errors_ratio": 0.8, "relative_error": 0.05, "network_deviation": 0.06, "images_deviation": 0.09}
+    (tmp_path / "offsets.json").write_text(json.dumps({"mnist": {**known, "protocol": "five folds"}}))
+    monkeypatch.setattr(offset_module, "files", lambda package: tmp_path)
+
+    found = offset_of("mnist")
+
+    assert (found.network_deviation, found.images_deviation) == (0.06, 0.09)
+    # They say how far one network and one set of images may lie off; the threshold stands for the mean.
+    assert found.threshold_pct(99.4) == pytest.approx(99.28658, abs=1e-5)
+
+
 def test_an_offset_that_was_not_measured_is_none_and_says_so(measured: None):
     found = offset_of("kmnist")
 
@@ -61,6 +75,7 @@ def test_the_offsets_that_come_with_the_program_are_of_its_data_sets_and_small(n
     assert 0.5 < found.errors_ratio < 2
     assert found.protocol
     assert found.relative_error is not None or found.errors_ratio == 1.0
+    assert all(value is None or 0 <= value < 0.5 for value in (found.network_deviation, found.images_deviation))
 
 
 def test_no_offset_is_kept_of_a_data_set_that_does_not_exist():
