@@ -119,8 +119,7 @@ def open_session(
             candidates[event["trial"]].repeats += 1
     for found in study.finished_results(folder):
         file_result(candidates, found)
-    past = study.read_past(folder)
-    proposer = Proposer.new(parse_space(config.space_text, config.space), config, past=past)
+    proposer = Proposer.new(parse_space(config.space_text, config.space), config)
     replay_journal(proposer, events, candidates)
     crew = Processes(source, effort.limits)
     session = Session(
