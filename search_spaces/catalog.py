@@ -18,6 +18,7 @@ from search_spaces.resolve import parse_space
 from search_spaces.space import SearchSpace
 
 SPACES: Mapping[str, str] = {
+    "all": "every form in one: the card's grammar, tied, squeezed, separable kernels, and orientations",
     "card": "the design card's block grammar, up to 20,000 parameters",
     "tiny": "networks up to 5,000 parameters, with tied kernels, depthwise layers and residual sums",
     "tied": "networks up to 20,000 parameters whose kernels serve again and again, across resolutions too",

@@ -141,7 +141,7 @@ def test_a_hostile_name_is_refused_before_the_data_are_read(name: str, tmp_path:
         ({"sampler": "tpee"}, UsageError, r"^unknown sampler 'tpee'; known are auto, tpe, nsga2, evolution, random$"),
         ({"recipe": "fst"}, UsageError, r"^unknown recipe 'fst'; known are fast, "),
         ({"recipe": "@nowhere.toml"}, UsageError, r"^cannot read the recipe nowhere.toml: "),
-        ({"space": "crad"}, UnknownNameError, r"^unknown search space 'crad'; known are card, "),
+        ({"space": "crad"}, UnknownNameError, r"^unknown search space 'crad'; known are all, card, "),
         ({"dataset": "mnst"}, UsageError, r"^unknown data set 'mnst': known are mnist, "),
         ({"device": "tpu"}, UsageError, r"^unknown device 'tpu'; allowed are auto, cpu, cuda and cuda:N$"),
         ({"device": "cuda:77"}, DeviceError, r"^cuda:77 was asked for, but torch .* finds \d+ CUDA devices here$"),
