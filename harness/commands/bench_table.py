@@ -18,21 +18,6 @@ if TYPE_CHECKING:
     from harness.workspace import Workspace
 
 
-class Epochs(click.ParamType[tuple[int, ...]]):
-    """Epochs joined by commas, such as 1,2,4,8."""
-
-    name = "epochs"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Return them as they are given."""
-        if isinstance(value, tuple):
-            return value
-        parts = value.split(",")
-        if not all(part.strip().isdecimal() and len(part) < 7 for part in parts):
-            self.fail(f"{value!r} is not a list of epochs such as 1,2,4,8.", param, ctx)
-        return tuple(int(part) for part in parts)
-
-
 @click.command(short_help="Record, show, merge or export a table of trainings.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--space", help="Record NAME from this search space, or @FILE; without it NAME is shown.")
@@ -40,7 +25,7 @@ class Epochs(click.ParamType[tuple[int, ...]]):
 @click.option("--seeds", type=click.IntRange(1, 1000), default=2, show_default=True, help="Runs a network.")
 @click.option(
     "--rungs",
-    type=Epochs(),
+    type=options.EPOCHS,
     help="Epochs to validate after, such as 1,2,4,8 [default: a search's rungs, one before, the last].",
 )
 @click.option("--recipe", default="fast", show_default=True, help="A recipe's name, or @FILE.toml.")

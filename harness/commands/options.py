@@ -150,6 +150,21 @@ class WorkerCount(click.ParamType[int | None]):
             self.fail(f"{value!r} is neither auto nor a number from 1 to 256.", param, ctx)
 
 
+class Epochs(click.ParamType[tuple[int, ...]]):
+    """Epochs joined by commas, such as 1,2,4,8."""
+
+    name = "epochs"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return them as they are given."""
+        if isinstance(value, tuple):
+            return value
+        parts = value.split(",")
+        if not all(part.strip().isdecimal() and len(part) < 7 for part in parts):
+            self.fail(f"{value!r} is not a list of epochs such as 1,2,4,8.", param, ctx)
+        return tuple(int(part) for part in parts)
+
+
 class PerCent(click.FloatRange):
     """A number from 0 to 100; click's own range lets "nan" through."""
 

@@ -27,6 +27,7 @@ from harness.search.estimate import (
 )
 from harness.search.features import work
 from harness.search.parts import EVERY_PART, Parts
+from harness.search.prior import kept, observations
 from harness.search.progress import SearchReporter, Watcher
 from harness.search.proposer import Proposer
 from harness.search.proposing import Proposing
@@ -119,7 +120,8 @@ def open_session(
             candidates[event["trial"]].repeats += 1
     for found in study.finished_results(folder):
         file_result(candidates, found)
-    proposer = Proposer.new(parse_space(config.space_text, config.space), config)
+    past = observations(kept(folder) or (), config.recipe)
+    proposer = Proposer.new(parse_space(config.space_text, config.space), config, past=past)
     replay_journal(proposer, events, candidates)
     crew = Processes(source, effort.limits)
     session = Session(
