@@ -59,8 +59,9 @@ FAST_GFLOPS = 150.0
 
 def main() -> None:
     """Run what is missing; leave with the exit code of what went wrong."""
-    # Whoever ends this script ends its search, too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Whoever ends this script ends its search, too; a shell's background job would ignore Ctrl-C, and so would a search.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     given = _given()
     try:
         if given.readme_only:
