@@ -13,13 +13,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.marked_block import marks, with_block
 from harness import files
 from harness.bench.findings import p_text
 
 ROOT = Path(__file__).resolve().parent.parent
 README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results"
 METHODS, PARTS = RESULTS / "bench.json", RESULTS / "bench-parts.json"
-BEGIN, END = "<!-- bench: written by benchmarks/bench_readme.py -->\n", "<!-- bench: end -->\n"
+MARKS = marks("bench", "benchmarks/bench_readme.py")
 
 
 def section(document: dict[str, Any]) -> str:
@@ -63,15 +64,6 @@ def parts_section(document: dict[str, Any]) -> str:
     return "\n".join([head, "", *lines]) + "\n"
 
 
-def with_section(readme: str, made: str) -> str:
-    """Return the README with this text between its marks."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    assert begin, "the README has both marks"
-    assert end, "the README has both marks"
-    return f"{before}{BEGIN}{made}{END}{after}"
-
-
 def current() -> str:
     """Return what the README should hold: the sections of the committed results, nothing where there are none."""
     if not METHODS.exists() or not PARTS.exists():
@@ -100,4 +92,4 @@ def _pair(pair: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    files.write_text(README, with_section(README.read_text(encoding="utf-8"), current()))
+    files.write_text(README, with_block(README.read_text(encoding="utf-8"), MARKS, current()))

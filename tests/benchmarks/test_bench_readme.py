@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from benchmarks import bench_readme
+from benchmarks.marked_block import with_block
 from harness.search import sampler
 
 
@@ -66,18 +65,10 @@ def test_the_parts_have_a_line_a_variant_with_both_scores():
     ]
 
 
-def test_only_what_stands_between_the_marks_changes():
-    readme = f"before\n{bench_readme.BEGIN}old\n{bench_readme.END}after\n"
-
-    assert bench_readme.with_section(readme, "new\n") == f"before\n{bench_readme.BEGIN}new\n{bench_readme.END}after\n"
-    with pytest.raises(AssertionError, match="both marks"):
-        bench_readme.with_section("nothing", "new\n")
-
-
 def test_the_readme_holds_what_the_committed_result_says():
     readme = bench_readme.README.read_text(encoding="utf-8")
 
-    assert bench_readme.with_section(readme, bench_readme.current()) == readme
+    assert with_block(readme, bench_readme.MARKS, bench_readme.current()) == readme
 
 
 def test_no_other_sampler_is_shown_to_be_better_than_the_default():

@@ -1,0 +1,210 @@
+"""How dependable the main job is: searches from a cold start, one after the other, and what each must show.
+
+    python -m benchmarks.main_job --plan
+    python -m benchmarks.main_job --data FOLDER
+
+Each search is ``harness search`` with its defaults in a workspace of its own. What has ended is written at once to
+benchmarks/results/main-job.json and to the README; called again, the script goes on with what is missing, and with
+what rests on other defaults than those of the present code. Misses stay in the file. Nothing else should run meanwhile.
+
+A machine whose cores are much faster than those that the figures are meant for is halved: a search has one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import main_job_results
+from benchmarks.cold_search import Setting, command_of, run
+from benchmarks.machine import machine
+from benchmarks.main_job_readme import section
+from benchmarks.main_job_results import Case, MeasuredSearch, configuration_key, missing, tidied, verdict, with_search
+from benchmarks.marked_block import marks, with_block
+from benchmarks.roofline import limits
+from benchmarks.search_defaults import DATASET, defaults
+from harness import files
+from harness.data.training_images import resolve
+from harness.duration import DURATION, duration_text
+from harness.engine.native import EngineUnavailable
+from harness.environment import code_version
+from harness.errors import DeviceError, HarnessError, UsageError
+from harness.invocation import typed
+
+ROOT = Path(__file__).resolve().parent.parent
+README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results" / "main-job.json"
+MARKS = marks("main job", "benchmarks/main_job.py")
+
+CASES: dict[str, Case] = {
+    "10m": Case(options=("--time", "10m"), seeds=(0, 1, 2, 3, 4, 5, 6, 7), most_parameters=8_000),
+    "20m": Case(options=("--time", "20m"), seeds=(0, 1, 2, 3), most_parameters=5_000),
+    "57m": Case(options=("--time", "57m"), seeds=(0, 1, 2), most_parameters=3_000, goal_parameters=2_000),
+    "one-worker": Case(options=("--workers", "1", "--time", "20m"), seeds=(0,)),
+    "beside-work": Case(options=("--time", "20m"), seeds=(4,), busy=1),
+    "budget-3000": Case(options=("--budget", "3000", "--time", "57m"), seeds=(0,)),
+    "target-99": Case(options=("--target", "99", "--time", "10m"), seeds=(0,)),
+}
+# The searches are meant for cores of some 130 GFLOP/s; one of twice that is shared by two workers.
+FAST_GFLOPS = 150.0
+
+
+def main() -> None:
+    """Run what is missing; leave with the exit code of what went wrong."""
+    # Whoever ends this script ends its search, too; a shell's background job would ignore Ctrl-C, and so would a search.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    given = _given()
+    try:
+        if given.readme_only:
+            _write_readme()
+        elif given.plan:
+            print(plan_text(missing(main_job_results.read(RESULTS), chosen(given.cases, given.seeds), defaults())))
+        else:
+            _measure(given)
+    except EngineUnavailable as error:
+        print(f"main_job: the peak of this machine cannot be measured: {error}", file=sys.stderr)
+        sys.exit(DeviceError.exit_code)
+    except HarnessError as error:
+        print(f"main_job: {error.message}" + (f" ({error.hint})" if error.hint else ""), file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("main_job: interrupted; the same command goes on with what is missing", file=sys.stderr)
+        sys.exit(130)
+
+
+def chosen(names: Sequence[str] | None, seeds: Sequence[int] | None) -> dict[str, Case]:
+    """Return the cases of these names with those of their seeds that are among these; None takes all.
+
+    Raises:
+        UsageError: there is no case of that name, or nothing is left.
+    """
+    for name in names or ():
+        if name not in CASES:
+            raise UsageError(f"unknown case {name!r}; there are {', '.join(CASES)}")
+    found = {name: CASES[name] for name in CASES if names is None or name in names}
+    if seeds is not None:
+        found = {name: replace(case, seeds=tuple(s for s in case.seeds if s in seeds)) for name, case in found.items()}
+    if not any(case.seeds for case in found.values()):
+        raise UsageError(f"none of the cases {', '.join(found)} has a seed of {', '.join(map(str, seeds or ()))}")
+    return found
+
+
+def plan_text(waiting: list[tuple[str, int]]) -> str:
+    """Return what would be run and how long it takes at most."""
+    total = sum(_seconds(CASES[name].options) for name, _ in waiting)
+    lines = [
+        f"{name:<12} {typed('search', *CASES[name].options, '--seed', str(seed))}"
+        + (" beside another busy process" if CASES[name].busy else "")
+        for name, seed in waiting
+    ]
+    return "\n".join([*lines, f"{len(waiting)} searches, {duration_text(total)} at most"])
+
+
+def setting_of(case: Case, data: Path | None, *, half_speed: bool) -> Setting:
+    """Return what a search of this case is run with.
+
+    At half the speed a single worker would have its core to itself, so another process shares it.
+    """
+    shares = half_speed and _value(case.options, "--workers") == "1"
+    return Setting(data=data, half_speed=half_speed, busy=case.busy + shares)
+
+
+def current() -> str:
+    """Return what the README should hold."""
+    return section(tidied(main_job_results.read(RESULTS), CASES), CASES)
+
+
+def _measure(given: argparse.Namespace) -> None:
+    """Run the searches that are missing, one after the other."""
+    cases, configuration = chosen(given.cases, given.seeds), defaults()
+    waiting = missing(main_job_results.read(RESULTS), cases, configuration)
+    if not waiting:
+        print("nothing is missing", file=sys.stderr)
+        return
+    data = None if given.data is None else Path(given.data).resolve()
+    if any("--dataset" not in cases[name].options for name, _ in waiting):
+        # A search would go on with fewer images where there is no MNIST, and show nothing.
+        resolve(DATASET, data)
+    facts, (peak, _) = machine(), limits()
+    print(f"{peak:.0f} GFLOP/s a core{', searches at half speed' if peak > FAST_GFLOPS else ''}", file=sys.stderr)
+    with ExitStack() as stack:
+        root = given.root or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="main-job-")))
+        root.mkdir(parents=True, exist_ok=True)
+        for name, seed in waiting:
+            if defaults() != configuration:
+                raise UsageError("the code has changed since this began, so the searches would be of two kinds")
+            folder = Path(tempfile.mkdtemp(prefix=f"{name}-{seed}-", dir=root))
+            setting = setting_of(cases[name], data, half_speed=peak > FAST_GFLOPS)
+            arguments = tuple(command_of(cases[name].options, seed, setting))
+            print(f"{' '.join(arguments)} in {folder}", file=sys.stderr)
+            date, (commit, dirty) = datetime.now(UTC), code_version.__wrapped__()
+            outcome = run(arguments, setting, folder)
+            found = MeasuredSearch(
+                case=name,
+                seed=seed,
+                options=cases[name].options,
+                arguments=arguments,
+                date_utc=date.isoformat(timespec="seconds"),
+                machine=facts | {"commit": commit, "dirty": dirty},
+                peak_gflops=round(peak, 1),
+                half_speed=setting.half_speed,
+                busy=setting.busy,
+                configuration=configuration_key(configuration),
+                outcome=outcome,
+                verdict=verdict(cases[name], outcome),
+            )
+            _keep(found, configuration)
+            if outcome.exit_code not in (0, 3):
+                print((folder / "stderr.txt").read_text(errors="replace")[-2000:], file=sys.stderr)
+
+
+def _keep(search: MeasuredSearch, configuration: dict[str, Any]) -> None:
+    """Write a search that has ended to the file and the README, and say what came of it."""
+    results = with_search(main_job_results.read(RESULTS), search, configuration)
+    main_job_results.write(RESULTS, tidied(results, CASES))
+    _write_readme()
+    winner, judged = search.outcome.winner, search.verdict
+    found = "no winner" if winner is None else f"{winner.parameters:,} parameters"
+    said = "met" if judged.met else f"missed: {', '.join(judged.missed)}"
+    print(f"{search.case}, seed {search.seed}: {found}, {said}", flush=True)
+
+
+def _write_readme() -> None:
+    files.write_text(README, with_block(README.read_text(encoding="utf-8"), MARKS, current()))
+
+
+def _seconds(options: Sequence[str]) -> float:
+    """Return the time that a case gives its searches."""
+    return float(DURATION.convert(_value(options, "--time"), None, None))
+
+
+def _value(options: Sequence[str], name: str) -> str | None:
+    return options[options.index(name) + 1] if name in options else None
+
+
+def _given() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"), help="folder of the images")
+    parser.add_argument("--cases", type=lambda text: text.split(","), metavar="NAME[,NAME]", help=", ".join(CASES))
+    parser.add_argument("--seeds", type=_numbers, metavar="N[,N]", help="of the cases' own, only these")
+    parser.add_argument("--plan", action="store_true", help="say what would be run; run nothing")
+    parser.add_argument("--root", type=Path, help="where the searches' folders are made and kept")
+    parser.add_argument("--readme-only", action="store_true", help="write the table again; run nothing")
+    return parser.parse_args()
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""The README's table of the main job: one line a search, misses and searches that have not been run among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from benchmarks.main_job_results import FIRST_STANDING_SECONDS, Case, MeasuredSearch, Results, planned
+
+MINUTES = (5, 10, 20, 40)
+NONE_YET = "There are no results yet; `python -m benchmarks.main_job` makes them.\n"
+COLUMNS = (
+    "search",
+    "seed",
+    "first network stands after",
+    "its parameters",
+    *(f"after {minutes} min" for minutes in MINUTES),
+    "parameters of the answer",
+    "its test accuracy, %",
+    "verdict",
+)
+
+
+def section(results: Results, cases: Mapping[str, Case]) -> str:
+    """Return what the results say, as Markdown."""
+    if not results.searches:
+        return NONE_YET
+    done = {search.key: search for search in results.searches}
+    lines = [
+        f"| {' | '.join(COLUMNS)} |",
+        f"|{' --- |' * len(COLUMNS)}",
+        *(_line(name, seed, done.get((name, seed))) for name, seed in planned(cases)),
+    ]
+    head = f"{_count(results, cases)} {_asked(cases)} {_machines(results)}"
+    return "\n".join([head, "", *lines]) + "\n"
+
+
+def _count(results: Results, cases: Mapping[str, Case]) -> str:
+    met = sum(search.verdict.met for search in results.searches)
+    waiting = len(planned(cases)) - len(results.searches)
+    rest = f"; {waiting} more have not been run" if waiting else ""
+    return f"{met} of {len(results.searches)} cold searches have shown what they must{rest}."
+
+
+def _asked(cases: Mapping[str, Case]) -> str:
+    asked = [
+        f"at most {case.most_parameters:,} parameters from `{' '.join(case.options)}`"
+        + (f" (the goal is {case.goal_parameters:,})" if case.goal_parameters is not None else "")
+        for case in cases.values()
+        if case.most_parameters is not None
+    ]
+    each = f"something that stands within {FIRST_STANDING_SECONDS:.0f} s"
+    others = [f"`{' '.join(case.options)}`{_beside(case)}" for case in cases.values() if case.most_parameters is None]
+    parts = [f"Asked for are {each}", *asked]
+    return ", ".join(parts) + (f", and an answer from {', '.join(others)}." if others else ".")
+
+
+def _beside(case: Case) -> str:
+    return " beside another busy process" if case.busy else ""
+
+
+def _machines(results: Results) -> str:
+    """Return a sentence for each machine, with the least and the most that was measured of its cores."""
+    peaks: dict[tuple[str, int, bool], list[float]] = {}
+    for search in results.searches:
+        key = (search.machine["processor"], search.machine["cores"], search.half_speed)
+        peaks.setdefault(key, []).append(search.peak_gflops)
+    return " ".join(
+        f"Measured on {cores} cores of {processor} with {_range(found)} GFLOP/s of fp32 each"
+        + (", all of a search on one of them, so at half its speed." if half else ".")
+        for (processor, cores, half), found in peaks.items()
+    )
+
+
+def _range(values: list[float]) -> str:
+    low, high = f"{min(values):.0f}", f"{max(values):.0f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _line(name: str, seed: int, search: MeasuredSearch | None) -> str:
+    if search is None:
+        return f"| {name} | {seed} |{' |' * (len(COLUMNS) - 3)} not run |"
+    outcome = search.outcome
+    first = [size for _, size in outcome.sizes[:1]]
+    winner = outcome.winner
+    cells = [
+        name,
+        str(seed),
+        "never" if outcome.first_standing_seconds is None else f"{outcome.first_standing_seconds:.0f} s",
+        *map(_size, first or [None]),
+        *(_after(search, 60 * minutes) for minutes in MINUTES),
+        _size(winner.parameters if winner is not None else None),
+        _accuracy(search),
+        _verdict(search),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _size(parameters: int | None) -> str:
+    return "none" if parameters is None else f"{parameters:,}"
+
+
+def _after(search: MeasuredSearch, seconds: int) -> str:
+    """Return the size that stood then; nothing where the search had ended."""
+    if search.outcome.seconds < seconds:
+        return ""
+    standing = [parameters for elapsed, parameters in search.outcome.sizes if elapsed <= seconds]
+    return _size(standing[-1] if standing else None)
+
+
+def _accuracy(search: MeasuredSearch) -> str:
+    winner = search.outcome.winner
+    if winner is None or winner.mean_test_accuracy_pct is None:
+        return ""
+    deviation = "" if winner.std_test_accuracy_pct is None else f" ± {winner.std_test_accuracy_pct:.3f}"
+    return f"{winner.mean_test_accuracy_pct:.3f}{deviation} ({winner.seeds} seeds)"
+
+
+def _verdict(search: MeasuredSearch) -> str:
+    if not search.verdict.met:
+        return f"missed: {', '.join(search.verdict.missed)}"
+    return "met, and the goal" if search.verdict.goal_met else "met"

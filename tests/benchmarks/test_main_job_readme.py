@@ -1,0 +1,52 @@
+"""The README's table of the main job: a line a search, nothing hidden."""
+
+from __future__ import annotations
+
+from benchmarks.main_job_readme import section
+from benchmarks.main_job_results import Results
+from tests.benchmarks.measured import CASES, outcome, search
+
+MACHINE = {"processor": "another", "cores": 4}
+RESULTS = Results(
+    configurations={},
+    searches=(
+        search("short", 1, outcome(None, ((250.0, 9_000), (280.0, None)))),
+        search("long", 0, outcome(1_900, ((100.4, 7_000), (600.0, 4_000), (2_399.0, 1_900)), seconds=2_400.0)),
+        search("crowded", 4, outcome(None), peak_gflops=266.0, half_speed=True, machine=MACHINE),
+    ),
+)
+
+
+def test_every_search_has_a_line_one_that_was_not_run_too():
+    lines = section(RESULTS, CASES).splitlines()
+
+    assert lines[1:] == [
+        "",
+        "| search | seed | first network stands after | its parameters | after 5 min | after 10 min | after 20 min "
+        "| after 40 min | parameters of the answer | its test accuracy, % | verdict |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| short | 0 | | | | | | | | | not run |",
+        "| short | 1 | 250 s | 9,000 | none |  |  |  | none |  | missed: no answer, nothing stood within 240 s |",
+        "| long | 0 | 100 s | 7,000 | 7,000 | 4,000 | 4,000 | 1,900 | 1,900 | 99.450 ± 0.040 (6 seeds) "
+        "| met, and the goal |",
+        "| crowded | 4 | never | none | none |  |  |  | none |  | missed: no answer, nothing stood |",
+    ]
+    assert {line.count("|") for line in lines[2:]} == {12}
+
+
+def test_what_is_asked_and_where_it_was_measured_stands_above():
+    head = section(RESULTS, CASES).splitlines()[0]
+
+    assert head.startswith("1 of 3 cold searches")
+    assert "1 more" in head
+    for part in ("240 s", "8,000", "3,000", "2,000", "`--time 20m --workers 1` beside another busy process"):
+        assert part in head
+    assert "2 cores of a processor with 131 GFLOP/s" in head
+    assert "4 cores of another with 266 GFLOP/s of fp32 each, all of a search on one of them" in head
+
+
+def test_without_results_there_is_one_sentence():
+    made = section(Results(configurations={}, searches=()), CASES)
+
+    assert made.count("\n") == 1
+    assert "python -m benchmarks.main_job" in made
