@@ -42,3 +42,11 @@ def duration_text(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {left} s" if minutes else f"{left} s"
+
+
+def duration_option(seconds: float) -> str:
+    """Return seconds as an option takes them, to the microsecond: 1h30m, 90.5s."""
+    minutes, left = divmod(round(seconds, 6), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    parts = {"h": f"{hours}", "m": f"{minutes}", "s": f"{left:.6f}".rstrip("0").rstrip(".")}
+    return "".join(number + unit for unit, number in parts.items() if number not in ("0", "")) or "0s"

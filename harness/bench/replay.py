@@ -17,6 +17,7 @@ from harness.bench.trace import Answer, Trace
 from harness.search import race
 from harness.search.crew import Crew
 from harness.search.exploration import explore
+from harness.search.nearest_miss import NearestMiss
 from harness.search.parts import Parts
 from harness.search.proposer import Proposer
 from harness.search.proposing import Proposing
@@ -40,7 +41,14 @@ class Watch:
     rejected: int = 0
     trained: int = 0
 
-    def tick(self, elapsed: float, left: float, standing: Candidate | None, jobs: Sequence[Job | None]) -> None:
+    def tick(
+        self,
+        elapsed: float,
+        left: float,
+        standing: Candidate | None,
+        nearest: NearestMiss | None,
+        jobs: Sequence[Job | None],
+    ) -> None:
         """Note a changed answer; after the end nothing counts."""
         if elapsed <= self.seconds:
             proposal = standing.proposal if standing else None

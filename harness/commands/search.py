@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from harness.commands import options
-from harness.duration import DURATION, duration_text
+from harness.duration import DURATION, duration_option, duration_text
 from harness.invocation import typed
 
 if TYPE_CHECKING:
     from harness.evidence.verdict import Verdict
+    from harness.search.last_words import LastWords
+    from harness.search.nearest_miss import NearestMiss
     from harness.search.run_plan import SearchPlan
+    from harness.search.session import Session
 
 
 @click.command(short_help="Find the smallest network that reaches the target.")
@@ -76,12 +79,12 @@ def search(ctx: click.Context, /, plan_only: bool, as_json: bool, **given: Any) 
     options.say_engine(plan.engine)
     options.say_teacher(plan.recipe.recipe, plan.workspace.teachers)
     try:
-        return _run(plan, as_json)
+        return _run(plan, _given(ctx), as_json)
     except KeyboardInterrupt as error:
         raise options.interrupted() from error
 
 
-def _run(plan: SearchPlan, as_json: bool) -> int:
+def _run(plan: SearchPlan, given: dict[str, str], as_json: bool) -> int:
     from harness.commands.live_report import LiveReport
     from harness.search.conclusion import conclude
     from harness.search.progress import SearchReporter
@@ -106,10 +109,11 @@ def _run(plan: SearchPlan, as_json: bool) -> int:
         report = write_report(plan.folder, plan.workspace)
     if session.interrupted:
         raise KeyboardInterrupt
+    nearest, words = _last_words(plan, session, verdict, given)
     if as_json:
-        options.print_json(_document(plan, verdict, report))
+        options.print_json(_document(plan, verdict, report, nearest, words))
     else:
-        click.echo(_text(plan, verdict))
+        click.echo(_text(plan, verdict, words))
         click.echo(f"report: {report}")
     return 0 if verdict is not None and verdict.passed else 3
 
@@ -143,7 +147,53 @@ def _check_place(plan: SearchPlan) -> float:
     return time.perf_counter() - before
 
 
-def _document(plan: SearchPlan, verdict: Verdict | None, report: Path) -> dict[str, Any]:
+def _given(ctx: click.Context) -> dict[str, str]:
+    """Return the options of the command line and their values, as they are typed."""
+    return {
+        option.opts[0]: duration_option(value) if option.type is DURATION else str(value)
+        for option in ctx.command.params
+        if option.name is not None
+        and ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+        # Flags say what is shown, and "auto" is what holds without the option.
+        and (value := ctx.params[option.name]) is not None
+        and not isinstance(value, bool)
+    }
+
+
+def _last_words(
+    plan: SearchPlan, session: Session, verdict: Verdict | None, given: dict[str, str]
+) -> tuple[NearestMiss | None, LastWords | None]:
+    """Return what came nearest where nothing stands, and what is said where there is no answer."""
+    from harness.search import study
+    from harness.search.last_words import Postponed, Searched, end_of, last_words
+    from harness.search.nearest_miss import nearest_miss
+
+    events, config = study.journal(plan.folder), plan.config
+    end = end_of(events, verdict)
+    if end is None:
+        return None, None
+    candidates = session.candidates.values()
+    searched = Searched(
+        budget=config.budget,
+        target_pct=config.target_pct,
+        threshold_pct=config.threshold_pct,
+        offset=plan.offset,
+        space=config.space,
+        seed=config.seed,
+        seconds=plan.effort.seconds,
+        elapsed=study.elapsed_seconds(events),
+        trials=plan.effort.trials,
+        trained=sum(candidate.first is not None for candidate in candidates),
+        given=given,
+    )
+    stands = verdict is not None or isinstance(end, Postponed)
+    nearest = None if stands else nearest_miss(candidates, config.threshold_pct)
+    return nearest, last_words(end, searched, nearest)
+
+
+def _document(
+    plan: SearchPlan, verdict: Verdict | None, report: Path, nearest: NearestMiss | None, words: LastWords | None
+) -> dict[str, Any]:
     from collections import Counter
     from dataclasses import asdict
 
@@ -163,38 +213,27 @@ def _document(plan: SearchPlan, verdict: Verdict | None, report: Path) -> dict[s
         "seconds": study.elapsed_seconds(events),
         "winner": None if verdict is None else asdict(verdict.row),
         "reached": verdict is not None and verdict.passed,
+        "nearest_miss": None if nearest is None else asdict(nearest),
+        "last_words": None if words is None else asdict(words),
         "report": str(report),
         "leaderboard": str(plan.workspace.leaderboard),
     }
 
 
-def _text(plan: SearchPlan, verdict: Verdict | None) -> str:
-    from harness.search import study
+def _text(plan: SearchPlan, verdict: Verdict | None, words: LastWords | None) -> str:
+    lines: list[str] = []
+    if verdict is not None:
+        from harness.search import study
 
-    events = study.journal(plan.folder)
-    spent = duration_text(study.elapsed_seconds(events))
-    if events[-1]["event"] == "postponed":
-        needed = study.elapsed_seconds(events) + events[-1]["seconds"]
-        return (
-            f"{events[-1]['parameters']:,} parameters stand on validation (hash {events[-1]['hash']}), but the time is "
-            f"used up and nothing was verified; the same command with --time {math.ceil(needed / 60)}m verifies it"
-        )
-    if verdict is None:
-        last = events[-1]
-        why = f"; no further network was found: {last['message']}" if last.get("reason") == "exhausted" else ""
-        return (
-            f"no network of at most {plan.config.budget:,} parameters came to stand at "
-            f"{plan.config.threshold_pct:.2f} % validation in {spent}; nothing was verified, the test set was not read"
-            f"{why}"
-        )
-    row = verdict.row
-    return "\n".join(
-        (
+        row, spent = verdict.row, duration_text(study.elapsed_seconds(study.journal(plan.folder)))
+        lines += [
             f"{row.tier}: {row.parameters:,} parameters, mean test accuracy {row.mean_test_accuracy_pct:.3f} % over "
             f"{row.seeds} seeds (deviation {row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} %, "
             f"in {spent}",
             f"  {row.architecture}",
             f"run it again: {typed('verify', row.hash, '--seeds', str(row.seeds))}",
             f"standings: {plan.workspace.leaderboard}",
-        )
-    )
+        ]
+    if words is not None:
+        lines += [*words.sentences, f"  {words.command}"]
+    return "\n".join(lines)

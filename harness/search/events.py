@@ -8,6 +8,7 @@ from harness.errors import HarnessError
 from harness.evidence import statistics
 from harness.search import race
 from harness.search.exemption import is_exempt
+from harness.search.nearest_miss import nearest_miss
 from harness.search.race import Candidate
 from harness.search.session import (
     Session,
@@ -36,7 +37,11 @@ def poll(session: Session) -> None:
     """Wait a moment for the workers, act on what they report, and show where the search is."""
     for event in session.crew.poll(POLL_SECONDS):
         _on_event(session, event)
-    session.reporter.tick(session.elapsed, session.left, smallest_standing(session), session.crew.jobs)
+    standing = smallest_standing(session)
+    nearest = None
+    if standing is None:
+        nearest = nearest_miss(session.candidates.values(), session.config.threshold_pct)
+    session.reporter.tick(session.elapsed, session.left, standing, nearest, session.crew.jobs)
 
 
 def _on_event(session: Session, event: Event) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol, Self
 from tqdm import tqdm
 
 from harness.evidence import statistics
+from harness.search.nearest_miss import NearestMiss, miss_text
 from harness.search.race import Candidate
 from harness.training.result import Result
 from harness.training.run import Job
@@ -80,8 +81,15 @@ class Watcher(Protocol):
     rejected: int
     trained: int
 
-    def tick(self, elapsed: float, left: float, standing: Candidate | None, jobs: Sequence[Job | None]) -> None:
-        """See where the search is, after each event."""
+    def tick(
+        self,
+        elapsed: float,
+        left: float,
+        standing: Candidate | None,
+        nearest: NearestMiss | None,
+        jobs: Sequence[Job | None],
+    ) -> None:
+        """See where the search is, after each event; ``nearest`` is looked for while nothing stands."""
         ...
 
     def ended(self, candidate: Candidate, found: Result, *, is_standing: bool) -> None:
@@ -103,9 +111,16 @@ class SearchReporter(Reporter):
         if self.terminal:
             self.bar.bar_format = "{desc}"
 
-    def tick(self, elapsed: float, left: float, standing: Candidate | None, jobs: Sequence[Job | None]) -> None:
+    def tick(
+        self,
+        elapsed: float,
+        left: float,
+        standing: Candidate | None,
+        nearest: NearestMiss | None,
+        jobs: Sequence[Job | None],
+    ) -> None:
         """Show where the search is; on a terminal at every call, elsewhere once a minute."""
-        line = self._line(elapsed, left, standing, jobs)
+        line = self._line(elapsed, left, _best(standing, nearest), jobs)
         if self.terminal:
             self.bar.set_description_str(line)
         elif elapsed - self.said >= PLAIN_SECONDS:
@@ -129,8 +144,7 @@ class SearchReporter(Reporter):
                 f"over {len(candidate.fresh)} fresh seeds; from here on only smaller networks are proposed"
             )
 
-    def _line(self, elapsed: float, left: float, standing: Candidate | None, jobs: Sequence[Job | None]) -> str:
-        best = f"{standing.proposal.parameters:,} parameters" if standing else "none yet"
+    def _line(self, elapsed: float, left: float, best: str, jobs: Sequence[Job | None]) -> str:
         busy = ", ".join(
             f"trial {job.trial} to epoch {job.until_epoch or job.recipe.epochs}" for job in jobs if job is not None
         )
@@ -140,6 +154,12 @@ class SearchReporter(Reporter):
             f"{_clock(elapsed)}, {remaining} | smallest that stands: {best} | "
             f"{self.trained} trained, {self.rejected} rejected | {busy or 'idle'}"
         )
+
+
+def _best(standing: Candidate | None, nearest: NearestMiss | None) -> str:
+    if standing is not None:
+        return f"{standing.proposal.parameters:,} parameters"
+    return "none yet" if nearest is None else f"none yet; nearest {miss_text(nearest)}"
 
 
 def _clock(seconds: float) -> str:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.duration import DURATION, duration_text
+from harness.duration import DURATION, LONGEST, duration_option, duration_text
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,16 @@ def test_a_shown_duration_is_read_as_it_was(seconds: int):
     shown = duration_text(seconds).replace(" min", "m").replace(" s", "s").replace(" ", "")
 
     assert DURATION.convert(shown, None, None) == seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(90.0, "1m30s"), (2700.0, "45m"), (7200.0, "2h"), (5415.0, "1h30m15s"), (3605.0, "1h5s"), (0.4, "0.4s")],
+)
+def test_an_option_has_the_units_that_it_needs(seconds: float, text: str):
+    assert duration_option(seconds) == text
+
+
+@given(st.one_of(st.integers(1, LONGEST), st.floats(1e-6, 1e6)))
+def test_an_option_is_read_as_it_was_to_the_microsecond(seconds: float):
+    assert DURATION.convert(duration_option(seconds), None, None) == pytest.approx(seconds, rel=1e-12, abs=6e-7)

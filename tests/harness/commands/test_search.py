@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -39,8 +40,8 @@ def searched(monkeypatch: pytest.MonkeyPatch, verdict: Verdict | None = None, **
 
     def end(folder: Path, *arguments: Any) -> Any:
         study.note(folder, "session", 0.0, command=[], workers=1, device="cpu")
-        study.note(folder, ends.pop("event", "ended"), 90.0, **ends.pop("values", {}))
-        return SimpleNamespace(interrupted=ends.get("interrupted", False))
+        study.note(folder, ends.pop("event", "ended"), 90.0, **ends.pop("values", {"reason": "time"}))
+        return SimpleNamespace(interrupted=ends.get("interrupted", False), candidates={})
 
     monkeypatch.setattr(search, "run_search", end)
     monkeypatch.setattr(conclusion, "conclude", lambda plan, session, on_event: verdict)
@@ -48,6 +49,12 @@ def searched(monkeypatch: pytest.MonkeyPatch, verdict: Verdict | None = None, **
 
 def listing(folder: Path) -> dict[str, bytes | None]:
     return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+
+
+def typed(command: str) -> tuple[list[str], dict[str, str]]:
+    """Return the words before the options of a command, and the options; their order says nothing."""
+    words = shlex.split(command)
+    return words[:2], dict(zip(words[2::2], words[3::2], strict=True))
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str | None]:
@@ -211,16 +218,19 @@ def test_no_winner_is_exit_code_3(workspace: Path, monkeypatch: pytest.MonkeyPat
 
     assert run([*SEARCH, "--study", "one"]) == 3
     captured = capsys.readouterr()
-    assert captured.out.splitlines() == [
-        "no network of at most 20,000 parameters came to stand at 97.00 % validation in 1 min 30 s; "
-        "nothing was verified, the test set was not read",
-        f"report: {workspace}/runs/one/report.html",
-    ]
+    *words, command, report = captured.out.splitlines()
+    assert "20,000 parameters" in words[0]
+    assert "97.00 %" in words[0]
+    assert "1 min 30 s" in words[0]
+    assert typed(command) == typed(shlex.join(("harness", *SEARCH, "--study", "one", "--time", "1h54m")))
+    assert report == f"report: {workspace}/runs/one/report.html"
     assert "new study one in" in captured.err
     assert run([*SEARCH, "--study", "one", "--json"]) == 3
     captured = capsys.readouterr()
     document = json.loads(captured.out)
     assert (document["study"], document["winner"], document["reached"]) == ("one", None, False)
+    assert (document["nearest_miss"], document["last_words"]["why"]) == (None, "time")
+    assert document["last_words"]["command"] == command.strip()
     assert "going on with study one in" in captured.err
 
 
@@ -231,7 +241,7 @@ def test_a_space_that_has_no_further_network_is_said_to_be_the_reason(
     searched(monkeypatch, event="ended", values={"reason": "exhausted", "message": why})
 
     assert run([*SEARCH, "--study", "one"]) == 3
-    assert f"the test set was not read; no further network was found: {why}\n" in capsys.readouterr().out
+    assert why in capsys.readouterr().out
 
 
 def test_a_postponed_verification_names_the_time_that_it_needs(
@@ -239,10 +249,26 @@ def test_a_postponed_verification_names_the_time_that_it_needs(
 ):
     searched(monkeypatch, event="postponed", values={"parameters": 1234, "hash": "abc", "seconds": 271.0})
 
-    assert run([*SEARCH, "--study", "one"]) == 3
+    assert run([*SEARCH, "--study", "one", "--time", "5m"]) == 3
+    shown = capsys.readouterr().out
+    assert "1,234 parameters" in shown
+    assert "hash abc" in shown
     # 90 and 271 seconds are more than 6 minutes.
-    assert "1,234 parameters stand on validation (hash abc)" in (shown := capsys.readouterr().out)
-    assert "the same command with --time 7m verifies it" in shown
+    command = shown.splitlines()[-2]
+    assert typed(command) == typed(shlex.join(("harness", *SEARCH, "--study", "one", "--time", "7m")))
+
+
+def test_a_verification_that_missed_is_told_after_its_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], new_record: Callable[..., Record]
+):
+    record = new_record([62, 64, 66, 60, 63])
+    searched(monkeypatch, Verdict(record, row_of_record(record, []), record.seeds, (), False))
+
+    assert run([*SEARCH, "--study", "one"]) == 3
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].startswith("measured: ")
+    assert any("63.0 test errors over 5 seeds" in line and "3.0 more" in line for line in shown)
+    assert typed(shown[-2]) == typed(shlex.join(("harness", *SEARCH, "--seed", "1")))
 
 
 def test_a_verified_winner_is_said_with_the_command_that_runs_it_again(
@@ -255,6 +281,9 @@ def test_a_verified_winner_is_said_with_the_command_that_runs_it_again(
 
     assert run([*SEARCH, "--study", "one"]) == 0
     assert f"run it again: ./scripts/harness verify {row.hash} --seeds 5\n" in capsys.readouterr().out
+    assert run([*SEARCH, "--study", "one", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["reached"], document["nearest_miss"], document["last_words"]) == (True, None, None)
 
 
 def test_an_interrupted_search_says_how_it_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.search.nearest_miss import NearestMiss
 from harness.search.progress import Reporter, SearchReporter
 from harness.search.race import Candidate
 from harness.training.result import Epoch, Result, Status
@@ -17,6 +18,7 @@ from tests.harness import scripted
 
 PROPOSAL = scripted.proposal(3, "conv3x3(40) relu conv3x3(8) relu gap linear(10)")
 JOB = scripted.first_job(PROPOSAL)
+NEAREST = NearestMiss(trial=3, hash="0" * 12, parameters=2140, epochs=8, errors=70, runs=1, allowed=69, size=10_000)
 VERIFY = replace(JOB, purpose=Purpose.VERIFY, seed_index=2)
 
 
@@ -127,7 +129,7 @@ def test_without_a_terminal_a_search_says_once_a_minute_where_it_is(capsys: pyte
     with SearchReporter(2700.0, None) as reporter:
         reporter.rejected = 7
         for elapsed in (0.4, 30.0, 59.0, 61.0, 100.0, 121.5):
-            reporter.tick(elapsed, 2700.0 - elapsed, None, [JOB, replace(JOB, trial=4, until_epoch=2), None])
+            reporter.tick(elapsed, 2700.0 - elapsed, None, None, [JOB, replace(JOB, trial=4, until_epoch=2), None])
 
     busy = "trial 3 to epoch 8, trial 4 to epoch 2"
     assert capsys.readouterr().err.splitlines() == [
@@ -136,11 +138,29 @@ def test_without_a_terminal_a_search_says_once_a_minute_where_it_is(capsys: pyte
     ]
 
 
+def test_while_nothing_stands_the_nearest_miss_is_named_until_something_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    with SearchReporter(None, 9) as reporter:
+        reporter.tick(1.0, 2699.0, None, NEAREST, [None])
+    plain = capsys.readouterr().err
+    terminal = on_terminal(monkeypatch)
+    with SearchReporter(None, 9) as reporter:
+        reporter.tick(1.0, 2699.0, None, NEAREST, [None])
+        before = terminal.getvalue()
+        reporter.tick(2.0, 2698.0, Candidate(PROPOSAL), NEAREST, [None])
+
+    named = "smallest that stands: none yet; nearest 2,140 parameters, 70 errors, 69 allowed | 0 trained"
+    assert named in plain
+    assert named in before
+    assert "nearest" not in terminal.getvalue()[len(before) :]
+
+
 def test_on_a_terminal_the_line_changes_in_its_place(monkeypatch: pytest.MonkeyPatch):
     terminal = on_terminal(monkeypatch)
     with SearchReporter(2700.0, None) as reporter:
-        reporter.tick(1.0, 2699.0, None, [None])
-        reporter.tick(2.0, 2698.0, Candidate(PROPOSAL), [None])
+        reporter.tick(1.0, 2699.0, None, None, [None])
+        reporter.tick(2.0, 2698.0, Candidate(PROPOSAL), None, [None])
 
     assert "\r0:01, 44:59 left | smallest that stands: none yet | 0 trained, 0 rejected | idle" in terminal.getvalue()
     assert "\r0:02, 44:58 left | smallest that stands: 3,330 parameters" in terminal.getvalue()
@@ -150,7 +170,7 @@ def test_on_a_terminal_the_line_changes_in_its_place(monkeypatch: pytest.MonkeyP
 def test_where_time_has_no_end_the_trials_are_shown(trials: int | None, shown: str, monkeypatch: pytest.MonkeyPatch):
     terminal = on_terminal(monkeypatch)
     with SearchReporter(None, trials) as reporter:
-        reporter.tick(1.0, float("inf"), None, [])
+        reporter.tick(1.0, float("inf"), None, None, [])
 
     assert f"0:01, {shown} |" in terminal.getvalue()
 

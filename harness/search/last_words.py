@@ -1,0 +1,250 @@
+"""What a search says that ends without an answer: why, what came nearest, and the command that gets further."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, assert_never
+
+from harness.duration import LONGEST, duration_option, duration_text
+from harness.evidence.offset import Offset
+from harness.evidence.verdict import Verdict
+from harness.invocation import typed
+from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text
+from harness.search.race import SEED_SHARE
+from harness.search.study import elapsed_seconds
+
+# A space that has been searched through and whose best makes so many times the errors allowed: another size of the same
+# forms will not do.
+FAR_MISS = 1.5
+# The space that holds every form.
+WIDEST_SPACE = "all"
+# What may change without another study beginning.
+_EFFORT = {"--time", "--trials"}
+
+Why = Literal["time", "trials", "target", "space", "verification"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastWords:
+    """Why there is no answer, for people, and a command to paste.
+
+    Attributes:
+        why: what stood in the way.
+        sentences: without full stops, a line each.
+        command: goes on with the same study, or begins one that differs in what stood in the way.
+    """
+
+    why: Why
+    sentences: tuple[str, ...]
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """What was searched for, and how much was spent on it.
+
+    Attributes:
+        seconds: allowed, verification included; None for no end. ``elapsed`` were used by all sessions.
+        trials: networks allowed, None for no end.
+        trained: networks with a run that has ended.
+        given: options of the command line and their values, as they are typed.
+    """
+
+    budget: int
+    target_pct: float
+    threshold_pct: float
+    offset: Offset
+    space: str
+    seed: int
+    seconds: float | None
+    elapsed: float
+    trials: int | None
+    trained: int
+    given: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RanOut:
+    """Time or trials were used up before anything stood."""
+
+    of: Literal["time", "trials"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """No further network was found; ``message`` says among which."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """A network stands and was not verified; the whole search takes so many ``seconds`` with its verification."""
+
+    hash: str
+    parameters: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """The winner was verified and does not reach the target.
+
+    Attributes:
+        errors: mean wrong test images over its seeds; ``allowed`` are those of the target, perhaps not whole.
+        contradicted: the seeds are worse than those recorded before, whatever their mean.
+    """
+
+    errors: float
+    allowed: float
+    seeds: int
+    contradicted: bool
+
+
+End = RanOut | Exhausted | Postponed | Missed
+
+
+def end_of(events: list[dict[str, Any]], verdict: Verdict | None) -> End | None:
+    """Return how a search ended that was not interrupted, from its journal; None where its winner passed."""
+    if verdict is not None:
+        return None if verdict.passed else _missed(verdict)
+    last = events[-1]
+    if last["event"] == "postponed":
+        return Postponed(last["hash"], last["parameters"], elapsed_seconds(events) + last["seconds"])
+    ended = next(event for event in reversed(events) if event["event"] == "ended")
+    if ended["reason"] == "exhausted":
+        return Exhausted(ended["message"])
+    return RanOut("trials" if ended["reason"] == "trials" else "time")
+
+
+def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> LastWords:
+    """Return what is said of a search that ended so.
+
+    Args:
+        nearest: the nearest miss on validation where nothing stands.
+    """
+    match end:
+        case RanOut(of):
+            return _after_running_out(of, searched, nearest)
+        case Exhausted(message):
+            return _after_the_space(message, searched, nearest)
+        case Postponed():
+            known = (
+                f"{end.parameters:,} parameters stand on validation (hash {end.hash}), but the time is used up and "
+                "nothing was verified",
+                "this command goes on with the same study and verifies it",
+            )
+            return LastWords(why="time", sentences=known, command=_command(searched, _minutes(end.seconds)))
+        case Missed():
+            return _after_a_miss(end, searched)
+        case _:
+            assert_never(end)
+
+
+def _missed(verdict: Verdict) -> Missed:
+    row, size = verdict.row, verdict.record.seeds[0].test_size
+    allowed = (100 - row.target_pct) / 100 * size
+    return Missed(row.test_errors_mean or 0.0, allowed, row.seeds, verdict.contradicted)
+
+
+def _after_running_out(of: Literal["time", "trials"], searched: Searched, nearest: NearestMiss | None) -> LastWords:
+    changes = _more_time(searched) if of == "time" else _more_trials(searched)
+    of_what = "time is" if of == "time" else "trials are"
+    return LastWords(
+        why=of,
+        sentences=(
+            f"the {of_what} used up and {_nothing_stands(searched)}",
+            *_nearest_sentence(nearest),
+            "this command goes on with the same study",
+        ),
+        command=_command(searched, changes),
+    )
+
+
+def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | None) -> LastWords:
+    """Return what helps where no further network was found: time, another target, a larger budget or another space."""
+    found = (
+        f"no further network was found: {message}; {_nothing_stands(searched)}",
+        *_nearest_sentence(nearest),
+    )
+    # In the second half of the time only what can still be trained, confirmed and verified is proposed.
+    if searched.seconds is not None and searched.elapsed > searched.seconds / 2:
+        advice = "with more time slower networks are tried too; this command goes on with the same study"
+        return LastWords(why="time", sentences=(*found, advice), command=_command(searched, _more_time(searched)))
+    if nearest is not None and nearest.errors > FAR_MISS * nearest.allowed:
+        advice = "the target is far from what these networks reach; this command asks for what the nearest may reach"
+        target = {"--target": f"{_target_in_reach(nearest, searched):g}"}
+        return LastWords(why="target", sentences=(*found, advice), command=_command(searched, target))
+    # Where the budget does not bind, more of it adds nothing.
+    binds = nearest is None or 2 * nearest.parameters > searched.budget
+    if binds or searched.space == WIDEST_SPACE:
+        advice, change = "this command looks among larger networks", {"--budget": f"{2 * searched.budget}"}
+    else:
+        advice, change = "this command looks among more forms of networks", {"--space": WIDEST_SPACE}
+    return LastWords(why="space", sentences=(*found, advice), command=_command(searched, change))
+
+
+def _after_a_miss(end: Missed, searched: Searched) -> LastWords:
+    mean = f"its verification gave a mean of {end.errors:,.1f} test errors over {end.seeds} seeds"
+    missed = f"{mean}, {end.errors - end.allowed:,.1f} more than the {end.allowed:,.1f} allowed"
+    return LastWords(
+        why="verification",
+        sentences=(
+            f"{mean}, which contradicts its record" if end.contradicted else missed,
+            "more --time looks among smaller networks only; this command begins a search with another seed",
+        ),
+        command=_command(searched, {"--seed": f"{searched.seed + 1}"}),
+    )
+
+
+def _nothing_stands(searched: Searched) -> str:
+    networks = "1 network was" if searched.trained == 1 else f"{searched.trained:,} networks were"
+    return (
+        f"no network of at most {searched.budget:,} parameters came to stand at {searched.threshold_pct:.2f} % "
+        f"validation; {networks} trained in {duration_text(searched.elapsed)}, nothing was verified, the test set "
+        "was not read"
+    )
+
+
+def _nearest_sentence(nearest: NearestMiss | None) -> tuple[str, ...]:
+    return () if nearest is None else (f"nearest: {miss_text(nearest)}",)
+
+
+def _more_time(searched: Searched) -> dict[str, str]:
+    """Return twice the time, more often doubled where an earlier session was allowed more."""
+    if searched.seconds is None:
+        return {}
+    seconds = 2 * searched.seconds
+    while seconds <= searched.elapsed:
+        seconds *= 2
+    return {"--time": duration_option(min(seconds, LONGEST))}
+
+
+def _more_trials(searched: Searched) -> dict[str, str]:
+    """Return twice the trials, and twice the time where that would not last for them."""
+    trials = {"--trials": f"{2 * max(searched.trials or 1, searched.trained)}"}
+    is_short = searched.seconds is not None and 2 * searched.elapsed > searched.seconds
+    return trials | (_more_time(searched) if is_short else {})
+
+
+def _minutes(seconds: float) -> dict[str, str]:
+    return {"--time": duration_option(60 * math.ceil(seconds / 60))}
+
+
+def _target_in_reach(nearest: NearestMiss, searched: Searched) -> float:
+    """Return the highest target, in hundredths, that the nearest may reach with what fresh seeds differ by."""
+    errors = min(nearest.size, math.ceil(nearest.errors * (1 + SEED_SHARE)))
+    for hundredths in range(math.floor(100 * searched.target_pct), 0, -1):
+        if allowed_errors(searched.offset.threshold_pct(hundredths / 100), nearest.size) >= errors:
+            return hundredths / 100
+    return 0.0
+
+
+def _command(searched: Searched, changes: Mapping[str, str]) -> str:
+    """Return the command that was given with some options changed; a study of its own name keeps its configuration."""
+    kept = {**searched.given, **changes}
+    if changes.keys() - _EFFORT:
+        kept.pop("--study", None)
+    return typed("search", *(word for option in kept.items() for word in option))

@@ -1,0 +1,105 @@
+"""The network that came nearest to standing, and by how many validation images it missed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harness.evidence import statistics
+from harness.search import race
+from harness.search.race import CHANCE_PCT, Candidate
+from harness.training.result import Result, Status, accuracy_pct
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearestMiss:
+    """A network that does not stand.
+
+    Attributes:
+        epochs: of its recipe.
+        errors: wrong validation images, the mean of its runs; a whole number where it had one.
+        runs: on fresh seeds where it had such, else one.
+        allowed: most errors that reach the threshold, of ``size`` images.
+        pruned_after: epochs after which its only run was stopped, None where it went to its end.
+    """
+
+    trial: int
+    hash: str
+    parameters: int
+    epochs: int
+    errors: float
+    runs: int
+    allowed: int
+    size: int
+    pruned_after: int | None = None
+
+
+def allowed_errors(threshold_pct: float, size: int) -> int:
+    """Return the most wrong images with which an accuracy still reaches a threshold of at most 100 per cent."""
+    allowed = min(size, math.floor((100 - threshold_pct) / 100 * size) + 1)
+    # What reaches a threshold is said in one place, up to the rounding of floats.
+    while allowed > 0 and not statistics.reaches(accuracy_pct(allowed, size) or 0.0, threshold_pct):
+        allowed -= 1
+    return allowed
+
+
+def nearest_miss(candidates: Iterable[Candidate], threshold_pct: float) -> NearestMiss | None:
+    """Return the network with the fewest errors of those that do not stand, the smallest of equal ones.
+
+    One that was pruned is named only where none went to its end; None where no run has ended with a count of errors.
+    """
+    misses = [
+        (_order(candidate, first), candidate, first)
+        for candidate in candidates
+        if (first := _usable(candidate)) is not None and not race.stands(candidate, threshold_pct)
+    ]
+    if not misses:
+        return None
+    _, candidate, first = min(misses, key=lambda miss: miss[0])
+    size = first.validation_size or 0
+    return NearestMiss(
+        trial=candidate.proposal.trial,
+        hash=candidate.proposal.hash,
+        parameters=candidate.proposal.parameters,
+        epochs=first.recipe.epochs,
+        errors=_errors(candidate, first),
+        runs=max(1, len(candidate.fresh)),
+        allowed=allowed_errors(threshold_pct, size),
+        size=size,
+        pruned_after=len(first.history) if first.status is Status.PRUNED else None,
+    )
+
+
+def miss_text(miss: NearestMiss) -> str:
+    """Return a miss for people, in images."""
+    if miss.pruned_after is not None:
+        return (
+            f"{miss.parameters:,} parameters, {miss.errors:,.0f} errors when it was stopped after epoch "
+            f"{miss.pruned_after} of {miss.epochs}, {miss.allowed:,} allowed at the end"
+        )
+    errors = f"{miss.errors:,.0f} errors" if miss.runs == 1 else f"mean {miss.errors:,.1f} errors of {miss.runs} runs"
+    # One that passed by luck, or whose runs differ too much, is near in errors and yet does not stand.
+    doubt = ", not confirmed" if miss.errors <= miss.allowed else ""
+    return f"{miss.parameters:,} parameters, {errors}, {miss.allowed:,} allowed{doubt}"
+
+
+def _usable(candidate: Candidate) -> Result | None:
+    """Return a network's run in the search where that has a count of errors to go by."""
+    first = candidate.first
+    if first is None or first.validation_errors is None or first.status not in (Status.COMPLETE, Status.PRUNED):
+        return None
+    return first
+
+
+def _order(candidate: Candidate, first: Result) -> tuple[bool, float, int, int]:
+    proposal = candidate.proposal
+    return (first.status is Status.PRUNED, _errors(candidate, first), proposal.parameters, proposal.trial)
+
+
+def _errors(candidate: Candidate, first: Result) -> float:
+    """Return the mean errors on fresh seeds, those of the first run where there are none."""
+    # A fresh run that failed counts as chance level, as everywhere.
+    failed = round((1 - CHANCE_PCT / 100) * (first.validation_size or 0))
+    errors = [failed if run.validation_errors is None else run.validation_errors for run in candidate.fresh or [first]]
+    return errors[0] if len(errors) == 1 else statistics.mean(errors)

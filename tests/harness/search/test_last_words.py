@@ -1,0 +1,205 @@
+"""What a search says that ends without an answer: what stood in the way, and a command that gets further."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.duration import DURATION
+from harness.evidence.leaderboard import row_of_record
+from harness.evidence.offset import Offset
+from harness.evidence.record import Record
+from harness.evidence.verdict import Verdict
+from harness.search.last_words import (
+    End,
+    Exhausted,
+    LastWords,
+    Missed,
+    Postponed,
+    RanOut,
+    Searched,
+    end_of,
+    last_words,
+)
+from harness.search.nearest_miss import NearestMiss
+
+OFFSET = Offset(dataset="mnist", errors_ratio=0.8, relative_error=None, protocol="made up")
+GIVEN = {"--budget": "4000", "--space": "tiny", "--study": "mine"}
+SEARCHED = Searched(
+    budget=4000,
+    target_pct=99.4,
+    threshold_pct=OFFSET.threshold_pct(99.4),
+    offset=OFFSET,
+    space="tiny",
+    seed=0,
+    seconds=600.0,
+    elapsed=250.0,
+    trials=None,
+    trained=38,
+    given=GIVEN,
+)
+# 99.4 % on the test images are 75 errors on validation.
+NEAREST = NearestMiss(trial=3, hash="0" * 12, parameters=2140, epochs=30, errors=77, runs=1, allowed=75, size=10_000)
+
+
+def said(end: End, nearest: NearestMiss | None = NEAREST, **changes: Any) -> LastWords:
+    return last_words(end, replace(SEARCHED, **changes), nearest)
+
+
+def options(words: LastWords) -> dict[str, str]:
+    """Return the options of a command and their values."""
+    program, command, *rest = shlex.split(words.command)
+    assert (program, command) == ("harness", "search")
+    return dict(zip(rest[::2], rest[1::2], strict=True))
+
+
+# Time and trials --------------------------------------------------------------------------------------------
+
+
+def test_more_time_goes_on_with_the_same_study():
+    words = said(RanOut("time"), elapsed=603.0)
+
+    assert words.why == "time"
+    assert options(words) == GIVEN | {"--time": "20m"}
+
+
+def test_the_nearest_and_the_number_of_trained_networks_are_told():
+    told = " ".join(said(RanOut("time")).sentences)
+    assert "38 networks" in told
+    assert "2,140 parameters, 77 errors, 75 allowed" in told
+    assert "99.25 %" in told
+
+    first = said(RanOut("time"), None, trained=1)
+    assert "1 network was" in " ".join(first.sentences)
+    assert "nearest" not in " ".join(first.sentences)
+
+
+def test_a_time_that_was_given_is_replaced_in_its_place():
+    words = said(RanOut("time"), given={"--time": "10m", "--seed": "4"}, seed=4)
+
+    assert list(options(words).items()) == [("--time", "20m"), ("--seed", "4")]
+
+
+def test_the_time_named_is_more_than_an_earlier_session_has_used():
+    found = options(said(RanOut("time"), seconds=60.0, elapsed=250.0))
+
+    assert DURATION.convert(found["--time"], None, None) == 480.0
+
+
+def test_more_trials_bring_more_time_where_that_would_not_last():
+    words = said(RanOut("trials"), trials=38)
+    assert words.why == "trials"
+    assert options(words) == GIVEN | {"--trials": "76"}
+
+    assert options(said(RanOut("trials"), trials=38, elapsed=301.0)) == GIVEN | {"--trials": "76", "--time": "20m"}
+    assert options(said(RanOut("trials"), trials=38, seconds=None)) == GIVEN | {"--trials": "76"}
+
+
+def test_a_postponed_verification_is_given_the_minutes_that_it_needs():
+    words = said(Postponed("abc", 1234, 661.0), None)
+
+    assert words.why == "time"
+    assert options(words) == GIVEN | {"--time": "12m"}
+    assert "1,234 parameters" in words.sentences[0]
+
+
+# The space --------------------------------------------------------------------------------------------------
+
+
+def test_where_the_budget_binds_a_larger_one_is_searched_as_a_study_of_another_name():
+    words = said(Exhausted("none of 20,000 draws"))
+
+    assert words.why == "space"
+    assert options(words) == {"--budget": "8000", "--space": "tiny"}
+    assert "none of 20,000 draws" in words.sentences[0]
+
+
+def test_where_the_budget_does_not_bind_the_widest_space_is_searched():
+    small = replace(NEAREST, parameters=1900)
+
+    assert options(said(Exhausted(""), small)) == {"--budget": "4000", "--space": "all"}
+    # What has every form already is searched among larger networks.
+    assert options(said(Exhausted(""), small, space="all", given={})) == {"--budget": "8000"}
+
+
+def test_without_any_near_miss_a_larger_budget_is_searched():
+    assert options(said(Exhausted(""), None))["--budget"] == "8000"
+
+
+def test_in_the_second_half_of_the_time_it_was_the_time_that_kept_networks_away():
+    words = said(Exhausted(""), replace(NEAREST, errors=500), elapsed=301.0)
+
+    assert words.why == "time"
+    assert options(words) == GIVEN | {"--time": "20m"}
+    assert said(Exhausted(""), seconds=None, elapsed=1e6).why == "space"
+
+
+# The target -------------------------------------------------------------------------------------------------
+
+
+def test_a_target_that_is_missed_by_far_gives_way_to_one_in_reach():
+    # Of 75 errors, 112 are less than half more.
+    assert said(Exhausted(""), replace(NEAREST, errors=112)).why == "space"
+    words = said(Exhausted(""), replace(NEAREST, errors=200))
+
+    assert words.why == "target"
+    # 200 errors and 8 % are 216 on validation, 0.8 times as many on the test images: 98.272 %.
+    assert options(words) == {"--budget": "4000", "--space": "tiny", "--target": "98.27"}
+
+
+@pytest.mark.parametrize("errors", [120, 1000, 9000, 10_000])
+def test_the_target_in_reach_allows_the_nearest_its_errors(errors: int):
+    found = options(said(Exhausted(""), replace(NEAREST, errors=errors)))
+    target = float(found["--target"])
+
+    assert 0 <= target < 99.4
+    assert OFFSET.threshold_pct(target) <= 100 - errors / 100 + 1e-9
+
+
+# Verification -----------------------------------------------------------------------------------------------
+
+
+def test_a_winner_that_missed_its_verification_says_by_how_many_errors_and_another_seed():
+    words = said(Missed(63.4, 60.0, 6, False), None, seed=2)
+
+    assert words.why == "verification"
+    assert options(words) == {"--budget": "4000", "--space": "tiny", "--seed": "3"}
+    assert "63.4 test errors over 6 seeds" in words.sentences[0]
+    assert "3.4 more" in words.sentences[0]
+
+
+def test_seeds_that_contradict_their_record_missed_by_no_number():
+    (first, *_) = said(Missed(58.0, 60.0, 6, True), None).sentences
+
+    assert "more than" not in first
+    assert "record" in first
+
+
+# How it ended -----------------------------------------------------------------------------------------------
+
+
+def test_the_journal_says_how_a_search_ended():
+    session = {"event": "session", "elapsed": 0.0}
+    ended = {"event": "ended", "elapsed": 90.0, "message": "", "reason": "time"}
+
+    assert end_of([session, ended], None) == RanOut("time")
+    assert end_of([session, ended | {"reason": "trials"}], None) == RanOut("trials")
+    assert end_of([session, ended | {"reason": "exhausted", "message": "no more"}], None) == Exhausted("no more")
+    postponed = {"event": "postponed", "elapsed": 91.0, "hash": "abc", "parameters": 1234, "seconds": 9.0}
+    assert end_of([session, ended, postponed], None) == Postponed("abc", 1234, 100.0)
+
+
+def test_a_verdict_says_whether_there_is_an_answer(new_record: Callable[..., Record]):
+    def verdict(*errors: int) -> Verdict:
+        record = new_record(list(errors))
+        return Verdict(record, row_of_record(record, []), record.seeds, (), False)
+
+    assert end_of([], verdict(50, 52, 54, 50, 51)) is None
+    missed = end_of([], verdict(62, 64, 66, 60, 63))
+    assert isinstance(missed, Missed)
+    assert (missed.errors, missed.seeds) == (63.0, 5)
+    assert missed.allowed == pytest.approx(60.0)
