@@ -11,6 +11,7 @@ multiply-adds of convolutions and linear layers for one image; biases, BN, pooli
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -110,6 +111,18 @@ def analyse_ops(ops: tuple[Op, ...], input_shape: Shape = INPUT_SHAPE, classes: 
         sum(layer.macs for layer in layers),
         local or field.size,
     )
+
+
+def map_numbers(analysis: Analysis) -> int:
+    """Return how many numbers all ops of a network write for one image, those within residual sums too.
+
+    An op within a sum counts as the sum's own map: all of them have its height and width.
+    """
+    return sum(math.prod(layer.output_shape) * _maps(layer.op) for layer in analysis.layers)
+
+
+def _maps(op: Op) -> int:
+    return 1 + sum(_maps(inner) for inner in op.ops) if isinstance(op, Residual) else 1
 
 
 def check_budget(parameters: int, budget: int) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from search_spaces.cost import Analysis, map_numbers
 from search_spaces.draw import ByDerivations, Draw, draw, enumerate_draws
 from search_spaces.judge import judge
 from search_spaces.measure import value_ways
@@ -31,7 +32,8 @@ class Count:
         looked_at: derivations looked at; when not exact, drawn with equal odds.
         accepted: those of them that were accepted.
         confidence: probability with which the interval holds the number; 1 when exact.
-        median_macs: multiply-adds of the median of those that were accepted; None where none was.
+        median_macs: median multiply-adds of those that were accepted; None where none was.
+        median_numbers: median of the numbers in all maps of one image, likewise.
     """
 
     low: int
@@ -42,6 +44,7 @@ class Count:
     accepted: int
     confidence: float
     median_macs: int | None
+    median_numbers: int | None
 
 
 def derivations(space: SearchSpace) -> int:
@@ -68,16 +71,16 @@ def feasible(
     """
     total = derivations(space)
     if total <= most_exact:
-        macs = _accepted_macs(space, enumerate_draws(space), budget)
-        return Count(len(macs), len(macs), total, True, total, len(macs), 1.0, _median(macs))
+        found = _accepted(space, enumerate_draws(space), budget)
+        return Count(len(found), len(found), total, True, total, len(found), 1.0, *_medians(found))
     chooser = ByDerivations(rng or random.Random(0))
-    macs = _accepted_macs(space, (draw(space, chooser) for _ in range(samples)), budget)
-    accepted = len(macs)
+    found = _accepted(space, (draw(space, chooser) for _ in range(samples)), budget)
+    accepted = len(found)
     low, high = clopper_pearson(accepted, samples, confidence)
     # What was seen is there, whatever the interval says.
     lowest = max(math.floor(Fraction(low) * total), min(accepted, 1))
     highest = min(math.ceil(Fraction(high) * total), total - (accepted < samples))
-    return Count(lowest, highest, total, False, samples, accepted, confidence, _median(macs))
+    return Count(lowest, highest, total, False, samples, accepted, confidence, *_medians(found))
 
 
 def has_none(space: SearchSpace, budget: int) -> bool:
@@ -93,13 +96,17 @@ def fewest_parameters(space: SearchSpace) -> int | None:
     return min((found.analysis.parameters for found in judgements if found.accepted and found.analysis), default=None)
 
 
-def _accepted_macs(space: SearchSpace, draws: Iterable[Draw], budget: int | None) -> list[int]:
+def _accepted(space: SearchSpace, draws: Iterable[Draw], budget: int | None) -> list[Analysis]:
     judgements = (judge(space, found.architecture, budget) for found in draws)
-    return [found.analysis.macs for found in judgements if found.accepted and found.analysis]
+    return [found.analysis for found in judgements if found.accepted and found.analysis]
 
 
-def _median(values: list[int]) -> int | None:
-    return statistics.median_low(values) if values else None
+def _medians(found: list[Analysis]) -> tuple[int | None, int | None]:
+    """Return the median multiply-adds and the median of the numbers in maps."""
+    if not found:
+        return None, None
+    macs = statistics.median_low([analysis.macs for analysis in found])
+    return macs, statistics.median_low([map_numbers(analysis) for analysis in found])
 
 
 def count_text(number: int) -> str:

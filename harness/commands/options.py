@@ -183,6 +183,7 @@ class PerCent(click.FloatRange):
 
 
 PER_CENT = PerCent()
+EPOCHS = Epochs()
 
 
 def interrupted() -> Interrupted:

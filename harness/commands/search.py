@@ -25,9 +25,23 @@ if TYPE_CHECKING:
 @click.command(short_help="Find the smallest network that reaches the target.")
 @click.option("--budget", type=click.IntRange(1), default=20_000, show_default=True, help="Most parameters.")
 @click.option("--target", type=options.PER_CENT, help="Per cent [default: the data set's].")
-@click.option("--space", default="posed", show_default=True, help="A space's name, or @FILE.")
-@click.option("--sampler", default="auto", show_default=True, help="auto (evolution), evolution, tpe, nsga2 or random.")
+@click.option("--space", default="all", show_default=True, help="A space's name, or @FILE.")
+@click.option(
+    "--sampler", default="auto", show_default=True, help="auto (surrogate), surrogate, evolution, tpe, nsga2 or random."
+)
 @click.option("--recipe", default="small", show_default=True, help="A recipe's name, or @FILE.toml.")
+@click.option(
+    "--epochs",
+    type=options.EPOCHS,
+    help="Lengths of a training to choose from, such as 5,10,30 [default: 5,8,12,20,30,60; of a --recipe its own].",
+)
+@click.option(
+    "--prior",
+    type=click.Choice(["shipped", "own", "none"]),
+    default="shipped",
+    show_default=True,
+    help="Earlier trainings to learn from: the package's; also those of your studies; none.",
+)
 @click.option("--trials", type=click.IntRange(1), help="Networks to train at most [default: no end].")
 @click.option(
     "--time",
@@ -87,6 +101,7 @@ def search(ctx: click.Context, /, plan_only: bool, as_json: bool, **given: Any) 
 def _run(plan: SearchPlan, given: dict[str, str], as_json: bool) -> int:
     from harness.commands.live_report import LiveReport
     from harness.search.conclusion import conclude
+    from harness.search.prior import keep
     from harness.search.progress import SearchReporter
     from harness.search.search import run_search
     from harness.search.study import open_study, owned
@@ -94,6 +109,8 @@ def _run(plan: SearchPlan, given: dict[str, str], as_json: bool) -> int:
 
     checked_seconds = _check_place(plan)
     with owned(plan.folder):
+        if not (plan.folder / "config.json").exists():
+            keep(plan.folder, plan.past)
         fresh = open_study(plan.folder, plan.config, plan.origins)
         click.echo(f"{'new study' if fresh else 'going on with study'} {plan.folder.name} in {plan.folder}", err=True)
         if plan.measures_workers:

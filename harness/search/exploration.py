@@ -35,7 +35,7 @@ def explore(session: Session) -> None:
             if at_work is None and (job := _next_job(session)) is not None:
                 session.crew.assign(place, job)
         if not jobs_at_work(session):
-            session.reason = session.reason or "exhausted"
+            session.reason = session.reason or ("time" if session.lacks_time else "exhausted")
             break
         poll(session)
     if session.interrupted:
@@ -101,7 +101,7 @@ def _propose(session: Session) -> Job | None:
                 note(session, "repeated", hash=session.candidates[trial].proposal.hash, **asdict(passed))
     if found.proposal is None:
         # There is no use in asking again before another run has ended.
-        session.exhausted = found.why
+        session.exhausted, session.lacks_time = found.why, found.lacks_time
         return None
     candidate = Candidate(found.proposal, stand_seeds=STAND_SEEDS if session.parts.confirmation else 0)
     session.candidates[found.proposal.trial] = candidate

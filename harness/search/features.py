@@ -24,7 +24,7 @@ from search_spaces.architecture import (
     ReLU,
     Residual,
 )
-from search_spaces.cost import Analysis, analyse
+from search_spaces.cost import Analysis, analyse, map_numbers
 from search_spaces.notation import parse_network
 
 # A receptive field beyond the image adds nothing.
@@ -50,8 +50,7 @@ def work(text: str) -> float:
 
 def work_of(analysis: Analysis) -> float:
     """Do as ``work`` for a network that has been analysed."""
-    numbers = sum(math.prod(layer.output_shape) * _steps(layer.op) for layer in analysis.layers)
-    return analysis.macs + NUMBER_MACS * numbers
+    return analysis.macs + NUMBER_MACS * map_numbers(analysis)
 
 
 def features(architecture: Architecture, analysis: Analysis) -> tuple[float, ...]:
@@ -127,11 +126,6 @@ def _flat(ops: tuple[Op, ...]) -> Iterator[Op]:
             yield from _flat(op.ops)
         else:
             yield op
-
-
-def _steps(op: Op) -> int:
-    """Return how many maps an op writes: one, and for a residual sum one for each of its ops too."""
-    return 1 + sum(_steps(inner) for inner in op.ops) if isinstance(op, Residual) else 1
 
 
 def _share(part: int, whole: int) -> float:

@@ -1,7 +1,7 @@
 """Which network is trained next, and for how long.
 
-The model of the errors (``surrogate``) chooses among many draws and their neighbours (``acquisition``); a sampler that was
-asked for takes turns with it. Where no earlier training is known a ladder of sizes comes first.
+The model of the errors (``surrogate``) chooses among many draws and their neighbours (``acquisition``); a sampler that
+was asked for takes turns with it. Where no earlier training is known a ladder of sizes comes first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from harness.data.datasets import dataset
 from harness.search import acquisition, sampler
 from harness.search.acquisition import Aim, Choice, Option
 from harness.search.estimate import Room
@@ -192,15 +191,20 @@ def propose(proposer: Proposer, budget: int, candidates: Mapping[int, Candidate]
     number = max(candidates, default=-1) + 1
     look = _Look(proposer, budget, candidates, known, taken, number, [], room)
     proposal = _climb(look) or _aim(look)
-    if proposal is None and not (proposer.parts.aim and proposer.config.sampler == SURROGATE):
+    is_surrogate = proposer.parts.aim and proposer.config.sampler == SURROGATE
+    if proposal is None and not is_surrogate:
         proposal = _ask(look) or _draw(look)
     if proposal is not None:
         return Found(proposal, tuple(look.passed))
-    limits = f"{budget:,} parameters" + (" that there is time for" if room.seconds is not None else "")
-    why = f"none of {DRAWS:,} further draws was a new network of at most {limits}"
+    limits = f"at most {budget:,} parameters"
+    if room.seconds is not None:
+        limits += f" whose training takes at most {room.seconds:.0f} s, so that there is time to verify it"
+    why = f"none of {DRAWS:,} further draws was a new network of {limits}"
     if roster(proposer.space) is not None:
-        why = f"the space has no further network of at most {limits}"
-    return Found(None, tuple(look.passed), why)
+        why = f"the space has no further network of {limits}"
+    elif is_surrogate:
+        why = f"no further network of {limits} has a chance to reach the target"
+    return Found(None, tuple(look.passed), why, lacks_time=room.seconds is not None)
 
 
 def is_aimed(sampler_name: str, trial: int) -> bool:

@@ -43,11 +43,13 @@ class Found:
 
     Attributes:
         proposal: None where no further network below the budget was found; ``why`` then says so.
+        lacks_time: with more time there might be one.
     """
 
     proposal: Proposal | None
     passed: tuple[Rejection | Repeat, ...]
     why: str = ""
+    lacks_time: bool = False
 
 
 class Proposing(Protocol):

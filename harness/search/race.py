@@ -27,9 +27,11 @@ REFUTE_CONFIDENCE = 0.90
 LEAST_CHANCE = 0.10
 # Errors at the end per error at a rung, the luckiest tenth, by share of the epochs; used until a study has runs of
 # its own (docs/experiments.md, "rungs").
-PRIOR_RATIO = {0.25: 0.50, 0.5: 0.72}
+PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
 # The same for the run in the middle.
-TYPICAL_RATIO = {0.25: 0.62, 0.5: 0.81}
+TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
+# Shares of the epochs after which pruning is decided.
+RUNG_SHARES = (0.25, 0.5)
 OWN_RATIOS = 8
 CHANCE_PCT = 10.0
 # What the seeds of a network differ by, as a share of its errors: 0.06 to 0.08 whether it makes 100 or 400 of them
@@ -85,7 +87,7 @@ class Candidate:
 
 def rungs(epochs: int) -> tuple[int, ...]:
     """Return the epochs after which pruning is decided, for a recipe of so many epochs."""
-    found = sorted({round(share * epochs) for share in PRIOR_RATIO})
+    found = sorted({math.ceil(share * epochs) for share in RUNG_SHARES})
     return tuple(epoch for epoch in found if 0 < epoch < epochs)
 
 

@@ -13,15 +13,20 @@ from harness.data.training_images import resolve
 from harness.device import choose_device, worker_count
 from harness.duration import duration_text
 from harness.engine.engine_choice import Choice, choose_engine
-from harness.errors import ContentError
+from harness.errors import ContentError, UsageError
 from harness.evidence.offset import Offset, offset_of
 from harness.invocation import typed
-from harness.search.estimate import PACES, taught, training_seconds
-from harness.search.race import CONFIDENCE, STAND_SEEDS, needed_share, rungs
+from harness.search.estimate import PACES, Room, taught
+from harness.search.features import NUMBER_MACS
+from harness.search.prior import Prior, kept, past_trainings
+from harness.search.proposer import lengths
+from harness.search.race import CONFIDENCE, MOST_SEEDS, STAND_SEEDS, needed_share, rungs
 from harness.search.sampler import sampler_name
 from harness.search.session import Effort
 from harness.search.study import StudyConfig, check_config, config_document
+from harness.search.trainings import PastTraining, digest, shipped
 from harness.training.parallelism import Parallelism
+from harness.training.recipe import Recipe
 from harness.training.recipes import NamedRecipe, check_batch, named_recipe
 from harness.training.workers import Limits, Source
 from harness.workspace import Workspace
@@ -29,12 +34,18 @@ from search_spaces.catalog import space as space_of
 from search_spaces.count import count_text, feasible, fewest_parameters, has_none
 from search_spaces.space import SearchSpace
 
+# Epochs that the default recipe may have: a large network reaches in a few what a small one needs many for. Each is at
+# most twice the one before, as errors fall by a seventh or so when the length doubles.
+LENGTHS = (5, 8, 12, 20, 30, 60)
+MOST_EPOCHS = 10_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPlan:
     """A search, ready to begin.
 
     Attributes:
+        past: earlier trainings that the search learns from; ``left_out`` says what could not be read.
         measures_workers: on a GPU nobody said how many networks are to train at once; that is found by measuring.
     """
 
@@ -46,6 +57,8 @@ class SearchPlan:
     recipe: NamedRecipe
     space: SearchSpace
     offset: Offset
+    past: tuple[PastTraining, ...]
+    left_out: tuple[str, ...]
     engine: Choice
     measures_workers: bool
     origins: dict[str, str]
@@ -87,10 +100,18 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         recipe_name=recipe.name,
         rungs=rungs(recipe.recipe.epochs),
         seed=given["seed"],
+        lengths=_lengths(given["epochs"], recipe.recipe, chosen=origins.get("recipe", "default") != "default"),
+        prior=given["prior"],
+        prior_sha256=digest(shipped(data.dataset.name)) if given["prior"] != Prior.NONE else "",
     )
+    folder = place.study(default_name(config) if name is None else name)
+    past, left_out = kept(folder), ()
+    if past is None:
+        past, damaged = past_trainings(Prior(given["prior"]), place, data.dataset.name, data.data_hash)
+        left_out = tuple(error.message for error in damaged)
     return SearchPlan(
         workspace=place,
-        folder=place.study(default_name(config) if name is None else name),
+        folder=folder,
         config=config,
         effort=Effort(
             seconds=given["seconds"],
@@ -107,8 +128,23 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         offset=offset,
         engine=engine,
         measures_workers=given["workers"] is None and device.type != "cpu",
+        past=past,
+        left_out=left_out,
         origins={("study" if name == "name" else name): origin for name, origin in origins.items()},
     )
+
+
+def _lengths(given: tuple[int, ...] | None, recipe: Recipe, *, chosen: bool) -> tuple[int, ...]:
+    """Return the lengths of a training to choose from: those given, those of the default recipe, or the recipe's own.
+
+    Args:
+        chosen: somebody named the recipe, and with it its length.
+    """
+    if given is None:
+        return (recipe.epochs,) if chosen else LENGTHS
+    if not all(1 <= epochs <= MOST_EPOCHS for epochs in given):
+        raise UsageError(f"--epochs {','.join(map(str, given))}: each is from 1 to {MOST_EPOCHS:,}")
+    return tuple(sorted(set(given)))
 
 
 def _check_budget(space: SearchSpace, name: str, budget: int) -> None:
@@ -133,11 +169,11 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     if exists:
         check_config(plan.folder, plan.config)
     count = feasible(plan.space, plan.config.budget)
-    images = dataset(plan.config.dataset).train_size
-    pace = taught(PACES[plan.effort.engine], plan.config.recipe)
-    one = None
-    if count.median_macs is not None:
-        one = training_seconds(plan.config.recipe.epochs, images, count.median_macs, pace)
+    room = Room(dataset(plan.config.dataset).train_size, taught(PACES[plan.effort.engine], plan.config.recipe))
+    each: list[float] = []
+    if count.median_macs is not None and count.median_numbers is not None:
+        work = count.median_macs + NUMBER_MACS * count.median_numbers
+        each = [room.takes(epochs, work) for epochs in lengths(plan.config)]
     return {
         "study": plan.folder.name,
         "folder": str(plan.folder),
@@ -150,20 +186,14 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "derivations": count.derivations,
         "feasible": asdict(count),
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
-        "estimated_seconds_a_training": one,
-        "estimated_trainings": _trainings(plan.effort, one),
+        "lengths": lengths(plan.config),
+        "estimated_seconds_a_training": [min(each), max(each)] if each else None,
+        "past_trainings": len(plan.past),
         "stand_seeds": STAND_SEEDS,
+        "most_seeds": MOST_SEEDS,
         "confidence": CONFIDENCE,
         "needed_share": needed_share(),
     }
-
-
-def _trainings(effort: Effort, seconds_each: float | None) -> int | None:
-    """Return how many whole trainings the time leaves room for, no more than were asked for."""
-    if effort.seconds is None or seconds_each is None:
-        return effort.trials
-    possible = int(effort.seconds * effort.workers / seconds_each)
-    return possible if effort.trials is None else min(possible, effort.trials)
 
 
 def plan_text(document: dict[str, Any]) -> str:
@@ -180,8 +210,11 @@ def plan_text(document: dict[str, Any]) -> str:
         "space": f"{config['space']}, {count_text(document['derivations'])} derivations; {_share_text(document)} "
         f"keep its conditions and a budget of {config['budget']:,} parameters",
         "sampler": f"{config['sampler']}, seed {config['seed']}",
-        "recipe": f"{config['recipe_name']}: {recipe['epochs']} epochs, batch {recipe['batch_size']}; "
-        + (f"pruning after epochs {', '.join(map(str, config['rungs']))}" if config["rungs"] else "no pruning"),
+        "prior": _prior_text(document),
+        "recipe": f"{config['recipe_name']}, batch {recipe['batch_size']}, epochs "
+        f"{' or '.join(map(str, document['lengths']))}; "
+        + ("a training may be stopped after a quarter and a half" if config["rungs"] else "no pruning"),
+        "standing": _standing_text(document),
         "effort": f"{workers} on {effort['device']}, {effort['engine']} engine, time {time}, "
         f"trials {effort['trials'] or 'without end'}",
         "limits": f"one training {duration_text(limits['seconds'])}, one worker {limits['memory_mb']:g} MiB",
@@ -189,6 +222,24 @@ def plan_text(document: dict[str, Any]) -> str:
         "set by you": given or "nothing",
     }
     return "\n".join(f"{name:<11} {text}" for name, text in parts.items())
+
+
+def _prior_text(document: dict[str, Any]) -> str:
+    """Return what earlier trainings the model of the errors begins with."""
+    count, prior = document["past_trainings"], document["config"]["prior"]
+    if not count:
+        return f"{prior}; no earlier training is known, so the search begins with a ladder of sizes"
+    return (
+        f"{prior}; the model of the errors begins with {count:,} earlier trainings of {document['config']['dataset']}"
+    )
+
+
+def _standing_text(document: dict[str, Any]) -> str:
+    """Return when a network counts as found."""
+    return (
+        f"after {document['stand_seeds']} to {document['most_seeds']} fresh seeds, when the chance that its "
+        f"verification passes is {100 * document['confidence']:g} %"
+    )
 
 
 def _workers_text(effort: dict[str, Any]) -> str:
@@ -206,14 +257,14 @@ def _offset_text(offset: dict[str, Any]) -> str:
 
 
 def _expected_text(document: dict[str, Any]) -> str:
-    one, trainings = document["estimated_seconds_a_training"], document["estimated_trainings"]
-    if one is None:
+    seconds = document["estimated_seconds_a_training"]
+    if seconds is None:
         return f"unknown: none of {document['feasible']['looked_at']:,} networks drawn keeps conditions and budget"
+    low, high = seconds
+    span = f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
     return (
-        f"about {one:.0f} s a whole training"
-        + (f", so about {trainings:,} of them" if trainings is not None else "")
-        + ", pruned ones cost less (the pace of a two-core CPU machine, "
-        f"{document['feasible']['median_macs'] / 1e6:.2g} M multiply-adds in the median)"
+        f"{span} s a whole training of a median network ({document['feasible']['median_macs'] / 1e6:.2g} M "
+        "multiply-adds) on one core of a slow two-core CPU machine; hopeless trainings are stopped early"
     )
 
 

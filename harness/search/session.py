@@ -73,6 +73,7 @@ class Session:
         broken: how often the worker of a run has broken, by trial, purpose and seed.
         crashed: runs in a row that crashed for good.
         exhausted: why no further network is found; empty while there may be one.
+        lacks_time: with more time there might be one.
         reason: why the search has ended; empty while it has not.
         parts: those of the search that are at work.
         is_hopeless: the rule of the rungs, asked for each run that reaches one; None for that of ``race``.
@@ -94,6 +95,7 @@ class Session:
     crashed: int = 0
     interrupted: bool = False
     exhausted: str = ""
+    lacks_time: bool = False
     reason: str = ""
     parts: Parts = EVERY_PART
     is_hopeless: Callable[[Result], bool] | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -112,7 +113,7 @@ def recipe_of(config: StudyConfig, epochs: int | None) -> tuple[Recipe, str]:
 
 def rungs_of(config: StudyConfig, epochs: int) -> tuple[int, ...]:
     """Return the epochs after which pruning is decided in a training of so many."""
-    found = sorted({round(rung * epochs / config.recipe.epochs) for rung in config.rungs})
+    found = sorted({math.ceil(rung * epochs / config.recipe.epochs) for rung in config.rungs})
     return tuple(epoch for epoch in found if 0 < epoch < epochs)
 
 
