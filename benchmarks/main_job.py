@@ -59,7 +59,7 @@ FAST_GFLOPS = 150.0
 
 def main() -> None:
     """Run what is missing; leave with the exit code of what went wrong."""
-    # Whoever ends this script ends its search, too; a shell's background job would ignore Ctrl-C, and so would a search.
+    # Whoever ends this script ends its search, too; in the background a shell lets both ignore Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     given = _given()

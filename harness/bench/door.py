@@ -18,6 +18,7 @@ from harness.bench.method import BuiltIn, Method
 from harness.bench.task import Task
 from harness.errors import ContentError
 from harness.search import race
+from harness.search.estimate import Room
 from harness.search.proposer import ASKS
 from harness.search.proposing import Found, Rejection, Repeat
 from harness.search.race import Candidate, Outcome
@@ -106,7 +107,7 @@ class Asker:
     asked: int = 0
     checked: dict[str, Architecture] = field(default_factory=dict)
 
-    def propose(self, budget: int, candidates: Mapping[int, Candidate], most_macs: int | None) -> Found:
+    def propose(self, budget: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
         """Return the next network: the method's, or a uniform draw where it names known ones ``ASKS`` times in a row.
 
         Raises:

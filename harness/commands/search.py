@@ -108,6 +108,8 @@ def _run(plan: SearchPlan, given: dict[str, str], as_json: bool) -> int:
     from reports.study_page import write_report
 
     checked_seconds = _check_place(plan)
+    for message in plan.left_out:
+        click.echo(f"harness: {message}; it is left out of the prior", err=True)
     with owned(plan.folder):
         if not (plan.folder / "config.json").exists():
             keep(plan.folder, plan.past)

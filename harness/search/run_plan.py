@@ -105,7 +105,8 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         prior_sha256=digest(shipped(data.dataset.name)) if given["prior"] != Prior.NONE else "",
     )
     folder = place.study(default_name(config) if name is None else name)
-    past, left_out = kept(folder), ()
+    left_out: tuple[str, ...] = ()
+    past = kept(folder)
     if past is None:
         past, damaged = past_trainings(Prior(given["prior"]), place, data.dataset.name, data.data_hash)
         left_out = tuple(error.message for error in damaged)
@@ -229,9 +230,7 @@ def _prior_text(document: dict[str, Any]) -> str:
     count, prior = document["past_trainings"], document["config"]["prior"]
     if not count:
         return f"{prior}; no earlier training is known, so the search begins with a ladder of sizes"
-    return (
-        f"{prior}; the model of the errors begins with {count:,} earlier trainings of {document['config']['dataset']}"
-    )
+    return f"{prior}; the model of the errors begins with {count:,} earlier trainings"
 
 
 def _standing_text(document: dict[str, Any]) -> str:
