@@ -43,6 +43,7 @@ class Option:
 
     found: Draw
     judgement: Judgement
+    hash: str
     parameters: int
     row: tuple[float, ...]
     work: float
@@ -89,7 +90,7 @@ def option(found: Draw, judgement: Judgement) -> Option:
     assert analysis is not None, "an accepted network has been analysed"
     raw = features(found.architecture, analysis)
     row = tuple((value - centre) / width for value, (_, centre, width) in zip(raw, NAMES, strict=True))
-    return Option(found, judgement, analysis.parameters, row, work_of(analysis))
+    return Option(found, judgement, found.architecture.hash, analysis.parameters, row, work_of(analysis))
 
 
 def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int]] = frozenset()) -> list[Choice]:
@@ -102,7 +103,7 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
         (each, epochs)
         for each in options
         for epochs in aim.lengths
-        if (each.found.architecture.hash, epochs) not in taken and aim.room.has(epochs, each.work)
+        if (each.hash, epochs) not in taken and aim.room.has(epochs, each.work)
     ]
     if not pairs:
         return []
@@ -121,7 +122,7 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
     best: dict[str, Choice] = {}
     for at in np.argsort(-worths, kind="stable"):
         each, epochs = pairs[at]
-        best.setdefault(each.found.architecture.hash, Choice(each, epochs, float(chances[at]), float(worths[at])))
+        best.setdefault(each.hash, Choice(each, epochs, float(chances[at]), float(worths[at])))
     return list(best.values())
 
 

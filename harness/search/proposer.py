@@ -48,8 +48,8 @@ LADDER_DRAWS = 300
 ASKS = 40
 # With a sampler that was asked for every second network after the ladder is the model's.
 AIM_EVERY = 2
-# The model chooses among so many draws, and in so many rounds among changes of those that are worth most.
-AIM_DRAWS = 150
+# The model chooses among so many draws, from at most so many looks, and in so many rounds among changes of those that are worth most.
+AIM_DRAWS, AIM_LOOKS = 150, 400
 ROUNDS, PARENTS, CHILDREN = 3, 8, 6
 # What a run that was pruned would have come to is a guess: further deviation of its logarithm.
 PRUNED_DOUBT = 0.15
@@ -271,14 +271,14 @@ def _aim(look: _Look) -> Proposal | None:
         return None
     rng = sampler.generator(look.proposer.index)
     aim = _aim_of(look)
-    options = {each.found.architecture.hash: each for each in _listed(look, rng)}
+    options = {each.hash: each for each in _listed(look, rng)}
     ranked = acquisition.choices(aim, list(options.values()), look.taken)
     if roster(look.proposer.space) is None:
         parents = _parents(look)
         for _ in range(ROUNDS):
             worthiest = [choice.option.found for choice in ranked[:PARENTS]]
             for child in _children(look, [*worthiest, *parents], rng):
-                options.setdefault(child.found.architecture.hash, child)
+                options.setdefault(child.hash, child)
             parents = []
             ranked = acquisition.choices(aim, list(options.values()), look.taken)
     if not ranked or (aim.stands and ranked[0].chance < acquisition.LEAST_CHANCE and not math.isinf(look.room.left)):
@@ -335,7 +335,7 @@ def _listed(look: _Look, rng: random.Random) -> list[Option]:
     """Return what the model looks at first: all that is open of a small space, else draws."""
     entries = roster(look.proposer.space)
     if entries is None:
-        accepted = itertools.islice(_accepted(look, rng), AIM_DRAWS)
+        accepted = itertools.islice(_accepted(look, rng, AIM_LOOKS), AIM_DRAWS)
         return [acquisition.option(found, judgement) for found, judgement in accepted]
     found = (_option_of(look.proposer.space.text, look.proposer.space.name, at) for at in range(len(entries)))
     return [each for each in found if each.parameters <= look.budget]
@@ -376,13 +376,13 @@ def _children(look: _Look, parents: Sequence[Draw], rng: random.Random) -> Itera
                 yield acquisition.option(child, judgement)
 
 
-def _accepted(look: _Look, rng: random.Random) -> Iterator[tuple[Draw, Judgement]]:
-    """Yield new networks within the limits from ``DRAWS`` uniform draws; of a small space without looking in vain."""
+def _accepted(look: _Look, rng: random.Random, draws: int = DRAWS) -> Iterator[tuple[Draw, Judgement]]:
+    """Yield new networks within the limits from so many uniform draws; of a small space without looking in vain."""
     entries = roster(look.proposer.space)
     if entries is not None:
         yield from drawn(entries, lambda entry: _may_be(look, entry), rng)
         return
-    for _ in range(DRAWS):
+    for _ in range(draws):
         found = draw(look.proposer.space, Uniform(rng))
         judgement = look.judge(found)
         if judgement.accepted and found.architecture.hash not in look.known:
