@@ -49,26 +49,12 @@ def nearest_miss(candidates: Iterable[Candidate], threshold_pct: float) -> Neare
 
     One that was pruned is named only where none went to its end; None where no run has ended with a count of errors.
     """
-    misses = [
-        (_order(candidate, first), candidate, first)
-        for candidate in candidates
-        if (first := _usable(candidate)) is not None and not race.stands(candidate, threshold_pct)
-    ]
-    if not misses:
-        return None
-    _, candidate, first = min(misses, key=lambda miss: miss[0])
-    size = first.validation_size or 0
-    return NearestMiss(
-        trial=candidate.proposal.trial,
-        hash=candidate.proposal.hash,
-        parameters=candidate.proposal.parameters,
-        epochs=first.recipe.epochs,
-        errors=_errors(candidate, first),
-        runs=max(1, len(candidate.fresh)),
-        allowed=allowed_errors(threshold_pct, size),
-        size=size,
-        pruned_after=len(first.history) if first.status is Status.PRUNED else None,
-    )
+    usable = [(candidate, first) for candidate in candidates if (first := _usable(candidate)) is not None]
+    # After each event of a search: whether one stands is asked of the nearest only.
+    for candidate, first in sorted(usable, key=_order):
+        if not race.stands(candidate, threshold_pct):
+            return _miss(candidate, first, threshold_pct)
+    return None
 
 
 def miss_text(miss: NearestMiss) -> str:
@@ -84,6 +70,21 @@ def miss_text(miss: NearestMiss) -> str:
     return f"{miss.parameters:,} parameters, {errors}, {miss.allowed:,} allowed{doubt}"
 
 
+def _miss(candidate: Candidate, first: Result, threshold_pct: float) -> NearestMiss:
+    size = first.validation_size or 0
+    return NearestMiss(
+        trial=candidate.proposal.trial,
+        hash=candidate.proposal.hash,
+        parameters=candidate.proposal.parameters,
+        epochs=first.recipe.epochs,
+        errors=_errors(candidate, first),
+        runs=max(1, len(candidate.fresh)),
+        allowed=allowed_errors(threshold_pct, size),
+        size=size,
+        pruned_after=len(first.history) if first.status is Status.PRUNED else None,
+    )
+
+
 def _usable(candidate: Candidate) -> Result | None:
     """Return a network's run in the search where that has a count of errors to go by."""
     first = candidate.first
@@ -92,14 +93,16 @@ def _usable(candidate: Candidate) -> Result | None:
     return first
 
 
-def _order(candidate: Candidate, first: Result) -> tuple[bool, float, int, int]:
+def _order(usable: tuple[Candidate, Result]) -> tuple[bool, float, int, int]:
+    candidate, first = usable
     proposal = candidate.proposal
     return (first.status is Status.PRUNED, _errors(candidate, first), proposal.parameters, proposal.trial)
 
 
 def _errors(candidate: Candidate, first: Result) -> float:
     """Return the mean errors on fresh seeds, those of the first run where there are none."""
+    runs = candidate.fresh or [first]
     # A fresh run that failed counts as chance level, as everywhere.
     failed = round((1 - CHANCE_PCT / 100) * (first.validation_size or 0))
-    errors = [failed if run.validation_errors is None else run.validation_errors for run in candidate.fresh or [first]]
-    return errors[0] if len(errors) == 1 else statistics.mean(errors)
+    errors = [failed if run.validation_errors is None else run.validation_errors for run in runs]
+    return errors[0] if len(errors) == 1 else sum(errors) / len(errors)

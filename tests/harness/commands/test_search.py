@@ -267,7 +267,7 @@ def test_a_verification_that_missed_is_told_after_its_row(
     assert run([*SEARCH, "--study", "one"]) == 3
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].startswith("measured: ")
-    assert any("63.0 test errors over 5 seeds" in line and "3.0 more" in line for line in shown)
+    assert any("63.0 test errors over 5 seeds" in line and ", 3.0 more" in line for line in shown)
     assert typed(shown[-2]) == typed(shlex.join(("harness", *SEARCH, "--seed", "1")))
 
 

@@ -12,6 +12,8 @@ from optuna.trial import TrialState
 from harness.errors import DataError, HarnessError
 from harness.search import events as events_module
 from harness.search import race, study
+from harness.search.nearest_miss import NearestMiss
+from harness.search.progress import SearchReporter
 from harness.search.session import Session
 from harness.training.result import Status
 from harness.training.run import Job
@@ -125,6 +127,26 @@ def test_fresh_seeds_have_no_rungs(trainer: Trainer, tmp_path: Path):
     jobs = [job for job in trainer.asked if job.purpose is Purpose.CONFIRM]
     assert jobs
     assert {job.until_epoch for job in jobs} == {None}
+
+
+# Progress ---------------------------------------------------------------------------------------------------
+
+
+def test_a_watcher_sees_the_nearest_miss_until_a_network_stands(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[tuple[object, NearestMiss | None]] = []
+    monkeypatch.setattr(SearchReporter, "tick", lambda self, *where: seen.append(where[2:4]))
+    # The smaller ones miss by five errors.
+    trainer.accuracy_pct = lambda parameters, seed: 98.95 if parameters < 200 else 99.5
+
+    scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(trials=3))
+
+    before = [nearest for standing, nearest in seen if standing is None]
+    after = [nearest for standing, nearest in seen if standing is not None]
+    assert any(nearest is not None for nearest in before)
+    assert after
+    assert set(after) == {None}
 
 
 # Failures ---------------------------------------------------------------------------------------------------
