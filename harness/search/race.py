@@ -15,12 +15,14 @@ from harness.search.study import Proposal
 from harness.training.result import Result, Status
 
 # Fresh seeds that a network has before it may stand, and with which it is given up.
-STAND_SEEDS = 3
+STAND_SEEDS = 2
 MOST_SEEDS = 6
-# A network stands when its verification on so many seeds passes with this probability: one search in twenty may name a
-# winner that misses.
-CONFIDENCE = 0.95
+# A network stands when its verification on so many seeds passes with this probability, by its fresh seeds alone. As its
+# first run had to pass too, at most one search in twenty then names a winner that misses (benchmarks/margin.py).
+CONFIDENCE = 0.90
 VERIFY_SEEDS = 6
+# While a network has at least this chance to stand all workers run its fresh seeds; else half of them go on searching.
+LIKELY = 0.5
 # A network whose fresh seeds miss with this probability is given up.
 REFUTE_CONFIDENCE = 0.90
 # One that has passed once gets fresh seeds while its chance to stand is at least this.
@@ -104,8 +106,8 @@ def passed_first(candidate: Candidate, threshold_pct: float) -> bool:
 def seeds_wanted(candidate: Candidate, threshold_pct: float) -> int:
     """Return how many fresh seeds, those in flight included, a network should have by now.
 
-    One that passed is to be confirmed: three at once, then one after the other, while it has a chance to stand. One
-    that was trained to the end and missed gets one for each time it was proposed again.
+    One that passed is to be confirmed: ``STAND_SEEDS`` at once, then one after the other, while it has a chance to
+    stand. One that was trained to the end and missed gets one for each time it was proposed again.
     """
     if passed_first(candidate, threshold_pct):
         hopeful = chance_to_stand(candidate, threshold_pct) >= LEAST_CHANCE

@@ -18,8 +18,8 @@ from harness.evidence.offset import Offset, offset_of
 from harness.invocation import typed
 from harness.search.estimate import PACES, Room, taught
 from harness.search.features import NUMBER_MACS
+from harness.search.look import lengths
 from harness.search.prior import Prior, kept, past_trainings
-from harness.search.proposer import lengths
 from harness.search.race import CONFIDENCE, MOST_SEEDS, STAND_SEEDS, needed_share, rungs
 from harness.search.sampler import sampler_name
 from harness.search.session import Effort
