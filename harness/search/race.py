@@ -44,7 +44,7 @@ SEED_SHARE = 0.08
 SEED_FREEDOM = 20
 # What networks differ by in the ratio of errors on unseen images to errors on the validation images, as a share
 # (benchmarks/results/third-split.json).
-NETWORK_SHARE = 0.04
+NETWORK_SHARE = 0.032
 
 
 @dataclass(frozen=True, slots=True)
