@@ -70,11 +70,14 @@ def _next_job(session: Session) -> Job | None:
 def _confirmable(session: Session, *, explored: bool) -> Candidate | None:
     """Return the network whose fresh seeds are wanted, those in flight counted, if there is time for them.
 
-    Once something stands half of the workers go on with new networks, unless it is likely to stand: a smaller one that
-    passes makes the seeds of a larger one superfluous.
+    Once something stands half of the workers go on with new networks, unless it is likely to stand or time is short: a
+    smaller one that passes makes the seeds of a larger one superfluous.
     """
+    workers, half = session.effort.workers, max(1, session.effort.workers // 2)
     flying = Counter(trial_of(job) for job in jobs_at_work(session) if job.purpose is Purpose.CONFIRM)
-    in_time = [item for item in session.candidates.values() if remaining_seconds(session, item) <= session.left]
+    in_time = [
+        item for item in session.candidates.values() if remaining_seconds(session, item, workers) <= session.left
+    ]
     candidate = race.next_to_confirm(
         in_time if session.effort.seconds is not None else list(session.candidates.values()),
         session.config.threshold_pct,
@@ -84,8 +87,9 @@ def _confirmable(session: Session, *, explored: bool) -> Candidate | None:
     )
     if candidate is None or explored or smallest_standing(session) is None:
         return candidate
-    few = flying.total() < max(1, session.effort.workers // 2)
-    return candidate if few or race.chance_to_stand(candidate, session.config.threshold_pct) >= race.LIKELY else None
+    is_likely = race.chance_to_stand(candidate, session.config.threshold_pct) >= race.LIKELY
+    is_late = remaining_seconds(session, candidate, half) > session.left
+    return candidate if flying.total() < half or is_likely or is_late else None
 
 
 def _propose(session: Session) -> Job | None:
