@@ -47,11 +47,13 @@ def verifying(one: float, workers: int, seeds: int = LEAST_VERIFY_SEEDS) -> floa
 
 
 def remaining_seconds(session: Session, candidate: Candidate, confirming: int) -> float:
-    """Return what a network that passed still takes until it is verified, if it comes to stand.
+    """Return what a network that passed still takes until it is verified, if it comes to stand; 0 where time has no end.
 
     Args:
         confirming: workers that run its fresh seeds.
     """
     one = run_seconds(session, candidate)
+    if session.effort.seconds is None:
+        return 0.0
     rounds = -(-max(0, race.STAND_SEEDS - len(candidate.fresh)) // confirming)
     return CAUTION * rounds * one + verifying(one, session.effort.workers)
