@@ -47,10 +47,13 @@ def verifying(one: float, workers: int, seeds: int = LEAST_VERIFY_SEEDS) -> floa
 
 
 def remaining_seconds(session: Session, candidate: Candidate, confirming: int) -> float:
-    """Return what a network that passed still takes until it is verified, if it comes to stand; 0 where time has no end.
+    """Return what a network that passed still takes until it is verified, if it comes to stand.
 
     Args:
         confirming: workers that run its fresh seeds.
+
+    Returns:
+        seconds; 0 where time has no end.
     """
     one = run_seconds(session, candidate)
     if session.effort.seconds is None:
