@@ -22,9 +22,10 @@ from search_spaces.draw import Draw
 from search_spaces.judge import Judgement
 
 # While nothing stands a training is to leave a network standing after about so many seconds, first run and fresh seeds
-# included, where some network has a fair chance to: people want to see an answer before they go for a coffee.
+# included, and with nearly the best chance that there is: people want to see an answer before they go for a coffee.
 SECURE_SECONDS = 200.0
-FAIR_CHANCE = 0.5
+FAIR_CHANCE, SURE_CHANCE = 0.5, 0.7
+NEARLY = 0.9
 # Once something stands a training is not the better for being short where it takes less than this share of the time
 # left: many small steps down cost more than one large one.
 STRIDE_SHARE = 0.05
@@ -113,17 +114,18 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
     rounds = -(-STAND_SEEDS // aim.room.workers)
     if not aim.stands:
         soon = seconds * (1 + rounds) <= SECURE_SECONDS
-        if (chances[soon] >= FAIR_CHANCE).any():
-            chances = np.where(soon, chances, 0.0)
+        best = float(chances[soon].max(initial=0.0))
+        if best >= FAIR_CHANCE:
+            chances = np.where(soon & (chances >= min(SURE_CHANCE, NEARLY * best)), chances, 0.0)
     elif not math.isinf(aim.room.left):
         seconds = seconds + STRIDE_SHARE * aim.room.left / (1 + rounds)
     # The fresh seeds are run where the first one passes.
     worths = chances * falls / (seconds * (1 + rounds * chances))
-    best: dict[str, Choice] = {}
+    found: dict[str, Choice] = {}
     for at in np.argsort(-worths, kind="stable"):
         each, epochs = pairs[at]
-        best.setdefault(each.hash, Choice(each, epochs, float(chances[at]), float(worths[at])))
-    return list(best.values())
+        found.setdefault(each.hash, Choice(each, epochs, float(chances[at]), float(worths[at])))
+    return list(found.values())
 
 
 def chances_to_stand(aim: Aim, trainings: Sequence[tuple[tuple[float, ...], int]]) -> Any:
