@@ -26,6 +26,9 @@ from search_spaces.judge import Judgement
 SECURE_SECONDS = 200.0
 FAIR_CHANCE, SURE_CHANCE = 0.5, 0.7
 NEARLY = 0.9
+# Of the errors that a network may make while nothing stands: what looks best among hundreds is rather too good to be
+# true. Of eleven networks with a predicted chance above one half three came to make so few (docs/experiments.md).
+SECURE_SHARE = 0.93
 # Once something stands a training is not the better for being short where it takes less than this share of the time
 # left: many small steps down cost more than one large one.
 STRIDE_SHARE = 0.05
@@ -139,7 +142,8 @@ def chances_to_stand(aim: Aim, trainings: Sequence[tuple[tuple[float, ...], int]
     means, deviations = predicted(aim.model, rows)
     # The fresh seeds that decide waver too.
     spread = np.sqrt(deviations**2 + aim.model.scales.seed**2 / STAND_SEEDS)
-    margins = (math.log(max(1e-9, aim.allowed * needed_share())) - means) / spread
+    needed = aim.allowed * needed_share() * (1.0 if aim.stands else SECURE_SHARE)
+    margins = (math.log(max(1e-9, needed)) - means) / spread
     return np.array([statistics.normal_share(float(margin)) for margin in margins])
 
 

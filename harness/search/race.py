@@ -24,7 +24,7 @@ VERIFY_SEEDS = 6
 # While a network has at least this chance to stand all workers run its fresh seeds; else half of them go on searching.
 LIKELY = 0.5
 # A network gets fresh seeds while its chance to stand is at least this, and is given up when it is not.
-LEAST_CHANCE = 0.10
+LEAST_CHANCE = 0.25
 # Errors at the end per error at a rung, the luckiest tenth, by share of the epochs; used until a study has runs of
 # its own (docs/experiments.md, "rungs").
 PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
