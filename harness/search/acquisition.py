@@ -21,14 +21,14 @@ from harness.training.recipe import Recipe
 from search_spaces.draw import Draw
 from search_spaces.judge import Judgement
 
-# While nothing stands a training is to leave a network standing after about so many seconds, first run and fresh seeds
-# included, and with nearly the best chance that there is: people want to see an answer before they go for a coffee.
-SECURE_SECONDS = 200.0
+# While nothing stands a training is to leave a network standing after about so many seconds, or after this share of the
+# time left where that is less, first run and fresh seeds included, and with nearly the best chance that there is: people want to see an answer before they go for a coffee.
+SECURE_SECONDS, SECURE_SHARE = 200.0, 0.25
 FAIR_CHANCE, SURE_CHANCE = 0.5, 0.7
 NEARLY = 0.9
 # Of the errors that a network may make while nothing stands: what looks best among hundreds is rather too good to be
 # true. Of eleven networks with a predicted chance above one half three came to make so few (docs/experiments.md).
-SECURE_SHARE = 0.93
+SECURE_ERRORS = 0.93
 # Once something stands a training is not the better for being short where it takes less than this share of the time
 # left: many small steps down cost more than one large one.
 STRIDE_SHARE = 0.05
@@ -116,7 +116,7 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
     falls = np.array([expected_fall(each.parameters, aim.limit, aim.open) for each, _ in pairs])
     rounds = -(-STAND_SEEDS // aim.room.workers)
     if not aim.stands:
-        soon = seconds * (1 + rounds) <= SECURE_SECONDS
+        soon = seconds * (1 + rounds) <= min(SECURE_SECONDS, SECURE_SHARE * aim.room.left)
         best = float(chances[soon].max(initial=0.0))
         if best >= FAIR_CHANCE:
             chances = np.where(soon & (chances >= min(SURE_CHANCE, NEARLY * best)), chances, 0.0)
@@ -142,7 +142,7 @@ def chances_to_stand(aim: Aim, trainings: Sequence[tuple[tuple[float, ...], int]
     means, deviations = predicted(aim.model, rows)
     # The fresh seeds that decide waver too.
     spread = np.sqrt(deviations**2 + aim.model.scales.seed**2 / STAND_SEEDS)
-    needed = aim.allowed * needed_share() * (1.0 if aim.stands else SECURE_SHARE)
+    needed = aim.allowed * needed_share() * (1.0 if aim.stands else SECURE_ERRORS)
     margins = (math.log(max(1e-9, needed)) - means) / spread
     return np.array([statistics.normal_share(float(margin)) for margin in margins])
 
