@@ -106,9 +106,14 @@ ABLATIONS: Mapping[str, BuiltIn] = {
         _without("no-confirmation", "a network stands on its first run", confirmation=False),
         _without("no-repeats", "nothing follows from a repeated proposal", repeats=False),
         _without("no-ladder", "without the ladder of sizes at the beginning", ladder=False),
-        _without("no-aim", "all networks after the ladder are the sampler's", aim=False),
+        _without("no-aim", "networks after the ladder are uniform draws, no model of the errors chooses", aim=False),
         *(
-            replace(_WHOLE, name=f"with-{sampler}", says=f"the default, but its sampler is {sampler}", sampler=sampler)
+            replace(
+                _WHOLE,
+                name=f"with-{sampler}",
+                says=f"the default, but {sampler} takes turns with the model of the errors",
+                sampler=sampler,
+            )
             for sampler in SAMPLERS
             if sampler != DEFAULT_SAMPLER
         ),
