@@ -21,9 +21,11 @@ from harness.training.recipe import Recipe
 from search_spaces.draw import Draw
 from search_spaces.judge import Judgement
 
-# While nothing stands a training is to leave a network standing after about so many seconds, or after this share of the
-# time left where that is less, first run and fresh seeds included, and with nearly the best chance that there is: people want to see an answer before they go for a coffee.
-SECURE_SECONDS, SECURE_SHARE = 200.0, 0.25
+# While nothing stands a training is to leave a network standing after about so many seconds, first run and fresh seeds
+# included: people want to see an answer before they go for a coffee. It also takes at most this share of the longest
+# training that there is time for, as the verification of what stands is kept until the end. And it has nearly the best
+# chance that there is so.
+SECURE_SECONDS, SECURE_SHARE = 200.0, 0.45
 FAIR_CHANCE, SURE_CHANCE = 0.5, 0.7
 NEARLY = 0.9
 # Of the errors that a network may make while nothing stands: what looks best among hundreds is rather too good to be
@@ -116,7 +118,9 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
     falls = np.array([expected_fall(each.parameters, aim.limit, aim.open) for each, _ in pairs])
     rounds = -(-STAND_SEEDS // aim.room.workers)
     if not aim.stands:
-        soon = seconds * (1 + rounds) <= min(SECURE_SECONDS, SECURE_SHARE * aim.room.left)
+        soon = seconds * (1 + rounds) <= SECURE_SECONDS
+        if aim.room.seconds is not None:
+            soon &= seconds <= SECURE_SHARE * aim.room.seconds
         best = float(chances[soon].max(initial=0.0))
         if best >= FAIR_CHANCE:
             chances = np.where(soon & (chances >= min(SURE_CHANCE, NEARLY * best)), chances, 0.0)
