@@ -54,9 +54,7 @@ def test_an_offset_that_was_not_measured_is_none_and_says_so(measured: None):
     # Errors of the target by 0.8.
     [(100.0, 100.0), (99.6, 99.5), (99.4, 99.25), (98.0, 97.5), (0.0, 0.0)],
 )
-def test_the_threshold_allows_for_errors_in_proportion(
-    measured: None, target: float, threshold: float
-):
+def test_the_threshold_allows_for_errors_in_proportion(measured: None, target: float, threshold: float):
     assert offset_of("mnist").threshold_pct(target) == pytest.approx(threshold, abs=1e-5)
 
 
