@@ -230,7 +230,7 @@ def main() -> None:
     methods = {name: process(each) for name, each in scales.items()} | {"sought": sought}
     methods |= {"size and length": linear(size_and_length), "four costs": linear(four_costs)}
     found = {name: measured(method, known) for name, method in methods.items()}
-    document = {
+    document: dict[str, Any] = {
         "machine": machine(),
         "trainings": {"sha256": digest(trainings), "on_file": len(trainings), "used": len(known)},
         "networks": len({case.training.architecture for case in known}),

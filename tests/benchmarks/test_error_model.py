@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import error_model
 from benchmarks.error_model import Case, Guess, cases, folds, forms, held_out, linear, process, scores
-from harness.search.surrogate import SCALES, Observation, evidence, row_of
+from harness.search.surrogate import SCALES, Observation, Scales, evidence, row_of
 from harness.search.trainings import PastTraining, shipped
 from harness.training.recipes import named_recipe
 from tests.benchmarks.made_up import ask
@@ -155,7 +155,12 @@ def test_the_hyperparameters_found_are_more_probable_than_those_around_them():
 def test_what_is_sought_has_not_seen_what_it_is_asked_for(monkeypatch: pytest.MonkeyPatch):
     known = power_law(20)
     seen: list[list[Observation]] = []
-    monkeypatch.setattr(error_model, "most_probable", lambda observations: seen.append(observations) or SCALES)
+
+    def looked_for(observations: list[Observation]) -> Scales:
+        seen.append(observations)
+        return SCALES
+
+    monkeypatch.setattr(error_model, "most_probable", looked_for)
 
     found = error_model.sought(known[5:], known[:5])
 
