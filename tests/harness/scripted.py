@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -21,7 +21,8 @@ from harness import files
 from harness.search import progress, proposer, race, sampler, search, study
 from harness.search.progress import SearchReporter
 from harness.search.proposer import Proposer
-from harness.search.session import Effort, Session
+from harness.search.race import Candidate
+from harness.search.session import Effort, Session, file_result, job_for, open_session
 from harness.search.study import Proposal, StudyConfig
 from harness.training import workers
 from harness.training.recipe import Recipe
@@ -34,6 +35,7 @@ from search_spaces.notation import parse_network
 
 # Sizes from 330 to some 40,000; one network a pair of widths.
 SPACE = "width = {4, 6, 8, 10, 12, 16, 20, 24, 32, 40}; net = conv3x3(width) relu conv3x3(width) relu gap linear(10);"
+ONE_CONVOLUTION = "width = 1..40; net = conv3x3(width) gap linear(10);"  # 10 + 19 a channel
 SIZE = 10_000
 TARGET_PCT = 99.0
 RECIPE = Recipe(epochs=8)
@@ -101,7 +103,8 @@ def made_result(job: Job, accuracy_pct: Callable[[int, int], float], epoch: int)
     At a quarter of the epochs there are 2.9 times the errors of the end, at half of them 1.66 times.
     """
     network_hash, parameters, macs = facts(job.architecture)
-    seed = derive_seed(network_hash, RECIPE_HASH, job.purpose, job.seed_index, job.study_seed)
+    recipe_hash = hash_of(job.recipe)
+    seed = derive_seed(network_hash, recipe_hash, job.purpose, job.seed_index, job.study_seed)
     final = round(SIZE * (1 - accuracy_pct(parameters, seed) / 100))
     history = tuple(
         Epoch(number, 0.1, 0.1, float(number), round(final * (1 + 4 * (1 - number / job.recipe.epochs) ** 2.6)))
@@ -114,7 +117,7 @@ def made_result(job: Job, accuracy_pct: Callable[[int, int], float], epoch: int)
         macs=macs,
         recipe=job.recipe,
         recipe_name=job.recipe_name,
-        recipe_hash=RECIPE_HASH,
+        recipe_hash=recipe_hash,
         dataset="mnist",
         purpose=job.purpose,
         seed_index=job.seed_index,
@@ -128,6 +131,12 @@ def made_result(job: Job, accuracy_pct: Callable[[int, int], float], epoch: int)
         trial=job.trial,
         decisions=job.decisions,
     )
+
+
+@cache
+def hash_of(recipe: Recipe) -> str:
+    """Return a recipe's hash; kill tests ask for it thousands of times."""
+    return recipe.hash
 
 
 @cache
@@ -279,6 +288,39 @@ def run(folder: Path, configured: StudyConfig, spent: Effort) -> Session:
     study.open_study(folder, configured, {})
     with SearchReporter(spent.seconds, spent.trials) as reporter:
         return search.run_search(folder, configured, spent, Source("mnist", None), reporter, ["harness", "search"])
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A network of one convolution so wide: the accuracies of its first run and on fresh seeds.
+
+    Attributes:
+        first: None where it has not ended.
+    """
+
+    width: int
+    first: float | None = 99.5
+    fresh: tuple[float, ...] = ()
+
+
+def opened(folder: Path, networks: Sequence[Made], *, sampler: str = "tpe", **spent: object) -> Session:
+    """Return a session in the midst of a search, its workers idle and these networks its trials from 0 on."""
+    configured = config(space_text=ONE_CONVOLUTION, sampler=sampler)
+    session = open_session(folder, configured, effort(**spent), Source("mnist", None), SearchReporter(None, 1))
+    session.crew.start(session.effort.workers)
+    for trial, made in enumerate(networks):
+        candidate = Candidate(proposal(trial, f"conv3x3({made.width}) gap linear(10)"))
+        session.candidates[trial] = candidate
+        if made.first is not None:
+            _file(session, candidate, Purpose.SEARCH, 0, made.first)
+        for index, accuracy_pct in enumerate(made.fresh):
+            _file(session, candidate, Purpose.CONFIRM, index, accuracy_pct)
+    return session
+
+
+def _file(session: Session, candidate: Candidate, purpose: Purpose, index: int, accuracy_pct: float) -> None:
+    job = job_for(session, candidate, purpose, index)
+    file_result(session.candidates, made_result(job, lambda parameters, seed: accuracy_pct, RECIPE.epochs))
 
 
 def proposer_of(found: Session) -> Proposer:

@@ -19,7 +19,7 @@ from search_spaces.architecture import (
     Residual,
     op_text,
 )
-from search_spaces.cost import BUDGET, analyse, analyse_ops, check_budget
+from search_spaces.cost import BUDGET, analyse, analyse_ops, check_budget, map_numbers
 from search_spaces.errors import BudgetExceededError, ShapeError
 from search_spaces.notation import parse_network
 from search_spaces.shapes import INPUT_SHAPE
@@ -119,6 +119,20 @@ def test_the_receptive_field_of_a_network_is_the_one_before_its_first_global_op(
     assert analyse(parse_network("conv3x3(4) maxpool conv1x1(10) gap")).receptive_field == 4
     assert analyse(parse_network("linear(10)")).receptive_field == 1
     assert analyse(parse_network("conv5x5(10, pad=0, stride=24)")).receptive_field == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("conv3x3(4) gap linear(10)", 4 * 784 + 4 + 10),
+        ("conv3x3(8, stride=2) bn relu | maxpool | gap | linear(10)", 3 * 8 * 196 + 8 * 49 + 8 + 10),
+        # A sum's own map and those of its ops, also of a sum within the sum.
+        ("conv3x3(4) res(conv3x3(4) bn) gap linear(10)", 4 * 784 + 3 * 4 * 784 + 4 + 10),
+        ("conv3x3(4) res(bn res(conv3x3(4) bn)) gap linear(10)", 4 * 784 + 5 * 4 * 784 + 4 + 10),
+    ],
+)
+def test_the_numbers_in_all_maps_are_those_counted_by_hand(text: str, numbers: int):
+    assert map_numbers(analyse(parse_network(text))) == numbers
 
 
 def test_a_tied_kernel_is_stored_once_at_its_first_user_and_its_biases_each_time():

@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from search_spaces.catalog import space
+from search_spaces.cost import map_numbers
 from search_spaces.count import Count, clopper_pearson, derivations, feasible, fewest_parameters
 from search_spaces.draw import enumerate_draws
 from search_spaces.judge import judge
@@ -39,9 +40,18 @@ def test_few_derivations_are_all_looked_at(space: SearchSpace, budget: int | Non
     total = derivations(space)
     assume(total <= 300)
     judged = [judge(space, each.architecture, budget) for each in enumerate_draws(space)]
-    macs = sorted(each.analysis.macs for each in judged if each.accepted and each.analysis is not None)
-    median = macs[(len(macs) - 1) // 2] if macs else None
-    assert feasible(space, budget) == Count(len(macs), len(macs), total, True, total, len(macs), 1.0, median)
+    accepted = [each.analysis for each in judged if each.accepted and each.analysis is not None]
+    macs = sorted(analysis.macs for analysis in accepted)
+    numbers = sorted(map(map_numbers, accepted))
+    middle = (len(accepted) - 1) // 2
+    medians = (macs[middle], numbers[middle]) if accepted else (None, None)
+    assert feasible(space, budget) == Count(len(macs), len(macs), total, True, total, len(macs), 1.0, *medians)
+
+
+def test_the_medians_are_those_of_the_accepted():
+    # Of three: 28 * 28 * 9 multiply-adds a channel and 10 of the head; a number a pixel and channel, one more, and ten.
+    count = feasible(parse_space("net = conv3x3({2, 4, 8, 16}) gap linear(10)"), 200)
+    assert (count.median_macs, count.median_numbers) == (4 * (7_056 + 10), 4 * 785 + 10)
 
 
 def test_the_fewest_parameters_are_those_of_the_smallest_network_that_keeps_the_conditions():

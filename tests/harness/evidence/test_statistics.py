@@ -20,6 +20,7 @@ from harness.evidence.statistics import (
     spearman,
     spearman_interval,
     standard_deviation,
+    student_share,
 )
 
 ACCURACIES = st.lists(st.integers(9_000, 10_000).map(lambda right: right / 100), min_size=2, max_size=12)
@@ -53,6 +54,20 @@ def test_the_lower_bound_uses_the_quantiles_of_the_printed_tables(confidence: fl
     distance = (mean(values) - lower_bound(values, confidence)) * math.sqrt(count)
 
     assert distance / standard_deviation(values) == pytest.approx(quantile, abs=0.0006)
+
+
+def test_student_s_share_is_that_of_the_printed_tables():
+    # Student's t, one-sided: 2.132 is the 95 % quantile with 4 degrees of freedom, 1.323 the 90 % quantile with 21.
+    assert student_share(2.132, 4) == pytest.approx(0.95, abs=1e-4)
+    assert student_share(1.323, 21) == pytest.approx(0.90, abs=1e-4)
+    assert student_share(0.0, 5) == pytest.approx(0.5)
+
+
+@given(st.floats(-30, 30), st.integers(1, 60))
+def test_student_s_share_is_symmetric_and_cauchy_s_with_one_degree(value: float, freedom: int):
+    assert student_share(value, freedom) + student_share(-value, freedom) == pytest.approx(1.0)
+    # With one degree of freedom it is Cauchy's.
+    assert student_share(value, 1) == pytest.approx(0.5 + math.atan(value) / math.pi)
 
 
 @given(values=ACCURACIES)

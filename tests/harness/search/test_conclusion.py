@@ -42,9 +42,9 @@ def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
     return unrun.without_training(monkeypatch)
 
 
-def searched(folder: Path, **effort: object) -> tuple[SearchPlan, Session]:
+def searched(folder: Path, *, lengths: tuple[int, ...] = (), **effort: object) -> tuple[SearchPlan, Session]:
     """Return a search that has come to its end, and its session."""
-    configured, spent = scripted.config(space_text=SPACE), scripted.effort(**effort)
+    configured, spent = scripted.config(space_text=SPACE, lengths=lengths), scripted.effort(**effort)
     place = Workspace(folder)
     plan = SearchPlan(
         workspace=place,
@@ -56,6 +56,8 @@ def searched(folder: Path, **effort: object) -> tuple[SearchPlan, Session]:
         space=parse_space(SPACE, "widths"),
         offset=offset_of("mnist"),
         engine=Choice(None),
+        past=(),
+        left_out=(),
         measures_workers=False,
         origins={},
     )
@@ -102,7 +104,34 @@ def test_the_record_says_how_the_network_was_found(trainer: Trainer, seeds: Seed
     assert there.found is not None
     assert (there.found.study, there.found.space, there.found.sampler) == ("a-study", "widths", "tpe")
     assert there.found.validation_accuracy_pct == pytest.approx(99.5)
-    assert (there.found.validation_seeds, there.found.trained, there.found.workers) == (5, 2, 1)
+    assert (there.found.validation_seeds, there.found.trained, there.found.workers) == (2, 2, 1)
+
+
+def test_the_winner_is_verified_with_the_length_it_was_found_with(trainer: Trainer, seeds: Seeds, tmp_path: Path):
+    plan, session = searched(tmp_path, lengths=(20,))
+    [winner] = [item.proposal for item in session.candidates.values() if item.proposal.hash == WINNER.hash]
+    assert winner.epochs == 20
+
+    verdict = conclude(plan, session)
+
+    longer = replace(scripted.RECIPE, epochs=20)
+    assert {job.recipe for job in seeds.asked} == {longer}
+    assert verdict is not None
+    assert (verdict.record.recipe, verdict.record.recipe_name) == (longer, "short-20ep")
+    assert verdict.record.recipe_hash == longer.hash
+    # Asked again, it is known by that recipe.
+    seeds.asked.clear()
+    assert conclude(plan, session) is not None
+    assert seeds.asked == []
+
+
+def test_a_winner_of_the_recipe_s_own_length_is_verified_by_that_name(trainer: Trainer, seeds: Seeds, tmp_path: Path):
+    plan, session = searched(tmp_path)
+
+    verdict = conclude(plan, session)
+
+    assert verdict is not None
+    assert (verdict.record.recipe, verdict.record.recipe_name) == (scripted.RECIPE, "short")
 
 
 def test_a_winner_that_misses_on_the_test_set_is_noted_so(trainer: Trainer, seeds: Seeds, tmp_path: Path):

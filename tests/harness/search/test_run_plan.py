@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from harness.errors import ContentError, DeviceError, UsageError
 from harness.evidence import offset as offset_module
 from harness.search import run_plan, study
+from harness.search.prior import keep
 from harness.search.run_plan import SearchPlan, make_plan, plan_document, plan_text
+from harness.search.trainings import shipped
 from harness.training.parallelism import Parallelism
 from harness.training.recipe import Recipe
 from harness.workspace import Workspace
@@ -24,6 +27,8 @@ GIVEN: dict[str, Any] = {
     "space": "card",
     "sampler": "auto",
     "recipe": "fast",
+    "epochs": None,
+    "prior": "none",
     "trials": None,
     "seconds": 2700.0,
     "seed": 0,
@@ -54,12 +59,16 @@ def test_the_plan_resolves_every_value(tmp_path: Path):
         threshold_pct=made.config.target_pct,
         space="card",
         space_text=made.space.text,
-        sampler="evolution",
+        sampler="surrogate",
         recipe=made.recipe.recipe,
         recipe_name="fast",
         rungs=(4, 8),
         seed=0,
+        lengths=run_plan.LENGTHS,
+        prior="none",
+        prior_sha256="",
     )
+    assert (made.past, made.left_out) == ((), ())
     assert len(made.config.data_hash) == 64
     assert made.config.target_pct > 90
     assert (made.effort.workers, made.effort.device, made.effort.seconds) == (2, "cpu", 2700.0)
@@ -89,6 +98,48 @@ def test_a_plan_writes_nothing(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+# Lengths and earlier trainings ------------------------------------------------------------------------------
+
+
+def test_the_lengths_are_those_given_in_order_and_each_once(tmp_path: Path):
+    assert plan(tmp_path, epochs=(20, 5, 20)).config.lengths == (5, 20)
+
+
+def test_whoever_names_a_recipe_names_its_length_too(tmp_path: Path):
+    named = plan(tmp_path, recipe="fast")
+
+    assert named.config.lengths == (named.recipe.recipe.epochs,)
+    assert plan(tmp_path, recipe="fast", epochs=(5, 8)).config.lengths == (5, 8)
+
+
+@pytest.mark.parametrize("epochs", [(0,), (5, -1), (10_001,)])
+def test_a_length_out_of_range_is_refused(epochs: tuple[int, ...], tmp_path: Path):
+    with pytest.raises(UsageError, match=r"^--epochs .*: each is from 1 to 10,000$"):
+        plan(tmp_path, epochs=epochs)
+
+
+def test_a_study_goes_on_with_the_trainings_that_it_keeps(tmp_path: Path):
+    new = plan(tmp_path, name="mine", dataset="mnist-5k", prior="shipped")
+    kept = replace(shipped("mnist")[0], source="kept")
+    keep(new.folder, (kept,))
+
+    assert new.past == ()
+    assert plan(tmp_path, name="mine", prior="shipped").past == (kept,)
+    assert plan(tmp_path, name="mine", prior="own").past == (kept,)
+
+
+def test_a_study_that_cannot_be_read_is_left_out_and_named(tmp_path: Path):
+    odd = tmp_path / "runs" / "odd" / "config.json"
+    odd.parent.mkdir(parents=True)
+    odd.write_text("{}")
+
+    made = plan(tmp_path, prior="own")
+
+    assert made.past == ()
+    [left_out] = made.left_out
+    assert str(odd) in left_out
+
+
 # Names ------------------------------------------------------------------------------------------------------
 
 
@@ -102,10 +153,12 @@ def test_a_study_without_a_name_has_one_that_no_other_configuration_has(tmp_path
             {"space": "tiny"},
             {"recipe": "smoke"},
             {"sampler": "random"},
+            {"epochs": (5,)},
+            {"prior": "own"},
         )
     }
 
-    assert len(names) == 6
+    assert len(names) == 8
     assert plan(tmp_path).folder.name in names
     assert all(name.startswith(("mnist-5k-card-20000-", "mnist-5k-tiny-20000-")) for name in names)
 
@@ -138,7 +191,11 @@ def test_a_hostile_name_is_refused_before_the_data_are_read(name: str, tmp_path:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"sampler": "tpee"}, UsageError, r"^unknown sampler 'tpee'; known are auto, tpe, nsga2, evolution, random$"),
+        (
+            {"sampler": "tpee"},
+            UsageError,
+            r"^unknown sampler 'tpee'; known are auto, tpe, nsga2, evolution, random, surrogate$",
+        ),
         ({"recipe": "fst"}, UsageError, r"^unknown recipe 'fst'; known are fast, "),
         ({"recipe": "@nowhere.toml"}, UsageError, r"^cannot read the recipe nowhere.toml: "),
         ({"space": "crad"}, UnknownNameError, r"^unknown search space 'crad'; known are all, card, "),
@@ -207,39 +264,36 @@ def test_the_document_is_json_with_the_space_s_size_and_the_share_under_the_budg
 
     assert json.loads(json.dumps(document, allow_nan=False)) == json.loads(json.dumps(document))
     assert (document["derivations"], document["feasible_share"], document["feasible"]["exact"]) == (4, [0.5, 0.5], True)
-    assert (document["stand_seeds"], document["final_seeds"]) == (3, 5)
+    assert (document["stand_seeds"], document["most_seeds"], document["past_trainings"]) == (2, 6, 0)
+    assert document["lengths"] == run_plan.LENGTHS
     assert document["origins"]["budget"] == "commandline"
     assert document["origins"]["study"] == "default"
 
 
-def test_the_expected_number_of_trainings_is_the_time_of_all_workers(tmp_path: Path):
+def test_the_expected_seconds_are_those_of_a_median_network_and_of_all_lengths(tmp_path: Path):
     space = tmp_path / "few.space"
     space.write_text("net = conv3x3({4, 8, 12, 16}) gap linear(10); where macs <= 90000")
-    document = plan_document(plan(tmp_path, space=f"@{space}", seconds=1000.0, workers=Parallelism(3)))
+    document = plan_document(plan(tmp_path, space=f"@{space}", epochs=(5, 20)))
 
-    # 15 epochs of 4,000 images at 0.19 ms and 0.042 ns a multiply-add; the median of three has eight channels:
-    # 28 * 28 * 9 * 8 of the convolution and 80 of the linear layer.
-    one = 15 * 4_000 * (1.9e-4 + 4.2e-11 * (28 * 28 * 9 * 8 + 80))
-    assert document["estimated_seconds_a_training"] == pytest.approx(one)
-    assert document["estimated_trainings"] == int(3000 / one)
-    assert plan_document(plan(tmp_path, seconds=None))["estimated_trainings"] is None
+    # 4,000 images at 0.185 ms and 0.0335 ns a unit of work; the median of three has eight channels: 28 * 28 * 9 * 8 of
+    # the convolution and 80 of the linear layer, and for each number of its maps 6.6 more.
+    work = 28 * 28 * 9 * 8 + 80 + 6.6 * (8 * 784 + 8 + 10)
+    epoch = 4_000 * (1.85e-4 + 3.35e-11 * work)
+    assert document["estimated_seconds_a_training"] == pytest.approx([5 * epoch, 20 * epoch])
+    lines = {line[:11].strip(): line[12:] for line in plan_text(document).splitlines()}
+    assert lines["expected"].startswith(f"{5 * epoch:.0f} to {20 * epoch:.0f} s ")
+    assert "epochs 5 or 20;" in lines["recipe"]
 
 
-@pytest.mark.parametrize("seconds", [1000.0, None])
-def test_no_more_trainings_are_expected_than_were_asked_for(seconds: float | None, tmp_path: Path):
-    document = plan_document(plan(tmp_path, recipe="smoke", seconds=seconds, trials=3))
-
-    assert document["estimated_trainings"] == 3
-    text = plan_text(document)
-    assert "so about 3 of them" in text
-    assert "smoke: 1 epochs, batch 128; no pruning" in text
+def test_a_recipe_without_rungs_is_not_pruned(tmp_path: Path):
+    assert "smoke, batch 128, epochs 1; no pruning" in plan_text(plan_document(plan(tmp_path, recipe="smoke")))
 
 
 def test_the_plan_says_so_where_no_network_was_met_that_keeps_the_budget(tmp_path: Path):
     document = plan_document(plan(tmp_path, budget=150))
 
     assert document["feasible"]["low"] == 0 < document["feasible"]["high"]
-    assert document["estimated_trainings"] is None
+    assert document["estimated_seconds_a_training"] is None
     assert "expected    unknown: none of 2,000 networks drawn keeps conditions and budget" in plan_text(document)
 
 
@@ -247,7 +301,7 @@ def test_a_worker_is_a_network_that_trains_wherever_it_does(tmp_path: Path):
     document = plan_document(plan(tmp_path, workers=Parallelism(2, 4)))
 
     assert (document["effort"]["workers"], document["effort"]["side_by_side"]) == (8, 4)
-    assert plan_text(document).splitlines()[6].startswith("effort      8 workers, 4 a process, on cpu, ")
+    assert "\neffort      8 workers, 4 a process, on cpu, " in plan_text(document)
 
 
 def test_the_text_says_it_all_in_lines(tmp_path: Path):
@@ -255,13 +309,16 @@ def test_the_text_says_it_all_in_lines(tmp_path: Path):
 
     lines = {line[:11].strip(): line[12:] for line in text.splitlines()}
     assert list(lines) == [
-        "study", "data", "offset", "space", "sampler", "recipe", "effort", "limits", "expected", "set by you"
+        "study", "data", "offset", "space", "sampler", "prior", "recipe", "standing", "effort", "limits", "expected",
+        "set by you",
     ]  # fmt: skip
     assert lines["study"].endswith(f"(new) in {plan(tmp_path, budget=5_000).folder}")
-    assert lines["recipe"] == "fast: 15 epochs, batch 64; pruning after epochs 4, 8"
+    assert lines["recipe"].startswith("fast, batch 64, epochs 5 or 8 or ")
+    assert lines["prior"].startswith("none; ")
+    assert lines["standing"].startswith("after 2 to 6 fresh seeds, ")
     assert lines["effort"] == "2 workers on cpu, torch engine, time 45 min 0 s, trials 7"
     assert lines["limits"] == "one training 30 min 0 s, one worker 4096 MiB"
-    assert lines["sampler"] == "evolution, seed 0"
+    assert lines["sampler"] == "surrogate, seed 0"
     assert lines["set by you"] == "budget (commandline), trials (commandline)"
     assert " % interval, 2,000 drawn) keep its conditions and a budget of 5,000 parameters" in lines["space"]
 
@@ -294,4 +351,4 @@ def test_the_name_of_a_study_is_the_one_it_was_begun_with():
         seed=0,
     )
 
-    assert run_plan.default_name(config) == "mnist-card-20000-c48a34"
+    assert run_plan.default_name(config) == "mnist-card-20000-73f624"

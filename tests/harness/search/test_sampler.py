@@ -57,7 +57,7 @@ def ask_and_tell(index: Index, count: int, within: SearchSpace = CARD) -> list[D
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("auto", "evolution"), ("tpe", "tpe"), ("nsga2", "nsga2"), ("evolution", "evolution"), ("random", "random")],
+    [("auto", "surrogate"), *((name, name) for name in ("surrogate", "tpe", "nsga2", "evolution", "random"))],
 )
 def test_a_sampler_is_known_by_its_name(name: str, expected: str):
     assert sampler.sampler_name(name) == expected
@@ -72,7 +72,7 @@ def test_the_help_says_which_sampler_auto_is():
 
 def test_an_unknown_sampler_is_refused_with_the_known_ones():
     with pytest.raises(
-        UsageError, match=r"^unknown sampler 'tpee'; known are auto, tpe, nsga2, evolution, random$"
+        UsageError, match=r"^unknown sampler 'tpee'; known are auto, tpe, nsga2, evolution, random, surrogate$"
     ) as caught:
         sampler.sampler_name("tpee")
 
