@@ -22,9 +22,15 @@ from search_spaces.draw import Draw
 from search_spaces.judge import Judgement
 
 # While nothing stands a training is to leave a network standing after about so many seconds, first run and fresh seeds
-# included, where some network has a fair chance to: people want to see an answer before they go for a coffee.
-SECURE_SECONDS = 200.0
-FAIR_CHANCE = 0.5
+# included: people want to see an answer before they go for a coffee. It also takes at most this share of the longest
+# training that there is time for, as the verification of what stands is kept until the end. And it has nearly the best
+# chance that there is so.
+SECURE_SECONDS, SECURE_SHARE = 200.0, 0.45
+FAIR_CHANCE, SURE_CHANCE = 0.5, 0.7
+NEARLY = 0.9
+# Of the errors that a network may make while nothing stands: what looks best among hundreds is rather too good to be
+# true. Of eleven networks with a predicted chance above one half three came to make so few (docs/experiments.md).
+SECURE_ERRORS = 0.93
 # Once something stands a training is not the better for being short where it takes less than this share of the time
 # left: many small steps down cost more than one large one.
 STRIDE_SHARE = 0.05
@@ -113,17 +119,20 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
     rounds = -(-STAND_SEEDS // aim.room.workers)
     if not aim.stands:
         soon = seconds * (1 + rounds) <= SECURE_SECONDS
-        if (chances[soon] >= FAIR_CHANCE).any():
-            chances = np.where(soon, chances, 0.0)
+        if aim.room.seconds is not None:
+            soon &= seconds <= SECURE_SHARE * aim.room.seconds
+        best = float(chances[soon].max(initial=0.0))
+        if best >= FAIR_CHANCE:
+            chances = np.where(soon & (chances >= min(SURE_CHANCE, NEARLY * best)), chances, 0.0)
     elif not math.isinf(aim.room.left):
         seconds = seconds + STRIDE_SHARE * aim.room.left / (1 + rounds)
     # The fresh seeds are run where the first one passes.
     worths = chances * falls / (seconds * (1 + rounds * chances))
-    best: dict[str, Choice] = {}
+    found: dict[str, Choice] = {}
     for at in np.argsort(-worths, kind="stable"):
         each, epochs = pairs[at]
-        best.setdefault(each.hash, Choice(each, epochs, float(chances[at]), float(worths[at])))
-    return list(best.values())
+        found.setdefault(each.hash, Choice(each, epochs, float(chances[at]), float(worths[at])))
+    return list(found.values())
 
 
 def chances_to_stand(aim: Aim, trainings: Sequence[tuple[tuple[float, ...], int]]) -> Any:
@@ -137,7 +146,8 @@ def chances_to_stand(aim: Aim, trainings: Sequence[tuple[tuple[float, ...], int]
     means, deviations = predicted(aim.model, rows)
     # The fresh seeds that decide waver too.
     spread = np.sqrt(deviations**2 + aim.model.scales.seed**2 / STAND_SEEDS)
-    margins = (math.log(max(1e-9, aim.allowed * needed_share())) - means) / spread
+    needed = aim.allowed * needed_share() * (1.0 if aim.stands else SECURE_ERRORS)
+    margins = (math.log(max(1e-9, needed)) - means) / spread
     return np.array([statistics.normal_share(float(margin)) for margin in margins])
 
 

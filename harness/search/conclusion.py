@@ -11,8 +11,8 @@ from harness.evidence.record import Found
 from harness.evidence.verdict import Verdict
 from harness.evidence.verify import Plan, finished_indices, recorded_verdict, run_seeds
 from harness.search import study
-from harness.search.estimate import CAUTION, CAUTION_SECONDS, LEAST_VERIFY_SEEDS, VERIFY_FACTOR
-from harness.search.finals import verify_seconds
+from harness.search.estimate import LEAST_VERIFY_SEEDS, VERIFY_FACTOR
+from harness.search.finals import least_verify_seconds, verify_seconds
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session, note
 from harness.search.study import Proposal
@@ -42,9 +42,9 @@ def conclude(
     if is_verified and recorded.runs:
         return recorded
     open_seeds = len(verification.indices) - len(finished_indices(verification, plan.workspace))
-    needed = verify_seconds(session, session.candidates[winner["trial"]], open_seeds)
-    # The estimate is raised for caution; what fits without that is begun.
-    if open_seeds and session.left < (needed - CAUTION_SECONDS) / CAUTION:
+    candidate = session.candidates[winner["trial"]]
+    needed = verify_seconds(session, candidate, open_seeds)
+    if open_seeds and session.left < least_verify_seconds(session, candidate, open_seeds):
         note(session, "postponed", hash=winner["hash"], parameters=winner["parameters"], seconds=needed)
         refresh(plan.workspace)
         return None

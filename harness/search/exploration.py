@@ -70,22 +70,30 @@ def _next_job(session: Session) -> Job | None:
 def _confirmable(session: Session, *, explored: bool) -> Candidate | None:
     """Return the network whose fresh seeds are wanted, those in flight counted, if there is time for them.
 
-    Once something stands half of the workers go on with new networks, unless it is likely to stand: a smaller one that
-    passes makes the seeds of a larger one superfluous.
+    Once something stands half of the workers go on with new networks, unless it is likely to stand or time is short: a
+    smaller one that passes makes the seeds of a larger one superfluous.
     """
+    workers, half = session.effort.workers, max(1, session.effort.workers // 2)
     flying = Counter(trial_of(job) for job in jobs_at_work(session) if job.purpose is Purpose.CONFIRM)
-    in_time = [item for item in session.candidates.values() if remaining_seconds(session, item) <= session.left]
-    candidate = race.next_to_confirm(
-        in_time if session.effort.seconds is not None else list(session.candidates.values()),
-        session.config.threshold_pct,
-        session.config.budget,
-        flying,
-        lambda candidate: run_seconds(session, candidate),
-    )
-    if candidate is None or explored or smallest_standing(session) is None:
+    stands = smallest_standing(session) is not None
+    candidates = list(session.candidates.values())
+    in_time = [item for item in candidates if remaining_seconds(session, item, workers) <= session.left]
+    candidate = _next(session, in_time, flying)
+    if candidate is None and not stands:
+        # What stands without being verified is still an answer: the same command with more time verifies it.
+        candidate = _next(session, candidates, flying)
+    if candidate is None or explored or not stands:
         return candidate
-    few = flying.total() < max(1, session.effort.workers // 2)
-    return candidate if few or race.chance_to_stand(candidate, session.config.threshold_pct) >= race.LIKELY else None
+    is_likely = race.chance_to_stand(candidate, session.config.threshold_pct) >= race.LIKELY
+    is_late = remaining_seconds(session, candidate, half) > session.left
+    return candidate if flying.total() < half or is_likely or is_late else None
+
+
+def _next(session: Session, candidates: list[Candidate], flying: Counter[int]) -> Candidate | None:
+    config = session.config
+    return race.next_to_confirm(
+        candidates, config.threshold_pct, config.budget, flying, lambda candidate: run_seconds(session, candidate)
+    )
 
 
 def _propose(session: Session) -> Job | None:

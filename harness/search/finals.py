@@ -13,7 +13,7 @@ def choose(session: Session) -> None:
     if session.interrupted:
         return
     standing = race.final_order(list(session.candidates.values()), session.config.threshold_pct)
-    in_time = [item for item in standing if verify_seconds(session, item) <= session.left]
+    in_time = [item for item in standing if least_verify_seconds(session, item) <= session.left]
     if standing:
         note_standing(session, "winner", (in_time or standing)[0])
 
@@ -35,15 +35,28 @@ def verify_seconds(session: Session, candidate: Candidate, seeds: int = LEAST_VE
     )
 
 
+def least_verify_seconds(session: Session, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
+    """Do as ``verify_seconds`` without what that is raised by: what fits so is begun."""
+    return (verify_seconds(session, candidate, seeds) - CAUTION_SECONDS) / CAUTION
+
+
 def verifying(one: float, workers: int, seeds: int = LEAST_VERIFY_SEEDS) -> float:
     """Return what a verification takes where one training on the search split takes ``one`` second."""
     rounds = -(-seeds // workers)
     return CAUTION * VERIFY_FACTOR * rounds * one + CAUTION_SECONDS
 
 
-def remaining_seconds(session: Session, candidate: Candidate) -> float:
-    """Return what a network still takes until it is verified, if it comes to stand: its first run too."""
+def remaining_seconds(session: Session, candidate: Candidate, confirming: int) -> float:
+    """Return what a network that passed still takes until it is verified, if it comes to stand.
+
+    Args:
+        confirming: workers that run its fresh seeds.
+
+    Returns:
+        seconds; 0 where time has no end.
+    """
     one = run_seconds(session, candidate)
-    lacking = max(0, race.STAND_SEEDS - len(candidate.fresh))
-    rounds = -(-lacking // session.effort.workers) + (candidate.first is None)
+    if session.effort.seconds is None:
+        return 0.0
+    rounds = -(-max(0, race.STAND_SEEDS - len(candidate.fresh)) // confirming)
     return CAUTION * rounds * one + verifying(one, session.effort.workers)

@@ -23,10 +23,8 @@ CONFIDENCE = 0.90
 VERIFY_SEEDS = 6
 # While a network has at least this chance to stand all workers run its fresh seeds; else half of them go on searching.
 LIKELY = 0.5
-# A network whose fresh seeds miss with this probability is given up.
-REFUTE_CONFIDENCE = 0.90
-# One that has passed once gets fresh seeds while its chance to stand is at least this.
-LEAST_CHANCE = 0.10
+# A network gets fresh seeds while its chance to stand is at least this, and is given up when it is not.
+LEAST_CHANCE = 0.25
 # Errors at the end per error at a rung, the luckiest tenth, by share of the epochs; used until a study has runs of
 # its own (docs/experiments.md, "rungs").
 PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
@@ -44,7 +42,7 @@ SEED_SHARE = 0.08
 SEED_FREEDOM = 20
 # What networks differ by in the ratio of errors on unseen images to errors on the validation images, as a share
 # (benchmarks/results/third-split.json).
-NETWORK_SHARE = 0.04
+NETWORK_SHARE = 0.032
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +133,11 @@ def stands(candidate: Candidate, threshold_pct: float) -> bool:
 
 
 def refuted(candidate: Candidate, threshold_pct: float) -> bool:
-    """Return whether further seeds would be wasted: many were run, or their mean lies well below the threshold."""
+    """Return whether further seeds would be wasted: many were run, or there is hardly a chance that it stands."""
     known = len(candidate.fresh)
     if stands(candidate, threshold_pct) or not known:
         return False
-    return known >= MOST_SEEDS or _chance(candidate.fresh_pct, threshold_pct, 0.0) <= 1 - REFUTE_CONFIDENCE
+    return known >= MOST_SEEDS or chance_to_stand(candidate, threshold_pct) < LEAST_CHANCE
 
 
 def chance_to_verify(candidate: Candidate, threshold_pct: float) -> float:
@@ -150,7 +148,13 @@ def chance_to_verify(candidate: Candidate, threshold_pct: float) -> float:
     """
     if not candidate.fresh:
         return 0.0
-    return _chance(candidate.fresh_pct, threshold_pct, verify_square())
+    misses = [100 - accuracy for accuracy in candidate.fresh_pct]
+    centre = max(1e-9, statistics.mean(misses))
+    squares = math.fsum((miss / centre - 1) ** 2 for miss in misses)
+    freedom = SEED_FREEDOM + len(misses) - 1
+    share = (SEED_FREEDOM * SEED_SHARE**2 + squares) / freedom
+    deviation = math.sqrt(share / len(misses) + verify_square())
+    return statistics.student_share(_log_ratio(100 - threshold_pct, centre) / deviation, freedom)
 
 
 def verify_square() -> float:
@@ -158,10 +162,13 @@ def verify_square() -> float:
     return SEED_SHARE**2 / VERIFY_SEEDS + NETWORK_SHARE**2
 
 
-def needed_share() -> float:
-    """Return how many of the allowed errors a network may make in the mean of ``STAND_SEEDS`` fresh seeds to stand."""
-    square = SEED_SHARE**2 / STAND_SEEDS + verify_square()
-    return math.exp(-statistics.quantile(CONFIDENCE, SEED_FREEDOM + STAND_SEEDS - 1) * math.sqrt(square))
+def needed_share(seeds: int = STAND_SEEDS) -> float:
+    """Return how many of the allowed errors a network may make in the mean of so many fresh seeds to stand, as a share.
+
+    That is where the seeds differ by as much as they usually do.
+    """
+    square = SEED_SHARE**2 / seeds + verify_square()
+    return math.exp(-statistics.quantile(CONFIDENCE, SEED_FREEDOM + seeds - 1) * math.sqrt(square))
 
 
 def smallest_standing(candidates: Sequence[Candidate], threshold_pct: float) -> Candidate | None:
@@ -204,17 +211,20 @@ def next_to_confirm(
 
 
 def chance_to_stand(candidate: Candidate, threshold_pct: float) -> float:
-    """Return the probability that a network stands once it has its fresh seeds, by all its runs.
+    """Return the probability that a network stands with its next fresh seeds, by all its runs.
 
-    By size alone one small network after the other would be tried that has passed by luck, while nothing stands.
+    What its next seeds come to is guessed from all of them; what it stands on is the mean of the fresh ones alone.
     """
     first = candidate.first.validation_accuracy_pct if candidate.first is not None else None
     luck = 1 + SEED_SHARE if passed_first(candidate, threshold_pct) else 1.0
-    misses = [luck * (100 - (first or 0.0)), *(100 - accuracy for accuracy in candidate.fresh_pct)]
-    allowed = (100 - threshold_pct) * needed_share()
-    lacking = max(1, STAND_SEEDS - len(candidate.fresh))
-    deviation = SEED_SHARE * math.sqrt(1 / len(misses) + 1 / lacking)
-    return statistics.normal_share(_log_ratio(allowed, statistics.mean(misses)) / deviation)
+    fresh = [100 - accuracy for accuracy in candidate.fresh_pct]
+    misses = [luck * (100 - (first or 0.0)), *fresh]
+    wanted = max(STAND_SEEDS, len(fresh) + 1)
+    coming = wanted - len(fresh)
+    centre = (math.fsum(fresh) + coming * statistics.mean(misses)) / wanted
+    deviation = coming / wanted * SEED_SHARE * math.sqrt(1 / coming + 1 / len(misses))
+    allowed = (100 - threshold_pct) * needed_share(wanted)
+    return statistics.normal_share(_log_ratio(allowed, centre) / deviation)
 
 
 def final_order(candidates: Sequence[Candidate], threshold_pct: float) -> list[Candidate]:
@@ -261,21 +271,6 @@ def expected_errors(candidate: Candidate) -> float | None:
 def predicted_pct(errors: int, size: int, ratio: float) -> float:
     """Return the accuracy at the end that a run can hope for, from its errors at a rung."""
     return 100 * (1 - ratio * errors / size)
-
-
-def _chance(accuracies: Sequence[float], threshold_pct: float, further_square: float) -> float:
-    """Return the probability that a mean whose estimate these seeds are keeps to the allowed errors.
-
-    Args:
-        further_square: squared relative deviation of what is asked about from the mean over all seeds.
-    """
-    misses = [100 - accuracy for accuracy in accuracies]
-    centre = max(1e-9, statistics.mean(misses))
-    squares = math.fsum((miss / centre - 1) ** 2 for miss in misses)
-    freedom = SEED_FREEDOM + len(misses) - 1
-    share = (SEED_FREEDOM * SEED_SHARE**2 + squares) / freedom
-    deviation = math.sqrt(share / len(misses) + further_square)
-    return statistics.student_share(_log_ratio(100 - threshold_pct, centre) / deviation, freedom)
 
 
 def _log_ratio(allowed: float, made: float) -> float:

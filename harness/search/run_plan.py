@@ -250,7 +250,7 @@ def _offset_text(offset: dict[str, Any]) -> str:
     if offset["relative_error"] is None:
         return f"between validation and test {offset['protocol']}"
     return (
-        f"{offset['errors_ratio']:.3f} test errors expected for each on validation, allowing for a standard error of "
+        f"{offset['errors_ratio']:.3f} test errors expected for each on validation, standard error "
         f"{100 * offset['relative_error']:.1f} %: {offset['protocol']}"
     )
 

@@ -34,7 +34,9 @@ ROW = {
 PROGRAM = """
 import json, os, pathlib, signal, sys, time
 place = pathlib.Path(os.environ["HARNESS_WORKSPACE"])
-(place / "seen.json").write_text(json.dumps({"argv": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ)}))
+leads = os.getsid(0) == os.getpid()
+seen = {"argv": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ), "leads": leads}
+(place / "seen.json").write_text(json.dumps(seen))
 study = place / "runs" / "s"
 study.mkdir(parents=True)
 (study / "config.json").write_text(json.dumps({"config": {"dataset": "mnist"}}))
@@ -154,6 +156,10 @@ def test_a_search_that_broke_off_at_once_leaves_an_outcome_too():
     )
 
 
+def test_a_search_that_fails_after_its_answer_has_not_reached():
+    assert not outcome(1, 1.0, JOURNAL, {"reached": True, "winner": ROW}, 10_000).reached
+
+
 def test_a_halved_machine_has_two_workers_unless_the_case_says_otherwise():
     halved = Setting(data=None, half_speed=True, busy=0)
 
@@ -176,6 +182,8 @@ def test_a_search_hears_nothing_of_this_process_but_where_the_data_are(
     given = {name: value for name, value in seen["env"].items() if name.startswith("HARNESS_")}
     assert given == {"HARNESS_DATA": "data", "HARNESS_WORKSPACE": str(folder), "HARNESS_ENGINE_CACHE": "kept"}
     assert (seen["argv"], seen["cwd"]) == (["search", "--seed", "3"], str(folder))
+    # The terminal's Ctrl-C goes to a session: the search is in one of its own.
+    assert seen["leads"]
     assert (found.exit_code, found.reached, found.sizes) == (0, True, ((61.5, 1_500),))
 
 

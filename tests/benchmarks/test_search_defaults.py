@@ -106,13 +106,13 @@ def test_the_defaults_are_plain_and_those_of_the_command():
 
 def test_a_new_option_of_the_command_is_another_configuration(monkeypatch: pytest.MonkeyPatch):
     before = defaults()
-    prior = click.Option(["--prior"], default="measured")
+    manner = click.Option(["--manner"], default="careful")
     open_ended = click.Option(["--depth"], type=int)
     flag = click.Option(["--bold"], is_flag=True)
-    monkeypatch.setattr(search, "params", [*search.params, prior, flag, open_ended])
+    monkeypatch.setattr(search, "params", [*search.params, manner, flag, open_ended])
 
     assert list(differences(before, defaults())) == [
         "options.bold: 'not there' then, False now",
         "options.depth: 'not there' then, None now",
-        "options.prior: 'not there' then, 'measured' now",
+        "options.manner: 'not there' then, 'careful' now",
     ]

@@ -1,0 +1,233 @@
+"""What is worth a training: chances by simulation, falls by every outcome there is, and the order that follows."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.search import acquisition
+from harness.search.acquisition import SECURE_SECONDS, Aim, Option, chances_to_stand, choices, expected_fall
+from harness.search.estimate import Pace, Room
+from harness.search.race import needed_share
+from harness.search.surrogate import SCALES, Observation, fitted, predicted, training_row
+from harness.training.recipe import Recipe
+from search_spaces.draw import enumerate_draws
+from search_spaces.judge import judge
+from search_spaces.resolve import parse_space
+
+# 10 + 19 a channel, and 7,056 multiply-adds a channel.
+WIDTHS = (4, 8, 16, 32, 64)
+SPACE = parse_space(f"net = conv3x3({{{', '.join(map(str, WIDTHS))}}}) gap linear(10);")
+RECIPE = Recipe(epochs=8)
+# A second for a million units of work, an image and epoch.
+ROOM = Room(images=1, pace=Pace(0.0, 1e-6), workers=2)
+
+
+def options() -> list[Option]:
+    """Return the networks, smallest first."""
+    return [acquisition.option(found, judge(SPACE, found.architecture)) for found in enumerate_draws(SPACE)]
+
+
+def known(errors: Sequence[float], epochs: int = 8) -> list[Observation]:
+    """Return what many runs of the networks of ``options`` have shown, smallest first."""
+    return [
+        Observation(
+            training_row(str(each.found.architecture), epochs, RECIPE.batch_size, RECIPE.augmented_share), value, 50
+        )
+        for each, value in zip(options(), errors, strict=True)
+    ]
+
+
+def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: object) -> Aim:
+    """Return an aim at 100 errors below 20,000 parameters, where such errors are known."""
+    plain = Aim(
+        model=fitted(known(errors)),
+        recipe=RECIPE,
+        lengths=(8,),
+        allowed=100.0,
+        limit=20_001,
+        open=(),
+        stands=False,
+        room=ROOM,
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def sizes(found: Sequence[acquisition.Choice]) -> list[int]:
+    return [choice.option.parameters for choice in found]
+
+
+# Falls ------------------------------------------------------------------------------------------------------
+
+
+def fall_by_outcomes(parameters: int, limit: int, open_: Sequence[tuple[int, float]]) -> float:
+    """Return the mean fall over everything that may come of the others: each stands or does not."""
+    mean = 0.0
+    for outcome in itertools.product((False, True), repeat=len(open_)):
+        odds = math.prod(chance if stood else 1 - chance for stood, (_, chance) in zip(outcome, open_, strict=True))
+        lowest = min([limit, *(size for stood, (size, _) in zip(outcome, open_, strict=True) if stood)])
+        mean += odds * max(0.0, math.log(lowest / parameters))
+    return mean
+
+
+@given(
+    st.integers(100, 1_000),
+    st.lists(st.tuples(st.integers(100, 1_000), st.floats(0, 1)), max_size=5),
+)
+def test_the_expected_fall_is_the_mean_over_all_outcomes(parameters: int, open_: list[tuple[int, float]]):
+    assert expected_fall(parameters, 1_000, open_) == pytest.approx(fall_by_outcomes(parameters, 1_000, open_))
+
+
+def test_alone_a_network_takes_the_whole_fall_and_behind_a_certain_smaller_one_none():
+    assert expected_fall(500, 1_000, []) == pytest.approx(math.log(2))
+    assert expected_fall(500, 1_000, [(400, 1.0)]) == 0.0
+    assert expected_fall(1_000, 500, []) == 0.0
+
+
+# Chances ----------------------------------------------------------------------------------------------------
+
+
+def test_the_chance_to_stand_is_how_often_two_seeds_make_few_enough_errors():
+    asked = aim()
+    rows = [(each.row, 8) for each in options()]
+    draw = np.random.default_rng(4)
+
+    means, deviations = predicted(asked.model, [item.row for item in known((1,) * 5)])
+    logs = draw.normal(means, deviations, (200_000, 5)) + draw.normal(0, SCALES.seed, (2, 200_000, 5)).mean(axis=0)
+
+    expected = (logs <= math.log(100 * needed_share())).mean(axis=0)
+    assert chances_to_stand(asked, rows) == pytest.approx(expected, abs=0.005)
+    assert chances_to_stand(asked, rows).tolist() == sorted(chances_to_stand(asked, rows).tolist())
+
+
+def test_no_allowed_error_is_no_chance():
+    assert max(chances_to_stand(aim(allowed=0.0), [(each.row, 8) for each in options()])) < 1e-6
+
+
+# Order ------------------------------------------------------------------------------------------------------
+
+
+def test_each_network_is_chosen_once_with_its_best_length():
+    found = choices(aim(lengths=(5, 8, 30)), options())
+
+    assert sorted(sizes(found)) == [10 + 19 * width for width in WIDTHS]
+    every = [choices(aim(lengths=(epochs,)), options()) for epochs in (5, 8, 30)]
+    for choice in found:
+        alone = {each.epochs: each for each in itertools.chain(*every) if each.option.hash == choice.option.hash}
+        assert choice.worth == pytest.approx(max(each.worth for each in alone.values()))
+        assert choice == replace(alone[choice.epochs], worth=choice.worth, chance=choice.chance)
+        assert choice.chance == pytest.approx(alone[choice.epochs].chance)
+
+
+def test_what_is_worth_most_comes_first():
+    found = choices(aim(), options())
+
+    assert [choice.worth for choice in found] == sorted((choice.worth for choice in found), reverse=True)
+
+
+def test_the_worth_is_chance_and_fall_by_the_seconds_of_first_run_and_fresh_seeds():
+    # Two workers run both fresh seeds at once, one worker one after the other; they run where the first one passes.
+    for workers, rounds in ((1, 2), (2, 1), (5, 1)):
+        room = replace(ROOM, workers=workers)
+        for choice in choices(aim(room=room), options()):
+            seconds = 8 * 1e-6 * choice.option.work
+            fall = math.log(20_001 / choice.option.parameters)
+            worth = choice.chance * fall / (seconds * (1 + rounds * choice.chance))
+            assert choice.worth == pytest.approx(worth)
+
+
+def test_of_networks_with_the_same_chance_and_time_the_smaller_comes_first():
+    small, large = (replace(options()[3], parameters=size, hash=str(size)) for size in (300, 600))
+
+    assert sizes(choices(aim(), [large, small])) == [300, 600]
+
+
+def test_of_networks_with_the_same_chance_and_size_the_quicker_comes_first():
+    quick, slow = (replace(options()[3], work=work, hash=str(work)) for work in (1e5, 2e5))
+
+    assert [choice.option.work for choice in choices(aim(), [slow, quick])] == [1e5, 2e5]
+
+
+def test_what_was_proposed_with_a_length_is_not_chosen_with_it_again():
+    first = options()[0]
+    lengths = (5, 8)
+
+    both = choices(aim(lengths=lengths), [first])
+    other = choices(aim(lengths=lengths), [first], frozenset({(first.hash, both[0].epochs)}))
+    none = choices(aim(lengths=lengths), [first], frozenset((first.hash, epochs) for epochs in lengths))
+
+    assert len(both) == len(other) == 1
+    assert {both[0].epochs, other[0].epochs} == set(lengths)
+    assert none == []
+
+
+def test_only_networks_and_lengths_that_there_is_time_for_are_chosen():
+    # 8 epochs of the network of 16 channels.
+    enough = replace(ROOM, seconds=ROOM.takes(8, options()[2].work))
+
+    assert sorted(sizes(choices(aim(room=enough), options()))) == [10 + 19 * width for width in (4, 8, 16)]
+    lengths = {
+        choice.option.parameters: choice.epochs for choice in choices(aim(room=enough, lengths=(4, 8)), options())
+    }
+    assert set(lengths) == {10 + 19 * width for width in (4, 8, 16, 32)}
+    assert lengths[10 + 19 * 32] == 4
+    assert choices(aim(room=replace(ROOM, seconds=0.0)), options()) == []
+
+
+def test_while_nothing_stands_nothing_slow_is_chosen_before_what_is_quick_and_has_a_fair_chance():
+    small, large = (
+        replace(options()[4], hash=name, parameters=size) for name, size in (("quick", 9_000), ("slow", 50))
+    )
+    quick, slow = (
+        replace(small, work=0.99 * SECURE_SECONDS / 2 / 8e-6),
+        replace(large, work=1.01 * SECURE_SECONDS / 2 / 8e-6),
+    )
+    assert choices(aim(stands=True), [quick, slow])[0].option is slow
+
+    found = choices(aim(), [slow, quick])
+
+    assert [choice.option.hash for choice in found] == ["quick", "slow"]
+    assert found[1].worth == found[1].chance == 0.0
+
+
+def test_where_nothing_quick_has_a_fair_chance_something_slow_may_be_chosen():
+    hopeless = replace(options()[0], work=1.0)
+    slow = replace(options()[4], work=2 * SECURE_SECONDS / 8e-6, parameters=50)
+
+    found = choices(aim(), [hopeless, slow])
+
+    assert found[0].option is slow
+    assert found[0].chance > 0.5 > found[1].chance
+
+
+def test_once_something_stands_a_training_is_not_the_better_for_being_short():
+    quick = replace(options()[3], hash="quick", parameters=900, work=1e4)
+    far = replace(options()[3], hash="far", parameters=300, work=1e5)
+
+    # The falls from 1,001 are 0.11 and 1.2; ten times the work takes ten times the seconds.
+    stood = aim(stands=True, limit=1_001)
+    assert choices(replace(stood, room=replace(ROOM, left=0.0)), [quick, far])[0].option is far
+    nearer = replace(far, parameters=500)
+    assert choices(replace(stood, room=replace(ROOM, left=0.0)), [quick, nearer])[0].option is quick
+    assert choices(replace(stood, room=replace(ROOM, left=3_600.0)), [quick, nearer])[0].option is nearer
+
+
+def test_likely_smaller_networks_on_their_way_take_the_worth_of_larger_ones():
+    small, large = options()[3], options()[4]
+
+    first = choices(aim(open=((500, 1.0),)), [small, large])
+
+    # 618 parameters stand already if 500 do; 1,226 too.
+    assert {choice.worth for choice in first} == {0.0}
+    assert choices(aim(open=((1_000, 1.0),)), [small, large])[0].option is small
+
+
+def test_nothing_to_choose_from_is_no_choice():
+    assert choices(aim(), []) == []
