@@ -137,11 +137,17 @@ def propose(proposer: Proposer, budget: int, candidates: Mapping[int, Candidate]
     if room.seconds is not None:
         limits += f" whose training takes at most {room.seconds:.0f} s, so that there is time to verify it"
     why = f"none of {DRAWS:,} further draws was a new network of {limits}"
-    if roster(proposer.space) is not None:
-        why = f"the space has no further network of {limits}"
-    elif is_surrogate:
+    if is_surrogate and _has_more(look):
         why = f"no further network of {limits} has a chance to reach the target"
-    return Found(None, tuple(look.passed), why, lacks_time=room.seconds is not None)
+    elif roster(proposer.space) is not None:
+        why = f"the space has no further network of {limits}"
+    endless = replace(look, room=replace(room, seconds=None))
+    return Found(None, tuple(look.passed), why, lacks_time=room.seconds is not None and _has_more(endless))
+
+
+def _has_more(look: Look) -> bool:
+    """Return whether there may be a new network within the limits; it is known of a small space only."""
+    return roster(look.space) is None or next(accepted(look, random.Random(0)), None) is not None
 
 
 def is_aimed(sampler_name: str, trial: int) -> bool:

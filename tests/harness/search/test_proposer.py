@@ -1,4 +1,4 @@
-"""Proposals: a ladder of sizes first, then the sampler's; what is over the budget is counted and never trained."""
+"""Proposals: a ladder of sizes where nothing is known, then the sampler's; what is over the budget is never trained."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.search import proposer as proposer_module
+from harness.search.estimate import PACES, Room
+from harness.search.parts import EVERY_PART, Parts
 from harness.search.proposer import Proposer, propose, size_ladder, violation
 from harness.search.proposing import Found, Rejection, Repeat
 from harness.search.race import Candidate, Outcome
@@ -30,15 +32,21 @@ FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"  # 86, 162 and 238 parameters
 WIDE = "width = 1..100; net = conv3x3(width) gap linear(10);"  # 10 + 19 a channel
 
 
-def new(text: str = scripted.SPACE, **changes: object) -> Proposer:
+ROOM = Room(images=50_000, pace=PACES["native"])
+
+
+def new(text: str = scripted.SPACE, parts: Parts = EVERY_PART, **changes: object) -> Proposer:
     config = scripted.config(space_text=text, **changes)
-    return Proposer.new(parse_space(text, "test"), config)
+    return Proposer.new(parse_space(text, "test"), config, parts)
 
 
 def without_ladder(text: str = scripted.SPACE, **changes: object) -> Proposer:
-    made = new(text, **changes)
-    made.ladder = []
-    return made
+    return new(text, Parts(ladder=False), **changes)
+
+
+def only_asking(text: str = scripted.SPACE, **changes: object) -> Proposer:
+    """Return a proposer that always asks the sampler."""
+    return new(text, Parts(ladder=False, aim=False), **changes)
 
 
 def take(
@@ -48,7 +56,7 @@ def take(
     candidates: dict[int, Candidate] = {}
     answers = []
     for _ in range(count):
-        answers.append(propose(proposer, budget, candidates))
+        answers.append(propose(proposer, budget, candidates, ROOM))
         proposal = answers[-1].proposal
         if proposal is not None:
             candidates[proposal.trial] = Candidate(proposal)
@@ -65,12 +73,6 @@ def rejections(answers: Sequence[Found]) -> list[Rejection]:
 
 def repeats(answers: Sequence[Found]) -> list[Repeat]:
     return [item for found in answers for item in found.passed if isinstance(item, Repeat)]
-
-
-@pytest.fixture
-def only_asking(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Aim no network at a size, so that the sampler is always asked."""
-    monkeypatch.setattr(proposer_module, "is_aimed", lambda trial: False)
 
 
 # The ladder -------------------------------------------------------------------------------------------------
@@ -137,7 +139,7 @@ def test_steps_over_the_budget_of_the_day_are_counted_as_rejected():
     sizes = [analyse(step.architecture).parameters for step in proposer.ladder]
     budget = sorted(sizes)[2]
 
-    found = propose(proposer, budget, {})
+    found = propose(proposer, budget, {}, ROOM)
 
     before = sizes[: next(number for number, size in enumerate(sizes) if size <= budget)]
     assert [(item.reason, item.parameters, item.origin) for item in rejections([found])] == [
@@ -169,9 +171,9 @@ def test_a_budget_is_kept_to_the_parameter():
     assert answers[1].proposal is None
 
 
-def test_a_shape_that_does_not_fit_is_rejected_without_a_size(only_asking: None):
+def test_a_shape_that_does_not_fit_is_rejected_without_a_size():
     # A pad of 0 leaves a map of 24x24, which is too small for the larger pooling: 4 of 6 networks fit.
-    proposer = without_ladder("net = conv5x5({2, 4}, pad=0)? <maxpool(28) / maxpool(2)> gap linear(10);")
+    proposer = only_asking("net = conv5x5({2, 4}, pad=0)? <maxpool(28) / maxpool(2)> gap linear(10);")
 
     candidates, answers = take(proposer, 5)
 
@@ -179,9 +181,8 @@ def test_a_shape_that_does_not_fit_is_rejected_without_a_size(only_asking: None)
     assert {(item.reason, item.parameters) for item in rejections(answers)} == {("shape", None)}
 
 
-def test_a_condition_of_the_space_is_a_reason_of_its_own(only_asking: None, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(proposer_module, "DRAWS", 100)
-    proposer = without_ladder("net = conv3x3({2, 4}){1..4} gap linear(10); where receptive_field >= 5, macs <= 90000;")
+def test_a_condition_of_the_space_is_a_reason_of_its_own():
+    proposer = only_asking("net = conv3x3({2, 4}){1..4} gap linear(10); where receptive_field >= 5, macs <= 90000;")
 
     _, answers = take(proposer, 8)
 
@@ -207,10 +208,10 @@ def test_the_violation_sums_what_is_broken_as_shares_of_the_limits(condition: st
     assert found == pytest.approx(expected)
 
 
-def test_only_the_first_rejections_of_a_proposal_are_lessons(only_asking: None):
-    proposer = without_ladder(WIDE, sampler="random", seed=2)
+def test_only_the_first_rejections_of_a_proposal_are_lessons():
+    proposer = only_asking(WIDE, sampler="random", seed=2)
 
-    found = propose(proposer, 29, {})
+    found = propose(proposer, 29, {}, ROOM)
 
     told = [item.violation is not None for item in rejections([found])]
     assert len(told) > proposer_module.LESSONS
@@ -221,8 +222,8 @@ def test_only_the_first_rejections_of_a_proposal_are_lessons(only_asking: None):
 # What is known already --------------------------------------------------------------------------------------
 
 
-def test_a_known_network_is_a_repeat_and_not_proposed_again(only_asking: None):
-    candidates, answers = take(without_ladder(FEW, sampler="random"), 3)
+def test_a_known_network_is_a_repeat_and_not_proposed_again():
+    candidates, answers = take(only_asking(FEW, sampler="random"), 3)
 
     assert len({candidate.proposal.hash for candidate in candidates.values()}) == 3
     for repeat in repeats(answers):
@@ -230,8 +231,8 @@ def test_a_known_network_is_a_repeat_and_not_proposed_again(only_asking: None):
         assert repeat.indices
 
 
-def test_the_sampler_is_told_again_what_is_known_of_a_repeat(only_asking: None):
-    proposer = without_ladder(FEW, sampler="random")
+def test_the_sampler_is_told_again_what_is_known_of_a_repeat():
+    proposer = only_asking(FEW, sampler="random")
     _, answers = take(proposer, 3)
 
     told = [trial.value for trial in proposer.index.study.trials]
@@ -241,8 +242,8 @@ def test_the_sampler_is_told_again_what_is_known_of_a_repeat(only_asking: None):
     assert None not in told
 
 
-def test_a_repeat_of_a_network_in_training_tells_nothing(only_asking: None):
-    proposer = without_ladder(FEW, sampler="random")
+def test_a_repeat_of_a_network_in_training_tells_nothing():
+    proposer = only_asking(FEW, sampler="random")
 
     _, answers = take(proposer, 3, finished=False)
 
@@ -251,10 +252,10 @@ def test_a_repeat_of_a_network_in_training_tells_nothing(only_asking: None):
     assert len(repeats(answers)) > 0
 
 
-def test_where_the_sampler_finds_nothing_new_a_network_is_drawn(only_asking: None, monkeypatch: pytest.MonkeyPatch):
+def test_where_the_sampler_finds_nothing_new_a_network_is_drawn(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(proposer_module, "ASKS", 0)
 
-    found = propose(without_ladder(), 20_000, {})
+    found = propose(only_asking(), 20_000, {}, ROOM)
 
     assert found.proposal is not None
     assert found.proposal.origin == "draw"
@@ -269,7 +270,7 @@ def test_a_space_that_is_used_up_says_so_and_keeps_count_of_what_was_passed():
     assert len(answers[-1].passed) == proposer_module.ASKS
 
 
-# Aims -------------------------------------------------------------------------------------------------------
+# Repeatability ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "evolution", "random"])

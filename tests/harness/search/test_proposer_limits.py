@@ -1,123 +1,140 @@
-"""Proposals that are aimed at a size, and those that there is no time for."""
+"""Whose turn it is, what a training's length is, and what there is no time for."""
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 
 import pytest
 
 from harness.search import proposer as proposer_module
 from harness.search import roster
-from harness.search.proposer import propose, size_ladder, violation
-from harness.search.race import Candidate
-from search_spaces.cost import analyse
+from harness.search.estimate import Room
+from harness.search.parts import Parts
+from harness.search.proposer import is_aimed, propose
+from search_spaces.cost import analyse, map_numbers
 from search_spaces.notation import parse_network
-from search_spaces.resolve import parse_space
-from tests.harness import scripted
-from tests.harness.search.test_proposer import FEW, WIDE, new, rejections, take, without_ladder
+from tests.harness.search.test_proposer import FEW, ROOM, WIDE, new, only_asking, rejections, take, without_ladder
 
 
-def test_every_second_network_is_aimed_and_the_others_are_asked_for():
+def test_every_second_network_is_the_model_s_with_a_sampler_that_was_asked_for():
     _, answers = take(without_ladder(sampler="random"), 6)
 
     assert [found.proposal.origin for found in answers if found.proposal] == ["aim", "random"] * 3
 
 
-def test_an_aim_is_below_the_smallest_that_passed_and_above_what_has_no_chance():
-    proposer = without_ladder(WIDE)
-    passed = candidate_of("conv3x3(50) gap linear(10)", errors=50)  # 960 parameters
-    missed = candidate_of("conv3x3(12) gap linear(10)", errors=500)
+def test_the_model_chooses_every_network_where_no_sampler_was_asked_for():
+    _, answers = take(without_ladder(sampler="surrogate"), 6)
 
-    sizes = []
-    for seed in range(12):
-        proposer.index.asked = seed
-        found = propose(proposer, 20_000, {0: missed, 1: passed})
-        assert found.proposal is not None
-        assert found.proposal.origin == "aim"
-        sizes.append(found.proposal.parameters)
-
-    # 238 parameters made five times the errors that are allowed; 960 made half of them.
-    assert min(sizes) > 238
-    assert max(sizes) < 960
+    assert [found.proposal.origin for found in answers if found.proposal] == ["aim"] * 6
+    assert all(is_aimed("surrogate", trial) for trial in range(9))
 
 
-def test_a_network_that_was_refuted_is_no_aim():
-    proposer = without_ladder(WIDE)
-    refuted = candidate_of("conv3x3(2) gap linear(10)", errors=50)
-    assert refuted.first is not None
-    refuted.fresh = [replace(refuted.first, seed_index=index, validation_errors=300) for index in range(2)]
-    other = candidate_of("conv3x3(90) gap linear(10)", errors=50)
+# Length -----------------------------------------------------------------------------------------------------
 
-    found = propose(proposer, 20_000, {0: refuted, 1: other})
+
+@pytest.mark.parametrize("origin", ["ladder", "aim", "random", "draw"])
+def test_every_network_is_trained_for_one_of_the_lengths(origin: str, monkeypatch: pytest.MonkeyPatch):
+    proposer = new(sampler="random", lengths=(5, 10), parts=Parts(ladder=origin == "ladder", aim=origin == "aim"))
+    if origin == "draw":
+        monkeypatch.setattr(proposer_module, "ASKS", 0)
+
+    found = propose(proposer, 20_000, {}, ROOM)
 
     assert found.proposal is not None
-    # Nothing below the 48 parameters of the refuted one was looked for.
-    assert found.proposal.parameters > 48
+    assert found.proposal.origin == origin
+    assert found.proposal.epochs in (5, 10)
+    assert found.proposal.chance is not None
+    assert 0 <= found.proposal.chance <= 1
 
 
-def test_an_aim_keeps_the_budget():
-    found = propose(without_ladder(WIDE), 67, {})
+@pytest.mark.parametrize("lengths", [(), (8,)])
+def test_with_one_length_there_is_no_choice(lengths: tuple[int, ...]):
+    found = propose(only_asking(sampler="random", lengths=lengths), 20_000, {}, ROOM)
 
     assert found.proposal is not None
-    assert found.proposal.parameters <= 67
+    assert (found.proposal.epochs, found.proposal.chance) == (8, None)
 
 
-def candidate_of(architecture: str, errors: int) -> Candidate:
-    """Return a network whose first run ended with so many errors; 100 are the threshold."""
-    proposal = scripted.proposal(0, architecture)
-    first = scripted.made_result(scripted.first_job(proposal), scripted.by_size, scripted.RECIPE.epochs)
-    return Candidate(proposal, replace(first, validation_errors=errors))
+@pytest.mark.parametrize("ladder", [True, False])
+def test_of_two_lengths_the_one_that_there_is_time_for_is_taken(ladder: bool):
+    proposer = new(FEW, Parts(ladder=ladder, aim=False), sampler="random", lengths=(5, 10))
+    seconds = ROOM.takes(5, work_of_channels(12))
+
+    found = propose(proposer, 20_000, {}, replace(ROOM, seconds=seconds))
+
+    assert found.proposal is not None
+    assert found.proposal.epochs == 5
 
 
 # Time -------------------------------------------------------------------------------------------------------
 
 
+def work_of_channels(channels: int) -> float:
+    analysis = analyse(parse_network(f"conv3x3({channels}) gap linear(10)"))
+    return analysis.macs + 6.6 * map_numbers(analysis)
+
+
+def for_channels(channels: int) -> Room:
+    """Return time for eight epochs of a network of so many channels."""
+    return replace(ROOM, seconds=ROOM.takes(8, work_of_channels(channels)) + 1e-6)
+
+
 @pytest.mark.parametrize("ladder", [True, False])
 def test_networks_that_take_too_long_are_rejected_for_their_multiply_adds(ladder: bool):
-    proposer = new(WIDE, sampler="random")
-    if not ladder:
-        proposer.ladder = []
-    most_macs = 5 * 9 * 784 + 5 * 10  # those of five channels
+    proposer = new(WIDE, Parts(ladder=ladder, aim=False), sampler="random")
 
-    found = propose(proposer, 20_000, {0: candidate_of("conv3x3(30) gap linear(10)", 300)}, most_macs)
+    found = propose(proposer, 20_000, {}, for_channels(5))
 
     assert found.proposal is not None
     assert found.proposal.parameters <= 10 + 19 * 5
     assert {item.reason for item in rejections([found])} == {"macs"}
-    assert size_ladder(parse_space(WIDE), 20_000, random.Random(0), 0) == []
 
 
-def test_multiply_adds_that_there_is_just_time_for_are_accepted():
-    proposer = without_ladder("net = conv3x3(4) gap linear(10);")
+@pytest.mark.parametrize("sampler", ["surrogate", "random"])
+def test_a_training_that_there_is_just_time_for_is_accepted(sampler: str):
+    proposer = without_ladder("net = conv3x3(4) gap linear(10);", sampler=sampler)
 
-    assert propose(proposer, 20_000, {}, 28_263).proposal is None
-    assert propose(proposer, 20_000, {}, 28_264).proposal is not None
+    assert propose(proposer, 20_000, {}, for_channels(3)).proposal is None
+    assert propose(proposer, 20_000, {}, for_channels(4)).proposal is not None
 
 
-def test_a_search_without_time_for_any_network_says_so():
-    found = propose(without_ladder(WIDE), 20_000, {}, 5_000)
+@pytest.mark.parametrize("sampler", ["surrogate", "random"])
+def test_a_search_without_time_for_any_network_says_so(sampler: str):
+    found = propose(without_ladder(WIDE, sampler=sampler), 20_000, {}, replace(ROOM, seconds=0.25))
 
     assert found.proposal is None
-    assert found.why == "the space has no further network of at most 20,000 parameters and 5,000 multiply-adds"
+    assert found.lacks_time
+    assert "at most 20,000 parameters" in found.why
+    assert "at most 0 s" in found.why
+
+
+def test_without_an_end_in_time_nothing_lacks_it():
+    candidates, _ = take(without_ladder(FEW, sampler="surrogate"), 3)
+
+    found = propose(without_ladder(FEW, sampler="surrogate"), 20_000, candidates, ROOM)
+
+    assert (found.proposal, found.lacks_time) == (None, False)
+
+
+@pytest.mark.parametrize("sampler", ["surrogate", "random"])
+def test_a_space_that_is_used_up_lacks_no_time(sampler: str):
+    candidates, _ = take(without_ladder(FEW, sampler=sampler), 3)
+
+    used_up = propose(without_ladder(FEW, sampler=sampler), 20_000, candidates, replace(ROOM, seconds=1_000.0))
+    del candidates[2]
+    slow = propose(without_ladder(FEW, sampler=sampler), 20_000, candidates, replace(ROOM, seconds=0.0))
+
+    assert [(found.proposal, found.lacks_time) for found in (used_up, slow)] == [(None, False), (None, True)]
+    assert "the space has no further network" in used_up.why
+    assert "the space has no further network" in slow.why
 
 
 def test_a_space_too_large_to_be_listed_is_drawn_from_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(proposer_module, "DRAWS", 60)
     monkeypatch.setattr(roster, "MOST", 10)
 
-    found = propose(without_ladder(WIDE), 20_000, {}, 5_000)
+    for sampler, end in (("surrogate", "has a chance"), ("random", "further draws was a new network")):
+        found = propose(without_ladder(WIDE, sampler=sampler), 20_000, {}, replace(ROOM, seconds=0.0))
 
-    assert found.why == (
-        "none of 60 further draws was a new network of at most 20,000 parameters and 5,000 multiply-adds"
-    )
-
-
-def test_the_violation_counts_multiply_adds_for_which_there_is_no_time():
-    analysis = analyse(parse_network("conv3x3(4) gap linear(10)"))  # 28,264
-
-    assert violation(parse_space(FEW), analysis, 86, 14_132) == pytest.approx(1.0)
-    assert violation(parse_space(FEW), analysis, 86, 28_264) == 0.0
-
-
-# Restarts ---------------------------------------------------------------------------------------------------
+        assert found.proposal is None
+        assert found.lacks_time
+        assert end in found.why

@@ -10,9 +10,13 @@ import pytest
 
 from harness.search import session
 from harness.search.crew import Processes
+from harness.search.features import work
+from harness.search.prior import keep
 from harness.search.progress import SearchReporter
 from harness.search.race import Candidate
 from harness.search.session import Session
+from harness.search.trainings import shipped
+from harness.training.result import Status
 from harness.training.seeds import Purpose
 from harness.training.workers import Source, Worker
 from tests.harness import scripted
@@ -74,7 +78,80 @@ def test_the_first_run_stops_at_every_rung_and_fresh_seeds_do_not(opened: Sessio
     assert (first.until_epoch, fresh.until_epoch) == (2, None)
     assert first.checkpoint == opened.folder / "checkpoints" / "trial-00000-search-0.pt"
     assert fresh.checkpoint == opened.folder / "checkpoints" / "trial-00000-confirm-4.pt"
-    assert [session.next_rung(opened, epoch) for epoch in (0, 2, 3, 4, 8)] == [2, 4, 4, None, None]
+    assert [session.next_rung(opened, 8, epoch) for epoch in (0, 2, 3, 4, 8)] == [2, 4, 4, None, None]
+
+
+def test_a_network_of_another_length_is_trained_so_and_stops_at_rungs_of_its_own(opened: Session):
+    candidate = Candidate(replace(PROPOSAL, epochs=20))
+
+    first = session.job_for(opened, candidate, Purpose.SEARCH, 0)
+    fresh = session.job_for(opened, candidate, Purpose.CONFIRM, 0)
+
+    assert (first.recipe.epochs, first.recipe_name, first.until_epoch) == (20, "short-20ep", 5)
+    assert (fresh.recipe, fresh.recipe_name, fresh.until_epoch) == (first.recipe, "short-20ep", None)
+    assert replace(first.recipe, epochs=8) == scripted.RECIPE
+    assert session.next_rung(opened, 20, 5) == 10
+
+
+# Time -------------------------------------------------------------------------------------------------------
+
+
+def file(opened: Session, *seconds: float) -> Candidate:
+    """Let the network have so many fresh runs, which took so long."""
+    candidate = opened.candidates[0]
+    for index, each in enumerate(seconds):
+        job = session.job_for(opened, candidate, Purpose.CONFIRM, index)
+        run = scripted.made_result(job, scripted.by_size, 8)
+        session.file_result(opened.candidates, replace(run, train_seconds=each))
+    return candidate
+
+
+def test_a_run_takes_what_the_whole_ones_before_took(opened: Session):
+    candidate = file(opened, 7.0, 9.0)
+    candidate.first = replace(candidate.fresh[0], status=Status.PRUNED, train_seconds=1.0)
+
+    assert session.run_seconds(opened, candidate) == 8.0
+
+
+def test_a_run_of_a_network_that_was_not_trained_takes_the_pace_of_the_others(opened: Session):
+    estimated = session.run_seconds(opened, opened.candidates[0])
+    pace = session.pace_of(opened)
+
+    slow = file(opened, 3 * estimated)
+    other = Candidate(replace(PROPOSAL, trial=1, epochs=16))
+
+    assert session.run_seconds(opened, other) == pytest.approx(3 * 2 * estimated)
+    assert session.run_seconds(opened, slow) == pytest.approx(3 * estimated)
+    assert session.pace_of(opened).seconds_an_image == pytest.approx(3 * pace.seconds_an_image)
+    # 8 epochs of 50,000 images by the figures of torch.
+    assert estimated == pytest.approx(8 * 50_000 * (1.85e-4 + 3.35e-11 * work(PROPOSAL.architecture)))
+
+
+def test_without_an_end_there_is_room_for_any_training(opened: Session):
+    found = session.room(opened)
+
+    assert (found.seconds, found.left, found.images, found.workers) == (None, float("inf"), 50_000, 1)
+    assert found.pace == session.pace_of(opened)
+
+
+@pytest.mark.parametrize(
+    ("workers", "rounds"),
+    # The first run, two fresh seeds, and five of 1.2 times the length to verify; the workers share what they can.
+    [(1, 1 + 2 + 5 * 1.2), (2, 1 + 1 + 3 * 1.2), (5, 1 + 1 + 1.2)],
+)
+def test_a_training_has_room_if_its_network_can_be_confirmed_and_verified(workers: int, rounds: float, opened: Session):
+    opened.effort = scripted.effort(seconds=1_000.0, workers=workers)
+
+    found = session.room(opened)
+
+    # Raised by 15 %, and 20 s for what is no training.
+    assert found.seconds == pytest.approx((1_000 - 20) / (1.15 * rounds), rel=1e-3)
+    assert found.left == pytest.approx(1_000, rel=1e-3)
+    opened.before = 990.0
+    assert session.room(opened).seconds == 0.0
+
+
+# Files ------------------------------------------------------------------------------------------------------
 
 
 def test_free_seeds_leave_out_what_is_run_and_what_is_being_run(opened: Session):
@@ -102,6 +179,25 @@ def test_what_is_left_is_infinite_without_an_end_in_time(opened: Session):
     opened.effort = scripted.effort(seconds=100.0)
     opened.before = 40.0
     assert 59.0 < opened.left < 60.0
+
+
+def test_a_resumed_study_learns_from_the_trainings_that_it_keeps(trainer: Trainer, tmp_path: Path):
+    past = tuple(item for item in shipped("mnist") if item.learning_rate == scripted.RECIPE.learning_rate)[:5]
+    assert len(past) == 5
+    other = replace(past[0], learning_rate=0.5)
+    keep(tmp_path, (*past, other))
+
+    with_past = session.open_session(
+        tmp_path, scripted.config(), scripted.effort(), Source("mnist", None), SearchReporter(None, 1)
+    )
+    without = session.open_session(
+        tmp_path / "new", scripted.config(), scripted.effort(), Source("mnist", None), SearchReporter(None, 1)
+    )
+
+    assert [seen.errors for seen in scripted.proposer_of(with_past).past] == [item.errors for item in past]
+    assert scripted.proposer_of(with_past).ladder == []
+    assert scripted.proposer_of(without).past == ()
+    assert scripted.proposer_of(without).ladder != []
 
 
 def test_networks_without_a_result_are_waiting_when_a_session_opens(trainer: Trainer, tmp_path: Path):

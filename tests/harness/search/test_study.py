@@ -5,7 +5,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,59 @@ def test_a_configuration_is_read_as_it_was_written(folder: Path):
     assert study.read_origins(folder) == ORIGINS
 
 
+def test_lengths_and_prior_are_read_as_they_were_written(folder: Path):
+    config = replace(CONFIG, lengths=(5, 8, 30), prior="own", prior_sha256="cd" * 32)
+    study.open_study(folder, config, ORIGINS)
+
+    assert study.read_config(folder) == config
+
+
+def test_a_configuration_of_the_time_before_lengths_and_priors_is_read(folder: Path):
+    study.open_study(folder, CONFIG, ORIGINS)
+    path = folder / "config.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("lengths", "prior", "prior_sha256"):
+        del document["config"][name]
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+    read = study.read_config(folder)
+
+    assert (read.lengths, read.prior, read.prior_sha256) == ((), "none", "")
+    assert read == CONFIG
+    assert not study.open_study(folder, CONFIG, ORIGINS)
+
+
+# Lengths ----------------------------------------------------------------------------------------------------
+
+
+def test_a_training_of_the_recipe_s_own_length_is_the_recipe():
+    assert study.recipe_of(CONFIG, None) == (CONFIG.recipe, "fast")
+    assert study.recipe_of(CONFIG, CONFIG.recipe.epochs) == (CONFIG.recipe, "fast")
+
+
+def test_a_training_of_another_length_is_the_recipe_but_for_that_and_says_so_in_its_name():
+    recipe, name = study.recipe_of(CONFIG, 30)
+
+    assert recipe == replace(CONFIG.recipe, epochs=30)
+    assert recipe.hash != CONFIG.recipe.hash
+    assert name == "fast-30ep"
+
+
+# The recipe has 15 epochs, and is looked at after 4 and 8 of them.
+@pytest.mark.parametrize(
+    ("epochs", "expected"), [(1, ()), (2, (1,)), (5, (2, 3)), (8, (3, 5)), (15, (4, 8)), (30, (8, 16)), (60, (16, 32))]
+)
+def test_rungs_lie_at_the_same_shares_of_every_length(epochs: int, expected: tuple[int, ...]):
+    assert study.rungs_of(CONFIG, epochs) == expected
+
+
+def test_without_rungs_no_length_has_any():
+    assert study.rungs_of(replace(CONFIG, rungs=()), 30) == ()
+
+
+# Journal and files ------------------------------------------------------------------------------------------
+
+
 def test_the_same_configuration_opens_a_study_again(folder: Path):
     study.open_study(folder, CONFIG, ORIGINS)
     before = (folder / "config.json").read_bytes()
@@ -64,6 +117,9 @@ def test_the_same_configuration_opens_a_study_again(folder: Path):
         ({"recipe": Recipe(epochs=3)}, "another recipe;"),
         ({"space_text": "x"}, "another space_text;"),
         ({"seed": 1}, "another seed"),
+        ({"lengths": (5, 8)}, r"another lengths \(\(\) there, \(5, 8\) here\)"),
+        ({"prior": "shipped"}, r"another prior \('none' there, 'shipped' here\)"),
+        ({"prior_sha256": "ab"}, "another prior_sha256"),
     ],
 )
 def test_another_configuration_is_refused(folder: Path, change: dict[str, Any], message: str):
@@ -209,19 +265,28 @@ def test_proposals_are_read_as_they_were_noted(folder: Path):
         origin="ladder",
         decisions=(Decision("net.0", 1, 3, True), Decision("net.1", 0, 2, False)),
     )
+    longer = replace(proposal, trial=4, epochs=30, chance=0.75)
     study.note(folder, "session", 0.0)
-    study.note(folder, "proposed", 1.0, **_document(proposal))
+    study.note(folder, "proposed", 1.0, **asdict(proposal))
+    study.note(folder, "proposed", 2.0, **asdict(longer))
 
-    assert study.proposals(study.journal(folder)) == [proposal]
+    assert study.proposals(study.journal(folder)) == [proposal, longer]
 
 
-def _document(proposal: Proposal) -> dict[str, Any]:
-    names = ("trial", "architecture", "hash", "parameters", "origin")
-    decisions = [
-        {"name": item.name, "index": item.index, "size": item.size, "ordered": item.ordered}
-        for item in proposal.decisions
-    ]
-    return {**{name: getattr(proposal, name) for name in names}, "decisions": decisions}
+def test_a_proposal_of_the_time_before_lengths_is_of_the_recipe_s(folder: Path):
+    old = {
+        "trial": 3,
+        "architecture": "gap | linear(10)",
+        "hash": "0123456789ab",
+        "parameters": 20,
+        "origin": "tpe",
+        "decisions": [],
+    }
+    study.note(folder, "proposed", 1.0, **old)
+
+    [proposal] = study.proposals(study.journal(folder))
+
+    assert (proposal.trial, proposal.epochs, proposal.chance) == (3, None, None)
 
 
 def test_whether_somebody_works_on_a_study_can_be_asked_without_being_in_the_way(folder: Path):
