@@ -12,7 +12,7 @@ are looked for again without it, form by form and fold by fold, and what that gi
 
     python -m benchmarks.error_model
 
-writes benchmarks/results/error-model.json in some minutes on one core; ``--quick`` leaves that line out.
+writes benchmarks/results/error-model.json in about a minute on one core.
 """
 
 from __future__ import annotations
@@ -221,17 +221,13 @@ def no_worse(found: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def main() -> None:
     """Measure all models, print their scores, and write them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="no hyperparameters without what is held out")
-    given = parser.parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     trainings = shipped("mnist")
     known = cases(trainings)
     observations = [case.observation for case in known]
     optimum = _rounded(most_probable(observations))
     scales = {"present": SCALES, "round": ROUND, "optimum": optimum}
-    methods = {name: process(each) for name, each in scales.items()}
-    if not given.quick:
-        methods["sought"] = sought
+    methods = {name: process(each) for name, each in scales.items()} | {"sought": sought}
     methods |= {"size and length": linear(size_and_length), "four costs": linear(four_costs)}
     found = {name: measured(method, known) for name, method in methods.items()}
     document = {

@@ -182,10 +182,10 @@ def test_all_models_are_measured_and_written(
     monkeypatch.setattr(error_model, "shipped", lambda name: tuple(few))
     monkeypatch.setattr(error_model, "EVALUATIONS", 10)
 
-    ask(monkeypatch, error_model.main, "--quick")
+    ask(monkeypatch, error_model.main)
 
     found = json.loads((tmp_path / "error-model.json").read_text(encoding="utf-8"))
-    assert list(found["scores"]) == ["present", "round", "optimum", "size and length", "four costs"]
+    assert list(found["scores"]) == ["present", "round", "optimum", "sought", "size and length", "four costs"]
     assert found["trainings"]["on_file"] == len(few)
     assert "four costs" in capsys.readouterr().out
 
