@@ -44,7 +44,7 @@ GLOSSARY = {
     "stands": f"by its fresh validation seeds, {race.STAND_SEEDS} at the least, the chance that its verification "
     f"passes is {100 * race.CONFIDENCE:g} % or more",
     "refuted": f"it met the threshold with its first seed, but does not stand on fresh ones: {race.MOST_SEEDS} were "
-    "run, or the threshold lies above their mean by more than chance explains; the mean itself may meet it",
+    "run, or there is hardly a chance that more would help; their mean itself may meet it",
     "pruned": "stopped early, because its curve said that it would not reach the threshold",
     "rung": "an epoch after which it is decided whether a run is pruned",
     "exempt": "trained to the end whatever its rungs said: one network in ten, by lot, so that wrong pruning can be "
