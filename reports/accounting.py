@@ -27,7 +27,7 @@ class Accounting:
 
     Attributes:
         rejections: by reason, most frequent first; rare ones beyond the first dozen are summed up in the last.
-        to_train: networks chosen for training; ``begun`` have at least one finished run.
+        to_train: networks chosen for training, one for each length; ``begun`` have at least one finished run.
         repeated: proposals of a network that was known already.
         outcomes: finished training runs by how they ended.
     """
@@ -51,11 +51,13 @@ def accounting(files: StudyFiles, of: list[Network]) -> Accounting:
     words = [str(event.get("reason", "no reason given")) for event in files.events_of("rejected")]
     reasons = _shares(_REASONS.get(word, word) for word in words)
     outcomes = Counter(result.status for result in files.results)
-    finished = {result.hash for result in files.results}
+    finished = {(result.hash, result.recipe.epochs) for result in files.results}
+    proposed = files.events_of("proposed")
+    again = len({event.get("trial") for event in proposed}) - len({event["hash"] for event in proposed})
     return Accounting(
         rejections=_summed_up(reasons),
         rejected=len(words),
-        to_train=len(of),
+        to_train=len(of) + again,
         begun=len(finished),
         repeated=len(files.events_of("repeated")),
         outcomes=tuple(Share(status.replace("_", " "), outcomes[status]) for status in Status if outcomes[status]),

@@ -12,6 +12,7 @@ from harness.bench.findings import DEFAULT, Findings, MethodFinding, p_text
 from harness.bench.ranks import LEVEL, Pair
 from harness.bench.runtime import Runtime
 from harness.bench.spread import Spread
+from harness.search import race
 from reports.bench_pictures import bands_pictures, curves_picture
 from reports.numbers import DASH, count, decimal, duration, plural
 from reports.page import (
@@ -196,8 +197,9 @@ def _rules(comparison: Comparison, facts: Findings) -> Html:
             f"reaches {task.target_pct:g} % validation accuracy after {task.recipe.epochs} epochs of the recipe "
             f"{task.recipe_name} on {task.dataset}; {duration(task.seconds)} on {plural(task.workers, 'worker')}",
             "smallest": f"{smallest} parameters, of all that the judge knows; no method does",
-            "answer": "the smallest network that stands: three fresh seeds at least, one-sided 80 % bound at the"
-            " target. The same code and rule for every method, in the method's own time",
+            "answer": f"the smallest network that stands: by its fresh seeds, {race.STAND_SEEDS} at the least, the "
+            f"mean of {race.VERIFY_SEEDS} others reaches the target with a chance of at least "
+            f"{100 * race.CONFIDENCE:g} %. The same code and rule for every method, in the method's own time",
             "judge": _judge_words(comparison),
             "clock": _clock_words(comparison),
             "seeds": f"seed {comparison.seed}; repeat i has the same seed for every method, and the same training of "

@@ -7,11 +7,12 @@ whatever they choose; so the share of size stands beside those of the choices.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.evidence import statistics
+from harness.search.study import StudyConfig, rungs_of
 from harness.training.result import Result
 from reports.networks import Network
 from search_spaces.draw import draw
@@ -58,24 +59,31 @@ class Choices:
     """All choices, those that explain most first.
 
     Attributes:
+        length: epochs of the trainings compared, the commonest, where there are several; None where all are compared.
         epoch: after which the accuracies compared were read, by all networks alike; None for the end of the run.
         accuracies_pct: of each network of the study, in their order; None where it has none from that epoch.
         size_explained: the share that the logarithm of the parameters explains by itself.
     """
 
+    length: int | None = None
     epoch: int | None
     accuracies_pct: tuple[float | None, ...]
     size_explained: float
     choices: tuple[Choice, ...]
 
 
-def choices(of: Sequence[Network], space_text: str, rungs: Sequence[int]) -> Choices | None:
+def choices(of: Sequence[Network], config: StudyConfig) -> Choices | None:
     """Return what the choices of a study explain, None where too few networks can be compared."""
-    epoch = rungs[0] if rungs else None
-    accuracies = tuple(_accuracy(network.first, epoch) for network in of)
+    firsts = [network.first for network in of]
+    lengths = Counter(run.recipe.epochs for run in firsts if run is not None)
+    # Of equally common lengths the longer says more.
+    length = max(lengths, key=lambda epochs: (lengths[epochs], epochs), default=config.recipe.epochs)
+    epoch = next(iter(rungs_of(config, length)), None)
+    alike = [run if run is not None and run.recipe.epochs == length else None for run in firsts]
+    accuracies = tuple(_accuracy(run, epoch) for run in alike)
     if sum(value is not None for value in accuracies) < FEWEST_NETWORKS:
         return None
-    names = _option_names(space_text, of)
+    names = _option_names(config.space_text, of)
     picked: dict[str, list[int | None]] = defaultdict(lambda: [None] * len(of))
     sizes: dict[str, int] = {}
     for number, (network, accuracy) in enumerate(zip(of, accuracies, strict=True)):
@@ -91,6 +99,7 @@ def choices(of: Sequence[Network], space_text: str, rungs: Sequence[int]) -> Cho
         if value is not None
     ]
     return Choices(
+        length=length if len(lengths) > 1 else None,
         epoch=epoch,
         accuracies_pct=accuracies,
         size_explained=_correlation([size for size, _ in pairs], [score(value) for _, value in pairs]) ** 2,

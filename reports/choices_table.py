@@ -33,7 +33,8 @@ def choices_tables(facts: Choices | None) -> Html:
         )
     when = "at the end of its first run" if facts.epoch is None else f"after epoch {facts.epoch} of its first run"
     note = paragraph(
-        f"Compared is the validation accuracy of each network {when}, when all had had the same training; its errors "
+        f"Compared is the validation accuracy of each network{_which(facts)} {when}, when all had had the same "
+        "training; its errors "
         "on a logarithmic scale. Each choice is taken by itself: the sampler repeats what it likes, choices hang "
         "together, and what a choice explains may be mere size. Size by itself (the logarithm of the parameters) "
         f"explains {pct(100 * facts.size_explained, 0)} over all networks. A share is a hint where to look, not an "
@@ -58,6 +59,11 @@ def choices_tables(facts: Choices | None) -> Html:
         sortable=True,
     )
     return joined([note, summary, details("Every option of every choice", options)])
+
+
+def _which(facts: Choices) -> str:
+    """Return which networks are compared, where trainings have several lengths."""
+    return "" if facts.length is None else f" that was trained for {facts.length} epochs"
 
 
 def _choice_cells(choice: Choice) -> list[Html]:

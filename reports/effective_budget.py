@@ -56,7 +56,8 @@ class Tried:
 
 def tried(files: StudyFiles, of: Sequence[Network]) -> tuple[Tried, ...]:
     """Return the networks in the order in which their first runs ended."""
-    trials = {network.trial: number for number, network in enumerate(of) if network.trial is not None}
+    trials = {run.trial: number for number, network in enumerate(of) for run in network.other_runs}
+    trials |= {network.trial: number for number, network in enumerate(of) if network.trial is not None}
     found = []
     for event in files.events_of("finished"):
         trial = event.get("trial")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.search.study import StudyConfig, rungs_of
 from harness.training.result import Result, Status
 from reports import svg
 from reports.error_scale import errors_pct
@@ -33,7 +34,11 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class LearningCurves:
-    """The runs that have been looked at, best network first; ``left_out`` of them are not drawn."""
+    """The runs that have been looked at, best network first; ``left_out`` of them are not drawn.
+
+    Attributes:
+        rungs: epochs after which pruning was decided; none where trainings had several lengths.
+    """
 
     curves: tuple[Curve, ...]
     epochs: int
@@ -42,7 +47,7 @@ class LearningCurves:
     left_out: int = 0
 
 
-def learning_curves(of: Sequence[Network], rungs: Sequence[int], threshold_pct: float) -> LearningCurves:
+def learning_curves(of: Sequence[Network], config: StudyConfig) -> LearningCurves:
     """Return the learning curves of a study's networks."""
     found = []
     for number, network in enumerate(of):
@@ -51,7 +56,9 @@ def learning_curves(of: Sequence[Network], rungs: Sequence[int], threshold_pct: 
             found.append(Curve(number, network.first.status, points))
     epochs = max((curve.points[-1][0] for curve in found), default=0)
     shown = found[:MOST_CURVES]
-    return LearningCurves(tuple(shown), epochs, tuple(rungs), threshold_pct, len(found) - len(shown))
+    lengths = config.lengths or (config.recipe.epochs,)
+    rungs = rungs_of(config, lengths[0]) if len(lengths) == 1 else ()
+    return LearningCurves(tuple(shown), epochs, rungs, config.threshold_pct, len(found) - len(shown))
 
 
 def curve_points(run: Result | None) -> tuple[tuple[int, float], ...]:

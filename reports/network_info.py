@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from harness.evidence.inspection import Inspection
 from harness.evidence.record import Record
+from harness.search.study import recipe_of
 from reports.calibration import Calibration, calibration
 from reports.mistakes import Mistakes, mistakes
 from reports.networks import Network, State, front_of
@@ -94,20 +95,28 @@ def _commands(files: StudyFiles, network: Network, record: Record | None) -> lis
     config = files.config
     if record is None:
         again = (f"harness verify {network.hash}", "trains it on fresh seeds and reads the test set")
-        recipe, seeds, target = config.recipe_name, "", config.target_pct
+        _, name = recipe_of(config, network.epochs)
+        recipe, seeds, target = _recipe_words(name, network.epochs), "", config.target_pct
     else:
         seeds = f" --seeds {max(run.index for run in record.seeds) + 1}"
         again = (
             f"harness verify {network.hash}{seeds}",
             "trains the recorded seeds again and compares them with the record, bit for bit on an equal machine",
         )
-        recipe, target = record.recipe_name, record.target_pct
+        recipe, target = _recipe_words(record.recipe_name, record.recipe.epochs), record.target_pct
     anywhere = (
-        f"harness verify {notation} --recipe {shlex.quote(recipe)} --dataset {shlex.quote(config.dataset)} "
-        f"--target {target:.12g}{seeds}"
+        f"harness verify {notation} {recipe} --dataset {shlex.quote(config.dataset)} --target {target:.12g}{seeds}"
     )
     return [
         again,
         (anywhere, "does the same where this study is not at hand, if the recipe of that name is still the same"),
         (f"harness explain {notation} --torch", "counts it again, with torch and others"),
     ]
+
+
+def _recipe_words(name: str, epochs: int | None) -> str:
+    """Return the options that name a recipe; one with other epochs than its own is ``NAME-20ep`` in results."""
+    changed = f"-{epochs}ep"
+    if name.endswith(changed):
+        return f"--recipe {shlex.quote(name.removesuffix(changed))} --epochs {epochs}"
+    return f"--recipe {shlex.quote(name)}"

@@ -132,7 +132,7 @@ def _kib(values: int) -> str:
 
 
 def _training(info: NetworkInfo, identifier: str) -> list[Html]:
-    runs = info.network.runs
+    runs = info.network.all_runs
     if not runs:
         return []
     # The run that the search chose by comes first.

@@ -27,6 +27,14 @@ class State(StrEnum):
     UNFINISHED = "unfinished"
 
 
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What the search has decided about a network, and in which of its trials."""
+
+    state: State
+    trial: object
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """One network of a study.
@@ -37,7 +45,9 @@ class Network:
         fresh: the seeds are not those that the search chose by.
         row: what its test accuracy has earned, None where it was not tested.
         remark: which of its runs ended early, empty where none did.
-        runs: all finished ones, in order of purpose and seed.
+        epochs: of the training that the figures speak of, None where the journal does not say.
+        runs: the finished ones of that training, in order of purpose and seed.
+        other_runs: those of trainings of other lengths, which the figures leave out.
     """
 
     hash: str
@@ -50,7 +60,9 @@ class Network:
     fresh: bool = False
     row: LeaderboardRow | None = None
     remark: str = ""
+    epochs: int | None = None
     runs: tuple[Result, ...] = ()
+    other_runs: tuple[Result, ...] = ()
 
     @property
     def accuracy_pct(self) -> float | None:
@@ -61,6 +73,11 @@ class Network:
     def first(self) -> Result | None:
         """The run that the search began with, None where it has not ended."""
         return next((run for run in self.runs if run.purpose is Purpose.SEARCH), None)
+
+    @property
+    def all_runs(self) -> tuple[Result, ...]:
+        """All finished runs, those that the figures speak of first."""
+        return (*self.runs, *self.other_runs)
 
     @property
     def complete(self) -> bool:
@@ -77,19 +94,17 @@ def networks(files: StudyFiles) -> list[Network]:
     runs: dict[str, list[Result]] = defaultdict(list)
     for result in files.results:
         runs[result.hash].append(result)
-    found: dict[str, Event] = {}
+    found: dict[str, list[Event]] = defaultdict(list)
     for event in files.events_of("proposed"):
-        found.setdefault(str(event["hash"]), event)
+        found[str(event["hash"])].append(event)
     # A result whose journal entry is lost is a network all the same.
     for network_hash, results in runs.items():
         first = results[0]
-        found.setdefault(
-            network_hash,
-            {"architecture": first.architecture, "parameters": first.parameters, "trial": first.trial},
-        )
+        lost = {"architecture": first.architecture, "parameters": first.parameters, "trial": first.trial}
+        found.setdefault(network_hash, [lost])
     states = _states(files)
     rows = _best_rows(files)
-    made = [_network(key, event, runs[key], states.get(key), rows.get(key)) for key, event in found.items()]
+    made = [_network(key, events, runs[key], states.get(key), rows.get(key)) for key, events in found.items()]
     return sorted(made, key=lambda network: _order(network, files.config.threshold_pct))
 
 
@@ -101,12 +116,15 @@ def front_of(of: Iterable[Network]) -> list[Network]:
 
 def _network(
     network_hash: str,
-    event: Event,
+    events: list[Event],
     results: list[Result],
-    decided: State | None,
+    decided: _Decided | None,
     row: LeaderboardRow | None,
 ) -> Network:
-    state, remark, speaking = _progress(results)
+    epochs = _length(results, decided)
+    ours = [result for result in results if result.recipe.epochs == epochs]
+    event = next((each for each in events if ours and each.get("trial") == ours[0].trial), events[-1])
+    state, remark, speaking = _progress(ours)
     accuracies = [result.validation_accuracy_pct for result in speaking]
     return Network(
         hash=network_hash,
@@ -114,13 +132,37 @@ def _network(
         parameters=int(event.get("parameters") or 0),
         trial=event.get("trial"),
         origin=str(event.get("origin", "")),
-        state=decided or state,
+        state=decided.state if decided else state,
         validation_accuracies_pct=tuple(pct for pct in accuracies if pct is not None),
         fresh=any(result.purpose is Purpose.CONFIRM for result in speaking),
         row=row,
         remark=remark,
-        runs=tuple(results),
+        epochs=epochs if ours else _whole(event.get("epochs")),
+        runs=tuple(ours),
+        other_runs=tuple(result for result in results if result.recipe.epochs != epochs),
     )
+
+
+def _length(results: list[Result], decided: _Decided | None) -> int | None:
+    """Return the epochs of the training that speaks for a network: decided about, else the longest of the whole ones.
+
+    None where there are no runs.
+    """
+    lengths: dict[int, list[Result]] = defaultdict(list)
+    for result in results:
+        lengths[result.recipe.epochs].append(result)
+
+    def weight(epochs: int) -> tuple[bool, bool, int]:
+        runs = lengths[epochs]
+        is_decided = decided is not None and decided.trial in {run.trial for run in runs}
+        return is_decided, bool(validation_runs(runs)), epochs
+
+    return max(lengths, key=weight, default=None)
+
+
+def _whole(value: object) -> int | None:
+    """Return what a journal holds where it is a whole number."""
+    return value if isinstance(value, int) else None
 
 
 def _progress(results: list[Result]) -> tuple[State, str, list[Result]]:
@@ -139,19 +181,21 @@ def _progress(results: list[Result]) -> tuple[State, str, list[Result]]:
     return State.UNFINISHED, "", []
 
 
-def _states(files: StudyFiles) -> dict[str, State]:
+def _states(files: StudyFiles) -> dict[str, _Decided]:
     """Return what the search has decided about networks; the last word counts, and there is one winner."""
-    states: dict[str, State] = {}
+    states: dict[str, _Decided] = {}
     for event in files.events:
+        key, trial = str(event.get("hash")), event.get("trial")
         match event["event"]:
             case "standing":
-                states[str(event.get("hash"))] = State.STANDS
+                states[key] = _Decided(State.STANDS, trial)
             case "refuted":
-                states[str(event.get("hash"))] = State.REFUTED
+                states[key] = _Decided(State.REFUTED, trial)
             case "winner":
-                for key in [key for key, state in states.items() if state is State.WINNER]:
-                    states[key] = State.STANDS
-                states[str(event.get("hash"))] = State.WINNER
+                for other, found in list(states.items()):
+                    if found.state is State.WINNER:
+                        states[other] = _Decided(State.STANDS, found.trial)
+                states[key] = _Decided(State.WINNER, trial)
     return states
 
 

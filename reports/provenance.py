@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from harness.training.recipe import recipe_document
 from harness.training.result import Environment
-from reports.numbers import DASH
+from reports.numbers import DASH, plural
 from reports.study_files import Event, StudyFiles
 from reports.winner import Winner
 
@@ -93,7 +93,7 @@ def _session(event: Event) -> Session:
 
 def _origin(files: StudyFiles, setting: str) -> str:
     """Return where a setting came from; the options that people give are named a little differently."""
-    option = setting.removesuffix("_pct").removesuffix("_name")
+    option = "epochs" if setting == "lengths" else setting.removesuffix("_pct").removesuffix("_name")
     origin = files.origins.get(setting, files.origins.get(option, "derived"))
     return {"commandline": "command line", "default_map": "file"}.get(origin, origin)
 
@@ -111,7 +111,15 @@ def _facts(files: StudyFiles, answer: Winner | None) -> tuple[tuple[str, str], .
         ("threads a worker", _all(str(item.threads) for item in environments)),
         ("data, SHA-256", _all([files.config.data_hash, *(item.data_hash for item in environments)])),
         ("recipe hash", files.config.recipe.hash),
+        ("prior", _prior(files)),
     )
+
+
+def _prior(files: StudyFiles) -> str:
+    """Return what earlier trainings the model of the errors began with."""
+    if files.past_trainings is None:
+        return DASH
+    return f"{files.config.prior}: {plural(files.past_trainings, 'earlier training')}"
 
 
 def _all(values: Iterable[str]) -> str:

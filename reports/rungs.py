@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from harness.evidence import statistics
 from harness.search.exemption import is_exempt
-from harness.search.study import StudyConfig
+from harness.search.study import StudyConfig, recipe_of, rungs_of
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
 from reports.study_files import StudyFiles
@@ -75,7 +75,7 @@ class WrongPruning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rungs:
-    """What studies with the same data, recipe and rungs say about their early readings.
+    """What studies with the same data, recipe, length and rungs say about their early readings.
 
     Attributes:
         finished: networks that were trained to the end in their first run and read at every rung.
@@ -113,52 +113,72 @@ class _Decision:
 
 
 def rungs_by_protocol(studies: Iterable[StudyFiles]) -> list[Rungs]:
-    """Return the facts of all studies that prune, those of equal data, recipe and rungs together."""
-    groups: dict[tuple[str, str, tuple[int, ...]], list[StudyFiles]] = defaultdict(list)
+    """Return the facts of all studies that prune, those of equal data, recipe, length and rungs together."""
+    groups: dict[tuple[str, int, str, tuple[int, ...]], list[StudyFiles]] = defaultdict(list)
     for files in studies:
-        if files.config.rungs:
-            groups[files.config.dataset, files.config.recipe.hash, files.config.rungs].append(files)
-    return [rungs(group) for _, group in sorted(groups.items())]
+        for epochs in _lengths(files.config):
+            if at := rungs_of(files.config, epochs):
+                recipe, _ = recipe_of(files.config, epochs)
+                groups[files.config.dataset, epochs, recipe.hash, at].append(files)
+    return [rungs(group, epochs) for (_, epochs, _, _), group in sorted(groups.items(), key=lambda item: item[0])]
 
 
-def rungs(studies: Sequence[StudyFiles]) -> Rungs:
+def rungs_by_length(files: StudyFiles) -> tuple[Rungs, ...]:
+    """Return the facts of one study for each length of its trainings that has any, one at the least."""
+    found = tuple(rungs([files], epochs) for epochs in _lengths(files.config))
+    return tuple(item for item in found if item.finished or item.pruning[-1].pruned) or found[-1:]
+
+
+def rungs(studies: Sequence[StudyFiles], epochs: int | None = None) -> Rungs:
     """Return what studies of one protocol say about their rungs; at least one study is needed.
 
     Studies of one seed train the same network to the same errors; that is one run, and is counted once.
+
+    Args:
+        epochs: of the trainings that are looked at; None for those of the recipe.
     """
     config = studies[0].config
-    found = [reading for files in studies for reading in _readings(files)]
+    epochs = config.recipe.epochs if epochs is None else epochs
+    at = rungs_of(config, epochs)
+    found = [reading for files in studies for reading in _readings(files, epochs)]
     readings = list({(reading.hash, reading.seed): reading for reading in found}.values())
-    decisions = [decision for files in studies for decision in _decisions(files)]
+    decisions = [decision for files in studies for decision in _decisions(files, epochs)]
     return Rungs(
         studies=len(studies),
         dataset=config.dataset,
-        recipe_name=config.recipe_name,
-        epochs=config.recipe.epochs,
-        rungs=config.rungs,
+        recipe_name=recipe_of(config, epochs)[1],
+        epochs=epochs,
+        rungs=at,
         finished=len(readings),
         exempt=sum(is_exempt(reading.hash) for reading in readings),
-        predictions=tuple(_predictions(config, readings)),
-        pruning=tuple(_wrong(decisions, epoch) for epoch in (*config.rungs, None)),
+        predictions=tuple(_predictions(at, readings)),
+        pruning=tuple(_wrong(decisions, epoch) for epoch in (*at, None)),
     )
 
 
-def _readings(files: StudyFiles) -> list[_Reading]:
+def _lengths(config: StudyConfig) -> tuple[int, ...]:
+    return config.lengths or (config.recipe.epochs,)
+
+
+def _readings(files: StudyFiles, epochs: int) -> list[_Reading]:
     """Return the networks whose first run went to the end and was looked at where pruning is decided."""
     found = []
+    at = rungs_of(files.config, epochs)
     for run in files.results:
+        if run.recipe.epochs != epochs:
+            continue
         known = {item.epoch: item.validation_errors for item in run.history}
-        looks = [*(known.get(rung) for rung in files.config.rungs), run.validation_errors]
+        looks = [*(known.get(rung) for rung in at), run.validation_errors]
         errors = tuple(look for look in looks if look is not None)
         if run.purpose is Purpose.SEARCH and run.status is Status.COMPLETE and len(errors) == len(looks):
             found.append(_Reading(run.hash, run.seed, run.parameters, errors))
     return found
 
 
-def _predictions(config: StudyConfig, readings: Sequence[_Reading]) -> Iterable[Prediction]:
+def _predictions(at: Sequence[int], readings: Sequence[_Reading]) -> Iterable[Prediction]:
     lots = [reading for reading in readings if is_exempt(reading.hash)]
     groups = {"all that went to the end": list(readings), "those exempt by lot": lots, **_bands(readings)}
-    for place, epoch in enumerate(config.rungs):
+    for place, epoch in enumerate(at):
         for group, members in groups.items():
             early = [float(reading.errors[place]) for reading in members]
             yield _prediction(epoch, group, early, [float(reading.errors[-1]) for reading in members])
@@ -184,18 +204,21 @@ def _bands(readings: Sequence[_Reading]) -> dict[str, list[_Reading]]:
     return found
 
 
-def _decisions(files: StudyFiles) -> list[_Decision]:
+def _decisions(files: StudyFiles, epochs: int) -> list[_Decision]:
     """Return what was decided against networks at the rungs of their first runs.
 
     A spared network whose run has not ended, or was broken off by the machine, says nothing yet and is left out.
     """
     firsts = {run.trial: run for run in files.results if run.purpose is Purpose.SEARCH}
+    lengths = {event.get("trial"): event.get("epochs") for event in files.events_of("proposed")}
     found: dict[tuple[int, int], _Decision] = {}
     for event in files.events_of("rung"):
         trial, epoch = event.get("trial"), event.get("epoch")
         if event.get("purpose") != Purpose.SEARCH or not isinstance(trial, int) or not isinstance(epoch, int):
             continue
         run = firsts.get(trial)
+        if (run.recipe.epochs if run else lengths.get(trial) or files.config.recipe.epochs) != epochs:
+            continue
         key = (files.name, trial) if run is None else (run.hash, run.seed)
         # A killed search may have decided the same again.
         if event.get("pruned"):

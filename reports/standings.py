@@ -20,6 +20,7 @@ _NETWORK_COLUMNS = (
     Column("tier"),
     Column("parameters", numeric=True, bare=True),
     Column("multiply-adds", numeric=True, bare=True),
+    Column("epochs", numeric=True, bare=True),
     Column("validation, %", numeric=True, bare=True),
     Column("val. seeds", numeric=True, bare=True),
     Column("test, %", numeric=True, bare=True),
@@ -49,7 +50,8 @@ def networks_table(networks: Sequence[Network], threshold_pct: float) -> Html:
     caption = (
         "Networks of this study: first those proven to reach the target, then those whose validation accuracy meets "
         f"the threshold of {short(threshold_pct)} % (smallest first), then the others (most accurate first). "
-        "\N{PLUS-MINUS SIGN} is one standard deviation over training seeds; fresh seeds played no part in the choice."
+        "\N{PLUS-MINUS SIGN} is one standard deviation over training seeds; fresh seeds played no part in the choice. "
+        "Epochs are those of the whole training that the figures speak of."
     )
     rows = [_network_cells(number, network) for number, network in enumerate(shown, start=1)]
     made = table(
@@ -105,6 +107,7 @@ def _network_cells(number: int, network: Network) -> list[Html]:
         tier_tag(row.tier if row else Tier.SEARCHED) if network.complete or row else text(DASH),
         text(count(network.parameters)),
         text(count(network.first.macs if network.first else None)),
+        text(count(network.epochs)),
         text(spread(accuracies) if accuracies else DASH),
         text(f"{len(accuracies)}{' fresh' if network.fresh else ''}" if accuracies else DASH),
         text(test),

@@ -29,6 +29,7 @@ function makeStudy(data) {
     return {
       hash: rows.map((row) => row.cells[1].textContent),
       macs: rows.map((row) => Number.parseInt(row.cells[4].textContent.replaceAll(",", ""), 10) || null),
+      epochs: rows.map((row) => Number.parseInt(row.cells[5].textContent.replaceAll(",", ""), 10) || null),
       ...columns,
       state: columns.state.map((place) => states[place]),
       origin: columns.origin.map((place) => origins[place]),

@@ -49,7 +49,7 @@ def filter_bar(networks: Sequence[Network]) -> Html:
 
 
 def study_data(info: StudyInfo) -> Html:
-    """Return what the script reads; hashes, multiply-adds and notations it takes from the table."""
+    """Return what the script reads; hashes, multiply-adds, epochs and notations it takes from the table."""
     return data_block(
         "study-data",
         {

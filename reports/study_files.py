@@ -17,7 +17,7 @@ from harness.evidence import inspection, leaderboard, record
 from harness.evidence.inspection import Inspection
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
-from harness.search import study
+from harness.search import prior, study
 from harness.search.study import StudyConfig
 from harness.training.result import Result
 from harness.workspace import Workspace
@@ -49,6 +49,7 @@ class StudyFiles:
         measured: networks of this data set and target with a record, whichever study found them.
         rows: the standings of the whole workspace.
         test_reads: the purpose of each read of a test set in this workspace; empty text where a line has none.
+        past_trainings: how many earlier trainings its model of the errors began with; None where it does not say.
         left_out: what is wrong with files of the workspace that were left out.
     """
 
@@ -60,6 +61,7 @@ class StudyFiles:
     measured: tuple[Measured, ...] = ()
     rows: tuple[LeaderboardRow, ...] = ()
     test_reads: tuple[str, ...] = ()
+    past_trainings: int | None = None
     left_out: tuple[str, ...] = ()
 
     @property
@@ -112,6 +114,7 @@ def read_study(folder: Path, workspace: Workspace, standings: Standings | None =
     standings = standings or read_standings(workspace)
     by_key = {row.key: row for row in standings.rows}
     results = study.finished_results(folder)
+    past = prior.kept(folder)
     known = {result.hash for result in results}
     measured = [
         Measured(
@@ -131,6 +134,7 @@ def read_study(folder: Path, workspace: Workspace, standings: Standings | None =
         measured=tuple(measured),
         rows=standings.rows,
         test_reads=standings.test_reads,
+        past_trainings=None if past is None else len(past),
         left_out=standings.left_out,
     )
 

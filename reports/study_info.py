@@ -17,7 +17,7 @@ from reports.network_info import NetworkInfo, network_infos
 from reports.networks import Network, networks
 from reports.next_step import NextStep, next_step
 from reports.provenance import Provenance, provenance
-from reports.rungs import Rungs, rungs
+from reports.rungs import Rungs, rungs_by_length
 from reports.seed_spread import SeedSpread, seed_spread
 from reports.study_files import StudyFiles
 from reports.time_spent import TimeSpent, time_spent
@@ -33,6 +33,7 @@ class StudyInfo:
         answer: the network that the study answers with, None where it has none.
         networks: all that the study has trained or begun, best first.
         closer: those worth a section of their own.
+        rungs: what early readings say, for each length of a training.
         rows: the workspace's standings on this data set.
         left_out: what is wrong with files of the workspace that the facts lack.
     """
@@ -47,7 +48,7 @@ class StudyInfo:
     closer: tuple[NetworkInfo, ...]
     picture: AccuracyPicture
     curves: LearningCurves
-    rungs: Rungs
+    rungs: tuple[Rungs, ...]
     seeds: SeedSpread
     curse: WinnersCurse
     choices: Choices | None
@@ -75,11 +76,11 @@ def study_info(files: StudyFiles) -> StudyInfo:
         networks=tuple(found),
         closer=network_infos(files, found),
         picture=accuracy_picture(files, found),
-        curves=learning_curves(found, config.rungs, config.threshold_pct),
-        rungs=rungs([files]),
+        curves=learning_curves(found, config),
+        rungs=rungs_by_length(files),
         seeds=seed_spread(files, found),
         curse=winners_curse(files, found),
-        choices=choices(found, config.space_text, config.rungs),
+        choices=choices(found, config),
         time=time_spent(files, found),
         accounting=accounting(files, found),
         budget=effective_budget(files),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness import files
+from harness.search import race
 from harness.workspace import Workspace
 from reports import (
     accuracy_picture,
@@ -23,6 +25,7 @@ from reports.next_step import NextStep
 from reports.numbers import DASH, count, duration, mean_and_deviation, pct, plural, short
 from reports.page import Html, Section, element, foreign, joined, left_out, page, paragraph, resource, terms, text
 from reports.provenance_tables import provenance_tables
+from reports.rungs import Rungs
 from reports.rungs_tables import rungs_tables
 from reports.shares import shares_table
 from reports.standings import leaderboard_table, networks_table
@@ -38,9 +41,10 @@ GLOSSARY = {
     "seed": "the number that fixes first weights, order of the images and augmentation of one training run",
     "fresh seeds": "seeds that played no part in choosing the network",
     "first look": "the validation accuracy of the run that the search chose by, one seed",
-    "stands": "its one-sided 80 % lower bound over at least three fresh validation seeds meets the threshold",
-    "refuted": "it met the threshold with its first seed, but on fresh ones its 80 % lower bound fell short: five were "
-    "run, or the threshold lies above the mean by more than chance explains; the mean itself may meet it",
+    "stands": f"by its fresh validation seeds, {race.STAND_SEEDS} at the least, the chance that its verification "
+    f"passes is {100 * race.CONFIDENCE:g} % or more",
+    "refuted": f"it met the threshold with its first seed, but does not stand on fresh ones: {race.MOST_SEEDS} were "
+    "run, or there is hardly a chance that more would help; their mean itself may meet it",
     "pruned": "stopped early, because its curve said that it would not reach the threshold",
     "rung": "an epoch after which it is decided whether a run is pruned",
     "exempt": "trained to the end whatever its rungs said: one network in ten, by lot, so that wrong pruning can be "
@@ -48,6 +52,8 @@ GLOSSARY = {
     "diverged": "its loss stopped being a finite number",
     "Pareto front": "the networks that are more accurate than every network of equal or smaller size",
     "recipe": "everything that training does to a network except the network, the images and the seed",
+    "epochs": "how often a training goes through all images; a search may choose them for each network",
+    "prior": "earlier trainings that the model of the errors begins with",
 }
 
 
@@ -81,7 +87,7 @@ def render(info: StudyInfo) -> str:
         Section("networks", "Networks of this study", networks_table(info.networks, info.config.threshold_pct)),
         Section("closer", "Networks worth a closer look", _closer(info)),
         Section("curves", "Learning curves", learning_curves.draw(info.curves)),
-        Section("rungs", "Does an early reading predict the end?", rungs_tables(info.rungs)),
+        Section("rungs", "Does an early reading predict the end?", _rungs(info.rungs)),
         Section("seeds", "How far seeds lie apart", seed_spread.draw(info.seeds)),
         Section("curse", "What first looks owed to luck", winners_curse_picture.draw(info.curse)),
         Section("budget", "The search over time", budget_picture.draw(info.budget, info.tried)),
@@ -154,6 +160,12 @@ def _closer(info: StudyInfo) -> Html:
     # Whoever opens the page wants the answer first.
     closer = sorted(info.closer, key=lambda item: item.network.hash != answer)
     return joined([note, *(network_section(item, unfolded=item.network.hash == answer) for item in closer)])
+
+
+def _rungs(facts: Sequence[Rungs]) -> Html:
+    """Return the tables of each length of a training, the shortest first."""
+    several = len(facts) > 1
+    return joined(rungs_tables(item, f"rungs-{item.epochs}" if several else "rungs") for item in facts)
 
 
 def _accounting(facts: Accounting) -> Html:

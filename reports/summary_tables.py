@@ -30,6 +30,7 @@ class NetworkLine:
     tier: str | None
     state: str
     remark: str
+    epochs: int | None
     validation_accuracy_pct: float | None
     validation_std_pct: float | None
     validation_seeds: int
@@ -82,6 +83,7 @@ def _line(place: int, network: Network) -> NetworkLine:
         tier=row.tier if row else "searched" if network.complete else None,
         state=network.state,
         remark=network.remark,
+        epochs=network.epochs,
         validation_accuracy_pct=finite(network.accuracy_pct),
         validation_std_pct=finite(statistics.standard_deviation(accuracies)),
         validation_seeds=len(accuracies),

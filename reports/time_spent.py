@@ -61,14 +61,14 @@ def time_spent(files: StudyFiles, of: Sequence[Network]) -> TimeSpent:
     seconds: dict[str, dict[int, float]] = defaultdict(dict)
     for number, network in enumerate(of):
         spent: Counter[str] = Counter()
-        for run in network.runs:
+        for run in network.all_runs:
             spent[_kind(run)] += run.train_seconds  # type: ignore[assignment]  # a Counter adds floats too
         for item in files.measured:
             if item.record.hash == network.hash and item.record.found and item.record.found.study == files.name:
                 spent["test"] += sum(run.train_seconds for run in item.record.seeds)  # type: ignore[assignment]
         for kind, value in spent.items():
             seconds[kind][number] = value
-    pruned = [run for network in of for run in network.runs if run.status is Status.PRUNED and run.history]
+    pruned = [run for network in of for run in network.all_runs if run.status is Status.PRUNED and run.history]
     return TimeSpent(
         spent=tuple(Spent(kind, sum(seconds[kind].values()), seconds[kind]) for kind in KINDS if seconds[kind]),
         worker_seconds=_worker_seconds(files),

@@ -104,7 +104,6 @@ ABLATIONS: Mapping[str, BuiltIn] = {
         replace(_WHOLE, name="no-rungs", says="the default, but every run goes to its end", stops=Stops.NEVER),
         _without("no-falling-budget", "sizes above what stands are proposed too", falling_budget=False),
         _without("no-confirmation", "a network stands on its first run", confirmation=False),
-        _without("no-repeats", "nothing follows from a repeated proposal", repeats=False),
         _without("no-ladder", "without the ladder of sizes at the beginning", ladder=False),
         _without("no-aim", "networks after the ladder are uniform draws, no model of the errors chooses", aim=False),
         *(

@@ -169,7 +169,7 @@ def _check_place(plan: SearchPlan) -> float:
 def _given(ctx: click.Context) -> dict[str, str]:
     """Return the options of the command line and their values, as they are typed."""
     return {
-        option.opts[0]: duration_option(value) if option.type is DURATION else str(value)
+        option.opts[0]: _typed(option, value)
         for option in ctx.command.params
         if option.name is not None
         and ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
@@ -177,6 +177,13 @@ def _given(ctx: click.Context) -> dict[str, str]:
         and (value := ctx.params[option.name]) is not None
         and not isinstance(value, bool)
     }
+
+
+def _typed(option: click.Parameter, value: Any) -> str:
+    """Return the value of an option as it is typed."""
+    if option.type is DURATION:
+        return duration_option(value)
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _last_words(

@@ -154,17 +154,19 @@ def row_of_claim(claim: claims.Claim) -> LeaderboardRow:
 def rows_of_study(folder: Path) -> list[LeaderboardRow]:
     """Return the rows of a study's networks that no other of the study beats in both size and validation accuracy."""
     config = read_config(folder)
-    runs: dict[str, list[Result]] = defaultdict(list)
+    # A search may train a network for several lengths; each is a training of its own.
+    runs: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in finished_results(folder):
-        runs[result.hash].append(result)
-    speaking = {network: found for network, results in runs.items() if (found := validation_runs(results))}
-    accuracy = {network: _validation_mean_pct(found) for network, found in speaking.items()}
-    front = pareto_front([found[0] for found in speaking.values()], lambda first: accuracy[first.hash])
-    return [_searched_row(speaking[first.hash], config.target_pct) for first in front]
+        runs[result.hash, result.recipe_hash].append(result)
+    speaking = {key: found for key, results in runs.items() if (found := validation_runs(results))}
+    accuracy = {key: _validation_mean_pct(found) for key, found in speaking.items()}
+    firsts = [found[0] for found in speaking.values()]
+    front = pareto_front(firsts, lambda first: accuracy[first.hash, first.recipe_hash])
+    return [_searched_row(speaking[first.hash, first.recipe_hash], config.target_pct) for first in front]
 
 
 def validation_runs(results: Iterable[Result]) -> list[Result]:
-    """Return those of a network's runs in a search that speak for it; none where none is complete.
+    """Return those of a network's runs by one recipe that speak for it; none where none is complete.
 
     Where there are fresh seeds, the run that the search chose by is left out: it was picked for its luck. A diverged
     run counts with its errors, one that was stopped early cannot be compared.

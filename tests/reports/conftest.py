@@ -100,7 +100,8 @@ class SyntheticStudy:
         self.note("session", 1.0, command=["harness", "search", "--budget", "20000"], workers=2, device="cpu")
         return self
 
-    def propose(self, architecture: Architecture) -> dict[str, Any]:
+    def propose(self, architecture: Architecture, **more: Any) -> dict[str, Any]:
+        """Enter a network; ``more`` may hold the epochs of its training."""
         values = {
             "trial": self.trial,
             "architecture": str(architecture),
@@ -108,6 +109,7 @@ class SyntheticStudy:
             "parameters": analyse(architecture).parameters,
             "origin": "ladder" if self.trial < 7 else "tpe",
             "decisions": [],
+            **more,
         }
         self.trial += 1
         self.note("proposed", 0.1, **values)
@@ -121,12 +123,14 @@ class SyntheticStudy:
         purpose: Purpose = Purpose.SEARCH,
         seed_index: int = 0,
         status: Status = Status.COMPLETE,
-        epochs: int = 15,
+        epochs: int | None = None,
         decisions: tuple[Decision, ...] = (),
     ) -> Result:
-        recipe = self.config.recipe
+        recipe, recipe_name = study.recipe_of(self.config, proposal.get("epochs"))
+        epochs = recipe.epochs if epochs is None else epochs
         # Looked at where pruning is decided and at the end, with fewer errors each time.
-        looks = {rung: min(SIZE, errors * (1 + (epochs - rung) // 4)) for rung in (4, 8) if errors and rung < epochs}
+        rungs = study.rungs_of(self.config, recipe.epochs)
+        looks = {rung: min(SIZE, errors * (1 + (epochs - rung) // 4)) for rung in rungs if errors and rung < epochs}
         looks |= {} if errors is None else {epochs: errors}
         made = Result(
             architecture=proposal["architecture"],
@@ -134,7 +138,7 @@ class SyntheticStudy:
             parameters=proposal["parameters"],
             macs=400_000,
             recipe=recipe,
-            recipe_name="fast",
+            recipe_name=recipe_name,
             recipe_hash=recipe.hash,
             dataset=self.config.dataset,
             purpose=purpose,

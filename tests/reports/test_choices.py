@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,14 +13,15 @@ from harness.training.result import Decision
 from reports.choices import FEWEST_NETWORKS, Choices, choices, explained, median, score
 from reports.choices_table import choices_tables
 from reports.networks import Network, State
+from tests.reports.conftest import CONFIG
 
-SPACE = "net = conv3x3({4, 8, 12}) bn? | gap | linear(10)"
+CHOSEN = replace(CONFIG, space_text="net = conv3x3({4, 8, 12}) bn? | gap | linear(10)")
 GROUPS = st.lists(st.lists(st.floats(-5, 5), min_size=1, max_size=9), min_size=2, max_size=5)
 
 
-def trained(study, parameters: int, errors: int, *decisions: Decision) -> Network:
+def trained(study, parameters: int, errors: int, *decisions: Decision, epochs: int | None = None) -> Network:
     proposal = {"trial": parameters, "architecture": "x", "hash": f"{parameters:012x}", "parameters": parameters}
-    run = study.finish(proposal, errors, decisions=decisions)
+    run = study.finish(proposal | {"epochs": epochs}, errors, decisions=decisions)
     return Network(
         hash=run.hash,
         architecture="x",
@@ -47,7 +49,7 @@ def found(new_study) -> Choices:
         trained(study, 100 + number, (400, 200, 100)[number % 3], width(number % 3), norm(number // 3 % 2))
         for number in range(12)
     ]
-    made = choices(of, SPACE, (4, 8))
+    made = choices(of, CHOSEN)
     assert made is not None
     return made
 
@@ -76,7 +78,9 @@ def test_each_network_is_known_by_what_it_picked(found: Choices):
 
 def test_without_rungs_the_end_of_the_run_is_compared(new_study):
     study = new_study()
-    made = choices([trained(study, 100 + n, 100 * (1 + n % 2), norm(n % 2)) for n in range(10)], SPACE, ())
+    made = choices(
+        [trained(study, 100 + n, 100 * (1 + n % 2), norm(n % 2)) for n in range(10)], replace(CHOSEN, rungs=())
+    )
 
     assert made is not None
     assert made.epoch is None
@@ -85,17 +89,33 @@ def test_without_rungs_the_end_of_the_run_is_compared(new_study):
 
 def test_a_space_that_cannot_be_read_leaves_options_without_a_name(new_study):
     study = new_study()
-    made = choices([trained(study, 100 + n, 100 * (1 + n % 2), norm(n % 2)) for n in range(10)], "net = ?", ())
+    made = choices(
+        [trained(study, 100 + n, 100 * (1 + n % 2), norm(n % 2)) for n in range(10)],
+        replace(CHOSEN, rungs=(), space_text="net = ?"),
+    )
 
     assert made is not None
     assert [option.name for option in made.choices[0].options] == ["option 1", "option 2"]
+
+
+def test_of_several_lengths_the_commonest_is_compared(new_study):
+    study = new_study()
+    of = [trained(study, 100 + n, 100 * (1 + n % 2), norm(n % 2), epochs=(30, 30, 15)[n % 3]) for n in range(18)]
+
+    made = choices(of, CHOSEN)
+
+    # The rungs of 15 epochs are 4 and 8.
+    assert made is not None
+    assert (made.length, made.epoch) == (30, 8)
+    assert [value is None for value in made.accuracies_pct] == [False, False, True] * 6
+    assert "trained for 30 epochs" in choices_tables(made)
 
 
 def test_too_few_networks_say_nothing(new_study):
     study = new_study()
     few = [trained(study, 100 + n, 100, norm(n % 2)) for n in range(FEWEST_NETWORKS - 1)]
 
-    assert choices(few, SPACE, (4,)) is None
+    assert choices(few, CHOSEN) is None
     assert "At least 8 networks" in choices_tables(None)
 
 
@@ -103,7 +123,7 @@ def test_size_by_itself_is_told(new_study):
     study = new_study()
     draw = random.Random(3)
     sizes = [draw.randrange(1_000, 9_000) for _ in range(40)]
-    made = choices([trained(study, size, 20_000_000 // size // 3, norm(size % 2)) for size in sizes], SPACE, (4,))
+    made = choices([trained(study, size, 20_000_000 // size // 3, norm(size % 2)) for size in sizes], CHOSEN)
 
     assert made is not None
     accuracies = [score(value) for value in made.accuracies_pct if value is not None]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from harness.training.result import Status
@@ -13,7 +14,7 @@ from reports.study_files import read_study
 
 def found(study: Any, place: Workspace) -> LearningCurves:
     files = read_study(study.write(), place)
-    return learning_curves(networks(files), files.config.rungs, files.config.threshold_pct)
+    return learning_curves(networks(files), files.config)
 
 
 def test_a_curve_has_every_look_and_ends_where_the_run_did(new_study: Any, place: Workspace, synthetic: Any):
@@ -25,6 +26,17 @@ def test_a_curve_has_every_look_and_ends_where_the_run_did(new_study: Any, place
 
     assert whole.points == ((4, 98.5), (8, 99.0), (15, 99.5))
     assert (pruned.points, pruned.ended) == (((4, 99.1),), Status.PRUNED)
+
+
+def test_rungs_are_drawn_where_all_trainings_have_one_length(new_study: Any, place: Workspace, synthetic: Any):
+    one = new_study(name="one", config=replace(synthetic.CONFIG, lengths=(30,)))
+    several = new_study(name="several", config=replace(synthetic.CONFIG, lengths=(15, 30)))
+    for study in (one, several):
+        study.finish(study.propose(synthetic.network(4, 8, 8), epochs=30), 50)
+
+    assert (found(one, place).rungs, found(several, place).rungs) == ((8, 16), ())
+    assert "after epoch 8 and 16" in description(found(one, place))
+    assert "Pruning was decided" not in description(found(several, place))
 
 
 def test_fresh_seeds_and_runs_without_a_look_draw_nothing(new_study: Any, place: Workspace, synthetic: Any):

@@ -130,6 +130,18 @@ def test_commands_can_be_pasted_and_name_the_network(answer: NetworkInfo):
     assert parse_network(shlex.split(explain)[2]).hash == answer.network.hash
 
 
+def test_a_length_of_the_training_that_is_not_the_recipes_own_is_named_in_the_command(
+    new_study: Any, place: Workspace, synthetic: Any
+):
+    study = new_study()
+    study.finish(study.propose(synthetic.network(4, 8, 8), epochs=30), 50)
+
+    [info] = infos(study, place)
+
+    words = shlex.split(info.commands[1][0])
+    assert words[3:7] == ["--recipe", "fast", "--epochs", "30"]
+
+
 def test_inspections_of_other_weights_are_passed_over(realistic_study: Any, place: Workspace):
     for path in (place.runs / ".inspections").rglob("seed-*.json"):
         path.write_text(path.read_text(encoding="utf-8").replace('"weights_sha256": "00', '"weights_sha256": "11'))

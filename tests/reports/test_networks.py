@@ -54,6 +54,58 @@ def test_without_fresh_seeds_the_run_of_the_search_counts(new_study: NewStudy, p
     assert (network.validation_accuracies_pct, network.fresh) == ((99.6,), False)
 
 
+def test_a_network_of_two_lengths_is_known_by_the_longer_one(new_study: NewStudy, place: Workspace, architecture: Any):
+    study = new_study()
+    long, short = (study.propose(architecture(8), epochs=epochs) for epochs in (30, 5))
+    study.finish(long, 40)
+    study.finish(short, 90)
+    study.confirm(short, [80, 82])
+
+    [network] = found(study, place)
+
+    assert (network.epochs, network.trial, network.validation_accuracies_pct) == (30, long["trial"], (99.6,))
+    assert network.first is not None
+    assert network.first.recipe.epochs == 30
+    assert [run.recipe.epochs for run in network.all_runs] == [30, 5, 5, 5]
+
+
+def test_of_two_lengths_the_one_that_was_decided_about_counts(new_study: NewStudy, place: Workspace, architecture: Any):
+    study = new_study()
+    long, short = (study.propose(architecture(8), epochs=epochs) for epochs in (30, 5))
+    study.finish(long, 40)
+    study.finish(short, 50)
+    study.confirm(short, [52, 54])
+    study.standing("standing", short, [52, 54], budget=100)
+
+    [network] = found(study, place)
+
+    assert (network.epochs, network.trial, network.state) == (5, short["trial"], State.STANDS)
+    assert network.validation_accuracies_pct == (99.48, 99.46)
+
+
+def test_a_pruned_longer_training_does_not_speak_for_a_whole_shorter_one(
+    new_study: NewStudy, place: Workspace, architecture: Any
+):
+    study = new_study()
+    long, short = (study.propose(architecture(8), epochs=epochs) for epochs in (30, 5))
+    study.finish(long, 400, status=Status.PRUNED, epochs=8)
+    study.finish(short, 90)
+
+    [network] = found(study, place)
+
+    assert (network.epochs, network.state) == (5, State.TRAINED)
+
+
+def test_the_epochs_of_a_network_in_training_are_those_of_the_journal(
+    new_study: NewStudy, place: Workspace, architecture: Any
+):
+    study = new_study()
+    for size, epochs in ((8, 12), (9, None), (10, "x")):
+        study.propose(architecture(size), epochs=epochs)
+
+    assert {network.trial: network.epochs for network in found(study, place)} == {0: 12, 1: None, 2: None}
+
+
 def test_a_diverged_fresh_seed_counts_with_its_errors(new_study: NewStudy, place: Workspace, architecture: Any):
     study = new_study()
     proposal = study.propose(architecture(8))

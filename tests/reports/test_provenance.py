@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from harness.search import prior
+from harness.search.trainings import shipped
 from harness.workspace import Workspace
 from reports.provenance import Provenance, Session, Setting, provenance
 from reports.study_files import read_study
@@ -38,6 +41,17 @@ def test_a_session_without_details_is_shown_with_dashes(new_study: Any, place: W
     session = found(study, place).sessions[-1]
 
     assert (session.command, session.workers, session.device) == ("", "\u2013", "\u2013")
+
+
+def test_the_earlier_trainings_that_a_search_began_with_are_counted(new_study: Any, place: Workspace, synthetic: Any):
+    study = new_study(config=replace(synthetic.CONFIG, prior="shipped", lengths=(5, 30)))
+    assert dict(found(study, place).facts)["prior"] == "\N{EN DASH}"
+
+    prior.keep(study.folder, shipped("mnist")[:3])
+
+    made = found(study, place)
+    assert dict(made.facts)["prior"] == "shipped: 3 earlier trainings"
+    assert Setting("lengths", "5 30", "derived") in made.settings
 
 
 def test_the_facts_of_code_and_machine_are_those_of_the_results(realistic_study: Any, place: Workspace):

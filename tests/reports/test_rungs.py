@@ -13,7 +13,7 @@ from scipy import stats
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
 from harness.training.seeds import Purpose
-from reports.rungs import FEWEST, Prediction, Rungs, WrongPruning, rungs, rungs_by_protocol
+from reports.rungs import FEWEST, Prediction, Rungs, WrongPruning, rungs, rungs_by_length, rungs_by_protocol
 from reports.rungs_tables import rungs_tables
 from reports.study_files import StudyFiles
 from tests.reports.conftest import CONFIG, SIZE
@@ -200,6 +200,38 @@ def test_damaged_entries_of_the_journal_are_passed_over():
     ]
 
     assert rungs([files([], events)]).pruning[-1].pruned == 0
+
+
+def longer(trial: int, errors: Sequence[int], **changes: Any) -> Result:
+    """Return a first run of 30 epochs with these errors after epochs 8 and 16 and at the end."""
+    looks = dict(zip((8, 16, 30), errors, strict=True))
+    history = tuple(Epoch(epoch, 0.1, 0.1, 1.0, looks.get(epoch)) for epoch in range(1, 31))
+    return run(trial, 1_500, errors, recipe=replace(CONFIG.recipe, epochs=30), history=history, **changes)
+
+
+def test_each_length_of_a_training_has_its_own_rungs_and_counts():
+    events = [
+        rung(1, 4, "pruned"),
+        rung(2, 16, "exempt"),
+        rung(3, 8, "pruned"),
+        {"event": "proposed", "trial": 3, "epochs": 30},
+    ]
+    results = [run(0, 1_500, (90, 80, 70)), longer(2, (90, 80, 50))]
+    both = replace(files(results, events), config=replace(CONFIG, lengths=(15, 30, 60)))
+
+    short, long = rungs_by_length(both)
+
+    assert (short.recipe_name, short.epochs, short.rungs, short.finished) == ("fast", 15, (4, 8), 1)
+    assert (long.recipe_name, long.epochs, long.rungs, long.finished) == ("fast-30ep", 30, (8, 16), 1)
+    assert [item.pruned for item in short.pruning] == [1, 0, 1]
+    assert [(item.epoch, item.pruned, item.reached) for item in long.pruning] == [(8, 1, 0), (16, 0, 1), (None, 1, 1)]
+    assert [facts.epochs for facts in rungs_by_protocol([both])] == [15, 30, 60]
+
+
+def test_a_study_without_any_reading_has_one_table():
+    nothing = replace(files([]), config=replace(CONFIG, lengths=(15, 30)))
+
+    assert [facts.finished for facts in rungs_by_length(nothing)] == [0]
 
 
 # Several studies --------------------------------------------------------------------------------------------

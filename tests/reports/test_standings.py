@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -51,9 +52,18 @@ def test_a_network_without_figures_has_dashes():
         [replace(NETWORK, validation_accuracies_pct=(), state=State.FAILED, remark="crashed")], 99.45
     )
 
-    # Tier, multiply-adds, validation with its seeds, test with its seeds.
-    assert made.count(">\u2013</td>") == 6
+    # Tier, multiply-adds, epochs, validation with its seeds, test with its seeds.
+    assert made.count(">\u2013</td>") == 7
     assert '<span class="tag bad">crashed</span>' in made
+
+
+def test_the_epochs_stand_beside_the_accuracy_that_they_made():
+    made = standings.networks_table([replace(NETWORK, epochs=12)], 99.45)
+
+    headings, cells = (re.findall(rf"<{tag}[^>]*>(?:<[^>]*>)*([^<]*)", made) for tag in ("th", "td"))
+    # The name of the network is a heading of its row.
+    assert headings.index("validation, %") == headings.index("epochs") + 1
+    assert cells[headings.index("epochs") - 1] == "12"
 
 
 def test_a_pruned_network_says_when_and_has_no_tier():

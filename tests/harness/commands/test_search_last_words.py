@@ -90,7 +90,7 @@ def test_a_space_that_is_used_up_begins_a_study_of_another_configuration(
 ):
     # The largest, 238 parameters, is the nearest: a budget of 300 binds.
     trainer.accuracy_pct = lambda parameters, seed: 96.9 if parameters > 200 else 96.0
-    document = documents(capsys, *SEARCH, "--study", "mine", "--budget", "300")
+    document = documents(capsys, *SEARCH, "--study", "mine", "--budget", "300", "--epochs", "30")
 
     assert document["trained"] == 3
     assert document["last_words"]["why"] == "space"

@@ -84,6 +84,8 @@ def test_count_is_exact_for_small_spaces(tmp_path: Path):
         "accepted": 1,
         "confidence": 1.0,
         "median_macs": 28 * 28 * 9 * 4 + 40,
+        # The maps of the convolution and of gap, and the outputs.
+        "median_numbers": 28 * 28 * 4 + 4 + 10,
     }
 
 

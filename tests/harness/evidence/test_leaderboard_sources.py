@@ -17,7 +17,9 @@ from harness.evidence.leaderboard import Tier
 from harness.evidence.record import Found, Record
 from harness.search import study
 from harness.training import result
+from harness.training.recipe import Recipe
 from harness.training.result import Result, Status
+from harness.training.seeds import Purpose
 from harness.workspace import Workspace
 from tests.harness.some_study import CONFIG
 
@@ -91,6 +93,26 @@ def test_a_study_gives_its_pareto_front_alone(place: Workspace, new_result: NewR
     ]
     assert {item.tier for item in rows} == {Tier.SEARCHED}
     assert {item.study for item in rows} == {"s"}
+
+
+def test_each_length_of_a_networks_training_is_judged_by_its_own_runs(place: Workspace, new_result: NewResult):
+    recipe = Recipe(epochs=5)
+    short = {"recipe": recipe, "recipe_name": "fast-5ep", "recipe_hash": recipe.hash}
+    found = [new_result(errors=90), new_result(errors=50, purpose=Purpose.CONFIRM), new_result(errors=200, **short)]
+
+    rows = leaderboard.rows_of_study(add_study(place, "s", found))
+
+    assert [(row.validation_accuracy_pct, row.recipe, row.validation_seeds) for row in rows] == [(99.5, "fast", 1)]
+    only_short = add_study(place, "t", [new_result(errors=200, **short), new_result(errors=90, status=Status.PRUNED)])
+    assert [(row.recipe, row.epochs) for row in leaderboard.rows_of_study(only_short)] == [("fast-5ep", 5)]
+
+
+def test_a_longer_training_that_is_worse_does_not_take_the_row(place: Workspace, new_result: NewResult):
+    recipe = Recipe(epochs=30)
+    long = {"recipe": recipe, "recipe_name": "fast-30ep", "recipe_hash": recipe.hash}
+    folder = add_study(place, "s", [new_result(errors=90, **long), new_result(errors=50)])
+
+    assert [(row.recipe, row.validation_accuracy_pct) for row in leaderboard.rows_of_study(folder)] == [("fast", 99.5)]
 
 
 def test_a_measured_row_stands_in_place_of_the_searched_one(
