@@ -21,15 +21,12 @@ from harness.training.recipe import Recipe
 from search_spaces.draw import Draw
 from search_spaces.judge import Judgement
 
-# While nothing stands a training is to leave a network standing after about so many seconds, first run and fresh seeds
-# included: people want to see an answer before they go for a coffee. It also takes at most this share of the longest
-# training that there is time for, as the verification of what stands is kept until the end. And it has nearly the best
-# chance that there is so.
-SECURE_SECONDS, SECURE_SHARE = 200.0, 0.45
-FAIR_CHANCE, SURE_CHANCE = 0.5, 0.7
-NEARLY = 0.9
-# Of the errors that a network may make while nothing stands: what looks best among hundreds is rather too good to be
-# true. Of eleven networks with a predicted chance above one half three came to make so few (docs/experiments.md).
+# While nothing stands the chance counts with this power and the time with that one: what stands must do so surely and
+# soon, and its verification is kept until the end.
+CERTAINTY, HASTE = 3.0, 1.5
+# Then the model also aims at this share of the errors that a network may make: what looks best among hundreds is rather
+# too good to be true. Of eleven networks with a predicted chance above one half three came to make so few
+# (docs/experiments.md).
 SECURE_ERRORS = 0.93
 # Once something stands a training is not the better for being short where it takes less than this share of the time
 # left: many small steps down cost more than one large one.
@@ -117,17 +114,13 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
     seconds = np.array([aim.room.takes(epochs, each.work) for each, epochs in pairs])
     falls = np.array([expected_fall(each.parameters, aim.limit, aim.open) for each, _ in pairs])
     rounds = -(-STAND_SEEDS // aim.room.workers)
-    if not aim.stands:
-        soon = seconds * (1 + rounds) <= SECURE_SECONDS
-        if aim.room.seconds is not None:
-            soon &= seconds <= SECURE_SHARE * aim.room.seconds
-        best = float(chances[soon].max(initial=0.0))
-        if best >= FAIR_CHANCE:
-            chances = np.where(soon & (chances >= min(SURE_CHANCE, NEARLY * best)), chances, 0.0)
-    elif not math.isinf(aim.room.left):
-        seconds = seconds + STRIDE_SHARE * aim.room.left / (1 + rounds)
-    # The fresh seeds are run where the first one passes.
-    worths = chances * falls / (seconds * (1 + rounds * chances))
+    if aim.stands:
+        if not math.isinf(aim.room.left):
+            seconds = seconds + STRIDE_SHARE * aim.room.left / (1 + rounds)
+        # The fresh seeds are run where the first one passes.
+        worths = chances * falls / (seconds * (1 + rounds * chances))
+    else:
+        worths = chances**CERTAINTY * falls / seconds**HASTE
     found: dict[str, Choice] = {}
     for at in np.argsort(-worths, kind="stable"):
         each, epochs = pairs[at]

@@ -25,7 +25,7 @@ from search_spaces.resolve import parse_space
 # The model chooses among so many draws, from at most so many looks, and in so many rounds among changes of those that
 # are worth most.
 AIM_DRAWS, AIM_LOOKS = 150, 400
-ROUNDS, PARENTS, CHILDREN = 3, 8, 6
+ROUNDS, PARENTS, CHILDREN = 5, 8, 6
 # What a run that was pruned would have come to is a guess: further deviation of its logarithm.
 PRUNED_DOUBT = 0.15
 

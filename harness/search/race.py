@@ -17,9 +17,10 @@ from harness.training.result import Result, Status
 # Fresh seeds that a network has before it may stand, and with which it is given up.
 STAND_SEEDS = 2
 MOST_SEEDS = 6
-# A network stands when its verification on so many seeds passes with this probability, by its fresh seeds alone. As its
-# first run had to pass too, at most one search in twenty then names a winner that misses (benchmarks/margin.py).
-CONFIDENCE = 0.90
+# A network stands when its verification on so many seeds passes with this probability, by its fresh seeds alone: in the
+# mean of what may be assumed of networks and seeds one search in twenty then names a winner that misses, and more where
+# all networks lie close to what is needed (benchmarks/margin.py).
+CONFIDENCE = 0.95
 VERIFY_SEEDS = 6
 # While a network has at least this chance to stand all workers run its fresh seeds; else half of them go on searching.
 LIKELY = 0.5

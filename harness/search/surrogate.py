@@ -45,11 +45,11 @@ class Scales:
     """
 
     level: float = 0.5
-    slope: float = 0.06
+    slope: float = 0.08
     bend: float = 0.4
     reach: float = 4.0
-    training_reach: float = 6.0
-    network: float = 0.05
+    training_reach: float = 4.0
+    network: float = 0.06
     seed: float = 0.08
 
 
