@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.search import acquisition
-from harness.search.acquisition import SECURE_SECONDS, Aim, Option, chances_to_stand, choices, expected_fall
+from harness.search.acquisition import SECURE_ERRORS, Aim, Option, chances_to_stand, choices, expected_fall
 from harness.search.estimate import Pace, Room
 from harness.search.race import needed_share
 from harness.search.surrogate import SCALES, Observation, fitted, predicted, training_row
@@ -181,30 +181,26 @@ def test_only_networks_and_lengths_that_there_is_time_for_are_chosen():
     assert choices(aim(room=replace(ROOM, seconds=0.0)), options()) == []
 
 
-def test_while_nothing_stands_nothing_slow_is_chosen_before_what_is_quick_and_has_a_fair_chance():
-    small, large = (
-        replace(options()[4], hash=name, parameters=size) for name, size in (("quick", 9_000), ("slow", 50))
-    )
-    quick, slow = (
-        replace(small, work=0.99 * SECURE_SECONDS / 2 / 8e-6),
-        replace(large, work=1.01 * SECURE_SECONDS / 2 / 8e-6),
-    )
-    assert choices(aim(stands=True), [quick, slow])[0].option is slow
+def test_while_nothing_stands_a_sure_and_quick_network_comes_before_a_small_one():
+    # The chances are those of 50 and of 25 errors where 100 are allowed; the falls are 0.80 and 5.99.
+    sure = replace(options()[4], hash="sure", parameters=9_000, work=1e5)
+    small = replace(options()[2], hash="small", parameters=50, work=1e5)
+    slow = replace(options()[4], hash="slow", parameters=50, work=1e7)
+    found = choices(aim(errors=(400, 200, 100, 50, 25)), [small, slow, sure])
 
-    found = choices(aim(), [slow, quick])
-
-    assert [choice.option.hash for choice in found] == ["quick", "slow"]
-    assert found[1].worth == found[1].chance == 0.0
+    assert found[0].option is sure
+    assert {choice.option.hash: choice.chance > 0.9 for choice in found} == {"sure": True, "small": False, "slow": True}
+    assert choices(aim(stands=True), [small, slow])[0].option is slow
 
 
-def test_where_nothing_quick_has_a_fair_chance_something_slow_may_be_chosen():
-    hopeless = replace(options()[0], work=1.0)
-    slow = replace(options()[4], work=2 * SECURE_SECONDS / 8e-6, parameters=50)
+def test_while_nothing_stands_fewer_errors_are_aimed_at_than_are_needed():
+    row = options()[2].row
+    needed = 100.0 * needed_share() * SECURE_ERRORS
 
-    found = choices(aim(), [hopeless, slow])
+    just = aim(errors=(400, 200, needed, 50, 25))
 
-    assert found[0].option is slow
-    assert found[0].chance > 0.5 > found[1].chance
+    assert chances_to_stand(just, [(row, 8)])[0] == pytest.approx(0.5, abs=0.05)
+    assert chances_to_stand(replace(just, stands=True), [(row, 8)])[0] > 0.6
 
 
 def test_once_something_stands_a_training_is_not_the_better_for_being_short():
