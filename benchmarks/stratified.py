@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from harness.errors import UsageError
 from harness.search.estimate import PACES, training_seconds
+from harness.search.features import work, work_of
 from harness.search.form import Form, form
 from search_spaces.draw import Uniform, draw
 from search_spaces.judge import judge
@@ -61,7 +62,7 @@ def drawn(space: SearchSpace, count: int, seed: int, longest_seconds: float) -> 
     for place, kind in enumerate(sorted(by_form)):
         share = count // len(by_form) + (place < count % len(by_form))
         for parameters, macs, architecture in _spread(sorted(by_form[kind]), share, rng):
-            epochs = rng.choice([each for each in EPOCHS if _seconds(each, macs) <= longest_seconds])
+            epochs = rng.choice([each for each in EPOCHS if _seconds(each, work(architecture)) <= longest_seconds])
             made.append(Planned(parameters, macs, architecture, kind, epochs))
     rng.shuffle(made)
     return made
@@ -75,7 +76,7 @@ def _networks(space: SearchSpace, rng: random.Random, longest_seconds: float) ->
         judgement = judge(space, network)
         if judgement.accepted and judgement.analysis is not None:
             kind, cost = form(network), judgement.analysis
-            if cost.parameters >= LEAST[kind] and _seconds(EPOCHS[0], cost.macs) <= longest_seconds:
+            if cost.parameters >= LEAST[kind] and _seconds(EPOCHS[0], work_of(cost)) <= longest_seconds:
                 found[kind].add((cost.parameters, cost.macs, str(network)))
     return dict(found)
 
@@ -92,5 +93,5 @@ def _spread(networks: list[tuple[int, int, str]], count: int, rng: random.Random
     return chosen
 
 
-def _seconds(epochs: int, macs: int) -> float:
-    return training_seconds(epochs, IMAGES, macs, PACES["native"])
+def _seconds(epochs: int, network_work: float) -> float:
+    return training_seconds(epochs, IMAGES, network_work, PACES["native"])

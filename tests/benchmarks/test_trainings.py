@@ -153,7 +153,7 @@ def test_a_damaged_line_of_a_recording_is_named(tmp_path: Path):
 def test_a_set_has_every_form_small_and_large_short_and_long(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(stratified, "DRAWS", 450)
 
-    made = drawn(space("all"), 24, 3, 60.0)
+    made = drawn(space("all"), 24, 3, 120.0)
 
     assert len(made) == len({item.architecture for item in made}) == 24
     counts = Counter(item.form for item in made)
@@ -163,8 +163,9 @@ def test_a_set_has_every_form_small_and_large_short_and_long(monkeypatch: pytest
     for item in made:
         assert form_of(item.architecture) == item.form
         assert item.parameters >= stratified.LEAST[item.form]
-        assert item.epochs * 50_000 * item.macs * 6e-11 <= 60
-    assert made == drawn(space("all"), 24, 3, 60.0) != drawn(space("all"), 24, 4, 60.0)
+        # Multiply-adds alone; what the maps take comes on top.
+        assert item.epochs * 50_000 * item.macs * 9.3e-11 <= 120
+    assert made == drawn(space("all"), 24, 3, 120.0) != drawn(space("all"), 24, 4, 120.0)
     # The order is random, so that what an interrupted recording has is spread over the forms too.
     assert len({item.form for item in made[:8]}) >= 4
 
@@ -188,7 +189,7 @@ def test_a_space_without_a_quick_network_is_refused(monkeypatch: pytest.MonkeyPa
 def test_a_form_of_few_networks_gives_those(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(stratified, "DRAWS", 200)
     few = parse_space("net = conv3x3({20, 22, 24}) bn relu conv3x3(24) gap linear(10);", "few")
-    assert sorted(item.parameters for item in drawn(few, 9, 0, 90.0)) == [4790, 5244, 5698]
+    assert sorted(item.parameters for item in drawn(few, 9, 0, 150.0)) == [4790, 5244, 5698]
 
 
 PLANNED = Planned(500, 3_528, "avgpool(4) | linear(10)", Form.PLAIN, 1)
