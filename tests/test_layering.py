@@ -74,6 +74,8 @@ REPORTED = {
     "harness.evidence.statistics",
     "harness.files",
     "harness.search.exemption",  # what reports have to know to count without bias
+    "harness.search.prior",  # how many earlier trainings a study keeps
+    "harness.search.race",  # the numbers of its rules, for the glossaries
     "harness.search.study",
     "harness.toy.backprop",
     "harness.toy.formulas",

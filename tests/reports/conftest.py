@@ -32,9 +32,7 @@ from search_spaces.notation import parse_network
 from tests import browser
 from tests.reports.looked_at import inspected
 
-TARGET_PCT = 99.4
-THRESHOLD_PCT = 99.45
-SIZE = 10_000
+TARGET_PCT, THRESHOLD_PCT, SIZE = 99.4, 99.45, 10_000
 MISLABELLED = (947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937)  # ten of the confirmed label errors
 ENVIRONMENT = Environment(
     commit="0123456789abcdef0123456789abcdef01234567",
@@ -46,7 +44,6 @@ ENVIRONMENT = Environment(
     threads=1,
     data_hash="ab" * 32,
 )
-
 
 CONFIG = StudyConfig(
     dataset="mnist",
@@ -101,7 +98,6 @@ class SyntheticStudy:
         return self
 
     def propose(self, architecture: Architecture, **more: Any) -> dict[str, Any]:
-        """Enter a network; ``more`` may hold the epochs of its training."""
         values = {
             "trial": self.trial,
             "architecture": str(architecture),
