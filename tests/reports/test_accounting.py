@@ -23,6 +23,18 @@ def test_every_proposal_is_counted_once(realistic_study: Any, place: Workspace):
     assert found.runs == sum(share.count for share in found.outcomes) == kinds.count("finished")
 
 
+def test_each_length_of_a_network_is_a_proposal(new_study: Any, place: Workspace, synthetic: Any):
+    study = new_study()
+    for epochs in (5, 30):
+        proposal = study.propose(synthetic.network(8, 8, 8), epochs=epochs)
+    study.finish(proposal, 50)
+    files = read_study(study.write(), place)
+
+    found = accounting(files, networks(files))
+
+    assert (found.proposed, found.to_train, found.begun) == (2, 2, 1)
+
+
 def test_reasons_are_in_words_and_the_most_frequent_is_first(synthetic: Any):
     reasons = ["shape", "parameters", "parameters", "something new"]
     files = StudyFiles(

@@ -202,11 +202,12 @@ def test_damaged_entries_of_the_journal_are_passed_over():
     assert rungs([files([], events)]).pruning[-1].pruned == 0
 
 
-def longer(trial: int, errors: Sequence[int], **changes: Any) -> Result:
-    """Return a first run of 30 epochs with these errors after epochs 8 and 16 and at the end."""
-    looks = dict(zip((8, 16, 30), errors, strict=True))
-    history = tuple(Epoch(epoch, 0.1, 0.1, 1.0, looks.get(epoch)) for epoch in range(1, 31))
-    return run(trial, 1_500, errors, recipe=replace(CONFIG.recipe, epochs=30), history=history, **changes)
+def of_length(trial: int, looks: dict[int, int]) -> Result:
+    """Return a first run with these errors after these epochs, the last of which is its end."""
+    epochs = max(looks)
+    history = tuple(Epoch(epoch, 0.1, 0.1, 1.0, looks.get(epoch)) for epoch in range(1, epochs + 1))
+    recipe = replace(CONFIG.recipe, epochs=epochs)
+    return run(trial, 1_500, list(looks.values()), recipe=recipe, history=history)
 
 
 def test_each_length_of_a_training_has_its_own_rungs_and_counts():
@@ -216,7 +217,7 @@ def test_each_length_of_a_training_has_its_own_rungs_and_counts():
         rung(3, 8, "pruned"),
         {"event": "proposed", "trial": 3, "epochs": 30},
     ]
-    results = [run(0, 1_500, (90, 80, 70)), longer(2, (90, 80, 50))]
+    results = [run(0, 1_500, (90, 80, 70)), of_length(2, {8: 90, 16: 80, 30: 50})]
     both = replace(files(results, events), config=replace(CONFIG, lengths=(15, 30, 60)))
 
     short, long = rungs_by_length(both)
@@ -226,6 +227,20 @@ def test_each_length_of_a_training_has_its_own_rungs_and_counts():
     assert [item.pruned for item in short.pruning] == [1, 0, 1]
     assert [(item.epoch, item.pruned, item.reached) for item in long.pruning] == [(8, 1, 0), (16, 0, 1), (None, 1, 1)]
     assert [facts.epochs for facts in rungs_by_protocol([both])] == [15, 30, 60]
+
+
+def test_lengths_with_the_same_rungs_are_kept_apart():
+    results = [
+        of_length(1, {2: 90, 3: 80, 4: 70}),
+        of_length(2, {2: 90, 3: 80, 5: 60}),
+        of_length(3, {2: 9, 3: 8, 5: 7}),
+    ]
+    both = replace(files(results), config=replace(CONFIG, lengths=(4, 5)))
+
+    assert [(facts.epochs, facts.rungs, facts.finished) for facts in rungs_by_length(both)] == [
+        (4, (2, 3), 1),
+        (5, (2, 3), 2),
+    ]
 
 
 def test_a_study_without_any_reading_has_one_table():

@@ -6,6 +6,7 @@ import pytest
 
 from harness.training.result import Status
 from harness.workspace import Workspace
+from reports.effective_budget import tried
 from reports.networks import networks
 from reports.study_files import read_study
 from reports.time_spent import TimeSpent, draw, time_spent
@@ -14,6 +15,15 @@ from reports.time_spent import TimeSpent, draw, time_spent
 def found(study: Any, place: Workspace) -> TimeSpent:
     files = read_study(study.write(), place)
     return time_spent(files, networks(files))
+
+
+def test_both_lengths_of_a_network_are_counted(new_study: Any, place: Workspace, synthetic: Any):
+    study = new_study()
+    runs = [study.finish(study.propose(synthetic.network(4, 8, 8), epochs=epochs), 50) for epochs in (5, 30)]
+    files = read_study(study.write(), place)
+
+    assert sum(item.seconds for item in found(study, place).spent) == sum(run.train_seconds for run in runs)
+    assert [(item.number, item.parameters) for item in tried(files, networks(files))] == [(0, runs[0].parameters)] * 2
 
 
 def test_every_second_of_training_is_counted_once(new_study: Any, place: Workspace, synthetic: Any):
