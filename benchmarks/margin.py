@@ -59,7 +59,7 @@ SPREADS = (0.05, 0.1, 0.2)
 # (surrogate.PRIOR_SLOPES). So the last networks of a search are the hardest, and those that pass the luckiest.
 RISE = 0.35
 NETWORK_FACTORS = (1.0, 1.5)
-CONFIDENCES = (0.80, race.CONFIDENCE, 0.95)
+CONFIDENCES = (race.CONFIDENCE, 0.9, 0.95)
 # With fewer seeds a network's deviation says little.
 RECORD_SEEDS = 6
 TABLE = "mnist-bench"
@@ -260,7 +260,7 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def constants() -> dict[str, float]:
     """Return the constants of ``race`` that decide what stands."""
-    names = ("STAND_SEEDS", "MOST_SEEDS", "CONFIDENCE", "VERIFY_SEEDS", "REFUTE_CONFIDENCE", "LEAST_CHANCE")
+    names = ("STAND_SEEDS", "MOST_SEEDS", "CONFIDENCE", "VERIFY_SEEDS", "LEAST_CHANCE", "LUCK_SHARE")
     return {name: getattr(race, name) for name in (*names, "SEED_SHARE", "SEED_FREEDOM", "NETWORK_SHARE")}
 
 

@@ -53,12 +53,16 @@ def test_a_good_network_stands_on_the_least_seeds_and_one_that_misses_gets_none(
     assert (bad.first is not None, bad.fresh) == (True, [])
 
 
-def test_a_network_at_the_border_gets_seeds_until_it_is_given_up():
-    # Errors at 0.92 of the allowed ones stand on no number of seeds, and are not refuted either.
-    border = raced(made(64.4), 0, THRESHOLD, 0.999)
+def test_a_network_that_is_not_sure_enough_gets_seeds_until_the_last_one():
+    # Errors at 0.9 of the allowed ones stand by the rule of a search, and not with next to no doubt.
+    border = raced(made(0.9 * ALLOWED), 0, THRESHOLD, 0.999)
 
     assert len(border.fresh) == race.MOST_SEEDS
     assert not stands(border, THRESHOLD, 0.999)
+
+
+def test_a_network_without_a_chance_is_given_up_at_once():
+    assert len(raced(made(0.99 * ALLOWED), 0, THRESHOLD, race.CONFIDENCE).fresh) <= 1
 
 
 def test_another_confidence_asks_for_the_same_probability_as_the_rule_of_the_search():
