@@ -148,10 +148,10 @@ def expected_fall(parameters: int, limit: int, open_: Sequence[tuple[int, float]
     """Return by how much a network that stands lowers the limit, in the logarithm, others being likely to lower it too.
 
     Args:
-        open_: sizes and chances of the others, which are taken to be independent.
+        open_: sizes and chances of the others, which are taken to be independent; one above the limit lowers nothing.
     """
     fall, left = 0.0, 1.0
-    for size, chance in sorted(open_):
+    for size, chance in sorted(each for each in open_ if each[0] < limit):
         fall += left * chance * max(0.0, math.log(size / parameters))
         left *= 1 - chance
     return fall + left * max(0.0, math.log(limit / parameters))

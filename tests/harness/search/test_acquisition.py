@@ -79,7 +79,7 @@ def fall_by_outcomes(parameters: int, limit: int, open_: Sequence[tuple[int, flo
 
 @given(
     st.integers(100, 1_000),
-    st.lists(st.tuples(st.integers(100, 1_000), st.floats(0, 1)), max_size=5),
+    st.lists(st.tuples(st.integers(100, 2_000), st.floats(0, 1)), max_size=5),
 )
 def test_the_expected_fall_is_the_mean_over_all_outcomes(parameters: int, open_: list[tuple[int, float]]):
     assert expected_fall(parameters, 1_000, open_) == pytest.approx(fall_by_outcomes(parameters, 1_000, open_))
