@@ -1,7 +1,7 @@
 """What a model of errors and times knows of a network and of its training: a row of numbers, the same for any space.
 
 Nothing here names a space or a form: the numbers say how deep a network is, how wide, how often its kernels are used,
-in how many orientations, and how long it is trained. Lengths are logarithms, shares lie between 0 and 1.
+in how many orientations, and how long it is trained. Sizes are logarithms; shares are mostly between 0 and 1.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         seed=given["seed"],
         lengths=_lengths(given["epochs"], recipe.recipe, chosen=origins.get("recipe", "default") != "default"),
         prior=given["prior"],
-        prior_sha256=digest(shipped(data.dataset.name)) if given["prior"] != Prior.NONE else "",
+        prior_sha256=_shipped_digest(Prior(given["prior"]), data.dataset.name),
     )
     folder = place.study(default_name(config) if name is None else name)
     left_out: tuple[str, ...] = ()
@@ -146,6 +146,12 @@ def _lengths(given: tuple[int, ...] | None, recipe: Recipe, *, chosen: bool) -> 
     if not all(1 <= epochs <= MOST_EPOCHS for epochs in given):
         raise UsageError(f"--epochs {','.join(map(str, given))}: each is from 1 to {MOST_EPOCHS:,}")
     return tuple(sorted(set(given)))
+
+
+def _shipped_digest(prior: Prior, name: str) -> str:
+    """Return the digest of the package's earlier trainings on a data set; empty where none are or none are taken."""
+    found = () if prior is Prior.NONE else shipped(name)
+    return digest(found) if found else ""
 
 
 def _check_budget(space: SearchSpace, name: str, budget: int) -> None:

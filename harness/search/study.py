@@ -39,7 +39,7 @@ class StudyConfig:
             shares.
         lengths: epochs that a network may be trained for, ascending; none where the recipe's own are meant.
         prior: what earlier trainings the model of the errors begins with, ``none``, ``shipped`` or ``own``.
-        prior_sha256: of these trainings; empty where there are none.
+        prior_sha256: of those that come with the package; empty where there are none, or where none are taken.
     """
 
     dataset: str
