@@ -61,9 +61,17 @@ def test_where_nothing_is_left_to_propose_all_workers_run_fresh_seeds(trainer: T
 def test_a_network_that_could_not_be_verified_any_more_is_not_confirmed(
     spare: float, confirmed: bool, trainer: Trainer, tmp_path: Path
 ):
-    opened = scripted.opened(tmp_path, [Made(20, first=LIKELY)], workers=2, seconds=9.2 + 33.12 + 20 + spare)
+    seconds = 9.2 + 33.12 + 20 + spare
+    opened = scripted.opened(tmp_path, [STANDING, Made(20, first=LIKELY)], workers=2, seconds=seconds)
     opened.began = opened.crew.now()
 
     assert (exploration._confirmable(opened, explored=False) is not None) is confirmed
-    # Nothing that takes as long is begun either.
-    assert (exploration._next_job(opened) is not None) is confirmed
+
+
+def test_where_nothing_stands_a_network_is_confirmed_even_if_its_verification_must_wait(
+    trainer: Trainer, tmp_path: Path
+):
+    opened = scripted.opened(tmp_path, [Made(20, first=LIKELY)], workers=2, seconds=30.0)
+    opened.began = opened.crew.now()
+
+    assert exploration._confirmable(opened, explored=False) is opened.candidates[0]

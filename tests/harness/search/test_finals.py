@@ -160,14 +160,14 @@ def test_a_verification_trains_a_teacher_of_its_own(trainer: Trainer, tmp_path: 
         (Made(4, fresh=(99.4,)), 1, 1),
         (Made(4), 1, 2),
         (Made(4), 2, 1),
-        (Made(4, first=None, fresh=(99.4,)), 2, 2),
+        (Made(4, fresh=(99.4,)), 2, 1),
     ],
 )
 def test_a_network_still_takes_its_lacking_runs_and_the_verification(
     made: Made, workers: int, rounds: int, trainer: Trainer, tmp_path: Path
 ):
-    opened = scripted.opened(tmp_path, [made], workers=workers)
+    opened = scripted.opened(tmp_path, [made], workers=workers, seconds=10_000.0)
 
-    found = finals.remaining_seconds(opened, opened.candidates[0])
+    found = finals.remaining_seconds(opened, opened.candidates[0], workers)
 
     assert found == pytest.approx(1.15 * rounds * 8 + 1.15 * 1.2 * -(-5 // workers) * 8 + 20)

@@ -85,25 +85,26 @@ def seconds_of(known: dict[int, float]) -> Callable[[Candidate], float]:
 
 
 def test_the_chance_to_stand_is_that_of_all_runs_the_first_discounted():
-    # By hand, with a printed table of the normal distribution; two equal seeds stand on 90.36 errors. A first run of 80
-    # counts 86.4, and its deviation with that of two seeds' mean is 0.09798: 0.457 deviations, so 0.676.
-    assert race.chance_to_stand(candidate(first=80), THRESHOLD) == pytest.approx(0.676, abs=0.001)
-    # One that missed is not lucky: 110, 2.007 deviations above.
-    assert race.chance_to_stand(candidate(first=110), THRESHOLD) == pytest.approx(0.0224, abs=0.0002)
-    # With fresh runs of 90 and 96 the mean is 90.8; its deviation with that of the next seed is 0.09238: -0.053.
-    assert race.chance_to_stand(candidate(90, 96, first=80), THRESHOLD) == pytest.approx(0.479, abs=0.001)
+    # By hand, with a printed table of the normal distribution; two seeds stand on a mean of 93.94 errors. A first run of
+    # 80 counts 83.2, and its deviation with that of two seeds' mean is 0.09798: 1.239 deviations, so 0.8923.
+    assert race.chance_to_stand(candidate(first=80), THRESHOLD) == pytest.approx(0.8923, abs=0.001)
+    # One that missed is not lucky: 110, 1.611 deviations above.
+    assert race.chance_to_stand(candidate(first=110), THRESHOLD) == pytest.approx(0.0536, abs=0.001)
+    # With fresh runs of 90 and 96 the mean of all is 89.73, so that of three fresh ones may come to 91.91, where 94.57
+    # stand; the deviation is a third of that of one seed and of what is known of the mean, 0.03079: 0.928.
+    assert race.chance_to_stand(candidate(90, 96, first=80), THRESHOLD) == pytest.approx(0.8233, abs=0.002)
     assert race.chance_to_stand(candidate(0, 0, 0, first=0), THRESHOLD) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("first", [70, 80, 90, 98])
 def test_the_chance_to_stand_is_how_often_two_fresh_seeds_make_few_enough_errors(first: int):
     draw = np.random.default_rng(3)
-    own = draw.normal(math.log(first * 1.08), 0.08, 200_000)
+    own = draw.normal(math.log(first * 1.04), 0.08, 200_000)
     two = np.exp(own + draw.normal(0, 0.08, (2, 200_000)).mean(axis=0))
 
     chance = race.chance_to_stand(candidate(first=first), THRESHOLD)
 
-    assert chance == pytest.approx((two <= 100 * race.needed_share()).mean(), abs=0.005)
+    assert chance == pytest.approx((two <= 100 * race.needed_share()).mean(), abs=0.01)
 
 
 def test_of_two_alike_the_one_that_has_begun_is_finished_first():

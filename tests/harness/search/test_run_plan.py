@@ -79,9 +79,9 @@ def test_the_threshold_is_the_target_and_the_offset(tmp_path: Path, monkeypatch:
     )
     monkeypatch.setattr(offset_module, "files", lambda package: tmp_path)
 
-    # 2.5 % wrong by 0.8 and by one standard error more than that.
-    assert plan(tmp_path, target=97.5).config.threshold_pct == pytest.approx(97.0, abs=1e-3)
-    told = "offset      0.800 test errors expected for each on validation, allowing for a standard error of 4.1 %"
+    # 2.5 % wrong by 0.8.
+    assert plan(tmp_path, target=97.5).config.threshold_pct == pytest.approx(96.875)
+    told = "offset      0.800 test errors expected for each on validation, standard error 4.1 %"
     assert f"{told}: measured" in plan_text(plan_document(plan(tmp_path)))
 
 
