@@ -85,8 +85,8 @@ def seconds_of(known: dict[int, float]) -> Callable[[Candidate], float]:
 
 
 def test_the_chance_to_stand_is_that_of_all_runs_the_first_discounted():
-    # By hand, with a printed table of the normal distribution; two seeds stand on a mean of 93.94 errors. A first run of
-    # 80 counts 83.2, and its deviation with that of two seeds' mean is 0.09798: 1.239 deviations, so 0.8923.
+    # By hand, with a printed table of the normal distribution; two seeds stand on a mean of 93.94 errors. A first run
+    # of 80 counts 83.2, and its deviation with that of two seeds' mean is 0.09798: 1.239 deviations, so 0.8923.
     assert race.chance_to_stand(candidate(first=80), THRESHOLD) == pytest.approx(0.8923, abs=0.001)
     # One that missed is not lucky: 110, 1.611 deviations above.
     assert race.chance_to_stand(candidate(first=110), THRESHOLD) == pytest.approx(0.0536, abs=0.001)
