@@ -12,6 +12,7 @@ multiply-adds of convolutions and linear layers for one image; biases, BN, pooli
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -123,6 +124,36 @@ def map_numbers(analysis: Analysis) -> int:
 
 def _maps(op: Op) -> int:
     return 1 + sum(_maps(inner) for inner in op.ops) if isinstance(op, Residual) else 1
+
+
+def grouped_macs(analysis: Analysis, input_shape: Shape = INPUT_SHAPE) -> int:
+    """Return the multiply-adds of depthwise and grouped kernels for one image, those within residual sums too."""
+    found, before = 0, input_shape
+    for layer in analysis.layers:
+        # Most kernels read all channels; their shapes are not needed.
+        if layer.macs and _has_groups(layer.op):
+            for op, read, written in _walk(layer.op, before):
+                if isinstance(op, Conv | DepthwiseConv) and _has_groups(op):
+                    channels = 1 if isinstance(op, DepthwiseConv) else read[0] // op.groups
+                    found += math.prod(written) * channels * math.prod(kernel_shape(op))
+        before = layer.output_shape
+    return found
+
+
+def _has_groups(op: Op) -> bool:
+    if isinstance(op, Residual):
+        return any(map(_has_groups, op.ops))
+    return isinstance(op, DepthwiseConv) or (isinstance(op, Conv) and op.groups > 1)
+
+
+def _walk(op: Op, before: Shape) -> Iterator[tuple[Op, Shape, Shape]]:
+    """Yield an op with the shapes that it reads and writes, or those of a residual branch one after the other."""
+    if isinstance(op, Residual):
+        for inner in op.ops:
+            yield from _walk(inner, before)
+            before = output_shape(inner, before)
+    else:
+        yield op, before, output_shape(op, before)
 
 
 def check_budget(parameters: int, budget: int) -> None:

@@ -21,9 +21,11 @@ from harness.training.recipe import Recipe
 from search_spaces.draw import Draw
 from search_spaces.judge import Judgement
 
-# While nothing stands the chance counts with this power and the time with that one: what stands must do so surely and
-# soon, and its verification is kept until the end.
-CERTAINTY, HASTE = 3.0, 1.5
+# While nothing stands, what counts is the chance that one of many networks like this one stands within so many seconds,
+# or within this share of the time left where that is less; with this power, since an answer matters more than its size.
+SECURE_SECONDS, SECURE_SHARE, CERTAINTY = 240.0, 0.33, 3.0
+# More of them are no surer: where the model is wrong about one it is wrong about others like it.
+MOST_ATTEMPTS = 6.0
 # Then the model also aims at this share of the errors that a network may make: what looks best among hundreds is rather
 # too good to be true. Of eleven networks with a predicted chance above one half three came to make so few
 # (docs/experiments.md).
@@ -120,7 +122,10 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
         # The fresh seeds are run where the first one passes.
         worths = chances * falls / (seconds * (1 + rounds * chances))
     else:
-        worths = chances**CERTAINTY * falls / seconds**HASTE
+        within = min(SECURE_SECONDS, SECURE_SHARE * aim.room.left) * aim.room.workers
+        attempts = np.minimum(MOST_ATTEMPTS, within / (seconds * (1 + STAND_SEEDS * chances)))
+        sure = np.minimum(1.0, attempts) * (1 - (1 - chances) ** np.maximum(1.0, attempts))
+        worths = sure**CERTAINTY * falls
     found: dict[str, Choice] = {}
     for at in np.argsort(-worths, kind="stable"):
         each, epochs = pairs[at]

@@ -23,9 +23,9 @@ from search_spaces.mutate import mutate
 from search_spaces.resolve import parse_space
 
 # The model chooses among so many draws, from at most so many looks, and in so many rounds among changes of those that
-# are worth most.
+# are worth most and have not been changed yet.
 AIM_DRAWS, AIM_LOOKS = 150, 400
-ROUNDS, PARENTS, CHILDREN = 5, 8, 6
+ROUNDS, PARENTS, CHILDREN = 8, 12, 8
 # What a run that was pruned would have come to is a guess: further deviation of its logarithm.
 PRUNED_DOUBT = 0.15
 
@@ -42,10 +42,11 @@ def aimed(look: Look, past: Sequence[Observation], rng: random.Random) -> Choice
     options = {each.hash: each for each in _listed(look, rng)}
     ranked = acquisition.choices(aim, list(options.values()), look.taken)
     if roster(look.space) is None:
-        parents = _parents(look)
+        parents, changed = _parents(look), set[str]()
         for _ in range(ROUNDS):
-            worthiest = [choice.option.found for choice in ranked[:PARENTS]]
-            for child in _children(look, [*worthiest, *parents], rng):
+            worthiest = [each.option for each in ranked if each.option.hash not in changed][:PARENTS]
+            changed |= {each.hash for each in worthiest}
+            for child in _children(look, [*(each.found for each in worthiest), *parents], rng):
                 options.setdefault(child.hash, child)
             parents = []
             ranked = acquisition.choices(aim, list(options.values()), look.taken)

@@ -20,16 +20,16 @@ class Pace:
 
 
 # On one core of a two-core CPU machine, by engine. torch: fitted to the 3,702-parameter network and seed4, of which it
-# trains 4,600 and 3,000 images a second. Native: 13 trainings of seven forms on a machine of 125 GFLOP/s a core without
+# trains 4,600 and 3,000 images a second. Native: 43 trainings of seven forms on a machine of 112 GFLOP/s a core without
 # AVX-512 (``features.NUMBER_MACS``); others are faster, which shows with the first run.
-PACES = {"torch": Pace(1.85e-4, 3.35e-11), "native": Pace(0.0, 9.3e-11)}
+PACES = {"torch": Pace(1.85e-4, 3.35e-11), "native": Pace(0.0, 9.9e-11)}
 
 # Training on all images takes longer than on the search split: 60,000 to 50,000.
 VERIFY_FACTOR = 1.2
 LEAST_VERIFY_SEEDS = 5
 # Share that an estimate is raised by, and what starting processes and writing files take.
-CAUTION = 1.15
-CAUTION_SECONDS = 20.0
+CAUTION = 1.1
+CAUTION_SECONDS = 12.0
 
 
 @dataclass(frozen=True, slots=True)

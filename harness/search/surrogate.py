@@ -20,9 +20,9 @@ from harness.training.recipe import Recipe
 
 # Centre and width of what is known of a training: logarithms of epochs and batch, the share of images that are moved.
 TRAINING: tuple[tuple[str, float, float], ...] = (
-    ("log epochs", 2.3, 0.8),
-    ("log batch", 3.7, 0.5),
-    ("share of moved images", 0.6, 0.3),
+    ("log epochs", 2.3, 1.0),
+    ("log batch", 3.7, 0.65),
+    ("share of moved images", 0.6, 0.4),
 )
 # What is believed before any training: a hundred errors of ten thousand at the centre, and a power of the parameters
 # and of the epochs (docs/experiments.md, "what says how many errors a network makes").
@@ -48,11 +48,11 @@ class Scales:
     """
 
     level: float = 0.5
-    slope: float = 0.08
+    slope: float = 0.045
     bend: float = 0.4
     reach: float = 4.0
     training_reach: float = 4.0
-    network: float = 0.06
+    network: float = 0.045
     seed: float = 0.08
 
 

@@ -19,7 +19,7 @@ from search_spaces.architecture import (
     Residual,
     op_text,
 )
-from search_spaces.cost import BUDGET, analyse, analyse_ops, check_budget, map_numbers
+from search_spaces.cost import BUDGET, analyse, analyse_ops, check_budget, grouped_macs, map_numbers
 from search_spaces.errors import BudgetExceededError, ShapeError
 from search_spaces.notation import parse_network
 from search_spaces.shapes import INPUT_SHAPE
@@ -133,6 +133,20 @@ def test_the_receptive_field_of_a_network_is_the_one_before_its_first_global_op(
 )
 def test_the_numbers_in_all_maps_are_those_counted_by_hand(text: str, numbers: int):
     assert map_numbers(analyse(parse_network(text))) == numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "macs"),
+    [
+        ("conv3x3(4) gap linear(10)", 0),
+        ("conv1x1(4) dwconv3x3 gap linear(10)", 4 * 9 * 784),
+        # Within a sum too, and after an op of the sum that changes the channels.
+        ("conv1x1(4) avgpool res(conv1x1(8) dwconv3x3 conv1x1(4) bn) gap linear(10)", 8 * 9 * 196),
+        ("conv1x1(8) conv3x3(16, groups=2, stride=2) gap linear(10)", 16 * 4 * 9 * 196),
+    ],
+)
+def test_the_multiply_adds_of_depthwise_and_grouped_kernels_are_those_counted_by_hand(text: str, macs: int):
+    assert grouped_macs(analyse(parse_network(text))) == macs
 
 
 def test_a_tied_kernel_is_stored_once_at_its_first_user_and_its_biases_each_time():

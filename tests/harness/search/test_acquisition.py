@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.search import acquisition
-from harness.search.acquisition import SECURE_ERRORS, Aim, Option, chances_to_stand, choices, expected_fall
+from harness.search.acquisition import (
+    MOST_ATTEMPTS,
+    SECURE_ERRORS,
+    Aim,
+    Option,
+    chances_to_stand,
+    choices,
+    expected_fall,
+)
 from harness.search.estimate import Pace, Room
 from harness.search.race import needed_share
 from harness.search.surrogate import SCALES, Observation, fitted, predicted, training_row
@@ -150,9 +158,9 @@ def test_of_networks_with_the_same_chance_and_time_the_smaller_comes_first():
 
 
 def test_of_networks_with_the_same_chance_and_size_the_quicker_comes_first():
-    quick, slow = (replace(options()[3], work=work, hash=str(work)) for work in (1e5, 2e5))
+    quick, slow = (replace(options()[3], work=work, hash=str(work)) for work in (1e7, 2e7))
 
-    assert [choice.option.work for choice in choices(aim(), [slow, quick])] == [1e5, 2e5]
+    assert [choice.option.work for choice in choices(aim(), [slow, quick])] == [1e7, 2e7]
 
 
 def test_what_was_proposed_with_a_length_is_not_chosen_with_it_again():
@@ -185,13 +193,31 @@ def test_while_nothing_stands_a_sure_and_quick_network_comes_before_a_small_one(
     # The chances are those of 50 and of 25 errors where 100 are allowed; the falls are 0.80 and 5.99.
     sure = replace(options()[4], hash="sure", parameters=9_000, work=1e5)
     small = replace(options()[2], hash="small", parameters=50, work=1e5)
-    slow = replace(options()[4], hash="slow", parameters=50, work=1e7)
+    slow = replace(options()[4], hash="slow", parameters=50, work=1e9)
     found = choices(aim(errors=(400, 200, 100, 50, 25)), [small, slow, sure])
 
     assert found[0].option is sure
     assert {choice.option.hash: choice.chance > 0.9 for choice in found} == {"sure": True, "small": False, "slow": True}
     # By its small size the quick but doubtful one is worth more than the sure one once there is an answer.
     assert choices(aim(stands=True), [small, sure])[0].option is small
+
+
+@pytest.mark.parametrize(
+    ("left", "workers", "seconds"), [(math.inf, 2, 480.0), (3_600.0, 1, 240.0), (300.0, 2, 198.0), (30.0, 1, 9.9)]
+)
+def test_while_nothing_stands_the_worth_is_the_chance_that_one_of_several_attempts_stands(
+    left: float, workers: int, seconds: float
+):
+    # Worker seconds within which something is to stand: four minutes, or a third of the time left.
+    room = replace(ROOM, workers=workers, left=left)
+    for work in (1e6, 1e7, 1e8):
+        network = replace(options()[3], work=work)
+        (choice,) = choices(aim(room=room), [network])
+
+        # Each attempt is a first run and, where that passes, two fresh seeds.
+        attempts = min(MOST_ATTEMPTS, seconds / (8e-6 * work * (1 + 2 * choice.chance)))
+        sure = min(1, attempts) * (1 - (1 - choice.chance) ** max(1, attempts))
+        assert choice.worth == pytest.approx(sure**3 * math.log(20_001 / network.parameters))
 
 
 def test_while_nothing_stands_fewer_errors_are_aimed_at_than_are_needed():

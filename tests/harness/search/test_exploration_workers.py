@@ -56,12 +56,12 @@ def test_where_nothing_is_left_to_propose_all_workers_run_fresh_seeds(trainer: T
     assert begun(opened) == [(1, "confirm"), (1, "confirm")]
 
 
-# A run takes 8 s: both fresh seeds on two workers 1.15 * 8, the verification in three rounds 1.15 * 1.2 * 3 * 8 + 20.
+# A run takes 8 s: both fresh seeds on two workers 1.1 * 8, the verification in three rounds 1.1 * 1.2 * 3 * 8 + 12.
 @pytest.mark.parametrize(("spare", "confirmed"), [(-1.0, False), (1.0, True)])
 def test_a_network_that_could_not_be_verified_any_more_is_not_confirmed(
     spare: float, confirmed: bool, trainer: Trainer, tmp_path: Path
 ):
-    seconds = 9.2 + 33.12 + 20 + spare
+    seconds = 8.8 + 31.68 + 12 + spare
     opened = scripted.opened(tmp_path, [STANDING, Made(20, first=LIKELY)], workers=2, seconds=seconds)
     opened.began = opened.crew.now()
 

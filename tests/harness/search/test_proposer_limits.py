@@ -9,9 +9,10 @@ import pytest
 from harness.search import proposer as proposer_module
 from harness.search import roster
 from harness.search.estimate import Room
+from harness.search.features import work_of
 from harness.search.parts import Parts
 from harness.search.proposer import is_aimed, propose
-from search_spaces.cost import analyse, map_numbers
+from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 from tests.harness.search.test_proposer import FEW, ROOM, WIDE, new, only_asking, rejections, take, without_ladder
 
@@ -72,7 +73,7 @@ def test_of_two_lengths_the_one_that_there_is_time_for_is_taken(ladder: bool):
 
 def work_of_channels(channels: int) -> float:
     analysis = analyse(parse_network(f"conv3x3({channels}) gap linear(10)"))
-    return analysis.macs + 6.6 * map_numbers(analysis)
+    return work_of(analysis)
 
 
 def for_channels(channels: int) -> Room:

