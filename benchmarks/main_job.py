@@ -7,6 +7,9 @@ Each search is ``harness search`` with its defaults in a workspace of its own. W
 benchmarks/results/main-job.json and to the README; called again, the script goes on with what is missing, and with
 what rests on other defaults than those of the present code. Misses stay in the file. Nothing else should run meanwhile.
 
+Searches without the prior, and with a sampler that takes turns with the model, are run when they are named: what these
+parts are worth is the difference to the cold searches of the same seeds.
+
 A machine whose cores are much faster than those that the figures are meant for is halved: a search has one core.
 """
 
@@ -53,6 +56,11 @@ CASES: dict[str, Case] = {
     "budget-3000": Case(options=("--budget", "3000", "--time", "57m"), seeds=(0,)),
     "target-99": Case(options=("--target", "99", "--time", "10m"), seeds=(0,)),
 }
+# Compared with the first case, seed by seed; they need show nothing.
+COMPARED: dict[str, Case] = {
+    "no-prior": Case(options=("--prior", "none", "--time", "10m"), seeds=(0, 1, 2, 3)),
+    "evolution": Case(options=("--sampler", "evolution", "--time", "10m"), seeds=(0, 1, 2, 3)),
+}
 # The searches are meant for cores of some 130 GFLOP/s; one of twice that is shared by two workers.
 FAST_GFLOPS = 150.0
 
@@ -82,15 +90,16 @@ def main() -> None:
 
 
 def chosen(names: Sequence[str] | None, seeds: Sequence[int] | None) -> dict[str, Case]:
-    """Return the cases of these names with those of their seeds that are among these; None takes all.
+    """Return the cases of these names with those of their seeds that are among these; None takes all of the main job.
 
     Raises:
         UsageError: there is no case of that name, or nothing is left.
     """
+    every = CASES | COMPARED
     for name in names or ():
-        if name not in CASES:
-            raise UsageError(f"unknown case {name!r}; there are {', '.join(CASES)}")
-    found = {name: CASES[name] for name in CASES if names is None or name in names}
+        if name not in every:
+            raise UsageError(f"unknown case {name!r}; there are {', '.join(every)}")
+    found = CASES if names is None else {name: case for name, case in every.items() if name in names}
     if seeds is not None:
         found = {name: replace(case, seeds=tuple(s for s in case.seeds if s in seeds)) for name, case in found.items()}
     if not any(case.seeds for case in found.values()):
@@ -100,10 +109,11 @@ def chosen(names: Sequence[str] | None, seeds: Sequence[int] | None) -> dict[str
 
 def plan_text(waiting: list[tuple[str, int]]) -> str:
     """Return what would be run and how long it takes at most."""
-    total = sum(_seconds(CASES[name].options) for name, _ in waiting)
+    every = CASES | COMPARED
+    total = sum(_seconds(every[name].options) for name, _ in waiting)
     lines = [
-        f"{name:<12} {typed('search', *CASES[name].options, '--seed', str(seed))}"
-        + (" beside another busy process" if CASES[name].busy else "")
+        f"{name:<12} {typed('search', *every[name].options, '--seed', str(seed))}"
+        + (" beside another busy process" if every[name].busy else "")
         for name, seed in waiting
     ]
     return "\n".join([*lines, f"{len(waiting)} searches, {duration_text(total)} at most"])
@@ -120,7 +130,7 @@ def setting_of(case: Case, data: Path | None, *, half_speed: bool) -> Setting:
 
 def current() -> str:
     """Return what the README should hold."""
-    return section(tidied(main_job_results.read(RESULTS), CASES), CASES)
+    return section(tidied(main_job_results.read(RESULTS), CASES | COMPARED), CASES, COMPARED)
 
 
 def _measure(given: argparse.Namespace) -> None:
@@ -170,7 +180,7 @@ def _measure(given: argparse.Namespace) -> None:
 def _keep(search: MeasuredSearch, configuration: dict[str, Any]) -> None:
     """Write a search that has ended to the file and the README, and say what came of it."""
     results = with_search(main_job_results.read(RESULTS), search, configuration)
-    main_job_results.write(RESULTS, tidied(results, CASES))
+    main_job_results.write(RESULTS, tidied(results, CASES | COMPARED))
     _write_readme()
     winner, judged = search.outcome.winner, search.verdict
     found = "no winner" if winner is None else f"{winner.parameters:,} parameters"
@@ -194,7 +204,9 @@ def _value(options: Sequence[str], name: str) -> str | None:
 def _given() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"), help="folder of the images")
-    parser.add_argument("--cases", type=lambda text: text.split(","), metavar="NAME[,NAME]", help=", ".join(CASES))
+    parser.add_argument(
+        "--cases", type=lambda text: text.split(","), metavar="NAME[,NAME]", help=", ".join(CASES | COMPARED)
+    )
     parser.add_argument("--seeds", type=_numbers, metavar="N[,N]", help="of the cases' own, only these")
     parser.add_argument("--plan", action="store_true", help="say what would be run; run nothing")
     parser.add_argument("--root", type=Path, help="where the searches' folders are made and kept")

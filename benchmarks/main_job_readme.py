@@ -20,25 +20,60 @@ COLUMNS = (
 )
 
 
-def section(results: Results, cases: Mapping[str, Case]) -> str:
-    """Return what the results say, as Markdown."""
-    if not results.searches:
-        return NONE_YET
+def section(results: Results, cases: Mapping[str, Case], compared: Mapping[str, Case]) -> str:
+    """Return what the results say, as Markdown.
+
+    Args:
+        cases: the first is what the compared ones are compared with.
+    """
     done = {search.key: search for search in results.searches}
+    if not any(key in done for key in planned(cases)):
+        return NONE_YET
     lines = [
         f"| {' | '.join(COLUMNS)} |",
         f"|{' --- |' * len(COLUMNS)}",
         *(_line(name, seed, done.get((name, seed))) for name, seed in planned(cases)),
     ]
-    head = f"{_count(results, cases)} {_asked(cases)} {_machines(results)}"
-    return "\n".join([head, "", *lines]) + "\n"
+    head = f"{_count(done, cases)} {_asked(cases)} {_machines(results)}"
+    return "\n".join([head, "", *lines, *_comparison(done, cases, compared)]) + "\n"
 
 
-def _count(results: Results, cases: Mapping[str, Case]) -> str:
-    met = sum(search.verdict.met for search in results.searches)
-    waiting = len(planned(cases)) - len(results.searches)
+def _count(done: Mapping[tuple[str, int], MeasuredSearch], cases: Mapping[str, Case]) -> str:
+    run = [done[key] for key in planned(cases) if key in done]
+    met = sum(search.verdict.met for search in run)
+    waiting = len(planned(cases)) - len(run)
     rest = f"; {waiting} more have not been run" if waiting else ""
-    return f"{met} of {len(results.searches)} cold searches have shown what they must{rest}."
+    return f"{met} of {len(run)} cold searches have shown what they must{rest}."
+
+
+def _comparison(
+    done: Mapping[tuple[str, int], MeasuredSearch], cases: Mapping[str, Case], compared: Mapping[str, Case]
+) -> list[str]:
+    """Return a table of the answers' sizes, a column a seed; nothing where no compared search has been run."""
+    first = next(iter(cases))
+    rows = {name: case for name, case in compared.items() if any((name, seed) in done for seed in case.seeds)}
+    if not rows:
+        return []
+    seeds = sorted({seed for case in rows.values() for seed in case.seeds})
+    each = {first: cases[first]} | rows
+    return [
+        "",
+        "What parts of the search are worth: parameters of the answer with other options and the same seeds.",
+        "",
+        f"| options | {' | '.join(f'seed {seed}' for seed in seeds)} |",
+        f"|{' --- |' * (1 + len(seeds))}",
+        *(
+            f"| `{' '.join(case.options)}` | {' | '.join(_answer(done.get((name, seed))) for seed in seeds)} |"
+            for name, case in each.items()
+        ),
+    ]
+
+
+def _answer(search: MeasuredSearch | None) -> str:
+    if search is None:
+        return ""
+    outcome = search.outcome
+    return _size(outcome.winner.parameters if outcome.reached and outcome.winner is not None else None)
 
 
 def _asked(cases: Mapping[str, Case]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from benchmarks.main_job_readme import section
-from benchmarks.main_job_results import Results
+from benchmarks.main_job_results import Case, Results
 from tests.benchmarks.measured import CASES, outcome, search
 
 MACHINE = {"processor": "another", "cores": 4}
@@ -18,7 +20,7 @@ RESULTS = Results(
 
 
 def test_every_search_has_a_line_one_that_was_not_run_too():
-    lines = section(RESULTS, CASES).splitlines()
+    lines = section(RESULTS, CASES, {}).splitlines()
 
     assert lines[1:] == [
         "",
@@ -35,7 +37,7 @@ def test_every_search_has_a_line_one_that_was_not_run_too():
 
 
 def test_what_is_asked_and_where_it_was_measured_stands_above():
-    head = section(RESULTS, CASES).splitlines()[0]
+    head = section(RESULTS, CASES, {}).splitlines()[0]
 
     assert head.startswith("1 of 3 cold searches")
     assert "1 more" in head
@@ -46,7 +48,28 @@ def test_what_is_asked_and_where_it_was_measured_stands_above():
 
 
 def test_without_results_there_is_one_sentence():
-    made = section(Results(configurations={}, searches=()), CASES)
+    made = section(Results(configurations={}, searches=()), CASES, {})
 
     assert made.count("\n") == 1
     assert "python -m benchmarks.main_job" in made
+
+
+def test_compared_searches_have_a_table_of_answers_by_seed_and_are_not_counted():
+    compared = {"without": Case(options=("--prior", "none"), seeds=(0, 1)), "other": Case(options=("-x",), seeds=(0,))}
+    missed = search("short", 1, outcome(None))
+    found = [
+        search("short", 0, outcome(7_000, ((90.0, 7_000),))),
+        missed,
+        replace(missed, case="without"),
+        replace(search("short", 0, outcome(9_100)), case="without"),
+    ]
+
+    made = section(Results(configurations={}, searches=tuple(found)), CASES, compared)
+
+    assert made.startswith("1 of 2 cold searches")
+    assert made.splitlines()[-4:] == [
+        "| options | seed 0 | seed 1 |",
+        "| --- | --- | --- |",
+        "| `--time 10m` | 7,000 | none |",
+        "| `--prior none` | 9,100 | none |",
+    ]
