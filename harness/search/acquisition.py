@@ -21,11 +21,12 @@ from harness.training.recipe import Recipe
 from search_spaces.draw import Draw
 from search_spaces.judge import Judgement
 
-# While nothing stands, what counts is the chance that one of many networks like this one stands within so many seconds,
-# or within this share of the time left where that is less; with this power, since an answer matters more than its size.
-SECURE_SECONDS, SECURE_SHARE, CERTAINTY = 240.0, 0.33, 3.0
-# More of them are no surer: where the model is wrong about one it is wrong about others like it.
-MOST_ATTEMPTS = 6.0
+# While nothing stands, what counts is the chance that one of several networks like this one stands in time, with this
+# power, since an answer matters more than its size. In time is within so many seconds of the search's beginning, later
+# within a minute, and always within this share of the time left.
+SECURE_SECONDS, LEAST_SECURE_SECONDS, SECURE_SHARE, CERTAINTY = 240.0, 60.0, 0.33, 4.0
+# More attempts are no surer: where the model is wrong about one network it is wrong about others like it.
+MOST_ATTEMPTS = 4.0
 # Then the model also aims at this share of the errors that a network may make: what looks best among hundreds is rather
 # too good to be true. Of eleven networks with a predicted chance above one half three came to make so few
 # (docs/experiments.md).
@@ -122,8 +123,9 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
         # The fresh seeds are run where the first one passes.
         worths = chances * falls / (seconds * (1 + rounds * chances))
     else:
-        within = min(SECURE_SECONDS, SECURE_SHARE * aim.room.left) * aim.room.workers
-        attempts = np.minimum(MOST_ATTEMPTS, within / (seconds * (1 + STAND_SEEDS * chances)))
+        in_time = max(SECURE_SECONDS - aim.room.passed, LEAST_SECURE_SECONDS)
+        worker_seconds = min(in_time, SECURE_SHARE * aim.room.left) * aim.room.workers
+        attempts = np.minimum(MOST_ATTEMPTS, worker_seconds / (seconds * (1 + STAND_SEEDS * chances)))
         sure = np.minimum(1.0, attempts) * (1 - (1 - chances) ** np.maximum(1.0, attempts))
         worths = sure**CERTAINTY * falls
     found: dict[str, Choice] = {}

@@ -42,6 +42,7 @@ class Room:
         seconds: that one training may take, so that its network can still be confirmed and verified; None for no end.
         left: seconds of the search; infinite where it has no end.
         workers: trainings at once.
+        passed: seconds that the search has had.
     """
 
     images: int
@@ -49,6 +50,7 @@ class Room:
     seconds: float | None = None
     left: float = math.inf
     workers: int = 1
+    passed: float = 0.0
 
     def takes(self, epochs: int, network_work: float) -> float:
         """Return the seconds of a training."""

@@ -203,13 +203,21 @@ def test_while_nothing_stands_a_sure_and_quick_network_comes_before_a_small_one(
 
 
 @pytest.mark.parametrize(
-    ("left", "workers", "seconds"), [(math.inf, 2, 480.0), (3_600.0, 1, 240.0), (300.0, 2, 198.0), (30.0, 1, 9.9)]
+    ("passed", "left", "workers", "seconds"),
+    [
+        (0.0, math.inf, 2, 480.0),
+        (0.0, 3_600.0, 1, 240.0),
+        (140.0, 3_600.0, 1, 100.0),
+        (900.0, 2_000.0, 2, 120.0),
+        (0.0, 300.0, 2, 198.0),
+        (900.0, 30.0, 1, 9.9),
+    ],
 )
 def test_while_nothing_stands_the_worth_is_the_chance_that_one_of_several_attempts_stands(
-    left: float, workers: int, seconds: float
+    passed: float, left: float, workers: int, seconds: float
 ):
-    # Worker seconds within which something is to stand: four minutes, or a third of the time left.
-    room = replace(ROOM, workers=workers, left=left)
+    # Worker seconds within which something is to stand: the first four minutes, later one, or a third of what is left.
+    room = replace(ROOM, workers=workers, left=left, passed=passed)
     for work in (1e6, 1e7, 1e8):
         network = replace(options()[3], work=work)
         (choice,) = choices(aim(room=room), [network])
@@ -217,7 +225,7 @@ def test_while_nothing_stands_the_worth_is_the_chance_that_one_of_several_attemp
         # Each attempt is a first run and, where that passes, two fresh seeds.
         attempts = min(MOST_ATTEMPTS, seconds / (8e-6 * work * (1 + 2 * choice.chance)))
         sure = min(1, attempts) * (1 - (1 - choice.chance) ** max(1, attempts))
-        assert choice.worth == pytest.approx(sure**3 * math.log(20_001 / network.parameters))
+        assert choice.worth == pytest.approx(sure**4 * math.log(20_001 / network.parameters))
 
 
 def test_while_nothing_stands_fewer_errors_are_aimed_at_than_are_needed():
