@@ -22,37 +22,55 @@ from search_spaces.judge import Judgement
 from search_spaces.mutate import mutate
 from search_spaces.resolve import parse_space
 
-# The model chooses among so many draws, from at most so many looks, and in so many rounds among changes of those that
-# are worth most and have not been changed yet.
+# The model chooses among so many draws, from at most so many looks, and among changes of those that are worth most and
+# have not been changed yet: so many at once, so many changes each.
 AIM_DRAWS, AIM_LOOKS = 150, 400
-ROUNDS, PARENTS, CHILDREN = 8, 12, 8
+PARENTS, CHILDREN = 12, 8
+# The rounds end when so many have not raised the highest worth by this share, and after so many in all: some seconds.
+PATIENCE, RISE, MOST_ROUNDS = 3, 0.01, 25
+# What was worth most is looked at again next time.
+REMEMBERED = 100
 # What a run that was pruned would have come to is a guess: further deviation of its logarithm.
 PRUNED_DOUBT = 0.15
 
 
-def aimed(look: Look, past: Sequence[Observation], rng: random.Random) -> Choice | None:
+def aimed(
+    look: Look, past: Sequence[Observation], rng: random.Random, remembered: Sequence[Option] = ()
+) -> tuple[Choice | None, tuple[Option, ...]]:
     """Return what the model of the errors thinks is worth most, of many draws and of changes of the best of them.
 
-    None where there is nothing new that there is time for, or nothing that has a chance to improve the answer.
+    None where there is nothing new that there is time for, or nothing that has a chance to improve the answer. Besides,
+    return what is to be remembered until the next time.
 
     Args:
         past: earlier trainings that the model begins with.
+        remembered: of the last time.
     """
     aim = _aim_of(look, past)
-    options = {each.hash: each for each in _listed(look, rng)}
+    options = {each.hash: each for each in (*remembered, *_listed(look, rng)) if each.parameters <= look.budget}
     ranked = acquisition.choices(aim, list(options.values()), look.taken)
     if roster(look.space) is None:
-        parents, changed = _parents(look), set[str]()
-        for _ in range(ROUNDS):
-            worthiest = [each.option for each in ranked if each.option.hash not in changed][:PARENTS]
-            changed |= {each.hash for each in worthiest}
-            for child in _children(look, [*(each.found for each in worthiest), *parents], rng):
-                options.setdefault(child.hash, child)
-            parents = []
-            ranked = acquisition.choices(aim, list(options.values()), look.taken)
+        ranked = _climbed(look, aim, options, ranked, rng)
+    worthiest = tuple(choice.option for choice in ranked[:REMEMBERED])
     if not ranked or (aim.stands and ranked[0].chance < acquisition.LEAST_CHANCE and not math.isinf(look.room.left)):
-        return None
-    return ranked[0]
+        return None, worthiest
+    return ranked[0], worthiest
+
+
+def _climbed(
+    look: Look, aim: Aim, options: dict[str, Option], ranked: list[Choice], rng: random.Random
+) -> list[Choice]:
+    """Return the choices among networks and changes of the best of them, until these are no better; add to options."""
+    parents, changed, worths = _parents(look), set[str](), [0.0]
+    while len(worths) <= MOST_ROUNDS and (len(worths) <= PATIENCE or worths[-1] > (1 + RISE) * worths[-1 - PATIENCE]):
+        worthiest = [each.option for each in ranked if each.option.hash not in changed][:PARENTS]
+        changed |= {each.hash for each in worthiest}
+        for child in _children(look, [*(each.found for each in worthiest), *parents], rng):
+            options.setdefault(child.hash, child)
+        parents = []
+        ranked = acquisition.choices(aim, list(options.values()), look.taken)
+        worths.append(ranked[0].worth if ranked else 0.0)
+    return ranked
 
 
 def _aim_of(look: Look, past: Sequence[Observation]) -> Aim:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.search import sampler
-from harness.search.acquisition import Choice
+from harness.search.acquisition import Choice, Option
 from harness.search.aim import aimed, length
 from harness.search.estimate import Room
 from harness.search.look import DRAWS, Look, accepted
@@ -49,6 +49,7 @@ class Proposer:
 
     Attributes:
         past: of the model's prior; other studies' trainings.
+        remembered: what the model thought most of the last time.
     """
 
     space: SearchSpace
@@ -56,6 +57,7 @@ class Proposer:
     index: Index
     ladder: list[Draw]
     past: tuple[Observation, ...] = ()
+    remembered: tuple[Option, ...] = ()
     running: dict[int, Trial] = field(default_factory=dict)
     parts: Parts = EVERY_PART
 
@@ -192,7 +194,8 @@ def _aim(proposer: Proposer, look: Look) -> Proposal | None:
     """Take the model's choice, where it is its turn."""
     if not proposer.parts.aim or not is_aimed(proposer.config.sampler, look.number):
         return None
-    choice = aimed(look, proposer.past, sampler.generator(proposer.index))
+    generator = sampler.generator(proposer.index)
+    choice, proposer.remembered = aimed(look, proposer.past, generator, proposer.remembered)
     if choice is None:
         return None
     return _entered(proposer, look, choice.option.found, choice.option.judgement, "aim", choice)

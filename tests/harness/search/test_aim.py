@@ -176,7 +176,7 @@ def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pyt
 
     monkeypatch.setattr(acquisition, "choices", spy)
 
-    best = aimed(asked, LARGER_IS_BETTER, random.Random(0))
+    best, _ = aimed(asked, LARGER_IS_BETTER, random.Random(0))
 
     assert best is not None
     drawn, last = seen[0], seen[-1]
@@ -186,6 +186,25 @@ def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pyt
     aim = _aim_of(asked, LARGER_IS_BETTER)
     assert best.worth == pytest.approx(max(choice.worth for choice in choices(aim, last)))
     assert best.worth >= max(choice.worth for choice in choices(aim, drawn))
+
+
+def test_what_was_worth_most_is_looked_at_again_while_it_is_within_the_limit():
+    asked = replace(look(), space=space("card"), budget=4_000)
+    first, remembered = aimed(asked, LARGER_IS_BETTER, random.Random(0))
+    assert first is not None
+
+    again, _ = aimed(asked, LARGER_IS_BETTER, random.Random(1), remembered)
+    smaller, _ = aimed(
+        replace(asked, budget=first.option.parameters - 1), LARGER_IS_BETTER, random.Random(1), remembered
+    )
+
+    worths = [choice.worth for choice in acquisition.choices(_aim_of(asked, LARGER_IS_BETTER), remembered)]
+    assert first.option in remembered
+    assert worths == sorted(worths, reverse=True)
+    assert again is not None
+    assert again.worth >= first.worth
+    assert smaller is not None
+    assert smaller.option.parameters < first.option.parameters
 
 
 # What the model is told -------------------------------------------------------------------------------------
