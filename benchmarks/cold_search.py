@@ -87,7 +87,8 @@ class Outcome:
         sizes: (seconds of the search, parameters of the smallest network that stands from then on); None for the
             parameters where none does.
         trained: networks with at least one run that has ended.
-        proposed: networks that were looked at, the rejected and the repeated ones among them.
+        proposed: networks to train, and those that a sampler proposed and that were rejected or known; what the model
+            of the errors only looks at is not counted.
     """
 
     exit_code: int
@@ -103,11 +104,7 @@ class Outcome:
 
 
 def command_of(options: Sequence[str], seed: int, setting: Setting) -> list[str]:
-    """Return the arguments of ``harness`` for a search.
-
-    Raises:
-        UsageError: half the speed is wanted, and there is no taskset.
-    """
+    """Return the arguments of ``harness`` for a search."""
     given = ["search", *options, "--json", "--seed", str(seed)]
     return [*given, "--workers", "2"] if setting.half_speed and "--workers" not in options else given
 
@@ -169,9 +166,9 @@ def sizes(events: list[dict[str, Any]]) -> tuple[tuple[float, int | None], ...]:
     standing = None
     for event in events:
         if event["event"] == "standing":
-            standing = event["hash"]
+            standing = event["trial"]
             found.append((event["elapsed"], event["parameters"]))
-        elif event["event"] == "refuted" and event["hash"] == standing:
+        elif event["event"] == "refuted" and event["trial"] == standing:
             standing = None
             found.append((event["elapsed"], None))
     return tuple(found)

@@ -51,7 +51,13 @@ def _comparison(
 ) -> list[str]:
     """Return a table of the answers' sizes, a column a seed; nothing where no compared search has been run."""
     first = next(iter(cases))
-    rows = {name: case for name, case in compared.items() if any((name, seed) in done for seed in case.seeds)}
+    alike = {
+        (name, seed): search
+        for (name, seed), search in done.items()
+        # A search by other defaults says nothing of the present ones.
+        if (plain := done.get((first, seed))) is not None and search.configuration == plain.configuration
+    }
+    rows = {name: case for name, case in compared.items() if any((name, seed) in alike for seed in case.seeds)}
     if not rows:
         return []
     seeds = sorted({seed for case in rows.values() for seed in case.seeds})
@@ -63,7 +69,7 @@ def _comparison(
         f"| options | {' | '.join(f'seed {seed}' for seed in seeds)} |",
         f"|{' --- |' * (1 + len(seeds))}",
         *(
-            f"| `{' '.join(case.options)}` | {' | '.join(_answer(done.get((name, seed))) for seed in seeds)} |"
+            f"| `{' '.join(case.options)}` | {' | '.join(_answer(alike.get((name, seed))) for seed in seeds)} |"
             for name, case in each.items()
         ),
     ]
@@ -116,14 +122,13 @@ def _line(name: str, seed: int, search: MeasuredSearch | None) -> str:
         return f"| {name} | {seed} |{' |' * (len(COLUMNS) - 3)} not run |"
     outcome = search.outcome
     first = [size for _, size in outcome.sizes[:1]]
-    winner = outcome.winner
     cells = [
         name,
         str(seed),
         "never" if outcome.first_standing_seconds is None else f"{outcome.first_standing_seconds:.0f} s",
         *map(_size, first or [None]),
         *(_after(search, 60 * minutes) for minutes in MINUTES),
-        _size(winner.parameters if winner is not None else None),
+        _answer(search),
         _accuracy(search),
         _verdict(search),
     ]

@@ -4,9 +4,8 @@ Nothing is trained. Each search tries networks one after the other in decreasing
 around the allowed ones. What a network's runs give is decided upon by ``harness.search.race`` itself: a first run that
 passes, fresh seeds while there is a chance, and the smallest network that stands is verified. Time is not limited, so
 each network gets all seeds that the rules allow. The ratio of errors on unseen images to errors on the validation
-images is taken to be, on the average over networks, the one that the threshold rests on; in a set of its own it is the
-measured one, without the caution of ``harness.evidence.offset``. Another set has networks that get harder as they get
-smaller. Both are looked at with the present confidence only.
+images is taken to be, on the average over networks, the one that the threshold rests on. Another set has networks that
+get harder as they get smaller, with the present confidence only.
 
 What seeds of a network differ by is what others differed by: a verified network's deviation, drawn from those on
 record, or that of the table of the bench, the same for all. Neither says how good a network is, and nothing is chosen
@@ -66,11 +65,10 @@ TABLE = "mnist-bench"
 
 
 class World(StrEnum):
-    """A set of assumptions: as the threshold has it; harder as networks get smaller; with the measured ratio."""
+    """A set of assumptions: networks alike whatever their size; harder as they get smaller."""
 
     EVEN = "even"
     HARDER = "harder"
-    MEASURED = "measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,6 @@ class Assumption:
         network_share: deviation of networks in the ratio of errors on unseen images to errors on validation.
         seeds: whose deviations seeds have, ``records`` or ``table``.
         rise: by how much that logarithm is greater for the smallest network than for the largest, on the average.
-        ratio: the mean ratio, by the one that the threshold rests on.
     """
 
     world: World
@@ -93,7 +90,6 @@ class Assumption:
     network_share: float
     seeds: str
     rise: float = 0.0
-    ratio: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +109,14 @@ class Network:
     luck: tuple[float, ...]
 
 
-def assumptions(measured: float) -> list[tuple[Assumption, tuple[float, ...]]]:
-    """Return all that is looked at, and each one's confidences.
-
-    Args:
-        measured: the measured ratio, by the one that the threshold rests on.
-    """
+def assumptions() -> list[tuple[Assumption, tuple[float, ...]]]:
+    """Return all that is looked at, and each one's confidences."""
     shares = [round(factor * race.NETWORK_SHARE, 6) for factor in NETWORK_FACTORS]
     values = itertools.product(NETWORKS, SPREADS, shares, ("records", "table"))
     even = [Assumption(World.EVEN, *each) for each in values]
     return [
         *((each, CONFIDENCES) for each in even),
         *((replace(each, world=World.HARDER, rise=RISE), (race.CONFIDENCE,)) for each in even),
-        *((replace(each, world=World.MEASURED, ratio=measured), (race.CONFIDENCE,)) for each in even),
     ]
 
 
@@ -158,7 +149,7 @@ def network(given: Assumption, deviations: tuple[float, ...], place: int, search
     rng = random.Random(search * max(NETWORKS) + place)
     centre = given.rise * (place / (given.networks - 1) - 0.5)
     errors = allowed * math.exp(centre + given.spread * rng.gauss(0, 1))
-    ratio = given.ratio * math.exp(given.network_share * rng.gauss(0, 1))
+    ratio = math.exp(given.network_share * rng.gauss(0, 1))
     deviation = deviations[int(rng.random() * len(deviations))]
     runs = 1 + race.MOST_SEEDS + race.VERIFY_SEEDS
     return Network(errors, ratio, deviation, tuple(rng.gauss(0, 1) for _ in range(runs)))
@@ -301,11 +292,10 @@ def main() -> None:
         parser.error("one search is needed at least")
     place, offset = workspace(), offset_of("mnist")
     threshold_pct = offset.threshold_pct(TARGET_PCT)
-    cautious = (100 - TARGET_PCT) / (100 - threshold_pct)
     table = table_deviation(read_table(table_folder(TABLE, place)))
     deviations = {"records": record_deviations(record.read_all(place.records)), "table": (table,)}
     rows: list[dict[str, Any]] = []
-    for case, confidences in assumptions(round(offset.errors_ratio / cautious, 6)):
+    for case, confidences in assumptions():
         outcomes: dict[float, list[bool | None]] = {each: [] for each in confidences}
         for number, confidence in itertools.product(range(given.searches), confidences):
             found = searched(case, deviations[case.seeds], number, threshold_pct, confidence)

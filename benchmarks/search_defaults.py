@@ -24,6 +24,16 @@ ROOT = Path(__file__).resolve().parent.parent
 DATASET = "mnist"
 # What a search prints and where it lies decides nothing; the seed is given to every measured search.
 WITHOUT_EFFECT = {"plan_only", "as_json", "name", "folder", "seed"}
+# What decides the order beside the files of harness/search: the threshold, what stands, what a draw, a change of it and
+# its costs are.
+BESIDES = (
+    "harness/evidence/offsets.json",
+    "harness/evidence/statistics.py",
+    "search_spaces/cost.py",
+    "search_spaces/draw.py",
+    "search_spaces/judge.py",
+    "search_spaces/mutate.py",
+)
 _ABSENT = "not there"
 
 
@@ -43,7 +53,7 @@ def sources(root: Path) -> dict[str, str]:
     """Return the hash of each file below ``root`` that decides the order of a search, by its path."""
     found = [path for path in (root / "harness" / "search").rglob("*") if path.is_file()]
     found = [path for path in found if "__pycache__" not in path.parts and not path.name.startswith(".")]
-    found.append(root / "harness" / "evidence" / "offsets.json")
+    found += [root / name for name in BESIDES]
     return {path.relative_to(root).as_posix(): _content_hash(path) for path in sorted(found)}
 
 

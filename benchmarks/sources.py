@@ -22,7 +22,7 @@ from harness.evidence.leaderboard import Tier, read
 from harness.search.trainings import IMAGES, comparable
 from harness.training.recipe import Recipe, recipe_from
 from harness.training.recipes import named_recipe, recipe_by_hash
-from harness.training.result import Result, Status
+from harness.training.result import Status
 from harness.training.seeds import Purpose
 from search_spaces.notation import parse_network
 
@@ -139,19 +139,6 @@ def _of_rows(path: Path) -> Source:
     )
 
 
-def _of_runs(path: Path) -> Source:
-    content = path.read_bytes()
-    return _source(content, (_of_run(run) for run in read_as(list[Result], content, str(path))))
-
-
-def _of_run(run: Result) -> Told | str:
-    if run.dataset != DATASET:
-        return "another data set"
-    if run.status is not Status.COMPLETE or run.validation_errors is None or run.validation_size != IMAGES:
-        return "not a whole training with validation errors"
-    return _told(run.architecture, run.recipe, run.validation_errors, f"{run.purpose} {run.seed_index}")
-
-
 def _of_recording(path: Path) -> Source:
     return _source(
         path.read_bytes(),
@@ -224,12 +211,11 @@ def _source(content: bytes, found: Iterable[Told | str]) -> Source:
     return Source(content, tuple(told), dict(sorted(left_out.items())))
 
 
-# In this order: of a run that two files tell, the first speaks. A file that is not there tells nothing.
+# In this order: of a run that two files tell, the first speaks.
 READERS: dict[str, Callable[[Path], Source]] = {
     "benchmarks/tables/mnist-bench/table.csv": _of_table,
     "benchmarks/results/topologies.json": _of_rows,
     "benchmarks/results/poses.json": _of_rows,
-    "benchmarks/results/validation-offset.json": _of_runs,
     "benchmarks/results/trainings.jsonl": _of_recording,
     "leaderboard.csv": _of_leaderboard,
 }

@@ -50,7 +50,7 @@ def main() -> None:
             found = drawn(space(given.space), given.count, given.seed, given.seconds)
             record(found, given.data, RECORDING)
     except HarnessError as error:
-        _leave(error.message, error.exit_code)
+        _leave(error.message + (f" ({error.hint})" if error.hint else ""), error.exit_code)
     except UnknownNameError as error:
         _leave(error.message, UsageError.exit_code)
     except SearchSpaceError as error:
@@ -62,7 +62,9 @@ def sources(root: Path) -> dict[str, Source]:
     known: set[tuple[str, str, str]] = set()
     found = {}
     for name, reader in READERS.items():
-        if (root / name).exists():
+        if not (root / name).exists():
+            print(f"{name} is not there, so nothing of it is told", file=sys.stderr)
+        else:
             source = reader(root / name)
             fresh = []
             for told in source.told:

@@ -134,7 +134,7 @@ def read_study(folder: Path, workspace: Workspace, standings: Standings | None =
         measured=tuple(measured),
         rows=standings.rows,
         test_reads=standings.test_reads,
-        past_trainings=None if past is None else len(past),
+        past_trainings=None if past is None else len(prior.observations(past, config.recipe)),
         left_out=standings.left_out,
     )
 

@@ -53,7 +53,12 @@ class SimulatedCrew:
         self.desks[place] = Desk(job, self.clock + reading.seconds[last] - job.spent_seconds)
 
     def poll(self, timeout: float) -> list[Event]:
-        """Go on to the next end of a job and return it, or to the end of the clock where that comes first."""
+        """Go on to the next end of a job and return it, or to the end of the clock where that comes first.
+
+        Who does not wait hears nothing: the clock stands still.
+        """
+        if not timeout:
+            return []
         busy = [desk for desk in self.desks if desk.job is not None]
         next_end = min((desk.until for desk in busy), default=self.end)
         self.clock = min(next_end, self.end)

@@ -11,7 +11,7 @@ from harness.evidence.record import Found
 from harness.evidence.verdict import Verdict
 from harness.evidence.verify import Plan, finished_indices, recorded_verdict, run_seeds
 from harness.search import study
-from harness.search.estimate import LEAST_VERIFY_SEEDS, VERIFY_FACTOR
+from harness.search.estimate import VERIFY_FACTOR, verify_seeds
 from harness.search.finals import least_verify_seconds, verify_seconds
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session, note
@@ -77,8 +77,7 @@ def _recipe(plan: SearchPlan, proposal: Proposal) -> NamedRecipe:
 
 def _verification(plan: SearchPlan, winner: dict[str, Any], events: list[dict[str, Any]]) -> Plan:
     proposal = next(item for item in study.proposals(events) if item.trial == winner["trial"])
-    # As many seeds as keep all workers busy: five take three rounds of two, and so do six.
-    seeds = -(-LEAST_VERIFY_SEEDS // plan.effort.workers) * plan.effort.workers
+    seeds = verify_seeds(plan.effort.workers)
     found = Found(
         study=plan.folder.name,
         study_seed=plan.config.seed,

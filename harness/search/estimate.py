@@ -26,8 +26,8 @@ PACES = {"torch": Pace(1.85e-4, 3.35e-11), "native": Pace(0.0, 9.9e-11)}
 
 # Training on all images takes longer than on the search split: 60,000 to 50,000.
 VERIFY_FACTOR = 1.2
-LEAST_VERIFY_SEEDS = 5
-# Share that an estimate is raised by, and what starting processes and writing files take.
+LEAST_VERIFY_SEEDS, MOST_VERIFY_SEEDS = 5, 8
+# What an estimate is raised by, as a factor, and what starting processes and writing files take.
 CAUTION = 1.1
 CAUTION_SECONDS = 12.0
 
@@ -59,6 +59,21 @@ class Room:
     def has(self, epochs: int, network_work: float) -> bool:
         """Return whether there is time for a training."""
         return self.seconds is None or self.takes(epochs, network_work) <= self.seconds
+
+
+def verify_seeds(workers: int) -> int:
+    """Return how many seeds a winner is verified with: five, or as many as take no longer; eight at most."""
+    return min(MOST_VERIFY_SEEDS, rounds(LEAST_VERIFY_SEEDS, workers) * workers)
+
+
+def rounds(seeds: int, workers: int) -> int:
+    """Return how often workers train at once until all seeds are trained."""
+    return -(-seeds // workers)
+
+
+def verifying(one: float, workers: int, seeds: int = LEAST_VERIFY_SEEDS) -> float:
+    """Return the seconds of a verification where one training on the search split takes ``one``."""
+    return CAUTION * VERIFY_FACTOR * rounds(seeds, workers) * one + CAUTION_SECONDS
 
 
 def taught(pace: Pace, recipe: Recipe) -> Pace:

@@ -33,9 +33,9 @@ MOST_CRASHES = 10
 POLL_SECONDS = 0.5
 
 
-def poll(session: Session) -> None:
+def poll(session: Session, seconds: float = POLL_SECONDS) -> None:
     """Wait a moment for the workers, act on what they report, and show where the search is."""
-    for event in session.crew.poll(POLL_SECONDS):
+    for event in session.crew.poll(seconds):
         _on_event(session, event)
     standing = smallest_standing(session)
     nearest = None

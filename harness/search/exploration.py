@@ -31,10 +31,8 @@ def explore(session: Session) -> None:
         session.reason = _stop_reason(session)
         if session.reason == "time":
             break
-        for place, at_work in enumerate(session.crew.jobs):
-            if at_work is None and (job := _next_job(session)) is not None:
-                session.crew.assign(place, job)
-        if not jobs_at_work(session):
+        begun = _begin(session)
+        if not begun and not jobs_at_work(session):
             session.reason = session.reason or ("time" if session.lacks_time else "exhausted")
             break
         poll(session)
@@ -45,6 +43,21 @@ def explore(session: Session) -> None:
     for place, at_work in enumerate(session.crew.jobs):
         if at_work is not None:
             session.crew.abandon(place)
+
+
+def _begin(session: Session) -> bool:
+    """Give every idle worker what there is to do; return whether there was something."""
+    begun = False
+    for place, at_work in enumerate(session.crew.jobs):
+        if at_work is not None or (job := _next_job(session)) is None:
+            continue
+        session.crew.assign(place, job)
+        begun = True
+        # A proposal takes seconds: those at work are heard in between, and so is whoever ends the search.
+        poll(session, seconds=0.0)
+        if session.interrupted:
+            break
+    return begun
 
 
 def _stop_reason(session: Session) -> str:

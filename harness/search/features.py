@@ -31,7 +31,7 @@ from search_spaces.notation import parse_network
 WIDEST_FIELD = 40
 # Multiply-adds that take as long as moving one number of a map through BN, rectifier, pooling and their gradients, and
 # as a multiply-add of a depthwise or grouped kernel takes besides. Fitted to 43 trainings of seven forms on a two-core
-# CPU machine: docs/experiments.md, "what a training takes".
+# CPU machine: docs/experiments.md, "what a training takes, again".
 NUMBER_MACS = 8.0
 GROUPED_MACS = 0.8
 

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from harness.search import race
-from harness.search.estimate import CAUTION, CAUTION_SECONDS, LEAST_VERIFY_SEEDS, VERIFY_FACTOR
+from harness.search.estimate import (
+    CAUTION,
+    CAUTION_SECONDS,
+    LEAST_VERIFY_SEEDS,
+    VERIFY_FACTOR,
+    rounds,
+    verifying,
+)
 from harness.search.race import Candidate
 from harness.search.session import Session, note_standing, run_seconds, runs_of, smallest_standing
 
@@ -40,12 +47,6 @@ def least_verify_seconds(session: Session, candidate: Candidate, seeds: int = LE
     return (verify_seconds(session, candidate, seeds) - CAUTION_SECONDS) / CAUTION
 
 
-def verifying(one: float, workers: int, seeds: int = LEAST_VERIFY_SEEDS) -> float:
-    """Return what a verification takes where one training on the search split takes ``one`` second."""
-    rounds = -(-seeds // workers)
-    return CAUTION * VERIFY_FACTOR * rounds * one + CAUTION_SECONDS
-
-
 def remaining_seconds(session: Session, candidate: Candidate, confirming: int) -> float:
     """Return what a network that passed still takes until it is verified, if it comes to stand.
 
@@ -55,8 +56,8 @@ def remaining_seconds(session: Session, candidate: Candidate, confirming: int) -
     Returns:
         seconds; 0 where time has no end.
     """
-    one = run_seconds(session, candidate)
     if session.effort.seconds is None:
         return 0.0
-    rounds = -(-max(0, race.STAND_SEEDS - len(candidate.fresh)) // confirming)
-    return CAUTION * rounds * one + verifying(one, session.effort.workers)
+    one = run_seconds(session, candidate)
+    lacking = max(0, race.STAND_SEEDS - len(candidate.fresh))
+    return CAUTION * rounds(lacking, confirming) * one + verifying(one, session.effort.workers)

@@ -11,7 +11,8 @@ class Parts:
 
     Attributes:
         ladder: begin with networks of evenly spread sizes.
-        aim: every second network is one that a model of the errors thinks most of.
+        aim: networks after the ladder are those that a model of the errors thinks most of, or every second of them
+            where another sampler takes turns with it.
         falling_budget: propose nothing as large as the smallest network that stands.
         confirmation: a network stands on fresh seeds; without it its first run suffices.
         repeats: a proposal of a known network that missed is a further seed of it; without it nothing follows.

@@ -12,7 +12,7 @@ from pathlib import Path
 from harness import files
 from harness.errors import ContentError
 from harness.search.surrogate import Observation, training_row
-from harness.search.trainings import PastTraining, own, parse, shipped, text
+from harness.search.trainings import PastTraining, comparable, own, parse, shipped, text
 from harness.training.recipe import Recipe
 from harness.workspace import Workspace
 
@@ -60,13 +60,20 @@ def kept(folder: Path) -> tuple[PastTraining, ...] | None:
     if not path.exists():
         return None
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path))
+        return parse(
+            path.read_text(encoding="utf-8"), str(path), "bring the file back, or begin another study: --study NAME"
+        )
     except (OSError, UnicodeDecodeError) as error:
         raise ContentError(f"cannot read the study's past trainings {path}: {error}") from error
 
 
 def observations(trainings: Iterable[PastTraining], recipe: Recipe) -> tuple[Observation, ...]:
-    """Return what the model of the errors learns from them: those with the learning rate of the recipe."""
+    """Return what the model of the errors learns from them: those with the learning rate of the recipe.
+
+    None where the recipe differs from theirs in what they do not state.
+    """
+    if not comparable(recipe):
+        return ()
     return tuple(
         Observation(
             training_row(item.architecture, item.epochs, item.batch_size, item.augmented_share), item.errors, item.runs

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.search import sampler
-from harness.search.acquisition import Choice, Option
-from harness.search.aim import aimed, length
+from harness.search.acquisition import Choice
+from harness.search.aim import Aimed, aimed, length
 from harness.search.estimate import Room
 from harness.search.look import DRAWS, Look, accepted
 from harness.search.parts import EVERY_PART, Parts
@@ -49,7 +49,6 @@ class Proposer:
 
     Attributes:
         past: of the model's prior; other studies' trainings.
-        remembered: what the model thought most of the last time.
     """
 
     space: SearchSpace
@@ -57,7 +56,6 @@ class Proposer:
     index: Index
     ladder: list[Draw]
     past: tuple[Observation, ...] = ()
-    remembered: tuple[Option, ...] = ()
     running: dict[int, Trial] = field(default_factory=dict)
     parts: Parts = EVERY_PART
 
@@ -130,26 +128,28 @@ def propose(proposer: Proposer, budget: int, candidates: Mapping[int, Candidate]
     number = max(candidates, default=-1) + 1
     look = Look(proposer.space, proposer.config, budget, candidates, known, taken, number, [], room)
     proposal = _climb(proposer, look) or _aim(proposer, look)
-    is_surrogate = proposer.parts.aim and proposer.config.sampler == SURROGATE
-    if proposal is None and not is_surrogate:
+    # The model's word is the last one where no other sampler takes turns with it.
+    hopeless = proposal if isinstance(proposal, Aimed) and proposer.config.sampler == SURROGATE else None
+    if hopeless is None and not isinstance(proposal, Proposal):
         proposal = _ask(proposer, look) or _draw(proposer, look)
-    if proposal is not None:
+    if isinstance(proposal, Proposal):
         return Found(proposal, tuple(look.passed))
-    limits = f"at most {budget:,} parameters"
-    if room.seconds is not None:
-        limits += f" whose training takes at most {room.seconds:.0f} s, so that there is time to verify it"
-    why = f"none of {DRAWS:,} further draws was a new network of {limits}"
-    if is_surrogate and _has_more(look):
-        why = f"no further network of {limits} has a chance to reach the target"
-    elif roster(proposer.space) is not None:
-        why = f"the space has no further network of {limits}"
-    endless = replace(look, room=replace(room, seconds=None))
-    return Found(None, tuple(look.passed), why, lacks_time=room.seconds is not None and _has_more(endless))
+    return replace(_nothing(look, hopeless), passed=tuple(look.passed))
 
 
-def _has_more(look: Look) -> bool:
-    """Return whether there may be a new network within the limits; it is known of a small space only."""
-    return roster(look.space) is None or next(accepted(look, random.Random(0)), None) is not None
+def _nothing(look: Look, aimed: Aimed | None) -> Found:
+    """Return why there is no further network: none was found, there is no time, or the model has no hope."""
+    limits = f"at most {look.budget:,} parameters"
+    if look.room.seconds is not None:
+        limits += f" whose training takes at most {look.room.seconds:.0f} s, so that there is time to verify it"
+    if aimed is not None and aimed.looked_at:
+        why = f"of {aimed.looked_at:,} networks of {limits} none has a chance to reach the target"
+        return Found(None, (), why, lacks_time=aimed.lacks_time)
+    endless = replace(look, room=replace(look.room, seconds=None))
+    lacks_time = look.room.seconds is not None and next(accepted(endless, random.Random(0)), None) is not None
+    if roster(look.space) is not None:
+        return Found(None, (), f"the space has no further network of {limits}", lacks_time)
+    return Found(None, (), f"none of {DRAWS:,} further draws was a new network of {limits}", lacks_time)
 
 
 def is_aimed(sampler_name: str, trial: int) -> bool:
@@ -190,14 +190,14 @@ def _climb(proposer: Proposer, look: Look) -> Proposal | None:
     return None
 
 
-def _aim(proposer: Proposer, look: Look) -> Proposal | None:
-    """Take the model's choice, where it is its turn."""
+def _aim(proposer: Proposer, look: Look) -> Proposal | Aimed | None:
+    """Take the model's choice, where it is its turn; where it has none, return what it says of that."""
     if not proposer.parts.aim or not is_aimed(proposer.config.sampler, look.number):
         return None
-    generator = sampler.generator(proposer.index)
-    choice, proposer.remembered = aimed(look, proposer.past, generator, proposer.remembered)
+    found = aimed(look, proposer.past, sampler.generator(proposer.index))
+    choice = found.choice
     if choice is None:
-        return None
+        return found
     return _entered(proposer, look, choice.option.found, choice.option.judgement, "aim", choice)
 
 

@@ -19,7 +19,7 @@ from harness.invocation import typed
 from harness.search.estimate import PACES, Room, taught
 from harness.search.features import NUMBER_MACS
 from harness.search.look import lengths
-from harness.search.prior import Prior, kept, past_trainings
+from harness.search.prior import Prior, kept, observations, past_trainings
 from harness.search.race import CONFIDENCE, MOST_SEEDS, STAND_SEEDS, needed_share, rungs
 from harness.search.sampler import sampler_name
 from harness.search.session import Effort
@@ -195,7 +195,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
         "lengths": lengths(plan.config),
         "estimated_seconds_a_training": [min(each), max(each)] if each else None,
-        "past_trainings": len(plan.past),
+        "past_trainings": len(observations(plan.past, plan.config.recipe)),
         "stand_seeds": STAND_SEEDS,
         "most_seeds": MOST_SEEDS,
         "confidence": CONFIDENCE,
@@ -235,7 +235,7 @@ def _prior_text(document: dict[str, Any]) -> str:
     """Return what earlier trainings the model of the errors begins with."""
     count, prior = document["past_trainings"], document["config"]["prior"]
     if not count:
-        return f"{prior}; no earlier training is known, so the search begins with a ladder of sizes"
+        return f"{prior}; no earlier training by such a recipe is known, so the search begins with a ladder of sizes"
     return f"{prior}; the model of the errors begins with {count:,} earlier trainings"
 
 

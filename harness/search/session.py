@@ -20,6 +20,7 @@ from harness.search.estimate import (
     VERIFY_FACTOR,
     Pace,
     Room,
+    rounds,
     scaled,
     slowdown,
     taught,
@@ -152,9 +153,9 @@ def room(session: Session) -> Room:
     """Return what there is time for: a training whose network can still be confirmed and verified."""
     pace, images, workers = pace_of(session), dataset(session.config.dataset).train_size, session.effort.workers
     if session.effort.seconds is None:
-        return Room(images, pace, workers=workers, passed=session.elapsed)
-    confirmed = CAUTION * (1 - (-STAND_SEEDS // workers))
-    verified = CAUTION * VERIFY_FACTOR * -(-LEAST_VERIFY_SEEDS // workers)
+        return Room(images, pace, workers=workers)
+    confirmed = CAUTION * (1 + rounds(STAND_SEEDS, workers))
+    verified = CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
     seconds = max(0.0, session.left - CAUTION_SECONDS) / (confirmed + verified)
     return Room(images, pace, seconds, session.left, workers, session.elapsed)
 

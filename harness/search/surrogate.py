@@ -24,8 +24,8 @@ TRAINING: tuple[tuple[str, float, float], ...] = (
     ("log batch", 3.7, 0.65),
     ("share of moved images", 0.6, 0.4),
 )
-# What is believed before any training: a hundred errors of ten thousand at the centre, and a power of the parameters
-# and of the epochs (docs/experiments.md, "what says how many errors a network makes").
+# What is believed before any training: so many errors of ten thousand at the centre, and a power of the parameters and
+# of the epochs (docs/experiments.md, "what says how many errors a network makes").
 PRIOR_ERRORS = 100.0
 PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}
 
@@ -84,12 +84,14 @@ class Model:
         rows: (observations, features).
         weights: (observations,).
         root: the Cholesky factor of their covariance, (observations, observations).
+        belief: errors at the centre before any training.
     """
 
     rows: Any
     weights: Any
     root: Any
     scales: Scales
+    belief: float
 
 
 def row_of(architecture: str, recipe: Recipe) -> tuple[float, ...]:
@@ -103,23 +105,23 @@ def training_row(architecture: str, epochs: int, batch_size: int, augmented_shar
     return tuple((value - centre) / width for value, (_, centre, width) in zip(raw, (*NAMES, *TRAINING), strict=True))
 
 
-def fitted(observations: Sequence[Observation], scales: Scales = SCALES) -> Model:
+def fitted(observations: Sequence[Observation], scales: Scales = SCALES, belief: float = PRIOR_ERRORS) -> Model:
     """Return the process after these observations; of none it is the belief before any."""
     width = len(NAMES) + len(TRAINING)
     rows = np.array([item.row for item in observations], dtype=float).reshape(-1, width)
-    logs = np.log([max(1.0, item.errors) for item in observations]) - _before(rows)
+    logs = np.log([max(1.0, item.errors) for item in observations]) - _before(rows, belief)
     noise = np.array([scales.network**2 + scales.seed**2 / item.runs + item.doubt**2 for item in observations])
     covariance = _kernel(rows, rows, scales) + np.diag(noise)
     root = np.linalg.cholesky(covariance) if len(rows) else np.zeros((0, 0))
     weights = _solve(root, logs) if len(rows) else logs
-    return Model(rows, weights, root, scales)
+    return Model(rows, weights, root, scales, belief)
 
 
 def predicted(model: Model, rows: Sequence[tuple[float, ...]]) -> tuple[Any, Any]:
     """Return means and deviations of the logarithm of the errors that networks make in the mean over seeds, (rows,)."""
     asked = np.array(rows, dtype=float).reshape(-1, len(NAMES) + len(TRAINING))
     scales = model.scales
-    means = _before(asked)
+    means = _before(asked, model.belief)
     variances = _own(asked, scales) + scales.network**2
     if len(model.rows):
         across = _kernel(model.rows, asked, scales)  # (observations, rows)
@@ -131,15 +133,15 @@ def predicted(model: Model, rows: Sequence[tuple[float, ...]]) -> tuple[Any, Any
 def evidence(observations: Sequence[Observation], scales: Scales) -> float:
     """Return the logarithm of the probability of the observations, by which hyperparameters are chosen."""
     model = fitted(observations, scales)
-    logs = np.log([max(1.0, item.errors) for item in observations]) - _before(model.rows)
+    logs = np.log([max(1.0, item.errors) for item in observations]) - _before(model.rows, model.belief)
     return float(
         -0.5 * logs @ model.weights - np.log(np.diag(model.root)).sum() - 0.5 * len(logs) * math.log(2 * math.pi)
     )
 
 
-def _before(rows: Any) -> Any:
+def _before(rows: Any, belief: float) -> Any:
     names = [name for name, _, _ in (*NAMES, *TRAINING)]
-    found = np.full(len(rows), math.log(PRIOR_ERRORS))
+    found = np.full(len(rows), math.log(belief))
     for name, slope in PRIOR_SLOPES.items():
         at = names.index(name)
         # Rows are scaled; a slope is one of the logarithm itself.

@@ -30,13 +30,14 @@ from harness.training.recipes import RECIPES
 from harness.training.result import Result, Status
 from harness.training.seeds import PROTOCOL_VERSION
 from harness.workspace import Workspace
+from search_spaces.errors import SearchSpaceError
 
 # Errors are counted as if of so many validation images, whatever a data set has.
 IMAGES = 10_000
 # A training says all that a model needs of its recipe if the rest of the recipe is that of one of these.
 BASES = ("small", "fast")
 FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate")
-_MEND = "install the harness anew, or write the file with 'python -m benchmarks.trainings collect'"
+_REINSTALL = "install the harness anew, or write the file with 'python -m benchmarks.trainings collect'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +116,12 @@ def shipped(dataset: str) -> tuple[PastTraining, ...]:
         content = path.read_bytes().decode("utf-8")
         expected = json.loads(noted.read_bytes())["sha256"]
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ContentError(f"cannot read the past trainings {path} and {noted.name}: {error}", hint=_MEND) from error
+        raise ContentError(
+            f"cannot read the past trainings {path} and {noted.name}: {error}", hint=_REINSTALL
+        ) from error
     if hashlib.sha256(content.encode()).hexdigest() != expected:
-        raise ContentError(f"{path} is not the file that {noted.name} was written with", hint=_MEND)
-    return parse(content, str(path))
+        raise ContentError(f"{path} is not the file that {noted.name} was written with", hint=_REINSTALL)
+    return parse(content, str(path), _REINSTALL)
 
 
 def own(place: Workspace, dataset: str, data_hash: str) -> tuple[tuple[PastTraining, ...], tuple[ContentError, ...]]:
@@ -140,11 +143,18 @@ def _whole_runs(folder: Path, dataset: str, data_hash: str) -> list[Result]:
     config = read_config(folder)
     if (config.dataset, config.data_hash, config.protocol_version) != (dataset, data_hash, PROTOCOL_VERSION):
         return []
-    return [
+    runs = [
         run
         for run in finished_results(folder)
         if run.status is Status.COMPLETE and run.validation_accuracy_pct is not None and comparable(run.recipe)
     ]
+    for run in runs:
+        # One bad run is the fault of its study; the others count.
+        try:
+            _of_runs([run])
+        except (SearchSpaceError, ContentError) as error:
+            raise ContentError(f"{folder}: a run of trial {run.trial}: {error.message}") from error
+    return runs
 
 
 def _of_runs(runs: list[Result]) -> PastTraining:
@@ -159,19 +169,19 @@ def text(trainings: Iterable[PastTraining]) -> str:
     return csv_text(list(_COLUMNS), ([getattr(item, name) for name in _COLUMNS] for item in trainings))
 
 
-def parse(content: str, where: str) -> tuple[PastTraining, ...]:
+def parse(content: str, where: str, hint: str = "") -> tuple[PastTraining, ...]:
     """Return the trainings of a CSV that ``text`` wrote.
 
     Raises:
-        ContentError: it is not one; ``where`` begins the message.
+        ContentError: it is not one; ``where`` begins the message, ``hint`` says what helps.
     """
     try:
         lines = list(csv.reader(io.StringIO(content, newline=""), strict=True))
     except csv.Error as error:
-        raise ContentError(f"{where} is no CSV: {error}", hint=_MEND) from error
+        raise ContentError(f"{where} is no CSV: {error}", hint=hint) from error
     if not lines or lines[0] != list(_COLUMNS):
-        raise ContentError(f"{where} has other columns than {', '.join(_COLUMNS)}", hint=_MEND)
-    return tuple(_row(cells, f"{where}, row {number}") for number, cells in enumerate(lines[1:], start=1))
+        raise ContentError(f"{where} has other columns than {', '.join(_COLUMNS)}", hint=hint)
+    return tuple(_row(cells, f"{where}, row {number}", hint) for number, cells in enumerate(lines[1:], start=1))
 
 
 def digest(trainings: Iterable[PastTraining]) -> str:
@@ -179,13 +189,17 @@ def digest(trainings: Iterable[PastTraining]) -> str:
     return hashlib.sha256(text(trainings).encode()).hexdigest()
 
 
-def _row(cells: list[str], where: str) -> PastTraining:
+def _row(cells: list[str], where: str, hint: str) -> PastTraining:
     if len(cells) != len(_COLUMNS):
-        raise ContentError(f"{where}: {len(cells)} cells, but there are {len(_COLUMNS)} columns", hint=_MEND)
+        raise ContentError(f"{where}: {len(cells)} cells, but there are {len(_COLUMNS)} columns", hint=hint)
     readers: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": unguarded}
+    values = []
+    for (name, kind), cell in zip(_COLUMNS.items(), cells, strict=True):
+        try:
+            values.append(readers[kind](cell))
+        except ValueError as error:
+            raise ContentError(f"{where}: {name} is {cell!r}, which is no {kind}", hint=hint) from error
     try:
-        return PastTraining(*(readers[kind](cell) for kind, cell in zip(_COLUMNS.values(), cells, strict=True)))
-    except ValueError as error:
-        raise ContentError(f"{where}: {error}", hint=_MEND) from error
+        return PastTraining(*values)
     except ContentError as error:
-        raise ContentError(f"{where}: {error.message}", hint=_MEND) from error
+        raise ContentError(f"{where}: {error.message}", hint=hint) from error

@@ -40,7 +40,7 @@ seen = {"argv": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ), "lead
 study = place / "runs" / "s"
 study.mkdir(parents=True)
 (study / "config.json").write_text(json.dumps({"config": {"dataset": "mnist"}}))
-standing = {"event": "standing", "elapsed": 61.5, "hash": "a1", "parameters": 1500}
+standing = {"event": "standing", "elapsed": 61.5, "trial": 0, "hash": "a1", "parameters": 1500}
 (study / "log.jsonl").write_text(json.dumps(standing))
 CODE
 """
@@ -89,20 +89,20 @@ def folder(tmp_path: Path) -> Path:
 
 def test_sizes_fall_and_a_refuted_network_stands_no_longer():
     events = [
-        event("standing", 61.5, hash="a", parameters=7_000),
-        event("refuted", 70, hash="z", parameters=9_000),
-        event("standing", 90.0, hash="b", parameters=5_000),
-        event("refuted", 95.5, hash="b", parameters=5_000),
-        event("standing", 95.5, hash="a", parameters=7_000),
-        event("refuted", 99.0, hash="a", parameters=7_000),
-        event("refuted", 99.5, hash="a", parameters=7_000),
+        event("standing", 61.5, trial=0, hash="a", parameters=7_000),
+        event("refuted", 70, trial=9, hash="z", parameters=9_000),
+        event("standing", 90.0, trial=1, hash="b", parameters=5_000),
+        event("refuted", 95.5, trial=1, hash="b", parameters=5_000),
+        event("standing", 95.5, trial=0, hash="a", parameters=7_000),
+        event("refuted", 99.0, trial=0, hash="a", parameters=7_000),
+        event("refuted", 99.5, trial=0, hash="a", parameters=7_000),
     ]
 
     assert sizes(events) == ((61.5, 7_000), (90.0, 5_000), (95.5, None), (95.5, 7_000), (99.0, None))
 
 
 def test_an_outcome_is_the_journal_and_the_printed_winner():
-    events = [*JOURNAL, event("standing", 61.5, hash="h1", parameters=7_000)]
+    events = [*JOURNAL, event("standing", 61.5, trial=1, hash="h1", parameters=7_000)]
 
     found = outcome(0, 123.44, events, {"reached": True, "winner": ROW}, 10_000)
 

@@ -62,6 +62,7 @@ def test_compared_searches_have_a_table_of_answers_by_seed_and_are_not_counted()
         missed,
         replace(missed, case="without"),
         replace(search("short", 0, outcome(9_100)), case="without"),
+        replace(search("short", 0, outcome(5_000)), case="other", configuration="by other defaults"),
     ]
 
     made = section(Results(configurations={}, searches=tuple(found)), CASES, compared)

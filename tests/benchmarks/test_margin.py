@@ -147,9 +147,9 @@ def test_all_searches_are_played_and_written(
     ask(monkeypatch, margin.main, "--searches", "2")
 
     found = json.loads((tmp_path / "margin.json").read_text(encoding="utf-8"))
-    assert len(found["rows"]) == 3 * 2 * 2 * (len(margin.CONFIDENCES) + 2)
+    assert len(found["rows"]) == 3 * 2 * 2 * (len(margin.CONFIDENCES) + 1)
     assert {row["searches"] for row in found["rows"]} == {2}
-    assert capsys.readouterr().out.count('"claim": 0.05') == len(found["verdicts"]) == len(margin.CONFIDENCES) + 2
+    assert capsys.readouterr().out.count('"claim": 0.05') == len(found["verdicts"]) == len(margin.CONFIDENCES) + 1
 
 
 def committed() -> dict[str, Any]:

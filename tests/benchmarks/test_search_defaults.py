@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from benchmarks.search_defaults import code_hash, defaults, differences, sources
+from benchmarks.search_defaults import BESIDES, code_hash, defaults, differences, sources
 from harness.commands.search import search
 
 CODE = '''"""A module."""
@@ -72,8 +72,8 @@ def test_the_hash_is_the_same_under_every_python():
 
 
 def test_sources_are_the_search_with_its_data_and_the_offsets(tmp_path: Path):
-    for name in ("search/race.py", "search/priors/forms.json", "evidence/offsets.json", "evidence/verify.py"):
-        path = tmp_path / "harness" / name
+    for name in ("search/race.py", "search/priors/forms.json", "evidence/verify.py", *BESIDES):
+        path = tmp_path / name if name in BESIDES else tmp_path / "harness" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("[1]\n")
     (tmp_path / "harness" / "search" / "__pycache__").mkdir()
@@ -83,11 +83,8 @@ def test_sources_are_the_search_with_its_data_and_the_offsets(tmp_path: Path):
     (tmp_path / "harness" / "search" / "race.py").write_text("[1]  # as it was\n")
     (tmp_path / "harness" / "search" / "priors" / "forms.json").write_text("[2]\n")
 
-    assert list(before) == [
-        "harness/evidence/offsets.json",
-        "harness/search/priors/forms.json",
-        "harness/search/race.py",
-    ]
+    assert list(before) == sorted([*BESIDES, "harness/search/priors/forms.json", "harness/search/race.py"])
+    assert {"search_spaces/mutate.py", "harness/evidence/offsets.json"} < set(BESIDES)
     assert [line.partition(":")[0] for line in differences(before, sources(tmp_path))] == [
         "harness/search/priors/forms.json"
     ]

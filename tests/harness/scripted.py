@@ -202,8 +202,8 @@ def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
         worker.job = job
 
     def poll(pool: list[Worker], limits: Limits, timeout: float) -> list[Event]:
-        events = []
-        for worker in pool:
+        events: list[Event] = []
+        for worker in pool if timeout else ():
             if worker.job is not None:
                 made.point()
                 job, worker.job = worker.job, None

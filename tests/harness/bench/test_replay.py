@@ -151,9 +151,9 @@ def test_without_confirmation_answers_come_sooner_and_are_more_often_false():
 
 
 def test_without_rungs_fewer_networks_are_tried():
-    with_rungs, without = run(MAIN["default"], 4), run(ABLATIONS["no-rungs"], 4)
+    with_rungs, without = run(MAIN["default"], 6), run(ABLATIONS["no-rungs"], 6)
 
-    assert sum(trace.networks for trace in without) < 0.8 * sum(trace.networks for trace in with_rungs)
+    assert sum(trace.networks for trace in without) < sum(trace.networks for trace in with_rungs)
 
 
 @pytest.mark.parametrize("name", sorted(ABLATIONS))

@@ -79,3 +79,5 @@ def test_the_model_learns_from_trainings_with_the_learning_rate_of_the_recipe_on
         Observation(training_row(text, 5, 64, 0.7), 100 / 3, 3),
     )
     assert observations((ONE, MINE), Recipe(learning_rate=0.05)) == ()
+    # Of another weight decay they say nothing.
+    assert observations((ONE, MINE), Recipe(learning_rate=0.1, weight_decay=0.0)) == ()

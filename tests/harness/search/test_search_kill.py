@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.search import evolution, study
+from harness.search import evolution, roster, study
 from harness.search.study import StudyConfig
 from harness.training.result import Status
 from tests.harness import scripted
@@ -71,12 +71,17 @@ def whole(folder: Path, trainer: Trainer, configured: StudyConfig) -> tuple[dict
     return outcome(folder), points
 
 
-@pytest.mark.parametrize(("sampler", "stride"), [("random", 5), ("tpe", 29), ("nsga2", 29), ("evolution", 13)])
+@pytest.mark.parametrize(
+    ("sampler", "stride"), [("random", 5), ("tpe", 29), ("nsga2", 29), ("evolution", 13), ("surrogate", 29)]
+)
 def test_a_search_killed_at_any_point_ends_as_if_it_had_not_been(
     sampler: str, stride: int, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     # So that networks have children among the nine.
     monkeypatch.setattr(evolution, "POPULATION", 4)
+    if sampler == "surrogate":
+        # So that it draws, and changes what it has drawn.
+        monkeypatch.setattr(roster, "MOST", 1)
     configured = scripted.config(sampler=sampler)
     expected, points = whole(tmp_path / "whole", trainer, configured)
     assert points > 150

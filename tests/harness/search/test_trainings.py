@@ -55,7 +55,7 @@ def test_trainings_read_back_as_they_were_written():
         ("", "x has other columns than architecture, "),
         (text([ONE]).replace("errors", "test_errors"), "x has other columns"),
         (text([ONE]).replace("plain", "plain,1"), "x, row 1: 10 cells, but there are 9 columns"),
-        (text([ONE, ONE]).replace(",8,", ",eight,"), "x, row 1: invalid literal"),
+        (text([ONE, ONE]).replace(",8,", ",eight,"), "x, row 1: epochs is 'eight', which is no int"),
         (text([ONE, replace(ONE, form="tied")]).replace("tied", "odd"), "x, row 2: form is 'odd'; allowed are plain, "),
         (text([ONE]).replace(repr(ONE.errors), "nan"), "x, row 1: errors is nan, but must be from 0 to 10000"),
         (text([ONE]).replace(repr(ONE.errors), "10000.5"), "x, row 1: errors is 10000.5, but"),
@@ -190,9 +190,13 @@ def test_a_damaged_study_is_left_out_and_named(tmp_path: Path):
     next((place.study("torn") / "results").iterdir()).write_text("{")
     place.study("empty").mkdir()
 
+    keep(place.study("strange"), replace(run(0, 60), architecture="conv9x9(4)"), run(1, 50, seed=2))
+    keep(place.study("many"), run(0, 60, validation_size=10, seed=3))
+
     found, damage = own(place, "mnist", CONFIG.data_hash)
 
     assert [item.errors for item in found] == [70.0]
-    assert len(damage) == 1
-    assert "torn" in damage[0].message
+    assert len(damage) == 3
+    for name, error in zip(("many", "strange", "torn"), damage, strict=True):
+        assert name in error.message
     assert own(Workspace(tmp_path / "nowhere"), "mnist", CONFIG.data_hash) == ((), ())
