@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.data.datasets import DATASETS
 from harness.errors import Interrupted, UsageError
-from harness.search.study import journal
+from harness.search.study import journal, rejections
 from harness.training.result import Status
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,8 +28,6 @@ KEPT_VARIABLES = {"HARNESS_ENGINE_CACHE"}
 NO_OUTCOME = {2: "its command line is refused", 5: "its data are missing or damaged", 130: "it was interrupted"}
 # Keeps a core busy until the process that began it has gone.
 BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): sum(range(100_000))"
-# How the study counts, so that both mean the same: all networks that were looked at.
-LOOKED_AT = ("proposed", "rejected", "repeated")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +85,7 @@ class Outcome:
         sizes: (seconds of the search, parameters of the smallest network that stands from then on); None for the
             parameters where none does.
         trained: networks with at least one run that has ended.
-        proposed: networks to train, and those that a sampler proposed and that were rejected or known; what the model
-            of the errors only looks at is not counted.
+        proposed: networks that were chosen, rejected or known already.
     """
 
     exit_code: int
@@ -143,7 +140,7 @@ def outcome(
         printed: the document of ``--json``; empty where the search broke off.
         validation_size: images that validation accuracies are shares of.
     """
-    counts = Counter(event["event"] for event in events)
+    counts, rejected = Counter(event["event"] for event in events), rejections(events).total()
     row = printed.get("winner")
     found = sizes(events)
     return Outcome(
@@ -155,8 +152,8 @@ def outcome(
         first_standing_seconds=found[0][0] if found else None,
         sizes=found,
         trained=len({event["trial"] for event in events if event["event"] == "finished"}),
-        proposed=sum(counts[name] for name in LOOKED_AT),
-        rejected=counts["rejected"],
+        proposed=counts["proposed"] + rejected + counts["repeated"],
+        rejected=rejected,
     )
 
 

@@ -207,14 +207,15 @@ def _given() -> argparse.Namespace:
     parser.add_argument(
         "--cases", type=lambda text: text.split(","), metavar="NAME[,NAME]", help=", ".join(CASES | COMPARED)
     )
-    parser.add_argument("--seeds", type=_numbers, metavar="N[,N]", help="of the cases' own, only these")
+    parser.add_argument("--seeds", type=numbers, metavar="N[,N]", help="of the cases' own, only these")
     parser.add_argument("--plan", action="store_true", help="say what would be run; run nothing")
     parser.add_argument("--root", type=Path, help="where the searches' folders are made and kept")
     parser.add_argument("--readme-only", action="store_true", help="write the table again; run nothing")
     return parser.parse_args()
 
 
-def _numbers(text: str) -> list[int]:
+def numbers(text: str) -> list[int]:
+    """Return numbers that commas separate."""
     return [int(part) for part in text.split(",")]
 
 

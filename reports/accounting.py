@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
+from harness.search.study import rejections
 from harness.training.result import Status
 from reports.networks import Network
 from reports.shares import Share
@@ -48,15 +48,17 @@ class Accounting:
 
 def accounting(files: StudyFiles, of: list[Network]) -> Accounting:
     """Return where the proposals of a study went."""
-    words = [str(event.get("reason", "no reason given")) for event in files.events_of("rejected")]
-    reasons = _shares(_REASONS.get(word, word) for word in words)
+    words = Counter[str]()
+    for word, number in rejections(files.events).items():
+        words[_REASONS.get(word, word)] += number
+    reasons = _shares(words)
     outcomes = Counter(result.status for result in files.results)
     finished = {(result.hash, result.recipe.epochs) for result in files.results}
     proposed = files.events_of("proposed")
     again = len({event.get("trial") for event in proposed}) - len({event["hash"] for event in proposed})
     return Accounting(
         rejections=_summed_up(reasons),
-        rejected=len(words),
+        rejected=words.total(),
         to_train=len(of) + again,
         begun=len(finished),
         repeated=len(files.events_of("repeated")),
@@ -65,8 +67,7 @@ def accounting(files: StudyFiles, of: list[Network]) -> Accounting:
     )
 
 
-def _shares(names: Iterable[str]) -> list[Share]:
-    counted = Counter(names)
+def _shares(counted: Counter[str]) -> list[Share]:
     return [Share(name, counted[name]) for name in sorted(counted, key=lambda name: (-counted[name], name))]
 
 

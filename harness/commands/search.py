@@ -226,14 +226,14 @@ def _document(
     from harness.search import study
 
     events = study.journal(plan.folder)
-    counts = Counter(event["event"] for event in events)
+    counts, rejected = Counter(event["event"] for event in events), study.rejections(events).total()
     return {
         "study": plan.folder.name,
         "budget": plan.config.budget,
         "target_pct": plan.config.target_pct,
         "threshold_pct": plan.config.threshold_pct,
-        "proposed": counts["proposed"] + counts["rejected"] + counts["repeated"],
-        "rejected": counts["rejected"],
+        "proposed": counts["proposed"] + rejected + counts["repeated"],
+        "rejected": rejected,
         "repeated": counts["repeated"],
         "trained": len({result.trial for result in study.finished_results(plan.folder)}),
         "seconds": study.elapsed_seconds(events),

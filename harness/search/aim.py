@@ -169,6 +169,8 @@ def _children(look: Look, parents: Sequence[Draw], rng: random.Random) -> Iterat
             judgement = look.judge(child)
             if judgement.accepted:
                 yield acquisition.option(child, judgement)
+            else:
+                look.rejected[str(judgement.reason)] += 1
 
 
 def length(look: Look, past: Sequence[Observation], found: Draw, judgement: Judgement) -> Choice | None:

@@ -87,7 +87,7 @@ def _verification(plan: SearchPlan, winner: dict[str, Any], events: list[dict[st
         validation_accuracy_pct=winner["validation_accuracy_pct"],
         validation_seeds=winner["validation_seeds"],
         trained=len({result.trial for result in study.finished_results(plan.folder)}),
-        rejected=sum(event["event"] == "rejected" for event in events),
+        rejected=study.rejections(events).total(),
         search_seconds=study.elapsed_seconds(events),
         workers=plan.effort.workers,
     )

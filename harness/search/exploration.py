@@ -128,6 +128,9 @@ def _propose(session: Session) -> Job | None:
     candidate = Candidate(found.proposal, stand_seeds=STAND_SEEDS if session.parts.confirmation else 0)
     session.candidates[found.proposal.trial] = candidate
     note(session, "proposed", **asdict(found.proposal))
+    if found.rejected:
+        note(session, "looked", rejected=dict(found.rejected))
+        session.reporter.rejected += sum(found.rejected.values())
     return job_for(session, candidate, Purpose.SEARCH, 0)
 
 

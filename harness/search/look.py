@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from harness.search.estimate import Room
 from harness.search.features import work_of
@@ -26,6 +27,7 @@ class Look:
 
     Attributes:
         taken: hashes and lengths that were proposed before.
+        rejected: networks that were looked at and rejected without being anybody's proposal, by reason.
     """
 
     space: SearchSpace
@@ -37,6 +39,7 @@ class Look:
     number: int
     passed: list[Rejection | Repeat]
     room: Room
+    rejected: Counter[str] = field(default_factory=Counter)
 
     @property
     def limited(self) -> SearchSpace:
@@ -78,7 +81,9 @@ def accepted(look: Look, rng: random.Random, draws: int = DRAWS) -> Iterator[tup
     for _ in range(draws):
         found = draw(look.space, Uniform(rng))
         judgement = look.judge(found)
-        if judgement.accepted and found.architecture.hash not in look.known:
+        if not judgement.accepted:
+            look.rejected[str(judgement.reason)] += 1
+        elif found.architecture.hash not in look.known:
             yield found, judgement
 
 

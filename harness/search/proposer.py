@@ -133,8 +133,8 @@ def propose(proposer: Proposer, budget: int, candidates: Mapping[int, Candidate]
     if hopeless is None and not isinstance(proposal, Proposal):
         proposal = _ask(proposer, look) or _draw(proposer, look)
     if isinstance(proposal, Proposal):
-        return Found(proposal, tuple(look.passed))
-    return replace(_nothing(look, hopeless), passed=tuple(look.passed))
+        return Found(proposal, tuple(look.passed), rejected=look.rejected)
+    return replace(_nothing(look, hopeless), passed=tuple(look.passed), rejected=look.rejected)
 
 
 def _nothing(look: Look, aimed: Aimed | None) -> Found:

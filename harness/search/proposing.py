@@ -44,12 +44,14 @@ class Found:
     Attributes:
         proposal: None where no further network below the budget was found; ``why`` then says so.
         lacks_time: with more time there might be one.
+        rejected: networks that were only looked at on the way and rejected, by reason.
     """
 
     proposal: Proposal | None
     passed: tuple[Rejection | Repeat, ...]
     why: str = ""
     lacks_time: bool = False
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
 
 class Proposing(Protocol):

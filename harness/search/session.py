@@ -141,7 +141,7 @@ def open_session(
         finished=_is_finished(effort, events),
     )
     reporter.trained = sum(candidate.first is not None for candidate in candidates.values())
-    reporter.rejected = sum(event["event"] == "rejected" for event in events)
+    reporter.rejected = study.rejections(events).total()
     _mend(session, proposer, events)
     session.waiting = [
         job_for(session, candidate, Purpose.SEARCH, 0) for candidate in candidates.values() if candidate.first is None

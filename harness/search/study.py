@@ -10,7 +10,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -266,6 +267,20 @@ def proposals(events: list[dict[str, Any]]) -> list[Proposal]:
         if event["event"] == "proposed":
             values = {name: event[name] for name in names if name in event}
             found.append(read_as(Proposal, json.dumps(values), "an entry 'proposed' of the journal"))
+    return found
+
+
+def rejections(events: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Return how many networks were rejected before anything was built, by reason.
+
+    These are a sampler's proposals, and networks that the model of the errors would have chosen among.
+    """
+    found: Counter[str] = Counter()
+    for event in events:
+        if event["event"] == "rejected":
+            found[str(event.get("reason", "no reason given"))] += 1
+        elif event["event"] == "looked":
+            found.update(event["rejected"])
     return found
 
 

@@ -41,11 +41,14 @@ def test_reasons_are_in_words_and_the_most_frequent_is_first(synthetic: Any):
         name="s",
         config=synthetic.CONFIG,
         origins={},
-        events=tuple({"event": "rejected", "reason": reason} for reason in reasons),
+        events=(
+            *({"event": "rejected", "reason": reason} for reason in reasons),
+            {"event": "looked", "rejected": {"parameters": 5}},
+        ),
     )
 
     assert accounting(files, []).rejections == (
-        Share("too many parameters", 2),
+        Share("too many parameters", 7),
         Share("ops that do not fit together", 1),
         Share("something new", 1),
     )

@@ -216,6 +216,14 @@ def test_where_hardly_a_draw_keeps_the_budget_one_is_looked_for_longer(monkeypat
     assert aimed(asked, LARGER_IS_BETTER, random.Random(0)).choice is not None
 
 
+def test_what_is_looked_at_and_rejected_is_counted_by_its_reason():
+    found = proposed(card(), budget=1_200)
+
+    assert found.proposal is not None
+    assert found.rejected["parameters"] > 0
+    assert set(found.rejected) <= {"parameters", "macs", "receptive_field", "shape"}
+
+
 # What the model is told -------------------------------------------------------------------------------------
 
 

@@ -289,6 +289,19 @@ def test_a_proposal_of_the_time_before_lengths_is_of_the_recipe_s(folder: Path):
     assert (proposal.trial, proposal.epochs, proposal.chance) == (3, None, None)
 
 
+def test_rejections_are_those_of_proposals_and_of_what_was_only_looked_at():
+    events = [
+        {"event": "rejected", "reason": "parameters"},
+        {"event": "looked", "rejected": {"parameters": 3, "macs": 2}},
+        {"event": "proposed"},
+        {"event": "rejected"},
+        {"event": "looked", "rejected": {"macs": 1}},
+    ]
+
+    assert study.rejections(events) == {"parameters": 4, "macs": 3, "no reason given": 1}
+    assert study.rejections(events[2:3]) == {}
+
+
 def test_whether_somebody_works_on_a_study_can_be_asked_without_being_in_the_way(folder: Path):
     assert not study.is_owned(folder)
     with study.owned(folder):
