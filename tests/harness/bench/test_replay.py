@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,7 @@ from harness.bench.replay import replay
 from harness.bench.setting import table_judged
 from harness.bench.sizes import Judge, score, steps, times
 from harness.bench.trace import Trace
+from harness.search.parts import Parts
 from tests.harness.bench import made_up_table
 
 TABLE = made_up_table.table()
@@ -151,9 +153,12 @@ def test_without_confirmation_answers_come_sooner_and_are_more_often_false():
 
 
 def test_without_rungs_fewer_networks_are_tried():
-    with_rungs, without = run(MAIN["default"], 6), run(ABLATIONS["no-rungs"], 6)
+    # With uniform draws, as the model of the errors chooses others where all are trained to the end.
+    draws = Parts(aim=False)
+    with_rungs = run(replace(BUILT_IN["default"], parts=draws), 4)
+    without = run(replace(BUILT_IN["no-rungs"], parts=draws), 4)
 
-    assert sum(trace.networks for trace in without) < sum(trace.networks for trace in with_rungs)
+    assert sum(trace.networks for trace in without) < 0.8 * sum(trace.networks for trace in with_rungs)
 
 
 @pytest.mark.parametrize("name", sorted(ABLATIONS))
