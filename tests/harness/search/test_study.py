@@ -290,7 +290,7 @@ def test_a_proposal_of_the_time_before_lengths_is_of_the_recipe_s(folder: Path):
 
 
 def test_rejections_are_those_of_proposals_and_of_what_was_only_looked_at():
-    events = [
+    events: list[dict[str, Any]] = [
         {"event": "rejected", "reason": "parameters"},
         {"event": "looked", "rejected": {"parameters": 3, "macs": 2}},
         {"event": "proposed"},
