@@ -17,6 +17,7 @@ import click
 from harness.commands.bench import bench
 from harness.commands.data import data
 from harness.commands.doctor import doctor
+from harness.commands.evaluate import evaluate
 from harness.commands.explain import explain
 from harness.commands.export import export
 from harness.commands.leaderboard import leaderboard
@@ -68,7 +69,21 @@ def cli() -> None:
     """
 
 
-for _command in (search, train, verify, explain, spaces, leaderboard, report, export, bench, toy, data, doctor):
+for _command in (
+    search,
+    train,
+    verify,
+    evaluate,
+    explain,
+    spaces,
+    leaderboard,
+    report,
+    export,
+    bench,
+    toy,
+    data,
+    doctor,
+):
     cli.add_command(_command)
 
 

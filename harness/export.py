@@ -1,32 +1,29 @@
-"""A trained network as a file for other programs: ONNX and safetensors, each read back before it is written.
+"""A trained network as an ONNX model for other programs, compared with torch before it is written.
 
 Training is a verification's, seed by seed, so that a recorded seed gives the recorded weights; the test set is not
-read. ``onnx``, ``onnxruntime`` and ``safetensors`` are the optional extra ``export``.
+read. ``onnx`` and ``onnxruntime`` are the optional extra ``export``; ``harness.training.weights`` has the other format.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
 from harness.errors import DeviceError
 from harness.evidence.record import Record, SeedRun
-from harness.training.build import Network, build
+from harness.training.build import Network
 from harness.training.result import Result, same_bits_due
-from harness.training.train import Training, holding, predicting_state
+from harness.training.weights import weights_of
 from search_spaces.architecture import Architecture
 
-# What each format needs beyond the program's own requirements.
-LIBRARIES = {"--onnx": ("onnx", "onnxruntime"), "--safetensors": ("safetensors",)}
+# What --onnx needs beyond the program's own requirements.
+LIBRARIES = ("onnx", "onnxruntime")
 # Logits of two libraries differ by the order of their additions; classes only where two logits are as good as equal.
 TOLERANCE = 1e-3
 CHECKED_IMAGES = 1_000
@@ -55,12 +52,12 @@ class OnnxCheck:
     classes_differ: int
 
 
-def require_libraries(option: str) -> None:
-    """Raise DeviceError unless what the option needs is installed here."""
-    missing = [name for name in LIBRARIES[option] if find_spec(name) is None]
+def require_libraries() -> None:
+    """Raise DeviceError unless what ``--onnx`` needs is installed here."""
+    missing = [name for name in LIBRARIES if find_spec(name) is None]
     if missing:
         raise DeviceError(
-            f"{option} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed here",
+            f"--onnx needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed here",
             hint="pip install 'harness[export]', with the pip of this program's environment",
         )
 
@@ -84,67 +81,6 @@ def match(result: Result, recorded: SeedRun | None) -> Match:
     if recorded.weights_sha256 == result.weights_sha256:
         return Match.IDENTICAL
     return Match.DIFFERENT if same_bits_due(result.environment, recorded.environment) else Match.ELSEWHERE
-
-
-def properties(result: Result, dataset: Dataset) -> dict[str, str]:
-    """Return what an exported file says of itself: the network and where its weights come from."""
-    return {
-        "architecture": result.architecture,
-        "hash": result.hash,
-        "parameters": str(result.parameters),
-        "recipe": result.recipe_name,
-        "recipe_hash": result.recipe_hash,
-        "recipe_fields": json.dumps(asdict(result.recipe), sort_keys=True),
-        "dataset": result.dataset,
-        "pixel_mean": repr(dataset.mean),
-        "pixel_deviation": repr(dataset.std),
-        "seed_index": str(result.seed_index),
-        "seed": str(result.seed),
-        "weights_sha256": result.weights_sha256 or "",
-        "engine": result.environment.engine if result.environment else "",
-        "protocol_version": str(result.protocol_version),
-    }
-
-
-def final_network(run: Training) -> Network:
-    """Return a copy of the network that predicts, in evaluation mode: averaged where the recipe averages."""
-    with holding(run, predicting_state(run)):
-        network = build(run.architecture)
-        network.load_state_dict(run.network.state_dict())
-    return network.eval()
-
-
-def weights_of(network: nn.Module) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:
-    """Return all weights and statistics by torch's names, a tied kernel once, and what its other names stand for."""
-    kept: dict[str, np.ndarray[Any, Any]] = {}
-    tied: dict[str, str] = {}
-    first: dict[int, str] = {}
-    for name, tensor in network.state_dict().items():
-        if not tensor.is_floating_point():
-            continue  # How many batches BN has seen has no part in what it predicts.
-        known = first.setdefault(tensor.data_ptr(), name)
-        if known == name:
-            kept[name] = tensor.detach().cpu().numpy().copy(order="C")
-        else:
-            tied[name] = known
-    return kept, tied
-
-
-def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
-    """Return the weights as a safetensors file that reads back bit for bit.
-
-    A tied kernel is stored once, under the name of its first user; the other names stand in the metadata.
-    """
-    from safetensors.numpy import load, save
-
-    kept, tied = weights_of(network)
-    # One entry, because the library writes several in no fixed order.
-    metadata = {"harness": json.dumps({**about, "tied": tied})}
-    content: bytes = save(kept, metadata)
-    back = load(content)
-    assert back.keys() == kept.keys()
-    assert all(np.array_equal(back[name], value) for name, value in kept.items())
-    return content
 
 
 def to_onnx(

@@ -21,9 +21,11 @@ TORCH_FILES = {
     for name in (
         "bench/machine",
         "bench/request",
+        "commands/evaluate",
         "commands/export",
         "commands/train",
         "cross_check",
+        "data/labelled",
         "data/testset",
         "data/torchvision_import",
         "data/training_images",
@@ -38,6 +40,7 @@ TORCH_FILES = {
         "engine/side_by_side",
         "engine/trusted",
         "environment",
+        "evidence/evaluation",
         "evidence/inspecting",
         "export",
         "installation",
@@ -58,6 +61,7 @@ TORCH_FILES = {
         "training/run",
         "training/teacher",
         "training/train",
+        "training/weights",
     )
 }
 OPTUNA_FILES = {"harness/search/sampler.py"}

@@ -52,8 +52,8 @@ def export(
     It trains on all training images with the seed of that index of a verification, and does not read the test set.
     Where the record has the seed and was made on an equal machine, the weights are those of the record, bit for
     bit; whether they are is said. The ONNX model takes raw pixels and is compared with torch on real images before
-    it is written. Both formats need the optional extra: pip install 'harness[export]'. Exit code 6 where it is
-    missing, 3 when training diverges; nothing is written then.
+    it is written; it needs the optional extra: pip install 'harness[export]'. Exit code 6 where that is missing, 3 when
+    training diverges; nothing is written then.
 
     \b
     harness export seed4 --onnx seed4.onnx
@@ -76,8 +76,8 @@ def export(
 
     from harness.export import require_libraries
 
-    for option in wanted:
-        require_libraries(option)
+    if onnx is not None:
+        require_libraries()
     from harness.data.training_images import resolve
     from harness.training.recipes import check_batch, check_statistics
 
@@ -178,12 +178,13 @@ def _write(
 
     from harness import export as files_of
     from harness import files
+    from harness.training.weights import final_network, properties, to_safetensors
 
-    network, about = files_of.final_network(trained), files_of.properties(result, data.dataset)
+    network, about = final_network(trained), properties(result, data.dataset)
     made: list[tuple[Path, bytes, dict[str, Any]]] = []
     for option, path in wanted.items():
         if option == "--safetensors":
-            made.append((path, files_of.to_safetensors(network, about), {"format": "safetensors"}))
+            made.append((path, to_safetensors(network, about), {"format": "safetensors"}))
             continue
         pixels = data.train_images[: files_of.CHECKED_IMAGES]
         content, check = files_of.to_onnx(given.architecture, network, data.dataset, pixels, about)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 @click.option(
     "--epochs", type=click.IntRange(1), help="In place of the recipe's own; needs --recipe where a row has one."
 )
-@click.option("--certify", is_flag=True, help="Enter the attempt in the ledger and demand the 99 % lower bound.")
+@click.option("--certify", is_flag=True, help="Demand the lower bound, on seeds that were declared in a commit.")
+@click.option("--declare-only", is_flag=True, help="With --certify: enter the attempt in the ledger, train nothing.")
 @click.option("--target", type=options.PER_CENT, help="Per cent [default: the row's, else the data set's].")
 @click.option("--name", default="", help="What to call the row.")
 @options.data_options
@@ -38,6 +39,7 @@ def verify(
     recipe: str | None,
     epochs: int | None,
     certify: bool,
+    declare_only: bool,
     target: float | None,
     name: str,
     dataset: str,
@@ -52,6 +54,9 @@ def verify(
     NETWORK is '-' (stdin), @FILE, a preset such as seed4, the notation in quotes, or a hash of the leaderboard.
     Seeds are fixed in advance: seed 0 is the same number for everybody. Exit code 3 when the target does not stand.
     What an interrupted call has finished is not run again by the next.
+
+    A certification is declared first (--certify --declare-only), then records/ledger.jsonl is committed, then it is run
+    (--certify). Each attempt at a target spends a part of five per cent, the chance that any success is false.
 
     \b
     harness verify 4b8be5 --seeds 5
@@ -74,8 +79,12 @@ def verify(
     row = only_row(given, dataset=wanted, target_pct=target, recipe_given=recipe is not None)
     named = recipe_of(row, recipe, epochs)
     check_statistics(named.recipe, given.architecture)
+    if declare_only and not certify:
+        raise UsageError("--declare-only declares a certification: give --certify with it")
     if certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
         raise UsageError(f"--seeds {seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
+    if certify and not declare_only and seeds is not None:
+        raise UsageError("--seeds has no effect on a declared certification: give it with --declare-only")
     chosen = choose_device(device)
     together = not certify and not named.test_each_epoch
     choice = choose_engine(engine, named.recipe, chosen, side_by_side=given.architecture if together else None)
@@ -94,12 +103,14 @@ def verify(
         engine=engine if engine == "auto" else choice.kind,
         workers=worker_count(workers, chosen),
         name=name or given.name,
-        certify=(seeds or ledger.DEFAULT_SEEDS) if certify else None,
+        certify=certify,
     )
     for needed in (place.root, place.records, place.runs):
         check_writable(needed)
     collect(place)
     options.say_recipe(named, recipe, row)
+    if declare_only:
+        return _declare(plan, place, seeds or ledger.DEFAULT_SEEDS, as_json)
     try:
         verdict = _run(plan, place, Source(data.dataset.name, folder))
     except KeyboardInterrupt as error:
@@ -109,6 +120,24 @@ def verify(
     else:
         click.echo(_text(verdict))
     return 0 if verdict.passed else 3
+
+
+def _declare(plan: Plan, place: Workspace, seeds: int, as_json: bool) -> int:
+    from dataclasses import asdict
+
+    from harness.evidence.verify import declare
+
+    attempt = declare(plan, place, seeds)
+    if as_json:
+        options.print_json({"attempt": asdict(attempt), "ledger": str(place.ledger)})
+    else:
+        click.echo(
+            f"attempt {attempt.number}: {attempt.hash} with recipe {attempt.recipe_hash}, {attempt.dataset}, target "
+            f"{attempt.target_pct:g} %, seeds {attempt.indices[0]} to {attempt.indices[-1]}, "
+            f"{100 * (1 - attempt.alpha):g} % lower bound\n"
+            f"commit {place.ledger}, then run the same command without --declare-only and --seeds"
+        )
+    return 0
 
 
 def _run(plan: Plan, place: Workspace, source: Source) -> Verdict:
@@ -200,8 +229,8 @@ def _verdict_text(verdict: Verdict) -> str:
         shown = "none" if bound is None else f"{bound:.3f} %"
         return (
             f"attempt {verdict.attempt.number}, {verdict.attempt.seeds} seeds from index "
-            f"{verdict.attempt.first_index}: {verdict.attempt.outcome}, 99 % lower bound {shown} against {target}; "
-            "it stays in the ledger"
+            f"{verdict.attempt.first_index}: {verdict.attempt.outcome}, {100 * (1 - verdict.attempt.alpha):g} % lower "
+            f"bound {shown} against {target}; it stays in the ledger"
         )
     if verdict.contradicted:
         return "this re-run is worse than the record (one-sided test, 5 %)"

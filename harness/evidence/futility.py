@@ -14,13 +14,17 @@ FEWEST_SEEDS = 5
 SMALLEST_CHANCE = 0.01
 
 
-def is_futile(errors: Sequence[int], images: int, declared: int, target_pct: float) -> bool:
+def is_futile(
+    errors: Sequence[int], images: int, declared: int, target_pct: float, confidence: float = CONFIDENCE
+) -> bool:
     """Return whether an attempt cannot succeed any more, or has less than one chance in a hundred.
 
     Args:
         errors: wrong test images of each seed that has been run.
         images: the size of the test set.
         declared: seeds that the attempt has declared; once all have been run, their bound decides.
+        target_pct: test accuracy to reach.
+        confidence: of the bound that decides.
     """
     if len(errors) >= declared:
         return False
@@ -30,10 +34,10 @@ def is_futile(errors: Sequence[int], images: int, declared: int, target_pct: flo
         return True
     if len(errors) < FEWEST_SEEDS:
         return False
-    return chance([100 * (1 - wrong / images) for wrong in errors], declared, target_pct) < SMALLEST_CHANCE
+    return chance([100 * (1 - wrong / images) for wrong in errors], declared, target_pct, confidence) < SMALLEST_CHANCE
 
 
-def chance(accuracies_pct: Sequence[float], declared: int, target_pct: float) -> float:
+def chance(accuracies_pct: Sequence[float], declared: int, target_pct: float, confidence: float = CONFIDENCE) -> float:
     """Return the predictive probability that the bound over all declared seeds will reach the target.
 
     The mean of the remaining seeds, given those that were run, has a Student distribution around their mean (Geisser
@@ -41,10 +45,13 @@ def chance(accuracies_pct: Sequence[float], declared: int, target_pct: float) ->
 
     Args:
         accuracies_pct: of the seeds that have been run, at least two and fewer than declared.
+        declared: seeds that the attempt has declared.
+        target_pct: test accuracy to reach.
+        confidence: of the bound that decides.
     """
     seen, left = len(accuracies_pct), declared - len(accuracies_pct)
     centre, deviation = statistics.mean(accuracies_pct), statistics.standard_deviation(accuracies_pct)
-    all_need = target_pct + statistics.quantile(CONFIDENCE, declared - 1) * deviation / math.sqrt(declared)
+    all_need = target_pct + statistics.quantile(confidence, declared - 1) * deviation / math.sqrt(declared)
     rest_needs = (declared * all_need - seen * centre) / left
     spread = deviation * math.sqrt(1 / seen + 1 / left)
     # Equal accuracies differ from their mean by the rounding of floats.

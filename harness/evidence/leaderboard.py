@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -15,8 +15,9 @@ from harness.document import read_each
 from harness.errors import ContentError
 from harness.evidence import claims, ledger, record, statistics
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, read, to_csv
-from harness.evidence.ledger import Attempt, Outcome
+from harness.evidence.ledger import Attempt, Declaration, Outcome, Registration
 from harness.evidence.record import Record
+from harness.evidence.variance_components import components
 from harness.search.study import finished_results, read_config
 from harness.training.result import Result, Status, finite
 from harness.training.seeds import Purpose
@@ -24,11 +25,15 @@ from harness.workspace import Workspace
 from search_spaces.catalog import name_of
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
+from search_spaces.stored import stored_numbers
 
 # The row and its file are part of what this module offers.
 __all__ = ["LeaderboardRow", "Tier", "read", "to_csv"]
 
 VERIFIED_SEEDS = 5
+# Whose one-sided bound must reach the target; a mean alone that does is only "at the target" (docs/adr/0020-*.md).
+VERIFIED_CONFIDENCE = 0.90
+REACHED = (Tier.CERTIFIED, Tier.VERIFIED, Tier.AT_TARGET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,42 +66,71 @@ class Sized(Protocol):
 _Sized = TypeVar("_Sized", bound=Sized)
 
 
-def tier_of(evidence: Record, attempts: Iterable[Attempt]) -> Tier:
-    """Return the tier that a record's seeds and certification attempts have earned."""
+def tier_of(evidence: Record, attempts: Iterable[Attempt], declared: Iterable[Declaration] = ()) -> Tier:
+    """Return the tier that a record's seeds, certification attempts and declared verifications have earned.
+
+    Args:
+        evidence: the record.
+        attempts: to certify its row.
+        declared: verifications of its row; while one of their seeds has not been run nothing is verified.
+    """
     if any(attempt.outcome is Outcome.CERTIFIED for attempt in attempts):
         return Tier.CERTIFIED
     accuracies = evidence.accuracies_pct
-    if len(accuracies) >= VERIFIED_SEEDS and statistics.reaches(statistics.mean(accuracies), evidence.target_pct):
-        return Tier.VERIFIED
-    return Tier.MEASURED
+    run = {item.index for item in evidence.seeds}
+    if len(accuracies) < VERIFIED_SEEDS or any(set(item.indices) - run for item in declared):
+        return Tier.MEASURED
+    if not statistics.reaches(statistics.mean(accuracies), evidence.target_pct):
+        return Tier.MEASURED
+    bound = statistics.lower_bound(accuracies, VERIFIED_CONFIDENCE)
+    return Tier.VERIFIED if statistics.reaches(bound, evidence.target_pct) else Tier.AT_TARGET
 
 
-def row_of_record(evidence: Record, attempts: list[Attempt]) -> LeaderboardRow:
-    """Return the row that a record makes; ``attempts`` are all of the ledger, those of other rows included."""
+def row_of_record(
+    evidence: Record,
+    attempts: Sequence[Attempt],
+    declared: Iterable[Declaration] = (),
+    elsewhere: Iterable[Registration] = (),
+) -> LeaderboardRow:
+    """Return the row that a record makes.
+
+    Args:
+        evidence: the record.
+        attempts: all of the ledger, those of other rows included.
+        declared: all verifications of the ledger.
+        elsewhere: all evaluations of the ledger on other images.
+    """
     accuracies = evidence.accuracies_pct
-    tier = tier_of(evidence, [attempt for attempt in attempts if attempt.key == evidence.key])
+    own = [attempt for attempt in attempts if attempt.key == evidence.key]
+    tier = tier_of(evidence, own, [item for item in declared if item.key == evidence.key])
+    parts = components([[image for image, _ in run.wrong] for run in evidence.seeds], _test_size(evidence))
+    subject = (evidence.hash, evidence.recipe_hash, evidence.dataset, evidence.protocol_version)
+    said = [f"recipe fields assumed: {', '.join(evidence.assumed)}"] if evidence.assumed else []
+    said += [_elsewhere_text(item) for item in elsewhere if item.errors and item.subject == subject]
     best = [run.best_test_errors for run in evidence.seeds if run.best_test_errors is not None]
-    size = evidence.seeds[0].test_size if evidence.seeds else 1
+    size = _test_size(evidence)
     found = evidence.found
     return LeaderboardRow(
         name=evidence.name or name_of(evidence.hash) or "",
         tier=tier,
         target_pct=evidence.target_pct,
-        reached=tier in (Tier.CERTIFIED, Tier.VERIFIED),
+        reached=tier in REACHED,
         parameters=evidence.parameters,
+        stored_numbers=stored_numbers(parse_network(evidence.architecture)),
         macs=evidence.macs,
         receptive_field=_receptive_field(evidence.architecture),
         mean_test_accuracy_pct=finite(statistics.mean(accuracies)),
         std_test_accuracy_pct=finite(statistics.standard_deviation(accuracies)),
         min_test_accuracy_pct=min(accuracies, default=None),
         lower_bound_pct=finite(statistics.lower_bound(accuracies, ledger.CONFIDENCE)),
+        lower_bound_images_pct=None if parts is None else finite(parts.lower_bound_pct(ledger.CONFIDENCE)),
         test_errors_mean=finite(statistics.mean([run.test_errors for run in evidence.seeds])),
         best_epoch_test_accuracy_pct=100 - 100 * statistics.mean(best) / size if best else None,
         seeds=len(evidence.seeds),
         seeds_at_target=sum(statistics.reaches(value, evidence.target_pct) for value in accuracies),
         diverged=sum(run.status is Status.DIVERGED for run in evidence.seeds),
-        attempts=len(attempts),
-        holds_corrected=_holds_corrected(evidence, attempts),
+        attempts=sum((item.dataset, item.target_pct) == (evidence.dataset, evidence.target_pct) for item in attempts),
+        confidence=next((1 - item.alpha for item in own if item.outcome is Outcome.CERTIFIED), None),
         validation_accuracy_pct=found.validation_accuracy_pct if found else None,
         validation_seeds=found.validation_seeds if found else 0,
         epochs=evidence.recipe.epochs,
@@ -112,19 +146,24 @@ def row_of_record(evidence: Record, attempts: list[Attempt]) -> LeaderboardRow:
         study=found.study if found else "",
         commit=_joined(_commit(run.environment.commit, run.environment.dirty) for run in evidence.seeds),
         date_utc=max((run.started_utc for run in evidence.seeds), default=""),
-        note=f"recipe fields assumed: {', '.join(evidence.assumed)}" if evidence.assumed else "",
+        note="; ".join(said),
         protocol_version=evidence.protocol_version,
     )
 
 
-def _holds_corrected(evidence: Record, attempts: list[Attempt]) -> bool | None:
-    """Return whether a certified row holds at 0.05 divided by all attempts (Bonferroni); None for other rows."""
-    for attempt in attempts:
-        if attempt.key == evidence.key and attempt.outcome is Outcome.CERTIFIED:
-            runs = [run.accuracy_pct for run in evidence.seeds if run.attempt == attempt.number]
-            bound = statistics.lower_bound(runs, 1 - 0.05 / len(attempts))
-            return statistics.reaches(bound, evidence.target_pct)
-    return None
+def _test_size(evidence: Record) -> int:
+    return evidence.seeds[0].test_size if evidence.seeds else 1
+
+
+def _elsewhere_text(item: Registration) -> str:
+    """Return how seeds did on other images, in words."""
+    mean = 100 - 100 * statistics.mean(item.errors) / item.images
+    bounds = (
+        f" (99 % lower bound {item.lower_bound_pct:.3f} over seeds, {item.lower_bound_images_pct:.3f} over images too)"
+        if item.lower_bound_pct is not None and item.lower_bound_images_pct is not None
+        else ""
+    )
+    return f"on {item.on}: {mean:.3f} % over {len(item.errors)} seed{'s' if len(item.errors) > 1 else ''}{bounds}"
 
 
 def row_of_claim(claim: claims.Claim) -> LeaderboardRow:
@@ -137,6 +176,7 @@ def row_of_claim(claim: claims.Claim) -> LeaderboardRow:
         target_pct=claim.target_pct,
         reached=False,
         parameters=analysis.parameters,
+        stored_numbers=stored_numbers(architecture),
         macs=analysis.macs,
         receptive_field=analysis.receptive_field,
         mean_test_accuracy_pct=claim.test_accuracy_pct,
@@ -207,13 +247,21 @@ def survey(workspace: Workspace) -> Survey:
     folders = sorted(path.parent for path in workspace.runs.glob("*/config.json"))
     searched, broken = read_each(rows_of_study, folders)
     before, torn = read_each(read, [workspace.leaderboard] if workspace.leaderboard.exists() else [])
+    entered = ledger.declarations(workspace.ledger), ledger.registrations(workspace.ledger)
     rows: dict[tuple[Any, ...], LeaderboardRow] = {}
-    for row in (*(row_of_record(item, attempts) for item in records), *map(row_of_claim, chain(*claimed))):
+    for row in (*(row_of_record(item, attempts, *entered) for item in records), *map(row_of_claim, chain(*claimed))):
         rows[row.key] = row
-    elsewhere = (row for row in chain(*before) if not (workspace.runs / row.study).exists())
+    elsewhere = (_counted(row) for row in chain(*before) if not (workspace.runs / row.study).exists())
     for row in (*chain(*searched), *(row for row in elsewhere if row.tier is Tier.SEARCHED)):
         rows.setdefault(row.key, row)
     return Survey(tuple(records), tuple(ranked(list(rows.values()))), (*damage, *unentered, *unclear, *broken, *torn))
+
+
+def _counted(row: LeaderboardRow) -> LeaderboardRow:
+    """Return a row with its stored numbers, which files of older versions lack."""
+    if row.stored_numbers is not None:
+        return row
+    return replace(row, stored_numbers=stored_numbers(parse_network(row.architecture)))
 
 
 def _unentered(evidence: Record, attempts: Iterable[Attempt], path: Path) -> ContentError | None:
@@ -271,6 +319,7 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
         target_pct=target_pct,
         reached=False,
         parameters=first.parameters,
+        stored_numbers=stored_numbers(parse_network(first.architecture)),
         macs=first.macs,
         receptive_field=_receptive_field(first.architecture),
         validation_accuracy_pct=_validation_mean_pct(results),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from typing import Any
 from harness.csv_text import csv_text, unguarded
 from harness.errors import ContentError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+# Columns that earlier versions had.
+_RETIRED = {"holds_corrected"}
 
 
 class Tier(StrEnum):
@@ -24,6 +26,7 @@ class Tier(StrEnum):
 
     CERTIFIED = "certified"
     VERIFIED = "verified"
+    AT_TARGET = "at the target"
     MEASURED = "measured"
     SEARCHED = "searched"
     CLAIMED = "claimed"
@@ -36,8 +39,9 @@ class LeaderboardRow:
     ``mean_test_accuracy_pct`` of a claim is the claimed figure, and ``note`` says how it was obtained.
     ``lower_bound_pct`` is the one-sided 99 % t bound of the mean. ``seeds_at_target`` counts the seeds whose own
     accuracy reaches the target; None where the test set was not read. ``train_seconds`` is the mean of a seed.
-    ``attempts`` counts all certification attempts of the ledger, and ``holds_corrected`` says of a certified row
-    whether its bound also holds at 0.05 divided by their number.
+    ``stored_numbers`` are the parameters and the statistics of BN. ``lower_bound_images_pct`` is the 99 % bound over
+    seeds and images (``variance_components``). ``attempts`` counts the certification attempts at the row's target on
+    its data set, whichever network they were about; ``confidence`` is the one at which a certified row was decided.
     """
 
     rank: int = 0
@@ -46,19 +50,21 @@ class LeaderboardRow:
     target_pct: float
     reached: bool
     parameters: int
+    stored_numbers: int | None = None
     macs: int
     receptive_field: int
     mean_test_accuracy_pct: float | None = None
     std_test_accuracy_pct: float | None = None
     min_test_accuracy_pct: float | None = None
     lower_bound_pct: float | None = None
+    lower_bound_images_pct: float | None = None
     test_errors_mean: float | None = None
     best_epoch_test_accuracy_pct: float | None = None
     seeds: int = 0
     seeds_at_target: int | None = None
     diverged: int = 0
     attempts: int = 0
-    holds_corrected: bool | None = None
+    confidence: float | None = None
     validation_accuracy_pct: float | None = None
     validation_seeds: int = 0
     epochs: int | None = None
@@ -92,35 +98,44 @@ def to_csv(rows: Iterable[LeaderboardRow]) -> str:
 
 
 def read(path: Path) -> list[LeaderboardRow]:
-    """Read a CSV that ``refresh`` has written.
+    """Read a CSV that ``refresh`` has written, in this version or one before.
 
     Raises:
         ContentError: the file has other columns, or a value that does not fit its column.
     """
-    columns = [item.name for item in fields(LeaderboardRow)]
     try:
         with path.open(encoding="utf-8", newline="") as file:
             table = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ContentError(f"cannot read the leaderboard {path}: {error}") from error
-    if not table or table[0] != columns:
+    if not table or not _is_header(table[0]):
         raise ContentError(
-            f"{path} is not a leaderboard of schema {SCHEMA_VERSION}: move it away, and it is made anew, "
+            f"{path} is not a leaderboard of schema {SCHEMA_VERSION} or before: move it away, and it is made anew, "
             "but for rows of studies that are on other machines"
         )
-    return [_row(cells, f"{path}, line {number}") for number, cells in enumerate(table[1:], start=2)]
+    return [_row(table[0], cells, f"{path}, line {number}") for number, cells in enumerate(table[1:], start=2)]
 
 
-def _row(cells: list[str], where: str) -> LeaderboardRow:
-    if len(cells) != len(columns := fields(LeaderboardRow)):
+def _is_header(columns: list[str]) -> bool:
+    """Whether these are columns of this version or of one before: those without a default, and none that is unknown."""
+    needed = {item.name for item in fields(LeaderboardRow) if item.default is MISSING}
+    known = {item.name for item in fields(LeaderboardRow)} | _RETIRED
+    return needed <= set(columns) <= known and len(set(columns)) == len(columns)
+
+
+def _row(columns: list[str], cells: list[str], where: str) -> LeaderboardRow:
+    if len(cells) != len(columns):
         raise ContentError(f"{where}: {len(cells)} cells, but there are {len(columns)} columns")
+    kinds = {item.name: str(item.type) for item in fields(LeaderboardRow)}
     values = {}
     for column, cell in zip(columns, cells, strict=True):
+        if column in _RETIRED:
+            continue
         try:
-            values[column.name] = _value(str(column.type), cell)
+            values[column] = _value(kinds[column], cell)
         except ValueError as error:
-            raise ContentError(f"{where}, column {column.name}: {error}") from error
-    return LeaderboardRow(**values)
+            raise ContentError(f"{where}, column {column}: {error}") from error
+    return LeaderboardRow(**values | {"schema_version": SCHEMA_VERSION})
 
 
 def _value(kind: str, cell: str) -> Any:

@@ -8,8 +8,11 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness import files
 from harness.engine.engine_choice import PERSISTENT, engine_of_repeat
-from harness.evidence import inspection, ledger, record, statistics
+from harness.environment import code_version
+from harness.errors import UsageError
+from harness.evidence import history, inspection, ledger, record, statistics, weight_file
 from harness.evidence.futility import is_futile
 from harness.evidence.ledger import Attempt, Outcome
 from harness.evidence.record import Found, Record, SeedRun
@@ -37,8 +40,8 @@ class Plan:
             recorded already.
         workers: seeds that train at once, so many of them ``side_by_side`` in a process.
         indices: the seed indices to run, in order; a certification declares its own in their place.
-        certify: how many seeds to declare for a certification, None outside one.
-        attempt: the certification attempt, once it is declared.
+        certify: whether this is a certification; it takes the seeds that its attempt has declared.
+        attempt: the certification attempt, once it is known.
     """
 
     architecture: Architecture
@@ -50,7 +53,7 @@ class Plan:
     engine: str = "torch"
     workers: int = 1
     side_by_side: int = 1
-    certify: int | None = None
+    certify: bool = False
     attempt: Attempt | None = None
     found: Found | None = None
     name: str = ""
@@ -65,14 +68,16 @@ def run_seeds(
     interrupted call has finished is not run twice by the next.
 
     Raises:
-        UsageError: another process is verifying the same row.
+        UsageError: another process is verifying the same row, or its certification is not declared in a commit.
         HarnessError: a seed broke its worker three times.
     """
     folder = _folder(plan, place)
     with owned(folder):
-        if plan.certify is not None:
-            plan = _declared(plan, place, plan.certify)
+        if plan.certify:
+            plan = _as_declared(plan, place)
         evidence = _record(plan, place)
+        if plan.attempt is None:
+            _declare_fresh(plan, place, evidence)
         before = {run.index: run for run in evidence.seeds}
         done = {index: found for index, found in _interrupted(folder).items() if index in plan.indices}
         for found in done.values():
@@ -111,7 +116,7 @@ def trains_together(plan: Plan) -> bool:
     A certification stops early when it is futile, so its seeds train one after the other; so do those
     for which torch's plain loop is asked.
     """
-    together = plan.engine in ("auto", PERSISTENT) and not plan.recipe.test_each_epoch and plan.certify is None
+    together = plan.engine in ("auto", PERSISTENT) and not plan.recipe.test_each_epoch and not plan.certify
     return together and plan.device.startswith("cuda")
 
 
@@ -127,22 +132,62 @@ def recorded_verdict(plan: Plan, place: Workspace) -> Verdict:
     return verdict_of(evidence, ledger.read(place.ledger), runs)
 
 
-def _declared(plan: Plan, place: Workspace, seeds: int) -> Plan:
-    """Return the plan of a certification: ``seeds`` indices that were never run, declared in the ledger.
+def declare(plan: Plan, place: Workspace, seeds: int) -> Attempt:
+    """Enter an attempt to certify the plan's row, on ``seeds`` indices that were never run, and return it.
 
-    An attempt of this row that is still open is gone on with, as it was declared. Seeds depend on network and recipe
-    alone, so those run for another target or data set are known too.
+    An attempt of this row that is still open is returned as it was declared. Seeds depend on network and recipe alone,
+    so those run for another target or data set are known too.
+
+    Raises:
+        ContentError: attempts at this target have spent the whole chance of a false success.
     """
     evidence = _record(plan, place)
     attempt = ledger.open_attempt(place.ledger, evidence.key)
+    if attempt is not None:
+        return attempt
+    kin = evidence.key[:2]
+    runs = [run for item in record.read_all(place.records) if item.key[:2] == kin for run in item.seeds]
+    used = [run.index + 1 for run in runs]
+    used += [item.first_index + item.seeds for item in ledger.read(place.ledger) if item.key[:2] == kin]
+    used += [max(item.indices) + 1 for item in ledger.declarations(place.ledger) if item.key[:2] == kin]
+    return ledger.declare(place.ledger, evidence.key, max(used, default=0), seeds, code_version()[0])
+
+
+def _as_declared(plan: Plan, place: Workspace) -> Plan:
+    """Return the plan of a certification with the seeds that its attempt has declared.
+
+    Raises:
+        UsageError: nothing is declared for this row, or the declaration is in no commit.
+    """
+    attempt = ledger.open_attempt(place.ledger, _record(plan, place).key)
     if attempt is None:
-        kin = evidence.key[:2]
-        runs = [run for item in record.read_all(place.records) if item.key[:2] == kin for run in item.seeds]
-        declared = [item for item in ledger.read(place.ledger) if item.key[:2] == kin]
-        used = [run.index + 1 for run in runs] + [item.first_index + item.seeds for item in declared]
-        attempt = ledger.declare(place.ledger, evidence.key, max(used, default=0), seeds)
-    indices = tuple(range(attempt.first_index, attempt.first_index + attempt.seeds))
-    return replace(plan, indices=indices, attempt=attempt)
+        raise UsageError(
+            "a certification is declared before it is run, and nothing is declared for this network, recipe and target",
+            hint="run the same command with --declare-only, commit records/ledger.jsonl, then run it again without",
+        )
+    there = history.committed(place.ledger)
+    if there is None:
+        raise UsageError(
+            f"attempt {attempt.number} is declared, but {place.ledger.parent} is in no git repository: "
+            "a commit is what shows that it was declared beforehand",
+            hint="git init, and commit records/ledger.jsonl",
+        )
+    if not ledger.declares(there, attempt):
+        raise UsageError(
+            f"attempt {attempt.number} is declared, but {place.ledger} is not committed with it",
+            hint="git add records/ledger.jsonl, git commit, then the same command again",
+        )
+    return replace(plan, indices=tuple(attempt.indices), attempt=attempt)
+
+
+def _declare_fresh(plan: Plan, place: Workspace, evidence: Record) -> None:
+    """Enter the seeds of a verification that neither the record nor a declaration has."""
+    known = {run.index for run in evidence.seeds}
+    for item in ledger.declarations(place.ledger):
+        if item.key == evidence.key:
+            known |= set(item.indices)
+    if fresh := [index for index in plan.indices if index not in known]:
+        ledger.declare_verification(place.ledger, evidence.key, fresh, code_version()[0])
 
 
 def _job(plan: Plan, place: Workspace, row: str, index: int, recorded: SeedRun | None) -> Job:
@@ -158,6 +203,7 @@ def _job(plan: Plan, place: Workspace, row: str, index: int, recorded: SeedRun |
         test_log=place.test_log,
         test_each_epoch=plan.recipe.test_each_epoch,
         inspection=inspection.path_of(place.runs, row, index),
+        weights=_weights(_folder(plan, place), index),
     )
 
 
@@ -190,8 +236,25 @@ def _pooled(evidence: Record, plan: Plan, place: Workspace, found: Result) -> Re
     attempt = plan.attempt.number if plan.attempt else None
     evidence = record.with_seed(evidence, record.seed_run(found, attempt))
     evidence = replace(evidence, teacher_seconds=evidence.teacher_seconds or found.teacher_seconds)
+    _keep_weights(evidence, plan, place, found)
     record.write(place.records, evidence)
     return evidence
+
+
+def _keep_weights(evidence: Record, plan: Plan, place: Workspace, found: Result) -> None:
+    """Put a seed's weights beside its record, before it: what the record names is there.
+
+    Those of a repeat that came out otherwise belong to no record.
+    """
+    learned = _weights(_folder(plan, place), found.seed_index)
+    run = evidence.seed(found.seed_index)
+    if run is not None and run.weights_sha256 == found.weights_sha256 and learned.exists():
+        files.write_bytes(weight_file.path_of(place.records, evidence, found.seed_index), learned.read_bytes())
+
+
+def _weights(folder: Path, index: int) -> Path:
+    """Return where a worker leaves what a seed has learned."""
+    return folder / f"seed-{index:04d}.safetensors"
 
 
 def _keep(folder: Path, found: Result) -> None:
@@ -219,9 +282,11 @@ def _closed_if_futile(plan: Plan, place: Workspace, done: dict[int, Result]) -> 
         return None
     runs = list(done.values())
     errors = [item.test_errors or 0 for item in runs]
-    if not is_futile(errors, runs[0].test_size or 1, len(plan.indices), plan.target_pct):
+    confidence = 1 - plan.attempt.alpha
+    if not is_futile(errors, runs[0].test_size or 1, len(plan.indices), plan.target_pct, confidence):
         return None
-    return ledger.close(place.ledger, plan.attempt, Outcome.FUTILE, _bound_pct([record.seed_run(run) for run in runs]))
+    bound = _bound_pct([record.seed_run(run) for run in runs], confidence)
+    return ledger.close(place.ledger, plan.attempt, Outcome.FUTILE, bound)
 
 
 def _verdict(
@@ -239,10 +304,10 @@ def _verdict(
 
 
 def _close(plan: Plan, place: Workspace, attempt: Attempt, runs: list[SeedRun]) -> Attempt:
-    bound = _bound_pct(runs)
+    bound = _bound_pct(runs, 1 - attempt.alpha)
     passed = len(runs) == attempt.seeds and bound is not None and statistics.reaches(bound, plan.target_pct)
     return ledger.close(place.ledger, attempt, Outcome.CERTIFIED if passed else Outcome.FAILED, bound)
 
 
-def _bound_pct(runs: list[SeedRun]) -> float | None:
-    return result.finite(statistics.lower_bound([run.accuracy_pct for run in runs], ledger.CONFIDENCE))
+def _bound_pct(runs: list[SeedRun], confidence: float) -> float | None:
+    return result.finite(statistics.lower_bound([run.accuracy_pct for run in runs], confidence))

@@ -38,6 +38,7 @@ from harness.training.train import (
     train_epoch,
     weights_digest,
 )
+from harness.training.weights import final_network, properties, to_safetensors
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 
@@ -58,6 +59,7 @@ class Job:
         test_log: where reads of the test set are recorded; the test set is read only where this is given.
         test_each_epoch: read it after every epoch, as the source documents did.
         inspection: where to leave what the test images showed; None for nowhere.
+        weights: where to leave what was learned, as a safetensors file; None for nowhere.
         spent_seconds: that its earlier part has taken, where it goes on from a rung; they count for its limit.
     """
 
@@ -76,6 +78,7 @@ class Job:
     test_log: Path | None = None
     test_each_epoch: bool = False
     inspection: Path | None = None
+    weights: Path | None = None
     study: str | None = None
     trial: int | None = None
     decisions: tuple[Decision, ...] = ()
@@ -296,6 +299,8 @@ def ended(job: Job, bench: Bench, result: Result, run: Training, training: Image
         # A diverged network has nothing to show: its probabilities are no numbers.
         if job.inspection is not None and not run.diverged:
             inspection.write(job.inspection, inspect(run, test, result))
+    if job.weights is not None and finished and not run.diverged:
+        files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, bench.data.dataset)))
     images = len(run.history) * (len(training) // job.recipe.batch_size) * job.recipe.batch_size
     return replace(
         result,

@@ -1,0 +1,113 @@
+"""Evaluate a file of records/weights on MNIST's test images, with torch, numpy and safetensors alone.
+
+    python docs/examples/evaluate_plain.py records/weights/ROW/seed-0000.safetensors DATA [records/ROW.json]
+
+DATA holds t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz. With the record, each wrong image is compared.
+"""
+
+import gzip
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+
+def posed(kernel, poses):
+    """(out, in, k, k) -> (out * poses, in, k, k): turned against the clock, input channels changing places with it."""
+
+    def after(second, first):  # the pose that is `first`, then `second`; 4 to 7 are mirrored before they are turned
+        if poses < 8:
+            return (first + second) % poses
+        turn = second % 4 + (-(first % 4) if second >= 4 else first % 4)
+        return turn % 4 + 4 * ((first >= 4) != (second >= 4))
+
+    found = []
+    for pose in range(poses):
+        seen = kernel
+        if kernel.shape[1] > 1:
+            order = [next(f for f in range(poses) if after(pose, f) == place) for place in range(poses)]
+            seen = kernel.unflatten(1, (-1, poses))[:, :, order].flatten(1, 2)
+        seen = seen.flip(3) if pose >= 4 else seen
+        found.append(torch.rot90(seen, pose * (2 if poses == 2 else 1), (2, 3)))
+    return torch.stack(found, 1).flatten(0, 1)
+
+
+def ops(text):
+    """Split "conv3x3(8, bias) bn | res(...)" into (name, what stands in the brackets)."""
+    while text := text.strip(" |"):
+        name = re.match(r"\w+", text)[0]
+        end = len(name)
+        if text[end : end + 1] == "(":
+            depth = 1
+            while depth:
+                end += 1
+                depth += {"(": 1, ")": -1}.get(text[end], 0)
+            yield name, text[len(name) + 1 : end]
+            end += 1
+        else:
+            yield name, ""
+        text = text[end:]
+
+
+def run(x, text, weights, prefix="ops."):
+    """Return what the ops make of x, (images, channels, rows, columns)."""
+    for number, (name, inside) in enumerate(ops(text)):
+        w = {key.removeprefix(f"{prefix}{number}."): value for key, value in weights.items()}
+        given = {key: int(value) for key, value in re.findall(r"(pad|stride|groups|poses)=(\d+)", inside)}
+        poses, size = given.get("poses", 1), int((re.match(r"\d+", inside) or [2])[0])
+        if name == "res":
+            x = x + run(x, inside, weights, f"{prefix}{number}.ops.")
+        elif "conv" in name:
+            kernel = posed(w["weight"], poses)
+            pad = [given.get("pad", 0)] * 2 if "pad" in given else [(edge - 1) // 2 for edge in kernel.shape[2:]]
+            bias = w["bias"].repeat_interleave(poses) if "bias" in w else None
+            groups = x.shape[1] // kernel.shape[1]
+            x = F.conv2d(x, kernel, bias, given.get("stride", 1), pad, groups=groups)
+        elif name == "bn":
+            scale, shift = (w[part].repeat_interleave(poses) if part in w else None for part in ("weight", "bias"))
+            x = F.batch_norm(x, w["running_mean"], w["running_var"], scale, shift)
+        elif name in ("maxpool", "avgpool"):
+            x = {"maxpool": F.max_pool2d, "avgpool": F.avg_pool2d}[name](x, size)
+        elif name == "relu":
+            x = F.relu(x)
+        elif name == "gap":
+            x = x.mean((2, 3), keepdim=True)
+        elif name == "linear":
+            x = F.linear(x.flatten(1), w["weight"], w["bias"])
+        elif "dropout" not in name:
+            raise SystemExit(f"this short program does not know {name}")
+    return x
+
+
+def idx(data, kind, header):
+    """Return the bytes of one of MNIST's test files without its header."""
+    packed = next(Path(data).rglob(f"t10k-{kind}*.gz")).read_bytes()
+    return torch.from_numpy(np.frombuffer(gzip.decompress(packed), np.uint8, offset=header).copy())
+
+
+def main(path, data, record=None):
+    """Print the errors of a file of weights, and whether the record has the same."""
+    about = json.loads(safe_open(path, "pt").metadata()["harness"])
+    kept = load_file(path)
+    weights = kept | {name: kept[first] for name, first in about["tied"].items()}
+    pixels, labels = idx(data, "images", 16).reshape(-1, 1, 28, 28), idx(data, "labels", 8)
+    images = (pixels / 255 - float(about["pixel_mean"])) / float(about["pixel_deviation"])
+    with torch.inference_mode():
+        said = torch.cat([run(part, about["architecture"], weights).flatten(1).argmax(1) for part in images.split(500)])
+    wrong = [[index, int(said[index])] for index in (said != labels).nonzero().flatten().tolist()]
+    print(f"{about['hash']}, seed {about['seed_index']}: {len(wrong)} errors on {len(labels)} test images")
+    if record:
+        runs = json.loads(Path(record).read_text())["seeds"]
+        recorded = next(run["wrong"] for run in runs if run["index"] == int(about["seed_index"]))
+        same = wrong == recorded
+        print("the same images and classes as recorded" if same else f"NOT as recorded ({len(recorded)} errors)")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

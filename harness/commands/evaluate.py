@@ -1,0 +1,279 @@
+"""``harness evaluate``: load the weights of recorded seeds, and look what they say of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.commands import options
+from harness.errors import ContentError, UsageError
+from harness.invocation import typed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from harness.data.own_images import OwnImage
+    from harness.data.training_images import ImageData
+    from harness.evidence.evaluation import Evaluation
+    from harness.evidence.record import Record
+    from harness.evidence.weight_file import WeightFile
+    from harness.workspace import Workspace
+
+
+class SeedChoice(click.ParamType[int | None]):
+    """The index of a seed, or ``all``, which becomes None."""
+
+    name = "index|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """Return the index, None for ``all``."""
+        if value is None or value == "all":
+            return None
+        try:
+            return click.IntRange(0).convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is neither all nor the index of a seed, counted from 0.", param, ctx)
+
+
+@click.command(short_help="Check kept weights image by image, or try your own digits.")
+@click.argument("network")
+@click.option("--seed", type=SeedChoice(), default="0", show_default=True, help="Index of a recorded seed, or all.")
+@click.option("--on", "other", help="Other labelled images: qmnist-50k, or a folder with two IDX files.")
+@click.option("--images", type=click.Path(path_type=Path), help="Your own pictures of digits: a file or a folder.")
+@click.option("--recipe", help="Which row, where the network has several: the recipe's name.")
+@options.data_options
+@options.as_json
+def evaluate(
+    network: str,
+    seed: int | None,
+    other: str | None,
+    images: Path | None,
+    recipe: str | None,
+    dataset: str,
+    folder: Path | None,
+    as_json: bool,
+) -> int:
+    """Load the kept weights of NETWORK and say whether they make the recorded errors, image by image.
+
+    NETWORK is a hash of the leaderboard, a preset, or the notation; its weights are under records/weights. Nothing is
+    trained. The read of the test images is entered in records/test_reads.jsonl. With --on the network is evaluated on
+    other labelled images, which is entered in records/ledger.jsonl beforehand; with --images it says what it takes your
+    own pictures for. Exit code 3 when the recorded errors do not come out.
+
+    \b
+    harness evaluate eab8ff
+    harness evaluate eab8ff --seed all
+    harness evaluate eab8ff --on qmnist-50k --seed all
+    harness evaluate eab8ff --images my-digits/
+    """
+    if other is not None and images is not None:
+        raise UsageError("--on is for labelled images, --images for pictures without labels: give one of them")
+    from harness.evidence.weight_file import kept_indices, read_recorded
+    from harness.workspace import workspace
+
+    place = workspace()
+    evidence = _evidence(network, place, None if dataset == "auto" else dataset, recipe)
+    indices = [seed] if seed is not None else kept_indices(place.records, evidence) or [0]
+    weights = [read_recorded(place.records, evidence, index) for index in indices]
+    if images is not None:
+        from harness.data.own_images import own_images
+
+        return _own(evidence, weights, own_images(images), as_json)
+
+    from harness.data.training_images import load
+
+    data = load(evidence.dataset, folder)
+    if other is not None:
+        return _elsewhere(evidence, indices, weights, other, data, folder, place, as_json)
+    return _recorded(evidence, indices, weights, data, place, as_json)
+
+
+def _evidence(network: str, place: Workspace, dataset: str | None, recipe: str | None) -> Record:
+    """Return the record that is meant; of several targets the one with most seeds: a target has no part in weights."""
+    from harness.evidence import record
+    from harness.network_argument import read_network
+
+    given = read_network(network, place)
+    there = [item for item in record.read_all(place.records) if item.hash == given.architecture.hash]
+    fitting = [item for item in there if dataset in (None, item.dataset) and recipe in (None, item.recipe_name)]
+    if not fitting:
+        others = f" by that recipe or on that data set: {_rows(there)}" if there else ""
+        raise ContentError(
+            f"{given.architecture.hash} has no record here{others}",
+            hint=f"'{typed('verify')}' makes one, and keeps the weights",
+        )
+    if len({(item.recipe_hash, item.dataset) for item in fitting}) > 1:
+        raise ContentError(
+            f"{given.architecture.hash} has several rows: {_rows(fitting)}", hint="choose with --recipe or --dataset"
+        )
+    return max(fitting, key=lambda item: len(item.seeds))
+
+
+def _rows(records: list[Record]) -> str:
+    return "; ".join(sorted({f"{item.recipe_name} on {item.dataset}" for item in records}))
+
+
+def _sure(evidence: Record, weights: list[WeightFile], pixels: Tensor) -> list[Tensor]:
+    """Return each seed's probabilities, (images, classes)."""
+    from harness.data.datasets import dataset
+    from harness.evidence.evaluation import probabilities
+
+    spec = dataset(evidence.dataset)
+    return [probabilities(item, pixels, spec, evidence.recipe.precision) for item in weights]
+
+
+def _recorded(
+    evidence: Record, indices: list[int], weights: list[WeightFile], data: ImageData, place: Workspace, as_json: bool
+) -> int:
+    from harness.data.testset import read_test_set
+    from harness.evidence.evaluation import evaluated
+
+    named = f"seed{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
+    purpose = f"evaluate {evidence.hash} {evidence.recipe_name} {named}"
+    pixels, labels = read_test_set(data, purpose=purpose, log=place.test_log)
+    found = [
+        evaluated(index, sure, labels, evidence.recipe.precision, evidence.seed(index))
+        for index, sure in zip(indices, _sure(evidence, weights, pixels), strict=True)
+    ]
+    _show(evidence, found, f"{evidence.dataset} test", as_json)
+    return 0 if all(item.as_recorded for item in found) else 3
+
+
+def _elsewhere(
+    evidence: Record,
+    indices: list[int],
+    weights: list[WeightFile],
+    other: str,
+    data: ImageData,
+    folder: Path | None,
+    place: Workspace,
+    as_json: bool,
+) -> int:
+    """Enter an evaluation on other images, make it, and enter what came of it; a second one is held to the first."""
+    from harness.data.labelled import labelled_images
+    from harness.environment import code_version
+    from harness.evidence import ledger
+    from harness.evidence.evaluation import evaluated
+
+    images = labelled_images(other, data.dataset, folder)
+    entry = ledger.register(
+        place.ledger,
+        ledger.Registration(
+            hash=evidence.hash,
+            recipe_hash=evidence.recipe_hash,
+            dataset=evidence.dataset,
+            protocol_version=evidence.protocol_version,
+            on=images.name,
+            on_sha256=images.sha256,
+            images=len(images.labels),
+            indices=tuple(indices),
+            declared_utc="",
+            commit=code_version()[0],
+        ),
+    )
+    sures = _sure(evidence, weights, images.pixels)
+    found = [
+        evaluated(index, sure, images.labels, evidence.recipe.precision, None)
+        for index, sure in zip(indices, sures, strict=True)
+    ]
+    errors = tuple(item.errors for item in found)
+    if not entry.errors:
+        ledger.end_registration(place.ledger, entry, errors, *_bounds(found))
+    _show(evidence, found, images.name, as_json, on_sha256=images.sha256)
+    if entry.errors and entry.errors != errors:
+        click.echo(f"the ledger has other errors for these seeds and images: {entry.errors}", err=True)
+        return 3
+    return 0
+
+
+def _bounds(found: list[Evaluation]) -> tuple[float | None, float | None]:
+    """Return the 99 % lower bounds over seeds, and over seeds and images; None where there is one seed."""
+    from harness.evidence import statistics
+    from harness.evidence.ledger import CONFIDENCE
+    from harness.evidence.variance_components import components
+    from harness.training.result import finite
+
+    over_seeds = finite(statistics.lower_bound([item.accuracy_pct for item in found], CONFIDENCE))
+    parts = components([[image for image, _ in item.wrong] for item in found], found[0].images)
+    return over_seeds, None if parts is None else finite(parts.lower_bound_pct(CONFIDENCE))
+
+
+def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool, **more: Any) -> None:
+    from dataclasses import asdict
+
+    from harness.evidence import statistics
+
+    accuracies = [item.accuracy_pct for item in found]
+    bound, image_bound = _bounds(found)
+    if as_json:
+        seeds = [
+            asdict(item) | {"errors": item.errors, "accuracy_pct": item.accuracy_pct, "as_recorded": item.as_recorded}
+            for item in found
+        ]
+        facts = {
+            "hash": evidence.hash,
+            "parameters": evidence.parameters,
+            "recipe": evidence.recipe_name,
+            "dataset": evidence.dataset,
+            "images": images,
+            "mean_accuracy_pct": statistics.mean(accuracies),
+            "lower_bound_pct": bound,
+            "lower_bound_images_pct": image_bound,
+        }
+        options.print_json({**facts, **more, "seeds": seeds})
+        return
+    click.echo(
+        f"{evidence.hash}, {evidence.parameters:,} parameters, recipe {evidence.recipe_name}, trained on "
+        f"{evidence.dataset}; {found[0].images:,} {images} images"
+    )
+    for item in found:
+        click.echo(f"seed {item.index}: {item.errors:,} errors ({item.accuracy_pct:.2f} %)" + _comparison(item))
+    if bound is not None and image_bound is not None:
+        click.echo(
+            f"{len(found)} seeds: mean {statistics.mean(accuracies):.3f} %; 99 % lower bound {bound:.3f} % over seeds, "
+            f"{image_bound:.3f} % over seeds and images"
+        )
+
+
+def _comparison(found: Evaluation) -> str:
+    if found.recorded_errors is None:
+        return ""
+    if not found.differing:
+        return ", as recorded, image by image"
+    shown = ", ".join(map(str, found.differing[:8])) + (", ..." if len(found.differing) > 8 else "")
+    if found.as_recorded:
+        return f", as recorded but for {found.ties} image(s) between two classes as good as equal: {shown}"
+    return f": NOT as recorded ({found.recorded_errors:,} errors there); another class is said of image(s) {shown}"
+
+
+def _own(evidence: Record, weights: list[WeightFile], pictures: list[OwnImage], as_json: bool) -> int:
+    import numpy as np
+    import torch
+
+    from harness.evidence.evaluation import together
+
+    pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures]))[:, None]
+    sure, order = together(_sure(evidence, weights, pixels)).sort(1, descending=True)
+    found: list[dict[str, Any]] = [
+        {
+            "file": str(picture.path),
+            "says": int(order[number, 0]),
+            "confidence": float(sure[number, 0]),
+            "next": int(order[number, 1]),
+            "next_confidence": float(sure[number, 1]),
+            "done": picture.done,
+        }
+        for number, picture in enumerate(pictures)
+    ]
+    if as_json:
+        options.print_json({"hash": evidence.hash, "dataset": evidence.dataset, "images": found})
+        return 0
+    for item in found:
+        done = f"  ({item['done']})" if item["done"] else ""
+        click.echo(
+            f"{item['file']}: {item['says']}, confidence {100 * item['confidence']:.1f} %; "
+            f"next {item['next']}, {100 * item['next_confidence']:.1f} %{done}"
+        )
+    return 0

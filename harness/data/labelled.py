@@ -1,0 +1,156 @@
+"""Labelled images beside a data set's own: QMNIST's further test digits, or any pair of IDX files of the right shape.
+
+Nothing here trains or chooses: these images are for ``harness evaluate`` alone.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import struct
+import sys
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness import files
+from harness.data.data_files import MissingData, cache_folder
+from harness.data.datasets import Dataset
+from harness.data.download import MIRROR_SECONDS, fetch
+from harness.data.torchvision_import import import_torchvision
+from harness.errors import DataError, UsageError
+
+QMNIST = "qmnist-50k"
+_FOLDER = "QMNIST/raw"
+# MNIST's test images are the first of QMNIST's 60,000; the others were lost until 2019 (Yadav and Bottou, "Cold case:
+# the lost MNIST digits", NeurIPS 2019).
+_MNISTS_OWN = 10_000
+# The third byte of an IDX file, and what it stands for (http://yann.lecun.com/exdb/mnist, "the IDX file format").
+_KINDS = {0x08: "u1", 0x0C: ">i4"}
+_LARGEST_BYTES = 2**30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledImages:
+    """Images that a network may be evaluated on.
+
+    Attributes:
+        pixels: uint8 (images, channels, rows, columns).
+        labels: int64 (images,).
+        sha256: of all pixels and labels.
+    """
+
+    name: str
+    pixels: Tensor
+    labels: Tensor
+    sha256: str
+
+
+def labelled_images(name: str, spec: Dataset, folder: Path | None) -> LabelledImages:
+    """Return the images that ``--on`` names.
+
+    Args:
+        name: ``qmnist-50k``, or a folder with one IDX file of images and one of labels, packed or not.
+        spec: the data set of the network; it says which shape and how many classes are right.
+        folder: as ``--data`` gives it; QMNIST is looked for there, and only there.
+
+    Raises:
+        UsageError: no such set or folder.
+        DataError: files are missing, damaged, or of another shape.
+    """
+    if name == QMNIST:
+        images, labels = (_read(path) for path in _qmnist_files(folder))
+        images, labels = images[_MNISTS_OWN:], labels[_MNISTS_OWN:]
+    elif Path(name).is_dir():
+        images, labels = (_read(_only(Path(name), kind)) for kind in ("images", "labels"))
+    else:
+        raise UsageError(
+            f"--on {name!r}: known is {QMNIST}; a folder with an IDX file of images and one of labels will do"
+        )
+    # QMNIST's labels have eight columns; the first is the class.
+    return _checked(name, images, labels[:, 0] if labels.ndim == 2 else labels, spec)
+
+
+def _checked(name: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], spec: Dataset) -> LabelledImages:
+    if images.dtype != np.uint8 or images.shape[1:] != spec.image_shape[1:] or spec.image_shape[0] != 1:
+        raise DataError(
+            f"{name} has images of {images.shape[1:]} {images.dtype}; {spec.name} has {spec.image_shape[1:]} uint8"
+        )
+    if labels.ndim != 1 or len(labels) != len(images) or not len(labels):
+        raise DataError(
+            f"{name} has {len(images):,} images and labels of shape {labels.shape}; a label an image is due"
+        )
+    if labels.min() < 0 or labels.max() >= spec.classes:
+        raise DataError(
+            f"{name} has labels from {labels.min()} to {labels.max()}; {spec.name} has 0 to {spec.classes - 1}"
+        )
+    digest = hashlib.sha256(np.ascontiguousarray(images).tobytes() + labels.astype("<i8").tobytes())
+    pixels = torch.from_numpy(images.copy()).reshape(-1, *spec.image_shape)
+    return LabelledImages(name, pixels, torch.from_numpy(labels.astype(np.int64)), digest.hexdigest())
+
+
+def _only(folder: Path, kind: str) -> Path:
+    found = sorted(path for path in folder.iterdir() if kind in path.name and "idx" in path.name)
+    if len(found) != 1:
+        raise DataError(
+            f"{folder} holds {len(found)} IDX files of {kind} (named like my-{kind}-idx1-ubyte.gz); one is due"
+        )
+    return found[0]
+
+
+def _read(path: Path) -> np.ndarray[Any, Any]:
+    """Return what an IDX file holds; it may be packed."""
+    try:
+        stored = path.read_bytes()
+        if path.suffix == ".gz":
+            with gzip.open(path) as stream:
+                stored = stream.read(_LARGEST_BYTES)
+        zeros, kind, rank = struct.unpack(">HBB", stored[:4])
+        shape = struct.unpack(f">{rank}I", stored[4 : 4 + 4 * rank])
+        if (
+            zeros
+            or kind not in _KINDS
+            or len(stored) != 4 + 4 * rank + math.prod(shape) * np.dtype(_KINDS[kind]).itemsize
+        ):
+            raise ValueError("its header does not fit its size, or its numbers are neither bytes nor integers")
+        return np.frombuffer(stored, _KINDS[kind], offset=4 + 4 * rank).reshape(shape)
+    except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
+        raise DataError(f"{path} is damaged, or no IDX file: {error}") from error
+
+
+def _qmnist_files(folder: Path | None) -> list[Path]:
+    """Return QMNIST's files of test images and labels, held to torchvision's MD5; fetched where no folder is given."""
+    resources = import_torchvision().datasets.QMNIST.resources["test"]
+    place = (folder or cache_folder()) / _FOLDER
+    paths = []
+    for url, md5 in resources:
+        path = place / str(url).rpartition("/")[2]
+        if not path.exists():
+            if folder is not None:
+                raise MissingData(f"{QMNIST} not found: {path} is missing", hint=f"it is at {url}")
+            _fetch(str(url), path)
+        if (found := hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()) != md5:
+            raise DataError(
+                f"{path} is damaged or another file: its MD5 should be {md5} and is {found}", hint="remove it"
+            )
+        paths.append(path)
+    return paths
+
+
+def _fetch(url: str, path: Path) -> None:
+    print(f"fetching {url} (at most {MIRROR_SECONDS:g} s)", file=sys.stderr)
+    began = time.monotonic()
+    try:
+        files.write_bytes(path, fetch(url, MIRROR_SECONDS))
+    except (OSError, ValueError) as error:
+        raise MissingData(
+            f"{QMNIST} could not be fetched from {url} in {time.monotonic() - began:.0f} s: {error}",
+            hint=f"place the file at {path}, or name a folder that holds {_FOLDER} with --data",
+        ) from error

@@ -1,0 +1,58 @@
+"""What git remembers of a workspace's evidence: what is committed, and what was committed once."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A file as a commit has it; ``committed_utc`` is an ISO 8601 time."""
+
+    commit: str
+    committed_utc: str
+    content: str
+
+
+def committed(path: Path) -> str | None:
+    """Return a file's content at the last commit: empty where it is in none, None where there is no repository."""
+    if _git(path.parent, "rev-parse", "--git-dir") is None:
+        return None
+    return _content(path, "HEAD") or ""
+
+
+def versions(path: Path) -> Iterator[Version]:
+    """Yield a file as each commit that changed it has it, latest first; nothing outside a repository."""
+    found = _git(path.parent, "-c", "core.quotePath=false", "log", "--format=%H %cI", "--", path.name)
+    for line in (found or "").splitlines():
+        commit, date = line.split()
+        content = _content(path, commit)
+        if content is not None:
+            yield Version(commit, date, content)
+
+
+def removed(folder: Path) -> list[Path]:
+    """Return the files right in a folder that some commit held and that are there no more."""
+    found = _git(folder, "log", "--diff-filter=D", "--no-renames", "--format=", "--name-only", "--relative", "--", ".")
+    names = sorted({name for name in (found or "").splitlines() if name and "/" not in name})
+    return [folder / name for name in names if not (folder / name).exists()]
+
+
+def _content(path: Path, commit: str) -> str | None:
+    return _git(path.parent, "show", f"{commit}:./{path.name}")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Return what git prints; None where it fails, or is not installed."""
+    if not folder.is_dir():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return answer.stdout

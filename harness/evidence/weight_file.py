@@ -1,0 +1,105 @@
+"""The file that holds what one recorded seed has learned: where it lies, and whether it is what the record says.
+
+No torch here: a check of all files takes no network. ``harness.training.weights`` makes the files and builds networks
+of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from harness.errors import ContentError
+from harness.evidence.record import Record
+
+FOLDER = "weights"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightFile:
+    """The weights and BN statistics of one trained network.
+
+    Attributes:
+        kept: float32 arrays by torch's names, a tied kernel under the name of its first user.
+        about: what the file says of itself (``harness.training.weights.properties``).
+        tied: the other names of tied kernels, and the name that each is kept under.
+        state: all names in the order of torch's ``state_dict``.
+    """
+
+    path: Path
+    kept: Mapping[str, np.ndarray[Any, Any]]
+    about: Mapping[str, str]
+    tied: Mapping[str, str]
+    state: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all weights and statistics, as ``harness.training.train.weights_digest`` gives it."""
+        digest = hashlib.sha256()
+        for name in self.state:
+            digest.update(np.ascontiguousarray(self.kept[self.tied.get(name, name)]).tobytes())
+        return digest.hexdigest()
+
+
+def path_of(records: Path, evidence: Record, index: int) -> Path:
+    """Return the file of one seed; the target that the seed was run for has no part in its weights."""
+    row = f"{evidence.hash}-{evidence.recipe_hash}-{evidence.dataset}"
+    return records / FOLDER / row / f"seed-{index:04d}.safetensors"
+
+
+def kept_indices(records: Path, evidence: Record) -> list[int]:
+    """Return the seeds of a record whose weights are kept, in order."""
+    return [run.index for run in evidence.seeds if path_of(records, evidence, run.index).exists()]
+
+
+def read(path: Path) -> WeightFile:
+    """Read a file of weights.
+
+    Raises:
+        ContentError: it cannot be read, or is no file of weights that this program has written.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+            told = json.loads((file.metadata() or {})["harness"])
+        tied, state = dict(told.pop("tied")), tuple(told.pop("state"))
+        made = WeightFile(path, kept, told, tied, state)
+        if missing := {tied.get(name, name) for name in state} ^ kept.keys():
+            raise ContentError(f"the weights {path} do not fit their list of names: {', '.join(sorted(missing))}")
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ContentError(f"cannot read the weights {path}: {error}") from error
+    return made
+
+
+def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
+    """Read the weights of a recorded seed and hold them to the record.
+
+    Raises:
+        ContentError: there are none, or they are not those of the record.
+    """
+    run = evidence.seed(index)
+    path = path_of(records, evidence, index)
+    if run is None or not path.exists():
+        kept = kept_indices(records, evidence)
+        there = f"kept are those of {_listed(kept)}" if kept else "none are kept"
+        raise ContentError(f"no weights of seed {index} of {evidence.hash} with recipe {evidence.recipe_name}: {there}")
+    found = read(path)
+    if found.sha256 != run.weights_sha256:
+        raise ContentError(
+            f"{path} holds the weights {found.sha256[:12]}, but those of the record are "
+            f"{(run.weights_sha256 or 'not known')[:12]}: the file was changed, or belongs to another training"
+        )
+    return found
+
+
+def _listed(indices: list[int]) -> str:
+    if len(indices) > 2 and indices == list(range(indices[0], indices[-1] + 1)):
+        return f"seeds {indices[0]} to {indices[-1]}"
+    return f"seed{'s' if len(indices) > 1 else ''} " + ", ".join(map(str, indices))

@@ -1,0 +1,100 @@
+"""What a training has learned, as a safetensors file: weights and BN statistics by torch's names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load, save
+from torch import nn
+
+from harness.data.datasets import Dataset
+from harness.errors import ContentError
+from harness.evidence.weight_file import WeightFile
+from harness.training.build import Network, build
+from harness.training.result import Result
+from harness.training.train import Training, holding, predicting_state
+from search_spaces.errors import SearchSpaceError
+from search_spaces.notation import parse_network
+
+
+def properties(result: Result, dataset: Dataset) -> dict[str, str]:
+    """Return what a file of weights says of itself: the network and where its weights come from."""
+    return {
+        "architecture": result.architecture,
+        "hash": result.hash,
+        "parameters": str(result.parameters),
+        "recipe": result.recipe_name,
+        "recipe_hash": result.recipe_hash,
+        "recipe_fields": json.dumps(asdict(result.recipe), sort_keys=True),
+        "dataset": result.dataset,
+        "pixel_mean": repr(dataset.mean),
+        "pixel_deviation": repr(dataset.std),
+        "seed_index": str(result.seed_index),
+        "seed": str(result.seed),
+        "weights_sha256": result.weights_sha256 or "",
+        "engine": result.environment.engine if result.environment else "",
+        "protocol_version": str(result.protocol_version),
+    }
+
+
+def final_network(run: Training) -> Network:
+    """Return a copy of the network that predicts, in evaluation mode: averaged where the recipe averages."""
+    with holding(run, predicting_state(run)):
+        network = build(run.architecture)
+        network.load_state_dict(run.network.state_dict())
+    return network.eval()
+
+
+def weights_of(network: nn.Module) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:
+    """Return all weights and statistics by torch's names, a tied kernel once, and what its other names stand for."""
+    kept: dict[str, np.ndarray[Any, Any]] = {}
+    tied: dict[str, str] = {}
+    first: dict[int, str] = {}
+    for name, tensor in network.state_dict().items():
+        if not tensor.is_floating_point():
+            continue  # How many batches BN has seen has no part in what it predicts.
+        known = first.setdefault(tensor.data_ptr(), name)
+        if known == name:
+            kept[name] = tensor.detach().cpu().numpy().copy(order="C")
+        else:
+            tied[name] = known
+    return kept, tied
+
+
+def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
+    """Return the weights as a safetensors file that reads back bit for bit.
+
+    A tied kernel is stored once, under the name of its first user; the other names stand in the metadata.
+    """
+    kept, tied = weights_of(network)
+    # One entry, because the library writes several in no fixed order.
+    state = [name for name, tensor in network.state_dict().items() if tensor.is_floating_point()]
+    metadata = {"harness": json.dumps({**about, "tied": tied, "state": state})}
+    content: bytes = save(kept, metadata)
+    back = load(content)
+    assert back.keys() == kept.keys()
+    assert all(np.array_equal(back[name], value) for name, value in kept.items())
+    return content
+
+
+def network_of(weights: WeightFile) -> Network:
+    """Return the network of a file, in evaluation mode.
+
+    Raises:
+        ContentError: the file's architecture is no network, or its weights are not those of one.
+    """
+    try:
+        network = build(parse_network(weights.about["architecture"]))
+        named = {name: torch.from_numpy(weights.kept[weights.tied.get(name, name)]) for name in weights.state}
+        # Not strict: how many batches BN has seen is not kept.
+        loaded = network.load_state_dict(named, strict=False)
+    except (SearchSpaceError, RuntimeError, KeyError) as error:
+        raise ContentError(f"{weights.path} does not hold a network: {str(error).splitlines()[0]}") from error
+    if missing := [name for name in loaded.missing_keys if not name.endswith("num_batches_tracked")]:
+        raise ContentError(f"{weights.path} lacks {', '.join(missing)}")
+    return network.eval()
