@@ -7,6 +7,7 @@ from typing import Any
 from search_spaces.architecture import Architecture, op_text
 from search_spaces.cost import Analysis
 from search_spaces.shapes import shape_text
+from search_spaces.stored import stored_numbers
 
 _HEAD = ("op", "output", "parameters", "MACs", "receptive field")
 
@@ -17,6 +18,7 @@ def document(architecture: Architecture, analysis: Analysis) -> dict[str, Any]:
         "architecture": str(architecture),
         "hash": architecture.hash,
         "parameters": analysis.parameters,
+        "stored_numbers": stored_numbers(architecture),
         "macs": analysis.macs,
         "receptive_field": analysis.receptive_field,
         "layers": [
@@ -48,6 +50,9 @@ def table(architecture: Architecture, analysis: Analysis) -> str:
     widths = [max(len(row[column]) for row in (_HEAD, *rows, total)) for column in range(len(_HEAD))]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     lines = [_line(_HEAD, widths), rule, *(_line(row, widths) for row in rows), rule, _line(total, widths)]
+    stored = stored_numbers(architecture)
+    if stored > analysis.parameters:
+        lines.append(f"{analysis.parameters:,} learned; {stored:,} stored, with the means and variances of BN")
     lines.append(f"hash {architecture.hash}; the total receptive field is that before the first global op")
     return "\n".join(lines)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from harness.data.training_images import ImageData
     from harness.evidence.record import SeedRun
     from harness.network_argument import KnownRow, NetworkArgument
+    from harness.training.build import Network
     from harness.training.recipes import NamedRecipe
     from harness.training.result import Result
     from harness.training.run import Job
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @options.data_options
 @options.device_option
 @options.engine_option
+@click.option("--retrain", is_flag=True, help="Train, even where the record's own weights are kept.")
 @options.as_json
 def export(
     network: str,
@@ -45,13 +47,14 @@ def export(
     folder: Path | None,
     device: str,
     engine: str,
+    retrain: bool,
     as_json: bool,
 ) -> int:
-    """Train NETWORK as its row was trained, and write what was trained for other programs.
+    """Write a trained NETWORK for other programs: with the weights of its record, else trained as its row was.
 
-    It trains on all training images with the seed of that index of a verification, and does not read the test set.
-    Where the record has the seed and was made on an equal machine, the weights are those of the record, bit for
-    bit; whether they are is said. The ONNX model takes raw pixels and is compared with torch on real images before
+    Where records/weights has the seed, nothing is trained. Otherwise it trains on all training images with the seed of
+    that index of a verification, and does not read the test set. Where the record has the seed and was made on an
+    equal machine, the weights are those of the record, bit for bit; whether they are is said. The ONNX model takes raw pixels and is compared with torch on real images before
     it is written; it needs the optional extra: pip install 'harness[export]'. Exit code 6 where that is missing, 3 when
     training diverges; nothing is written then.
 
@@ -85,12 +88,17 @@ def export(
     check_batch(named.recipe, len(data.train_labels))
     check_statistics(named.recipe, given.architecture)
     recorded = _recorded(given, named, data, place, seed)
-    # A recipe may name teachers.
-    job = replace(_job(given, named, seed, device, engine, recorded), teachers=place.teachers)
     options.say_recipe(named, recipe, row)
-    result, trained = _train(job, data)
-    written = _write(wanted, given, data, result, trained)
-    document = _document(result, recorded, written)
+    kept = None if retrain or recorded is None else _kept(given, named, data, place, seed, recorded)
+    if kept is not None and recorded is not None:
+        network_, about, facts = kept[0], kept[1], _facts_of_record(kept[1], recorded)
+    else:
+        # A recipe may name teachers.
+        job = replace(_job(given, named, seed, device, engine, recorded), teachers=place.teachers)
+        result, trained = _train(job, data)
+        network_, about, facts = *_trained_network(result, trained, data), _facts_of_result(result, recorded)
+    written = _write(wanted, given, data, network_, about)
+    document = _document(given, facts, recorded, written)
     options.print_json(document) if as_json else click.echo(_text(document))
     return 0
 
@@ -170,17 +178,36 @@ def _train(job: Job, data: ImageData) -> tuple[Result, Training]:
     return result, trained
 
 
+def _kept(
+    given: NetworkArgument, named: NamedRecipe, data: ImageData, place: Workspace, seed: int, recorded: SeedRun
+) -> tuple[Network, dict[str, str]] | None:
+    """Return the network that is kept with the record, and what its file says of itself; None where none is kept."""
+    from harness.evidence.weight_file import path_of_seed, read_held_to
+    from harness.training.weights import network_of
+
+    path = path_of_seed(place.records, given.architecture.hash, named.recipe.hash, data.dataset.name, seed)
+    if not path.exists():
+        return None
+    found = read_held_to(path, recorded)
+    return network_of(found), dict(found.about)
+
+
+def _trained_network(result: Result, trained: Training, data: ImageData) -> tuple[Network, dict[str, str]]:
+    from harness.training.weights import final_network, properties
+
+    return final_network(trained), properties(result, data.dataset)
+
+
 def _write(
-    wanted: dict[str, Path], given: NetworkArgument, data: ImageData, result: Result, trained: Training
+    wanted: dict[str, Path], given: NetworkArgument, data: ImageData, network: Network, about: dict[str, str]
 ) -> list[dict[str, Any]]:
     """Make all files, then write them; return what is to be said of each."""
     from dataclasses import asdict
 
     from harness import export as files_of
     from harness import files
-    from harness.training.weights import final_network, properties, to_safetensors
+    from harness.training.weights import to_safetensors
 
-    network, about = final_network(trained), properties(result, data.dataset)
     made: list[tuple[Path, bytes, dict[str, Any]]] = []
     for option, path in wanted.items():
         if option == "--safetensors":
@@ -193,34 +220,69 @@ def _write(
     return [{"file": str(path), "size_bytes": len(content), **said} for path, content, said in made]
 
 
-def _document(result: Result, recorded: SeedRun | None, written: list[dict[str, Any]]) -> dict[str, Any]:
+def _facts_of_record(about: dict[str, str], recorded: SeedRun) -> dict[str, Any]:
+    from harness.export import Match
+
+    return {
+        "trained": False,
+        "recipe": about["recipe"],
+        "recipe_hash": about["recipe_hash"],
+        "dataset": about["dataset"],
+        "seed_index": recorded.index,
+        "seed": recorded.seed,
+        "engine": recorded.environment.engine,
+        "train_seconds": recorded.train_seconds,
+        "weights_sha256": recorded.weights_sha256,
+        "match": Match.IDENTICAL,
+    }
+
+
+def _facts_of_result(result: Result, recorded: SeedRun | None) -> dict[str, Any]:
     from harness.export import match
 
     return {
-        "architecture": result.architecture,
-        "hash": result.hash,
-        "parameters": result.parameters,
+        "trained": True,
         "recipe": result.recipe_name,
         "recipe_hash": result.recipe_hash,
         "dataset": result.dataset,
         "seed_index": result.seed_index,
         "seed": result.seed,
-        "epochs": len(result.history),
         "engine": result.environment.engine if result.environment else None,
         "train_seconds": result.train_seconds,
         "weights_sha256": result.weights_sha256,
+        "match": match(result, recorded),
+        "epochs": len(result.history),
+    }
+
+
+def _document(
+    given: NetworkArgument, facts: dict[str, Any], recorded: SeedRun | None, written: list[dict[str, Any]]
+) -> dict[str, Any]:
+    from search_spaces.cost import analyse
+    from search_spaces.stored import stored_numbers
+
+    return {
+        "architecture": str(given.architecture),
+        "hash": given.architecture.hash,
+        "parameters": analyse(given.architecture).parameters,
+        "stored_numbers": stored_numbers(given.architecture),
+        **facts,
         "recorded_weights_sha256": recorded.weights_sha256 if recorded else None,
         "recorded_engine": recorded.environment.engine if recorded else None,
-        "match": match(result, recorded),
         "files": written,
     }
 
 
 def _text(document: dict[str, Any]) -> str:
+    how = (
+        f"{document['epochs']} epochs in {document['train_seconds']:.0f} s ({document['engine']})"
+        if document["trained"]
+        else "the weights of the record, nothing was trained"
+    )
     lines = [
-        f"{document['hash']}, {document['parameters']:,} parameters, recipe {document['recipe']} on "
-        f"{document['dataset']}, seed {document['seed_index']}: {document['epochs']} epochs in "
-        f"{document['train_seconds']:.0f} s ({document['engine']}); the test set was not read",
+        f"{document['hash']}, {document['parameters']:,} parameters ({document['stored_numbers']:,} stored numbers), "
+        f"recipe {document['recipe']} on {document['dataset']}, seed {document['seed_index']}: {how}; "
+        "the test set was not read",
         _match_text(document),
     ]
     for item in document["files"]:
