@@ -2,8 +2,8 @@
 
 Both sides take random networks of a space that fit together, drawn beforehand; the slow side takes the first few of
 them a block. One side derives shapes, parameters and
-multiply-adds in closed form; the other builds the torch module and lets fvcore count its operators. Blocks of networks
-are interleaved; each figure is the median over blocks.
+multiply-adds in closed form; the others build the torch module, and count its parameters alone, or let fvcore count
+its operators too. Blocks of networks are interleaved; each figure is the median over blocks.
 
     python -m benchmarks.static_analysis --blocks 15
 
@@ -42,6 +42,11 @@ def closed_form(network: Architecture) -> int:
     return analyse(network).parameters
 
 
+def counted(network: Architecture) -> int:
+    """Return the parameters of the built module, and no multiply-adds."""
+    return sum(parameter.numel() for parameter in build(network).parameters())
+
+
 def built(network: Architecture) -> int:
     """Return the parameters of the built module, after fvcore has counted its operations."""
     from fvcore.nn import FlopCountAnalysis
@@ -77,9 +82,10 @@ def main() -> None:
         if judge(where, network, 20_000).accepted:
             networks.append(network)
     assert all(closed_form(network) == built(network) for network in networks[:BUILT_BLOCK])
-    ours, theirs = [], []
+    ours, plain, theirs = [], [], []
     for _ in range(given.blocks):
         ours.append(speed(closed_form, networks))
+        plain.append(speed(counted, networks[:BUILT_BLOCK]))
         theirs.append(speed(built, networks[:BUILT_BLOCK]))
     ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
     document = {
@@ -87,6 +93,8 @@ def main() -> None:
         "space": given.space,
         "blocks": given.blocks,
         "closed_form_a_second": round(median(ours)),
+        "counted_a_second": round(median(plain), 1),
+        "counted_ratio": round(median(one / other for one, other in zip(ours, plain, strict=True)), 1),
         "built_a_second": round(median(theirs), 1),
         "ratio": round(median(ratios), 1),
         "ratio_least": round(min(ratios), 1),
