@@ -71,6 +71,17 @@ def _bare(sampler: str, says: str, stops: Stops = Stops.NEVER, name: str = "") -
     return BuiltIn(name=name or sampler, says=says, sampler=sampler, parts=BARE, stops=stops)
 
 
+def _aided(sampler: str) -> BuiltIn:
+    """Return a sampler with what any search can have: rungs, and no proposals above what stands."""
+    return BuiltIn(
+        name=f"{sampler}-aided",
+        says=f"{sampler}, with the default's rungs and falling budget",
+        sampler=sampler,
+        parts=replace(BARE, falling_budget=True),
+        stops=Stops.RACE,
+    )
+
+
 _WHOLE = BuiltIn(
     name=DEFAULT,
     says="harness search as it is",
@@ -87,6 +98,7 @@ MAIN: Mapping[str, BuiltIn] = {
         _bare("nsga2", "Optuna's NSGA-II (population 20), each network trained to its end"),
         _bare("evolution", "aging evolution (Real et al. 2019), each network trained to its end"),
         _bare("random", "uniform draws under asynchronous successive halving", Stops.HALVING, "halving"),
+        *(_aided(sampler) for sampler in ("random", "tpe", "nsga2", "evolution")),
         _WHOLE,
     )
 }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness.bench.recording import Key, Recording
+from harness.bench.recording import Key, Recording, keys_of
 from harness.bench.sample import SampledNetworks
 from harness.bench.table import engine_kind
 from harness.data.datasets import dataset
@@ -49,8 +49,8 @@ def planned(recording: Recording, chosen: SampledNetworks, ended: Mapping[Key, R
         str(network.architecture): training_seconds(1, images, work(str(network.architecture)), pace) * (slow or 1.0)
         for network in chosen.networks
     }
-    keys = [(network, seed) for network in chosen.networks for seed in range(recording.seeds)]
-    left = [network for network, seed in keys if (network.architecture.hash, seed) not in ended]
+    keys = keys_of(recording, ended)
+    left = [text for text, key in keys if key not in ended]
     epochs, workers = recording.recipe.epochs, recording.machine.workers
     sizes = sorted(network.parameters for network in chosen.networks)
     return RecordingPlan(
@@ -62,7 +62,7 @@ def planned(recording: Recording, chosen: SampledNetworks, ended: Mapping[Key, R
         runs=len(keys),
         ended=len(keys) - len(left),
         seconds_an_epoch=each,
-        seconds_left=sum(each[str(network.architecture)] for network in left) * epochs / workers,
+        seconds_left=sum(each[text] for text in left) * epochs / workers,
         measured=slow is not None,
     )
 
@@ -80,6 +80,7 @@ def plan_document(plan: RecordingPlan) -> dict[str, Any]:
         "parameters": {"low": low, "median": median, "high": high},
         "mean_macs": plan.mean_macs,
         "seeds": recording.seeds,
+        "near": None if recording.near is None else asdict(recording.near),
         "rungs": list(recording.rungs),
         "recipe": recording.recipe_name,
         "recipe_hash": recording.recipe.hash,
@@ -110,7 +111,8 @@ def plan_text(plan: RecordingPlan) -> str:
             f"table {recording.name}: {chosen} {recording.space_name!r}"
             + ("" if limit is None else f" of at most {limit:,} parameters"),
             f"  {low:,} to {high:,} parameters, median {middle:,.0f}; {plan.mean_macs:,.0f} multiply-adds in the mean",
-            f"  {recording.seeds} seeds each, {recording.dataset}, recipe {recording.recipe_name} "
+            f"  {recording.seeds} seeds each{_near_text(recording)}, {recording.dataset}, "
+            f"recipe {recording.recipe_name} "
             f"({recording.recipe.epochs} epochs, batch {recording.recipe.batch_size}), validation accuracy after "
             f"epochs {', '.join(map(str, recording.rungs))}; the test set is not read",
             f"  {plan.runs:,} runs, {plan.ended:,} of them ended; {recording.machine.workers} at a time on "
@@ -118,3 +120,10 @@ def plan_text(plan: RecordingPlan) -> str:
             f"  about {duration_text(plan.seconds_left)} left, {guess}",
         )
     )
+
+
+def _near_text(recording: Recording) -> str:
+    near = recording.near
+    if near is None:
+        return ""
+    return f", then {near.seeds} of those within {near.within_pct:g} points of {near.target_pct:g} %"

@@ -16,14 +16,32 @@ from harness import files
 from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.document import documented, read_as
 from harness.errors import ContentError, UsageError
+from harness.evidence import statistics
 from harness.search import race
 from harness.training import result
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import Result, accuracy_pct, same_bits_due
 from harness.training.seeds import PROTOCOL_VERSION, Purpose
+from search_spaces.notation import parse_network
 
 # A run of a recording: hash of its network, index of its seed.
 Key = tuple[str, int]
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Near:
+    """Which networks get more runs once all have theirs: those about which a comparison's answer turns.
+
+    Attributes:
+        target_pct: validation accuracy at the last rung.
+        within_pct: how far from it, in points, the mean of a network's first runs may be.
+        seeds: runs of such a network, the first ones included.
+    """
+
+    target_pct: float
+    within_pct: float
+    seeds: int
 
 
 @documented
@@ -34,7 +52,7 @@ class Recording:
     Attributes:
         machine: where it is trained; its environment is without a commit.
         networks: their texts, in the order in which they are trained.
-        seeds: runs a network.
+        seeds: runs a network, more of those that are ``near``.
     """
 
     name: str
@@ -50,6 +68,7 @@ class Recording:
     sample: Sample
     machine: Machine
     networks: tuple[str, ...]
+    near: Near | None = None
     protocol_version: int = PROTOCOL_VERSION
     schema_version: Literal[1] = 1
 
@@ -163,6 +182,26 @@ def finished_runs(folder: Path, recording: Recording) -> dict[Key, Result]:
             )
         found[each.hash, each.seed_index] = each
     return found
+
+
+def keys_of(recording: Recording, runs: Mapping[Key, Result]) -> list[tuple[str, Key]]:
+    """Return the text and the key of each run that is due, in the order in which they are trained.
+
+    All networks with the first seed come first, then with the next. What is near the target is known, and so due, once
+    all networks have their first runs.
+    """
+    hashes = {text: parse_network(text).hash for text in recording.networks}
+    due = [(text, (hashes[text], seed)) for seed in range(recording.seeds) for text in recording.networks]
+    if recording.near is None or any(key not in runs for _, key in due):
+        return due
+    near = [text for text in recording.networks if _is_near(recording, recording.near, hashes[text], runs)]
+    more = range(recording.seeds, recording.near.seeds)
+    return due + [(text, (hashes[text], seed)) for seed in more for text in near]
+
+
+def _is_near(recording: Recording, near: Near, network_hash: str, runs: Mapping[Key, Result]) -> bool:
+    accuracies = [runs[network_hash, seed].validation_accuracy_pct or 0.0 for seed in range(recording.seeds)]
+    return abs(statistics.mean(accuracies) - near.target_pct) <= near.within_pct
 
 
 def table_of(recording: Recording, runs: Mapping[Key, Result]) -> Table:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from harness.bench.machine import this_machine
-from harness.bench.recording import Recording, check_rungs, default_rungs, split_digest
+from harness.bench.recording import Near, Recording, check_rungs, default_rungs, split_digest
 from harness.bench.sample import SampledNetworks, sampled
 from harness.data.training_images import resolve, split
 from harness.device import choose_device, worker_count
@@ -36,6 +36,7 @@ class Request:
     folder: Path | None
     device: str
     engine: str
+    near: Near | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ def prepared(request: Request) -> Prepared:
         sample=chosen.sample,
         machine=this_machine(device, data.data_hash, engine, worker_count(request.workers, device)),
         networks=tuple(str(network.architecture) for network in chosen.networks),
+        near=request.near,
     )
     return Prepared(recording, chosen, Source(data.dataset.name, request.folder), device, choice)
 

@@ -13,6 +13,7 @@ from harness.bench.recording import (
     Recording,
     checkpoint_path,
     finished_runs,
+    keys_of,
     mend,
     open_recording,
     run_path,
@@ -28,7 +29,6 @@ from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers import Broken, Event, Finished, Limits, Progress, Source
-from search_spaces.notation import parse_network
 
 RETRIES = 2
 # What one run may use; the networks of tables are small.
@@ -64,9 +64,7 @@ class RecordingSession:
 def jobs_left(
     folder: Path, recording: Recording, finished: Mapping[Key, Result], teachers: Path, device: str
 ) -> list[Job]:
-    """Return the runs that are still to be trained: all networks with the first seed, then with the next."""
-    hashes = {text: parse_network(text).hash for text in recording.networks}
-    keys = [(text, (hashes[text], seed)) for seed in range(recording.seeds) for text in recording.networks]
+    """Return the runs that are still to be trained."""
     return [
         Job(
             architecture=text,
@@ -81,7 +79,7 @@ def jobs_left(
             teachers=teachers,
             study=recording.name,
         )
-        for text, key in keys
+        for text, key in keys_of(recording, finished)
         if key not in finished
     ]
 
@@ -97,19 +95,22 @@ def record(folder: Path, ready: Prepared, teachers: Path, work: Mapping[str, flo
     recording = ready.recording
     mend(folder)
     open_recording(folder, recording)
-    ended = finished_runs(folder, recording)
-    session = RecordingSession(
-        folder=folder,
-        recording=recording,
-        reporter=reporter,
-        waiting=jobs_left(folder, recording, ended, teachers, str(ready.device)),
-        total=len(recording.networks) * recording.seeds,
-        ended=len(ended),
-        work=work,
-    )
-    if session.waiting:
+    while waiting := jobs_left(
+        folder, recording, ended := finished_runs(folder, recording), teachers, str(ready.device)
+    ):
+        session = RecordingSession(
+            folder=folder,
+            recording=recording,
+            reporter=reporter,
+            waiting=waiting,
+            total=len(ended) + len(waiting),
+            ended=len(ended),
+            work=work,
+        )
+        reporter.bar.total = session.total
+        # Once all have their first runs, those near the target are due.
         _train_all(session, ready.source)
-    return table_of(recording, finished_runs(folder, recording))
+    return table_of(recording, ended)
 
 
 def _train_all(session: RecordingSession, source: Source) -> None:

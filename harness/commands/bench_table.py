@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 @click.option("--space", help="Record NAME from this search space, or @FILE; without it NAME is shown.")
 @click.option("--networks", type=click.IntRange(1, 100_000), default=400, show_default=True, help="Most to train.")
 @click.option("--seeds", type=click.IntRange(1, 1000), default=2, show_default=True, help="Runs a network.")
+@click.option("--near", type=options.PER_CENT, help="More runs of networks near this validation accuracy.")
+@click.option("--within", type=click.FloatRange(0, 100), default=0.1, show_default=True, help="How near, in points.")
+@click.option("--near-seeds", type=click.IntRange(1, 1000), default=4, show_default=True, help="Runs of these.")
 @click.option(
     "--rungs",
     type=options.EPOCHS,
@@ -162,7 +165,7 @@ def _check_free(folder: Path, place: Workspace) -> None:
 
 def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) -> int:
     from harness.bench.plan import plan_text, planned
-    from harness.bench.recording import check_recording, finished_runs
+    from harness.bench.recording import Near, check_recording, finished_runs
     from harness.bench.request import Request, prepared
     from harness.bench.table_files import write_table
     from harness.workspace import check_writable, workspace
@@ -174,7 +177,11 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
             f"there is a table in {out}, but not its recording: a table is never recorded over",
             hint=f"record under another name and merge, or show it: {typed('bench', 'table', name)}",
         )
-    ready = prepared(Request(name=name, **given))
+    near, within, seeds = given.pop("near"), given.pop("within"), given.pop("near_seeds")
+    if near is not None and seeds <= given["seeds"]:
+        raise UsageError(f"--near-seeds {seeds}: networks near the target get more runs than --seeds {given['seeds']}")
+    wanted = None if near is None else Near(target_pct=near, within_pct=within, seeds=seeds)
+    ready = prepared(Request(name=name, near=wanted, **given))
     check_recording(folder, ready.recording)
     plan = planned(ready.recording, ready.chosen, finished_runs(folder, ready.recording))
     if only_plan:

@@ -54,9 +54,9 @@ def export(
 
     Where records/weights has the seed, nothing is trained. Otherwise it trains on all training images with the seed of
     that index of a verification, and does not read the test set. Where the record has the seed and was made on an
-    equal machine, the weights are those of the record, bit for bit; whether they are is said. The ONNX model takes raw pixels and is compared with torch on real images before
-    it is written; it needs the optional extra: pip install 'harness[export]'. Exit code 6 where that is missing, 3 when
-    training diverges; nothing is written then.
+    equal machine, the weights are those of the record, bit for bit; whether they are is said. The ONNX model takes raw
+    pixels and is compared with torch on real images before it is written; it needs the optional extra: pip install
+    'harness[export]'. Exit code 6 where that is missing, 3 when training diverges; nothing is written then.
 
     \b
     harness export seed4 --onnx seed4.onnx

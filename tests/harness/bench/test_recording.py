@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from harness.bench.recording import (
+    Near,
     check_rungs,
     default_rungs,
     finished_runs,
+    keys_of,
     mend,
     open_recording,
     rows_of,
@@ -51,6 +53,23 @@ def some_run(network: int = 0, seed: int = 0, errors: tuple[int, ...] = (50, 40,
         environment=replace(ENVIRONMENT, commit="c" * 40, dirty=False),
     )
     return replace(whole, **changes)
+
+
+def test_what_is_near_the_target_is_due_once_all_have_their_first_runs():
+    recording = some_recording(near=Near(target_pct=98.0, within_pct=0.25, seeds=4))
+    first = [(HASHES[network], seed) for seed in range(2) for network in range(3)]
+    # Means of 98.0, 98.2 and 97.5 % of a thousand images.
+    errors = {(0, 0): 20, (0, 1): 20, (1, 0): 16, (1, 1): 20, (2, 0): 25, (2, 1): 25}
+    runs = {
+        (HASHES[network], seed): some_run(network, seed, (50, 40, 30, count))
+        for (network, seed), count in errors.items()
+    }
+    one_short = {key: run for key, run in runs.items() if key != (HASHES[2], 1)}
+
+    assert [key for _, key in keys_of(recording, one_short)] == first
+    more = [(HASHES[network], seed) for seed in (2, 3) for network in (0, 1)]
+    assert [key for _, key in keys_of(recording, runs)] == first + more
+    assert [key for _, key in keys_of(replace(recording, near=None), runs)] == first
 
 
 @pytest.mark.parametrize("rungs", [(), (0, 4), (2, 1, 4), (1, 1, 4)])

@@ -13,7 +13,7 @@ from harness.bench import door, program
 from harness.bench.curve import curve
 from harness.bench.door import Ask, Brief, Limits, Tried
 from harness.bench.findings import findings
-from harness.bench.method import ABLATIONS, BUILT_IN, MAIN, EntryPoint, Method
+from harness.bench.method import ABLATIONS, BUILT_IN, MAIN, EntryPoint, Method, Stops
 from harness.bench.ranks import pairs
 from harness.bench.readings import TableReadings, true_accuracies_pct
 from harness.bench.replay import replay
@@ -77,8 +77,16 @@ def test_the_same_seeds_give_the_same_trace_and_others_another(name: str):
     assert all(trace.method == name for trace in once)
 
 
-def test_the_six_methods_are_there():
-    assert set(MAIN) == {"random", "tpe", "nsga2", "evolution", "halving", "default"}
+def test_the_default_stands_beside_samplers_alone_and_with_its_rungs_and_falling_budget():
+    samplers = {"random", "tpe", "nsga2", "evolution"}
+    aided = {f"{name}-aided" for name in samplers}
+
+    assert set(MAIN) == samplers | aided | {"halving", "default"}
+    for name in samplers:
+        bare, helped = MAIN[name], MAIN[f"{name}-aided"]
+        assert (bare.sampler, bare.stops, bare.parts.falling_budget) == (name, Stops.NEVER, False)
+        assert (helped.sampler, helped.stops, helped.parts.falling_budget) == (name, Stops.RACE, True)
+        assert replace(helped.parts, falling_budget=False) == bare.parts
 
 
 def test_no_answer_is_later_than_the_end_and_a_longer_time_only_adds():

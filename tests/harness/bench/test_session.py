@@ -6,7 +6,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 
 from harness import files
 from harness.bench import session
-from harness.bench.recording import checkpoint_path, finished_runs
+from harness.bench.recording import Near, Recording, checkpoint_path, finished_runs
 from harness.bench.session import record
 from harness.bench.table import Table
 from harness.errors import HarnessError
@@ -33,8 +33,9 @@ RECORDING = some_recording()
 ERRORS = {
     (text, seed): tuple(100 * number + 50 * seed + 40 - 10 * epoch for epoch in range(4))
     for number, text in enumerate(TEXTS)
-    for seed in range(2)
+    for seed in range(4)
 }
+FIRST = {key: errors for key, errors in ERRORS.items() if key[1] < 2}
 
 
 class Killed(BaseException):
@@ -118,8 +119,8 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     return made
 
 
-def run_session(folder: Path) -> Table:
-    ready: Any = SimpleNamespace(recording=RECORDING, source=None, device="cpu")
+def run_session(folder: Path, recording: Recording = RECORDING) -> Table:
+    ready: Any = SimpleNamespace(recording=recording, source=None, device="cpu")
     with Reporter(6, "runs") as reporter:
         return record(folder, ready, folder / "teachers", dict.fromkeys(TEXTS, 1.0), reporter)
 
@@ -130,11 +131,23 @@ def test_every_network_is_trained_with_every_seed_and_read_at_every_rung(trainer
     read = {(row.hash, row.seed, row.rung): row.validation_accuracy_pct for row in table.rows}
     assert read == {
         (HASHES[TEXTS.index(text)], seed, rung): 100 - errors[rung - 1] / 10
-        for (text, seed), errors in ERRORS.items()
+        for (text, seed), errors in FIRST.items()
         for rung in RUNGS
     }
-    assert trainer.epochs == dict.fromkeys(ERRORS, 4)
+    assert trainer.epochs == dict.fromkeys(FIRST, 4)
     assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_networks_near_the_target_get_their_further_runs_after_the_others(trainer: Trainer, tmp_path: Path):
+    # The means of the first two seeds are 96.5, 86.5 and 76.5 % of a thousand images.
+    near = replace(RECORDING, near=Near(target_pct=90.0, within_pct=7.0, seeds=4))
+
+    table = run_session(tmp_path, near)
+
+    seeds = {HASHES.index(network): sorted(runs) for network, runs in table.runs.items()}
+    assert seeds == {0: [0, 1, 2, 3], 1: [0, 1, 2, 3], 2: [0, 1]}
+    begun = [(TEXTS.index(job.architecture), job.seed_index) for job in trainer.asked if job.until_epoch == 1]
+    assert begun[6:] == [(0, 2), (1, 2), (0, 3), (1, 3)]
 
 
 def test_a_run_stops_at_every_rung_and_the_first_seeds_come_first(trainer: Trainer, tmp_path: Path):
@@ -165,7 +178,7 @@ def test_a_recording_killed_at_any_touch_of_the_disk_ends_as_if_it_had_not_been(
         before = trainer.epochs.copy()
 
         assert run_session(folder) == expected
-        again = {key for key in ERRORS if trainer.epochs[key] > before[key]}
+        again = {key for key in FIRST if trainer.epochs[key] > before[key]}
         assert not {(HASHES[TEXTS.index(text)], seed) for text, seed in again} & ended
         # What was trained since a rung is all that is lost: at most two epochs on each of two workers.
         assert sum(trainer.epochs.values()) - 6 * 4 <= 2 * 2
@@ -177,7 +190,7 @@ def test_a_run_whose_worker_breaks_is_trained_again_from_its_rung(trainer: Train
 
     run_session(tmp_path)
 
-    assert trainer.epochs == dict.fromkeys(ERRORS, 4)
+    assert trainer.epochs == dict.fromkeys(FIRST, 4)
 
 
 def test_a_run_that_breaks_its_worker_three_times_ends_the_recording_and_keeps_the_others(
