@@ -25,6 +25,7 @@ SPACES: Mapping[str, str] = {
     "posed": "networks up to 3,000,000 multiply-adds whose kernels serve turned to all four sides, again and again",
     "seeds": "the family of the five seed networks",
     "bench": "384 networks of 519 to 5,774 parameters, all recorded in a table of 'harness bench'",
+    "forms": "256 networks of 662 to 5,778 parameters of other kinds than those of bench; no rule was tuned on them",
 }
 # In bytes; no text that the grammar accepts is longer.
 _LARGEST_FILE = 400_000
