@@ -89,7 +89,7 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
             "--space",
             "crad",
             2,
-            "unknown search space 'crad'; known are all, card, tiny, tied, posed, seeds, bench, and @",
+            "unknown search space 'crad'; known are all, card, tiny, tied, posed, seeds, bench, forms, and @",
             "did you mean 'card'?",
         ),
         ("--space", "@none", 2, "cannot read the search space none: No such file or directory", None),

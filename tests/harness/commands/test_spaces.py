@@ -121,7 +121,7 @@ def test_an_unknown_space_is_named(command: str):
         run(command, "crad")
     assert (
         caught.value.message
-        == "unknown search space 'crad'; known are all, card, tiny, tied, posed, seeds, bench, and @FILE"
+        == "unknown search space 'crad'; known are all, card, tiny, tied, posed, seeds, bench, forms, and @FILE"
     )
     assert caught.value.hint == "did you mean 'card'?"
 
