@@ -192,7 +192,8 @@ def _batch_norm(graph: _Graph, op: BatchNorm, shape: Shape, name: str) -> None:
     else:
         scale = graph.constant(scale, op.poses)
     parts = [graph.constant(f"{name}.bias", op.poses)]
-    parts.extend(graph.constant(f"{name}.{part}") for part in ("running_mean", "running_var"))
+    shared = op.poses if op.shared else 1
+    parts.extend(graph.constant(f"{name}.{part}", shared) for part in ("running_mean", "running_var"))
     graph.add("BatchNormalization", name, scale, *parts, epsilon=_EPSILON)
 
 

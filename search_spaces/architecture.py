@@ -62,10 +62,12 @@ class BatchNorm:
 
     Attributes:
         poses: so many neighbouring channels have one shift and one scale.
+        shared: these channels have one mean and one variance too.
     """
 
     unscaled: bool = False
     poses: int = 1
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +269,11 @@ def _kernel_text(op: Kernel) -> str:
 
 
 def _norm_text(op: BatchNorm) -> str:
-    given = [*(["unscaled"] if op.unscaled else []), *([f"poses={op.poses}"] if op.poses != 1 else [])]
+    given = ["unscaled"] if op.unscaled else []
+    if op.poses != 1:
+        given.append(f"poses={op.poses}")
+    if op.shared:
+        given.append("shared")
     return f"bn({', '.join(given)})" if given else "bn"
 
 

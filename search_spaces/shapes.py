@@ -119,10 +119,10 @@ def is_global(op: Op, shape: Shape) -> bool:
 
 
 def normalised_values(ops: tuple[Op, ...], shape: Shape = INPUT_SHAPE) -> Iterator[int]:
-    """Yield, BN by BN, how many values of a channel one image brings it."""
+    """Yield, BN by BN, of how many values of one image each mean is: of a channel's, or of all that share it."""
     for op in ops:
         if isinstance(op, BatchNorm):
-            yield math.prod(shape[1:])
+            yield math.prod(shape[1:]) * (op.poses if op.shared else 1)
         elif isinstance(op, Residual):
             yield from normalised_values(op.ops, shape)
         shape = output_shape(op, shape)
@@ -165,6 +165,10 @@ def _out_channels(op: Conv, channels: int) -> int:
 
 
 def _normed(op: BatchNorm, shape: Shape) -> Shape:
+    if op.shared and op.poses == 1:
+        raise ShapeError(
+            f"{op_text(op)} has no poses to share statistics; it needs 2, 4 or 8, as in bn(poses=4, shared)"
+        )
     if shape[0] % op.poses:
         raise ShapeError(f"{op_text(op)} gets {shape[0]} channels; they must be a multiple of the number of poses")
     return shape

@@ -92,6 +92,7 @@ _STRIP = {
 }
 _SQUARE = {**_STRIP, **_POSES}
 _UNSCALED = Parameter("unscaled", "unscaled", Kind.FLAG, "fixed scale")
+_SHARED = Parameter("shared", "shared", Kind.FLAG, "shared statistics")
 _CHANNELS = Parameter("out_channels", "channels", Kind.COUNT, "number of output channels")
 _RATE = Parameter("p", "rate", Kind.RATE, "rate")
 _SLOPE = Parameter("slope", "slope", Kind.SLOPE, "slope")
@@ -107,7 +108,7 @@ SIGNATURES: Mapping[str, Signature] = {
     "conv3x1": Signature(partial(Conv, 3, kernel_width=1), _CHANNELS, True, _STRIP),
     "conv1x3": Signature(partial(Conv, 1, kernel_width=3), _CHANNELS, True, _STRIP),
     "dwconv3x3": Signature(DepthwiseConv, options=_KERNEL),
-    "bn": Signature(BatchNorm, options={"unscaled": _UNSCALED, **_POSES}),
+    "bn": Signature(BatchNorm, options={"unscaled": _UNSCALED, **_POSES, "shared": _SHARED}),
     "relu": Signature(ReLU),
     "leaky": Signature(LeakyReLU, _SLOPE),
     "prelu": Signature(PReLU),

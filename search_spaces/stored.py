@@ -14,6 +14,7 @@ from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
 def stored_numbers(architecture: Architecture, input_shape: Shape = INPUT_SHAPE) -> int:
     """Return the learned numbers and two statistics a channel of each BN, each as often as it is stored.
 
+    Channels of a BN that share statistics have two together.
     A tied kernel, and one in several poses, is stored once. BN could be folded into one scale and shift a channel for
     inference; a file of weights does not do that.
 
@@ -31,7 +32,7 @@ def _statistics(ops: tuple[Op, ...], shape: Shape) -> int:
     found = 0
     for op in ops:
         if isinstance(op, BatchNorm):
-            found += 2 * shape[0]
+            found += 2 * (shape[0] // op.poses if op.shared else shape[0])
         elif isinstance(op, Residual):
             found += _statistics(op.ops, shape)
         shape = output_shape(op, shape)

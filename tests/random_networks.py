@@ -30,6 +30,7 @@ from search_spaces.space import SearchSpace
 RATES = st.sampled_from([0.0, 0.05, 0.069, 0.1, 0.25, 0.00001])
 PLAIN_OPS = st.one_of(
     st.builds(BatchNorm, st.booleans(), st.sampled_from([1, 1, 2, 4, 8])),
+    st.builds(BatchNorm, st.booleans(), st.sampled_from([2, 4]), st.just(True)),
     st.builds(ReLU),
     st.builds(PReLU),
     st.builds(LeakyReLU, st.sampled_from([0.1, 0.01, 0.3])),
@@ -100,7 +101,7 @@ def networks(draw: st.DrawFn) -> Architecture:
 VALUES = st.sampled_from(["4", "{4, 8}", "{1, 2..6 step 2}", "2..3", "width", "c"])
 LEAVES = st.one_of(
     st.sampled_from(["bn", "relu", "leaky({0.1, 0.2})", "norm", "unit(4)", "maxpool?", "dropout(rate)", "|"]),
-    st.sampled_from(["dropout({0, 0.1})", "bn(unscaled?)", "bn(poses={1, 2})"]),
+    st.sampled_from(["dropout({0, 0.1})", "bn(unscaled?)", "bn(poses={1, 2})", "bn(poses=2, shared?)"]),
     st.builds("conv3x3({}, bias?)".format, VALUES),
     st.builds("conv1x1({}, tie=a?)".format, VALUES),
     st.builds("conv3x1({}, pad={{0, 1}})".format, VALUES),

@@ -71,7 +71,9 @@ def run(x, text, weights, prefix="ops."):
             x = F.conv2d(x, kernel, bias, given.get("stride", 1), pad, groups=groups)
         elif name == "bn":
             scale, shift = (w[part].repeat_interleave(poses) if part in w else None for part in ("weight", "bias"))
-            x = F.batch_norm(x, w["running_mean"], w["running_var"], scale, shift)
+            alike = poses if "shared" in inside else 1
+            mean, variance = (w[part].repeat_interleave(alike) for part in ("running_mean", "running_var"))
+            x = F.batch_norm(x, mean, variance, scale, shift)
         elif name in ("maxpool", "avgpool"):
             x = {"maxpool": F.max_pool2d, "avgpool": F.avg_pool2d}[name](x, size)
         elif name == "relu":

@@ -54,6 +54,7 @@ class Instruction:
     Attributes:
         values: ``source`` and ``target`` are indices of values; ``other`` is the second summand of a sum.
         rows: of a window; 0 for a pool over the whole map.
+        shared: so many neighbouring channels have one mean and one variance.
         before: rectifier before BN, or without one; ``after`` is that after it.
         before_slope: of a leaky one in parts of 1,000,000,000, of a learned one its place; ``after_slope`` likewise.
         rate: of dropout, in parts of 65,536.
@@ -70,6 +71,7 @@ class Instruction:
     column_padding: int = 0
     groups: int = 1
     poses: int = 1
+    shared: int = 1
     kernel: int = -1
     bias: int = -1
     scale: int = -1

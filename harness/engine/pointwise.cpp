@@ -30,6 +30,11 @@ void draw(Bits* drawn, size_t values, Random& random) {
 // The images of a group that belong to the batch; the lanes beyond them hold values that belong to nobody.
 INLINE int used_lanes(const Pointwise& p, int n) { return std::min(LANES, p.images - n * LANES); }
 
+// Of how many values of the batch one mean is.
+INLINE real values_of_a_mean(const Pointwise& p, const Map& y) {
+  return real(y.positions() * size_t(p.shared)) * p.images;
+}
+
 INLINE real sum_used(V totals, int used) {
   real total = 0;
   for (int lane = 0; lane < used; lane++) total += totals[lane];
@@ -54,31 +59,34 @@ INLINE V passed(V x, V g, V slope) {
 // What one value adds to the gradient of a learned slope.
 INLINE V slope_share(V x, V g) { return x > V{} ? V{} : g * x; }
 
+// Statistics of the channels from `first` on that share them.
 template <Rectifier BEFORE>
-void batch_statistics(const Pointwise& p, const Norm& norm, const Map& y, int c) {
+void batch_statistics(const Pointwise& p, const Norm& norm, const Map& y, int first) {
+  real &running_mean = norm.running_mean[first / p.shared], &running_variance = norm.running_variance[first / p.shared];
   // Deviations from the running mean, not the values themselves: squares of large numbers would cancel.
-  const V pivot = splat(norm.running_mean[c]), slope = splat(p.before_slope);
+  const V pivot = splat(running_mean), slope = splat(p.before_slope);
   real total = 0, squares = 0;
   for (int n = 0; n < y.groups; n++) {
     V s{}, q{};
-    for (int h = 0; h < y.height; h++) {
-      const V* line = y.line(n, c, h);
-      for (int w = 0; w < y.width; w++) {
-        const V u = rectified<BEFORE>(line[w], slope) - pivot;
-        s += u;
-        q += u * u;
+    for (int c = first; c < first + p.shared; c++)
+      for (int h = 0; h < y.height; h++) {
+        const V* line = y.line(n, c, h);
+        for (int w = 0; w < y.width; w++) {
+          const V u = rectified<BEFORE>(line[w], slope) - pivot;
+          s += u;
+          q += u * u;
+        }
       }
-    }
     total += sum_used(s, used_lanes(p, n));
     squares += sum_used(q, used_lanes(p, n));
   }
-  const real count = real(y.positions()) * p.images;
+  const real count = values_of_a_mean(p, y);
   const real offset = total / count, spread = squares / count - offset * offset;
   const real variance = spread < 0 ? 0 : spread;  // rounding may fall below zero; a nan stays
-  norm.mean[c] = norm.running_mean[c] + offset;
-  norm.inverse[c] = 1 / std::sqrt(variance + EPSILON);
-  norm.running_mean[c] += MOMENTUM * offset;
-  norm.running_variance[c] += MOMENTUM * (variance * count / std::max(real(1), count - 1) - norm.running_variance[c]);
+  std::fill_n(norm.mean + first, p.shared, running_mean + offset);
+  std::fill_n(norm.inverse + first, p.shared, 1 / std::sqrt(variance + EPSILON));
+  running_mean += MOMENTUM * offset;
+  running_variance += MOMENTUM * (variance * count / std::max(real(1), count - 1) - running_variance);
 }
 
 struct Affine {
@@ -110,10 +118,10 @@ void forward(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, B
   const Slopes slopes(p);
   const bool drops = p.dropout && training;
   for (int c = 0; c < y.channels; c++) {
-    if (NORM && training) batch_statistics<BEFORE>(p, norm, y, c);
+    if (NORM && training && c % p.shared == 0) batch_statistics<BEFORE>(p, norm, y, c);
     if (NORM && !training) {
-      norm.mean[c] = norm.running_mean[c];
-      norm.inverse[c] = 1 / std::sqrt(norm.running_variance[c] + EPSILON);
+      norm.mean[c] = norm.running_mean[c / p.shared];
+      norm.inverse[c] = 1 / std::sqrt(norm.running_variance[c / p.shared] + EPSILON);
     }
     const Affine a = NORM ? affine(norm, c) : Affine{};
     for (int n = 0; n < y.groups; n++) {
@@ -139,61 +147,64 @@ void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, con
           const PointwiseGradient& gradient) {
   const Dropped dropped(p.rate);
   const Slopes slopes(p);
-  for (int c = 0; c < y.channels; c++) {
-    const Affine a = NORM ? affine(norm, c) : Affine{};
-    const V mean = splat(NORM ? norm.mean[c] : 0);
+  for (int first = 0; first < y.channels; first += p.shared) {
+    // Channels that share a mean have one scale too, so what is taken from their gradients is one sum.
+    const Affine a = NORM ? affine(norm, first) : Affine{};
+    const V mean = splat(NORM ? norm.mean[first] : 0);
     V sums{}, products{}, before_slope{}, after_slope{};
-    for (int n = 0; n < y.groups; n++) {
-      const Bits* own = p.dropout ? drawn + (size_t(n) * y.channels + c) * draws(y.positions()) : nullptr;
-      for (int h = 0; h < y.height; h++) {
-        const V* from = y.line(n, c, h);
-        V* d = dz.line(n, c, h);
-        V* to = dy.line(n, c, h);
-        for (int w = 0; w < y.width; w++) {
-          V g = d[w];
-          if (p.dropout) g *= dropped.factor(own, p.dropout == 2 ? 0 : size_t(h) * y.width + w);
-          const V u = rectified<BEFORE>(from[w], slopes.before);
-          const V v = NORM ? u * a.slope + a.offset : u;
-          if (AFTER == PRELU) after_slope += slope_share(v, g);
-          g = passed<AFTER>(v, g, slopes.after);
-          if (NORM) {
-            sums += g;
-            products += g * (u - mean);
-            d[w] = g;
-          } else {
-            if (BEFORE == PRELU) before_slope += slope_share(from[w], g);
-            to[w] = passed<BEFORE>(from[w], g, slopes.before);
+    for (int c = first; c < first + p.shared; c++)
+      for (int n = 0; n < y.groups; n++) {
+        const Bits* own = p.dropout ? drawn + (size_t(n) * y.channels + c) * draws(y.positions()) : nullptr;
+        for (int h = 0; h < y.height; h++) {
+          const V* from = y.line(n, c, h);
+          V* d = dz.line(n, c, h);
+          V* to = dy.line(n, c, h);
+          for (int w = 0; w < y.width; w++) {
+            V g = d[w];
+            if (p.dropout) g *= dropped.factor(own, p.dropout == 2 ? 0 : size_t(h) * y.width + w);
+            const V u = rectified<BEFORE>(from[w], slopes.before);
+            const V v = NORM ? u * a.slope + a.offset : u;
+            if (AFTER == PRELU) after_slope += slope_share(v, g);
+            g = passed<AFTER>(v, g, slopes.after);
+            if (NORM) {
+              sums += g;
+              products += g * (u - mean);
+              d[w] = g;
+            } else {
+              if (BEFORE == PRELU) before_slope += slope_share(from[w], g);
+              to[w] = passed<BEFORE>(from[w], g, slopes.before);
+            }
           }
         }
       }
-    }
     if (AFTER == PRELU) *gradient.after_slope += sum(after_slope);
     if (BEFORE == PRELU && !NORM) *gradient.before_slope += sum(before_slope);
     if (!NORM) continue;
-    const real count = real(y.positions()) * p.images, inverse = norm.inverse[c];
+    const real count = values_of_a_mean(p, y), inverse = norm.inverse[first];
     const real total = sum(sums), product = sum(products) * inverse;
-    if (gradient.scale) gradient.scale[c] += product;
-    gradient.shift[c] += total;
+    if (gradient.scale) gradient.scale[first] += product;
+    gradient.shift[first] += total;
     const V constant = splat(total / count), slope = splat(product / count * inverse);
-    for (int n = 0; n < y.groups; n++) {
-      V share{};
-      for (int h = 0; h < y.height; h++) {
-        const V* from = y.line(n, c, h);
-        const V* d = dz.line(n, c, h);
-        V* to = dy.line(n, c, h);
-        for (int w = 0; w < y.width; w++) {
-          const V u = rectified<BEFORE>(from[w], slopes.before);
-          const V g = (d[w] - constant - (u - mean) * slope) * a.slope;
-          if (BEFORE == PRELU) share += slope_share(from[w], g);
-          to[w] = passed<BEFORE>(from[w], g, slopes.before);
+    for (int c = first; c < first + p.shared; c++)
+      for (int n = 0; n < y.groups; n++) {
+        V share{};
+        for (int h = 0; h < y.height; h++) {
+          const V* from = y.line(n, c, h);
+          const V* d = dz.line(n, c, h);
+          V* to = dy.line(n, c, h);
+          for (int w = 0; w < y.width; w++) {
+            const V u = rectified<BEFORE>(from[w], slopes.before);
+            const V g = (d[w] - constant - (u - mean) * slope) * a.slope;
+            if (BEFORE == PRELU) share += slope_share(from[w], g);
+            to[w] = passed<BEFORE>(from[w], g, slopes.before);
+          }
+          // Normalisation spreads gradients over the whole batch, and so into the lanes beyond it.
+          if (used_lanes(p, n) < LANES)
+            for (int w = 0; w < y.width; w++)
+              for (int lane = used_lanes(p, n); lane < LANES; lane++) to[w][lane] = 0;
         }
-        // Normalisation spreads gradients over the whole batch, and so into the lanes beyond it.
-        if (used_lanes(p, n) < LANES)
-          for (int w = 0; w < y.width; w++)
-            for (int lane = used_lanes(p, n); lane < LANES; lane++) to[w][lane] = 0;
+        if (BEFORE == PRELU) *gradient.before_slope += sum_used(share, used_lanes(p, n));
       }
-      if (BEFORE == PRELU) *gradient.before_slope += sum_used(share, used_lanes(p, n));
-    }
   }
 }
 

@@ -17,9 +17,11 @@ struct Pointwise {
   int dropout;     // 0 none, 1 single values, 2 whole channels
   real rate;       // probability of zero
   int images;      // of the batch
+  int shared;      // so many neighbouring channels have one mean and variance, and then one scale and shift too
 };
 
-// Batch statistics of one map and what follows from them; one entry a channel. `scale` is null where it is 1.
+// Batch statistics of one map and what follows from them; one entry a channel, of the running ones one for all that
+// share it. `scale` is null where it is 1.
 struct Norm {
   const real *scale, *shift;
   real *running_mean, *running_variance;
@@ -41,7 +43,7 @@ void pointwise(const Pointwise& p, const Norm& norm, const Map& y, const Map& z,
 
 // Where the gradients of what is learned are added to; null where there is nothing.
 struct PointwiseGradient {
-  real *scale, *shift;                 // one entry a channel
+  real *scale, *shift;  // one entry a channel; of channels that share statistics the first one's stands for all
   real *before_slope, *after_slope;  // one entry
 };
 

@@ -41,7 +41,7 @@ real slope_of(Rectifier rectifier, int32_t slope, const real* state) {
 Pointwise pointwise_of(const Instruction& i, int images, const real* state) {
   const Rectifier before = Rectifier(i.before), after = Rectifier(i.after);
   return {before, i.shift >= 0, after, slope_of(before, i.before_slope, state), slope_of(after, i.after_slope, state),
-          i.dropout, i.rate / real(65536), images};
+          i.dropout, i.rate / real(65536), images, i.shared};
 }
 
 // The biases of group g, null where there are none.

@@ -27,6 +27,7 @@ struct Instruction {
   int32_t row_padding, column_padding;  // zeros above and below, on the left and on the right
   int32_t groups;                // of channels, each convolved by itself
   int32_t poses;                 // of each learned kernel, or of each scale and shift
+  int32_t shared;                // so many neighbouring channels have one mean and variance: 1, or all poses
   int32_t kernel, bias;          // offsets into the state, -1 where there is none
   int32_t scale, shift, mean, variance;  // of BN, which may have no scale
   int32_t before, after;         // rectifiers (pointwise.h) before and after BN

@@ -43,7 +43,8 @@ class Program:
 
     Attributes:
         parameters: sizes of the parameters in the order of torch's ``parameters()``; decayed ones have True.
-        statistics: number of channels of each BN, in order; each has its means, then its variances, in the state.
+        statistics: number of means of each BN, in order: one a channel, or one for all that share it. Each BN has its
+            means, then its variances, in the state.
     """
 
     values: tuple[Value, ...]
@@ -168,13 +169,15 @@ def _pointwise(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) ->
                     item = replace(item, before=kind, before_slope=slope)
             case BatchNorm():
                 normed = True
-                channels = shape[0]
-                learned = channels // op.poses
+                learned = shape[0] // op.poses
+                shared = op.poses if op.shared else 1
+                means = shape[0] // shared
                 scale = -1 if op.unscaled else draft.parameter(learned, decayed=False)
                 shift = draft.parameter(learned, decayed=False)
                 mean = 2 * sum(draft.statistics)
-                draft.statistics.append(channels)
-                item = replace(item, poses=op.poses, scale=scale, shift=shift, mean=mean, variance=mean + channels)
+                draft.statistics.append(means)
+                item = replace(item, poses=op.poses, shared=shared, scale=scale, shift=shift)
+                item = replace(item, mean=mean, variance=mean + means)
             case Dropout() | Dropout2d():
                 unit = 1 if isinstance(op, Dropout) else 2
                 item = replace(item, dropout=unit, rate=min(round(op.p * RATE_PARTS), RATE_PARTS - 1))

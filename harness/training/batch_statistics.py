@@ -14,20 +14,22 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class _Gathered:
-    """Sums over everything that one BN was given, a number a channel in float64."""
+    """Sums over everything that one BN was given, in float64: a number a mean, be it a channel's or a group's."""
 
-    def __init__(self, channels: int, device: torch.device) -> None:
+    def __init__(self, means: int, device: torch.device) -> None:
         self.count = 0
-        self.sums = torch.zeros(2, channels, dtype=torch.float64, device=device)
+        self.sums = torch.zeros(2, means, dtype=torch.float64, device=device)
 
     def add(self, norm: nn.Module, given: tuple[Tensor, ...]) -> None:
         """Add what a BN is given, (batch, channels) or (batch, channels, height, width)."""
-        each = given[0].detach().double().transpose(0, 1).flatten(1)  # (channels, values)
+        by_channel = given[0].detach().double().transpose(0, 1)
+        # (means, values): channels that share a mean are neighbours.
+        each = by_channel.reshape(self.sums.shape[1], -1)
         self.count += each.shape[1]
         self.sums += torch.stack([each.sum(1), (each * each).sum(1)])
 
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Return mean and unbiased variance of each channel."""
+        """Return each mean and unbiased variance."""
         mean, square = self.sums / self.count
         return mean, (square - mean * mean).clamp(min=0) * (self.count / max(1, self.count - 1))
 

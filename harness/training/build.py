@@ -187,7 +187,7 @@ def convolution(op: spec.Conv, channels: int, members: int = 1) -> nn.Conv2d:
 def batch_norm(op: spec.BatchNorm, channels: int, *, of_maps: bool) -> nn.Module:
     """Return the module of a BN of maps or of vectors; where it is unscaled, it has no scale that could be trained."""
     if op.poses > 1:
-        norm: nn.Module = PosedBatchNorm(channels, op.poses)
+        norm: nn.Module = PosedBatchNorm(channels, op.poses, shared=op.shared)
     else:
         norm = nn.BatchNorm2d(channels) if of_maps else nn.BatchNorm1d(channels)
     if op.unscaled:

@@ -1,7 +1,8 @@
 """Several copies of one network as one network: channels side by side, every convolution grouped by member.
 
-Nothing of one member reaches another: kernels are grouped, BN statistics are a channel's own. So a population trains in
-as many kernel launches as a single network, which is what a GPU needs for networks this small.
+Nothing of one member reaches another: kernels are grouped, BN statistics are those of a channel or of the poses of one
+kernel, which are one member's. So a population trains in as many kernel launches as a single network, which is what a
+GPU needs for networks this small.
 """
 
 from __future__ import annotations

@@ -65,13 +65,15 @@ class PosedConv2d(nn.Conv2d):
 class PosedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation of maps or vectors with one shift, and one scale, for each ``poses`` neighbouring channels.
 
-    Statistics are each channel's own.
+    Statistics are each channel's own, (channels,), or those of all values of these neighbours where they are
+    ``shared``, (channels / poses,).
     """
 
-    def __init__(self, channels: int, poses: int) -> None:
-        """Make room for shifts and scales, (channels / poses,)."""
-        super().__init__(channels)
+    def __init__(self, channels: int, poses: int, *, shared: bool = False) -> None:
+        """Make room for shifts and scales, (channels / poses,), and for statistics."""
+        super().__init__(channels // poses if shared else channels)
         self.poses = poses
+        self.shared = shared
         self.weight = nn.Parameter(torch.ones(channels // poses))
         self.bias = nn.Parameter(torch.zeros(channels // poses))
 
@@ -79,13 +81,20 @@ class PosedBatchNorm(nn.modules.batchnorm._BatchNorm):
         """Return a tensor of the input's shape."""
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
+        if self.shared:
+            # What channels share they are given as one channel of more positions: (batch, channels / poses, values).
+            joined = input.reshape(len(input), self.num_features, -1)
+            return self._normalised(joined, self.weight, self.bias).reshape(input.shape)
         scale = None if self.weight is None else self.weight.repeat_interleave(self.poses)
+        return self._normalised(input, scale, self.bias.repeat_interleave(self.poses))
+
+    def _normalised(self, values: Tensor, scale: Tensor | None, shift: Tensor) -> Tensor:
         return functional.batch_norm(
-            input,
+            values,
             self.running_mean,
             self.running_var,
             scale,
-            self.bias.repeat_interleave(self.poses),
+            shift,
             self.training,
             self.momentum or 0.0,
             self.eps,

@@ -32,6 +32,10 @@ POSED = (
     "conv3x3(8, poses=8, bias) bn(poses=8) relu conv1x1(8, poses=4, tie=a) relu conv1x1(8, poses=4, tie=a) bn(poses=2) "
     "conv1x1(2, tie=a) conv3x3(8, groups=2, poses=4) bn(unscaled, poses=4) gap linear(10)"
 )
+SHARED = (
+    "conv3x3(8, poses=4) bn(poses=4, shared) relu conv1x1(6) bn(unscaled, poses=2, shared) gap linear(8) "
+    "bn(poses=8, shared) linear(10)"
+)
 
 
 def trained(text: str | Architecture) -> tuple[Architecture, Network]:
@@ -79,7 +83,7 @@ def check_against_torch(text: str | Architecture) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [TIED, EVERY_OP, POSED, "conv3x3(10) gap", "linear(10)", "conv3x3(10, pad=0, stride=3) gap"]
+    "text", [TIED, EVERY_OP, POSED, SHARED, "conv3x3(10) gap", "linear(10)", "conv3x3(10, pad=0, stride=3) gap"]
 )
 def test_the_model_gives_the_logits_of_torch(text: str):
     check_against_torch(text)

@@ -53,6 +53,8 @@ HEAD = (GlobalAvgPool(), Linear(10))
         (BatchNorm(unscaled=True), "bn(unscaled)"),
         (BatchNorm(poses=4), "bn(poses=4)"),
         (BatchNorm(unscaled=True, poses=2), "bn(unscaled, poses=2)"),
+        (BatchNorm(poses=4, shared=True), "bn(poses=4, shared)"),
+        (BatchNorm(unscaled=True, poses=2, shared=True), "bn(unscaled, poses=2, shared)"),
         (ReLU(), "relu"),
         (PReLU(), "prelu"),
         (LeakyReLU(), "leaky"),

@@ -104,7 +104,13 @@ IN_SPACES = "belongs to a search space; a network is one network"
         ("conv3x3(8, bias=1)", 11, "bias stands alone, without '='", None),
         ("bn(unscaled, unscaled)", 13, "bn is given its fixed scale twice", None),
         ("bn(unscaled=1)", 3, "unscaled stands alone, without '='", None),
-        ("bn(scaled)", 3, "bn has no option 'scaled'; its options are unscaled, poses=", "did you mean 'unscaled'?"),
+        (
+            "bn(scaled)",
+            3,
+            "bn has no option 'scaled'; its options are unscaled, poses=, shared",
+            "did you mean 'unscaled'?",
+        ),
+        ("bn(poses=4, shared=4)", 12, "shared stands alone, without '='", None),
         ("relu(1)", 5, "relu takes no arguments, not '1'", None),
         ("leaky(0)", 6, "leaky takes a number above 0 and below 1 as its slope, not 0", None),
         ("leaky(1)", 6, "leaky takes a number above 0 and below 1 as its slope, not 1", None),
@@ -236,6 +242,18 @@ def test_each_mistake_has_its_message_and_its_place(text: str, position: int, me
             11,
             (1,),
             "bn(poses=4) gets 6 channels; they must be a multiple of the number of poses",
+        ),
+        (
+            "conv3x3(4) bn(shared) gap linear(10)",
+            11,
+            (1,),
+            "bn(shared) has no poses to share statistics; it needs 2, 4 or 8, as in bn(poses=4, shared)",
+        ),
+        (
+            "conv3x3(4) res(bn(poses=1, shared)) gap linear(10)",
+            15,
+            (1, 0),
+            "bn(shared) has no poses to share statistics; it needs 2, 4 or 8, as in bn(poses=4, shared)",
         ),
         (
             "linear(10) bn gap",

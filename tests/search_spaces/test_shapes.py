@@ -166,3 +166,9 @@ def test_a_bn_is_given_so_many_values_a_channel_by_each_image():
     text = "bn maxpool conv3x3(4, stride=2) bn res(bn conv1x1(4)) conv3x1(5, pad=0) bn gap bn res(bn) linear(10) bn"
 
     assert list(normalised_values(parse_network(text).ops)) == [28 * 28, 7 * 7, 7 * 7, 5 * 7, 1, 1, 1]
+
+
+def test_a_bn_whose_poses_share_statistics_is_given_the_values_of_all_of_them():
+    text = "conv3x3(8, stride=2) bn(poses=4) bn(poses=4, shared) gap res(bn(poses=2, shared)) linear(10)"
+
+    assert list(normalised_values(parse_network(text).ops)) == [14 * 14, 4 * 14 * 14, 2]

@@ -12,7 +12,7 @@ enum Rectifier : int { NONE, RELU, LEAKY, PRELU };
 struct Instruction {
   int code, in, out, other;
   int rows, columns, stride, row_padding, column_padding;
-  int groups, poses;
+  int groups, poses, shared;
   int kernel, bias;
   int scale, shift, mean, variance;
   int before, after, before_slope, after_slope;

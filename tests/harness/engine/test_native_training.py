@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.engine import native
 from harness.engine.flat_state import state_tensors
@@ -41,6 +42,12 @@ POSED = (
     "conv1x1(8, poses=4, tie=a) prelu bn(poses=2) conv5x5(16, poses=2, pad=1, bias) conv1x1(8, poses=4, tie=a) maxpool "
     "conv3x3(16, groups=2, poses=4, bias) conv3x3(8, tie=c) leaky conv3x3(64, groups=8, poses=8) conv3x3(4, poses=4) "
     "bn relu linear(12) bn(poses=4) linear(10)"
+)
+# What lies before and behind, on maps and vectors, and what dropout and the lanes beyond a batch must not change.
+SHARED = (
+    "conv3x3(16, poses=4) bn(poses=4, shared) relu conv3x3(8, stride=2) prelu bn(unscaled, poses=2, shared) prelu "
+    "maxpool conv3x3(8, poses=8) leaky bn(poses=8, shared) leaky conv3x3(4) bn relu linear(12) bn(poses=4, shared) "
+    "linear(10)"
 )
 SIMPLY_POSED = "conv3x3(8, poses=4) bn(poses=4) relu | maxpool | conv3x3(8, poses=4, bias) relu | gap | linear(10)"
 # Each op with every option, odd sizes and both orders of BN and ReLU.
@@ -103,6 +110,12 @@ def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
     for module in network.modules():
         if isinstance(module, FastDropout):
             module.p = 0.0
+        elif isinstance(module, _BatchNorm):
+            # What no batch has: a mean or variance that is another's is seen.
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean += torch.randn(module.num_features, dtype=torch.float64)
+            module.running_var *= 0.5 + torch.rand(module.num_features, dtype=torch.float64)
     opened = open_program(engine, architecture, recipe, MEAN, DEVIATION)
 
     # No update yet: the running statistics of the engine's own copy of the state move, those of the network do not.
@@ -124,7 +137,7 @@ def in_float64(level: Level) -> Engine:
 
 @pytest.mark.parametrize("level", HERE, ids=lambda level: level.name)
 @pytest.mark.parametrize("batch", [16, 21])
-@pytest.mark.parametrize("text", [*NETWORKS, POSED])
+@pytest.mark.parametrize("text", [*NETWORKS, POSED, SHARED])
 def test_gradients_of_every_op_equal_torch_s(text: str, batch: int, level: Level):
     compared(parse_network(text), batch, in_float64(level))
 
@@ -195,6 +208,23 @@ def test_one_epoch_leaves_the_same_weights_memories_and_averages(recipe: Recipe)
                 torch.testing.assert_close(kept[name], value, rtol=1e-2, atol=1e-4)
 
 
+def test_a_step_moves_the_statistics_that_poses_share_as_torch_moves_them():
+    # Few values a mean, so that it shows by how many the variance is divided.
+    text, images = "conv3x3(4) bn(poses=2, shared) gap linear(8) bn(poses=8, shared) linear(10)", some_images(5)
+    recipe = Recipe(epochs=1, batch_size=5, augmented_share=0.0)
+    plain, fast = (start(parse_network(text), recipe, 3, CPU, engine) for engine in (None, native.load()))
+    for run in (plain, fast):
+        train_epoch(run, images)
+
+    ours, theirs = (
+        {name: values for name, values in run.network.state_dict().items() if "running" in name}
+        for run in (fast, plain)
+    )
+    assert [values.numel() for values in theirs.values()] == [2, 2, 1, 1]
+    for name, values in theirs.items():
+        torch.testing.assert_close(ours[name], values, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("native_engine", [False, True])
 @pytest.mark.parametrize("text", ["conv3x3(4) gap bn linear(10)", "linear(10) bn", "gap res(bn relu) linear(10)"])
 def test_neither_engine_normalises_by_one_value_a_channel(text: str, native_engine: bool):
@@ -204,8 +234,8 @@ def test_neither_engine_normalises_by_one_value_a_channel(text: str, native_engi
         start(network, Recipe(batch_size=1), 0, CPU, engine)
 
     two, wide = start(network, Recipe(batch_size=2), 0, CPU, engine), parse_network("conv3x3(4) bn gap linear(10)")
-    one = start(wide, Recipe(batch_size=1), 0, CPU, engine)
-    for run in (one, two):
+    four = parse_network("conv3x3(4) gap bn(poses=4, shared) linear(10)")
+    for run in (two, *(start(other, Recipe(batch_size=1), 0, CPU, engine) for other in (wide, four))):
         train_epoch(run, some_images(20))
         assert not run.diverged
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.engine import native
 from harness.engine.instruction import Code, Instruction, Rectifier, Value
@@ -68,7 +68,7 @@ def test_parameters_lie_in_the_order_of_torch(network: Architecture):
 
     assert [size for size, _ in found.parameters] == [item.numel() for item in module.parameters()]
     assert [decayed for _, decayed in found.parameters] == [item.ndim > 1 for item in module.parameters()]
-    norms = [item for item in module.modules() if isinstance(item, nn.BatchNorm1d | nn.BatchNorm2d)]
+    norms = [item for item in module.modules() if isinstance(item, _BatchNorm)]
     assert list(found.statistics) == [item.num_features for item in norms]
 
 
@@ -117,6 +117,16 @@ def test_an_unscaled_norm_has_a_shift_only():
 
     item = found.instructions[0]
     assert (item.scale, item.shift, item.mean, item.variance) == (-1, 0, 11, 12)
+
+
+def test_a_norm_of_shared_statistics_has_one_mean_and_one_variance_for_its_poses():
+    norms = program(parse_network("conv1x1(8) bn(poses=4, shared) bn(poses=4) gap linear(10)")).instructions[1:3]
+
+    # Behind 8 weights, two norms of 2 scales and shifts, and 90 of the linear layer.
+    assert [(item.poses, item.shared, item.mean, item.variance) for item in norms] == [
+        (4, 4, 106, 108),
+        (4, 1, 110, 118),
+    ]
 
 
 def test_statistics_lie_behind_the_parameters_means_first():

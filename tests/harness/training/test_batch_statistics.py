@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.engine import native
 from harness.training import train as train_module
@@ -50,7 +51,7 @@ def trained(load: Load, recipe: Recipe = RECIPE, epochs: int = 2) -> Training:
 
 
 def norms_of(network: nn.Module) -> list[Any]:
-    return [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    return [module for module in network.modules() if isinstance(module, _BatchNorm)]
 
 
 def test_statistics_of_one_batch_are_those_of_the_whole_it_is():
@@ -92,6 +93,23 @@ def test_a_bn_without_scale_gets_the_statistics_of_what_it_is_given():
     (norm,) = norms_of(network)
     assert norm.running_mean.item() == pytest.approx(values.mean().item(), abs=1e-12)
     assert norm.running_var.item() == pytest.approx(values.var().item(), abs=1e-12)
+
+
+def test_shared_statistics_are_those_of_all_values_of_the_channels_that_share_them():
+    torch.manual_seed(3)
+    text = "conv3x3(4) bn(poses=2, shared) relu linear(4) bn(poses=4, shared) linear(10)"
+    network = build(parse_network(text)).double()
+    batches, given = [torch.randn(30, 1, 28, 28, dtype=torch.float64) * scale for scale in (1.0, 3.0)], []
+    for norm in norms_of(network):
+        norm.register_forward_pre_hook(lambda _, values: given.append(values[0]))
+
+    recompute_statistics(network, batches)
+
+    first, second = norms_of(network)
+    maps, vectors = torch.cat(given[::2]), torch.cat(given[1::2])
+    for norm, groups in ((first, [maps[:, :2], maps[:, 2:]]), (second, [vectors])):
+        torch.testing.assert_close(norm.running_mean, torch.stack([values.mean() for values in groups]))
+        torch.testing.assert_close(norm.running_var, torch.stack([values.var() for values in groups]))
 
 
 def test_dropout_is_off_while_statistics_are_gathered():

@@ -14,7 +14,7 @@ from harness.training.population import population_of, train_epoch_together
 from harness.training.recipe import Optimizer, Recipe
 from harness.training.train import Training, count_errors, start, train_epoch
 from search_spaces.notation import parse_network
-from tests.harness.engine.test_native_training import NETWORKS, POSED, SIMPLY_POSED, some_images
+from tests.harness.engine.test_native_training import NETWORKS, POSED, SHARED, SIMPLY_POSED, some_images
 from tests.harness.training.test_distillation import TAUGHT, some_teacher
 from tests.harness.training.test_posed import Noting
 
@@ -30,7 +30,7 @@ def runs_of(text: str, recipe: Recipe, count: int = 3) -> list[Training]:
     return [start(parse_network(text), recipe, seed, CPU) for seed in range(count)]
 
 
-@pytest.mark.parametrize("text", [*NETWORKS, POSED])
+@pytest.mark.parametrize("text", [*NETWORKS, POSED, SHARED])
 def test_a_grouped_network_says_what_its_members_say(text: str):
     architecture, images = parse_network(text), some_images(9)
     runs = runs_of(text, Recipe(), 4)
@@ -109,7 +109,9 @@ def test_members_are_taught_as_they_would_have_been_alone():
 
 
 @pytest.mark.parametrize("recipe", [RECIPES[2], TAUGHT], ids=["Adam", "taught"])
-@pytest.mark.parametrize("text", [*NETWORKS, POSED, "conv3x3(8) bn relu dropout(0.2) gap dropout2d(0.1) linear(10)"])
+@pytest.mark.parametrize(
+    "text", [*NETWORKS, POSED, SHARED, "conv3x3(8) bn relu dropout(0.2) gap dropout2d(0.1) linear(10)"]
+)
 def test_no_step_waits_for_the_host_which_no_cuda_graph_can_hold(text: str, recipe: Recipe):
     images, teacher = some_images(2 * recipe.batch_size), some_teacher() if recipe.teacher else None
     runs = [start(parse_network(text), recipe, seed, CPU, teacher=teacher) for seed in range(2)]

@@ -10,10 +10,11 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.training.build import build
+from harness.training.build import batch_norm, build
 from harness.training.first_weights import draw_first_weights
 from harness.training.posed import PosedBatchNorm, PosedConv2d, in_poses
 from harness.training.recipe import Initialisation, Recipe
+from search_spaces.architecture import BatchNorm
 from search_spaces.notation import parse_network
 from search_spaces.poses import composed, mirrored, turns
 
@@ -89,7 +90,7 @@ class Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch decla
 
 @pytest.mark.parametrize("poses", [2, 4, 8])
 def test_no_step_copies_an_index_from_the_host_which_no_cuda_graph_can_hold(poses: int):
-    text = "conv3x3(8, poses=P) bn(poses=P) conv1x1(8, poses=P) gap linear(10)"
+    text = "conv3x3(8, poses=P) bn(poses=P) conv1x1(8, poses=P) bn(poses=P, shared) gap linear(10)"
     network = build(parse_network(text.replace("P", str(poses))))
 
     Noting.names.clear()
@@ -114,6 +115,43 @@ def test_a_bn_in_poses_is_one_whose_scales_and_shifts_are_alike(shape: tuple[int
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(ours.buffers(), plain.buffers(), strict=True))
     fresh = torch.rand(shape)
     assert torch.equal(ours.eval()(fresh), plain.eval()(fresh))
+
+
+@pytest.mark.parametrize("shape", [(7, 8, 5, 3), (7, 8)])
+@pytest.mark.parametrize("unscaled", [False, True])
+def test_a_bn_with_shared_statistics_is_one_to_which_poses_are_positions(shape: tuple[int, ...], unscaled: bool):
+    op = BatchNorm(unscaled=unscaled, poses=4, shared=True)
+    ours, plain = batch_norm(op, 8, of_maps=len(shape) == 4).double(), nn.BatchNorm2d(2).double()
+    with torch.no_grad():
+        for name, learned in (("weight", [1.0, 1.0] if unscaled else [2.0, 3.0]), ("bias", [0.5, -1.0])):
+            for norm in (plain, *([] if unscaled and name == "weight" else [ours])):
+                getattr(norm, name).copy_(torch.tensor(learned))
+
+    def expected(values: Tensor) -> Tensor:
+        positions = values.reshape(7, 8, -1)
+        groups = [torch.cat(positions[:, first : first + 4].chunk(4, 1), 2) for first in (0, 4)]
+        made = plain(torch.cat(groups, 1).unsqueeze(3)).squeeze(3)
+        return torch.cat([torch.cat(group.chunk(4, 2), 1) for group in made.chunk(2, 1)], 1).view(shape)
+
+    for values in torch.rand(3, *shape, dtype=torch.float64).unbind():
+        torch.testing.assert_close(ours(values), expected(values), rtol=0, atol=1e-12)
+    assert ours.running_mean.shape == ours.running_var.shape == (2,)
+    for mine, theirs in zip(ours.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
+    fresh = torch.rand(shape, dtype=torch.float64)
+    torch.testing.assert_close(ours.eval()(fresh), plain.eval() and expected(fresh), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("norm", "holds"), [("bn(poses=4, shared)", True), ("bn(poses=4)", False)])
+def test_only_shared_statistics_leave_a_turned_image_its_turned_maps_once_training_is_over(norm: str, holds: bool):
+    network = build(parse_network(f"conv3x3(8, poses=4) {norm} relu conv3x3(4, poses=4) gap linear(10)")).double()
+    maps = nn.Sequential(*list(network.ops)[:4])
+    maps(torch.rand(20, 1, 11, 11, dtype=torch.float64) * torch.linspace(0, 1, 11, dtype=torch.float64))
+    images = torch.rand(3, 1, 11, 11, dtype=torch.float64)
+
+    found = maps.eval()(posed(images, 1, 4))
+
+    assert torch.allclose(found, moved(maps(images), 1, 4), atol=1e-12) is holds
 
 
 def test_a_dirac_kernel_in_poses_hands_its_input_on():
