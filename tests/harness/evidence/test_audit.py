@@ -4,103 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from harness import files
 from harness.cli import run
-from harness.errors import ContentError
-from harness.evidence import leaderboard, ledger, verify, weight_file
+from harness.evidence import leaderboard
 from harness.evidence.audit import audit
 from harness.evidence.leaderboard import Tier
-from harness.training.build import build
-from harness.training.run import Job
-from harness.training.weights import to_safetensors
 from harness.workspace import Workspace
 from tests.harness import unrun
+from tests.harness.lived_in import drop, edit, fault_of, forget, record_of, weights
 
 Change = Callable[[Workspace], Path]
 
 
-def lived_in(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """Make a workspace with two verifications and a certification of one network, declared at 7 and run from 8 on."""
-    place, seeds = Workspace(root), unrun.without_training(monkeypatch)
-    monkeypatch.setattr(ledger, "_now", lambda: "2026-11-20T07:00:00+00:00")
-    monkeypatch.setattr(verify, "code_version", lambda: ("1" * 40, False))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        learned = to_safetensors(build(unrun.NETWORK), {"architecture": str(unrun.NETWORK)})
-    files.write_bytes(root / "learned", learned)
-    digest = weight_file.read(root / "learned").sha256
-
-    def train(job: Job) -> None:
-        purpose = f"verify {unrun.NETWORK.hash} {job.recipe_name} seed {job.seed_index}"
-        files.append_line(place.test_log, json.dumps({"dataset": "mnist", "purpose": purpose}))
-        assert job.weights is not None
-        files.write_bytes(job.weights, learned)
-
-    seeds.watch, seeds.weights, seeds.errors = train, lambda index: digest, lambda index: 50 + index % 4
-    unrun.run(place, unrun.plan(range(3)))
-    unrun.run(place, unrun.plan(range(6)))
-    certification = unrun.plan(certify=True)
-    unrun.declared(place, certification, 20)
-    unrun.run(place, certification)
-    unrun.run(place, unrun.plan(range(2), target_pct=99.0))
-    leaderboard.refresh(place)
-    unrun.commit(place, "2026-11-20T09:00:00+00:00")
-    return place
-
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield lived_in(tmp_path_factory.mktemp("honest"), patch)
-
-
 @pytest.fixture
-def place(honest: Workspace, workspace: Path) -> Workspace:
-    """A copy of it, which may be changed."""
-    shutil.copytree(honest.root, workspace, dirs_exist_ok=True)
-    return Workspace(workspace)
-
-
-def forget(place: Workspace) -> None:
-    """Take the repository away."""
-    shutil.rmtree(place.root / ".git")
-
-
-def fault_of(place: Workspace) -> str:
-    """Make the table anew, as whoever changes evidence with care does, and return the only fault."""
-    with suppress(ContentError):
-        leaderboard.refresh(place)
-    [fault] = audit(place)
-    return fault
-
-
-def record_of(place: Workspace, target: str = "99_4") -> Path:
-    [path] = place.records.glob(f"*-{target}.json")
-    return path
-
-
-def edit(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:
-    """Change the seeds of a record."""
-    document = json.loads(path.read_text(encoding="utf-8"))
-    change(document["seeds"])
-    path.write_text(json.dumps(document), encoding="utf-8")
-
-
-def drop(path: Path, which: Callable[[dict[str, Any]], bool]) -> None:
-    """Drop exactly one line of a log."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    left = [line for line in lines if not which(json.loads(line))]
-    assert len(left) == len(lines) - 1
-    path.write_text("".join(left), encoding="utf-8")
+def place(inhabited: Workspace) -> Workspace:
+    return inhabited
 
 
 # Honest workspaces --------------------------------------------------------------------------------------------
@@ -206,11 +131,6 @@ def test_a_record_that_was_removed_is_told_by_the_table(place: Workspace):
 # Weights ------------------------------------------------------------------------------------------------------
 
 
-def weights(place: Workspace, index: int) -> Path:
-    [path] = place.records.glob(f"weights/*/seed-{index:04d}.safetensors")
-    return path
-
-
 def test_one_bit_of_the_weights_is_told(place: Workspace):
     path = weights(place, 3)
     content = bytearray(path.read_bytes())
@@ -245,135 +165,6 @@ def test_weights_that_no_record_has_are_told(place: Workspace):
     shutil.copy(weights(place, 3), path)
 
     assert fault_of(place) == f"{path} holds weights of a seed that no record has"
-
-
-# The ledger ---------------------------------------------------------------------------------------------------
-
-LINES = [
-    pytest.param(
-        lambda line: line.get("outcome") == "open",
-        "has the end of attempt 1, but not the line that declared it",
-        id="attempt",
-    ),
-    pytest.param(
-        lambda line: line.get("outcome") == "certified",
-        "lacks the end of attempt 1, though all of its seeds have been run",
-        id="end",
-    ),
-    pytest.param(
-        lambda line: line.get("indices") == [3, 4, 5],
-        f"lacks the declaration of seed 3 of {unrun.NETWORK.hash}",
-        id="verification",
-    ),
-]
-
-
-@pytest.mark.parametrize(("which", "said"), LINES)
-def test_a_line_that_was_taken_out_of_the_ledger_is_told(
-    which: Callable[[dict[str, Any]], bool], said: str, place: Workspace
-):
-    forget(place)
-    drop(place.ledger, which)
-
-    assert f"{place.ledger} {said}" in fault_of(place)
-
-
-@pytest.mark.parametrize("which", [item.values[0] for item in LINES])
-@pytest.mark.parametrize("committed", [False, True])
-def test_a_line_that_was_taken_out_of_the_ledger_is_told_by_git(
-    which: Callable[[dict[str, Any]], bool], committed: bool, place: Workspace
-):
-    drop(place.ledger, which)
-    leaderboard.refresh(place)
-    if committed:
-        unrun.commit(place, "2026-11-20T10:00:00+00:00")
-
-    assert f"{place.ledger} lacks a line that commit " in fault_of(place)
-
-
-def test_an_attempt_with_both_of_its_lines_gone_is_told_by_its_seeds(place: Workspace):
-    forget(place)
-    for outcome in ("open", "certified"):
-        drop(place.ledger, lambda line, outcome=outcome: line.get("outcome") == outcome)
-
-    assert f"{place.ledger} lacks attempt 1, for which seeds of {unrun.NETWORK.hash} were run" in fault_of(place)
-
-
-def test_an_attempt_that_later_ones_were_counted_from_is_told(place: Workspace):
-    forget(place)
-    network, recipe, _, target, protocol = leaderboard.survey(place).records[0].key
-    other = (network, recipe, "kmnist", target, protocol)
-    for first in (40, 60):
-        ledger.close(place.ledger, ledger.declare(place.ledger, other, first, 20), ledger.Outcome.FAILED, None)
-    for outcome in ("open", "failed"):
-        drop(place.ledger, lambda line, outcome=outcome: (line.get("number"), line.get("outcome")) == (2, outcome))
-
-    assert fault_of(place) == f"{place.ledger} lacks attempt 2, though it has later ones"
-
-
-@pytest.mark.parametrize(
-    ("kind", "name"), [("verification", f"the verification of {unrun.NETWORK.hash}"), ("attempt", "attempt 1 is of")]
-)
-def test_a_declaration_that_is_younger_than_its_first_seed_is_told(kind: str, name: str, place: Workspace):
-    forget(place)
-    text = []
-    for line in place.ledger.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        if (kind == "attempt" and "number" in entry) or (kind == "verification" and entry.get("indices") == [3, 4, 5]):
-            entry["declared_utc"] = "2026-11-20T08:30:00+00:00"
-        text.append(json.dumps(entry) + "\n")
-    place.ledger.write_text("".join(text), encoding="utf-8")
-
-    fault = fault_of(place)
-
-    assert f"{place.ledger}: {name}" in fault
-    assert "2026-11-20T08:30:00+00:00, after seed " in fault
-
-
-def test_a_declaration_that_was_committed_after_its_first_seed_is_told(place: Workspace):
-    forget(place)
-    unrun.commit(place, "2026-11-20T08:30:00+00:00")
-
-    fault = fault_of(place)
-
-    assert f"{place.ledger}: the commit of attempt 1 is of 2026-11-20T08:30:00" in fault
-    assert ", after seed 6 had begun (2026-11-20T08:00:10+00:00)" in fault
-
-
-def test_a_declaration_that_was_never_committed_is_told(place: Workspace):
-    forget(place)
-    unrun.git(place, "init", "--quiet")
-
-    assert fault_of(place) == f"{place.ledger}: attempt 1 has seeds, but no commit has the line that declared it"
-
-
-def test_an_attempt_of_before_commits_were_asked_for_needs_none(place: Workspace):
-    forget(place)
-    unrun.git(place, "init", "--quiet")
-    text = place.ledger.read_text(encoding="utf-8")
-    place.ledger.write_text(text.replace(f'"{"1" * 40}"', "null"), encoding="utf-8")
-
-    assert audit(place) == []
-
-
-def test_a_certified_attempt_whose_seeds_are_not_on_record_is_told(place: Workspace):
-    forget(place)
-    edit(record_of(place), lambda seeds: seeds.pop())
-    weights(place, 25).unlink()
-
-    assert f"attempt 1 is certified, but the record of {unrun.NETWORK.hash} lacks seed 25" in fault_of(place)
-
-
-@pytest.mark.parametrize("date", ["yesterday", "2026-11-20"])
-def test_a_time_is_read_with_care(date: str, place: Workspace):
-    forget(place)
-    text = place.ledger.read_text(encoding="utf-8")
-    place.ledger.write_text(text.replace("2026-11-20T07:00:00+00:00", date), encoding="utf-8")
-
-    faults = audit(place)
-
-    assert len(faults) == (date == "yesterday")
-    assert not faults or "'yesterday' is not a time" in faults[0]
 
 
 # Reads of the test set ----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
     return unrun.without_training(monkeypatch)
 
 
-def certified(place: Workspace, count: int = 20, **changes: object) -> Verdict:
+def certified(place: Workspace, count: int = 20, **changes: Any) -> Verdict:
     """Declare, commit and run a certification; one that is open already goes on as it was declared."""
     planned = unrun.plan(certify=True, **changes)
     unrun.declared(place, planned, count)
