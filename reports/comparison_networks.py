@@ -86,9 +86,9 @@ def read_networks(named: Sequence[tuple[str, Architecture]], workspace: Workspac
         ContentError: a record, the ledger or a study does not hold together.
     """
     hashes = {architecture.hash for _, architecture in named}
-    attempts = ledger.read(workspace.ledger)
+    attempts, declared = ledger.read(workspace.ledger), ledger.declarations(workspace.ledger)
     rows = [
-        (leaderboard.row_of_record(evidence, attempts), evidence)
+        (leaderboard.row_of_record(evidence, attempts, declared), evidence)
         for evidence in record.read_all(workspace.records)
         if evidence.hash in hashes
     ]

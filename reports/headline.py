@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness.evidence.leaderboard import LeaderboardRow, Tier
+from harness.evidence.leaderboard import VERIFIED_SEEDS, LeaderboardRow, Tier
 from reports.networks import Network
 from reports.numbers import decimal, duration, pct, plural, short
 from reports.study_files import StudyFiles
@@ -98,9 +98,18 @@ def _measured(row: LeaderboardRow, target: str) -> tuple[Outcome, str]:
     if row.reached:
         return Outcome.REACHED, f"Reached: {figures}, {decimal(gap, 3)} points above {target}; {tier}"
     if gap >= 0:
-        few = "which are too few seeds for a verdict" if row.tier is Tier.MEASURED else "which proves nothing"
-        return Outcome.UNVERIFIED, f"Not verified yet: {figures}, at or above {target}, {few}; {tier}"
+        return Outcome.UNVERIFIED, f"Not verified yet: {figures}, at or above {target}, {_lacking(row)}; {tier}"
     return Outcome.MISSED, f"Missed: {figures}, {decimal(-gap, 3)} points below {target}; {tier}"
+
+
+def _lacking(row: LeaderboardRow) -> str:
+    if row.tier is not Tier.MEASURED:
+        return "which proves nothing"
+    return (
+        "which are too few seeds for a verdict"
+        if row.seeds < VERIFIED_SEEDS
+        else "but seeds that were declared have not been run"
+    )
 
 
 def _validation_figures(best: Network, threshold_pct: float) -> str:

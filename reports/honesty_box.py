@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.evidence.leaderboard import VERIFIED_SEEDS, Tier
+from harness.evidence.leaderboard import VERIFIED_CONFIDENCE, VERIFIED_SEEDS, Tier
 from harness.evidence.ledger import DEFAULT_SEEDS, FEWEST_SEEDS
 from reports.honesty import Honesty, LabelErrors
 from reports.numbers import count, decimal, pct, plural, short
@@ -10,10 +10,14 @@ from reports.page import Column, Html, details, joined, table, terms, text
 
 TIERS = {
     Tier.CERTIFIED: f"the number of seeds was declared before the first one ({DEFAULT_SEEDS} unless stated, at least "
-    f"{FEWEST_SEEDS}), and the one-sided 99 % lower t bound of the mean test accuracy is at or above the target",
-    Tier.VERIFIED: f"at least {VERIFIED_SEEDS} fresh seeds, and their mean test accuracy is at or above the target",
-    Tier.MEASURED: "the test set was read, but the mean is below the target or there are fewer than "
-    f"{VERIFIED_SEEDS} seeds",
+    f"{FEWEST_SEEDS}), and the one-sided lower t bound of the mean test accuracy is at or above the target; the bound "
+    "is one of 99 % for the first attempt at a target and stricter for each further one",
+    Tier.VERIFIED: f"at least {VERIFIED_SEEDS} fresh seeds, all that were declared, and the one-sided "
+    f"{100 * VERIFIED_CONFIDENCE:g} % lower t bound of their mean test accuracy is at or above the target",
+    Tier.AT_TARGET: f"the mean test accuracy of at least {VERIFIED_SEEDS} fresh seeds reaches the target, but its "
+    f"one-sided {100 * VERIFIED_CONFIDENCE:g} % lower bound does not",
+    Tier.MEASURED: "the test set was read, but the mean is below the target, or there are fewer than "
+    f"{VERIFIED_SEEDS} seeds or fewer than were declared",
     Tier.SEARCHED: "validation accuracy only",
     Tier.CLAIMED: "someone's word, with its source",
 }

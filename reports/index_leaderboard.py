@@ -11,7 +11,7 @@ from reports.chooser import choosable, figure, named
 from reports.error_scale import errors_pct
 from reports.numbers import DASH, count, decimal, duration, mean_and_deviation, pct, plural, short
 from reports.page import Column, Html, Section, details, element, foreign, items, joined, paragraph, table, text
-from reports.standings import tier_tag
+from reports.standings import PROVEN, tier_tag
 
 _COLUMNS = (
     Column("rank", numeric=True),
@@ -31,6 +31,7 @@ _COLUMNS = (
 _KINDS = {
     Tier.CERTIFIED: ("square", "reached", "certified or verified, mean test accuracy"),
     Tier.VERIFIED: ("square", "reached", "certified or verified, mean test accuracy"),
+    Tier.AT_TARGET: ("square", "measured", "at the target: the mean reaches it, its 90 % lower bound does not"),
     Tier.MEASURED: ("diamond", "measured", "measured below the target, or with fewer than five seeds"),
     Tier.SEARCHED: ("circle", "searched", "searched, validation accuracy"),
     Tier.CLAIMED: ("triangle", "claimed", "claimed by others, not checked here"),
@@ -47,9 +48,9 @@ def leaderboard_sections(rows: Sequence[LeaderboardRow]) -> list[Section]:
 
 
 def _standings(number: int, dataset: str, target_pct: float, rows: list[LeaderboardRow]) -> Html:
-    reached = sum(row.reached for row in rows)
+    proven = sum(row.tier in PROVEN for row in rows)
     caption = (
-        f"Leaderboard on {dataset} with a target of {short(target_pct)} %: {plural(len(rows), 'row')}, {reached} of "
+        f"Leaderboard on {dataset} with a target of {short(target_pct)} %: {plural(len(rows), 'row')}, {proven} of "
         "them proven to reach it. Accuracy is the mean on the test set, 99 % low its lower "
         "bound; v marks validation accuracy, c a claim that nobody has checked here. Before all seeds of a row "
         "stands how many of them reach the target by themselves."

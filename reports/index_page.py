@@ -96,7 +96,8 @@ def write_leaderboard(workspace: Workspace, found: Survey | None = None) -> Path
 
 _LEADERBOARD_WORDS = (
     "Certified and verified rows reach their target as the mean over training seeds that were fixed in advance, at the "
-    "last epoch, the test set read once a seed. All others are figures with less behind them: measured ones miss "
+    "last epoch, the test set read once a seed, and a lower bound of that mean reaches it too. All others are figures "
+    "with less behind them: at the target the mean reaches it and its 90 % lower bound does not, measured ones miss "
     "the target or have fewer than five seeds, searched ones were never tested, claimed ones are somebody's word."
 )
 

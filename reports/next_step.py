@@ -36,8 +36,11 @@ def next_step(files: StudyFiles, answer: Winner | None) -> NextStep | None:
     if row is not None and not row.reached and (row.mean_test_accuracy_pct or 0.0) >= row.target_pct:
         return NextStep(f"harness verify {row.hash} --seeds 10", "adds the seeds that a verdict needs")
     if row is not None and row.reached and row.tier is not Tier.CERTIFIED:
-        words = "trains 30 further seeds, declared beforehand, and demands that their lower bound reaches the target"
-        return NextStep(f"harness verify {row.hash} --certify", words)
+        words = (
+            "declares 30 further seeds; commit the ledger, and the same command without --declare-only trains them and "
+            "demands that their lower bound reaches the target"
+        )
+        return NextStep(f"harness verify {row.hash} --certify --declare-only", words)
     if row is not None and row.reached:
         smaller = f"harness search --budget {row.parameters - 1} --space {shlex.quote(files.config.space)}"
         return NextStep(smaller, "looks for a smaller network still")

@@ -13,6 +13,9 @@ from reports.page import Column, Html, element, foreign, joined, paragraph, tabl
 MOST_NETWORKS = 10_000
 MOST_ROWS = 25
 
+# Tiers of which a lower bound reaches the target.
+PROVEN = (Tier.CERTIFIED, Tier.VERIFIED)
+
 # The style sheet of the study's page knows these columns by their places.
 _NETWORK_COLUMNS = (
     Column("#", numeric=True, bare=True),
@@ -94,7 +97,7 @@ def anchor(network_hash: str) -> str:
 
 def tier_tag(tier: Tier) -> Html:
     """Return a tier as a small label."""
-    return _tag(tier, "good" if tier in (Tier.CERTIFIED, Tier.VERIFIED) else None)
+    return _tag(tier, "good" if tier in PROVEN else None)
 
 
 def _network_cells(number: int, network: Network) -> list[Html]:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from harness.document import documented, read_as
 from harness.errors import ContentError
+from harness.evidence.leaderboard_csv import LeaderboardRow, Tier
 from harness.training.seeds import PROTOCOL_VERSION
+from search_spaces.cost import analyse
 from search_spaces.errors import SearchSpaceError
 from search_spaces.notation import parse_network
+from search_spaces.stored import stored_numbers
 
 
 @documented
@@ -68,3 +71,28 @@ def _check(claim: Claim, path: Path) -> None:
         parse_network(claim.architecture)
     except SearchSpaceError as error:
         raise ContentError(f"{path}: the network of claim {claim.name!r}: {error.message}") from error
+
+
+def row_of_claim(claim: Claim) -> LeaderboardRow:
+    """Return the row of a claim; it never counts as reached."""
+    architecture = parse_network(claim.architecture)
+    analysis = analyse(architecture)
+    return LeaderboardRow(
+        name=claim.name,
+        tier=Tier.CLAIMED,
+        target_pct=claim.target_pct,
+        reached=False,
+        parameters=analysis.parameters,
+        stored_numbers=stored_numbers(architecture),
+        macs=analysis.macs,
+        receptive_field=analysis.receptive_field,
+        mean_test_accuracy_pct=claim.test_accuracy_pct,
+        seeds=claim.runs,
+        epochs=claim.epochs,
+        dataset=claim.dataset,
+        recipe=claim.recipe,
+        architecture=str(architecture),
+        hash=architecture.hash,
+        note=f"{claim.metric}; {claim.source}",
+        protocol_version=claim.protocol_version,
+    )

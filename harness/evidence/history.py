@@ -24,9 +24,15 @@ def committed(path: Path) -> str | None:
     return _content(path, "HEAD") or ""
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether a folder lies in a repository that has all of its history; a shallow clone has not."""
+    return (_git(folder, "rev-parse", "--is-shallow-repository") or "").strip() == "false"
+
+
 def versions(path: Path) -> Iterator[Version]:
     """Yield a file as each commit that changed it has it, latest first; nothing outside a repository."""
-    found = _git(path.parent, "-c", "core.quotePath=false", "log", "--format=%H %cI", "--", path.name)
+    # The whole history: by default git leaves out a branch of which a merge has kept nothing.
+    found = _git(path.parent, "log", "--full-history", "--format=%H %cI", "--", path.name)
     for line in (found or "").splitlines():
         commit, date = line.split()
         content = _content(path, commit)
@@ -35,8 +41,9 @@ def versions(path: Path) -> Iterator[Version]:
 
 
 def removed(folder: Path) -> list[Path]:
-    """Return the files right in a folder that some commit held and that are there no more."""
-    found = _git(folder, "log", "--diff-filter=D", "--no-renames", "--format=", "--name-only", "--relative", "--", ".")
+    """Return the files right in a folder that some commit held and that are there no more, committed so or not."""
+    shown = ("--diff-filter=A", "--no-renames", "--format=", "--name-only", "--relative")
+    found = _git(folder, "log", "--full-history", *shown, "--", ".")
     names = sorted({name for name in (found or "").splitlines() if name and "/" not in name})
     return [folder / name for name in names if not (folder / name).exists()]
 

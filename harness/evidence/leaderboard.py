@@ -166,31 +166,6 @@ def _elsewhere_text(item: Registration) -> str:
     return f"on {item.on}: {mean:.3f} % over {len(item.errors)} seed{'s' if len(item.errors) > 1 else ''}{bounds}"
 
 
-def row_of_claim(claim: claims.Claim) -> LeaderboardRow:
-    """Return the row of a claim; it never counts as reached."""
-    architecture = parse_network(claim.architecture)
-    analysis = analyse(architecture)
-    return LeaderboardRow(
-        name=claim.name,
-        tier=Tier.CLAIMED,
-        target_pct=claim.target_pct,
-        reached=False,
-        parameters=analysis.parameters,
-        stored_numbers=stored_numbers(architecture),
-        macs=analysis.macs,
-        receptive_field=analysis.receptive_field,
-        mean_test_accuracy_pct=claim.test_accuracy_pct,
-        seeds=claim.runs,
-        epochs=claim.epochs,
-        dataset=claim.dataset,
-        recipe=claim.recipe,
-        architecture=str(architecture),
-        hash=architecture.hash,
-        note=f"{claim.metric}; {claim.source}",
-        protocol_version=claim.protocol_version,
-    )
-
-
 def rows_of_study(folder: Path) -> list[LeaderboardRow]:
     """Return the rows of a study's networks that no other of the study beats in both size and validation accuracy."""
     config = read_config(folder)
@@ -248,9 +223,10 @@ def survey(workspace: Workspace) -> Survey:
     searched, broken = read_each(rows_of_study, folders)
     before, torn = read_each(read, [workspace.leaderboard] if workspace.leaderboard.exists() else [])
     entered = ledger.declarations(workspace.ledger), ledger.registrations(workspace.ledger)
-    rows: dict[tuple[Any, ...], LeaderboardRow] = {}
-    for row in (*(row_of_record(item, attempts, *entered) for item in records), *map(row_of_claim, chain(*claimed))):
-        rows[row.key] = row
+    made = chain(
+        (row_of_record(item, attempts, *entered) for item in records), map(claims.row_of_claim, chain(*claimed))
+    )
+    rows = {row.key: row for row in made}
     elsewhere = (_counted(row) for row in chain(*before) if not (workspace.runs / row.study).exists())
     for row in (*chain(*searched), *(row for row in elsewhere if row.tier is Tier.SEARCHED)):
         rows.setdefault(row.key, row)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.evidence import statistics
 from harness.evidence.leaderboard import LeaderboardRow, row_of_record
-from harness.evidence.ledger import Attempt, Outcome
+from harness.evidence.ledger import Attempt, Declaration, Outcome
 from harness.evidence.record import Record, SeedRun
 from harness.training import result
 
@@ -63,6 +63,7 @@ def verdict_of(
     runs: Sequence[SeedRun],
     before: Sequence[SeedRun] = (),
     attempt: Attempt | None = None,
+    declared: Sequence[Declaration] = (),
 ) -> Verdict:
     """Return the verdict on a record with all its seeds.
 
@@ -72,12 +73,14 @@ def verdict_of(
         runs: the seeds of this call.
         before: those that the record held when it began.
         attempt: the certification attempt as it ended.
+        declared: all verifications of the ledger; a row stands when their seeds have been run.
     """
     # An interrupted call has recorded its runs itself; those are no repeats.
     recorded = {run.index: run for run in before if not any(_is_same_run(run, other) for other in runs)}
     repeats = tuple(_repeat(run, recorded[run.index]) for run in runs if run.index in recorded)
     contradicted = _contradicts(runs, list(recorded.values()), repeats)
-    return Verdict(evidence, row_of_record(evidence, attempts), tuple(runs), repeats, contradicted, attempt)
+    row = row_of_record(evidence, attempts, declared)
+    return Verdict(evidence, row, tuple(runs), repeats, contradicted, attempt)
 
 
 def _is_same_run(run: SeedRun, other: SeedRun) -> bool:

@@ -129,7 +129,8 @@ def recorded_verdict(plan: Plan, place: Workspace) -> Verdict:
     """Return what the record says about the seeds of a plan, without running any."""
     evidence = _record(plan, place)
     runs = tuple(run for index in plan.indices if (run := evidence.seed(index)) is not None)
-    return verdict_of(evidence, ledger.read(place.ledger), runs)
+    declared = ledger.declarations(place.ledger)
+    return verdict_of(evidence, ledger.read(place.ledger), runs, declared=declared)
 
 
 def declare(plan: Plan, place: Workspace, seeds: int) -> Attempt:
@@ -300,7 +301,8 @@ def _verdict(
     runs = [record.seed_run(done[index]) for index in plan.indices if index in done]
     if plan.attempt is not None and ended is None:
         ended = _close(plan, place, plan.attempt, runs)
-    return verdict_of(evidence, ledger.read(place.ledger), runs, list(before.values()), ended)
+    declared = ledger.declarations(place.ledger)
+    return verdict_of(evidence, ledger.read(place.ledger), runs, list(before.values()), ended, declared)
 
 
 def _close(plan: Plan, place: Workspace, attempt: Attempt, runs: list[SeedRun]) -> Attempt:

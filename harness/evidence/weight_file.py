@@ -109,7 +109,22 @@ def read_held_to(path: Path, run: SeedRun) -> WeightFile:
             f"{path} holds the weights {found.sha256[:12]}, but those of the record are "
             f"{(run.weights_sha256 or 'not known')[:12]}: the file was changed, or belongs to another training"
         )
+    for name, due in _due(evidence, run).items():
+        if (said := found.about.get(name, due)) != due:
+            raise ContentError(f"{path} states its {name} as {said}, but the record has {due}")
     return found
+
+
+def _due(evidence: Record, run: SeedRun) -> dict[str, str]:
+    """Return what a file says of itself as the record has it; its weights alone do not tell which network they are."""
+    return {
+        "architecture": evidence.architecture,
+        "hash": evidence.hash,
+        "recipe_hash": evidence.recipe_hash,
+        "dataset": evidence.dataset,
+        "seed_index": str(run.index),
+        "seed": str(run.seed),
+    }
 
 
 def _listed(indices: list[int]) -> str:

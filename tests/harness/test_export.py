@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -8,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load
-from safetensors.torch import load_model
 from torch import Tensor
 
 from harness import export
@@ -17,23 +14,13 @@ from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.errors import DeviceError
 from harness.evidence.record import Record, SeedRun
-from harness.export import (
-    Match,
-    final_network,
-    match,
-    recorded_seed,
-    require_libraries,
-    to_onnx,
-    to_safetensors,
-    weights_of,
-)
-from harness.training.build import build
+from harness.export import Match, match, recorded_seed, require_libraries, to_onnx
 from harness.training.recipe import Recipe
 from harness.training.result import Result
 from harness.training.run import Bench, Job, execute_and_keep
 from harness.training.seeds import Purpose
-from harness.training.train import Training, predictions, weights_digest
-from search_spaces.cost import analyse
+from harness.training.train import Training
+from harness.training.weights import final_network, properties, weights_of
 from search_spaces.notation import parse_network
 
 TIED = "conv3x3(4) bn relu maxpool(4) conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | gap | linear(10)"
@@ -56,85 +43,13 @@ def trained() -> tuple[Result, Training]:
     return execute_and_keep(job, bench)
 
 
-def test_what_is_exported_is_what_predicts(trained: tuple[Result, Training]):
-    run = trained[1]
-    assert run.average is not None
-    network, pixels = final_network(run), some_images(50)[0]
-
-    with torch.inference_mode():
-        said = network((pixels / 255 - MNIST.mean) / MNIST.std).argmax(1)
-
-    given = replace_images(run, pixels)
-    assert torch.equal(said, given)
-    # Not the raw weights of the last step.
-    assert not torch.equal(network.state_dict()["ops.0.weight"], run.network.state_dict()["ops.0.weight"])
-
-
-def replace_images(run: Training, pixels: Tensor) -> Tensor:
-    from harness.training.train import Images
-
-    return predictions(run, Images(pixels, torch.zeros(len(pixels), dtype=torch.int64), MNIST.mean, MNIST.std))
-
-
-def test_taking_a_copy_leaves_the_run_as_it_was(trained: tuple[Result, Training]):
-    run = trained[1]
-    before = [tensor.clone() for tensor in run.state]
-
-    final_network(run)
-
-    assert all(torch.equal(old, new) for old, new in zip(before, run.state, strict=True))
-    assert weights_digest(run) == trained[0].weights_sha256
-
-
-def test_safetensors_give_the_weights_back_bit_for_bit_and_a_tied_kernel_once(trained: tuple[Result, Training]):
-    network = final_network(trained[1])
-
-    content = to_safetensors(network, {"hash": "x"})
-
-    kept = load(content)
-    stored = sum(value.size for name, value in kept.items() if "running" not in name)
-    assert stored == analyse(parse_network(TIED)).parameters
-    assert "ops.4.weight" in kept
-    assert "ops.7.weight" not in kept
-    for name, value in kept.items():
-        assert value.tobytes() == network.state_dict()[name].numpy().tobytes()
-
-
-def test_torch_loads_the_safetensors_into_a_network_that_was_just_built(
-    trained: tuple[Result, Training], tmp_path: Any
-):
-    network, fresh = final_network(trained[1]), build(parse_network(TIED)).eval()
-    (tmp_path / "net.safetensors").write_bytes(to_safetensors(network, {}))
-
-    load_model(fresh, tmp_path / "net.safetensors")
-
-    images = torch.rand(3, 1, 28, 28)
-    with torch.inference_mode():
-        assert torch.equal(fresh(images), network(images))
-
-
-def test_the_file_says_where_its_weights_come_from(trained: tuple[Result, Training]):
+def test_the_same_weights_give_the_same_model(trained: tuple[Result, Training]):
     result, run = trained
-    about = export.properties(result, MNIST)
-    content = to_safetensors(final_network(run), about)
+    about = properties(result, MNIST)
 
-    size = int.from_bytes(content[:8], "little")
-    told = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["harness"])
-    assert told["tied"] == {"ops.7.weight": "ops.4.weight"}
-    assert told["weights_sha256"] == result.weights_sha256
-    assert told["architecture"] == str(parse_network(TIED))
-    assert (told["seed_index"], told["pixel_mean"]) == ("1", "0.1307")
-    assert json.loads(told["recipe_fields"])["epochs"] == 2
-
-
-def test_the_same_weights_give_the_same_bytes(trained: tuple[Result, Training]):
-    result, run = trained
-    about = export.properties(result, MNIST)
-
-    files = {to_safetensors(final_network(run), about) for _ in range(5)}
     models = {to_onnx(parse_network(TIED), final_network(run), MNIST, some_images(5)[0], about)[0] for _ in range(3)}
 
-    assert (len(files), len(models)) == (1, 1)
+    assert len(models) == 1
 
 
 def test_the_model_is_compared_with_torch(trained: tuple[Result, Training]):
@@ -206,25 +121,21 @@ def test_a_recorded_seed_is_found_whatever_target_it_was_run_for(new_record: Cal
 
 
 @pytest.mark.parametrize(
-    ("option", "absent", "message"),
+    ("absent", "message"),
     [
-        ("--onnx", {"onnx"}, "--onnx needs onnx, which is not installed here"),
-        ("--onnx", {"onnx", "onnxruntime"}, "--onnx needs onnx and onnxruntime, which are not installed here"),
-        ("--safetensors", {"safetensors"}, "--safetensors needs safetensors, which is not installed here"),
+        ({"onnx"}, "--onnx needs onnx, which is not installed here"),
+        ({"onnx", "onnxruntime"}, "--onnx needs onnx and onnxruntime, which are not installed here"),
     ],
 )
-def test_what_is_missing_is_named_with_what_to_install(
-    option: str, absent: set[str], message: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_what_is_missing_is_named_with_what_to_install(absent: set[str], message: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(export, "find_spec", lambda name: None if name in absent else object())
 
     with pytest.raises(DeviceError) as caught:
-        require_libraries(option)
+        require_libraries()
 
     assert caught.value.message == message
     assert caught.value.hint == "pip install 'harness[export]', with the pip of this program's environment"
 
 
 def test_what_is_installed_is_accepted():
-    require_libraries("--onnx")
-    require_libraries("--safetensors")
+    require_libraries()

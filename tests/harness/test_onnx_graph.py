@@ -10,9 +10,9 @@ from onnxruntime import InferenceSession
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.export import weights_of
 from harness.onnx_graph import onnx_model
 from harness.training.build import Network, build
+from harness.training.weights import weights_of
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network

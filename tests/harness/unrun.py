@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 
 from harness.data.datasets import dataset
 from harness.evidence import verify
+from harness.evidence.ledger import Attempt
 from harness.evidence.verdict import Verdict
 from harness.evidence.verify import Plan
 from harness.training.parallelism import Parallelism
@@ -108,6 +111,29 @@ def plan(indices: range | list[int] = range(5), **changes: Any) -> Plan:
     """Return the verification of a small network on MNIST against 99.4 %."""
     plain = Plan(architecture=NETWORK, recipe=RECIPES["fast"], dataset="mnist", target_pct=99.4, indices=tuple(indices))
     return replace(plain, **changes)
+
+
+def declared(place: Workspace, planned: Plan, seeds: int) -> Attempt:
+    """Declare a certification and commit the ledger with it."""
+    attempt = verify.declare(planned, place, seeds)
+    commit(place)
+    return attempt
+
+
+def commit(place: Workspace, date: str = "2026-11-20T07:30:00+00:00") -> None:
+    """Commit all evidence of a workspace, which becomes a repository where it is none."""
+    if not (place.root / ".git").exists():
+        git(place, "init", "--quiet")
+    git(place, "add", "--all", "records")
+    git(place, "commit", "--quiet", "--allow-empty", "--message", "evidence", date=date)
+
+
+def git(place: Workspace, *arguments: str, date: str = "") -> None:
+    """Run git in a workspace, whatever its user has configured."""
+    mine = {f"GIT_{who}_{what}": "someone" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    mine |= {f"GIT_{who}_DATE": date for who in ("AUTHOR", "COMMITTER") if date}
+    mine |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    subprocess.run(["git", "-C", str(place.root), *arguments], env={**os.environ, **mine}, check=True)
 
 
 def run(place: Workspace, planned: Plan) -> Verdict:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from harness.evidence import ledger, record
 from harness.workspace import Workspace
 from reports.headline import Headline, Outcome, headline
 from reports.networks import networks
@@ -59,6 +60,30 @@ def test_too_few_seeds_are_no_verdict(study: Any, place: Workspace, synthetic: A
 
     assert found.outcome is Outcome.UNVERIFIED
     assert "at or above the target of 99.4 %, which are too few seeds for a verdict; tier measured." in found.verdict
+
+
+def test_a_mean_at_the_target_is_reached_and_named_so(study: Any, place: Workspace, synthetic: Any):
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.standing("winner", proposal, [50])
+    study.verify(proposal, [57, 58, 59, 60, 61])
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.REACHED
+    assert found.verdict.endswith("0.010 points above the target of 99.4 %; tier at the target.")
+
+
+def test_seeds_that_were_declared_and_not_run_leave_no_verdict(study: Any, place: Workspace, synthetic: Any):
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.standing("winner", proposal, [50])
+    study.verify(proposal, [50, 52, 54, 56, 58])
+    [evidence] = record.read_all(place.records)
+    ledger.declare_verification(place.ledger, evidence.key, [5])
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.UNVERIFIED
+    assert found.verdict.endswith("but seeds that were declared have not been run; tier measured.")
 
 
 def test_a_winner_whose_verification_is_missing_is_not_verified_yet(study: Any, place: Workspace, synthetic: Any):

@@ -144,6 +144,18 @@ def test_the_seeds_of_a_row_say_how_many_reach_the_target(place: Workspace, synt
     assert text.count(">5/7<") == 1
 
 
+def test_a_row_at_the_target_is_marked_and_not_called_proven(place: Workspace, synthetic: Any):
+    record.write(place.records, synthetic.evidence(synthetic.network(4, 5, 6), [57, 58, 59, 60, 61]))
+    record.write(place.records, synthetic.evidence(synthetic.network(4, 5, 7), [50, 51, 52, 53, 54]))
+
+    text = write_leaderboard(place).read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
+
+    assert "2 rows, 1 of them proven to reach it." in text
+    assert '<span class="tag">at the target</span>' in text
+    assert '<span class="tag good">verified</span>' in text
+    assert "at the target: the mean reaches it, its 90 % lower bound does not" in text
+
+
 def test_the_same_files_give_the_same_bytes(realistic_study: Any, place: Workspace):
     for write in (write_index, write_leaderboard):
         assert write(place).read_bytes() == write(place).read_bytes()

@@ -56,7 +56,11 @@ def test_a_winner_that_was_not_tested_is_verified(study: Any, place: Workspace, 
 
 @pytest.mark.parametrize(
     ("errors", "command"),
-    [([50] * 6, "harness verify {} --certify"), ([50] * 3, "harness verify {} --seeds 10"), ([90] * 6, SEARCH)],
+    [
+        ([50] * 6, "harness verify {} --certify --declare-only"),
+        ([50] * 3, "harness verify {} --seeds 10"),
+        ([90] * 6, SEARCH),
+    ],
     ids=["verified", "too few seeds", "missed"],
 )
 def test_what_follows_a_verification_depends_on_its_outcome(

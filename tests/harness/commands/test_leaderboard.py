@@ -44,7 +44,7 @@ def test_the_standings_are_a_table_of_fixed_columns(board: Path, capsys: pytest.
     assert run(["leaderboard"]) == 0
 
     header, *lines = capsys.readouterr().out.splitlines()
-    titles = "rank name hash tier parameters accuracy % 99% low seeds recipe dataset target %"
+    titles = "rank name hash tier parameters stored accuracy % 99% low + images seeds recipe dataset target %"
     assert " ".join(header.split()) == titles
     assert len(lines) == 4
     for title in ("tier", "recipe", "dataset"):

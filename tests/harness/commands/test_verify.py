@@ -43,6 +43,13 @@ def verified(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0)
     return document
 
 
+def declared(place: Workspace, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """Declare a certification, commit it, and return the attempt."""
+    attempt: dict[str, Any] = verified(capsys, "--certify", "--declare-only", *arguments)["attempt"]
+    unrun.commit(place)
+    return attempt
+
+
 def test_the_teacher_s_time_is_said_recorded_and_ranked(
     seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
 ):
@@ -153,22 +160,28 @@ def test_a_rerun_of_the_same_weights_is_said_to_be_identical(capsys: pytest.Capt
 def test_a_certification_that_fails_is_named_although_the_row_is_verified(
     seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
 ):
-    seeds.errors = lambda index: 240 if index % 20 == 19 else 50
+    seeds.errors = lambda index: 120 if index % 20 == 19 else 50
+    declared(place, capsys, "--seeds", "20")
 
-    found = verified(capsys, "--certify", "--seeds", "20", code=3)
+    found = verified(capsys, "--certify", code=3)
 
     assert (found["row"]["tier"], found["passed"]) == ("verified", False)
     assert (found["attempt"]["outcome"], found["attempt"]["number"]) == ("failed", 1)
-    assert run(["verify", NETWORK, "--certify", "--seeds", "20"]) == 3
+    declared(place, capsys, "--seeds", "20")
+    assert run(["verify", NETWORK, "--certify"]) == 3
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("attempt 2, 20 seeds from index 20: failed, 99 % lower bound 99.")
+    assert last.startswith("attempt 2, 20 seeds from index 20: failed, 99.2 % lower bound 99.")
     assert last.endswith(" against 99.4 %; it stays in the ledger")
     assert [attempt.outcome for attempt in ledger.read(place.ledger)] == [Outcome.FAILED] * 2
 
 
 def test_a_certification_declares_thirty_seeds(seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]):
+    attempt = declared(place, capsys)
+    assert seeds.asked == []
+
     found = verified(capsys, "--certify")
 
+    assert (attempt["seeds"], attempt["alpha"]) == (30, 0.01)
     assert len(seeds.asked) == 30
     assert (found["tier"], found["attempt"]["outcome"]) == ("certified", "certified")
 
@@ -176,11 +189,60 @@ def test_a_certification_declares_thirty_seeds(seeds: Seeds, place: Workspace, c
 def test_a_certification_of_fewer_than_twenty_seeds_is_refused(
     seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
 ):
-    assert run(["verify", NETWORK, "--certify", "--seeds", "19"]) == 2
+    for more in ([], ["--declare-only"]):
+        assert run(["verify", NETWORK, "--certify", "--seeds", "19", *more]) == 2
+        assert "--seeds 19: a certification takes at least 20 seeds" in capsys.readouterr().err
 
-    assert "--seeds 19: a certification takes at least 20 seeds" in capsys.readouterr().err
     assert seeds.asked == []
     assert not place.ledger.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--declare-only"], "--declare-only declares a certification: give --certify with it"),
+        (["--certify", "--seeds", "20"], "--seeds has no effect on a declared certification"),
+        (["--certify"], "nothing is declared for this network, recipe and target"),
+    ],
+)
+def test_a_certification_that_is_not_declared_first_is_refused_in_a_line(
+    arguments: list[str], said: str, seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
+):
+    assert run(["verify", NETWORK, "--recipe", "fast", *arguments]) == 2
+
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert said in captured.err
+    assert seeds.asked == []
+    assert not place.ledger.exists()
+
+
+def test_a_declaration_says_what_was_declared_and_what_to_do(
+    seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
+):
+    assert run(["verify", NETWORK, "--certify", "--declare-only", "--seeds", "25"]) == 0
+
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"attempt 1: {unrun.NETWORK.hash} with recipe ")
+    assert first.endswith(", mnist, target 99.4 %, seeds 0 to 24, 99 % lower bound")
+    assert second.startswith(f"commit {place.ledger}, then ")
+    assert [attempt.seeds for attempt in ledger.read(place.ledger)] == [25]
+    assert seeds.asked == []
+
+    assert run(["verify", NETWORK, "--certify"]) == 2
+    assert "is in no git repository" in capsys.readouterr().err
+
+
+def test_a_row_with_seeds_that_were_promised_says_what_is_lacking(
+    seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
+):
+    key = verified(capsys, "--seeds", "5")["row"]
+    ledger.declare_verification(place.ledger, (key["hash"], key["recipe_hash"], "mnist", 99.4, 1), [5])
+
+    assert run(["verify", NETWORK, "--seeds", "5"]) == 3
+
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "measured: 99.4 % does not stand (it takes all seeds that were declared)"
 
 
 # What is verified --------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 
 from harness.evidence import leaderboard, ledger
 from harness.evidence.leaderboard import LeaderboardRow, Tier
-from harness.evidence.ledger import Outcome
+from harness.evidence.ledger import Declaration, Outcome
 from harness.evidence.record import Record
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
@@ -55,22 +55,76 @@ def test_only_a_certified_attempt_certifies(place: Workspace, new_record: NewRec
     assert tiers == [Tier.VERIFIED, Tier.CERTIFIED]
 
 
-def test_a_certified_row_says_whether_it_holds_for_all_attempts_together(place: Workspace, new_record: NewRecord):
-    # Mean 99.41, deviation 0.0305, n 30: 95 % bound 99.4005; 0.05 / 201 leaves 99.389 (t of 29 degrees of freedom).
+def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(place: Workspace, new_record: NewRecord):
     made = new_record([56, 62] * 15)
+    network, recipe, dataset, target, protocol = made.key
+    ledger.declare(place.ledger, ("0" * 12, recipe, dataset, target, protocol), 0, 30)
     attempt = ledger.declare(place.ledger, made.key, 0, 30)
+    ledger.declare(place.ledger, (network, recipe, dataset, 99.5, protocol), 30, 30)
+    ledger.declare(place.ledger, (network, recipe, "kmnist", target, protocol), 60, 30)
+
+    before = leaderboard.row_of_record(made, ledger.read(place.ledger))
     ledger.close(place.ledger, attempt, Outcome.CERTIFIED, 99.4)
-    made = replace(made, seeds=tuple(replace(run, attempt=attempt.number) for run in made.seeds))
+    after = leaderboard.row_of_record(made, ledger.read(place.ledger))
 
-    alone = leaderboard.row_of_record(made, ledger.read(place.ledger))
-    other = (*made.key[:1], "0" * 12, *made.key[2:])
-    for _ in range(200):
-        ledger.declare(place.ledger, other, 0, 30)
-    among_many = leaderboard.row_of_record(made, ledger.read(place.ledger))
+    assert (before.attempts, before.confidence) == (2, None)
+    assert (after.attempts, after.confidence) == (2, 0.992)
 
-    assert (alone.attempts, alone.holds_corrected) == (1, True)
-    assert (among_many.attempts, among_many.holds_corrected) == (201, False)
-    assert leaderboard.row_of_record(new_record([40] * 5), []).holds_corrected is None
+
+@pytest.mark.parametrize(
+    ("errors", "tier", "reached"),
+    [
+        # Mean 59 and deviation d; t(0.90, 4) is 1.5332 in the printed tables, so the bound holds up to d = 1.4584.
+        ([58, 58, 58, 60, 61], Tier.VERIFIED, True),
+        ([57, 58, 59, 60, 61], Tier.AT_TARGET, True),
+        ([57, 58, 60, 62, 63], Tier.AT_TARGET, True),
+        ([57, 58, 60, 62, 64], Tier.MEASURED, False),
+        ([57, 58, 59, 60], Tier.MEASURED, False),
+    ],
+)
+def test_a_mean_at_the_target_whose_90_pct_bound_is_below_it_is_at_the_target(
+    new_record: NewRecord, errors: list[int], tier: Tier, reached: bool
+):
+    row = leaderboard.row_of_record(new_record(errors), [])
+
+    assert (row.tier, row.reached) == (tier, reached)
+
+
+@pytest.mark.parametrize(
+    ("indices", "changes", "tier"),
+    [
+        (range(5), {}, Tier.VERIFIED),
+        (range(6), {}, Tier.MEASURED),
+        ([17], {}, Tier.MEASURED),
+        ([17], {"target_pct": 99.5}, Tier.VERIFIED),
+        ([17], {"dataset": "kmnist"}, Tier.VERIFIED),
+        ([17], {"recipe_hash": "0" * 12}, Tier.VERIFIED),
+    ],
+)
+def test_a_declared_seed_that_has_not_been_run_holds_its_row_up(
+    indices: range | list[int], changes: dict[str, Any], tier: Tier, new_record: NewRecord
+):
+    made = new_record([40] * 5)
+    declared = Declaration(
+        hash=made.hash,
+        recipe_hash=made.recipe_hash,
+        dataset=made.dataset,
+        target_pct=made.target_pct,
+        protocol_version=made.protocol_version,
+        indices=tuple(indices),
+        declared_utc="2026-11-20T07:00:00+00:00",
+    )
+
+    row = leaderboard.row_of_record(made, [], [replace(declared, **changes)])
+
+    assert (row.tier, row.reached) == (tier, tier is Tier.VERIFIED)
+
+
+def test_a_row_counts_the_statistics_of_bn_among_what_is_stored(new_record: NewRecord):
+    row = leaderboard.row_of_record(new_record([40] * 5, "conv3x3(4) bn relu | gap | linear(10)"), [])
+
+    # 36 weights, 4 scales and shifts, 50 of the classifier; 4 means and variances.
+    assert (row.parameters, row.stored_numbers) == (94, 102)
 
 
 def test_the_figures_of_a_row_are_those_of_its_seeds(new_record: NewRecord):
@@ -121,6 +175,7 @@ def test_the_order_is_reached_tier_size_accuracy_hash():
         row(reached=True, tier=Tier.VERIFIED, parameters=100, mean_test_accuracy_pct=99.4),
         row(reached=True, tier=Tier.VERIFIED, parameters=200, mean_test_accuracy_pct=99.6),
         row(reached=True, tier=Tier.VERIFIED, parameters=200, mean_test_accuracy_pct=99.5),
+        row(reached=True, tier=Tier.AT_TARGET, parameters=50, mean_test_accuracy_pct=99.9),
         row(tier=Tier.MEASURED, parameters=50, mean_test_accuracy_pct=99.0),
         row(tier=Tier.MEASURED, parameters=50, mean_test_accuracy_pct=98.0, hash="aaaaaaaaaaaa"),
         row(tier=Tier.MEASURED, parameters=50, mean_test_accuracy_pct=98.0, hash="bbbbbbbbbbbb"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import files
 from harness.errors import ContentError
 from harness.evidence import leaderboard, ledger, record
 from harness.evidence.leaderboard import Tier
@@ -192,6 +193,16 @@ def test_a_damaged_table_is_refused_and_left_as_it_is(place: Workspace, new_reco
     with pytest.raises(ContentError, match="move it away, and it is made anew"):
         leaderboard.refresh(place)
     assert place.leaderboard.read_text(encoding="utf-8") == "something else\n"
+
+
+def test_searched_rows_of_an_old_table_gain_their_stored_numbers(place: Workspace, new_result: NewResult):
+    elsewhere = add_study(place, "elsewhere", [new_result(network(4), 90)])
+    [row] = leaderboard.refresh(place)
+    os.rename(elsewhere, place.root / "gone")
+    files.write_text(place.leaderboard, leaderboard.to_csv([replace(row, stored_numbers=None)]))
+
+    # Two statistics for each of 4 + 8 channels.
+    assert [item.stored_numbers for item in leaderboard.collect(place)] == [row.parameters + 24]
 
 
 @pytest.mark.parametrize("left", ["", "another target"])

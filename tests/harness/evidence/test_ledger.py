@@ -1,22 +1,55 @@
 from __future__ import annotations
 
+import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
+from harness import files
 from harness.errors import ContentError
 from harness.evidence import ledger
-from harness.evidence.ledger import Outcome
+from harness.evidence.ledger import Attempt, Outcome, Registration
 
 KEY = ("0123456789ab", "ba9876543210", "mnist", 99.4, 1)
 OTHER = ("ffffffffffff", "ba9876543210", "mnist", 99.4, 1)
+ATTEMPT = Attempt(
+    number=1,
+    hash=KEY[0],
+    recipe_hash=KEY[1],
+    dataset="mnist",
+    target_pct=99.4,
+    protocol_version=1,
+    first_index=0,
+    seeds=30,
+    declared_utc="2026-11-20T07:00:00+00:00",
+)
+REGISTRATION = Registration(
+    hash=KEY[0],
+    recipe_hash=KEY[1],
+    dataset="mnist",
+    protocol_version=1,
+    on="my digits",
+    on_sha256="ab" * 32,
+    images=100,
+    indices=(0, 1),
+    declared_utc="",
+)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.jsonl"
+
+
+def write_old(path: Path, count: int) -> None:
+    """Write attempts as they were entered before they had shares and commits."""
+    for number in range(1, count + 1):
+        entry = asdict(replace(ATTEMPT, number=number))
+        del entry["alpha"], entry["commit"]
+        files.append_line(path, json.dumps(entry))
 
 
 def test_there_are_no_attempts_before_the_first(path: Path):
@@ -101,6 +134,107 @@ def test_attempts_that_are_declared_at_once_get_different_numbers(path: Path):
         list(pool.map(lambda _: ledger.declare(path, KEY, 0, 30), range(12)))
 
     assert [attempt.number for attempt in ledger.read(path)] == list(range(1, 13))
+
+
+# The chance of a false success ------------------------------------------------------------------------------------
+
+
+def test_each_attempt_at_a_target_spends_a_fifth_of_what_is_left(path: Path):
+    spent = [ledger.declare(path, key, 0, 30).alpha for key in (KEY, OTHER, KEY, OTHER, KEY)]
+
+    assert spent == [0.01, 0.008, 0.0064, 0.00512, 0.004096]
+    assert [attempt.alpha for attempt in ledger.read(path)] == spent
+
+
+def test_attempts_never_spend_all_and_end_where_nothing_is_left():
+    attempts: list[Attempt] = []
+    while alpha := ledger.next_alpha(attempts, "mnist", 99.4):
+        attempts.append(replace(ATTEMPT, number=len(attempts) + 1, alpha=alpha))
+
+    assert sum(attempt.alpha for attempt in attempts) < ledger.ALPHA
+    assert len(attempts) > 50
+    assert all(next_.alpha < attempt.alpha for attempt, next_ in itertools.pairwise(attempts[:50]))
+
+
+def test_an_attempt_without_a_share_is_refused_before_it_is_entered(path: Path):
+    write_old(path, 5)
+
+    with pytest.raises(ContentError, match=r"attempts at 99\.4 % on mnist have spent all"):
+        ledger.declare(path, KEY, 0, 30)
+
+
+@pytest.mark.parametrize(("old", "alpha"), [(1, 0.008), (2, 0.006), (4, 0.002)])
+def test_entries_of_before_shares_count_one_per_cent(path: Path, old: int, alpha: float):
+    write_old(path, old)
+
+    assert [attempt.alpha for attempt in ledger.read(path)] == [0.01] * old
+    assert ledger.declare(path, KEY, 0, 30).alpha == alpha
+
+
+@pytest.mark.parametrize(
+    ("key", "alpha"),
+    [
+        (KEY, 0.008),
+        (("0" * 12, "1" * 12, "mnist", 99.4, 1), 0.008),
+        ((*KEY[:3], 99.5, 1), 0.01),
+        ((*KEY[:2], "kmnist", 99.4, 1), 0.01),
+    ],
+)
+def test_another_target_or_data_set_starts_anew_but_no_other_network_or_recipe(
+    path: Path, key: ledger.Key, alpha: float
+):
+    ledger.declare(path, KEY, 0, 30)
+
+    assert ledger.declare(path, key, 30, 30).alpha == alpha
+
+
+# Other lines -------------------------------------------------------------------------------------------------------
+
+
+def test_a_declared_verification_is_no_attempt(path: Path):
+    declared = ledger.declare_verification(path, KEY, range(3), "1" * 40)
+    attempt = ledger.declare(path, KEY, 3, 30)
+
+    assert ledger.declarations(path) == [declared]
+    assert ledger.read(path) == [attempt]
+    assert ledger.registrations(path) == []
+    assert (declared.indices, declared.key, declared.commit) == ((0, 1, 2), KEY, "1" * 40)
+
+
+def test_an_evaluation_on_other_images_is_entered_once_and_ends_once(path: Path):
+    first = ledger.register(path, REGISTRATION)
+    assert ledger.register(path, REGISTRATION) == first
+    ended = ledger.end_registration(path, first, [3, 4], 95.0, None)
+    ledger.end_registration(path, first, [0, 0], 100.0, 100.0)
+
+    assert ledger.registrations(path) == [ended]
+    assert (ended.errors, ended.lower_bound_pct, ended.lower_bound_images_pct) == ((3, 4), 95.0, None)
+    assert ledger.register(path, REGISTRATION) == ended
+    assert ledger.register(path, replace(REGISTRATION, on_sha256="cd" * 32)).errors == ()
+    assert ledger.register(path, replace(REGISTRATION, indices=(0, 1, 2))).errors == ()
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 5
+
+
+def test_an_end_without_its_declaration_is_found(path: Path):
+    attempt = ledger.declare(path, KEY, 0, 30)
+    ended = ledger.close(path, attempt, Outcome.FAILED, 99.3)
+    assert ledger.undeclared(path) == []
+
+    path.write_text(path.read_text(encoding="utf-8").splitlines()[1] + "\n", encoding="utf-8")
+
+    assert ledger.undeclared(path) == [ended]
+
+
+def test_only_the_line_that_declared_an_attempt_declares_it(path: Path):
+    attempt = ledger.declare(path, KEY, 0, 30)
+    ended = ledger.close(path, attempt, Outcome.FAILED, 99.3)
+    declaring, ending = path.read_text(encoding="utf-8").splitlines()
+
+    assert ledger.declares(f"no entry\n{declaring}\n", attempt)
+    assert ledger.declares(declaring, ended)
+    assert not ledger.declares(ending, attempt)
+    assert not ledger.declares(declaring, replace(attempt, seeds=31))
+    assert not ledger.declares("", attempt)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.evidence import ledger, record
 from harness.evidence.leaderboard import Tier
 from harness.evidence.ledger import Attempt, Outcome
+from harness.evidence.verdict import Verdict
 from harness.training.recipe import Recipe
 from harness.training.recipes import NamedRecipe
 from harness.training.run import Job
@@ -29,8 +31,11 @@ def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
     return unrun.without_training(monkeypatch)
 
 
-def certification(count: int = 20, **changes: object):
-    return unrun.plan(range(count), certify=count, **changes)
+def certified(place: Workspace, count: int = 20, **changes: Any) -> Verdict:
+    """Declare, commit and run a certification; one that is open already goes on as it was declared."""
+    planned = unrun.plan(certify=True, **changes)
+    unrun.declared(place, planned, count)
+    return unrun.run(place, planned)
 
 
 def only_attempt(place: Workspace) -> Attempt:
@@ -42,7 +47,7 @@ def test_the_attempt_is_in_the_ledger_before_its_first_seed(place: Workspace, se
     seen: list[Attempt] = []
     seeds.watch = lambda job: seen.append(only_attempt(place))
 
-    verdict = unrun.run(place, certification())
+    verdict = certified(place)
 
     assert len(seen) == 20
     assert (seen[0].outcome, seen[0].first_index, seen[0].seeds) == (Outcome.OPEN, 0, 20)
@@ -53,7 +58,7 @@ def test_the_attempt_is_in_the_ledger_before_its_first_seed(place: Workspace, se
 def test_a_bound_at_the_target_certifies(place: Workspace, seeds: Seeds):
     seeds.errors = lambda index: 50 + index % 3
 
-    verdict = unrun.run(place, certification())
+    verdict = certified(place)
 
     assert verdict.passed
     assert (verdict.row.tier, verdict.row.reached) == (Tier.CERTIFIED, True)
@@ -65,10 +70,10 @@ def test_a_bound_at_the_target_certifies(place: Workspace, seeds: Seeds):
 
 
 def test_a_certification_that_fails_has_failed_although_the_row_is_verified(place: Workspace, seeds: Seeds):
-    # The last seed alone takes the bound below the target.
-    seeds.errors = lambda index: 240 if index == 19 else 50
+    # The last seed alone takes the 99 % bound below the target, and the 90 % bound, t(0.90, 19) = 1.328, not.
+    seeds.errors = lambda index: 120 if index == 19 else 50
 
-    verdict = unrun.run(place, certification())
+    verdict = certified(place)
 
     assert (verdict.row.tier, verdict.row.reached) == (Tier.VERIFIED, True)
     assert not verdict.passed
@@ -84,21 +89,40 @@ def test_seeds_are_new_even_to_other_targets_and_data_sets(place: Workspace, see
     unrun.run(place, unrun.plan([40], recipe=NamedRecipe("short", Recipe(epochs=3))))
     seeds.asked.clear()
 
-    unrun.run(place, certification())
+    certified(place)
 
     assert seeds.indices == list(range(9, 29))
 
 
 def test_a_second_attempt_takes_the_seeds_after_those_that_were_declared(place: Workspace, seeds: Seeds):
     seeds.errors = lambda index: 5_000
-    unrun.run(place, certification(30))
+    certified(place, 30)
     seeds.asked.clear()
 
-    unrun.run(place, certification(20, target_pct=99.0))
+    certified(place, 20, target_pct=99.0)
 
     # The first stopped early, but all of its seeds were declared.
     assert seeds.indices[0] == 30
     assert [attempt.number for attempt in ledger.read(place.ledger)] == [1, 2]
+
+
+@pytest.mark.parametrize(("last", "outcome"), [(104, Outcome.CERTIFIED), (106, Outcome.FAILED)])
+def test_a_second_attempt_at_a_target_needs_a_stricter_bound(
+    last: int, outcome: Outcome, place: Workspace, seeds: Seeds
+):
+    seeds.errors = lambda index: 5_000
+    certified(place, recipe=NamedRecipe("short", Recipe(epochs=3)))
+    seeds.errors = lambda index: last if index == 19 else 50
+
+    verdict = certified(place)
+
+    # With d = last - 50 the mean is 50 + d / 20 errors and its standard error d / 20; t(0.992, 19) is 2.64416 and
+    # t(0.99, 19) is 2.53948, so at 99 % both would have passed.
+    assert verdict.attempt is not None
+    assert (verdict.attempt.number, verdict.attempt.outcome) == (2, outcome)
+    bound = 100 - (50 + (last - 50) * (1 + 2.64416) / 20) / 100
+    assert verdict.attempt.lower_bound_pct == pytest.approx(bound, abs=1e-5)
+    assert verdict.row.confidence == (0.992 if outcome is Outcome.CERTIFIED else None)
 
 
 @pytest.mark.parametrize(("errors", "run"), [(1200, 2), (601, 2), (600, 3), (75.5, 5)])
@@ -106,7 +130,7 @@ def test_it_stops_once_it_is_futile_and_stays_so(errors: float, run: int, place:
     # Twenty seeds may make 1,200 errors in all, so 1,200 at once leave room for none.
     seeds.errors = lambda index: int(errors) + (index % 2 if errors % 1 else 0)
 
-    verdict = unrun.run(place, certification())
+    verdict = certified(place)
 
     assert len(seeds.asked) == run
     assert len(verdict.record.seeds) == run
@@ -126,12 +150,12 @@ def test_an_open_attempt_is_gone_on_with_as_it_was_declared(place: Workspace, se
 
     seeds.watch = interrupt
     with pytest.raises(KeyboardInterrupt):
-        unrun.run(place, certification(20))
+        certified(place, 20)
     assert only_attempt(place).outcome is Outcome.OPEN
     seeds.asked.clear()
     seeds.watch = lambda job: None
 
-    verdict = unrun.run(place, certification(30))
+    verdict = certified(place, 30)
 
     assert seeds.indices == list(range(7, 23))
     assert [run.index for run in verdict.runs] == list(range(3, 23))
@@ -144,7 +168,7 @@ def test_the_bound_is_that_of_the_attempt_alone(place: Workspace, seeds: Seeds):
     unrun.run(place, unrun.plan(range(3)))
     seeds.errors = lambda index: 55
 
-    verdict = unrun.run(place, certification())
+    verdict = certified(place)
 
     assert verdict.passed
     assert only_attempt(place).lower_bound_pct == 99.45
@@ -159,7 +183,7 @@ def test_seeds_in_flight_do_not_make_a_success_of_what_was_given_up(place: Works
     # The first five say that it cannot be; the eleven that were launched beside them would carry the bound over 99.4.
     seeds.errors = lambda index: [61, 62, 61, 62, 62][index] if index < 5 else 52 + index % 4
 
-    verdict = unrun.run(place, certification())
+    verdict = certified(place)
 
     assert len(verdict.record.seeds) == 16
     assert (verdict.passed, only_attempt(place).outcome) == (False, Outcome.FUTILE)

@@ -1,0 +1,103 @@
+"""Whether the lines of the ledger hold together, with the recorded seeds and with the commits that they were in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.errors import ContentError
+from harness.evidence import history, ledger
+from harness.evidence.ledger import Attempt, Declaration, Outcome
+from harness.evidence.record import Record
+
+
+def faults(path: Path, records: Iterable[Record]) -> Iterator[str]:
+    """Yield what is wrong with the ledger at ``path``, a sentence each.
+
+    Raises:
+        ContentError: a line is no entry, or a time in it or in a record is none.
+    """
+    attempts, declared = ledger.read(path), ledger.declarations(path)
+    numbers = {attempt.number for attempt in attempts}
+    for number in range(1, max(numbers, default=0)):
+        if number not in numbers:
+            yield f"{path} lacks attempt {number}, though it has later ones"
+    for attempt in ledger.undeclared(path):
+        yield f"{path} has the end of attempt {attempt.number}, but not the line that declared it"
+    for evidence in records:
+        own = [attempt for attempt in attempts if attempt.key == evidence.key]
+        promised = [item for item in declared if item.key == evidence.key]
+        begun = {run.index: run.started_utc for run in evidence.seeds}
+        for attempt in own:
+            yield from _attempt_faults(path, attempt, own, begun)
+        name = f"the verification of {evidence.hash} ({evidence.recipe_name}, {evidence.target_pct:g} %)"
+        for item in promised:
+            yield from _late(path, name, item.declared_utc, item.indices, begun)
+        since = min((item.declared_utc for item in declared), key=_time, default=None)
+        yield from _undeclared_seeds(path, evidence, own, promised, since)
+
+
+def _attempt_faults(path: Path, attempt: Attempt, own: Sequence[Attempt], begun: Mapping[int, str]) -> Iterator[str]:
+    """Hold an attempt to its seeds.
+
+    Args:
+        path: of the ledger.
+        attempt: to certify some row.
+        own: all attempts of this row.
+        begun: when each recorded seed of this row began.
+    """
+    name = f"attempt {attempt.number}"
+    yield from _late(path, name, attempt.declared_utc, attempt.indices, begun)
+    # Before attempts named a commit, nobody asked for one.
+    if attempt.commit is not None and begun.keys() & set(attempt.indices) and history.is_whole(path.parent):
+        committed = _committed(path, attempt)
+        if committed is None:
+            yield f"{path}: {name} has seeds, but no commit has the line that declared it"
+        else:
+            yield from _late(path, f"the commit of {name}", committed, attempt.indices, begun)
+    lacking = sorted(set(attempt.indices) - begun.keys())
+    if attempt.outcome is Outcome.CERTIFIED and lacking:
+        yield f"{path}: {name} is certified, but the record of {attempt.hash} lacks seed {lacking[0]}"
+    later = any(other.number > attempt.number for other in own)
+    if attempt.outcome is Outcome.OPEN and (later or not lacking):
+        why = "this row has a later one" if later else "all of its seeds have been run"
+        yield f"{path} lacks the end of {name}, though {why}"
+
+
+def _committed(path: Path, attempt: Attempt) -> str | None:
+    """Return when the line that declared an attempt was first committed, None where it never was."""
+    dates = [version.committed_utc for version in history.versions(path) if ledger.declares(version.content, attempt)]
+    return min(dates, key=_time, default=None)
+
+
+def _undeclared_seeds(
+    path: Path, evidence: Record, attempts: Iterable[Attempt], declared: Iterable[Declaration], since: str | None
+) -> Iterator[str]:
+    """Look for the declaration of each seed; ``since`` is when the ledger has its first, None where it has none."""
+    if since is None:
+        return
+    known = {index for attempt in attempts for index in attempt.indices}
+    known |= {index for item in declared for index in item.indices}
+    for run in evidence.seeds:
+        if run.index not in known and _time(run.started_utc) >= _time(since):
+            yield (
+                f"{path} lacks the declaration of seed {run.index} of {evidence.hash} ({evidence.recipe_name}, "
+                f"{evidence.target_pct:g} %), which began {run.started_utc}"
+            )
+            return
+
+
+def _late(path: Path, name: str, declared: str, indices: Iterable[int], begun: Mapping[int, str]) -> Iterator[str]:
+    for index in indices:
+        if index in begun and _time(begun[index]) < _time(declared):
+            yield f"{path}: {name} is of {declared}, after seed {index} had begun ({begun[index]})"
+            return
+
+
+def _time(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ContentError(f"{text!r} is not a time, as the ledger and the records state times") from error
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -1,0 +1,26 @@
+"""An honest workspace, made once, and a copy of it for each test that changes it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.workspace import Workspace
+from tests.harness.lived_in import lived_in
+
+
+@pytest.fixture(scope="session")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """The workspace, which nobody may change."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield lived_in(tmp_path_factory.mktemp("honest"), patch)
+
+
+@pytest.fixture
+def inhabited(honest: Workspace, workspace: Path) -> Workspace:
+    """A copy of it, which may be changed."""
+    shutil.copytree(honest.root, workspace, dirs_exist_ok=True)
+    return Workspace(workspace)

@@ -1,0 +1,92 @@
+"""A workspace that was lived in honestly, and ways of changing it afterwards."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness import files
+from harness.errors import ContentError
+from harness.evidence import leaderboard, ledger, verify, weight_file
+from harness.evidence.audit import audit
+from harness.training.build import build
+from harness.training.run import Job
+from harness.training.weights import to_safetensors
+from harness.workspace import Workspace
+from tests.harness import unrun
+
+
+def lived_in(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """Make a workspace with two verifications and a certification of one network, declared at 7 and run from 8 on."""
+    place, seeds = Workspace(root), unrun.without_training(monkeypatch)
+    monkeypatch.setattr(ledger, "_now", lambda: "2026-11-20T07:00:00+00:00")
+    monkeypatch.setattr(verify, "code_version", lambda: ("1" * 40, False))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        learned = to_safetensors(build(unrun.NETWORK), {"architecture": str(unrun.NETWORK)})
+    files.write_bytes(root / "learned", learned)
+    digest = weight_file.read(root / "learned").sha256
+
+    def train(job: Job) -> None:
+        purpose = f"verify {unrun.NETWORK.hash} {job.recipe_name} seed {job.seed_index}"
+        files.append_line(place.test_log, json.dumps({"dataset": "mnist", "purpose": purpose}))
+        assert job.weights is not None
+        files.write_bytes(job.weights, learned)
+
+    seeds.watch, seeds.weights, seeds.errors = train, lambda index: digest, lambda index: 50 + index % 4
+    unrun.run(place, unrun.plan(range(3)))
+    unrun.run(place, unrun.plan(range(6)))
+    certification = unrun.plan(certify=True)
+    unrun.declared(place, certification, 20)
+    unrun.run(place, certification)
+    unrun.run(place, unrun.plan(range(2), target_pct=99.0))
+    leaderboard.refresh(place)
+    unrun.commit(place, "2026-11-20T09:00:00+00:00")
+    return place
+
+
+def forget(place: Workspace) -> None:
+    """Take the repository away."""
+    shutil.rmtree(place.root / ".git")
+
+
+def fault_of(place: Workspace) -> str:
+    """Make the table anew, as whoever changes evidence with care does, and return the only fault."""
+    with suppress(ContentError):
+        leaderboard.refresh(place)
+    [fault] = audit(place)
+    return fault
+
+
+def record_of(place: Workspace, target: str = "99_4") -> Path:
+    """Return the file of the record."""
+    [path] = place.records.glob(f"*-{target}.json")
+    return path
+
+
+def weights(place: Workspace, index: int) -> Path:
+    """Return the file of a seed's weights."""
+    [path] = place.records.glob(f"weights/*/seed-{index:04d}.safetensors")
+    return path
+
+
+def edit(path: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Change the seeds of a record."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    change(document["seeds"])
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def drop(path: Path, which: Callable[[dict[str, Any]], bool]) -> None:
+    """Drop exactly one line of a log."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    left = [line for line in lines if not which(json.loads(line))]
+    assert len(left) == len(lines) - 1
+    path.write_text("".join(left), encoding="utf-8")

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load
+from safetensors.torch import load_model
+from torch import Tensor
+
+from harness.data.datasets import DATASETS
+from harness.data.training_images import ImageData
+from harness.errors import ContentError
+from harness.evidence import weight_file
+from harness.evidence.weight_file import WeightFile
+from harness.training.build import build
+from harness.training.recipe import Recipe
+from harness.training.result import Result
+from harness.training.run import Bench, Job, execute_and_keep
+from harness.training.seeds import Purpose
+from harness.training.train import Images, Training, predictions, weights_digest
+from harness.training.weights import final_network, network_of, properties, to_safetensors
+from search_spaces.cost import analyse
+from search_spaces.notation import parse_network
+
+TIED = "conv3x3(4) bn relu maxpool(4) conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | gap | linear(10)"
+MNIST = DATASETS["mnist"]
+
+
+def some_images(count: int) -> tuple[Tensor, Tensor]:
+    source = torch.Generator().manual_seed(4)
+    pixels = torch.randint(0, 256, (count, 1, 28, 28), generator=source, dtype=torch.uint8)
+    return pixels, torch.arange(count) % 10
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[Result, Training]:
+    """A tied network, trained for two epochs on a hundred images, with averaged weights."""
+    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20)
+    bench = Bench.of(ImageData(spec, *some_images(100), data_hash="abc", source="memory", folder=None))
+    recipe = Recipe(epochs=2, batch_size=16, average_start=0.3)
+    job = Job(architecture=TIED, recipe=recipe, recipe_name="toy", purpose=Purpose.VERIFY, seed_index=1)
+    return execute_and_keep(job, bench)
+
+
+@pytest.fixture
+def kept(trained: tuple[Result, Training], tmp_path: Path) -> WeightFile:
+    """The file of that network, as it is read."""
+    result, run = trained
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(to_safetensors(final_network(run), properties(result, MNIST)))
+    return weight_file.read(path)
+
+
+# What predicts ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_taken_is_what_predicts(trained: tuple[Result, Training]):
+    run = trained[1]
+    assert run.average is not None
+    network, pixels = final_network(run), some_images(50)[0]
+
+    with torch.inference_mode():
+        said = network((pixels / 255 - MNIST.mean) / MNIST.std).argmax(1)
+
+    given = predictions(run, Images(pixels, torch.zeros(len(pixels), dtype=torch.int64), MNIST.mean, MNIST.std))
+    assert torch.equal(said, given)
+    # Not the raw weights of the last step.
+    assert not torch.equal(network.state_dict()["ops.0.weight"], run.network.state_dict()["ops.0.weight"])
+
+
+def test_taking_a_copy_leaves_the_run_as_it_was(trained: tuple[Result, Training]):
+    run = trained[1]
+    before = [tensor.clone() for tensor in run.state]
+
+    final_network(run)
+
+    assert all(torch.equal(old, new) for old, new in zip(before, run.state, strict=True))
+    assert weights_digest(run) == trained[0].weights_sha256
+
+
+# The file -----------------------------------------------------------------------------------------------------
+
+
+def test_safetensors_give_the_weights_back_bit_for_bit_and_a_tied_kernel_once(trained: tuple[Result, Training]):
+    network = final_network(trained[1])
+
+    content = to_safetensors(network, {"hash": "x"})
+
+    kept = load(content)
+    stored = sum(value.size for name, value in kept.items() if "running" not in name)
+    assert stored == analyse(parse_network(TIED)).parameters
+    assert "ops.4.weight" in kept
+    assert "ops.7.weight" not in kept
+    for name, value in kept.items():
+        assert value.tobytes() == network.state_dict()[name].numpy().tobytes()
+
+
+def test_torch_loads_the_safetensors_into_a_network_that_was_just_built(
+    trained: tuple[Result, Training], tmp_path: Path
+):
+    network, fresh = final_network(trained[1]), build(parse_network(TIED)).eval()
+    (tmp_path / "net.safetensors").write_bytes(to_safetensors(network, {}))
+
+    load_model(fresh, tmp_path / "net.safetensors")
+
+    images = torch.rand(3, 1, 28, 28)
+    with torch.inference_mode():
+        assert torch.equal(fresh(images), network(images))
+
+
+def test_the_file_says_where_its_weights_come_from(trained: tuple[Result, Training]):
+    result, run = trained
+    content = to_safetensors(final_network(run), properties(result, MNIST))
+
+    size = int.from_bytes(content[:8], "little")
+    told = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["harness"])
+    assert told["tied"] == {"ops.7.weight": "ops.4.weight"}
+    assert told["weights_sha256"] == result.weights_sha256
+    assert told["architecture"] == str(parse_network(TIED))
+    assert (told["seed_index"], told["pixel_mean"]) == ("1", "0.1307")
+    assert json.loads(told["recipe_fields"])["epochs"] == 2
+
+
+def test_the_same_weights_give_the_same_file(trained: tuple[Result, Training]):
+    result, run = trained
+
+    assert len({to_safetensors(final_network(run), properties(result, MNIST)) for _ in range(5)}) == 1
+
+
+def test_a_training_leaves_its_weights_where_it_is_told_to(trained: tuple[Result, Training], tmp_path: Path):
+    result = trained[0]
+    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20)
+    bench = Bench.of(ImageData(spec, *some_images(100), data_hash="abc", source="memory", folder=None))
+    job = Job(
+        architecture=TIED,
+        recipe=result.recipe,
+        recipe_name="toy",
+        purpose=Purpose.VERIFY,
+        seed_index=1,
+        weights=tmp_path / "seed.safetensors",
+    )
+
+    execute_and_keep(job, bench)
+
+    assert weight_file.read(tmp_path / "seed.safetensors").sha256 == result.weights_sha256
+    assert [path.name for path in tmp_path.iterdir()] == ["seed.safetensors"]
+
+
+# The network again --------------------------------------------------------------------------------------------
+
+
+def test_a_file_gives_the_network_that_it_was_made_of(trained: tuple[Result, Training], kept: WeightFile):
+    network, ours = network_of(kept), final_network(trained[1])
+
+    images = torch.rand(3, 1, 28, 28)
+    with torch.inference_mode():
+        assert torch.equal(network(images), ours(images))
+    assert not network.training
+    assert kept.sha256 == trained[0].weights_sha256
+    # The tie is one of the network, not two kernels that happen to be equal.
+    assert network.state_dict()["ops.4.weight"].data_ptr() == network.state_dict()["ops.7.weight"].data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        ("conv9x9(3", "does not hold a network: "),
+        ("conv3x3(5) bn relu | gap | linear(10)", "does not hold a network: "),
+        ("linear(10)", "does not hold a network: "),
+    ],
+)
+def test_weights_of_another_network_are_refused(architecture: str, message: str, kept: WeightFile):
+    with pytest.raises(ContentError, match=message):
+        network_of(replace(kept, about={"architecture": architecture}))
+
+
+def test_a_file_that_does_not_name_its_network_is_refused(kept: WeightFile):
+    with pytest.raises(ContentError, match=r"net\.safetensors does not hold a network: 'architecture'"):
+        network_of(replace(kept, about={}))
+
+
+def test_a_file_without_some_of_the_weights_is_refused(kept: WeightFile):
+    state = tuple(name for name in kept.state if name != "ops.1.running_mean")
+
+    with pytest.raises(ContentError, match=r"net\.safetensors lacks ops\.1\.running_mean"):
+        network_of(replace(kept, state=state))
+
+
+def test_weights_of_another_shape_are_refused(kept: WeightFile):
+    wrong = {**kept.kept, "ops.0.weight": np.zeros((4, 1, 5, 5), np.float32)}
+
+    with pytest.raises(ContentError, match="does not hold a network: "):
+        network_of(replace(kept, kept=wrong))
