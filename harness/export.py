@@ -62,15 +62,14 @@ def require_libraries() -> None:
         )
 
 
-def recorded_seed(
+def record_of_seed(
     records: Iterable[Record], network_hash: str, recipe_hash: str, dataset: str, index: int
-) -> SeedRun | None:
-    """Return a seed's run from the records; the target that it was run for has no part in its weights."""
+) -> Record | None:
+    """Return a record that has a seed; the target that it was run for has no part in its weights."""
     for evidence in records:
-        if (evidence.hash, evidence.recipe_hash, evidence.dataset) == (network_hash, recipe_hash, dataset) and (
-            run := evidence.seed(index)
-        ):
-            return run
+        row = (evidence.hash, evidence.recipe_hash, evidence.dataset)
+        if row == (network_hash, recipe_hash, dataset) and evidence.seed(index):
+            return evidence
     return None
 
 

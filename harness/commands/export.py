@@ -12,7 +12,7 @@ from harness.errors import TargetMissed, UsageError
 
 if TYPE_CHECKING:
     from harness.data.training_images import ImageData
-    from harness.evidence.record import SeedRun
+    from harness.evidence.record import Record, SeedRun
     from harness.network_argument import KnownRow, NetworkArgument
     from harness.training.build import Network
     from harness.training.recipes import NamedRecipe
@@ -87,17 +87,20 @@ def export(
     data = resolve(row.dataset if row and row.dataset and dataset == "auto" else dataset, folder)
     check_batch(named.recipe, len(data.train_labels))
     check_statistics(named.recipe, given.architecture)
-    recorded = _recorded(given, named, data, place, seed)
+    evidence = _evidence(given, named, data, place, seed)
+    recorded = evidence.seed(seed) if evidence else None
     options.say_recipe(named, recipe, row)
-    kept = None if retrain or recorded is None else _kept(given, named, data, place, seed, recorded)
+    kept = None if retrain or evidence is None else _kept(evidence, place, seed)
     if kept is not None and recorded is not None:
-        network_, about, facts = kept[0], kept[1], _facts_of_record(kept[1], recorded)
+        learned, about = kept
+        facts = _facts_of_record(about, recorded)
     else:
         # A recipe may name teachers.
         job = replace(_job(given, named, seed, device, engine, recorded), teachers=place.teachers)
         result, trained = _train(job, data)
-        network_, about, facts = *_trained_network(result, trained, data), _facts_of_result(result, recorded)
-    written = _write(wanted, given, data, network_, about)
+        learned, about = _learned(result, trained, data)
+        facts = _facts_of_result(result, recorded)
+    written = _write(wanted, given, data, learned, about)
     document = _document(given, facts, recorded, written)
     options.print_json(document) if as_json else click.echo(_text(document))
     return 0
@@ -128,14 +131,14 @@ def _row(given: NetworkArgument, place: Workspace, dataset: str | None, *, recip
     return only_row(replace(given, rows=rows), dataset=dataset, target_pct=None, recipe_given=recipe_given)
 
 
-def _recorded(
+def _evidence(
     given: NetworkArgument, named: NamedRecipe, data: ImageData, place: Workspace, seed: int
-) -> SeedRun | None:
+) -> Record | None:
     from harness.evidence import record
-    from harness.export import recorded_seed
+    from harness.export import record_of_seed
 
     records = record.read_all(place.records)
-    return recorded_seed(records, given.architecture.hash, named.recipe.hash, data.dataset.name, seed)
+    return record_of_seed(records, given.architecture.hash, named.recipe.hash, data.dataset.name, seed)
 
 
 def _job(
@@ -178,21 +181,18 @@ def _train(job: Job, data: ImageData) -> tuple[Result, Training]:
     return result, trained
 
 
-def _kept(
-    given: NetworkArgument, named: NamedRecipe, data: ImageData, place: Workspace, seed: int, recorded: SeedRun
-) -> tuple[Network, dict[str, str]] | None:
+def _kept(evidence: Record, place: Workspace, seed: int) -> tuple[Network, dict[str, str]] | None:
     """Return the network that is kept with the record, and what its file says of itself; None where none is kept."""
-    from harness.evidence.weight_file import path_of_seed, read_held_to
+    from harness.evidence.weight_file import path_of, read_recorded
     from harness.training.weights import network_of
 
-    path = path_of_seed(place.records, given.architecture.hash, named.recipe.hash, data.dataset.name, seed)
-    if not path.exists():
+    if not path_of(place.records, evidence, seed).exists():
         return None
-    found = read_held_to(path, recorded)
+    found = read_recorded(place.records, evidence, seed)
     return network_of(found), dict(found.about)
 
 
-def _trained_network(result: Result, trained: Training, data: ImageData) -> tuple[Network, dict[str, str]]:
+def _learned(result: Result, trained: Training, data: ImageData) -> tuple[Network, dict[str, str]]:
     from harness.training.weights import final_network, properties
 
     return final_network(trained), properties(result, data.dataset)

@@ -50,12 +50,8 @@ class WeightFile:
 
 def path_of(records: Path, evidence: Record, index: int) -> Path:
     """Return the file of one seed; the target that the seed was run for has no part in its weights."""
-    return path_of_seed(records, evidence.hash, evidence.recipe_hash, evidence.dataset, index)
-
-
-def path_of_seed(records: Path, network_hash: str, recipe_hash: str, dataset: str, index: int) -> Path:
-    """Return the file of one seed of a network with a recipe on a data set."""
-    return records / FOLDER / f"{network_hash}-{recipe_hash}-{dataset}" / f"seed-{index:04d}.safetensors"
+    row = f"{evidence.hash}-{evidence.recipe_hash}-{evidence.dataset}"
+    return records / FOLDER / row / f"seed-{index:04d}.safetensors"
 
 
 def kept_indices(records: Path, evidence: Record) -> list[int]:
@@ -94,15 +90,6 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
         kept = kept_indices(records, evidence)
         there = f"kept are those of {_listed(kept)}" if kept else "none are kept"
         raise ContentError(f"no weights of seed {index} of {evidence.hash} with recipe {evidence.recipe_name}: {there}")
-    return read_held_to(path, run)
-
-
-def read_held_to(path: Path, run: SeedRun) -> WeightFile:
-    """Read the weights of a seed and hold them to its record.
-
-    Raises:
-        ContentError: they cannot be read, or are not those of the record.
-    """
     found = read(path)
     if found.sha256 != run.weights_sha256:
         raise ContentError(

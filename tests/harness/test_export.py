@@ -14,7 +14,7 @@ from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.errors import DeviceError
 from harness.evidence.record import Record, SeedRun
-from harness.export import Match, match, recorded_seed, require_libraries, to_onnx
+from harness.export import Match, match, record_of_seed, require_libraries, to_onnx
 from harness.training.recipe import Recipe
 from harness.training.result import Result
 from harness.training.run import Bench, Job, execute_and_keep
@@ -111,10 +111,10 @@ def test_a_recorded_seed_is_found_whatever_target_it_was_run_for(new_record: Cal
     other, mine = new_record([60, 61], dataset="kmnist"), new_record([70, 71], target_pct=99.0)
     key = (mine.hash, mine.recipe_hash, "mnist")
 
-    assert recorded_seed([other, mine], *key, 1) == mine.seeds[1]
-    assert recorded_seed([other, mine], *key, 2) is None
-    assert recorded_seed([other], *key, 1) is None
-    assert recorded_seed([mine], mine.hash, "0" * 12, "mnist", 1) is None
+    assert record_of_seed([other, mine], *key, 1) == mine
+    assert record_of_seed([other, mine], *key, 2) is None
+    assert record_of_seed([other], *key, 1) is None
+    assert record_of_seed([mine], mine.hash, "0" * 12, "mnist", 1) is None
 
 
 # The extra ----------------------------------------------------------------------------------------------------
