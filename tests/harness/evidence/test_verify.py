@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import files
 from harness.data.training_images import load
 from harness.evidence import record, verify
 from harness.evidence.leaderboard import Tier
@@ -122,6 +123,30 @@ def test_new_seeds_join_the_record_and_repeated_ones_stay_as_they_were_measured(
     assert verdict.row.test_errors_mean == 62.5
     [repeat] = verdict.repeats
     assert (repeat.index, repeat.test_errors, repeat.recorded_test_errors) == (1, 70, 55)
+
+
+def test_what_a_seed_has_learned_lies_beside_the_record_and_a_repeat_that_differs_does_not_replace_it(
+    place: Workspace, seeds: Seeds
+):
+    learned = b"first"
+
+    def learn(job: Job) -> None:
+        assert job.weights is not None
+        files.write_bytes(job.weights, learned)
+
+    seeds.watch = learn
+    unrun.run(place, unrun.plan(range(2)))
+    learned, seeds.weights = b"second", lambda index: "other"
+    unrun.run(place, unrun.plan(range(1, 3)))
+
+    row = f"{unrun.NETWORK.hash}-{RECIPES['fast'].recipe.hash}-mnist"
+    kept = {path.name: path.read_bytes() for path in (place.records / "weights" / row).iterdir()}
+    assert kept == {
+        "seed-0000.safetensors": b"first",
+        "seed-0001.safetensors": b"first",
+        "seed-0002.safetensors": b"second",
+    }
+    assert list(place.runs.iterdir()) == []
 
 
 @pytest.mark.parametrize(
