@@ -89,14 +89,15 @@ def export(
     check_statistics(named.recipe, given.architecture)
     evidence = _evidence(given, named, data, place, seed)
     recorded = evidence.seed(seed) if evidence else None
-    options.say_recipe(named, recipe, row)
     kept = None if retrain or evidence is None else _kept(evidence, place, seed)
     if kept is not None and recorded is not None:
+        options.say_recipe(named, recipe, row)
         learned, about = kept
         facts = _facts_of_record(about, recorded)
     else:
         # A recipe may name teachers.
         job = replace(_job(given, named, seed, device, engine, recorded), teachers=place.teachers)
+        options.say_recipe(named, recipe, row)
         result, trained = _train(job, data)
         learned, about = _learned(result, trained, data)
         facts = _facts_of_result(result, recorded)

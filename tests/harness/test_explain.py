@@ -22,6 +22,8 @@ def test_the_document_of_a_network_counted_by_hand():
         "architecture": "conv3x3(4) relu res(conv3x3(4) bn) | maxpool | linear(10)",
         "hash": found["hash"],
         "parameters": 36 + (144 + 8) + 7850,
+        # And a mean and a variance of four channels.
+        "stored_numbers": 36 + (144 + 8) + 7850 + 8,
         "macs": 36 * 784 + 144 * 784 + 7840,
         "receptive_field": 6,
         "layers": [
@@ -68,6 +70,7 @@ def test_the_table_has_fixed_columns_and_the_totals():
         "gap            10x1x1           0       0               30",
         "----------------------------------------------------------",
         "total                         168  72,128                4",
+        "168 learned; 184 stored, with the means and variances of BN",
         "hash dbd10e2739a4; the total receptive field is that before the first global op",
     ]
 
@@ -75,5 +78,6 @@ def test_the_table_has_fixed_columns_and_the_totals():
 def test_the_columns_make_room_for_a_long_op():
     _, text = explained("res(conv3x3(1, bias) bn relu conv3x3(1, bias) bn) | gap | linear(10)")
 
-    *lines, _ = text.splitlines()
+    # Two lines of words below the table.
+    lines = text.splitlines()[:-2]
     assert len({len(line) for line in lines}) == 1

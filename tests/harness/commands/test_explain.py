@@ -55,7 +55,7 @@ def test_the_five_seeds_have_the_layers_of_their_documents(seed: str, capsys: py
 def test_json_is_the_documented_document(capsys: pytest.CaptureFixture[str]):
     found = explain(capsys, "seed4")
 
-    assert list(found) == ["architecture", "hash", "parameters", "macs", "receptive_field", "layers"]
+    assert list(found) == ["architecture", "hash", "parameters", "stored_numbers", "macs", "receptive_field", "layers"]
     assert (found["parameters"], found["receptive_field"], found["hash"]) == (12088, 24, "d5e9c2abeb4c")
     assert list(found["layers"][0]) == ["op", "output_shape", "parameters", "macs", "receptive_field"]
 
