@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from search_spaces.architecture import Architecture, BatchNorm, MaxPool
 from search_spaces.errors import ShapeError
 from search_spaces.notation import parse_network
 from search_spaces.stored import stored_numbers
@@ -36,7 +37,5 @@ def test_statistics_follow_the_channels_of_the_input():
 
 
 def test_ops_that_do_not_fit_are_refused():
-    from search_spaces.architecture import Architecture, BatchNorm, MaxPool
-
     with pytest.raises(ShapeError, match="maxpool"):
         stored_numbers(Architecture((BatchNorm(), MaxPool(29))))
