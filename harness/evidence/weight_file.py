@@ -96,6 +96,9 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
             f"{path} holds the weights {found.sha256[:12]}, but those of the record are "
             f"{(run.weights_sha256 or 'not known')[:12]}: the file was changed, or belongs to another training"
         )
+    # The digest is of the numbers alone: in another order of ops they would say something else of an image.
+    if (stated := found.about.get("architecture")) != evidence.architecture:
+        raise ContentError(f"{path} says that its weights are those of {stated}, the record {evidence.architecture}")
     return found
 
 
