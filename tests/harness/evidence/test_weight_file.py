@@ -21,7 +21,7 @@ from harness.training.build import Network, build
 from harness.training.weights import to_safetensors
 from search_spaces.notation import parse_network
 
-NETWORK = "conv3x3(4) bn relu | conv3x3(4, tie=a) bn res(conv3x3(4, tie=a) bn) | gap | linear(10)"
+NETWORK = "conv3x3(4) bn relu | conv3x3(4, tie=t1) bn res(conv3x3(4, tie=t1) bn) | gap | linear(10)"
 
 
 def learned(seed: int) -> Network:
@@ -184,7 +184,7 @@ def test_a_file_that_this_program_has_not_written_is_refused_in_one_line(content
 )
 def test_names_that_are_not_those_of_the_arrays_are_refused(about: dict[str, Any], names: str, tmp_path: Path):
     path = tmp_path / "net.safetensors"
-    path.write_bytes(save(ARRAY, {"harness": json.dumps(about)}))
+    path.write_bytes(save(ARRAY, {"harness": json.dumps({"tied": {}, **about})}))
 
     with pytest.raises(ContentError, match=f"do not fit their list of names: {names}$"):
         read(path)
@@ -192,5 +192,5 @@ def test_names_that_are_not_those_of_the_arrays_are_refused(about: dict[str, Any
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
     for path in (tmp_path / "none", tmp_path):
-        with pytest.raises(ContentError, match="^cannot read the weights "):
+        with pytest.raises(ContentError, match=r"^cannot read the weights "):
             read(path)
