@@ -65,7 +65,8 @@ def run(x, text, weights, prefix="ops."):
             x = x + run(x, inside, weights, f"{prefix}{number}.ops.")
         elif "conv" in name:
             kernel = posed(w["weight"], poses)
-            pad = [given.get("pad", 0)] * 2 if "pad" in given else [(edge - 1) // 2 for edge in kernel.shape[2:]]
+            longest = max(kernel.shape[2:])  # along it a given padding stands, and none along a shorter edge
+            pad = [given.get("pad", (edge - 1) // 2) if edge == longest else 0 for edge in kernel.shape[2:]]
             bias = w["bias"].repeat_interleave(poses) if "bias" in w else None
             groups = x.shape[1] // kernel.shape[1]
             x = F.conv2d(x, kernel, bias, given.get("stride", 1), pad, groups=groups)

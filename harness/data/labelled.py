@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
 import math
 import struct
 import sys
@@ -42,6 +43,7 @@ class LabelledImages:
     """Images that a network may be evaluated on.
 
     Attributes:
+        name: ``qmnist-50k``, or the last part of the folder's.
         pixels: uint8 (images, channels, rows, columns).
         labels: int64 (images,).
         sha256: of all pixels and labels.
@@ -75,7 +77,7 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> LabelledIm
             f"--on {name!r}: known is {QMNIST}; a folder with an IDX file of images and one of labels will do"
         )
     # QMNIST's labels have eight columns; the first is the class.
-    return _checked(name, images, labels[:, 0] if labels.ndim == 2 else labels, spec)
+    return _checked(name, images, labels[:, 0] if labels.ndim == 2 and labels.shape[1] else labels, spec)
 
 
 def _checked(name: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], spec: Dataset) -> LabelledImages:
@@ -93,7 +95,9 @@ def _checked(name: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, An
         )
     digest = hashlib.sha256(np.ascontiguousarray(images).tobytes() + labels.astype("<i8").tobytes())
     pixels = torch.from_numpy(images.copy()).reshape(-1, *spec.image_shape)
-    return LabelledImages(name, pixels, torch.from_numpy(labels.astype(np.int64)), digest.hexdigest())
+    # The ledger is for other machines too, which know nothing of the folders of this one.
+    known_as = name if name == QMNIST else Path(name).resolve().name
+    return LabelledImages(known_as, pixels, torch.from_numpy(labels.astype(np.int64)), digest.hexdigest())
 
 
 def _only(folder: Path, kind: str) -> Path:
@@ -127,29 +131,49 @@ def _read(path: Path) -> np.ndarray[Any, Any]:
 
 def _qmnist_files(folder: Path | None) -> list[Path]:
     """Return QMNIST's files of test images and labels, held to torchvision's MD5; fetched where no folder is given."""
-    resources = import_torchvision().datasets.QMNIST.resources["test"]
     place = (folder or cache_folder()) / _FOLDER
     paths = []
-    for url, md5 in resources:
-        path = place / str(url).rpartition("/")[2]
+    for url, md5 in _resources():
+        path = place / url.rpartition("/")[2]
         if not path.exists():
             if folder is not None:
                 raise MissingData(f"{QMNIST} not found: {path} is missing", hint=f"it is at {url}")
-            _fetch(str(url), path)
-        if (found := hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()) != md5:
-            raise DataError(
-                f"{path} is damaged or another file: its MD5 should be {md5} and is {found}", hint="remove it"
-            )
+            _fetch(url, md5, path)
+        try:
+            problem = _problem(path.read_bytes(), md5)
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        if problem:
+            raise DataError(f"{path} is {problem}", hint="remove it")
         paths.append(path)
     return paths
 
 
-def _fetch(url: str, path: Path) -> None:
+def _resources() -> list[tuple[str, str]]:
+    """Return address and MD5 of QMNIST's files of test images and labels, as torchvision lists them."""
+    try:
+        listed = import_torchvision().datasets.QMNIST.resources["test"]
+    except ImportError as error:
+        raise MissingData(f"{QMNIST}: torchvision, which knows its files, is missing: {error}") from error
+    return [(str(url), str(md5)) for url, md5 in listed]
+
+
+def _problem(stored: bytes, md5: str) -> str:
+    """Say what is wrong with a file; empty where nothing is."""
+    found = hashlib.md5(stored, usedforsecurity=False).hexdigest()
+    return "" if found == md5 else f"damaged or another file: its MD5 should be {md5} and is {found}"
+
+
+def _fetch(url: str, md5: str, path: Path) -> None:
+    """Fetch a file and store it if it is the right one."""
     print(f"fetching {url} (at most {MIRROR_SECONDS:g} s)", file=sys.stderr)
     began = time.monotonic()
     try:
-        files.write_bytes(path, fetch(url, MIRROR_SECONDS))
-    except (OSError, ValueError) as error:
+        stored = fetch(url, MIRROR_SECONDS)
+        if problem := _problem(stored, md5):
+            raise ValueError(f"what came is {problem}")
+        files.write_bytes(path, stored)
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise MissingData(
             f"{QMNIST} could not be fetched from {url} in {time.monotonic() - began:.0f} s: {error}",
             hint=f"place the file at {path}, or name a folder that holds {_FOLDER} with --data",

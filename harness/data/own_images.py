@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from harness.errors import DataError, UsageError
 
@@ -62,16 +62,17 @@ def own_image(path: Path) -> OwnImage:
     """
     try:
         with Image.open(path) as picture:
+            # A phone stores what its sensor saw, and beside it which side is up.
+            upright = ImageOps.exif_transpose(picture)
             # What is transparent is paper, and paper is white.
-            flat = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
+            flat = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
             grey = np.asarray(flat.convert("L"), dtype=np.float64)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
         raise DataError(f"cannot read the picture {path}: {error}") from error
     if np.ptp(grey) < 1:
         raise DataError(f"the picture {path} is all of one shade: there is no digit in it")
     done = []
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    if np.median(border) > (grey.min() + grey.max()) / 2:
+    if _border(grey) > (grey.min() + grey.max()) / 2:
         grey, done = 255 - grey, ["turned to white on black"]
     if grey.shape != (EDGE, EDGE):
         grey = _centred(grey)
@@ -79,9 +80,17 @@ def own_image(path: Path) -> OwnImage:
     return OwnImage(path, np.clip(np.rint(grey), 0, 255).astype(np.uint8), ", ".join(done))
 
 
+def _border(grey: np.ndarray[Any, Any]) -> float:
+    """Return the shade at the edges of a picture, (rows, columns)."""
+    return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
+
+
 def _centred(grey: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return the digit of a picture, (rows, columns) white on black, in an image of 28x28."""
-    grey = (grey - np.median(grey)).clip(0)
+    paper = np.median(grey)
+    if paper > (grey.min() + grey.max()) / 2:
+        paper = _border(grey)  # The digit fills most of the picture.
+    grey = (grey - paper).clip(0)
     grey *= 255 / grey.max()
     rows, columns = (np.flatnonzero((grey >= 255 * INK).any(axis=axis)) for axis in (1, 0))
     digit = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -19,6 +19,7 @@ BATCH = 500
 # Two classes are as good as equal where their probabilities differ by less: processors and libraries round in other
 # orders. bfloat16 keeps eight bits.
 TIE = {Precision.FP32: 1e-4, Precision.BF16: 0.05}
+_NO_CLASS = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,13 @@ def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, re
         return Evaluation(index, len(labels), wrong)
     expected = labels.clone()
     for image, claimed in recorded.wrong:
-        expected[image] = claimed
+        # A record that was edited may claim what cannot be: no class, or a mistake that is none.
+        possible = 0 <= claimed < sure.shape[1] and claimed != labels[image]
+        expected[image] = claimed if possible else _NO_CLASS
     differing = (said != expected).nonzero().flatten()
-    margin = sure[differing, said[differing]] - sure[differing, expected[differing]]
-    ties = int((margin < TIE[precision]).sum())
+    rival = expected[differing]
+    margin = sure[differing, said[differing]] - sure[differing, rival]
+    ties = int(((margin < TIE[precision]) & (rival != _NO_CLASS)).sum())
     return Evaluation(index, len(labels), wrong, recorded.test_errors, tuple(differing.tolist()), ties)
 
 

@@ -97,7 +97,7 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
             f"{(run.weights_sha256 or 'not known')[:12]}: the file was changed, or belongs to another training"
         )
     for name, due in _due(evidence, run).items():
-        if (said := found.about.get(name, due)) != due:
+        if (said := found.about.get(name)) != due:
             raise ContentError(f"{path} states its {name} as {said}, but the record has {due}")
     return found
 

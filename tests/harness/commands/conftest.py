@@ -1,0 +1,83 @@
+"""A workspace in which seeds were verified and their weights kept; each test has a copy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli import run
+from harness.data.training_images import load
+from harness.evidence import record, verify
+from harness.evidence.record import Record
+from harness.training.result import Result
+from harness.training.run import Bench, Job, execute
+from harness.workspace import Workspace
+
+NETWORK = "conv3x3(4) bn relu maxpool(4) | conv3x3(4, tie=t1) bn res(conv3x3(4, tie=t1) bn) | gap | linear(10)"
+ROW = ("--recipe", "smoke", "--dataset", "mnist-5k", "--target", "5", "--engine", "torch")
+
+
+class Trainer:
+    """Trains in this process, on a tenth of the images, and as another seed where it is told so."""
+
+    def __init__(self) -> None:
+        whole = load("mnist-5k")
+        part = replace(whole, train_images=whole.train_images[::10], train_labels=whole.train_labels[::10])
+        self.bench = replace(Bench.of(whole), data=part)
+        self.shift = 0
+
+    def trained(self, waiting: list[Job], *_: Any) -> Iterator[Result]:
+        """Stand in for ``train_one_by_one``."""
+        while waiting:
+            job = waiting.pop(0)
+            found = execute(replace(job, seed_index=job.seed_index + self.shift), self.bench)
+            yield replace(found, seed_index=job.seed_index)
+
+
+@pytest.fixture(scope="session")
+def verified(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trainer]:
+    """A workspace in which two seeds were verified; tests take a copy."""
+    folder, trainer = tmp_path_factory.mktemp("verified"), Trainer()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_WORKSPACE", str(folder))
+        patch.setattr(verify, "train_one_by_one", trainer.trained)
+        assert run(["verify", NETWORK, *ROW, "--seeds", "2"]) in (0, 3)
+    return folder, trainer
+
+
+@pytest.fixture
+def place(verified: tuple[Path, Trainer], workspace: Path, capsys: pytest.CaptureFixture[str]) -> Workspace:
+    shutil.copytree(verified[0], workspace, dirs_exist_ok=True)
+    capsys.readouterr()
+    return Workspace(workspace)
+
+
+@pytest.fixture
+def trainer(verified: tuple[Path, Trainer], monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    monkeypatch.setattr(verify, "train_one_by_one", verified[1].trained)
+    monkeypatch.setattr(verified[1], "shift", 0)
+    return verified[1]
+
+
+@pytest.fixture
+def evidence(place: Workspace) -> Record:
+    [found] = record.read_all(place.records)
+    return found
+
+
+@pytest.fixture
+def evaluated(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    """What the command says as JSON."""
+
+    def made(*arguments: str, code: int = 0) -> dict[str, Any]:
+        assert run(["evaluate", NETWORK, "--json", *arguments]) == code
+        document: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return document
+
+    return made
