@@ -67,6 +67,8 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> LabelledIm
         UsageError: no such set or folder.
         DataError: files are missing, damaged, or of another shape.
     """
+    if name == QMNIST and spec.name not in ("mnist", "mnist-5k"):
+        raise UsageError(f"--on {QMNIST}: these are digits of MNIST's kind, but the network was trained on {spec.name}")
     if name == QMNIST:
         images, labels = (_read(path) for path in _qmnist_files(folder))
         images, labels = images[_MNISTS_OWN:], labels[_MNISTS_OWN:]

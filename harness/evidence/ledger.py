@@ -107,7 +107,7 @@ class Declaration:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """An evaluation of recorded seeds on other labelled images, entered before they are read.
+    """An evaluation of recorded seeds on other labelled images, entered before a network sees them.
 
     Attributes:
         dataset: what the seeds were trained on.

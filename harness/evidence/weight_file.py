@@ -97,7 +97,8 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
             f"{(run.weights_sha256 or 'not known')[:12]}: the file was changed, or belongs to another training"
         )
     for name, due in _due(evidence, run).items():
-        if (said := found.about.get(name)) != due:
+        # The digest is of the numbers alone: in another order of ops they would say something else of an image.
+        if (said := found.about.get(name, None if name == "architecture" else due)) != due:
             raise ContentError(f"{path} states its {name} as {said}, but the record has {due}")
     return found
 

@@ -104,7 +104,7 @@ def test_the_right_weights_for_another_order_of_ops_are_refused(
 ):
     keep(tmp_path, evidence, 4, to_safetensors(learned(4), about))
 
-    with pytest.raises(ContentError, match="says that its weights are those of "):
+    with pytest.raises(ContentError, match="states its architecture as "):
         read_recorded(tmp_path, evidence, 4)
 
 
