@@ -163,13 +163,13 @@ INLINE void fetch(const Map& x, int n, int channel, int row) {
   for (int w = 0; w < x.width; w++) __builtin_prefetch(line + w, 0, 2);
 }
 
-// Adds the gradients of OUT output channels, beginning with `first`. A few rows of their dy stay in the cache while all
-// input channels and kernel rows pass; the sums wait in `sums`, [in][ky][OUT][K], and are added up at the end.
+// The products of OUT output channels, beginning with `first`, over the groups of one part. A few rows of their dy stay
+// in the cache while all input channels and kernel rows pass; the sums wait in `sums`, [in][ky][OUT][K].
 template <class A, int OUT, int ROWS, int K>
-void block_gradient(const Convolution& c, const Map& x, const Map& dy, int first, real* gradient, V* sums) {
+void part_products(const Convolution& c, const Map& x, const Map& dy, int first, int part, V* sums) {
   const int rows = std::max<int>(1, int(CACHED / (sizeof(V) * OUT * dy.width)));
   std::fill(sums, sums + size_t(c.in) * ROWS * OUT * K, V{});
-  for (int n = 0; n < dy.groups; n++)
+  for (int n = part; n < dy.groups; n += PARTS)
     for (int top = 0; top < dy.height; top += rows)
       for (int in = 0; in < c.in; in++)
         for (int ky = 0; ky < ROWS; ky++) {
@@ -188,12 +188,22 @@ void block_gradient(const Convolution& c, const Map& x, const Map& dy, int first
 #pragma GCC unroll 5
             for (int k = 0; k < K; k++) kept[o * K + k] = total[o][k];
         }
+}
+
+// Adds the gradients of OUT output channels, beginning with `first`.
+template <class A, int OUT, int ROWS, int K>
+void block_gradient(const Convolution& c, const Map& x, const Map& dy, int first, real* gradient, V* sums) {
+  const size_t room = size_t(c.in) * ROWS * OUT * K;
+  for (int part = 0; part < PARTS; part++) part_products<A, OUT, ROWS, K>(c, x, dy, first, part, sums + part * room);
   for (int in = 0; in < c.in; in++)
     for (int ky = 0; ky < ROWS; ky++)
       for (int o = 0; o < OUT; o++)
-        for (int k = 0; k < K; k++)
-          gradient[((ptrdiff_t(first + o) * c.in + in) * ROWS + ky) * K + k] +=
-              sum(sums[(size_t(in * ROWS + ky) * OUT + o) * K + k]);
+        for (int k = 0; k < K; k++) {
+          real total = 0;
+          for (int part = 0; part < PARTS; part++)
+            total = sum(sums[part * room + (size_t(in * ROWS + ky) * OUT + o) * K + k], LANES, total);
+          gradient[((ptrdiff_t(first + o) * c.in + in) * ROWS + ky) * K + k] += total;
+        }
 }
 
 template <class A, int ROWS, int K>
@@ -220,11 +230,15 @@ void kernel_gradients(const Convolution& c, const Map& x, const Map& dy, real* g
 
 void bias_gradient(const Map& dy, real* bias) {
   for (int o = 0; o < dy.channels; o++) {
-    V total{};
-    for (int n = 0; n < dy.groups; n++)
-      for (int h = 0; h < dy.height; h++)
-        for (int w = 0; w < dy.width; w++) total += dy.line(n, o, h)[w];
-    bias[o] += sum(total);
+    V totals[PARTS];
+    for (int part = 0; part < PARTS; part++) {
+      V total{};
+      for (int n = part; n < dy.groups; n += PARTS)
+        for (int h = 0; h < dy.height; h++)
+          for (int w = 0; w < dy.width; w++) total += dy.line(n, o, h)[w];
+      totals[part] = total;
+    }
+    bias[o] += sum(totals);
   }
 }
 
@@ -247,7 +261,7 @@ void convolve_back(const Convolution& c, const Map& dy, const real* kernel, cons
   dispatch(c, dy, packed, nullptr, dx, {1, c.rows - 1 - c.row_padding, c.columns - 1 - c.column_padding});
 }
 
-size_t gradient_room(const Convolution& c) { return size_t(c.in) * c.rows * c.columns * BLOCK; }
+size_t gradient_room(const Convolution& c) { return size_t(c.in) * c.rows * c.columns * BLOCK * PARTS; }
 
 void kernel_gradient(const Convolution& c, const Map& x, const Map& dy, real* kernel, real* bias, V* sums) {
   switch (shape(c.rows, c.columns)) {

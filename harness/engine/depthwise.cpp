@@ -40,21 +40,26 @@ void convolve_depthwise_back(const Depthwise& c, const Map& dy, const real* kern
 
 void depthwise_gradient(const Depthwise& c, const Map& x, const Map& dy, real* kernel, real* bias) {
   for (int i = 0; i < x.channels; i++) {
-    V total[K * K] = {}, whole{};
-    for (int n = 0; n < dy.groups; n++)
-      for (int h = 0; h < dy.height; h++) {
-        const V* from = x.line(n, i, h * c.stride - c.padding) - c.padding;
-        for (int w = 0; w < dy.width; w++) {
-          const V d = dy.line(n, i, h)[w];
-          whole += d;
+    V totals[K * K][PARTS], wholes[PARTS];
+    for (int part = 0; part < PARTS; part++) {
+      V total[K * K] = {}, whole{};
+      for (int n = part; n < dy.groups; n += PARTS)
+        for (int h = 0; h < dy.height; h++) {
+          const V* from = x.line(n, i, h * c.stride - c.padding) - c.padding;
+          for (int w = 0; w < dy.width; w++) {
+            const V d = dy.line(n, i, h)[w];
+            whole += d;
 #pragma GCC unroll 3
-          for (int ky = 0; ky < K; ky++)
+            for (int ky = 0; ky < K; ky++)
 #pragma GCC unroll 3
-            for (int kx = 0; kx < K; kx++) total[ky * K + kx] += from[ky * x.row + w * c.stride + kx] * d;
+              for (int kx = 0; kx < K; kx++) total[ky * K + kx] += from[ky * x.row + w * c.stride + kx] * d;
+          }
         }
-      }
-    for (int k = 0; k < K * K; k++) kernel[i * K * K + k] += sum(total[k]);
-    if (bias) bias[i] += sum(whole);
+      for (int k = 0; k < K * K; k++) totals[k][part] = total[k];
+      wholes[part] = whole;
+    }
+    for (int k = 0; k < K * K; k++) kernel[i * K * K + k] += sum(totals[k]);
+    if (bias) bias[i] += sum(wholes);
   }
 }
 

@@ -14,7 +14,8 @@
 #ifndef REAL
 #define REAL float  // double in the builds whose gradients are compared with torch's
 #endif
-#if defined(__AVX512F__)
+#if defined(VECTOR_BYTES)  // by a test
+#elif defined(__AVX512F__)
 #define VECTOR_BYTES 64
 #elif defined(__AVX__)
 #define VECTOR_BYTES 32
@@ -32,6 +33,12 @@ using real = REAL;
 typedef real V __attribute__((vector_size(VECTOR_BYTES)));
 constexpr size_t LARGE_PAGE = size_t(1) << 21;
 constexpr int LANES = VECTOR_BYTES / sizeof(real);
+// Sums over the images of a batch are made as with vectors of 64 bytes, whatever the processor has: so many groups, one
+// after the other, stand for one such vector, and their sums are kept apart until the end. So processors whose vectors
+// differ give the same bits.
+constexpr int PARTS = 64 / VECTOR_BYTES;
+// Groups of a batch; whole vectors of 64 bytes, so that the lanes beyond it draw what they draw elsewhere.
+INLINE int groups_of(int images) { return (images + LANES * PARTS - 1) / (LANES * PARTS) * PARTS; }
 // Accumulators that fit into the registers beside the operands: 32 registers with AVX-512, 16 without.
 constexpr int ACCUMULATORS = VECTOR_BYTES == 64 ? 24 : 12;
 // Output channels that one kernel call computes at most.
@@ -42,9 +49,16 @@ INLINE V splat(real value) { return value - V{}; }
 // Comparisons with nan are false, and nan must come through: a diverged run is to be seen.
 INLINE V relu(V x) { return x < V{} ? V{} : x; }
 
-INLINE real sum(V x) {
+// The sum of `used` lanes, added to what the parts before have given.
+INLINE real sum(V x, int used = LANES, real total = 0) {
+  for (int lane = 0; lane < used; lane++) total += x[lane];
+  return total;
+}
+
+// The sum of all lanes of all parts, in order.
+INLINE real sum(const V (&parts)[PARTS]) {
   real total = 0;
-  for (int lane = 0; lane < LANES; lane++) total += x[lane];
+  for (int part = 0; part < PARTS; part++) total = sum(parts[part], LANES, total);
   return total;
 }
 

@@ -22,23 +22,17 @@ struct Dropped {
   }
 };
 
-// Draws for the values of one channel.
-void draw(Bits* drawn, size_t values, Random& random) {
-  for (size_t k = 0; k < values; k += SERVED) drawn[k / SERVED] = random.next();
+// Draws for the values of one channel of a group.
+void draw(Bits* drawn, size_t values, int part, Random& random) {
+  for (size_t k = 0; k < values; k += SERVED) drawn[k / SERVED] = random.next(part);
 }
 
 // The images of a group that belong to the batch; the lanes beyond them hold values that belong to nobody.
-INLINE int used_lanes(const Pointwise& p, int n) { return std::min(LANES, p.images - n * LANES); }
+INLINE int used_lanes(const Pointwise& p, int n) { return std::clamp(p.images - n * LANES, 0, LANES); }
 
 // Of how many values of the batch one mean is.
 INLINE real values_of_a_mean(const Pointwise& p, const Map& y) {
   return real(y.positions() * size_t(p.shared)) * p.images;
-}
-
-INLINE real sum_used(V totals, int used) {
-  real total = 0;
-  for (int lane = 0; lane < used; lane++) total += totals[lane];
-  return total;
 }
 
 // Comparisons with nan are false, and nan must come through: see relu.
@@ -66,19 +60,24 @@ void batch_statistics(const Pointwise& p, const Norm& norm, const Map& y, int fi
   // Deviations from the running mean, not the values themselves: squares of large numbers would cancel.
   const V pivot = splat(running_mean), slope = splat(p.before_slope);
   real total = 0, squares = 0;
-  for (int n = 0; n < y.groups; n++) {
-    V s{}, q{};
-    for (int c = first; c < first + p.shared; c++)
-      for (int h = 0; h < y.height; h++) {
-        const V* line = y.line(n, c, h);
-        for (int w = 0; w < y.width; w++) {
-          const V u = rectified<BEFORE>(line[w], slope) - pivot;
-          s += u;
-          q += u * u;
+  for (int n = 0; n < y.groups; n += PARTS) {
+    real here = 0, squares_here = 0;
+    for (int part = n; part < n + PARTS; part++) {
+      V s{}, q{};
+      for (int c = first; c < first + p.shared; c++)
+        for (int h = 0; h < y.height; h++) {
+          const V* line = y.line(part, c, h);
+          for (int w = 0; w < y.width; w++) {
+            const V u = rectified<BEFORE>(line[w], slope) - pivot;
+            s += u;
+            q += u * u;
+          }
         }
-      }
-    total += sum_used(s, used_lanes(p, n));
-    squares += sum_used(q, used_lanes(p, n));
+      here = sum(s, used_lanes(p, part), here);
+      squares_here = sum(q, used_lanes(p, part), squares_here);
+    }
+    total += here;
+    squares += squares_here;
   }
   const real count = values_of_a_mean(p, y);
   const real offset = total / count, spread = squares / count - offset * offset;
@@ -126,7 +125,7 @@ void forward(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, B
     const Affine a = NORM ? affine(norm, c) : Affine{};
     for (int n = 0; n < y.groups; n++) {
       Bits* own = drops ? drawn + (size_t(n) * y.channels + c) * draws(y.positions()) : nullptr;
-      if (drops) draw(own, p.dropout == 2 ? 1 : y.positions(), random);
+      if (drops) draw(own, p.dropout == 2 ? 1 : y.positions(), n % PARTS, random);
       for (int h = 0; h < y.height; h++) {
         const V* from = y.line(n, c, h);
         V* to = z.line(n, c, h);
@@ -151,41 +150,49 @@ void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, con
     // Channels that share a mean have one scale too, so what is taken from their gradients is one sum.
     const Affine a = NORM ? affine(norm, first) : Affine{};
     const V mean = splat(NORM ? norm.mean[first] : 0);
-    V sums{}, products{}, before_slope{}, after_slope{};
-    for (int c = first; c < first + p.shared; c++)
-      for (int n = 0; n < y.groups; n++) {
-        const Bits* own = p.dropout ? drawn + (size_t(n) * y.channels + c) * draws(y.positions()) : nullptr;
-        for (int h = 0; h < y.height; h++) {
-          const V* from = y.line(n, c, h);
-          V* d = dz.line(n, c, h);
-          V* to = dy.line(n, c, h);
-          for (int w = 0; w < y.width; w++) {
-            V g = d[w];
-            if (p.dropout) g *= dropped.factor(own, p.dropout == 2 ? 0 : size_t(h) * y.width + w);
-            const V u = rectified<BEFORE>(from[w], slopes.before);
-            const V v = NORM ? u * a.slope + a.offset : u;
-            if (AFTER == PRELU) after_slope += slope_share(v, g);
-            g = passed<AFTER>(v, g, slopes.after);
-            if (NORM) {
-              sums += g;
-              products += g * (u - mean);
-              d[w] = g;
-            } else {
-              if (BEFORE == PRELU) before_slope += slope_share(from[w], g);
-              to[w] = passed<BEFORE>(from[w], g, slopes.before);
+    V all_sums[PARTS], all_products[PARTS], before_slopes[PARTS], after_slopes[PARTS];
+    for (int part = 0; part < PARTS; part++) {
+      V sums{}, products{}, before_slope{}, after_slope{};
+      for (int c = first; c < first + p.shared; c++)
+        for (int n = part; n < y.groups; n += PARTS) {
+          const Bits* own = p.dropout ? drawn + (size_t(n) * y.channels + c) * draws(y.positions()) : nullptr;
+          for (int h = 0; h < y.height; h++) {
+            const V* from = y.line(n, c, h);
+            V* d = dz.line(n, c, h);
+            V* to = dy.line(n, c, h);
+            for (int w = 0; w < y.width; w++) {
+              V g = d[w];
+              if (p.dropout) g *= dropped.factor(own, p.dropout == 2 ? 0 : size_t(h) * y.width + w);
+              const V u = rectified<BEFORE>(from[w], slopes.before);
+              const V v = NORM ? u * a.slope + a.offset : u;
+              if (AFTER == PRELU) after_slope += slope_share(v, g);
+              g = passed<AFTER>(v, g, slopes.after);
+              if (NORM) {
+                sums += g;
+                products += g * (u - mean);
+                d[w] = g;
+              } else {
+                if (BEFORE == PRELU) before_slope += slope_share(from[w], g);
+                to[w] = passed<BEFORE>(from[w], g, slopes.before);
+              }
             }
           }
         }
-      }
-    if (AFTER == PRELU) *gradient.after_slope += sum(after_slope);
-    if (BEFORE == PRELU && !NORM) *gradient.before_slope += sum(before_slope);
+      all_sums[part] = sums;
+      all_products[part] = products;
+      before_slopes[part] = before_slope;
+      after_slopes[part] = after_slope;
+    }
+    if (AFTER == PRELU) *gradient.after_slope += sum(after_slopes);
+    if (BEFORE == PRELU && !NORM) *gradient.before_slope += sum(before_slopes);
     if (!NORM) continue;
     const real count = values_of_a_mean(p, y), inverse = norm.inverse[first];
-    const real total = sum(sums), product = sum(products) * inverse;
+    const real total = sum(all_sums), product = sum(all_products) * inverse;
     if (gradient.scale) gradient.scale[first] += product;
     gradient.shift[first] += total;
     const V constant = splat(total / count), slope = splat(product / count * inverse);
-    for (int c = first; c < first + p.shared; c++)
+    for (int c = first; c < first + p.shared; c++) {
+      real shares = 0;
       for (int n = 0; n < y.groups; n++) {
         V share{};
         for (int h = 0; h < y.height; h++) {
@@ -203,8 +210,12 @@ void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, con
             for (int w = 0; w < y.width; w++)
               for (int lane = used_lanes(p, n); lane < LANES; lane++) to[w][lane] = 0;
         }
-        if (BEFORE == PRELU) *gradient.before_slope += sum_used(share, used_lanes(p, n));
+        if (BEFORE == PRELU) {
+          shares = sum(share, used_lanes(p, n), n % PARTS ? shares : 0);
+          if (n % PARTS == PARTS - 1) *gradient.before_slope += shares;
+        }
       }
+    }
   }
 }
 

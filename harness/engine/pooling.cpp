@@ -106,16 +106,21 @@ void linear(const real* weights, const real* bias, const Map& x, const Map& y) {
 void linear_back(const real* weights, const Map& x, const Map& dy, const Map& dx, real* weights_gradient,
                  real* bias_gradient) {
   clear(dx);
-  for (int n = 0; n < x.groups; n++) {
+  for (int n = 0; n < x.groups; n += PARTS) {
     ptrdiff_t index = 0;
     for (int o = 0; o < dy.channels; o++) {
-      const V d = dy.line(n, o, 0)[0];
+      V d[PARTS];
+      for (int part = 0; part < PARTS; part++) d[part] = dy.line(n + part, o, 0)[0];
       bias_gradient[o] += sum(d);
       for (int c = 0; c < x.channels; c++)
         for (int h = 0; h < x.height; h++)
           for (int k = 0; k < x.width; k++, index++) {
-            weights_gradient[index] += sum(x.line(n, c, h)[k] * d);
-            dx.line(n, c, h)[k] += d * weights[index];
+            V products[PARTS];
+            for (int part = 0; part < PARTS; part++) {
+              products[part] = x.line(n + part, c, h)[k] * d[part];
+              dx.line(n + part, c, h)[k] += d[part] * weights[index];
+            }
+            weights_gradient[index] += sum(products);
           }
     }
   }

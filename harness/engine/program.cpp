@@ -56,7 +56,7 @@ real* at(std::vector<real>& gradient, int32_t offset) { return offset < 0 ? null
 }  // namespace
 
 Map Program::allocate_map(const ValueRow& row, int margin) {
-  Map map{nullptr, row.channels, row.height, row.width, (batch + LANES - 1) / LANES, 0, 0, 0};
+  Map map{nullptr, row.channels, row.height, row.width, groups_of(batch), 0, 0, 0};
   map.row = row.width + 2 * margin;
   map.plane = map.row * (row.height + 2 * margin);
   map.group = map.plane * row.channels;
