@@ -17,6 +17,7 @@ from reports.honesty import CONFIRMED_LABEL_ERRORS
 from reports.numbers import count, decimal, duration, mean_and_deviation, plural, short, spread
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis, analyse
+from search_spaces.stored import stored_numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +163,7 @@ def _quantities(sides: Sequence[NetworkSide]) -> list[Quantity]:
     return [
         plain("hash", [side.architecture.hash for side in sides]),
         quantity("parameters", [side.analysis.parameters for side in sides]),
+        quantity("stored numbers", [stored_numbers(side.architecture) for side in sides]),
         quantity("multiply-adds an image", [side.analysis.macs for side in sides]),
         quantity("receptive field, pixels", [side.analysis.receptive_field for side in sides]),
         quantity("ops", [len(side.analysis.layers) for side in sides]),
@@ -174,6 +176,7 @@ def _quantities(sides: Sequence[NetworkSide]) -> list[Quantity]:
             ],
         ),
         plain("99 % lower bound, %", [decimal(row.lower_bound_pct, 3) if row else "" for row in rows]),
+        plain("over seeds and images, %", [decimal(row.lower_bound_images_pct, 3) if row else "" for row in rows]),
         plain("worst seed, %", [decimal(row.min_test_accuracy_pct, 2) if row else "" for row in rows]),
         quantity(
             "mean test errors", [row.test_errors_mean if row else None for row in rows], lambda value: decimal(value, 1)

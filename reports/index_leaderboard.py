@@ -18,13 +18,14 @@ _COLUMNS = (
     Column("network"),
     Column("tier"),
     Column("parameters", numeric=True),
+    Column("stored", numeric=True),
     Column("MACs", numeric=True),
     Column("accuracy, %", numeric=True),
     Column("99 % low", numeric=True),
+    Column("images too", numeric=True),
     Column("seeds", numeric=True),
     Column("recipe"),
     Column("training a seed", numeric=True),
-    Column("date"),
     Column("more"),
 )
 # Which marks a tier has; claims and validation figures are hollow, because nobody has checked them on the test set.
@@ -51,8 +52,9 @@ def _standings(number: int, dataset: str, target_pct: float, rows: list[Leaderbo
     proven = sum(row.tier in PROVEN for row in rows)
     caption = (
         f"Leaderboard on {dataset} with a target of {short(target_pct)} %: {plural(len(rows), 'row')}, {proven} of "
-        "them proven to reach it. Accuracy is the mean on the test set, 99 % low its lower "
-        "bound; v marks validation accuracy, c a claim that nobody has checked here. Before all seeds of a row "
+        "them proven to reach it. Stored numbers are the parameters and the means and variances of BN. Accuracy is the "
+        "mean on the test set, 99 % low its lower bound over seeds, and images too that over seeds and images; "
+        "v marks validation accuracy, c a claim that nobody has checked here. Before all seeds of a row "
         "stands how many of them reach the target by themselves."
     )
     made = table(caption, _COLUMNS, [_cells(row) for row in rows], identifier=f"standings-{number}", row_header=1)
@@ -67,19 +69,21 @@ def _cells(row: LeaderboardRow) -> list[Html]:
         named(joined([*name, element("code", text(row.hash))], " "), row.hash),
         tier_tag(row.tier),
         figure(count(row.parameters), row.parameters, is_amount=True),
+        figure(count(row.stored_numbers), row.stored_numbers, is_amount=True),
         figure(count(row.macs), row.macs, is_amount=True),
         figure(_accuracy(row), _value(row)),
         figure(decimal(row.lower_bound_pct, 3), row.lower_bound_pct),
+        figure(decimal(row.lower_bound_images_pct, 3), row.lower_bound_images_pct),
         figure(str(seeds) if row.seeds_at_target is None else f"{row.seeds_at_target}/{seeds}", seeds),
         foreign(row.recipe or DASH),
         figure(duration(row.train_seconds), row.train_seconds),
-        element("span", text(row.date_utc[:10] or DASH), class_="date"),
         details("notation", _more(row)),
     ]
 
 
 def _more(row: LeaderboardRow) -> Html:
-    said = [f"study {row.study}"] if row.study else []
+    said = [row.date_utc[:10]] if row.date_utc else []
+    said += [f"study {row.study}"] if row.study else []
     said += [row.note] if row.note else []
     return joined([element("code", foreign(row.architecture)), *(element("p", foreign(words)) for words in said)])
 

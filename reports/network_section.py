@@ -15,9 +15,10 @@ from reports.network_info import NetworkInfo
 from reports.numbers import DASH, count, decimal, duration, mean_and_deviation, plural, short, spread
 from reports.page import Column, Html, element, foreign, items, joined, paragraph, table, text
 from reports.standings import state_tag, tier_tag
-from search_spaces.architecture import Conv, DepthwiseConv, Residual, op_text
+from search_spaces.architecture import Architecture, Conv, DepthwiseConv, Residual, op_text
 from search_spaces.cost import Analysis
 from search_spaces.shapes import INPUT_SHAPE, shape_text
+from search_spaces.stored import stored_numbers
 
 MOST_KERNELS = 64
 # Beyond this a run has diverged, and its loss would stretch the axis for nothing.
@@ -95,11 +96,11 @@ def _layers(info: NetworkInfo, identifier: str) -> list[Html]:
             "of the map sees.",
             class_="note",
         ),
-        _layer_table(info.analysis, identifier),
+        _layer_table(info.architecture, info.analysis, identifier),
     ]
 
 
-def _layer_table(analysis: Analysis, identifier: str) -> Html:
+def _layer_table(architecture: Architecture, analysis: Analysis, identifier: str) -> Html:
     rows = [
         [
             element("code", text(f"{number}  {op_text(layer.op)}")),
@@ -119,8 +120,10 @@ def _layer_table(analysis: Analysis, identifier: str) -> Html:
     ]
     values = sum(math.prod(layer.output_shape) for layer in analysis.layers)
     caption = (
-        f"{plural(len(rows), 'layer')}, {plural(analysis.parameters, 'parameter')}, {count(analysis.macs)} "
-        "multiply-adds an image. The total receptive field is that before the first global op. In fp32, as "
+        f"{plural(len(rows), 'layer')}, {plural(analysis.parameters, 'parameter')} "
+        f"({count(stored_numbers(architecture))} stored numbers, with the means and variances of BN), "
+        f"{count(analysis.macs)} multiply-adds an image. The total receptive field is that before the first global "
+        "op. In fp32, as "
         f"torchsummary counts: input {_kib(math.prod(INPUT_SHAPE))}, outputs forward and backward {_kib(2 * values)}, "
         f"parameters {_kib(analysis.parameters)}."
     )

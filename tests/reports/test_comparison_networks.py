@@ -105,7 +105,7 @@ def test_validation_accuracies_come_from_the_studies_here(new_study: Any, place:
 def test_lines_that_say_nothing_are_left_out(place: Workspace, small: Architecture, large: Architecture):
     names = {line.name for line in compared(place, small, large).quantities}
 
-    assert {"hash", "parameters", "multiply-adds an image", "receptive field, pixels", "ops"} == names
+    assert {"hash", "parameters", "stored numbers", "multiply-adds an image", "receptive field, pixels", "ops"} == names
 
 
 def test_training_times_of_different_machines_have_no_ratio(
