@@ -61,7 +61,7 @@ def test_the_shortest_schedule_that_validates_is_tested_beside_the_document(
     assert found["test_accuracy_pct"] == pytest.approx([99.52, 99.51, 99.50, 99.49, 99.48])
     assert (found["mean_test_accuracy_pct"], found["reaches"]) == (pytest.approx(99.50), True)
     assert (found["document_mean_test_accuracy_pct"], found["document_reaches"]) == (pytest.approx(99.30), False)
-    # 20 epochs of 60,000 images at the 1,000 a second that each of two processes has, beside the 50 s of a made-up seed.
+    # 20 epochs of 60,000 images at 1,000 a second, as each of two processes has, beside the 50 s of a made-up seed.
     assert (found["document_epochs"], found["document_seconds"], found["seconds"]) == (20, 1200, 50)
     # Six and two thirds from 20 epochs in place of 3, the rest from the seconds of an epoch.
     assert found["ratio"] == 24
