@@ -20,6 +20,7 @@ PACKAGES = (
     "optuna",
     "pandas",
     "pydantic",
+    "safetensors",
     "scipy",
     "torch",
     "torchsummary",

@@ -29,6 +29,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(time_to_target, name, tmp_path / f"{name.lower()}.json")
     monkeypatch.setattr(time_to_target, "offset_of", lambda dataset: OFFSET)
     monkeypatch.setattr(time_to_target, "machine", lambda: {"cores": 2})
+    monkeypatch.setattr(time_to_target, "core_count", lambda: 2)
     monkeypatch.setattr(time_to_target, "trained", trained_as(lambda job: ERRORS[job.recipe.epochs] + job.seed_index))
     return tmp_path / "results.json"
 
@@ -60,9 +61,12 @@ def test_the_shortest_schedule_that_validates_is_tested_beside_the_document(
     assert found["test_accuracy_pct"] == pytest.approx([99.52, 99.51, 99.50, 99.49, 99.48])
     assert (found["mean_test_accuracy_pct"], found["reaches"]) == (pytest.approx(99.50), True)
     assert (found["document_mean_test_accuracy_pct"], found["document_reaches"]) == (pytest.approx(99.30), False)
-    # 20 epochs of 60,000 images at 2,000 a second, beside the 50 s of a made-up seed.
-    assert (found["document_epochs"], found["document_seconds"], found["seconds"]) == (20, 600, 50)
-    assert found["ratio"] == 12
+    # 20 epochs of 60,000 images at the 1,000 a second that each of two processes has, beside the 50 s of a made-up seed.
+    assert (found["document_epochs"], found["document_seconds"], found["seconds"]) == (20, 1200, 50)
+    # Six and two thirds from 20 epochs in place of 3, the rest from the seconds of an epoch.
+    assert found["ratio"] == 24
+    assert found["ratio_of_epochs"] * found["ratio_of_an_epoch"] == pytest.approx(24)
+    assert found["ratio_of_epochs"] == pytest.approx(20 / 3)
 
 
 def test_where_no_schedule_suffices_no_test_image_is_read(seeds: Seeds, results: Path, monkeypatch: pytest.MonkeyPatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,10 @@ from tests.harness.lived_in import lived_in
 
 
 @pytest.fixture(scope="session")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The workspace, which nobody may change."""
     with pytest.MonkeyPatch.context() as patch:
-        yield lived_in(tmp_path_factory.mktemp("honest"), patch)
+        return lived_in(tmp_path_factory.mktemp("honest"), patch)
 
 
 @pytest.fixture
