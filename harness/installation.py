@@ -20,6 +20,7 @@ PACKAGES = (
     "optuna",
     "pandas",
     "pydantic",
+    "rich",
     "safetensors",
     "scipy",
     "torch",

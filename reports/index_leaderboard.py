@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from harness.evidence.leaderboard import LeaderboardRow, Tier
+from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Tier
 from reports import svg
 from reports.chooser import choosable, figure, named
 from reports.error_scale import errors_pct
 from reports.numbers import DASH, count, decimal, duration, mean_and_deviation, pct, plural, short
 from reports.page import Column, Html, Section, details, element, foreign, items, joined, paragraph, table, text
-from reports.standings import PROVEN, tier_tag
+from reports.standings import tier_tag
 
 _COLUMNS = (
     Column("rank", numeric=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.evidence.leaderboard import LeaderboardRow, Tier
+from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Tier
 from reports.networks import Network, State
 from reports.numbers import DASH, count, decimal, mean_and_deviation, plural, short, spread
 from reports.page import Column, Html, element, foreign, joined, paragraph, table, text
@@ -12,9 +12,6 @@ from reports.page import Column, Html, element, foreign, joined, paragraph, tabl
 # More rows than any study has had; a page of a hundred thousand would help nobody.
 MOST_NETWORKS = 10_000
 MOST_ROWS = 25
-
-# Tiers of which a lower bound reaches the target.
-PROVEN = (Tier.CERTIFIED, Tier.VERIFIED)
 
 # The style sheet of the study's page knows these columns by their places.
 _NETWORK_COLUMNS = (

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.commands import options
+from harness.invocation import typed
 
 if TYPE_CHECKING:
     from harness.evidence.leaderboard import LeaderboardRow
     from harness.workspace import Workspace
-
-# Width and title; a leading ">" puts numbers on the right.
-_COLUMNS = (
-    (">4", "rank"),
-    ("<12", "name"),
-    ("<12", "hash"),
-    ("<13", "tier"),
-    (">10", "parameters"),
-    (">7", "stored"),
-    (">15", "accuracy %"),
-    (">8", "99% low"),
-    (">9", "+ images"),
-    (">5", "seeds"),
-    ("<12", "recipe"),
-    ("<13", "dataset"),
-    (">8", "target %"),
-)
 
 
 @click.command(short_help="Show the standings.")
@@ -38,15 +22,27 @@ _COLUMNS = (
     type=click.Choice(["certified", "verified", "at the target", "measured", "searched", "claimed"]),
     help="Only rows of this tier.",
 )
+@click.option("--target", type=options.PER_CENT, help="Only rows of this target, in per cent.")
+@click.option("--all", "show_all", is_flag=True, help="All rows, grouped by data set and target.")
 @click.option("--limit", type=click.IntRange(1), help="Only so many rows, the best.")
 @click.option("--write", is_flag=True, help="Rewrite leaderboard.csv too.")
 @click.option("--check", is_flag=True, help="Say whether records, weights, ledger and table hold together.")
 @click.option("--html", is_flag=True, help="Write leaderboard.html, all rows on one page, beside it.")
 @options.as_json
 def leaderboard(
-    dataset: str | None, tier: str | None, limit: int | None, write: bool, check: bool, html: bool, as_json: bool
+    dataset: str | None,
+    tier: str | None,
+    target: float | None,
+    show_all: bool,
+    limit: int | None,
+    write: bool,
+    check: bool,
+    html: bool,
+    as_json: bool,
 ) -> int:
-    """Show the standings; nothing is written unless --write or --html is given.
+    """Show the standings: the smallest network found for each target, then what is proven at the default target.
+
+    --all, or a choice of rows, shows all columns of these rows. Nothing is written unless --write or --html is given.
 
     Rows come from records/, the claims of others and the studies under runs/. A damaged file is named on stderr and
     left out; with --write it is refused. Accuracy is the mean over seeds
@@ -58,7 +54,8 @@ def leaderboard(
     against the test images.
 
     \b
-    harness leaderboard --limit 10
+    harness leaderboard
+    harness leaderboard --target 99.4
     harness leaderboard --tier verified --dataset mnist
     harness leaderboard --html
     """
@@ -79,7 +76,11 @@ def leaderboard(
     left_out = [error.message for error in found.damage]
     options.say_left_out(left_out)
     rows = found.rows
-    shown = [row for row in rows if dataset in (None, row.dataset) and tier in (None, row.tier.value)][:limit]
+    shown = [
+        row
+        for row in rows
+        if dataset in (None, row.dataset) and tier in (None, row.tier.value) and target in (None, row.target_pct)
+    ][:limit]
     page = {}
     if html:
         from reports.index_page import write_leaderboard
@@ -89,8 +90,10 @@ def leaderboard(
         rows_shown = [asdict(row) for row in shown]
         options.print_json({"leaderboard": str(place.leaderboard), "rows": rows_shown, "left_out": left_out, **page})
         return 0
-    if shown:
-        click.echo(_text(shown))
+    if shown and not show_all and (dataset, tier, target, limit) == (None,) * 4 and _has_proven(shown):
+        _show_frontier(shown)
+    elif shown:
+        _show_rows(shown)
     elif rows:
         click.echo(f"none of the {len(rows)} rows is of that kind", err=True)
     else:
@@ -112,26 +115,86 @@ def _check(place: Workspace, as_json: bool) -> int:
     return ContentError.exit_code if faults else 0
 
 
-def _text(rows: Sequence[LeaderboardRow]) -> str:
-    return "\n".join(_line([title for _, title in _COLUMNS] if row is None else _cells(row)) for row in [None, *rows])
+def _has_proven(rows: Sequence[LeaderboardRow]) -> bool:
+    from harness.evidence.leaderboard import PROVEN
+
+    return any(row.tier in PROVEN for row in rows)
+
+
+def _show_frontier(rows: Sequence[LeaderboardRow]) -> None:
+    """Print a line a target of the first data set, and what is proven at its default target."""
+    from harness.data.datasets import DATASETS
+    from harness.evidence.leaderboard import PROVEN
+    from harness.terminal import console
+
+    where = console()
+    name = rows[0].dataset
+    proven = [row for row in rows if row.dataset == name and row.tier in PROVEN]
+    targets = sorted({row.target_pct for row in proven})
+    smallest = [min((row for row in proven if row.target_pct == each), key=_size) for each in targets]
+    where.print(f"{name}: the smallest network found for each target", style="bold")
+    _show_table(where, smallest)
+    default = DATASETS[name].target_pct if name in DATASETS else proven[0].target_pct
+    also = [row for row in proven if row.target_pct == default and row not in smallest]
+    if also:
+        where.print(f"\n{name}, {default:g} %: what else is proven", style="bold")
+        _show_table(where, also)
+    left = len(rows) - len(smallest) - len(also)
+    if left:
+        click.echo(f"+{left} more: {typed('leaderboard', '--all')}")
+
+
+def _size(row: LeaderboardRow) -> int:
+    return row.parameters
+
+
+def _show_rows(rows: Sequence[LeaderboardRow]) -> None:
+    """Print rows in their groups, each with a heading."""
+    from itertools import groupby
+
+    from harness.terminal import console
+
+    where = console()
+    for number, ((name, target), group) in enumerate(groupby(rows, key=lambda row: (row.dataset, row.target_pct))):
+        where.print(f"{chr(10) if number else ''}{name}, {target:g} %", style="bold")
+        _show_table(where, list(group), ranked=True)
+
+
+def _show_table(where: Any, rows: Sequence[LeaderboardRow], *, ranked: bool = False) -> None:
+    """Print rows as a table: of one group with their ranks, else with their targets."""
+    from harness.terminal import STYLES, Column, show_table
+
+    columns = (
+        Column("rank" if ranked else "target", numeric=True),
+        Column("network"),
+        Column("learned", numeric=True),
+        Column("stored", numeric=True, spare=2),
+        Column("MACs", numeric=True, spare=3),
+        Column("accuracy, %", numeric=True),
+        Column("99 % low", numeric=True, spare=1),
+        Column("+ images", numeric=True, spare=5),
+        Column("seeds", numeric=True),
+        Column("tier"),
+        Column("recipe", spare=4),
+    )
+    cells = [[str(row.rank) if ranked else f"{row.target_pct:g} %", *_cells(row)] for row in rows]
+    show_table(where, columns, cells, [STYLES[row.tier.value] for row in rows])
 
 
 def _cells(row: LeaderboardRow) -> list[str]:
     tested = row.tier.value not in ("searched", "claimed")
+    seeds = str(row.seeds if row.tier != "searched" else row.validation_seeds)
     return [
-        str(row.rank),
-        row.name,
-        row.hash,
-        row.tier,
+        f"{row.hash[:6]} {row.name}".strip(),
         f"{row.parameters:,}",
         "" if row.stored_numbers is None else f"{row.stored_numbers:,}",
+        f"{row.macs:,}",
         _accuracy(row),
         f"{row.lower_bound_pct:.3f}" if tested and row.lower_bound_pct is not None else "",
         f"{row.lower_bound_images_pct:.3f}" if row.lower_bound_images_pct is not None else "",
-        str(row.seeds if row.tier != "searched" else row.validation_seeds),
+        seeds if row.seeds_at_target is None else f"{row.seeds_at_target}/{seeds}",
+        row.tier.value,
         row.recipe,
-        row.dataset,
-        f"{row.target_pct:g}",
     ]
 
 
@@ -144,13 +207,3 @@ def _accuracy(row: LeaderboardRow) -> str:
         case _:
             deviation = row.std_test_accuracy_pct
             return f"{row.mean_test_accuracy_pct:.3f}" + (f" ± {deviation:.3f}" if deviation is not None else "")
-
-
-def _line(cells: list[str]) -> str:
-    """Return one line; a cell that is too long is cut, and what could steer a terminal is left out."""
-    shown = []
-    for (width, _), cell in zip(_COLUMNS, cells, strict=True):
-        room = int(width[1:])
-        text = "".join(mark if mark.isprintable() else "?" for mark in cell)
-        shown.append(f"{text if len(text) <= room else text[: room - 1] + '…':{width}}")
-    return "  ".join(shown).rstrip()

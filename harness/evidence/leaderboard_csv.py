@@ -32,6 +32,10 @@ class Tier(StrEnum):
     CLAIMED = "claimed"
 
 
+# Whose bound reaches the target.
+PROVEN = (Tier.CERTIFIED, Tier.VERIFIED)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderboardRow:
     """One row; the names of the fields are the columns of the CSV, in this order.

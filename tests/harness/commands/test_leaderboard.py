@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from harness.cli import run
 from harness.evidence import record
 from harness.evidence.leaderboard import read
 from harness.evidence.record import Record
+from search_spaces.cost import analyse
+from search_spaces.notation import parse_network
 from tests.outline import checked
 
 NewRecord = Callable[..., Record]
@@ -40,36 +43,76 @@ def board(workspace: Path, new_record: NewRecord) -> Path:
     return workspace
 
 
-def test_the_standings_are_a_table_of_fixed_columns(board: Path, capsys: pytest.CaptureFixture[str]):
+def tables(text: str) -> dict[str, list[list[str]]]:
+    """Return the cells of each printed table by its heading; columns are two spaces apart."""
+    found: dict[str, list[list[str]]] = {}
+    for block in text.rstrip().split("\n\n"):
+        heading, titles, *lines = [line for line in block.splitlines() if not line.startswith("+")]
+        assert titles.split()[0] in ("rank", "target")
+        found[heading] = [re.split(r" {2,}", line.strip()) for line in lines]
+    return found
+
+
+def test_all_rows_stand_in_groups_with_their_ranks(board: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["leaderboard", "--all"]) == 0
+
+    found = tables(capsys.readouterr().out)
+    assert list(found) == ["mnist, 99.4 %", "kmnist, 95 %"]
+    rows = found["mnist, 99.4 %"]
+    assert [cells[0] for cells in rows] == ["1", "2", "3"]
+    assert "99.460 \u00b1 0.032" in rows[0]
+    # 99.46 - 3.7469 (t of 0.99 with 4 degrees of freedom) * 0.03162 / sqrt(5)
+    assert "99.407" in rows[0]
+    assert {"5/5", "verified"} <= set(rows[0])
+    assert rows[1][1].endswith(" mine")
+    assert "99.300" in rows[1]
+    assert "99.90 c" in rows[2]
+    assert "97.000 \u00b1 0.000" in found["kmnist, 95 %"][0]
+
+
+def test_without_a_choice_the_smallest_of_each_target_come_first(
+    board: Path, new_record: NewRecord, capsys: pytest.CaptureFixture[str]
+):
+    for width, target in ((10, 99.4), (11, 99.4), (12, 99.0)):
+        record.write(board / "records", new_record([50] * 5, network(width), target_pct=target))
+
     assert run(["leaderboard"]) == 0
 
-    header, *lines = capsys.readouterr().out.splitlines()
-    titles = "rank name hash tier parameters stored accuracy % 99% low + images seeds recipe dataset target %"
-    assert " ".join(header.split()) == titles
-    assert len(lines) == 4
-    for title in ("tier", "recipe", "dataset"):
-        assert {line[header.index(title) - 1] for line in lines} == {" "}
-    columns = [line.split() for line in lines]
-    assert [cells[0] for cells in columns] == ["1", "2", "3", "1"]
-    assert "verified" in lines[0]
-    assert "99.460 \u00b1 0.032" in lines[0]
-    # 99.46 - 3.7469 (t of 0.99 with 4 degrees of freedom) * 0.03162 / sqrt(5)
-    assert "99.407" in lines[0]
-    assert "mine" in lines[1]
-    assert "99.300 " in lines[1]
-    assert "99.90 c" in lines[2]
-    assert "97.000 \u00b1 0.000" in lines[3]
+    shown = capsys.readouterr().out
+    first, second = tables(shown).values()
+    assert [cells[0] for cells in first] == ["99 %", "99.4 %"]
+    sizes = [int(cells[2].replace(",", "")) for cells in (*first, *second)]
+    assert sizes == [parameters(width) for width in (12, 9, 10, 11)]
+    # Three rows are not proven or of another data set.
+    assert shown.rstrip().splitlines()[-1].startswith("+3 more: ")
 
 
-def test_what_could_steer_a_terminal_is_left_out_and_long_names_are_cut(
-    board: Path, capsys: pytest.CaptureFixture[str]
-):
+def parameters(width: int) -> int:
+    return analyse(parse_network(network(width))).parameters
+
+
+def test_a_narrow_terminal_keeps_size_accuracy_and_tier(board: Path, capsys: pytest.CaptureFixture[str]):
+    from rich.console import Console
+
+    from harness.terminal import Column, show_table
+
+    columns = [Column("size", numeric=True), Column("more", spare=1), Column("most", spare=2), Column("tier")]
+    for width, titles in (
+        (40, ["size", "more", "most", "tier"]),
+        (18, ["size", "more", "tier"]),
+        (12, ["size", "tier"]),
+    ):
+        show_table(Console(width=width), columns, [["1,462", "a", "b", "best"]])
+        assert capsys.readouterr().out.splitlines()[0].split() == titles
+
+
+def test_what_could_steer_a_terminal_is_left_out(board: Path, capsys: pytest.CaptureFixture[str]):
     run(["leaderboard", "--tier", "claimed"])
 
-    line = capsys.readouterr().out.splitlines()[1]
-    assert "\x1b" not in line
-    assert "theirs?[2J" in line
-    assert "a recipe wi\u2026" in line
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "theirs?[2J" in shown
+    assert "a recipe with a long name" in shown
 
 
 @pytest.mark.parametrize(
@@ -79,6 +122,8 @@ def test_what_could_steer_a_terminal_is_left_out_and_long_names_are_cut(
         (["--dataset", "mnist"], [1, 2, 3]),
         (["--dataset", "mnist", "--tier", "claimed"], [3]),
         (["--limit", "2"], [1, 2]),
+        (["--target", "95"], [1]),
+        (["--all"], [1, 2, 3, 1]),
         (["--dataset", "fashion-mnist"], []),
     ],
 )
@@ -172,22 +217,18 @@ def test_a_damaged_record_is_named_and_left_out(
     path = next((board / "records").glob("*kmnist*"))
     damage(path)
 
-    assert run(["leaderboard", "--html"]) == 0
+    assert run(["leaderboard", "--all", "--html"]) == 0
 
     shown = capsys.readouterr()
-    assert [line.split()[0] for line in shown.out.splitlines()] == [
-        "rank",
-        "1",
-        "2",
-        "3",
-        str(board / "leaderboard.html"),
-    ]
+    heading, titles, *lines, page = shown.out.splitlines()
+    assert (heading, titles.split()[0], page) == ("mnist, 99.4 %", "rank", str(board / "leaderboard.html"))
+    assert [line.split()[0] for line in lines] == ["1", "2", "3"]
     [line] = shown.err.splitlines()
     assert line.startswith("harness: left out: ")
     assert str(path) in line
     assert rule in line
-    page = checked((board / "leaderboard.html").read_text(encoding="utf-8"))
-    assert page.text("bdi").count(line.removeprefix("harness: left out: ")) == 1
+    source = checked((board / "leaderboard.html").read_text(encoding="utf-8"))
+    assert source.text("bdi").count(line.removeprefix("harness: left out: ")) == 1
 
     assert run(["leaderboard", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

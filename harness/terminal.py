@@ -1,0 +1,87 @@
+"""What people see in a terminal: tables and colours by rich, plain lines where the output is no terminal.
+
+NO_COLOR is honoured (https://no-color.org), by rich itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# A pipe has no width: lines are for programs there, and none is cut or folded.
+PIPE_WIDTH = 400
+
+# What a word means, and how it looks: green is proven and nothing else.
+STYLES = {
+    "certified": "bold green",
+    "verified": "green",
+    "at the target": "yellow",
+    "measured": "",
+    "searched": "dim",
+    "claimed": "dim italic",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table; numbers stand on the right.
+
+    Attributes:
+        spare: left out of a narrow terminal, the highest first; 0 stays.
+    """
+
+    title: str
+    numeric: bool = False
+    spare: int = 0
+
+
+def console(*, stderr: bool = False) -> Any:
+    """Return rich's console on stdout or stderr, as wide as the terminal, or as long lines need in a pipe."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PIPE_WIDTH
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def show_table(
+    where: Any, columns: Sequence[Column], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()
+) -> None:
+    """Print a table; spare columns are left out until it fits, and what still does not fit is cut.
+
+    Args:
+        where: as ``console`` gives it.
+        columns: their titles.
+        rows: cells as texts; what could steer a terminal is shown as a question mark.
+        styles: one a row, as rich names them; none for all where it is empty.
+    """
+    from rich.table import Table
+
+    texts = [[printable(cell) for cell in row] for row in rows]
+    kept = _fitting(columns, texts, where.width)
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for index in kept:
+        column = columns[index]
+        made.add_column(column.title, justify="right" if column.numeric else "left", no_wrap=True)
+    for number, row in enumerate(texts):
+        made.add_row(*(row[index] for index in kept), style=styles[number] if styles else None)
+    where.print(made)
+
+
+def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Return which columns are shown, in order."""
+    widths = [max([len(column.title), *(len(row[index]) for row in rows)]) for index, column in enumerate(columns)]
+    kept = list(range(len(columns)))
+    while sum(widths[index] for index in kept) + 2 * (len(kept) - 1) > width:
+        spare = max(kept, key=lambda index: columns[index].spare)
+        if not columns[spare].spare:
+            break
+        kept.remove(spare)
+    return kept
+
+
+def printable(text: str) -> str:
+    """Return a text without what could steer a terminal."""
+    return "".join(mark if mark.isprintable() else "?" for mark in text)
