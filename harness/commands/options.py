@@ -166,7 +166,10 @@ class Epochs(click.ParamType[tuple[int, ...]]):
 
 
 class PerCent(click.FloatRange):
-    """A number from 0 to 100; click's own range lets "nan" through."""
+    """A number from 0 to 100; click's own range lets "nan" through.
+
+    What lies between 0 and 1 is refused: whoever writes 0.994 means a share.
+    """
 
     name = "per cent"
 
@@ -179,6 +182,8 @@ class PerCent(click.FloatRange):
         number = float(super().convert(value, param, ctx))
         if math.isnan(number):
             self.fail(f"{value!r} is not a number from 0 to 100.", param, ctx)
+        if 0 < number < 1:
+            self.fail(f"{value} is less than one per cent; did you mean {100 * number:.12g}?", param, ctx)
         return number
 
 
