@@ -30,7 +30,7 @@ _MOST = 4
 def report(names: tuple[str, ...], as_json: bool, **given: bool) -> int:
     """Write the report of STUDY, one HTML file that needs no network, and print its path.
 
-    Without STUDY it is the study that was worked on last. Two to four studies, or two to four networks (each a
+    STUDY is a name, or the path of its folder. Without it, it is the study that was worked on last. Two to four studies, or two to four networks (each a
     preset, a hash, the notation in quotes or @FILE), are compared side by side on a page below runs/.
 
     --all writes the reports that are missing or outdated, and runs/index.html. A search rewrites its report now and
@@ -48,6 +48,7 @@ def report(names: tuple[str, ...], as_json: bool, **given: bool) -> int:
 
     _check(names, given)
     place = workspace()
+    names = tuple(_study_of_path(name, place) for name in names)
     if given["everything"]:
         document = _index(place)
     elif given["markdown"]:
@@ -63,6 +64,12 @@ def report(names: tuple[str, ...], as_json: bool, **given: bool) -> int:
     else:
         click.echo("\n".join([document["report"], *document.get("files", [])]))
     return 0
+
+
+def _study_of_path(name: str, place: Workspace) -> str:
+    """Return the study whose folder a path names, as a shell completes it; other names stay as they are."""
+    path = Path(name).resolve() if "/" in name else None
+    return path.name if path is not None and path.parent == place.runs.resolve() else name
 
 
 def _check(names: tuple[str, ...], given: dict[str, bool]) -> None:

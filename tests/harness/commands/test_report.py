@@ -50,6 +50,18 @@ def test_without_a_name_it_is_the_study_worked_on_last(begin: Callable[..., Path
     assert Path(document["report"]).exists()
 
 
+@pytest.mark.parametrize("given", ["runs/one", "runs/one/", "./runs/../runs/one"])
+def test_a_study_may_be_named_by_the_path_of_its_folder(
+    given: str, begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+):
+    begin("one", 100)
+    begin("two", 200)
+
+    assert run(["report", given, "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["study"] == "one"
+
+
 def test_a_study_without_a_journal_counts_from_its_configuration(
     begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ):
