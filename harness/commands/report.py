@@ -30,8 +30,9 @@ _MOST = 4
 def report(names: tuple[str, ...], as_json: bool, **given: bool) -> int:
     """Write the report of STUDY, one HTML file that needs no network, and print its path.
 
-    STUDY is a name, or the path of its folder. Without it, it is the study that was worked on last. Two to four studies, or two to four networks (each a
-    preset, a hash, the notation in quotes or @FILE), are compared side by side on a page below runs/.
+    STUDY is a name, or the path of its folder. Without it, it is the study that was worked on last. Two to four
+    studies, or two to four networks (each a preset, a hash, the notation in quotes or @FILE), are compared side by
+    side on a page below runs/.
 
     --all writes the reports that are missing or outdated, and runs/index.html. A search rewrites its report now and
     then by itself; --watch does so whenever there is something new, and ends with the search, or by Ctrl-C. A page

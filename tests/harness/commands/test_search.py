@@ -123,7 +123,7 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
         ("--time", "0m", 2, "Invalid value for '--time': '0m' is not a duration ", "see 'harness search --help'"),
         ("--time", "nan", 2, "Invalid value for '--time': 'nan' is not a duration ", "see 'harness search --help'"),
         ("--target", "nan", 2, "Invalid value for '--target': 'nan' is not a number ", "see 'harness search --help'"),
-        ("--target", "0.994", 2, "Invalid value for '--target': 0.994 is less than one ", "see 'harness search --help'"),
+        ("--target", "0.994", 2, "Invalid value for '--target': 0.994 is less ", "see 'harness search --help'"),
         ("--study", "../x", 2, "study name '../x': a study is a folder below ", None),
         ("--study", "", 2, "study name '': a study is a folder below ", None),
         ("--study", "x" * 300, 2, f"study name '{'x' * 60}': a study is a folder below ", None),
