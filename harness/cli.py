@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from harness.commands.bench import bench
+from harness.commands.completion import completion
 from harness.commands.data import data
 from harness.commands.doctor import doctor
 from harness.commands.evaluate import evaluate
@@ -34,6 +35,8 @@ from search_spaces.errors import SearchSpaceError, UnknownNameError, caret, near
 INTERRUPTED = 130
 # What a shell reports for a program that SIGPIPE has ended.
 OUTPUT_CLOSED = 141
+# The variable by which a shell asks for completions.
+COMPLETION = "_HARNESS_COMPLETE"
 _CONTENT = 4
 
 
@@ -53,10 +56,11 @@ class _Group(click.Group):
 @click.group(
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    invoke_without_command=False,
+    invoke_without_command=True,
 )
 @click.version_option(package_name="harness", prog_name="harness")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Find the smallest convolutional network that reaches a target accuracy, and prove it.
 
     \b
@@ -67,6 +71,20 @@ def cli() -> None:
     Exit codes: 0 done, 1 internal fault, 2 usage or output not writable, 3 target or verification missed,
     4 content invalid, 5 data missing or damaged, 6 device, 130 interrupted, 141 output closed by its reader.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(_greeting())
+
+
+def _greeting() -> str:
+    first = (
+        ("leaderboard", "the smallest networks found so far"),
+        ("evaluate eab8ff", "check the best one on the test images, in seconds"),
+        ("search --budget 20000", "find one yourself; add --plan to see what it would do"),
+    )
+    lines = [f"  {typed(*command.split()):<34}{words}" for command, words in first]
+    return "\n".join(
+        ["How few numbers does it take to read handwritten digits?", "", *lines, "", f"All commands: {typed('--help')}"]
+    )
 
 
 for _command in (
@@ -83,6 +101,7 @@ for _command in (
     toy,
     data,
     doctor,
+    completion,
 ):
     cli.add_command(_command)
 
@@ -113,7 +132,7 @@ def run(arguments: list[str]) -> int:
     """
     as_json = "--json" in arguments
     try:
-        code = cli.main(args=arguments, prog_name=typed(), standalone_mode=False)
+        code = cli.main(args=arguments, prog_name=typed(), complete_var=COMPLETION, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
@@ -130,7 +149,9 @@ def run(arguments: list[str]) -> int:
         return _fail(as_json, _CONTENT, "content", error.message, error.position, error.hint, error.text)
     except (KeyboardInterrupt, click.Abort):
         return _fail(as_json, INTERRUPTED, "interrupted", "interrupted")
-    except SystemExit:
+    except SystemExit as end:
+        if COMPLETION in os.environ:
+            return int(end.code or 0)
         # How click ends, with exit code 1, when the reader of the output has gone: 'harness leaderboard | head'.
         return OUTPUT_CLOSED
     except Exception as error:

@@ -101,12 +101,35 @@ def test_a_missing_file_is_one_line(workspace: Path, capsys: pytest.CaptureFixtu
     assert shown.count("\n") == 1
 
 
-def test_no_command_shows_the_help_on_stderr(capsys: pytest.CaptureFixture[str]):
-    assert run([]) == 2
+def test_no_command_greets_with_commands_that_the_program_understands(capsys: pytest.CaptureFixture[str]):
+    assert run([]) == 0
 
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("Usage: harness [OPTIONS] COMMAND")
+    lines = capsys.readouterr().out.splitlines()
+    shown = [line.split() for line in lines if line.startswith("  harness ")]
+    assert [words[1] for words in shown] == ["leaderboard", "evaluate", "search"]
+    assert all(words[1] in cli.cli.commands for words in shown)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(shell: str, capsys: pytest.CaptureFixture[str]):
+    assert run(["completion", shell]) == 0
+
+    assert f"_HARNESS_COMPLETE={shell}_complete" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("typed", "place", "found"),
+    [("harness lea", 1, "plain,leaderboard"), ("harness verify --cert", 2, "plain,--certify")],
+)
+def test_commands_and_options_are_completed(
+    typed: str, place: int, found: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for name, value in (("HARNESS_COMPLETE", "bash_complete"), ("COMP_WORDS", typed), ("COMP_CWORD", str(place))):
+        monkeypatch.setenv(name if name.startswith("COMP") else f"_{name}", value)
+
+    assert run([]) == 0
+
+    assert capsys.readouterr().out.splitlines() == [found]
 
 
 def test_memory_that_is_refused_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

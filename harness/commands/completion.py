@@ -1,0 +1,23 @@
+"""``harness completion``: what a shell needs to complete commands and options."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(short_help="Print a shell's completion of this program.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print what SHELL must run to complete commands and options of 'harness'.
+
+    \b
+    eval "$(harness completion bash)"                        # in ~/.bashrc
+    eval "$(harness completion zsh)"                         # in ~/.zshrc
+    harness completion fish > ~/.config/fish/completions/harness.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    assert made is not None, "click knows the shells that are offered"
+    click.echo(made(ctx.find_root().command, {}, "harness", "_HARNESS_COMPLETE").source())
