@@ -150,14 +150,17 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _fail(as_json, INTERRUPTED, "interrupted", "interrupted")
     except SystemExit as end:
-        if COMPLETION in os.environ:
-            return int(end.code or 0)
-        # How click ends, with exit code 1, when the reader of the output has gone: 'harness leaderboard | head'.
-        return OUTPUT_CLOSED
+        return _code_of(end)
     except Exception as error:
         if isinstance(error, OSError) and _met_while_showing(error):
             raise
         return _unforeseen(as_json, error)
+
+
+def _code_of(end: SystemExit) -> int:
+    """Return the exit code where click ends the program by itself."""
+    # It answers a shell that completes; or the reader of the output has gone: 'harness leaderboard | head'.
+    return int(end.code or 0) if COMPLETION in os.environ else OUTPUT_CLOSED
 
 
 def _unforeseen(as_json: bool, error: Exception) -> int:
