@@ -51,8 +51,13 @@ class Workspace:
 
     @property
     def leaderboard(self) -> Path:
-        """The standings."""
+        """The standings, as they are published."""
         return self.root / "leaderboard.csv"
+
+    @property
+    def local_leaderboard(self) -> Path:
+        """The standings with what was run here, where git keeps the published ones."""
+        return self.runs / "leaderboard.csv"
 
     def study(self, name: str) -> Path:
         """Return the folder of a study.

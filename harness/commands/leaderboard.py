@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--target", type=options.PER_CENT, help="Only rows of this target, in per cent.")
 @click.option("--all", "show_all", is_flag=True, help="All rows, grouped by data set and target.")
 @click.option("--limit", type=click.IntRange(1), help="Only so many rows, the best.")
-@click.option("--write", is_flag=True, help="Rewrite leaderboard.csv too.")
+@click.option("--publish", is_flag=True, help="Write leaderboard.csv, with what was run here.")
 @click.option("--check", is_flag=True, help="Say whether records, weights, ledger and table hold together.")
 @click.option("--html", is_flag=True, help="Write leaderboard.html, all rows on one page, beside it.")
 @options.as_json
@@ -35,19 +35,22 @@ def leaderboard(
     target: float | None,
     show_all: bool,
     limit: int | None,
-    write: bool,
+    publish: bool,
     check: bool,
     html: bool,
     as_json: bool,
 ) -> int:
     """Show the standings: the smallest network found for each target, then what is proven at the default target.
 
-    --all, or a choice of rows, shows all columns of these rows. Nothing is written unless --write or --html is given.
+    --all, or a choice of rows, shows all columns of these rows. Nothing is written unless --publish or --html is given.
 
     Rows come from records/, the claims of others and the studies under runs/. A damaged file is named on stderr and
-    left out; with --write it is refused. Accuracy is the mean over seeds
+    left out; with --publish it is refused. Accuracy is the mean over seeds
     on the test set; v marks validation accuracy, c a claim that nobody has checked here. Ranks are counted for
     each data set and target. "at the target" is a mean that reaches it without its 90 % bound.
+
+    Searches and verifications write leaderboard.csv by themselves. In a clone, where git keeps that file, they write
+    runs/leaderboard.csv instead, and --publish writes the other.
 
     --check trains and evaluates nothing: each record, each weight file, each line of the ledger and of the log of test
     reads is held to the others, to leaderboard.csv, and to what git remembers. 'harness evaluate' checks the weights
@@ -70,8 +73,8 @@ def leaderboard(
     place = workspace()
     if check:
         return _check(place, as_json)
-    if write:
-        refresh(place)
+    if publish:
+        refresh(place, publish=True)
     found = survey(place)
     left_out = [error.message for error in found.damage]
     options.say_left_out(left_out)

@@ -223,6 +223,7 @@ def _document(
     from collections import Counter
     from dataclasses import asdict
 
+    from harness.evidence.leaderboard_csv import standings_file
     from harness.search import study
 
     events = study.journal(plan.folder)
@@ -242,13 +243,14 @@ def _document(
         "nearest_miss": None if nearest is None else asdict(nearest),
         "last_words": None if words is None else asdict(words),
         "report": str(report),
-        "leaderboard": str(plan.workspace.leaderboard),
+        "leaderboard": str(standings_file(plan.workspace)),
     }
 
 
 def _text(plan: SearchPlan, verdict: Verdict | None, words: LastWords | None) -> str:
     lines: list[str] = []
     if verdict is not None:
+        from harness.evidence.leaderboard_csv import standings_file
         from harness.search import study
 
         row, spent = verdict.row, duration_text(study.elapsed_seconds(study.journal(plan.folder)))
@@ -258,7 +260,7 @@ def _text(plan: SearchPlan, verdict: Verdict | None, words: LastWords | None) ->
             f"in {spent}",
             f"  {row.architecture}",
             f"run it again: {typed('verify', row.hash, '--seeds', str(row.seeds))}",
-            f"standings: {plan.workspace.leaderboard}",
+            f"standings: {standings_file(plan.workspace)}",
         ]
     if words is not None:
         lines += [*words.sentences, f"  {words.command}"]

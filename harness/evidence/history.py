@@ -29,6 +29,11 @@ def is_whole(folder: Path) -> bool:
     return (_git(folder, "rev-parse", "--is-shallow-repository") or "").strip() == "false"
 
 
+def is_tracked(path: Path) -> bool:
+    """Return whether git keeps a file."""
+    return _git(path.parent, "ls-files", "--error-unmatch", "--", path.name) is not None
+
+
 def versions(path: Path) -> Iterator[Version]:
     """Yield a file as each commit that changed it has it, latest first; nothing outside a repository."""
     # The whole history: by default git leaves out a branch of which a merge has kept nothing.

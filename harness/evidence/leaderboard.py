@@ -14,7 +14,7 @@ from harness.data.datasets import DATASETS
 from harness.document import read_each
 from harness.errors import ContentError
 from harness.evidence import claims, ledger, record, statistics
-from harness.evidence.leaderboard_csv import PROVEN, LeaderboardRow, Tier, read, to_csv
+from harness.evidence.leaderboard_csv import PROVEN, LeaderboardRow, Tier, read, standings_file, to_csv
 from harness.evidence.ledger import Attempt, Declaration, Outcome, Registration
 from harness.evidence.record import Record
 from harness.evidence.variance_components import components
@@ -278,11 +278,11 @@ def ranked(rows: list[LeaderboardRow]) -> list[LeaderboardRow]:
     return made
 
 
-def refresh(workspace: Workspace) -> list[LeaderboardRow]:
-    """Rewrite the CSV from its sources, under a lock, and return its rows."""
+def refresh(workspace: Workspace, *, publish: bool = False) -> list[LeaderboardRow]:
+    """Rewrite the CSV from its sources, under a lock, and return its rows; ``publish`` also writes what git keeps."""
     with files.locked(workspace.runs / ".leaderboard.lock"):
         rows = collect(workspace)
-        files.write_text(workspace.leaderboard, to_csv(rows))
+        files.write_text(workspace.leaderboard if publish else standings_file(workspace), to_csv(rows))
     return rows
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 from harness.csv_text import csv_text, unguarded
 from harness.errors import ContentError
+from harness.evidence.history import is_tracked
+from harness.workspace import Workspace
 
 SCHEMA_VERSION = 3
 # Columns that earlier versions had.
@@ -93,6 +95,15 @@ class LeaderboardRow:
         """What makes a row; a claim never shares one with a measurement."""
         claimed = self.tier is Tier.CLAIMED
         return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version, claimed)
+
+
+def standings_file(workspace: Workspace) -> Path:
+    """Return where a command writes the standings by itself.
+
+    It is leaderboard.csv. Where git keeps that file, in a clone, it is beside the studies: what somebody tries out must
+    not change what was published.
+    """
+    return workspace.local_leaderboard if is_tracked(workspace.leaderboard) else workspace.leaderboard
 
 
 def to_csv(rows: Iterable[LeaderboardRow]) -> str:

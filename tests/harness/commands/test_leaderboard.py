@@ -149,7 +149,7 @@ def test_nothing_is_written_unless_asked(board: Path, capsys: pytest.CaptureFixt
     run(["leaderboard"])
     assert not (board / "leaderboard.csv").exists()
 
-    assert run(["leaderboard", "--write"]) == 0
+    assert run(["leaderboard", "--publish"]) == 0
     assert len(read(board / "leaderboard.csv")) == 4
 
 
@@ -239,13 +239,13 @@ def test_a_damaged_record_is_named_and_left_out(
 def test_nothing_is_left_out_of_the_table_that_is_written(
     damage: Callable[[Path], None], rule: str, board: Path, capsys: pytest.CaptureFixture[str]
 ):
-    assert run(["leaderboard", "--write"]) == 0
+    assert run(["leaderboard", "--publish"]) == 0
     before = (board / "leaderboard.csv").read_bytes()
     path = next((board / "records").glob("*kmnist*"))
     damage(path)
     capsys.readouterr()
 
-    assert run(["leaderboard", "--write", "--json"]) == 4
+    assert run(["leaderboard", "--publish", "--json"]) == 4
 
     error = json.loads(capsys.readouterr().out)["error"]
     assert (error["code"], error["kind"]) == (4, "content")

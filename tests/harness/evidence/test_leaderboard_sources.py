@@ -22,6 +22,7 @@ from harness.training.recipe import Recipe
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
 from harness.workspace import Workspace
+from tests.harness import unrun
 from tests.harness.some_study import CONFIG
 
 NewRecord = Callable[..., Record]
@@ -222,3 +223,19 @@ def test_seeds_of_an_attempt_that_the_ledger_lacks_are_not_ranked(left: str, pla
     place.ledger.unlink(missing_ok=True)
     ledger.declare(place.ledger, made.key, 0, 20)
     assert len(leaderboard.survey(place).rows) == 1
+
+
+def test_in_a_clone_what_is_tried_out_does_not_change_what_is_published(place: Workspace, new_record: NewRecord):
+    record.write(place.records, new_record([60]))
+    leaderboard.refresh(place)
+    published = place.leaderboard.read_bytes()
+    unrun.git(place, "init", "--quiet")
+    unrun.git(place, "add", "leaderboard.csv")
+    record.write(place.records, new_record([60], target_pct=99.0))
+
+    assert len(leaderboard.refresh(place)) == 2
+    assert place.leaderboard.read_bytes() == published
+    assert len(leaderboard.read(place.local_leaderboard)) == 2
+
+    leaderboard.refresh(place, publish=True)
+    assert len(leaderboard.read(place.leaderboard)) == 2
