@@ -14,6 +14,7 @@ from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.evidence.leaderboard import read as read_leaderboard
 from harness.evidence.record import Record
 from harness.invocation import typed
+from harness.network_name import PATTERN, is_named
 from harness.search.study import finished_results
 from harness.training.recipe import Recipe
 from harness.training.recipes import NamedRecipe, named_recipe, recipe_by_hash, recipe_named_like
@@ -140,7 +141,9 @@ def read_network(argument: str, workspace: Workspace) -> NetworkArgument:
         text = PRESETS[argument].text
         return NetworkArgument(parse_network(text), text, argument)
     if _HASH.fullmatch(argument):
-        return _by_hash(argument, workspace)
+        return _known_here(argument, f"a hash that begins with {argument!r}", workspace)
+    if PATTERN.fullmatch(argument):
+        return _known_here(argument, f"the name {argument!r}", workspace)
     try:
         return NetworkArgument(parse_network(argument), argument)
     except NotationError as error:
@@ -164,18 +167,18 @@ def _read_file(path: Path) -> str:
     return text
 
 
-def _by_hash(prefix: str, workspace: Workspace) -> NetworkArgument:
-    """Look a hash up in the records; where none has it, in the local studies, the claims and the leaderboard."""
+def _known_here(given: str, said: str, workspace: Workspace) -> NetworkArgument:
+    """Look a hash or a name up in the records; where none has it, in the studies, the claims and the leaderboard."""
     records = record.read_all(workspace.records)
-    known = _recorded(records, prefix) or _searched(workspace, records, prefix)
+    known = _recorded(records, given) or _searched(workspace, records, given)
     hashes = sorted({architecture.hash for architecture, _, _ in known})
     if not hashes:
         raise ContentError(
-            f"no network of this workspace has a hash that begins with {prefix!r}",
-            hint=f"'{typed('leaderboard')}' shows the hashes",
+            f"no network of this workspace has {said}",
+            hint=f"'{typed('leaderboard', '--all')}' shows hashes and names",
         )
     if len(hashes) > 1:
-        raise ContentError(f"hash {prefix!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
+        raise ContentError(f"{given!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
     architecture, name, _ = known[0]
     return NetworkArgument(architecture, str(architecture), name, tuple(row for _, _, row in known))
 
@@ -183,25 +186,30 @@ def _by_hash(prefix: str, workspace: Workspace) -> NetworkArgument:
 _Known = tuple[Architecture, str, KnownRow]
 
 
-def _recorded(records: Iterable[Record], prefix: str) -> list[_Known]:
+def _is_meant(architecture: Architecture, given: str) -> bool:
+    """Return whether a network is meant by the beginning of a hash, or by a name."""
+    return architecture.hash.startswith(given) or is_named(architecture, given)
+
+
+def _recorded(records: Iterable[Record], given: str) -> list[_Known]:
     return [
         (
-            parse_network(evidence.architecture),
+            architecture,
             evidence.name,
             KnownRow(evidence.recipe, evidence.recipe_name, evidence.dataset, evidence.target_pct),
         )
         for evidence in records
-        if evidence.hash.startswith(prefix)
+        if _is_meant(architecture := parse_network(evidence.architecture), given)
     ]
 
 
-def _searched(workspace: Workspace, records: Iterable[Record], prefix: str) -> list[_Known]:
+def _searched(workspace: Workspace, records: Iterable[Record], given: str) -> list[_Known]:
     found: list[_Known] = []
     for folder in sorted(path.parent for path in workspace.runs.glob("*/config.json")):
         for result in finished_results(folder):
-            if result.hash.startswith(prefix):
+            if _is_meant(architecture := parse_network(result.architecture), given):
                 row = KnownRow(result.recipe, result.recipe_name, result.dataset, None)
-                found.append((parse_network(result.architecture), "", row))
+                found.append((architecture, "", row))
     rows = read_leaderboard(workspace.leaderboard) if workspace.leaderboard.exists() else []
     texts = [claim.architecture for claim in claims.read(workspace.records / "claims.json")]
     # What a study has trained is on the leaderboard too, or was claimed; a second row of it would ask for a choice.
@@ -210,7 +218,7 @@ def _searched(workspace: Workspace, records: Iterable[Record], prefix: str) -> l
     for known in (ranked, [(text, NETWORK_ALONE) for text in texts]):
         before = {architecture.hash for architecture, _, _ in found}
         added = [(parse_network(text), "", row) for text, row in known]
-        found += [item for item in added if item[0].hash.startswith(prefix) and item[0].hash not in before]
+        found += [item for item in added if _is_meant(item[0], given) and item[0].hash not in before]
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -94,9 +94,9 @@ def leaderboard(
         options.print_json({"leaderboard": str(place.leaderboard), "rows": rows_shown, "left_out": left_out, **page})
         return 0
     if shown and not show_all and (dataset, tier, target, limit) == (None,) * 4 and _has_proven(shown):
-        _show_frontier(shown)
+        _show_frontier(shown, _names(rows))
     elif shown:
-        _show_rows(shown)
+        _show_rows(shown, _names(rows))
     elif rows:
         click.echo(f"none of the {len(rows)} rows is of that kind", err=True)
     else:
@@ -118,13 +118,22 @@ def _check(place: Workspace, as_json: bool) -> int:
     return ContentError.exit_code if faults else 0
 
 
+def _names(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
+    """Return what each network is called, by its hash: its row's name, else one that follows from the network."""
+    from harness.network_name import network_names
+    from search_spaces.notation import parse_network
+
+    given = {row.hash: row.name for row in rows if row.name}
+    return network_names(parse_network(row.architecture) for row in rows) | given
+
+
 def _has_proven(rows: Sequence[LeaderboardRow]) -> bool:
     from harness.evidence.leaderboard import PROVEN
 
     return any(row.tier in PROVEN for row in rows)
 
 
-def _show_frontier(rows: Sequence[LeaderboardRow]) -> None:
+def _show_frontier(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None:
     """Print a line a target of the first data set, and what is proven at its default target."""
     from harness.data.datasets import DATASETS
     from harness.evidence.leaderboard import PROVEN
@@ -136,12 +145,12 @@ def _show_frontier(rows: Sequence[LeaderboardRow]) -> None:
     targets = sorted({row.target_pct for row in proven})
     smallest = [min((row for row in proven if row.target_pct == each), key=_size) for each in targets]
     where.print(f"{name}: the smallest network found for each target", style="bold")
-    _show_table(where, smallest)
+    _show_table(where, smallest, names)
     default = DATASETS[name].target_pct if name in DATASETS else proven[0].target_pct
     also = [row for row in proven if row.target_pct == default and row not in smallest]
     if also:
         where.print(f"\n{name}, {default:g} %: what else is proven", style="bold")
-        _show_table(where, also)
+        _show_table(where, also, names)
     left = len(rows) - len(smallest) - len(also)
     if left:
         click.echo(f"+{left} more: {typed('leaderboard', '--all')}")
@@ -151,7 +160,7 @@ def _size(row: LeaderboardRow) -> int:
     return row.parameters
 
 
-def _show_rows(rows: Sequence[LeaderboardRow]) -> None:
+def _show_rows(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None:
     """Print rows in their groups, each with a heading."""
     from itertools import groupby
 
@@ -160,10 +169,10 @@ def _show_rows(rows: Sequence[LeaderboardRow]) -> None:
     where = console()
     for number, ((name, target), group) in enumerate(groupby(rows, key=lambda row: (row.dataset, row.target_pct))):
         where.print(f"{chr(10) if number else ''}{name}, {target:g} %", style="bold")
-        _show_table(where, list(group), ranked=True)
+        _show_table(where, list(group), names, ranked=True)
 
 
-def _show_table(where: Any, rows: Sequence[LeaderboardRow], *, ranked: bool = False) -> None:
+def _show_table(where: Any, rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, ranked: bool = False) -> None:
     """Print rows as a table: of one group with their ranks, else with their targets."""
     from harness.terminal import STYLES, Column, show_table
 
@@ -180,7 +189,10 @@ def _show_table(where: Any, rows: Sequence[LeaderboardRow], *, ranked: bool = Fa
         Column("tier"),
         Column("recipe", spare=4),
     )
-    cells = [[str(row.rank) if ranked else f"{row.target_pct:g} %", *_cells(row)] for row in rows]
+    cells = [
+        [str(row.rank) if ranked else f"{row.target_pct:g} %", f"{row.hash[:6]} {names[row.hash]}", *_cells(row)]
+        for row in rows
+    ]
     show_table(where, columns, cells, [STYLES[row.tier.value] for row in rows])
 
 
@@ -188,7 +200,6 @@ def _cells(row: LeaderboardRow) -> list[str]:
     tested = row.tier.value not in ("searched", "claimed")
     seeds = str(row.seeds if row.tier != "searched" else row.validation_seeds)
     return [
-        f"{row.hash[:6]} {row.name}".strip(),
         f"{row.parameters:,}",
         "" if row.stored_numbers is None else f"{row.stored_numbers:,}",
         f"{row.macs:,}",

@@ -18,6 +18,7 @@ from harness.evidence import record
 from harness.evidence.leaderboard import refresh
 from harness.evidence.record import Record
 from harness.network_argument import NETWORK_ALONE, KnownRow, NetworkArgument, only_row, read_network, recipe_of
+from harness.network_name import network_name
 from harness.search import study
 from harness.training import result
 from harness.training.recipe import Recipe
@@ -118,6 +119,17 @@ def test_a_hash_is_looked_up_in_the_records(digits: int, place: Workspace, new_r
 
     assert (found.architecture, found.name) == (NETWORK, "mine")
     assert found.rows == (KnownRow(Recipe(), "fast", "mnist", 99.4),)
+
+
+def test_a_network_is_found_by_its_name_too(place: Workspace, new_record: NewRecord):
+    made = new_record([60])
+    record.write(place.records, made)
+    name = network_name(parse_network(made.architecture))
+
+    for given in (name, f"{name}-{made.hash[:4]}"):
+        assert read_network(given, place).architecture.hash == made.hash
+    with pytest.raises(ContentError, match=f"no network of this workspace has the name '{name}9'"):
+        read_network(f"{name}9", place)
 
 
 def test_a_hash_of_no_record_is_looked_up_in_the_studies(place: Workspace, new_result: NewResult):
@@ -224,7 +236,7 @@ def test_an_ambiguous_hash_lists_what_it_may_mean(
     monkeypatch.setattr(network_argument, "_recorded", lambda place, prefix: entries(place, ""))
 
     hashes = ", ".join(sorted((NETWORK.hash, parse_network(OTHER).hash)))
-    with pytest.raises(ContentError, match=f"hash '000000' is ambiguous: {hashes}") as caught:
+    with pytest.raises(ContentError, match=f"'000000' is ambiguous: {hashes}") as caught:
         read_network("000000", place)
     assert caught.value.hint == "give more digits"
 
