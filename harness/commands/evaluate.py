@@ -127,16 +127,20 @@ def _sure(evidence: Record, weights: list[WeightFile], pixels: Tensor) -> list[T
 def _recorded(
     evidence: Record, indices: list[int], weights: list[WeightFile], data: ImageData, place: Workspace, as_json: bool
 ) -> int:
+    from dataclasses import replace
+
     from harness.data.testset import read_test_set
     from harness.evidence.evaluation import evaluated
 
     named = f"seed{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
     purpose = f"evaluate {evidence.hash} {evidence.recipe_name} {named}"
     pixels, labels = read_test_set(data, purpose=purpose, log=place.test_log)
-    found = [
-        evaluated(index, sure, labels, evidence.recipe.precision, evidence.seed(index))
-        for index, sure in zip(indices, _sure(evidence, weights, pixels), strict=True)
-    ]
+    sures = _sure(evidence, weights, pixels)
+    found = []
+    for index, sure, kept in zip(indices, sures, weights, strict=True):
+        run = evidence.seed(index)
+        made = evaluated(index, sure, labels, evidence.recipe.precision, run)
+        found.append(replace(made, repeated=run is not None and kept.sha256 != run.weights_sha256))
     _show(evidence, found, f"{evidence.dataset} test", as_json)
     return 0 if all(item.as_recorded for item in found) else 3
 
@@ -230,6 +234,8 @@ def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool,
     )
     for item in found:
         click.echo(f"seed {item.index}: {item.errors:,} errors ({item.accuracy_pct:.2f} %)" + _comparison(item))
+    if any(item.repeated for item in found):
+        click.echo("these weights were trained again on another processor; records/weights/repeats.jsonl says where")
     if bound is not None and image_bound is not None:
         click.echo(
             f"{len(found)} seeds: mean {statistics.mean(accuracies):.3f} %; 99 % lower bound {bound:.3f} % over seeds, "

@@ -31,6 +31,7 @@ class Evaluation:
         recorded_errors: those on record for the same images; None where nothing is on record.
         differing: the images of which the network says another class than the record does.
         ties: how many of them are between two classes that are as good as equal.
+        repeated: the weights are those of a repeat: they make the recorded errors, but are not the recorded bits.
     """
 
     index: int
@@ -39,6 +40,7 @@ class Evaluation:
     recorded_errors: int | None = None
     differing: tuple[int, ...] = ()
     ties: int = 0
+    repeated: bool = False
 
     @property
     def errors(self) -> int:

@@ -245,12 +245,32 @@ def _pooled(evidence: Record, plan: Plan, place: Workspace, found: Result) -> Re
 def _keep_weights(evidence: Record, plan: Plan, place: Workspace, found: Result) -> None:
     """Put a seed's weights beside its record, before it: what the record names is there.
 
-    Those of a repeat that came out otherwise belong to no record.
+    A repeat with other bits is kept where nothing was, if it made the recorded errors, image by image; a line says so.
     """
     learned = _weights(_folder(plan, place), found.seed_index)
     run = evidence.seed(found.seed_index)
-    if run is not None and run.weights_sha256 == found.weights_sha256 and learned.exists():
-        files.write_bytes(weight_file.path_of(place.records, evidence, found.seed_index), learned.read_bytes())
+    if run is None or not learned.exists():
+        return
+    path = weight_file.path_of(place.records, evidence, found.seed_index)
+    if run.weights_sha256 != found.weights_sha256:
+        if path.exists() or run.weights_sha256 is None or run.wrong != found.wrong:
+            return
+        weight_file.add_repeat(place.records, _repeat(evidence, run, found))
+    files.write_bytes(path, learned.read_bytes())
+
+
+def _repeat(evidence: Record, run: SeedRun, found: Result) -> weight_file.Repeat:
+    assert found.environment is not None, "what has trained says where"
+    return weight_file.Repeat(
+        hash=evidence.hash,
+        recipe_hash=evidence.recipe_hash,
+        dataset=evidence.dataset,
+        seed_index=run.index,
+        recorded_sha256=run.weights_sha256 or "",
+        weights_sha256=found.weights_sha256 or "",
+        environment=found.environment,
+        trained_utc=found.started_utc,
+    )
 
 
 def _weights(folder: Path, index: int) -> Path:

@@ -1,7 +1,8 @@
 """The file that holds what one recorded seed has learned: where it lies, and whether it is what the record says.
 
 No torch here: a check of all files takes no network. ``harness.training.weights`` makes the files and builds networks
-of them.
+of them. A seed whose weights were not kept may be trained again where a processor rounds otherwise: such weights are
+kept when they make the recorded errors, image by image, and a line says that they are not the recorded bits.
 """
 
 from __future__ import annotations
@@ -9,17 +10,41 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from harness import files
+from harness.document import documented, read_as
 from harness.errors import ContentError
 from harness.evidence.record import Record, SeedRun
+from harness.training.result import Environment
 
 FOLDER = "weights"
+REPEATS = "repeats.jsonl"
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """A recorded seed that was trained again, made the recorded errors, and has other last bits.
+
+    Attributes:
+        recorded_sha256: digest of the recorded weights; ``weights_sha256`` of those that are kept.
+        environment: where they were trained again.
+    """
+
+    hash: str
+    recipe_hash: str
+    dataset: str
+    seed_index: int
+    recorded_sha256: str
+    weights_sha256: str
+    environment: Environment
+    trained_utc: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +84,39 @@ def kept_indices(records: Path, evidence: Record) -> list[int]:
     return [run.index for run in evidence.seeds if path_of(records, evidence, run.index).exists()]
 
 
+def repeats_file(records: Path) -> Path:
+    """Return the file of all repeats, one JSON line each."""
+    return records / FOLDER / REPEATS
+
+
+def repeats(records: Path) -> list[Repeat]:
+    """Return all repeats, in order.
+
+    Raises:
+        ContentError: a line is none, or the file cannot be read.
+    """
+    path = repeats_file(records)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContentError(f"cannot read {path}: {error}") from error
+    return [read_as(Repeat, line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+
+
+def add_repeat(records: Path, repeat: Repeat) -> None:
+    """Append a repeat."""
+    files.append_line(repeats_file(records), json.dumps(asdict(repeat)))
+
+
+def repeat_of(records: Path, evidence: Record, run: SeedRun) -> Repeat | None:
+    """Return the latest repeat of a recorded seed, None where there is none."""
+    seed = (evidence.hash, evidence.recipe_hash, evidence.dataset, run.index, run.weights_sha256)
+    for repeat in reversed(repeats(records)):
+        if (repeat.hash, repeat.recipe_hash, repeat.dataset, repeat.seed_index, repeat.recorded_sha256) == seed:
+            return repeat
+    return None
+
+
 def read(path: Path) -> WeightFile:
     """Read a file of weights.
 
@@ -91,7 +149,7 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
         there = f"kept are those of {_listed(kept)}" if kept else "none are kept"
         raise ContentError(f"no weights of seed {index} of {evidence.hash} with recipe {evidence.recipe_name}: {there}")
     found = read(path)
-    if found.sha256 != run.weights_sha256:
+    if not _is_known(records, evidence, run, found.sha256):
         raise ContentError(
             f"{path} holds the weights {found.sha256[:12]}, but those of the record are "
             f"{(run.weights_sha256 or 'not known')[:12]}: the file was changed, or belongs to another training"
@@ -101,6 +159,14 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
         if (said := found.about.get(name, None if name == "architecture" else due)) != due:
             raise ContentError(f"{path} states its {name} as {said}, but the record has {due}")
     return found
+
+
+def _is_known(records: Path, evidence: Record, run: SeedRun, sha256: str) -> bool:
+    """Return whether weights are the recorded ones, or those of a repeat that made the recorded errors."""
+    if sha256 == run.weights_sha256:
+        return True
+    repeat = repeat_of(records, evidence, run)
+    return repeat is not None and repeat.weights_sha256 == sha256
 
 
 def _due(evidence: Record, run: SeedRun) -> dict[str, str]:
