@@ -26,7 +26,7 @@ def audit(place: Workspace) -> list[str]:
         unsound = sorted(set(place.records.glob("*-*.json")) - sound)
         return [error.message for error in found.damage] + [
             *_table_faults(place, found, unsound),
-            *_weight_faults(place, found.records, unsound),
+            *(_lost_lines(weight_file.repeats_file(place.records)) or _weight_faults(place, found.records, unsound)),
             *(_lost_lines(place.ledger) or ledger_audit.faults(place.ledger, found.records)),
             *(_lost_lines(place.test_log) or _read_faults(place, found.records)),
             *_record_faults(place.records, sound),
