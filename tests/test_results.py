@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.evidence import ledger, record
+from harness.evidence import ledger, record, weight_file
+from harness.evidence.audit import audit
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, read
 from harness.evidence.variance_components import components
+from harness.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
@@ -78,3 +80,18 @@ def test_what_later_attempts_have_left_is_what_the_ledger_gives() -> None:
     assert f"the next is decided at {100 * (1 - alpha):g} %" in RESULTS
     missed = [item for item in attempts if item.outcome is not ledger.Outcome.CERTIFIED]
     assert (len(attempts), len(missed)) == (4, 1)
+
+
+def test_the_committed_evidence_holds_together() -> None:
+    assert audit(Workspace(ROOT)) == []
+
+
+def test_weights_of_the_headline_are_kept(headline: LeaderboardRow) -> None:
+    [evidence] = [
+        item
+        for item in record.read_all(ROOT / "records")
+        if (item.hash, item.recipe_hash, item.target_pct) == (headline.hash, headline.recipe_hash, headline.target_pct)
+    ]
+
+    assert 0 in weight_file.kept_indices(ROOT / "records", evidence)
+    assert weight_file.read_recorded(ROOT / "records", evidence, 0).about["hash"] == headline.hash
