@@ -106,7 +106,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.Tensor, 
 
 def called(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the program where nothing of this project can be imported."""
-    alone = f"import sys, runpy; sys.path[:] = [p for p in sys.path if {str(REPOSITORY)!r} not in p]; "
+    # Of this project there is nothing; the environment, which may lie in its folder, stays.
+    alone = "import sys, runpy; "
     alone += "sys.modules.update(harness=None, search_spaces=None); sys.argv = sys.argv[1:]; "
     alone += "runpy.run_path(sys.argv[0], run_name='__main__')"
     program = [sys.executable, "-W", "error", "-c", alone, PROGRAM, *arguments]
