@@ -6,41 +6,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
 from harness import export
 from harness.data.datasets import DATASETS
-from harness.data.training_images import ImageData
 from harness.errors import DeviceError
 from harness.evidence.record import Record, SeedRun
 from harness.export import Match, match, record_of_seed, require_libraries, to_onnx
-from harness.training.recipe import Recipe
 from harness.training.result import Result
-from harness.training.run import Bench, Job, execute_and_keep
-from harness.training.seeds import Purpose
 from harness.training.train import Training
 from harness.training.weights import final_network, properties, weights_of
 from search_spaces.notation import parse_network
+from tests.harness.tied_run import TIED, some_images, tied_run
 
-TIED = "conv3x3(4) bn relu maxpool(4) conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | gap | linear(10)"
 MNIST = DATASETS["mnist"]
-
-
-def some_images(count: int) -> tuple[Tensor, Tensor]:
-    source = torch.Generator().manual_seed(4)
-    pixels = torch.randint(0, 256, (count, 1, 28, 28), generator=source, dtype=torch.uint8)
-    return pixels, torch.arange(count) % 10
 
 
 @pytest.fixture(scope="module")
 def trained() -> tuple[Result, Training]:
     """A tied network, trained for two epochs on a hundred images, with averaged weights."""
-    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20)
-    bench = Bench.of(ImageData(spec, *some_images(100), data_hash="abc", source="memory", folder=None))
-    recipe = Recipe(epochs=2, batch_size=16, average_start=0.3)
-    job = Job(architecture=TIED, recipe=recipe, recipe_name="toy", purpose=Purpose.VERIFY, seed_index=1)
-    return execute_and_keep(job, bench)
+    return tied_run()
 
 
 def test_the_same_weights_give_the_same_model(trained: tuple[Result, Training]):

@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.numpy import load
 from safetensors.torch import load_model
-from torch import Tensor
 
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
@@ -17,7 +16,6 @@ from harness.errors import ContentError
 from harness.evidence import weight_file
 from harness.evidence.weight_file import WeightFile
 from harness.training.build import build
-from harness.training.recipe import Recipe
 from harness.training.result import Result
 from harness.training.run import Bench, Job, execute_and_keep
 from harness.training.seeds import Purpose
@@ -25,25 +23,15 @@ from harness.training.train import Images, Training, predictions, weights_digest
 from harness.training.weights import final_network, network_of, properties, to_safetensors
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
+from tests.harness.tied_run import TIED, some_images, tied_run
 
-TIED = "conv3x3(4) bn relu maxpool(4) conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | gap | linear(10)"
 MNIST = DATASETS["mnist"]
-
-
-def some_images(count: int) -> tuple[Tensor, Tensor]:
-    source = torch.Generator().manual_seed(4)
-    pixels = torch.randint(0, 256, (count, 1, 28, 28), generator=source, dtype=torch.uint8)
-    return pixels, torch.arange(count) % 10
 
 
 @pytest.fixture(scope="module")
 def trained() -> tuple[Result, Training]:
     """A tied network, trained for two epochs on a hundred images, with averaged weights."""
-    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20)
-    bench = Bench.of(ImageData(spec, *some_images(100), data_hash="abc", source="memory", folder=None))
-    recipe = Recipe(epochs=2, batch_size=16, average_start=0.3)
-    job = Job(architecture=TIED, recipe=recipe, recipe_name="toy", purpose=Purpose.VERIFY, seed_index=1)
-    return execute_and_keep(job, bench)
+    return tied_run()
 
 
 @pytest.fixture
