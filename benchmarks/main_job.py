@@ -4,8 +4,9 @@
     python -m benchmarks.main_job --data FOLDER
 
 Each search is ``harness search`` with its defaults in a workspace of its own. What has ended is written at once to
-benchmarks/results/main-job.json and to the README; called again, the script goes on with what is missing, and with
-what rests on other defaults than those of the present code. Misses stay in the file. Nothing else should run meanwhile.
+benchmarks/results/main-job.json, and as tables to README.md and docs/search.md; called again, the script goes on with
+what is missing, and with what rests on other defaults than those of the present code. Misses stay in the file. Nothing
+else should run meanwhile.
 
 Searches without the prior, and with a sampler that takes turns with the model, are run when they are named: what these
 parts are worth is the difference to the cold searches of the same seeds.
@@ -30,8 +31,8 @@ from typing import Any
 from benchmarks import main_job_results
 from benchmarks.cold_search import Setting, command_of, run
 from benchmarks.machine import machine
-from benchmarks.main_job_readme import section
 from benchmarks.main_job_results import Case, MeasuredSearch, configuration_key, missing, tidied, verdict, with_search
+from benchmarks.main_job_tables import section, summary
 from benchmarks.marked_block import marks, with_block
 from benchmarks.roofline import limits
 from benchmarks.search_defaults import DATASET, defaults
@@ -44,8 +45,10 @@ from harness.errors import DeviceError, HarnessError, UsageError
 from harness.invocation import typed
 
 ROOT = Path(__file__).resolve().parent.parent
-README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results" / "main-job.json"
+README, PAGE = ROOT / "README.md", ROOT / "docs" / "search.md"
+RESULTS = ROOT / "benchmarks" / "results" / "main-job.json"
 MARKS = marks("main job", "benchmarks/main_job.py")
+SUMMARY_MARKS = marks("main job summary", "benchmarks/main_job.py")
 
 CASES: dict[str, Case] = {
     "10m": Case(options=("--time", "10m"), seeds=(0, 1, 2, 3, 4, 5, 6, 7), most_parameters=8_000),
@@ -72,8 +75,8 @@ def main() -> None:
         signal.signal(number, signal.default_int_handler)
     given = _given()
     try:
-        if given.readme_only:
-            _write_readme()
+        if given.tables_only:
+            _write_tables()
         elif given.plan:
             print(plan_text(missing(main_job_results.read(RESULTS), chosen(given.cases, given.seeds), defaults())))
         else:
@@ -128,9 +131,10 @@ def setting_of(case: Case, data: Path | None, *, half_speed: bool) -> Setting:
     return Setting(data=data, half_speed=half_speed, busy=case.busy + shares)
 
 
-def current() -> str:
-    """Return what the README should hold."""
-    return section(tidied(main_job_results.read(RESULTS), CASES | COMPARED), CASES, COMPARED)
+def current() -> tuple[str, str]:
+    """Return the tables that README.md and docs/search.md should hold."""
+    results = tidied(main_job_results.read(RESULTS), CASES | COMPARED)
+    return summary(results, CASES), section(results, CASES, COMPARED)
 
 
 def _measure(given: argparse.Namespace) -> None:
@@ -178,18 +182,20 @@ def _measure(given: argparse.Namespace) -> None:
 
 
 def _keep(search: MeasuredSearch, configuration: dict[str, Any]) -> None:
-    """Write a search that has ended to the file and the README, and say what came of it."""
+    """Write a search that has ended to the file and the tables, and say what came of it."""
     results = with_search(main_job_results.read(RESULTS), search, configuration)
     main_job_results.write(RESULTS, tidied(results, CASES | COMPARED))
-    _write_readme()
+    _write_tables()
     winner, judged = search.outcome.winner, search.verdict
     found = "no winner" if winner is None else f"{winner.parameters:,} parameters"
     said = "met" if judged.met else f"missed: {', '.join(judged.missed)}"
     print(f"{search.case}, seed {search.seed}: {found}, {said}", flush=True)
 
 
-def _write_readme() -> None:
-    files.write_text(README, with_block(README.read_text(encoding="utf-8"), MARKS, current()))
+def _write_tables() -> None:
+    short, whole = current()
+    for path, block, made in ((README, SUMMARY_MARKS, short), (PAGE, MARKS, whole)):
+        files.write_text(path, with_block(path.read_text(encoding="utf-8"), block, made))
 
 
 def _seconds(options: Sequence[str]) -> float:
@@ -210,7 +216,7 @@ def _given() -> argparse.Namespace:
     parser.add_argument("--seeds", type=numbers, metavar="N[,N]", help="of the cases' own, only these")
     parser.add_argument("--plan", action="store_true", help="say what would be run; run nothing")
     parser.add_argument("--root", type=Path, help="where the searches' folders are made and kept")
-    parser.add_argument("--readme-only", action="store_true", help="write the table again; run nothing")
+    parser.add_argument("--tables-only", action="store_true", help="write the table again; run nothing")
     return parser.parse_args()
 
 

@@ -82,6 +82,21 @@ class MeasuredSearch:
         return self.case, self.seed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """A change of form after which older searches still count: replayed ones were equal, see ``same_search.py``.
+
+    Attributes:
+        replayed: searches on recorded trainings, in the old code and in the new.
+        equal: how many of them had the same answers at the same times.
+    """
+
+    date_utc: str
+    methods: tuple[str, ...]
+    replayed: int
+    equal: int
+
+
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
@@ -93,6 +108,7 @@ class Results:
 
     configurations: dict[str, dict[str, Any]]
     searches: tuple[MeasuredSearch, ...]
+    carried: tuple[Carried, ...] = ()
 
 
 def verdict(case: Case, outcome: Outcome) -> Verdict:
@@ -151,7 +167,7 @@ def tidied(results: Results, cases: Mapping[str, Case]) -> Results:
     judged = tuple(replace(each, verdict=verdict(cases[each.case], each.outcome)) for each in kept)
     used = {each.configuration for each in judged}
     known = {key: value for key, value in results.configurations.items() if key in used}
-    return Results(configurations=known, searches=judged)
+    return replace(results, configurations=known, searches=judged)
 
 
 def read(path: Path) -> Results:

@@ -10,24 +10,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import click
 
-from harness.commands.bench import bench
-from harness.commands.completion import completion
-from harness.commands.data import data
-from harness.commands.doctor import doctor
-from harness.commands.evaluate import evaluate
-from harness.commands.explain import explain
-from harness.commands.export import export
-from harness.commands.leaderboard import leaderboard
-from harness.commands.report import report
-from harness.commands.search import search
-from harness.commands.spaces import spaces
-from harness.commands.toy import toy
-from harness.commands.train import train
-from harness.commands.verify import verify
 from harness.errors import DeviceError, HarnessError, UsageError, refused_memory
 from harness.invocation import typed
 from search_spaces.errors import SearchSpaceError, UnknownNameError, caret, nearest
@@ -38,10 +25,36 @@ OUTPUT_CLOSED = 141
 # The variable by which a shell asks for completions.
 COMPLETION = "_HARNESS_COMPLETE"
 _CONTENT = 4
+# In the order of the help. A command is what its file in harness/commands is called.
+COMMANDS = (
+    "search",
+    "train",
+    "verify",
+    "evaluate",
+    "explain",
+    "spaces",
+    "leaderboard",
+    "report",
+    "export",
+    "bench",
+    "toy",
+    "data",
+    "doctor",
+    "completion",
+)
 
 
 class _Group(click.Group):
-    """A group that suggests the nearest command for an unknown one."""
+    """A group that imports a command when it is asked for, and suggests the nearest one for an unknown one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"harness.commands.{cmd_name}"), cmd_name)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -49,7 +62,7 @@ class _Group(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            hint = nearest(args[0], self.commands) if args else None
+            hint = nearest(args[0], COMMANDS) if args else None
             raise click.UsageError(f"{error.message.rstrip('.')}; {hint}" if hint else error.message, ctx) from error
 
 
@@ -85,25 +98,6 @@ def _greeting() -> str:
     return "\n".join(
         ["How few numbers does it take to read handwritten digits?", "", *lines, "", f"All commands: {typed('--help')}"]
     )
-
-
-for _command in (
-    search,
-    train,
-    verify,
-    evaluate,
-    explain,
-    spaces,
-    leaderboard,
-    report,
-    export,
-    bench,
-    toy,
-    data,
-    doctor,
-    completion,
-):
-    cli.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Every command of the README is one that the program understands, and the quick ones print what the README shows."""
+"""Every command of README and docs is one that the program understands; quick ones print what is shown."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ import pytest
 from harness.cli import cli, run
 from harness.evidence import record
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, read
+from harness.network_name import network_names
+from search_spaces.notation import parse_network
 
 ROOT = Path(__file__).resolve().parent.parent
 # Commands that answer at once and depend on nothing but the code.
 QUICK = {"explain", "spaces"}
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
-def blocks() -> list[tuple[str, str]]:
+def blocks(page: Path) -> list[tuple[str, str]]:
     """Return (command line, output shown) of every console block; an empty output where none is shown."""
     found = []
-    for block in re.findall(r"^```console\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S):
+    for block in re.findall(r"^```console\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
         for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
             line, _, output = part.partition("\n")
             found.append((line, output))
     return found
 
 
-def harness_commands() -> list[tuple[list[str], str]]:
+def harness_commands(*pages: Path) -> list[tuple[list[str], str]]:
     """Return the arguments and the output of every call of the program."""
     calls = []
-    for line, output in blocks():
+    for line, output in (found for page in pages for found in blocks(page)):
         words = shlex.split(line, comments=True)
         if words and words[0] in ("./scripts/harness", "harness"):
             calls.append((words[1:], output))
@@ -39,19 +42,19 @@ def harness_commands() -> list[tuple[list[str], str]]:
 
 
 def test_the_readme_shows_the_main_commands() -> None:
-    shown = {words[0] for words, _ in harness_commands()}
+    shown = {words[0] for words, _ in harness_commands(ROOT / "README.md")}
 
-    assert {"search", "verify", "explain", "spaces", "leaderboard", "doctor"} <= shown
-    assert any(line.startswith("./scripts/test") for line, _ in blocks())
+    assert {"search", "verify", "evaluate", "explain", "spaces", "leaderboard"} <= shown
 
 
-@pytest.mark.parametrize("words", [words for words, _ in harness_commands()], ids=" ".join)
+@pytest.mark.parametrize("words", [words for words, _ in harness_commands(*PAGES)], ids=" ".join)
 def test_every_command_shown_is_understood(words: list[str]) -> None:
     command: click.Command = cli
     rest = words
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-        assert rest[0] in command.commands, f"{rest[0]} is not a command"
-        command, rest = command.commands[rest[0]], rest[1:]
+        known = command.get_command(click.Context(command), rest[0])
+        assert known is not None, f"{rest[0]} is not a command"
+        command, rest = known, rest[1:]
 
     command.make_parser(click.Context(command)).parse_args(list(rest))
 
@@ -60,7 +63,7 @@ def test_every_command_shown_is_understood(words: list[str]) -> None:
     ("words", "output"),
     [
         pytest.param(words, output, id=" ".join(words))
-        for words, output in harness_commands()
+        for words, output in harness_commands(*PAGES)
         if words[0] in QUICK and output
     ],
 )
@@ -91,12 +94,13 @@ def test_the_smallest_networks_shown_are_those_of_the_leaderboard() -> None:
         if proven and seen and proven.parameters <= seen.parameters:
             del smallest[target, Tier.VERIFIED.value]
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = text.partition("| target | parameters |")[2].partition("\n\n")[0]
+    table = text.partition("| target | errors allowed |")[2].partition("\n\n")[0]
+    names = network_names(parse_network(row.architecture) for row in smallest.values())
 
     assert table.splitlines()[2:] == [
-        f"| {target:g} % | {row.parameters:,} | {tier} | {row.mean_test_accuracy_pct:.3f} "
-        f"| {row.std_test_accuracy_pct:.3f} | {row.lower_bound_pct:.3f} | {row.seeds_at_target} of {row.seeds} "
-        f"| {row.recipe} | `{row.hash[:6]}` |"
+        f"| {target:g} % | {10_000 - 100 * target:.0f} | {row.parameters:,} "
+        f"| {10_000 - 100 * (row.mean_test_accuracy_pct or 0):.1f} | {100 * (row.std_test_accuracy_pct or 0):.1f} "
+        f"| {row.seeds_at_target} of {row.seeds} | {tier} | `{names[row.hash]}` (`{row.hash[:6]}`) |"
         for (target, tier), row in sorted(smallest.items(), key=lambda item: (item[0][0], item[1].parameters))
     ]
 

@@ -134,6 +134,7 @@ def busy_seconds(page: browser.Page) -> float:
     return float(next(item["value"] for item in found if item["name"] == "TaskDuration"))
 
 
+@pytest.mark.slow
 def test_five_thousand_networks_are_written_and_opened_in_time(
     opened: browser.Page,
     realistic_report: Path,

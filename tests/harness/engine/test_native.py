@@ -250,6 +250,7 @@ print("clean")
 """
 
 
+@pytest.mark.slow
 def test_the_engine_is_clean_under_the_sanitizers():
     from tests.harness.engine.test_native_bf16 import IN_PAIRS
     from tests.harness.engine.test_native_training import NETWORKS, POSED

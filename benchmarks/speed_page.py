@@ -1,9 +1,9 @@
-"""Write the README's table of speeds from the committed results of three benchmarks.
+"""Write the table of speeds in docs/engine.md from the committed results of three benchmarks.
 
     python -m benchmarks.throughput
     python -m benchmarks.time_to_target
     python -m benchmarks.static_analysis
-    python -m benchmarks.speed_readme
+    python -m benchmarks.speed_page
 
 The table stands between two marks; what is outside of them is left as it is.
 """
@@ -18,8 +18,8 @@ from benchmarks.marked_block import marks, with_block
 from harness import files
 
 ROOT = Path(__file__).resolve().parent.parent
-README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results"
-MARKS = marks("speed", "benchmarks/speed_readme.py")
+PAGE, RESULTS = ROOT / "docs" / "engine.md", ROOT / "benchmarks" / "results"
+MARKS = marks("speed", "benchmarks/speed_page.py")
 
 
 def section(throughput: dict[str, Any], target: dict[str, Any], analysis: dict[str, Any]) -> str:
@@ -56,10 +56,10 @@ def section(throughput: dict[str, Any], target: dict[str, Any], analysis: dict[s
 
 
 def current() -> str:
-    """Return what the README should hold."""
+    """Return what the page should hold."""
     names = ("throughput.json", "time-to-target.json", "static-analysis.json")
     return section(*(json.loads((RESULTS / name).read_text(encoding="utf-8")) for name in names))
 
 
 if __name__ == "__main__":
-    files.write_text(README, with_block(README.read_text(encoding="utf-8"), MARKS, current()))
+    files.write_text(PAGE, with_block(PAGE.read_text(encoding="utf-8"), MARKS, current()))

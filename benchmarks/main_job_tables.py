@@ -1,8 +1,12 @@
-"""The README's table of the main job: one line a search, misses and searches that have not been run among them."""
+"""Tables of the main job, as Markdown: one line a case for the README, one line a search for docs/search.md.
+
+Misses and searches that have not been run are in both.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import median
 
 from benchmarks.main_job_results import FIRST_STANDING_SECONDS, Case, MeasuredSearch, Results, planned
 
@@ -20,8 +24,40 @@ COLUMNS = (
 )
 
 
+def summary(results: Results, cases: Mapping[str, Case]) -> str:
+    """Return a line a case."""
+    if not results.searches:
+        return NONE_YET
+    done = {search.key: search for search in results.searches}
+    lines = [
+        "| options | searches | met | parameters of the answer: median (largest) | asked for "
+        "| seconds to the first answer: median (longest) |",
+        f"|{' --- |' * 6}",
+    ]
+    for name, case in cases.items():
+        found = [done[name, seed] for seed in case.seeds if (name, seed) in done]
+        asked = "an answer" if case.most_parameters is None else f"at most {case.most_parameters:,}"
+        options = f"`{' '.join(case.options)}`{_beside(case)}"
+        if not found:
+            lines.append(f"| {options} | 0 of {len(case.seeds)} run | | | {asked} | |")
+            continue
+        sizes = [each.outcome.winner.parameters for each in found if each.outcome.reached and each.outcome.winner]
+        waits = [each.outcome.first_standing_seconds for each in found]
+        stood = [seconds for seconds in waits if seconds is not None]
+        cells = [
+            options,
+            f"{len(found)} of {len(case.seeds)} run",
+            str(sum(each.verdict.met for each in found)),
+            "none" if len(sizes) < len(found) else f"{median(sizes):,.0f} ({max(sizes):,})",
+            asked,
+            "never" if len(stood) < len(found) else f"{median(stood):.0f} ({max(stood):.0f})",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", _machines(results)]) + "\n"
+
+
 def section(results: Results, cases: Mapping[str, Case], compared: Mapping[str, Case]) -> str:
-    """Return what the results say, as Markdown.
+    """Return a line a search, and what parts of the search are worth.
 
     Args:
         cases: the first is what the compared ones are compared with.

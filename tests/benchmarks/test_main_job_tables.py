@@ -1,11 +1,11 @@
-"""The README's table of the main job: a line a search, nothing hidden."""
+"""Tables of the main job: a line a case, a line a search, nothing hidden."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.main_job_readme import section
 from benchmarks.main_job_results import Case, Results
+from benchmarks.main_job_tables import section, summary
 from tests.benchmarks.measured import CASES, outcome, search
 
 MACHINE = {"processor": "another", "cores": 4}
@@ -74,3 +74,18 @@ def test_compared_searches_have_a_table_of_answers_by_seed_and_are_not_counted()
         "| `--time 10m` | 7,000 | none |",
         "| `--prior none` | 9,100 | none |",
     ]
+
+
+def test_the_summary_has_a_line_a_case_and_hides_no_miss():
+    lines = summary(RESULTS, CASES).splitlines()
+
+    assert [line.split(" | ")[1:4] for line in lines[2:5]] == [
+        ["1 of 2 run", "0", "none"],
+        ["1 of 1 run", "1", "1,900 (1,900)"],
+        ["1 of 1 run", "0", "none"],
+    ]
+    assert "266 GFLOP/s" in lines[-1]
+
+
+def test_the_summary_names_a_case_that_was_not_run():
+    assert "| 0 of 2 run | | |" in summary(RESULTS, {"other": Case(options=("-x",), seeds=(0, 1)), **CASES})

@@ -1,8 +1,8 @@
-"""Write the README's tables of search methods from the committed results of the bench.
+"""Write the tables of search methods in docs/bench.md from the committed results of the bench.
 
     harness bench run mnist-bench --json > benchmarks/results/bench.json
     harness bench run mnist-bench --method default --ablations --json > benchmarks/results/bench-parts.json
-    python -m benchmarks.bench_readme
+    python -m benchmarks.bench_page
 
 The tables stand between two marks; what is outside of them is left as it is. Without results there are none.
 """
@@ -18,9 +18,9 @@ from harness import files
 from harness.bench.findings import p_text
 
 ROOT = Path(__file__).resolve().parent.parent
-README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results"
+PAGE, RESULTS = ROOT / "docs" / "bench.md", ROOT / "benchmarks" / "results"
 METHODS, PARTS = RESULTS / "bench.json", RESULTS / "bench-parts.json"
-MARKS = marks("bench", "benchmarks/bench_readme.py")
+MARKS = marks("bench", "benchmarks/bench_page.py")
 
 
 def section(document: dict[str, Any]) -> str:
@@ -65,7 +65,7 @@ def parts_section(document: dict[str, Any]) -> str:
 
 
 def current() -> str:
-    """Return what the README should hold: the sections of the committed results, nothing where there are none."""
+    """Return what the page should hold: the sections of the committed results, nothing where there are none."""
     if not METHODS.exists() or not PARTS.exists():
         return ""
     methods, parts = (json.loads(path.read_text(encoding="utf-8")) for path in (METHODS, PARTS))
@@ -92,4 +92,4 @@ def _pair(pair: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    files.write_text(README, with_block(README.read_text(encoding="utf-8"), MARKS, current()))
+    files.write_text(PAGE, with_block(PAGE.read_text(encoding="utf-8"), MARKS, current()))

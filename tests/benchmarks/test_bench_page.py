@@ -1,11 +1,11 @@
-"""The README's table of search methods is that of the committed result, and the default sampler what it shows."""
+"""The page's table of search methods is that of the committed result, and the default sampler what it shows."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from benchmarks import bench_readme
+from benchmarks import bench_page
 from benchmarks.marked_block import with_block
 from harness.search import sampler
 
@@ -42,7 +42,7 @@ DOCUMENT = {
 
 
 def test_the_section_has_a_line_a_method_and_every_sentence():
-    assert bench_readme.section(DOCUMENT) == (
+    assert bench_page.section(DOCUMENT) == (
         "200 repeats of each method on the table `mnist-bench`, 104 seconds of simulated time each on 2 workers, "
         "target 98.69 % validation; the smallest network that reaches it has 1,854 parameters.\n"
         "\n"
@@ -58,21 +58,21 @@ def test_the_section_has_a_line_a_method_and_every_sentence():
 
 
 def test_the_parts_have_a_line_a_variant_with_both_scores():
-    assert bench_readme.parts_section(DOCUMENT).splitlines()[2:] == [
+    assert bench_page.parts_section(DOCUMENT).splitlines()[2:] == [
         "| variant | what it does | over time | p | at the end | p |",
         "| --- | --- | --- | --- | --- | --- |",
         "| no-aim | does no-aim | 1.043 (0.990 to 1.100) | 0.25 | 1.100 (1.050 to 1.200) | below 0.0001 |",
     ]
 
 
-def test_the_readme_holds_what_the_committed_result_says():
-    readme = bench_readme.README.read_text(encoding="utf-8")
+def test_the_page_holds_what_the_committed_result_says():
+    page = bench_page.PAGE.read_text(encoding="utf-8")
 
-    assert with_block(readme, bench_readme.MARKS, bench_readme.current()) == readme
+    assert with_block(page, bench_page.MARKS, bench_page.current()) == page
 
 
 def test_no_other_sampler_is_shown_to_be_better_than_the_default():
-    document = json.loads(bench_readme.PARTS.read_text(encoding="utf-8"))
+    document = json.loads(bench_page.PARTS.read_text(encoding="utf-8"))
 
     changed = [pair for pair in document["variants"] if pair["first"].startswith("with-")]
     assert {pair["first"] for pair in changed} == {
@@ -82,7 +82,7 @@ def test_no_other_sampler_is_shown_to_be_better_than_the_default():
 
 
 def test_the_default_is_shown_to_be_better_than_every_other_method():
-    document = json.loads(bench_readme.METHODS.read_text(encoding="utf-8"))
+    document = json.loads(bench_page.METHODS.read_text(encoding="utf-8"))
 
     assert document["repeats"] >= 200
     beaten = {}

@@ -1,0 +1,86 @@
+"""Measured searches count for code that replays the same searches, and for no other."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import main_job, main_job_results, same_search
+from benchmarks.main_job_results import Carried, Results, configuration_key
+from harness.errors import UsageError
+from tests.benchmarks.measured import outcome, search
+
+OLD: dict[str, Any] = {"options": {"space": "all"}, "sources": {"a.py": "1"}}
+NEW: dict[str, Any] = {"options": {"space": "all"}, "sources": {"b.py": "2"}}
+HOW = Carried(date_utc="2026-01-02T03:04:05+00:00", methods=("default",), replayed=3, equal=3)
+
+
+def results(configuration: dict[str, Any]) -> Results:
+    found = search("short", 0, outcome(2_000), configuration=configuration_key(configuration))
+    return Results(configurations={configuration_key(configuration): configuration}, searches=(found,))
+
+
+def test_searches_of_the_older_code_count_for_the_present_one():
+    made = same_search.carried(results(OLD), OLD["sources"], NEW, HOW)
+
+    assert made.configurations == {configuration_key(NEW): NEW}
+    assert [each.configuration for each in made.searches] == [configuration_key(NEW)]
+    assert made.carried == (HOW,)
+
+
+def test_searches_of_a_third_code_stay_what_they_are():
+    other = {**OLD, "sources": {"c.py": "3"}}
+    with pytest.raises(UsageError, match="no search"):
+        same_search.carried(results(other), OLD["sources"], NEW, HOW)
+
+
+def test_another_default_is_not_carried_over():
+    changed = {**NEW, "options": {"space": "card"}}
+    with pytest.raises(UsageError, match=r"options\.space: 'all' then, 'card' now"):
+        same_search.carried(results(OLD), OLD["sources"], changed, HOW)
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Results that were measured with the old code, and two checkouts that need not be asked."""
+    path = tmp_path / "main-job.json"
+    main_job_results.write(path, results(OLD))
+    monkeypatch.setattr(main_job, "RESULTS", path)
+    monkeypatch.setattr(same_search, "sources", lambda folder: OLD["sources"])
+    monkeypatch.setattr(same_search, "defaults", lambda: NEW)
+    monkeypatch.setattr(sys, "argv", ["same_search", str(tmp_path), "--carry"])
+    return path
+
+
+def test_equal_replays_are_noted_in_the_file(asked: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(same_search, "traces", lambda folder: ["a line", "another"])
+
+    same_search.main()
+
+    [how] = main_job_results.read(asked).carried
+    assert (how.replayed, how.equal) == (2, 2)
+
+
+def test_other_replays_carry_nothing(asked: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(same_search, "traces", lambda folder: ["a line", str(folder)])
+    before = asked.read_bytes()
+
+    with pytest.raises(SystemExit) as end:
+        same_search.main()
+
+    assert end.value.code == 1
+    assert asked.read_bytes() == before
+
+
+def test_a_checkout_replays_its_own_searches(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(same_search, "METHODS", ("random",))
+    monkeypatch.setenv("PYTHONPATH", os.devnull)
+
+    first, again = (same_search.traces(same_search.ROOT, repeats=2) for _ in range(2))
+
+    assert len(first) == 2
+    assert first == again
