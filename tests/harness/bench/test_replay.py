@@ -124,7 +124,7 @@ def test_a_planted_method_that_ignores_history_is_as_good_as_random(monkeypatch:
 def test_a_planted_oracle_beats_all(monkeypatch: pytest.MonkeyPatch):
     # Not for so long that a method has tried the whole table.
     seconds = 0.4 * TASK.seconds
-    methods = {**MAIN, "oracle": planted(monkeypatch, oracle)}
+    methods: dict[str, Method] = {**MAIN, "oracle": planted(monkeypatch, oracle)}
     found = {name: scores(run(method, 16, seconds=seconds), seconds) for name, method in methods.items()}
 
     compared = pairs({"once": found}, [("oracle", name) for name in MAIN])
