@@ -59,16 +59,6 @@ def first_failure(checks: list[Check]) -> Check | None:
     return next((check for check in checks if check.verdict is Verdict.FAIL), None)
 
 
-def text(checks: list[Check]) -> str:
-    """Return a line a check, and under it what to do where there is something to do."""
-    lines = []
-    for check in checks:
-        lines.append(f"{check.verdict:<4}  {check.name:<12}  {check.message}")
-        if check.hint:
-            lines.append(f"{'':<20}-> {check.hint}")
-    return "\n".join(lines)
-
-
 def _attempt(name: str, probe: Callable[[], Check]) -> Check:
     try:
         return probe()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from search_spaces.architecture import Architecture, op_text
+from harness.network_name import network_name
+from search_spaces.architecture import Architecture, Conv, DepthwiseConv, Op, Residual, kernels, op_text
 from search_spaces.cost import Analysis
-from search_spaces.shapes import shape_text
+from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape, shape_text
 from search_spaces.stored import stored_numbers
+
+_Row = tuple[str, str, str, str, str]
 
 _HEAD = ("op", "output", "parameters", "MACs", "receptive field")
 
@@ -35,17 +39,12 @@ def document(architecture: Architecture, analysis: Analysis) -> dict[str, Any]:
 
 
 def table(architecture: Architecture, analysis: Analysis) -> str:
-    """Return a line an op in fixed columns, the totals below it, and what the totals leave out."""
-    rows = [
-        (
-            op_text(layer.op),
-            shape_text(layer.output_shape),
-            f"{layer.parameters:,}",
-            f"{layer.macs:,}",
-            str(layer.receptive_field),
-        )
-        for layer in analysis.layers
-    ]
+    """Return a line an op in fixed columns, the totals below it, and what the totals leave out.
+
+    The ops of a residual sum stand below it, indented; its line has their costs. The first use of a tied kernel has its
+    parameters, and later ones are marked as shared.
+    """
+    rows = _rows(analysis)
     total = ("total", "", f"{analysis.parameters:,}", f"{analysis.macs:,}", str(analysis.receptive_field))
     widths = [max(len(row[column]) for row in (_HEAD, *rows, total)) for column in range(len(_HEAD))]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
@@ -53,12 +52,55 @@ def table(architecture: Architecture, analysis: Analysis) -> str:
     stored = stored_numbers(architecture)
     if stored > analysis.parameters:
         lines.append(f"{analysis.parameters:,} learned; {stored:,} stored, with the means and variances of BN")
-    lines.append(f"hash {architecture.hash}; the total receptive field is that before the first global op")
+    name = network_name(architecture)
+    lines.append(f"{name}, hash {architecture.hash}; the total receptive field is that before the first global op")
+    if any(isinstance(op, Conv) and op.poses > 1 for op in kernels(architecture.ops)):
+        lines.append("poses: neighbouring outputs share one learned kernel; each uses it rotated or mirrored")
     return "\n".join(lines)
 
 
-def _line(row: tuple[str, ...], widths: list[int]) -> str:
+def _rows(analysis: Analysis) -> list[_Row]:
+    rows: list[_Row] = []
+    used: set[str] = set()
+    shape = INPUT_SHAPE
+    for layer in analysis.layers:
+        written = shape_text(layer.output_shape)
+        costs = (f"{layer.parameters:,}", f"{layer.macs:,}", str(layer.receptive_field))
+        if isinstance(layer.op, Residual):
+            rows.append(("res(", written, *costs))
+            rows += _inner_rows(layer.op, shape, used, "  ")
+        else:
+            shared = _is_shared(layer.op, used)
+            rows.append((op_text(layer.op), written, *(("shared", *costs[1:]) if shared else costs)))
+        shape = layer.output_shape
+    return rows
+
+
+def _inner_rows(op: Residual, shape: Shape, used: set[str], indent: str) -> list[_Row]:
+    """Return a line for each op of a residual sum, and its closing bracket."""
+    rows: list[_Row] = []
+    for inner in op.ops:
+        if isinstance(inner, Residual):
+            rows += [(f"{indent}res(", shape_text(shape), "", "", ""), *_inner_rows(inner, shape, used, indent + "  ")]
+            continue
+        shape = output_shape(inner, shape)
+        shared = "shared" if _is_shared(inner, used) else ""
+        rows.append((f"{indent}{op_text(inner)}", shape_text(shape), shared, "", ""))
+    return [*rows, (f"{indent[2:]})", "", "", "", "")]
+
+
+def _is_shared(op: Op, used: set[str]) -> bool:
+    """Return whether a kernel was used before; takes note of its name."""
+    tie = op.tie if isinstance(op, Conv | DepthwiseConv) else None
+    if tie is None:
+        return False
+    before = tie in used
+    used.add(tie)
+    return before
+
+
+def _line(row: Sequence[str], widths: list[int]) -> str:
     """Align the op to the left and everything else to the right."""
     op, *numbers = row
     right = [cell.rjust(width) for cell, width in zip(numbers, widths[1:], strict=True)]
-    return "  ".join([op.ljust(widths[0]), *right])
+    return "  ".join([op.ljust(widths[0]), *right]).rstrip()

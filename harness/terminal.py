@@ -6,7 +6,7 @@ NO_COLOR is honoured (https://no-color.org), by rich itself.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,47 @@ def show_table(
         made.add_column(column.title, justify="right" if column.numeric else "left", no_wrap=True)
     for number, row in enumerate(texts):
         made.add_row(*(row[index] for index in kept), style=styles[number] if styles else None)
-    where.print(made)
+    _show(where, made)
+
+
+def show_facts(where: Any, facts: Mapping[str, str]) -> None:
+    """Print a line a fact, its name first; long ones are folded beside their names."""
+    show_grid(where, list(facts.items()), [("bold", "")] * len(facts))
+
+
+def show_grid(where: Any, rows: Sequence[Sequence[str]], styles: Sequence[Sequence[str]]) -> None:
+    """Print cells in columns, of which the last is folded.
+
+    Args:
+        where: as ``console`` gives it.
+        rows: at least one cell each, all as many; what could steer a terminal is shown as a question mark.
+        styles: one a cell, as rich names them.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table.grid(padding=(0, 2, 0, 0))
+    for number in range(len(rows[0]) if rows else 0):
+        last = number == len(rows[0]) - 1
+        made.add_column(no_wrap=not last, overflow="fold" if last else "ellipsis")
+    for row, style in zip(rows, styles, strict=True):
+        made.add_row(*(Text(printable(cell), style=look) for cell, look in zip(row, style, strict=True)))
+    _show(where, made)
+
+
+def _show(where: Any, made: Any) -> None:
+    """Print what rich has laid out, in a pipe without the blanks that fill lines up."""
+    if where.is_terminal:
+        where.print(made)
+        return
+    with where.capture() as captured:
+        where.print(made)
+    where.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and a noun that has a plain plural: ``1 worker``, ``1,200 workers``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int]:

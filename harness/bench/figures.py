@@ -12,6 +12,7 @@ from harness.bench.comparison import Comparison
 from harness.bench.findings import Findings, MethodFinding
 from harness.csv_text import csv_text
 from harness.duration import duration_text
+from harness.terminal import counted
 from harness.training.result import finite
 
 METHODS, TIMES, RUNTIMES, PAIRS = "methods.csv", "times.csv", "runtimes.csv", "pairs.csv"
@@ -94,9 +95,9 @@ def figures_text(comparison: Comparison, facts: Findings) -> str:
     """Return the comparison for people."""
     task = comparison.task
     source = f"table {comparison.table}" if comparison.table else f"real trainings in {task.space_name}"
-    repeats = f"{facts.repeats} repeat{'s' if facts.repeats != 1 else ''}"
     head = (
-        f"{source}: {repeats}, {duration_text(task.seconds)} each on {task.workers} workers, "
+        f"{source}: {counted(facts.repeats, 'repeat')}, {duration_text(task.seconds)} each on "
+        f"{counted(task.workers, 'worker')}, "
         f"target {task.target_pct:g} % validation"
     )
     lines: list[tuple[str, ...]] = [("method", "over time", "at the end", "false answers", "rank", "expected time")]

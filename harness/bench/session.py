@@ -23,7 +23,7 @@ from harness.bench.request import Prepared
 from harness.bench.table import Table, engine_kind
 from harness.duration import duration_text
 from harness.errors import HarnessError
-from harness.search.progress import PLAIN_SECONDS, Reporter
+from harness.progress import PLAIN_SECONDS, Reporter
 from harness.training import result, workers
 from harness.training.result import Result, Status
 from harness.training.run import Job

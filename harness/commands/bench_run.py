@@ -133,7 +133,7 @@ def _replayed(made: Setting, table: Table, given: dict[str, Any], folder: Path) 
     from harness.bench.repeats import run_repeats
     from harness.bench.spread import Spread
     from harness.device import core_count
-    from harness.search.progress import Reporter
+    from harness.progress import Reporter
 
     asked = made.comparison
     there = _begun(folder, asked)

@@ -199,8 +199,8 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
 
 def _train(ready: Prepared, plan: RecordingPlan, folder: Path, place: Workspace) -> Table:
     from harness.bench.session import record
+    from harness.progress import Reporter
     from harness.search import study
-    from harness.search.progress import Reporter
 
     try:
         with study.owned(folder), Reporter(plan.runs, "runs") as reporter:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.commands import options
 from harness.errors import DataError, DeviceError, UsageError
+
+if TYPE_CHECKING:
+    from harness.diagnosis import Check
 
 _KINDS = {family.exit_code: family.kind for family in (UsageError, DataError, DeviceError)}
 
@@ -27,7 +30,7 @@ def doctor(dataset: str, folder: Path | None, as_json: bool) -> int:
     harness doctor
     harness doctor --json
     """
-    from harness.doctor import diagnose, first_failure, text
+    from harness.doctor import diagnose, first_failure
     from harness.workspace import workspace
 
     checks = diagnose(workspace(), dataset, folder)
@@ -44,5 +47,20 @@ def doctor(dataset: str, folder: Path | None, as_json: bool) -> int:
             }
         options.print_json(document)
     else:
-        click.echo(text(checks))
+        _show(checks)
     return failure.exit_code if failure is not None else 0
+
+
+def _show(checks: list[Check]) -> None:
+    """Print a line a check, and under it what to do where there is something to do."""
+    from harness.terminal import console, show_grid
+
+    looks = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+    rows, styles = [], []
+    for check in checks:
+        rows.append((str(check.verdict), check.name, check.message))
+        styles.append((looks[str(check.verdict)], "bold", ""))
+        if check.hint:
+            rows.append(("", "", f"-> {check.hint}"))
+            styles.append(("", "", "dim"))
+    show_grid(console(), rows, styles)

@@ -168,7 +168,7 @@ def _job(
 def _train(job: Job, data: ImageData) -> tuple[Result, Training]:
     import torch
 
-    from harness.search.progress import Reporter
+    from harness.progress import Reporter
     from harness.training.result import Status
     from harness.training.run import Bench, execute_and_keep
 

@@ -14,22 +14,21 @@ from harness.search import study
 if TYPE_CHECKING:
     from harness.workspace import Workspace
 
-# Of the search's time, and of a watcher's.
-SEARCH_SHARE, WATCH_SHARE = 0.01, 0.05
+# Of the search's time after the first page, and of a watcher's.
+SEARCH_SHARE, WATCH_SHARE = 0.02, 0.05
 SOONEST_SECONDS = 10.0
 # The next report may take longer than the last one: there is more to say.
 _GROWTH = 1.5
 
 
 class LiveReport:
-    """Rewrites the report of a search now and then, at most a hundredth of the search's time."""
+    """Writes the report of a search at once, then now and then, in at most a fiftieth of the search's time."""
 
     def __init__(
         self,
         folder: Path,
         place: Workspace,
         say: Callable[[str], None],
-        expected_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin to count.
@@ -38,13 +37,11 @@ class LiveReport:
             folder: of the study.
             place: its workspace.
             say: tells the person something.
-            expected_seconds: that the first report may take.
             clock: in seconds.
         """
         self._folder, self._place, self._say, self._clock = folder, place, say, clock
-        self._began = clock()
+        self._began = self._due = clock()
         self._spent = 0.0
-        self._due = self._after(expected_seconds)
         self._told = self._broken = False
 
     def refresh(self) -> None:
@@ -62,11 +59,13 @@ class LiveReport:
             what = error.message if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
             self._say(f"the report cannot be written while the search goes on: {what}")
             return
-        if not self._told:
-            self._told = True
-            self._say(f"its report, rewritten now and then: {path}")
         cost = self._clock() - before
-        self._spent += cost
+        if self._told:
+            self._spent += cost
+        else:
+            # The first page is written once, and loads what pages are made of.
+            self._told = True
+            self._say(f"report, rewritten now and then: {path}")
         self._due = self._after(cost)
 
     def _after(self, cost: float) -> float:

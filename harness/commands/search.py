@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from harness.duration import DURATION, duration_option, duration_text
 from harness.invocation import typed
 
 if TYPE_CHECKING:
+    from harness.commands.search_progress import About
     from harness.evidence.verdict import Verdict
     from harness.search.last_words import LastWords
     from harness.search.nearest_miss import NearestMiss
@@ -62,13 +62,14 @@ if TYPE_CHECKING:
     help="Limit of one worker, MiB, without the files that it maps.",
 )
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be done; train nothing.")
+@click.option("--verbose", "-v", is_flag=True, help="Say how every training ended.")
 @options.parallelism_option
 @options.device_option
 @options.engine_option
 @options.data_options
 @options.as_json
 @click.pass_context
-def search(ctx: click.Context, /, plan_only: bool, as_json: bool, **given: Any) -> int:
+def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool, **given: Any) -> int:
     """Find the smallest network that reaches the target, verify it, and rank it.
 
     Networks over the budget are rejected before they are built. The same command goes on with a study that
@@ -79,7 +80,9 @@ def search(ctx: click.Context, /, plan_only: bool, as_json: bool, **given: Any) 
     harness search --budget 5000 --space tiny --time 2h
     harness search --plan
     """
-    from harness.search.run_plan import make_plan, plan_document, plan_text
+    from harness.commands.search_plan import plan_facts
+    from harness.search.run_plan import make_plan, plan_document
+    from harness.terminal import console, show_facts
     from harness.workspace import workspace
 
     origins = {
@@ -88,26 +91,26 @@ def search(ctx: click.Context, /, plan_only: bool, as_json: bool, **given: Any) 
     plan = make_plan(given, origins, workspace())
     if plan_only:
         document = plan_document(plan)
-        options.print_json(document) if as_json else click.echo(plan_text(document))
+        options.print_json(document) if as_json else show_facts(console(), plan_facts(document))
         return 0
     options.say_engine(plan.engine)
     options.say_teacher(plan.recipe.recipe, plan.workspace.teachers)
     try:
-        return _run(plan, _given(ctx), as_json)
+        return _run(plan, _given(ctx), as_json, verbose=verbose)
     except KeyboardInterrupt as error:
         raise options.interrupted() from error
 
 
-def _run(plan: SearchPlan, given: dict[str, str], as_json: bool) -> int:
+def _run(plan: SearchPlan, given: dict[str, str], as_json: bool, *, verbose: bool) -> int:
     from harness.commands.live_report import LiveReport
+    from harness.commands.search_progress import SearchReporter
     from harness.search.conclusion import conclude
     from harness.search.prior import keep
-    from harness.search.progress import SearchReporter
     from harness.search.search import run_search
     from harness.search.study import open_study, owned
     from reports.study_page import write_report
 
-    checked_seconds = _check_place(plan)
+    _check_place(plan)
     for message in plan.left_out:
         click.echo(f"harness: {message}; it is left out of the prior", err=True)
     with owned(plan.folder):
@@ -117,9 +120,8 @@ def _run(plan: SearchPlan, given: dict[str, str], as_json: bool) -> int:
         click.echo(f"{'new study' if fresh else 'going on with study'} {plan.folder.name} in {plan.folder}", err=True)
         if plan.measures_workers:
             plan = _with_workers(plan)
-        with SearchReporter(plan.effort.seconds, plan.effort.trials) as reporter:
-            # A report reads the whole workspace, as the check does, and its own study.
-            live = LiveReport(plan.folder, plan.workspace, reporter.say, 1.0 + 2 * checked_seconds)
+        with SearchReporter(_about(plan), verbose=verbose) as reporter:
+            live = LiveReport(plan.folder, plan.workspace, reporter.say)
             reporter.heartbeat = live.refresh
             session = run_search(
                 plan.folder, plan.config, plan.effort, plan.source, reporter, ["harness", *sys.argv[1:]]
@@ -137,6 +139,22 @@ def _run(plan: SearchPlan, given: dict[str, str], as_json: bool) -> int:
     return 0 if verdict is not None and verdict.passed else 3
 
 
+def _about(plan: SearchPlan) -> About:
+    """Return what progress says of a search."""
+    from harness.commands.search_progress import About
+    from harness.data.datasets import dataset
+
+    return About(
+        study=plan.folder.name,
+        seconds=plan.effort.seconds,
+        trials=plan.effort.trials,
+        target_pct=plan.config.target_pct,
+        threshold_pct=plan.config.threshold_pct,
+        validation_size=dataset(plan.config.dataset).validation_size,
+        report=str(plan.folder / "report.html"),
+    )
+
+
 def _with_workers(plan: SearchPlan) -> SearchPlan:
     """Return the plan with as many workers as its GPU bears."""
     from dataclasses import replace
@@ -151,19 +169,14 @@ def _with_workers(plan: SearchPlan) -> SearchPlan:
     return replace(plan, effort=replace(plan.effort, workers=found.workers, side_by_side=found.side_by_side))
 
 
-def _check_place(plan: SearchPlan) -> float:
-    """Find out now, not after an hour, that results cannot be written or the standings cannot be read.
-
-    Return how many seconds reading took.
-    """
+def _check_place(plan: SearchPlan) -> None:
+    """Find out now, not after an hour, that results cannot be written or the standings cannot be read."""
     from harness.evidence.leaderboard import collect
     from harness.workspace import check_writable
 
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
         check_writable(folder)
-    before = time.perf_counter()
     collect(plan.workspace)
-    return time.perf_counter() - before
 
 
 def _given(ctx: click.Context) -> dict[str, str]:

@@ -95,7 +95,7 @@ def train(
 def _run(job: Job, data: ImageData) -> Result:
     import torch
 
-    from harness.search.progress import Reporter
+    from harness.progress import Reporter
     from harness.training.run import Bench, execute
 
     steps = data.dataset.train_size // job.recipe.batch_size

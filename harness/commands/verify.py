@@ -143,7 +143,7 @@ def _declare(plan: Plan, place: Workspace, seeds: int, as_json: bool) -> int:
 def _run(plan: Plan, place: Workspace, source: Source) -> Verdict:
     from harness.evidence.leaderboard import refresh
     from harness.evidence.verify import run_seeds
-    from harness.search.progress import Reporter
+    from harness.progress import Reporter
     from harness.training.workers import Limits
 
     with Reporter(len(plan.indices), "seeds") as reporter:

@@ -11,7 +11,6 @@ from typing import Any
 from harness.data.datasets import dataset
 from harness.data.training_images import resolve
 from harness.device import choose_device, worker_count
-from harness.duration import duration_text
 from harness.engine.engine_choice import Choice, choose_engine
 from harness.errors import ContentError, UsageError
 from harness.evidence.offset import Offset, offset_of
@@ -31,7 +30,7 @@ from harness.training.recipes import NamedRecipe, check_batch, named_recipe
 from harness.training.workers import Limits, Source
 from harness.workspace import Workspace
 from search_spaces.catalog import space as space_of
-from search_spaces.count import count_text, feasible, fewest_parameters, has_none
+from search_spaces.count import feasible, fewest_parameters, has_none
 from search_spaces.space import SearchSpace
 
 # Epochs that the default recipe may have: a large network reaches in a few what a small one needs many for. Each is at
@@ -201,84 +200,6 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "confidence": CONFIDENCE,
         "needed_share": needed_share(),
     }
-
-
-def plan_text(document: dict[str, Any]) -> str:
-    """Return the plan for people."""
-    config, effort, offset = document["config"], document["effort"], document["offset"]
-    recipe, limits = config["recipe"], effort["limits"]
-    time = "no end" if effort["seconds"] is None else duration_text(effort["seconds"])
-    workers = "as many workers as measuring finds" if document["measures_workers"] else _workers_text(effort)
-    given = ", ".join(f"{name} ({origin})" for name, origin in document["origins"].items() if origin != "default")
-    parts = {
-        "study": f"{document['study']} ({'goes on' if document['exists'] else 'new'}) in {document['folder']}",
-        "data": f"{config['dataset']}, target {config['target_pct']:g} %, on validation {config['threshold_pct']:g} %",
-        "offset": _offset_text(offset),
-        "space": f"{config['space']}, {count_text(document['derivations'])} derivations; {_share_text(document)} "
-        f"keep its conditions and a budget of {config['budget']:,} parameters",
-        "sampler": f"{config['sampler']}, seed {config['seed']}",
-        "prior": _prior_text(document),
-        "recipe": f"{config['recipe_name']}, batch {recipe['batch_size']}, epochs "
-        f"{' or '.join(map(str, document['lengths']))}; "
-        + ("a training may be stopped after a quarter and a half" if config["rungs"] else "no pruning"),
-        "standing": _standing_text(document),
-        "effort": f"{workers} on {effort['device']}, {effort['engine']} engine, time {time}, "
-        f"trials {effort['trials'] or 'without end'}",
-        "limits": f"one training {duration_text(limits['seconds'])}, one worker {limits['memory_mb']:g} MiB",
-        "expected": _expected_text(document),
-        "set by you": given or "nothing",
-    }
-    return "\n".join(f"{name:<11} {text}" for name, text in parts.items())
-
-
-def _prior_text(document: dict[str, Any]) -> str:
-    """Return what earlier trainings the model of the errors begins with."""
-    count, prior = document["past_trainings"], document["config"]["prior"]
-    if not count:
-        return f"{prior}; no earlier training by such a recipe is known, so the search begins with a ladder of sizes"
-    return f"{prior}; the model of the errors begins with {count:,} earlier trainings"
-
-
-def _standing_text(document: dict[str, Any]) -> str:
-    """Return when a network counts as found."""
-    return (
-        f"after {document['stand_seeds']} to {document['most_seeds']} fresh seeds, when the chance that its "
-        f"verification passes is {100 * document['confidence']:g} %"
-    )
-
-
-def _workers_text(effort: dict[str, Any]) -> str:
-    side_by_side = f", {effort['side_by_side']} a process," if effort["side_by_side"] > 1 else ""
-    return f"{effort['workers']} workers{side_by_side}"
-
-
-def _offset_text(offset: dict[str, Any]) -> str:
-    if offset["relative_error"] is None:
-        return f"between validation and test {offset['protocol']}"
-    return (
-        f"{offset['errors_ratio']:.3f} test errors expected for each on validation, standard error "
-        f"{100 * offset['relative_error']:.1f} %: {offset['protocol']}"
-    )
-
-
-def _expected_text(document: dict[str, Any]) -> str:
-    seconds = document["estimated_seconds_a_training"]
-    if seconds is None:
-        return f"unknown: none of {document['feasible']['looked_at']:,} networks drawn keeps conditions and budget"
-    low, high = seconds
-    span = f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
-    return (
-        f"{span} s a whole training of a median network ({document['feasible']['median_macs'] / 1e6:.2g} M "
-        "multiply-adds) on one core of a slow two-core CPU machine; hopeless trainings are stopped early"
-    )
-
-
-def _share_text(document: dict[str, Any]) -> str:
-    low, high = (100 * share for share in document["feasible_share"])
-    count = document["feasible"]
-    if count["exact"]:
-        return f"{low:.3g} % (exact)"
-    return f"{low:.3g} to {high:.3g} % ({100 * count['confidence']:g} % interval, {count['looked_at']:,} drawn)"
 
 
 def default_name(config: StudyConfig) -> str:

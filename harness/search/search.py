@@ -16,10 +16,10 @@ from types import FrameType
 from harness.search import sampler, study
 from harness.search.exploration import explore
 from harness.search.finals import choose
-from harness.search.progress import SearchReporter
 from harness.search.proposer import Proposer
 from harness.search.session import Effort, Session, note, open_session
 from harness.search.study import StudyConfig
+from harness.search.watcher import Watcher
 from harness.training.workers import Source
 
 
@@ -28,7 +28,7 @@ def run_search(
     config: StudyConfig,
     effort: Effort,
     source: Source,
-    reporter: SearchReporter,
+    reporter: Watcher,
     command: list[str],
 ) -> Session:
     """Search until time, trials or the space are used up, choose a winner on validation, and return the session.

@@ -29,13 +29,13 @@ from harness.search.estimate import (
 from harness.search.features import work
 from harness.search.parts import EVERY_PART, Parts
 from harness.search.prior import kept, observations
-from harness.search.progress import SearchReporter, Watcher
 from harness.search.proposer import Proposer
 from harness.search.proposing import Proposing
 from harness.search.race import STAND_SEEDS, Candidate
 from harness.search.replay import replay_journal, tell_outcome
 from harness.search.study import StudyConfig
 from harness.search.trail import FolderTrail, Trail
+from harness.search.watcher import Watcher
 from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
@@ -112,9 +112,7 @@ class Session:
         return float("inf") if self.effort.seconds is None else self.effort.seconds - self.elapsed
 
 
-def open_session(
-    folder: Path, config: StudyConfig, effort: Effort, source: Source, reporter: SearchReporter
-) -> Session:
+def open_session(folder: Path, config: StudyConfig, effort: Effort, source: Source, reporter: Watcher) -> Session:
     """Return the search as the study's files tell it: finished runs kept, unfinished ones waiting."""
     events = study.journal(folder)
     candidates = {proposal.trial: Candidate(proposal) for proposal in study.proposals(events)}

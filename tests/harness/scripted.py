@@ -18,8 +18,7 @@ from typing import Any
 import pytest
 
 from harness import files
-from harness.search import progress, proposer, race, sampler, search, study
-from harness.search.progress import SearchReporter
+from harness.search import proposer, race, sampler, search, study
 from harness.search.proposer import Proposer
 from harness.search.race import Candidate
 from harness.search.session import Effort, Session, file_result, job_for, open_session
@@ -32,6 +31,7 @@ from harness.training.seeds import Purpose, derive_seed
 from harness.training.workers import Event, Finished, Limits, Source, Worker
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
+from tests.harness.silent import Silent
 
 # Sizes from 330 to some 40,000; one network a pair of widths.
 SPACE = "width = {4, 6, 8, 10, 12, 16, 20, 24, 32, 40}; net = conv3x3(width) relu conv3x3(width) relu gap linear(10);"
@@ -217,7 +217,6 @@ def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
         monkeypatch.setattr(workers, name, function)
     monkeypatch.setattr(workers, "stop", lambda pool: None)
     monkeypatch.setattr(sampler, "write_database", lambda index, path: None)
-    monkeypatch.setattr(progress.Reporter, "say", lambda self, line: None)
     monkeypatch.setattr(proposer, "LADDER_DRAWS", 40)
     # Made-up runs fall to 0.35 and 0.6 times the errors of their rungs, whatever the real ones are measured to do.
     monkeypatch.setattr(race, "PRIOR_RATIO", {0.25: 0.30, 0.5: 0.55})
@@ -286,8 +285,7 @@ def effort(**changes: object) -> Effort:
 def run(folder: Path, configured: StudyConfig, spent: Effort) -> Session:
     """Run one session of a search."""
     study.open_study(folder, configured, {})
-    with SearchReporter(spent.seconds, spent.trials) as reporter:
-        return search.run_search(folder, configured, spent, Source("mnist", None), reporter, ["harness", "search"])
+    return search.run_search(folder, configured, spent, Source("mnist", None), Silent(), ["harness", "search"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +304,7 @@ class Made:
 def opened(folder: Path, networks: Sequence[Made], *, sampler: str = "tpe", **spent: object) -> Session:
     """Return a session in the midst of a search, its workers idle and these networks its trials from 0 on."""
     configured = config(space_text=ONE_CONVOLUTION, sampler=sampler)
-    session = open_session(folder, configured, effort(**spent), Source("mnist", None), SearchReporter(None, 1))
+    session = open_session(folder, configured, effort(**spent), Source("mnist", None), Silent())
     session.crew.start(session.effort.workers)
     for trial, made in enumerate(networks):
         candidate = Candidate(proposal(trial, f"conv3x3({made.width}) gap linear(10)"))

@@ -14,7 +14,7 @@ import torch
 from harness import cross_check, doctor, environment, installation
 from harness.data import torchvision_import
 from harness.diagnosis import Check, Verdict
-from harness.doctor import diagnose, first_failure, text
+from harness.doctor import diagnose, first_failure
 from harness.engine import native, processor
 from harness.errors import UsageError
 from harness.workspace import Workspace
@@ -284,12 +284,3 @@ def test_a_place_without_git_is_a_warning(place: Workspace, monkeypatch: pytest.
 
     assert check.verdict is Verdict.WARN
     assert check.message == "not a git checkout, so results cannot name their commit"
-
-
-def test_every_check_is_one_line_and_what_to_do_another():
-    checks = [
-        Check(name="torch", message="fine"),
-        Check(name="disk", message="little", verdict=Verdict.WARN, hint="make room"),
-    ]
-
-    assert text(checks) == "ok    torch         fine\nwarn  disk          little\n                    -> make room"

@@ -71,13 +71,37 @@ def test_the_table_has_fixed_columns_and_the_totals():
         "----------------------------------------------------------",
         "total                         168  72,128                4",
         "168 learned; 184 stored, with the means and variances of BN",
-        "hash dbd10e2739a4; the total receptive field is that before the first global op",
+        "plain-168, hash dbd10e2739a4; the total receptive field is that before the first global op",
     ]
 
 
 def test_the_columns_make_room_for_a_long_op():
-    _, text = explained("res(conv3x3(1, bias) bn relu conv3x3(1, bias) bn) | gap | linear(10)")
+    _, text = explained("conv3x3(1, pad=0, stride=2, bias) bn relu | gap | linear(10)")
 
     # Two lines of words below the table.
     lines = text.splitlines()[:-2]
     assert len({len(line) for line in lines}) == 1
+
+
+def test_poses_are_explained_where_there_are_some():
+    assert "poses: " in explained("conv3x3(4, poses=4) relu | gap | linear(10)")[1]
+    assert "poses: " not in explained("conv3x3(4) relu | gap | linear(10)")[1]
+
+
+def test_the_ops_of_a_residual_stand_below_it_and_shared_kernels_are_marked():
+    _, text = explained("conv3x3(4, tie=a) relu res(conv3x3(4, tie=b) bn) res(conv3x3(4, tie=b) bn) | gap | linear(10)")
+
+    lines = [line.split() for line in text.splitlines()]
+    at = lines.index(["res(", "4x28x28", "152", "112,896", "5"])
+    assert lines[at + 1 : at + 4] == [["conv3x3(4,", "tie=t1)", "4x28x28"], ["bn", "4x28x28"], [")"]]
+    assert lines[at + 4 : at + 6] == [
+        ["res(", "4x28x28", "8", "112,896", "7"],
+        ["conv3x3(4,", "tie=t1)", "4x28x28", "shared"],
+    ]
+    assert text.splitlines()[at + 1].startswith("  conv3x3(4")
+
+
+def test_a_shared_kernel_outside_a_residual_has_no_parameters_of_its_own():
+    _, text = explained("conv3x3(4) conv3x3(4, tie=a) relu conv3x3(4, tie=a) | gap | linear(10)")
+
+    assert [line.split()[3] for line in text.splitlines() if "tie=" in line] == ["144", "shared"]

@@ -19,7 +19,7 @@ from harness.bench.recording import Near, Recording, checkpoint_path, finished_r
 from harness.bench.session import record
 from harness.bench.table import Table
 from harness.errors import HarnessError
-from harness.search.progress import Reporter
+from harness.progress import Reporter
 from harness.training import result, workers
 from harness.training.result import Status
 from harness.training.run import Job

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import run
+from harness.diagnosis import Check, Verdict
 
 
 def test_the_doctor_prints_a_line_a_check_and_leaves_with_0(workspace: Path, capsys: pytest.CaptureFixture[str]):
@@ -13,7 +14,24 @@ def test_the_doctor_prints_a_line_a_check_and_leaves_with_0(workspace: Path, cap
 
     lines = capsys.readouterr().out.splitlines()
     assert {line.split()[0] for line in lines} <= {"ok", "warn", "->"}
-    assert any(line.startswith("ok    torchsummary  ") for line in lines)
+    assert any(line.split()[:2] == ["ok", "torchsummary"] for line in lines)
+
+
+def test_what_to_do_stands_below_its_check(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    checks = [
+        Check(name="torch", message="fine"),
+        Check(name="disk", message="little", verdict=Verdict.WARN, hint="make room"),
+    ]
+    monkeypatch.setattr("harness.doctor.diagnose", lambda *given: checks)
+
+    assert run(["doctor"]) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["ok", "torch", "fine"],
+        ["warn", "disk", "little"],
+        ["->", "make", "room"],
+    ]
 
 
 def test_json_is_one_document_with_the_first_failure_as_its_error(workspace: Path, capsys: pytest.CaptureFixture[str]):

@@ -270,33 +270,43 @@ class Clock:
 
         monkeypatch.setattr("reports.live.write_live_report", write)
 
-    def live(self, expected: float) -> LiveReport:
-        return LiveReport(Path("one"), Workspace(Path()), self.said.append, expected, lambda: self.now)
+    def live(self) -> LiveReport:
+        return LiveReport(Path("one"), Workspace(Path()), self.said.append, lambda: self.now)
 
 
-def test_a_search_gives_its_report_no_more_than_a_hundredth_of_its_time(monkeypatch: pytest.MonkeyPatch):
+def test_the_first_report_is_written_at_once_and_named(monkeypatch: pytest.MonkeyPatch):
+    clock = Clock(monkeypatch, cost=3.0)
+
+    clock.live().refresh()
+
+    assert clock.written == [1000.0]
+    assert [line.endswith(" one/report.html") for line in clock.said] == [True]
+
+
+def test_a_search_gives_its_later_reports_no_more_than_their_share_of_its_time(monkeypatch: pytest.MonkeyPatch):
     clock = Clock(monkeypatch, cost=0.5)
-    live = clock.live(0.5)
+    live = clock.live()
 
     for _ in range(3600):
         clock.now += 1.0
         live.refresh()
 
     elapsed = clock.now - 1000.0
-    assert len(clock.written) * 0.5 <= SEARCH_SHARE * elapsed
-    assert len(clock.written) >= 0.6 * SEARCH_SHARE * elapsed / 0.5
-    assert clock.said == ["its report, rewritten now and then: one/report.html"]
+    later = len(clock.written) - 1
+    assert later * 0.5 <= SEARCH_SHARE * elapsed
+    assert later >= 0.6 * SEARCH_SHARE * elapsed / 0.5
+    assert len(clock.said) == 1
 
 
 def test_a_report_that_costs_nothing_is_not_written_all_the_time(monkeypatch: pytest.MonkeyPatch):
     clock = Clock(monkeypatch)
-    live = clock.live(0.0)
+    live = clock.live()
 
     for _ in range(100):
         clock.now += 1.0
         live.refresh()
 
-    assert len(clock.written) == 100 // SOONEST_SECONDS
+    assert len(clock.written) == 1 + 99 // SOONEST_SECONDS
 
 
 @pytest.mark.parametrize(("error", "said"), [(UsageError("no room"), "no room"), (KeyError("x"), "KeyError: 'x'")])
@@ -304,7 +314,7 @@ def test_a_report_that_cannot_be_written_does_not_end_the_search(
     monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
 ):
     clock = Clock(monkeypatch, error=error)
-    live = clock.live(0.0)
+    live = clock.live()
 
     for _ in range(100):
         clock.now += 1.0

@@ -13,7 +13,6 @@ from harness.errors import DataError, HarnessError
 from harness.search import events as events_module
 from harness.search import race, study
 from harness.search.nearest_miss import NearestMiss
-from harness.search.progress import SearchReporter
 from harness.search.session import Session
 from harness.training.result import Status
 from harness.training.run import Job
@@ -21,6 +20,7 @@ from harness.training.seeds import Purpose, derive_seed
 from harness.training.workers import Broken, Event, Finished
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
+from tests.harness.silent import Silent
 
 FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
 FAILURES = [Status.DIVERGED, Status.TIMED_OUT, Status.OUT_OF_MEMORY, Status.CRASHED]
@@ -136,7 +136,7 @@ def test_a_watcher_sees_the_nearest_miss_until_a_network_stands(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seen: list[tuple[object, NearestMiss | None]] = []
-    monkeypatch.setattr(SearchReporter, "tick", lambda self, *where: seen.append(where[2:4]))
+    monkeypatch.setattr(Silent, "tick", lambda self, *where: seen.append(where[2:4]))
     # The smaller ones miss by five errors.
     trainer.accuracy_pct = lambda parameters, seed: 98.95 if parameters < 200 else 99.5
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from harness.commands.search_plan import plan_facts
 from harness.errors import ContentError, DeviceError, UsageError
 from harness.evidence import offset as offset_module
 from harness.search import run_plan, study
-from harness.search.run_plan import SearchPlan, make_plan, plan_document, plan_text
+from harness.search.run_plan import SearchPlan, make_plan, plan_document
 from harness.training.parallelism import Parallelism
 from harness.training.recipe import Recipe
 from harness.workspace import Workspace
@@ -81,8 +82,7 @@ def test_the_threshold_is_the_target_and_the_offset(tmp_path: Path, monkeypatch:
 
     # 2.5 % wrong by 0.8.
     assert plan(tmp_path, target=97.5).config.threshold_pct == pytest.approx(96.875)
-    told = "offset      0.800 test errors expected for each on validation, standard error 4.1 %"
-    assert f"{told}: measured" in plan_text(plan_document(plan(tmp_path)))
+    assert "0.800 test errors" in plan_facts(plan_document(plan(tmp_path)))["threshold"]
 
 
 def test_a_target_of_zero_is_a_target(tmp_path: Path):
@@ -90,7 +90,7 @@ def test_a_target_of_zero_is_a_target(tmp_path: Path):
 
 
 def test_a_plan_writes_nothing(tmp_path: Path):
-    plan_text(plan_document(plan(tmp_path / "nowhere")))
+    plan_document(plan(tmp_path / "nowhere"))
 
     assert list(tmp_path.iterdir()) == []
 
@@ -235,13 +235,15 @@ def test_the_expected_seconds_are_those_of_a_median_network_and_of_all_lengths(t
     work = 28 * 28 * 9 * 8 + 80 + 8 * (8 * 784 + 8 + 10)
     epoch = 4_000 * (1.85e-4 + 3.35e-11 * work)
     assert document["estimated_seconds_a_training"] == pytest.approx([5 * epoch, 20 * epoch])
-    lines = {line[:11].strip(): line[12:] for line in plan_text(document).splitlines()}
-    assert lines["expected"].startswith(f"{5 * epoch:.0f} to {20 * epoch:.0f} s ")
-    assert "epochs 5 or 20;" in lines["recipe"]
+    facts = plan_facts(document)
+    assert facts["expected"].startswith(f"{5 * epoch:.0f} to {20 * epoch:.0f} s ")
+    assert "5 or 20 epochs;" in facts["recipe"]
 
 
 def test_a_recipe_without_rungs_is_not_pruned(tmp_path: Path):
-    assert "smoke, batch 128, epochs 1; no pruning" in plan_text(plan_document(plan(tmp_path, recipe="smoke")))
+    facts = plan_facts(plan_document(plan(tmp_path, recipe="smoke")))
+
+    assert facts["recipe"].startswith("smoke, batches of 128, 1 epoch; every training ")
 
 
 def test_the_plan_says_so_where_no_network_was_met_that_keeps_the_budget(tmp_path: Path):
@@ -249,33 +251,45 @@ def test_the_plan_says_so_where_no_network_was_met_that_keeps_the_budget(tmp_pat
 
     assert document["feasible"]["low"] == 0 < document["feasible"]["high"]
     assert document["estimated_seconds_a_training"] is None
-    assert "expected    unknown: none of 2,000 networks drawn keeps conditions and budget" in plan_text(document)
+    assert plan_facts(document)["expected"].startswith("unknown: none of 2,000 networks ")
 
 
 def test_a_worker_is_a_network_that_trains_wherever_it_does(tmp_path: Path):
     document = plan_document(plan(tmp_path, workers=Parallelism(2, 4)))
 
     assert (document["effort"]["workers"], document["effort"]["side_by_side"]) == (8, 4)
-    assert "\neffort      8 workers, 4 a process, on cpu, " in plan_text(document)
+    assert plan_facts(document)["effort"].startswith("8 workers (4 in each process) on cpu, ")
 
 
-def test_the_text_says_it_all_in_lines(tmp_path: Path):
-    text = plan_text(plan_document(plan(tmp_path, budget=5_000, trials=7)))
+def test_people_are_told_every_matter(tmp_path: Path):
+    facts = plan_facts(plan_document(plan(tmp_path, budget=5_000, trials=7)))
 
-    lines = {line[:11].strip(): line[12:] for line in text.splitlines()}
-    assert list(lines) == [
-        "study", "data", "offset", "space", "sampler", "prior", "recipe", "standing", "effort", "limits", "expected",
-        "set by you",
+    assert list(facts) == [
+        "study", "target", "threshold", "space", "sampler", "prior", "recipe", "standing", "effort", "limits",
+        "expected", "set by you",
     ]  # fmt: skip
-    assert lines["study"].endswith(f"(new) in {plan(tmp_path, budget=5_000).folder}")
-    assert lines["recipe"].startswith("fast, batch 64, epochs 5 or 8 or ")
-    assert lines["prior"].startswith("none; ")
-    assert lines["standing"].startswith("after 2 to 6 fresh seeds, ")
-    assert lines["effort"] == "2 workers on cpu, torch engine, time 45 min 0 s, trials 7"
-    assert lines["limits"] == "one training 30 min 0 s, one worker 4096 MiB"
-    assert lines["sampler"] == "surrogate, seed 0"
-    assert lines["set by you"] == "budget (commandline), trials (commandline)"
-    assert " % interval, 2,000 drawn) keep its conditions and a budget of 5,000 parameters" in lines["space"]
+    assert facts["study"].endswith(f"(new) in {plan(tmp_path, budget=5_000).folder}")
+    assert facts["recipe"].startswith("fast, batches of 64, 5, 8, ")
+    assert facts["prior"].startswith("none: ")
+    assert " 2 to 6 " in facts["standing"]
+    assert facts["effort"] == "2 workers on cpu, torch engine; 45 min 0 s in all, at most 7 networks"
+    assert facts["limits"] == "30 min 0 s a training, 4096 MiB a worker"
+    assert facts["sampler"] == "surrogate, seed 0"
+    assert facts["set by you"] == "--budget, --trials"
+    assert "2,000 drawn" in facts["space"]
+    assert "5,000 parameters" in facts["space"]
+
+
+@pytest.mark.parametrize(
+    ("origins", "words"),
+    [
+        ({"budget": "default"}, "nothing"),
+        ({"seconds": "commandline", "trial_time": "commandline"}, "--time, --trial-time"),
+        ({"folder": "environment"}, "--data (environment)"),
+    ],
+)
+def test_options_are_named_as_they_are_typed(origins: dict[str, str], words: str, tmp_path: Path):
+    assert plan_facts({**plan_document(plan(tmp_path)), "origins": origins})["set by you"] == words
 
 
 def test_a_space_of_more_derivations_than_a_float_holds_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -286,7 +300,7 @@ def test_a_space_of_more_derivations_than_a_float_holds_is_no_obstacle(tmp_path:
     document = plan_document(plan(tmp_path, space=f"@{space}"))
 
     assert document["derivations"] == 100**200
-    assert "huge, 1.00e400 derivations; " in plan_text(document)
+    assert plan_facts(document)["space"].startswith("huge: 1.00e400 derivations; ")
 
 
 def test_the_name_of_a_study_is_the_one_it_was_begun_with():

@@ -12,7 +12,6 @@ from harness.search import session
 from harness.search.crew import Processes
 from harness.search.features import work
 from harness.search.prior import keep
-from harness.search.progress import SearchReporter
 from harness.search.race import Candidate
 from harness.search.session import Session
 from harness.search.trainings import shipped
@@ -21,6 +20,7 @@ from harness.training.seeds import Purpose
 from harness.training.workers import Source, Worker
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
+from tests.harness.silent import Silent
 
 PROPOSAL = scripted.proposal(0, "conv3x3(4) gap linear(10)")
 FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
@@ -38,7 +38,7 @@ def opened(tmp_path: Path, trainer: Trainer) -> Session:
         scripted.config(space_text=FEW),
         scripted.effort(),
         Source("mnist", None),
-        SearchReporter(None, 1),
+        Silent(),
     )
     found.candidates[0] = Candidate(PROPOSAL)
     return found
@@ -187,11 +187,9 @@ def test_a_resumed_study_learns_from_the_trainings_that_it_keeps(trainer: Traine
     other = replace(past[0], learning_rate=0.5)
     keep(tmp_path, (*past, other))
 
-    with_past = session.open_session(
-        tmp_path, scripted.config(), scripted.effort(), Source("mnist", None), SearchReporter(None, 1)
-    )
+    with_past = session.open_session(tmp_path, scripted.config(), scripted.effort(), Source("mnist", None), Silent())
     without = session.open_session(
-        tmp_path / "new", scripted.config(), scripted.effort(), Source("mnist", None), SearchReporter(None, 1)
+        tmp_path / "new", scripted.config(), scripted.effort(), Source("mnist", None), Silent()
     )
 
     assert [seen.errors for seen in scripted.proposer_of(with_past).past] == [item.errors for item in past]
@@ -204,9 +202,7 @@ def test_networks_without_a_result_are_waiting_when_a_session_opens(trainer: Tra
     with scripted.killed_at(trainer, 60):
         scripted.run(tmp_path, scripted.config(), scripted.effort(workers=3, trials=9))
 
-    found = session.open_session(
-        tmp_path, scripted.config(), scripted.effort(), Source("mnist", None), SearchReporter(None, 1)
-    )
+    found = session.open_session(tmp_path, scripted.config(), scripted.effort(), Source("mnist", None), Silent())
 
     open_trials = [trial for trial, candidate in found.candidates.items() if candidate.first is None]
     assert open_trials
@@ -221,9 +217,7 @@ def test_a_result_whose_note_was_lost_is_noted_and_told_when_the_session_opens(t
     lost = next(line for line in reversed(lines) if '"finished"' in line and '"search"' in line)
     (tmp_path / "log.jsonl").write_text("\n".join(line for line in lines if line != lost) + "\n")
 
-    found = session.open_session(
-        tmp_path, scripted.config(), scripted.effort(), Source("mnist", None), SearchReporter(None, 1)
-    )
+    found = session.open_session(tmp_path, scripted.config(), scripted.effort(), Source("mnist", None), Silent())
 
     (*_, again) = scripted.events(tmp_path, "finished")
     kept = {"utc", "elapsed"}
@@ -241,7 +235,7 @@ def test_a_standing_network_whose_note_was_lost_is_noted_when_the_session_opens(
     kept = [line for line in lines if not ('"event": "standing"' in line and f'"trial": {last["trial"]},' in line)]
     (tmp_path / "log.jsonl").write_text("\n".join(kept) + "\n")
 
-    session.open_session(tmp_path, scripted.config(), scripted.effort(), Source("mnist", None), SearchReporter(None, 1))
+    session.open_session(tmp_path, scripted.config(), scripted.effort(), Source("mnist", None), Silent())
 
     (*_, again) = scripted.events(tmp_path, "standing")
     names = ("trial", "hash", "parameters", "budget")

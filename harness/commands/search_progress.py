@@ -1,0 +1,208 @@
+"""Progress of a search on stderr: a live panel on a terminal, a line a minute elsewhere, and lines for what matters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from harness.commands.search_panel import Running, View, clock_text, panel
+from harness.evidence import statistics
+from harness.progress import PLAIN_SECONDS, test_outcome
+from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text
+from harness.search.race import Candidate
+from harness.terminal import console
+from harness.training.result import Result, Status
+from harness.training.run import Job
+from harness.training.seeds import Purpose
+from harness.training.workers import Broken, Event, Finished, Progress
+
+REFRESHES_A_SECOND = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What is shown of a search beside its progress.
+
+    Attributes:
+        seconds: that it may take, None for no end; ``trials`` likewise.
+        threshold_pct: asked for on ``validation_size`` images.
+        report: where its page lies.
+    """
+
+    study: str
+    seconds: float | None
+    trials: int | None
+    target_pct: float
+    threshold_pct: float
+    validation_size: int
+    report: str
+
+
+class SearchReporter:
+    """Shows a search while it goes on; use it as a context manager.
+
+    Attributes:
+        heartbeat: called whenever there may be something new to show.
+        rejected: networks rejected so far; ``trained`` those that were trained.
+    """
+
+    def __init__(self, about: About, *, verbose: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start at nothing done.
+
+        Args:
+            verbose: say how every training ended, not only what changes the answer.
+            clock: in seconds.
+        """
+        self.about, self.verbose, self._clock = about, verbose, clock
+        self.heartbeat: Callable[[], None] = lambda: None
+        self.rejected = self.trained = 0
+        self._elapsed, self._ticked, self._said = 0.0, clock(), -PLAIN_SECONDS
+        self._standing: Candidate | None = None
+        self._nearest: NearestMiss | None = None
+        self._jobs: Sequence[Job | None] = ()
+        self._began: dict[Job, float] = {}
+        self._epochs: dict[Job, int] = {}
+        self._verifying = False
+        self._where = console(stderr=True)
+        self._live: Any = None
+        if self._where.is_terminal and not self._where.is_dumb_terminal:
+            from rich.live import Live
+
+            self._live = Live(
+                console=self._where,
+                get_renderable=lambda: panel(self.view()),
+                refresh_per_second=REFRESHES_A_SECOND,
+                transient=True,
+            )
+
+    def __enter__(self) -> Self:
+        """Show the panel, where there is a terminal."""
+        if self._live is not None:
+            self._live.start(refresh=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the panel away."""
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, line: str, style: str = "") -> None:
+        """Print one line, above the panel where there is one."""
+        self._where.print(line, style=style, soft_wrap=True)
+
+    def tick(
+        self,
+        elapsed: float,
+        left: float,
+        standing: Candidate | None,
+        nearest: NearestMiss | None,
+        jobs: Sequence[Job | None],
+    ) -> None:
+        """Take note of where the search is; without a terminal say it once a minute."""
+        now = self._clock()
+        self._elapsed, self._ticked = elapsed, now
+        if standing is None and nearest is not None and _is_nearer(nearest, self._nearest):
+            self._nearest = nearest
+            self.say(f"{clock_text(elapsed)}  nearest so far: {miss_text(nearest)}")
+        self._standing, self._jobs = standing, tuple(jobs)
+        self._began = {job: self._began.get(job, now) for job in jobs if job is not None}
+        self._say_where()
+        self.heartbeat()
+
+    def ended(self, candidate: Candidate, found: Result, *, is_standing: bool) -> None:
+        """Say how a run has ended, if it changes the answer or went wrong."""
+        proposal = candidate.proposal
+        kind = "first run" if found.purpose is Purpose.SEARCH else f"fresh seed {found.seed_index}"
+        self.trained += found.purpose is Purpose.SEARCH
+        if self.verbose or found.status not in (Status.COMPLETE, Status.PRUNED):
+            accuracy = found.validation_accuracy_pct
+            shown = f"{accuracy:.2f} % validation" if accuracy is not None else found.message
+            line = f"trial {proposal.trial} ({proposal.parameters:,} parameters, {kind}): {found.status}, {shown}"
+            self.say(f"{line}, {found.train_seconds:.0f} s")
+        if is_standing:
+            mean = statistics.mean(candidate.fresh_pct)
+            self.say(
+                f"{clock_text(self._elapsed)}  trial {proposal.trial} stands with {proposal.parameters:,} parameters: "
+                f"mean {mean:.3f} % validation over {len(candidate.fresh)} fresh seeds; "
+                "from here on only smaller networks are proposed",
+                style="green",
+            )
+
+    def on_event(self, event: Event) -> None:
+        """Show what a worker has reported about the verification of the winner."""
+        now = self._clock()
+        self._elapsed, self._ticked, self._verifying = self._elapsed + now - self._ticked, now, True
+        job = event.job
+        match event:
+            case Progress(_, epoch):
+                self._began.setdefault(job, now)
+                self._epochs[job] = epoch.epoch
+            case Finished(_, result):
+                self._epochs.pop(job, None)
+                self.say(f"seed {job.seed_index}: {test_outcome(result)}")
+            case Broken(_, status, message):
+                self._epochs.pop(job, None)
+                self.say(f"seed {job.seed_index}: {status}, {message}; it is run again")
+        self._jobs = tuple(self._epochs)
+        self._say_where()
+        self.heartbeat()
+
+    def view(self) -> View:
+        """Return what the panel shows now."""
+        about, now = self.about, self._clock()
+        return View(
+            study=about.study,
+            elapsed=self._elapsed + now - self._ticked,
+            seconds=about.seconds,
+            phase="verifying" if self._verifying else "searching",
+            goal=_goal(about),
+            best=self._best(),
+            is_standing=self._standing is not None,
+            counts=self._counts(),
+            running=[None if job is None else self._running(job, now) for job in self._jobs],
+            report=about.report,
+        )
+
+    def _running(self, job: Job, now: float) -> Running:
+        return Running(
+            what=f"seed {job.seed_index}" if self._verifying else f"trial {job.trial}",
+            architecture=job.architecture,
+            epochs=job.until_epoch or job.recipe.epochs,
+            epoch=self._epochs.get(job),
+            seconds=now - self._began.get(job, now),
+        )
+
+    def _best(self) -> str:
+        if self._standing is not None:
+            return f"{self._standing.proposal.parameters:,} parameters"
+        return "none yet" if self._nearest is None else miss_text(self._nearest)
+
+    def _counts(self) -> str:
+        bound = "" if self.about.trials is None else f" of {self.about.trials:,} at most"
+        return f"{self.trained:,} trained{bound}, {self.rejected:,} rejected before they were built"
+
+    def _say_where(self) -> None:
+        """Print a line, once a minute, where no panel says it."""
+        if self._live is not None or self._elapsed - self._said < PLAIN_SECONDS:
+            return
+        self._said = self._elapsed
+        whole = "" if self.about.seconds is None else f" of {clock_text(self.about.seconds)}"
+        best = (
+            f"smallest {self._best()}" if self._standing is not None else f"nothing stands yet; nearest {self._best()}"
+        )
+        busy = sum(job is not None for job in self._jobs)
+        self.say(f"{clock_text(self._elapsed)}{whole} | {best} | {self._counts()} | {busy} running")
+
+
+def _goal(about: About) -> str:
+    allowed = allowed_errors(about.threshold_pct, about.validation_size)
+    return f"{about.target_pct:g} %: at most {allowed:,} errors on {about.validation_size:,} validation images"
+
+
+def _is_nearer(found: NearestMiss, before: NearestMiss | None) -> bool:
+    return before is None or (found.pruned_after is None, -found.errors) > (before.pruned_after is None, -before.errors)
