@@ -18,14 +18,14 @@ from search_spaces.resolve import parse_space
 from search_spaces.space import SearchSpace
 
 SPACES: Mapping[str, str] = {
-    "all": "every form in one: the card's grammar, tied, squeezed, separable kernels, and orientations",
+    "all": "every form in one space: the design card's grammar, shared, bottleneck and separable kernels, and poses",
     "card": "the design card's block grammar, up to 20,000 parameters",
-    "tiny": "networks up to 5,000 parameters, with tied kernels, depthwise layers and residual sums",
-    "tied": "networks up to 20,000 parameters whose kernels serve again and again, across resolutions too",
-    "posed": "networks up to 3,000,000 multiply-adds whose kernels serve turned to all four sides, again and again",
+    "tiny": "up to 5,000 parameters, with shared kernels, depthwise layers and residual sums",
+    "tied": "up to 20,000 parameters; layers share kernels, also across resolutions",
+    "posed": "up to 3,000,000 multiply-adds; kernels in four poses (rotated copies), shared by several layers",
     "seeds": "the family of the five seed networks",
-    "bench": "384 networks of 519 to 5,774 parameters, all recorded in a table of 'harness bench'",
-    "forms": "256 networks of 662 to 5,778 parameters of other kinds than those of bench; no rule was tuned on them",
+    "bench": "384 networks of 519 to 5,774 parameters; the table mnist-bench holds a training of each",
+    "forms": "256 networks of 662 to 5,778 parameters, of other forms than bench; no rule was tuned on them",
 }
 # In bytes; no text that the grammar accepts is longer.
 _LARGEST_FILE = 400_000

@@ -41,7 +41,7 @@ class Setting:
 
 
 def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool) -> tuple[Method, ...]:
-    """Return the methods that were named, the six that come with the bench where none was.
+    """Return the methods that were named, all that come with the bench where none was.
 
     Args:
         names: of methods that come with it or are installed.

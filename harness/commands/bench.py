@@ -14,7 +14,7 @@ def bench() -> None:
 
     \b
     harness bench table NAME --space bench --plan    what recording a table would take
-    harness bench run mnist-bench                    six methods, 200 repeats each
+    harness bench run mnist-bench                    all methods, 200 repeats each
     """
 
 

@@ -28,33 +28,46 @@ OF_A_REPLAY = ("spread", "processes")
 
 @click.command(short_help="Compare methods of search on a table, or live.")
 @click.argument("table", required=False)
-@click.option("--method", "names", multiple=True, help="A method's name; may be repeated [default: six].")
+@click.option(
+    "--method", "names", multiple=True, help="A method's name; may be repeated [default: all that are built in]."
+)
 @click.option("--program", "programs", multiple=True, metavar="NAME=COMMAND", help="A program that speaks JSON lines.")
-@click.option("--ablations", is_flag=True, help="And the default with one part changed at a time.")
-@click.option("--repeats", type=click.IntRange(1, 100_000), help="Of each method [default: 200; 3 with --live].")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the comparison.")
+@click.option("--ablations", is_flag=True, help="Also run the default with one part changed at a time.")
+@click.option(
+    "--repeats", type=click.IntRange(1, 100_000), help="Repeats of each method [default: 200; 3 with --live]."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the comparison.")
 @click.option(
     "--target", type=options.PER_CENT, help="Validation accuracy [default: a quarter of the table reaches it]."
 )
 @click.option("--budget", type=click.IntRange(1), help="Most parameters [default: the largest network's].")
-@click.option("--time", "seconds", type=DURATION, help="Of a repeat [default: an eighth of the table trained].")
+@click.option("--time", "seconds", type=DURATION, help="Time of a repeat [default: an eighth of the table trained].")
 @click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Trainings side by side.")
 @click.option(
     "--spread",
     type=click.Choice(["pooled", "recorded"]),
     default="pooled",
     show_default=True,
-    help="What seeds differ by: spreads of similar networks, or the network's own recorded runs only.",
+    help="Where the spread between seeds comes from: similar networks, or the network's own recorded runs.",
 )
 @click.option(
-    "--answer-time", "answer_seconds", type=DURATION, default="10s", show_default=True, help="Of others' methods."
+    "--answer-time",
+    "answer_seconds",
+    type=DURATION,
+    default="10s",
+    show_default=True,
+    help="Time limit for an answer of your own method.",
 )
-@click.option("--processes", type=click.IntRange(1, 256), help="That replay [default: one a core].")
+@click.option("--processes", type=click.IntRange(1, 256), help="Processes that replay [default: one a core].")
 @click.option("--live", is_flag=True, help="Real trainings on this machine; a TABLE then only says what is asked.")
 @click.option("--space", help="With --live alone: a space's name, or @FILE.")
 @click.option("--recipe", default="fast", show_default=True, help="With --live alone: a recipe's name, or @FILE.toml.")
 @click.option(
-    "--judge-seeds", type=click.IntRange(2, 1000), default=5, show_default=True, help="With --live: an answer."
+    "--judge-seeds",
+    type=click.IntRange(2, 1000),
+    default=5,
+    show_default=True,
+    help="With --live: seeds that judge an answer.",
 )
 @options.data_options
 @options.device_option
@@ -70,7 +83,8 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     budget, time and seeds; a network counts once it has passed on fresh seeds; and an answer is judged by the table's
     mean over seeds, which no method sees.
 
-    Built in: random, tpe, nsga2, evolution, halving, default. Yours joins as an entry point or as a program;
+    Built in: random, tpe, nsga2, evolution, halving, random-aided, tpe-aided, nsga2-aided, evolution-aided, default.
+    The aided ones have the rungs and the falling budget of the default. Yours joins as an entry point or as a program;
     benchmarks/methods/README.md shows how.
 
     \b

@@ -21,25 +21,31 @@ if TYPE_CHECKING:
 @click.command(short_help="Record, show, merge or export a table of trainings.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--space", help="Record NAME from this search space, or @FILE; without it NAME is shown.")
-@click.option("--networks", type=click.IntRange(1, 100_000), default=400, show_default=True, help="Most to train.")
-@click.option("--seeds", type=click.IntRange(1, 1000), default=2, show_default=True, help="Runs a network.")
+@click.option(
+    "--networks", type=click.IntRange(1, 100_000), default=400, show_default=True, help="Most networks to train."
+)
+@click.option("--seeds", type=click.IntRange(1, 1000), default=2, show_default=True, help="Runs of each network.")
 @click.option("--near", type=options.PER_CENT, help="More runs of networks near this validation accuracy.")
 @click.option("--within", type=click.FloatRange(0, 100), default=0.1, show_default=True, help="How near, in points.")
-@click.option("--near-seeds", type=click.IntRange(1, 1000), default=4, show_default=True, help="Runs of these.")
+@click.option("--near-seeds", type=click.IntRange(1, 1000), default=4, show_default=True, help="Runs of each of these.")
 @click.option(
     "--rungs",
     type=options.EPOCHS,
     help="Epochs to validate after, such as 1,2,4,8 [default: a search's rungs, one before, the last].",
 )
 @click.option("--recipe", default="fast", show_default=True, help="A recipe's name, or @FILE.toml.")
-@click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's own; the last of --rungs.")
+@click.option(
+    "--epochs", type=click.IntRange(1), help="Number of epochs, in place of the recipe's; the last of --rungs."
+)
 @click.option("--budget", type=click.IntRange(1), help="Most parameters of a network.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the choice of networks.")
 @options.workers_option
 @options.data_options
 @options.device_option
 @options.engine_option
-@click.option("--plan", "only_plan", is_flag=True, help="Say what would be trained and how long it takes, no more.")
+@click.option(
+    "--plan", "only_plan", is_flag=True, help="Say what would be trained and how long it takes; train nothing."
+)
 @click.option("--merge", is_flag=True, help="Pool the tables NAME... of several machines into the table --into.")
 @click.option("--into", metavar="NAME", help="Where --merge writes.")
 @click.option("--export", "export_to", type=click.Path(path_type=Path), metavar="FOLDER", help="Write CSV and Parquet.")
@@ -53,12 +59,11 @@ def table(
     as_json: bool,
     **given: Any,
 ) -> int:
-    """Record the table NAME: train networks of a space with several seeds, and note every rung.
+    """Record the table NAME: train networks of a space on several seeds, and note the accuracy at every rung.
 
-    Networks are chosen in bands of size; a space with fewer is trained whole. Each run is one training to the last
-    rung; the test set is not read. Ctrl-C and kill lose what was trained since a rung, and the same command goes on.
-    The table is written to benchmarks/tables/NAME when all runs have ended. Without --space, NAME is shown; it may be
-    a folder written with a slash.
+    The networks are chosen in bands of size; a small space is trained whole. The test set is not read. After Ctrl-C or
+    a crash the same command continues from the last rungs. The finished table is written to benchmarks/tables/NAME.
+    Without --space the table NAME is shown; NAME may be a folder if it contains a slash.
 
     \b
     harness bench table mine --space bench --epochs 8 --plan

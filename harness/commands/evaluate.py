@@ -55,12 +55,14 @@ def evaluate(
     folder: Path | None,
     as_json: bool,
 ) -> int:
-    """Load the kept weights of NETWORK and say whether they make the recorded errors, image by image.
+    """Load the kept weights of NETWORK and check that they make exactly the recorded errors, image by image.
 
-    NETWORK is a hash of the leaderboard, a preset, or the notation; its weights are under records/weights. Nothing is
-    trained. The read of the test images is entered in records/test_reads.jsonl. With --on the network is evaluated on
-    other labelled images, which is entered in records/ledger.jsonl beforehand; with --images it says what it takes your
-    own pictures for. Exit code 3 when the recorded errors do not come out.
+    NETWORK is a hash or name of the leaderboard, a preset, or the notation. Its weights are in records/weights; nothing
+    is trained. Exit code 3 if the errors differ from the record. Each read of the test images is logged in
+    records/test_reads.jsonl.
+
+    --images classifies your own pictures. --on evaluates on other labelled images, and declares that in
+    records/ledger.jsonl beforehand.
 
     \b
     harness evaluate eab8ff

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Index of a verification seed.")
 @click.option("--recipe", help="A recipe's name or @FILE.toml [default: the row's own, else fast].")
 @click.option(
-    "--epochs", type=click.IntRange(1), help="In place of the recipe's own; needs --recipe where a row has one."
+    "--epochs",
+    type=click.IntRange(1),
+    help="Number of epochs, in place of the recipe's; needs --recipe where a row has one.",
 )
 @options.data_options
 @options.device_option
@@ -50,13 +52,15 @@ def export(
     retrain: bool,
     as_json: bool,
 ) -> int:
-    """Write a trained NETWORK for other programs: with the weights of its record, else trained as its row was.
+    """Write a trained NETWORK for other programs, as ONNX or safetensors.
 
-    Where records/weights has the seed, nothing is trained. Otherwise it trains on all training images with the seed of
-    that index of a verification, and does not read the test set. Where the record has the seed and was made on an
-    equal machine, the weights are those of the record, bit for bit; whether they are is said. The ONNX model takes raw
-    pixels and is compared with torch on real images before it is written; it needs the optional extra: pip install
-    'harness[export]'. Exit code 6 where that is missing, 3 when training diverges; nothing is written then.
+    If the weights of this seed are kept in records/weights, they are used. Otherwise the network is trained as its row
+    on the leaderboard was, on all training images with this seed; the test set is not read. On the same kind of
+    machine the weights are those of the record, bit for bit; the output says whether they are.
+
+    The ONNX model takes raw pixels, and is compared with torch on real images before it is written. It needs an
+    optional extra: pip install 'harness[export]'. Exit code 6 if that is missing, 3 if training diverges; then nothing
+    is written.
 
     \b
     harness export seed4 --onnx seed4.onnx

@@ -40,21 +40,21 @@ def leaderboard(
     html: bool,
     as_json: bool,
 ) -> int:
-    """Show the standings: the smallest network found for each target, then what is proven at the default target.
+    """Show the standings: the smallest network for each target, then other proven networks at the default target.
 
-    --all, or a choice of rows, shows all columns of these rows. Nothing is written unless --publish or --html is given.
+    With --all, or a choice of rows, all columns of these rows are shown. Only --publish and --html write a file.
 
-    Rows come from records/, the claims of others and the studies under runs/. A damaged file is named on stderr and
-    left out; with --publish it is refused. Accuracy is the mean over seeds
-    on the test set; v marks validation accuracy, c a claim that nobody has checked here. Ranks are counted for
-    each data set and target. "at the target" is a mean that reaches it without its 90 % bound.
+    The rows come from records/, from published claims, and from the studies in runs/. A damaged file is reported on
+    stderr and left out; --publish refuses it. Accuracy is the mean over seeds on the test set; v marks a validation
+    accuracy, c a claim that nobody has checked here. Each data set and target has its own ranks. The tier "at the
+    target" means that the mean reaches the target, but its lower 90 % bound does not.
 
-    Searches and verifications write leaderboard.csv by themselves. In a clone, where git keeps that file, they write
-    runs/leaderboard.csv instead, and --publish writes the other.
+    Searches and verifications update the standings. In a git clone they write runs/leaderboard.csv; --publish writes
+    the committed leaderboard.csv.
 
-    --check trains and evaluates nothing: each record, each weight file, each line of the ledger and of the log of test
-    reads is held to the others, to leaderboard.csv, and to what git remembers. 'harness evaluate' checks the weights
-    against the test images.
+    --check tests that records, weight files, the ledger and the log of test reads agree with each other, with
+    leaderboard.csv, and with the history in git. It trains and evaluates nothing; 'harness evaluate' checks the
+    weights on the test images.
 
     \b
     harness leaderboard

@@ -30,13 +30,12 @@ _MOST = 4
 def report(names: tuple[str, ...], as_json: bool, **given: bool) -> int:
     """Write the report of STUDY, one HTML file that needs no network, and print its path.
 
-    STUDY is a name, or the path of its folder. Without it, it is the study that was worked on last. Two to four
-    studies, or two to four networks (each a preset, a hash, the notation in quotes or @FILE), are compared side by
-    side on a page below runs/.
+    STUDY is a name or the path of a study's folder; without it, the latest study. Two to four studies, or two to four
+    networks (presets, hashes, names, the notation in quotes, or @FILE), are compared side by side.
 
-    --all writes the reports that are missing or outdated, and runs/index.html. A search rewrites its report now and
-    then by itself; --watch does so whenever there is something new, and ends with the search, or by Ctrl-C. A page
-    that is written while its search goes on reloads itself. --figures and --tables write beside the report.
+    A search rewrites its own report while it runs, and the page reloads itself. --watch rewrites it whenever there is
+    something new, and ends with the search. --all writes missing and outdated reports, and runs/index.html. --figures
+    and --tables write files beside the report.
 
     \b
     harness report --open

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     type=click.Choice(["shipped", "own", "none"]),
     default="shipped",
     show_default=True,
-    help="Earlier trainings to learn from: the package's; also those of your studies; none.",
+    help="Earlier trainings to learn from: the package's, also those of your studies, or none.",
 )
 @click.option("--trials", type=click.IntRange(1), help="Networks to train at most [default: no end].")
 @click.option(
@@ -49,17 +49,17 @@ if TYPE_CHECKING:
     type=DURATION,
     default="57m",
     show_default=True,
-    help="Of all sessions, verification included.",
+    help="Time for everything, verification included.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the search.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the search.")
 @click.option("--study", "name", help="Name of the study [default: made from the configuration].")
-@click.option("--trial-time", type=DURATION, default="30m", show_default=True, help="Limit of one training.")
+@click.option("--trial-time", type=DURATION, default="30m", show_default=True, help="Time limit of one training.")
 @click.option(
     "--trial-memory",
     type=click.IntRange(64),
     default=4096,
     show_default=True,
-    help="Limit of one worker, MiB, without the files that it maps.",
+    help="Memory limit of one worker in MiB, mapped files not counted.",
 )
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be done; train nothing.")
 @click.option("--verbose", "-v", is_flag=True, help="Say how every training ended.")

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from search_spaces.count import Count
     from search_spaces.space import SearchSpace
 
-_budget = click.option("--budget", type=click.IntRange(1), help="Accept at most so many parameters.")
-_seed = click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
+_budget = click.option("--budget", type=click.IntRange(1), help="Most parameters of a network.")
+_seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random numbers.")
 
 
 @click.group(short_help="List, show, sample, count and check search spaces.")
@@ -60,12 +60,14 @@ def show(name: str, as_json: bool) -> None:
 
 @spaces.command()
 @click.argument("name")
-@click.option("--count", type=click.IntRange(1, 100_000), default=5, show_default=True, help="Networks to draw.")
+@click.option(
+    "--count", type=click.IntRange(1, 100_000), default=5, show_default=True, help="Number of networks to draw."
+)
 @_seed
 @_budget
 @options.as_json
 def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) -> None:
-    """Draw networks from a space, every decision uniform; those that are not accepted are drawn again."""
+    """Draw networks from a space, each decision uniformly; rejected networks are drawn again."""
     import random
 
     from search_spaces.catalog import space
@@ -98,11 +100,17 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
 @spaces.command()
 @click.argument("name")
 @_budget
-@click.option("--samples", type=click.IntRange(100, 100_000), default=2_000, show_default=True, help="When not all.")
+@click.option(
+    "--samples",
+    type=click.IntRange(100, 100_000),
+    default=2_000,
+    show_default=True,
+    help="Draws, if the space is too large to be counted.",
+)
 @_seed
 @options.as_json
 def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool) -> None:
-    """Count the derivations of a space, and those of accepted networks: exactly, or as an interval."""
+    """Count the derivations of a space, and how many keep its conditions and the budget: exactly, or as an interval."""
     import dataclasses
     import random
 
@@ -122,7 +130,7 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
 @click.argument("file", type=click.Path())
 @options.as_json
 def check(file: str, as_json: bool) -> None:
-    """Check the search space in FILE; exit code 4 when it is none."""
+    """Check the search space in FILE; exit code 4 if it is not valid."""
     from search_spaces.catalog import space
 
     found = space(f"@{file.removeprefix('@')}")

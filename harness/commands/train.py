@@ -21,9 +21,9 @@ _MISSED = 3
 @click.command(short_help="Train one network once and validate it.")
 @click.argument("network")
 @click.option("--recipe", default="fast", show_default=True, help="A recipe's name, or @FILE.toml.")
-@click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's own.")
+@click.option("--epochs", type=click.IntRange(1), help="Number of epochs, in place of the recipe's.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Index of one of the fixed seeds.")
-@click.option("--budget", type=click.IntRange(1), help="Exit with 4, untrained, when there are more parameters.")
+@click.option("--budget", type=click.IntRange(1), help="Most parameters; a larger network is refused with exit code 4.")
 @options.data_options
 @options.device_option
 @options.engine_option

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 @click.option("--seeds", type=click.IntRange(1, 1000), help="How many seeds [default: 10, or 30 with --certify].")
 @click.option("--recipe", help="A recipe's name or @FILE.toml [default: the row's own, else fast].")
 @click.option(
-    "--epochs", type=click.IntRange(1), help="In place of the recipe's own; needs --recipe where a row has one."
+    "--epochs",
+    type=click.IntRange(1),
+    help="Number of epochs, in place of the recipe's; needs --recipe where a row has one.",
 )
-@click.option("--certify", is_flag=True, help="Demand the lower bound, on seeds that were declared in a commit.")
+@click.option("--certify", is_flag=True, help="The lower bound must reach the target, on seeds declared in a commit.")
 @click.option("--declare-only", is_flag=True, help="With --certify: enter the attempt in the ledger, train nothing.")
 @click.option("--target", type=options.PER_CENT, help="Per cent [default: the row's, else the data set's].")
-@click.option("--name", default="", help="What to call the row.")
+@click.option("--name", default="", help="Name of the row.")
 @options.data_options
 @options.device_option
 @options.engine_option
@@ -49,14 +51,15 @@ def verify(
     workers: int | None,
     as_json: bool,
 ) -> int:
-    """Train NETWORK on fresh seeds and all training images, and read the test set once a seed.
+    """Train NETWORK again on new seeds and all training images, and read the test set once for each seed.
 
-    NETWORK is '-' (stdin), @FILE, a preset such as seed4, the notation in quotes, or a hash of the leaderboard.
-    Seeds are fixed in advance: seed 0 is the same number for everybody. Exit code 3 when the target does not stand.
-    What an interrupted call has finished is not run again by the next.
+    NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-' (stdin).
+    Nobody chooses the seeds: seed 0 is the same number for everybody. Exit code 3 if the target is missed. After an
+    interruption, the same command runs only the missing seeds.
 
-    A certification is declared first (--certify --declare-only), then records/ledger.jsonl is committed, then it is run
-    (--certify). Each attempt at a target spends a part of five per cent, the chance that any success is false.
+    To certify a network: declare the attempt (--certify --declare-only), commit records/ledger.jsonl, then run it
+    (--certify). All attempts at a target share a chance of five per cent that any of them succeeds falsely; each
+    attempt spends a part of it.
 
     \b
     harness verify 4b8be5 --seeds 5
