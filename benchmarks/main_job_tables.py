@@ -78,8 +78,8 @@ def _count(done: Mapping[tuple[str, int], MeasuredSearch], cases: Mapping[str, C
     run = [done[key] for key in planned(cases) if key in done]
     met = sum(search.verdict.met for search in run)
     waiting = len(planned(cases)) - len(run)
-    rest = f"; {waiting} more have not been run" if waiting else ""
-    return f"{met} of {len(run)} cold searches have shown what they must{rest}."
+    rest = f" {waiting} more have not been run." if waiting else ""
+    return f"{met} of {len(run)} cold searches met what is asked of them.{rest}"
 
 
 def _comparison(
@@ -100,7 +100,7 @@ def _comparison(
     each = {first: cases[first]} | rows
     return [
         "",
-        "What parts of the search are worth: parameters of the answer with other options and the same seeds.",
+        "Parameters of the answer with other options and the same seeds:",
         "",
         f"| options | {' | '.join(f'seed {seed}' for seed in seeds)} |",
         f"|{' --- |' * (1 + len(seeds))}",
@@ -120,15 +120,14 @@ def _answer(search: MeasuredSearch | None) -> str:
 
 def _asked(cases: Mapping[str, Case]) -> str:
     asked = [
-        f"at most {case.most_parameters:,} parameters from `{' '.join(case.options)}`"
-        + (f" (the goal is {case.goal_parameters:,})" if case.goal_parameters is not None else "")
+        f"an answer of at most {case.most_parameters:,} parameters from `{' '.join(case.options)}`"
+        + (f" (goal: {case.goal_parameters:,})" if case.goal_parameters is not None else "")
         for case in cases.values()
         if case.most_parameters is not None
     ]
-    each = f"something that stands within {FIRST_STANDING_SECONDS:.0f} s"
     others = [f"`{' '.join(case.options)}`{_beside(case)}" for case in cases.values() if case.most_parameters is None]
-    parts = [f"Asked for are {each}", *asked]
-    return ", ".join(parts) + (f", and an answer from {', '.join(others)}." if others else ".")
+    parts = [f"a first answer within {FIRST_STANDING_SECONDS:.0f} s", *asked]
+    return f"Asked: {'; '.join(parts)}" + (f"; and any answer from {', '.join(others)}." if others else ".")
 
 
 def _beside(case: Case) -> str:
