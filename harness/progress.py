@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -14,6 +15,7 @@ from harness.training.workers import Broken, Event, Finished, Progress
 
 # How often long work without a terminal says where it is.
 PLAIN_SECONDS = 60.0
+REFRESH_SECONDS = 1.0
 
 
 class Reporter:
@@ -30,16 +32,28 @@ class Reporter:
         self.bar: tqdm[None] = tqdm(
             total=total, unit=f" {unit}", disable=not self.terminal, file=sys.stderr, dynamic_ncols=True
         )
+        # An epoch may take longer than a person waits for a sign of life: the bar's clock goes on by itself.
+        self._ended = threading.Event()
+        self._clock = threading.Thread(target=self._go_on, daemon=True)
 
     def __enter__(self) -> Self:
         """Return itself."""
+        if self.terminal:
+            self._clock.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave the bar as it stands."""
+        self._ended.set()
+        if self.terminal:
+            self._clock.join()
         self.bar.close()
+
+    def _go_on(self) -> None:
+        while not self._ended.wait(REFRESH_SECONDS):
+            self.bar.refresh()
 
     def say(self, line: str) -> None:
         """Print one line above the bar."""

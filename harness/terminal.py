@@ -6,7 +6,8 @@ NO_COLOR is honoured (https://no-color.org), by rich itself.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +104,17 @@ def _show(where: Any, made: Any) -> None:
     with where.capture() as captured:
         where.print(made)
     where.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+@contextmanager
+def busy(words: str) -> Iterator[None]:
+    """Show on stderr that something goes on, where it is a terminal."""
+    where = console(stderr=True)
+    if not where.is_terminal or where.is_dumb_terminal:
+        yield
+        return
+    with where.status(words):
+        yield
 
 
 def counted(number: int, noun: str) -> str:

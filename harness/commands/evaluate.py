@@ -121,9 +121,11 @@ def _sure(evidence: Record, weights: list[WeightFile], pixels: Tensor) -> list[T
     """Return each seed's probabilities, (images, classes)."""
     from harness.data.datasets import dataset
     from harness.evidence.evaluation import probabilities
+    from harness.terminal import busy, counted
 
     spec = dataset(evidence.dataset)
-    return [probabilities(item, pixels, spec, evidence.recipe.precision) for item in weights]
+    with busy(f"evaluating {counted(len(weights), 'seed')} on {counted(len(pixels), 'image')}"):
+        return [probabilities(item, pixels, spec, evidence.recipe.precision) for item in weights]
 
 
 def _recorded(

@@ -109,8 +109,10 @@ def leaderboard(
 def _check(place: Workspace, as_json: bool) -> int:
     from harness.errors import ContentError
     from harness.evidence.audit import audit
+    from harness.terminal import busy
 
-    faults = audit(place)
+    with busy("checking records, weights, ledger, log and git history"):
+        faults = audit(place)
     if as_json:
         options.print_json({"faults": faults})
     else:

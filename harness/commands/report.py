@@ -89,13 +89,15 @@ def _check(names: tuple[str, ...], given: dict[str, bool]) -> None:
 
 def _study(folder: Path, place: Workspace, given: dict[str, bool]) -> dict[str, Any]:
     """Write the report of a study and what else is asked for."""
+    from harness.terminal import busy
     from reports.study_page import write_report
 
     path = folder / "report.html"
     if given["watch"]:
         _watch(folder, place, opened=given["opened"])
     else:
-        path = write_report(folder, place)
+        with busy(f"writing the report of {folder.name}"):
+            path = write_report(folder, place)
     document: dict[str, Any] = {"report": str(path), "study": folder.name}
     if given["figures"] or given["tables"]:
         document["files"] = [str(file) for file in _files(folder, place, given)]

@@ -82,15 +82,17 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
     """
     from harness.commands.search_plan import plan_facts
     from harness.search.run_plan import make_plan, plan_document
-    from harness.terminal import console, show_facts
+    from harness.terminal import busy, console, show_facts
     from harness.workspace import workspace
 
     origins = {
         name: (source.name.lower() if (source := ctx.get_parameter_source(name)) else "default") for name in given
     }
-    plan = make_plan(given, origins, workspace())
+    with busy("reading the images and earlier trainings"):
+        plan = make_plan(given, origins, workspace())
     if plan_only:
-        document = plan_document(plan)
+        with busy("counting the networks of the space"):
+            document = plan_document(plan)
         options.print_json(document) if as_json else show_facts(console(), plan_facts(document))
         return 0
     options.say_engine(plan.engine)

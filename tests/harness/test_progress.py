@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 from dataclasses import replace
 
 import pytest
 
+from harness import progress
 from harness.progress import Reporter
 from harness.training.result import Epoch, Result, Status
 from harness.training.seeds import Purpose
@@ -65,6 +67,19 @@ def test_on_a_terminal_a_bar_counts_the_seeds(monkeypatch: pytest.MonkeyPatch):
     assert "seed 2: complete, 99.43 % test\n" in shown
     assert "seed 2 epoch 3/8" in shown
     assert "1/2" in shown
+
+
+def test_the_bar_goes_on_while_nothing_happens(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.01)
+    terminal = on_terminal(monkeypatch)
+    with Reporter(2, "seeds"):
+        before = len(terminal.getvalue())
+        for _ in range(500):
+            time.sleep(0.01)
+            if len(terminal.getvalue()) > before:
+                break
+
+        assert len(terminal.getvalue()) > before
 
 
 def test_whatever_happens_is_a_beat_for_what_shows_it_elsewhere():
