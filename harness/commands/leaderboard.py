@@ -146,16 +146,23 @@ def _show_frontier(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> 
     proven = [row for row in rows if row.dataset == name and row.tier in PROVEN]
     targets = sorted({row.target_pct for row in proven})
     smallest = [min((row for row in proven if row.target_pct == each), key=_size) for each in targets]
-    where.print(f"{name}: the smallest network found for each target", style="bold")
+    where.print(f"{_title(name)}: the smallest network found for each target", style="bold")
     _show_table(where, smallest, names)
     default = DATASETS[name].target_pct if name in DATASETS else proven[0].target_pct
     also = [row for row in proven if row.target_pct == default and row not in smallest]
     if also:
-        where.print(f"\n{name}, {default:g} %: what else is proven", style="bold")
+        where.print(f"\n{default:g} %: the other proven networks", style="bold")
         _show_table(where, also, names)
     left = len(rows) - len(smallest) - len(also)
     if left:
         click.echo(f"+{left} more: {typed('leaderboard', '--all')}")
+
+
+def _title(name: str) -> str:
+    """Return what a data set is called, also one of a newer version."""
+    from harness.data.datasets import DATASETS
+
+    return DATASETS[name].title if name in DATASETS else name
 
 
 def _size(row: LeaderboardRow) -> int:
@@ -170,7 +177,7 @@ def _show_rows(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None
 
     where = console()
     for number, ((name, target), group) in enumerate(groupby(rows, key=lambda row: (row.dataset, row.target_pct))):
-        where.print(f"{chr(10) if number else ''}{name}, {target:g} %", style="bold")
+        where.print(f"{chr(10) if number else ''}{_title(name)}, {target:g} %", style="bold")
         _show_table(where, list(group), names, ranked=True)
 
 

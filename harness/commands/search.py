@@ -146,13 +146,15 @@ def _about(plan: SearchPlan) -> About:
     from harness.commands.search_progress import About
     from harness.data.datasets import dataset
 
+    spec = dataset(plan.config.dataset)
     return About(
         study=plan.folder.name,
+        dataset=spec.title,
         seconds=plan.effort.seconds,
         trials=plan.effort.trials,
         target_pct=plan.config.target_pct,
         threshold_pct=plan.config.threshold_pct,
-        validation_size=dataset(plan.config.dataset).validation_size,
+        validation_size=spec.validation_size,
         report=str(plan.folder / "report.html"),
     )
 
@@ -265,14 +267,15 @@ def _document(
 def _text(plan: SearchPlan, verdict: Verdict | None, words: LastWords | None) -> str:
     lines: list[str] = []
     if verdict is not None:
+        from harness.data.datasets import dataset
         from harness.evidence.leaderboard_csv import standings_file
         from harness.search import study
 
         row, spent = verdict.row, duration_text(study.elapsed_seconds(study.journal(plan.folder)))
         lines += [
             f"{row.tier}: {row.parameters:,} parameters, mean test accuracy {row.mean_test_accuracy_pct:.3f} % over "
-            f"{row.seeds} seeds (deviation {row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} %, "
-            f"in {spent}",
+            f"{row.seeds} seeds (deviation {row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} % on "
+            f"{dataset(row.dataset).title}, in {spent}",
             f"  {row.architecture}",
             f"run it again: {typed('verify', row.hash, '--seeds', str(row.seeds))}",
             f"standings: {standings_file(plan.workspace)}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.data.datasets import dataset
 from harness.duration import duration_text
 from harness.terminal import counted
 from search_spaces.count import count_text
@@ -21,7 +22,7 @@ def plan_facts(document: dict[str, Any]) -> dict[str, str]:
     last = str(document["lengths"][-1])
     return {
         "study": f"{document['study']} ({'continues' if document['exists'] else 'new'}) in {document['folder']}",
-        "target": f"{config['target_pct']:g} % on the test images of {config['dataset']}",
+        "target": f"{config['target_pct']:g} % on the test images of {dataset(config['dataset']).title}",
         "threshold": f"{config['threshold_pct']:g} % on the validation images ({_offset_text(document['offset'])})",
         "space": f"{config['space']}: {count_text(document['derivations'])} derivations; {_share_text(document)} "
         f"keep its conditions and the budget of {config['budget']:,} parameters",

@@ -27,12 +27,14 @@ class About:
     """What is shown of a search beside its progress.
 
     Attributes:
+        dataset: its title.
         seconds: that it may take, None for no end; ``trials`` likewise.
         threshold_pct: asked for on ``validation_size`` images.
         report: where its page lies.
     """
 
     study: str
+    dataset: str
     seconds: float | None
     trials: int | None
     target_pct: float
@@ -201,7 +203,8 @@ class SearchReporter:
 
 def _goal(about: About) -> str:
     allowed = allowed_errors(about.threshold_pct, about.validation_size)
-    return f"{about.target_pct:g} %: at most {allowed:,} errors on {about.validation_size:,} validation images"
+    images = f"{about.validation_size:,} validation images"
+    return f"{about.target_pct:g} % on {about.dataset}: at most {allowed:,} errors on {images}"
 
 
 def _is_nearer(found: NearestMiss, before: NearestMiss | None) -> bool:

@@ -66,6 +66,11 @@ class Dataset:
     all_files: tuple[DataFile, ...] = ()
 
     @property
+    def title(self) -> str:
+        """Return what people are shown: nobody is to take other images for MNIST."""
+        return "MNIST" if self.name == "mnist" else f"{self.name} (not MNIST)"
+
+    @property
     def training_files(self) -> tuple[DataFile, ...]:
         """Return images and labels to train and validate on."""
         return self.all_files[:2]

@@ -57,8 +57,8 @@ def test_all_rows_stand_in_groups_with_their_ranks(board: Path, capsys: pytest.C
     assert run(["leaderboard", "--all"]) == 0
 
     found = tables(capsys.readouterr().out)
-    assert list(found) == ["mnist, 99.4 %", "kmnist, 95 %"]
-    rows = found["mnist, 99.4 %"]
+    assert list(found) == ["MNIST, 99.4 %", "kmnist (not MNIST), 95 %"]
+    rows = found["MNIST, 99.4 %"]
     assert [cells[0] for cells in rows] == ["1", "2", "3"]
     assert "99.460 \u00b1 0.032" in rows[0]
     # 99.46 - 3.7469 (t of 0.99 with 4 degrees of freedom) * 0.03162 / sqrt(5)
@@ -67,7 +67,7 @@ def test_all_rows_stand_in_groups_with_their_ranks(board: Path, capsys: pytest.C
     assert rows[1][1].endswith(" mine")
     assert "99.300" in rows[1]
     assert "99.90 c" in rows[2]
-    assert "97.000 \u00b1 0.000" in found["kmnist, 95 %"][0]
+    assert "97.000 \u00b1 0.000" in found["kmnist (not MNIST), 95 %"][0]
 
 
 def test_without_a_choice_the_smallest_of_each_target_come_first(
@@ -221,7 +221,7 @@ def test_a_damaged_record_is_named_and_left_out(
 
     shown = capsys.readouterr()
     heading, titles, *lines, page = shown.out.splitlines()
-    assert (heading, titles.split()[0], page) == ("mnist, 99.4 %", "rank", str(board / "leaderboard.html"))
+    assert (heading, titles.split()[0], page) == ("MNIST, 99.4 %", "rank", str(board / "leaderboard.html"))
     assert [line.split()[0] for line in lines] == ["1", "2", "3"]
     [line] = shown.err.splitlines()
     assert line.startswith("harness: left out: ")

@@ -23,6 +23,7 @@ JOB = scripted.first_job(PROPOSAL)
 NEAREST = NearestMiss(trial=3, hash="0" * 12, parameters=2140, epochs=8, errors=70, runs=1, allowed=69, size=10_000)
 ABOUT = About(
     study="mine",
+    dataset="mnist-5k (not MNIST)",
     seconds=2700.0,
     trials=None,
     target_pct=99.4,
@@ -164,7 +165,7 @@ def test_the_panel_goes_on_between_two_events_and_counts_from_the_last(monkeypat
 
     assert "searching 1:07 of 45:00" in shown
     assert "2,140 parameters, 70 errors, 69 allowed" in shown
-    assert "at most 70 errors on 10,000 validation images" in shown
+    assert "99.4 % on mnist-5k (not MNIST): at most 70 errors" in shown
     assert "trial 3: plain-3330, to epoch 8, 0:07" in shown
     assert "idle" in shown
     assert "/there/report.html" in shown
