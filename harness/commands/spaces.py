@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands import options
-from search_spaces.count import count_text
 
 if TYPE_CHECKING:
     from search_spaces.count import Count
@@ -35,6 +34,7 @@ def spaces() -> None:
 def list_spaces(as_json: bool) -> None:
     """List the spaces that come with the harness; the first is the default."""
     from search_spaces.catalog import SPACES, space
+    from search_spaces.count import count_text
 
     found = [_facts(space(name)) | {"description": text} for name, text in SPACES.items()]
     if as_json:
@@ -115,7 +115,7 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
     import random
 
     from search_spaces.catalog import space
-    from search_spaces.count import feasible
+    from search_spaces.count import count_text, feasible
 
     found = space(name)
     counted = feasible(found, budget, rng=random.Random(seed), samples=samples)
@@ -132,6 +132,7 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
 def check(file: str, as_json: bool) -> None:
     """Check the search space in FILE; exit code 4 if it is not valid."""
     from search_spaces.catalog import space
+    from search_spaces.count import count_text
 
     found = space(f"@{file.removeprefix('@')}")
     facts = _facts(found)
@@ -153,6 +154,8 @@ def _facts(found: SearchSpace) -> dict[str, Any]:
 
 
 def _sentence(counted: Count) -> str:
+    from search_spaces.count import count_text
+
     if counted.exact:
         return f"accepted: {counted.accepted:,}, exactly"
     low, high = (100 * (number / counted.derivations) for number in (counted.low, counted.high))

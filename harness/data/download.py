@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import queue
+import socket
 import sys
 import threading
 import time
@@ -59,7 +60,7 @@ def _is_good(folder: Path, file: DataFile) -> bool:
 
 
 def _fetch_missing(spec: Dataset, needed: list[DataFile], folder: Path, mirror_seconds: float) -> None:
-    problems = []
+    problems, unknown = [], []
     left = list(needed)
     for mirror in mirrors(spec):
         # Said before the wait, so that nobody wonders what goes on.
@@ -72,6 +73,12 @@ def _fetch_missing(spec: Dataset, needed: list[DataFile], folder: Path, mirror_s
             return
         except (OSError, ValueError, http.client.HTTPException, DataError) as error:
             problems.append(f"{mirror}{left[0].name}.gz: {error}")
+            unknown.append(isinstance(error, socket.gaierror))
+    if all(unknown):
+        raise MissingData(
+            f"{spec.name} could not be fetched: there is no network; not even the name of a mirror could be looked up",
+            hint=by_hand(spec, folder),
+        )
     raise MissingData(
         f"{spec.name} could not be fetched: {'; '.join(problems)}",
         hint=f"allow more time with '{typed('data', 'fetch', '--mirror-seconds', '300')}', or {by_hand(spec, folder)}",
@@ -131,7 +138,7 @@ def _receive(url: str, seconds: float, outcome: queue.SimpleQueue[bytes | Except
         error.close()
         outcome.put(OSError(str(error)))
     except urllib.error.URLError as error:
-        outcome.put(OSError(str(error.reason)))
+        outcome.put(error.reason if isinstance(error.reason, OSError) else OSError(str(error.reason)))
     except Exception as error:  # handed to the thread that waits
         outcome.put(error)
 

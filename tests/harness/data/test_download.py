@@ -210,6 +210,22 @@ def test_when_every_mirror_fails_each_is_named_with_its_reason(toy, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_where_no_name_is_known_there_is_no_network_and_more_time_would_not_help(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def unknown(*address: object, **options: object) -> None:
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(download, "mirrors", lambda spec: ["http://one.invalid/", "http://two.invalid/"])
+
+    with pytest.raises(MissingData) as caught:
+        fetch_dataset(dataset("mnist"), tmp_path)
+
+    assert "no network" in caught.value.message
+    assert "--mirror-seconds" not in (caught.value.hint or "")
+
+
 def test_the_limit_holds_for_all_files_of_a_mirror_together(toy, tmp_path: Path, use_mirrors, monkeypatch):
     now = [0.0]
 
