@@ -57,15 +57,14 @@ def engine_option(command: _Command) -> _Command:
         "--engine",
         default="auto",
         show_default=True,
-        help="native (compiled, for CPUs), torch, auto (native where it can train the recipe), or persistent (one "
-        "kernel for all seeds of 'verify' on a GPU; tested without one, never yet on one).",
+        help="native (compiled, for CPUs), torch, or auto (native where it can train the recipe).",
     )(command)
 
 
 def say_engine(choice: Choice) -> None:
     """Say once on stderr why torch trains where another engine might have."""
     if choice.why:
-        click.echo(f"harness: torch trains, not the {choice.wanted} engine: {choice.why}", err=True)
+        click.echo(f"harness: torch trains, not the native engine: {choice.why}", err=True)
 
 
 def say_recipe(named: NamedRecipe, asked: str | None, row: KnownRow | None) -> None:

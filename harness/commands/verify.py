@@ -89,8 +89,7 @@ def verify(
     if certify and not declare_only and seeds is not None:
         raise UsageError("--seeds has no effect on a declared certification: give it with --declare-only")
     chosen = choose_device(device)
-    together = not certify and not named.test_each_epoch
-    choice = choose_engine(engine, named.recipe, chosen, side_by_side=given.architecture if together else None)
+    choice = choose_engine(engine, named.recipe, chosen)
     options.say_engine(choice)
     options.say_teacher(named.recipe, place.teachers)
     data = resolve(wanted or (row.dataset if row and row.dataset else dataset), folder)

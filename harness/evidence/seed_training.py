@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 
 from harness.data.training_images import load
-from harness.engine.engine_choice import PERSISTENT
-from harness.engine.side_by_side import execute_side_by_side
 from harness.errors import DeviceError, HarnessError
 from harness.training import workers
 from harness.training.parallelism import Parallelism
@@ -17,8 +15,6 @@ from harness.training.workers import Broken, Event, Finished, Limits, Source
 RETRIES = 2
 # Seeds that train at once; more would only ask for more memory.
 MOST_TOGETHER = 32
-# The persistent engine gives each seed a multiprocessor, or half of one: an H200 has 132.
-MOST_SIDE_BY_SIDE = 264
 
 
 def train_one_by_one(
@@ -62,12 +58,10 @@ def train_together(
     """
     bench = Bench.of(load(source.dataset, source.folder)) if waiting else None
     while waiting and bench is not None:
-        side_by_side = waiting[0].engine == PERSISTENT
-        most = MOST_SIDE_BY_SIDE if side_by_side else MOST_TOGETHER
-        jobs = waiting[:most]
-        del waiting[:most]
+        jobs = waiting[:MOST_TOGETHER]
+        del waiting[:MOST_TOGETHER]
         try:
-            results = execute_side_by_side(jobs, bench) if side_by_side else execute_together(jobs, bench)
+            results = execute_together(jobs, bench)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
             message = f"{len(jobs)} seeds cannot be trained together: {reason}"

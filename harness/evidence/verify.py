@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import files
-from harness.engine.engine_choice import PERSISTENT, engine_of_repeat
+from harness.engine.engine_choice import engine_of_repeat
 from harness.environment import code_version
 from harness.errors import UsageError
 from harness.evidence import history, inspection, ledger, record, statistics, weight_file
@@ -36,7 +36,7 @@ class Plan:
     """What is to be verified, and how.
 
     Attributes:
-        engine: ``native``, ``persistent``, ``torch``, or ``auto``: that of the record for a seed that is
+        engine: ``native``, ``torch``, or ``auto``: that of the record for a seed that is
             recorded already.
         workers: seeds that train at once, so many of them ``side_by_side`` in a process.
         indices: the seed indices to run, in order; a certification declares its own in their place.
@@ -116,7 +116,7 @@ def trains_together(plan: Plan) -> bool:
     A certification stops early when it is futile, so its seeds train one after the other; so do those
     for which torch's plain loop is asked.
     """
-    together = plan.engine in ("auto", PERSISTENT) and not plan.recipe.test_each_epoch and not plan.certify
+    together = plan.engine == "auto" and not plan.recipe.test_each_epoch and not plan.certify
     return together and plan.device.startswith("cuda")
 
 

@@ -89,7 +89,6 @@ def test_on_a_gpu_all_seeds_of_a_plain_verification_train_together(place: Worksp
     assert not verify.trains_together(replace(plain, recipe=RECIPES["seed4"]))
     assert not verify.trains_together(replace(plain, certify=True))
     assert not verify.trains_together(replace(plain, engine="torch"))
-    assert verify.trains_together(replace(plain, engine="persistent"))
 
     monkeypatch.setattr(verify, "trains_together", lambda plan: True)
     verdict = unrun.run(place, replace(plain, device="cpu", indices=(0, 1, 2)))
