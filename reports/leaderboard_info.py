@@ -114,8 +114,8 @@ def _commands(
         where = ["--dataset", row.dataset, "--target", short(row.target_pct)]
         recipe = _recipe_options(row.recipe, row.epochs) if row.recipe else []
         said = "trains it on fresh seeds and reads the test set"
-        found.append((typed("verify", row.architecture, *recipe, *where), said))
-    return (*found, (typed("explain", row.architecture), "shows its layers and their costs"))
+        found.append((typed("verify", row.hash, *recipe, *where), said))
+    return (*found, (typed("explain", row.hash), "shows its layers and their costs"))
 
 
 def _which_row(record: Record, records: Sequence[Record]) -> list[str]:
