@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from harness.search.study import StudyConfig
-from reports.comparison import Quantity, known, plain, quantity, times
+from reports.comparison import Quantity, known, more_or_fewer, plain, quantity
 from reports.networks import State
 from reports.numbers import count, decimal, duration, mean_and_deviation, plural, short
 from reports.study_info import StudyInfo
@@ -64,14 +64,14 @@ def _sentence(first: StudyInfo, other: StudyInfo) -> str:
     sizes = _answer_size(first), _answer_size(other)
     seconds = first.provenance.wall_seconds, other.provenance.wall_seconds
     took = f"{other.name} took {duration(seconds[1])}" + (
-        f", {times(seconds[1] / seconds[0])} the time of {first.name}" if seconds[0] > 0 else ""
+        f", {more_or_fewer(seconds[1] / seconds[0], 'less', 'long')} {first.name}" if seconds[0] > 0 else ""
     )
     if sizes[0] is None or sizes[1] is None:
         lacking = " and ".join(info.name for info, size in zip((first, other), sizes, strict=True) if size is None)
         return f"{took}. {lacking} named no network, so the sizes cannot be compared."
     return (
-        f"{took}, and named a network of {plural(sizes[1], 'parameter')}, {times(sizes[1] / max(sizes[0], 1))} "
-        f"those of {first.name}'s {count(sizes[0])}."
+        f"{took}. Its network has {plural(sizes[1], 'parameter')}, {more_or_fewer(sizes[1] / max(sizes[0], 1))} "
+        f"that of {first.name} ({count(sizes[0])})."
     )
 
 
