@@ -202,14 +202,17 @@ def _quantities(sides: Sequence[NetworkSide]) -> list[Quantity]:
             ],
         ),
         plain("99 % lower bound, %", [decimal(row.lower_bound_pct, 3) if row else "" for row in rows]),
-        plain("over seeds and images, %", [decimal(row.lower_bound_images_pct, 3) if row else "" for row in rows]),
+        plain(
+            "99 % lower bound over images too, %",
+            [decimal(row.lower_bound_images_pct, 3) if row else "" for row in rows],
+        ),
         plain("worst seed, %", [decimal(row.min_test_accuracy_pct, 2) if row else "" for row in rows]),
         quantity(
             "mean test errors", [row.test_errors_mean if row else None for row in rows], lambda value: decimal(value, 1)
         ),
         plain("seeds on the test set", [row.seeds if row else "" for row in rows]),
         plain(
-            "of them at the target",
+            "seeds at the target",
             ["" if row is None or row.seeds_at_target is None else row.seeds_at_target for row in rows],
         ),
         plain("validation accuracy, %", [spread(side.validation_pct) if side.validation_pct else "" for side in sides]),
@@ -285,9 +288,9 @@ def _notes(sides: Sequence[NetworkSide], *, alike: bool) -> list[str]:
         notes.append("The rows are of different data sets or targets: accuracies and errors cannot be compared.")
     if len({side.row.recipe_hash for side in sides if side.row}) > 1:
         notes.append("The recipes differ, so a difference in accuracy is one of network and recipe together.")
-    further = [f"{side.name} {plural(side.further_rows, 'further row')}" for side in sides if side.further_rows]
+    further = [f"{side.name} has {plural(side.further_rows, 'more row')}" for side in sides if side.further_rows]
     if further:
-        notes.append(f"Shown is the best row of each network; {', '.join(further)}.")
+        notes.append(f"The page shows the best row of each network; {', '.join(further)}.")
     if any(side.row and side.row.seeds < 2 for side in sides):
         notes.append("A single seed says little: seeds of one network differ by about 0.06 points.")
     return notes

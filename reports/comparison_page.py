@@ -11,7 +11,7 @@ from harness import files
 from harness.evidence.leaderboard import VERIFIED_SEEDS
 from harness.invocation import typed
 from harness.workspace import Workspace
-from reports import comparison_pictures, shared_mistakes
+from reports import comparison_pictures, shared_mistakes, thumbnail
 from reports.comparison import Quantity, ratio_text
 from reports.comparison_networks import Mistakes, NetworkComparison, NetworkSide, network_comparison, read_networks
 from reports.comparison_studies import StudyComparison, study_comparison
@@ -133,7 +133,8 @@ def render_studies(facts: StudyComparison, workspace: Workspace) -> str:
         sections += _figures(answers)
     when = max((info.provenance.last_utc for info in facts.infos), default="") or "unknown time"
     footer = paragraph(f"Made by harness from the studies' files as of {when}; the same files give the same page.")
-    return page(f"Comparison: {', '.join(names)}", introduction, sections, footer)
+    title = f"Comparison: {', '.join(names)}"
+    return page(title, introduction, sections, footer, styles=resource("comparison.css"))
 
 
 def _answers(infos: Sequence[StudyInfo], workspace: Workspace) -> NetworkComparison | None:
@@ -153,7 +154,9 @@ def _figures(facts: NetworkComparison) -> list[Section]:
         Section(
             "networks",
             "Networks side by side",
-            _table("Figures of the networks", "network-figures", names, facts.quantities),
+            joined(
+                [_layers(facts.sides), _table("Figures of the networks", "network-figures", names, facts.quantities)]
+            ),
         ),
         Section("seeds", "Seed by seed", comparison_pictures.seeds_picture(facts.sides)),
         Section("parameters", "Where the parameters sit", comparison_pictures.parameters_picture(facts.sides)),
@@ -194,6 +197,12 @@ def _cell(words: str, ratio: float | None) -> Html:
     if ratio is None:
         return foreign(words)
     return joined([text(words), element("span", text(ratio_text(ratio)), class_="ratio")], " ")
+
+
+def _layers(sides: Sequence[NetworkSide]) -> Html:
+    """Return each network's layers with its name."""
+    drawn = (joined([thumbnail.draw(side.architecture), foreign(side.name)]) for side in sides)
+    return items(drawn, class_="layers")
 
 
 def _ops(place: int, side: NetworkSide) -> Html:
@@ -278,9 +287,9 @@ def _mistakes_row(side: NetworkSide, item: Mistakes) -> list[Html]:
 
 
 def _settings(names: Sequence[str], facts: StudyComparison) -> Html:
-    alike = paragraph(f"Set alike: {', '.join(facts.equal) or 'nothing'}.", class_="note")
+    alike = paragraph(f"Equal settings: {', '.join(facts.equal) or 'none'}.", class_="note")
     if not facts.settings:
-        return joined([paragraph("Nothing but the name."), alike])
+        return joined([paragraph("Only the names differ."), alike])
     return joined([_table("Settings that differ", "settings-caption", names, facts.settings), alike])
 
 

@@ -73,10 +73,10 @@ def test_records_speak_for_networks_and_the_best_row_of_each_is_shown(
     assert words(facts, "tier") == ("measured", "verified")
     assert words(facts, "mean test errors") == ("71.0", "50.2")
     assert words(facts, "seeds on the test set") == ("3", "6")
-    assert words(facts, "of them at the target") == ("0", "6")
+    assert words(facts, "seeds at the target") == ("0", "6")
     assert facts.sides[1].test_pct == (99.5,) * 5 + (99.49,)
     assert "more than the choice of seeds explains" in facts.sentences[0]
-    assert f"Shown is the best row of each network; {network_name(large)} 1 further row." in facts.notes
+    assert f"The page shows the best row of each network; {network_name(large)} has 1 more row." in facts.notes
 
 
 def test_a_name_that_was_given_comes_first(place: Workspace, synthetic: Any, small: Architecture, large: Architecture):

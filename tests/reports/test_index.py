@@ -6,12 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness.evidence import record
 from harness.training.result import Status
 from harness.workspace import Workspace
 from reports import study_files
 from reports.headline import Outcome
-from reports.index import read_index
+from reports.index import read_index, state_of
 from reports.index_page import write_index, write_lacking_reports
 from reports.leaderboard_page import write_leaderboard
 from tests.outline import checked
@@ -73,6 +75,39 @@ def test_a_study_that_cannot_be_read_is_named_and_stops_nothing(new_study: Any, 
     assert sorted(index.left_out) == sorted(item.why for item in index.unreadable)
     assert "Studies that cannot be read." in page.text("caption")
     assert "left-out" not in [attributes["id"] for attributes in page.all("section")]
+
+
+@pytest.mark.parametrize(
+    ("running", "command", "events", "state"),
+    [
+        (True, ["--time", "45m"], [], "Running: 28 of 45 min"),
+        (True, ["--time=1h"], [], "Running: 28 of 60 min"),
+        (True, [], [], "Running: 28 min 1 s"),
+        (True, ["--time", "soon"], [], "Running: 28 min 1 s"),
+        (False, ["--time", "45m"], [], "Interrupted after 28 min 1 s"),
+        (False, [], [{"reason": "interrupted"}], "Interrupted after 28 min 1 s"),
+        (False, [], [{"reason": "time"}], "Ended after 28 min 1 s"),
+    ],
+)
+def test_a_study_says_how_far_its_search_has_come(
+    running: bool, command: list[str], events: list[Any], state: str, new_study: Any, place: Workspace
+):
+    study = new_study()
+    study.events[-1]["command"] = ["harness", "search", *command]
+    study.note("proposed", 28 * 60, trial=0)
+    for event in events:
+        study.note("ended", **event)
+
+    files = study_files.read_study(study.write(), place)
+
+    assert state_of(files, running=running) == state
+
+
+def test_a_study_without_a_session_has_not_begun(new_study: Any, place: Workspace):
+    study = new_study()
+    study.events.clear()
+
+    assert state_of(study_files.read_study(study.write(), place), running=False) == "Not begun"
 
 
 def test_without_the_ledger_there_are_no_standings(new_study: Any, place: Workspace):
