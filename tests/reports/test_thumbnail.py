@@ -39,8 +39,8 @@ def test_higher_maps_are_higher_bars():
         (TIED, "5 convolutions, 3 kernels; maps with edges of 28, 14 pixels"),
         (
             parse_network(
-                "conv3x3(4) conv3x3(4, tie=t1) conv3x3(4, tie=t2) conv3x3(4, tie=t2) conv3x3(4, tie=t1) conv3x3(4, tie=t2) "
-                "| gap | linear(10)"
+                "conv3x3(4) conv3x3(4, tie=t1) conv3x3(4, tie=t2) conv3x3(4, tie=t2) conv3x3(4, tie=t1) "
+                "conv3x3(4, tie=t2) | gap | linear(10)"
             ),
             "6 convolutions, 3 kernels; maps with edges of 28 pixels",
         ),
