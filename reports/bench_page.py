@@ -8,17 +8,20 @@ from pathlib import Path
 
 from harness import files
 from harness.bench.comparison import Comparison
-from harness.bench.findings import DEFAULT, Findings, MethodFinding, p_text
+from harness.bench.findings import AT_THE_END, DEFAULT, OVER_TIME, Findings, MethodFinding, p_text
 from harness.bench.ranks import LEVEL, Pair
 from harness.bench.runtime import Runtime
 from harness.bench.spread import Spread
 from harness.search import race
+from reports import ratio_matrix
 from reports.bench_pictures import bands_pictures, curves_picture
+from reports.chooser import figure, with_chooser
 from reports.numbers import DASH, count, decimal, duration, plural
 from reports.page import (
     Column,
     Html,
     Section,
+    details,
     element,
     foreign,
     items,
@@ -32,8 +35,8 @@ from reports.page import (
 )
 
 _RULE = (
-    f"Two differ where the corrected p is below {100 * LEVEL:g} %, and the ranks that are tested and the ratio say the"
-    " same of which is better."
+    f"Two methods differ where the corrected p is below {100 * LEVEL:g} %, and the tested ranks and the ratio agree on"
+    " the better one."
 )
 
 
@@ -60,15 +63,16 @@ def render(comparison: Comparison, facts: Findings) -> str:
     sections = [
         Section("methods", "Methods", _methods(facts)),
         Section("curves", "Smallest size that reaches the target, over time", curves_picture(facts)),
-        Section("bands", "Each method with its band", bands_pictures(facts)),
+        Section("bands", "Each method beside the default", bands_pictures(facts)),
         Section("runtimes", "Expected running time", _runtimes(facts)),
-        Section("tests", "Which differ", _pairs(facts)),
+        Section("tests", "Differences between methods", _pairs(facts)),
     ]
     if facts.variants:
-        sections.append(Section("variants", "What each part of the default is worth", _variants(facts)))
-    sections.append(Section("rules", "How it was judged", _rules(comparison, facts)))
+        sections.append(Section("variants", "Worth of each part of the default", _variants(facts)))
+    sections.append(Section("rules", "Rules of the comparison", _rules(comparison, facts)))
     footer = paragraph("Made by harness bench run from the comparison's folder; the same files give the same page.")
-    return page("Comparison of search methods", introduction, sections, footer, styles=resource("bench.css"))
+    source = page("Comparison of search methods", introduction, sections, footer, styles=resource("bench.css"))
+    return with_chooser(source)
 
 
 def _methods(facts: Findings) -> Html:
@@ -79,11 +83,11 @@ def _methods(facts: Findings) -> Html:
         Column("mean rank", numeric=True),
         Column("over time", numeric=True),
         Column("at the end", numeric=True),
-        Column("answered, %", numeric=True),
+        Column("answered, %", numeric=True, largest_first=True),
         Column("false, %", numeric=True),
-        Column("networks", numeric=True),
-        Column("trainings", numeric=True),
-        Column("what it does"),
+        Column("networks", numeric=True, class_="spare"),
+        Column("trainings", numeric=True, class_="spare"),
+        Column("description", class_="says"),
     )
     caption = (
         f"{plural(facts.repeats, 'repeat')} of each method. Over time: size of the answer over the smallest that"
@@ -91,19 +95,19 @@ def _methods(facts: Findings) -> Html:
         " median repeat. False: share of the answers at the end that do not reach. Networks and trainings: means of a"
         " repeat."
     )
-    return table(caption, columns, rows, identifier="methods-caption")
+    return table(caption, columns, rows, identifier="methods-caption", sortable=True)
 
 
 def _method_row(method: MethodFinding, rank: float | None) -> list[Html]:
     return [
         foreign(method.name),
-        text(decimal(rank, 2)),
-        text(decimal(method.ratio, 3)),
-        text(count(method.final_size)),
-        text(decimal(100 * method.answered, 0)),
-        text(decimal(100 * method.false, 0)),
-        text(decimal(method.networks, 1)),
-        text(decimal(method.runs, 1)),
+        figure(decimal(rank, 2), rank),
+        figure(decimal(method.ratio, 3), method.ratio),
+        figure(count(method.final_size), method.final_size),
+        figure(decimal(100 * method.answered, 0), method.answered),
+        figure(decimal(100 * method.false, 0), method.false),
+        figure(decimal(method.networks, 1), method.networks),
+        figure(decimal(method.runs, 1), method.runs),
         foreign(method.says),
     ]
 
@@ -115,9 +119,9 @@ def _runtimes(facts: Findings) -> Html:
     columns = (Column("method"), *(Column(f"{count(size)} parameters", numeric=True) for size in sizes))
     rows = [[foreign(method.name), *map(_runtime_cell, method.runtimes)] for method in facts.methods]
     caption = (
-        "Expected running time to an answer of at most so many parameters that reaches: time of all repeats until they "
-        "were there or until the end, over the repeats that got there; 95 % bootstrap interval. Below it the share of "
-        "the repeats that got there, with its exact 95 % interval."
+        "Expected running time to an answer of at most this size that reaches the target: the time of all repeats, "
+        "each until its answer or until the end, over the number of repeats with an answer; 95 % bootstrap interval. "
+        "Below it the share of repeats with an answer, with its exact 95 % interval."
     )
     return table(caption, columns, rows, identifier="runtimes-caption")
 
@@ -142,17 +146,29 @@ def _pairs(facts: Findings) -> Html:
     friedman = f"Friedman's test of all of them: p {p_text(facts.ranking.p)}." if math.isfinite(facts.ranking.p) else ""
     note = paragraph(
         friedman,
-        "Each pair by Wilcoxon's signed-rank test on the same seeds, corrected by Holm's procedure for",
-        f"{plural(len(facts.pairs), 'test')}.",
+        "Each pair is tested by Wilcoxon's signed-rank test on the same seeds. The p values are corrected by Holm's",
+        f"procedure for {plural(len(facts.pairs), 'test')}.",
         _RULE,
     )
-    return joined([note, _pair_table(facts.pairs, "Sizes of the first over those of the second", "pairs-caption")])
+    names = [method.name for method in facts.methods if not method.is_variant]
+    matrices = [
+        ratio_matrix.draw(
+            ratio_matrix.matrix(facts.pairs, names, when),
+            names,
+            f"Sizes {when}: the row's method over the column's, geometric mean over repeats. Below 1 the row's answers "
+            "are smaller. A frame and an arrow mark a difference that holds.",
+            f"ratios-{number}",
+        )
+        for number, when in enumerate((OVER_TIME, AT_THE_END), start=1)
+    ]
+    pairs = _pair_table(facts.pairs, "Sizes of the first over those of the second", "pairs-caption")
+    return joined([note, *matrices, details(f"All {plural(len(facts.pairs), 'test')} with p values", pairs)])
 
 
 def _variants(facts: Findings) -> Html:
     note = paragraph(
-        f"Each variant is the {DEFAULT} with one part changed. More than 1: without the part answers are larger, so it",
-        f"is worth having. Corrected by Holm's procedure for {plural(len(facts.variants), 'test')}.",
+        f"Each variant is the {DEFAULT} with one part changed. A ratio above 1 means larger answers without the part.",
+        f"Corrected by Holm's procedure for {plural(len(facts.variants), 'test')}.",
         _RULE,
     )
     return joined(
@@ -166,10 +182,10 @@ def _pair_table(pairs: Sequence[Pair], caption: str, identifier: str) -> Html:
             foreign(pair.first),
             foreign(pair.second),
             text(pair.when),
-            text(decimal(pair.ratio, 3)),
-            text(f"{decimal(pair.low, 3)} to {decimal(pair.high, 3)}"),
-            text(p_text(pair.p)),
-            text(p_text(pair.corrected_p)),
+            figure(decimal(pair.ratio, 3), pair.ratio),
+            figure(f"{decimal(pair.low, 3)} to {decimal(pair.high, 3)}", pair.low),
+            figure(p_text(pair.p), pair.p),
+            figure(p_text(pair.corrected_p), pair.corrected_p),
             text("yes" if pair.differs else "not shown"),
         ]
         for pair in pairs
@@ -179,13 +195,13 @@ def _pair_table(pairs: Sequence[Pair], caption: str, identifier: str) -> Html:
         Column("second"),
         Column("when"),
         Column("ratio", numeric=True),
-        Column("95 % interval", numeric=True),
+        Column("95 % interval, uncorrected", numeric=True),
         Column("p", numeric=True),
         Column("corrected p", numeric=True),
         Column(f"differs at {100 * LEVEL:g} %"),
     )
     words = f"{caption}, geometric mean over repeats (and over time), with the bootstrap interval."
-    return table(words, columns, rows, identifier=identifier)
+    return table(words, columns, rows, identifier=identifier, sortable=True)
 
 
 def _rules(comparison: Comparison, facts: Findings) -> Html:

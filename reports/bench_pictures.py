@@ -1,4 +1,4 @@
-"""The pictures of a comparison of methods: median size over time, all methods in one, and each with its band."""
+"""The pictures of a comparison of methods: median size over time, all in one, and a small one each with its band."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from collections.abc import Sequence
 from harness.bench.findings import DEFAULT, Findings, MethodFinding
 from reports import svg
 from reports.numbers import count, duration, short
-from reports.page import Html, details, element, items, joined, text
+from reports.page import Html, element, foreign, items, joined, text
 
-_WIDTH = 1120
+_WIDTH, _SMALL = 1120, 380
 SHAPES = ("circle", "diamond", "square", "triangle", "cross", "circle")
 
 
 def curves_picture(facts: Findings) -> Html:
-    """Return the medians of all methods that are no variants of the default."""
-    methods = [method for method in facts.methods if not method.is_variant]
+    """Return the medians of all methods that are no variants of the default; those ranked best have their own style."""
+    ranks = list(facts.ranking.mean_ranks)
+    whole = [method for method in facts.methods if not method.is_variant]
+    methods = sorted(whole, key=lambda method: ranks.index(method.name) if method.name in ranks else len(ranks))
     area = _area(facts, methods, 440)
     if area is None:
         return element("p", text("No method had an answer that reaches in half of its repeats."))
     parts = [_grid(area, facts)]
-    for place, method in enumerate(methods):
+    for place, method in reversed([*enumerate(methods)]):
         parts.append(_line(area, method, place, facts))
     said = "; ".join(f"{method.name}: {_size_words(method.final_size)}" for method in methods)
     image = svg.picture(
@@ -31,34 +33,34 @@ def curves_picture(facts: Findings) -> Html:
         f"Size of the answer in the median repeat, at the end of {duration(facts.seconds)}: {said}.",
         *parts,
     )
-    return joined([image, _legend([method.name for method in methods])])
+    return joined([image, _legend([method.name for method in methods], "ranked lower")])
 
 
 def bands_pictures(facts: Findings) -> Html:
-    """Return a folded picture a method: its median with the bootstrap band, and the default's median beside it."""
+    """Return a small picture a method, all on the same axes: its median with the bootstrap band, and the default's."""
     default = next((method for method in facts.methods if method.name == DEFAULT), None)
+    area = _area(facts, facts.methods, 230, _SMALL)
+    if area is None:
+        return element("p", text("No method had an answer that reaches in half of its repeats."))
     made = []
-    for number, method in enumerate(facts.methods):
+    for number, method in enumerate(facts.methods, start=1):
         shown = [method] + ([default] if default is not None and method is not default else [])
-        area = _area(facts, shown, 320)
-        if area is None:
-            made.append(element("p", text(f"{method.name}: no answer that reaches in half of the repeats.")))
-            continue
         parts = [_grid(area, facts), _band(area, method)]
         parts += [_line(area, item, place, facts) for place, item in enumerate(shown)]
         words = f"Median of {method.name} with the 95 % bootstrap band of the median; at the end {_ends(method)}."
-        image = svg.picture(area, f"band-{number + 1}", f"{method.name} over time", words, *parts)
-        made.append(details(method.name, joined([image, _legend([item.name for item in shown])])))
-    return joined(made)
+        image = svg.picture(area, f"band-{number}", f"{method.name} over time", words, *parts)
+        made.append(element("figure", element("figcaption", foreign(method.name)), image))
+    legend = _legend(["the method, with the 95 % band of its median", f"the median of {DEFAULT}"][: 1 + bool(default)])
+    return joined([legend, element("div", joined(made), class_="multiples")])
 
 
-def _area(facts: Findings, methods: Sequence[MethodFinding], height: int) -> svg.Frame | None:
+def _area(facts: Findings, methods: Sequence[MethodFinding], height: int, width: int = _WIDTH) -> svg.Frame | None:
     sizes = [size for method in methods for size in method.curve.median if math.isfinite(size)]
     if not sizes:
         return None
     low = min(*sizes, facts.judge.smallest) if math.isfinite(facts.judge.smallest) else min(sizes)
     unit = _unit(facts)[1]
-    return svg.frame(_WIDTH, height, (0.0, facts.seconds / unit, False), (low / 1.1, max(sizes) * 1.1, True))
+    return svg.frame(width, height, (0.0, facts.seconds / unit, False), (low / 1.1, max(sizes) * 1.1, True))
 
 
 def _unit(facts: Findings) -> tuple[str, float]:
@@ -66,21 +68,24 @@ def _unit(facts: Findings) -> tuple[str, float]:
 
 
 def _grid(area: svg.Frame, facts: Findings) -> Html:
-    across = [svg.Tick(value, short(value)) for value in svg.linear_ticks(0.0, area.across.high)]
-    up = [svg.Tick(value, count(value)) for value in svg.log_ticks(area.up.low, area.up.high, 7)]
-    parts = [svg.grid(area, across, up, f"time, {_unit(facts)[0]}", "parameters of the answer (logarithmic)")]
+    small = area.width == _SMALL
+    across = [svg.Tick(value, short(value)) for value in svg.linear_ticks(0.0, area.across.high, 4 if small else 7)]
+    up = [svg.Tick(value, count(value)) for value in svg.log_ticks(area.up.low, area.up.high, 5 if small else 7)]
+    title = "parameters" if small else "parameters of the answer (logarithmic)"
+    parts = [svg.grid(area, across, up, f"time, {_unit(facts)[0]}", title)]
     if math.isfinite(facts.judge.smallest):
         y = area.up.position(facts.judge.smallest)
         parts.append(svg.line(area.across.start, y, area.across.end, y, "smallest"))
-        words = f"smallest that reaches: {count(facts.judge.smallest)}"
-        parts.append(svg.label(area.across.start + 6, y - 6, words, class_="on-smallest"))
+        if not small:
+            words = f"smallest that reaches: {count(facts.judge.smallest)}"
+            parts.append(svg.label(area.across.start + 6, y - 6, words, class_="on-smallest"))
     return joined(parts)
 
 
 def _line(area: svg.Frame, method: MethodFinding, place: int, facts: Findings) -> Html:
     """Return the median as a staircase; where it has no size the line is broken."""
     unit = _unit(facts)[1]
-    kind = f"method-{place % len(SHAPES) + 1}"
+    kind = _style(place)
     parts, piece = [], list[tuple[float, float]]()
     for seconds, size in zip(method.curve.times, method.curve.median, strict=True):
         x = area.across.position(seconds / unit)
@@ -93,7 +98,7 @@ def _line(area: svg.Frame, method: MethodFinding, place: int, facts: Findings) -
         parts.append(svg.path(svg.staircase(piece, area.across.end), f"method-line {kind}"))
         x, y = piece[-1]
         title = f"{method.name}: {_ends(method)}"
-        parts.append(svg.mark(SHAPES[place % len(SHAPES)], area.across.end, y, f"method {kind}", title))
+        parts.append(svg.mark(SHAPES[min(place, len(SHAPES) - 1)], area.across.end, y, f"method {kind}", title))
     return joined(parts)
 
 
@@ -121,8 +126,17 @@ def _size_words(size: float) -> str:
     return f"{count(size)} parameters" if math.isfinite(size) else "no answer"
 
 
-def _legend(names: Sequence[str]) -> Html:
+def _style(place: int) -> str:
+    """Return the class of a line: the first have a style each, all others one."""
+    return f"method-{place + 1}" if place < len(SHAPES) else "method-rest"
+
+
+def _legend(names: Sequence[str], rest: str = "") -> Html:
+    """Return the legend; ``rest`` is said of the lines that have no style of their own."""
+    shown = [
+        *names[: len(SHAPES)],
+        *([f"{rest}: {', '.join(names[len(SHAPES) :])}"] if len(names) > len(SHAPES) else []),
+    ]
     return items(
-        (svg.key("line", f"method-line method-{place % len(SHAPES) + 1}", name) for place, name in enumerate(names)),
-        class_="legend",
+        (svg.key("line", f"method-line {_style(place)}", words) for place, words in enumerate(shown)), class_="legend"
     )

@@ -1,6 +1,7 @@
 "use strict";
-// Lets a reader sort and filter the tables that allow it, and set two to four of their rows side by side. Without it
-// the tables stand as they are, and are complete.
+// Lets a reader sort the tables that allow it, filter their rows, set two to four of them side by side, and copy codes.
+// What a row unfolds to is a row of its own below it, and goes where it goes. Without this script the tables stand as
+// they are, and are complete.
 (() => {
   const MOST = 4;
 
@@ -15,10 +16,13 @@
     return shown ? Number(shown.value) : null;
   };
   const words = (cell) => {
-    const folded = [...cell.querySelectorAll("details > :not(summary)")];
-    const parts = folded.length ? folded.map((part) => part.textContent) : [cell.textContent];
-    return parts.join("; ").trim().replace(/\s+/gu, " ");
+    const parts = [...cell.childNodes].filter((part) => part.localName !== "svg").map((part) => part.textContent);
+    return parts.join("").trim().replace(/\s+/gu, " ");
   };
+  const isFold = (row) => row.classList.contains("fold");
+  const foldOf = (row) => (row.nextElementSibling && isFold(row.nextElementSibling) ? row.nextElementSibling : null);
+  const withFold = (row) => [row, foldOf(row)].filter(Boolean);
+  const rowsOf = (body) => [...body.rows].filter((row) => !isFold(row));
   const key = (row) => row.querySelector("[data-key]").dataset.key;
   const quoted = (name) => (/^[\w.-]+$/u.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`);
   // Three digits that matter, as everywhere in these pages.
@@ -30,16 +34,18 @@
 
   const addSorting = (headings, body) => {
     headings.forEach((heading, column) => {
-      const cells = [...body.rows].map((row) => row.cells[column]);
-      if (cells.some((cell) => cell.querySelector("details"))) return;
+      const cells = rowsOf(body).map((row) => row.cells[column]);
       const numeric = cells.some((cell) => number(cell) !== null);
+      if (!numeric && cells.every((cell) => words(cell) === "")) return;
+      const [first, second] =
+        heading.dataset.first === "largest" ? ["descending", "ascending"] : ["ascending", "descending"];
       const button = make("button", heading.textContent, { type: "button", class: "sort" });
       heading.replaceChildren(button);
       button.addEventListener("click", () => {
-        const down = heading.getAttribute("aria-sort") === "ascending";
+        const way = heading.getAttribute("aria-sort") === first ? second : first;
         for (const other of headings) other.removeAttribute("aria-sort");
-        heading.setAttribute("aria-sort", down ? "descending" : "ascending");
-        const rows = [...body.rows].map((row) => {
+        heading.setAttribute("aria-sort", way);
+        const rows = rowsOf(body).map((row) => {
           const cell = row.cells[heading.cellIndex];
           return { row, value: numeric ? number(cell) : words(cell) };
         });
@@ -47,9 +53,9 @@
           // What is not known stands last, whichever way.
           if (one.value === null || other.value === null) return (one.value === null) - (other.value === null);
           const order = numeric ? one.value - other.value : one.value.localeCompare(other.value, "en", { numeric: true });
-          return down ? -order : order;
+          return way === "descending" ? -order : order;
         });
-        body.append(...rows.map(({ row }) => row));
+        body.append(...rows.flatMap(({ row }) => withFold(row)));
       });
     });
   };
@@ -65,12 +71,15 @@
     input.addEventListener("input", () => {
       const wanted = input.value.toLowerCase().split(/\s+/u).filter(Boolean);
       let shown = 0;
-      for (const row of body.rows) {
-        const text = row.textContent.toLowerCase();
-        row.hidden = !wanted.every((word) => text.includes(word));
-        shown += !row.hidden;
+      const rows = rowsOf(body);
+      for (const row of rows) {
+        const parts = withFold(row);
+        const text = parts.map((part) => part.textContent).join(" ").toLowerCase();
+        const found = wanted.every((word) => text.includes(word));
+        for (const part of parts) part.hidden = !found;
+        shown += found;
       }
-      said.textContent = wanted.length ? `${shown} of ${body.rows.length} ${kind}` : "";
+      said.textContent = wanted.length ? `${shown} of ${rows.length} ${kind}` : "";
     });
   };
 
@@ -96,7 +105,7 @@
   const compare = (names, rows) => {
     const table = make("table");
     const head = make("tr");
-    head.append(make("th", "what", { scope: "col" }));
+    head.append(make("th", "column", { scope: "col" }));
     for (const row of rows) {
       const heading = make("th", "", { scope: "col", class: "side" });
       heading.append(make("bdi", words(row.querySelector("th"))));
@@ -108,8 +117,10 @@
     const body = table.createTBody();
     names.forEach((name, place) => {
       const cells = rows.map((row) => row.cells[place + 1]);
-      if (cells[0].tagName === "TD") body.append(line(name, cells));
+      if (cells[0].tagName === "TD" && cells.some((cell) => words(cell))) body.append(line(name, cells));
     });
+    const notations = rows.map((row) => foldOf(row)?.querySelector(".notation"));
+    if (notations.every(Boolean)) body.append(line("notation", notations));
     const frame = make("div", "", { class: "scroll", role: "region", "aria-labelledby": "chosen-caption", tabindex: 0 });
     frame.append(table);
     const close = make("button", "Close", { type: "button" });
@@ -118,7 +129,7 @@
     const keys = [...new Set(rows.map(key))];
     if (keys.length > 1) {
       const command = make("p", "Their whole comparison: ");
-      command.append(make("code", `harness report ${keys.map(quoted).join(" ")}`));
+      command.append(make("code", `${rows[0].closest("[data-choose]").dataset.command} ${keys.map(quoted).join(" ")}`));
       dialog.append(command);
     }
     dialog.append(close);
@@ -136,12 +147,12 @@
 
     const show = (more = "") => {
       const count = chosen.length;
-      said.textContent = more || `Chosen ${kind}: ${count}. Two to ${MOST} can be compared.`;
+      said.textContent = more || (count ? `${count} of 2\u2013${MOST} ${kind} selected` : `Select 2\u2013${MOST} ${kind} to compare`);
       button.disabled = count < 2;
       clear.disabled = count === 0;
     };
-    table.tHead.rows[0].prepend(make("th", "compare", { scope: "col" }));
-    for (const row of body.rows) {
+    table.tHead.rows[0].prepend(make("th", "pick", { scope: "col", class: "choice" }));
+    for (const row of rowsOf(body)) {
       const box = make("input", "", { type: "checkbox", "aria-label": `Compare ${words(row.querySelector("th"))}` });
       box.addEventListener("change", () => {
         if (box.checked && chosen.length === MOST) {
@@ -153,7 +164,10 @@
         show();
       });
       boxes.push(box);
-      row.insertCell(0).append(box);
+      const cell = row.insertCell(0);
+      cell.className = "choice";
+      cell.append(box);
+      if (foldOf(row)) foldOf(row).cells[0].colSpan += 1;
     }
     button.addEventListener("click", () => compare(names, chosen));
     clear.addEventListener("click", () => {
@@ -167,12 +181,31 @@
     show();
   };
 
+  const addCopying = (place) => {
+    const button = make("button", "Copy", { type: "button" });
+    button.addEventListener("click", async () => {
+      const code = place.querySelector("code");
+      try {
+        await navigator.clipboard.writeText(code.textContent);
+        button.textContent = "Copied";
+      } catch {
+        getSelection().selectAllChildren(code);
+        button.textContent = "Selected";
+      }
+    });
+    place.append(button);
+  };
+
   for (const place of document.querySelectorAll("[data-choose]")) {
     const table = place.querySelector("table");
     const headings = [...table.tHead.rows[0].cells];
     const names = headings.map((heading) => heading.textContent);
     addSorting(headings, table.tBodies[0]);
     addFilter(place, table.tBodies[0], place.dataset.choose);
-    if (table.tBodies[0].rows.length > 1) addChoice(place, table, names, place.dataset.choose);
+    if (rowsOf(table.tBodies[0]).length > 1) addChoice(place, table, names, place.dataset.choose);
   }
+  for (const table of document.querySelectorAll("table[data-sortable]")) {
+    addSorting([...table.tHead.rows[0].cells], table.tBodies[0]);
+  }
+  for (const place of document.querySelectorAll("[data-copy]")) addCopying(place);
 })();

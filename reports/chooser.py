@@ -1,4 +1,4 @@
-"""Tables whose rows a reader can sort, filter and set side by side.
+"""Tables that a reader can sort, whose rows can be filtered and set side by side, and codes that can be copied.
 
 A script adds all of that; without it a table is complete and has no control that does nothing.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from harness.invocation import typed
 from reports.page import Html, element, text
 from reports.page_script import with_script
 
@@ -16,7 +17,7 @@ def choosable(content: Html, kind: str) -> Html:
 
     In each row an element made by ``named`` tells ``harness report`` what is meant.
     """
-    return element("div", content, data_choose=kind)
+    return element("div", content, data_choose=kind, data_command=typed("report"))
 
 
 def named(content: Html, key: str) -> Html:
@@ -29,6 +30,11 @@ def figure(words: str, value: float | None, *, is_amount: bool = False) -> Html:
     if value is None or not math.isfinite(value):
         return text(words)
     return element("data", text(words), value=repr(value), class_="amount" if is_amount else None)
+
+
+def copyable(code: Html) -> Html:
+    """Return code that a script gives a button to copy it."""
+    return element("span", code, data_copy="")
 
 
 def with_chooser(page: str) -> str:

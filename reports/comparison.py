@@ -63,9 +63,15 @@ def ratio_text(ratio: float) -> str:
     return f"{TIMES}{_three_digits(ratio)}"
 
 
-def times(ratio: float) -> str:
-    """Return a ratio for a sentence: 3.21 times."""
-    return f"{_three_digits(ratio)} times"
+def more_or_fewer(ratio: float, fewer: str = "fewer", many: str = "many") -> str:
+    """Return a ratio for a sentence: ``70 % fewer than``, ``12 % more than``, ``3.21 times as many as``."""
+    if ratio >= 2:
+        return f"{_three_digits(ratio)} times as {many} as"
+    change = 100 * abs(ratio - 1)
+    if change < 0.05:  # what follows would be 0.0 %
+        return f"as {many} as"
+    shown = f"{change:.1f}" if change < 1 or change > 99 else f"{change:.0f}"
+    return f"{shown} % {fewer if ratio < 1 else 'more'} than"
 
 
 def accuracy_sentence(names: tuple[str, str], accuracies_pct: tuple[Sequence[float], Sequence[float]]) -> str:

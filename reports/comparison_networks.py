@@ -1,4 +1,4 @@
-"""The facts of a comparison of networks: what they cost, how well they do, where they err alike."""
+"""The facts of a comparison of networks: their costs, their accuracies, the mistakes that they share."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from harness.evidence import leaderboard, ledger, record
+from harness.evidence import inspection, leaderboard, ledger, record
+from harness.evidence.inspection import Inspection
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
+from harness.network_name import network_names
 from harness.search import study
 from harness.training.result import Result
 from harness.workspace import Workspace
-from reports.comparison import Quantity, accuracy_sentence, known, plain, quantity, times
+from reports.comparison import Quantity, accuracy_sentence, known, more_or_fewer, plain, quantity
 from reports.honesty import CONFIRMED_LABEL_ERRORS
+from reports.mistakes import mistakes as all_mistakes
 from reports.numbers import count, decimal, duration, mean_and_deviation, plural, short, spread
+from reports.shared_mistakes import SharedMistake, shared_mistakes
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis, analyse
 from search_spaces.stored import stored_numbers
@@ -25,10 +29,11 @@ class NetworkSide:
     """One network of a comparison.
 
     Attributes:
-        name: what people call it, else its hash.
+        name: what people call it, else the one that follows from its form and size.
         record: the evidence of its best row on the test set, None where there is none; ``row`` is that row.
         further_rows: how many more rows it has, with other recipes, data sets or targets.
         validation_pct: accuracies in the searches here, one a seed; fresh seeds only, where there are any.
+        inspections: what verifications on this machine have left of the recorded weights, one a seed.
     """
 
     name: str
@@ -38,6 +43,7 @@ class NetworkSide:
     row: LeaderboardRow | None = None
     further_rows: int = 0
     validation_pct: tuple[float, ...] = ()
+    inspections: tuple[Inspection, ...] = ()
 
     @property
     def test_pct(self) -> tuple[float, ...]:
@@ -51,13 +57,14 @@ class Mistakes:
 
     Attributes:
         images: their indices.
-        alone: those that no other network of the comparison gets wrong so.
+        alone: those that no other network of the comparison gets wrong so; ``pictures`` has those with known pixels.
         mislabelled: those whose label most raters rejected; None where that is not known of the data set.
     """
 
     images: frozenset[int]
     alone: frozenset[int]
     mislabelled: int | None
+    pictures: tuple[SharedMistake, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +73,8 @@ class NetworkComparison:
 
     Attributes:
         mistakes: one a side; empty unless all were measured on one data set.
-        shared: test images that all get wrong with at least half of their seeds.
+        shared: test images that all get wrong with at least half of their seeds; ``pictures`` has those with known
+            pixels.
         recipes: the fields of the recipes in which the measured rows differ.
         notes: what keeps figures from being compared.
     """
@@ -76,6 +84,7 @@ class NetworkComparison:
     quantities: tuple[Quantity, ...]
     mistakes: tuple[Mistakes, ...]
     shared: frozenset[int]
+    pictures: tuple[SharedMistake, ...]
     recipes: tuple[Quantity, ...]
     notes: tuple[str, ...]
 
@@ -86,18 +95,18 @@ def read_networks(named: Sequence[tuple[str, Architecture]], workspace: Workspac
     Raises:
         ContentError: a record, the ledger or a study does not hold together.
     """
-    hashes = {architecture.hash for _, architecture in named}
+    names = network_names(architecture for _, architecture in named)
     attempts, declared = ledger.read(workspace.ledger), ledger.declarations(workspace.ledger)
     rows = [
         (leaderboard.row_of_record(evidence, attempts, declared), evidence)
         for evidence in record.read_all(workspace.records)
-        if evidence.hash in hashes
+        if evidence.hash in names
     ]
     ranked = {row.key: row.rank for row in leaderboard.ranked([row for row, _ in rows])}
     runs: dict[str, list[Result]] = defaultdict(list)
     for folder in sorted(path.parent for path in workspace.runs.glob("*/config.json")):
         for result in study.finished_results(folder):
-            if result.hash in hashes:
+            if result.hash in names:
                 runs[result.hash].append(result)
     return [
         _side(
@@ -108,6 +117,8 @@ def read_networks(named: Sequence[tuple[str, Architecture]], workspace: Workspac
                 key=lambda pair: (not pair[0].reached, ranked[pair[0].key], pair[0].dataset),
             ),
             runs[architecture.hash],
+            names[architecture.hash],
+            workspace,
         )
         for name, architecture in named
     ]
@@ -118,39 +129,54 @@ def network_comparison(sides: Sequence[NetworkSide]) -> NetworkComparison:
     alike = len({(side.row.dataset, side.row.target_pct) for side in sides if side.row}) == 1
     measured = alike and all(side.record for side in sides)
     mistakes = _mistakes(sides) if measured else ()
+    shared = frozenset.intersection(*(item.images for item in mistakes)) if mistakes else frozenset()
     return NetworkComparison(
         sides=tuple(sides),
         sentences=tuple(_sentence(sides[0], side, alike=alike) for side in sides[1:]),
         quantities=tuple(known(_quantities(sides))),
         mistakes=mistakes,
-        shared=frozenset.intersection(*(item.images for item in mistakes)) if mistakes else frozenset(),
+        shared=shared,
+        pictures=_pictures(sides, shared),
         recipes=tuple(_recipes(sides)),
         notes=tuple(_notes(sides, alike=alike)),
     )
 
 
 def _side(
-    name: str, architecture: Architecture, rows: list[tuple[LeaderboardRow, Record]], runs: list[Result]
+    name: str,
+    architecture: Architecture,
+    rows: list[tuple[LeaderboardRow, Record]],
+    runs: list[Result],
+    derived_name: str,
+    workspace: Workspace,
 ) -> NetworkSide:
     row, evidence = rows[0] if rows else (None, None)
     accuracies = [result.validation_accuracy_pct for result in leaderboard.validation_runs(runs)]
     return NetworkSide(
-        name=name or (row.name if row else "") or architecture.hash,
+        name=name or (row.name if row else "") or derived_name,
         architecture=architecture,
         analysis=analyse(architecture),
         record=evidence,
         row=row,
         further_rows=max(0, len(rows) - 1),
         validation_pct=tuple(value for value in accuracies if value is not None),
+        inspections=_inspections(evidence, workspace) if evidence else (),
     )
+
+
+def _inspections(evidence: Record, workspace: Workspace) -> tuple[Inspection, ...]:
+    """Return the inspections of a record's own weights; those of a re-run that gave others say nothing about it."""
+    weights = {run.index: run.weights_sha256 for run in evidence.seeds}
+    found = inspection.read_inspections(workspace.runs, record.path_of(workspace.records, evidence).stem)
+    return tuple(item for item in found if weights.get(item.seed_index) == item.weights_sha256)
 
 
 def _sentence(first: NetworkSide, other: NetworkSide, *, alike: bool) -> str:
     sizes = first.analysis.parameters, other.analysis.parameters
     said = (
-        f"{other.name} has {plural(sizes[1], 'parameter')}, {times(sizes[1] / max(sizes[0], 1))} those of "
-        f"{first.name}, and {count(other.analysis.macs)} multiply-adds an image, "
-        f"{times(other.analysis.macs / max(first.analysis.macs, 1))} as many."
+        f"{other.name} has {plural(sizes[1], 'parameter')}, {more_or_fewer(sizes[1] / max(sizes[0], 1))} {first.name}. "
+        f"An image takes {count(other.analysis.macs)} multiply-adds, "
+        f"{more_or_fewer(other.analysis.macs / max(first.analysis.macs, 1))} with {first.name}."
     )
     if first.record and other.record and not alike:
         return f"{said} Their accuracies are of different data sets or targets and cannot be compared."
@@ -176,14 +202,17 @@ def _quantities(sides: Sequence[NetworkSide]) -> list[Quantity]:
             ],
         ),
         plain("99 % lower bound, %", [decimal(row.lower_bound_pct, 3) if row else "" for row in rows]),
-        plain("over seeds and images, %", [decimal(row.lower_bound_images_pct, 3) if row else "" for row in rows]),
+        plain(
+            "99 % lower bound over images too, %",
+            [decimal(row.lower_bound_images_pct, 3) if row else "" for row in rows],
+        ),
         plain("worst seed, %", [decimal(row.min_test_accuracy_pct, 2) if row else "" for row in rows]),
         quantity(
             "mean test errors", [row.test_errors_mean if row else None for row in rows], lambda value: decimal(value, 1)
         ),
         plain("seeds on the test set", [row.seeds if row else "" for row in rows]),
         plain(
-            "of them at the target",
+            "seeds at the target",
             ["" if row is None or row.seeds_at_target is None else row.seeds_at_target for row in rows],
         ),
         plain("validation accuracy, %", [spread(side.validation_pct) if side.validation_pct else "" for side in sides]),
@@ -231,9 +260,15 @@ def _mistakes(sides: Sequence[NetworkSide]) -> tuple[Mistakes, ...]:
             images=images,
             alone=images.difference(*(found[:place] + found[place + 1 :])),
             mislabelled=None if suspects is None else len(images & suspects),
+            pictures=_pictures(sides, images.difference(*(found[:place] + found[place + 1 :]))),
         )
         for place, images in enumerate(found)
     )
+
+
+def _pictures(sides: Sequence[NetworkSide], images: frozenset[int]) -> tuple[SharedMistake, ...]:
+    measured = [(side.record, side.inspections) for side in sides if side.record]
+    return shared_mistakes(images, [all_mistakes(*pair) for pair in measured]) if images else ()
 
 
 def _often_wrong(evidence: Record) -> frozenset[int]:
@@ -253,9 +288,9 @@ def _notes(sides: Sequence[NetworkSide], *, alike: bool) -> list[str]:
         notes.append("The rows are of different data sets or targets: accuracies and errors cannot be compared.")
     if len({side.row.recipe_hash for side in sides if side.row}) > 1:
         notes.append("The recipes differ, so a difference in accuracy is one of network and recipe together.")
-    further = [f"{side.name} {plural(side.further_rows, 'further row')}" for side in sides if side.further_rows]
+    further = [f"{side.name} has {plural(side.further_rows, 'more row')}" for side in sides if side.further_rows]
     if further:
-        notes.append(f"Shown is the best row of each network; {', '.join(further)}.")
+        notes.append(f"The page shows the best row of each network; {', '.join(further)}.")
     if any(side.row and side.row.seeds < 2 for side in sides):
         notes.append("A single seed says little: seeds of one network differ by about 0.06 points.")
     return notes

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from harness import files
+from harness.evidence.leaderboard import VERIFIED_SEEDS
+from harness.invocation import typed
 from harness.workspace import Workspace
-from reports import comparison_pictures
+from reports import comparison_pictures, shared_mistakes, thumbnail
 from reports.comparison import Quantity, ratio_text
 from reports.comparison_networks import Mistakes, NetworkComparison, NetworkSide, network_comparison, read_networks
 from reports.comparison_studies import StudyComparison, study_comparison
@@ -26,9 +28,11 @@ from reports.page import (
     left_out,
     page,
     paragraph,
+    resource,
     table,
     text,
 )
+from reports.shared_mistakes import SharedMistake
 from reports.study_files import read_standings, read_study
 from reports.study_info import StudyInfo, study_info
 from search_spaces.architecture import Architecture, op_text
@@ -93,7 +97,9 @@ def render_networks(facts: NetworkComparison) -> str:
         ]
     )
     footer = paragraph("Made by harness from the records and studies of its workspace; the same files, the same page.")
-    return page(f"Comparison: {', '.join(names)}", introduction, [*_figures(facts), *_parts(facts)], footer)
+    sections = [*_figures(facts), *_parts(facts)]
+    title = f"Comparison: {', '.join(names)}"
+    return page(title, introduction, sections, footer, styles=resource("comparison.css"))
 
 
 def render_studies(facts: StudyComparison, workspace: Workspace) -> str:
@@ -116,9 +122,9 @@ def render_studies(facts: StudyComparison, workspace: Workspace) -> str:
     )
     sections = [
         Section("figures", "Side by side", _table("Figures of the studies", "study-figures", names, facts.quantities)),
-        Section("fronts", "What was found", comparison_pictures.fronts_picture(facts.infos)),
-        Section("budgets", "How fast it was found", comparison_pictures.budgets_picture(facts.infos)),
-        Section("settings", "What was set differently", _settings(names, facts)),
+        Section("fronts", "Networks found", comparison_pictures.fronts_picture(facts.infos)),
+        Section("budgets", "Speed of the search", comparison_pictures.budgets_picture(facts.infos)),
+        Section("settings", "Different settings", _settings(names, facts)),
         Section("shared", "Networks that several studies have trained", _shared(names, facts)),
         Section("commands", "Commands", _study_commands(facts.infos)),
     ]
@@ -127,7 +133,8 @@ def render_studies(facts: StudyComparison, workspace: Workspace) -> str:
         sections += _figures(answers)
     when = max((info.provenance.last_utc for info in facts.infos), default="") or "unknown time"
     footer = paragraph(f"Made by harness from the studies' files as of {when}; the same files give the same page.")
-    return page(f"Comparison: {', '.join(names)}", introduction, sections, footer)
+    title = f"Comparison: {', '.join(names)}"
+    return page(title, introduction, sections, footer, styles=resource("comparison.css"))
 
 
 def _answers(infos: Sequence[StudyInfo], workspace: Workspace) -> NetworkComparison | None:
@@ -147,7 +154,9 @@ def _figures(facts: NetworkComparison) -> list[Section]:
         Section(
             "networks",
             "Networks side by side",
-            _table("Figures of the networks", "network-figures", names, facts.quantities),
+            joined(
+                [_layers(facts.sides), _table("Figures of the networks", "network-figures", names, facts.quantities)]
+            ),
         ),
         Section("seeds", "Seed by seed", comparison_pictures.seeds_picture(facts.sides)),
         Section("parameters", "Where the parameters sit", comparison_pictures.parameters_picture(facts.sides)),
@@ -163,7 +172,7 @@ def _parts(facts: NetworkComparison) -> list[Section]:
         else paragraph("The recipes of the measured rows do not differ.")
     )
     return [
-        Section("mistakes", "Where they err alike", _mistakes(facts)),
+        Section("mistakes", "Shared mistakes", _mistakes(facts)),
         Section("recipes", "Recipes", recipes),
         Section("commands", "Train them again", _network_commands(facts.sides)),
     ]
@@ -179,7 +188,7 @@ def _table(caption: str, identifier: str, names: Sequence[str], quantities: Sequ
         [text(line.name), *(_cell(words, ratio) for words, ratio in zip(line.words, line.ratios, strict=True))]
         for line in quantities
     ]
-    columns = (Column("what"), *(Column(name, class_="side") for name in names))
+    columns = (Column("figure"), *(Column(name, class_="side") for name in names))
     ending = f"; the small figures are multiples of {names[0]}" if ratios else ""
     return table(f"{caption}{ending}.", columns, rows, identifier=identifier)
 
@@ -188,6 +197,12 @@ def _cell(words: str, ratio: float | None) -> Html:
     if ratio is None:
         return foreign(words)
     return joined([text(words), element("span", text(ratio_text(ratio)), class_="ratio")], " ")
+
+
+def _layers(sides: Sequence[NetworkSide]) -> Html:
+    """Return each network's layers with its name."""
+    drawn = (joined([thumbnail.draw(side.architecture), foreign(side.name)]) for side in sides)
+    return items(drawn, class_="layers")
 
 
 def _ops(place: int, side: NetworkSide) -> Html:
@@ -227,23 +242,37 @@ def _mistakes(facts: NetworkComparison) -> Html:
             for name in ("mean errors a seed", "often wrong", "only this network", "with a wrong label")
         ),
     )
-    shared = sorted(facts.shared)
-    shown = ", ".join(map(str, shared[:MOST_IMAGES])) + (", ..." if len(shared) > MOST_IMAGES else "")
-    return joined(
-        [
-            table(
-                "Test images that a network gets wrong with at least half of its seeds.",
-                columns,
-                rows,
-                identifier="mistakes-caption",
-            ),
-            paragraph(
-                f"{plural(len(shared), 'image')} all of them often get wrong, by index in the test set: {shown}."
-                if shared
-                else "No image is often wrong with all of them."
-            ),
-        ]
+    names = [side.name for side in facts.sides]
+    made = table(
+        "Test images that a network gets wrong with at least half of its seeds.",
+        columns,
+        rows,
+        identifier="mistakes-caption",
     )
+    said = f"All of them get {plural(len(facts.shared), 'image')} wrong." if facts.shared else "They share no mistake."
+    parts = [made, paragraph(said), _images(facts.shared, facts.pictures, names)]
+    for name, item in zip(names, facts.mistakes, strict=True):
+        if item.alone:
+            images = _images(item.alone, item.pictures, names)
+            parts.append(details(f"Only {name}: {plural(len(item.alone), 'image')}", images))
+    return joined(parts)
+
+
+def _images(images: Collection[int], pictures: Sequence[SharedMistake], names: Sequence[str]) -> Html:
+    """Return the images; those whose pixels are not at hand by their indices."""
+    shown = pictures[: shared_mistakes.MOST_PICTURES]
+    rest = sorted(set(images) - {item.image for item in shown})
+    parts = [shared_mistakes.draw(shown, names)] if shown else []
+    if shown:
+        words = (
+            "Below each label the classes that a network says instead, and the share of its seeds that get it wrong."
+        )
+        parts.insert(0, paragraph(words, class_="note"))
+    if rest:
+        words = ", ".join(map(str, rest[:MOST_IMAGES])) + (", ..." if len(rest) > MOST_IMAGES else "")
+        note = "" if shown else f" {typed('verify')} keeps the images of the networks that it tests."
+        parts.append(paragraph(f"By index in the test set: {words}.{note}", class_="note"))
+    return joined(parts)
 
 
 def _mistakes_row(side: NetworkSide, item: Mistakes) -> list[Html]:
@@ -258,9 +287,9 @@ def _mistakes_row(side: NetworkSide, item: Mistakes) -> list[Html]:
 
 
 def _settings(names: Sequence[str], facts: StudyComparison) -> Html:
-    alike = paragraph(f"Set alike: {', '.join(facts.equal) or 'nothing'}.", class_="note")
+    alike = paragraph(f"Equal settings: {', '.join(facts.equal) or 'none'}.", class_="note")
     if not facts.settings:
-        return joined([paragraph("Nothing but the name."), alike])
+        return joined([paragraph("Only the names differ."), alike])
     return joined([_table("Settings that differ", "settings-caption", names, facts.settings), alike])
 
 
@@ -297,6 +326,12 @@ def _study_commands(infos: Sequence[StudyInfo]) -> Html:
 
 
 def _network_commands(sides: Sequence[NetworkSide]) -> Html:
-    lines = [f"harness verify {side.architecture.hash} --seeds {side.row.seeds}" for side in sides if side.row]
-    lines += [f"harness verify '{side.architecture}' --seeds 5" for side in sides if not side.row]
+    lines = [
+        typed("verify", side.architecture.hash if side.row else str(side.architecture), "--seeds", _seeds(side))
+        for side in sides
+    ]
     return element("pre", element("code", text("\n".join(lines))))
+
+
+def _seeds(side: NetworkSide) -> str:
+    return str(side.row.seeds if side.row else VERIFIED_SEEDS)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from harness.search.study import StudyConfig
-from reports.comparison import Quantity, known, plain, quantity, times
+from reports.comparison import Quantity, known, more_or_fewer, plain, quantity
 from reports.networks import State
 from reports.numbers import count, decimal, duration, mean_and_deviation, plural, short
 from reports.study_info import StudyInfo
@@ -64,14 +64,14 @@ def _sentence(first: StudyInfo, other: StudyInfo) -> str:
     sizes = _answer_size(first), _answer_size(other)
     seconds = first.provenance.wall_seconds, other.provenance.wall_seconds
     took = f"{other.name} took {duration(seconds[1])}" + (
-        f", {times(seconds[1] / seconds[0])} the time of {first.name}" if seconds[0] > 0 else ""
+        f", {more_or_fewer(seconds[1] / seconds[0], 'less', 'long')} {first.name}" if seconds[0] > 0 else ""
     )
     if sizes[0] is None or sizes[1] is None:
         lacking = " and ".join(info.name for info, size in zip((first, other), sizes, strict=True) if size is None)
         return f"{took}. {lacking} named no network, so the sizes cannot be compared."
     return (
-        f"{took}, and named a network of {plural(sizes[1], 'parameter')}, {times(sizes[1] / max(sizes[0], 1))} "
-        f"those of {first.name}'s {count(sizes[0])}."
+        f"{took}. Its network has {plural(sizes[1], 'parameter')}, {more_or_fewer(sizes[1] / max(sizes[0], 1))} "
+        f"that of {first.name} ({count(sizes[0])})."
     )
 
 
@@ -96,13 +96,13 @@ def _quantities(infos: Sequence[StudyInfo]) -> list[Quantity]:
         ),
         plain("99 % lower bound, %", [decimal(row.lower_bound_pct, 3) if row else "" for row in rows]),
         plain("seeds on the test set", [row.seeds if row else "" for row in rows]),
-        quantity("time, all told", [info.provenance.wall_seconds for info in infos], duration),
-        quantity("training, all runs", [info.provenance.train_seconds for info in infos], duration),
+        quantity("time of all sessions", [info.provenance.wall_seconds for info in infos], duration),
+        quantity("training time of all runs", [info.provenance.train_seconds for info in infos], duration),
         quantity("first network to stand after", [_stood(info, first=True) for info in infos], duration),
-        quantity("last fall of the budget after", [_stood(info, first=False) for info in infos], duration),
+        quantity("last fall of the effective budget after", [_stood(info, first=False) for info in infos], duration),
         quantity("effective budget at the end", [info.budget.last for info in infos]),
         quantity("proposals", [info.accounting.proposed for info in infos]),
-        quantity("rejected before anything was built", [info.accounting.rejected for info in infos]),
+        quantity("networks rejected before building", [info.accounting.rejected for info in infos]),
         quantity("networks trained", [info.accounting.begun for info in infos]),
         quantity("networks an hour", [_hourly(info) for info in infos], lambda value: decimal(value, 1)),
         quantity("finished runs", [info.accounting.runs for info in infos]),

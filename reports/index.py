@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
+import click
+
+from harness.duration import DURATION
 from harness.errors import ContentError
-from harness.evidence.leaderboard import LeaderboardRow
+from harness.evidence.leaderboard import Tier
+from harness.search.study import is_owned
 from harness.workspace import Workspace
 from reports.headline import Outcome
+from reports.leaderboard_info import Group, groups
+from reports.leaderboard_page import with_weights
+from reports.numbers import duration
 from reports.rungs import Rungs, rungs_by_protocol
-from reports.study_files import Standings, read_standings, read_study
+from reports.study_files import Event, Standings, StudyFiles, read_standings, read_study
 from reports.study_info import StudyInfo, study_info
 
 
@@ -22,7 +30,9 @@ class IndexedStudy:
 
     Attributes:
         link: address of its report, relative to the folder of all studies; None where it has none.
-        parameters: of the network that it answers with, None where it has no answer.
+        state: how far its search has come, in a few words.
+        parameters: of the network that it answers with, None where it has no answer; so with ``tier``, which that
+            network's row has.
         trained: networks with a finished run.
         last_utc: time of its last event, empty where there is none.
     """
@@ -30,12 +40,14 @@ class IndexedStudy:
     name: str
     link: str | None
     outcome: Outcome
+    state: str
     verdict: str
     dataset: str
     target_pct: float
     budget: int
     space: str
     parameters: int | None
+    tier: Tier | None
     mean_test_accuracy_pct: float | None
     std_test_accuracy_pct: float | None
     trained: int
@@ -57,6 +69,7 @@ class Index:
 
     Attributes:
         studies: the one that was worked on last comes first.
+        standings: the leaderboard, by data set and target.
         rungs: what all studies say about early readings, those of one protocol together.
         problem: why the standings cannot be read, empty where they can.
         damage: what is wrong with files that the standings lack.
@@ -64,7 +77,7 @@ class Index:
 
     studies: tuple[IndexedStudy, ...]
     unreadable: tuple[Unreadable, ...]
-    rows: tuple[LeaderboardRow, ...]
+    standings: tuple[Group, ...]
     problem: str
     rungs: tuple[Rungs, ...] = ()
     damage: tuple[str, ...] = ()
@@ -86,7 +99,7 @@ def read_index(workspace: Workspace) -> Index:
     for folder in study_folders(workspace):
         try:
             found = read_study(folder, workspace, standings)
-            studies.append(_indexed(folder, study_info(found)))
+            studies.append(_indexed(folder, found, study_info(found)))
         except ContentError as error:
             unreadable.append(Unreadable(folder.name, error.message))
         else:
@@ -94,7 +107,8 @@ def read_index(workspace: Workspace) -> Index:
     studies.sort(key=lambda item: item.name)
     studies.sort(key=lambda item: item.last_utc, reverse=True)
     pooled = tuple(rungs_by_protocol(contents))
-    return Index(tuple(studies), tuple(unreadable), standings.rows, problem, pooled, standings.left_out)
+    made = groups(standings.rows, standings.records, with_weights(workspace, standings.records))
+    return Index(tuple(studies), tuple(unreadable), made, problem, pooled, standings.left_out)
 
 
 def study_folders(workspace: Workspace) -> list[Path]:
@@ -102,7 +116,34 @@ def study_folders(workspace: Workspace) -> list[Path]:
     return sorted({path.parent for name in ("config.json", "log.jsonl") for path in workspace.runs.glob(f"*/{name}")})
 
 
-def _indexed(folder: Path, info: StudyInfo) -> IndexedStudy:
+def state_of(files: StudyFiles, *, running: bool) -> str:
+    """Return how far a search has come: ``Running: 28 min of 45 min``."""
+    ends = [event for event in files.events if event["event"] in ("session", "ended")]
+    spent = duration(files.elapsed)
+    if running:
+        limit = _time_limit(ends[-1]) if ends else None
+        if limit is None:
+            return f"Running: {spent}"
+        return f"Running: {files.elapsed / 60:.0f} of {limit / 60:.0f} min" if limit >= 60 else f"Running: {spent}"
+    if not ends:
+        return "Not begun"
+    if ends[-1]["event"] == "session" or ends[-1].get("reason") == "interrupted":
+        return f"Interrupted after {spent}"
+    return f"Ended after {spent}"
+
+
+def _time_limit(session: Event) -> float | None:
+    """Return the seconds that the command of a session allowed, None where it does not say."""
+    words = [str(word) for word in session.get("command") or []]
+    given = [after for word, after in pairwise(words) if word == "--time"]
+    given += [word.removeprefix("--time=") for word in words if word.startswith("--time=")]
+    try:
+        return DURATION.convert(given[-1], None, None) if given else None
+    except click.BadParameter:
+        return None
+
+
+def _indexed(folder: Path, files: StudyFiles, info: StudyInfo) -> IndexedStudy:
     answer = info.answer
     row = answer.row if answer else None
     page = folder / "report.html"
@@ -110,12 +151,14 @@ def _indexed(folder: Path, info: StudyInfo) -> IndexedStudy:
         name=folder.name,
         link=f"{quote(os.fsencode(folder.name))}/report.html" if page.exists() else None,
         outcome=info.headline.outcome,
+        state=state_of(files, running=is_owned(folder)),
         verdict=info.headline.verdict,
         dataset=info.config.dataset,
         target_pct=info.config.target_pct,
         budget=info.config.budget,
         space=info.config.space,
         parameters=answer.parameters if answer else None,
+        tier=row.tier if row else None,
         mean_test_accuracy_pct=row.mean_test_accuracy_pct if row else None,
         std_test_accuracy_pct=row.std_test_accuracy_pct if row else None,
         trained=info.accounting.begun,

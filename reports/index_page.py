@@ -1,4 +1,4 @@
-"""The index of a workspace's studies, and the leaderboard, as pages."""
+"""The index of a workspace: a page of all its studies, with the leaderboard below."""
 
 from __future__ import annotations
 
@@ -8,40 +8,44 @@ from pathlib import Path
 
 from harness import files
 from harness.errors import ContentError
-from harness.evidence.leaderboard import Survey, survey
+from harness.invocation import typed
 from harness.workspace import Workspace
-from reports.chooser import choosable, figure, named, with_chooser
+from reports.chooser import choosable, figure, named
+from reports.dataset_tag import dataset_tag
 from reports.headline import Outcome
 from reports.index import Index, IndexedStudy, read_index, study_folders
-from reports.index_leaderboard import leaderboard_sections
+from reports.leaderboard_page import leaderboard_sections, with_tables
 from reports.numbers import DASH, count, duration, mean_and_deviation, plural, short
 from reports.page import (
     Column,
     Html,
     Section,
-    details,
     element,
     foreign,
     joined,
     left_out,
     page,
     paragraph,
+    resource,
     table,
     text,
 )
 from reports.rungs_tables import rungs_tables
+from reports.standings import tier_tag
 from reports.study_page import write_report
 
+# The style sheet leaves ``spare`` columns out on a telephone.
 _COLUMNS = (
     Column("study", class_="name"),
-    Column("outcome"),
+    Column("state"),
+    Column("outcome", class_="spare"),
     Column("parameters", numeric=True),
-    Column("test accuracy, %", numeric=True),
-    Column("searched for"),
-    Column("trained", numeric=True),
-    Column("time", numeric=True),
-    Column("last worked on, UTC", class_="date"),
-    Column("verdict"),
+    Column("test accuracy, %", numeric=True, largest_first=True),
+    Column("tier"),
+    Column("target", class_="spare"),
+    Column("trained", numeric=True, class_="spare"),
+    Column("last worked on, UTC", class_="date spare"),
+    Column("more", class_="spare"),
 )
 _KINDS = {Outcome.REACHED: "tag good", Outcome.MISSED: "tag bad"}
 
@@ -73,35 +77,6 @@ def write_lacking_reports(workspace: Workspace) -> Iterator[tuple[str, str]]:
                 yield folder.name, ""
 
 
-def write_leaderboard(workspace: Workspace, found: Survey | None = None) -> Path:
-    """Write the leaderboard, read now where it is not given, as a page beside its CSV file and return its path.
-
-    Raises:
-        ContentError: the ledger does not hold together.
-        UsageError: the folder cannot be written.
-    """
-    path = workspace.leaderboard.with_suffix(".html")
-    found = found or survey(workspace)
-    sections = leaderboard_sections(found.rows)
-    introduction = joined(
-        [
-            element("h1", text("Leaderboard")),
-            paragraph(_LEADERBOARD_WORDS) if sections else paragraph("No row yet."),
-            left_out(error.message for error in found.damage),
-        ]
-    )
-    files.write_text(path, with_chooser(page("Leaderboard", introduction, sections, _footer())))
-    return path
-
-
-_LEADERBOARD_WORDS = (
-    "Certified and verified rows reach their target as the mean over training seeds that were fixed in advance, at the "
-    "last epoch, the test set read once a seed, and a lower bound of that mean reaches it too. All others are figures "
-    "with less behind them: at the target the mean reaches it and its 90 % lower bound does not, measured ones miss "
-    "the target or have fewer than five seeds, searched ones were never tested, claimed ones are somebody's word."
-)
-
-
 def render(index: Index) -> str:
     """Return the page of an index."""
     reached = sum(item.outcome is Outcome.REACHED for item in index.studies)
@@ -122,55 +97,57 @@ def render(index: Index) -> str:
     above = {item.why for item in index.unreadable}
     if damage := [message for message in index.damage if message not in above]:
         sections.append(Section("left-out", "Leaderboard: what it lacks", left_out(damage)))
-    sections += leaderboard_sections(index.rows)
+    sections += leaderboard_sections(index.standings)
     if any(facts.finished for facts in index.rungs):
         parts = [rungs_tables(facts, f"rungs-{number}") for number, facts in enumerate(index.rungs) if facts.finished]
-        sections.append(Section("rungs", "Does an early reading predict the end?", joined(parts)))
-    return with_chooser(page("Studies and leaderboard", introduction, sections, _footer()))
+        sections.append(Section("rungs", "Was early stopping right?", joined(parts)))
+    footer = paragraph("Made by harness from the files of its workspace; the same files give the same page.")
+    styles = resource("board.css")
+    return with_tables(page("Studies and leaderboard", introduction, sections, footer, styles=styles))
 
 
 def _studies(index: Index) -> Html:
     parts = []
     if index.studies:
         rows = [_cells(item) for item in index.studies]
-        caption = "All studies of this workspace, the one that was worked on last first."
-        parts.append(choosable(table(caption, _COLUMNS, rows, identifier="studies-caption"), "studies"))
+        folds = [_fold(item) for item in index.studies]
+        made = table(
+            "Studies of this workspace, the latest first.", _COLUMNS, rows, identifier="studies-caption", folds=folds
+        )
+        parts.append(choosable(made, "studies"))
     else:
-        parts.append(paragraph("There is no study yet: harness search --budget 20000 begins one."))
+        parts.append(paragraph(f"There is no study yet. {typed('search', '--budget', '20000')} begins one."))
     if index.unreadable:
         rows = [[foreign(item.name), foreign(item.why)] for item in index.unreadable]
-        columns = (Column("study"), Column("why"))
+        columns = (Column("study"), Column("reason"))
         parts.append(table("Studies that cannot be read.", columns, rows, identifier="unreadable-caption"))
     return joined(parts)
 
 
 def _cells(item: IndexedStudy) -> list[Html]:
     name = named(foreign(item.name), item.name)
+    accuracy = mean_and_deviation(item.mean_test_accuracy_pct, item.std_test_accuracy_pct, 3)
     return [
         element("a", name, href=item.link) if item.link else name,
+        text(item.state),
         element("span", text(item.outcome), class_=_KINDS.get(item.outcome, "tag")),
         figure(count(item.parameters), item.parameters, is_amount=True),
-        figure(
-            mean_and_deviation(item.mean_test_accuracy_pct, item.std_test_accuracy_pct, 3), item.mean_test_accuracy_pct
-        ),
-        joined(
-            [
-                text(f"{short(item.target_pct)} % on"),
-                foreign(item.dataset),
-                text(f"within {count(item.budget)} of"),
-                foreign(item.space),
-            ],
-            " ",
-        ),
+        figure(accuracy, item.mean_test_accuracy_pct),
+        tier_tag(item.tier) if item.tier else text(DASH),
+        joined([text(f"{short(item.target_pct)} % on"), dataset_tag(item.dataset)], " "),
         figure(count(item.trained), item.trained, is_amount=True),
-        figure(duration(item.wall_seconds), item.wall_seconds, is_amount=True),
-        text(item.last_utc.partition("+")[0].replace("T", " ") or DASH),
-        details("verdict", element("p", text(item.verdict))),
+        text(item.last_utc.partition("+")[0].replace("T", " ")[:16] or DASH),
+        Html(""),
     ]
 
 
-def _footer() -> Html:
-    return paragraph("Made by harness from the files of its workspace; the same files give the same page.")
+def _fold(item: IndexedStudy) -> Html:
+    """Return what a row unfolds to: the verdict, and what was searched for."""
+    goal = [text(f"Budget: {count(item.budget)} parameters. Search space: "), foreign(item.space), text(".")]
+    spent = f"Networks trained: {count(item.trained)} in {duration(item.wall_seconds)}."
+    content = joined([element("p", text(item.verdict)), element("p", *goal), paragraph(spent)])
+    summary = element("summary", text("more"), aria_label=f"more about {item.name}")
+    return element("details", summary, element("div", content, class_="inside"))
 
 
 def _is_current(folder: Path) -> bool:

@@ -34,12 +34,14 @@ class Column:
     Attributes:
         bare: only the heading carries the class, for tables so long that it would weigh; the style sheet of their page
             knows such a column by its place.
+        largest_first: where a script sorts by it, the largest value comes first.
     """
 
     title: str
     numeric: bool = False
     class_: str | None = None
     bare: bool = False
+    largest_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ def table(
     identifier: str,
     row_header: int = 0,
     row_identifiers: Sequence[str] = (),
+    folds: Sequence[Html] = (),
     sortable: bool = False,
 ) -> Html:
     """Return a table that scrolls inside its own frame.
@@ -133,6 +136,7 @@ def table(
         identifier: of the caption, which names the frame.
         row_header: the column whose cell names its row.
         row_identifiers: one a row, or none.
+        folds: what stands below each row over all columns, or none.
         sortable: a script of the page may let readers sort it.
     """
     head = element("tr", *(_heading(column) for column in columns))
@@ -145,6 +149,8 @@ def table(
             for place, (cell, column) in enumerate(zip(cells, columns, strict=True))
         ]
         body.append(element("tr", *shown, id=row_identifiers[number] if row_identifiers else None))
+        if folds:
+            body.append(element("tr", element("td", folds[number], colspan=len(columns)), class_="fold"))
     whole = element(
         "table",
         element("caption", text(caption), id=identifier),
@@ -248,11 +254,12 @@ def _section(part: Section) -> Html:
 
 
 def _heading(column: Column) -> Html:
-    return element("th", text(column.title), scope="col", class_=_kind(column))
+    first = "largest" if column.largest_first else None
+    return element("th", text(column.title), scope="col", class_=_kind(column), data_first=first)
 
 
 def _kind(column: Column) -> str | None:
-    return "number" if column.numeric else column.class_
+    return " ".join(filter(None, ("number" if column.numeric else None, column.class_))) or None
 
 
 def _short(value: object) -> object:

@@ -93,8 +93,8 @@ def anchor(network_hash: str) -> str:
 
 
 def tier_tag(tier: Tier) -> Html:
-    """Return a tier as a small label."""
-    return _tag(tier, "good" if tier in PROVEN else None)
+    """Return a tier as a small label: filled where it is certified, an outline where it is verified."""
+    return _tag(tier, "good filled" if tier is Tier.CERTIFIED else "good" if tier in PROVEN else None)
 
 
 def _network_cells(number: int, network: Network) -> list[Html]:

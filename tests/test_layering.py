@@ -66,13 +66,17 @@ REPORTED = {
     "harness.bench",  # of it what a comparison found; the test below says that no torch comes with it
     "harness.csv_text",
     "harness.data.datasets",
+    "harness.duration",  # how long a search may take, as its command says it
     "harness.errors",
     "harness.evidence.inspection",  # written for reports and for nothing else
     "harness.evidence.leaderboard",
     "harness.evidence.ledger",
     "harness.evidence.record",
     "harness.evidence.statistics",
+    "harness.evidence.weight_file",  # whether weights are at hand that a command loads
     "harness.files",
+    "harness.invocation",  # commands as they are typed here
+    "harness.network_name",
     "harness.search.exemption",  # what reports have to know to count without bias
     "harness.search.prior",  # how many earlier trainings a study keeps
     "harness.search.race",  # the numbers of its rules, for the glossaries

@@ -170,7 +170,7 @@ def _first(ranked: Ranking, compared: Sequence[Pair]) -> str:
 def _said(pair: Pair, name: str, other: str) -> str:
     """Return how one method does beside another, by one score."""
     ratio, low, high = _seen_from(pair, name)
-    tested = f"interval {low:.3f} to {high:.3f}, corrected p {p_text(pair.corrected_p)}"
+    tested = f"uncorrected interval {low:.3f} to {high:.3f}, corrected p {p_text(pair.corrected_p)}"
     size = f"its answers {pair.when} are {ratio:.3f} times as large ({tested})"
     if not pair.differs:
         return f"{name} is not shown to differ from {other}: {size}."

@@ -86,7 +86,7 @@ def leaderboard(
     ][:limit]
     page = {}
     if html:
-        from reports.index_page import write_leaderboard
+        from reports.leaderboard_page import write_leaderboard
 
         page = {"page": str(write_leaderboard(place, found))}
     if as_json:

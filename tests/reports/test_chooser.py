@@ -12,9 +12,10 @@ import pytest
 
 from harness.evidence import record
 from harness.workspace import Workspace
-from reports.chooser import choosable, figure, named, with_chooser
+from reports.chooser import choosable, copyable, figure, named, with_chooser
 from reports.comparison import ratio_text
-from reports.index_page import write_index, write_leaderboard
+from reports.index_page import write_index
+from reports.leaderboard_page import write_leaderboard
 from reports.page import Column, Html, Section, page, table, text
 from tests import browser
 from tests.outline import checked
@@ -51,18 +52,29 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
 @pytest.fixture
 def rows(tab: browser.Page, tmp_path: Path) -> Iterator[browser.Page]:
     """A page with six rows, one of them without a size."""
-    columns = (Column("rank", numeric=True), Column("name"), Column("size", numeric=True), Column("more"))
+    columns = (
+        Column("rank", numeric=True),
+        Column("name"),
+        Column("size", numeric=True),
+        Column("score", numeric=True, largest_first=True),
+        Column("more"),
+    )
     sizes = [None if size == 30 else size for size in SIZES]
     cells = [
         [
             figure(str(rank), rank),
             named(text(name), name),
             figure(f"{size:,}" if size else "-", size, is_amount=True),
-            Html(f"<details><summary>notation</summary><code>conv{rank}</code></details>"),
+            figure(str(rank % 4), rank % 4),
+            Html(""),
         ]
         for rank, (name, size) in enumerate(zip(NAMES, sizes, strict=True), start=1)
     ]
-    made = choosable(table("Six rows.", columns, cells, identifier="six", row_header=1), "rows")
+    folds = [
+        copyable(Html(f'<details><summary>more</summary><code class="notation">conv{rank}</code></details>'))
+        for rank in range(1, 7)
+    ]
+    made = choosable(table("Six rows.", columns, cells, identifier="six", row_header=1, folds=folds), "rows")
     source = with_chooser(page("Six", Html("<h1>Six</h1>"), [Section("all", "All", made)], text("end")))
     checked(source)
     path = tmp_path / "six.html"
@@ -76,7 +88,7 @@ def rows(tab: browser.Page, tmp_path: Path) -> Iterator[browser.Page]:
 def ranks(page: browser.Page) -> list[int]:
     """The ranks of the rows in sight, in their order."""
     found: list[int] = page.evaluate(
-        "[...document.querySelectorAll('[data-choose] tbody tr')].filter((row) => !row.hidden)"
+        "[...document.querySelectorAll('[data-choose] tbody tr:not(.fold)')].filter((row) => !row.hidden)"
         ".map((row) => Number(row.cells[1].textContent))"
     )
     return found
@@ -121,6 +133,8 @@ def test_enter_on_a_heading_sorts_and_sorts_back_and_leaves_the_unknown_last(row
     rows.press("Enter", "\r")
     assert ranks(rows) == [6, 2, 5, 3, 1, 4]
     assert said(rows, "th[aria-sort=descending]") == "size"
+    below = "[...document.querySelectorAll('tr.fold')].map((row) => Number(row.textContent.match(/conv(\\d)/)[1]))"
+    assert rows.evaluate(below) == ranks(rows), "what a row unfolds to goes where the row goes"
 
     tab_to(rows, "Compare")  # another heading takes over
     rows.evaluate("document.querySelectorAll('.sort')[0].focus()")
@@ -130,11 +144,31 @@ def test_enter_on_a_heading_sorts_and_sorts_back_and_leaves_the_unknown_last(row
 
 
 @pytest.mark.browser
-def test_a_column_of_texts_to_unfold_is_not_sorted(rows: browser.Page):
+def test_a_column_of_scores_is_sorted_from_the_top(rows: browser.Page):
+    tab_to(rows, "score")
+    rows.press("Enter", "\r")
+
+    assert said(rows, "th[aria-sort=descending]") == "score"
+    assert ranks(rows) == [3, 2, 6, 1, 5, 4]
+
+
+@pytest.mark.browser
+def test_codes_get_a_button_that_copies_them(rows: browser.Page):
+    button = "document.querySelector('[data-copy] button')"
+    rows.evaluate("navigator.clipboard.writeText = async (words) => { window.copied = words; }")
+    rows.evaluate(f"{button}.click()")
+
+    assert rows.evaluate(f"new Promise((done) => setTimeout(() => done({button}.textContent)))") == "Copied"
+    assert rows.evaluate("window.copied") == "conv1"
+
+
+@pytest.mark.browser
+def test_a_column_without_words_is_not_sorted(rows: browser.Page):
     assert rows.evaluate("[...document.querySelectorAll('.sort')].map((item) => item.textContent)") == [
         "rank",
         "name",
         "size",
+        "score",
     ]
 
 
@@ -150,7 +184,7 @@ def test_words_that_are_typed_filter_the_rows(rows: browser.Page):
 @pytest.mark.browser
 def test_rows_are_compared_by_keyboard_alone(rows: browser.Page):
     choose(rows, "plain", "<script>", "it's")
-    assert said(rows, ".chooser [role=status]") == "Chosen rows: 3. Two to 4 can be compared."
+    assert said(rows, ".chooser [role=status]") == "3 of 2\N{EN DASH}4 rows selected"
     rows.evaluate("document.querySelector('.chooser').scrollIntoView()")
     for _ in range(12):
         rows.press("Tab")
@@ -159,10 +193,11 @@ def test_rows_are_compared_by_keyboard_alone(rows: browser.Page):
     rows.press("Enter", "\r")
 
     assert compared(rows) == [
-        ["what", "plain", "<script>alert(1)</script>", "it's"],
+        ["column", "plain", "<script>alert(1)</script>", "it's"],
         ["rank", "1", "2", "3"],
         ["size", "900", "12,000 \u00d713.3", "1,200 \u00d71.33"],
-        ["more", "conv1", "conv2", "conv3"],
+        ["score", "1", "2", "3"],
+        ["notation", "conv1", "conv2", "conv3"],
     ]
     assert said(rows, "dialog caption") == "The small figures are multiples of those of plain."
     command = said(rows, "dialog p code")

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
-from reports.comparison import accuracy_sentence, known, plain, quantity, ratio_text, times, two_sided
+from reports.comparison import accuracy_sentence, known, more_or_fewer, plain, quantity, ratio_text, two_sided
 from reports.numbers import decimal
 
 A, B = (99.41, 99.48, 99.39, 99.44), (99.31, 99.36, 99.29)
@@ -66,7 +66,28 @@ def test_a_line_that_says_nothing_of_any_side_is_left_out():
 )
 def test_a_ratio_has_three_digits_that_matter(ratio: float, shown: str):
     assert ratio_text(ratio) == f"\u00d7{shown}"
-    assert times(ratio) == f"{shown} times"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"),
+    [
+        (0.302, "70 % fewer than"),
+        (0.9951, "0.5 % fewer than"),
+        (0.004, "99.6 % fewer than"),
+        (1.0, "as many as"),
+        (1.0004, "as many as"),
+        (1.12, "12 % more than"),
+        (2.0, "2.00 times as many as"),
+        (31.4, "31.4 times as many as"),
+    ],
+)
+def test_a_ratio_in_a_sentence_says_more_or_fewer(ratio: float, said: str):
+    assert more_or_fewer(ratio) == said
+
+
+def test_time_is_not_counted():
+    assert more_or_fewer(0.5, "less", "long") == "50 % less than"
+    assert more_or_fewer(4, "less", "long") == "4.00 times as long as"
 
 
 @given(ratio=st.floats(1e-9, 1e9))

@@ -7,6 +7,7 @@ import pytest
 
 from harness.evidence import record
 from harness.evidence.record import Record
+from harness.network_name import network_name
 from harness.training.recipe import Recipe
 from harness.workspace import Workspace
 from reports.comparison_networks import NetworkComparison, network_comparison, read_networks
@@ -51,8 +52,8 @@ def test_what_networks_cost_is_set_side_by_side(place: Workspace, small: Archite
     [line] = [line for line in facts.quantities if line.name == "parameters"]
     assert line.words == tuple(f"{size:,}" for size in sizes)
     assert line.ratios == (None, sizes[1] / sizes[0])
-    assert [side.name for side in facts.sides] == [large.hash, small.hash]
-    assert facts.sentences[0].startswith(f"{small.hash} has {sizes[1]:,} parameters, ")
+    assert [side.name for side in facts.sides] == [network_name(large), network_name(small)]
+    assert facts.sentences[0].startswith(f"{network_name(small)} has {sizes[1]:,} parameters, ")
     assert facts.sentences[0].endswith("on the test set, so the accuracies cannot be compared.")
 
 
@@ -68,14 +69,14 @@ def test_records_speak_for_networks_and_the_best_row_of_each_is_shown(
 
     facts = compared(place, small, large)
 
-    assert [side.name for side in facts.sides] == ["tiny", large.hash]
+    assert [side.name for side in facts.sides] == ["tiny", network_name(large)]
     assert words(facts, "tier") == ("measured", "verified")
     assert words(facts, "mean test errors") == ("71.0", "50.2")
     assert words(facts, "seeds on the test set") == ("3", "6")
-    assert words(facts, "of them at the target") == ("0", "6")
+    assert words(facts, "seeds at the target") == ("0", "6")
     assert facts.sides[1].test_pct == (99.5,) * 5 + (99.49,)
     assert "more than the choice of seeds explains" in facts.sentences[0]
-    assert f"Shown is the best row of each network; {large.hash} 1 further row." in facts.notes
+    assert f"The page shows the best row of each network; {network_name(large)} has 1 more row." in facts.notes
 
 
 def test_a_name_that_was_given_comes_first(place: Workspace, synthetic: Any, small: Architecture, large: Architecture):
@@ -83,7 +84,7 @@ def test_a_name_that_was_given_comes_first(place: Workspace, synthetic: Any, sma
 
     facts = network_comparison(read_networks([("mine", small), ("", large)], place))
 
-    assert [side.name for side in facts.sides] == ["mine", large.hash]
+    assert [side.name for side in facts.sides] == ["mine", network_name(large)]
 
 
 def test_validation_accuracies_come_from_the_studies_here(new_study: Any, place: Workspace, synthetic: Any):
@@ -179,3 +180,35 @@ def test_a_single_seed_is_pointed_at(place: Workspace, synthetic: Any, small: Ar
 
     assert "A single seed says little: seeds of one network differ by about 0.06 points." in facts.notes
     assert facts.sides[0].test_pct == (99.3,)
+
+
+def test_images_that_were_kept_are_shown_with_the_answers_of_every_network(
+    place: Workspace, synthetic: Any, small: Architecture, large: Architecture
+):
+    one, two = synthetic.evidence(small, [3, 3]), synthetic.evidence(large, [2, 1])
+    study = synthetic.SyntheticStudy(place)
+    for evidence in (one, two):
+        record.write(place.records, evidence)
+    study.inspect(one)
+
+    facts = compared(place, small, large)
+
+    images = {image for run in two.seeds for image, _ in run.wrong}
+    assert facts.shared == images
+    assert {item.image for item in facts.pictures} == images
+    [both, *_] = facts.pictures
+    assert both.said == (((3,), 1.0), ((3,), 1.0))
+    assert {item.image for item in facts.mistakes[0].pictures} == facts.mistakes[0].alone
+    assert facts.mistakes[0].pictures[0].said[1] == ((), 0.0)
+
+
+def test_images_of_other_weights_are_not_shown(
+    place: Workspace, synthetic: Any, small: Architecture, large: Architecture
+):
+    one, two = synthetic.evidence(small, [3, 3]), synthetic.evidence(large, [2, 1])
+    synthetic.SyntheticStudy(place).inspect(one)
+    others = tuple(replace(run, weights_sha256="f" * 64) for run in one.seeds)
+    for evidence in (replace(one, seeds=others), two):
+        record.write(place.records, evidence)
+
+    assert compared(place, small, large).pictures == ()

@@ -7,6 +7,7 @@ import pytest
 
 from harness.errors import ContentError, UsageError
 from harness.evidence import record
+from harness.network_name import network_name
 from harness.workspace import Workspace
 from reports.comparison_page import file_name, write_network_comparison, write_study_comparison
 from search_spaces.architecture import Architecture
@@ -57,7 +58,7 @@ def test_the_page_of_networks_has_its_parts(measured: list[tuple[str, Architectu
 def test_a_network_without_a_record_can_be_compared_too(measured: list[tuple[str, Architecture]], place: Workspace):
     page = page_of(write_network_comparison(measured[1:], place))
 
-    assert f"Without a record on the test set: {measured[2][1].hash}" in page.text("li")
+    assert f"Without a record on the test set: {network_name(measured[2][1])}" in page.text("li")
     assert "Not all of these networks were measured on the same test set." in page.text("p")
     assert f"harness verify '{measured[2][1]}' --seeds 5" in page.text("code")
 

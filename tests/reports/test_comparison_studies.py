@@ -7,6 +7,7 @@ import pytest
 
 from harness.training.result import Status
 from harness.workspace import Workspace
+from reports.comparison import more_or_fewer
 from reports.comparison_studies import MOST_SHARED, StudyComparison, study_comparison
 from reports.study_files import read_study
 from reports.study_info import StudyInfo, study_info
@@ -75,8 +76,8 @@ def test_sizes_and_times_are_compared_in_words(two: tuple[Any, Any], new_study: 
     [sentence] = facts_of(place, two[0], third).sentences
 
     ratio = proposal["parameters"] / two[0].events[-2]["parameters"]
-    assert "2.00 times the time of first, and named a network of " in sentence
-    assert f"{proposal['parameters']:,} parameters, {ratio:.2f} times those of first's " in sentence
+    assert "2.00 times as long as first. Its network has " in sentence
+    assert f"{proposal['parameters']:,} parameters, {more_or_fewer(ratio)} that of first " in sentence
 
 
 def test_settings_are_parted_into_equal_and_different_ones(two: tuple[Any, Any], place: Workspace):

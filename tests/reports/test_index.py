@@ -6,13 +6,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness.evidence import record
 from harness.training.result import Status
 from harness.workspace import Workspace
 from reports import study_files
 from reports.headline import Outcome
-from reports.index import read_index
-from reports.index_page import write_index, write_lacking_reports, write_leaderboard
+from reports.index import read_index, state_of
+from reports.index_page import write_index, write_lacking_reports
+from reports.leaderboard_page import write_leaderboard
 from tests.outline import checked
 
 
@@ -34,7 +37,9 @@ def test_all_studies_are_listed_the_one_worked_on_last_first(
     )
     assert missed.parameters is None
     assert reached.mean_test_accuracy_pct is not None
-    assert index.rows[0].hash == next(event["hash"] for event in realistic_study.events if event["event"] == "winner")
+    assert index.standings[0].entries[0].row.hash == next(
+        event["hash"] for event in realistic_study.events if event["event"] == "winner"
+    )
     assert index.problem == ""
 
 
@@ -70,6 +75,39 @@ def test_a_study_that_cannot_be_read_is_named_and_stops_nothing(new_study: Any, 
     assert sorted(index.left_out) == sorted(item.why for item in index.unreadable)
     assert "Studies that cannot be read." in page.text("caption")
     assert "left-out" not in [attributes["id"] for attributes in page.all("section")]
+
+
+@pytest.mark.parametrize(
+    ("running", "command", "events", "state"),
+    [
+        (True, ["--time", "45m"], [], "Running: 28 of 45 min"),
+        (True, ["--time=1h"], [], "Running: 28 of 60 min"),
+        (True, [], [], "Running: 28 min 1 s"),
+        (True, ["--time", "soon"], [], "Running: 28 min 1 s"),
+        (False, ["--time", "45m"], [], "Interrupted after 28 min 1 s"),
+        (False, [], [{"reason": "interrupted"}], "Interrupted after 28 min 1 s"),
+        (False, [], [{"reason": "time"}], "Ended after 28 min 1 s"),
+    ],
+)
+def test_a_study_says_how_far_its_search_has_come(
+    running: bool, command: list[str], events: list[Any], state: str, new_study: Any, place: Workspace
+):
+    study = new_study()
+    study.events[-1]["command"] = ["harness", "search", *command]
+    study.note("proposed", 28 * 60, trial=0)
+    for event in events:
+        study.note("ended", **event)
+
+    files = study_files.read_study(study.write(), place)
+
+    assert state_of(files, running=running) == state
+
+
+def test_a_study_without_a_session_has_not_begun(new_study: Any, place: Workspace):
+    study = new_study()
+    study.events.clear()
+
+    assert state_of(study_files.read_study(study.write(), place), running=False) == "Not begun"
 
 
 def test_without_the_ledger_there_are_no_standings(new_study: Any, place: Workspace):
@@ -110,8 +148,15 @@ def test_the_page_lists_studies_and_standings(realistic_study: Any, place: Works
     assert "1 study; targets reached: 1." in page.text("p")
     assert link in [attributes["href"] for attributes in page.all("a")]
     assert (path.parent / link).exists()
-    assert [attributes["id"] for attributes in page.all("section")] == ["studies", "leaderboard-1", "rungs"]
-    assert "mnist, 99.4 %" in page.text("h2")
+    assert [attributes["id"] for attributes in page.all("section")] == [
+        "studies",
+        "frontier",
+        "standings",
+        "mnist-99.4",
+        "tiers",
+        "rungs",
+    ]
+    assert "mnist, 99.4 %" in page.text("h3")
 
 
 def test_a_workspace_without_anything_has_pages_too(place: Workspace):
@@ -120,7 +165,7 @@ def test_a_workspace_without_anything_has_pages_too(place: Workspace):
     index = checked(write_index(place).read_text(encoding="utf-8"))
     standings = checked(write_leaderboard(place).read_text(encoding="utf-8"))
 
-    assert "There is no study yet: harness search --budget 20000 begins one." in index.text("p")
+    assert "harness search --budget 20000" in index.text("p")
     assert "No row yet." in standings.text("p")
 
 
@@ -129,10 +174,10 @@ def test_the_leaderboard_is_a_page_of_all_rows_beside_its_csv(realistic_study: A
 
     page = checked(path.read_text(encoding="utf-8"))
     assert path == place.root / "leaderboard.html"
-    rows = read_index(place).rows
-    assert len(page.all("tr")) == 1 + len(rows)
+    rows = [entry.row for group in read_index(place).standings for entry in group.entries]
+    assert len([row for row in page.all("tr") if row.get("class") == "fold"]) == len(rows) > 3
     for row in rows:
-        assert row.hash in page.text("code")
+        assert row.hash[:6] in page.text("code")
         assert row.architecture in page.text("bdi")
 
 
@@ -150,10 +195,9 @@ def test_a_row_at_the_target_is_marked_and_not_called_proven(place: Workspace, s
 
     text = write_leaderboard(place).read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
 
-    assert "2 rows, 1 of them proven to reach it." in text
+    assert "2 rows on mnist with a target of 99.4 %; 1 proven to reach it." in text
     assert '<span class="tag">at the target</span>' in text
     assert '<span class="tag good">verified</span>' in text
-    assert "at the target: the mean reaches it, its 90 % lower bound does not" in text
 
 
 def test_the_same_files_give_the_same_bytes(realistic_study: Any, place: Workspace):
@@ -191,5 +235,5 @@ def test_hostile_words_are_words(new_study: Any, place: Workspace, synthetic: An
 
     page = checked(write_index(place).read_text(encoding="utf-8"))
 
-    assert len(page.all("script")) == 1, "that of the page itself"
+    assert len(page.all("script")) == 2, "those of the page itself"
     assert words in page.text("bdi")

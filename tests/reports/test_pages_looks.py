@@ -13,7 +13,8 @@ import pytest
 from harness.evidence import record
 from harness.workspace import Workspace
 from reports.comparison_page import write_network_comparison, write_study_comparison
-from reports.index_page import write_index, write_leaderboard
+from reports.index_page import write_index
+from reports.leaderboard_page import write_leaderboard
 from reports.live import write_live_report
 from search_spaces.catalog import PRESETS
 from search_spaces.notation import parse_network
@@ -44,6 +45,8 @@ def pages(realistic_template: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     presets = {name: parse_network(PRESETS[name].text) for name in ("seed1", "seed4")}
     synthetic = sys.modules[type(realistic_template).__module__]
     record.write(place.records, synthetic.evidence(presets["seed4"], [63, 65, 60], name="seed4"))
+    other = synthetic.evidence(synthetic.network(5, 6, 7), [70, 65, 60, 61, 62], target_pct=99.0)
+    record.write(place.records, other)
     studies = [place.runs / realistic_template.name, begun.folder]
     named = [("", parse_network(winner.architecture)), *presets.items()]
     return {
@@ -77,29 +80,35 @@ def test_a_page_fits_a_telephone_and_paper(tab: browser.Page, pages: dict[str, P
     tab.open(pages[kind])
     tab.send("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=False)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    if kind == "leaderboard":
+        headings = "[...document.querySelectorAll('[data-choose] thead th')].filter((item) => item.offsetWidth)"
+        said = tab.evaluate(f"{headings}.map((item) => item.textContent)")
+        assert said == ["rank", "network", "parameters", "accuracy, %", "tier"]
+        assert tab.evaluate(IN_VIEW)
     tab.send("Emulation.clearDeviceMetricsOverride")
 
     tab.send("Emulation.setEmulatedMedia", media="print")
     controls = "[...document.querySelectorAll('.chooser, .finder, #live')].filter((item) => item.offsetHeight).length"
     assert tab.evaluate(controls) == 0
+    hidden = "[...document.querySelectorAll('[data-tabs] > section')].filter((part) => !part.offsetHeight).length"
+    assert tab.evaluate(hidden) == 0
     tab.send("Emulation.setEmulatedMedia", media="")
 
 
 IN_VIEW = (
     """[...document.querySelectorAll('[data-choose] .scroll')].every((box) => box.scrollWidth <= box.clientWidth)"""
 )
-# What is unfolded lies within its table and upon no word of another cell.
-CLEAR = """[...document.querySelectorAll('[data-choose] td details > :not(summary)')].every((item) => {
-  const ours = item.getBoundingClientRect(), box = item.closest('.scroll').getBoundingClientRect();
-  const others = [...item.closest('tr').cells].filter((cell) => !cell.contains(item));
-  const apart = (theirs) => theirs.right <= ours.left || theirs.left >= ours.right
-    || theirs.bottom <= ours.top || theirs.top >= ours.bottom;
-  const words = others.flatMap((cell) => {
+# The word that unfolds a row stands upon no word of the row above it.
+CLEAR = """[...document.querySelectorAll('tr.fold summary')].filter((item) => item.offsetHeight).every((item) => {
+  const ours = item.getBoundingClientRect();
+  const words = [...item.closest('tr').previousElementSibling.cells].flatMap((cell) => {
     const range = document.createRange();
     range.selectNodeContents(cell);
     return [...range.getClientRects()];
   });
-  return ours.width > 0 && ours.left >= box.left && ours.right <= box.right && words.every(apart);
+  const apart = (theirs) => theirs.right <= ours.left || theirs.left >= ours.right
+    || theirs.bottom <= ours.top || theirs.top >= ours.bottom;
+  return ours.width > 0 && words.every(apart);
 })"""
 
 
@@ -124,11 +133,33 @@ def test_without_scripts_the_index_is_complete_and_has_no_dead_control(tab: brow
     tab.send("Emulation.setScriptExecutionDisabled", value=False)
 
     assert tab.evaluate("document.querySelectorAll('button, input, dialog').length") == 0
-    rows = (
-        "[...document.querySelectorAll('tbody tr')].filter((row) => row.offsetHeight && !row.closest('#rungs')).length"
-    )
     assert tab.evaluate("document.querySelectorAll('#rungs tbody tr').length") > 0
-    assert tab.evaluate(rows) == 2 + tab.evaluate("document.querySelectorAll('#leaderboard-1 tbody tr').length") > 4
+    rows = "[...document.querySelectorAll('[data-choose] tbody tr:not(.fold)')]"
+    assert tab.evaluate(f"{rows}.every((row) => row.offsetHeight)")
+    assert (
+        tab.evaluate(f"{rows}.length") == 2 + tab.evaluate("document.querySelectorAll('#standings .fold').length") > 4
+    )
+
+
+SHOWN = "[...document.querySelectorAll('[role=tabpanel]')].filter((part) => part.offsetHeight).map((part) => part.id)"
+
+
+def test_targets_are_tabs_that_the_keyboard_and_the_address_choose(tab: browser.Page, pages: dict[str, Path]):
+    tab.complaints.clear()
+    tab.open(pages["leaderboard"])
+    assert tab.evaluate(SHOWN) == ["mnist-99.4"]
+
+    tab.evaluate("document.querySelector('[role=tab][aria-selected=true]').focus()")
+    tab.press("ArrowRight")
+    assert tab.evaluate(SHOWN) == ["mnist-99"]
+    assert tab.evaluate("document.activeElement.hash") == tab.evaluate("location.hash") == "#mnist-99"
+    tab.press("Home")
+    assert tab.evaluate(SHOWN) == ["mnist-99.4"]
+
+    tab.open(pages["index"])
+    tab.go(f"{pages['leaderboard'].resolve().as_uri()}#mnist-99")
+    assert tab.evaluate(SHOWN) == ["mnist-99"]
+    assert tab.complaints == []
 
 
 @pytest.mark.parametrize("kind", ["networks", "studies"])
@@ -147,4 +178,4 @@ def test_two_hundred_studies_are_listed_soon_and_in_a_small_file(tab: browser.Pa
 
     assert path.stat().st_size < 1_000_000
     tab.open(path)
-    assert tab.evaluate("document.querySelectorAll('tbody tr').length") == 200
+    assert tab.evaluate("document.querySelectorAll('#studies tbody tr:not(.fold)').length") == 200

@@ -280,7 +280,7 @@ def test_the_page_keeps_the_rules_and_says_how_it_was_judged(folder: str, tmp_pa
         "Holm",
     ):
         assert part in words
-    assert "What each part of the default is worth" in words
+    assert "Worth of each part of the default" in words
 
 
 def test_a_target_that_no_network_reaches_is_no_fault(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
