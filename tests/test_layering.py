@@ -77,6 +77,9 @@ REPORTED = {
     "harness.evidence.record",
     "harness.evidence.statistics",
     "harness.files",
+    "harness.invocation",  # how hints name the program
+    "harness.network_name",
+    "harness.search.nearest_miss.allowed_errors",
     "harness.search.exemption",  # what reports have to know to count without bias
     "harness.search.prior",  # how many earlier trainings a study keeps
     "harness.search.race",  # the numbers of its rules, for the glossaries

@@ -21,6 +21,19 @@ SOONEST_SECONDS = 10.0
 _GROWTH = 1.5
 
 
+def time_limit(folder: Path) -> float | None:
+    """Return the seconds that the last command of a study gave its search; None where the journal names no command."""
+    from harness.commands.search import search
+
+    commands = [event.get("command") for event in study.journal(folder) if event["event"] == "session"]
+    words = [str(word) for word in commands[-1]] if commands and isinstance(commands[-1], list) else []
+    if "search" not in words:
+        return None
+    options = words[words.index("search") + 1 :]
+    given = search.make_context("search", options, resilient_parsing=True).params.get("seconds")
+    return float(given) if given is not None else None
+
+
 class LiveReport:
     """Rewrites the report of a search now and then, at most a hundredth of the search's time."""
 
@@ -55,7 +68,7 @@ class LiveReport:
 
         before = self._clock()
         try:
-            path = write_live_report(self._folder, self._place)
+            path = write_live_report(self._folder, self._place, time_limit(self._folder))
         except Exception as error:
             # A page is not worth a search: whatever is wrong with it will be met again, and raised, at the end.
             self._broken = True
@@ -102,7 +115,7 @@ def watch(
         found, before = _changes(folder, place), time.perf_counter()
         if found != shown:
             shown = found
-            on_written(write_live_report(folder, place))
+            on_written(write_live_report(folder, place, time_limit(folder)))
         # On a small machine the search and its watcher share the cores.
         sleep(max(2.0, (time.perf_counter() - before) / WATCH_SHARE))
     on_written(write_report(folder, place))

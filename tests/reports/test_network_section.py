@@ -66,8 +66,10 @@ def test_the_front_has_sections_before_what_fell():
 def test_the_section_has_all_its_parts(answer: NetworkInfo):
     made = network_section(answer)
 
-    for heading in ("Notation", "Layers to scale", "Training", "On the test set", "First kernels", "Run it again"):
-        assert f"<h4>{heading}</h4>" in made
+    for heading in ("Every layer", "Training: ", "On the test set: ", "Run it again"):
+        assert f"<summary>{heading}" in made
+    assert "Layers to scale" in made
+    assert "kernels of the first convolution" in made
     assert "Confusion matrix: test images by their label" in made
     assert "Calibration: test images by how sure" in made
     assert f'<details id="about-{answer.network.hash}" class="about" data-n="0">' in made
