@@ -146,11 +146,11 @@ def _progress(files: StudyFiles) -> str:
     last = files.last_turn
     if not files.events or last is None:
         return "The study has been set up; its journal is empty."
-    runs = f"{plural(len(files.results), 'run')} finished so far."
+    runs = plural(len(files.results), "finished run")
     if files.searching:
-        return f"The search is running: {duration(files.elapsed)} so far, {runs}"
+        return f"The search is running: {runs} in {duration(files.elapsed)}."
     if last["event"] == "session":
-        return f"The search was cut off after {duration(files.elapsed)}: its journal has no end. {runs}"
+        return f"The search was cut off after {duration(files.elapsed)}, with {runs}: its journal has no end."
     return _end(files, last)
 
 

@@ -18,7 +18,7 @@ from reports.worker_lanes import Fate, WorkerLanes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nearest:
-    """The trained network with the fewest validation errors of those that do not stand.
+    """The trained network with the fewest validation errors of those that do not stand and would be smaller.
 
     Attributes:
         errors: wrong validation images, the mean of its seeds; ``allowed`` is the most that meet the threshold.
@@ -79,7 +79,8 @@ def progress(
     """Return where a search stands; ``limit_seconds`` as the command that began it says."""
     rejected = rejections(files.events).total()
     firsts = [event for event in files.events_of("finished") if event.get("purpose") == Purpose.SEARCH]
-    standing = [network.parameters for network in of if network.state in (State.STANDS, State.WINNER)]
+    sizes = [network.parameters for network in of if network.state in (State.STANDS, State.WINNER)]
+    smallest = min(sizes, default=None)
     return Progress(
         searching=files.searching,
         elapsed=files.elapsed,
@@ -87,8 +88,10 @@ def progress(
         proposed=rejected + len(files.events_of("proposed")) + len(files.events_of("repeated")),
         rejected=rejected,
         trained=len(firsts),
-        smallest=min(standing, default=None),
-        nearest=_nearest(of, files.config.threshold_pct),
+        smallest=smallest,
+        nearest=_nearest(
+            [item for item in of if not smallest or item.parameters < smallest], files.config.threshold_pct
+        ),
         running=tuple(_running(files, of, lanes)),
     )
 

@@ -69,8 +69,7 @@ def test_a_network_that_stands_is_no_miss(running: Any, place: Workspace, synthe
     found = facts(running, place)
 
     assert found.smallest == proposal["parameters"]
-    assert found.nearest is not None
-    assert found.nearest.errors == pytest.approx(70)
+    assert found.nearest is None  # the others are larger
 
 
 def test_the_bar_is_as_full_as_the_time_is_spent(running: Any, place: Workspace):
