@@ -124,6 +124,13 @@ def test_the_numbers_of_the_study_are_on_the_page(realistic_study: Any, realisti
     assert len(rows) == counts["proposed"]
 
 
+def test_what_is_mnist_has_no_banner_and_a_green_success(realistic_page: Outline):
+    classes = [attributes.get("class") for tag, attributes in realistic_page.elements if tag == "p"]
+
+    assert "verdict reached" in classes
+    assert "banner" not in classes
+
+
 def test_each_point_says_which_network_it_is(realistic_page: Outline):
     titles = [text for where, text in realistic_page.texts if where == "title"]
     numbers = {
@@ -246,6 +253,10 @@ def test_a_data_set_other_than_mnist_is_named_and_has_no_label_errors(new_study:
     assert "on fashion-mnist" in made.text("p")
     assert "90 % on fashion-mnist" in made.text("dd")
     assert "Wrong labels" not in made.text("dt")
+    # No green for a success on other data, and a loud word.
+    assert ("p", {"class": "banner"}) in made.elements
+    assert ("p", {"class": "verdict"}) in made.elements
+    assert "Reached: " in made.text("p")
 
 
 def test_a_thousand_trained_networks_stay_below_a_megabyte(new_study: Any, place: Workspace, synthetic: Any):

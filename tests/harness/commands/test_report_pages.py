@@ -261,7 +261,7 @@ class Clock:
         self.written: list[float] = []
         self.said: list[str] = []
 
-        def write(folder: Path, place: Workspace) -> Path:
+        def write(folder: Path, place: Workspace, limit_seconds: float | None) -> Path:
             self.written.append(self.now)
             self.now += cost
             if error is not None:
@@ -272,6 +272,25 @@ class Clock:
 
     def live(self, expected: float) -> LiveReport:
         return LiveReport(Path("one"), Workspace(Path()), self.said.append, expected, lambda: self.now)
+
+
+@pytest.mark.parametrize(
+    ("command", "seconds"),
+    [
+        (["harness", "search"], 57 * 60.0),
+        (["harness", "search", "--budget", "900", "--time", "1h30m"], 5400.0),
+        (["harness", "--verbose", "search", "--time=90s"], 90.0),
+        (["another", "program"], None),
+        (None, None),
+    ],
+)
+def test_the_time_of_a_search_is_that_of_its_last_command(
+    begin: Callable[..., Path], command: list[str] | None, seconds: float | None
+):
+    folder = begin("one")
+    study.note(folder, "session", 1.0, command=command, workers=2, device="cpu")
+
+    assert live_report.time_limit(folder) == seconds
 
 
 def test_a_search_gives_its_report_no_more_than_a_hundredth_of_its_time(monkeypatch: pytest.MonkeyPatch):
