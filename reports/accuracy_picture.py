@@ -270,7 +270,7 @@ def _ghost(area: svg.Frame, ghost: Ghost) -> Html:
         f"{ghost.label}, on the leaderboard: {plural(ghost.parameters, 'parameter')}, test {pct(ghost.accuracy_pct, 3)}"
     )
     mark = svg.mark("diamond", x, y, "ghost", words)
-    return joined([mark, svg.label(x + 9, y - 7, ghost.label.split()[0], class_="title")], "")
+    return joined([mark, svg.label(x, y + 20, ghost.label.split()[0], "middle", "title small")], "")
 
 
 _LAYERS = (Kind.PRUNED, Kind.TRAINED, Kind.TESTED)
