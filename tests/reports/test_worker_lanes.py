@@ -107,6 +107,18 @@ def test_a_worker_that_trains_no_first_run_confirms_what_has_passed(study: Any, 
     assert sorted((bar.lane, bar.fresh) for bar in found) == [(0, True), (1, False)]
 
 
+def test_a_worker_at_work_is_given_no_second_training(study: Any, place: Workspace, synthetic: Any):
+    first = study.propose(synthetic.network(8, 8, 8))
+    ended(study, first, 50.0)
+    study.propose(synthetic.network(9, 8, 8))
+    # The next fresh seed begins at the last moment that the journal knows.
+    ended(study, first, 80.0, purpose=Purpose.CONFIRM)
+
+    found = [bar for bar in facts(study, place, at_work=True).bars if bar.fate is Fate.RUNNING]
+
+    assert sorted(bar.lane for bar in found) == [0, 1]
+
+
 def test_a_journal_without_trainings_has_no_lane(study: Any, place: Workspace):
     assert facts(study, place) == WorkerLanes((), 0, None)
 
