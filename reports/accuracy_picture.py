@@ -12,10 +12,12 @@ from enum import StrEnum
 from harness.evidence import statistics
 from reports import svg
 from reports.error_scale import errors_pct
-from reports.networks import Network, State, front_of
+from reports.networks import DIGITS, Network, State, front_of, name_of
 from reports.numbers import count, mean_and_deviation, pct, plural, short
 from reports.page import Html, element, items, joined, text
 from reports.study_files import StudyFiles
+
+MOST_GHOSTS = 3
 
 
 class Kind(StrEnum):
@@ -34,6 +36,7 @@ class Point:
         number: place of the network in the order of the study's networks.
         deviation_pct: standard deviation over the seeds, None below two seeds.
         on_front: no network of equal or smaller size is as accurate on validation.
+        reached: its test accuracy is at the target.
         words: what the point says when asked.
     """
 
@@ -45,17 +48,32 @@ class Point:
     deviation_pct: float | None
     on_front: bool
     words: str
+    reached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ghost:
+    """A network of the leaderboard that this study did not find."""
+
+    label: str
+    parameters: int
+    accuracy_pct: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccuracyPicture:
-    """All that the picture shows; ``left_out`` counts networks without any accuracy."""
+    """All that the picture shows; ``left_out`` counts networks without any accuracy.
+
+    Attributes:
+        ghosts: the smallest networks of the leaderboard that reach the target, with their mean test accuracy.
+    """
 
     points: tuple[Point, ...]
     target_pct: float
     threshold_pct: float
     budget: int
     left_out: int
+    ghosts: tuple[Ghost, ...] = ()
 
     @property
     def front(self) -> list[Point]:
@@ -76,6 +94,7 @@ def accuracy_picture(files: StudyFiles, of: list[Network]) -> AccuracyPicture:
         threshold_pct=files.config.threshold_pct,
         budget=files.config.budget,
         left_out=len(of) - len(searched),
+        ghosts=_ghosts(files, {network.hash for network in of}),
     )
 
 
@@ -83,27 +102,32 @@ def draw(facts: AccuracyPicture) -> Html:
     """Return the picture with its legend, or a sentence where there is nothing to draw."""
     if not facts.points:
         return element("p", text("No network has an accuracy yet."))
-    area = _frame(facts)
-    # What counts most lies on top.
-    order = sorted(facts.points, key=lambda point: (_LAYERS.index(point.kind), point.on_front))
-    marks = [_mark(area, point) for point in order]
+    image = svg.wide_or_narrow(lambda narrow: _picture(facts, narrow))
+    return joined([image, _legend(facts), element("p", text(_note(facts)), class_="note")])
+
+
+def _picture(facts: AccuracyPicture, narrow: bool) -> Html:
+    area = _frame(facts, narrow)
+    # What counts most lies on top. A telephone gets what is worth a name; the table has the others.
+    shown = [point for point in facts.points if not narrow or _notable(point)]
+    order = sorted(shown, key=lambda point: (_LAYERS.index(point.kind), point.on_front))
     front = [
         (area.across.position(point.parameters), area.up.position(errors_pct(point.accuracy_pct)))
         for point in facts.front
     ]
-    image = svg.picture(
+    return svg.picture(
         area,
-        "accuracy-picture",
+        "accuracy-picture-narrow" if narrow else "accuracy-picture",
         "Parameters against accuracy",
         description(facts),
-        _grid(area),
+        _grid(area, narrow),
         _lines(area, facts),
         svg.path(svg.staircase(front, area.across.end), "front"),
-        *marks,
-        role="group",
-        class_="points",
+        *(_ghost(area, ghost) for ghost in facts.ghosts),
+        *(_mark(area, point, numbered=not narrow) for point in order),
+        role="img" if narrow else "group",
+        class_=None if narrow else "points",
     )
-    return joined([image, _legend(facts), element("p", text(_note(facts)), class_="note")])
 
 
 def description(facts: AccuracyPicture) -> str:
@@ -132,7 +156,7 @@ def _searched(number: int, network: Network, on_front: bool) -> Point:
         accuracy_pct=mean,
         deviation_pct=deviation,
         on_front=on_front,
-        words=f"{network.hash}: {plural(network.parameters, 'parameter')}, validation "
+        words=f"{network.label}: {plural(network.parameters, 'parameter')}, validation "
         f"{mean_and_deviation(mean, deviation)} % ({seeds}), {state}",
     )
 
@@ -150,26 +174,50 @@ def _tested(number: int, network: Network) -> Point | None:
         accuracy_pct=row.mean_test_accuracy_pct,
         deviation_pct=row.std_test_accuracy_pct,
         on_front=False,
-        words=f"{network.hash}: {plural(network.parameters, 'parameter')}, test {figures} % "
+        words=f"{network.label}: {plural(network.parameters, 'parameter')}, test {figures} % "
         f"({plural(row.seeds, 'seed')}), {row.tier}",
+        reached=row.reached,
     )
 
 
-def _frame(facts: AccuracyPicture) -> svg.Frame:
-    sizes = [*(point.parameters for point in facts.points), facts.budget]
+def _ghosts(files: StudyFiles, known: set[str]) -> tuple[Ghost, ...]:
+    config = files.config
+    rows = [
+        row
+        for row in files.rows
+        if row.reached
+        and (row.dataset, row.target_pct) == (config.dataset, config.target_pct)
+        and row.hash not in known
+    ]
+    best = sorted({row.hash: row for row in rows}.values(), key=lambda row: row.parameters)[:MOST_GHOSTS]
+    return tuple(
+        Ghost(f"{name_of(row.architecture)} {row.hash[:DIGITS]}".strip(), row.parameters, row.mean_test_accuracy_pct)
+        for row in best
+        if row.mean_test_accuracy_pct is not None
+    )
+
+
+def _notable(point: Point) -> bool:
+    return point.on_front or point.kind is Kind.TESTED or point.deviation_pct is not None
+
+
+def _frame(facts: AccuracyPicture, narrow: bool) -> svg.Frame:
+    drawn: list[Point | Ghost] = [*facts.points, *facts.ghosts]
+    sizes = [item.parameters for item in drawn]
     errors = [errors_pct(value) for value in (facts.target_pct, facts.threshold_pct)]
-    errors += [errors_pct(point.accuracy_pct) for point in facts.points]
+    errors += [errors_pct(item.accuracy_pct) for item in drawn]
     errors += [errors_pct(point.accuracy_pct + (point.deviation_pct or 0.0)) for point in facts.points]
     return svg.frame(
-        1120,
-        520,
-        (min(sizes) / 1.15, max(sizes) * 1.15, True),
+        svg.NARROW if narrow else svg.WIDE,
+        360 if narrow else 400,
+        (min(sizes) / 1.3, max(sizes) * 1.3, True),
         (max(errors) * 1.15, min(errors) / 1.15, True),
     )
 
 
-def _grid(area: svg.Frame) -> Html:
-    sizes = [svg.Tick(value, count(value)) for value in svg.log_ticks(area.across.low, area.across.high) if value >= 1]
+def _grid(area: svg.Frame, narrow: bool) -> Html:
+    places = svg.log_ticks(area.across.low, area.across.high, 4 if narrow else 9)
+    sizes = [svg.Tick(value, count(value)) for value in places if value >= 1]
     shares = [svg.Tick(value, short(100 - value)) for value in svg.log_ticks(area.up.high, area.up.low, 12)]
     return svg.grid(area, sizes, shares, "parameters (logarithmic)", "accuracy, % (errors logarithmic)")
 
@@ -181,34 +229,48 @@ def _lines(area: svg.Frame, facts: AccuracyPicture) -> Html:
     budget = area.across.position(facts.budget)
     target_words = f"target {short(facts.target_pct)} % (test)"
     threshold_words = f"threshold {short(facts.threshold_pct)} % (validation)"
+    # The axis ends near the largest network: an empty half would say nothing.
+    within = facts.budget <= area.across.high
+    budget_words = f"budget {count(facts.budget)}{'' if within else ' ' + chr(0x2192)}"
     # The lines lie close together: each label stands on the side away from the other line.
     above = facts.threshold_pct >= facts.target_pct
     return joined(
         [
             svg.line(left, target, right, target, "target"),
             svg.line(left, threshold, right, threshold, "threshold"),
-            svg.line(budget, area.up.start, budget, area.up.end, "budget"),
+            svg.line(budget, area.up.start, budget, area.up.end, "budget") if within else Html(""),
             svg.label(left + 6, target + (15 if above else -6), target_words, class_="on-target"),
             svg.label(left + 6, threshold + (-6 if above else 15), threshold_words, class_="on-threshold"),
-            svg.label(budget - 6, area.up.start - 8, f"budget {count(facts.budget)}", "end", "on-budget"),
+            svg.label(budget - 6, area.up.start - 8, budget_words, "end", "on-budget"),
         ]
     )
 
 
-def _mark(area: svg.Frame, point: Point) -> Html:
+def _mark(area: svg.Frame, point: Point, *, numbered: bool) -> Html:
     x = area.across.position(point.parameters)
     y = area.up.position(errors_pct(point.accuracy_pct))
     shape, class_ = _SHAPES[point.kind]
+    number = point.number if numbered else None
     if point.on_front:
         shape, class_ = "square", "on-front"
+    elif point.reached:
+        class_ = "reached"
     # A thousand names would weigh more than the picture; those of the others are in the table.
-    notable = point.on_front or point.kind is Kind.TESTED or point.deviation_pct is not None
-    words = point.words if notable else ""
+    words = point.words if _notable(point) else ""
     bar = Html("")
     if point.deviation_pct is not None:
         low, high = (errors_pct(point.accuracy_pct + sign * point.deviation_pct) for sign in (-1, 1))
-        bar = svg.error_bar(x, area.up.position(low), area.up.position(high), f"bar {class_}", point.number)
-    return joined([bar, svg.mark(shape, x, y, class_, words, number=point.number)], "")
+        bar = svg.error_bar(x, area.up.position(low), area.up.position(high), f"bar {class_}", number)
+    return joined([bar, svg.mark(shape, x, y, class_, words, number=number)], "")
+
+
+def _ghost(area: svg.Frame, ghost: Ghost) -> Html:
+    x, y = area.across.position(ghost.parameters), area.up.position(errors_pct(ghost.accuracy_pct))
+    words = (
+        f"{ghost.label}, on the leaderboard: {plural(ghost.parameters, 'parameter')}, test {pct(ghost.accuracy_pct, 3)}"
+    )
+    mark = svg.mark("diamond", x, y, "ghost", words)
+    return joined([mark, svg.label(x, y + 20, ghost.label.split()[0], "middle", "title small")], "")
 
 
 _LAYERS = (Kind.PRUNED, Kind.TRAINED, Kind.TESTED)
@@ -225,9 +287,13 @@ def _legend(facts: AccuracyPicture) -> Html:
     if facts.front:
         entries.append(svg.key("square", "on-front", "on the Pareto front of validation"))
     if Kind.PRUNED in kinds:
-        entries.append(svg.key("triangle", "pruned", "pruned, validation accuracy when stopped"))
+        entries.append(svg.key("triangle", "pruned", "stopped early, validation accuracy then"))
     if Kind.TESTED in kinds:
-        entries.append(svg.key("diamond", "tested", "mean test accuracy, trained on all images"))
+        reached = all(point.reached for point in facts.points if point.kind is Kind.TESTED)
+        words = "mean test accuracy, trained on all images"
+        entries.append(svg.key("diamond", "reached" if reached else "tested", words))
+    if facts.ghosts:
+        entries.append(svg.key("diamond", "ghost", "smallest on the leaderboard, test accuracy"))
     return items(entries, class_="legend")
 
 

@@ -33,12 +33,10 @@ def choices_tables(facts: Choices | None) -> Html:
         )
     when = "at the end of its first run" if facts.epoch is None else f"after epoch {facts.epoch} of its first run"
     note = paragraph(
-        f"Compared is the validation accuracy of each network{_which(facts)} {when}, when all had had the same "
-        "training; its errors "
-        "on a logarithmic scale. Each choice is taken by itself: the sampler repeats what it likes, choices hang "
-        "together, and what a choice explains may be mere size. Size by itself (the logarithm of the parameters) "
-        f"explains {pct(100 * facts.size_explained, 0)} over all networks. A share is a hint where to look, not an "
-        "effect."
+        f"We compare the validation accuracy of each network{_which(facts)} {when}, when all had the same training; "
+        "its errors on a logarithmic scale. Each choice is taken by itself. Choices depend on each other, the sampler "
+        "repeats good ones, and a choice may stand for size. Size alone (the logarithm of the parameters) explains "
+        f"{pct(100 * facts.size_explained, 0)} over all networks. A share is a hint, not an effect."
     )
     summary = table(
         "Share of the spread in accuracy that each choice of the space explains, largest first",

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from harness.evidence.leaderboard import VERIFIED_SEEDS, LeaderboardRow, Tier
-from reports.networks import Network
-from reports.numbers import decimal, duration, pct, plural, short
-from reports.study_files import StudyFiles
+from harness.search.nearest_miss import allowed_errors
+from reports.networks import DIGITS, Network, State, name_of
+from reports.numbers import count, decimal, duration, pct, plural, short
+from reports.study_files import Event, StudyFiles
 from reports.winner import Winner
 
 
@@ -36,11 +37,13 @@ class Headline:
     progress: str
 
 
+# A search that ends before this share of its time has left the rest to its verification.
+EARLY = 0.98
 _ENDS = {
     "time": "its time was up",
     "trials": "its trials were used up",
     "exhausted": "its space had nothing new to offer",
-    "interrupted": "it was interrupted; the command that began it goes on with it",
+    "interrupted": "it was interrupted",
 }
 
 
@@ -52,8 +55,8 @@ def headline(files: StudyFiles, of: list[Network], answer: Winner | None) -> Hea
 
 def is_over(files: StudyFiles) -> bool:
     """Tell whether the last session has entered its end, other than by an interruption."""
-    ends = [event for event in files.events if event["event"] in ("session", "ended")]
-    return bool(ends) and ends[-1]["event"] == "ended" and ends[-1].get("reason") != "interrupted"
+    last = files.last_turn
+    return last is not None and last["event"] == "ended" and last.get("reason") != "interrupted"
 
 
 def _verdict(files: StudyFiles, of: list[Network], answer: Winner | None) -> tuple[Outcome, str]:
@@ -63,8 +66,8 @@ def _verdict(files: StudyFiles, of: list[Network], answer: Winner | None) -> tup
     if answer is not None:
         return (
             Outcome.UNVERIFIED,
-            f"Not verified yet: network {answer.hash} with {plural(answer.parameters, 'parameter')} reached "
-            f"{pct(answer.validation_accuracy_pct)} on validation; whether it reaches {target} on the test set "
+            f"Not verified yet: network {_named(answer.hash, of)} with {plural(answer.parameters, 'parameter')} "
+            f"reached {pct(answer.validation_accuracy_pct)} on validation; whether it reaches {target} on the test set "
             "has not been measured.",
         )
     trained = [network for network in of if network.complete and network.accuracy_pct is not None]
@@ -76,6 +79,9 @@ def _verdict(files: StudyFiles, of: list[Network], answer: Winner | None) -> tup
             if over
             else "Nothing finished yet: no network has been trained to the end."
         )
+    standing = [network for network in trained if network.state is State.STANDS]
+    if standing and not over:
+        return Outcome.SEARCHING, f"No verdict yet. {_standing(min(standing, key=lambda network: network.parameters))}"
     best = max(trained, key=lambda network: network.accuracy_pct or 0.0)
     figures = _validation_figures(best, files.config.threshold_pct)
     if over:
@@ -83,30 +89,39 @@ def _verdict(files: StudyFiles, of: list[Network], answer: Winner | None) -> tup
     return Outcome.SEARCHING, f"No verdict yet: no network stands for {target} so far. {figures}"
 
 
+def _named(network_hash: str, of: list[Network]) -> str:
+    return next((network.label for network in of if network.hash == network_hash), network_hash[:DIGITS])
+
+
 def _measured(row: LeaderboardRow, target: str) -> tuple[Outcome, str]:
-    spread = (
-        f" (standard deviation {decimal(row.std_test_accuracy_pct, 3)})"
-        if row.std_test_accuracy_pct is not None
-        else ""
-    )
+    name = f"{name_of(row.architecture)} {row.hash[:DIGITS]}".strip()
+    wrong = "" if row.test_errors_mean is None else f" ({short(round(row.test_errors_mean, 1))} wrong images)"
     figures = (
-        f"network {row.hash} with {plural(row.parameters, 'parameter')} has a mean test accuracy of "
-        f"{pct(row.mean_test_accuracy_pct, 3)} over {plural(row.seeds, 'training seed')}{spread} on {row.dataset}"
+        f"network {name} with {plural(row.parameters, 'parameter')} has a mean test accuracy of "
+        f"{pct(row.mean_test_accuracy_pct, 3)}{wrong} over {plural(row.seeds, 'training seed')} on {row.dataset}"
     )
-    tier = f"tier {row.tier}."
     gap = (row.mean_test_accuracy_pct or 0.0) - row.target_pct
+    tier = f"Tier {row.tier}."
     if row.reached:
-        return Outcome.REACHED, f"Reached: {figures}, {decimal(gap, 3)} points above {target}; {tier}"
+        return Outcome.REACHED, f"Reached: {figures}, {decimal(gap, 3)} points above {target}. {tier}"
     if gap >= 0:
-        return Outcome.UNVERIFIED, f"Not verified yet: {figures}, at or above {target}, {_lacking(row)}; {tier}"
-    return Outcome.MISSED, f"Missed: {figures}, {decimal(-gap, 3)} points below {target}; {tier}"
+        return Outcome.UNVERIFIED, f"Not verified yet: {figures}. It is at or above {target}, {_lacking(row)}. {tier}"
+    return Outcome.MISSED, f"Missed: {figures}, {decimal(-gap, 3)} points below {target}. {tier}"
+
+
+def _standing(network: Network) -> str:
+    accuracy, seeds = pct(network.accuracy_pct), plural(len(network.validation_accuracies_pct), "fresh seed")
+    return (
+        f"The smallest network that stands so far is {network.label} with {plural(network.parameters, 'parameter')}: "
+        f"{accuracy} on validation over {seeds}."
+    )
 
 
 def _lacking(row: LeaderboardRow) -> str:
     if row.tier is not Tier.MEASURED:
-        return "which proves nothing"
+        return "but that proves nothing"
     return (
-        "which are too few seeds for a verdict"
+        f"but {plural(row.seeds, 'seed')} are too few for a verdict"
         if row.seeds < VERIFIED_SEEDS
         else "but seeds that were declared have not been run"
     )
@@ -114,27 +129,40 @@ def _lacking(row: LeaderboardRow) -> str:
 
 def _validation_figures(best: Network, threshold_pct: float) -> str:
     accuracy = best.accuracy_pct or 0.0
-    gap = accuracy - threshold_pct
     seeds = plural(len(best.validation_accuracies_pct), "seed")
+    size = next((run.validation_size for run in best.runs if run.validation_size), None)
+    images = ""
+    if size is not None:
+        wrong = (100 - accuracy) / 100 * size
+        images = f": {short(round(wrong, 1))} errors; {count(allowed_errors(threshold_pct, size))} allowed"
     text = (
-        f"The most accurate, {best.hash} with {plural(best.parameters, 'parameter')}, has {pct(accuracy)} on "
-        f"validation over {seeds}, {decimal(abs(gap), 2)} points {'below' if gap < 0 else 'above'} the threshold"
+        f"The most accurate, {best.label} with {plural(best.parameters, 'parameter')}, has {pct(accuracy)} on "
+        f"validation over {seeds}{images}"
     )
-    return f"{text}." if gap < 0 else f"{text}, and was not confirmed on fresh seeds."
+    return f"{text}." if accuracy < threshold_pct else f"{text}. It is not confirmed on fresh seeds."
 
 
 def _progress(files: StudyFiles) -> str:
-    if not files.events:
+    last = files.last_turn
+    if not files.events or last is None:
         return "The study has been set up; its journal is empty."
-    last = [event for event in files.events if event["event"] in ("session", "ended")]
-    if not last or last[-1]["event"] == "session":
-        return (
-            f"The search is still running or was cut off: after {duration(files.elapsed)} its journal has no end. "
-            f"So far {plural(len(files.results), 'run')} finished."
-        )
-    reason = str(last[-1].get("reason", "unknown"))
-    after = duration(float(last[-1].get("elapsed") or 0.0))
-    why = _ENDS.get(reason, f"reason {reason!r}")
-    if reason == "exhausted" and last[-1].get("message"):
-        why += f" ({last[-1]['message']})"
-    return f"The search ended after {after}: {why}."
+    runs = plural(len(files.results), "finished run")
+    if files.searching:
+        return f"The search is running: {runs} in {duration(files.elapsed)}."
+    if last["event"] == "session":
+        return f"The search was cut off after {duration(files.elapsed)}, with {runs}: its journal has no end."
+    return _end(files, last)
+
+
+def _end(files: StudyFiles, last: Event) -> str:
+    """Return when and why a session ended, and how long all took where a verification followed."""
+    reason, after = str(last.get("reason", "unknown")), float(last.get("elapsed") or 0.0)
+    planned = last.get("seconds")
+    if reason == "time" and isinstance(planned, int | float) and after < EARLY * planned:
+        words = f"The search stopped at {duration(after)} of {duration(planned)} to leave time for verification"
+    else:
+        why = _ENDS.get(reason, f"reason {reason!r}")
+        if reason == "exhausted" and last.get("message"):
+            why += f" ({last['message']})"
+        words = f"The search ended after {duration(after)}: {why}"
+    return f"{words}; {duration(files.elapsed)} in all." if files.elapsed > after + 1 else f"{words}."

@@ -38,18 +38,19 @@ def box(facts: Honesty) -> Html:
         entries["Wrong labels"] = _labels(facts.label_errors, len(facts.seeds))
     parts = [terms(entries, class_="box")]
     if facts.seeds:
-        parts.append(_seeds_table(facts))
+        parts.append(details(f"Every seed: {_errors(facts)} errors", _seeds_table(facts)))
     parts.append(details("What the tiers mean", terms({str(tier): f"{words}." for tier, words in TIERS.items()})))
     return joined(parts)
 
 
+def _errors(facts: Honesty) -> str:
+    return ", ".join(count(seed.errors) for seed in facts.seeds)
+
+
 def _data(facts: Honesty) -> str:
     if facts.dataset == "mnist-5k":
-        return (
-            "mnist-5k, a stand-in of 5,000 images for want of MNIST itself. Nothing here can be compared with figures "
-            "on MNIST."
-        )
-    return f"{facts.dataset}. Figures on other data sets or for other targets cannot be compared with these."
+        return "mnist-5k: 5,000 images in place of MNIST. These figures cannot be compared with figures on MNIST."
+    return f"{facts.dataset}. Compare these figures only with figures on {facts.dataset} for the same target."
 
 
 def _selection(facts: Honesty) -> str:
@@ -66,15 +67,15 @@ def _threshold(facts: Honesty) -> str:
         return f"{threshold}: the target itself; no offset between validation and test accuracy was allowed for."
     sign = "plus" if facts.offset_points > 0 else "less"
     return (
-        f"{threshold}: the target of {short(facts.target_pct)} % {sign} {decimal(abs(facts.offset_points), 3)} points, "
-        "for what reference networks have in errors on validation and on test images."
+        f"{threshold}: the target of {short(facts.target_pct)} % {sign} {decimal(abs(facts.offset_points), 3)} points. "
+        "Reference networks differ by that much between validation and test images."
     )
 
 
 def _reads(facts: Honesty) -> str:
     return (
         f"{plural(facts.winner_reads, 'time')} for this study's answer, "
-        f"{plural(facts.workspace_reads, 'time')} for any purpose in this workspace."
+        f"{plural(facts.workspace_reads, 'time')} for any purpose on {facts.dataset} in this workspace."
     )
 
 
@@ -108,10 +109,10 @@ def _diverged(facts: Honesty) -> str:
 
 def _labels(facts: LabelErrors, seeds: int) -> str:
     return (
-        f"{facts.images} test images are confirmed to have a wrong label (Northcutt, Athalye and Mueller 2021); which "
-        f"labels would be right is not known here. Mean over {plural(seeds, 'seed')}: {decimal(facts.errors_among, 1)} "
-        f"errors among these {facts.images} images and {decimal(facts.errors_outside, 1)} errors outside them, so "
-        f"{pct(facts.accuracy_outside_pct, 3)} of all other images are right."
+        f"{facts.images} test images are confirmed to have a wrong label (Northcutt, Athalye and Mueller 2021); the "
+        f"right labels are not known here. Mean over {plural(seeds, 'seed')}: {decimal(facts.errors_among, 1)} "
+        f"errors among these {facts.images} images and {decimal(facts.errors_outside, 1)} among all others, of "
+        f"which {pct(facts.accuracy_outside_pct, 3)} are right."
     )
 
 

@@ -6,12 +6,23 @@ Ops that keep the shape and hold no kernel (bn, relu, dropout) are drawn with th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reports import svg
 from reports.numbers import count
 from reports.page import Html, element, joined
-from search_spaces.architecture import Architecture, BatchNorm, Dropout, Dropout2d, ReLU, op_text
+from search_spaces.architecture import (
+    Architecture,
+    BatchNorm,
+    Conv,
+    Dropout,
+    Dropout2d,
+    Linear,
+    Op,
+    ReLU,
+    kernels,
+    op_text,
+)
 from search_spaces.cost import Analysis, Layer, analyse
 from search_spaces.shapes import INPUT_SHAPE, Shape, is_global, shape_text
 
@@ -36,6 +47,9 @@ class Block:
         shape: of its output.
         parameters: of all its ops together; so with ``macs``.
         receptive_field: in input pixels, not clipped; None from the first global op on, which sees everything.
+        kind: ``shared`` where a kernel is used again or in several poses, ``kernel`` where each is used once, else
+            ``plain``.
+        times: so many equal residual sums one after the other, drawn as one.
     """
 
     op: str
@@ -44,6 +58,8 @@ class Block:
     parameters: int
     macs: int
     receptive_field: int | None
+    kind: str = "plain"
+    times: int = 1
 
 
 def blocks(analysis: Analysis) -> tuple[Block, ...]:
@@ -56,9 +72,51 @@ def blocks(analysis: Analysis) -> tuple[Block, ...]:
             found[-1] = _joined(found[-1], layer)
         else:
             field = None if seen_all else layer.receptive_field
-            found.append(Block(op_text(layer.op), "", layer.output_shape, layer.parameters, layer.macs, field))
+            made = Block(
+                op_text(layer.op), "", layer.output_shape, layer.parameters, layer.macs, field, _kind(layer.op)
+            )
+            found.append(made)
         shape = layer.output_shape
-    return tuple(found)
+    return tuple(_repeats_joined(found))
+
+
+def _kind(op: Op) -> str:
+    used = kernels((op,))
+    if any(kernel.tie or (isinstance(kernel, Conv) and kernel.poses > 1) for kernel in used):
+        return "shared"
+    return "kernel" if used or isinstance(op, Linear) else "plain"
+
+
+def _repeats_joined(found: Sequence[Block]) -> list[Block]:
+    """Return the blocks with equal residual sums in a row as one."""
+    merged: list[Block] = []
+    for block in found:
+        last = merged[-1] if merged else None
+        if last is not None and block.op.startswith("res") and (last.op, last.shape) == (block.op, block.shape):
+            merged[-1] = replace(
+                block,
+                followers=last.followers,
+                parameters=last.parameters + block.parameters,
+                macs=last.macs + block.macs,
+                times=last.times + 1,
+            )
+        else:
+            merged.append(block)
+    return merged
+
+
+def thumbnail(architecture: Architecture) -> Html:
+    """Return a network's maps in a small strip without words: edges upright, channels across."""
+    columns = blocks(analyse(architecture))
+    paths: dict[str, list[str]] = {}
+    x = 0
+    for block in columns:
+        edge = block.shape[1] if len(block.shape) == 3 else 1
+        width = min(14, 2 + block.shape[0] // 4)
+        paths.setdefault(block.kind, []).append(f"M{x} {14 - edge / 2:g}h{width}v{edge}h-{width}z")
+        x += width + 2
+    drawn = [element("path", d="".join(parts), class_=f"thumb-{kind}") for kind, parts in paths.items()]
+    return element("svg", *drawn, viewBox=f"0 0 {max(x, 1)} 28", class_="thumb", aria_hidden="true")
 
 
 def draw(architecture: Architecture, identifier: str) -> Html:
@@ -67,7 +125,7 @@ def draw(architecture: Architecture, identifier: str) -> Html:
     area = svg.Frame(
         max(_LEFT + _COLUMN * (len(columns) + 1) + 8, 1120), 334, svg.Axis(0, 1, 0, 1), svg.Axis(0, 1, 0, 1)
     )
-    widest = max([shape_[0] for shape_ in (block.shape for block in columns)], default=1)
+    widest = max([block.shape[0] for block in columns], default=1)
     most = max([block.parameters for block in columns], default=1), max([block.macs for block in columns], default=1)
     drawn = [_column(place + 1, block, widest, most) for place, block in enumerate(columns)]
     return svg.picture(
@@ -83,7 +141,7 @@ def draw(architecture: Architecture, identifier: str) -> Html:
 
 def description(columns: Sequence[Block]) -> str:
     """Return what the strip shows, in words."""
-    steps = ", ".join(f"{block.op} to {shape_text(block.shape)}" for block in columns)
+    steps = ", ".join(f"{_times(block)}{block.op} to {shape_text(block.shape)}" for block in columns)
     fields = [block.receptive_field for block in columns if block.receptive_field is not None]
     return (
         f"From {shape_text(INPUT_SHAPE)}: {steps}. The receptive field grows to "
@@ -92,22 +150,25 @@ def description(columns: Sequence[Block]) -> str:
 
 
 def _joined(block: Block, layer: Layer) -> Block:
-    return Block(
-        block.op,
-        f"{block.followers} {op_text(layer.op)}".strip(),
-        layer.output_shape,
-        block.parameters + layer.parameters,
-        block.macs + layer.macs,
-        block.receptive_field,
+    return replace(
+        block,
+        followers=f"{block.followers} {op_text(layer.op)}".strip(),
+        shape=layer.output_shape,
+        parameters=block.parameters + layer.parameters,
+        macs=block.macs + layer.macs,
     )
+
+
+def _times(block: Block) -> str:
+    return f"{block.times} times " if block.times > 1 else ""
 
 
 def _labels() -> Html:
     rows = (
         (_BARS, "parameters"),
         (_BARS + 34, "multiply-adds"),
-        (_DIGITS + 32, "what one value"),
-        (_DIGITS + 48, "of the map sees"),
+        (_DIGITS + 32, "pixels that one"),
+        (_DIGITS + 48, "output sees"),
     )
     return joined(svg.label(4, y, words, class_="title") for y, words in rows)
 
@@ -127,11 +188,12 @@ def _input(widest: int) -> Html:
 
 def _column(place: int, block: Block, widest: int, most: tuple[int, int]) -> Html:
     x = _LEFT + _COLUMN * (place + 0.5)
-    name, _, arguments = block.op.partition("(")
-    lines = [(16, name, None), (31, f"({arguments}" if arguments else "", None), (46, block.followers, "title")]
+    name, bracket, arguments = block.op.partition("(")
+    name += f" x{block.times}" if block.times > 1 else ""
+    lines = [(16, name, None), (31, bracket + arguments, "small"), (46, block.followers, "title small")]
     parts = [
         *(svg.label(x, y, _cut(words), "middle", kind) for y, words, kind in lines if words),
-        _map(x, block.shape, widest),
+        _map(x, block.shape, widest, block.kind),
         svg.label(x, _MAPS + 58, shape_text(block.shape), "middle"),
         _bar(x, _BARS, block.parameters, most[0], "parameter-bar"),
         _bar(x, _BARS + 34, block.macs, most[1], "mac-bar"),
@@ -140,7 +202,7 @@ def _column(place: int, block: Block, widest: int, most: tuple[int, int]) -> Htm
     return joined(parts, "")
 
 
-def _map(x: float, shape: Shape, widest: int) -> Html:
+def _map(x: float, shape: Shape, widest: int, kind: str = "plain") -> Html:
     """Return a map as a block: its edge upright, its channels across; a vector is a flat line."""
     edge = shape[1] if len(shape) == 3 else 1
     width = max(3.0, min(2.0, 84 / widest) * shape[0])
@@ -150,7 +212,7 @@ def _map(x: float, shape: Shape, widest: int) -> Html:
         y=float(_MAPS - edge * _SCALE / 2),
         width=width,
         height=edge * _SCALE,
-        class_="map" if edge > 1 else "map vector",
+        class_=f"map {kind}" if edge > 1 else f"map vector {kind}",
     )
 
 
@@ -182,4 +244,5 @@ def _digit(x: float, field: int | None) -> Html:
 
 
 def _cut(words: str) -> str:
-    return words if len(words) <= 17 else f"{words[:16]}\N{HORIZONTAL ELLIPSIS}"
+    # Of the small type so many letters fit into a column.
+    return words if len(words) <= 16 else f"{words[:15]}\N{HORIZONTAL ELLIPSIS}"

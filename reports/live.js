@@ -38,6 +38,11 @@
     button.hidden = false;
   };
 
+  // What sticks below the bar begins where it ends, however many lines it takes.
+  const measure = () => document.documentElement.style.setProperty("--live-height", `${bar.offsetHeight}px`);
+  new ResizeObserver(measure).observe(bar);
+  measure();
+
   button.addEventListener("click", () => {
     paused = !paused;
     keep(null);

@@ -12,6 +12,7 @@ from harness import files
 from harness.workspace import Workspace
 from reports.page import Html, element, joined, text
 from reports.page_script import with_script
+from reports.progress import time_bar
 from reports.study_files import read_study
 from reports.study_info import study_info
 from reports.study_page import render
@@ -21,30 +22,37 @@ RELOAD_SECONDS = 15
 QUIET_SECONDS = 5
 
 
-def write_live_report(folder: Path, workspace: Workspace) -> Path:
+def write_live_report(folder: Path, workspace: Workspace, limit_seconds: float | None = None) -> Path:
     """Write the report of the study in ``folder`` as a page that reloads itself, and return its path.
+
+    ``limit_seconds`` is all the time that the search has, None where that is not known.
 
     Raises:
         ContentError: there is no study, or a file of the study or the workspace does not hold together.
         UsageError: the folder cannot be written.
     """
     path = folder / "report.html"
-    files.write_text(path, reloading(render(study_info(read_study(folder, workspace)))))
+    info = study_info(read_study(folder, workspace), limit_seconds)
+    files.write_text(path, reloading(render(info), time_bar(info.progress)))
     return path
 
 
-def reloading(page: str) -> str:
-    """Return a page with the script that reloads it, which the page's policy then allows."""
-    page = re.sub("<body[^>]*>", lambda found: found[0] + _bar(), page, count=1)
+def reloading(page: str, time: Html | None = None) -> str:
+    """Return a page with the script that reloads it, which the page's policy then allows.
+
+    ``time`` is what the bar at its top says of the search's time.
+    """
+    page = re.sub("<body[^>]*>", lambda found: found[0] + _bar(time or Html("")), page, count=1)
     return with_script(page, "live.js")
 
 
-def _bar() -> Html:
+def _bar(time: Html) -> Html:
     words = "The search goes on; reload this page to see what is new."
     return element(
         "aside",
         joined(
             [
+                time,
                 element("span", text(words), id="live-words"),
                 element("button", text("Pause"), type="button", id="live-button", hidden="hidden"),
             ],

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 
 from harness.evidence.inspection import Inspection
 from harness.evidence.record import Record
+from harness.invocation import typed
 from harness.search.study import recipe_of
 from reports.calibration import Calibration, calibration
 from reports.mistakes import Mistakes, mistakes
-from reports.networks import Network, State, front_of
+from reports.networks import Network, State, architecture_of, front_of
 from reports.study_files import StudyFiles
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis, analyse
-from search_spaces.errors import SearchSpaceError
-from search_spaces.notation import parse_network
 
 # A section takes some fifteen kilobytes of the page, and there are fewer where the table takes much.
 MOST_SECTIONS = 16
@@ -67,12 +66,12 @@ def _info(files: StudyFiles, number: int, network: Network) -> NetworkInfo:
     row = network.row
     measured = next((item for item in files.measured if row is not None and item.row.key == row.key), None)
     inspections = measured.inspections if measured is not None else ()
-    architecture, analysis = _understood(network.architecture)
+    architecture = architecture_of(network.architecture)
     return NetworkInfo(
         number=number,
         network=network,
         architecture=architecture,
-        analysis=analysis,
+        analysis=analyse(architecture) if architecture is not None else None,
         record=measured.record if measured is not None else None,
         mistakes=mistakes(measured.record, inspections) if measured is not None else None,
         calibration=calibration(inspections),
@@ -81,36 +80,28 @@ def _info(files: StudyFiles, number: int, network: Network) -> NetworkInfo:
     )
 
 
-def _understood(text: str) -> tuple[Architecture | None, Analysis | None]:
-    try:
-        architecture = parse_network(text)
-        return architecture, analyse(architecture)
-    except SearchSpaceError:
-        return None, None
-
-
 def _commands(files: StudyFiles, network: Network, record: Record | None) -> list[tuple[str, str]]:
     """Return the commands, the exact repetition first; the second needs neither this study nor its records."""
     notation = shlex.quote(network.architecture)
     config = files.config
     if record is None:
-        again = (f"harness verify {network.hash}", "trains it on fresh seeds and reads the test set")
+        again = (typed("verify", network.hash), "trains it on fresh seeds and reads the test set")
         _, name = recipe_of(config, network.epochs)
         recipe, seeds, target = _recipe_words(name, network.epochs), "", config.target_pct
     else:
         seeds = f" --seeds {max(run.index for run in record.seeds) + 1}"
         again = (
-            f"harness verify {network.hash}{seeds}",
+            f"{typed('verify', network.hash)}{seeds}",
             "trains the recorded seeds again and compares them with the record, bit for bit on an equal machine",
         )
         recipe, target = _recipe_words(record.recipe_name, record.recipe.epochs), record.target_pct
     anywhere = (
-        f"harness verify {notation} {recipe} --dataset {shlex.quote(config.dataset)} --target {target:.12g}{seeds}"
+        f"{typed('verify')} {notation} {recipe} --dataset {shlex.quote(config.dataset)} --target {target:.12g}{seeds}"
     )
     return [
         again,
         (anywhere, "does the same where this study is not at hand, if the recipe of that name is still the same"),
-        (f"harness explain {notation} --torch", "counts it again, with torch and others"),
+        (f"{typed('explain')} {notation} --torch", "counts it again, with torch and others"),
     ]
 
 

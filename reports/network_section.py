@@ -13,9 +13,9 @@ from reports.learning_curves import curve_points
 from reports.mistakes_gallery import gallery
 from reports.network_info import NetworkInfo
 from reports.numbers import DASH, count, decimal, duration, mean_and_deviation, plural, short, spread
-from reports.page import Column, Html, element, foreign, items, joined, paragraph, table, text
+from reports.page import Column, Html, details, element, foreign, items, joined, paragraph, table, text
 from reports.standings import state_tag, tier_tag
-from search_spaces.architecture import Architecture, Conv, DepthwiseConv, Residual, op_text
+from search_spaces.architecture import Architecture, Conv, DepthwiseConv, Residual, kernels, op_text
 from search_spaces.cost import Analysis
 from search_spaces.shapes import INPUT_SHAPE, shape_text
 from search_spaces.stored import stored_numbers
@@ -49,16 +49,11 @@ def network_section(info: NetworkInfo, *, unfolded: bool = False) -> Html:
     """Return the section, folded away unless it is wanted open."""
     identifier = about(info.network.hash)
     parts = [
-        element("h4", text("Notation")),
-        element("pre", element("code", foreign(info.network.architecture))),
         *_layers(info, identifier),
+        element("pre", element("code", foreign(info.network.architecture))),
         *_training(info, identifier),
         *_test(info, identifier),
-        element("h4", text("Run it again")),
-        *(
-            element("div", element("pre", element("code", text(command))), paragraph(f"{words}.", class_="note"))
-            for command, words in info.commands
-        ),
+        details("Run it again", _commands(info)),
     ]
     return element(
         "details",
@@ -71,6 +66,13 @@ def network_section(info: NetworkInfo, *, unfolded: bool = False) -> Html:
     )
 
 
+def _commands(info: NetworkInfo) -> Html:
+    return joined(
+        element("div", element("pre", element("code", text(command))), paragraph(f"{words}.", class_="note"))
+        for command, words in info.commands
+    )
+
+
 def _heading(info: NetworkInfo) -> Html:
     network, row = info.network, info.network.row
     accuracies = network.validation_accuracies_pct
@@ -80,24 +82,30 @@ def _heading(info: NetworkInfo) -> Html:
     if row is not None:
         words.append(f"test {mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)} %")
     tags = [state_tag(network), *([tier_tag(row.tier)] if row is not None else [])]
-    return joined(
-        [element("h3", element("code", foreign(network.hash))), element("span", text(", ".join(words))), *tags], " "
-    )
+    return joined([element("h4", foreign(network.label)), element("span", text(", ".join(words))), *tags], " ")
 
 
 def _layers(info: NetworkInfo, identifier: str) -> list[Html]:
     if info.architecture is None or info.analysis is None:
         return [paragraph("The journal's text is no network of this program's notation, so it cannot be drawn.")]
     return [
-        element("h4", text("Layers to scale")),
         layer_strip.draw(info.architecture, identifier),
-        paragraph(
-            "A block is as tall as its map and as wide as it has channels; the square on the digit is what one value "
-            "of the map sees.",
-            class_="note",
-        ),
-        _layer_table(info.architecture, info.analysis, identifier),
+        paragraph(*_strip_words(info.architecture), class_="note"),
+        details("Every layer", _layer_table(info.architecture, info.analysis, identifier)),
     ]
+
+
+def _strip_words(architecture: Architecture) -> list[str]:
+    """Return how to read the strip, with what is special in it."""
+    words = [
+        "A block is as tall as its map and wider for more channels. The square on the digit is its receptive field."
+    ]
+    used = kernels(architecture.ops)
+    if any(kernel.tie or (isinstance(kernel, Conv) and kernel.poses > 1) for kernel in used):
+        words.append("Coloured blocks use a kernel several times.")
+    if any(isinstance(kernel, Conv) and kernel.poses > 1 for kernel in used):
+        words.append("Poses are rotated copies of one kernel that share its weights, as in p4 group convolutions.")
+    return words
 
 
 def _layer_table(architecture: Architecture, analysis: Analysis, identifier: str) -> Html:
@@ -142,11 +150,8 @@ def _training(info: NetworkInfo, identifier: str) -> list[Html]:
     runs = tuple(sorted(runs, key=lambda run: run.purpose is not Purpose.SEARCH))
     rows = [_run_cells(run) for run in runs]
     caption = "Runs of the search, on its training images; accuracy and errors on the validation images."
-    return [
-        element("h4", text("Training")),
-        _curves(runs, identifier),
-        table(caption, _RUNS, rows, identifier=f"{identifier}-runs"),
-    ]
+    shown = joined([_curves(runs, identifier), table(caption, _RUNS, rows, identifier=f"{identifier}-runs")])
+    return [details(f"Training: {plural(len(runs), 'run')}", shown)]
 
 
 def _run_cells(run: Result) -> list[Html]:
@@ -206,7 +211,6 @@ def _test(info: NetworkInfo, identifier: str) -> list[Html]:
         return []
     errors = ", ".join(f"{run.test_errors}" for run in info.record.seeds)
     parts = [
-        element("h4", text("On the test set")),
         paragraph(
             f"Recipe {info.record.recipe_name} on all training images, {plural(len(info.record.seeds), 'seed')}, "
             f"errors by seed: {errors or DASH}."
@@ -216,8 +220,9 @@ def _test(info: NetworkInfo, identifier: str) -> list[Html]:
     if info.calibration is not None:
         parts.append(calibration_table(info.calibration, identifier))
     if info.kernels is not None:
-        parts += [element("h4", text("First kernels")), _kernels(info.kernels, _first_poses(info))]
-    return parts
+        parts.append(_kernels(info.kernels, _first_poses(info)))
+    wrong = plural(len(info.mistakes.mistakes), "image")
+    return [details(f"On the test set: {wrong} wrong with at least one seed, calibration, kernels", joined(parts))]
 
 
 def _first_poses(info: NetworkInfo) -> int:

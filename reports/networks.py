@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from harness.evidence import statistics
 from harness.evidence.leaderboard import LeaderboardRow, pareto_front, validation_runs
+from harness.network_name import network_name
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
 from reports.numbers import plural
 from reports.study_files import Event, StudyFiles
+from search_spaces.architecture import Architecture
+from search_spaces.errors import SearchSpaceError
+from search_spaces.notation import parse_network
+
+# The best ones; reading a text takes milliseconds, and a search rewrites its report again and again.
+MOST_NAMED = 100
+# Of the hash, beside a name.
+DIGITS = 6
 
 
 class State(StrEnum):
@@ -46,6 +56,7 @@ class Network:
         row: what its test accuracy has earned, None where it was not tested.
         remark: which of its runs ended early, empty where none did.
         epochs: of the training that the figures speak of, None where the journal does not say.
+        name: from form and size, such as ``posed-1462``; empty where it has none here.
         runs: the finished ones of that training, in order of purpose and seed.
         other_runs: those of trainings of other lengths, which the figures leave out.
     """
@@ -61,8 +72,14 @@ class Network:
     row: LeaderboardRow | None = None
     remark: str = ""
     epochs: int | None = None
+    name: str = ""
     runs: tuple[Result, ...] = ()
     other_runs: tuple[Result, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Name and first digits of the hash."""
+        return f"{self.name} {self.hash[:DIGITS]}".strip()
 
     @property
     def accuracy_pct(self) -> float | None:
@@ -106,6 +123,27 @@ def networks(files: StudyFiles) -> list[Network]:
     rows = _best_rows(files)
     made = [_network(key, events, runs[key], states.get(key), rows.get(key)) for key, events in found.items()]
     return sorted(made, key=lambda network: _order(network, files.config.threshold_pct))
+
+
+def named(of: Sequence[Network]) -> list[Network]:
+    """Return the networks, the first ones with their names."""
+    best = [replace(network, name=name_of(network.architecture)) for network in of[:MOST_NAMED]]
+    return [*best, *of[MOST_NAMED:]]
+
+
+def name_of(notation: str) -> str:
+    """Return the name of a network; empty where the text is none of this program's notation."""
+    architecture = architecture_of(notation)
+    return "" if architecture is None else network_name(architecture)
+
+
+@lru_cache(maxsize=2 * MOST_NAMED)
+def architecture_of(notation: str) -> Architecture | None:
+    """Return the network of a text, None where it is none of this program's notation."""
+    try:
+        return parse_network(notation)
+    except SearchSpaceError:
+        return None
 
 
 def front_of(of: Iterable[Network]) -> list[Network]:

@@ -31,7 +31,8 @@ function make(tag, attributes = {}, ...children) {
   return made;
 }
 
-// Sorting. A click on a heading sorts by its column, a second one the other way; what is missing comes last.
+// Sorting. A click on a heading sorts by its column, accuracies from the largest, a second one the other way; what is
+// missing comes last.
 function makeSortable(table) {
   const body = table.tBodies[0];
   const original = [...body.rows];
@@ -46,7 +47,8 @@ function makeSortable(table) {
   }
 
   function sort(heading, place, numeric) {
-    const way = heading.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
+    const [first, second] = heading.textContent.includes("%") ? ["descending", "ascending"] : ["ascending", "descending"];
+    const way = heading.getAttribute("aria-sort") === first ? second : first;
     for (const other of headings) other.removeAttribute("aria-sort");
     heading.setAttribute("aria-sort", way);
     const keyed = original.map((row) => [key(row.cells[place].textContent, numeric), row]);
@@ -102,10 +104,11 @@ function makeTheme() {
   }
 }
 
-// Opens every fold around the place that an address names.
+// Opens every fold around the place that an address names, and that of a section whose content is one.
 function unfold() {
   const target = document.querySelector(":target");
-  for (let at = target; at; at = at.parentElement) {
+  const within = target?.querySelector(":scope > details.folded");
+  for (let at = within ?? target; at; at = at.parentElement) {
     if (at.tagName === "DETAILS") at.open = true;
   }
 }

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import groupby
 from typing import NewType
 
 Html = NewType("Html", str)
@@ -46,11 +47,18 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of a page with a heading and an entry in the list of contents."""
+    """A part of a page with a heading and an entry in the list of contents.
+
+    Attributes:
+        group: neighbours of one group stand under its heading; empty for none.
+        folded: only the heading is in sight until it is asked for.
+    """
 
     identifier: str
     title: str
     content: Html
+    group: str = ""
+    folded: bool = False
 
 
 def text(value: object) -> Html:
@@ -111,6 +119,12 @@ def terms(entries: Mapping[str, str], class_: str | None = None) -> Html:
     return element("dl", joined(Html(pair) for pair in pairs), class_=f"terms {class_}" if class_ else "terms")
 
 
+def figures(entries: Iterable[tuple[str, Html]]) -> Html:
+    """Return figures as cards, each with its name."""
+    cards = (element("div", element("dt", text(name)), element("dd", value)) for name, value in entries)
+    return element("dl", joined(cards), class_="figures")
+
+
 def details(summary: str, content: Html) -> Html:
     """Return a part that is folded away until it is asked for."""
     return element("details", element("summary", text(summary)), content)
@@ -168,6 +182,7 @@ def page(
     footer: Html,
     *,
     toolbar: Html | None = None,
+    toolbar_group: str = "",
     styles: str = "",
     script: str = "",
     data: Html | None = None,
@@ -179,22 +194,17 @@ def page(
         introduction: stands before the list of contents.
         sections: the parts, each with an entry in that list.
         footer: the last lines.
-        toolbar: stands after that list and may stay in sight over all sections.
+        toolbar: stands before the sections of ``toolbar_group`` and may stay in sight over these.
         styles: what the page needs beyond the common style sheet.
         script: the text of the one script that may run; it is loaded before the page's content.
         data: what the script reads, as ``data_block`` returns it.
     """
-    contents = element(
-        "nav",
-        items(element("a", text(part.title), href=f"#{part.identifier}") for part in sections),
-        aria_label="Contents",
-    )
+    groups = [(name, list(parts)) for name, parts in groupby(sections, lambda part: part.group)]
     main = element(
         "main",
         introduction,
-        contents,
-        *([toolbar] if toolbar is not None else []),
-        joined(_section(part) for part in sections),
+        _contents(groups),
+        *(_group(*group, toolbar if group[0] == toolbar_group else None) for group in groups),
         id="content",
         tabindex=-1,
     )
@@ -248,9 +258,34 @@ def style() -> Html:
     return Html(resource("page.css"))
 
 
+def _contents(groups: Sequence[tuple[str, Sequence[Section]]]) -> Html:
+    """Return the list of contents: an entry a group with its sections below it, an entry a section without one."""
+    entries: list[Html] = []
+    for group, parts in groups:
+        links = [element("a", text(part.title), href=f"#{part.identifier}") for part in parts]
+        title = element("a", text(group), href=f"#{_group_identifier(group)}")
+        entries += [joined([title, items(links)])] if group else links
+    return element("nav", items(entries), aria_label="Contents")
+
+
+def _group(group: str, parts: Sequence[Section], toolbar: Html | None) -> Html:
+    shown = joined([*([toolbar] if toolbar is not None else []), *map(_section, parts)])
+    if not group:
+        return shown
+    return element("div", element("h2", text(group)), shown, id=_group_identifier(group), class_="group")
+
+
+def _group_identifier(group: str) -> str:
+    return f"part-{group.lower()}"
+
+
 def _section(part: Section) -> Html:
-    heading = element("h2", text(part.title), id=f"{part.identifier}-heading")
-    return element("section", heading, part.content, id=part.identifier, aria_labelledby=f"{part.identifier}-heading")
+    tag = "h3" if part.group else "h2"
+    heading = element(tag, text(part.title), id=f"{part.identifier}-heading")
+    content = joined([heading, part.content], "")
+    if part.folded:
+        content = element("details", element("summary", heading), part.content, class_="folded")
+    return element("section", content, id=part.identifier, aria_labelledby=f"{part.identifier}-heading")
 
 
 def _heading(column: Column) -> Html:

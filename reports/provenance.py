@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from harness.invocation import typed
 from harness.training.recipe import recipe_document
 from harness.training.result import Environment
 from reports.numbers import DASH, plural
@@ -76,8 +77,8 @@ def provenance(files: StudyFiles, answer: Winner | None) -> Provenance:
 def rerun_command(answer: Winner) -> str:
     """Return the command that repeats a verification, or makes the first one."""
     if answer.row is None:
-        return f"harness verify {answer.hash}"
-    return f"harness verify {answer.hash} --seeds {answer.row.seeds}"
+        return typed("verify", answer.hash)
+    return typed("verify", answer.hash, "--seeds", str(answer.row.seeds))
 
 
 def _session(event: Event) -> Session:

@@ -15,13 +15,13 @@ def provenance_tables(facts: Provenance) -> Html:
     ]
     settings = [[text(item.name), foreign(item.value), foreign(item.origin)] for item in facts.settings]
     parts = [
-        element("h3", text("Train the answer again")),
+        element("h4", text("Train the answer again")),
         element("pre", element("code", text(facts.rerun)))
         if facts.rerun
         else paragraph("There is no answer to train again yet."),
         paragraph(
-            f"The study took {duration(facts.wall_seconds)}, all sessions together; its finished runs trained for "
-            f"{duration(facts.train_seconds)}, side by side where there were several workers."
+            f"The study took {duration(facts.wall_seconds)}, all sessions together. Its finished runs trained for "
+            f"{duration(facts.train_seconds)} in all, on all workers together."
         ),
         table(
             "Commands that worked on this study",
@@ -31,17 +31,23 @@ def provenance_tables(facts: Provenance) -> Html:
         )
         if sessions
         else paragraph("The journal names no command."),
-        table(
-            "Code, machine and data behind the results",
-            (Column("what"), Column("value")),
-            [[text(name), foreign(value)] for name, value in facts.facts],
-            identifier="facts-caption",
+        details(
+            "Code, machine and data",
+            table(
+                "Code, machine and data behind the results",
+                (Column("item"), Column("value")),
+                [[text(name), foreign(value)] for name, value in facts.facts],
+                identifier="facts-caption",
+            ),
         ),
-        table(
-            "Configuration, with the origin of each value",
-            (Column("setting"), Column("value"), Column("origin")),
-            settings,
-            identifier="settings-caption",
+        details(
+            "Configuration",
+            table(
+                "Configuration, with the origin of each value",
+                (Column("setting"), Column("value"), Column("origin")),
+                settings,
+                identifier="settings-caption",
+            ),
         ),
         details(
             "Training recipe of the search",

@@ -48,10 +48,10 @@ def _predictions(facts: Rungs, identifier: str) -> Html:
             f"there {'is' if facts.finished == 1 else 'are'} {facts.finished}."
         )
     caption = (
-        "Rank correlation of the validation errors at a rung with those at the end, first runs. Bands of size tell "
-        "more than all sizes together, where larger networks are ahead from the beginning. A whole range is seen in "
-        "the exempt alone: of the others only those that read well went to the end, which lowers the correlation. "
-        f"Intervals are bootstrapped; below {FEWEST} networks none is given."
+        "Rank correlation of the validation errors at a rung with the errors at the end, first runs. Bands of size "
+        "tell more than all sizes together, because larger networks lead from the beginning. Only exempt networks "
+        "show the whole range: of the others only the good ones went to the end, which lowers the correlation. "
+        f"Intervals are bootstrapped; below {FEWEST} networks there is none."
     )
     rows = [_correlation(item) for item in facts.predictions]
     return table(caption, _CORRELATION, rows, identifier=f"{identifier}-correlation")
@@ -87,7 +87,7 @@ def _lost(whole: WrongPruning) -> str:
     assert whole.share is not None, "there is a share where networks were spared"
     low, high = (100 * (end or 0.0) for end in (whole.low, whole.high))
     return (
-        f"So {pct(100 * whole.share, 1)} of what is pruned would have met the threshold with its first seed, "
+        f"So {pct(100 * whole.share, 1)} of the pruned networks would have met the threshold with its first seed, "
         f"{decimal(low, 1)} to {decimal(high, 1)} % by the size of the sample: about "
         f"{count(whole.share * whole.pruned)} of the {count(whole.pruned)} pruned."
     )

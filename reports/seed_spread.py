@@ -32,6 +32,7 @@ class SeedRow:
     """
 
     number: int
+    label: str
     hash: str
     parameters: int
     chosen_by: float | None
@@ -132,6 +133,7 @@ def _row(number: int, network: Network, test: tuple[float, ...]) -> SeedRow:
     fresh = [run.validation_accuracy_pct for run in network.runs if run.purpose is Purpose.CONFIRM]
     return SeedRow(
         number=number,
+        label=network.label,
         hash=network.hash,
         parameters=network.parameters,
         chosen_by=network.first.validation_accuracy_pct if network.first is not None and network.complete else None,
@@ -160,7 +162,7 @@ def _grid(area: svg.Frame, facts: SeedSpread) -> Html:
 
 def _marks(area: svg.Frame, place: int, row: SeedRow) -> Html:
     y = area.up.position(place + 0.5)
-    words = f"{row.hash}, {count(row.parameters)}"
+    words = f"{row.label}, {count(row.parameters)}"
     parts = [svg.label(228, y + 4, words, "end"), svg.line(240, y, 1100, y, "grid")]
     for values, shape, kind, shift in ((row.fresh, "circle", "trained", -5.0), (row.test, "diamond", "tested", 5.0)):
         for value in values:

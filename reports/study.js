@@ -8,9 +8,10 @@ function makeStudy(data) {
   const size = data.networks.state.length;
   const table = document.querySelector("#networks table");
   const rows = table ? [...table.tBodies[0].rows] : [];
+  const labels = rows.map((row) => row.cells[1].textContent);
   const notation = rows.map((row) => row.cells[row.cells.length - 1].textContent);
   const networks = unpacked(data.networks);
-  const haystack = rows.map((row, n) => `${[...row.cells].map((cell) => cell.textContent).join(" ")} ${networks.origin[n]}`.toLowerCase());
+  const haystack = rows.map((row, n) => `${[...row.cells].map((cell) => cell.textContent).join(" ")} ${networks.origin[n]} ${networks.hash[n]}`.toLowerCase());
   const parts = Array.from({ length: size }, () => []);
   for (const part of all("[data-n]")) parts[part.dataset.n]?.push(part);
   const bar = find("filter");
@@ -27,9 +28,7 @@ function makeStudy(data) {
       choice.picked = places.map((place) => choice.options[place]?.[0] ?? null);
     }
     return {
-      hash: rows.map((row) => row.cells[1].textContent),
-      macs: rows.map((row) => Number.parseInt(row.cells[4].textContent.replaceAll(",", ""), 10) || null),
-      epochs: rows.map((row) => Number.parseInt(row.cells[5].textContent.replaceAll(",", ""), 10) || null),
+      hash: rows.map((row) => row.id.replace(/^network-/, "")),
       ...columns,
       state: columns.state.map((place) => states[place]),
       origin: columns.origin.map((place) => origins[place]),
@@ -153,7 +152,7 @@ function makeStudy(data) {
   }
 
   function summary(n) {
-    const lines = [`${networks.hash[n]}: ${words.count(networks.parameters[n])} parameters`];
+    const lines = [`${labels[n]}: ${words.count(networks.parameters[n])} parameters`];
     const seeds = networks.validation_seeds[n];
     if (seeds) {
       const figures = words.spread(networks.validation_accuracy_pct[n], networks.validation_deviation[n], 2);
@@ -205,7 +204,7 @@ function makeStudy(data) {
       .map((choice) => `${choice.name} = ${choice.options.find((option) => option[0] === choice.picked[n])[1]}`);
     if (taken.length) facts.push(["choices of the space", taken.join("; ")]);
     const section = find(`about-${networks.hash[n]}`);
-    const again = `harness verify ${networks.hash[n]}`;
+    const again = `${data.verify} ${networks.hash[n]}`;
     const go = (target) => () => {
       dialog.close();
       if (target.tagName === "DETAILS") target.open = true;
@@ -214,7 +213,7 @@ function makeStudy(data) {
       focusable?.focus();
     };
     dialog.replaceChildren(
-      make("h2", { id: "network-title" }, "Network ", code(networks.hash[n])),
+      make("h2", { id: "network-title" }, "Network ", labels[n]),
       make("pre", {}, code(notation[n] ?? "")),
       make("dl", { class: "terms" }, ...facts.flatMap(([term, text]) => [make("dt", {}, term), make("dd", {}, text)])),
       make("p", {}, code(again), " ", copier(again)),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from harness.evidence import statistics
+from harness.invocation import typed
 from reports.choices import Choice, Choices
 from reports.learning_curves import curve_points
 from reports.networks import Network, State, front_of
@@ -33,7 +34,7 @@ def filter_bar(networks: Sequence[Network]) -> Html:
         _labelled("state", element("select", *states, name="state")),
         _range("parameters", "smallest", "largest"),
         _range("validation, %", "least", "most"),
-        element("label", element("input", type="checkbox", name="front", value="1"), text("on the front")),
+        element("label", element("input", type="checkbox", name="front", value="1"), text("on the Pareto front")),
         element("label", element("input", type="checkbox", name="tested", value="1"), text("tested")),
         element("button", text("Reset"), type="button", id="reset"),
         element("output", id="shown", role="status"),
@@ -49,11 +50,12 @@ def filter_bar(networks: Sequence[Network]) -> Html:
 
 
 def study_data(info: StudyInfo) -> Html:
-    """Return what the script reads; hashes, multiply-adds, epochs and notations it takes from the table."""
+    """Return what the script reads; hashes, names and notations it takes from the table."""
     return data_block(
         "study-data",
         {
             "study": info.name,
+            "verify": typed("verify"),
             "networks": _columns(info.networks),
             "tested": _tested(info.networks),
             "deviations": _deviations(info.networks),
@@ -95,6 +97,8 @@ def _columns(networks: Sequence[Network]) -> dict[str, object]:
         "validation_accuracy_pct": [_number(network.accuracy_pct) for network in networks],
         "validation_seeds": [len(network.validation_accuracies_pct) for network in networks],
         "on_front": [int(network.hash in front) for network in networks],
+        "macs": [network.first.macs if network.first else None for network in networks],
+        "epochs": [network.epochs for network in networks],
         "trial": [network.trial if isinstance(network.trial, int) else None for network in networks],
     }
 

@@ -48,9 +48,11 @@ class StudyFiles:
         events: the journal, oldest first.
         measured: networks of this data set and target with a record, whichever study found them.
         rows: the standings of the whole workspace.
-        test_reads: the purpose of each read of a test set in this workspace; empty text where a line has none.
+        test_reads: the purpose of each read of this data set's test set in this workspace; empty text where a line
+            has none. A damaged line counts for every data set.
         past_trainings: how many earlier trainings its model of the errors began with; None where it does not say.
         left_out: what is wrong with files of the workspace that were left out.
+        at_work: a program works in its folder now.
     """
 
     name: str
@@ -63,11 +65,22 @@ class StudyFiles:
     test_reads: tuple[str, ...] = ()
     past_trainings: int | None = None
     left_out: tuple[str, ...] = ()
+    at_work: bool = False
 
     @property
     def elapsed(self) -> float:
         """Seconds that the study has been worked on, all sessions together."""
         return max((float(event.get("elapsed") or 0.0) for event in self.events), default=0.0)
+
+    @property
+    def last_turn(self) -> Event | None:
+        """The last event that began or ended a session, None where there is none."""
+        return next((event for event in reversed(self.events) if event["event"] in ("session", "ended")), None)
+
+    @property
+    def searching(self) -> bool:
+        """Whether the search goes on now: a session has begun, has no end, and its program lives."""
+        return self.at_work and self.last_turn is not None and self.last_turn["event"] == "session"
 
     def events_of(self, kind: str) -> list[Event]:
         """Return the events of one kind, oldest first."""
@@ -79,12 +92,13 @@ class Standings:
     """What a workspace holds beside its studies: all evidence, the standings made from all, reads of test sets.
 
     Attributes:
+        test_reads: data set and purpose of each; empty texts where a line has none.
         left_out: what is wrong with the files that are left out, a line each.
     """
 
     records: tuple[Record, ...] = ()
     rows: tuple[LeaderboardRow, ...] = ()
-    test_reads: tuple[str, ...] = ()
+    test_reads: tuple[tuple[str, str], ...] = ()
     left_out: tuple[str, ...] = ()
 
 
@@ -133,9 +147,10 @@ def read_study(folder: Path, workspace: Workspace, standings: Standings | None =
         results=tuple(results),
         measured=tuple(measured),
         rows=standings.rows,
-        test_reads=standings.test_reads,
+        test_reads=tuple(purpose for dataset, purpose in standings.test_reads if dataset in ("", config.dataset)),
         past_trainings=None if past is None else len(prior.observations(past, config.recipe)),
         left_out=standings.left_out,
+        at_work=study.is_owned(folder),
     )
 
 
@@ -154,16 +169,17 @@ def _inspections(evidence: Record, workspace: Workspace) -> tuple[Inspection, ..
     return tuple(item for item in found if weights.get(item.seed_index) == item.weights_sha256)
 
 
-def _test_reads(log: Path) -> tuple[str, ...]:
-    """Return the purposes; a damaged line is a read all the same."""
+def _test_reads(log: Path) -> tuple[tuple[str, str], ...]:
+    """Return data sets and purposes; a damaged line is a read all the same."""
     if not log.exists():
         return ()
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    return tuple(_purpose(line) for line in lines if line.strip())
+    return tuple(_test_read(line) for line in lines if line.strip())
 
 
-def _purpose(line: str) -> str:
+def _test_read(line: str) -> tuple[str, str]:
     try:
-        return str(json.loads(line)["purpose"])
-    except (ValueError, KeyError, TypeError):
-        return ""
+        read = json.loads(line)
+        return str(read.get("dataset", "")), str(read["purpose"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "", ""

@@ -14,8 +14,9 @@ from reports.headline import Headline, headline
 from reports.honesty import Honesty, honesty
 from reports.learning_curves import LearningCurves, learning_curves
 from reports.network_info import NetworkInfo, network_infos
-from reports.networks import Network, networks
+from reports.networks import Network, named, networks
 from reports.next_step import NextStep, next_step
+from reports.progress import Progress, progress
 from reports.provenance import Provenance, provenance
 from reports.rungs import Rungs, rungs_by_length
 from reports.seed_spread import SeedSpread, seed_spread
@@ -23,6 +24,7 @@ from reports.study_files import StudyFiles
 from reports.time_spent import TimeSpent, time_spent
 from reports.winner import Winner, winner
 from reports.winners_curse import WinnersCurse, winners_curse
+from reports.worker_lanes import WorkerLanes, worker_lanes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,8 @@ class StudyInfo:
     choices: Choices | None
     time: TimeSpent
     accounting: Accounting
+    progress: Progress
+    lanes: WorkerLanes
     budget: EffectiveBudget
     tried: tuple[Tried, ...]
     provenance: Provenance
@@ -61,9 +65,10 @@ class StudyInfo:
     left_out: tuple[str, ...]
 
 
-def study_info(files: StudyFiles) -> StudyInfo:
-    """Return the facts of a study's report."""
-    found = networks(files)
+def study_info(files: StudyFiles, limit_seconds: float | None = None) -> StudyInfo:
+    """Return the facts of a study's report; ``limit_seconds`` is all the time that its search has, where known."""
+    found = named(networks(files))
+    lanes = worker_lanes(files, found)
     answer = winner(files)
     config = files.config
     return StudyInfo(
@@ -83,6 +88,8 @@ def study_info(files: StudyFiles) -> StudyInfo:
         choices=choices(found, config),
         time=time_spent(files, found),
         accounting=accounting(files, found),
+        progress=progress(files, found, lanes, limit_seconds),
+        lanes=lanes,
         budget=effective_budget(files),
         tried=tried(files, found),
         provenance=provenance(files, answer),

@@ -19,16 +19,31 @@ from reports import (
 )
 from reports.accounting import Accounting
 from reports.choices_table import choices_tables
-from reports.headline import Headline, Outcome
+from reports.headline import Outcome
+from reports.network_info import NetworkInfo
 from reports.network_section import about, network_section
 from reports.next_step import NextStep
 from reports.numbers import DASH, count, duration, mean_and_deviation, pct, plural, short
-from reports.page import Html, Section, element, foreign, joined, left_out, page, paragraph, resource, terms, text
+from reports.page import (
+    Html,
+    Section,
+    element,
+    figures,
+    foreign,
+    joined,
+    left_out,
+    page,
+    paragraph,
+    resource,
+    terms,
+    text,
+)
+from reports.progress import cards, running_table
 from reports.provenance_tables import provenance_tables
-from reports.rungs import Rungs
+from reports.rungs import FEWEST, Rungs
 from reports.rungs_tables import rungs_tables
 from reports.shares import shares_table
-from reports.standings import leaderboard_table, networks_table
+from reports.standings import anchor, leaderboard_table, networks_table
 from reports.study_controls import filter_bar, study_data, study_script
 from reports.study_files import read_study
 from reports.study_info import StudyInfo, study_info
@@ -41,6 +56,7 @@ GLOSSARY = {
     "seed": "the number that fixes first weights, order of the images and augmentation of one training run",
     "fresh seeds": "seeds that played no part in choosing the network",
     "first look": "the validation accuracy of the run that the search chose by, one seed",
+    "poses": "rotated copies of one kernel that share its weights, as in p4 group convolutions",
     "stands": f"by its fresh validation seeds, {race.STAND_SEEDS} at the least, the chance that its verification "
     f"passes is {100 * race.CONFIDENCE:g} % or more",
     "refuted": f"it met the threshold with its first seed, but does not stand on fresh ones: {race.MOST_SEEDS} were "
@@ -74,113 +90,186 @@ def render(info: StudyInfo) -> str:
     introduction = joined(
         [
             element("h1", text("Study "), foreign(info.name)),
-            _verdict(info.headline),
+            _not_mnist(info.config.dataset),
+            _verdict(info),
             paragraph(info.headline.progress),
             left_out(info.left_out),
-            _next(info.next_step),
             _figures(info),
+            *([running_table(info.progress)] if info.progress.searching else []),
         ]
     )
-    sections = [
-        Section("honesty", "Can this be believed?", honesty_box.box(info.honesty)),
-        Section("picture", "Parameters against accuracy", accuracy_picture.draw(info.picture)),
-        Section("networks", "Networks of this study", networks_table(info.networks, info.config.threshold_pct)),
-        Section("closer", "Networks worth a closer look", _closer(info)),
-        Section("curves", "Learning curves", learning_curves.draw(info.curves)),
-        Section("rungs", "Does an early reading predict the end?", _rungs(info.rungs)),
-        Section("seeds", "How far seeds lie apart", seed_spread.draw(info.seeds)),
-        Section("curse", "What first looks owed to luck", winners_curse_picture.draw(info.curse)),
-        Section("budget", "The search over time", budget_picture.draw(info.budget, info.tried)),
-        Section("choices", "Which choices mattered", choices_tables(info.choices)),
-        Section("time", "Where the time went", time_spent.draw(info.time)),
-        Section("proposals", "Where the proposals went", _accounting(info.accounting)),
-        Section("leaderboard", "Leaderboard", leaderboard_table(info.rows, info.config.dataset)),
-        Section("toy", "The toy", toy_table(toy_row())),
-        Section("provenance", "Provenance", provenance_tables(info.provenance)),
-        Section("glossary", "Glossary", _glossary()),
-    ]
     when = info.provenance.last_utc or "unknown time"
-    footer = paragraph(f"Made by harness from the study's files as of {when}; the same files give the same page.")
+    footer = joined(
+        [
+            paragraph(f"Made by harness from the study's files as of {when}; the same files give the same page."),
+            paragraph("Folded sections are not printed; unfold them first.", class_="print-only"),
+        ]
+    )
     return page(
         f"{info.headline.outcome}: study {info.name}",
         introduction,
-        sections,
+        [part for part in _sections(info) if part.content],
         footer,
         toolbar=filter_bar(info.networks) if info.networks else None,
+        toolbar_group=SEARCH,
         styles=resource("study.css"),
         script=study_script(),
         data=study_data(info) if info.networks else None,
     )
 
 
-def _verdict(headline: Headline) -> Html:
+ANSWER, EVIDENCE, SEARCH, PROVENANCE = "Answer", "Evidence", "Search", "Provenance"
+
+
+def _sections(info: StudyInfo) -> list[Section]:
+    """Return the sections in the order in which a reader asks; those without content have nothing to say yet."""
+    none = Html("")
+    answer = next((item for item in info.closer if info.answer and item.network.hash == info.answer.hash), None)
+    others = [item for item in info.closer if item is not answer]
+    return [
+        Section(
+            "picture",
+            "Parameters against accuracy",
+            accuracy_picture.draw(info.picture) if info.picture.points else none,
+            ANSWER,
+        ),
+        Section("winner", "The winner", network_section(answer, unfolded=True) if answer else none, ANSWER),
+        Section("next", "What to do next", _next(info.next_step), ANSWER),
+        Section("honesty", "Can this be believed?", honesty_box.box(info.honesty), EVIDENCE),
+        Section(
+            "seeds", "Variation between seeds", seed_spread.draw(info.seeds) if info.seeds.rows else none, EVIDENCE
+        ),
+        Section(
+            "curse",
+            "How much was luck?",
+            winners_curse_picture.draw(info.curse) if info.curse.looks else none,
+            EVIDENCE,
+            folded=True,
+        ),
+        Section(
+            "leaderboard",
+            "Leaderboard",
+            leaderboard_table(info.rows, info.config.dataset, info.config.target_pct) if info.rows else none,
+            EVIDENCE,
+        ),
+        Section(
+            "budget",
+            "The search over time",
+            budget_picture.draw(info.budget, info.tried, info.lanes) if info.budget.elapsed > 0 else none,
+            SEARCH,
+        ),
+        Section(
+            "networks",
+            "Networks of this study",
+            networks_table(info.networks, info.config.threshold_pct) if info.networks else none,
+            SEARCH,
+        ),
+        Section("closer", "Networks worth a closer look", _closer(others, len(info.networks)), SEARCH),
+        Section(
+            "curves",
+            "Learning curves",
+            learning_curves.draw(info.curves) if info.curves.curves else none,
+            SEARCH,
+            folded=True,
+        ),
+        Section("rungs", "Was early stopping right?", _rungs(info.rungs), SEARCH, folded=True),
+        Section(
+            "choices",
+            "Which choices mattered",
+            choices_tables(info.choices) if info.choices and info.choices.choices else none,
+            SEARCH,
+            folded=True,
+        ),
+        Section(
+            "time", "Where the time went", time_spent.draw(info.time) if info.time.spent else none, SEARCH, folded=True
+        ),
+        Section("proposals", "Where the proposals went", _accounting(info.accounting), SEARCH, folded=True),
+        Section("provenance", "Commands, code and machine", provenance_tables(info.provenance), PROVENANCE),
+        Section("glossary", "Glossary", _glossary(), PROVENANCE, folded=True),
+        Section("toy", "The toy", toy_table(toy_row()), PROVENANCE, folded=True),
+    ]
+
+
+def _not_mnist(dataset: str) -> Html:
+    """Return a loud word on a data set that people could take for MNIST; nothing for MNIST itself."""
+    if dataset == "mnist":
+        return Html("")
+    words = f" This study trained and tested on {dataset}. Its figures cannot be compared with figures on MNIST."
+    return element("p", element("strong", text("Not MNIST.")), text(words), class_="banner")
+
+
+def _verdict(info: StudyInfo) -> Html:
     kinds = {Outcome.REACHED: "verdict reached", Outcome.MISSED: "verdict missed"}
-    return element("p", text(headline.verdict), class_=kinds.get(headline.outcome, "verdict"))
+    # Green is for a success on the data set that the program is about.
+    doubtful = info.headline.outcome is Outcome.REACHED and info.config.dataset != "mnist"
+    kind = "verdict" if doubtful else kinds.get(info.headline.outcome, "verdict")
+    return element("p", text(info.headline.verdict), class_=kind)
 
 
 def _next(step: NextStep | None) -> Html:
     if step is None:
         return Html("")
-    return element("p", text("Next: "), element("code", foreign(step.command)), text(f" {step.words}."))
+    return element("p", element("code", foreign(step.command)), text(f" {step.words}."))
 
 
 def _figures(info: StudyInfo) -> Html:
-    answer, row = info.answer, info.answer.row if info.answer else None
-    figures = [
-        (
-            "network",
-            element("a", element("code", text(answer.hash)), href=f"#{about(answer.hash)}") if answer else text(DASH),
-        ),
-        ("parameters", text(count(answer.parameters) if answer else DASH)),
-        (
-            "mean test accuracy, %",
-            text(mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct) if row else DASH),
-        ),
-        ("99 % lower bound", text(pct(row.lower_bound_pct if row else None))),
+    """Return the figures of the answer; without one, where the search stands."""
+    if info.answer is None:
+        return cards(info.progress)
+    answer, row = info.answer, info.answer.row
+    label = next((item.label for item in info.networks if item.hash == answer.hash), answer.hash)
+    closer = {item.network.hash for item in info.closer}
+    place = about(answer.hash) if answer.hash in closer else anchor(answer.hash)
+    shown = [
+        ("network", element("a", text(label), href=f"#{place}")),
+        ("parameters", text(count(answer.parameters))),
+    ]
+    if row is not None:
+        wrong = DASH if row.test_errors_mean is None else short(round(row.test_errors_mean, 1))
+        shown += [
+            ("mean test accuracy, %", text(mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct))),
+            ("test images wrong, mean", text(wrong)),
+            ("99 % lower bound", text(pct(row.lower_bound_pct))),
+        ]
+    shown += [
         ("target", text(f"{short(info.config.target_pct)} % on {info.config.dataset}")),
         ("budget", text(count(info.config.budget))),
-        ("time, all told", text(duration(info.provenance.wall_seconds))),
+        ("time in all", text(duration(info.provenance.wall_seconds))),
     ]
-    return element(
-        "dl",
-        joined(element("div", element("dt", text(name)), element("dd", value)) for name, value in figures),
-        class_="figures",
-    )
+    return figures(shown)
 
 
-def _closer(info: StudyInfo) -> Html:
-    if not info.closer:
-        return paragraph("No network has been tested, has stood or is on the front yet.")
-    answer = info.answer.hash if info.answer else None
+def _closer(others: Sequence[NetworkInfo], networks: int) -> Html:
+    if not others:
+        return Html("")
     note = paragraph(
-        "First what was measured on the test set, then the winner, what stands, the Pareto front, and what fell on "
-        f"fresh seeds, as far as there is room: {plural(len(info.closer), 'network')} of {count(len(info.networks))}; "
-        "the others are in the table above."
+        "Networks that were tested, that stand, that lie on the Pareto front, or that fell on fresh seeds: "
+        f"{len(others)} of {count(networks)}.",
+        class_="note",
     )
-    # Whoever opens the page wants the answer first.
-    closer = sorted(info.closer, key=lambda item: item.network.hash != answer)
-    return joined([note, *(network_section(item, unfolded=item.network.hash == answer) for item in closer)])
+    return joined([note, *map(network_section, others)])
 
 
 def _rungs(facts: Sequence[Rungs]) -> Html:
-    """Return the tables of each length of a training, the shortest first."""
+    """Return the tables of each length of a training that has some to say, the shortest first."""
+    facts = [item for item in facts if item.finished >= FEWEST or any(part.spared for part in item.pruning)]
     several = len(facts) > 1
     return joined(rungs_tables(item, f"rungs-{item.epochs}" if several else "rungs") for item in facts)
 
 
 def _accounting(facts: Accounting) -> Html:
     if not facts.proposed and not facts.runs:
-        return paragraph("Nothing has been proposed yet.")
+        return Html("")
     return joined(
         [
             paragraph(
-                f"{plural(facts.proposed, 'proposal')} = {count(facts.rejected)} rejected before anything was built "
-                f"+ {count(facts.repeated)} repeated + {count(facts.to_train)} to train. Of the last, "
-                f"{count(facts.begun)} have a finished run; there are {plural(facts.runs, 'finished run')}, because a "
-                "network that passed is trained on further seeds."
+                f"{plural(facts.proposed, 'proposal')} = {count(facts.rejected)} rejected before training "
+                f"+ {count(facts.repeated)} repeated + {count(facts.to_train)} to train. {count(facts.begun)} networks "
+                f"have a finished run. There are {plural(facts.runs, 'finished run')}: a network that passes is "
+                "trained on further seeds."
             ),
             shares_table("Rejections by reason", "reason", "count", facts.rejections, "rejections-caption"),
-            shares_table("Finished runs by how they ended", "ended", "count", facts.outcomes, "outcomes-caption"),
+            shares_table("Finished runs by outcome", "ended", "count", facts.outcomes, "outcomes-caption"),
         ]
     )
 

@@ -7,7 +7,7 @@ because colour alone must not tell them apart.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reports.page import Html, element, joined, text
@@ -35,6 +35,10 @@ class Axis:
         else:
             share = (value - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
+
+
+# Widths of a picture in its own units: on a desk, and on a telephone, where the wide one would have letters too small.
+WIDE, NARROW = 1120, 390
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +195,13 @@ def picture(
     )
     # The frame scrolls on a narrow screen; the keyboard must be able to scroll it too.
     return element("div", image, class_="picture", role="region", aria_labelledby=f"{identifier}-title", tabindex=0)
+
+
+def wide_or_narrow(picture_of: Callable[[bool], Html]) -> Html:
+    """Return a picture in both widths, of which the style sheet shows one; the function is told which is wanted."""
+    return joined(
+        [element("div", picture_of(narrow), class_=name) for name, narrow in (("wide", False), ("narrow", True))]
+    )
 
 
 def key(shape: str, class_: str, words: str) -> Html:

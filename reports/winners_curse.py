@@ -35,6 +35,7 @@ class Look:
     """
 
     number: int
+    label: str
     hash: str
     parameters: int
     passed: bool
@@ -98,6 +99,7 @@ def winners_curse(files: StudyFiles, of: Sequence[Network]) -> WinnersCurse:
     looks = [
         Look(
             number=number,
+            label=of[number].label,
             hash=of[number].hash,
             parameters=of[number].parameters,
             passed=statistics.reaches(firsts[number], threshold_pct),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reports import svg
 from reports.numbers import DASH, count, decimal, plural, short
-from reports.page import Column, Html, element, items, joined, paragraph, table, text
+from reports.page import Column, Html, items, joined, paragraph, table, text
 from reports.winners_curse import Drop, Look, WinnersCurse
 
 MOST_ROWS = 40
@@ -26,9 +26,7 @@ _TESTED = (Column("test set, mean % (seeds)", numeric=True), Column("rank on the
 def draw(facts: WinnersCurse) -> Html:
     """Return the picture with its table, or a sentence where no network has fresh seeds."""
     if not facts.looks:
-        return paragraph(
-            "No network has been trained on fresh seeds yet, so what first looks owe to luck is not known."
-        )
+        return paragraph("No network has been trained on fresh seeds yet.")
     return joined([_picture(facts), _legend(facts), paragraph(*_words(facts), class_="note"), _table(facts)])
 
 
@@ -68,7 +66,7 @@ def _picture(facts: WinnersCurse) -> Html:
 def _mark(area: svg.Frame, look: Look) -> Html:
     shape, class_ = ("circle", "trained") if look.passed else ("triangle", "pruned")
     x, y = area.across.position(look.first_pct), area.up.position(look.fresh_pct)
-    words = f"{look.hash}: first look {decimal(look.first_pct, 2)} %, fresh seeds {decimal(look.fresh_pct, 2)} %"
+    words = f"{look.label}: first look {decimal(look.first_pct, 2)} %, fresh seeds {decimal(look.fresh_pct, 2)} %"
     return svg.mark(shape, x, y, class_, words, number=look.number)
 
 
@@ -80,7 +78,7 @@ def _legend(facts: WinnersCurse) -> Html:
 
 
 def _words(facts: WinnersCurse) -> list[str]:
-    words = [f"First looks chose from {plural(facts.trained, 'network')} trained to the end."]
+    words = [f"The first looks chose from {plural(facts.trained, 'network')} trained to the end."]
     if facts.passed is not None:
         words.append(f"Those that met the threshold {_fell(facts.passed)}")
     else:
@@ -90,9 +88,9 @@ def _words(facts: WinnersCurse) -> list[str]:
     if facts.spearman is not None:
         words.append(
             f"Rank correlation of first look and fresh seeds: {decimal(facts.spearman, 2)} (Spearman, "
-            f"n = {len(facts.looks)}); who passed is alike, which lowers it."
+            f"n = {len(facts.looks)}). Networks that passed are alike, which lowers it."
         )
-    words.append("Fresh seeds decide what stands; the test set decides nothing but the verdict.")
+    words.append("Fresh seeds decide which network stands. The test set decides the verdict only.")
     return words
 
 
@@ -129,4 +127,4 @@ def _cells(look: Look) -> list[Html]:
         test,
         count(look.test_rank),
     )
-    return [element("code", text(look.hash)), *map(text, figures)]
+    return [text(look.label), *map(text, figures)]

@@ -78,6 +78,7 @@ REPORTED = {
     "harness.invocation",  # commands as they are typed here
     "harness.network_name",
     "harness.search.exemption",  # what reports have to know to count without bias
+    "harness.search.nearest_miss.allowed_errors",
     "harness.search.prior",  # how many earlier trainings a study keeps
     "harness.search.race",  # the numbers of its rules, for the glossaries
     "harness.search.study",

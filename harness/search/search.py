@@ -45,7 +45,7 @@ def run_search(
     session = open_session(folder, config, effort, source, reporter)
     if session.finished:
         return session
-    note(session, "session", command=command, workers=effort.workers, device=effort.device)
+    note(session, "session", command=command, workers=effort.workers, device=effort.device, seconds=effort.seconds)
     with _signals(session):
         session.crew.start(effort.workers, effort.side_by_side)
         try:

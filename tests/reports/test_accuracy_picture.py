@@ -1,20 +1,28 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from harness.evidence import record
 from harness.training.result import Status
 from harness.workspace import Workspace
 from reports.accuracy_picture import AccuracyPicture, Kind, accuracy_picture, description, draw
 from reports.networks import networks
 from reports.study_files import read_study
+from search_spaces.cost import analyse
 
 
 def facts(study: Any, place: Workspace) -> AccuracyPicture:
     files = read_study(study.folder, place)
     return accuracy_picture(files, networks(files))
+
+
+def wide(study: Any, place: Workspace) -> str:
+    """The picture as a desk shows it."""
+    return draw(facts(study, place)).partition('<div class="narrow">')[0]
 
 
 def heights(picture: str, class_: str) -> list[float]:
@@ -42,7 +50,7 @@ def test_the_front_rises_with_the_size(realistic_study: Any, place: Workspace):
 
 
 def test_the_line_of_the_front_passes_each_of_its_marks_and_goes_on_to_the_edge(realistic_study: Any, place: Workspace):
-    made = draw(facts(realistic_study, place))
+    made = wide(realistic_study, place)
     [line] = re.findall(r'<polyline points="([^"]*)" class="front"', made)
     corners = [tuple(map(float, pair.split(","))) for pair in line.split()]
 
@@ -56,14 +64,14 @@ def test_only_networks_with_several_seeds_have_a_bar(realistic_study: Any, place
     found = facts(realistic_study, place)
     several = [point for point in found.points if point.deviation_pct is not None]
 
-    assert draw(found).count('class="bar ') == len(several)
+    assert wide(realistic_study, place).count('class="bar ') == len(several)
     assert 0 < len(several) < len(found.points)
 
 
 def test_each_kind_has_its_own_shape_and_its_entry_in_the_legend(realistic_study: Any, place: Workspace):
     made = draw(facts(realistic_study, place))
 
-    for class_ in ("trained", "on-front", "pruned", "tested"):
+    for class_ in ("trained", "on-front", "pruned", "reached"):
         assert len(re.findall(rf'class="mark {class_}"', made)) >= 2
 
 
@@ -108,3 +116,36 @@ def test_without_any_accuracy_there_is_a_sentence(new_study: Any, place: Workspa
     study.write()
 
     assert draw(facts(study, place)) == "<p>No network has an accuracy yet.</p>"
+
+
+def test_the_axis_ends_near_the_largest_network_and_names_a_budget_beyond_it(realistic_study: Any, place: Workspace):
+    found = facts(realistic_study, place)
+    largest = max(point.parameters for point in found.points)
+    assert largest * 1.3 < found.budget
+
+    assert "budget 20,000 \u2192" in draw(found)
+    assert 'class="budget"' not in draw(found)
+    assert 'class="budget"' in draw(replace(found, budget=largest))
+
+
+def test_what_the_leaderboard_has_and_the_study_lacks_is_drawn_as_a_ghost(
+    realistic_study: Any, place: Workspace, synthetic: Any
+):
+    smaller = synthetic.network(3, 4, 4)
+    record.write(place.records, synthetic.evidence(smaller, [50] * 6))
+    record.write(place.records, synthetic.evidence(synthetic.network(4, 4, 4), [90] * 6))
+
+    [ghost] = facts(realistic_study, place).ghosts
+
+    assert ghost.parameters == analyse(smaller).parameters
+    assert ghost.label.endswith(smaller.hash[:6])
+
+
+def test_a_telephone_gets_the_points_that_are_worth_a_name(realistic_study: Any, place: Workspace):
+    found = facts(realistic_study, place)
+    narrow = draw(found).partition('<div class="narrow">')[2]
+
+    named = [point for point in found.points if point.on_front or point.deviation_pct is not None]
+    assert 'viewBox="0 0 390 ' in narrow
+    assert len(re.findall(r'class="mark (?:trained|on-front|reached)"><title>', narrow)) == len(named)
+    assert "data-n" not in narrow

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from harness.evidence import ledger, record
+from harness.search.study import owned
 from harness.workspace import Workspace
 from reports.headline import Headline, Outcome, headline
 from reports.networks import networks
+from reports.next_step import next_step
 from reports.study_files import read_study
 from reports.winner import winner
 
@@ -33,8 +35,9 @@ def test_a_reached_target_names_network_size_mean_spread_seeds_and_tier(study: A
     assert found.outcome is Outcome.REACHED
     # The mean of 50, 52, 54, 56, 58 errors is 54, their deviation the square root of 10.
     assert found.verdict == (
-        f"Reached: network {proposal['hash']} with 3,128 parameters has a mean test accuracy of 99.460 % over "
-        "5 training seeds (standard deviation 0.032) on mnist, 0.060 points above the target of 99.4 %; tier verified."
+        f"Reached: network plain-3128 {proposal['hash'][:6]} with 3,128 parameters has a mean test accuracy of "
+        "99.460 % (54 wrong images) over 5 training seeds on mnist, 0.060 points above the target of 99.4 %. "
+        "Tier verified."
     )
     assert found.progress == "The search ended after 6 s: its time was up."
 
@@ -48,7 +51,7 @@ def test_a_missed_target_says_by_how_much(study: Any, place: Workspace, syntheti
 
     assert found.outcome is Outcome.MISSED
     assert found.verdict.startswith("Missed: network")
-    assert "0.040 points below the target of 99.4 %; tier measured." in found.verdict
+    assert "0.040 points below the target of 99.4 %. Tier measured." in found.verdict
 
 
 def test_too_few_seeds_are_no_verdict(study: Any, place: Workspace, synthetic: Any):
@@ -59,7 +62,7 @@ def test_too_few_seeds_are_no_verdict(study: Any, place: Workspace, synthetic: A
     found = said(study, place)
 
     assert found.outcome is Outcome.UNVERIFIED
-    assert "at or above the target of 99.4 %, which are too few seeds for a verdict; tier measured." in found.verdict
+    assert "at or above the target of 99.4 %, but 2 seeds are too few for a verdict. Tier measured." in found.verdict
 
 
 def test_a_mean_at_the_target_is_reached_and_named_so(study: Any, place: Workspace, synthetic: Any):
@@ -70,7 +73,7 @@ def test_a_mean_at_the_target_is_reached_and_named_so(study: Any, place: Workspa
     found = said(study, place)
 
     assert found.outcome is Outcome.REACHED
-    assert found.verdict.endswith("0.010 points above the target of 99.4 %; tier at the target.")
+    assert found.verdict.endswith("0.010 points above the target of 99.4 %. Tier at the target.")
 
 
 def test_seeds_that_were_declared_and_not_run_leave_no_verdict(study: Any, place: Workspace, synthetic: Any):
@@ -83,7 +86,7 @@ def test_seeds_that_were_declared_and_not_run_leave_no_verdict(study: Any, place
     found = said(study, place)
 
     assert found.outcome is Outcome.UNVERIFIED
-    assert found.verdict.endswith("but seeds that were declared have not been run; tier measured.")
+    assert found.verdict.endswith("but seeds that were declared have not been run. Tier measured.")
 
 
 def test_a_winner_whose_verification_is_missing_is_not_verified_yet(study: Any, place: Workspace, synthetic: Any):
@@ -105,18 +108,15 @@ def test_a_search_that_goes_on_says_what_it_has(study: Any, place: Workspace, sy
     assert found.outcome is Outcome.SEARCHING
     assert found.verdict == (
         "No verdict yet: no network stands for the target of 99.4 % so far. The most accurate, "
-        f"{proposal['hash']} with 3,128 parameters, has 99.20 % on validation over 1 seed, 0.25 points below "
-        "the threshold."
+        f"{proposal['hash'][:6]} with 3,128 parameters, has 99.20 % on validation over 1 seed: 80 errors; 55 allowed."
     )
-    assert found.progress == (
-        "The search is still running or was cut off: after 24 s its journal has no end. So far 1 run finished."
-    )
+    assert found.progress.startswith("The search was cut off after 24 s")
 
 
 def test_a_lucky_draw_above_the_threshold_is_not_called_a_success(study: Any, place: Workspace, synthetic: Any):
     study.finish(study.propose(synthetic.network(8, 8, 8)), 40)
 
-    assert said(study, place).verdict.endswith("above the threshold, and was not confirmed on fresh seeds.")
+    assert said(study, place).verdict.endswith("40 errors; 55 allowed. It is not confirmed on fresh seeds.")
 
 
 def test_a_search_that_ended_with_nothing_missed(study: Any, place: Workspace, synthetic: Any):
@@ -159,7 +159,40 @@ def test_a_study_that_was_taken_up_again_is_running(study: Any, place: Workspace
     found = said(study, place)
 
     assert found.outcome is Outcome.NOTHING
-    assert "still running" in found.progress
+    assert found.progress.startswith("The search was cut off after 6 s")
+
+
+def test_while_a_program_works_on_it_a_search_is_running_and_nothing_else(study: Any, place: Workspace):
+    study.write()
+    with owned(study.folder):
+        files = read_study(study.folder, place)
+
+    assert files.searching
+    assert headline(files, [], None).progress.startswith("The search is running: ")
+    assert next_step(files, None) is None
+
+
+def test_a_network_that_stands_comes_before_a_larger_one_that_is_more_accurate(
+    study: Any, place: Workspace, synthetic: Any
+):
+    for width, errors in ((9, 40), (8, 50)):
+        proposal = study.propose(synthetic.network(width, 8, 8))
+        study.finish(proposal, errors)
+        study.standing("standing", proposal, [errors] * 2, budget=proposal["parameters"] - 1)
+
+    verdict = said(study, place).verdict
+
+    assert f"so far is {proposal['hash'][:6]} with 3,128 parameters" in verdict
+
+
+def test_a_search_that_left_time_for_its_verification_says_how_much_it_used(study: Any, place: Workspace):
+    study.note("ended", 170.0, reason="time")
+    study.events[-1]["seconds"] = 300.0
+    study.note("verified", 83.0)
+
+    assert said(study, place).progress == (
+        "The search stopped at 2 min 51 s of 5 min to leave time for verification; 4 min 14 s in all."
+    )
 
 
 def test_a_study_with_an_empty_journal_has_been_set_up(study: Any, place: Workspace):

@@ -53,6 +53,7 @@ def test_reads_of_the_test_set_are_those_for_the_answer_and_all(verified: Any, p
     verified.verify(verified.propose(synthetic.network(9, 9, 9)), [70] * 3)
     with place.test_log.open("a", encoding="utf-8") as log:
         log.write("not JSON, but a read all the same\n\n")
+        log.write('{"dataset": "mnist-5k", "purpose": "of other images"}\n')
 
     found = facts(verified, place)
 

@@ -25,14 +25,14 @@ def test_the_box_says_what_chose_what_was_read_and_what_is_claimed(facts: Honest
     for words in (
         "by the 10,000 validation images, a fixed part of the training images. It never saw the test set.",
         "had to reach 99.45 %: the target of 99.4 % plus 0.050 points",
-        "6 times for this study&#x27;s answer, 6 times for any purpose in this workspace.",
+        "6 times for this study&#x27;s answer, 6 times for any purpose on mnist in this workspace.",
         "The mean over training seeds on these 10,000 test images",
         "leaves room for 60 errors",
         "standard error of 0.077 points",
         "0 of the answer&#x27;s 6 verification seeds; 1 run of the search.",
         "15 test images are confirmed to have a wrong label",
         # (55 + 58 + 52 + 61 + 57 + 54) / 6 - 10
-        "10.0 errors among these 15 images and 46.2 errors outside them",
+        "10.0 errors among these 15 images and 46.2 among all others",
     ):
         assert words in made
 
@@ -76,6 +76,6 @@ def test_every_seed_has_its_row(facts: Honesty):
 def test_a_stand_in_for_mnist_is_called_one(facts: Honesty):
     made = honesty_box.box(replace(facts, dataset="mnist-5k", label_errors=None))
 
-    assert "mnist-5k, a stand-in of 5,000 images" in made
+    assert "mnist-5k: 5,000 images in place of MNIST" in made
     assert "errors outside mislabelled images" not in made
     assert "stand-in" not in honesty_box.box(facts)

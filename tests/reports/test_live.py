@@ -127,11 +127,27 @@ def test_it_can_be_paused_by_keyboard_and_stays_so(page: browser.Page):
 
 @pytest.mark.browser
 def test_what_was_open_is_open_again(page: browser.Page):
-    page.evaluate("document.querySelectorAll('details')[1].open = true")
+    page.evaluate("document.querySelectorAll('details.folded')[1].open = true")
     mark(page)
 
-    assert becomes(page, "window.marked !== true && document.querySelectorAll('details')[1].open")
-    assert not page.evaluate("document.querySelectorAll('details')[0].open")
+    assert becomes(page, "window.marked !== true && document.querySelectorAll('details.folded')[1].open")
+    assert not page.evaluate("document.querySelectorAll('details.folded')[0].open")
+
+
+@pytest.mark.browser
+def test_pause_can_be_clicked_wherever_the_page_is_scrolled_to(page: browser.Page):
+    page.send("Emulation.setDeviceMetricsOverride", width=1280, height=800, deviceScaleFactor=1, mobile=False)
+    page.evaluate("document.documentElement.style.scrollBehavior = 'auto'")
+    page.evaluate("document.querySelector('#networks tbody').scrollIntoView()")
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    box = "document.getElementById('live').getBoundingClientRect()"
+
+    assert page.evaluate("scrollY") > 1_000
+    assert page.evaluate(f"document.getElementById('filter').getBoundingClientRect().top >= Math.floor({box}.bottom)")
+    button = "document.getElementById('live-button').getBoundingClientRect()"
+    middle = f"({button}.x + {button}.width / 2, {button}.y + {button}.height / 2)"
+    assert page.evaluate(f"document.elementFromPoint{middle}.id") == "live-button"
+    page.send("Emulation.clearDeviceMetricsOverride")
 
 
 @pytest.mark.browser

@@ -66,8 +66,10 @@ def test_the_front_has_sections_before_what_fell():
 def test_the_section_has_all_its_parts(answer: NetworkInfo):
     made = network_section(answer)
 
-    for heading in ("Notation", "Layers to scale", "Training", "On the test set", "First kernels", "Run it again"):
-        assert f"<h4>{heading}</h4>" in made
+    for heading in ("Every layer", "Training: ", "On the test set: ", "Run it again"):
+        assert f"<summary>{heading}" in made
+    assert "Layers to scale" in made
+    assert "kernels of the first convolution" in made
     assert "Confusion matrix: test images by their label" in made
     assert "Calibration: test images by how sure" in made
     assert f'<details id="about-{answer.network.hash}" class="about" data-n="0">' in made
@@ -191,3 +193,52 @@ def test_the_receptive_field_is_drawn_to_scale_and_everything_from_the_first_glo
     assert re.findall(r'width="(\d+)" height="\1" class="field"', made) == ["2", "6", "10", "56", "56"]
     # Maps are three pixels a pixel high: the image and two maps of 28, two flat lines.
     assert re.findall(r'height="(\d+)" class="map', made) == ["84", "84", "84", "3", "3"]
+
+
+POSED = (
+    "conv3x3(16, poses=8) bn(poses=8) relu | avgpool | conv1x1(8) "
+    + "res(conv3x3(8, tie=a) bn) relu " * 3
+    + "| gap linear(10)"
+)
+
+
+def test_equal_residual_sums_in_a_row_are_one_column():
+    whole = analyse(parse_network(POSED))
+
+    columns = layer_strip.blocks(whole)
+
+    assert [column.times for column in columns] == [1, 1, 1, 3, 1, 1]
+    assert sum(column.parameters for column in columns) == whole.parameters
+    assert sum(column.macs for column in columns) == whole.macs
+    assert ">res x3</text>" in layer_strip.draw(parse_network(POSED), "x")
+
+
+def test_kernels_that_are_used_several_times_have_a_kind_of_their_own():
+    kinds = [column.kind for column in layer_strip.blocks(analyse(parse_network(POSED)))]
+
+    assert kinds == ["shared", "plain", "kernel", "shared", "plain", "kernel"]
+
+
+def test_poses_are_explained_where_a_network_has_them(answer: NetworkInfo):
+    posed = parse_network(POSED)
+
+    assert "share its weights" in network_section(replace(answer, architecture=posed, analysis=analyse(posed)))
+    assert "share its weights" not in network_section(answer)
+
+
+def test_no_words_of_the_strip_reach_into_the_next_column():
+    drawn = layer_strip.draw(parse_network(POSED), "x")
+
+    # Small type is some six and a half units a letter, and a column 104 wide.
+    words = re.findall(r'class="(?:title )?small">([^<]*)', drawn)
+    assert words
+    assert max(map(len, words)) * 6.5 <= 104
+
+
+def test_a_thumbnail_shows_each_column_once():
+    posed = parse_network(POSED)
+
+    made = layer_strip.thumbnail(posed)
+
+    assert made.count("M") == len(layer_strip.blocks(analyse(posed)))
+    assert re.findall(r'class="thumb-(\w+)"', made) == ["shared", "plain", "kernel"]

@@ -28,7 +28,7 @@ def study(new_study: Any) -> Any:
 
 
 def test_a_search_that_has_not_ended_is_gone_on_with(study: Any, place: Workspace):
-    assert step(study, place) == NextStep(SEARCH, "goes on with the search where it is, unless it still runs")
+    assert step(study, place) == NextStep(SEARCH, "goes on with the search where it stopped")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,15 @@ def test_what_follows_a_verification_depends_on_its_outcome(
 
     assert found is not None
     assert found.command == command.format(proposal["hash"])
+
+
+def test_a_command_is_named_as_this_program_was_called(study: Any, place: Workspace, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HARNESS_COMMAND", "./scripts/harness")
+
+    found = step(study, place)
+
+    assert found is not None
+    assert found.command == "./scripts/harness search --budget 20000"
 
 
 def test_a_journal_without_a_command_names_none(study: Any, place: Workspace):

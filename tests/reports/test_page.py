@@ -59,6 +59,24 @@ def test_a_row_with_a_cell_too_few_is_our_mistake():
         page.table("t", [Column("a"), Column("b")], [[page.text("x")]], identifier="t")
 
 
+def test_sections_of_a_group_stand_under_its_heading_and_its_entry_in_the_contents():
+    sections = [
+        page.Section("one", "One", page.text("x"), "First"),
+        page.Section("two", "Two", page.text("y"), "Second"),
+        page.Section("three", "Three", page.text("z"), "Second", folded=True),
+    ]
+
+    made = page.page(
+        "title", page.text("intro"), sections, page.text("end"), toolbar=page.text("TOOLS"), toolbar_group="Second"
+    )
+
+    assert re.findall(r"<h2>(\w+)</h2>", made) == ["First", "Second"]
+    assert re.findall(r'<a href="#part-(\w+)">', made) == ["first", "second"]
+    assert made.index("<h2>Second</h2>") < made.index("TOOLS") < made.index('<section id="two"')
+    assert '<details class="folded"><summary><h3 id="three-heading">Three</h3></summary>z</details>' in made
+    assert made.count("<details") == 1
+
+
 def test_the_document_has_a_language_a_title_a_skip_link_and_a_policy():
     made = page.page("T < 1", Html(""), [Section("one", "One", page.text("x"))], Html(""))
 

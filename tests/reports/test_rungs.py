@@ -180,7 +180,7 @@ def test_wrong_pruning_is_the_share_of_spared_networks_that_reached(judged: Stud
     exact = stats.binomtest(1, 5).proportion_ci(0.95, method="exact")
     assert (whole.low, whole.high) == pytest.approx((exact.low, exact.high))
     words = rungs_tables(rungs([judged])).replace("\N{NO-BREAK SPACE}", " ")
-    assert "So 20.0 % of what is pruned would have met the threshold with its first seed, 0.5 to 71.6 %" in words
+    assert "So 20.0 % of the pruned networks would have met the threshold with its first seed, 0.5 to 71.6 %" in words
     assert "about 1 of the 3 pruned." in words
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.training.result import Status
-from reports.networks import State, networks
+from reports.networks import State, named, networks
 from reports.study_files import StudyFiles
 from tests import browser
 from tests.reports.reading import focus, focused, shown, text_of, texts, type_into
@@ -37,7 +37,7 @@ def test_one_filter_drives_every_view(report_page: browser.Page, realistic_files
         assert sizes
         assert max(sizes) <= 3_000
     closer = report_page.evaluate(
-        "[...document.querySelectorAll('#closer details:not(.out)')].map((item) => item.dataset.n)"
+        "[...document.querySelectorAll('#closer details.about:not(.out)')].map((item) => item.dataset.n)"
     )
     assert all(networks(realistic_files)[int(number)].parameters <= 3_000 for number in closer)
     seconds = sum(run.train_seconds for network in small for run in network.runs if run.status is Status.PRUNED)
@@ -112,7 +112,7 @@ def test_the_table_is_sorted_filtered_and_opened_by_keyboard_alone(
     focus(report_page, "#networks .scroll")
     report_page.press("Tab")
     assert focused(report_page) == "#"
-    for _ in range(3):
+    for _ in range(2):
         report_page.press("Tab")
     assert focused(report_page) == "parameters"
     report_page.press("Enter", "\r")
@@ -134,7 +134,7 @@ def test_the_table_is_sorted_filtered_and_opened_by_keyboard_alone(
 
 def test_what_is_missing_is_sorted_to_the_end_both_ways(report_page: browser.Page):
     for _ in range(2):
-        report_page.evaluate("document.querySelectorAll('#networks thead button')[5].click()")
+        report_page.evaluate("document.querySelectorAll('#networks thead button')[4].click()")
         column = texts(report_page, "#networks tbody td:nth-child(6)")
         assert "\u2013" in column
         assert set(column[column.index("\u2013") :]) == {"\u2013"}
@@ -151,17 +151,18 @@ def test_arrows_go_from_point_to_point_and_enter_opens_the_network(
     report_page.press("Tab")
     report_page.press("Home")
     seen = []
+    labels = [network.label for network in named(networks(realistic_files))]
     for _ in range(10):
         number = int(focused(report_page, "dataset.n"))
         seen.append(networks(realistic_files)[number].parameters)
-        assert focused(report_page, "getAttribute('aria-label')").startswith(networks(realistic_files)[number].hash)
-        assert networks(realistic_files)[number].hash in text_of(report_page, ".tip")
+        assert focused(report_page, "getAttribute('aria-label')").startswith(labels[number])
+        assert labels[number] in text_of(report_page, ".tip")
         report_page.press("ArrowRight")
     assert seen == sorted(seen)
     assert report_page.evaluate(stops) == 1
     number = int(focused(report_page, "dataset.n"))
     report_page.press("Enter", "\r")
-    assert text_of(report_page, "dialog h2") == f"Network {networks(realistic_files)[number].hash}"
+    assert text_of(report_page, "dialog h2") == f"Network {labels[number]}"
 
 
 def test_the_opened_network_leads_to_its_section_and_its_row(report_page: browser.Page, realistic_files: StudyFiles):
@@ -188,7 +189,7 @@ def test_a_click_on_a_point_opens_its_network(report_page: browser.Page, realist
     for kind in ("mousePressed", "mouseReleased"):
         report_page.send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
 
-    assert text_of(report_page, "dialog h2") == f"Network {networks(realistic_files)[5].hash}"
+    assert text_of(report_page, "dialog h2") == f"Network {named(networks(realistic_files))[5].label}"
     words = text_of(report_page, "dialog")
     assert f"{networks(realistic_files)[5].parameters:,} parameters" in words
     assert networks(realistic_files)[5].architecture in words

@@ -101,9 +101,12 @@ def test_the_page_has_its_parts_and_a_way_to_each(realistic_page: Outline):
     links = {attributes["href"] for tag, attributes in realistic_page.elements if tag == "a"}
 
     assert sections == [
-        "honesty", "picture", "networks", "closer", "curves", "rungs", "seeds", "curse", "budget", "choices", "time",
-        "proposals", "leaderboard", "toy", "provenance", "glossary",
+        "picture", "winner", "next", "honesty", "seeds", "curse", "leaderboard", "budget", "networks", "closer",
+        "curves", "rungs", "choices", "time", "proposals", "provenance", "glossary", "toy",
     ]  # fmt: skip
+    parts = [attributes["id"] for tag, attributes in realistic_page.elements if attributes.get("class") == "group"]
+    assert parts == ["part-answer", "part-evidence", "part-search", "part-provenance"]
+    assert {f"#{name}" for name in parts} <= links
     assert {f"#{name}" for name in sections} <= links
     assert "#content" in links
 
@@ -113,12 +116,19 @@ def test_the_numbers_of_the_study_are_on_the_page(realistic_study: Any, realisti
     asked = counts["rejected"] + counts["repeated"] + counts["proposed"]
 
     paragraphs = realistic_page.text("p")
-    assert f"{asked} proposals = {counts['rejected']} rejected before anything was built" in paragraphs
+    assert f"{asked} proposals = {counts['rejected']} rejected before training" in paragraphs
     assert f"+ {counts['repeated']} repeated + {counts['proposed']} to train" in paragraphs
     assert "Reached: network" in paragraphs
     # The picture and the table have one entry a network each.
     rows = [name for name in ids_of(realistic_page) if re.fullmatch(r"network-[0-9a-f]{12}", name)]
     assert len(rows) == counts["proposed"]
+
+
+def test_what_is_mnist_has_no_banner_and_a_green_success(realistic_page: Outline):
+    classes = [attributes.get("class") for tag, attributes in realistic_page.elements if tag == "p"]
+
+    assert "verdict reached" in classes
+    assert "banner" not in classes
 
 
 def test_each_point_says_which_network_it_is(realistic_page: Outline):
@@ -130,7 +140,7 @@ def test_each_point_says_which_network_it_is(realistic_page: Outline):
     }
     rows = [name for name in ids_of(realistic_page) if name.startswith("network-")]
 
-    assert len([title for title in titles if re.match(r"[0-9a-f]{12}: [\d,]+ parameters", title)]) > 3
+    assert len([title for title in titles if re.match(r"plain-\d+ [0-9a-f]{6}: [\d,]+ parameters", title)]) > 3
     assert max(numbers) < len(rows)
 
 
@@ -170,7 +180,8 @@ def test_hostile_words_appear_as_words_wherever_they_come_from(
     assert not [tag for tag, _ in made.elements if tag in ("img", "object")]
     assert not [name for _, attributes in made.elements for name in attributes if name.startswith("on")]
     assert words in made.text("bdi")
-    assert made.text("title").count("Parameters against accuracy") == 1
+    # Once for each of its two widths.
+    assert made.text("title").count("Parameters against accuracy") == 2
 
 
 def test_not_finite_figures_become_dashes(new_study: Any, place: Workspace, synthetic: Any):
@@ -207,7 +218,8 @@ def test_a_study_of_which_only_the_configuration_exists_has_a_report(new_study: 
     made = page_of(study.folder, place)
 
     assert "Nothing finished yet" in made.text("p")
-    assert "Nothing has been proposed yet." in made.text("p")
+    sections = [attributes["id"] for tag, attributes in made.elements if tag == "section"]
+    assert sections == ["honesty", "provenance", "glossary", "toy"]
     assert "The journal names no command." in made.text("p")
 
 
@@ -241,6 +253,10 @@ def test_a_data_set_other_than_mnist_is_named_and_has_no_label_errors(new_study:
     assert "on fashion-mnist" in made.text("p")
     assert "90 % on fashion-mnist" in made.text("dd")
     assert "Wrong labels" not in made.text("dt")
+    # No green for a success on other data, and a loud word.
+    assert ("p", {"class": "banner"}) in made.elements
+    assert ("p", {"class": "verdict"}) in made.elements
+    assert "Reached: " in made.text("p")
 
 
 def test_a_thousand_trained_networks_stay_below_a_megabyte(new_study: Any, place: Workspace, synthetic: Any):

@@ -33,7 +33,9 @@ def test_the_summary_says_what_won_and_how_to_check_it(realistic_study: Any, pla
     text = study_summary(info)
 
     assert info.answer is not None
-    assert text.startswith(f"### Reached: `{realistic_study.name}`\n\nReached: network {info.answer.hash} with ")
+    assert text.startswith(
+        f"### Reached: `{realistic_study.name}`\n\nReached: network plain-3127 {info.answer.hash[:6]} with "
+    )
     facts, networks = tables(text)
     values = dict(facts[2:])
     assert values["network"] == f"`{info.answer.hash}`"
