@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
-import click
-
-from harness.duration import DURATION
 from harness.errors import ContentError
 from harness.evidence.leaderboard import Tier
 from harness.search.study import is_owned
@@ -20,7 +16,7 @@ from reports.leaderboard_info import Group, groups
 from reports.leaderboard_page import with_weights
 from reports.numbers import duration
 from reports.rungs import Rungs, rungs_by_protocol
-from reports.study_files import Event, Standings, StudyFiles, read_standings, read_study
+from reports.study_files import Standings, StudyFiles, read_standings, read_study
 from reports.study_info import StudyInfo, study_info
 
 
@@ -121,7 +117,7 @@ def state_of(files: StudyFiles, *, running: bool) -> str:
     ends = [event for event in files.events if event["event"] in ("session", "ended")]
     spent = duration(files.elapsed)
     if running:
-        limit = _time_limit(ends[-1]) if ends else None
+        limit = files.time_limit
         if limit is None:
             return f"Running: {spent}"
         return f"Running: {files.elapsed / 60:.0f} of {limit / 60:.0f} min" if limit >= 60 else f"Running: {spent}"
@@ -130,17 +126,6 @@ def state_of(files: StudyFiles, *, running: bool) -> str:
     if ends[-1]["event"] == "session" or ends[-1].get("reason") == "interrupted":
         return f"Interrupted after {spent}"
     return f"Ended after {spent}"
-
-
-def _time_limit(session: Event) -> float | None:
-    """Return the seconds that the command of a session allowed, None where it does not say."""
-    words = [str(word) for word in session.get("command") or []]
-    given = [after for word, after in pairwise(words) if word == "--time"]
-    given += [word.removeprefix("--time=") for word in words if word.startswith("--time=")]
-    try:
-        return DURATION.convert(given[-1], None, None) if given else None
-    except click.BadParameter:
-        return None
 
 
 def _indexed(folder: Path, files: StudyFiles, info: StudyInfo) -> IndexedStudy:

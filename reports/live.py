@@ -22,17 +22,15 @@ RELOAD_SECONDS = 15
 QUIET_SECONDS = 5
 
 
-def write_live_report(folder: Path, workspace: Workspace, limit_seconds: float | None = None) -> Path:
+def write_live_report(folder: Path, workspace: Workspace) -> Path:
     """Write the report of the study in ``folder`` as a page that reloads itself, and return its path.
-
-    ``limit_seconds`` is all the time that the search has, None where that is not known.
 
     Raises:
         ContentError: there is no study, or a file of the study or the workspace does not hold together.
         UsageError: the folder cannot be written.
     """
     path = folder / "report.html"
-    info = study_info(read_study(folder, workspace), limit_seconds)
+    info = study_info(read_study(folder, workspace))
     files.write_text(path, reloading(render(info), time_bar(info.progress)))
     return path
 

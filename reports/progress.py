@@ -73,10 +73,8 @@ class Progress:
     running: tuple[Training, ...]
 
 
-def progress(
-    files: StudyFiles, of: Sequence[Network], lanes: WorkerLanes, limit_seconds: float | None = None
-) -> Progress:
-    """Return where a search stands; ``limit_seconds`` as the command that began it says."""
+def progress(files: StudyFiles, of: Sequence[Network], lanes: WorkerLanes) -> Progress:
+    """Return where a search stands."""
     rejected = rejections(files.events).total()
     firsts = [event for event in files.events_of("finished") if event.get("purpose") == Purpose.SEARCH]
     sizes = [network.parameters for network in of if network.state in (State.STANDS, State.WINNER)]
@@ -84,7 +82,7 @@ def progress(
     return Progress(
         searching=files.searching,
         elapsed=files.elapsed,
-        limit_seconds=limit_seconds,
+        limit_seconds=files.time_limit,
         proposed=rejected + len(files.events_of("proposed")) + len(files.events_of("repeated")),
         rejected=rejected,
         trained=len(firsts),

@@ -78,6 +78,13 @@ class StudyFiles:
         return next((event for event in reversed(self.events) if event["event"] in ("session", "ended")), None)
 
     @property
+    def time_limit(self) -> float | None:
+        """Seconds that the last session was given; None for no end, or where its program did not note them."""
+        sessions = self.events_of("session")
+        seconds = sessions[-1].get("seconds") if sessions else None
+        return float(seconds) if isinstance(seconds, int | float) else None
+
+    @property
     def searching(self) -> bool:
         """Whether the search goes on now: a session has begun, has no end, and its program lives."""
         return self.at_work and self.last_turn is not None and self.last_turn["event"] == "session"

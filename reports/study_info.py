@@ -65,8 +65,8 @@ class StudyInfo:
     left_out: tuple[str, ...]
 
 
-def study_info(files: StudyFiles, limit_seconds: float | None = None) -> StudyInfo:
-    """Return the facts of a study's report; ``limit_seconds`` is all the time that its search has, where known."""
+def study_info(files: StudyFiles) -> StudyInfo:
+    """Return the facts of a study's report."""
     found = named(networks(files))
     lanes = worker_lanes(files, found)
     answer = winner(files)
@@ -88,7 +88,7 @@ def study_info(files: StudyFiles, limit_seconds: float | None = None) -> StudyIn
         choices=choices(found, config),
         time=time_spent(files, found),
         accounting=accounting(files, found),
-        progress=progress(files, found, lanes, limit_seconds),
+        progress=progress(files, found, lanes),
         lanes=lanes,
         budget=effective_budget(files),
         tried=tried(files, found),

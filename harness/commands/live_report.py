@@ -21,12 +21,6 @@ SOONEST_SECONDS = 10.0
 _GROWTH = 1.5
 
 
-def time_limit(folder: Path) -> float | None:
-    """Return the seconds that the last session of a study was given; None for no end, or where none is noted."""
-    given = [event.get("seconds") for event in study.journal(folder) if event["event"] == "session"]
-    return float(given[-1]) if given and isinstance(given[-1], int | float) else None
-
-
 class LiveReport:
     """Writes the report of a search at once, then now and then, in at most a fiftieth of the search's time."""
 
@@ -58,7 +52,7 @@ class LiveReport:
 
         before = self._clock()
         try:
-            path = write_live_report(self._folder, self._place, time_limit(self._folder))
+            path = write_live_report(self._folder, self._place)
         except Exception as error:
             # A page is not worth a search: whatever is wrong with it will be met again, and raised, at the end.
             self._broken = True
@@ -107,7 +101,7 @@ def watch(
         found, before = _changes(folder, place), time.perf_counter()
         if found != shown:
             shown = found
-            on_written(write_live_report(folder, place, time_limit(folder)))
+            on_written(write_live_report(folder, place))
         # On a small machine the search and its watcher share the cores.
         sleep(max(2.0, (time.perf_counter() - before) / WATCH_SHARE))
     on_written(write_report(folder, place))

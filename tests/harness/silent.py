@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from harness.search.race import Candidate
 from harness.training.result import Result
+from harness.training.seeds import Purpose
 
 
 class Silent:
-    """Watches a search and says nothing."""
+    """Watches a search, counts, and says nothing."""
 
     rejected = 0
     trained = 0
@@ -16,4 +17,5 @@ class Silent:
         """See where the search is."""
 
     def ended(self, candidate: Candidate, found: Result, *, is_standing: bool) -> None:
-        """See how a run has ended."""
+        """Count first runs."""
+        self.trained += found.purpose is Purpose.SEARCH

@@ -78,22 +78,21 @@ def test_a_study_that_cannot_be_read_is_named_and_stops_nothing(new_study: Any, 
 
 
 @pytest.mark.parametrize(
-    ("running", "command", "events", "state"),
+    ("running", "seconds", "events", "state"),
     [
-        (True, ["--time", "45m"], [], "Running: 28 of 45 min"),
-        (True, ["--time=1h"], [], "Running: 28 of 60 min"),
-        (True, [], [], "Running: 28 min 1 s"),
-        (True, ["--time", "soon"], [], "Running: 28 min 1 s"),
-        (False, ["--time", "45m"], [], "Interrupted after 28 min 1 s"),
-        (False, [], [{"reason": "interrupted"}], "Interrupted after 28 min 1 s"),
-        (False, [], [{"reason": "time"}], "Ended after 28 min 1 s"),
+        (True, 2700.0, [], "Running: 28 of 45 min"),
+        (True, None, [], "Running: 28 min 1 s"),
+        (True, "soon", [], "Running: 28 min 1 s"),
+        (False, 2700.0, [], "Interrupted after 28 min 1 s"),
+        (False, None, [{"reason": "interrupted"}], "Interrupted after 28 min 1 s"),
+        (False, None, [{"reason": "time"}], "Ended after 28 min 1 s"),
     ],
 )
 def test_a_study_says_how_far_its_search_has_come(
-    running: bool, command: list[str], events: list[Any], state: str, new_study: Any, place: Workspace
+    running: bool, seconds: Any, events: list[Any], state: str, new_study: Any, place: Workspace
 ):
     study = new_study()
-    study.events[-1]["command"] = ["harness", "search", *command]
+    study.events[-1]["seconds"] = seconds
     study.note("proposed", 28 * 60, trial=0)
     for event in events:
         study.note("ended", **event)

@@ -261,7 +261,7 @@ class Clock:
         self.written: list[float] = []
         self.said: list[str] = []
 
-        def write(folder: Path, place: Workspace, limit_seconds: float | None) -> Path:
+        def write(folder: Path, place: Workspace) -> Path:
             self.written.append(self.now)
             self.now += cost
             if error is not None:

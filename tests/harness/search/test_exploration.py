@@ -297,7 +297,7 @@ def test_a_search_is_finished_when_no_more_effort_is_given(
     assert not session._is_finished(spent, [])
 
 
-def test_what_the_terminal_shows_goes_on_counting_after_a_restart(trainer: Trainer, tmp_path: Path):
+def test_a_watcher_goes_on_counting_after_a_restart(trainer: Trainer, tmp_path: Path):
     configured = scripted.config(budget=1_500, sampler="random")
     scripted.run(tmp_path, configured, scripted.effort(trials=3))
 
