@@ -7,10 +7,15 @@ from reports.page import Html, element, foreign, joined, text
 MNIST = "mnist"
 
 
+def shown_name(dataset: str) -> str:
+    """Return a data set's name as people write it."""
+    return "MNIST" if dataset == MNIST else dataset
+
+
 def dataset_tag(dataset: str) -> Html:
     """Return the name of a data set, with an amber tag where it is not MNIST."""
     if dataset == MNIST:
-        return foreign(dataset)
+        return text(shown_name(dataset))
     return joined([foreign(dataset), element("span", text("Not MNIST"), class_="tag wait")], " ")
 
 

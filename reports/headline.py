@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from harness.evidence.leaderboard import VERIFIED_SEEDS, LeaderboardRow, Tier
 from harness.search.nearest_miss import allowed_errors
+from reports.dataset_tag import shown_name
 from reports.networks import DIGITS, Network, State, name_of
 from reports.numbers import count, decimal, duration, pct, plural, short
 from reports.study_files import Event, StudyFiles
@@ -98,7 +99,8 @@ def _measured(row: LeaderboardRow, target: str) -> tuple[Outcome, str]:
     wrong = "" if row.test_errors_mean is None else f" ({short(round(row.test_errors_mean, 1))} wrong images)"
     figures = (
         f"network {name} with {plural(row.parameters, 'parameter')} has a mean test accuracy of "
-        f"{pct(row.mean_test_accuracy_pct, 3)}{wrong} over {plural(row.seeds, 'training seed')} on {row.dataset}"
+        f"{pct(row.mean_test_accuracy_pct, 3)}{wrong} over {plural(row.seeds, 'training seed')} on "
+        f"{shown_name(row.dataset)}"
     )
     gap = (row.mean_test_accuracy_pct or 0.0) - row.target_pct
     tier = f"Tier {row.tier}."

@@ -12,7 +12,7 @@ from harness.evidence.record import Record
 from harness.workspace import Workspace
 from reports import frontier_picture
 from reports.chooser import with_chooser
-from reports.dataset_tag import MNIST
+from reports.dataset_tag import MNIST, shown_name
 from reports.leaderboard_info import Group, Key, groups
 from reports.leaderboard_table import standings, what_tiers_mean
 from reports.numbers import plural, short
@@ -72,11 +72,11 @@ def _answer(made: Sequence[Group]) -> Html:
     if not made:
         return paragraph("No row yet.")
     first, best = made[0], made[0].smallest
-    goal = f"{short(first.target_pct)} % on {first.dataset}"
+    goal = f"{short(first.target_pct)} % on {shown_name(first.dataset)}"
     if best is None:
         return paragraph(f"No network is proven to reach {goal} yet.", class_="verdict")
     size = plural(best.row.parameters, "parameter")
-    words = f"{best.name} reaches {goal} with {size}: no smaller network is proven to."
+    words = f"{best.name} reaches {goal} with {size}. No smaller network is proven to reach it."
     return paragraph(words, class_="verdict reached")
 
 
@@ -93,7 +93,9 @@ def _link(group: Group) -> Html:
 
 
 def _part(group: Group, number: int) -> Html:
-    heading = element("h3", text(f"{group.dataset}, {short(group.target_pct)} %"), id=f"{group.anchor}-heading")
+    heading = element(
+        "h3", text(f"{shown_name(group.dataset)}, {short(group.target_pct)} %"), id=f"{group.anchor}-heading"
+    )
     return element(
         "section", heading, standings(group, number), id=group.anchor, aria_labelledby=f"{group.anchor}-heading"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.evidence.leaderboard import PROVEN, Tier
 from reports import layer_strip, seed_dots, svg, thumbnail
 from reports.chooser import choosable, copyable, figure, named
-from reports.dataset_tag import dataset_banner
+from reports.dataset_tag import dataset_banner, shown_name
 from reports.leaderboard_info import HASH_DIGITS, Entry, Group
 from reports.numbers import DASH, count, decimal, duration, mean_and_deviation, plural, short
 from reports.page import Column, Html, element, foreign, joined, paragraph, table, terms, text
@@ -34,7 +34,8 @@ def standings(group: Group, number: int) -> Html:
     """Return the table of a group; ``number`` makes the names on the page unique."""
     proven = sum(entry.row.tier in PROVEN for entry in group.entries)
     caption = (
-        f"{plural(len(group.entries), 'row')} on {group.dataset} with a target of {short(group.target_pct)} %; "
+        f"{plural(len(group.entries), 'row')} on {shown_name(group.dataset)} with a target of "
+        f"{short(group.target_pct)} %; "
         f"{proven} proven to reach it. Stored: parameters, and means and variances of BN. MACs: millions of "
         "multiply-adds for an image. Accuracy and errors: means over the seeds on the test set; v marks validation "
         "accuracy, c an unchecked claim. Seeds: a dot is a training seed by its errors, the line is the target; 15/20: "

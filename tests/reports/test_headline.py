@@ -36,7 +36,7 @@ def test_a_reached_target_names_network_size_mean_spread_seeds_and_tier(study: A
     # The mean of 50, 52, 54, 56, 58 errors is 54, their deviation the square root of 10.
     assert found.verdict == (
         f"Reached: network plain-3128 {proposal['hash'][:6]} with 3,128 parameters has a mean test accuracy of "
-        "99.460 % (54 wrong images) over 5 training seeds on mnist, 0.060 points above the target of 99.4 %. "
+        "99.460 % (54 wrong images) over 5 training seeds on MNIST, 0.060 points above the target of 99.4 %. "
         "Tier verified."
     )
     assert found.progress == "The search ended after 6 s: its time was up."

@@ -155,7 +155,7 @@ def test_the_page_lists_studies_and_standings(realistic_study: Any, place: Works
         "tiers",
         "rungs",
     ]
-    assert "mnist, 99.4 %" in page.text("h3")
+    assert "MNIST, 99.4 %" in page.text("h3")
 
 
 def test_a_workspace_without_anything_has_pages_too(place: Workspace):
@@ -194,7 +194,7 @@ def test_a_row_at_the_target_is_marked_and_not_called_proven(place: Workspace, s
 
     text = write_leaderboard(place).read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
 
-    assert "2 rows on mnist with a target of 99.4 %; 1 proven to reach it." in text
+    assert "2 rows on MNIST with a target of 99.4 %; 1 proven to reach it." in text
     assert '<span class="tag">at the target</span>' in text
     assert '<span class="tag good">verified</span>' in text
 
