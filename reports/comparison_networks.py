@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from harness.evidence import inspection, leaderboard, ledger, record
+from harness.evidence import leaderboard, ledger, record
 from harness.evidence.inspection import Inspection
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
@@ -19,6 +19,7 @@ from reports.honesty import CONFIRMED_LABEL_ERRORS
 from reports.mistakes import mistakes as all_mistakes
 from reports.numbers import count, decimal, duration, mean_and_deviation, plural, short, spread
 from reports.shared_mistakes import SharedMistake, shared_mistakes
+from reports.study_files import inspections_of
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis, analyse
 from search_spaces.stored import stored_numbers
@@ -160,15 +161,8 @@ def _side(
         row=row,
         further_rows=max(0, len(rows) - 1),
         validation_pct=tuple(value for value in accuracies if value is not None),
-        inspections=_inspections(evidence, workspace) if evidence else (),
+        inspections=inspections_of(evidence, workspace) if evidence else (),
     )
-
-
-def _inspections(evidence: Record, workspace: Workspace) -> tuple[Inspection, ...]:
-    """Return the inspections of a record's own weights; those of a re-run that gave others say nothing about it."""
-    weights = {run.index: run.weights_sha256 for run in evidence.seeds}
-    found = inspection.read_inspections(workspace.runs, record.path_of(workspace.records, evidence).stem)
-    return tuple(item for item in found if weights.get(item.seed_index) == item.weights_sha256)
 
 
 def _sentence(first: NetworkSide, other: NetworkSide, *, alike: bool) -> str:

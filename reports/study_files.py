@@ -141,7 +141,7 @@ def read_study(folder: Path, workspace: Workspace, standings: Standings | None =
         Measured(
             evidence,
             by_key[*evidence.key, False],
-            _inspections(evidence, workspace) if evidence.hash in known else (),
+            inspections_of(evidence, workspace) if evidence.hash in known else (),
         )
         for evidence in standings.records
         if (evidence.dataset, evidence.target_pct) == (config.dataset, config.target_pct)
@@ -168,7 +168,7 @@ def _timed(event: Event) -> Event:
     return event if sound or elapsed is None else {**event, "elapsed": None}
 
 
-def _inspections(evidence: Record, workspace: Workspace) -> tuple[Inspection, ...]:
+def inspections_of(evidence: Record, workspace: Workspace) -> tuple[Inspection, ...]:
     """Return the inspections of a record's own weights; those of a re-run that gave others say nothing about it."""
     weights = {run.index: run.weights_sha256 for run in evidence.seeds}
     row = record.path_of(workspace.records, evidence).stem

@@ -73,11 +73,11 @@ def test_a_comparison_of_networks_has_ratios(place: Workspace, synthetic: Any):
     text = networks_summary(network_comparison(read_networks(named, place)))
 
     [table] = tables(text)
-    assert table[0] == ["", "`seed4`", f"`{network.hash}`"]
+    assert table[0] == ["", "`seed4`", "`plain-1880`"]
     [parameters] = [row for row in table if row[0] == "parameters"]
     assert re.fullmatch(r"[\d,]+ \(\u00d70\.\d+\)", parameters[2])
     # Outside a table a bar is a bar.
-    assert f"- `{network.hash}`: `{network}`" in text
+    assert f"- `plain-1880`: `{network}`" in text
 
 
 def test_a_comparison_of_studies_names_what_was_set_differently(realistic_study: Any, new_study: Any, place: Workspace):
