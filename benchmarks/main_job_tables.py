@@ -70,8 +70,19 @@ def section(results: Results, cases: Mapping[str, Case], compared: Mapping[str, 
         f"|{' --- |' * len(COLUMNS)}",
         *(_line(name, seed, done.get((name, seed))) for name, seed in planned(cases)),
     ]
-    head = f"{_count(done, cases)} {_asked(cases)} {_machines(results)}"
+    head = f"{_count(done, cases)} {_asked(cases)} {_machines(results)}{_carried(results)}"
     return "\n".join([head, "", *lines, *_comparison(done, cases, compared)]) + "\n"
+
+
+def _carried(results: Results) -> str:
+    """Return a sentence where the code has changed since in its form."""
+    replayed, equal = (sum(how.replayed for how in results.carried), sum(how.equal for how in results.carried))
+    if not replayed:
+        return ""
+    return (
+        f" Since then the code has changed in form only: of {replayed} searches replayed by the old code and by the new, "
+        f"{equal} are equal."
+    )
 
 
 def _count(done: Mapping[tuple[str, int], MeasuredSearch], cases: Mapping[str, Case]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.main_job_results import Case, Results
+from benchmarks.main_job_results import Carried, Case, Results
 from benchmarks.main_job_tables import section, summary
 from tests.benchmarks.measured import CASES, outcome, search
 
@@ -45,6 +45,15 @@ def test_what_is_asked_and_where_it_was_measured_stands_above():
         assert part in head
     assert "2 cores of a processor with 131 GFLOP/s" in head
     assert "4 cores of another with 266 GFLOP/s of fp32 each, all of a search on one of them" in head
+
+
+def test_it_is_said_that_searches_count_for_later_code():
+    how = Carried(date_utc="2026-01-02T03:04:05+00:00", methods=("default",), replayed=7, equal=7)
+
+    head = section(replace(RESULTS, carried=(how, how)), CASES, {}).splitlines()[0]
+
+    assert "14 searches replayed" in head
+    assert "replayed" not in section(RESULTS, CASES, {})
 
 
 def test_without_results_there_is_one_sentence():
