@@ -80,8 +80,8 @@ def _carried(results: Results) -> str:
     if not replayed:
         return ""
     return (
-        f" Since then the code has changed in form only: of {replayed} searches replayed by the old code and by the new, "
-        f"{equal} are equal."
+        f" Since then the code has changed in form only: of {replayed} searches replayed by the old code and by the "
+        f"new, {equal} are equal."
     )
 
 
