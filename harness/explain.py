@@ -53,9 +53,13 @@ def table(architecture: Architecture, analysis: Analysis) -> str:
     if stored > analysis.parameters:
         lines.append(f"{analysis.parameters:,} learned; {stored:,} stored, with the means and variances of BN")
     name = network_name(architecture)
-    lines.append(f"{name}, hash {architecture.hash}; the total receptive field is that before the first global op")
+    lines.append(
+        f"{name}, hash {architecture.hash}; total receptive field: before the first layer that sees the whole map"
+    )
     if any(isinstance(op, Conv) and op.poses > 1 for op in kernels(architecture.ops)):
-        lines.append("poses: neighbouring outputs share one learned kernel; each uses it rotated or mirrored")
+        lines.append(
+            "poses: neighbouring outputs share one learned kernel; each uses a rotated copy (8: also mirrored)"
+        )
     return "\n".join(lines)
 
 

@@ -68,7 +68,7 @@ def _threshold(facts: Honesty) -> str:
     sign = "plus" if facts.offset_points > 0 else "less"
     return (
         f"{threshold}: the target of {short(facts.target_pct)} % {sign} {decimal(abs(facts.offset_points), 3)} points. "
-        "Reference networks differ by that much between validation and test images."
+        "So much more accuracy was expected on test images; training images alone were used to estimate that."
     )
 
 

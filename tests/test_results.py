@@ -55,7 +55,7 @@ def test_the_headline_of_the_readme_is_that_of_the_leaderboard(headline: Leaderb
     for figure in (
         f"network of {headline.parameters:,} parameters reaches {headline.mean_test_accuracy_pct:.3f} %",
         f"stores {headline.stored_numbers:,} numbers",
-        f"deviation {headline.std_test_accuracy_pct:.3f}, least {headline.min_test_accuracy_pct:.2f}",
+        f"deviation {headline.std_test_accuracy_pct:.3f} points, worst run {headline.min_test_accuracy_pct:.2f} %",
         f"{headline.lower_bound_pct:.3f} % for new training runs on these test images",
         f"{headline.lower_bound_images_pct:.3f} % for new training runs on new images",
         f"`{headline.hash[:6]}`",

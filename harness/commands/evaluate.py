@@ -241,9 +241,10 @@ def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool,
     if any(item.repeated for item in found):
         click.echo("these weights were trained again on another processor; records/weights/repeats.jsonl says where")
     if bound is not None and image_bound is not None:
+        recorded = f" of the {len(evidence.seeds)} on record" if len(found) < len(evidence.seeds) else ""
         click.echo(
-            f"{len(found)} seeds: mean {statistics.mean(accuracies):.3f} %; 99 % lower bound {bound:.3f} % over seeds, "
-            f"{image_bound:.3f} % over seeds and images"
+            f"{len(found)} seeds{recorded}: mean {statistics.mean(accuracies):.3f} %; 99 % lower bound {bound:.3f} % "
+            f"over seeds, {image_bound:.3f} % over seeds and images"
         )
 
 
