@@ -38,7 +38,7 @@ def _picture(facts: EffectiveBudget, networks: Sequence[Tried], lanes: WorkerLan
     unit, seconds = ("hours", 3600) if facts.elapsed > 3 * 3600 else ("minutes", 60)
     sizes = [trial.parameters for trial in facts.trials if trial.parameters > 0]
     lowest = min([facts.last, *sizes, *(item.parameters for item in networks)])
-    across = (0.0, facts.elapsed / seconds, False)
+    across = (0.0, max(facts.elapsed, 60.0) / seconds, False)
     area = svg.frame(svg.NARROW if narrow else svg.WIDE, 300, across, (max(lowest, 1) / 1.3, facts.first * 1.15, True))
     ticks = [svg.Tick(value, short(value)) for value in svg.linear_ticks(*across[:2], 4 if narrow else 12)]
     powers = [svg.Tick(value, count(value)) for value in svg.log_ticks(area.up.low, area.up.high, 7)]

@@ -239,7 +239,10 @@ def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool,
     for item in found:
         click.echo(f"seed {item.index}: {item.errors:,} errors ({item.accuracy_pct:.2f} %)" + _comparison(item))
     if any(item.repeated for item in found):
-        click.echo("these weights were trained again on another processor; records/weights/repeats.jsonl says where")
+        again = ", ".join(str(item.index) for item in found if item.repeated)
+        click.echo(
+            f"the weights of seed {again} are those of a repeat on another processor (records/weights/repeats.jsonl)"
+        )
     if bound is not None and image_bound is not None:
         recorded = f" of the {len(evidence.seeds)} on record" if len(found) < len(evidence.seeds) else ""
         click.echo(

@@ -62,11 +62,12 @@ class LiveReport:
         cost = self._clock() - before
         if self._told:
             self._spent += cost
+            self._due = self._after(cost)
         else:
-            # The first page is written once, and loads what pages are made of.
+            # The first page loads what pages are made of; its cost says nothing about the next.
             self._told = True
+            self._due = self._clock() + SOONEST_SECONDS
             self._say(f"report, rewritten now and then: {path}")
-        self._due = self._after(cost)
 
     def _after(self, cost: float) -> float:
         """Return when so costly a report may be written next, so that all together stay below their share."""

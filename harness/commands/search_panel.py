@@ -94,7 +94,7 @@ def panel(view: View) -> Any:
 def running_text(run: Running) -> str:
     """Return a training in one line."""
     done = f"epoch {run.epoch} of {run.epochs}" if run.epoch is not None else f"to epoch {run.epochs}"
-    return f"{run.what}: {_name(run.architecture)}, {done}, {clock_text(run.seconds)}"
+    return f"{run.what}: {_name(run.architecture)}, {done}, for {clock_text(run.seconds)}"
 
 
 @cache

@@ -45,12 +45,10 @@ def _table_faults(place: Workspace, found: Survey, unsound: Iterable[Path]) -> I
         return  # named already, as damage
     there = {row.key: row for row in rows}
     for row in found.rows:
-        if row.tier is Tier.SEARCHED:
-            continue
-        if row.key not in there:
-            yield f"{place.leaderboard} lacks the row of {_called(row)}"
-        else:
+        if row.tier is not Tier.SEARCHED and row.key in there:
             yield from _row_faults(place.leaderboard, there[row.key], row)
+        elif row.tier is not Tier.SEARCHED and not _is_own(place, found, row):
+            yield f"{place.leaderboard} lacks the row of {_called(row)}"
     made = {row.key for row in found.rows if row.tier is not Tier.SEARCHED}
     damaged = [path.name for path in unsound]
     for row in rows:
@@ -60,6 +58,12 @@ def _table_faults(place: Workspace, found: Survey, unsound: Iterable[Path]) -> I
             yield f"{place.leaderboard} has the row of {_called(row)}, which no record or claim gives"
     if len(there) < len(rows):
         yield f"{place.leaderboard} has {len(rows)} rows, but some of them twice"
+
+
+def _is_own(place: Workspace, found: Survey, row: LeaderboardRow) -> bool:
+    """Return whether somebody has tried this out in a clone: its record is not committed, so nor need its row be."""
+    paths = [record.path_of(place.records, item) for item in found.records if (*item.key, False) == row.key]
+    return bool(paths) and history.is_tracked(place.leaderboard) and not any(map(history.is_tracked, paths))
 
 
 def _called(row: LeaderboardRow) -> str:

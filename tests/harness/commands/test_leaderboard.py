@@ -267,6 +267,6 @@ def test_the_standings_are_a_page_too(board: Path, capsys: pytest.CaptureFixture
     page = board / "leaderboard.html"
     assert capsys.readouterr().out.splitlines()[-1] == str(page)
     source = page.read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
-    assert "3 rows on mnist with a target of 99.4 %; 1 proven to reach it." in source
+    assert "3 rows on MNIST with a target of 99.4 %; 1 proven to reach it." in source
     assert run(["leaderboard", "--html", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["page"] == str(page)

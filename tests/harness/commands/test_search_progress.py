@@ -166,7 +166,7 @@ def test_the_panel_goes_on_between_two_events_and_counts_from_the_last(monkeypat
     assert "searching 1:07 of 45:00" in shown
     assert "2,140 parameters, 70 errors, 69 allowed" in shown
     assert "99.4 % on mnist-5k (not MNIST): at most 70 errors" in shown
-    assert "trial 3: plain-3330, to epoch 8, 0:07" in shown
+    assert "trial 3: plain-3330, to epoch 8, for 0:07" in shown
     assert "idle" in shown
     assert "/there/report.html" in shown
 

@@ -49,6 +49,19 @@ def test_an_honest_workspace_without_git_holds_together(place: Workspace):
     assert audit(place) == []
 
 
+def test_what_was_tried_out_in_a_clone_needs_no_row_until_it_is_committed(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    unrun.git(place, "add", "leaderboard.csv")
+    unrun.commit(place)
+    unrun.without_training(monkeypatch)
+    unrun.run(place, unrun.plan(range(2), target_pct=98.0))
+
+    assert not any("lacks the row" in fault for fault in audit(place))
+    unrun.commit(place)
+    assert any("lacks the row" in fault for fault in audit(place))
+
+
 def test_an_empty_workspace_holds_together(tmp_path: Path):
     assert audit(Workspace(tmp_path)) == []
 
