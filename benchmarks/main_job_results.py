@@ -87,11 +87,20 @@ class Carried:
     """A change of form after which older searches still count: replayed ones were equal, see ``same_search.py``.
 
     Attributes:
+        old: key of the configuration that the searches were measured with; ``new`` that for which they count now.
+        old_commit: of the older code; ``new_commit`` of the present, ``dirty`` where it had changes besides.
+        files: that differ. A replay does not run all of them: their changes are to be read.
         replayed: searches on recorded trainings, in the old code and in the new.
         equal: how many of them had the same answers at the same times.
     """
 
     date_utc: str
+    old: str
+    new: str
+    old_commit: str | None
+    new_commit: str | None
+    dirty: bool | None
+    files: tuple[str, ...]
     methods: tuple[str, ...]
     replayed: int
     equal: int

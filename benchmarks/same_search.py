@@ -6,8 +6,9 @@
 Each checkout replays the default of ``harness search``, and the samplers that may take turns with it, on a table of
 recorded trainings; clock, proposals and answers must be the same, byte for byte. With ``--carry`` the searches of the
 main job that the other checkout's defaults were measured with count for the present code, and their file says so. That
-is refused where an option, the space, the recipe or the threshold differs. A replay does not choose the length of a
-training, so a change of that choice is a change of the search.
+is refused where an option, the space, the recipe or the threshold differs. A replay runs the open part of a search
+without a prior and with one length of training. It does not run the plan, the start of a session, the last words or the
+verification; so the file names the files that differ, and whoever carries over has read their changes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 from benchmarks import main_job, main_job_results
 from benchmarks.main_job_results import Carried, Results, configuration_key
 from benchmarks.search_defaults import defaults, differences, sources
+from harness.environment import code_version
 from harness.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +50,12 @@ def traces(checkout: Path, repeats: int = REPEATS) -> list[str]:
         return sorted((Path(folder) / "traces.jsonl").read_text(encoding="utf-8").splitlines())
 
 
+def commit_of(checkout: Path) -> str | None:
+    """Return the commit of a checkout, None where git knows none."""
+    answer = subprocess.run(["git", "-C", str(checkout), "rev-parse", "HEAD"], capture_output=True, text=True)
+    return answer.stdout.strip() or None
+
+
 def carried(results: Results, old_sources: dict[str, str], now: dict[str, Any], how: Carried) -> Results:
     """Return the results with the searches of these older sources counted for the present defaults.
 
@@ -63,6 +71,8 @@ def carried(results: Results, old_sources: dict[str, str], now: dict[str, Any], 
         if parted:
             raise UsageError(f"not only the code differs: {parted[0]}")
     new = configuration_key(now)
+    if new in keys:
+        raise UsageError("the two checkouts have the same code, so there is nothing to carry over")
     searches = tuple(
         replace(each, configuration=new) if each.configuration in keys else each for each in results.searches
     )
@@ -80,14 +90,24 @@ def main() -> None:
     ours, theirs = traces(ROOT), traces(other)
     equal = sum(mine == yours for mine, yours in zip(ours, theirs, strict=False))
     print(f"{equal} of {max(len(ours), len(theirs))} replayed searches are equal")
-    if ours != theirs:
+    if ours != theirs or not ours:
         sys.exit(1)
     if given.carry:
+        now, before = defaults(), sources(other)
         how = Carried(
-            date_utc=datetime.now(UTC).isoformat(timespec="seconds"), methods=METHODS, replayed=len(ours), equal=equal
+            date_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            old=configuration_key(now | {"sources": before}),
+            new=configuration_key(now),
+            old_commit=commit_of(other),
+            new_commit=commit_of(ROOT),
+            dirty=code_version.__wrapped__()[1],
+            files=tuple(sorted({name for name, _ in before.items() ^ now["sources"].items()})),
+            methods=METHODS,
+            replayed=len(ours),
+            equal=equal,
         )
         results = main_job_results.read(main_job.RESULTS)
-        main_job_results.write(main_job.RESULTS, carried(results, sources(other), defaults(), how))
+        main_job_results.write(main_job.RESULTS, carried(results, before, now, how))
         print(f"carried over in {main_job.RESULTS}")
 
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import click
+
 # A pipe has no width: lines are for programs there, and none is cut or folded.
 PIPE_WIDTH = 400
 
@@ -103,7 +105,15 @@ def _show(where: Any, made: Any) -> None:
         return
     with where.capture() as captured:
         where.print(made)
-    where.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    # By click, which flushes: a full disk, or a reader that has gone, is then met where it is handled.
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), file=where.file)
+
+
+def show_heading(where: Any, words: str) -> None:
+    """Print a line that stands above a table."""
+    from rich.text import Text
+
+    _show(where, Text(printable(words), style="bold"))
 
 
 @contextmanager

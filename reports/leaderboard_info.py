@@ -104,6 +104,7 @@ def _commands(
     if record is not None:
         if record.key in kept:
             which = ["--recipe", record.recipe_name] if len({item.recipe_hash for item in records}) > 1 else []
+            which += ["--dataset", record.dataset] if len({item.dataset for item in records}) > 1 else []
             said = "loads its weights and counts its errors on the test set: seconds"
             found.append((typed("evaluate", row.hash, *which), said))
         seeds = str(max((run.index for run in record.seeds), default=0) + 1)

@@ -65,12 +65,13 @@ def draw(row: SeedDots, across: svg.Axis) -> Html:
         svg.line(_MARGIN, middle, WIDTH - _MARGIN, middle, "axis"),
         svg.line(tick, 1, tick, HEIGHT - 1, "target"),
     ]
-    stacked: Counter[int] = Counter()
-    for errors, reached in sorted(zip(row.errors, row.reached, strict=True)):
-        y = middle - 2.5 * stacked[errors]
-        stacked[errors] += 1
-        kind = "reached" if reached else "short"
-        parts.append(svg.mark("circle", across.position(max(errors, 1)), y, kind, size=_RADIUS))
+    xs = [round(across.position(max(errors, 1)), 1) for errors in row.errors]
+    places = Counter(xs)
+    step = min(2.5, (middle - _RADIUS) / max(1, max(places.values(), default=1) - 1))
+    stacked: Counter[float] = Counter()
+    for x, reached in sorted(zip(xs, row.reached, strict=True)):
+        parts.append(svg.mark("circle", x, middle - step * stacked[x], "reached" if reached else "short", size=_RADIUS))
+        stacked[x] += 1
     words = f"Errors of each seed: {', '.join(map(str, sorted(row.errors)))}. Allowed: {row.allowed}."
     return element(
         "svg",

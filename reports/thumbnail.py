@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from reports import svg
+from reports.numbers import plural
 from reports.page import Html, element
-from search_spaces.architecture import Architecture, Conv, Kernel, Linear, Op, Residual
+from search_spaces.architecture import Architecture, Conv, Kernel, Linear, Op, Residual, kernels
 from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
 
 # Colours of tied kernels; a network with more of them begins anew.
@@ -62,11 +63,11 @@ def bars(architecture: Architecture) -> tuple[Bar, ...]:
 def description(architecture: Architecture) -> str:
     """Return what the picture shows, in words."""
     found = [bar for bar in bars(architecture) if bar.kind != "linear"]
-    ties = {bar.kind for bar in found if bar.kind.startswith("tied")}
-    learned = sum(not bar.kind.startswith("tied") for bar in found) + len(ties)
+    ties = [op.tie for op in kernels(architecture.ops)]
+    learned = len(found) - len(ties) + ties.count(None) + len({tie for tie in ties if tie is not None})
     edges = ", ".join(str(edge) for edge, _ in groupby(bar.edge for bar in found))
     shared = f", {learned} kernels" if learned < len(found) else ""
-    return f"{len(found)} convolutions{shared}; maps with edges of {edges} pixels"
+    return f"{plural(len(found), 'convolution')}{shared}" + (f"; maps with edges of {edges} pixels" if edges else "")
 
 
 def draw(architecture: Architecture) -> Html:

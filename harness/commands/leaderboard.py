@@ -139,19 +139,20 @@ def _show_frontier(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> 
     """Print a line a target of the first data set, and what is proven at its default target."""
     from harness.data.datasets import DATASETS
     from harness.evidence.leaderboard import PROVEN
-    from harness.terminal import console
+    from harness.terminal import console, show_heading
 
     where = console()
     name = rows[0].dataset
     proven = [row for row in rows if row.dataset == name and row.tier in PROVEN]
     targets = sorted({row.target_pct for row in proven})
     smallest = [min((row for row in proven if row.target_pct == each), key=_size) for each in targets]
-    where.print(f"{_title(name)}: the smallest network found for each target", style="bold")
+    show_heading(where, f"{_title(name)}: the smallest network found for each target")
     _show_table(where, smallest, names)
     default = DATASETS[name].target_pct if name in DATASETS else proven[0].target_pct
     also = [row for row in proven if row.target_pct == default and row not in smallest]
     if also:
-        where.print(f"\n{default:g} %: the other proven networks", style="bold")
+        click.echo()
+        show_heading(where, f"{default:g} %: the other proven networks")
         _show_table(where, also, names)
     left = len(rows) - len(smallest) - len(also)
     if left:
@@ -173,11 +174,13 @@ def _show_rows(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None
     """Print rows in their groups, each with a heading."""
     from itertools import groupby
 
-    from harness.terminal import console
+    from harness.terminal import console, show_heading
 
     where = console()
     for number, ((name, target), group) in enumerate(groupby(rows, key=lambda row: (row.dataset, row.target_pct))):
-        where.print(f"{chr(10) if number else ''}{_title(name)}, {target:g} %", style="bold")
+        if number:
+            click.echo()
+        show_heading(where, f"{_title(name)}, {target:g} %")
         _show_table(where, list(group), names, ranked=True)
 
 

@@ -128,6 +128,7 @@ def _run(plan: SearchPlan, given: dict[str, str], as_json: bool, *, verbose: boo
             session = run_search(
                 plan.folder, plan.config, plan.effort, plan.source, reporter, ["harness", *sys.argv[1:]]
             )
+            reporter.verifying()
             verdict = None if session.interrupted else conclude(plan, session, reporter.on_event)
         report = write_report(plan.folder, plan.workspace)
     if session.interrupted:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from harness.network_name import network_name
+from harness.terminal import printable
 from search_spaces.notation import parse_network
 
 # A GPU may train dozens side by side.
@@ -22,14 +23,14 @@ class Running:
         what: ``trial 7``, or ``seed 3`` of a verification.
         architecture: its network's text.
         epochs: the last epoch of this training; ``epoch`` that is done, None where nobody says.
-        seconds: since it began.
+        seconds: since it began, None where nobody says.
     """
 
     what: str
     architecture: str
     epochs: int
     epoch: int | None
-    seconds: float
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,17 +85,25 @@ def panel(view: View) -> Any:
     )
     facts.add_row("networks", view.counts)
     for number, run in enumerate(view.running[:MOST_LINES], start=1):
-        facts.add_row(f"worker {number}", Text("idle", style="dim") if run is None else running_text(run))
+        place = f"worker {number}" if view.phase == "searching" else "training"
+        facts.add_row(place, Text("idle", style="dim") if run is None else running_text(run))
     if len(view.running) > MOST_LINES:
         facts.add_row("", f"and {len(view.running) - MOST_LINES} more")
-    facts.add_row("report", view.report)
-    return Panel(Group(clock, facts), title=f"harness search: {view.study}", title_align="left", border_style="dim")
+    facts.add_row("report", Text(printable(view.report)))
+    return Panel(
+        Group(clock, facts),
+        title=Text(printable(f"harness search: {view.study}")),
+        title_align="left",
+        border_style="dim",
+    )
 
 
 def running_text(run: Running) -> str:
     """Return a training in one line."""
     done = f"epoch {run.epoch} of {run.epochs}" if run.epoch is not None else f"to epoch {run.epochs}"
-    return f"{run.what}: {_name(run.architecture)}, {done}, for {clock_text(run.seconds)}"
+    return f"{run.what}: {_name(run.architecture)}, {done}" + (
+        "" if run.seconds is None else f", for {clock_text(run.seconds)}"
+    )
 
 
 @cache

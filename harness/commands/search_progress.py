@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ from harness.evidence import statistics
 from harness.progress import PLAIN_SECONDS, test_outcome
 from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text
 from harness.search.race import Candidate
-from harness.terminal import console
+from harness.terminal import console, printable
 from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
@@ -43,6 +43,25 @@ class About:
     report: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _State:
+    """Where a search is; replaced whole, as another thread draws it.
+
+    Attributes:
+        elapsed: seconds of the search at the moment ``ticked`` of the clock.
+        began: when each training began, by the clock; ``epochs`` that each training of a verification has had.
+    """
+
+    ticked: float
+    elapsed: float = 0.0
+    standing: Candidate | None = None
+    nearest: NearestMiss | None = None
+    jobs: tuple[Job | None, ...] = ()
+    began: Mapping[Job, float] = field(default_factory=dict)
+    epochs: Mapping[Job, int] = field(default_factory=dict)
+    is_verifying: bool = False
+
+
 class SearchReporter:
     """Shows a search while it goes on; use it as a context manager.
 
@@ -61,13 +80,8 @@ class SearchReporter:
         self.about, self.verbose, self._clock = about, verbose, clock
         self.heartbeat: Callable[[], None] = lambda: None
         self.rejected = self.trained = 0
-        self._elapsed, self._ticked, self._said = 0.0, clock(), -PLAIN_SECONDS
-        self._standing: Candidate | None = None
-        self._nearest: NearestMiss | None = None
-        self._jobs: Sequence[Job | None] = ()
-        self._began: dict[Job, float] = {}
-        self._epochs: dict[Job, int] = {}
-        self._verifying = False
+        self._said = -PLAIN_SECONDS
+        self._state = _State(ticked=clock())
         self._where = console(stderr=True)
         self._live: Any = None
         if self._where.is_terminal and not self._where.is_dumb_terminal:
@@ -95,7 +109,7 @@ class SearchReporter:
 
     def say(self, line: str, style: str = "") -> None:
         """Print one line, above the panel where there is one."""
-        self._where.print(line, style=style, soft_wrap=True)
+        self._where.print(printable(line), style=style, soft_wrap=True)
 
     def tick(
         self,
@@ -106,15 +120,24 @@ class SearchReporter:
         jobs: Sequence[Job | None],
     ) -> None:
         """Take note of where the search is; without a terminal say it once a minute."""
-        now = self._clock()
-        self._elapsed, self._ticked = elapsed, now
-        if standing is None and nearest is not None and _is_nearer(nearest, self._nearest):
-            self._nearest = nearest
-            self.say(f"{clock_text(elapsed)}  nearest so far: {miss_text(nearest)}")
-        self._standing, self._jobs = standing, tuple(jobs)
-        self._began = {job: self._began.get(job, now) for job in jobs if job is not None}
+        now, before = self._clock(), self._state
+        nearer = nearest if standing is None and nearest is not None and _is_nearer(nearest, before.nearest) else None
+        self._state = _State(
+            ticked=now,
+            elapsed=elapsed,
+            standing=standing,
+            nearest=nearer or before.nearest,
+            jobs=tuple(jobs),
+            began={job: before.began.get(job, now) for job in jobs if job is not None},
+        )
+        if nearer is not None:
+            self.say(f"{clock_text(elapsed)}  nearest so far: {miss_text(nearer)}")
         self._say_where()
         self.heartbeat()
+
+    def verifying(self) -> None:
+        """Take note that the search is over and its winner is verified."""
+        self._state = replace(self._state, jobs=(), began={}, is_verifying=True)
 
     def ended(self, candidate: Candidate, found: Result, *, is_standing: bool) -> None:
         """Say how a run has ended, if it changes the answer or went wrong."""
@@ -129,60 +152,46 @@ class SearchReporter:
         if is_standing:
             mean = statistics.mean(candidate.fresh_pct)
             self.say(
-                f"{clock_text(self._elapsed)}  trial {proposal.trial} stands with {proposal.parameters:,} parameters: "
-                f"mean {mean:.3f} % validation over {len(candidate.fresh)} fresh seeds; "
+                f"{clock_text(self._state.elapsed)}  trial {proposal.trial} stands with {proposal.parameters:,} "
+                f"parameters: mean {mean:.3f} % validation over {len(candidate.fresh)} fresh seeds; "
                 "from here on only smaller networks are proposed",
                 style="green",
             )
 
     def on_event(self, event: Event) -> None:
         """Show what a worker has reported about the verification of the winner."""
-        now = self._clock()
-        self._elapsed, self._ticked, self._verifying = self._elapsed + now - self._ticked, now, True
-        job = event.job
+        now, before, job = self._clock(), self._state, event.job
+        epochs = dict(before.epochs)
         match event:
             case Progress(_, epoch):
-                self._began.setdefault(job, now)
-                self._epochs[job] = epoch.epoch
+                epochs[job] = epoch.epoch
             case Finished(_, result):
-                self._epochs.pop(job, None)
+                epochs.pop(job, None)
                 self.say(f"seed {job.seed_index}: {test_outcome(result)}")
             case Broken(_, status, message):
-                self._epochs.pop(job, None)
+                epochs.pop(job, None)
                 self.say(f"seed {job.seed_index}: {status}, {message}; it is run again")
-        self._jobs = tuple(self._epochs)
+        self._state = replace(
+            before, elapsed=before.elapsed + now - before.ticked, ticked=now, epochs=epochs, jobs=tuple(epochs)
+        )
         self._say_where()
         self.heartbeat()
 
     def view(self) -> View:
         """Return what the panel shows now."""
-        about, now = self.about, self._clock()
+        about, now, state = self.about, self._clock(), self._state
         return View(
             study=about.study,
-            elapsed=self._elapsed + now - self._ticked,
+            elapsed=state.elapsed + now - state.ticked,
             seconds=about.seconds,
-            phase="verifying" if self._verifying else "searching",
+            phase="verifying" if state.is_verifying else "searching",
             goal=_goal(about),
-            best=self._best(),
-            is_standing=self._standing is not None,
+            best=_best(state),
+            is_standing=state.standing is not None,
             counts=self._counts(),
-            running=[None if job is None else self._running(job, now) for job in self._jobs],
+            running=[None if job is None else _running(job, state, now) for job in state.jobs],
             report=about.report,
         )
-
-    def _running(self, job: Job, now: float) -> Running:
-        return Running(
-            what=f"seed {job.seed_index}" if self._verifying else f"trial {job.trial}",
-            architecture=job.architecture,
-            epochs=job.until_epoch or job.recipe.epochs,
-            epoch=self._epochs.get(job),
-            seconds=now - self._began.get(job, now),
-        )
-
-    def _best(self) -> str:
-        if self._standing is not None:
-            return f"{self._standing.proposal.parameters:,} parameters"
-        return "none yet" if self._nearest is None else miss_text(self._nearest)
 
     def _counts(self) -> str:
         bound = "" if self.about.trials is None else f" of {self.about.trials:,} at most"
@@ -190,15 +199,31 @@ class SearchReporter:
 
     def _say_where(self) -> None:
         """Print a line, once a minute, where no panel says it."""
-        if self._live is not None or self._elapsed - self._said < PLAIN_SECONDS:
+        state = self._state
+        if self._live is not None or state.elapsed - self._said < PLAIN_SECONDS:
             return
-        self._said = self._elapsed
+        self._said = state.elapsed
         whole = "" if self.about.seconds is None else f" of {clock_text(self.about.seconds)}"
-        best = (
-            f"smallest {self._best()}" if self._standing is not None else f"nothing stands yet; nearest {self._best()}"
-        )
-        busy = sum(job is not None for job in self._jobs)
-        self.say(f"{clock_text(self._elapsed)}{whole} | {best} | {self._counts()} | {busy} running")
+        best = f"{'smallest' if state.standing is not None else 'nothing stands yet; nearest'} {_best(state)}"
+        busy = sum(job is not None for job in state.jobs)
+        self.say(f"{clock_text(state.elapsed)}{whole} | {best} | {self._counts()} | {busy} running")
+
+
+def _running(job: Job, state: _State, now: float) -> Running:
+    """Return a training as the panel shows it; when the seeds of a verification began is not known."""
+    return Running(
+        what=f"seed {job.seed_index}" if state.is_verifying else f"trial {job.trial}",
+        architecture=job.architecture,
+        epochs=job.until_epoch or job.recipe.epochs,
+        epoch=state.epochs.get(job),
+        seconds=now - state.began[job] if job in state.began else None,
+    )
+
+
+def _best(state: _State) -> str:
+    if state.standing is not None:
+        return f"{state.standing.proposal.parameters:,} parameters"
+    return "none yet" if state.nearest is None else miss_text(state.nearest)
 
 
 def _goal(about: About) -> str:

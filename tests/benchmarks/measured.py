@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.cold_search import Outcome, Winner
-from benchmarks.main_job_results import Case, MeasuredSearch, configuration_key, verdict
+from benchmarks.main_job_results import Carried, Case, MeasuredSearch, configuration_key, verdict
 
 CONFIGURATION: dict[str, Any] = {"options": {"space": "posed"}, "threshold_pct": 99.3}
 CASES = {
@@ -59,3 +59,20 @@ def search(case: str, seed: int, found: Outcome, **more: Any) -> MeasuredSearch:
         "verdict": verdict(CASES[case], found),
     }
     return MeasuredSearch(**(given | more))
+
+
+def how(**changes: Any) -> Carried:
+    """Return that searches were carried over to later code."""
+    plain: dict[str, Any] = {
+        "date_utc": "2026-01-02T03:04:05+00:00",
+        "old": "a",
+        "new": "b",
+        "old_commit": "c",
+        "new_commit": "d",
+        "dirty": False,
+        "files": ("a.py",),
+        "methods": ("default",),
+        "replayed": 7,
+        "equal": 7,
+    }
+    return Carried(**(plain | changes))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.main_job_results import Carried, Case, Results
+from benchmarks.main_job_results import Case, Results
 from benchmarks.main_job_tables import section, summary
-from tests.benchmarks.measured import CASES, outcome, search
+from tests.benchmarks.measured import CASES, how, outcome, search
 
 MACHINE = {"processor": "another", "cores": 4}
 RESULTS = Results(
@@ -48,9 +48,7 @@ def test_what_is_asked_and_where_it_was_measured_stands_above():
 
 
 def test_it_is_said_that_searches_count_for_later_code():
-    how = Carried(date_utc="2026-01-02T03:04:05+00:00", methods=("default",), replayed=7, equal=7)
-
-    head = section(replace(RESULTS, carried=(how, how)), CASES, {}).splitlines()[0]
+    head = section(replace(RESULTS, carried=(how(), how())), CASES, {}).splitlines()[0]
 
     assert "14 searches replayed" in head
     assert "replayed" not in section(RESULTS, CASES, {})

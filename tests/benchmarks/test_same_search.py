@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,13 @@ from typing import Any
 import pytest
 
 from benchmarks import main_job, main_job_results, same_search
-from benchmarks.main_job_results import Carried, Results, configuration_key
+from benchmarks.main_job_results import Results, configuration_key
 from harness.errors import UsageError
-from tests.benchmarks.measured import outcome, search
+from tests.benchmarks.measured import how, outcome, search
 
 OLD: dict[str, Any] = {"options": {"space": "all"}, "sources": {"a.py": "1"}}
 NEW: dict[str, Any] = {"options": {"space": "all"}, "sources": {"b.py": "2"}}
-HOW = Carried(date_utc="2026-01-02T03:04:05+00:00", methods=("default",), replayed=3, equal=3)
+HOW = how(replayed=3)
 
 
 def results(configuration: dict[str, Any]) -> Results:
@@ -61,8 +63,10 @@ def test_equal_replays_are_noted_in_the_file(asked: Path, monkeypatch: pytest.Mo
 
     same_search.main()
 
-    [how] = main_job_results.read(asked).carried
-    assert (how.replayed, how.equal) == (2, 2)
+    [noted] = main_job_results.read(asked).carried
+    assert (noted.replayed, noted.equal) == (2, 2)
+    assert (noted.old, noted.new) == (configuration_key(OLD), configuration_key(NEW))
+    assert noted.files == ("a.py", "b.py")
 
 
 def test_other_replays_carry_nothing(asked: Path, monkeypatch: pytest.MonkeyPatch):
@@ -76,11 +80,39 @@ def test_other_replays_carry_nothing(asked: Path, monkeypatch: pytest.MonkeyPatc
     assert asked.read_bytes() == before
 
 
-def test_a_checkout_replays_its_own_searches(monkeypatch: pytest.MonkeyPatch):
+def test_nothing_is_carried_between_equal_codes(asked: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(same_search, "traces", lambda folder: ["a line"])
+    monkeypatch.setattr(same_search, "defaults", lambda: OLD)
+
+    with pytest.raises(UsageError, match="nothing to carry over"):
+        same_search.main()
+
+
+def test_no_replay_is_no_evidence(asked: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(same_search, "traces", lambda folder: [])
+
+    with pytest.raises(SystemExit):
+        same_search.main()
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """A checkout whose searches choose the largest of their networks."""
+    for name in ("harness", "search_spaces", "reports", "benchmarks/tables"):
+        shutil.copytree(same_search.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    race = tmp_path / "harness" / "search" / "race.py"
+    text = race.read_text(encoding="utf-8")
+    assert "CONFIDENCE = " in text
+    race.write_text(re.sub(r"^CONFIDENCE = .*$", "CONFIDENCE = 0.01", text, flags=re.M), encoding="utf-8")
+    return tmp_path
+
+
+def test_each_checkout_replays_the_searches_of_its_own_code(other: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(same_search, "METHODS", ("random",))
     monkeypatch.setenv("PYTHONPATH", os.devnull)
 
-    first, again = (same_search.traces(same_search.ROOT, repeats=2) for _ in range(2))
+    ours, again, theirs = (same_search.traces(folder, repeats=2) for folder in (same_search.ROOT,) * 2 + (other,))
 
-    assert len(first) == 2
-    assert first == again
+    assert len(ours) == 2
+    assert ours == again
+    assert ours != theirs

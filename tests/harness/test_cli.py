@@ -288,7 +288,9 @@ def test_a_reader_that_goes_away_amid_an_unbuffered_document_is_noticed():
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
-    "line", ["spaces list", "spaces list --json", "toy --help", "serach --json"], ids=["text", "json", "help", "error"]
+    "line",
+    ["spaces list", "spaces list --json", "toy --help", "serach --json", "doctor --dataset mnist-5k"],
+    ids=["text", "json", "help", "error", "table"],
 )
 def test_an_output_that_takes_nothing_is_one_line(line: str, unbuffered: str):
     shown = in_a_shell(f'"$PYTHON" -m harness {line} > /dev/full', PYTHONUNBUFFERED=unbuffered)

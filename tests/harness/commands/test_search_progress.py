@@ -188,6 +188,8 @@ def test_the_panel_shows_the_seeds_of_the_verification(
     verify = [replace(JOB, purpose=Purpose.VERIFY, seed_index=index) for index in (0, 1, 2)]
     reporter = SearchReporter(ABOUT)
     reporter.tick(60.0, 2640.0, Candidate(PROPOSAL), None, [JOB, None])
+    reporter.verifying()
+    assert "trial 3" not in seen(reporter.view(), monkeypatch)
     for job in verify:
         reporter.on_event(Progress(job, Epoch(3, 0.1, 0.1, 1.0)))
     reporter.on_event(Finished(verify[0], validated(None, test_errors=57, test_size=10_000)))
@@ -208,6 +210,13 @@ def test_a_search_without_an_end_shows_its_trials(monkeypatch: pytest.MonkeyPatc
 
     assert "0 trained of 20 at most" in shown
     assert " of 45:00" not in shown
+
+
+def test_a_name_is_no_markup_and_steers_no_terminal(monkeypatch: pytest.MonkeyPatch):
+    shown = seen(SearchReporter(replace(ABOUT, study="s[bold]1", report="a\x1b[2Jb")).view(), monkeypatch)
+
+    assert "s[bold]1" in shown
+    assert "a?[2Jb" in shown
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
