@@ -107,6 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _write_whole()
     try:
         code = run(given)
+    except KeyboardInterrupt:
+        # One more, while the first was being told.
+        code = INTERRUPTED
     except BrokenPipeError:
         code = OUTPUT_CLOSED
         _discard_output()
