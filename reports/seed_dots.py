@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.evidence import statistics
 from harness.evidence.record import Record
+from harness.search.nearest_miss import allowed_errors
 from reports import svg
 from reports.page import Html, element, joined, text
 
@@ -41,7 +41,7 @@ def seed_dots(evidence: Record) -> SeedDots | None:
     return SeedDots(
         errors=tuple(run.test_errors for run in evidence.seeds),
         reached=tuple(statistics.reaches(value, evidence.target_pct) for value in evidence.accuracies_pct),
-        allowed=math.floor(images * (100 - evidence.target_pct) / 100 + 1e-9),
+        allowed=allowed_errors(evidence.target_pct, images),
     )
 
 

@@ -19,6 +19,7 @@ from reports import (
 )
 from reports.accounting import Accounting
 from reports.choices_table import choices_tables
+from reports.dataset_tag import MNIST, dataset_banner
 from reports.headline import Outcome
 from reports.network_info import NetworkInfo
 from reports.network_section import about, network_section
@@ -90,7 +91,7 @@ def render(info: StudyInfo) -> str:
     introduction = joined(
         [
             element("h1", text("Study "), foreign(info.name)),
-            _not_mnist(info.config.dataset),
+            dataset_banner(info.config.dataset),
             _verdict(info),
             paragraph(info.headline.progress),
             left_out(info.left_out),
@@ -190,18 +191,10 @@ def _sections(info: StudyInfo) -> list[Section]:
     ]
 
 
-def _not_mnist(dataset: str) -> Html:
-    """Return a loud word on a data set that people could take for MNIST; nothing for MNIST itself."""
-    if dataset == "mnist":
-        return Html("")
-    words = f" This study trained and tested on {dataset}. Its figures cannot be compared with figures on MNIST."
-    return element("p", element("strong", text("Not MNIST.")), text(words), class_="banner")
-
-
 def _verdict(info: StudyInfo) -> Html:
     kinds = {Outcome.REACHED: "verdict reached", Outcome.MISSED: "verdict missed"}
     # Green is for a success on the data set that the program is about.
-    doubtful = info.headline.outcome is Outcome.REACHED and info.config.dataset != "mnist"
+    doubtful = info.headline.outcome is Outcome.REACHED and info.config.dataset != MNIST
     kind = "verdict" if doubtful else kinds.get(info.headline.outcome, "verdict")
     return element("p", text(info.headline.verdict), class_=kind)
 
