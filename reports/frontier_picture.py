@@ -10,7 +10,7 @@ from reports import svg
 from reports.error_scale import errors_pct
 from reports.leaderboard_info import Entry, Group
 from reports.numbers import DASH, count, pct, plural, short
-from reports.page import Html, element, items, joined
+from reports.page import Html, items, joined
 
 # Two points make no picture that the table does not.
 FEWEST_POINTS = 3
@@ -18,7 +18,7 @@ _SHARES_OF_ERRORS = 8
 # Width of a letter, in pixels of the drawing.
 _LETTER = 8
 # The layouts: on a telephone a wide one would have type of six pixels.
-_LAYOUTS = (("wide", 960, 420), ("narrow", 390, 360))
+_WIDE, _NARROW = (960, 420), (390, 360)
 # The mark of each tier; what nobody has measured on the test set is hollow.
 _KINDS = {
     Tier.CERTIFIED: ("square", "reached", "certified or verified: mean test accuracy"),
@@ -61,13 +61,10 @@ def frontier(groups: Sequence[Group]) -> Frontier | None:
 
 def draw(facts: Frontier, default_pct: float) -> Html:
     """Return the picture in both layouts, with its legend; the line of ``default_pct`` is emphasised."""
-    drawn = [
-        element("div", _drawn(facts, default_pct, layout, width, height), class_=layout)
-        for layout, width, height in _LAYOUTS
-    ]
     tiers = {entry.row.tier for entry, _ in facts.points}
     kinds = dict.fromkeys(_KINDS[tier] for tier in Tier if tier in tiers)
-    return joined([*drawn, items((svg.key(*kind) for kind in kinds), class_="legend")])
+    drawn = svg.wide_or_narrow(lambda narrow: _drawn(facts, default_pct, narrow=narrow))
+    return joined([drawn, items((svg.key(*kind) for kind in kinds), class_="legend")])
 
 
 def _point(entry: Entry | None) -> tuple[Entry, float] | None:
@@ -76,7 +73,8 @@ def _point(entry: Entry | None) -> tuple[Entry, float] | None:
     return entry, entry.accuracy_pct
 
 
-def _drawn(facts: Frontier, default_pct: float, layout: str, width: int, height: int) -> Html:
+def _drawn(facts: Frontier, default_pct: float, *, narrow: bool) -> Html:
+    width, height = _NARROW if narrow else _WIDE
     sizes = [entry.row.parameters for entry, _ in facts.points]
     levels = [errors_pct(value) for value in (*facts.targets_pct, *(value for _, value in facts.points))]
     area = svg.frame(
@@ -93,14 +91,14 @@ def _drawn(facts: Frontier, default_pct: float, layout: str, width: int, height:
     )
     return svg.picture(
         area,
-        f"frontier-{layout}",
+        f"frontier-{'narrow' if narrow else 'wide'}",
         title,
         f"The smallest network that is proven to reach each target: {said or DASH}.",
         svg.grid(area, across, _levels(facts, area), "parameters (logarithmic)", "accuracy, % (errors logarithmic)"),
         svg.line(area.across.start, y, area.across.end, y, "target"),
         svg.path(joining, "front") if len(joining) > 1 else Html(""),
         *(_mark(area, entry, value) for entry, value in reversed(facts.points)),
-        *(_label(area, entry, value, layout) for entry, value in facts.smallest),
+        *(_label(area, entry, value, narrow=narrow) for entry, value in facts.smallest),
     )
 
 
@@ -126,10 +124,10 @@ def _mark(area: svg.Frame, entry: Entry, value: float) -> Html:
     return svg.mark(shape, *_place(area, entry, value), class_, words)
 
 
-def _label(area: svg.Frame, entry: Entry, value: float, layout: str) -> Html:
+def _label(area: svg.Frame, entry: Entry, value: float, *, narrow: bool) -> Html:
     """Return the name of a network beside its mark, its size alone where there is little room."""
     x, y = _place(area, entry, value)
-    words = entry.name if layout == "wide" else count(entry.row.parameters)
+    words = count(entry.row.parameters) if narrow else entry.name
     if x - area.across.start < _LETTER * len(words) + 8:
         return svg.label(x + 9, y + 4, words, class_="winner")
     return svg.label(x - 8, y - 6, words, anchor="end", class_="winner")
