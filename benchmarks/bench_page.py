@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.marked_block import marks, with_block
-from harness import files
-from harness.bench.findings import p_text
+from harness.bench.results.findings import p_text
+from harness.system import files
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, RESULTS = ROOT / "docs" / "bench.md", ROOT / "benchmarks" / "results"

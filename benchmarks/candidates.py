@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine
-from harness import files
 from harness.data.datasets import dataset
-from harness.search import study
+from harness.evidence import study
+from harness.system import files
 from harness.training.result import Status
 
 RESULTS = Path(__file__).resolve().parent / "results" / "candidates.json"

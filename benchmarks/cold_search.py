@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.datasets import DATASETS
-from harness.errors import Interrupted, UsageError
-from harness.search.study import journal, rejections
+from harness.evidence.study import journal, rejections
+from harness.system.errors import Interrupted, UsageError
 from harness.training.result import Status
 
 ROOT = Path(__file__).resolve().parent.parent

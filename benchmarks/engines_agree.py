@@ -23,8 +23,8 @@ from typing import Any
 
 from benchmarks.machine import machine
 from benchmarks.runs import trained
-from harness import files
-from harness.evidence.statistics import mean, standard_deviation
+from harness.system import files
+from harness.system.statistics import mean, standard_deviation
 from harness.training.recipe import Precision, Recipe
 from harness.training.recipes import named_recipe
 from harness.training.result import Result

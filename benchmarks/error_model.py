@@ -30,16 +30,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import machine
-from harness import files
-from harness.evidence.statistics import mean
-from harness.search import prior
-from harness.search.features import WIDEST_FIELD
-from harness.search.surrogate import SCALES, Observation, Scales, evidence, fitted, predicted
-from harness.search.trainings import PastTraining, digest, shipped
+from harness.search.proposals import prior
+from harness.search.proposals.features import WIDEST_FIELD
+from harness.search.proposals.surrogate import SCALES, Observation, Scales, evidence, fitted, predicted
+from harness.search.proposals.trainings import PastTraining, digest, shipped
+from harness.system import files
+from harness.system.statistics import mean
 from harness.training.recipes import named_recipe
 from search_spaces.architecture import kernels
 from search_spaces.cost import analyse
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 
 RESULTS = Path(__file__).resolve().parent / "results" / "error-model.json"
 RECIPE = "small"

@@ -25,13 +25,13 @@ from typing import Any
 
 from benchmarks.machine import machine
 from benchmarks.runs import trained
-from harness import files
-from harness.evidence.statistics import mean
+from harness.system import files
+from harness.system.statistics import mean
 from harness.training.recipe import AverageStatistics, Initialisation, Recipe, Schedule
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from search_spaces.cost import analyse
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 
 HERE = Path(__file__).resolve().parent / "results"
 TEACHER = (

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from harness import files
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, read
+from harness.system import files
 
 ROOT = Path(__file__).resolve().parent.parent
 LEADERBOARD = ROOT / "leaderboard.csv"

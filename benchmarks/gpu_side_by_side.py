@@ -24,17 +24,17 @@ import torch
 
 from benchmarks.machine import machine
 from benchmarks.throughput import measured, seed_style, torchvision_folder
-from harness import files
 from harness.data.datasets import dataset
-from harness.device import choose_device, core_count, device_name
-from harness.errors import HarnessError
-from harness.training import workers
-from harness.training.gpu_workers import seconds_together
-from harness.training.parallelism import MOST_SIDE_BY_SIDE, Parallelism
+from harness.system import files
+from harness.system.device import choose_device, core_count, device_name
+from harness.system.errors import HarnessError
 from harness.training.recipe import Recipe
 from harness.training.run import Job
 from harness.training.seeds import Purpose
-from harness.training.workers import Source
+from harness.training.workers import workers
+from harness.training.workers.gpu_workers import seconds_together
+from harness.training.workers.parallelism import MOST_SIDE_BY_SIDE, Parallelism
+from harness.training.workers.workers import Source
 
 RESULTS = Path(__file__).resolve().parent / "results" / "gpu-side-by-side.json"
 EPOCHS = 3

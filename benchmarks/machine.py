@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from harness.device import core_count
-from harness.engine import native
-from harness.engine.processor import processor_name
-from harness.environment import code_version, instructions
+from harness.system.device import core_count
+from harness.system.processor import processor_name
+from harness.training.environment import code_version, instructions
+from harness.training.native import native
 
 
 def machine() -> dict[str, Any]:

@@ -36,13 +36,13 @@ from benchmarks.main_job_tables import section, summary
 from benchmarks.marked_block import marks, with_block
 from benchmarks.roofline import limits
 from benchmarks.search_defaults import DATASET, defaults
-from harness import files
 from harness.data.training_images import resolve
-from harness.duration import DURATION, duration_text
-from harness.engine.native import EngineUnavailable
-from harness.environment import code_version
-from harness.errors import DeviceError, HarnessError, UsageError
-from harness.invocation import typed
+from harness.system import files
+from harness.system.duration import DURATION, duration_text
+from harness.system.errors import DeviceError, HarnessError, UsageError
+from harness.system.invocation import typed
+from harness.training.environment import code_version
+from harness.training.native.native import EngineUnavailable
 
 ROOT = Path(__file__).resolve().parent.parent
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "search.md"

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cold_search import Outcome
-from harness import files
-from harness.document import documented, read_as
+from harness.system import files
+from harness.system.document import documented, read_as
 
 # A person who sees nothing for longer takes the search for stuck.
 FIRST_STANDING_SECONDS = 240.0

@@ -31,21 +31,21 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine
-from harness import files
-from harness.bench.table import Table, runs_of
-from harness.bench.table_files import read_table, table_folder
+from harness.bench.tables.table import Table, runs_of
+from harness.bench.tables.table_files import read_table, table_folder
 from harness.evidence import record
 from harness.evidence.offset import offset_of
 from harness.evidence.record import Record
-from harness.evidence.statistics import mean, pooled_deviation, standard_deviation
+from harness.evidence.study import Proposal
 from harness.search import race
 from harness.search.race import Candidate
-from harness.search.study import Proposal
+from harness.system import files
+from harness.system.statistics import mean, pooled_deviation, standard_deviation
+from harness.system.workspace import workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
-from harness.workspace import workspace
-from search_spaces.count import clopper_pearson
+from search_spaces.spaces.count import clopper_pearson
 
 RESULTS = Path(__file__).resolve().parent / "results" / "margin.json"
 TARGET_PCT, IMAGES = 99.4, 10_000

@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <vector>
 
-#include "../harness/engine/layout.h"
+#include "../harness/training/native/layout.h"
 
 using namespace engine;
 

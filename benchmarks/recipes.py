@@ -21,8 +21,8 @@ from typing import Any
 from benchmarks.machine import machine
 from benchmarks.runs import trained
 from benchmarks.throughput import NETWORKS
-from harness import files
-from harness.evidence.statistics import mean, standard_deviation
+from harness.system import files
+from harness.system.statistics import mean, standard_deviation
 from harness.training.recipe import AverageStatistics, Initialisation, Optimizer, Recipe, Schedule
 from harness.training.run import Job
 from harness.training.seeds import Purpose

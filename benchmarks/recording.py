@@ -10,15 +10,15 @@ from pathlib import Path
 
 from benchmarks.sources import DATASET, Recorded, recorded
 from benchmarks.stratified import Planned
-from harness import files
-from harness.errors import HarnessError
-from harness.training import workers
+from harness.system import files
+from harness.system.errors import HarnessError
 from harness.training.recipes import named_recipe
 from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
-from harness.training.workers import Broken, Finished, Limits, Source
-from search_spaces.notation import parse_network
+from harness.training.workers import workers
+from harness.training.workers.workers import Broken, Finished, Limits, Source
+from search_spaces.language.notation import parse_network
 
 RECIPE = "small"
 WORKERS = 2

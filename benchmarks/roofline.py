@@ -23,12 +23,12 @@ from typing import Any
 
 from benchmarks.machine import machine
 from benchmarks.throughput import NETWORKS, by_harness
-from harness import files
-from harness.engine import native
-from harness.engine.instruction import Code
-from harness.engine.program import Program, program
+from harness.system import files
+from harness.training.native import native
+from harness.training.native.instruction import Code
+from harness.training.native.program import Program, program
 from search_spaces.cost import analyse
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "roofline.json"

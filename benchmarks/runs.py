@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness import files
-from harness.device import core_count
-from harness.document import read_as
-from harness.engine.engine_choice import TORCH
-from harness.engine.native import load
-from harness.environment import code_version, instructions
-from harness.errors import HarnessError
-from harness.training import workers
+from harness.system import files
+from harness.system.device import core_count
+from harness.system.document import read_as
+from harness.system.errors import HarnessError
+from harness.system.workspace import TEACHERS
+from harness.training.environment import code_version, instructions
+from harness.training.native.engine_choice import TORCH
+from harness.training.native.native import load
 from harness.training.result import Result, to_document
 from harness.training.run import Job
-from harness.training.workers import Broken, Finished, Limits, Source
-from harness.workspace import TEACHERS
-from search_spaces.notation import parse_network
+from harness.training.workers import workers
+from harness.training.workers.workers import Broken, Finished, Limits, Source
+from search_spaces.language.notation import parse_network
 
 
 def trained(jobs: Sequence[Job], folder: Path | None, path: Path) -> list[Result]:

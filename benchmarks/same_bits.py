@@ -1,9 +1,9 @@
 """No bit moved: two checkouts train the same networks to the same weights, by both engines.
 
 A change that adds an op or makes a kernel faster must leave what can be built already as it was: records are verified
-bit for bit. Each checkout trains three networks for some hundred steps on images drawn from a seed, in a process of
-its own, and says what came of it; the digests of weights, memories and averages must be equal, and so must the hashes
-of networks and recipes.
+bit for bit. Each checkout trains three networks for some hundred steps on images drawn from a seed, by its own copy of
+this file and in a process of its own; the digests of weights, memories and averages must be equal, and so must the
+hashes of networks and recipes.
 
     python -m benchmarks.same_bits OTHER_CHECKOUT
 
@@ -22,10 +22,11 @@ from pathlib import Path
 
 import torch
 
-from harness.engine.native import load
+from harness.training.images import Images
+from harness.training.native.native import load
 from harness.training.recipe import Optimizer, Recipe
-from harness.training.train import Images, start, train_epoch
-from search_spaces.notation import parse_network
+from harness.training.train import start, train_epoch
+from search_spaces.language.notation import parse_network
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORKS = (
@@ -87,9 +88,8 @@ def main() -> None:
 
 
 def _asked(checkout: Path) -> dict[str, str]:
-    """Run this file's trainings with the packages of a checkout."""
-    # This file's trainings, that checkout's packages: its folder comes first on the path.
-    code = f"import json, runpy; print(json.dumps(runpy.run_path({str(Path(__file__).resolve())!r})['digests']()))"
+    """Return what the trainings of a checkout come to, with its own packages: its folder comes first on the path."""
+    code = "import json; from benchmarks.same_bits import digests; print(json.dumps(digests()))"
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=checkout, env=environment, stdout=subprocess.PIPE, text=True, check=True

@@ -14,6 +14,7 @@ verification; so the file names the files that differ, and whoever carries over 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -25,9 +26,9 @@ from typing import Any
 
 from benchmarks import main_job, main_job_results
 from benchmarks.main_job_results import Carried, Results, configuration_key
-from benchmarks.search_defaults import defaults, differences, sources
-from harness.environment import code_version
-from harness.errors import UsageError
+from benchmarks.search_defaults import defaults, differences
+from harness.system.errors import UsageError
+from harness.training.environment import code_version
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = ("default", "with-evolution", "with-tpe", "with-nsga2", "with-random")
@@ -48,6 +49,17 @@ def traces(checkout: Path, repeats: int = REPEATS) -> list[str]:
             check=True,
         )
         return sorted((Path(folder) / "traces.jsonl").read_text(encoding="utf-8").splitlines())
+
+
+def sources_of(checkout: Path) -> dict[str, str]:
+    """Return the hashes of the files that decide a search, as that checkout itself lists them."""
+    code = "import json; from benchmarks import search_defaults as of; print(json.dumps(of.sources(of.ROOT)))"
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=checkout, env=environment, stdout=subprocess.PIPE, check=True
+    )
+    found: dict[str, str] = json.loads(answer.stdout)
+    return found
 
 
 def commit_of(checkout: Path) -> str | None:
@@ -93,7 +105,7 @@ def main() -> None:
     if ours != theirs or not ours:
         sys.exit(1)
     if given.carry:
-        now, before = defaults(), sources(other)
+        now, before = defaults(), sources_of(other)
         how = Carried(
             date_utc=datetime.now(UTC).isoformat(timespec="seconds"),
             old=configuration_key(now | {"sources": before}),

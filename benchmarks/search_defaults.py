@@ -28,11 +28,12 @@ WITHOUT_EFFECT = {"plan_only", "verbose", "as_json", "name", "folder", "seed"}
 # its costs are.
 BESIDES = (
     "harness/evidence/offsets.json",
-    "harness/evidence/statistics.py",
+    "harness/evidence/study.py",
+    "harness/system/statistics.py",
     "search_spaces/cost.py",
-    "search_spaces/draw.py",
-    "search_spaces/judge.py",
-    "search_spaces/mutate.py",
+    "search_spaces/spaces/draw.py",
+    "search_spaces/spaces/judge.py",
+    "search_spaces/spaces/mutate.py",
 )
 _ABSENT = "not there"
 

@@ -25,23 +25,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.machine import machine
-from harness import files
-from harness.bench.clock import SimulatedCrew
-from harness.bench.door import Limits
-from harness.bench.live_run import Running, prepared
-from harness.bench.method import Method
-from harness.bench.readings import Reading, Readings, TableReadings
-from harness.bench.replay import run_repeat
-from harness.bench.table import Table, runs_of
-from harness.bench.table_files import read_table, table_folder
-from harness.bench.task import Task
-from harness.evidence import statistics
+from harness.bench.methods.door import Limits
+from harness.bench.methods.method import Method
+from harness.bench.methods.task import Task
+from harness.bench.simulation.clock import SimulatedCrew
+from harness.bench.simulation.live_run import Running, prepared
+from harness.bench.simulation.readings import Reading, Readings, TableReadings
+from harness.bench.simulation.replay import run_repeat
+from harness.bench.tables.table import Table, runs_of
+from harness.bench.tables.table_files import read_table, table_folder
 from harness.search.crew import Crew, Processes
+from harness.system import files, statistics
+from harness.system.workspace import workspace
 from harness.training.result import Result, Status
 from harness.training.run import Job
-from harness.training.workers import Event, Finished
-from harness.workspace import workspace
-from search_spaces.notation import parse_network
+from harness.training.workers.workers import Event, Finished
+from search_spaces.language.notation import parse_network
 
 RESULTS = Path(__file__).resolve().parent / "results" / "simulated-clock.json"
 # A training: hash of the network, purpose, index of its seed.

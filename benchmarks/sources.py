@@ -14,17 +14,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.bench.table_files import read_table
-from harness.csv_text import csv_text
-from harness.document import documented, read_as
-from harness.errors import ContentError
+from harness.bench.tables.table_files import read_table
 from harness.evidence.leaderboard import Tier, read
-from harness.search.trainings import IMAGES, comparable
+from harness.search.proposals.trainings import IMAGES, comparable
+from harness.system.csv_text import csv_text
+from harness.system.document import documented, read_as
+from harness.system.errors import ContentError
 from harness.training.recipe import Recipe, recipe_from
 from harness.training.recipes import named_recipe, recipe_by_hash
 from harness.training.result import Status
 from harness.training.seeds import Purpose
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 
 DATASET = "mnist"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.marked_block import marks, with_block
-from harness import files
+from harness.system import files
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, RESULTS = ROOT / "docs" / "engine.md", ROOT / "benchmarks" / "results"

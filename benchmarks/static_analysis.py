@@ -24,13 +24,13 @@ from statistics import median
 import torch
 
 from benchmarks.machine import machine
-from harness import files
-from harness.training.build import build
+from harness.system import files
+from harness.training.modules.build import build
 from search_spaces.architecture import Architecture
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
-from search_spaces.draw import Uniform, draw
-from search_spaces.judge import judge
+from search_spaces.spaces.draw import Uniform, draw
+from search_spaces.spaces.judge import judge
 
 RESULTS = Path(__file__).resolve().parent / "results" / "static-analysis.json"
 CLOSED_FORM_BLOCK, BUILT_BLOCK = 400, 8

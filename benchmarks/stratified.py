@@ -7,13 +7,13 @@ import random
 from collections import defaultdict
 from dataclasses import dataclass
 
-from harness.errors import UsageError
-from harness.search.estimate import PACES, training_seconds
-from harness.search.features import work, work_of
-from harness.search.form import Form, form
-from search_spaces.draw import Uniform, draw
-from search_spaces.judge import judge
-from search_spaces.space import SearchSpace
+from harness.search.proposals.estimate import PACES, training_seconds
+from harness.search.proposals.features import work, work_of
+from harness.system.errors import UsageError
+from search_spaces.form import Form, form
+from search_spaces.spaces.draw import Uniform, draw
+from search_spaces.spaces.judge import judge
+from search_spaces.spaces.space import SearchSpace
 
 EPOCHS = (5, 8, 12, 20, 30)
 # Of the search split of mnist.
@@ -49,7 +49,7 @@ def drawn(space: SearchSpace, count: int, seed: int, longest_seconds: float) -> 
 
     Forms have as many each, as far as ``count`` can be shared out. Of the epochs in ``EPOCHS`` those are drawn from
     evenly with which a training takes at most so many seconds on one core, as a search estimates it before it has
-    measured anything (``harness/search/estimate.py``).
+    measured anything (``harness/search/proposals/estimate.py``).
 
     Raises:
         UsageError: no network of the space is that quick.

@@ -35,20 +35,20 @@ from typing import Any
 import torch
 
 from benchmarks.two_way_layout import layout
-from harness import files
 from harness.data.splits import stratified_folds
 from harness.data.training_images import ImageData, Split, load, split
-from harness.document import documented, read_as
-from harness.engine.native import load as load_engine
-from harness.errors import HarnessError
-from harness.evidence.statistics import mean
 from harness.search.race import SEED_SHARE
+from harness.system import files
+from harness.system.document import documented, read_as
+from harness.system.errors import HarnessError
+from harness.system.statistics import mean
+from harness.training.native.native import load as load_engine
 from harness.training.recipes import named_recipe
 from harness.training.result import Result, Status, to_document
 from harness.training.run import Bench, Job, execute
 from harness.training.seeds import Purpose
 from search_spaces.errors import SearchSpaceError
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "benchmarks" / "results" / "third-split.json"

@@ -31,18 +31,19 @@ from typing import Any
 import torch
 
 from benchmarks.machine import machine
-from harness import files
 from harness.data.data_files import find
 from harness.data.datasets import dataset
 from harness.data.torchvision_import import import_torchvision
 from harness.data.training_images import load
-from harness.device import core_count
-from harness.engine.native import load as load_engine
-from harness.training.build import build
+from harness.system import files
+from harness.system.device import core_count
+from harness.training.images import Images
+from harness.training.modules.build import build
+from harness.training.native.native import load as load_engine
 from harness.training.recipe import Recipe
-from harness.training.train import Images, start, train_epoch
+from harness.training.train import start, train_epoch
 from search_spaces.catalog import preset
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 
 RESULTS = Path(__file__).resolve().parent / "results" / "throughput.json"
 NETWORKS = {

@@ -24,20 +24,20 @@ from typing import Any
 
 from benchmarks.machine import machine
 from benchmarks.runs import trained
-from harness import files
-from harness.device import core_count
 from harness.evidence import record
 from harness.evidence.offset import offset_of
-from harness.evidence.statistics import mean, reaches
-from harness.evidence.verify import Plan, run_seeds
+from harness.evidence.verification.verify import Plan, run_seeds
+from harness.system import files
+from harness.system.device import core_count
+from harness.system.statistics import mean, reaches
+from harness.system.workspace import workspace
 from harness.training.recipe import Recipe
 from harness.training.recipes import NamedRecipe, named_recipe
 from harness.training.run import Job
 from harness.training.seeds import Purpose
-from harness.training.workers import Limits, Source
-from harness.workspace import workspace
+from harness.training.workers.workers import Limits, Source
 from search_spaces.catalog import preset
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 
 HERE = Path(__file__).resolve().parent / "results"
 RESULTS, SPEEDS = HERE / "time-to-target.json", HERE / "throughput.json"

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.machine import machine
-from harness import files
+from harness.system import files
 from harness.toy.backprop import EXAMPLE, WEIGHTS, losses, update
 from harness.toy.backprop import backward as chain_rule
 from harness.toy.backprop import forward as passed

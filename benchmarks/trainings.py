@@ -2,11 +2,11 @@
 
     python -m benchmarks.trainings collect
 
-writes harness/search/trainings-mnist.csv, one row a network and recipe, and trainings-mnist.json beside it: what each
-source gave, what was left out and why. ``benchmarks/sources.py`` lists the sources. Only whole trainings on the fixed
-50,000 images of mnist count, only their validation errors, and only recipes that are ``small`` or ``fast`` but for
-epochs, batch, rate and share of moved images. The factorials (factorial-*.json) are left out: they are built to vary
-the other fields of a recipe, all of them at once.
+writes harness/search/proposals/trainings-mnist.csv, one row a network and recipe, and trainings-mnist.json beside it:
+what each source gave, what was left out and why. ``benchmarks/sources.py`` lists the sources. Only whole trainings on
+the fixed 50,000 images of mnist count, only their validation errors, and only recipes that are ``small`` or ``fast``
+but for epochs, batch, rate and share of moved images. The factorials (factorial-*.json) are left out: they are built
+to vary the other fields of a recipe, all of them at once.
 
     python -m benchmarks.trainings record --data FOLDER --count 112 --seed 0
 
@@ -29,9 +29,9 @@ from typing import Any, NoReturn
 from benchmarks.recording import record
 from benchmarks.sources import DATASET, READERS, Source, Told
 from benchmarks.stratified import drawn
-from harness import files
-from harness.errors import ContentError, HarnessError, UsageError
-from harness.search.trainings import PastTraining, past_training, text
+from harness.search.proposals.trainings import PastTraining, past_training, text
+from harness.system import files
+from harness.system.errors import ContentError, HarnessError, UsageError
 from search_spaces.catalog import space
 from search_spaces.errors import SearchSpaceError, UnknownNameError
 

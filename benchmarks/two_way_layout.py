@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.evidence.statistics import mean, pooled_deviation, standard_deviation
+from harness.system.statistics import mean, pooled_deviation, standard_deviation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
-from harness.errors import DeviceError, HarnessError, UsageError, refused_memory
-from harness.invocation import typed
+from harness.system.errors import DeviceError, HarnessError, UsageError, refused_memory
+from harness.system.invocation import typed
 from search_spaces.errors import SearchSpaceError, UnknownNameError, caret, nearest
 
 INTERRUPTED = 130

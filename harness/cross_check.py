@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from harness.errors import HarnessError
-from harness.invocation import typed
-from harness.training.build import build
+from harness.system.errors import HarnessError
+from harness.system.invocation import typed
+from harness.training.modules.build import build
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis
 from search_spaces.shapes import INPUT_SHAPE, Shape

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from harness.errors import DeviceError
+from harness.system.errors import DeviceError
 
 REINSTALL = "run 'pip install .' again in a fresh environment"
 

@@ -12,11 +12,11 @@ from harness import installation
 from harness.data import data_check, datasets
 from harness.data.data_files import MissingData
 from harness.diagnosis import REINSTALL, Check, Verdict, failed
-from harness.engine import native
-from harness.engine.processor import processor_flags
-from harness.errors import DataError, DeviceError, HarnessError, UsageError
-from harness.invocation import typed
-from harness.workspace import Workspace, check_writable
+from harness.system.errors import DataError, DeviceError, HarnessError, UsageError
+from harness.system.invocation import typed
+from harness.system.processor import processor_flags
+from harness.system.workspace import Workspace, check_writable
+from harness.training.native import native
 
 # A study keeps some kilobytes a run; the rest is room for checkpoints, a download and the reports.
 _ENOUGH_DISK_BYTES = 500 * 2**20
@@ -80,7 +80,7 @@ def _python() -> Check:
 def _device() -> Check:
     import torch
 
-    from harness.device import choose_device, device_name
+    from harness.system.device import choose_device, device_name
 
     device = choose_device("auto")
     cuda = device.type == "cuda"
@@ -127,7 +127,7 @@ def _engine() -> Check:
 def _threads() -> Check:
     import torch
 
-    from harness.device import core_count
+    from harness.system.device import core_count
 
     cores = core_count()
     allowed = _cores_by_quota()
@@ -191,7 +191,7 @@ def _disk(place: Workspace) -> Check:
 
 
 def _commit() -> Check:
-    from harness.environment import code_version
+    from harness.training.environment import code_version
 
     commit, dirty = code_version()
     facts = {"commit": commit, "dirty": dirty}

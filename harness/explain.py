@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.network_name import network_name
 from search_spaces.architecture import Architecture, Conv, DepthwiseConv, Op, Residual, kernels, op_text
 from search_spaces.cost import Analysis
+from search_spaces.network_name import network_name
 from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape, shape_text
 from search_spaces.stored import stored_numbers
 

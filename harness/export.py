@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
-from harness.errors import DeviceError
 from harness.evidence.record import Record, SeedRun
-from harness.training.build import Network
+from harness.system.errors import DeviceError
+from harness.training.modules.build import Network
 from harness.training.result import Result, same_bits_due
 from harness.training.weights import weights_of
 from search_spaces.architecture import Architecture

@@ -65,9 +65,9 @@ def check_torchsummary() -> Check:
     import torchsummary
 
     from harness.cross_check import summary_total, tied_repeats
-    from harness.training.build import build
+    from harness.training.modules.build import build
     from search_spaces.cost import analyse
-    from search_spaces.notation import parse_network
+    from search_spaces.language.notation import parse_network
 
     path = str(torchsummary.__file__)
     owners = importlib.metadata.packages_distributions().get("torchsummary", [])
@@ -86,9 +86,9 @@ def check_torchsummary() -> Check:
 def check_fvcore() -> Check:
     """Check that fvcore can trace a network and counts its multiply-adds."""
     from harness.cross_check import fvcore_macs
-    from harness.training.build import build
+    from harness.training.modules.build import build
     from search_spaces.cost import analyse
-    from search_spaces.notation import parse_network
+    from search_spaces.language.notation import parse_network
 
     architecture = parse_network(_PROBE)
     counted, due = fvcore_macs(build(architecture)), analyse(architecture).macs

@@ -93,7 +93,7 @@ def onnx_model(
 
     Args:
         architecture: the network.
-        state: its weights and statistics, float32, by the names of ``harness.training.build``'s module.
+        state: its weights and statistics, float32, by the names of ``harness.training.modules.build``'s module.
         mean: of the pixels, on a scale from 0 to 1.
         deviation: of the pixels, on that scale.
         properties: what the model's metadata say.

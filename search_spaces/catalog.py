@@ -13,9 +13,9 @@ from importlib import resources
 from pathlib import Path
 
 from search_spaces.errors import NotationError, UnknownNameError, nearest
-from search_spaces.notation import parse_network
-from search_spaces.resolve import parse_space
-from search_spaces.space import SearchSpace
+from search_spaces.language.notation import parse_network
+from search_spaces.spaces.resolve import parse_space
+from search_spaces.spaces.space import SearchSpace
 
 SPACES: Mapping[str, str] = {
     "all": "every form in one space: the design card's grammar, shared, bottleneck and separable kernels, and poses",

@@ -21,7 +21,7 @@ def stored_numbers(architecture: Architecture, input_shape: Shape = INPUT_SHAPE)
     Raises:
         ShapeError: two ops do not fit together.
 
-        >>> from search_spaces.notation import parse_network
+        >>> from search_spaces.language.notation import parse_network
         >>> stored_numbers(parse_network("conv3x3(4) bn relu | gap | linear(10)"))  # 94 learned, 4 means and variances
         102
     """

@@ -23,9 +23,9 @@ from search_spaces.architecture import (
     Unshuffle,
 )
 from search_spaces.errors import ShapeError
-from search_spaces.resolve import parse_space
 from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
-from search_spaces.space import SearchSpace
+from search_spaces.spaces.resolve import parse_space
+from search_spaces.spaces.space import SearchSpace
 
 RATES = st.sampled_from([0.0, 0.05, 0.069, 0.1, 0.25, 0.00001])
 PLAIN_OPS = st.one_of(

@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from harness.data.datasets import DATASETS
-from harness.evidence.evaluation import evaluated, probabilities
+from harness.evidence.verification.evaluation import evaluated, probabilities
 from harness.evidence.weight_file import read
-from harness.training.build import Network, build
+from harness.training.modules.build import Network, build
 from harness.training.recipe import Precision
 from harness.training.weights import to_safetensors
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 from tests.conftest import REPOSITORY
 from tests.harness.data.test_labelled import idx
 

@@ -12,8 +12,8 @@ import pytest
 from harness.cli import cli, run
 from harness.evidence import record
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, read
-from harness.network_name import network_names
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
+from search_spaces.network_name import network_names
 
 ROOT = Path(__file__).resolve().parent.parent
 # Commands that answer at once and depend on nothing but the code.

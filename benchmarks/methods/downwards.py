@@ -3,10 +3,10 @@
 import random
 from collections.abc import Sequence
 
-from harness.bench.door import Ask, Brief, Tried
-from search_spaces.draw import draw_uniform
+from harness.bench.methods.door import Ask, Brief, Tried
 from search_spaces.errors import DrawError
-from search_spaces.resolve import parse_space
+from search_spaces.spaces.draw import draw_uniform
+from search_spaces.spaces.resolve import parse_space
 
 
 def begin(brief: Brief) -> Ask:

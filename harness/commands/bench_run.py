@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands import options
-from harness.duration import DURATION
-from harness.errors import UsageError
+from harness.commands.shared import options
+from harness.system.duration import DURATION
+from harness.system.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.bench.comparison import Comparison, Judged
-    from harness.bench.setting import Setting
-    from harness.bench.table import Table
-    from harness.bench.trace import Trace
+    from harness.bench.results.comparison import Comparison, Judged
+    from harness.bench.results.trace import Trace
+    from harness.bench.simulation.setting import Setting
+    from harness.bench.tables.table import Table
 
 REPEATS, LIVE_REPEATS = 200, 3
 # Options that a table answers by itself, those of real trainings, and those of a replay.
@@ -96,9 +96,9 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     """
     _check_form(ctx, given)
     given["repeats"] = given["repeats"] or (LIVE_REPEATS if given["live"] else REPEATS)
-    from harness.bench.setting import check_rungs, check_whole, methods_of, setting, table_judged, table_task
-    from harness.bench.table_files import read_table, table_folder
-    from harness.workspace import workspace
+    from harness.bench.simulation.setting import check_rungs, check_whole, methods_of, setting, table_judged, table_task
+    from harness.bench.tables.table_files import read_table, table_folder
+    from harness.system.workspace import workspace
 
     table = None if given["table"] is None else read_table(table_folder(given["table"], workspace()))
     if given["live"]:
@@ -142,12 +142,12 @@ def _refuse(ctx: click.Context, names: tuple[str, ...], why: str) -> None:
 
 def _replayed(made: Setting, table: Table, given: dict[str, Any], folder: Path) -> list[Trace]:
     """Return the traces of a table; those that an earlier call has left are not done again."""
-    from harness.bench import comparison
-    from harness.bench.door import Limits
-    from harness.bench.repeats import run_repeats
-    from harness.bench.spread import Spread
-    from harness.device import core_count
-    from harness.progress import Reporter
+    from harness.bench.methods.door import Limits
+    from harness.bench.results import comparison
+    from harness.bench.results.spread import Spread
+    from harness.bench.simulation.repeats import run_repeats
+    from harness.system.device import core_count
+    from harness.training.workers.progress import Reporter
 
     asked = made.comparison
     there = _begun(folder, asked)
@@ -178,7 +178,7 @@ def _replayed(made: Setting, table: Table, given: dict[str, Any], folder: Path) 
 
 def _begun(folder: Path, asked: Comparison) -> list[Trace]:
     """Return the repeats that earlier calls have left, and say that they are kept."""
-    from harness.bench import comparison
+    from harness.bench.results import comparison
 
     there = comparison.begin(folder, asked)
     if there:
@@ -198,9 +198,9 @@ def _folder(given: dict[str, Any], asked: Comparison) -> Iterator[Path]:
     import hashlib
     import json
 
-    from harness.bench.comparison import document
-    from harness.search import study
-    from harness.workspace import check_writable, workspace
+    from harness.bench.results.comparison import document
+    from harness.evidence import study
+    from harness.system.workspace import check_writable, workspace
 
     if given["out"] is not None:
         folder = Path(given["out"])
@@ -213,7 +213,7 @@ def _folder(given: dict[str, Any], asked: Comparison) -> Iterator[Path]:
 
 
 def _live(given: dict[str, Any], table: Table | None, as_json: bool) -> int:
-    from harness.bench import live_run
+    from harness.bench.simulation import live_run
 
     made, run = live_run.prepared(given, table)
     with _folder(given, made.comparison) as folder:
@@ -226,8 +226,8 @@ def _live(given: dict[str, Any], table: Table | None, as_json: bool) -> int:
 
 
 def _show(folder: Path, made: Setting, traces: list[Trace], judged: Judged, as_json: bool) -> int:
-    from harness.bench import comparison, figures
-    from reports.bench_page import write_page
+    from harness.bench.results import comparison, figures
+    from reports.bench.bench_page import write_page
 
     comparison.write_judged(folder, judged)
     facts = comparison.found(made.comparison, traces, judged)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands import options
-from harness.errors import UsageError
-from harness.invocation import typed
+from harness.commands.shared import options
+from harness.system.errors import UsageError
+from harness.system.invocation import typed
 
 if TYPE_CHECKING:
-    from harness.bench.plan import RecordingPlan
-    from harness.bench.request import Prepared
-    from harness.bench.table import Table
-    from harness.workspace import Workspace
+    from harness.bench.tables.plan import RecordingPlan
+    from harness.bench.tables.request import Prepared
+    from harness.bench.tables.table import Table
+    from harness.system.workspace import Workspace
 
 
 @click.command(short_help="Record, show, merge or export a table of trainings.")
@@ -101,8 +101,8 @@ def _check_form(
 
 
 def _read(name: str) -> Table:
-    from harness.bench.table_files import read_table, table_folder
-    from harness.workspace import workspace
+    from harness.bench.tables.table_files import read_table, table_folder
+    from harness.system.workspace import workspace
 
     return read_table(table_folder(name, workspace()))
 
@@ -110,8 +110,8 @@ def _read(name: str) -> Table:
 def _show(found: Table, as_json: bool, written: Path | None = None) -> None:
     from dataclasses import asdict
 
-    from harness.bench.summary import summary
-    from harness.bench.summary_text import summary_text
+    from harness.bench.tables.summary import summary
+    from harness.bench.tables.summary_text import summary_text
 
     facts = summary(found)
     if as_json:
@@ -125,7 +125,7 @@ def _show(found: Table, as_json: bool, written: Path | None = None) -> None:
 
 
 def _export(found: Table, folder: Path, as_json: bool) -> int:
-    from harness.bench.export import export_table
+    from harness.bench.tables.export import export_table
 
     paths = export_table(found, folder)
     if as_json:
@@ -136,9 +136,9 @@ def _export(found: Table, folder: Path, as_json: bool) -> int:
 
 
 def _merge(names: tuple[str, ...], into: str, as_json: bool) -> int:
-    from harness.bench.merge import merged
-    from harness.bench.table_files import write_table
-    from harness.workspace import workspace
+    from harness.bench.tables.merge import merged
+    from harness.bench.tables.table_files import write_table
+    from harness.system.workspace import workspace
 
     place = workspace()
     folder = Path(into) if "/" in into else place.table(into)
@@ -158,7 +158,7 @@ def _merge(names: tuple[str, ...], into: str, as_json: bool) -> int:
 
 def _check_free(folder: Path, place: Workspace) -> None:
     """Raise UsageError where a merge would write over a table, or a recording later over the merged one."""
-    from harness.bench.table_files import holds_table
+    from harness.bench.tables.table_files import holds_table
 
     other = "give --into another name"
     if holds_table(folder):
@@ -169,11 +169,11 @@ def _check_free(folder: Path, place: Workspace) -> None:
 
 
 def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) -> int:
-    from harness.bench.plan import plan_text, planned
-    from harness.bench.recording import Near, check_recording, finished_runs
-    from harness.bench.request import Request, prepared
-    from harness.bench.table_files import write_table
-    from harness.workspace import check_writable, workspace
+    from harness.bench.tables.plan import plan_text, planned
+    from harness.bench.tables.recording import Near, check_recording, finished_runs
+    from harness.bench.tables.request import Request, prepared
+    from harness.bench.tables.table_files import write_table
+    from harness.system.workspace import check_writable, workspace
 
     place = workspace()
     out, folder = place.table(name), place.recording(name)
@@ -203,9 +203,9 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
 
 
 def _train(ready: Prepared, plan: RecordingPlan, folder: Path, place: Workspace) -> Table:
-    from harness.bench.session import record
-    from harness.progress import Reporter
-    from harness.search import study
+    from harness.bench.tables.session import record
+    from harness.evidence import study
+    from harness.training.workers.progress import Reporter
 
     try:
         with study.owned(folder), Reporter(plan.runs, "runs") as reporter:
@@ -216,7 +216,7 @@ def _train(ready: Prepared, plan: RecordingPlan, folder: Path, place: Workspace)
 
 
 def _show_plan(plan: RecordingPlan, as_json: bool) -> None:
-    from harness.bench.plan import plan_document, plan_text
+    from harness.bench.tables.plan import plan_document, plan_text
 
     if as_json:
         options.print_json(plan_document(plan))

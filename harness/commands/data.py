@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from harness.data import data_check, data_files, datasets
-from harness.errors import DataError
+from harness.system.errors import DataError
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:

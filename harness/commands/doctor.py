@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands import options
-from harness.errors import DataError, DeviceError, UsageError
+from harness.commands.shared import options
+from harness.system.errors import DataError, DeviceError, UsageError
 
 if TYPE_CHECKING:
     from harness.diagnosis import Check
@@ -31,7 +31,7 @@ def doctor(dataset: str, folder: Path | None, as_json: bool) -> int:
     harness doctor --json
     """
     from harness.doctor import diagnose, first_failure
-    from harness.workspace import workspace
+    from harness.system.workspace import workspace
 
     checks = diagnose(workspace(), dataset, folder)
     failure = first_failure(checks)
@@ -53,7 +53,7 @@ def doctor(dataset: str, folder: Path | None, as_json: bool) -> int:
 
 def _show(checks: list[Check]) -> None:
     """Print a line a check, and under it what to do where there is something to do."""
-    from harness.terminal import console, show_grid
+    from harness.system.terminal import console, show_grid
 
     looks = {"ok": "green", "warn": "yellow", "fail": "bold red"}
     rows, styles = [], []

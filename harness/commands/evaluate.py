@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands import options
-from harness.errors import ContentError, UsageError
-from harness.invocation import typed
+from harness.commands.shared import options
+from harness.system.errors import ContentError, UsageError
+from harness.system.invocation import typed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from harness.data.own_images import OwnImage
     from harness.data.training_images import ImageData
-    from harness.evidence.evaluation import Evaluation
     from harness.evidence.record import Record
+    from harness.evidence.verification.evaluation import Evaluation
     from harness.evidence.weight_file import WeightFile
-    from harness.workspace import Workspace
+    from harness.system.workspace import Workspace
 
 
 class SeedChoice(click.ParamType[int | None]):
@@ -73,7 +73,7 @@ def evaluate(
     if other is not None and images is not None:
         raise UsageError("--on is for labelled images, --images for pictures without labels: give one of them")
     from harness.evidence.weight_file import kept_indices, read_recorded
-    from harness.workspace import workspace
+    from harness.system.workspace import workspace
 
     place = workspace()
     evidence = _evidence(network, place, None if dataset == "auto" else dataset, recipe)
@@ -94,8 +94,8 @@ def evaluate(
 
 def _evidence(network: str, place: Workspace, dataset: str | None, recipe: str | None) -> Record:
     """Return the record that is meant; of several targets the one with most seeds: a target has no part in weights."""
+    from harness.commands.shared.network_argument import read_network
     from harness.evidence import record
-    from harness.network_argument import read_network
 
     given = read_network(network, place)
     there = [item for item in record.read_all(place.records) if item.hash == given.architecture.hash]
@@ -120,8 +120,8 @@ def _rows(records: list[Record]) -> str:
 def _sure(evidence: Record, weights: list[WeightFile], pixels: Tensor) -> list[Tensor]:
     """Return each seed's probabilities, (images, classes)."""
     from harness.data.datasets import dataset
-    from harness.evidence.evaluation import probabilities
-    from harness.terminal import busy, counted
+    from harness.evidence.verification.evaluation import probabilities
+    from harness.system.terminal import busy, counted
 
     spec = dataset(evidence.dataset)
     with busy(f"evaluating {counted(len(weights), 'seed')} on {counted(len(pixels), 'image')}"):
@@ -134,7 +134,7 @@ def _recorded(
     from dataclasses import replace
 
     from harness.data.testset import read_test_set
-    from harness.evidence.evaluation import evaluated
+    from harness.evidence.verification.evaluation import evaluated
 
     named = f"seed{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
     purpose = f"evaluate {evidence.hash} {evidence.recipe_name} {named}"
@@ -161,9 +161,9 @@ def _elsewhere(
 ) -> int:
     """Enter an evaluation on other images, make it, and enter what came of it; a second one is held to the first."""
     from harness.data.labelled import labelled_images
-    from harness.environment import code_version
     from harness.evidence import ledger
-    from harness.evidence.evaluation import evaluated
+    from harness.evidence.verification.evaluation import evaluated
+    from harness.training.environment import code_version
 
     images = labelled_images(other, data.dataset, folder)
     entry = ledger.register(
@@ -198,9 +198,9 @@ def _elsewhere(
 
 def _bounds(found: list[Evaluation]) -> tuple[float | None, float | None]:
     """Return the 99 % lower bounds over seeds, and over seeds and images; None where there is one seed."""
-    from harness.evidence import statistics
     from harness.evidence.ledger import CONFIDENCE
     from harness.evidence.variance_components import components
+    from harness.system import statistics
     from harness.training.result import finite
 
     over_seeds = finite(statistics.lower_bound([item.accuracy_pct for item in found], CONFIDENCE))
@@ -211,7 +211,7 @@ def _bounds(found: list[Evaluation]) -> tuple[float | None, float | None]:
 def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool, **more: Any) -> None:
     from dataclasses import asdict
 
-    from harness.evidence import statistics
+    from harness.system import statistics
 
     accuracies = [item.accuracy_pct for item in found]
     bound, image_bound = _bounds(found)
@@ -266,7 +266,7 @@ def _own(evidence: Record, weights: list[WeightFile], pictures: list[OwnImage], 
     import numpy as np
     import torch
 
-    from harness.evidence.evaluation import together
+    from harness.evidence.verification.evaluation import together
 
     pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures]))[:, None]
     sure, order = together(_sure(evidence, weights, pixels)).sort(1, descending=True)

@@ -6,7 +6,7 @@ import dataclasses
 
 import click
 
-from harness.commands import options
+from harness.commands.shared import options
 
 
 @click.command(short_help="Say what a network costs, op by op.")
@@ -24,9 +24,9 @@ def explain(network: str, budget: int | None, with_torch: bool, as_json: bool) -
     harness explain seed4
     harness explain 'conv3x3(8) bn relu | gap | linear(10)' --budget 20000 --json
     """
+    from harness.commands.shared.network_argument import read_network
     from harness.explain import document, table
-    from harness.network_argument import read_network
-    from harness.workspace import workspace
+    from harness.system.workspace import workspace
     from search_spaces.cost import analyse, check_budget
 
     architecture = read_network(network, workspace()).architecture

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands import options
-from harness.errors import TargetMissed, UsageError
+from harness.commands.shared import options
+from harness.system.errors import TargetMissed, UsageError
 
 if TYPE_CHECKING:
+    from harness.commands.shared.network_argument import KnownRow, NetworkArgument
     from harness.data.training_images import ImageData
     from harness.evidence.record import Record, SeedRun
-    from harness.network_argument import KnownRow, NetworkArgument
-    from harness.training.build import Network
+    from harness.system.workspace import Workspace
+    from harness.training.modules.build import Network
     from harness.training.recipes import NamedRecipe
     from harness.training.result import Result
     from harness.training.run import Job
     from harness.training.train import Training
-    from harness.workspace import Workspace
 
 
 @click.command(short_help="Train a network and write it as ONNX or safetensors.")
@@ -70,8 +70,8 @@ def export(
     wanted = {option: path for option, path in targets.items() if path is not None}
     _check_places(wanted)
 
-    from harness.network_argument import read_network, recipe_of
-    from harness.workspace import workspace
+    from harness.commands.shared.network_argument import read_network, recipe_of
+    from harness.system.workspace import workspace
 
     place = workspace()
     given = read_network(network, place)
@@ -113,7 +113,7 @@ def export(
 
 def _check_places(wanted: dict[str, Path]) -> None:
     """Find out now, not after the training, that nothing can be written."""
-    from harness.workspace import check_reachable
+    from harness.system.workspace import check_reachable
 
     if not wanted:
         raise UsageError("nothing to export: give --onnx FILE, --safetensors FILE, or both")
@@ -129,7 +129,7 @@ def _row(given: NetworkArgument, place: Workspace, dataset: str | None, *, recip
     """Return the row that is meant, however the network was named; a target has no part in weights."""
     from dataclasses import replace
 
-    from harness.network_argument import only_row, recorded_rows
+    from harness.commands.shared.network_argument import only_row, recorded_rows
 
     rows = given.rows or recorded_rows(given.architecture, place)
     rows = tuple(replace(row, target_pct=None) for row in rows)
@@ -149,8 +149,8 @@ def _evidence(
 def _job(
     given: NetworkArgument, named: NamedRecipe, seed: int, device: str, engine: str, recorded: SeedRun | None
 ) -> Job:
-    from harness.device import choose_device
-    from harness.engine.engine_choice import choose_engine, engine_of_repeat
+    from harness.system.device import choose_device
+    from harness.training.native.engine_choice import choose_engine, engine_of_repeat
     from harness.training.run import Job
     from harness.training.seeds import Purpose
 
@@ -172,9 +172,9 @@ def _job(
 def _train(job: Job, data: ImageData) -> tuple[Result, Training]:
     import torch
 
-    from harness.progress import Reporter
     from harness.training.result import Status
     from harness.training.run import Bench, execute_and_keep
+    from harness.training.workers.progress import Reporter
 
     steps = len(data.train_labels) // job.recipe.batch_size
     # As in a verification: the number of threads has a part in the bits.
@@ -188,8 +188,8 @@ def _train(job: Job, data: ImageData) -> tuple[Result, Training]:
 
 def _kept(evidence: Record, place: Workspace, seed: int) -> tuple[Network, dict[str, str]] | None:
     """Return the network that is kept with the record, and what its file says of itself; None where none is kept."""
+    from harness.evidence.verification.evaluation import network_of
     from harness.evidence.weight_file import path_of, read_recorded
-    from harness.training.weights import network_of
 
     if not path_of(place.records, evidence, seed).exists():
         return None
@@ -210,7 +210,7 @@ def _write(
     from dataclasses import asdict
 
     from harness import export as files_of
-    from harness import files
+    from harness.system import files
     from harness.training.weights import to_safetensors
 
     made: list[tuple[Path, bytes, dict[str, Any]]] = []

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands import options
-from harness.invocation import typed
+from harness.commands.shared import options
+from harness.system.invocation import typed
 
 if TYPE_CHECKING:
     from harness.evidence.leaderboard import LeaderboardRow
-    from harness.workspace import Workspace
+    from harness.system.workspace import Workspace
 
 
 @click.command(short_help="Show the standings.")
@@ -66,7 +66,7 @@ def leaderboard(
 
     from harness.data.datasets import dataset as known_dataset
     from harness.evidence.leaderboard import refresh, survey
-    from harness.workspace import workspace
+    from harness.system.workspace import workspace
 
     if dataset is not None:
         known_dataset(dataset)
@@ -86,7 +86,7 @@ def leaderboard(
     ][:limit]
     page = {}
     if html:
-        from reports.leaderboard_page import write_leaderboard
+        from reports.board.leaderboard_page import write_leaderboard
 
         page = {"page": str(write_leaderboard(place, found))}
     if as_json:
@@ -107,9 +107,9 @@ def leaderboard(
 
 
 def _check(place: Workspace, as_json: bool) -> int:
-    from harness.errors import ContentError
     from harness.evidence.audit import audit
-    from harness.terminal import busy
+    from harness.system.errors import ContentError
+    from harness.system.terminal import busy
 
     with busy("checking records, weights, ledger, log and git history"):
         faults = audit(place)
@@ -122,8 +122,8 @@ def _check(place: Workspace, as_json: bool) -> int:
 
 def _names(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
     """Return what each network is called, by its hash: its row's name, else one that follows from the network."""
-    from harness.network_name import network_names
-    from search_spaces.notation import parse_network
+    from search_spaces.language.notation import parse_network
+    from search_spaces.network_name import network_names
 
     given = {row.hash: row.name for row in rows if row.name}
     return network_names(parse_network(row.architecture) for row in rows) | given
@@ -139,7 +139,7 @@ def _show_frontier(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> 
     """Print a line a target of the first data set, and what is proven at its default target."""
     from harness.data.datasets import DATASETS
     from harness.evidence.leaderboard import PROVEN
-    from harness.terminal import console, show_heading
+    from harness.system.terminal import console, show_heading
 
     where = console()
     name = rows[0].dataset
@@ -174,7 +174,7 @@ def _show_rows(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None
     """Print rows in their groups, each with a heading."""
     from itertools import groupby
 
-    from harness.terminal import console, show_heading
+    from harness.system.terminal import console, show_heading
 
     where = console()
     for number, ((name, target), group) in enumerate(groupby(rows, key=lambda row: (row.dataset, row.target_pct))):
@@ -186,7 +186,7 @@ def _show_rows(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None
 
 def _show_table(where: Any, rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, ranked: bool = False) -> None:
     """Print rows as a table: of one group with their ranks, else with their targets."""
-    from harness.terminal import STYLES, Column, show_table
+    from harness.system.terminal import STYLES, Column, show_table
 
     columns = (
         Column("rank" if ranked else "target", numeric=True),

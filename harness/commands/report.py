@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands import options
-from harness.errors import UsageError
-from harness.invocation import typed
+from harness.commands.shared import options
+from harness.system.errors import UsageError
+from harness.system.invocation import typed
 
 if TYPE_CHECKING:
-    from harness.workspace import Workspace
+    from harness.system.workspace import Workspace
     from search_spaces.architecture import Architecture
 
 _MOST = 4
@@ -44,7 +44,7 @@ def report(names: tuple[str, ...], as_json: bool, **given: bool) -> int:
     harness report seed1 seed4 anchor3762
     harness report --markdown | gh pr create --body-file -
     """
-    from harness.workspace import workspace
+    from harness.system.workspace import workspace
 
     _check(names, given)
     place = workspace()
@@ -89,8 +89,8 @@ def _check(names: tuple[str, ...], given: dict[str, bool]) -> None:
 
 def _study(folder: Path, place: Workspace, given: dict[str, bool]) -> dict[str, Any]:
     """Write the report of a study and what else is asked for."""
-    from harness.terminal import busy
-    from reports.study_page import write_report
+    from harness.system.terminal import busy
+    from reports.study.study_page import write_report
 
     path = folder / "report.html"
     if given["watch"]:
@@ -105,23 +105,23 @@ def _study(folder: Path, place: Workspace, given: dict[str, bool]) -> dict[str, 
 
 
 def _files(folder: Path, place: Workspace, given: dict[str, bool]) -> list[Path]:
-    from reports.study_files import read_study
-    from reports.study_info import study_info
+    from reports.study.study_files import read_study
+    from reports.study.study_info import study_info
 
     info, written = study_info(read_study(folder, place)), []
     if given["figures"]:
-        from reports.figures_study import write_figures
+        from reports.extracts.figures_study import write_figures
 
         written += write_figures(info, folder / "figures")
     if given["tables"]:
-        from reports.summary_tables import write_tables
+        from reports.extracts.summary_tables import write_tables
 
         written += write_tables(info, folder)
     return written
 
 
 def _watch(folder: Path, place: Workspace, *, opened: bool) -> None:
-    from harness.commands.live_report import watch
+    from harness.commands.shared.live_report import watch
 
     shown = False
 
@@ -142,8 +142,8 @@ def _watch(folder: Path, place: Workspace, *, opened: bool) -> None:
 
 
 def _index(place: Workspace) -> dict[str, Any]:
-    from reports.index import read_index
-    from reports.index_page import write_index, write_lacking_reports
+    from reports.board.index import read_index
+    from reports.board.index_page import write_index, write_lacking_reports
 
     problems = []
     for name, problem in write_lacking_reports(place):
@@ -159,7 +159,7 @@ def _index(place: Workspace) -> dict[str, Any]:
 
 
 def _comparison(names: tuple[str, ...], place: Workspace) -> dict[str, Any]:
-    from reports.comparison_page import write_network_comparison, write_study_comparison
+    from reports.comparison.comparison_page import write_network_comparison, write_study_comparison
 
     folders, networks = _compared(names, place)
     if folders:
@@ -170,11 +170,11 @@ def _comparison(names: tuple[str, ...], place: Workspace) -> dict[str, Any]:
 
 
 def _say_markdown(names: tuple[str, ...], place: Workspace, as_json: bool) -> int:
-    from reports import summary
-    from reports.comparison_networks import network_comparison, read_networks
-    from reports.comparison_page import read_studies
-    from reports.study_files import read_study
-    from reports.study_info import study_info
+    from reports.comparison.comparison_networks import network_comparison, read_networks
+    from reports.comparison.comparison_page import read_studies
+    from reports.extracts import summary
+    from reports.study.study_files import read_study
+    from reports.study.study_info import study_info
 
     if len(names) > 1:
         folders, networks = _compared(names, place)
@@ -218,7 +218,7 @@ def _compared(names: tuple[str, ...], place: Workspace) -> tuple[list[Path], lis
 def _network(name: str, place: Workspace, studies: dict[str, Path]) -> tuple[str, Architecture]:
     import re
 
-    from harness.network_argument import read_network
+    from harness.commands.shared.network_argument import read_network
     from search_spaces.catalog import PRESETS
     from search_spaces.errors import nearest
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from harness.commands import options
-from harness.duration import DURATION, duration_option, duration_text
-from harness.invocation import typed
+from harness.commands.shared import options
+from harness.system.duration import DURATION, duration_option, duration_text
+from harness.system.invocation import typed
 
 if TYPE_CHECKING:
-    from harness.commands.search_progress import About
-    from harness.evidence.verdict import Verdict
+    from harness.commands.searching.search_progress import About
+    from harness.evidence.verification.verdict import Verdict
     from harness.search.last_words import LastWords
     from harness.search.nearest_miss import NearestMiss
     from harness.search.run_plan import SearchPlan
@@ -80,10 +80,10 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
     harness search --budget 5000 --space tiny --time 2h
     harness search --plan
     """
-    from harness.commands.search_plan import plan_facts
+    from harness.commands.searching.search_plan import plan_facts
     from harness.search.run_plan import make_plan, plan_document
-    from harness.terminal import busy, console, show_facts
-    from harness.workspace import workspace
+    from harness.system.terminal import busy, console, show_facts
+    from harness.system.workspace import workspace
 
     origins = {
         name: (source.name.lower() if (source := ctx.get_parameter_source(name)) else "default") for name in given
@@ -104,13 +104,13 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
 
 
 def _run(plan: SearchPlan, given: dict[str, str], as_json: bool, *, verbose: bool) -> int:
-    from harness.commands.live_report import LiveReport
-    from harness.commands.search_progress import SearchReporter
+    from harness.commands.searching.search_progress import SearchReporter
+    from harness.commands.shared.live_report import LiveReport
+    from harness.evidence.study import open_study, owned
     from harness.search.conclusion import conclude
-    from harness.search.prior import keep
+    from harness.search.proposals.prior import keep
     from harness.search.search import run_search
-    from harness.search.study import open_study, owned
-    from reports.study_page import write_report
+    from reports.study.study_page import write_report
 
     _check_place(plan)
     for message in plan.left_out:
@@ -144,7 +144,7 @@ def _run(plan: SearchPlan, given: dict[str, str], as_json: bool, *, verbose: boo
 
 def _about(plan: SearchPlan) -> About:
     """Return what progress says of a search."""
-    from harness.commands.search_progress import About
+    from harness.commands.searching.search_progress import About
     from harness.data.datasets import dataset
 
     spec = dataset(plan.config.dataset)
@@ -164,8 +164,8 @@ def _with_workers(plan: SearchPlan) -> SearchPlan:
     """Return the plan with as many workers as its GPU bears."""
     from dataclasses import replace
 
-    from harness.device import core_count
-    from harness.training.gpu_workers import measured_parallelism
+    from harness.system.device import core_count
+    from harness.training.workers.gpu_workers import measured_parallelism
 
     click.echo(f"measuring how many networks {plan.effort.device} bears; --workers PxN goes without", err=True)
     found, rates = measured_parallelism(plan.source, plan.effort.device, core_count())
@@ -177,7 +177,7 @@ def _with_workers(plan: SearchPlan) -> SearchPlan:
 def _check_place(plan: SearchPlan) -> None:
     """Find out now, not after an hour, that results cannot be written or the standings cannot be read."""
     from harness.evidence.leaderboard import collect
-    from harness.workspace import check_writable
+    from harness.system.workspace import check_writable
 
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
         check_writable(folder)
@@ -208,7 +208,7 @@ def _last_words(
     plan: SearchPlan, session: Session, verdict: Verdict | None, given: dict[str, str]
 ) -> tuple[NearestMiss | None, LastWords | None]:
     """Return what came nearest where nothing stands, and what is said where there is no answer."""
-    from harness.search import study
+    from harness.evidence import study
     from harness.search.last_words import Postponed, Searched, end_of, last_words
     from harness.search.nearest_miss import nearest_miss
 
@@ -241,8 +241,8 @@ def _document(
     from collections import Counter
     from dataclasses import asdict
 
+    from harness.evidence import study
     from harness.evidence.leaderboard_csv import standings_file
-    from harness.search import study
 
     events = study.journal(plan.folder)
     counts, rejected = Counter(event["event"] for event in events), study.rejections(events).total()
@@ -269,8 +269,8 @@ def _text(plan: SearchPlan, verdict: Verdict | None, words: LastWords | None) ->
     lines: list[str] = []
     if verdict is not None:
         from harness.data.datasets import dataset
+        from harness.evidence import study
         from harness.evidence.leaderboard_csv import standings_file
-        from harness.search import study
 
         row, spent = verdict.row, duration_text(study.elapsed_seconds(study.journal(plan.folder)))
         lines += [

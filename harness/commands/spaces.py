@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands import options
+from harness.commands.shared import options
 
 if TYPE_CHECKING:
-    from search_spaces.count import Count
-    from search_spaces.space import SearchSpace
+    from search_spaces.spaces.count import Count
+    from search_spaces.spaces.space import SearchSpace
 
 _budget = click.option("--budget", type=click.IntRange(1), help="Most parameters of a network.")
 _seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random numbers.")
@@ -34,7 +34,7 @@ def spaces() -> None:
 def list_spaces(as_json: bool) -> None:
     """List the spaces that come with the harness; the first is the default."""
     from search_spaces.catalog import SPACES, space
-    from search_spaces.count import count_text
+    from search_spaces.spaces.count import count_text
 
     found = [_facts(space(name)) | {"description": text} for name, text in SPACES.items()]
     if as_json:
@@ -72,7 +72,7 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
 
     from search_spaces.catalog import space
     from search_spaces.cost import analyse
-    from search_spaces.draw import draw_uniform
+    from search_spaces.spaces.draw import draw_uniform
 
     found = space(name)
     rng = random.Random(seed)
@@ -115,7 +115,7 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
     import random
 
     from search_spaces.catalog import space
-    from search_spaces.count import count_text, feasible
+    from search_spaces.spaces.count import count_text, feasible
 
     found = space(name)
     counted = feasible(found, budget, rng=random.Random(seed), samples=samples)
@@ -132,7 +132,7 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
 def check(file: str, as_json: bool) -> None:
     """Check the search space in FILE; exit code 4 if it is not valid."""
     from search_spaces.catalog import space
-    from search_spaces.count import count_text
+    from search_spaces.spaces.count import count_text
 
     found = space(f"@{file.removeprefix('@')}")
     facts = _facts(found)
@@ -143,7 +143,7 @@ def check(file: str, as_json: bool) -> None:
 
 
 def _facts(found: SearchSpace) -> dict[str, Any]:
-    from search_spaces.count import derivations
+    from search_spaces.spaces.count import derivations
 
     return {
         "name": found.name,
@@ -154,7 +154,7 @@ def _facts(found: SearchSpace) -> dict[str, Any]:
 
 
 def _sentence(counted: Count) -> str:
-    from search_spaces.count import count_text
+    from search_spaces.spaces.count import count_text
 
     if counted.exact:
         return f"accepted: {counted.accepted:,}, exactly"

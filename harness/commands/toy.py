@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from harness.commands import options
-from harness.errors import UsageError
+from harness.commands.shared import options
+from harness.system.errors import UsageError
 
 
 @click.command(short_help="Work out backpropagation on a network of eight weights.")
@@ -71,14 +71,14 @@ def toy(
 
 def _write(out: str) -> list[Path]:
     """Write the files of the toy, all or none, and return their paths; they show the documents' rates."""
-    from harness import files
-    from harness.workspace import check_writable
+    from harness.system import files
+    from harness.system.workspace import check_writable
 
     if not out:
         raise UsageError("--out '': name a folder; . is the current one")
     folder = Path(out)
     check_writable(folder)
-    from reports import toy_figures, toy_page, toy_workbook
+    from reports.toy import toy_figures, toy_page, toy_workbook
 
     contents = toy_page.contents() | toy_workbook.contents() | toy_figures.contents()
     written = {folder / name: content for name, content in contents.items()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands import options
+from harness.commands.shared import options
 
 if TYPE_CHECKING:
     from harness.data.training_images import ImageData
@@ -49,9 +49,9 @@ def train(
     harness train seed4 --epochs 3
     harness train 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)' --json
     """
-    from harness.network_argument import read_network
+    from harness.commands.shared.network_argument import read_network
+    from harness.system.workspace import workspace
     from harness.training.recipes import check_statistics, named_recipe
-    from harness.workspace import workspace
     from search_spaces.cost import analyse, check_budget
 
     given = read_network(network, workspace())
@@ -62,8 +62,8 @@ def train(
 
     # torch is loaded from here on: bad input is refused before.
     from harness.data.training_images import resolve
-    from harness.device import choose_device
-    from harness.engine.engine_choice import choose_engine
+    from harness.system.device import choose_device
+    from harness.training.native.engine_choice import choose_engine
     from harness.training.result import Status
     from harness.training.run import Job
     from harness.training.seeds import Purpose
@@ -95,8 +95,8 @@ def train(
 def _run(job: Job, data: ImageData) -> Result:
     import torch
 
-    from harness.progress import Reporter
     from harness.training.run import Bench, execute
+    from harness.training.workers.progress import Reporter
 
     steps = data.dataset.train_size // job.recipe.batch_size
     torch.set_num_threads(1)

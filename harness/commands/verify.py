@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands import options
-from harness.errors import UsageError
+from harness.commands.shared import options
+from harness.system.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.evidence.verdict import Verdict
-    from harness.evidence.verify import Plan
-    from harness.training.workers import Source
-    from harness.workspace import Workspace
+    from harness.evidence.verification.verdict import Verdict
+    from harness.evidence.verification.verify import Plan
+    from harness.system.workspace import Workspace
+    from harness.training.workers.workers import Source
 
 
 @click.command(short_help="Train a network on fresh seeds and read the test set.")
@@ -65,16 +65,16 @@ def verify(
     harness verify 4b8be5 --seeds 5
     harness verify 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)'
     """
+    from harness.commands.shared.network_argument import only_row, read_network, recipe_of
     from harness.data.training_images import resolve
-    from harness.device import choose_device, worker_count
-    from harness.engine.engine_choice import choose_engine
     from harness.evidence import ledger
     from harness.evidence.leaderboard import collect
-    from harness.evidence.verify import Plan
-    from harness.network_argument import only_row, read_network, recipe_of
+    from harness.evidence.verification.verify import Plan
+    from harness.system.device import choose_device, worker_count
+    from harness.system.workspace import check_writable, workspace
+    from harness.training.native.engine_choice import choose_engine
     from harness.training.recipes import check_batch, check_statistics
-    from harness.training.workers import Source
-    from harness.workspace import check_writable, workspace
+    from harness.training.workers.workers import Source
 
     place = workspace()
     given = read_network(network, place)
@@ -127,7 +127,7 @@ def verify(
 def _declare(plan: Plan, place: Workspace, seeds: int, as_json: bool) -> int:
     from dataclasses import asdict
 
-    from harness.evidence.verify import declare
+    from harness.evidence.verification.verify import declare
 
     attempt = declare(plan, place, seeds)
     if as_json:
@@ -144,9 +144,9 @@ def _declare(plan: Plan, place: Workspace, seeds: int, as_json: bool) -> int:
 
 def _run(plan: Plan, place: Workspace, source: Source) -> Verdict:
     from harness.evidence.leaderboard import refresh
-    from harness.evidence.verify import run_seeds
-    from harness.progress import Reporter
-    from harness.training.workers import Limits
+    from harness.evidence.verification.verify import run_seeds
+    from harness.training.workers.progress import Reporter
+    from harness.training.workers.workers import Limits
 
     with Reporter(len(plan.indices), "seeds") as reporter:
         verdict = run_seeds(plan, place, source, Limits(seconds=6 * 3600), reporter.on_event)
@@ -157,7 +157,8 @@ def _run(plan: Plan, place: Workspace, source: Source) -> Verdict:
 def _document(verdict: Verdict) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from harness.evidence import ledger, statistics
+    from harness.evidence import ledger
+    from harness.system import statistics
     from harness.training.result import finite
 
     accuracies = [run.accuracy_pct for run in verdict.runs]
@@ -188,7 +189,7 @@ def _document(verdict: Verdict) -> dict[str, Any]:
 
 
 def _text(verdict: Verdict) -> str:
-    from harness.evidence import statistics
+    from harness.system import statistics
 
     lines = []
     repeats = {repeat.index: repeat for repeat in verdict.repeats}
@@ -246,8 +247,8 @@ def _verdict_text(verdict: Verdict) -> str:
 
 def _is_unfinished(verdict: Verdict) -> bool:
     """Whether seeds enough reach the target on average, and only seeds that were declared and not run are wanting."""
-    from harness.evidence import statistics
     from harness.evidence.leaderboard import VERIFIED_SEEDS
+    from harness.system import statistics
 
     mean = verdict.row.mean_test_accuracy_pct or 0.0
     return verdict.row.seeds >= VERIFIED_SEEDS and statistics.reaches(mean, verdict.record.target_pct)

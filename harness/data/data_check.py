@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.data import embedded
 from harness.data.data_files import combined_hash, find, read_verified
 from harness.data.datasets import DataFile, dataset
-from harness.errors import DataError
+from harness.system.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)

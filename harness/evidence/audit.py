@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from harness.errors import ContentError
 from harness.evidence import history, ledger_audit, record, weight_file
 from harness.evidence.leaderboard import LeaderboardRow, Survey, Tier, read, survey
 from harness.evidence.record import Record
-from harness.workspace import Workspace
+from harness.system.errors import ContentError
+from harness.system.workspace import Workspace
 
 
 def audit(place: Workspace) -> list[str]:

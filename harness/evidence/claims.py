@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.document import documented, read_as
-from harness.errors import ContentError
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier
+from harness.system.document import documented, read_as
+from harness.system.errors import ContentError
 from harness.training.seeds import PROTOCOL_VERSION
 from search_spaces.cost import analyse
 from search_spaces.errors import SearchSpaceError
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 from search_spaces.stored import stored_numbers
 
 

@@ -9,22 +9,22 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from harness import files
 from harness.data.datasets import DATASETS
-from harness.document import read_each
-from harness.errors import ContentError
-from harness.evidence import claims, ledger, record, statistics
+from harness.evidence import claims, ledger, record
 from harness.evidence.leaderboard_csv import PROVEN, LeaderboardRow, Tier, read, standings_file, to_csv
 from harness.evidence.ledger import Attempt, Declaration, Outcome, Registration
 from harness.evidence.record import Record
+from harness.evidence.study import finished_results, read_config
 from harness.evidence.variance_components import components
-from harness.search.study import finished_results, read_config
+from harness.system import files, statistics
+from harness.system.document import read_each
+from harness.system.errors import ContentError
+from harness.system.workspace import Workspace
 from harness.training.result import Result, Status, finite
 from harness.training.seeds import Purpose
-from harness.workspace import Workspace
 from search_spaces.catalog import name_of
 from search_spaces.cost import analyse
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 from search_spaces.stored import stored_numbers
 
 # The row and its file are part of what this module offers.

@@ -13,10 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from harness.csv_text import csv_text, unguarded
-from harness.errors import ContentError
 from harness.evidence.history import is_tracked
-from harness.workspace import Workspace
+from harness.system.csv_text import csv_text, unguarded
+from harness.system.errors import ContentError
+from harness.system.workspace import Workspace
 
 SCHEMA_VERSION = 3
 # Columns that earlier versions had.

@@ -14,9 +14,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from harness import files
-from harness.document import documented, read_as
-from harness.errors import ContentError
+from harness.system import files
+from harness.system.document import documented, read_as
+from harness.system.errors import ContentError
 
 DEFAULT_SEEDS = 30
 FEWEST_SEEDS = 20

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.errors import ContentError
 from harness.evidence import history, ledger
 from harness.evidence.ledger import Attempt, Declaration, Outcome
 from harness.evidence.record import Record
+from harness.system.errors import ContentError
 
 
 def faults(path: Path, records: Iterable[Record]) -> Iterator[str]:

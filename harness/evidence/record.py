@@ -7,16 +7,16 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import files
 from harness.data.datasets import dataset
-from harness.document import documented, read_as, read_each
-from harness.errors import ContentError
+from harness.system import files
+from harness.system.document import documented, read_as, read_each
+from harness.system.errors import ContentError
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import Environment, Result, Status, accuracy_pct
 from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
 from search_spaces.cost import analyse
 from search_spaces.errors import SearchSpaceError
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 
 
 @documented

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.evidence.statistics import quantile
+from harness.system.statistics import quantile
 
 
 @dataclass(frozen=True, slots=True)

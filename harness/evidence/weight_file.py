@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from harness import files
-from harness.document import documented, read_as
-from harness.errors import ContentError
 from harness.evidence.record import Record, SeedRun
+from harness.system import files
+from harness.system.document import documented, read_as
+from harness.system.errors import ContentError
 from harness.training.result import Environment
 
 FOLDER = "weights"

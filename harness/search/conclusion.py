@@ -6,19 +6,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from harness.evidence import study
 from harness.evidence.leaderboard import refresh
 from harness.evidence.record import Found
-from harness.evidence.verdict import Verdict
-from harness.evidence.verify import Plan, finished_indices, recorded_verdict, run_seeds
-from harness.search import study
-from harness.search.estimate import VERIFY_FACTOR, verify_seeds
+from harness.evidence.study import Proposal
+from harness.evidence.verification.verdict import Verdict
+from harness.evidence.verification.verify import Plan, finished_indices, recorded_verdict, run_seeds
 from harness.search.finals import least_verify_seconds, verify_seconds
+from harness.search.proposals.estimate import VERIFY_FACTOR, verify_seeds
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session, note
-from harness.search.study import Proposal
 from harness.training.recipes import NamedRecipe
-from harness.training.workers import Event, Limits
-from search_spaces.notation import parse_network
+from harness.training.workers.workers import Event, Limits
+from search_spaces.language.notation import parse_network
 
 
 def conclude(

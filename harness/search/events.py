@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.errors import HarnessError
-from harness.evidence import statistics
 from harness.search import race
 from harness.search.exemption import is_exempt
 from harness.search.nearest_miss import nearest_miss
@@ -21,12 +19,14 @@ from harness.search.session import (
     smallest_standing,
     trial_of,
 )
+from harness.system import statistics
+from harness.system.errors import HarnessError
 from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose, derive_seed
-from harness.training.workers import Broken, Event, Finished, Progress
+from harness.training.workers.workers import Broken, Event, Finished, Progress
 from search_spaces.cost import analyse
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 
 # Runs that crash one after the other tell of the machine, not of the networks.
 MOST_CRASHES = 10

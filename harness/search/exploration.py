@@ -8,7 +8,7 @@ from dataclasses import asdict
 from harness.search import race
 from harness.search.events import poll
 from harness.search.finals import closing_seconds, remaining_seconds
-from harness.search.proposing import Rejection, Repeat
+from harness.search.proposals.proposing import Rejection, Repeat
 from harness.search.race import STAND_SEEDS, Candidate
 from harness.search.session import (
     Session,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.search import race
-from harness.search.estimate import (
+from harness.search.proposals.estimate import (
     CAUTION,
     CAUTION_SECONDS,
     LEAST_VERIFY_SEEDS,

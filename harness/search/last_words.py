@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
-from harness.duration import LONGEST, duration_option, duration_text
 from harness.evidence.offset import Offset
-from harness.evidence.verdict import Verdict
-from harness.invocation import typed
+from harness.evidence.study import elapsed_seconds
+from harness.evidence.verification.verdict import Verdict
 from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text
 from harness.search.race import SEED_SHARE
-from harness.search.study import elapsed_seconds
+from harness.system.duration import LONGEST, duration_option, duration_text
+from harness.system.invocation import typed
 
 # A space that has been searched through and whose best makes so many times the errors allowed: another size of the same
 # forms will not do.

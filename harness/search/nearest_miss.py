@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.evidence import statistics
 from harness.search import race
 from harness.search.race import CHANCE_PCT, Candidate
+from harness.system import statistics
 from harness.training.result import Result, Status, accuracy_pct
 
 

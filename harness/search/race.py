@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.evidence import statistics
-from harness.search.study import Proposal
+from harness.evidence.study import Proposal
+from harness.system import statistics
 from harness.training.result import Result, Status
 
 # Fresh seeds that a network has before it may stand, and with which it is given up.

@@ -9,12 +9,14 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from harness.search import race, sampler, study
-from harness.search.proposer import Proposer, is_aimed, tell_repeat
+from harness.evidence import study
+from harness.search import race
+from harness.search.proposals import sampler
+from harness.search.proposals.proposer import Proposer, is_aimed, tell_repeat
 from harness.search.race import Candidate
 from harness.training.result import Decision
 from harness.training.seeds import Purpose
-from search_spaces.draw import Uniform, replay
+from search_spaces.spaces.draw import Uniform, replay
 
 
 def replay_journal(proposer: Proposer, events: list[dict[str, Any]], candidates: Mapping[int, Candidate]) -> None:

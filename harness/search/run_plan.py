@@ -10,28 +10,28 @@ from typing import Any
 
 from harness.data.datasets import dataset
 from harness.data.training_images import resolve
-from harness.device import choose_device, worker_count
-from harness.engine.engine_choice import Choice, choose_engine
-from harness.errors import ContentError, UsageError
 from harness.evidence.offset import Offset, offset_of
-from harness.invocation import typed
-from harness.search.estimate import PACES, Room, taught
-from harness.search.features import NUMBER_MACS
-from harness.search.look import lengths
-from harness.search.prior import Prior, kept, observations, past_trainings
+from harness.evidence.study import StudyConfig, check_config, config_document
+from harness.search.proposals.estimate import PACES, Room, taught
+from harness.search.proposals.features import NUMBER_MACS
+from harness.search.proposals.look import lengths
+from harness.search.proposals.prior import Prior, kept, observations, past_trainings
+from harness.search.proposals.sampler import sampler_name
+from harness.search.proposals.trainings import PastTraining, digest, shipped
 from harness.search.race import CONFIDENCE, MOST_SEEDS, STAND_SEEDS, needed_share, rungs
-from harness.search.sampler import sampler_name
 from harness.search.session import Effort
-from harness.search.study import StudyConfig, check_config, config_document
-from harness.search.trainings import PastTraining, digest, shipped
-from harness.training.parallelism import Parallelism
+from harness.system.device import choose_device, worker_count
+from harness.system.errors import ContentError, UsageError
+from harness.system.invocation import typed
+from harness.system.workspace import Workspace
+from harness.training.native.engine_choice import Choice, choose_engine
 from harness.training.recipe import Recipe
 from harness.training.recipes import NamedRecipe, check_batch, named_recipe
-from harness.training.workers import Limits, Source
-from harness.workspace import Workspace
+from harness.training.workers.parallelism import Parallelism
+from harness.training.workers.workers import Limits, Source
 from search_spaces.catalog import space as space_of
-from search_spaces.count import feasible, fewest_parameters, has_none
-from search_spaces.space import SearchSpace
+from search_spaces.spaces.count import feasible, fewest_parameters, has_none
+from search_spaces.spaces.space import SearchSpace
 
 # Epochs that the default recipe may have: a large network reaches in a few what a small one needs many for. Each is at
 # most twice the one before, as errors fall by a seventh or so when the length doubles.

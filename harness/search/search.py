@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from harness.search import sampler, study
+from harness.evidence import study
+from harness.evidence.study import StudyConfig
 from harness.search.exploration import explore
 from harness.search.finals import choose
-from harness.search.proposer import Proposer
+from harness.search.proposals import sampler
+from harness.search.proposals.proposer import Proposer
 from harness.search.session import Effort, Session, note, open_session
-from harness.search.study import StudyConfig
 from harness.search.watcher import Watcher
-from harness.training.workers import Source
+from harness.training.workers.workers import Source
 
 
 def run_search(

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.datasets import dataset
-from harness.evidence import statistics
-from harness.search import race, study
+from harness.evidence import study
+from harness.evidence.study import StudyConfig
+from harness.search import race
 from harness.search.crew import Crew, Processes
-from harness.search.estimate import (
+from harness.search.proposals.estimate import (
     CAUTION,
     CAUTION_SECONDS,
     LEAST_VERIFY_SEEDS,
@@ -26,21 +27,21 @@ from harness.search.estimate import (
     taught,
     training_seconds,
 )
-from harness.search.features import work
-from harness.search.parts import EVERY_PART, Parts
-from harness.search.prior import kept, observations
-from harness.search.proposer import Proposer
-from harness.search.proposing import Proposing
+from harness.search.proposals.features import work
+from harness.search.proposals.parts import EVERY_PART, Parts
+from harness.search.proposals.prior import kept, observations
+from harness.search.proposals.proposer import Proposer
+from harness.search.proposals.proposing import Proposing
 from harness.search.race import STAND_SEEDS, Candidate
 from harness.search.replay import replay_journal, tell_outcome
-from harness.search.study import StudyConfig
 from harness.search.trail import FolderTrail, Trail
 from harness.search.watcher import Watcher
+from harness.system import statistics
 from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
-from harness.training.workers import Limits, Source
-from search_spaces.resolve import parse_space
+from harness.training.workers.workers import Limits, Source
+from search_spaces.spaces.resolve import parse_space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

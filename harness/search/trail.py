@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.search import study
+from harness.evidence import study
 from harness.training import result
 from harness.training.result import Result
 

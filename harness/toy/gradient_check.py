@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from harness.errors import HarnessError
+from harness.system.errors import HarnessError
 from harness.toy.backprop import Example, Weights, forward, train
 from harness.toy.formulas import WEIGHT_NAMES, gradients
 

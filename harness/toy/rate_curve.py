@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from harness.errors import UsageError
+from harness.system.errors import UsageError
 from harness.toy.backprop import Example, Step, Weights, train
 from harness.toy.formulas import gradients
 

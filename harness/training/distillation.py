@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from harness.training.build import Network
+from harness.training.modules.build import Network
 from search_spaces.architecture import Architecture
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from harness.document import documented
-from harness.errors import ContentError
+from harness.system.document import documented
+from harness.system.errors import ContentError
 from search_spaces.errors import SearchSpaceError, nearest
 
 
@@ -266,7 +266,7 @@ def _canonical(network: str) -> str:
         return ""
     # Imported here: few recipes have a teacher, and reading a network loads the grammar.
     from search_spaces.architecture import Architecture
-    from search_spaces.notation import parse_network
+    from search_spaces.language.notation import parse_network
 
     try:
         return str(Architecture(parse_network(network).ops))

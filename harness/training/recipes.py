@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import ContentError, UsageError
+from harness.system.errors import ContentError, UsageError
 from harness.training.recipe import (
     LATER_DEFAULTS,
     AverageStatistics,

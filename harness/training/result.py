@@ -8,9 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import files
-from harness.document import documented, read_as
-from harness.errors import ContentError
+from harness.system import files
+from harness.system.document import documented, read_as
+from harness.system.errors import ContentError
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.seeds import PROTOCOL_VERSION, Purpose
 

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import torch
 
-from harness import files
 from harness.data.testset import read_test_set
 from harness.data.training_images import ImageData, Split, split
-from harness.device import choose_device
-from harness.engine.engine_choice import TORCH, choose_engine
-from harness.environment import environment
-from harness.evidence import inspection
-from harness.evidence.inspecting import inspect
+from harness.system import files
+from harness.system.device import choose_device
+from harness.training import inspection
 from harness.training.distillation import Teacher
-from harness.training.population import population_of, train_epoch_together
+from harness.training.environment import environment
+from harness.training.gpu.population import population_of, train_epoch_together
+from harness.training.inspecting import inspect
+from harness.training.native.engine_choice import TORCH, choose_engine
 from harness.training.recipe import Recipe
 from harness.training.result import Decision, Epoch, Result, Status
 from harness.training.seeds import Purpose, derive_seed
@@ -40,7 +40,7 @@ from harness.training.train import (
 )
 from harness.training.weights import final_network, properties, to_safetensors
 from search_spaces.cost import analyse
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,21 +15,22 @@ from typing import Any
 
 import torch
 
-from harness import files
-from harness.engine.engine_choice import TORCH, choose_engine
-from harness.engine.flat_state import state_tensors
-from harness.engine.native import Engine
-from harness.environment import environment
-from harness.errors import ContentError
-from harness.training.build import Network, build
+from harness.system import files
+from harness.system.errors import ContentError
 from harness.training.distillation import Teacher
-from harness.training.drawing import drawing_from
+from harness.training.environment import environment
+from harness.training.images import Images
+from harness.training.modules.build import Network, build
+from harness.training.modules.drawing import drawing_from
+from harness.training.native.engine_choice import TORCH, choose_engine
+from harness.training.native.flat_state import state_tensors
+from harness.training.native.native import Engine
 from harness.training.recipe import Recipe
 from harness.training.result import Environment
 from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
-from harness.training.train import Images, predicting_state, settle, start, train_epoch
+from harness.training.train import predicting_state, settle, start, train_epoch
 from search_spaces.architecture import Architecture
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

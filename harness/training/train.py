@@ -16,21 +16,21 @@ from typing import Any
 
 import torch
 import torch.nn.functional as functional
-from torch import Tensor
+from torch import Tensor, nn
 
-from harness.engine import native_training
-from harness.engine.flat_state import state_tensors
-from harness.engine.native import Engine
-from harness.engine.native_training import NativeProgram
 from harness.training.augment import augment
 from harness.training.averaging import averaged
-from harness.training.batch_statistics import recompute_statistics
-from harness.training.build import Network, build, seed_dropout
 from harness.training.distillation import Teacher, soft_losses, soft_targets
-from harness.training.drawing import drawing_from
-from harness.training.first_weights import draw_first_weights
-from harness.training.optimizer import optimizer_of
-from harness.training.recipe import AverageStatistics, Precision, Recipe, recipe_of_epoch
+from harness.training.images import Images
+from harness.training.modules.batch_statistics import recompute_statistics
+from harness.training.modules.build import Network, build, seed_dropout
+from harness.training.modules.drawing import drawing_from
+from harness.training.modules.first_weights import draw_first_weights
+from harness.training.native import native_training
+from harness.training.native.flat_state import state_tensors
+from harness.training.native.native import Engine
+from harness.training.native.native_training import NativeProgram
+from harness.training.recipe import AverageStatistics, Optimizer, Precision, Recipe, recipe_of_epoch
 from harness.training.recipes import check_batch, check_statistics
 from harness.training.result import Epoch
 from harness.training.schedule import learning_rate
@@ -41,24 +41,6 @@ EVALUATION_BATCH = 500
 # do with fewer, for a look at all of them takes up to an epoch's time.
 STATISTICS_IMAGES = 10_000
 PASSING_STATISTICS_IMAGES = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class Images:
-    """Labelled images on one device: uint8 (n, 1, 28, 28) and int64 (n,).
-
-    Attributes:
-        mean: of the pixels, on a scale from 0 to 1; with ``deviation`` it normalises them.
-    """
-
-    pixels: Tensor
-    labels: Tensor
-    mean: float
-    deviation: float
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.labels)
 
 
 @dataclass(slots=True)
@@ -117,8 +99,22 @@ def start(
     generator = torch.Generator(device=device).manual_seed(seed)
     seed_dropout(network, generator)
     state = state_tensors(network)
-    optimizer = optimizer_of(network, recipe)
+    optimizer = _optimizer_of(network, recipe)
     return Training(architecture, network, optimizer, generator, recipe, device, state, engine=engine, teacher=teacher)
+
+
+def _optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the optimizer of a network's parameters; kernels decay, what has one dimension or none does not."""
+    kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    groups = [
+        {"params": kernels, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if recipe.optimizer is Optimizer.ADAM:
+        return torch.optim.Adam(groups, recipe.learning_rate, (recipe.momentum, 0.999), foreach=True)
+    return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov, foreach=True)
 
 
 def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | None = None) -> Epoch:

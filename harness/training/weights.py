@@ -8,18 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors.numpy import load, save
 from torch import nn
 
 from harness.data.datasets import Dataset
-from harness.errors import ContentError
-from harness.evidence.weight_file import WeightFile
-from harness.training.build import Network, build
+from harness.training.modules.build import Network, build
 from harness.training.result import Result
 from harness.training.train import Training, holding, predicting_state
-from search_spaces.errors import SearchSpaceError
-from search_spaces.notation import parse_network
 
 
 def properties(result: Result, dataset: Dataset) -> dict[str, str]:
@@ -80,21 +75,3 @@ def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
     assert back.keys() == kept.keys()
     assert all(np.array_equal(back[name], value) for name, value in kept.items())
     return content
-
-
-def network_of(weights: WeightFile) -> Network:
-    """Return the network of a file, in evaluation mode.
-
-    Raises:
-        ContentError: the file's architecture is no network, or its weights are not those of one.
-    """
-    try:
-        network = build(parse_network(weights.about["architecture"]))
-        named = {name: torch.from_numpy(weights.kept[weights.tied.get(name, name)]) for name in weights.state}
-        # Not strict: how many batches BN has seen is not kept.
-        loaded = network.load_state_dict(named, strict=False)
-    except (SearchSpaceError, RuntimeError, KeyError) as error:
-        raise ContentError(f"{weights.path} does not hold a network: {str(error).splitlines()[0]}") from error
-    if missing := [name for name in loaded.missing_keys if not name.endswith("num_batches_tracked")]:
-        raise ContentError(f"{weights.path} lacks {', '.join(missing)}")
-    return network.eval()

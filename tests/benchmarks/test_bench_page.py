@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks import bench_page
 from benchmarks.marked_block import with_block
-from harness.search import sampler
+from harness.search.proposals import sampler
 
 
 def method(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks import candidates
-from harness.search import study
+from harness.evidence import study
 from harness.training import result
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Status

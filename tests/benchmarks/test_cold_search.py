@@ -18,7 +18,7 @@ import pytest
 
 from benchmarks import cold_search
 from benchmarks.cold_search import NearestMiss, Setting, command_of, nearest_miss, outcome, run, sizes
-from harness.errors import Interrupted, UsageError
+from harness.system.errors import Interrupted, UsageError
 
 ALONE = Setting(data=None, half_speed=False, busy=0)
 ROW = {

@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks import error_model
 from benchmarks.error_model import Case, Guess, cases, folds, forms, held_out, linear, process, scores
-from harness.search.surrogate import SCALES, Observation, Scales, evidence, row_of
-from harness.search.trainings import PastTraining, shipped
+from harness.search.proposals.surrogate import SCALES, Observation, Scales, evidence, row_of
+from harness.search.proposals.trainings import PastTraining, shipped
 from harness.training.recipes import named_recipe
 from tests.benchmarks.made_up import ask
 

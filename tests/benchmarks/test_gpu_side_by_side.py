@@ -9,11 +9,11 @@ import pytest
 from benchmarks import gpu_side_by_side
 from benchmarks.gpu_side_by_side import images_a_second, networks, parallelisms, rows
 from benchmarks.throughput import seed_style, torchvision_folder
-from harness.errors import HarnessError
-from harness.training.parallelism import Parallelism
-from harness.training.workers import Source
+from harness.system.errors import HarnessError
+from harness.training.workers.parallelism import Parallelism
+from harness.training.workers.workers import Source
 from search_spaces.cost import analyse
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 
 EMBEDDED = Source("mnist-5k", None)
 

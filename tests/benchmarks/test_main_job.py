@@ -12,7 +12,7 @@ from benchmarks.cold_search import Outcome, Setting
 from benchmarks.main_job_results import missing, tidied
 from benchmarks.marked_block import with_block
 from benchmarks.search_defaults import defaults, differences
-from harness.errors import UsageError
+from harness.system.errors import UsageError
 from tests.benchmarks.made_up import ask
 from tests.benchmarks.measured import CASES, CONFIGURATION, outcome
 

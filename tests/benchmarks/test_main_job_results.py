@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.main_job_results import Results, missing, read, tidied, verdict, with_search, write
-from harness.errors import ContentError
+from harness.system.errors import ContentError
 from tests.benchmarks.measured import CASES, CONFIGURATION, outcome, search
 
 EMPTY = Results(configurations={}, searches=())

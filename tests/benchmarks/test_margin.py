@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks import margin
 from benchmarks.margin import Assumption, Network, World, misses, network, raced, searched, stands
-from harness.bench.table_files import read_table
+from harness.bench.tables.table_files import read_table
 from harness.evidence import record
 from harness.search import race
 from tests.benchmarks.made_up import ask

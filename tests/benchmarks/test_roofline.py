@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import roofline
-from harness.engine.program import program
-from search_spaces.notation import parse_network
+from harness.training.native.program import program
+from search_spaces.language.notation import parse_network
 from tests.benchmarks.made_up import ask
 
 TEXT = "conv3x3(2) | gap | linear(10)"

@@ -11,14 +11,14 @@ import pytest
 
 from benchmarks import runs
 from benchmarks.runs import trained
-from harness.document import read_as
-from harness.errors import HarnessError
-from harness.training import workers
+from harness.system.document import read_as
+from harness.system.errors import HarnessError
 from harness.training.recipe import Recipe
 from harness.training.result import Result, Status
 from harness.training.run import Bench, Job, execute
 from harness.training.seeds import Purpose
-from harness.training.workers import Broken, Finished, Limits
+from harness.training.workers import workers
+from harness.training.workers.workers import Broken, Finished, Limits
 from tests.benchmarks.made_up import small_data
 
 TEXT = "avgpool(4) | linear(10)"

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import main_job, main_job_results, same_search
 from benchmarks.main_job_results import Results, configuration_key
-from harness.errors import UsageError
+from harness.system.errors import UsageError
 from tests.benchmarks.measured import how, outcome, search
 
 OLD: dict[str, Any] = {"options": {"space": "all"}, "sources": {"a.py": "1"}}
@@ -52,7 +52,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "main-job.json"
     main_job_results.write(path, results(OLD))
     monkeypatch.setattr(main_job, "RESULTS", path)
-    monkeypatch.setattr(same_search, "sources", lambda folder: OLD["sources"])
+    monkeypatch.setattr(same_search, "sources_of", lambda folder: OLD["sources"])
     monkeypatch.setattr(same_search, "defaults", lambda: NEW)
     monkeypatch.setattr(sys, "argv", ["same_search", str(tmp_path), "--carry"])
     return path

@@ -9,18 +9,18 @@ import pytest
 
 from benchmarks import simulated_clock
 from benchmarks.simulated_clock import End, Noting, at_the_pace_of, beside_the_table, compared, key_of, training_share
-from harness.bench.clock import SimulatedCrew
-from harness.bench.door import Limits
-from harness.bench.live_run import Running
-from harness.bench.method import BUILT_IN
-from harness.bench.readings import Reading, TableReadings
-from harness.bench.replay import run_repeat
+from harness.bench.methods.door import Limits
+from harness.bench.methods.method import BUILT_IN
+from harness.bench.simulation.clock import SimulatedCrew
+from harness.bench.simulation.live_run import Running
+from harness.bench.simulation.readings import Reading, TableReadings
+from harness.bench.simulation.replay import run_repeat
 from harness.search.session import Effort
 from harness.training.result import Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
-from harness.training.workers import Limits as RunLimits
-from harness.training.workers import Source
+from harness.training.workers.workers import Limits as RunLimits
+from harness.training.workers.workers import Source
 from tests.harness.bench import made_up_table
 
 TABLE = made_up_table.table()

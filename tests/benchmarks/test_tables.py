@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.datasheet import datasheet
-from harness.bench.table import is_exhaustive
-from harness.bench.table_files import read_table
+from harness.bench.tables.datasheet import datasheet
+from harness.bench.tables.table import is_exhaustive
+from harness.bench.tables.table_files import read_table
 from search_spaces.catalog import space
-from search_spaces.draw import enumerate_draws
-from search_spaces.judge import judge
+from search_spaces.spaces.draw import enumerate_draws
+from search_spaces.spaces.judge import judge
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.name for path in (ROOT / "benchmarks" / "tables").iterdir() if path.is_dir())

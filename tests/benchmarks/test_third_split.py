@@ -15,12 +15,12 @@ import pytest
 from benchmarks import third_split
 from benchmarks.third_split import NETWORKS, FoldRun, Stage, Task, parts_of, split_of, tasks_of
 from harness.data.training_images import split
-from harness.document import read_as
-from harness.errors import HarnessError
+from harness.system.document import read_as
+from harness.system.errors import HarnessError
 from harness.training.result import Status
 from harness.training.run import Bench
 from harness.training.seeds import Purpose
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 from tests.benchmarks.made_up import ask, small_data, validated
 
 ONE, TWO = "avgpool(4) | linear(10)", "avgpool(7) | linear(10)"

@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks import time_to_target
 from harness.evidence.offset import Offset
+from harness.system.workspace import Workspace
 from harness.training.recipes import RECIPES
-from harness.workspace import Workspace
 from search_spaces.catalog import preset
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 from tests.benchmarks.made_up import ask, trained_as
 from tests.harness import unrun
 from tests.harness.unrun import Seeds

@@ -18,22 +18,22 @@ from benchmarks.recording import record
 from benchmarks.sources import READERS, recorded, wrong, wrong_in_all
 from benchmarks.stratified import Planned, drawn
 from benchmarks.trainings import PACKAGED, ROOT, collected, provenance, sources
-from harness import files
-from harness.engine.engine_choice import TORCH
-from harness.errors import ContentError, HarnessError, UsageError
 from harness.evidence.leaderboard import LeaderboardRow, Tier, to_csv
-from harness.search.form import Form, form_of
-from harness.search.trainings import text
-from harness.training import workers
+from harness.search.proposals.trainings import text
+from harness.system import files
+from harness.system.errors import ContentError, HarnessError, UsageError
+from harness.training.native.engine_choice import TORCH
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.recipes import RECIPES
 from harness.training.result import Status
 from harness.training.run import Bench, Job, execute
 from harness.training.seeds import Purpose
-from harness.training.workers import Broken, Finished, Limits
+from harness.training.workers import workers
+from harness.training.workers.workers import Broken, Finished, Limits
 from search_spaces.catalog import space
-from search_spaces.notation import parse_network
-from search_spaces.resolve import parse_space
+from search_spaces.form import Form, form_of
+from search_spaces.language.notation import parse_network
+from search_spaces.spaces.resolve import parse_space
 from tests.benchmarks.made_up import ask, small_data, validated
 
 SMALL = RECIPES["small"].recipe

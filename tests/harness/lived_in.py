@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 import torch
 
-from harness import files
-from harness.errors import ContentError
-from harness.evidence import leaderboard, ledger, verify, weight_file
+from harness.evidence import leaderboard, ledger, weight_file
 from harness.evidence.audit import audit
-from harness.training.build import build
+from harness.evidence.verification import verify
+from harness.system import files
+from harness.system.errors import ContentError
+from harness.system.workspace import Workspace
+from harness.training.modules.build import build
 from harness.training.run import Job
 from harness.training.weights import to_safetensors
-from harness.workspace import Workspace
 from tests.harness import unrun
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness.evidence.study import Proposal
 from harness.search.race import Candidate
-from harness.search.study import Proposal
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
 from harness.training.seeds import Purpose

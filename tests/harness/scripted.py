@@ -17,20 +17,22 @@ from typing import Any
 
 import pytest
 
-from harness import files
-from harness.search import proposer, race, sampler, search, study
-from harness.search.proposer import Proposer
+from harness.evidence import study
+from harness.evidence.study import Proposal, StudyConfig
+from harness.search import race, search
+from harness.search.proposals import proposer, sampler
+from harness.search.proposals.proposer import Proposer
 from harness.search.race import Candidate
 from harness.search.session import Effort, Session, file_result, job_for, open_session
-from harness.search.study import Proposal, StudyConfig
-from harness.training import workers
+from harness.system import files
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose, derive_seed
-from harness.training.workers import Event, Finished, Limits, Source, Worker
+from harness.training.workers import workers
+from harness.training.workers.workers import Event, Finished, Limits, Source, Worker
 from search_spaces.cost import analyse
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 from tests.harness.silent import Silent
 
 # Sizes from 330 to some 40,000; one network a pair of widths.

@@ -11,12 +11,12 @@ import torchsummary
 
 from harness import cross_check as module
 from harness.cross_check import Checks, cross_check, fvcore_macs, summary_total, tied_repeats
-from harness.errors import HarnessError
-from harness.training.build import build
+from harness.system.errors import HarnessError
+from harness.training.modules.build import build
 from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.cost import analyse
-from search_spaces.draw import draw_uniform
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
+from search_spaces.spaces.draw import draw_uniform
 
 TIED = parse_network(
     "conv3x3(4) conv3x3(4, tie=a, bias) bn relu res(conv3x3(4, tie=a) relu) | avgpool"

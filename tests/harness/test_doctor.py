@@ -11,13 +11,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from harness import cross_check, doctor, environment, installation
+from harness import cross_check, doctor, installation
 from harness.data import torchvision_import
 from harness.diagnosis import Check, Verdict
 from harness.doctor import diagnose, first_failure
-from harness.engine import native, processor
-from harness.errors import UsageError
-from harness.workspace import Workspace
+from harness.system import processor
+from harness.system.errors import UsageError
+from harness.system.workspace import Workspace
+from harness.training import environment
+from harness.training.native import native
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -9,13 +9,13 @@ import pytest
 
 from harness import export
 from harness.data.datasets import DATASETS
-from harness.errors import DeviceError
 from harness.evidence.record import Record, SeedRun
 from harness.export import Match, match, record_of_seed, require_libraries, to_onnx
+from harness.system.errors import DeviceError
 from harness.training.result import Result
 from harness.training.train import Training
 from harness.training.weights import final_network, properties, weights_of
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 from tests.harness.tied_run import TIED, some_images, tied_run
 
 MNIST = DATASETS["mnist"]

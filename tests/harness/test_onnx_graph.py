@@ -11,11 +11,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.onnx_graph import onnx_model
-from harness.training.build import Network, build
+from harness.training.modules.build import Network, build
 from harness.training.weights import weights_of
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 
 MEAN, DEVIATION = 0.1307, 0.3081
 TIED = (

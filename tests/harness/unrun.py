@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 
 from harness.data.datasets import dataset
-from harness.evidence import verify
 from harness.evidence.ledger import Attempt
-from harness.evidence.verdict import Verdict
-from harness.evidence.verify import Plan
-from harness.training.parallelism import Parallelism
+from harness.evidence.verification import verify
+from harness.evidence.verification.verdict import Verdict
+from harness.evidence.verification.verify import Plan
+from harness.system.workspace import Workspace
 from harness.training.recipes import RECIPES
 from harness.training.result import Environment, Result, Status
 from harness.training.run import Job
 from harness.training.seeds import derive_seed
-from harness.training.workers import Event, Limits, Source
-from harness.workspace import Workspace
+from harness.training.workers.parallelism import Parallelism
+from harness.training.workers.workers import Event, Limits, Source
 from search_spaces.cost import analyse
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 
 NETWORK = parse_network("conv3x3(4) bn relu | maxpool | gap | linear(10)")
 ENVIRONMENT = Environment("0" * 40, False, "3.11.7", "2.13.0", "some CPU", "x86_64 AVX2", 1, "ab" * 32)

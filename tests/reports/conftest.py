@@ -14,21 +14,20 @@ from typing import Any
 
 import pytest
 
-from harness.evidence import inspection, record
+from harness.evidence import record, study
 from harness.evidence.record import Found, Record, SeedRun
-from harness.search import study
-from harness.search.study import StudyConfig
-from harness.training import result
+from harness.evidence.study import StudyConfig
+from harness.system.workspace import Workspace
+from harness.training import inspection, result
 from harness.training.recipe import Recipe
 from harness.training.result import Decision, Environment, Epoch, Result, Status
 from harness.training.seeds import Purpose, derive_seed
-from harness.workspace import Workspace
-from reports.study_files import StudyFiles, read_study
-from reports.study_info import study_info
-from reports.study_page import render
+from reports.study.study_files import StudyFiles, read_study
+from reports.study.study_info import study_info
+from reports.study.study_page import render
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 from tests import browser
 from tests.reports.looked_at import inspected
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.evidence import inspection
-from harness.evidence.inspection import Confidence, Inspection, Miss
 from harness.evidence.record import Record, SeedRun
+from harness.training import inspection
+from harness.training.inspection import Confidence, Inspection, Miss
 
 
 def inspected(made: Record, run: SeedRun) -> Inspection:

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from harness.evidence import record
-from harness.workspace import Workspace
-from reports.comparison_page import write_network_comparison, write_study_comparison
-from reports.index_page import write_index
-from reports.leaderboard_page import write_leaderboard
-from reports.live import write_live_report
+from harness.system.workspace import Workspace
+from reports.board.index_page import write_index
+from reports.board.leaderboard_page import write_leaderboard
+from reports.comparison.comparison_page import write_network_comparison, write_study_comparison
+from reports.study.live import write_live_report
 from search_spaces.catalog import PRESETS
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 from tests import axe, browser
 from tests.outline import checked
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from harness.training.result import Status
-from reports.networks import State, named, networks
-from reports.study_files import StudyFiles
+from reports.study.networks import State, named, networks
+from reports.study.study_files import StudyFiles
 from tests import browser
 from tests.reports.reading import focus, focused, shown, text_of, texts, type_into
 

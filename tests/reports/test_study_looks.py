@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from harness.system.workspace import Workspace
 from harness.training.result import Decision, Status
-from harness.workspace import Workspace
-from reports.study_page import write_report
+from reports.study.study_page import write_report
 from tests import axe, browser
 from tests.reports.reading import shown, text_of, type_into
 
@@ -143,7 +143,7 @@ def test_five_thousand_networks_are_written_and_opened_in_time(
     synthetic: Any,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr("harness.files.os.fsync", lambda handle: None)
+    monkeypatch.setattr("harness.system.files.os.fsync", lambda handle: None)
     study = new_study()
     draw = random.Random(1)
     for number in range(5_000):

@@ -21,10 +21,10 @@ from search_spaces.architecture import (
 )
 from search_spaces.catalog import PRESETS, SPACES, name_of, preset, space, space_text
 from search_spaces.cost import analyse
-from search_spaces.count import derivations
-from search_spaces.draw import enumerate_draws
 from search_spaces.errors import NotationError, UnknownNameError
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
+from search_spaces.spaces.count import derivations
+from search_spaces.spaces.draw import enumerate_draws
 
 # What the documents' tables state, layer by layer: kind, shape after it, parameters.
 TABLES: dict[str, Any] = json.loads((Path(__file__).parent / "seed_layers.json").read_text("utf-8"))

@@ -21,7 +21,7 @@ from search_spaces.architecture import (
 )
 from search_spaces.cost import BUDGET, analyse, analyse_ops, check_budget, grouped_macs, map_numbers
 from search_spaces.errors import BudgetExceededError, ShapeError
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 from search_spaces.shapes import INPUT_SHAPE
 
 # Counted by hand.

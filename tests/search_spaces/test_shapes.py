@@ -21,7 +21,7 @@ from search_spaces.architecture import (
 )
 from search_spaces.cost import analyse
 from search_spaces.errors import ShapeError
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 from search_spaces.shapes import Shape, check_output, normalised_values, output_shape, shape_text
 
 

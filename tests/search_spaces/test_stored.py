@@ -6,7 +6,7 @@ import pytest
 
 from search_spaces.architecture import Architecture, BatchNorm, MaxPool
 from search_spaces.errors import ShapeError
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 from search_spaces.stored import stored_numbers
 
 

@@ -10,14 +10,14 @@ import math
 import random
 from functools import cache
 
-from harness.bench.table import Facts, Machine, Row, Sample, Table
-from harness.bench.task import Task
+from harness.bench.methods.task import Task
+from harness.bench.tables.table import Facts, Machine, Row, Sample, Table
 from harness.training.recipe import Recipe
 from harness.training.result import Environment
 from search_spaces.cost import analyse
-from search_spaces.draw import enumerate_draws
-from search_spaces.judge import judge
-from search_spaces.resolve import parse_space
+from search_spaces.spaces.draw import enumerate_draws
+from search_spaces.spaces.judge import judge
+from search_spaces.spaces.resolve import parse_space
 
 SPACE = """width = {4, 6, 8, 12};
 stage(channels) = conv3x3(channels) bn relu;

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from harness.bench.recording import Recording
-from harness.bench.table import Facts, Machine, Row, Sample, Table
+from harness.bench.tables.recording import Recording
+from harness.bench.tables.table import Facts, Machine, Row, Sample, Table
 from harness.training.recipe import Recipe
 from harness.training.result import Environment
 from search_spaces.cost import analyse
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 
 SPACE = "net = conv3x3({2, 3, 4}, stride=2) bn relu | maxpool(4) | gap | linear(10);"
 TEXTS = tuple(f"conv3x3({width}, stride=2) bn relu | maxpool(4) | gap | linear(10)" for width in (2, 3, 4))

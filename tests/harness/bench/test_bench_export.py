@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas
 import pytest
 
-from harness.bench import export
-from harness.bench.export import export_table
-from harness.errors import DeviceError
+from harness.bench.tables import export
+from harness.bench.tables.export import export_table
+from harness.system.errors import DeviceError
 from tests.harness.bench.some_table import HASHES, run_rows, some_table
 
 TABLE = some_table(run_rows(0, 0, (9.0, 99.12, 0.1 + 0.2)), run_rows(1, 1))

@@ -13,11 +13,12 @@ import pytest
 
 from harness.cli import run
 from harness.data.training_images import load
-from harness.evidence import record, verify
+from harness.evidence import record
 from harness.evidence.record import Record
+from harness.evidence.verification import verify
+from harness.system.workspace import Workspace
 from harness.training.result import Result
 from harness.training.run import Bench, Job, execute
-from harness.workspace import Workspace
 
 NETWORK = "conv3x3(4) bn relu maxpool(4) | conv3x3(4, tie=t1) bn res(conv3x3(4, tie=t1) bn) | gap | linear(10)"
 ROW = ("--recipe", "smoke", "--dataset", "mnist-5k", "--target", "5", "--engine", "torch")

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench import repeats, source, table_files
-from harness.bench.method import MAIN
-from harness.bench.readings import TableReadings
-from harness.bench.replay import replay
+from harness.bench.methods import source
+from harness.bench.methods.method import MAIN
+from harness.bench.simulation import repeats
+from harness.bench.simulation.readings import TableReadings
+from harness.bench.simulation.replay import replay
+from harness.bench.tables import table_files
 from harness.cli import run
-from harness.search import study
+from harness.evidence import study
 from tests.harness.bench import made_up_table
 from tests.outline import checked
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from harness.bench.table import Table
-from harness.bench.table_files import read_table, write_table
+from harness.bench.tables.table import Table
+from harness.bench.tables.table_files import read_table, write_table
 from harness.cli import run
-from harness.workspace import Workspace
+from harness.system.workspace import Workspace
 from tests.harness.bench.some_table import HASHES, run_rows, some_table
 
 REPOSITORY = Path(__file__).parents[3]

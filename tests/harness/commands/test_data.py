@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from harness.commands.data import data
 from harness.data import download
-from harness.errors import DataError, UsageError
+from harness.system.errors import DataError, UsageError
 
 LICENCE = "The licence of MNIST is not stated at its source; catalogues list CC BY-SA 3.0 (Y. LeCun and C. Cortes)."
 

@@ -15,7 +15,7 @@ from harness.cli import run
 from harness.evidence import record
 from harness.evidence.record import Record
 from harness.evidence.weight_file import path_of
-from harness.workspace import Workspace
+from harness.system.workspace import Workspace
 from tests.harness.commands.conftest import NETWORK, ROW, Trainer
 
 

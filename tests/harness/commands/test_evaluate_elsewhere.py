@@ -16,11 +16,12 @@ from torch import Tensor
 
 from harness.cli import run
 from harness.data.training_images import load
-from harness.evidence import evaluation, ledger
-from harness.evidence.evaluation import probabilities
+from harness.evidence import ledger
 from harness.evidence.record import Record
+from harness.evidence.verification import evaluation
+from harness.evidence.verification.evaluation import probabilities
 from harness.evidence.weight_file import WeightFile, path_of
-from harness.workspace import Workspace
+from harness.system.workspace import Workspace
 from tests.harness.commands.conftest import NETWORK
 from tests.harness.data.test_labelled import idx
 

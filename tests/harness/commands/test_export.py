@@ -22,10 +22,10 @@ from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData, load
 from harness.evidence import record
 from harness.evidence.record import Record
+from harness.system.workspace import Workspace
 from harness.training import run as run_module
 from harness.training import train
 from harness.training.recipe import Recipe
-from harness.workspace import Workspace
 
 NETWORK = "conv3x3(4) bn relu maxpool(4) | conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | gap | linear(10)"
 

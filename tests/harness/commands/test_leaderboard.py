@@ -12,7 +12,7 @@ from harness.evidence import record
 from harness.evidence.leaderboard import read
 from harness.evidence.record import Record
 from search_spaces.cost import analyse
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 from tests.outline import checked
 
 NewRecord = Callable[..., Record]
@@ -94,7 +94,7 @@ def parameters(width: int) -> int:
 def test_a_narrow_terminal_keeps_size_accuracy_and_tier(board: Path, capsys: pytest.CaptureFixture[str]):
     from rich.console import Console
 
-    from harness.terminal import Column, show_table
+    from harness.system.terminal import Column, show_table
 
     columns = [Column("size", numeric=True), Column("more", spare=1), Column("most", spare=2), Column("tier")]
     for width, titles in (

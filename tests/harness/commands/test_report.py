@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import run
-from harness.search import study
+from harness.evidence import study
 from tests.harness.some_study import CONFIG
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from harness.cli import run
-from harness.evidence import record
-from harness.search import study
+from harness.evidence import record, study
 from tests.harness.some_study import CONFIG
 from tests.outline import checked
 

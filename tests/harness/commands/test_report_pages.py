@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from harness.cli import run
-from harness.commands import live_report
-from harness.commands.live_report import SEARCH_SHARE, SOONEST_SECONDS, LiveReport, watch
-from harness.errors import UsageError
-from harness.evidence import record
-from harness.search import study
-from harness.workspace import Workspace
+from harness.commands.shared import live_report
+from harness.commands.shared.live_report import SEARCH_SHARE, SOONEST_SECONDS, LiveReport, watch
+from harness.evidence import record, study
+from harness.system.errors import UsageError
+from harness.system.workspace import Workspace
 from search_spaces.catalog import PRESETS
 from tests.harness.some_study import CONFIG
 
@@ -268,7 +267,7 @@ class Clock:
                 raise error
             return folder / "report.html"
 
-        monkeypatch.setattr("reports.live.write_live_report", write)
+        monkeypatch.setattr("reports.study.live.write_live_report", write)
 
     def live(self) -> LiveReport:
         return LiveReport(Path("one"), Workspace(Path()), self.said.append, lambda: self.now)

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from harness.cli import run
-from harness.commands import live_report
+from harness.commands.shared import live_report
 from harness.data import training_images as data
+from harness.evidence import study
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
-from harness.evidence.verdict import Verdict
-from harness.search import conclusion, search, study
-from reports import study_page
+from harness.evidence.verification.verdict import Verdict
+from harness.search import conclusion, search
+from reports.study import study_page
 
 LOAD = cache(data._load_embedded)
 SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "tiny")

@@ -12,7 +12,7 @@ import pytest
 
 from harness.cli import run
 from harness.data import training_images as data
-from reports import study_page
+from reports.study import study_page
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
 

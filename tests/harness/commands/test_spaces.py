@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from harness.commands.spaces import spaces
 from search_spaces.catalog import SPACES, space, space_text
 from search_spaces.errors import DrawError, NotationError, UnknownNameError
-from search_spaces.membership import contains
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
+from search_spaces.spaces.membership import contains
 
 
 def run(*arguments: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from harness.cli import run
 from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, losses
-from reports import toy_figures, toy_workbook
+from reports.toy import toy_figures, toy_workbook
 
 REPOSITORY = Path(__file__).parents[3]
 

@@ -8,7 +8,7 @@ import pytest
 from harness.data.data_check import check
 from harness.data.data_files import MissingData
 from harness.data.training_images import load
-from harness.errors import UsageError
+from harness.system.errors import UsageError
 
 
 def test_a_good_copy_is_reported_with_its_hashes(toy, tmp_path: Path):

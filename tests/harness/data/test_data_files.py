@@ -10,7 +10,7 @@ import pytest
 from harness.data import data_files
 from harness.data.data_files import MissingData, cache_folder, combined_hash, describe_sources, find, read_verified
 from harness.data.datasets import dataset
-from harness.errors import DataError, UsageError
+from harness.system.errors import DataError, UsageError
 
 IMAGES = "train-images-idx3-ubyte"
 LABELS = "train-labels-idx1-ubyte"

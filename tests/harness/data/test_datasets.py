@@ -8,7 +8,7 @@ import pytest
 from harness.data.data_files import read_verified
 from harness.data.datasets import DATASETS, dataset
 from harness.data.torchvision_import import import_torchvision
-from harness.errors import UsageError
+from harness.system.errors import UsageError
 
 FILED = [name for name, spec in DATASETS.items() if not spec.embedded]
 

@@ -11,7 +11,7 @@ from harness.data import embedded
 from harness.data.data_files import MissingData
 from harness.data.testset import read_test_set
 from harness.data.training_images import load
-from harness.errors import DataError
+from harness.system.errors import DataError
 
 
 @pytest.fixture

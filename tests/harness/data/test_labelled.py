@@ -22,7 +22,7 @@ from harness.data.data_files import MissingData
 from harness.data.datasets import DATASETS
 from harness.data.labelled import QMNIST, labelled_images
 from harness.data.torchvision_import import import_torchvision
-from harness.errors import DataError, UsageError
+from harness.system.errors import DataError, UsageError
 from tests.harness.data.test_download import LIMIT_SECONDS, mirror, slow_mirror, stall
 
 MNIST = DATASETS["mnist"]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from harness.data.own_images import ENDINGS, own_image, own_images
-from harness.errors import DataError, UsageError
+from harness.system.errors import DataError, UsageError
 
 
 def saved(path: Path, grey: np.ndarray) -> Path:

@@ -12,7 +12,7 @@ import torch
 from harness.data import embedded
 from harness.data.testset import read_test_set
 from harness.data.training_images import load
-from harness.errors import DataError, UsageError
+from harness.system.errors import DataError, UsageError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -40,7 +40,7 @@ WAYS_IN = {
     "mnist_data": {"harness/data/embedded.py"},
     "torchvision": {"harness/data/torchvision_import.py", "harness/data/download.py", "harness/data/labelled.py"},
     # what verifications have left of it for people to look at: nothing that trains or decides may
-    "read_inspections": {"harness/evidence/inspection.py", "reports/study_files.py"},
+    "read_inspections": {"harness/training/inspection.py", "reports/study/study_files.py"},
 }
 
 

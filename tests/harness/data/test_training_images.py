@@ -11,7 +11,7 @@ from harness.data import embedded
 from harness.data import training_images as data_module
 from harness.data.data_files import MissingData, combined_hash
 from harness.data.training_images import load, resolve, split
-from harness.errors import DataError, UsageError
+from harness.system.errors import DataError, UsageError
 
 IMAGES = "train-images-idx3-ubyte"
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from harness import files
 from harness.cli import run
 from harness.evidence import leaderboard
 from harness.evidence.audit import audit
 from harness.evidence.leaderboard import Tier
-from harness.workspace import Workspace
+from harness.system import files
+from harness.system.workspace import Workspace
 from tests.harness import unrun
 from tests.harness.lived_in import drop, edit, fault_of, forget, record_of, weights
 

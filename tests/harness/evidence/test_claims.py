@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from harness.errors import ContentError
 from harness.evidence import claims
-from search_spaces.notation import parse_network
+from harness.system.errors import ContentError
+from search_spaces.language.notation import parse_network
 
 COMMITTED = Path(__file__).parents[3] / "records" / "claims.json"
 CLAIM: dict[str, Any] = {

@@ -13,9 +13,9 @@ from harness.evidence import leaderboard, ledger
 from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.evidence.ledger import Declaration, Outcome
 from harness.evidence.record import Record
+from harness.system.workspace import Workspace
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
-from harness.workspace import Workspace
 
 NewRecord = Callable[..., Record]
 NewResult = Callable[..., Result]

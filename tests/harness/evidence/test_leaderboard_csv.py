@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import files
-from harness.errors import ContentError
 from harness.evidence.leaderboard_csv import SCHEMA_VERSION, LeaderboardRow, Tier, read, to_csv
+from harness.system import files
+from harness.system.errors import ContentError
 
 ROW = LeaderboardRow(
     rank=1,

@@ -11,17 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from harness import files
-from harness.errors import ContentError
-from harness.evidence import leaderboard, ledger, record
+from harness.evidence import leaderboard, ledger, record, study
 from harness.evidence.leaderboard import Tier
 from harness.evidence.record import Found, Record
-from harness.search import study
+from harness.system import files
+from harness.system.errors import ContentError
+from harness.system.workspace import Workspace
 from harness.training import result
 from harness.training.recipe import Recipe
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
-from harness.workspace import Workspace
 from tests.harness import unrun
 from tests.harness.some_study import CONFIG
 

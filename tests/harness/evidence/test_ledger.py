@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import files
-from harness.errors import ContentError
 from harness.evidence import ledger
 from harness.evidence.ledger import Attempt, Outcome, Registration
+from harness.system import files
+from harness.system.errors import ContentError
 
 KEY = ("0123456789ab", "ba9876543210", "mnist", 99.4, 1)
 OTHER = ("ffffffffffff", "ba9876543210", "mnist", 99.4, 1)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness.errors import ContentError
 from harness.evidence import record
 from harness.evidence.record import Found, Record
+from harness.system.errors import ContentError
 from harness.training.result import Epoch, Result, Status
 from harness.training.seeds import Purpose
 

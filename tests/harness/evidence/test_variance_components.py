@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import t
 
 from harness.evidence import record
-from harness.evidence.statistics import lower_bound
 from harness.evidence.variance_components import Components, components
+from harness.system.statistics import lower_bound
 from tests.conftest import REPOSITORY
 
 

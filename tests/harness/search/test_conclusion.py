@@ -8,20 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from harness.engine.engine_choice import Choice
-from harness.evidence import record, verify
+from harness.evidence import record
 from harness.evidence.offset import offset_of
+from harness.evidence.verification import verify
 from harness.search.conclusion import conclude
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session
-from harness.training.parallelism import Parallelism
+from harness.system.workspace import Workspace
+from harness.training.native.engine_choice import Choice
 from harness.training.recipes import NamedRecipe
 from harness.training.result import Result
 from harness.training.run import Job
-from harness.training.workers import Event, Limits, Source
-from harness.workspace import Workspace
-from search_spaces.notation import parse_network
-from search_spaces.resolve import parse_space
+from harness.training.workers.parallelism import Parallelism
+from harness.training.workers.workers import Event, Limits, Source
+from search_spaces.language.notation import parse_network
+from search_spaces.spaces.resolve import parse_space
 from tests.harness import scripted, unrun
 from tests.harness.scripted import Trainer
 from tests.harness.unrun import Seeds

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from harness.errors import DataError, HarnessError
+from harness.evidence import study
 from harness.search import events as events_module
-from harness.search import race, study
+from harness.search import race
 from harness.search.nearest_miss import NearestMiss
 from harness.search.session import Session
+from harness.system.errors import DataError, HarnessError
 from harness.training.result import Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose, derive_seed
-from harness.training.workers import Broken, Event, Finished
+from harness.training.workers.workers import Broken, Event, Finished
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
 from tests.harness.silent import Silent

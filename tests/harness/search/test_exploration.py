@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from harness.search import exploration, finals, race, session, study
+from harness.evidence import study
+from harness.search import exploration, finals, race, session
 from harness.search.events import poll
-from harness.training import build
+from harness.training.modules import build
 from harness.training.result import Status
 from harness.training.seeds import Purpose, derive_seed
-from search_spaces.judge import judge
-from search_spaces.notation import parse_network
-from search_spaces.resolve import parse_space
+from search_spaces.language.notation import parse_network
+from search_spaces.spaces.judge import judge
+from search_spaces.spaces.resolve import parse_space
 from tests.harness import scripted
 from tests.harness.scripted import Made, Trainer
 

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness.duration import DURATION
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.offset import Offset
 from harness.evidence.record import Record
-from harness.evidence.verdict import Verdict
+from harness.evidence.verification.verdict import Verdict
 from harness.search.last_words import (
     End,
     Exhausted,
@@ -26,6 +25,7 @@ from harness.search.last_words import (
     last_words,
 )
 from harness.search.nearest_miss import NearestMiss
+from harness.system.duration import DURATION
 
 OFFSET = Offset(dataset="mnist", errors_ratio=0.8, relative_error=None, protocol="made up")
 GIVEN = {"--budget": "4000", "--space": "tiny", "--study": "mine"}

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from harness.commands.search_plan import plan_facts
-from harness.errors import ContentError, DeviceError, UsageError
+from harness.commands.searching.search_plan import plan_facts
 from harness.evidence import offset as offset_module
-from harness.search import run_plan, study
+from harness.evidence import study
+from harness.search import run_plan
 from harness.search.run_plan import SearchPlan, make_plan, plan_document
-from harness.training.parallelism import Parallelism
+from harness.system.errors import ContentError, DeviceError, UsageError
+from harness.system.workspace import Workspace
 from harness.training.recipe import Recipe
-from harness.workspace import Workspace
-from search_spaces.count import feasible
+from harness.training.workers.parallelism import Parallelism
 from search_spaces.errors import UnknownNameError
+from search_spaces.spaces.count import feasible
 
 GIVEN: dict[str, Any] = {
     "budget": 20_000,

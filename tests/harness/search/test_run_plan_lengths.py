@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UsageError
-from harness.search.prior import keep
-from harness.search.trainings import shipped
+from harness.search.proposals.prior import keep
+from harness.search.proposals.trainings import shipped
+from harness.system.errors import UsageError
 from tests.harness.search.test_run_plan import plan
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from harness.search import evolution, roster, study
-from harness.search.study import StudyConfig
+from harness.evidence import study
+from harness.evidence.study import StudyConfig
+from harness.search.proposals import evolution, roster
 from harness.training.result import Status
 from tests.harness import scripted
 from tests.harness.scripted import Trainer, killed_at

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from harness.search import study
+from harness.evidence import study
 from harness.training.result import Result
 from harness.training.seeds import Purpose
 from tests.conftest import REPOSITORY

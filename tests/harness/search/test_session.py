@@ -10,14 +10,14 @@ import pytest
 
 from harness.search import session
 from harness.search.crew import Processes
-from harness.search.features import work
-from harness.search.prior import keep
+from harness.search.proposals.features import work
+from harness.search.proposals.prior import keep
+from harness.search.proposals.trainings import shipped
 from harness.search.race import Candidate
 from harness.search.session import Session
-from harness.search.trainings import shipped
 from harness.training.result import Status
 from harness.training.seeds import Purpose
-from harness.training.workers import Source, Worker
+from harness.training.workers.workers import Source, Worker
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
 from tests.harness.silent import Silent

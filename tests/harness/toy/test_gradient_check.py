@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import HarnessError
+from harness.system.errors import HarnessError
 from harness.toy import gradient_check
 from harness.toy.backprop import EXAMPLE, WEIGHTS, Example, Weights
 from harness.toy.gradient_check import central_differences, checked

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from harness.errors import UsageError
+from harness.system.errors import UsageError
 from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, losses
 from harness.toy.rate_curve import MOST_UPDATES, RateCurve, checked_rate, checked_target, rate_curve, remarks, shortest
 

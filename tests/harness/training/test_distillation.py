@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 import torch
+from tests.harness.engine.test_native_training import CPU, DEVIATION, HERE, MEAN, NETWORKS, some_images
 from torch import Tensor
 from torch.nn import functional
 
-from harness.engine import native
-from harness.engine.native_training import gradients, open_program
-from harness.training.build import Network, build, initialise
 from harness.training.distillation import Teacher, soft_losses, soft_targets
+from harness.training.images import Images
+from harness.training.modules.build import Network, build, initialise
+from harness.training.native import native
+from harness.training.native.native_training import gradients, open_program
 from harness.training.recipe import Initialisation, Precision, Recipe
-from harness.training.train import Images, Training, checkpoint, resume, start, train_epoch
-from search_spaces.notation import parse_network
-from tests.harness.engine.test_native_training import CPU, DEVIATION, HERE, MEAN, NETWORKS, some_images
+from harness.training.train import Training, checkpoint, resume, start, train_epoch
+from search_spaces.language.notation import parse_network
 
 TEACHER = parse_network("conv3x3(5, pad=0) bn relu | maxpool | conv3x3(6) relu bn | gap | linear(10)")
 TAUGHT = Recipe(

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.document import read_as
-from harness.errors import ContentError
+from harness.system.document import read_as
+from harness.system.errors import ContentError
 from harness.training.recipe import (
     AverageStatistics,
     Initialisation,

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from harness.evidence import record
-from harness.training.build import build
+from harness.training.modules.build import build
 from search_spaces.architecture import Architecture
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 from search_spaces.stored import stored_numbers
 from tests.conftest import REPOSITORY
 

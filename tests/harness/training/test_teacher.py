@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 import torch
+from tests.harness.engine.test_native_training import some_images
 
-from harness.engine import native
-from harness.engine.flat_state import state_tensors
-from harness.errors import ContentError
+from harness.system.errors import ContentError
 from harness.training import teacher as teacher_module
-from harness.training.build import build
+from harness.training.modules.build import build
+from harness.training.native import native
+from harness.training.native.flat_state import state_tensors
 from harness.training.recipe import Optimizer, Precision, Recipe
 from harness.training.seeds import Purpose, derive_seed
 from harness.training.teacher import Classroom, teacher_of
 from harness.training.train import predictions, start, train_epoch
-from search_spaces.notation import parse_network
-from tests.harness.engine.test_native_training import some_images
+from search_spaces.language.notation import parse_network
 
 CPU = torch.device("cpu")
 NETWORK = parse_network("conv3x3(5) bn relu maxpool(4) gap linear(10)")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.harness.engine.test_native_training import ACROSS, some_images
 
 from harness.cross_check import cross_check
-from harness.engine import native
-from harness.engine.native import Engine
-from harness.training.build import build
-from harness.training.population import population_of, train_epoch_together
+from harness.training.gpu.population import population_of, train_epoch_together
+from harness.training.modules.build import build
+from harness.training.native import native
+from harness.training.native.native import Engine
 from harness.training.recipe import Optimizer, Recipe
 from harness.training.train import Training, checkpoint, count_errors, predictions, resume, start, train_epoch
 from search_spaces.cost import analyse
-from search_spaces.notation import parse_network
-from tests.harness.engine.test_native_training import ACROSS, some_images
+from search_spaces.language.notation import parse_network
 
 CPU = torch.device("cpu")
 NETWORK = parse_network(ACROSS)

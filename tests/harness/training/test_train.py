@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.errors import ContentError
+from harness.system.errors import ContentError
 from harness.training import train as train_module
 from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe, Schedule
 from harness.training.train import (
@@ -23,7 +23,7 @@ from harness.training.train import (
     train_epoch,
     weights_digest,
 )
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 
 CPU = torch.device("cpu")
 NETWORK = parse_network(

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import torch
 
-from harness.engine import native
-from harness.engine.native import Engine
-from harness.training.population import population_of, train_epoch_together
+from harness.training.gpu.population import population_of, train_epoch_together
+from harness.training.images import Images
+from harness.training.native import native
+from harness.training.native.native import Engine
 from harness.training.recipe import Optimizer, Precision, Recipe, Schedule
 from harness.training.schedule import learning_rate
-from harness.training.train import Images, checkpoint, predictions, resume, start, train_epoch, weights_digest
-from search_spaces.notation import parse_network
+from harness.training.train import checkpoint, predictions, resume, start, train_epoch, weights_digest
+from search_spaces.language.notation import parse_network
 
 CPU = torch.device("cpu")
 NETWORK = parse_network("conv3x3(4) bn relu | maxpool(4) | conv3x3(4, bias) | gap | linear(10)")

@@ -12,17 +12,18 @@ from safetensors.torch import load_model
 
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
-from harness.errors import ContentError
 from harness.evidence import weight_file
 from harness.evidence.weight_file import WeightFile
-from harness.training.build import build
+from harness.system.errors import ContentError
+from harness.training.images import Images
+from harness.training.modules.build import build
 from harness.training.result import Result
 from harness.training.run import Bench, Job, execute_and_keep
 from harness.training.seeds import Purpose
-from harness.training.train import Images, Training, predictions, weights_digest
+from harness.training.train import Training, predictions, weights_digest
 from harness.training.weights import final_network, network_of, properties, to_safetensors
 from search_spaces.cost import analyse
-from search_spaces.notation import parse_network
+from search_spaces.language.notation import parse_network
 from tests.harness.tied_run import TIED, some_images, tied_run
 
 MNIST = DATASETS["mnist"]

@@ -1,0 +1,226 @@
+"""A method as a program: it reads JSON lines on stdin and writes JSON lines to stdout.
+
+First it reads ``{"begin": {...}}``, the fields of ``Brief``; nothing is answered. Then each question is a line
+``{"tried": [...]}``, the fields of ``Tried`` for every network so far, and the answer a line ``{"network": "..."}``.
+At the end of a repeat stdin is closed. Each repeat has a process of its own, so nothing is carried over. stderr is for
+people.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from typing import IO, Any
+
+from harness.bench.methods import host
+from harness.bench.methods.door import Ask, Asker, Brief, Limits, MethodError, Tried
+from harness.bench.methods.method import BuiltIn, EntryPoint, Method, Program
+from harness.bench.methods.task import Task
+from search_spaces.spaces.resolve import parse_space
+
+# In bytes. No network and no reason to say more is as long.
+LONGEST_ANSWER = 1 << 20
+MOST_STDERR = 1 << 22
+# Characters of what a program says that an error repeats.
+_SHOWN = 120
+
+
+@dataclass(slots=True)
+class _Talk:
+    """A running program, with what it has said and not yet been read."""
+
+    process: subprocess.Popen[bytes]
+    asker: Asker
+    limits: Limits
+    said: bytearray = field(default_factory=bytearray)
+    complaints: bytearray = field(default_factory=bytearray)
+    complained: int = 0
+    unsent: bytes = b""
+
+
+@contextmanager
+def opened(method: Method, task: Task, seed: int, repeat: int, limits: Limits) -> Iterator[Asker | None]:
+    """Be ready to ask a method for the block; None for one that comes with the bench.
+
+    Raises:
+        MethodError: it cannot be started.
+    """
+    if isinstance(method, BuiltIn):
+        yield None
+        return
+    space = parse_space(task.space, task.space_name)
+    brief = Brief(
+        space=task.space,
+        budget=task.budget,
+        target_pct=task.target_pct,
+        epochs=task.recipe.epochs,
+        workers=task.workers,
+        seed=seed,
+        networks=task.networks,
+    )
+    asker = Asker(method.name, repeat, space, brief, _not_begun)
+    with running(method, asker, limits) as ask:
+        asker.ask = ask
+        yield asker
+
+
+@contextmanager
+def running(method: EntryPoint | Program, asker: Asker, limits: Limits) -> Iterator[Ask]:
+    """Run a program, or the one around an entry point, for the block and tell it its brief.
+
+    Raises:
+        MethodError: it cannot be started.
+    """
+    command = method.command if isinstance(method, Program) else host.command(method.name)
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise asker.fault(f"cannot start {command[0]!r}: {reason}") from error
+    talk = _Talk(process, asker, limits)
+    try:
+        for stream in _streams(process):
+            os.set_blocking(stream.fileno(), False)
+        first = _line({"begin": asdict(asker.brief)})
+
+        def ask(tried: Sequence[Tried]) -> str:
+            nonlocal first
+            question, first = first + _line({"tried": [asdict(item) for item in tried]}), b""
+            return _network(talk, _exchange(talk, question))
+
+        yield ask
+    finally:
+        _end(process)
+
+
+def _line(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def _streams(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    return process.stdin, process.stdout, process.stderr
+
+
+def _exchange(talk: _Talk, question: bytes) -> bytes:
+    """Send a question and return the line that answers it, while stderr is read too, so that nobody waits for ever."""
+    stdin, stdout, stderr = _streams(talk.process)
+    if talk.said:
+        raise talk.asker.fault(f"said more than was asked: {_shown(talk.said)}")
+    deadline = time.monotonic() + talk.limits.answer_seconds
+    talk.unsent = question
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(stdin, selectors.EVENT_WRITE)
+        waiting.register(stdout, selectors.EVENT_READ)
+        waiting.register(stderr, selectors.EVENT_READ)
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise talk.asker.fault(f"gave no answer in {talk.limits.answer_seconds:g} s{_complaint(talk)}")
+            ready = {key.fileobj for key, _ in waiting.select(left)}
+            if stdin in ready and not _sent(talk, stdin):
+                waiting.unregister(stdin)
+            if stderr in ready and not _heard(talk, stderr):
+                waiting.unregister(stderr)
+            if stdout in ready and not _read(talk, stdout):
+                raise _died(talk)
+            if (end := talk.said.find(b"\n")) >= 0:
+                answer = bytes(talk.said[:end])
+                del talk.said[: end + 1]
+                return answer
+
+
+def _sent(talk: _Talk, stdin: IO[bytes]) -> bool:
+    """Send what a pipe takes; return whether something is left."""
+    try:
+        talk.unsent = talk.unsent[os.write(stdin.fileno(), talk.unsent) :]
+    except BrokenPipeError:
+        raise _died(talk) from None
+    return bool(talk.unsent)
+
+
+def _read(talk: _Talk, stdout: IO[bytes]) -> bool:
+    """Read what there is of an answer; return False at the end of the stream."""
+    piece = os.read(stdout.fileno(), 1 << 16)
+    talk.said += piece
+    if len(talk.said) > LONGEST_ANSWER:
+        raise talk.asker.fault(f"answered more than {LONGEST_ANSWER:,} bytes: {_shown(talk.said)}")
+    return bool(piece)
+
+
+def _heard(talk: _Talk, stderr: IO[bytes]) -> bool:
+    """Read what a program says to people, and keep the end of it; return False at the end of the stream."""
+    piece = os.read(stderr.fileno(), 1 << 16)
+    talk.complained += len(piece)
+    if talk.complained > MOST_STDERR:
+        raise talk.asker.fault(f"wrote more than {MOST_STDERR:,} bytes to stderr")
+    talk.complaints = (talk.complaints + piece)[-4096:]
+    return bool(piece)
+
+
+def _died(talk: _Talk) -> MethodError:
+    """Return the error for a program that ended, with its last words."""
+    with suppress(subprocess.TimeoutExpired):
+        talk.process.wait(1.0)
+    with suppress(OSError, MethodError):
+        while _heard(talk, _streams(talk.process)[2]):
+            pass
+    code = talk.process.poll()
+    how = (
+        "closed its output" if code is None else f"ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}"
+    )
+    return talk.asker.fault(f"{how} before it answered{_complaint(talk)}")
+
+
+def _complaint(talk: _Talk) -> str:
+    """Return the last line that a program wrote to stderr."""
+    lines = talk.complaints.decode("utf-8", "replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f"; its last words: {last[:_SHOWN]}" if last else ""
+
+
+def _network(talk: _Talk, answer: bytes) -> str:
+    try:
+        document = json.loads(answer)
+    except ValueError:
+        raise talk.asker.fault(f"answered {_shown(answer)}, which is no JSON") from None
+    network = document.get("network") if isinstance(document, dict) else None
+    if not isinstance(network, str):
+        raise talk.asker.fault(f'answered {_shown(answer)}, but {{"network": "..."}} is wanted')
+    return network
+
+
+def _shown(said: bytes | bytearray) -> str:
+    words = bytes(said[: _SHOWN + 1]).decode("utf-8", "replace")
+    return repr(words if len(words) <= _SHOWN else f"{words[:_SHOWN]}...")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a program and all that it has started; a moment after its input was closed it should have ended itself."""
+    stdin, stdout, stderr = _streams(process)
+    with suppress(OSError):
+        stdin.close()
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    stdout.close()
+    stderr.close()
+
+
+def _not_begun(tried: Sequence[Tried]) -> str:
+    raise AssertionError("asked before it was begun")

@@ -1,0 +1,189 @@
+"""All that a comparison shows: figures of each method, tests between them, and sentences that say what follows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from harness.bench.results.curve import Curve, curve
+from harness.bench.results.ranks import Pair, Ranking, fewest_repeats, pairs, ranking
+from harness.bench.results.runtime import Runtime, runtime
+from harness.bench.results.sizes import Judge, Steps, final_score, score, size_targets, steps, times
+from harness.bench.results.trace import Trace
+from harness.system import statistics
+
+# The method that a search uses, and what it must beat.
+DEFAULT, BASELINE = "default", "random"
+# The two scores that methods are compared by.
+OVER_TIME, AT_THE_END = "over time", "at the end"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodFinding:
+    """One method.
+
+    Attributes:
+        says: what it does.
+        is_variant: it is the default with one part changed.
+        ratio: its sizes over the smallest that reaches, the geometric mean over repeats and time; NaN where nothing
+            reaches.
+        final_size: median size at the end; infinite where the median repeat has none.
+        answered: share of the repeats with an answer at the end; ``false`` of those whose answer does not reach.
+        networks: mean number of networks a repeat; ``runs`` of trainings.
+    """
+
+    name: str
+    says: str
+    is_variant: bool
+    curve: Curve
+    runtimes: tuple[Runtime, ...]
+    ratio: float
+    final_size: float
+    answered: float
+    false: float
+    networks: float
+    runs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """The whole comparison.
+
+    Attributes:
+        methods: in the order they were given.
+        ranking: of those that are no variants, by their score over time.
+        pairs: every two of those by both scores; ``variants`` each variant with the default.
+    """
+
+    seconds: float
+    repeats: int
+    judge: Judge
+    methods: tuple[MethodFinding, ...]
+    ranking: Ranking
+    pairs: tuple[Pair, ...]
+    variants: tuple[Pair, ...]
+    sentences: tuple[str, ...]
+
+
+def findings(
+    traces: Sequence[Trace], says: Mapping[str, str], variants: frozenset[str], seconds: float, judge: Judge
+) -> Findings:
+    """Return what the traces show; every method has the same repeats.
+
+    Args:
+        says: what each method does, by name, in the order of the report.
+        variants: names of those that are the default with one part changed; the default is among the methods then.
+    """
+    grouped = {name: [trace for trace in traces if trace.method == name] for name in says}
+    stepped = {name: [steps(trace, judge) for trace in group] for name, group in grouped.items()}
+    scores = {name: [score(found, judge, seconds) for found in group] for name, group in stepped.items()}
+    whole = [name for name in says if name not in variants]
+    ends = {name: [final_score(found, judge, seconds) for found in group] for name, group in stepped.items()}
+    scored = {OVER_TIME: scores, AT_THE_END: ends}
+    compared = pairs(scored, list(combinations(whole, 2)))
+    varied = pairs(scored, [(name, DEFAULT) for name in says if name in variants])
+    ranked = ranking({name: scores[name] for name in whole})
+    return Findings(
+        seconds=seconds,
+        repeats=len(next(iter(grouped.values()))),
+        judge=judge,
+        methods=tuple(
+            _method(name, says[name], name in variants, grouped[name], stepped[name], scores[name], seconds, judge)
+            for name in says
+        ),
+        ranking=ranked,
+        pairs=tuple(compared),
+        variants=tuple(varied),
+        sentences=(*too_few(len(next(iter(grouped.values()))), compared, varied), *sentences(ranked, compared, varied)),
+    )
+
+
+def _method(
+    name: str,
+    says: str,
+    is_variant: bool,
+    traces: Sequence[Trace],
+    stepped: Sequence[Steps],
+    scores: Sequence[float],
+    seconds: float,
+    judge: Judge,
+) -> MethodFinding:
+    made = curve(stepped, times(seconds))
+    ends = [trace.answers[-1].hash if trace.answers else None for trace in traces]
+    answered = [network for network in ends if network is not None]
+    false = sum(not judge.reaches(network) for network in answered)
+    return MethodFinding(
+        name=name,
+        says=says,
+        is_variant=is_variant,
+        curve=made,
+        runtimes=tuple(runtime(stepped, size, seconds) for size in size_targets(judge.smallest)),
+        ratio=math.exp(statistics.mean(scores)) if math.isfinite(judge.smallest) else math.nan,
+        final_size=made.median[-1],
+        answered=len(answered) / len(traces),
+        false=false / len(answered) if answered else 0.0,
+        networks=statistics.mean([float(trace.networks) for trace in traces]),
+        runs=statistics.mean([float(trace.runs) for trace in traces]),
+    )
+
+
+def too_few(repeats: int, *families: Sequence[Pair]) -> list[str]:
+    """Return what is to be said where no outcome could have shown a difference; each family is corrected by itself."""
+    tests = max(map(len, families))
+    needed = fewest_repeats(tests)
+    if not tests or repeats >= needed:
+        return []
+    return [f"{repeats} repeats are too few to show any difference by {tests} tests, whatever came out; {needed} can."]
+
+
+def sentences(ranked: Ranking, compared: Sequence[Pair], varied: Sequence[Pair]) -> list[str]:
+    """Return what follows, the default against random first."""
+    found = [_said(pair, DEFAULT, BASELINE) for pair in compared if {pair.first, pair.second} == {DEFAULT, BASELINE}]
+    best = next(iter(ranked.mean_ranks), None)
+    rivals = [pair for pair in compared if {pair.first, pair.second} == {DEFAULT, best} and best != BASELINE]
+    found += [_first(ranked, compared)] if len(ranked.mean_ranks) > 1 else []
+    found += [_said(pair, DEFAULT, str(best)) for pair in rivals]
+    return found + [_said(pair, pair.first, DEFAULT) for pair in varied]
+
+
+def _first(ranked: Ranking, compared: Sequence[Pair]) -> str:
+    """Return which method is ranked first, and than which others it is better by more than chance."""
+    least = min(ranked.mean_ranks.values())
+    first, *equal = [name for name, rank in ranked.mean_ranks.items() if rank == least]
+    if equal:
+        return f"Ranked first alike: {', '.join((first, *equal))}."
+    worse = {
+        pair.second if pair.first == first else pair.first
+        for pair in compared
+        if pair.when == OVER_TIME and first in (pair.first, pair.second)
+        if pair.differs and _seen_from(pair, first)[0] < 1
+    }
+    others = [name for name in ranked.mean_ranks if name != first]
+    beaten, left = ([name for name in others if (name in worse) is wanted] for wanted in (True, False))
+    said = [f"better than {', '.join(beaten)}"] if beaten else []
+    said += [f"not shown to be better than {', '.join(left)}"] if left else []
+    return f"Ranked first: {first}; over time it is {' and '.join(said)}."
+
+
+def _said(pair: Pair, name: str, other: str) -> str:
+    """Return how one method does beside another, by one score."""
+    ratio, low, high = _seen_from(pair, name)
+    tested = f"uncorrected interval {low:.3f} to {high:.3f}, corrected p {p_text(pair.corrected_p)}"
+    size = f"its answers {pair.when} are {ratio:.3f} times as large ({tested})"
+    if not pair.differs:
+        return f"{name} is not shown to differ from {other}: {size}."
+    return f"{name} is {'better' if ratio < 1 else 'worse'} than {other}: {size}."
+
+
+def _seen_from(pair: Pair, name: str) -> tuple[float, float, float]:
+    """Return the ratio and its interval with ``name`` in the numerator."""
+    if pair.first == name:
+        return pair.ratio, pair.low, pair.high
+    return 1 / pair.ratio, 1 / pair.high, 1 / pair.low
+
+
+def p_text(p: float) -> str:
+    """Return a p value as people read it."""
+    return "below 0.0001" if p < 0.0001 else f"{p:.2g}"

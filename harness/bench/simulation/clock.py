@@ -1,0 +1,119 @@
+"""Workers that train by looking up: a crew on a simulated clock.
+
+A job takes the seconds that its training took when it was recorded. Nothing else takes time: neither asking a method
+nor looking at the validation images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from harness.bench.simulation.readings import Reading, Readings
+from harness.training.result import Epoch, Result, Status
+from harness.training.run import Job
+from harness.training.workers.workers import Event, Finished
+
+
+@dataclass(slots=True)
+class Desk:
+    """One place of the crew; ``until`` is when its job ends, in seconds of the clock."""
+
+    job: Job | None = None
+    until: float = 0.0
+
+
+@dataclass(slots=True)
+class SimulatedCrew:
+    """Desks and their clock, which stops at ``end``.
+
+    Attributes:
+        repeat: seed of the repeat.
+    """
+
+    readings: Readings
+    repeat: int
+    end: float
+    clock: float = 0.0
+    desks: list[Desk] = field(default_factory=list)
+
+    @property
+    def jobs(self) -> Sequence[Job | None]:
+        """What each desk is doing."""
+        return [desk.job for desk in self.desks]
+
+    def start(self, count: int, side_by_side: int = 1) -> None:
+        """Put so many desks up."""
+        self.desks = [Desk() for _ in range(count)]
+
+    def assign(self, place: int, job: Job) -> None:
+        """Give an idle desk a job, which goes on from the seconds that its earlier part has taken."""
+        reading = self.readings.read(job, self.repeat)
+        last = job.until_epoch or job.recipe.epochs
+        self.desks[place] = Desk(job, self.clock + reading.seconds[last] - job.spent_seconds)
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Go on to the next end of a job and return it, or to the end of the clock where that comes first.
+
+        Who does not wait hears nothing: the clock stands still.
+        """
+        if not timeout:
+            return []
+        busy = [desk for desk in self.desks if desk.job is not None]
+        next_end = min((desk.until for desk in busy), default=self.end)
+        self.clock = min(next_end, self.end)
+        events: list[Event] = []
+        for desk in busy:
+            # Jobs that end at the same moment end in the order of their desks.
+            if desk.until <= self.clock and desk.job is not None:
+                job, desk.job = desk.job, None
+                events.append(Finished(job, result_of(job, self.readings.read(job, self.repeat))))
+        return events
+
+    def abandon(self, place: int) -> None:
+        """Clear a desk."""
+        self.desks[place].job = None
+
+    def stop(self) -> None:
+        """Clear all desks."""
+        self.desks = []
+
+    def now(self) -> float:
+        """Return the clock."""
+        return self.clock
+
+
+def result_of(job: Job, reading: Reading) -> Result:
+    """Return the result that the job's training would have given."""
+    last = job.until_epoch or job.recipe.epochs
+    status = Status.RUNNING if last < job.recipe.epochs else reading.status
+    return Result(
+        architecture=job.architecture,
+        hash=reading.network_hash,
+        parameters=reading.parameters,
+        macs=reading.macs,
+        recipe=job.recipe,
+        recipe_name=job.recipe_name,
+        recipe_hash="",
+        dataset="",
+        purpose=job.purpose,
+        seed_index=job.seed_index,
+        seed=0,
+        status=status,
+        message="the loss was not finite" if status is Status.DIVERGED else "",
+        history=_history(reading, last),
+        validation_errors=reading.errors[last],
+        validation_size=reading.size,
+        train_seconds=reading.seconds[last],
+        trial=job.trial,
+        decisions=job.decisions,
+    )
+
+
+def _history(reading: Reading, last: int) -> tuple[Epoch, ...]:
+    """Return the epochs of a run; only those that are rungs were looked at and timed."""
+    epochs, seconds = [], 0.0
+    for number in range(1, last + 1):
+        seconds = reading.seconds.get(number, seconds)
+        epochs.append(Epoch(number, 0.0, None, seconds, reading.errors.get(number)))
+    return tuple(epochs)

@@ -1,0 +1,126 @@
+"""A whole comparison on real trainings: set up, repeat after repeat, judged at the end; a stop loses one repeat."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.bench.methods.door import Limits
+from harness.bench.methods.task import Task
+from harness.bench.results import comparison
+from harness.bench.results.comparison import Judged
+from harness.bench.results.trace import Trace
+from harness.bench.simulation.live import WORK, judged, live_repeat
+from harness.bench.simulation.setting import Setting, check_rungs, methods_of, setting, table_task
+from harness.bench.tables.machine import this_machine
+from harness.bench.tables.table import Table
+from harness.data.training_images import ImageData, resolve
+from harness.search.race import rungs
+from harness.search.session import Effort
+from harness.system.device import choose_device
+from harness.system.duration import duration_text
+from harness.system.errors import ContentError
+from harness.training.native.engine_choice import choose_engine
+from harness.training.recipes import check_batch, named_recipe
+from harness.training.workers.workers import Limits as RunLimits
+from harness.training.workers.workers import Source
+from search_spaces.catalog import space as space_of
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What trains: the data, and the device with its limits."""
+
+    source: Source
+    effort: Effort
+
+
+def prepared(given: dict[str, Any], table: Table | None) -> tuple[Setting, Running]:
+    """Return the comparison that the options ask for, and what trains for it.
+
+    Args:
+        table: where it is given, its task is the comparison's: the same question, answered by trainings.
+
+    Raises:
+        UsageError: an unknown method, recipe, data set, device or engine.
+        ContentError: the recipe does not suit the data set, or the data are not those of the table.
+        DataError: the data are missing or damaged.
+    """
+    data = resolve(table.dataset if table else given["dataset"], given["folder"])
+    if table is not None and data.data_hash != table.facts.data_hash:
+        raise ContentError(f"the data in {data.source} are not those that the table {table.facts.name!r} was made of")
+    task = table_task(table, given) if table else _asked(given, data)
+    methods = methods_of(given["names"], given["programs"], ablations=given["ablations"])
+    check_rungs(methods, task)
+    device = choose_device(given["device"])
+    engine = choose_engine(given["engine"], task.recipe, device)
+    effort = Effort(
+        seconds=None, trials=None, workers=task.workers, device=str(device), limits=RunLimits(), engine=engine.kind
+    )
+    running = Running(Source(data.dataset.name, given["folder"]), effort)
+    trainer = engine.engine.name if engine.engine else engine.kind
+    here = this_machine(device, data.data_hash, trainer, task.workers)
+    return setting(task, methods, given, judge_seeds=given["judge_seeds"], machine=here), running
+
+
+def _asked(given: dict[str, Any], data: ImageData) -> Task:
+    """Return the task that the options alone describe."""
+    recipe, space = named_recipe(given["recipe"]), space_of(given["space"])
+    check_batch(recipe.recipe, data.dataset.train_size)
+    epochs = recipe.recipe.epochs
+    # Halving stops wherever epochs double, as they do in a table.
+    doubled = [2**power for power in range(epochs.bit_length()) if 2**power < epochs]
+    return Task(
+        dataset=data.dataset.name,
+        data_hash=data.data_hash,
+        space=space.text,
+        space_name=space.name,
+        recipe=recipe.recipe,
+        recipe_name=recipe.name,
+        rungs=tuple(sorted({*doubled, *rungs(epochs), epochs})),
+        budget=given["budget"] or 20_000,
+        target_pct=given["target"],
+        seconds=given["seconds"],
+        workers=given["workers"],
+    )
+
+
+def carried_out(
+    made: Setting, running: Running, folder: Path, there: Sequence[Trace], say: Callable[[str], None]
+) -> tuple[list[Trace], Judged]:
+    """Run the repeats that are missing and judge all answers.
+
+    Raises:
+        DataError: the data went away.
+        MethodError: a method of somebody else's misbehaved.
+    """
+    asked = made.comparison
+    done = {(trace.method, trace.repeat): trace for trace in there}
+    # Repeat by repeat, so that a comparison that is stopped has as many of each method.
+    for repeat in range(asked.repeats):
+        for method in made.methods:
+            if (method.name, repeat) in done:
+                continue
+            say(f"{method.name}, repeat {repeat + 1} of {asked.repeats}: {duration_text(asked.task.seconds)}")
+            trace = live_repeat(
+                method,
+                asked.task,
+                running.source,
+                running.effort,
+                asked.seed,
+                repeat,
+                Limits(asked.answer_seconds),
+                folder,
+            )
+            comparison.append_trace(folder, trace)
+            done[method.name, repeat] = trace
+    order = [method.name for method in made.methods]
+    traces = sorted(done.values(), key=lambda trace: (order.index(trace.method), trace.repeat))
+    assert asked.judge_seeds is not None, "real trainings are judged by real trainings"
+    say("judging the answers on fresh seeds")
+    found = judged(traces, asked.task, running.source, running.effort, asked.judge_seeds, folder)
+    shutil.rmtree(folder / WORK, ignore_errors=True)
+    return traces, found

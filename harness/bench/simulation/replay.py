@@ -1,0 +1,165 @@
+"""One repeat of one method: a search in memory, by a crew of one's choice, until the time of the task is up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import assert_never
+
+from harness.bench.methods.door import Asker, Limits
+from harness.bench.methods.halving import Halving
+from harness.bench.methods.method import BARE, BuiltIn, EntryPoint, Method, Program, Stops
+from harness.bench.methods.program import opened
+from harness.bench.methods.task import Task, repeat_seed, study_config
+from harness.bench.results.trace import Answer, Trace
+from harness.bench.simulation.clock import SimulatedCrew
+from harness.bench.simulation.readings import Readings
+from harness.search import race
+from harness.search.crew import Crew
+from harness.search.exploration import explore
+from harness.search.nearest_miss import NearestMiss
+from harness.search.proposals.parts import Parts
+from harness.search.proposals.proposer import Proposer
+from harness.search.proposals.proposing import Proposing
+from harness.search.race import Candidate
+from harness.search.session import Effort, Session
+from harness.search.trail import MemoryTrail
+from harness.training.result import Result
+from harness.training.run import Job
+from harness.training.workers.workers import Limits as RunLimits
+from search_spaces.spaces.resolve import parse_space
+
+
+@dataclass(slots=True)
+class Watch:
+    """Notes what the answer is after each event, and ends the search when the time is up."""
+
+    seconds: float
+    session: Session | None = None
+    answers: list[Answer] = field(default_factory=list)
+    runs: int = 0
+    rejected: int = 0
+    trained: int = 0
+
+    def tick(
+        self,
+        elapsed: float,
+        left: float,
+        standing: Candidate | None,
+        nearest: NearestMiss | None,
+        jobs: Sequence[Job | None],
+    ) -> None:
+        """Note a changed answer; after the end nothing counts."""
+        if elapsed <= self.seconds:
+            proposal = standing.proposal if standing else None
+            last = self.answers[-1].hash if self.answers else None
+            if (proposal.hash if proposal else None) != last:
+                self.answers.append(
+                    Answer(
+                        seconds=round(elapsed, 3),
+                        hash=proposal.hash if proposal else None,
+                        architecture=proposal.architecture if proposal else None,
+                        parameters=proposal.parameters if proposal else None,
+                    )
+                )
+        if elapsed >= self.seconds and self.session is not None:
+            self.session.interrupted = True
+
+    def ended(self, candidate: Candidate, found: Result, *, is_standing: bool) -> None:
+        """Count a run."""
+        self.runs += 1
+
+
+def replay(method: Method, task: Task, readings: Readings, seed: int, repeat: int, limits: Limits) -> Trace:
+    """Run one repeat on a simulated clock.
+
+    Raises:
+        NotInTable: the method proposed a network that the table lacks.
+        MethodError: a method of somebody else's misbehaved.
+    """
+    crew = SimulatedCrew(readings, repeat_seed(seed, repeat), task.seconds)
+    return run_repeat(method, task, crew, seed, repeat, limits)
+
+
+def run_repeat(
+    method: Method,
+    task: Task,
+    crew: Crew,
+    seed: int,
+    repeat: int,
+    limits: Limits,
+    folder: Path = Path("nowhere"),
+    effort: Effort | None = None,
+) -> Trace:
+    """Run one repeat with a crew.
+
+    Args:
+        folder: where a crew of processes keeps its checkpoints.
+        effort: device, engine and limits of such a crew.
+    """
+    own_seed = repeat_seed(seed, repeat)
+    built_in = method if isinstance(method, BuiltIn) else None
+    stops = built_in.stops if built_in else Stops.NEVER
+    config = study_config(task, built_in.sampler if built_in else "random", rungs_of(stops, task), own_seed)
+    watch = Watch(task.seconds)
+    spent = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=RunLimits())
+    with opened(method, task, own_seed, repeat, limits) as asker:
+        parts = built_in.parts if built_in else BARE
+        session = Session(
+            folder=folder,
+            config=config,
+            effort=replace(spent, seconds=None, trials=None, workers=task.workers),
+            crew=crew,
+            trail=MemoryTrail(),
+            proposer=_proposer(method, asker, task, own_seed, parts),
+            candidates={},
+            reporter=watch,
+            began=0.0,
+            before=0.0,
+            parts=parts,
+            is_hopeless=Halving(task.target_pct).is_hopeless if stops is Stops.HALVING else None,
+        )
+        watch.session = session
+        crew.start(task.workers)
+        try:
+            session.began = crew.now()
+            explore(session)
+            ended = min(session.elapsed, task.seconds)
+        finally:
+            crew.stop()
+    return Trace(
+        method=method.name,
+        repeat=repeat,
+        seed=own_seed,
+        answers=tuple(watch.answers),
+        networks=len(session.candidates),
+        runs=watch.runs,
+        rejected=watch.rejected,
+        ended=round(ended, 3),
+    )
+
+
+def rungs_of(stops: Stops, task: Task) -> tuple[int, ...]:
+    """Return the epochs at which a method's runs stop to be judged."""
+    match stops:
+        case Stops.NEVER:
+            return ()
+        case Stops.RACE:
+            return race.rungs(task.recipe.epochs)
+        case Stops.HALVING:
+            return task.rungs[:-1]
+        case _:
+            assert_never(stops)
+
+
+def _proposer(method: Method, asker: Asker | None, task: Task, seed: int, parts: Parts) -> Proposing:
+    match method:
+        case BuiltIn():
+            config = study_config(task, method.sampler, (), seed)
+            return Proposer.new(parse_space(task.space, task.space_name), config, at_work=parts)
+        case EntryPoint() | Program():
+            assert asker is not None
+            return asker
+        case _:
+            assert_never(method)

@@ -1,0 +1,186 @@
+"""A recording in progress: its runs go through workers, rung by rung, until all have ended."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from harness.bench.tables.recording import (
+    Key,
+    Recording,
+    checkpoint_path,
+    finished_runs,
+    keys_of,
+    mend,
+    open_recording,
+    run_path,
+    table_of,
+)
+from harness.bench.tables.request import Prepared
+from harness.bench.tables.table import Table, engine_kind
+from harness.system.duration import duration_text
+from harness.system.errors import HarnessError
+from harness.training import result
+from harness.training.result import Result, Status
+from harness.training.run import Job
+from harness.training.seeds import Purpose
+from harness.training.workers import workers
+from harness.training.workers.progress import PLAIN_SECONDS, Reporter
+from harness.training.workers.workers import Broken, Event, Finished, Limits, Progress, Source
+
+RETRIES = 2
+# What one run may use; the networks of tables are small.
+LIMITS = Limits()
+
+
+@dataclass(slots=True, kw_only=True)
+class RecordingSession:
+    """A recording in progress.
+
+    Attributes:
+        waiting: runs in the order in which they are trained, each up to its next rung.
+        total: runs of the recording, ``ended`` of which have ended.
+        work: estimated seconds of an epoch of each network, by its text.
+        left: estimated seconds of all epochs that are to come; ``done`` of those trained in this session.
+        began: when its workers were started, and when it last said where it is, on the monotonic clock.
+    """
+
+    folder: Path
+    recording: Recording
+    reporter: Reporter
+    waiting: list[Job]
+    total: int
+    ended: int
+    work: Mapping[str, float]
+    left: float = 0.0
+    done: float = 0.0
+    began: float = 0.0
+    said: float = 0.0
+    broken: Counter[Key] = field(default_factory=Counter)
+
+
+def jobs_left(
+    folder: Path, recording: Recording, finished: Mapping[Key, Result], teachers: Path, device: str
+) -> list[Job]:
+    """Return the runs that are still to be trained."""
+    return [
+        Job(
+            architecture=text,
+            recipe=recording.recipe,
+            recipe_name=recording.recipe_name,
+            purpose=Purpose.BENCH,
+            seed_index=key[1],
+            device=device,
+            engine=engine_kind(recording.machine),
+            until_epoch=recording.rungs[0],
+            checkpoint=checkpoint_path(folder, key),
+            teachers=teachers,
+            study=recording.name,
+        )
+        for text, key in keys_of(recording, finished)
+        if key not in finished
+    ]
+
+
+def record(folder: Path, ready: Prepared, teachers: Path, work: Mapping[str, float], reporter: Reporter) -> Table:
+    """Train what is left of a recording and return its table; each run that ends leaves its result.
+
+    Raises:
+        ContentError: the folder holds another recording.
+        HarnessError: a run broke its worker three times.
+        DataError: the data went away.
+    """
+    recording = ready.recording
+    mend(folder)
+    open_recording(folder, recording)
+    while waiting := jobs_left(
+        folder, recording, ended := finished_runs(folder, recording), teachers, str(ready.device)
+    ):
+        session = RecordingSession(
+            folder=folder,
+            recording=recording,
+            reporter=reporter,
+            waiting=waiting,
+            total=len(ended) + len(waiting),
+            ended=len(ended),
+            work=work,
+        )
+        reporter.bar.total = session.total
+        # Once all have their first runs, those near the target are due.
+        _train_all(session, ready.source)
+    return table_of(recording, ended)
+
+
+def _train_all(session: RecordingSession, source: Source) -> None:
+    session.left = sum(session.work[job.architecture] * job.recipe.epochs for job in session.waiting)
+    pool = workers.start(source, min(session.recording.machine.workers, len(session.waiting)))
+    session.began = session.said = time.monotonic()
+    try:
+        while session.waiting or any(worker.job for worker in pool):
+            for worker in pool:
+                if worker.job is None and session.waiting:
+                    workers.assign(worker, session.waiting.pop(0))
+            for event in workers.poll(pool, LIMITS, timeout=1.0):
+                on_event(session, event)
+            _show(session)
+    finally:
+        workers.stop(pool)
+
+
+def on_event(session: RecordingSession, event: Event) -> None:
+    """Keep what a worker reports; a run goes on from rung to rung."""
+    match event:
+        case Progress(job, _):
+            session.left -= session.work[job.architecture]
+            session.done += session.work[job.architecture]
+        case Finished(job, found) if found.status is Status.RUNNING:
+            rungs = session.recording.rungs
+            until = next(rung for rung in rungs if rung > len(found.history))
+            session.waiting.insert(0, replace(job, until_epoch=until, spent_seconds=found.train_seconds))
+        case Finished(job, found):
+            _ended(session, job, found)
+        case Broken(job, _, message):
+            _again(session, job, message)
+
+
+def _ended(session: RecordingSession, job: Job, found: Result) -> None:
+    result.write(run_path(session.folder, (found.hash, found.seed_index)), found)
+    if job.checkpoint is not None:
+        job.checkpoint.unlink(missing_ok=True)
+    if found.status is Status.DIVERGED:
+        session.left -= session.work[job.architecture] * (job.recipe.epochs - len(found.history))
+    session.ended += 1
+    session.reporter.bar.update(1)
+
+
+def _again(session: RecordingSession, job: Job, message: str) -> None:
+    """Train a run again whose worker broke: from its last rung, then from its beginning."""
+    assert job.checkpoint is not None, "every run of a recording keeps its state"
+    key = (job.architecture, job.seed_index)
+    session.broken[key] += 1
+    if session.broken[key] > RETRIES:
+        raise HarnessError(
+            f"seed {job.seed_index} of {job.architecture} failed {session.broken[key]} times: {message}",
+            hint="what is finished is kept; the same command goes on",
+        )
+    if session.broken[key] == RETRIES:
+        job.checkpoint.unlink(missing_ok=True)
+    session.reporter.say(f"seed {job.seed_index} of {job.architecture}: {message}; it is run again")
+    session.waiting.append(replace(job, until_epoch=session.recording.rungs[0], spent_seconds=0.0))
+
+
+def _show(session: RecordingSession) -> None:
+    """Say where the recording is: on a terminal at every call, elsewhere once a minute."""
+    now = time.monotonic()
+    remaining = ""
+    if session.done:
+        # A run that went on from a checkpoint, or began again, may leave the estimate a little off.
+        remaining = f", {duration_text(max(0.0, session.left) * (now - session.began) / session.done)} left"
+    if session.reporter.terminal:
+        session.reporter.bar.set_postfix_str(remaining.removeprefix(", "))
+    elif now - session.said >= PLAIN_SECONDS:
+        session.said = now
+        session.reporter.say(f"{session.ended} of {session.total} runs{remaining}")

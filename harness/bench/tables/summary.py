@@ -1,0 +1,114 @@
+"""What a table says of its networks: counts, ranges, what seeds and rungs are worth. Facts only."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+
+from harness.bench.tables.table import Row, Table
+from harness.training.result import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Smallest, middle and largest of some values."""
+
+    low: float
+    median: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """What is known at one rung.
+
+    Attributes:
+        epoch: counted from 1.
+        accuracy_pct: of the networks' means over their seeds, on the validation images.
+        seed_deviation_pct: deviation between seeds of one network, pooled over the networks; None with one seed each.
+        rank_correlation: Spearman's, of the networks' means here with those at the last rung; None where it is not
+            defined.
+        seconds: of a run up to here.
+    """
+
+    epoch: int
+    accuracy_pct: Spread
+    seed_deviation_pct: float | None
+    rank_correlation: float | None
+    seconds: Spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The facts of a table."""
+
+    networks: int
+    runs: int
+    rows: int
+    diverged: int
+    seeds: tuple[int, int]
+    parameters: Spread
+    macs: Spread
+    rungs: tuple[Rung, ...]
+    train_seconds: float
+
+
+def summary(table: Table) -> Summary:
+    """Return the facts of a table that has rows."""
+    last = table.rungs[-1]
+    finals = [row for row in table.rows if row.rung == last]
+    firsts = [next(iter(runs.values()))[last] for runs in table.runs.values()]
+    seeds = [len(runs) for runs in table.runs.values()]
+    return Summary(
+        networks=len(table.runs),
+        runs=len(finals),
+        rows=len(table.rows),
+        diverged=sum(row.status is Status.DIVERGED for row in finals),
+        seeds=(min(seeds), max(seeds)),
+        parameters=_spread([row.parameters for row in firsts]),
+        macs=_spread([row.macs for row in firsts]),
+        rungs=tuple(_rung(table, rung) for rung in table.rungs),
+        train_seconds=math.fsum(row.seconds for row in finals),
+    )
+
+
+def means_at(table: Table, rung: int) -> list[float]:
+    """Return the networks' mean validation accuracies at a rung, in order of the table."""
+    return [statistics.fmean(at[rung].validation_accuracy_pct for at in runs.values()) for runs in table.runs.values()]
+
+
+def spearman(first: list[float], second: list[float]) -> float | None:
+    """Return Spearman's rank correlation, None for fewer than three pairs or without any spread."""
+    if len(first) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
+        return None
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(first, second).statistic)
+
+
+def _rung(table: Table, rung: int) -> Rung:
+    rows = [row for row in table.rows if row.rung == rung]
+    means = means_at(table, rung)
+    return Rung(
+        epoch=rung,
+        accuracy_pct=_spread(means),
+        seed_deviation_pct=_pooled_deviation(table, rung),
+        rank_correlation=spearman(means, means_at(table, table.rungs[-1])),
+        seconds=_spread([row.seconds for row in rows]),
+    )
+
+
+def _pooled_deviation(table: Table, rung: int) -> float | None:
+    """Return the square root of the mean variance within networks, weighted by degrees of freedom."""
+    squares, freedom = 0.0, 0
+    for runs in table.runs.values():
+        rows: list[Row] = [at[rung] for at in runs.values()]
+        centre = statistics.fmean(row.validation_accuracy_pct for row in rows)
+        squares += math.fsum((row.validation_accuracy_pct - centre) ** 2 for row in rows)
+        freedom += len(rows) - 1
+    return math.sqrt(squares / freedom) if freedom else None
+
+
+def _spread(values: list[int] | list[float]) -> Spread:
+    return Spread(low=min(values), median=statistics.median(values), high=max(values))

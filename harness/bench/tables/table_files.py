@@ -1,0 +1,163 @@
+"""A table on disk: a folder with ``table.csv`` (the rows), ``table.json`` (the facts) and ``DATASHEET.md``.
+
+``table.json`` has the SHA-256 of ``table.csv``, so that damage and edits are found when a table is read.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.bench.tables.datasheet import datasheet
+from harness.bench.tables.table import Facts, Row, Table, TableError
+from harness.system import files
+from harness.system.csv_text import csv_text, unguarded
+from harness.system.document import documented, read_as
+from harness.system.errors import ContentError, UsageError
+from harness.system.workspace import Workspace
+from harness.training.recipe import recipe_document
+from harness.training.result import Status
+from search_spaces.errors import nearest
+
+ROWS = "table.csv"
+FACTS = "table.json"
+DATASHEET = "DATASHEET.md"
+# The tables that come with the checkout.
+COMMITTED = Path(__file__).resolve().parents[3] / "benchmarks" / "tables"
+_MEND = "fetch the table again, or record it anew with 'harness bench table'"
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FactsFile:
+    facts: Facts
+    networks: int
+    rows: int
+    rows_sha256: str
+    schema_version: Literal[1] = 1
+
+
+def write_table(folder: Path, table: Table) -> None:
+    """Write a table's files, all or none.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    files.write_together({folder / name: content for name, content in contents(table).items()})
+
+
+def holds_table(folder: Path) -> bool:
+    """Return whether a folder has any of a table's files."""
+    return any((folder / name).exists() for name in (ROWS, FACTS, DATASHEET))
+
+
+def contents(table: Table) -> dict[str, bytes]:
+    """Return a table's files by their names; equal tables give equal bytes."""
+    rows = rows_text(table.rows).encode()
+    digest = hashlib.sha256(rows).hexdigest()
+    facts = files.json_text(_document(table, digest))
+    return {ROWS: rows, FACTS: facts.encode(), DATASHEET: datasheet(table, digest).encode()}
+
+
+def read_table(folder: Path) -> Table:
+    """Read a table.
+
+    Raises:
+        TableError: it is missing, damaged or of another version of this program.
+    """
+    try:
+        text, rows = (folder / FACTS).read_bytes(), (folder / ROWS).read_bytes()
+    except OSError as error:
+        reason = error.strerror or error
+        raise TableError(f"cannot read the table in {folder}: {reason}: {error.filename}", hint=_MEND) from error
+    try:
+        whole = read_as(_FactsFile, text, f"the table's {folder / FACTS}")
+    except ContentError as error:
+        raise TableError(error.message, hint=_MEND) from error
+    digest = hashlib.sha256(rows).hexdigest()
+    if digest != whole.rows_sha256:
+        raise TableError(
+            f"{folder / ROWS} is not the file that {FACTS} was written with: its SHA-256 is {digest[:12]}..., but "
+            f"{whole.rows_sha256[:12]}... is noted",
+            hint=_MEND,
+        )
+    table = Table(whole.facts, tuple(_rows(rows, folder / ROWS)))
+    for what, noted, found in (("rows", whole.rows, len(table.rows)), ("networks", whole.networks, len(table.runs))):
+        if noted != found:
+            raise TableError(f"{folder / ROWS} has {found:,} {what}, but {FACTS} notes {noted:,}", hint=_MEND)
+    return table
+
+
+def table_folder(name: str, place: Workspace) -> Path:
+    """Return where the table of that name is: a folder that is named with a slash, a person's own, or a committed one.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if "/" in name:
+        return Path(name)
+    own = place.tables / name
+    known = {
+        path.parent.name: path.parent for folder in (COMMITTED, place.tables) for path in folder.glob(f"*/{FACTS}")
+    }
+    if name in known or own.exists():
+        return known.get(name, own)
+    listed = ", ".join(sorted(known)) or "none"
+    raise UsageError(
+        f"no table {name!r} in {place.tables}; known are: {listed}, or a folder written with a slash",
+        hint=nearest(name, known) or "record one with 'harness bench table'",
+    )
+
+
+def rows_text(rows: tuple[Row, ...]) -> str:
+    """Return rows as CSV; the columns are the fields of ``Row``."""
+    columns = [item.name for item in fields(Row)]
+    return csv_text(columns, ([getattr(row, column) for column in columns] for row in rows))
+
+
+def _document(table: Table, rows_sha256: str) -> dict[str, Any]:
+    whole = _FactsFile(facts=table.facts, networks=len(table.runs), rows=len(table.rows), rows_sha256=rows_sha256)
+    document = asdict(whole)
+    document["facts"]["recipe"] = recipe_document(table.recipe)
+    return document
+
+
+def _rows(content: bytes, path: Path) -> list[Row]:
+    try:
+        lines = list(csv.reader(io.StringIO(content.decode("utf-8"), newline="")))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TableError(f"{path} is no CSV in UTF-8: {error}", hint=_MEND) from error
+    columns = [item.name for item in fields(Row)]
+    if not lines or lines[0] != columns:
+        raise TableError(f"{path} has other columns than {', '.join(columns)}", hint=_MEND)
+    return [_row(cells, f"{path}, line {number}") for number, cells in enumerate(lines[1:], start=2)]
+
+
+def _row(cells: list[str], where: str) -> Row:
+    columns = fields(Row)
+    if len(cells) != len(columns):
+        raise TableError(f"{where}: {len(cells)} cells, but there are {len(columns)} columns", hint=_MEND)
+    try:
+        return Row(**{item.name: _value(str(item.type), cell) for item, cell in zip(columns, cells, strict=True)})
+    except ValueError as error:
+        raise TableError(f"{where}: {error}", hint=_MEND) from error
+
+
+def _value(kind: str, cell: str) -> Any:
+    match kind:
+        case "int":
+            return int(cell)
+        case "float":
+            number = float(cell)
+            if not math.isfinite(number):
+                raise ValueError(f"{cell!r} is not a finite number")
+            return number
+        case "Status":
+            return Status(cell)
+        case _:
+            return unguarded(cell)

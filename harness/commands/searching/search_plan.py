@@ -1,0 +1,101 @@
+"""What ``harness search --plan`` says to people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.data.datasets import dataset
+from harness.system.duration import duration_text
+from harness.system.terminal import counted
+from search_spaces.spaces.count import count_text
+
+
+def plan_facts(document: dict[str, Any]) -> dict[str, str]:
+    """Return the plan, a line a matter.
+
+    Args:
+        document: as ``harness.search.run_plan.plan_document`` gives it.
+    """
+    config, effort = document["config"], document["effort"]
+    recipe, limits = config["recipe"], effort["limits"]
+    lengths = ", ".join(map(str, document["lengths"][:-1]))
+    last = str(document["lengths"][-1])
+    return {
+        "study": f"{document['study']} ({'continues' if document['exists'] else 'new'}) in {document['folder']}",
+        "target": f"{config['target_pct']:g} % on the test images of {dataset(config['dataset']).title}",
+        "threshold": f"{config['threshold_pct']:g} % on the validation images ({_offset_text(document['offset'])})",
+        "space": f"{config['space']}: {count_text(document['derivations'])} derivations; {_share_text(document)} "
+        f"keep its conditions and the budget of {config['budget']:,} parameters",
+        "sampler": f"{config['sampler']}, seed {config['seed']}",
+        "prior": _prior_text(document),
+        "recipe": f"{config['recipe_name']}, batches of {recipe['batch_size']}, "
+        f"{f'{lengths} or {last}' if lengths else last} {'epoch' if last == '1' else 'epochs'}; "
+        + (
+            "hopeless trainings stop after a quarter or a half" if config["rungs"] else "every training goes to its end"
+        ),
+        "standing": f"a network stands after {document['stand_seeds']} to {document['most_seeds']} more seeds, if its "
+        f"verification passes with a chance of at least {100 * document['confidence']:g} %",
+        "effort": _effort_text(document),
+        "limits": f"{duration_text(limits['seconds'])} a training, {limits['memory_mb']:g} MiB a worker",
+        "expected": _expected_text(document),
+        "set by you": _given_text(document["origins"]),
+    }
+
+
+def _effort_text(document: dict[str, Any]) -> str:
+    effort = document["effort"]
+    side_by_side = f" ({effort['side_by_side']} in each process)" if effort["side_by_side"] > 1 else ""
+    workers = counted(effort["workers"], "worker") + side_by_side
+    if document["measures_workers"]:
+        workers = "a number of workers that is measured first"
+    time = "no limit of time" if effort["seconds"] is None else f"{duration_text(effort['seconds'])} in all"
+    trials = "any number of networks" if effort["trials"] is None else f"at most {counted(effort['trials'], 'network')}"
+    return f"{workers} on {effort['device']}, {effort['engine']} engine; {time}, {trials}"
+
+
+def _given_text(origins: dict[str, str]) -> str:
+    """Return the options that are not at their defaults, and the variables of the environment that set some."""
+    words = {"seconds": "time", "folder": "data"}
+    given = [
+        f"--{words.get(name, name).replace('_', '-')}{' (environment)' if origin == 'environment' else ''}"
+        for name, origin in origins.items()
+        if origin not in ("default", "default_map")
+    ]
+    return ", ".join(given) or "nothing"
+
+
+def _prior_text(document: dict[str, Any]) -> str:
+    """Return what earlier trainings the model of the errors begins with."""
+    count, prior = document["past_trainings"], document["config"]["prior"]
+    if not count:
+        return f"{prior}: no earlier training with such a recipe is known, so the search begins with a ladder of sizes"
+    return f"{prior}: the model of the errors begins with {counted(count, 'earlier training')}"
+
+
+def _offset_text(offset: dict[str, Any]) -> str:
+    if offset["relative_error"] is None:
+        return f"between validation and test {offset['protocol']}"
+    return (
+        f"{offset['errors_ratio']:.3f} test errors are expected for each validation error, "
+        f"standard error {100 * offset['relative_error']:.1f} %"
+    )
+
+
+def _expected_text(document: dict[str, Any]) -> str:
+    seconds = document["estimated_seconds_a_training"]
+    if seconds is None:
+        return f"unknown: none of {document['feasible']['looked_at']:,} networks drawn keeps conditions and budget"
+    low, high = seconds
+    span = f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
+    return (
+        f"{span} s for a training of a median network ({document['feasible']['median_macs'] / 1e6:.2g} million MACs) "
+        "on one core of a slow two-core CPU machine"
+    )
+
+
+def _share_text(document: dict[str, Any]) -> str:
+    low, high = (100 * share for share in document["feasible_share"])
+    count = document["feasible"]
+    if count["exact"]:
+        return f"{low:.3g} % (exact)"
+    return f"{low:.3g} to {high:.3g} % ({100 * count['confidence']:g} % interval, {count['looked_at']:,} drawn)"

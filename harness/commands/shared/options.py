@@ -1,0 +1,200 @@
+"""The options that several commands share, each declared once."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from harness.system.errors import Interrupted
+from harness.system.invocation import typed
+
+if TYPE_CHECKING:
+    from harness.commands.shared.network_argument import KnownRow
+    from harness.training.native.engine_choice import Choice
+    from harness.training.recipe import Recipe
+    from harness.training.recipes import NamedRecipe
+    from harness.training.workers.parallelism import Parallelism
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def as_json(command: _Command) -> _Command:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")(command)
+
+
+def data_options(command: _Command) -> _Command:
+    """Add ``--dataset`` and ``--data``."""
+    command = click.option(
+        "--data",
+        "folder",
+        envvar="HARNESS_DATA",
+        type=click.Path(path_type=Path),
+        help="Folder of the data, in torchvision's layout [env HARNESS_DATA; default: the user's cache].",
+    )(command)
+    return click.option(
+        "--dataset",
+        default="auto",
+        show_default=True,
+        help="auto, mnist, fashion-mnist, kmnist or mnist-5k; auto is mnist, or mnist-5k where there is none.",
+    )(command)
+
+
+def device_option(command: _Command) -> _Command:
+    """Add ``--device``."""
+    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")(command)
+
+
+def engine_option(command: _Command) -> _Command:
+    """Add ``--engine``."""
+    return click.option(
+        "--engine",
+        default="auto",
+        show_default=True,
+        help="native (compiled, for CPUs), torch, or auto (native where it can train the recipe).",
+    )(command)
+
+
+def say_engine(choice: Choice) -> None:
+    """Say once on stderr why torch trains where another engine might have."""
+    if choice.why:
+        click.echo(f"harness: torch trains, not the native engine: {choice.why}", err=True)
+
+
+def say_recipe(named: NamedRecipe, asked: str | None, row: KnownRow | None) -> None:
+    """Say on stderr which recipe trains where none was asked for."""
+    if asked is None:
+        why = "the row's own" if row is not None and row.recipe is not None else "as none was given"
+        click.echo(f"harness: recipe {named.name}, {why}", err=True)
+
+
+def say_left_out(damage: Iterable[str]) -> None:
+    """Say on stderr what was left out because it does not hold together, a line each."""
+    for message in damage:
+        click.echo(f"harness: left out: {message}", err=True)
+
+
+def say_teacher(recipe: Recipe, folder: Path) -> None:
+    """Say once on stderr that a teacher is trained before its students, where it is not kept."""
+    if recipe.teacher_recipe is not None:
+        from search_spaces.cost import analyse
+        from search_spaces.language.notation import parse_network
+
+        parameters = analyse(parse_network(recipe.teacher)).parameters
+        click.echo(
+            f"harness: {recipe.teacher_seeds} x {parameters:,} parameters teach; what of them {folder} does not hold "
+            f"is trained first, {recipe.teacher_recipe.epochs} epochs each",
+            err=True,
+        )
+
+
+def workers_option(command: _Command) -> _Command:
+    """Add ``--workers``; the value is None for ``auto``."""
+    return click.option(
+        "--workers",
+        type=WorkerCount(),
+        default="auto",
+        show_default=True,
+        help="Training processes. auto: one a core on a CPU, one on a GPU.",
+    )(command)
+
+
+def parallelism_option(command: _Command) -> _Command:
+    """Add ``--workers`` of processes that may train several networks each; the value is None for ``auto``."""
+    return click.option(
+        "--workers",
+        type=ParallelismText(),
+        default="auto",
+        show_default=True,
+        help="Training processes, or PxN: P processes, each with N networks side by side, for GPUs. auto: one a core "
+        "on a CPU; on a GPU measured.",
+    )(command)
+
+
+class ParallelismText(click.ParamType["Parallelism | None"]):
+    """Processes, or processes x networks, or ``auto``, which becomes None."""
+
+    name = "number|PxN|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Parallelism | None:
+        """Return the parallelism, None for ``auto``."""
+        from harness.training.workers.parallelism import read_parallelism
+
+        if value is None or value == "auto":
+            return None
+        try:
+            return read_parallelism(value)
+        except ValueError as error:
+            self.fail(f"{error}; auto is allowed too.", param, ctx)
+
+
+class WorkerCount(click.ParamType[int | None]):
+    """A number of processes from 1 to 256, or ``auto``, which becomes None."""
+
+    name = "number|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """Return the number, None for ``auto``."""
+        if value is None or value == "auto":
+            return None
+        try:
+            return click.IntRange(1, 256).convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is neither auto nor a number from 1 to 256.", param, ctx)
+
+
+class Epochs(click.ParamType[tuple[int, ...]]):
+    """Epochs joined by commas, such as 1,2,4,8."""
+
+    name = "epochs"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return them as they are given."""
+        if isinstance(value, tuple):
+            return value
+        parts = value.split(",")
+        if not all(part.strip().isdecimal() and len(part) < 7 for part in parts):
+            self.fail(f"{value!r} is not a list of epochs such as 1,2,4,8.", param, ctx)
+        return tuple(int(part) for part in parts)
+
+
+class PerCent(click.FloatRange):
+    """A number from 0 to 100; click's own range lets "nan" through.
+
+    What lies between 0 and 1 is refused: whoever writes 0.994 means a share.
+    """
+
+    name = "per cent"
+
+    def __init__(self) -> None:
+        """Take the range."""
+        super().__init__(0, 100)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number from 0 to 100.", param, ctx)
+        if 0 < number < 1:
+            self.fail(f"{value} is less than one per cent; did you mean {100 * number:.12g}?", param, ctx)
+        return number
+
+
+PER_CENT = PerCent()
+EPOCHS = Epochs()
+
+
+def interrupted() -> Interrupted:
+    """Return the error that ends an interrupted command which goes on when it is repeated."""
+    return Interrupted("interrupted", hint=f"the same command goes on: {typed(*sys.argv[1:])}")
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print one JSON document on stdout; non-finite numbers must have been made null."""
+    click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))

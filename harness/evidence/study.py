@@ -1,0 +1,289 @@
+"""A study's folder: its configuration, its journal and one file a finished run.
+
+These files are the record; the Optuna index is made from them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.system import files
+from harness.system.document import documented, read_as
+from harness.system.errors import ContentError, UsageError
+from harness.system.workspace import TEACHERS
+from harness.training import result
+from harness.training.recipe import Recipe, recipe_document
+from harness.training.result import Decision, Result
+from harness.training.seeds import PROTOCOL_VERSION
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyConfig:
+    """What decides the outcome of a search; a study never changes it.
+
+    Attributes:
+        threshold_pct: validation accuracy that stands for the target, by the measured validation-test offset.
+        space_text: the whole definition, so that a study can be read when the space has changed.
+        rungs: epochs after which pruning is decided, in a training of the recipe's own length; in others at the same
+            shares.
+        lengths: epochs that a network may be trained for, ascending; none where the recipe's own are meant.
+        prior: what earlier trainings the model of the errors begins with, ``none``, ``shipped`` or ``own``.
+        prior_sha256: of those that come with the package; empty where there are none, or where none are taken.
+    """
+
+    dataset: str
+    data_hash: str
+    budget: int
+    target_pct: float
+    threshold_pct: float
+    space: str
+    space_text: str
+    sampler: str
+    recipe: Recipe
+    recipe_name: str
+    rungs: tuple[int, ...]
+    seed: int
+    lengths: tuple[int, ...] = ()
+    prior: str = "none"
+    prior_sha256: str = ""
+    protocol_version: int = PROTOCOL_VERSION
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ConfigFile:
+    config: StudyConfig
+    origins: dict[str, str]
+    schema_version: Literal[1] = 1
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A network that a search has decided to train.
+
+    Attributes:
+        epochs: of its training; None for those of the recipe.
+        chance: predicted probability that it stands; None where nothing was predicted.
+    """
+
+    trial: int
+    architecture: str
+    hash: str
+    parameters: int
+    origin: str
+    decisions: tuple[Decision, ...]
+    epochs: int | None = None
+    chance: float | None = None
+
+
+def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bool:
+    """Write the configuration of a new study, or check it against the one that is there; return whether it is new.
+
+    Raises:
+        UsageError: the folder cannot be written.
+        ContentError: a study of that name has another configuration.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        whole = _ConfigFile(config=config, origins=origins)
+        files.write_json(path, asdict(whole) | {"config": config_document(config)})
+        return True
+    check_config(folder, config)
+    return False
+
+
+def recipe_of(config: StudyConfig, epochs: int | None) -> tuple[Recipe, str]:
+    """Return the recipe of a training of so many epochs, and its name."""
+    if epochs is None or epochs == config.recipe.epochs:
+        return config.recipe, config.recipe_name
+    return replace(config.recipe, epochs=epochs), f"{config.recipe_name}-{epochs}ep"
+
+
+def rungs_of(config: StudyConfig, epochs: int) -> tuple[int, ...]:
+    """Return the epochs after which pruning is decided in a training of so many."""
+    found = sorted({math.ceil(rung * epochs / config.recipe.epochs) for rung in config.rungs})
+    return tuple(epoch for epoch in found if 0 < epoch < epochs)
+
+
+def config_document(config: StudyConfig) -> dict[str, Any]:
+    """Return a configuration as plain JSON values."""
+    return asdict(config) | {"recipe": recipe_document(config.recipe)}
+
+
+def check_config(folder: Path, config: StudyConfig) -> None:
+    """Raise ContentError unless the study in a folder has this configuration."""
+    there = read_config(folder)
+    for item in fields(StudyConfig):
+        ours, theirs = getattr(config, item.name), getattr(there, item.name)
+        if ours != theirs:
+            shown = "" if item.name in ("space_text", "recipe") else f" ({theirs!r} there, {ours!r} here)"
+            raise ContentError(
+                f"study {folder.name!r} in {folder} was begun with another {item.name}{shown}; "
+                "a study never changes its configuration",
+                hint="the offset between validation and test has been measured anew since: give --study another name"
+                if item.name == "threshold_pct"
+                else "give --study another name, or repeat the command that began it",
+            )
+
+
+def read_config(folder: Path) -> StudyConfig:
+    """Read a study's configuration.
+
+    Raises:
+        ContentError: there is none, or it is not one of this program.
+    """
+    return _config_file(folder).config
+
+
+def read_origins(folder: Path) -> dict[str, str]:
+    """Return where each value of the configuration came from: an option, the environment or a default."""
+    return _config_file(folder).origins
+
+
+def _config_file(folder: Path) -> _ConfigFile:
+    path = folder / "config.json"
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ContentError(f"cannot read the study {path}: {error}") from error
+    return read_as(_ConfigFile, text, f"the study {path}")
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Be the only process that works in a folder for the block; make the folder where it is not there.
+
+    Raises:
+        UsageError: another process works there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        # One that only asks holds the lock for a moment too.
+        if not any(_locks(handle, fcntl.LOCK_EX, wait) for wait in (0.05, 0.2, 0.5)):
+            raise UsageError(f"another process is working in {folder}; wait for it or stop it")
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_owned(folder: Path) -> bool:
+    """Return whether a process works in a folder now."""
+    try:
+        handle = os.open(folder / ".lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return not _locks(handle, fcntl.LOCK_SH)
+    finally:
+        os.close(handle)
+
+
+def _locks(handle: int, kind: int, wait: float = 0.0) -> bool:
+    """Take a lock and return True, or wait so many seconds and return False where another holds it."""
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(wait)
+        return False
+    return True
+
+
+def result_path(folder: Path, trial: int, purpose: str, seed_index: int) -> Path:
+    """Return the file of one finished run."""
+    return folder / "results" / f"trial-{trial:05d}-{purpose}-{seed_index}.json"
+
+
+def checkpoint_path(folder: Path, trial: int, purpose: str, seed_index: int) -> Path:
+    """Return where an unfinished run keeps its state."""
+    return folder / "checkpoints" / f"trial-{trial:05d}-{purpose}-{seed_index}.pt"
+
+
+def teachers_path(folder: Path) -> Path:
+    """Return where the studies of a workspace keep trained teachers."""
+    return folder.parent / TEACHERS
+
+
+def finished_results(folder: Path) -> list[Result]:
+    """Return all finished runs, in order of trial, purpose and seed."""
+    found = [result.read(path) for path in (folder / "results").glob("trial-*.json")]
+    return sorted(found, key=lambda item: (item.trial or 0, item.purpose, item.seed_index))
+
+
+def note(folder: Path, event: str, elapsed: float, **values: Any) -> None:
+    """Append one event to the journal; ``elapsed`` counts the seconds of all sessions of the study."""
+    entry = {
+        "event": event,
+        "elapsed": round(elapsed, 3),
+        "utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        **values,
+    }
+    files.append_line(folder / "log.jsonl", json.dumps(entry, allow_nan=False))
+
+
+def journal(folder: Path) -> list[dict[str, Any]]:
+    """Return all events; a last line that a kill has torn is passed over, and what follows it is not lost."""
+    path = folder / "log.jsonl"
+    if not path.exists():
+        return []
+    events = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and "event" in event:
+            events.append(event)
+    return events
+
+
+def mend(folder: Path) -> None:
+    """Clear away what a kill has left: a torn last line is ended, files that were not finished are removed."""
+    path = folder / "log.jsonl"
+    if path.exists() and (content := path.read_bytes()) and not content.endswith(b"\n"):
+        files.append_line(path, "")
+    for part in (*folder.glob("results/.*"), *folder.glob("checkpoints/.*")):
+        part.unlink()
+
+
+def proposals(events: list[dict[str, Any]]) -> list[Proposal]:
+    """Return the networks that were chosen for training, in order."""
+    names = [item.name for item in fields(Proposal)]
+    found = []
+    for event in events:
+        if event["event"] == "proposed":
+            values = {name: event[name] for name in names if name in event}
+            found.append(read_as(Proposal, json.dumps(values), "an entry 'proposed' of the journal"))
+    return found
+
+
+def rejections(events: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Return how many networks were rejected before anything was built, by reason.
+
+    These are a sampler's proposals, and networks that the model of the errors would have chosen among.
+    """
+    found: Counter[str] = Counter()
+    for event in events:
+        if event["event"] == "rejected":
+            found[str(event.get("reason", "no reason given"))] += 1
+        elif event["event"] == "looked":
+            found.update(event["rejected"])
+    return found
+
+
+def elapsed_seconds(events: list[dict[str, Any]]) -> float:
+    """Return how long a study has been worked on, all sessions together."""
+    return max((float(event["elapsed"]) for event in events), default=0.0)

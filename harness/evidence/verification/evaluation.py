@@ -1,0 +1,131 @@
+"""Evaluation of networks whose weights are kept: what they say of images, and whether that is what is on record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.data.datasets import Dataset
+from harness.evidence.record import SeedRun
+from harness.evidence.weight_file import WeightFile
+from harness.system.errors import ContentError
+from harness.training.modules.build import Network, build
+from harness.training.recipe import Precision
+from harness.training.result import accuracy_pct
+from search_spaces.errors import SearchSpaceError
+from search_spaces.language.notation import parse_network
+
+BATCH = 500
+# Two classes are as good as equal where their probabilities differ by less: processors and libraries round in other
+# orders. bfloat16 keeps eight bits.
+TIE = {Precision.FP32: 1e-4, Precision.BF16: 0.05}
+_NO_CLASS = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One seed of a network on labelled images.
+
+    Attributes:
+        wrong: (index of the image, class said) for each wrong image.
+        recorded_errors: those on record for the same images; None where nothing is on record.
+        differing: the images of which the network says another class than the record does.
+        ties: how many of them are between two classes that are as good as equal.
+        repeated: the weights are those of a repeat: they make the recorded errors, but are not the recorded bits.
+    """
+
+    index: int
+    images: int
+    wrong: tuple[tuple[int, int], ...]
+    recorded_errors: int | None = None
+    differing: tuple[int, ...] = ()
+    ties: int = 0
+    repeated: bool = False
+
+    @property
+    def errors(self) -> int:
+        """Number of wrong images."""
+        return len(self.wrong)
+
+    @property
+    def accuracy_pct(self) -> float:
+        """Share of right images in per cent."""
+        return accuracy_pct(self.errors, self.images) or 0.0
+
+    @property
+    def as_recorded(self) -> bool | None:
+        """Whether each image was classed as the record says, ties apart; None where nothing is on record."""
+        return None if self.recorded_errors is None else len(self.differing) == self.ties
+
+
+def network_of(weights: WeightFile) -> Network:
+    """Return the network of a file, in evaluation mode.
+
+    Raises:
+        ContentError: the file's architecture is no network, or its weights are not those of one.
+    """
+    try:
+        network = build(parse_network(weights.about["architecture"]))
+        named = {name: torch.from_numpy(weights.kept[weights.tied.get(name, name)]) for name in weights.state}
+        # Not strict: how many batches BN has seen is not kept.
+        loaded = network.load_state_dict(named, strict=False)
+    except (SearchSpaceError, RuntimeError, KeyError) as error:
+        raise ContentError(f"{weights.path} does not hold a network: {str(error).splitlines()[0]}") from error
+    if missing := [name for name in loaded.missing_keys if not name.endswith("num_batches_tracked")]:
+        raise ContentError(f"{weights.path} lacks {', '.join(missing)}")
+    return network.eval()
+
+
+def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision: Precision) -> Tensor:
+    """Return the probability of each class for each image, float32 (images, classes), from torch on the processor.
+
+    Args:
+        weights: of the network.
+        pixels: uint8 (images, channels, rows, columns).
+        spec: says how pixels are normalised.
+        precision: that of the recipe.
+
+    Raises:
+        ContentError: the weights are not those of a network.
+    """
+    network = network_of(weights)
+    found = []
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision is Precision.BF16):
+        for part in torch.split(pixels, BATCH):
+            found.append(network(part.float().div_(255).sub_(spec.mean).div_(spec.std)).float())
+    return torch.cat(found).softmax(1)
+
+
+def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, recorded: SeedRun | None) -> Evaluation:
+    """Return how a seed did, beside its record.
+
+    Args:
+        index: of the seed.
+        sure: as ``probabilities`` gives it, (images, classes).
+        labels: int64 (images,).
+        precision: that of the recipe; it says what counts as a tie.
+        recorded: what the record says of the same images, None where it says nothing.
+    """
+    said = sure.argmax(1)
+    missed = (said != labels).nonzero().flatten()
+    wrong = tuple(zip(missed.tolist(), said[missed].tolist(), strict=True))
+    if recorded is None:
+        return Evaluation(index, len(labels), wrong)
+    expected = labels.clone()
+    for image, claimed in recorded.wrong:
+        # A record that was edited may claim what cannot be: no class, or a mistake that is none.
+        possible = 0 <= claimed < sure.shape[1] and claimed != labels[image]
+        expected[image] = claimed if possible else _NO_CLASS
+    differing = (said != expected).nonzero().flatten()
+    rival = expected[differing]
+    margin = sure[differing, said[differing]] - sure[differing, rival]
+    ties = int(((margin < TIE[precision]) & (rival != _NO_CLASS)).sum())
+    return Evaluation(index, len(labels), wrong, recorded.test_errors, tuple(differing.tolist()), ties)
+
+
+def together(sures: Sequence[Tensor]) -> Tensor:
+    """Return the mean of several seeds' probabilities, (images, classes)."""
+    return torch.stack(list(sures)).mean(0)

@@ -1,0 +1,102 @@
+"""What a verification has found: the standing of a row, and how seeds that were run again compare with the record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.evidence.leaderboard import LeaderboardRow, row_of_record
+from harness.evidence.ledger import Attempt, Declaration, Outcome
+from harness.evidence.record import Record, SeedRun
+from harness.system import statistics
+from harness.training import result
+
+# Of a one-sided test that says a re-run is worse than its record.
+SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A recorded seed that was run again.
+
+    Attributes:
+        identical: the weights are the same bit for bit; None where they differ and another machine, torch or build
+            of the engine made the recorded ones.
+    """
+
+    index: int
+    test_errors: int
+    recorded_test_errors: int
+    identical: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a verification found.
+
+    Attributes:
+        runs: the seeds of this call, in order of their index.
+        repeats: those of them that the record held already.
+        contradicted: a one-sided test at 5 % says that the re-run is worse than the record.
+        row: the standing of the record with all seeds ever run.
+        attempt: the certification attempt as it ended, None outside one.
+    """
+
+    record: Record
+    row: LeaderboardRow
+    runs: tuple[SeedRun, ...]
+    repeats: tuple[Repeat, ...]
+    contradicted: bool
+    attempt: Attempt | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the target stands; a certification that fails has failed, whatever the row's mean is."""
+        if self.attempt is not None:
+            return self.attempt.outcome is Outcome.CERTIFIED
+        return self.row.reached and not self.contradicted
+
+
+def verdict_of(
+    evidence: Record,
+    attempts: list[Attempt],
+    runs: Sequence[SeedRun],
+    before: Sequence[SeedRun] = (),
+    attempt: Attempt | None = None,
+    declared: Sequence[Declaration] = (),
+) -> Verdict:
+    """Return the verdict on a record with all its seeds.
+
+    Args:
+        evidence: the record, the new seeds included.
+        attempts: all of the ledger.
+        runs: the seeds of this call.
+        before: those that the record held when it began.
+        attempt: the certification attempt as it ended.
+        declared: all verifications of the ledger; a row stands when their seeds have been run.
+    """
+    # An interrupted call has recorded its runs itself; those are no repeats.
+    recorded = {run.index: run for run in before if not any(_is_same_run(run, other) for other in runs)}
+    repeats = tuple(_repeat(run, recorded[run.index]) for run in runs if run.index in recorded)
+    contradicted = _contradicts(runs, list(recorded.values()), repeats)
+    row = row_of_record(evidence, attempts, declared)
+    return Verdict(evidence, row, tuple(runs), repeats, contradicted, attempt)
+
+
+def _is_same_run(run: SeedRun, other: SeedRun) -> bool:
+    return (run.index, run.started_utc, run.train_seconds) == (other.index, other.started_utc, other.train_seconds)
+
+
+def _contradicts(runs: Sequence[SeedRun], recorded: Sequence[SeedRun], repeats: Sequence[Repeat]) -> bool:
+    if not repeats or all(repeat.identical for repeat in repeats):
+        return False
+    chance = statistics.chance_that_lower([run.accuracy_pct for run in runs], [run.accuracy_pct for run in recorded])
+    return chance < SIGNIFICANCE
+
+
+def _repeat(run: SeedRun, recorded: SeedRun) -> Repeat:
+    same_machine = result.same_bits_due(run.environment, recorded.environment)
+    # Equal bits prove themselves; unequal ones say something only where the same bits were due.
+    same_bits = run.weights_sha256 == recorded.weights_sha256
+    identical = True if same_bits else False if same_machine else None
+    return Repeat(run.index, run.test_errors, recorded.test_errors, identical)

@@ -1,0 +1,178 @@
+"""Which of many networks, and trained for how long, is worth most to a search: its chance, what it gains, its time.
+
+Pure functions over the model of the errors (``surrogate``); ``proposer`` finds the networks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.search.proposals.estimate import Room, rounds, verifying
+from harness.search.proposals.features import NAMES, features, work_of
+from harness.search.proposals.surrogate import TRAINING, Model, predicted
+from harness.search.race import STAND_SEEDS, needed_share
+from harness.system import statistics
+from harness.training.recipe import Recipe
+from search_spaces.spaces.draw import Draw
+from search_spaces.spaces.judge import Judgement
+
+# While nothing stands, what counts is the chance that one of several networks like this one stands in time, with this
+# power, since an answer matters more than its size. In time is within so many seconds of the search's beginning, later
+# within a minute, and always within this share of the time left.
+SECURE_SECONDS, LEAST_SECURE_SECONDS, SECURE_SHARE, CERTAINTY = 240.0, 60.0, 0.33, 4.0
+# More attempts are no surer: where the model is wrong about one network it is wrong about others like it.
+MOST_ATTEMPTS = 4.0
+# What looks best among hundreds is rather too good to be true: the model aims at this share of the errors that a
+# network may make. Without it 23 networks were promised 6.0 that stand, and one did; with it 14 were promised 6.2, and
+# three did, a fourth was not decided (docs/experiments.md, "what chances are worth").
+CURSE = 0.93
+# Once something stands this share of the time left, by the rounds of a network that comes to stand, is added to the
+# time of every training: many small steps down cost more than one large one.
+STRIDE_SHARE = 0.05
+CERTAIN = 1 - 1e-12
+# What cannot improve the answer is not proposed once there is one.
+LEAST_CHANCE = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A network that may be trained.
+
+    Attributes:
+        row: its part of the model's row, scaled.
+        work: of ``features.work_of``.
+    """
+
+    found: Draw
+    judgement: Judgement
+    hash: str
+    parameters: int
+    row: tuple[float, ...]
+    work: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A network, a length of its training, the predicted chance that it stands, and what that is worth."""
+
+    option: Option
+    epochs: int
+    chance: float
+    worth: float
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What is asked for.
+
+    Attributes:
+        model: of the errors.
+        recipe: without its length.
+        lengths: epochs that may be chosen.
+        allowed: most validation errors of ten thousand that stand for the target.
+        limit: in parameters, the size to get below: the smallest that stands, or the budget.
+        open: sizes and chances of networks that may come to stand, in training or confirmed at the moment.
+        stands: whether something stands.
+        room: what there is time for.
+    """
+
+    model: Model
+    recipe: Recipe
+    lengths: tuple[int, ...]
+    allowed: float
+    limit: int
+    open: tuple[tuple[int, float], ...]
+    stands: bool
+    room: Room
+
+
+def option(found: Draw, judgement: Judgement) -> Option:
+    """Return a network as the model sees it."""
+    analysis = judgement.analysis
+    assert analysis is not None, "an accepted network has been analysed"
+    raw = features(found.architecture, analysis)
+    row = tuple((value - centre) / width for value, (_, centre, width) in zip(raw, NAMES, strict=True))
+    return Option(found, judgement, found.architecture.hash, analysis.parameters, row, work_of(analysis))
+
+
+def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int]] = frozenset()) -> list[Choice]:
+    """Return networks with lengths that there is time for, each network once, what is worth most first.
+
+    Once something stands and time has an end, what has hardly a chance is left out.
+
+    Args:
+        taken: hashes and lengths that were proposed before.
+    """
+    pairs = [
+        (each, epochs)
+        for each in options
+        for epochs in aim.lengths
+        if (each.hash, epochs) not in taken and aim.room.has(epochs, each.work)
+    ]
+    if not pairs:
+        return []
+    margins = margins_to_stand(aim, [(each.row, epochs) for each, epochs in pairs])
+    chances = np.array([statistics.normal_share(float(margin)) for margin in margins])
+    seconds = np.array([aim.room.takes(epochs, each.work) for each, epochs in pairs])
+    falls = np.array([expected_fall(each.parameters, aim.limit, aim.open) for each, _ in pairs])
+    more = rounds(STAND_SEEDS, aim.room.workers)
+    hopeful = np.full(len(pairs), fill_value=True)
+    if aim.stands:
+        if not math.isinf(aim.room.left):
+            seconds = seconds + STRIDE_SHARE * aim.room.left / (1 + more)
+            hopeful = chances >= LEAST_CHANCE
+        # The fresh seeds are run where the first one passes.
+        worths = chances * falls / (seconds * (1 + more * chances))
+    else:
+        in_time = max(SECURE_SECONDS - aim.room.passed, LEAST_SECURE_SECONDS)
+        worker_seconds = min(in_time, SECURE_SHARE * aim.room.left) * aim.room.workers
+        attempts = np.minimum(MOST_ATTEMPTS, worker_seconds / (seconds * (1 + STAND_SEEDS * chances)))
+        none_stands = np.maximum(1.0, attempts) * np.log1p(-np.minimum(chances, CERTAIN))
+        # The verification of what stands first is kept until the end: what it leaves is for networks below.
+        kept = np.array([verifying(float(each), aim.room.workers) for each in seconds])
+        free = np.maximum(0.0, 1 - kept / aim.room.left)
+        worths = (np.minimum(1.0, attempts) * -np.expm1(none_stands)) ** CERTAINTY * falls * free
+    found: dict[str, Choice] = {}
+    # Where all chances are as good as none, what comes nearest is first.
+    for at in np.lexsort((-margins, -worths)):
+        if not hopeful[at]:
+            continue
+        each, epochs = pairs[at]
+        found.setdefault(each.hash, Choice(each, epochs, float(chances[at]), float(worths[at])))
+    return list(found.values())
+
+
+def margins_to_stand(aim: Aim, trainings: Sequence[tuple[tuple[float, ...], int]]) -> Any:
+    """Return by how many deviations networks with these rows make fewer errors than they need to stand, (trainings,).
+
+    The chance to stand after so many epochs is the normal distribution's at the margin.
+    """
+    recipe = aim.recipe
+    raw = [(math.log(epochs), math.log(recipe.batch_size), recipe.augmented_share) for _, epochs in trainings]
+    rows = [
+        (*row, *((value - centre) / width for value, (_, centre, width) in zip(figures, TRAINING, strict=True)))
+        for (row, _), figures in zip(trainings, raw, strict=True)
+    ]
+    means, deviations = predicted(aim.model, rows)
+    # The fresh seeds that decide waver too.
+    spread = np.sqrt(deviations**2 + aim.model.scales.seed**2 / STAND_SEEDS)
+    needed = aim.allowed * needed_share() * CURSE
+    return (math.log(max(1e-9, needed)) - means) / spread
+
+
+def expected_fall(parameters: int, limit: int, open_: Sequence[tuple[int, float]]) -> float:
+    """Return by how much a network that stands lowers the limit, in the logarithm, others being likely to lower it too.
+
+    Args:
+        open_: sizes and chances of the others, which are taken to be independent; one above the limit lowers nothing.
+    """
+    fall, left = 0.0, 1.0
+    for size, chance in sorted(each for each in open_ if each[0] < limit):
+        fall += left * chance * max(0.0, math.log(size / parameters))
+        left *= 1 - chance
+    return fall + left * max(0.0, math.log(limit / parameters))

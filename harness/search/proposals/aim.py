@@ -1,0 +1,181 @@
+"""What the model of the errors proposes: fitted to all that is known, it chooses among draws and their neighbours."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from harness.evidence.study import Proposal, StudyConfig, recipe_of
+from harness.search.proposals import acquisition
+from harness.search.proposals.acquisition import Aim, Choice, Option
+from harness.search.proposals.look import Look, accepted
+from harness.search.proposals.roster import roster
+from harness.search.proposals.surrogate import PRIOR_ERRORS, Observation, fitted, row_of
+from harness.search.race import Candidate, chance_to_stand, expected_errors, passed_first, refuted, stands
+from harness.training.result import Status
+from search_spaces.errors import DrawError
+from search_spaces.spaces.draw import Draw, Uniform, replay
+from search_spaces.spaces.judge import Judgement
+from search_spaces.spaces.mutate import mutate
+from search_spaces.spaces.resolve import parse_space
+
+# The model chooses among so many draws, from at most so many looks, and among changes of those that are worth most and
+# have not been changed yet: so many at once, so many changes each.
+AIM_DRAWS, AIM_LOOKS = 150, 400
+PARENTS, CHILDREN = 12, 8
+# The rounds end when so many have not raised the highest worth by this share, and after so many in all.
+PATIENCE, RISE, MOST_ROUNDS = 3, 0.01, 25
+# Errors that are believed of a network of middling size where no earlier training tells, by those that are allowed: a
+# hundred and 66 for MNIST.
+BELIEF = 1.5
+# What a run that was pruned would have come to is a guess: further deviation of its logarithm.
+PRUNED_DOUBT = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Aimed:
+    """What the model of the errors thinks is worth most, or why there is nothing.
+
+    Attributes:
+        looked_at: networks that the model had to choose among: new ones, or of a new length, that there is time for.
+        lacks_time: with more time something would have a chance.
+    """
+
+    choice: Choice | None
+    looked_at: int
+    lacks_time: bool = False
+
+
+def aimed(look: Look, past: Sequence[Observation], rng: random.Random) -> Aimed:
+    """Return what the model of the errors thinks is worth most, of many draws and of changes of the best of them.
+
+    Args:
+        past: earlier trainings that the model begins with.
+    """
+    aim = _aim_of(look, past)
+    options = _listed(look, rng)
+    ranked = acquisition.choices(aim, options, look.taken)
+    if roster(look.space) is None:
+        ranked = _climbed(look, aim, options, ranked, rng)
+    new = sum(
+        any((each.hash, epochs) not in look.taken and aim.room.has(epochs, each.work) for epochs in aim.lengths)
+        for each in options
+    )
+    if ranked:
+        return Aimed(ranked[0], new)
+    endless = replace(aim, room=replace(aim.room, seconds=None))
+    return Aimed(None, new, lacks_time=bool(acquisition.choices(endless, options, look.taken)))
+
+
+def _climbed(look: Look, aim: Aim, options: list[Option], ranked: list[Choice], rng: random.Random) -> list[Choice]:
+    """Return the choices among networks and changes of the best of them, until these are no better; add to options."""
+    known, changed = {each.hash for each in options}, set[str]()
+    parents, worths = _parents(look), [0.0]
+    while len(worths) <= MOST_ROUNDS and (len(worths) <= PATIENCE or worths[-1] > (1 + RISE) * worths[-1 - PATIENCE]):
+        worthiest = [each.option for each in ranked if each.option.hash not in changed][:PARENTS]
+        changed |= {each.hash for each in worthiest}
+        children = {each.hash: each for each in _children(look, [*(each.found for each in worthiest), *parents], rng)}
+        fresh = [child for name, child in children.items() if name not in known]
+        known |= children.keys()
+        options.extend(fresh)
+        parents = []
+        ranked = sorted([*ranked, *acquisition.choices(aim, fresh, look.taken)], key=lambda each: -each.worth)
+        worths.append(ranked[0].worth if ranked else 0.0)
+    return ranked
+
+
+def _aim_of(look: Look, past: Sequence[Observation]) -> Aim:
+    """Return what the model is asked for, fitted to all that is known at the moment."""
+    config, candidates = look.config, list(look.candidates.values())
+    observed = [seen for candidate in candidates for seen in _observed(candidate, config)]
+    allowed = (100 - config.threshold_pct) * 100
+    return Aim(
+        model=fitted([*past, *observed], belief=PRIOR_ERRORS if past else BELIEF * max(1.0, allowed)),
+        recipe=config.recipe,
+        lengths=look.lengths,
+        allowed=allowed,
+        limit=look.budget + 1,
+        open=tuple(_open(candidate, config.threshold_pct) for candidate in candidates if _is_open(candidate, config)),
+        stands=any(stands(candidate, config.threshold_pct) for candidate in candidates),
+        room=look.room,
+    )
+
+
+def _is_open(candidate: Candidate, config: StudyConfig) -> bool:
+    """Return whether a network may yet come to stand: in training, or passed and neither standing nor refuted."""
+    if candidate.first is None:
+        return True
+    passed = passed_first(candidate, config.threshold_pct)
+    return passed and not stands(candidate, config.threshold_pct) and not refuted(candidate, config.threshold_pct)
+
+
+def _open(candidate: Candidate, threshold_pct: float) -> tuple[int, float]:
+    chance = candidate.proposal.chance or 0.0 if candidate.first is None else chance_to_stand(candidate, threshold_pct)
+    return candidate.proposal.parameters, chance
+
+
+def _observed(candidate: Candidate, config: StudyConfig) -> list[Observation]:
+    """Return what a trained network teaches the model; nothing where it failed."""
+    errors, first = expected_errors(candidate), candidate.first
+    if errors is None or first is None or not first.validation_size:
+        return []
+    recipe, _ = recipe_of(config, candidate.proposal.epochs)
+    doubt = 0.0 if first.status is Status.COMPLETE else PRUNED_DOUBT
+    scaled = errors * 10_000 / first.validation_size
+    return [Observation(row_of(candidate.proposal.architecture, recipe), scaled, 1 + len(candidate.fresh), doubt)]
+
+
+def _listed(look: Look, rng: random.Random) -> list[Option]:
+    """Return what the model looks at first: all that is open of a small space, else draws."""
+    if roster(look.space) is not None:
+        return [each for each in _all_options(look.space.text, look.space.name) if each.parameters <= look.budget]
+    draws = list(itertools.islice(accepted(look, rng, AIM_LOOKS), AIM_DRAWS))
+    # Where hardly a draw is within the limits one is enough to begin with: its changes are nearer to them.
+    draws = draws or list(itertools.islice(accepted(look, rng), 1))
+    return [acquisition.option(found, judgement) for found, judgement in draws]
+
+
+@lru_cache(maxsize=8)
+def _all_options(text: str, name: str) -> tuple[Option, ...]:
+    # Every aim at a small space asks for all of its networks.
+    return tuple(acquisition.option(entry.found, entry.judgement) for entry in roster(parse_space(text, name)) or ())
+
+
+def _parents(look: Look) -> list[Draw]:
+    """Return the smallest networks of this search that passed once, and the latest: changes of them may be better."""
+    candidates = [look.candidates[trial] for trial in sorted(look.candidates)]
+    passed = [each.proposal for each in candidates if passed_first(each, look.config.threshold_pct)]
+    smallest = sorted(passed, key=lambda proposal: (proposal.parameters, proposal.trial))[:PARENTS]
+    latest = [each.proposal for each in candidates[-PARENTS:]]
+    chosen = {proposal.hash: proposal for proposal in (*smallest, *latest)}
+    return [replay(look.space, _indices(proposal), Uniform(random.Random(0))) for proposal in chosen.values()]
+
+
+def _indices(proposal: Proposal) -> dict[str, int]:
+    return {decision.name: decision.index for decision in proposal.decisions}
+
+
+def _children(look: Look, parents: Sequence[Draw], rng: random.Random) -> Iterator[Option]:
+    """Yield networks that differ from a parent by a decision or two, within the limits."""
+    for parent in parents:
+        for number in range(CHILDREN):
+            try:
+                child = mutate(look.limited, parent.indices, rng, attempts=5, changes=1 + number % 2)
+            except DrawError:
+                continue
+            judgement = look.judge(child)
+            if judgement.accepted:
+                yield acquisition.option(child, judgement)
+            else:
+                look.rejected[str(judgement.reason)] += 1
+
+
+def length(look: Look, past: Sequence[Observation], found: Draw, judgement: Judgement) -> Choice | None:
+    """Return the length that the model thinks most of for a network; None where there is no choice."""
+    if len(look.lengths) == 1:
+        return None
+    option = acquisition.option(found, judgement)
+    return next(iter(acquisition.choices(_aim_of(look, past), [option], look.taken)), None)

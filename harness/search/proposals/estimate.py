@@ -1,0 +1,104 @@
+"""How long a training takes: estimated from what a network has to compute, and corrected by what was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from harness.search.proposals.features import work
+from harness.training.recipe import Recipe
+from harness.training.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds an image of a training step on one core: a fixed part, and one for each multiply-add of ``work``."""
+
+    seconds_an_image: float
+    seconds_a_mac: float
+
+
+# On one core of a two-core CPU machine, by engine. torch: fitted to the 3,702-parameter network and seed4, of which it
+# trains 4,600 and 3,000 images a second. Native: 43 trainings of seven forms on a machine of 112 GFLOP/s a core without
+# AVX-512 (``features.NUMBER_MACS``); others are faster, which shows with the first run.
+PACES = {"torch": Pace(1.85e-4, 3.35e-11), "native": Pace(0.0, 9.9e-11)}
+
+# Training on all images takes longer than on the search split: 60,000 to 50,000.
+VERIFY_FACTOR = 1.2
+LEAST_VERIFY_SEEDS, MOST_VERIFY_SEEDS = 5, 8
+# What an estimate is raised by, as a factor, and what starting processes and writing files take.
+CAUTION = 1.1
+CAUTION_SECONDS = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What there is time for.
+
+    Attributes:
+        images: that an epoch trains on.
+        pace: of this machine, as far as it is known.
+        seconds: that one training may take, so that its network can still be confirmed and verified; None for no end.
+        left: seconds of the search; infinite where it has no end.
+        workers: trainings at once.
+        passed: seconds that the search has had.
+    """
+
+    images: int
+    pace: Pace
+    seconds: float | None = None
+    left: float = math.inf
+    workers: int = 1
+    passed: float = 0.0
+
+    def takes(self, epochs: int, network_work: float) -> float:
+        """Return the seconds of a training."""
+        return training_seconds(epochs, self.images, network_work, self.pace)
+
+    def has(self, epochs: int, network_work: float) -> bool:
+        """Return whether there is time for a training."""
+        return self.seconds is None or self.takes(epochs, network_work) <= self.seconds
+
+
+def verify_seeds(workers: int) -> int:
+    """Return how many seeds a winner is verified with: five, or as many as take no longer; eight at most."""
+    return min(MOST_VERIFY_SEEDS, rounds(LEAST_VERIFY_SEEDS, workers) * workers)
+
+
+def rounds(seeds: int, workers: int) -> int:
+    """Return how often workers train at once until all seeds are trained."""
+    return -(-seeds // workers)
+
+
+def verifying(one: float, workers: int, seeds: int = LEAST_VERIFY_SEEDS) -> float:
+    """Return the seconds of a verification where one training on the search split takes ``one``."""
+    return CAUTION * VERIFY_FACTOR * rounds(seeds, workers) * one + CAUTION_SECONDS
+
+
+def taught(pace: Pace, recipe: Recipe) -> Pace:
+    """Return the pace of a student: for each of its images every teacher runs forward, a third of a training step."""
+    if not recipe.teacher:
+        return pace
+    forward = recipe.teacher_seeds * work(recipe.teacher) / 3
+    return replace(pace, seconds_an_image=pace.seconds_an_image + pace.seconds_a_mac * forward)
+
+
+def scaled(pace: Pace, factor: float) -> Pace:
+    """Return the pace of a machine that takes ``factor`` times as long."""
+    return Pace(factor * pace.seconds_an_image, factor * pace.seconds_a_mac)
+
+
+def training_seconds(epochs: int, images: int, network_work: float, pace: Pace) -> float:
+    """Return the seconds that so many epochs over ``images`` take with a network of so much ``work``."""
+    return epochs * images * (pace.seconds_an_image + pace.seconds_a_mac * network_work)
+
+
+def slowdown(runs: Iterable[Result], images: int, pace: Pace) -> float | None:
+    """Return measured over estimated seconds of all runs, None where there are none."""
+    measured = estimated = 0.0
+    for run in runs:
+        if run.history and run.macs:
+            measured += run.train_seconds
+            estimated += training_seconds(len(run.history), images, work(run.architecture), pace)
+    return measured / estimated if estimated else None

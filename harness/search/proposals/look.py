@@ -1,0 +1,94 @@
+"""One look for the next network: what it may be at the moment, and draws that are just that."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from harness.evidence.study import StudyConfig
+from harness.search.proposals.estimate import Room
+from harness.search.proposals.features import work_of
+from harness.search.proposals.proposing import Rejection, Repeat
+from harness.search.proposals.roster import Entry, drawn, roster
+from harness.search.race import Candidate
+from search_spaces.spaces.draw import Draw, Uniform, draw
+from search_spaces.spaces.judge import Judgement, Reason, judge
+from search_spaces.spaces.space import Condition, Metric, SearchSpace
+
+# Draws after which a space counts as searched through: some seconds.
+DRAWS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look for the next network: what it may be, and what was passed over so far.
+
+    Attributes:
+        taken: hashes and lengths that were proposed before.
+        rejected: networks that were looked at and rejected without being anybody's proposal, by reason.
+    """
+
+    space: SearchSpace
+    config: StudyConfig
+    budget: int
+    candidates: Mapping[int, Candidate]
+    known: Mapping[str, int]
+    taken: frozenset[tuple[str, int]]
+    number: int
+    passed: list[Rejection | Repeat]
+    room: Room
+    rejected: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def limited(self) -> SearchSpace:
+        """The space with the budget of the moment among its conditions."""
+        space = self.space
+        limit = Condition(Metric.PARAMETERS, "<=", self.budget)
+        return replace(space, conditions=(*space.conditions, limit))
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The epochs that a network may be trained for."""
+        return lengths(self.config)
+
+    def judge(self, found: Draw) -> Judgement:
+        """Judge a draw by the space, the budget and the time."""
+        return in_time(judge(self.space, found.architecture, self.budget), self.room, self.lengths)
+
+
+def lengths(config: StudyConfig) -> tuple[int, ...]:
+    """Return the epochs that a network of a study may be trained for."""
+    return config.lengths or (config.recipe.epochs,)
+
+
+def in_time(judgement: Judgement, room: Room, allowed: Sequence[int]) -> Judgement:
+    """Return the judgement, or a rejection where there is no time for an accepted network at any of these lengths."""
+    analysis = judgement.analysis
+    if not judgement.accepted or analysis is None or room.has(min(allowed), work_of(analysis)):
+        return judgement
+    message = f"{analysis.macs:,} multiply-adds take longer than the search has time to train and verify"
+    return Judgement(analysis, Reason.MACS, message)
+
+
+def accepted(look: Look, rng: random.Random, draws: int = DRAWS) -> Iterator[tuple[Draw, Judgement]]:
+    """Yield new networks within the limits from so many uniform draws; of a small space without looking in vain."""
+    entries = roster(look.space)
+    if entries is not None:
+        yield from drawn(entries, lambda entry: _may_be(look, entry), rng)
+        return
+    for _ in range(draws):
+        found = draw(look.space, Uniform(rng))
+        judgement = look.judge(found)
+        if not judgement.accepted:
+            look.rejected[str(judgement.reason)] += 1
+        elif found.architecture.hash not in look.known:
+            yield found, judgement
+
+
+def _may_be(look: Look, entry: Entry) -> bool:
+    analysis = entry.judgement.analysis
+    assert analysis is not None, "an accepted network has been analysed"
+    within_limits = analysis.parameters <= look.budget and in_time(entry.judgement, look.room, look.lengths).accepted
+    return within_limits and entry.hash not in look.known

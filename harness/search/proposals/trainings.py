@@ -1,0 +1,205 @@
+"""Past trainings: how many validation errors which network made by which recipe; what a prior is fitted to.
+
+Only whole trainings on the search split count, and only their validation images: no test error is ever in here.
+Which trainings ship is decided by ``benchmarks/trainings.py``.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from importlib import resources
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from harness.evidence.study import finished_results, read_config
+from harness.system.csv_text import csv_text, unguarded
+from harness.system.document import read_each
+from harness.system.errors import ContentError
+from harness.system.statistics import mean
+from harness.system.workspace import Workspace
+from harness.training.recipe import Recipe
+from harness.training.recipes import RECIPES
+from harness.training.result import Result, Status
+from harness.training.seeds import PROTOCOL_VERSION
+from search_spaces.errors import SearchSpaceError
+from search_spaces.form import Form, form_of
+
+# Errors are counted as if of so many validation images, whatever a data set has.
+IMAGES = 10_000
+# A training says all that a model needs of its recipe if the rest of the recipe is that of one of these.
+BASES = ("small", "fast")
+FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate")
+_REINSTALL = "install the harness anew, or write the file with 'python -m benchmarks.trainings collect'"
+
+
+@dataclass(frozen=True, slots=True)
+class PastTraining:
+    """One network under one recipe.
+
+    Attributes:
+        architecture: canonical text.
+        errors: validation errors of 10,000 images at the last epoch, mean over runs.
+        runs: how many trainings the mean is of, each from a seed of its own.
+        source: the files or studies that hold the runs, separated by spaces.
+    """
+
+    architecture: str
+    epochs: int
+    batch_size: int
+    augmented_share: float
+    learning_rate: float
+    errors: float
+    runs: int
+    form: str
+    source: str
+
+    def __post_init__(self) -> None:
+        """Check the ranges; raises ContentError. The comparisons are false for NaN too."""
+        for name, low, high in (
+            ("epochs", 1, 100_000),
+            ("batch_size", 1, 10_000),
+            ("augmented_share", 0, 1),
+            ("learning_rate", 1e-12, 1e3),
+            ("errors", 0, IMAGES),
+            ("runs", 1, 1_000_000),
+        ):
+            if not low <= (value := getattr(self, name)) <= high:
+                raise ContentError(f"{name} is {value}, but must be from {low:g} to {high:g}")
+        if self.form not in list(Form):
+            raise ContentError(f"form is {self.form!r}; allowed are {', '.join(Form)}")
+
+
+_COLUMNS = {item.name: str(item.type) for item in fields(PastTraining)}
+
+
+def comparable(recipe: Recipe) -> bool:
+    """Return whether a recipe is one of ``BASES`` in all but what a past training states of it."""
+    free = {name: getattr(recipe, name) for name in FREE_FIELDS}
+    return any(replace(RECIPES[name].recipe, **free) == recipe for name in BASES)
+
+
+def past_training(architecture: str, recipe: Recipe, errors: float, runs: int, source: str) -> PastTraining:
+    """Return a past training of a network in its canonical text."""
+    return PastTraining(
+        architecture=architecture,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        augmented_share=recipe.augmented_share,
+        learning_rate=recipe.learning_rate,
+        errors=errors,
+        runs=runs,
+        form=form_of(architecture).value,
+        source=source,
+    )
+
+
+@cache
+def shipped(dataset: str) -> tuple[PastTraining, ...]:
+    """Return the trainings that come with the package; none for a data set that has no file.
+
+    Raises:
+        ContentError: the file is damaged.
+    """
+    folder = resources.files("harness.search.proposals")
+    path, noted = folder / f"trainings-{dataset}.csv", folder / f"trainings-{dataset}.json"
+    if not path.is_file():
+        return ()
+    try:
+        content = path.read_bytes().decode("utf-8")
+        expected = json.loads(noted.read_bytes())["sha256"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ContentError(
+            f"cannot read the past trainings {path} and {noted.name}: {error}", hint=_REINSTALL
+        ) from error
+    if hashlib.sha256(content.encode()).hexdigest() != expected:
+        raise ContentError(f"{path} is not the file that {noted.name} was written with", hint=_REINSTALL)
+    return parse(content, str(path), _REINSTALL)
+
+
+def own(place: Workspace, dataset: str, data_hash: str) -> tuple[tuple[PastTraining, ...], tuple[ContentError, ...]]:
+    """Return what the studies of a workspace have trained on these images, and each study that cannot be read.
+
+    Runs by recipes that are not ``comparable`` are left out, and so are runs that did not end as they should.
+    """
+    folders = sorted(path.parent for path in place.runs.glob("*/config.json"))
+    found, damage = read_each(lambda folder: _whole_runs(folder, dataset, data_hash), folders)
+    # Two studies of one seed may have trained the same network from the same numbers: that is one run.
+    runs = {(run.hash, run.recipe_hash, run.seed): run for run in chain(*found)}
+    alike: dict[tuple[str, str], list[Result]] = defaultdict(list)
+    for run in runs.values():
+        alike[run.hash, run.recipe_hash].append(run)
+    return tuple(map(_of_runs, alike.values())), tuple(damage)
+
+
+def _whole_runs(folder: Path, dataset: str, data_hash: str) -> list[Result]:
+    config = read_config(folder)
+    if (config.dataset, config.data_hash, config.protocol_version) != (dataset, data_hash, PROTOCOL_VERSION):
+        return []
+    runs = [
+        run
+        for run in finished_results(folder)
+        if run.status is Status.COMPLETE and run.validation_accuracy_pct is not None and comparable(run.recipe)
+    ]
+    for run in runs:
+        # One bad run is the fault of its study; the others count.
+        try:
+            _of_runs([run])
+        except (SearchSpaceError, ContentError) as error:
+            raise ContentError(f"{folder}: a run of trial {run.trial}: {error.message}") from error
+    return runs
+
+
+def _of_runs(runs: list[Result]) -> PastTraining:
+    first = runs[0]
+    errors = mean([(run.validation_errors or 0) * IMAGES / (run.validation_size or 1) for run in runs])
+    source = " ".join(sorted({run.study for run in runs if run.study}))
+    return past_training(first.architecture, first.recipe, errors, len(runs), source)
+
+
+def text(trainings: Iterable[PastTraining]) -> str:
+    """Return trainings as CSV; the columns are the fields of ``PastTraining``."""
+    return csv_text(list(_COLUMNS), ([getattr(item, name) for name in _COLUMNS] for item in trainings))
+
+
+def parse(content: str, where: str, hint: str = "") -> tuple[PastTraining, ...]:
+    """Return the trainings of a CSV that ``text`` wrote.
+
+    Raises:
+        ContentError: it is not one; ``where`` begins the message, ``hint`` says what helps.
+    """
+    try:
+        lines = list(csv.reader(io.StringIO(content, newline=""), strict=True))
+    except csv.Error as error:
+        raise ContentError(f"{where} is no CSV: {error}", hint=hint) from error
+    if not lines or lines[0] != list(_COLUMNS):
+        raise ContentError(f"{where} has other columns than {', '.join(_COLUMNS)}", hint=hint)
+    return tuple(_row(cells, f"{where}, row {number}", hint) for number, cells in enumerate(lines[1:], start=1))
+
+
+def digest(trainings: Iterable[PastTraining]) -> str:
+    """Return the SHA-256 of trainings as CSV: what a model was fitted to."""
+    return hashlib.sha256(text(trainings).encode()).hexdigest()
+
+
+def _row(cells: list[str], where: str, hint: str) -> PastTraining:
+    if len(cells) != len(_COLUMNS):
+        raise ContentError(f"{where}: {len(cells)} cells, but there are {len(_COLUMNS)} columns", hint=hint)
+    readers: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": unguarded}
+    values = []
+    for (name, kind), cell in zip(_COLUMNS.items(), cells, strict=True):
+        try:
+            values.append(readers[kind](cell))
+        except ValueError as error:
+            raise ContentError(f"{where}: {name} is {cell!r}, which is no {kind}", hint=hint) from error
+    try:
+        return PastTraining(*values)
+    except ContentError as error:
+        raise ContentError(f"{where}: {error.message}", hint=hint) from error

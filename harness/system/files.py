@@ -1,0 +1,123 @@
+"""Files that are either whole or absent: every write goes to a temporary file and is then moved into place."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from harness.system.errors import UsageError
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content`` at once; a reader sees the old file or the new one.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    write_together({path: content})
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Replace all these files; none before the contents of all are on the disk.
+
+    Raises:
+        UsageError: one of them cannot be written; all are as they were.
+    """
+    temporaries: dict[Path, str] = {}
+    try:
+        for path, content in contents.items():
+            with _naming(path):
+                if path.is_dir() and not path.is_symlink():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                handle, temporaries[path] = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                # mkstemp makes private files; results are meant to be read by others too.
+                os.chmod(temporaries[path], 0o644)
+        for path in contents:
+            with _naming(path):
+                os.replace(temporaries[path], path)
+                del temporaries[path]
+    finally:
+        for temporary in temporaries.values():
+            Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn what the system refuses into an error that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text`` in UTF-8, line ends as given."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Replace ``path`` by an indented JSON document; non-finite numbers are refused, not written."""
+    write_text(path, json_text(document))
+
+
+def json_text(document: Any) -> str:
+    """Return an indented JSON document; non-finite numbers are refused."""
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line; a single ``write`` on an O_APPEND file keeps lines of several processes apart."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+    try:
+        _write_whole(handle, (line + "\n").encode("utf-8"))
+        os.fsync(handle)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        os.close(handle)
+
+
+def _write_whole(handle: int, content: bytes) -> None:
+    """Write all of it or nothing: a full disk takes a part, and refuses the rest."""
+    written = os.write(handle, content)
+    if written == len(content):
+        return
+    try:
+        _write_whole(handle, content[written:])
+    except OSError:
+        os.ftruncate(handle, os.fstat(handle).st_size - written)
+        raise
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock, shared by all processes that name the same ``path``, for the block.
+
+    The lock is the kernel's, so it falls with its holder, however that ends.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,303 @@
+"""Training several seeds of one network at once, each with its own weights, order of images and moves.
+
+A whole step reads all that changes from tensors on the device: the number of the step, its learning rate, its images
+and their moves. So on a GPU one step is captured as a CUDA graph, once for all epochs, and replayed, and nothing waits
+for the host within an epoch; elsewhere the same function is called in a loop. Members are ordinary runs before and
+after each epoch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from harness.system.errors import ContentError
+from harness.training.augment import maps_of
+from harness.training.distillation import Teacher, soft_losses, soft_targets
+from harness.training.gpu.captured_step import captured, replay, stream_of_ones_own
+from harness.training.images import Images
+from harness.training.modules.build import Network, seed_dropout
+from harness.training.modules.drawing import drawing_from
+from harness.training.modules.grouped import grouped_network, stack, unstack
+from harness.training.native.flat_state import MEMORIES, state_tensors
+from harness.training.recipe import Optimizer, Recipe, first_averaged_step, recipe_of_epoch
+from harness.training.result import Epoch
+from harness.training.schedule import adam_corrections, average_share, learning_rate
+from harness.training.train import Training, autocast
+
+# Steps before a capture: cuDNN chooses its kernels and allocates in the first ones (torch's notes on CUDA graphs).
+WARM_UP = 3
+
+
+@dataclass(slots=True)
+class Schedule:
+    """What an epoch's steps read, all on the device; ``step`` is the index of the next one, a tensor of one number.
+
+    Attributes:
+        order: indices of images, (steps, members * batch).
+        maps: moves, (steps, members * batch, 2, 3), or None.
+        rates: learning rates, (steps,).
+        shares: how much of the new state the average takes, (steps,).
+        corrections: Adam's two bias corrections, (steps, 2).
+        loss: sum of the losses so far, a member each, (members,).
+    """
+
+    step: Tensor
+    order: Tensor
+    maps: Tensor | None
+    rates: Tensor
+    shares: Tensor
+    corrections: Tensor
+    loss: Tensor
+
+
+@dataclass(slots=True)
+class Population:
+    """The grouped network of several runs, what its optimizer and its average remember, and the images it learns from.
+
+    Attributes:
+        schedule: of the latest epoch; the next one is written into the same tensors where it has the same parts.
+        graph: a captured step, which reads and writes all these tensors; None before the first, and off a GPU.
+    """
+
+    members: Sequence[Training]
+    network: Network
+    images: Images
+    memories: list[list[Tensor]]
+    average: list[Tensor]
+    schedule: Schedule | None = None
+    graph: torch.cuda.CUDAGraph | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of all members."""
+        return self.members[0].recipe
+
+    @property
+    def teacher(self) -> Teacher | None:
+        """The teacher of all members."""
+        return self.members[0].teacher
+
+    @property
+    def device(self) -> torch.device:
+        """Where all members are."""
+        return self.members[0].device
+
+
+def population_of(runs: Sequence[Training], images: Images) -> Population:
+    """Return a population of runs of one network and recipe, all at the same step; their dropout draws as the first's.
+
+    Raises:
+        ContentError: there are fewer images than a batch takes.
+    """
+    recipe, device = runs[0].recipe, runs[0].device
+    if len(images) < recipe.batch_size:
+        raise ContentError(
+            f"recipe: batch_size is {recipe.batch_size}, but there are only {len(images)} images to train on"
+        )
+    # What is drawn is written over before the first step.
+    with drawing_from(torch.Generator()):
+        network = grouped_network(runs[0].architecture, len(runs)).to(device)
+    network.train()
+    seed_dropout(network, runs[0].generator)
+    names = MEMORIES[recipe.optimizer]
+    memories = [[torch.zeros_like(parameter) for parameter in network.parameters()] for _ in names]
+    average = [torch.zeros_like(tensor) for tensor in state_tensors(network)]
+    return Population(runs, network, images, memories, average)
+
+
+def train_epoch_together(population: Population, on_step: Callable[[], None] | None = None) -> list[Epoch]:
+    """Train all members for one pass; append to their histories.
+
+    Args:
+        on_step: called after each step has been asked for; a GPU may not have taken it yet. It may raise, which ends
+            the epoch half-way: members and population are of no use then.
+    """
+    runs, recipe = population.members, population.recipe
+    steps = len(population.images) // recipe.batch_size
+    began = time.perf_counter()
+    _gather(population)
+    schedule = _renewed(population, _schedule(population, steps))
+    _run(population, lambda: _step(population, schedule), steps, on_step or (lambda: None))
+    losses = (schedule.loss / steps).tolist()
+    _scatter(population, steps)
+    seconds = time.perf_counter() - began
+    rate = learning_rate(recipe, runs[0].step - 1, steps)
+    return [_ended(run, loss, rate, seconds / len(runs)) for run, loss in zip(runs, losses, strict=True)]
+
+
+def _ended(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
+    run.seconds += seconds
+    run.diverged = not math.isfinite(loss)
+    epoch = Epoch(len(run.history) + 1, rate, None if run.diverged else loss, run.seconds)
+    run.history.append(epoch)
+    return epoch
+
+
+def _gather(population: Population) -> None:
+    """Copy the runs as they are now into the population."""
+    runs = population.members
+    stack([run.network for run in runs], population.network)
+    for name, memory in zip(MEMORIES[population.recipe.optimizer], population.memories, strict=True):
+        _gather_memory(population, name, memory)
+    averages = [run.average or run.state for run in runs]
+    with torch.no_grad():
+        for target, *parts in zip(population.average, *averages, strict=True):
+            target.copy_(torch.cat([part.reshape(-1) for part in parts]).view(target.shape))
+
+
+def _gather_memory(population: Population, name: str, memory: list[Tensor]) -> None:
+    """Copy one of the optimizer's memories of all members, a tensor a parameter; zeros where there is none yet."""
+    runs = population.members
+    for target, *parts in zip(memory, *(run.network.parameters() for run in runs), strict=True):
+        kept = [run.optimizer.state[part].get(name) for run, part in zip(runs, parts, strict=True)]
+        known = [
+            torch.zeros(part.numel(), device=part.device) if value is None else value.reshape(-1)
+            for part, value in zip(parts, kept, strict=True)
+        ]
+        target.copy_(torch.cat(known).view(target.shape))
+
+
+def _renewed(population: Population, fresh: Schedule) -> Schedule:
+    """Return the schedule of an epoch in the tensors that a captured step reads; another kind of step is not captured.
+
+    The kinds are with and without moves: a recipe may leave them out of its last epochs.
+    """
+    kept = population.schedule
+    if kept is None or (kept.maps is None) != (fresh.maps is None):
+        population.schedule, population.graph = fresh, None
+        return fresh
+    for field in fields(Schedule):
+        if (tensor := getattr(kept, field.name)) is not None:
+            tensor.copy_(getattr(fresh, field.name))
+    return kept
+
+
+def _schedule(population: Population, steps: int) -> Schedule:
+    recipe, runs, images = population.recipe, population.members, population.images
+    device, before = population.device, runs[0].step
+    count = steps * recipe.batch_size
+    moves = recipe_of_epoch(recipe, len(runs[0].history))
+    orders, maps = [], []
+    for run in runs:
+        orders.append(torch.randperm(len(images), generator=run.generator, device=device)[:count])
+        if moves.augmented_share:
+            draws = torch.rand(steps, 7, recipe.batch_size, generator=run.generator, device=device)
+            flat = draws.transpose(0, 1).reshape(7, -1)
+            maps.append(maps_of(flat, 28, moves).view(steps, recipe.batch_size, 2, 3))
+    first = first_averaged_step(recipe, steps)
+    return Schedule(
+        step=torch.zeros(1, dtype=torch.int64, device=device),
+        order=torch.stack([order.view(steps, -1) for order in orders], 1).flatten(1),
+        maps=torch.stack(maps, 1).flatten(1, 2) if maps else None,
+        rates=torch.tensor([learning_rate(recipe, before + step, steps) for step in range(steps)], device=device),
+        shares=torch.tensor([average_share(recipe, before + step + 1, first) for step in range(steps)], device=device),
+        corrections=torch.tensor([adam_corrections(recipe, before + step + 1) for step in range(steps)], device=device),
+        loss=torch.zeros(len(runs), device=device),
+    )
+
+
+def _run(population: Population, step: Callable[[], None], steps: int, on_step: Callable[[], None]) -> None:
+    """Take so many steps; on a GPU a step is captured once, after the first ones, and replayed."""
+    if population.device.type != "cuda" or steps <= WARM_UP:
+        for _ in range(steps):
+            step()
+            on_step()
+        return
+    with stream_of_ones_own(population.device):
+        left = steps
+        if population.graph is None:
+            for _ in range(WARM_UP):
+                step()
+                on_step()
+            left -= WARM_UP
+            population.graph = captured(step, population.members[0].generator)
+        replay(population.graph, left, on_step)
+
+
+def _step(population: Population, schedule: Schedule) -> None:
+    """Take one step; every tensor that changes from step to step is read at ``schedule.step``."""
+    recipe, images, members = population.recipe, population.images, len(population.members)
+    chosen = schedule.order.index_select(0, schedule.step)[0]
+    pixels = images.pixels[chosen].float().div_(255)  # (members * batch, 1, 28, 28)
+    if schedule.maps is not None:
+        maps = schedule.maps.index_select(0, schedule.step)[0]
+        grid = functional.affine_grid(maps, list(pixels.shape), align_corners=False)
+        pixels = functional.grid_sample(pixels, grid, align_corners=False)
+    each_image = pixels.sub_(images.mean).div_(images.deviation)
+    batch = each_image.view(members, recipe.batch_size, 28, 28).transpose(0, 1)
+    with autocast(population.members[0]):
+        logits = population.network(batch.contiguous())
+    # (batch, members * classes) -> a row an image and member, members first
+    rows = logits.float().view(recipe.batch_size, members, -1).transpose(0, 1).flatten(0, 1)
+    losses = functional.cross_entropy(
+        rows, images.labels[chosen], label_smoothing=recipe.label_smoothing, reduction="none"
+    )
+    if population.teacher is not None:
+        with autocast(population.members[0]):
+            targets = soft_targets(population.teacher, each_image, recipe.distill_temperature)
+        losses = torch.lerp(losses, soft_losses(rows, targets, recipe.distill_temperature), recipe.distill_weight)
+    each = losses.view(members, -1).mean(1)
+    parameters: list[Tensor] = list(population.network.parameters())
+    gradients = list(torch.autograd.grad(each.sum(), parameters))
+    with torch.no_grad():
+        _update(population, parameters, gradients, schedule)
+        if recipe.average_decay:
+            share = schedule.shares.index_select(0, schedule.step)
+            state = state_tensors(population.network)
+            for kept, value in zip(population.average, state, strict=True):
+                kept.add_(share * (value - kept))
+        schedule.loss += each.detach()
+        schedule.step += 1
+
+
+def _update(population: Population, parameters: list[Tensor], gradients: list[Tensor], schedule: Schedule) -> None:
+    """Update as torch.optim.SGD and torch.optim.Adam do, the learning rate read from the device."""
+    recipe, rate = population.recipe, schedule.rates.index_select(0, schedule.step)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if parameter.ndim > 1 and recipe.weight_decay:
+            gradient.add_(parameter, alpha=recipe.weight_decay)
+    if recipe.optimizer is Optimizer.ADAM:
+        first, second = population.memories
+        torch._foreach_lerp_(first, gradients, 1 - recipe.momentum)
+        torch._foreach_mul_(second, 0.999)
+        torch._foreach_addcmul_(second, gradients, gradients, 1 - 0.999)
+        corrections = schedule.corrections.index_select(0, schedule.step)[0]
+        for parameter, mean, square in zip(parameters, first, second, strict=True):
+            parameter.sub_(rate / corrections[0] * mean / (square.sqrt() / corrections[1] + 1e-8))
+        return
+    (momenta,) = population.memories
+    torch._foreach_mul_(momenta, recipe.momentum)
+    torch._foreach_add_(momenta, gradients)
+    moves = torch._foreach_add(gradients, momenta, alpha=recipe.momentum) if recipe.nesterov else momenta
+    for parameter, move in zip(parameters, moves, strict=True):
+        parameter.sub_(rate * move)
+
+
+def _scatter(population: Population, steps: int) -> None:
+    """Give the members back what became of them."""
+    runs, recipe = population.members, population.recipe
+    for run in runs:
+        run.settled = None
+    unstack(population.network, [run.network for run in runs])
+    step = runs[0].step + steps
+    averages = [tensor.reshape(len(runs), -1) for tensor in population.average]
+    for index, run in enumerate(runs):
+        run.step = step
+        for name, memory in zip(MEMORIES[recipe.optimizer], population.memories, strict=True):
+            for parameter, values in zip(run.network.parameters(), memory, strict=True):
+                run.optimizer.state[parameter][name] = (
+                    values.reshape(len(runs), -1)[index].view(parameter.shape).clone()
+                )
+        if recipe.optimizer is Optimizer.ADAM:
+            for parameter in run.network.parameters():
+                run.optimizer.state[parameter]["step"] = torch.tensor(float(step))
+        if recipe.average_decay and step >= max(1, first_averaged_step(recipe, steps)):
+            shapes = state_tensors(run.network)
+            run.average = [rows[index].view(like.shape).clone() for rows, like in zip(averages, shapes, strict=True)]

@@ -1,0 +1,121 @@
+// The functions that Python calls (harness/training/native/native.py). All arrays belong to the caller.
+#include <exception>
+
+#include "distillation.h"
+#include "pairs.h"
+
+using namespace engine;
+
+// What training does beside the network: one row of a recipe.
+struct Training {
+  Update update;
+  real smoothing;
+  real average_decay;     // 0 for no average
+  int64_t average_first;  // step from which the age of the average is counted
+};
+
+namespace {
+
+// Averages weights and statistics; a young average forgets faster than an old one (as harness/training/train.py).
+void average(const Training& t, int64_t step, size_t count, const real* state, real* averaged) {
+  const int64_t begin = t.average_first < 1 ? 1 : t.average_first;
+  if (t.average_decay == 0 || step < begin) return;
+  if (step == begin) {
+    std::memcpy(averaged, state, count * sizeof(real));
+    return;
+  }
+  const double behind = double(step - t.average_first), young = (1 + behind) / (10 + behind);
+  const real share = real(1 - (young < t.average_decay ? young : double(t.average_decay)));
+  for (size_t i = 0; i < count; i++) averaged[i] += share * (state[i] - averaged[i]);
+}
+
+// The loss of a batch that has gone forward; the gradient of its logits is where the way back begins.
+double loss_of(Program& p, const int64_t* labels, real smoothing, const Teacher* teacher, std::vector<real>& targets) {
+  const double loss = cross_entropy(p.logits(), labels, p.batch, smoothing, p.logits_gradient());
+  if (!teacher) return loss;
+  soft_targets(*teacher, p.input(), p.batch, targets);
+  return distil(*teacher, p.logits(), targets, p.batch, loss, p.logits_gradient());
+}
+
+}  // namespace
+
+extern "C" {
+
+int engine_lanes() { return LANES; }
+
+int engine_pairs() { return PAIRS; }
+
+void* engine_new(const ValueRow* values, int value_count, const Instruction* instructions, int instruction_count,
+                 int batch, int state_size, int parameter_count, real mean, real deviation, int pairs) {
+  try {
+    return new Program(values, value_count, instructions, instruction_count, batch, state_size, parameter_count,
+                       {mean, deviation}, pairs != 0);
+  } catch (const std::exception&) {
+    return nullptr;
+  }
+}
+
+void engine_free(void* program) { delete static_cast<Program*>(program); }
+
+void engine_seed(void* program, uint64_t seed) { static_cast<Program*>(program)->random = Random(seed); }
+
+// Takes `steps` steps and returns the sum of their losses. `order` names the images, `moves` holds a 2x3 map for each
+// of them or is null, `rates` a learning rate a step; `done` counts the steps before; `teacher` may be null.
+double engine_train(void* program, const uint8_t* pixels, const int64_t* labels, const int64_t* order,
+                    const float* moves, const real* rates, int64_t steps, int64_t done, const Training* training,
+                    const real* decay, size_t state_size, real* state, real* first, real* second, real* averaged,
+                    const Teacher* teacher) {
+  Program& p = *static_cast<Program*>(program);
+  std::vector<int64_t> said(p.batch);
+  std::vector<real> targets;
+  double total = 0;
+  for (int64_t step = 0; step < steps; step++) {
+    for (int n = 0; n < p.batch; n++) {
+      const int64_t at = step * p.batch + n, image = order[at];
+      place(pixels + image * EDGE * EDGE, moves ? moves + at * 6 : nullptr, p.normalisation, p.input(), n);
+      said[n] = labels[image];
+    }
+    p.forward(state, true);
+    total += loss_of(p, said.data(), training->smoothing, teacher, targets);
+    std::fill(p.gradient.begin(), p.gradient.end(), real(0));
+    p.back(state);
+    update(training->update, rates[step], done + step + 1, p.parameter_count, decay, p.gradient.data(), state, first,
+           second);
+    average(*training, done + step + 1, state_size, state, averaged);
+  }
+  return total;
+}
+
+// Writes the class said for each of `count` images.
+void engine_predict(void* program, const uint8_t* pixels, int64_t count, real* state, int64_t* said) {
+  Program& p = *static_cast<Program*>(program);
+  for (int64_t first = 0; first < count; first += p.batch) {
+    const int used = int(count - first < p.batch ? count - first : p.batch);
+    for (int n = 0; n < used; n++)
+      place(pixels + (first + n) * EDGE * EDGE, nullptr, p.normalisation, p.input(), n);
+    p.forward(state, false);
+    const Map& logits = p.logits();
+    for (int n = 0; n < used; n++) {
+      int best = 0;
+      for (int c = 1; c < logits.channels; c++)
+        if (logits.value(c, n) > logits.value(best, n)) best = c;
+      said[first + n] = best;
+    }
+  }
+}
+
+// The loss and the gradients of one batch of unmoved images, for tests.
+double engine_gradients(void* program, const uint8_t* pixels, const int64_t* labels, const Training* training,
+                        real* state, real* gradient, const Teacher* teacher) {
+  Program& p = *static_cast<Program*>(program);
+  for (int n = 0; n < p.batch; n++) place(pixels + n * EDGE * EDGE, nullptr, p.normalisation, p.input(), n);
+  p.forward(state, true);
+  std::vector<real> targets;
+  const double loss = loss_of(p, labels, training->smoothing, teacher, targets);
+  std::fill(p.gradient.begin(), p.gradient.end(), real(0));
+  p.back(state);
+  std::memcpy(gradient, p.gradient.data(), p.parameter_count * sizeof(real));
+  return loss;
+}
+
+}  // extern "C"

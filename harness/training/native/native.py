@@ -1,0 +1,306 @@
+"""The native engine: compiled once with the machine's C++ compiler, kept in the user's cache, called through ctypes.
+
+Its sources lie beside this file. A call of the engine releases Python's lock. Where there is no compiler the
+engine declines, and torch trains instead.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.data.data_files import cache_folder
+from harness.system import files
+from harness.system.errors import UsageError
+from harness.system.processor import processor_flags
+
+SOURCES = Path(__file__).resolve().parent
+# Some half a minute; builds with sanitizers take minutes where other programs run beside them.
+COMPILE_SECONDS = 900
+# Vectors are the engine's own types; the rest says that nobody asks for errno or floating-point traps.
+OPTIONS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """An instruction set: the compiler's options for it, and the processor's flags that it needs."""
+
+    name: str
+    options: tuple[str, ...]
+    needs: frozenset[str]
+
+
+_AVX512 = frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "bmi2"})
+LEVELS = (
+    # Computes as the next one does, and multiplies in bf16 where a recipe asks for it.
+    Level(
+        "avx512bf16",
+        ("-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512"),
+        _AVX512 | {"avx512_bf16"},
+    ),
+    Level("avx512", ("-march=x86-64-v4", "-mprefer-vector-width=512"), _AVX512),
+    Level("avx2", ("-march=x86-64-v3",), frozenset({"avx2", "fma", "bmi2"})),
+    # Vectors of 16 bytes: SSE2 on x86-64, NEON on 64-bit ARM, which their compilers assume anyway.
+    Level("plain", (), frozenset()),
+)
+
+
+class EngineUnavailable(Exception):
+    """Raise when the native engine cannot be built or loaded here; the message says why."""
+
+
+class CompilerRefuses(EngineUnavailable):
+    """The compiler ran and reported errors: it may be too old for the instruction set."""
+
+
+class EngineNotKept(EngineUnavailable):
+    """The folder in which compiled engines are kept cannot be used."""
+
+
+class TrainingRow(ctypes.Structure):
+    """The recipe as ``engine_train`` takes it; ``real`` is float, or double in builds for tests."""
+
+    _fields_ = (
+        ("adam", ctypes.c_int),
+        ("nesterov", ctypes.c_int),
+        ("momentum", ctypes.c_float),
+        ("smoothing", ctypes.c_float),
+        ("average_decay", ctypes.c_float),
+        ("average_first", ctypes.c_int64),
+    )
+
+
+class TrainingRow64(ctypes.Structure):
+    """``TrainingRow`` for an engine of doubles."""
+
+    _fields_ = (
+        ("adam", ctypes.c_int),
+        ("nesterov", ctypes.c_int),
+        ("momentum", ctypes.c_double),
+        ("smoothing", ctypes.c_double),
+        ("average_decay", ctypes.c_double),
+        ("average_first", ctypes.c_int64),
+    )
+
+
+class TeacherRow(ctypes.Structure):
+    """The teachers of a recipe as ``engine_train`` takes them: a program, a state each, their share of the loss."""
+
+    _fields_ = (
+        ("program", ctypes.c_void_p),
+        ("states", ctypes.c_void_p),
+        ("state_size", ctypes.c_int64),
+        ("count", ctypes.c_int64),
+        ("weight", ctypes.c_double),
+        ("temperature", ctypes.c_double),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A loaded engine.
+
+    Attributes:
+        name: for results: ``native avx512 1f0c53a2``, the digest that of its sources, compiler and options.
+        path: its shared library.
+        double: its numbers are float64.
+        pairs: it multiplies pairs of bf16.
+    """
+
+    name: str
+    path: str
+    double: bool
+    pairs: bool
+    library: ctypes.CDLL
+
+
+def level() -> Level:
+    """Return the best instruction set of this processor."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return LEVELS[-1]
+    flags = processor_flags()
+    return next(item for item in LEVELS if item.needs <= flags)
+
+
+def load(wanted: Level | None = None, *, double: bool = False, extra: tuple[str, ...] = ()) -> Engine:
+    """Return the engine, compiled now where the cache does not hold it.
+
+    A process asks its compiler once: what could not be had is not tried again, and the same reason is given.
+
+    Args:
+        wanted: an instruction set; None for the best that this processor and its compiler know.
+        double: compute in float64.
+        extra: further options of the compiler, such as a sanitizer's.
+
+    Raises:
+        EngineUnavailable: there is no compiler, it fails, its product cannot be loaded, or nowhere to keep it.
+    """
+    outcome = _outcome(wanted, double, extra)
+    if isinstance(outcome, EngineUnavailable):
+        # Without the trace of those who asked before.
+        raise outcome.with_traceback(None)
+    return outcome
+
+
+@functools.cache
+def _outcome(wanted: Level | None, double: bool, extra: tuple[str, ...]) -> Engine | EngineUnavailable:
+    """Return the engine, or why there is none."""
+    best = LEVELS.index(wanted or level())
+    problems = []
+    for candidate in LEVELS[best : best + 1 if wanted else None]:
+        try:
+            return _loaded(candidate, double, extra)
+        except CompilerRefuses as error:
+            # An old compiler may not know the newest instruction set.
+            problems.append(str(error))
+        except EngineUnavailable as error:
+            return error
+    return EngineUnavailable(problems[0])
+
+
+def _loaded(wanted: Level, double: bool, extra: tuple[str, ...]) -> Engine:
+    options = (*OPTIONS, *wanted.options, f"-DREAL={'double' if double else 'float'}", *extra)
+    path = _built(options)
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise EngineUnavailable(f"{path} cannot be loaded: {error}") from error
+    _declare(library, ctypes.c_double if double else ctypes.c_float)
+    name = f"native {wanted.name} {path.stem.rpartition('-')[2][:8]}"
+    return Engine(name, str(path), double, bool(library.engine_pairs()), library)
+
+
+def compiler() -> list[str]:
+    """Return the command of the C++ compiler: that of the environment variable CXX, else the first that is installed.
+
+    Raises:
+        EngineUnavailable: there is none.
+    """
+    given = os.environ.get("CXX")
+    for name in (given,) if given else ("c++", "g++", "clang++"):
+        try:
+            words = shlex.split(name)
+        except ValueError as error:
+            raise EngineUnavailable(f"CXX is {name!r}, which is no command: {error}") from error
+        if words and (found := shutil.which(words[0])):
+            return [found, *words[1:]]
+    raise EngineUnavailable(f"no C++ compiler found ({given or 'c++, g++, clang++'})")
+
+
+def source_files() -> list[Path]:
+    """Return the engine's sources and headers, in order of their names."""
+    return sorted((*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h")))
+
+
+def _built(options: tuple[str, ...]) -> Path:
+    """Return the shared library for these options, named after all that decides its content.
+
+    It is kept in the user's cache, or in the folder that HARNESS_ENGINE_CACHE names.
+    """
+    command = [*compiler(), *options]
+    digest = hashlib.sha256("\0".join([*command, compiler_version()]).encode())
+    for source in source_files():
+        digest.update(source.read_bytes())
+    named = os.environ.get("HARNESS_ENGINE_CACHE")
+    # A name without a slash would be looked for among the system's libraries.
+    folder = (Path(named) if named else cache_folder() / "engine").resolve()
+    path = folder / f"engine-{digest.hexdigest()[:16]}.so"
+    try:
+        if not _is_whole(path):
+            with files.locked(path.with_suffix(".lock")):
+                if not _is_whole(path):
+                    _compile(command, path)
+                    files.write_bytes(_seal(path), _digest(path))
+    except (UsageError, OSError) as error:
+        raise EngineNotKept(f"the engine cannot be kept: {error}") from error
+    return path
+
+
+def _seal(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).hexdigest().encode()
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a library is as it was compiled; a process that runs a truncated one is killed without a word."""
+    return path.exists() and _seal(path).exists() and _seal(path).read_bytes() == _digest(path)
+
+
+def _compile(command: list[str], path: Path) -> None:
+    units = [str(source) for source in source_files() if source.suffix == ".cpp"]
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as folder:
+        made = Path(folder) / path.name
+        try:
+            subprocess.run(
+                [*command, "-o", str(made), *units],
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=COMPILE_SECONDS,
+            )
+        except subprocess.CalledProcessError as error:
+            # A linker that finds no room says so before the compiler says that the linker has failed.
+            telling = (line for line in error.stderr.splitlines() if "error" in line or "failed" in line)
+            first = next(telling, error.stderr[:200])
+            raise CompilerRefuses(f"{command[0]} fails: {first}") from error
+        except subprocess.TimeoutExpired as error:
+            raise EngineUnavailable(f"{command[0]} took more than {COMPILE_SECONDS} s") from error
+        except OSError as error:
+            raise EngineUnavailable(f"{command[0]} fails: {error}") from error
+        with made.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(made, path)
+
+
+def compiler_version() -> str:
+    """Return what the compiler says of itself.
+
+    Raises:
+        EngineUnavailable: there is none, or it does not run.
+    """
+    return _version(tuple(compiler()))
+
+
+@functools.cache
+def _version(command: tuple[str, ...]) -> str:
+    try:
+        answer = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EngineUnavailable(f"{command[0]} does not run: {error}") from error
+    return answer.stdout
+
+
+def _declare(library: Any, real: type[ctypes.c_float] | type[ctypes.c_double]) -> None:
+    pointer, number, long = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
+    library.engine_new.restype = pointer
+    library.engine_new.argtypes = [pointer, number, pointer, number, number, number, number, real, real, number]
+    library.engine_free.argtypes = [pointer]
+    library.engine_free.restype = None
+    library.engine_seed.argtypes = [pointer, ctypes.c_uint64]
+    library.engine_seed.restype = None
+    library.engine_train.restype = ctypes.c_double
+    library.engine_train.argtypes = [
+        *[pointer] * 6,
+        long,
+        long,
+        *[pointer] * 2,
+        ctypes.c_size_t,
+        *[pointer] * 5,
+    ]
+    library.engine_predict.argtypes = [pointer, pointer, long, pointer, pointer]
+    library.engine_predict.restype = None
+    library.engine_gradients.argtypes = [pointer] * 7
+    library.engine_gradients.restype = ctypes.c_double

@@ -1,0 +1,320 @@
+"""Training on the native engine: the state of a torch network in, some hundreds of steps in one call, the state out.
+
+Between epochs everything lives in the torch network and its optimizer, so that predictions, checkpoints and digests
+are the same code whichever engine trains, and a run may change engines at any epoch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Callable, Sized
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.training.augment import maps_of
+from harness.training.distillation import Teacher
+from harness.training.images import Images
+from harness.training.modules.build import Network
+from harness.training.native.flat_state import average_tensors, flat_memories, flat_of, flat_state, remember, restore
+from harness.training.native.native import Engine, TeacherRow, TrainingRow, TrainingRow64
+from harness.training.native.program import Program, program, rows
+from harness.training.native.trusted import check_images, check_order, check_pixels
+from harness.training.recipe import Optimizer, Precision, Recipe, first_averaged_step, recipe_of_epoch
+from search_spaces.architecture import Architecture
+
+# Steps a call: long enough that calls cost nothing, short enough that Ctrl-C and a progress bar do not wait.
+CHUNK = 100
+
+
+class Trained(Protocol):
+    """What the engine reads and changes of a training in progress.
+
+    Attributes:
+        step: optimizer steps taken so far.
+        average: exponential average of the state, None before it begins.
+        history: one item an epoch that has ended.
+    """
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    step: int
+    average: list[Tensor] | None
+
+    @property
+    def history(self) -> Sized:
+        """Return the epochs that have ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NativeProgram:
+    """A network's program with the engine's buffers; they are freed with this object.
+
+    Attributes:
+        handle: the engine's own object.
+        teacher: the teachers of the recipe, None where it has none.
+        decay: L2 coefficient of each parameter, (parameter_count,).
+    """
+
+    engine: Engine
+    program: Program
+    recipe: Recipe
+    handle: _Handle
+    teacher: NativeTeacher | None
+    decay: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class NativeTeacher:
+    """Teachers as the engine knows them: one program, a row of ``states`` each.
+
+    Attributes:
+        row: what the engine reads; it points to the other two.
+    """
+
+    handle: _Handle
+    states: Tensor
+    row: TeacherRow
+
+
+class _Handle:
+    """Owns an object of the engine."""
+
+    def __init__(self, library: ctypes.CDLL, pointer: int) -> None:
+        self.pointer = pointer
+        weakref.finalize(self, library.engine_free, pointer)
+
+
+def refusal(recipe: Recipe, device: torch.device, engine: Engine | None = None) -> str | None:
+    """Return why the engine cannot train this recipe on this device, None where it can.
+
+    Args:
+        engine: as it was compiled; None before it is known, and then what depends on it is not judged.
+    """
+    if device.type != "cpu":
+        return f"it runs on processors, not on {device.type}"
+    if engine is not None and recipe.precision is Precision.BF16 and not engine.pairs:
+        return "it multiplies in bf16 on processors with AVX512_BF16 only, and the recipe asks for bf16"
+    return None
+
+
+def open_program(
+    engine: Engine,
+    architecture: Architecture,
+    recipe: Recipe,
+    mean: float,
+    deviation: float,
+    teacher: Teacher | None = None,
+) -> NativeProgram:
+    """Return the program of a network and that of its teacher, their buffers allocated.
+
+    Raises:
+        MemoryError: the buffers of a batch do not fit into memory.
+    """
+    flat = program(architecture)
+    handle = _opened(engine, flat, recipe, mean, deviation)
+    taught = None
+    if teacher is not None:
+        opened = _opened(engine, program(teacher.architecture), recipe, mean, deviation)
+        taught = _native_teacher(engine, teacher, opened, recipe)
+    return NativeProgram(engine, flat, recipe, handle, taught, decay_of(flat, recipe).to(_real(engine)))
+
+
+def decay_of(flat: Program, recipe: Recipe) -> Tensor:
+    """Return the L2 coefficient of each parameter, (parameter_count,)."""
+    return torch.cat(
+        [torch.full((size,), recipe.weight_decay if decayed else 0.0) for size, decayed in flat.parameters]
+        or [torch.empty(0)]
+    )
+
+
+def _native_teacher(engine: Engine, teacher: Teacher, handle: _Handle, recipe: Recipe) -> NativeTeacher:
+    states = torch.stack([flat_state(network, _real(engine)) for network in teacher.networks])
+    count, state_size = states.shape
+    weight, temperature = recipe.distill_weight, recipe.distill_temperature
+    row = TeacherRow(handle.pointer, states.data_ptr(), state_size, count, weight, temperature)
+    return NativeTeacher(handle, states, row)
+
+
+def _opened(engine: Engine, flat: Program, recipe: Recipe, mean: float, deviation: float) -> _Handle:
+    values = np.array(rows(flat.values), dtype=np.int32)
+    instructions = np.array(rows(flat.instructions), dtype=np.int32)
+    pointer = engine.library.engine_new(
+        values.ctypes.data,
+        len(flat.values),
+        instructions.ctypes.data,
+        len(flat.instructions),
+        recipe.batch_size,
+        flat.state_size,
+        flat.parameter_count,
+        mean,
+        deviation,
+        int(recipe.precision is Precision.BF16),
+    )
+    if not pointer:
+        raise MemoryError(f"no memory for a batch of {recipe.batch_size}")
+    return _Handle(engine.library, pointer)
+
+
+def train_steps(
+    native: NativeProgram,
+    run: Trained,
+    images: Images,
+    order: Tensor,
+    rates: list[float],
+    on_step: Callable[[], None] | None = None,
+) -> float:
+    """Take ``len(rates)`` steps of a run and return the sum of their losses; the run's tensors hold what came of them.
+
+    Args:
+        order: indices of the images, at least steps * batch of them.
+    """
+    recipe, steps = native.recipe, len(rates)
+    check_images(images.pixels, images.labels)
+    check_order(order, steps * recipe.batch_size, len(images))
+    maps = moves_of(recipe_of_epoch(recipe, len(run.history)), run.generator, steps)
+    _seed_dropout(native, run.generator)
+    held = _held(native, run)
+    first_averaged = first_averaged_step(recipe, len(images) // recipe.batch_size)
+    row = _row(native, first_averaged)
+    rate_row = torch.tensor(rates, dtype=_real(native.engine))
+    loss = 0.0
+    for first in range(0, steps, CHUNK):
+        taken = rate_row[first : first + CHUNK]
+        chosen = slice(first * recipe.batch_size, (first + len(taken)) * recipe.batch_size)
+        moves = None if maps is None else maps[chosen]
+        loss += _take_steps(native, images, order[chosen], moves, taken, run.step, row, held)
+        run.step += len(taken)
+        for _ in range(len(taken) if on_step is not None else 0):
+            on_step()  # type: ignore[misc]  # the range is empty where there is none
+    restore(run.network, held.state)
+    remember(run.network, run.optimizer, held.memories, run.step)
+    if recipe.average_decay > 0 and run.step >= max(1, first_averaged):
+        run.average = average_tensors(run.network, held.averaged)
+    return loss
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What a run holds, flat, in the engine's order; the engine changes it in place.
+
+    Attributes:
+        memories: the optimizer's two, (parameter_count,); the second is empty for SGD.
+        averaged: the averaged state; of no meaning before averaging begins.
+    """
+
+    state: Tensor
+    memories: list[Tensor]
+    averaged: Tensor
+
+
+def _held(native: NativeProgram, run: Trained) -> _Held:
+    real = _real(native.engine)
+    state = flat_state(run.network, real)
+    averaged = torch.empty_like(state) if run.average is None else flat_of(run.network, run.average, real)
+    return _Held(state, flat_memories(run.network, run.optimizer, real), averaged)
+
+
+def _seed_dropout(native: NativeProgram, generator: torch.Generator) -> None:
+    """Seed the masks of this epoch; a network without dropout draws nothing for it."""
+    if any(item.dropout for item in native.program.instructions):
+        seed = torch.randint(2**62, (), generator=generator, dtype=torch.int64)
+        native.engine.library.engine_seed(native.handle.pointer, int(seed))
+
+
+def _take_steps(
+    native: NativeProgram,
+    images: Images,
+    chosen: Tensor,
+    moves: Tensor | None,
+    rates: Tensor,
+    step: int,
+    row: ctypes.Structure,
+    held: _Held,
+) -> float:
+    """Take a step a rate on these images and return the sum of the losses; ``step`` were taken before."""
+    loss: float = native.engine.library.engine_train(
+        native.handle.pointer,
+        images.pixels.data_ptr(),
+        images.labels.data_ptr(),
+        chosen.data_ptr(),
+        None if moves is None else moves.data_ptr(),
+        rates.data_ptr(),
+        len(rates),
+        step,
+        ctypes.byref(row),
+        native.decay.data_ptr(),
+        native.program.state_size,
+        held.state.data_ptr(),
+        held.memories[0].data_ptr(),
+        held.memories[1].data_ptr(),
+        held.averaged.data_ptr(),
+        _teacher_row(native),
+    )
+    return loss
+
+
+def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
+    """Return the class said for each image, int64 (n,), with a state in the order of ``state_tensors``."""
+    check_pixels(pixels, len(pixels))
+    state = flat_of(network, tensors, _real(native.engine))
+    said = torch.empty(len(pixels), dtype=torch.int64)
+    native.engine.library.engine_predict(
+        native.handle.pointer, pixels.data_ptr(), len(pixels), state.data_ptr(), said.data_ptr()
+    )
+    return said
+
+
+def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+    """Return the loss and the gradients of all parameters, flat, for one batch of images."""
+    check_images(pixels, labels)
+    if len(labels) != native.recipe.batch_size:
+        raise AssertionError(f"{len(labels)} images are no batch of {native.recipe.batch_size}")
+    state = flat_state(network, _real(native.engine))
+    gradient = torch.empty(native.program.parameter_count, dtype=state.dtype)
+    loss: float = native.engine.library.engine_gradients(
+        native.handle.pointer,
+        pixels.data_ptr(),
+        labels.data_ptr(),
+        ctypes.byref(_row(native, 1)),
+        state.data_ptr(),
+        gradient.data_ptr(),
+        _teacher_row(native),
+    )
+    return loss, gradient
+
+
+def _real(engine: Engine) -> torch.dtype:
+    return torch.float64 if engine.double else torch.float32
+
+
+def _teacher_row(native: NativeProgram) -> Any:
+    return None if native.teacher is None else ctypes.byref(native.teacher.row)
+
+
+def _row(native: NativeProgram, first_averaged: int) -> ctypes.Structure:
+    recipe = native.recipe
+    kind: Any = TrainingRow64 if native.engine.double else TrainingRow
+    row: ctypes.Structure = kind(
+        int(recipe.optimizer is Optimizer.ADAM),
+        int(recipe.nesterov),
+        recipe.momentum,
+        recipe.label_smoothing,
+        recipe.average_decay,
+        first_averaged,
+    )
+    return row
+
+
+def moves_of(recipe: Recipe, generator: torch.Generator, steps: int) -> Tensor | None:
+    """Draw what ``augment`` draws, in its order, for all steps at once."""
+    if recipe.augmented_share == 0:
+        return None
+    draws = torch.rand(steps, 7, recipe.batch_size, generator=generator, device=generator.device)
+    return maps_of(draws.transpose(0, 1).reshape(7, -1), 28, recipe).contiguous()

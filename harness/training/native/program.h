@@ -1,0 +1,93 @@
+// A network as one flat program over buffers that are allocated once.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "images.h"
+#include "layout.h"
+#include "learning.h"
+#include "poses.h"
+#include "random.h"
+
+namespace engine {
+
+// What Python hands over, one row of integers each (harness/training/native/program.py writes them in this order).
+struct ValueRow {
+  int32_t channels, height, width, margin, gradient_margin;
+};
+
+enum class Code : int32_t {
+  CONVOLUTION, DEPTHWISE, POINTWISE, MAX_POOL, AVERAGE_POOL, LINEAR, BRANCH, SUM, UNSHUFFLE
+};
+
+struct Instruction {
+  int32_t code, in, out;         // values read and written
+  int32_t other;                 // the second summand of SUM
+  int32_t rows, columns, stride;  // of windows; `rows` is 0 for a pool over the whole map
+  int32_t row_padding, column_padding;  // zeros above and below, on the left and on the right
+  int32_t groups;                // of channels, each convolved by itself
+  int32_t poses;                 // of each learned kernel, or of each scale and shift
+  int32_t shared;                // so many neighbouring channels have one mean and variance: 1, or all poses
+  int32_t kernel, bias;          // offsets into the state, -1 where there is none
+  int32_t scale, shift, mean, variance;  // of BN, which may have no scale
+  int32_t before, after;         // rectifiers (pointwise.h) before and after BN
+  int32_t before_slope, after_slope;  // in billionths, or where in the state it is learned
+  int32_t dropout;
+  int32_t rate;                  // of dropout, in parts of 65,536
+};
+
+struct Value {
+  Map map, gradient;
+};
+
+struct Free {
+  void operator()(void* memory) const { std::free(memory); }
+};
+template <class T> using Block = std::unique_ptr<T[], Free>;
+
+// One instruction with what it needs beside the values.
+struct Step {
+  Instruction code;
+  std::vector<real> mean, inverse;  // batch statistics, for the way back
+  Block<Bits> drawn;                // of dropout
+  Map spread;                       // dy with zeros between its positions, for strides above 1
+  Posed kernel, bias, scale, shift;
+};
+
+class Program {
+ public:
+  Program(const ValueRow* values, int value_count, const Instruction* instructions, int instruction_count, int batch,
+          int state_size, int parameter_count, Normalisation normalisation, bool pairs);
+
+  const int batch, parameter_count;
+  const bool pairs;  // convolve in bf16 where that pays
+  const Normalisation normalisation;
+  Random random{0};
+  std::vector<real> gradient;  // of the state's parameters, added to by `back`
+
+  const Map& input() const { return values[0].map; }
+  const Map& logits() const { return values.back().map; }
+  const Map& logits_gradient() const { return values.back().gradient; }
+
+  // `state` holds the parameters and, behind them, the running statistics, which training moves.
+  void forward(real* state, bool training);
+  void back(const real* state);
+
+ private:
+  std::vector<Value> values;
+  std::vector<Step> steps;
+  std::vector<Block<V>> memory;
+  std::vector<real> packed;  // one kernel, its weights in the order of use
+  std::vector<uint32_t> packed_pairs;
+  Block<V> sums;  // of a kernel's gradient
+  Block<V> room;  // of maps in pairs
+
+  Map allocate_map(const ValueRow& row, int margin);
+  void allocate_maps(const ValueRow* rows, int value_count, const Instruction* instructions, int count);
+  void allocate_gradients(const ValueRow* rows, const Instruction* instructions, int count);
+  void convolve_groups(Step& step, const Map& x, const Map& y, const real* state);
+  void convolve_groups_back(Step& step, const real* state);
+  real* slope_gradient(int32_t rectifier, int32_t slope);
+};
+
+}  // namespace engine

@@ -1,0 +1,81 @@
+"""Progress of long work on stderr: a bar on a terminal, a plain line an event elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+from harness.training.result import Result
+from harness.training.workers.workers import Broken, Event, Finished, Progress
+
+# How often long work without a terminal says where it is.
+PLAIN_SECONDS = 60.0
+REFRESH_SECONDS = 1.0
+
+
+class Reporter:
+    """A progress bar over ``total`` things; use it as a context manager.
+
+    Attributes:
+        heartbeat: called whenever there may be something new to show.
+    """
+
+    def __init__(self, total: int | None, unit: str) -> None:
+        """Start at nothing done."""
+        self.terminal = sys.stderr.isatty()
+        self.heartbeat: Callable[[], None] = lambda: None
+        self.bar: tqdm[None] = tqdm(
+            total=total, unit=f" {unit}", disable=not self.terminal, file=sys.stderr, dynamic_ncols=True
+        )
+        # An epoch may take longer than a person waits for a sign of life: the bar's clock goes on by itself.
+        self._ended = threading.Event()
+        self._clock = threading.Thread(target=self._go_on, daemon=True)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        if self.terminal:
+            self._clock.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the bar as it stands."""
+        self._ended.set()
+        if self.terminal:
+            self._clock.join()
+        self.bar.close()
+
+    def _go_on(self) -> None:
+        while not self._ended.wait(REFRESH_SECONDS):
+            self.bar.refresh()
+
+    def say(self, line: str) -> None:
+        """Print one line above the bar."""
+        if self.terminal:
+            self.bar.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def on_event(self, event: Event) -> None:
+        """Show what a worker has reported about a verification."""
+        match event:
+            case Progress(job, epoch):
+                self.bar.set_postfix_str(f"seed {job.seed_index} epoch {epoch.epoch}/{job.recipe.epochs}")
+            case Finished(job, result):
+                self.bar.update(1)
+                self.say(f"seed {job.seed_index}: {test_outcome(result)}")
+            case Broken(job, status, message):
+                self.say(f"seed {job.seed_index}: {status}, {message}; it is run again")
+        self.heartbeat()
+
+
+def test_outcome(result: Result) -> str:
+    """Return how a run has ended, with its test accuracy where it has one."""
+    accuracy = result.test_accuracy_pct
+    return f"{result.status}, {accuracy:.2f} % test" if accuracy is not None else str(result.status)

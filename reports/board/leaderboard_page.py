@@ -1,0 +1,101 @@
+"""The leaderboard as a page: one chart over all targets, a table a target, and what the tiers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from harness.evidence import weight_file
+from harness.evidence.leaderboard import Survey, survey
+from harness.evidence.record import Record
+from harness.system import files
+from harness.system.workspace import Workspace
+from reports.board import frontier_picture
+from reports.board.leaderboard_info import Group, Key, groups
+from reports.board.leaderboard_table import standings, what_tiers_mean
+from reports.html.chooser import with_chooser
+from reports.html.dataset_tag import MNIST, shown_name
+from reports.html.numbers import plural, short
+from reports.html.page import Html, Section, element, joined, left_out, page, paragraph, resource, text
+from reports.html.page_script import with_script
+
+
+def write_leaderboard(workspace: Workspace, found: Survey | None = None) -> Path:
+    """Write the leaderboard, read now where it is not given, as a page beside its CSV file and return its path.
+
+    Raises:
+        ContentError: the ledger does not hold together.
+        UsageError: the folder cannot be written.
+    """
+    path = workspace.leaderboard.with_suffix(".html")
+    found = found or survey(workspace)
+    made = groups(found.rows, found.records, with_weights(workspace, found.records))
+    introduction = joined(
+        [
+            element("h1", text("Leaderboard")),
+            _answer(made),
+            left_out(error.message for error in found.damage),
+        ]
+    )
+    footer = paragraph("Made by harness from the files of its workspace; the same files give the same page.")
+    sections = leaderboard_sections(made)
+    source = page("Leaderboard", introduction, sections, footer, styles=resource("board/board.css"))
+    files.write_text(path, with_tables(source))
+    return path
+
+
+def with_weights(workspace: Workspace, records: Iterable[Record]) -> list[Key]:
+    """Return the keys of the records whose first seed's weights are at hand."""
+    return [record.key for record in records if 0 in weight_file.kept_indices(workspace.records, record)[:1]]
+
+
+def leaderboard_sections(made: Sequence[Group]) -> list[Section]:
+    """Return the sections of some groups; nothing where there is none."""
+    if not made:
+        return []
+    facts = frontier_picture.frontier(made)
+    chart = [frontier_picture.draw(facts, made[0].target_pct)] if facts else []
+    return [
+        *(Section("frontier", "Size against errors", part) for part in chart),
+        Section("standings", "Networks by target", _tabs(made)),
+        Section("tiers", "What the tiers mean", what_tiers_mean()),
+    ]
+
+
+def with_tables(source: str) -> str:
+    """Return a page with the scripts of its tables and its tabs."""
+    return with_script(with_chooser(source), "board/tabs.js")
+
+
+def _answer(made: Sequence[Group]) -> Html:
+    """Return the smallest proven network of the first group as a sentence."""
+    if not made:
+        return paragraph("No row yet.")
+    first, best = made[0], made[0].smallest
+    goal = f"{short(first.target_pct)} % on {shown_name(first.dataset)}"
+    if best is None:
+        return paragraph(f"No network is proven to reach {goal} yet.", class_="verdict")
+    size = plural(best.row.parameters, "parameter")
+    words = f"{best.name} reaches {goal} with {size}. No smaller network is proven to reach it."
+    return paragraph(words, class_="verdict reached")
+
+
+def _tabs(made: Sequence[Group]) -> Html:
+    """Return a link and a part a group; a script makes tabs of them, without it all parts are in sight."""
+    links = element("ul", joined(element("li", _link(group)) for group in made))
+    parts = [_part(group, number) for number, group in enumerate(made, start=1)]
+    return element("div", element("nav", links, aria_label="Targets"), joined(parts), data_tabs="")
+
+
+def _link(group: Group) -> Html:
+    other = [element("span", text(f"{group.dataset}, not MNIST"), class_="tag wait")] if group.dataset != MNIST else []
+    return element("a", joined([text(f"{short(group.target_pct)} %"), *other], " "), href=f"#{group.anchor}")
+
+
+def _part(group: Group, number: int) -> Html:
+    heading = element(
+        "h3", text(f"{shown_name(group.dataset)}, {short(group.target_pct)} %"), id=f"{group.anchor}-heading"
+    )
+    return element(
+        "section", heading, standings(group, number), id=group.anchor, aria_labelledby=f"{group.anchor}-heading"
+    )

@@ -1,0 +1,148 @@
+"""A study or a comparison as Markdown, short enough for the text of a pull request.
+
+What others wrote stands in code spans, where Markdown does nothing with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from reports.comparison.comparison import Quantity, ratio_text
+from reports.comparison.comparison_networks import NetworkComparison
+from reports.comparison.comparison_studies import StudyComparison
+from reports.html.numbers import DASH, count, duration, mean_and_deviation, pct, plural, short, spread
+from reports.study.networks import Network
+from reports.study.study_info import StudyInfo
+
+MOST_NETWORKS = 8
+_LONGEST = 300
+# What stands for a bar inside the cell of a table.
+BAR = "\\|"
+
+
+def study_summary(info: StudyInfo) -> str:
+    """Return the summary of a study."""
+    parts = [
+        f"### {sentence(info.headline.outcome.capitalize())}: {code(info.name)}",
+        sentence(info.headline.verdict),
+        sentence(info.headline.progress),
+        _table(("", ""), _facts(info)),
+    ]
+    if info.networks:
+        shown = info.networks[:MOST_NETWORKS]
+        parts.append(
+            f"The first {len(shown)} of {plural(len(info.networks), 'network')} in the order of the standings:"
+        )
+        parts.append(_table(("network", "parameters", "validation, %", "test, %", "state"), map(_network, shown)))
+    commands = [session.command for session in info.provenance.sessions[:1] if session.command]
+    commands += [info.provenance.rerun] if info.provenance.rerun else []
+    if commands:
+        parts.append(_fenced("\n".join(commands)))
+    return "\n\n".join(parts) + "\n"
+
+
+def networks_summary(facts: NetworkComparison) -> str:
+    """Return the summary of a comparison of networks."""
+    names = [side.name for side in facts.sides]
+    parts = [
+        "### Networks side by side",
+        *map(sentence, facts.sentences),
+        _quantities(names, facts.quantities),
+        "\n".join(f"- {sentence(note)}" for note in facts.notes),
+        "\n".join(f"- {code(side.name)}: {code(str(side.architecture), 10_000)}" for side in facts.sides),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def studies_summary(facts: StudyComparison) -> str:
+    """Return the summary of a comparison of studies."""
+    names = [info.name for info in facts.infos]
+    parts = [
+        "### Studies side by side",
+        "\n".join(f"- {code(info.name)}: {sentence(info.headline.verdict)}" for info in facts.infos),
+        *map(sentence, facts.sentences),
+        _quantities(names, facts.quantities),
+        _quantities(names, facts.settings) if facts.settings else "",
+        "\n".join(f"- {sentence(note)}" for note in facts.notes),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def code(words: str, longest: int = _LONGEST) -> str:
+    """Return foreign words as a code span on one line, cut where they are too long."""
+    line = re.sub(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+", " ", words).strip()
+    line = line if len(line) <= longest else f"{line[:longest]}\N{HORIZONTAL ELLIPSIS}"
+    # A table, which ends its cells at bars even inside a span, would take a backslash before a bar for its own escape.
+    line = re.sub(r"\\(?=\|)", "\\\\ ", line)
+    # A span ends at as many backticks as began it.
+    fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
+    padding = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{padding}{line}{padding}{fence}" if line else DASH
+
+
+def sentence(words: str) -> str:
+    """Return words of ours, which may hold a foreign name, with all that Markdown would take for markup escaped."""
+    line = re.sub(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+", " ", words).strip()
+    # An at sign would call a person, so it is no longer one that a program knows.
+    return re.sub(r"([\\`*_{}\[\]<>#~&!])", r"\\\1", line).replace("@", "&#64;")
+
+
+def _facts(info: StudyInfo) -> list[tuple[str, str]]:
+    answer, config = info.answer, info.config
+    row = answer.row if answer else None
+    found = next((network for network in info.networks if answer and network.hash == answer.hash), None)
+    facts = [
+        ("network", code(answer.hash) if answer else DASH),
+        ("parameters", count(answer.parameters if answer else None)),
+        (
+            "mean test accuracy",
+            f"{mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)} % over "
+            f"{plural(row.seeds, 'seed')}, 99 % lower bound {pct(row.lower_bound_pct, 3)}"
+            if row
+            else "not measured",
+        ),
+        ("tier", row.tier if row else DASH),
+        ("target", sentence(f"{short(config.target_pct)} % on {config.dataset}")),
+        ("budget", plural(config.budget, "parameter")),
+        ("time, all told", duration(info.provenance.wall_seconds)),
+        (
+            "proposals",
+            f"{count(info.accounting.proposed)}: {count(info.accounting.rejected)} rejected before anything was built, "
+            f"{count(info.accounting.repeated)} known already, {count(info.accounting.to_train)} chosen for training",
+        ),
+        ("code", code(dict(info.provenance.facts).get("code", ""))),
+    ]
+    return [*facts, ("notation", code(found.architecture, 10_000))] if found else facts
+
+
+def _network(network: Network) -> tuple[str, ...]:
+    row = network.row
+    return (
+        code(network.hash),
+        count(network.parameters),
+        spread(network.validation_accuracies_pct) if network.validation_accuracies_pct else DASH,
+        mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3) if row else DASH,
+        sentence(f"{network.state} {network.remark}"),
+    )
+
+
+def _quantities(names: Sequence[str], quantities: Sequence[Quantity]) -> str:
+    return _table(("", *map(code, names)), [(sentence(line.name), *_cells(line)) for line in quantities])
+
+
+def _cells(line: Quantity) -> list[str]:
+    return [
+        sentence(words) + (f" ({ratio_text(ratio)})" if ratio is not None else "")
+        for words, ratio in zip(line.words, line.ratios, strict=True)
+    ]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |" for cells in lines)
+
+
+def _fenced(words: str) -> str:
+    fence = "`" * max(3, max((len(run) for run in re.findall("`+", words)), default=0) + 1)
+    return f"{fence}console\n{words}\n{fence}"

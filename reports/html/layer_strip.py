@@ -1,0 +1,248 @@
+"""A network drawn to scale: each map with its true edge, its channels, its cost, and how much of a digit it sees.
+
+Ops that keep the shape and hold no kernel (bn, relu, dropout) are drawn with the op before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from reports.html import svg
+from reports.html.numbers import count
+from reports.html.page import Html, element, joined
+from search_spaces.architecture import (
+    Architecture,
+    BatchNorm,
+    Conv,
+    Dropout,
+    Dropout2d,
+    Linear,
+    Op,
+    ReLU,
+    kernels,
+    op_text,
+)
+from search_spaces.cost import Analysis, Layer, analyse
+from search_spaces.shapes import INPUT_SHAPE, Shape, is_global, shape_text
+
+_COLUMN = 104
+# Room for the names of the rows.
+_LEFT = 116
+_EDGE = INPUT_SHAPE[1]
+# Pixels of the drawing for a pixel of a map, and for a pixel of the digit below it.
+_SCALE = 3
+_DIGIT_SCALE = 2
+_MAPS, _BARS, _DIGITS = 100, 186, 252
+# A drawn seven on the grid of the data set: its size is what counts, so no image of the data is needed.
+_SEVEN = "M7 7H20.5C17 12 14 17 12.5 23"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What is drawn as one column.
+
+    Attributes:
+        op: canonical text; ``followers`` that of the ops drawn with it.
+        shape: of its output.
+        parameters: of all its ops together; so with ``macs``.
+        receptive_field: in input pixels, not clipped; None from the first global op on, which sees everything.
+        kind: ``shared`` where a kernel is used again or in several poses, ``kernel`` where each is used once, else
+            ``plain``.
+        times: so many equal residual sums one after the other, drawn as one.
+    """
+
+    op: str
+    followers: str
+    shape: Shape
+    parameters: int
+    macs: int
+    receptive_field: int | None
+    kind: str = "plain"
+    times: int = 1
+
+
+def blocks(analysis: Analysis) -> tuple[Block, ...]:
+    """Return the columns of a network's strip."""
+    found: list[Block] = []
+    shape, seen_all = INPUT_SHAPE, False
+    for layer in analysis.layers:
+        seen_all = seen_all or is_global(layer.op, shape)
+        if isinstance(layer.op, BatchNorm | ReLU | Dropout | Dropout2d) and found:
+            found[-1] = _joined(found[-1], layer)
+        else:
+            field = None if seen_all else layer.receptive_field
+            made = Block(
+                op_text(layer.op), "", layer.output_shape, layer.parameters, layer.macs, field, _kind(layer.op)
+            )
+            found.append(made)
+        shape = layer.output_shape
+    return tuple(_repeats_joined(found))
+
+
+def _kind(op: Op) -> str:
+    used = kernels((op,))
+    if any(kernel.tie or (isinstance(kernel, Conv) and kernel.poses > 1) for kernel in used):
+        return "shared"
+    return "kernel" if used or isinstance(op, Linear) else "plain"
+
+
+def _repeats_joined(found: Sequence[Block]) -> list[Block]:
+    """Return the blocks with equal residual sums in a row as one."""
+    merged: list[Block] = []
+    for block in found:
+        last = merged[-1] if merged else None
+        if last is not None and block.op.startswith("res") and (last.op, last.shape) == (block.op, block.shape):
+            merged[-1] = replace(
+                block,
+                followers=last.followers,
+                parameters=last.parameters + block.parameters,
+                macs=last.macs + block.macs,
+                times=last.times + 1,
+            )
+        else:
+            merged.append(block)
+    return merged
+
+
+def thumbnail(architecture: Architecture) -> Html:
+    """Return a network's maps in a small strip without words: edges upright, channels across."""
+    columns = blocks(analyse(architecture))
+    paths: dict[str, list[str]] = {}
+    x = 0
+    for block in columns:
+        edge = block.shape[1] if len(block.shape) == 3 else 1
+        width = min(14, 2 + block.shape[0] // 4)
+        paths.setdefault(block.kind, []).append(f"M{x} {14 - edge / 2:g}h{width}v{edge}h-{width}z")
+        x += width + 2
+    drawn = [element("path", d="".join(parts), class_=f"thumb-{kind}") for kind, parts in paths.items()]
+    return element("svg", *drawn, viewBox=f"0 0 {max(x, 1)} 28", class_="thumb", aria_hidden="true")
+
+
+def draw(architecture: Architecture, identifier: str) -> Html:
+    """Return the strip of a network; ``identifier`` makes the names on the page unique."""
+    columns = blocks(analyse(architecture))
+    area = svg.Frame(
+        max(_LEFT + _COLUMN * (len(columns) + 1) + 8, 1120), 334, svg.Axis(0, 1, 0, 1), svg.Axis(0, 1, 0, 1)
+    )
+    widest = max([block.shape[0] for block in columns], default=1)
+    most = max([block.parameters for block in columns], default=1), max([block.macs for block in columns], default=1)
+    drawn = [_column(place + 1, block, widest, most) for place, block in enumerate(columns)]
+    return svg.picture(
+        area,
+        f"{identifier}-strip",
+        "Layers to scale",
+        description(columns),
+        _labels(),
+        _input(widest),
+        *drawn,
+    )
+
+
+def description(columns: Sequence[Block]) -> str:
+    """Return what the strip shows, in words."""
+    steps = ", ".join(f"{_times(block)}{block.op} to {shape_text(block.shape)}" for block in columns)
+    fields = [block.receptive_field for block in columns if block.receptive_field is not None]
+    return (
+        f"From {shape_text(INPUT_SHAPE)}: {steps}. The receptive field grows to "
+        f"{fields[-1] if fields else _EDGE} pixels. The table below has every figure."
+    )
+
+
+def _joined(block: Block, layer: Layer) -> Block:
+    return replace(
+        block,
+        followers=f"{block.followers} {op_text(layer.op)}".strip(),
+        shape=layer.output_shape,
+        parameters=block.parameters + layer.parameters,
+        macs=block.macs + layer.macs,
+    )
+
+
+def _times(block: Block) -> str:
+    return f"{block.times} times " if block.times > 1 else ""
+
+
+def _labels() -> Html:
+    rows = (
+        (_BARS, "parameters"),
+        (_BARS + 34, "multiply-adds"),
+        (_DIGITS + 32, "pixels that one"),
+        (_DIGITS + 48, "output sees"),
+    )
+    return joined(svg.label(4, y, words, class_="title") for y, words in rows)
+
+
+def _input(widest: int) -> Html:
+    x = _LEFT + _COLUMN / 2
+    return joined(
+        [
+            svg.label(x, 16, "image", "middle"),
+            _map(x, INPUT_SHAPE, widest),
+            svg.label(x, _MAPS + 58, shape_text(INPUT_SHAPE), "middle"),
+            _digit(x, 1),
+        ],
+        "",
+    )
+
+
+def _column(place: int, block: Block, widest: int, most: tuple[int, int]) -> Html:
+    x = _LEFT + _COLUMN * (place + 0.5)
+    name, bracket, arguments = block.op.partition("(")
+    name += f" x{block.times}" if block.times > 1 else ""
+    lines = [(16, name, None), (31, bracket + arguments, "small"), (46, block.followers, "title small")]
+    parts = [
+        *(svg.label(x, y, _cut(words), "middle", kind) for y, words, kind in lines if words),
+        _map(x, block.shape, widest, block.kind),
+        svg.label(x, _MAPS + 58, shape_text(block.shape), "middle"),
+        _bar(x, _BARS, block.parameters, most[0], "parameter-bar"),
+        _bar(x, _BARS + 34, block.macs, most[1], "mac-bar"),
+        _digit(x, block.receptive_field),
+    ]
+    return joined(parts, "")
+
+
+def _map(x: float, shape: Shape, widest: int, kind: str = "plain") -> Html:
+    """Return a map as a block: its edge upright, its channels across; a vector is a flat line."""
+    edge = shape[1] if len(shape) == 3 else 1
+    width = max(3.0, min(2.0, 84 / widest) * shape[0])
+    return element(
+        "rect",
+        x=x - width / 2,
+        y=float(_MAPS - edge * _SCALE / 2),
+        width=width,
+        height=edge * _SCALE,
+        class_=f"map {kind}" if edge > 1 else f"map vector {kind}",
+    )
+
+
+def _bar(x: float, y: float, value: int, most: int, kind: str) -> Html:
+    left = x - 42
+    inside = element("rect", x=left, y=y + 4, width=max(84 * value / max(most, 1), 1.0), height=6, class_=kind)
+    return joined([svg.label(left, y, count(value)), inside], "") if value else Html("")
+
+
+def _digit(x: float, field: int | None) -> Html:
+    """Return the digit with the square that one value sees; all of it is lit where that is everything."""
+    size = _EDGE * _DIGIT_SCALE
+    left, top = x - size / 2, float(_DIGITS)
+    seen = min(field, _EDGE) if field is not None else _EDGE
+    square = seen * _DIGIT_SCALE
+    start = (size - square) / 2
+    words = "all of it" if field is None else f"{field} px" if field > 1 else "1 px"
+    return joined(
+        [
+            element("rect", x=left, y=top, width=size, height=size, class_="retina"),
+            element("rect", x=left + start, y=top + start, width=square, height=square, class_="field"),
+            element(
+                "path", d=_SEVEN, class_="digit", transform=f"translate({left:.1f} {top:.1f}) scale({_DIGIT_SCALE})"
+            ),
+            svg.label(x, top + size + 16, words, "middle"),
+        ],
+        "",
+    )
+
+
+def _cut(words: str) -> str:
+    # Of the small type so many letters fit into a column.
+    return words if len(words) <= 16 else f"{words[:15]}\N{HORIZONTAL ELLIPSIS}"

@@ -1,0 +1,81 @@
+"""Where a study's proposals went: rejected before anything was built, repeated, or trained, and how that ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from harness.evidence.study import rejections
+from harness.training.result import Status
+from reports.html.shares import Share
+from reports.study.networks import Network
+from reports.study.study_files import StudyFiles
+
+SHOWN = 12
+# The words of the journal, for people; others are shown as they are.
+_REASONS = {
+    "parameters": "too many parameters",
+    "macs": "too many multiply-adds",
+    "receptive_field": "receptive field outside the condition of the space",
+    "shape": "ops that do not fit together",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounting:
+    """Every proposal, counted once.
+
+    Attributes:
+        rejections: by reason, most frequent first; rare ones beyond the first dozen are summed up in the last.
+        to_train: networks chosen for training, one for each length; ``begun`` have at least one finished run.
+        repeated: proposals of a network that was known already.
+        outcomes: finished training runs by how they ended.
+    """
+
+    rejections: tuple[Share, ...]
+    rejected: int
+    to_train: int
+    begun: int
+    repeated: int
+    outcomes: tuple[Share, ...]
+    runs: int
+
+    @property
+    def proposed(self) -> int:
+        """All proposals."""
+        return self.rejected + self.to_train + self.repeated
+
+
+def accounting(files: StudyFiles, of: list[Network]) -> Accounting:
+    """Return where the proposals of a study went."""
+    words = Counter[str]()
+    for word, number in rejections(files.events).items():
+        words[_REASONS.get(word, word)] += number
+    reasons = _shares(words)
+    outcomes = Counter(result.status for result in files.results)
+    finished = {(result.hash, result.recipe.epochs) for result in files.results}
+    proposed = files.events_of("proposed")
+    again = len({event.get("trial") for event in proposed}) - len({event["hash"] for event in proposed})
+    return Accounting(
+        rejections=_summed_up(reasons),
+        rejected=words.total(),
+        to_train=len(of) + again,
+        begun=len(finished),
+        repeated=len(files.events_of("repeated")),
+        outcomes=tuple(Share(status.replace("_", " "), outcomes[status]) for status in Status if outcomes[status]),
+        runs=len(files.results),
+    )
+
+
+def _shares(counted: Counter[str]) -> list[Share]:
+    return [Share(name, counted[name]) for name in sorted(counted, key=lambda name: (-counted[name], name))]
+
+
+def _summed_up(shares: list[Share]) -> tuple[Share, ...]:
+    if len(shares) <= SHOWN:
+        return tuple(shares)
+    rest = shares[SHOWN - 1 :]
+    return (
+        *shares[: SHOWN - 1],
+        Share(f"{len(rest)} other reasons", sum(share.count for share in rest)),
+    )

@@ -1,0 +1,304 @@
+"""Parameters against accuracy: the facts of the picture, and the picture.
+
+Accuracies near 100 % crowd together, so the vertical axis is logarithmic in the share of errors: 99.4 to 99.7 is
+as far as 98 to 99.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.system import statistics
+from reports.html import svg
+from reports.html.error_scale import errors_pct
+from reports.html.numbers import count, mean_and_deviation, pct, plural, short
+from reports.html.page import Html, element, items, joined, text
+from reports.study.networks import DIGITS, Network, State, front_of, name_of
+from reports.study.study_files import StudyFiles
+
+MOST_GHOSTS = 3
+
+
+class Kind(StrEnum):
+    """What a point of the picture is."""
+
+    TRAINED = "trained"
+    PRUNED = "pruned"
+    TESTED = "tested"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One network in the picture.
+
+    Attributes:
+        number: place of the network in the order of the study's networks.
+        deviation_pct: standard deviation over the seeds, None below two seeds.
+        on_front: no network of equal or smaller size is as accurate on validation.
+        reached: its test accuracy is at the target.
+        words: what the point says when asked.
+    """
+
+    kind: Kind
+    number: int
+    hash: str
+    parameters: int
+    accuracy_pct: float
+    deviation_pct: float | None
+    on_front: bool
+    words: str
+    reached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ghost:
+    """A network of the leaderboard that this study did not find."""
+
+    label: str
+    parameters: int
+    accuracy_pct: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyPicture:
+    """All that the picture shows; ``left_out`` counts networks without any accuracy.
+
+    Attributes:
+        ghosts: the smallest networks of the leaderboard that reach the target, with their mean test accuracy.
+    """
+
+    points: tuple[Point, ...]
+    target_pct: float
+    threshold_pct: float
+    budget: int
+    left_out: int
+    ghosts: tuple[Ghost, ...] = ()
+
+    @property
+    def front(self) -> list[Point]:
+        """The Pareto front, smallest first."""
+        return sorted((point for point in self.points if point.on_front), key=lambda point: point.parameters)
+
+
+def accuracy_picture(files: StudyFiles, of: list[Network]) -> AccuracyPicture:
+    """Return what the picture of a study shows."""
+    front = {network.hash for network in front_of(of)}
+    sized = [(number, network) for number, network in enumerate(of) if network.parameters > 0]
+    searched = [(number, network) for number, network in sized if network.accuracy_pct is not None]
+    points = [_searched(number, network, network.hash in front) for number, network in searched]
+    points += [point for number, network in sized if (point := _tested(number, network)) is not None]
+    return AccuracyPicture(
+        points=tuple(points),
+        target_pct=files.config.target_pct,
+        threshold_pct=files.config.threshold_pct,
+        budget=files.config.budget,
+        left_out=len(of) - len(searched),
+        ghosts=_ghosts(files, {network.hash for network in of}),
+    )
+
+
+def draw(facts: AccuracyPicture) -> Html:
+    """Return the picture with its legend, or a sentence where there is nothing to draw."""
+    if not facts.points:
+        return element("p", text("No network has an accuracy yet."))
+    image = svg.wide_or_narrow(lambda narrow: _picture(facts, narrow))
+    return joined([image, _legend(facts), element("p", text(_note(facts)), class_="note")])
+
+
+def _picture(facts: AccuracyPicture, narrow: bool) -> Html:
+    area = _frame(facts, narrow)
+    # What counts most lies on top. A telephone gets what is worth a name; the table has the others.
+    shown = [point for point in facts.points if not narrow or _notable(point)]
+    order = sorted(shown, key=lambda point: (_LAYERS.index(point.kind), point.on_front))
+    front = [
+        (area.across.position(point.parameters), area.up.position(errors_pct(point.accuracy_pct)))
+        for point in facts.front
+    ]
+    return svg.picture(
+        area,
+        "accuracy-picture-narrow" if narrow else "accuracy-picture",
+        "Parameters against accuracy",
+        description(facts),
+        _grid(area, narrow),
+        _lines(area, facts),
+        svg.path(svg.staircase(front, area.across.end), "front"),
+        *(_ghost(area, ghost) for ghost in facts.ghosts),
+        *(_mark(area, point, numbered=not narrow) for point in order),
+        role="img" if narrow else "group",
+        class_=None if narrow else "points",
+    )
+
+
+def description(facts: AccuracyPicture) -> str:
+    """Return what the picture shows, in words."""
+    front = "; ".join(f"{count(point.parameters)} with {pct(point.accuracy_pct)}" for point in facts.front)
+    kinds = [sum(point.kind is kind for point in facts.points) for kind in Kind]
+    return (
+        f"{plural(kinds[0], 'trained network')}, {kinds[1]} pruned, {kinds[2]} measured on the test set. "
+        f"Target {short(facts.target_pct)} %, validation threshold {short(facts.threshold_pct)} %, "
+        f"budget {count(facts.budget)} parameters. Pareto front on validation, as parameters with accuracy: "
+        f"{front or 'empty'}. The table of networks below has every figure."
+    )
+
+
+def _searched(number: int, network: Network, on_front: bool) -> Point:
+    accuracies = network.validation_accuracies_pct
+    deviation = statistics.standard_deviation(accuracies) if len(accuracies) > 1 else None
+    mean = statistics.mean(accuracies)
+    seeds = plural(len(accuracies), "fresh seed" if network.fresh else "seed")
+    state = f"{network.state} {network.remark}".strip()
+    return Point(
+        kind=Kind.PRUNED if network.state is State.PRUNED else Kind.TRAINED,
+        number=number,
+        hash=network.hash,
+        parameters=network.parameters,
+        accuracy_pct=mean,
+        deviation_pct=deviation,
+        on_front=on_front,
+        words=f"{network.label}: {plural(network.parameters, 'parameter')}, validation "
+        f"{mean_and_deviation(mean, deviation)} % ({seeds}), {state}",
+    )
+
+
+def _tested(number: int, network: Network) -> Point | None:
+    row = network.row
+    if row is None or row.mean_test_accuracy_pct is None:
+        return None
+    figures = mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)
+    return Point(
+        kind=Kind.TESTED,
+        number=number,
+        hash=network.hash,
+        parameters=network.parameters,
+        accuracy_pct=row.mean_test_accuracy_pct,
+        deviation_pct=row.std_test_accuracy_pct,
+        on_front=False,
+        words=f"{network.label}: {plural(network.parameters, 'parameter')}, test {figures} % "
+        f"({plural(row.seeds, 'seed')}), {row.tier}",
+        reached=row.reached,
+    )
+
+
+def _ghosts(files: StudyFiles, known: set[str]) -> tuple[Ghost, ...]:
+    config = files.config
+    rows = [
+        row
+        for row in files.rows
+        if row.reached
+        and (row.dataset, row.target_pct) == (config.dataset, config.target_pct)
+        and row.hash not in known
+    ]
+    best = sorted({row.hash: row for row in rows}.values(), key=lambda row: row.parameters)[:MOST_GHOSTS]
+    return tuple(
+        Ghost(f"{name_of(row.architecture)} {row.hash[:DIGITS]}".strip(), row.parameters, row.mean_test_accuracy_pct)
+        for row in best
+        if row.mean_test_accuracy_pct is not None
+    )
+
+
+def _notable(point: Point) -> bool:
+    return point.on_front or point.kind is Kind.TESTED or point.deviation_pct is not None
+
+
+def _frame(facts: AccuracyPicture, narrow: bool) -> svg.Frame:
+    drawn: list[Point | Ghost] = [*facts.points, *facts.ghosts]
+    sizes = [item.parameters for item in drawn]
+    errors = [errors_pct(value) for value in (facts.target_pct, facts.threshold_pct)]
+    errors += [errors_pct(item.accuracy_pct) for item in drawn]
+    errors += [errors_pct(point.accuracy_pct + (point.deviation_pct or 0.0)) for point in facts.points]
+    return svg.frame(
+        svg.NARROW if narrow else svg.WIDE,
+        360 if narrow else 400,
+        (min(sizes) / 1.3, max(sizes) * 1.3, True),
+        (max(errors) * 1.15, min(errors) / 1.15, True),
+    )
+
+
+def _grid(area: svg.Frame, narrow: bool) -> Html:
+    places = svg.log_ticks(area.across.low, area.across.high, 4 if narrow else 9)
+    sizes = [svg.Tick(value, count(value)) for value in places if value >= 1]
+    shares = [svg.Tick(value, short(100 - value)) for value in svg.log_ticks(area.up.high, area.up.low, 12)]
+    return svg.grid(area, sizes, shares, "parameters (logarithmic)", "accuracy, % (errors logarithmic)")
+
+
+def _lines(area: svg.Frame, facts: AccuracyPicture) -> Html:
+    left, right = area.across.start, area.across.end
+    target = area.up.position(errors_pct(facts.target_pct))
+    threshold = area.up.position(errors_pct(facts.threshold_pct))
+    budget = area.across.position(facts.budget)
+    target_words = f"target {short(facts.target_pct)} % (test)"
+    threshold_words = f"threshold {short(facts.threshold_pct)} % (validation)"
+    # The axis ends near the largest network: an empty half would say nothing.
+    within = facts.budget <= area.across.high
+    budget_words = f"budget {count(facts.budget)}{'' if within else ' ' + chr(0x2192)}"
+    # The lines lie close together: each label stands on the side away from the other line.
+    above = facts.threshold_pct >= facts.target_pct
+    return joined(
+        [
+            svg.line(left, target, right, target, "target"),
+            svg.line(left, threshold, right, threshold, "threshold"),
+            svg.line(budget, area.up.start, budget, area.up.end, "budget") if within else Html(""),
+            svg.label(left + 6, target + (15 if above else -6), target_words, class_="on-target"),
+            svg.label(left + 6, threshold + (-6 if above else 15), threshold_words, class_="on-threshold"),
+            svg.label(budget - 6, area.up.start - 8, budget_words, "end", "on-budget"),
+        ]
+    )
+
+
+def _mark(area: svg.Frame, point: Point, *, numbered: bool) -> Html:
+    x = area.across.position(point.parameters)
+    y = area.up.position(errors_pct(point.accuracy_pct))
+    shape, class_ = _SHAPES[point.kind]
+    number = point.number if numbered else None
+    if point.on_front:
+        shape, class_ = "square", "on-front"
+    elif point.reached:
+        class_ = "reached"
+    # A thousand names would weigh more than the picture; those of the others are in the table.
+    words = point.words if _notable(point) else ""
+    bar = Html("")
+    if point.deviation_pct is not None:
+        low, high = (errors_pct(point.accuracy_pct + sign * point.deviation_pct) for sign in (-1, 1))
+        bar = svg.error_bar(x, area.up.position(low), area.up.position(high), f"bar {class_}", number)
+    return joined([bar, svg.mark(shape, x, y, class_, words, number=number)], "")
+
+
+def _ghost(area: svg.Frame, ghost: Ghost) -> Html:
+    x, y = area.across.position(ghost.parameters), area.up.position(errors_pct(ghost.accuracy_pct))
+    words = (
+        f"{ghost.label}, on the leaderboard: {plural(ghost.parameters, 'parameter')}, test {pct(ghost.accuracy_pct, 3)}"
+    )
+    mark = svg.mark("diamond", x, y, "ghost", words)
+    return joined([mark, svg.label(x, y + 20, ghost.label.split()[0], "middle", "title small")], "")
+
+
+_LAYERS = (Kind.PRUNED, Kind.TRAINED, Kind.TESTED)
+_SHAPES = {
+    Kind.TRAINED: ("circle", "trained"),
+    Kind.PRUNED: ("triangle", "pruned"),
+    Kind.TESTED: ("diamond", "tested"),
+}
+
+
+def _legend(facts: AccuracyPicture) -> Html:
+    kinds = {point.kind for point in facts.points}
+    entries = [svg.key("circle", "trained", "trained, validation accuracy")] if Kind.TRAINED in kinds else []
+    if facts.front:
+        entries.append(svg.key("square", "on-front", "on the Pareto front of validation"))
+    if Kind.PRUNED in kinds:
+        entries.append(svg.key("triangle", "pruned", "stopped early, validation accuracy then"))
+    if Kind.TESTED in kinds:
+        reached = all(point.reached for point in facts.points if point.kind is Kind.TESTED)
+        words = "mean test accuracy, trained on all images"
+        entries.append(svg.key("diamond", "reached" if reached else "tested", words))
+    if facts.ghosts:
+        entries.append(svg.key("diamond", "ghost", "smallest on the leaderboard, test accuracy"))
+    return items(entries, class_="legend")
+
+
+def _note(facts: AccuracyPicture) -> str:
+    note = "Bars are one standard deviation over training seeds, where there are at least two."
+    if facts.left_out:
+        note += f" {plural(facts.left_out, 'network')} without any accuracy left out."
+    return note

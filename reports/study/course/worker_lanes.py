@@ -1,0 +1,165 @@
+"""Every training of a search as a bar in the lane of a worker.
+
+The journal does not say which worker trained what. Trainings are dealt out to lanes by their begin and end: one goes to
+the lane that became free last, as a worker that has finished is given the next one. Facts only;
+``worker_lanes_picture`` draws them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.system import statistics
+from harness.training.result import Result, Status
+from harness.training.seeds import Purpose
+from reports.study.networks import Network
+from reports.study.study_files import StudyFiles
+
+# Two clocks measure a training and the session; a begin may seem this much before the end of the one before.
+_SLACK_SECONDS = 1.0
+
+
+class Fate(StrEnum):
+    """How a training ended."""
+
+    PASSED = "met the threshold"
+    MISSED = "missed the threshold"
+    STOPPED = "stopped early"
+    FAILED = "failed"
+    CUT = "unfinished when the search ended"
+    RUNNING = "running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One training; times are seconds of the study, all sessions together.
+
+    Attributes:
+        lane: from 0.
+        number: place of the network in the order of the study's networks.
+        fresh: on a fresh seed.
+    """
+
+    lane: int
+    begin: float
+    end: float
+    fate: Fate
+    number: int
+    label: str
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLanes:
+    """All trainings of a search.
+
+    Attributes:
+        lanes: workers, or as many as trained at once.
+        verification: from when to when the winner was verified, None where it was not.
+    """
+
+    bars: tuple[Bar, ...]
+    lanes: int
+    verification: tuple[float, float] | None
+
+
+def worker_lanes(files: StudyFiles, of: Sequence[Network]) -> WorkerLanes:
+    """Return the trainings of a study, in order of their begin."""
+    numbers = {run.trial: number for number, network in enumerate(of) for run in network.other_runs}
+    numbers |= {network.trial: number for number, network in enumerate(of) if network.trial is not None}
+    free: list[float] = []
+    bars = []
+    for begin, end, fate, trial, fresh in sorted((*_finished(files), *_open(files)), key=lambda item: item[:2]):
+        if trial not in numbers:
+            continue
+        lane = _lane(free, begin)
+        begin = max(begin, free[lane])
+        end = max(begin, end)
+        free[lane] = math.inf if fate is Fate.RUNNING else end
+        number = numbers[trial]
+        bars.append(Bar(lane=lane, begin=begin, end=end, fate=fate, number=number, label=of[number].label, fresh=fresh))
+    return WorkerLanes(tuple(bars), max(len(free), _workers(files) if bars else 0), _verification(files))
+
+
+_Span = tuple[float, float, Fate, object, bool]
+
+
+def _finished(files: StudyFiles) -> list[_Span]:
+    """Return the trainings that have ended, as (begin, end, fate, trial, on a fresh seed)."""
+    results = {(run.trial, str(run.purpose), run.seed_index): run for run in files.results}
+    found: list[_Span] = []
+    for event in files.events_of("finished"):
+        trial, purpose = event.get("trial"), str(event.get("purpose"))
+        run = results.get((trial, purpose, event.get("seed_index") or 0))
+        if run is None:
+            continue
+        end = float(event.get("elapsed") or 0.0)
+        begin = max(0.0, end - run.train_seconds)
+        found.append((begin, end, _fate(run, files.config.threshold_pct), trial, purpose == Purpose.CONFIRM))
+    return found
+
+
+def _open(files: StudyFiles) -> list[_Span]:
+    """Return the trainings that have begun and not ended; until now, or until the search ended.
+
+    The journal enters no begin. A first run begins when its network is proposed; while the search goes on, a worker
+    without one trains a network that has met the threshold on a fresh seed, since that network's last training.
+    """
+    last = files.last_turn
+    if last is None:
+        return []
+    end = float(last.get("elapsed") or 0.0) if last["event"] == "ended" else files.elapsed
+    sessions = [float(event.get("elapsed") or 0.0) for event in files.events_of("session")]
+    began = sessions[-1] if sessions else 0.0
+    ended = {event.get("trial"): float(event.get("elapsed") or 0.0) for event in files.events_of("finished")}
+    fate = Fate.RUNNING if files.searching else Fate.CUT
+    found: list[_Span] = []
+    for event in files.events_of("proposed"):
+        if event.get("trial") not in ended:
+            begin = max(float(event.get("elapsed") or 0.0), began)
+            found.append((begin, max(begin, end), fate, event.get("trial"), False))
+    if files.searching:
+        for trial in _to_confirm(files)[: max(0, _workers(files) - len(found))]:
+            found.append((ended[trial], max(ended[trial], end), fate, trial, True))
+    return found
+
+
+def _to_confirm(files: StudyFiles) -> list[object]:
+    """Return the trials whose first run met the threshold and about which nothing is decided yet."""
+    decided = {event.get("trial") for event in (*files.events_of("standing"), *files.events_of("refuted"))}
+    firsts = [run for run in files.results if run.purpose is Purpose.SEARCH and run.trial not in decided]
+    ended = {event.get("trial") for event in files.events_of("finished")}
+    passed = [run for run in firsts if _fate(run, files.config.threshold_pct) is Fate.PASSED and run.trial in ended]
+    return [run.trial for run in sorted(passed, key=lambda run: run.parameters)]
+
+
+def _fate(run: Result, threshold_pct: float) -> Fate:
+    if run.status is Status.PRUNED:
+        return Fate.STOPPED
+    if run.status is not Status.COMPLETE or run.validation_accuracy_pct is None:
+        return Fate.FAILED
+    return Fate.PASSED if statistics.reaches(run.validation_accuracy_pct, threshold_pct) else Fate.MISSED
+
+
+def _lane(free: list[float], begin: float) -> int:
+    """Return the lane that became free last before a begin; a new one where none is free."""
+    idle = [lane for lane, end in enumerate(free) if end <= begin + _SLACK_SECONDS]
+    if idle:
+        return max(idle, key=lambda lane: free[lane])
+    free.append(0.0)
+    return len(free) - 1
+
+
+def _workers(files: StudyFiles) -> int:
+    return max((n for event in files.events_of("session") if isinstance(n := event.get("workers"), int)), default=0)
+
+
+def _verification(files: StudyFiles) -> tuple[float, float] | None:
+    verified, ended = files.events_of("verified"), files.events_of("ended")
+    if not verified or not ended:
+        return None
+    begin, end = (float(found[-1].get("elapsed") or 0.0) for found in (ended, verified))
+    return (begin, end) if end > begin else None

@@ -1,0 +1,170 @@
+"""The verdict on a study in one plain sentence, and how far the study itself has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.evidence.leaderboard import VERIFIED_SEEDS, LeaderboardRow, Tier
+from harness.search.nearest_miss import allowed_errors
+from reports.html.dataset_tag import shown_name
+from reports.html.numbers import count, decimal, duration, pct, plural, short
+from reports.study.networks import DIGITS, Network, State, name_of
+from reports.study.study_files import Event, StudyFiles
+from reports.study.winner import Winner
+
+
+class Outcome(StrEnum):
+    """What a study has to say for itself."""
+
+    REACHED = "reached"
+    MISSED = "missed"
+    UNVERIFIED = "not verified yet"
+    SEARCHING = "no verdict yet"
+    NOTHING = "nothing finished yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The first lines of a report.
+
+    Attributes:
+        verdict: one sentence.
+        progress: one sentence on the study: over and why, or not over.
+    """
+
+    outcome: Outcome
+    verdict: str
+    progress: str
+
+
+# A search that ends before this share of its time has left the rest to its verification.
+EARLY = 0.98
+_ENDS = {
+    "time": "its time was up",
+    "trials": "its trials were used up",
+    "exhausted": "its space had nothing new to offer",
+    "interrupted": "it was interrupted",
+}
+
+
+def headline(files: StudyFiles, of: list[Network], answer: Winner | None) -> Headline:
+    """Return the verdict on a study from its networks, best first, and its answer."""
+    outcome, verdict = _verdict(files, of, answer)
+    return Headline(outcome, verdict, _progress(files))
+
+
+def is_over(files: StudyFiles) -> bool:
+    """Tell whether the last session has entered its end, other than by an interruption."""
+    last = files.last_turn
+    return last is not None and last["event"] == "ended" and last.get("reason") != "interrupted"
+
+
+def _verdict(files: StudyFiles, of: list[Network], answer: Winner | None) -> tuple[Outcome, str]:
+    target = f"the target of {short(files.config.target_pct)} %"
+    if answer is not None and answer.row is not None:
+        return _measured(answer.row, target)
+    if answer is not None:
+        return (
+            Outcome.UNVERIFIED,
+            f"Not verified yet: network {_named(answer.hash, of)} with {plural(answer.parameters, 'parameter')} "
+            f"reached {pct(answer.validation_accuracy_pct)} on validation; whether it reaches {target} on the test set "
+            "has not been measured.",
+        )
+    trained = [network for network in of if network.complete and network.accuracy_pct is not None]
+    over = is_over(files)
+    if not trained:
+        outcome = Outcome.MISSED if over else Outcome.NOTHING
+        return outcome, (
+            f"Missed: the search ended and no network was trained to the end, so none reached {target}."
+            if over
+            else "Nothing finished yet: no network has been trained to the end."
+        )
+    standing = [network for network in trained if network.state is State.STANDS]
+    if standing and not over:
+        return Outcome.SEARCHING, f"No verdict yet. {_standing(min(standing, key=lambda network: network.parameters))}"
+    best = max(trained, key=lambda network: network.accuracy_pct or 0.0)
+    figures = _validation_figures(best, files.config.threshold_pct)
+    if over:
+        return Outcome.MISSED, f"Missed: no network stood for {target}. {figures}"
+    return Outcome.SEARCHING, f"No verdict yet: no network stands for {target} so far. {figures}"
+
+
+def _named(network_hash: str, of: list[Network]) -> str:
+    return next((network.label for network in of if network.hash == network_hash), network_hash[:DIGITS])
+
+
+def _measured(row: LeaderboardRow, target: str) -> tuple[Outcome, str]:
+    name = f"{name_of(row.architecture)} {row.hash[:DIGITS]}".strip()
+    wrong = "" if row.test_errors_mean is None else f" ({short(round(row.test_errors_mean, 1))} wrong images)"
+    figures = (
+        f"network {name} with {plural(row.parameters, 'parameter')} has a mean test accuracy of "
+        f"{pct(row.mean_test_accuracy_pct, 3)}{wrong} over {plural(row.seeds, 'training seed')} on "
+        f"{shown_name(row.dataset)}"
+    )
+    gap = (row.mean_test_accuracy_pct or 0.0) - row.target_pct
+    tier = f"Tier {row.tier}."
+    if row.reached:
+        return Outcome.REACHED, f"Reached: {figures}, {decimal(gap, 3)} points above {target}. {tier}"
+    if gap >= 0:
+        return Outcome.UNVERIFIED, f"Not verified yet: {figures}. It is at or above {target}, {_lacking(row)}. {tier}"
+    return Outcome.MISSED, f"Missed: {figures}, {decimal(-gap, 3)} points below {target}. {tier}"
+
+
+def _standing(network: Network) -> str:
+    accuracy, seeds = pct(network.accuracy_pct), plural(len(network.validation_accuracies_pct), "fresh seed")
+    return (
+        f"The smallest network that stands so far is {network.label} with {plural(network.parameters, 'parameter')}: "
+        f"{accuracy} on validation over {seeds}."
+    )
+
+
+def _lacking(row: LeaderboardRow) -> str:
+    if row.tier is not Tier.MEASURED:
+        return "but that proves nothing"
+    return (
+        f"but {plural(row.seeds, 'seed')} are too few for a verdict"
+        if row.seeds < VERIFIED_SEEDS
+        else "but seeds that were declared have not been run"
+    )
+
+
+def _validation_figures(best: Network, threshold_pct: float) -> str:
+    accuracy = best.accuracy_pct or 0.0
+    seeds = plural(len(best.validation_accuracies_pct), "seed")
+    size = next((run.validation_size for run in best.runs if run.validation_size), None)
+    images = ""
+    if size is not None:
+        wrong = (100 - accuracy) / 100 * size
+        images = f": {short(round(wrong, 1))} errors; {count(allowed_errors(threshold_pct, size))} allowed"
+    text = (
+        f"The most accurate, {best.label} with {plural(best.parameters, 'parameter')}, has {pct(accuracy)} on "
+        f"validation over {seeds}{images}"
+    )
+    return f"{text}." if accuracy < threshold_pct else f"{text}. It is not confirmed on fresh seeds."
+
+
+def _progress(files: StudyFiles) -> str:
+    last = files.last_turn
+    if not files.events or last is None:
+        return "The study has been set up; its journal is empty."
+    runs = plural(len(files.results), "finished run")
+    if files.searching:
+        return f"The search is running: {runs} in {duration(files.elapsed)}."
+    if last["event"] == "session":
+        return f"The search was cut off after {duration(files.elapsed)}, with {runs}: its journal has no end."
+    return _end(files, last)
+
+
+def _end(files: StudyFiles, last: Event) -> str:
+    """Return when and why a session ended, and how long all took where a verification followed."""
+    reason, after = str(last.get("reason", "unknown")), float(last.get("elapsed") or 0.0)
+    planned = last.get("seconds")
+    if reason == "time" and isinstance(planned, int | float) and after < EARLY * planned:
+        words = f"The search stopped at {duration(after)} of {duration(planned)} to leave time for verification"
+    else:
+        why = _ENDS.get(reason, f"reason {reason!r}")
+        if reason == "exhausted" and last.get("message"):
+            why += f" ({last['message']})"
+        words = f"The search ended after {duration(after)}: {why}"
+    return f"{words}; {duration(files.elapsed)} in all." if files.elapsed > after + 1 else f"{words}."

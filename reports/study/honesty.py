@@ -1,0 +1,128 @@
+"""What a reader must know before believing a study: what chose what, reads of the test set, noise, wrong labels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from harness.data.datasets import DATASETS
+from harness.evidence.record import SeedRun
+from harness.system import statistics
+from harness.training.result import Status
+from reports.study.study_files import StudyFiles
+from reports.study.winner import Winner
+
+# Test images of MNIST whose label most of five raters rejected: Northcutt, Athalye and Mueller 2021 (arXiv 2103.14749),
+# data cleanlab/label-errors, mnist_mturk. The corrected labels are not known here, only which labels are wrong.
+CONFIRMED_LABEL_ERRORS: dict[str, frozenset[int]] = {
+    "mnist": frozenset((947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729))
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SeedFigures:
+    """One verification seed of the winner.
+
+    Attributes:
+        errors_outside: wrong images other than the confirmed label errors, None where none are known for the data set.
+    """
+
+    index: int
+    seed: int
+    status: Status
+    accuracy_pct: float
+    errors: int
+    errors_outside: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelErrors:
+    """The winner's accuracy when images with a confirmed wrong label are left out.
+
+    Attributes:
+        images: how many there are.
+        errors_among: mean errors among them, ``errors_outside`` among all others.
+    """
+
+    images: int
+    errors_among: float
+    errors_outside: float
+    accuracy_outside_pct: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Honesty:
+    """The facts behind the honesty box.
+
+    Attributes:
+        offset_points: the validation threshold less the target.
+        winner_reads: reads of the test set for this study's answer, whoever made them;
+            ``workspace_reads`` for anything.
+        binomial_points: standard error of one seed's accuracy at the target from the finite test set alone.
+        seeds: the answer's verification seeds.
+        diverged_in_search: runs, counted apart from those in ``seeds``.
+    """
+
+    dataset: str
+    validation_size: int | None
+    test_size: int | None
+    target_pct: float
+    threshold_pct: float
+    offset_points: float
+    winner_reads: int
+    workspace_reads: int
+    binomial_points: float | None
+    seeds: tuple[SeedFigures, ...]
+    label_errors: LabelErrors | None
+    diverged_in_search: int
+
+    @property
+    def diverged_seeds(self) -> int:
+        """Verification seeds of the answer that diverged; they count with their errors."""
+        return sum(seed.status is Status.DIVERGED for seed in self.seeds)
+
+
+def honesty(files: StudyFiles, answer: Winner | None) -> Honesty:
+    """Return what a reader must know before believing a study."""
+    config = files.config
+    dataset = DATASETS.get(config.dataset)
+    test_size = dataset.test_size if dataset else None
+    suspects = CONFIRMED_LABEL_ERRORS.get(config.dataset)
+    runs = answer.record.seeds if answer and answer.record else ()
+    return Honesty(
+        dataset=config.dataset,
+        validation_size=dataset.validation_size if dataset else None,
+        test_size=test_size,
+        target_pct=config.target_pct,
+        threshold_pct=config.threshold_pct,
+        offset_points=config.threshold_pct - config.target_pct,
+        winner_reads=sum(answer.hash in purpose.split() for purpose in files.test_reads) if answer else 0,
+        workspace_reads=len(files.test_reads),
+        binomial_points=binomial_error(config.target_pct, test_size) if test_size else None,
+        seeds=tuple(_figures(run, suspects) for run in runs),
+        label_errors=_label_errors(runs, suspects) if runs and suspects else None,
+        diverged_in_search=sum(result.status is Status.DIVERGED for result in files.results),
+    )
+
+
+def binomial_error(accuracy_pct: float, images: int) -> float:
+    """Return the standard error, in points, of an accuracy counted on that many images."""
+    share = accuracy_pct / 100
+    return 100 * math.sqrt(share * (1 - share) / images)
+
+
+def _figures(run: SeedRun, suspects: frozenset[int] | None) -> SeedFigures:
+    outside = None if suspects is None else sum(index not in suspects for index, _ in run.wrong)
+    return SeedFigures(run.index, run.seed, run.status, run.accuracy_pct, run.test_errors, outside)
+
+
+def _label_errors(runs: tuple[SeedRun, ...], suspects: frozenset[int]) -> LabelErrors:
+    outside = [sum(index not in suspects for index, _ in run.wrong) for run in runs]
+    among = [len(run.wrong) - count for run, count in zip(runs, outside, strict=True)]
+    others = runs[0].test_size - len(suspects)
+    return LabelErrors(
+        images=len(suspects),
+        errors_among=statistics.mean(among),
+        errors_outside=statistics.mean(outside),
+        accuracy_outside_pct=100 * (1 - statistics.mean(outside) / others),
+    )

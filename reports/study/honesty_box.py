@@ -1,0 +1,144 @@
+"""The honesty box: what a reader must know before believing the headline, in plain sentences."""
+
+from __future__ import annotations
+
+from harness.evidence.leaderboard import VERIFIED_CONFIDENCE, VERIFIED_SEEDS, Tier
+from harness.evidence.ledger import DEFAULT_SEEDS, FEWEST_SEEDS
+from reports.html.numbers import count, decimal, pct, plural, short
+from reports.html.page import Column, Html, details, joined, table, terms, text
+from reports.study.honesty import Honesty, LabelErrors
+
+TIERS = {
+    Tier.CERTIFIED: f"the number of seeds was declared before the first one ({DEFAULT_SEEDS} unless stated, at least "
+    f"{FEWEST_SEEDS}), and the one-sided lower t bound of the mean test accuracy is at or above the target; the bound "
+    "is one of 99 % for the first attempt at a target and stricter for each further one",
+    Tier.VERIFIED: f"at least {VERIFIED_SEEDS} fresh seeds, all that were declared, and the one-sided "
+    f"{100 * VERIFIED_CONFIDENCE:g} % lower t bound of their mean test accuracy is at or above the target",
+    Tier.AT_TARGET: f"the mean test accuracy of at least {VERIFIED_SEEDS} fresh seeds reaches the target, but its "
+    f"one-sided {100 * VERIFIED_CONFIDENCE:g} % lower bound does not",
+    Tier.MEASURED: "the test set was read, but the mean is below the target, or there are fewer than "
+    f"{VERIFIED_SEEDS} seeds or fewer than were declared",
+    Tier.SEARCHED: "validation accuracy only",
+    Tier.CLAIMED: "someone's word, with its source",
+}
+
+
+def box(facts: Honesty) -> Html:
+    """Return the box with its sentences, the seeds of the answer and the tiers."""
+    entries = {
+        "Data": _data(facts),
+        "Chosen on": _selection(facts),
+        "Threshold": _threshold(facts),
+        "Reads of the test set": _reads(facts),
+        "The claim": _claim(facts),
+        "Noise": _noise(facts),
+        "Diverged": _diverged(facts),
+    }
+    if facts.label_errors is not None:
+        entries["Wrong labels"] = _labels(facts.label_errors, len(facts.seeds))
+    parts = [terms(entries, class_="box")]
+    if facts.seeds:
+        parts.append(details(f"Every seed: {_errors(facts)} errors", _seeds_table(facts)))
+    parts.append(details("What the tiers mean", terms({str(tier): f"{words}." for tier, words in TIERS.items()})))
+    return joined(parts)
+
+
+def _errors(facts: Honesty) -> str:
+    return ", ".join(count(seed.errors) for seed in facts.seeds)
+
+
+def _data(facts: Honesty) -> str:
+    if facts.dataset == "mnist-5k":
+        return "mnist-5k: 5,000 images in place of MNIST. These figures cannot be compared with figures on MNIST."
+    return f"{facts.dataset}. Compare these figures only with figures on {facts.dataset} for the same target."
+
+
+def _selection(facts: Honesty) -> str:
+    number = f"{count(facts.validation_size)} " if facts.validation_size else ""
+    return (
+        f"The search trained, compared and chose networks by the {number}validation images, a fixed part of the "
+        "training images. It never saw the test set."
+    )
+
+
+def _threshold(facts: Honesty) -> str:
+    threshold = f"On validation a network had to reach {short(facts.threshold_pct)} %"
+    if facts.offset_points == 0:
+        return f"{threshold}: the target itself; no offset between validation and test accuracy was allowed for."
+    sign = "plus" if facts.offset_points > 0 else "less"
+    return (
+        f"{threshold}: the target of {short(facts.target_pct)} % {sign} {decimal(abs(facts.offset_points), 3)} points. "
+        "So much more accuracy was expected on test images; training images alone were used to estimate that."
+    )
+
+
+def _reads(facts: Honesty) -> str:
+    return (
+        f"{plural(facts.winner_reads, 'time')} for this study's answer, "
+        f"{plural(facts.workspace_reads, 'time')} for any purpose on {facts.dataset} in this workspace."
+    )
+
+
+def _claim(facts: Honesty) -> str:
+    images = f"these {count(facts.test_size)} test images" if facts.test_size else "these test images"
+    return (
+        f"The mean over training seeds on {images}, at the last epoch of a fixed schedule: not one lucky run, not the "
+        "best epoch, and not other images."
+    )
+
+
+def _noise(facts: Honesty) -> str:
+    if facts.binomial_points is None or not facts.test_size:
+        return "How much a test set of this size blurs one accuracy is not known here."
+    errors = (100 - facts.target_pct) / 100 * facts.test_size
+    return (
+        f"The target leaves room for {short(errors)} errors. From the finite test set alone an accuracy at the target "
+        f"has a binomial standard error of {decimal(facts.binomial_points, 3)} points, so one seed proves little."
+    )
+
+
+def _diverged(facts: Honesty) -> str:
+    verified = (
+        f"{facts.diverged_seeds} of the answer's {plural(len(facts.seeds), 'verification seed')}"
+        if facts.seeds
+        else "No verification seed has been run"
+    )
+    search = plural(facts.diverged_in_search, "run")
+    return f"{verified}; {search} of the search. A diverged seed counts with its errors."
+
+
+def _labels(facts: LabelErrors, seeds: int) -> str:
+    return (
+        f"{facts.images} test images are confirmed to have a wrong label (Northcutt, Athalye and Mueller 2021); the "
+        f"right labels are not known here. Mean over {plural(seeds, 'seed')}: {decimal(facts.errors_among, 1)} "
+        f"errors among these {facts.images} images and {decimal(facts.errors_outside, 1)} among all others, of "
+        f"which {pct(facts.accuracy_outside_pct, 3)} are right."
+    )
+
+
+def _seeds_table(facts: Honesty) -> Html:
+    columns = (
+        Column("seed", numeric=True),
+        Column("value"),
+        Column("test accuracy, %", numeric=True),
+        Column("errors", numeric=True),
+        Column("ended"),
+        *((Column("errors outside mislabelled images", numeric=True),) if facts.label_errors else ()),
+    )
+    rows = [
+        [
+            text(seed.index),
+            text(seed.seed),
+            text(decimal(seed.accuracy_pct, 2)),
+            text(count(seed.errors)),
+            text(seed.status),
+            *((text(count(seed.errors_outside)),) if facts.label_errors else ()),
+        ]
+        for seed in facts.seeds
+    ]
+    return table(
+        "Every seed of the answer that was ever run. Seeds are fixed in advance by a hash, so none can be picked.",
+        columns,
+        rows,
+        identifier="seeds-caption",
+    )

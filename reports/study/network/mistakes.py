@@ -1,0 +1,104 @@
+"""The test images that a network's seeds got wrong, and what they were said to be.
+
+A record has the indices and the classes said. Labels and pixels come from inspections, which verifications leave on the
+machine that ran them; nothing here reads the test set.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.evidence.record import Record
+from harness.training.inspection import Inspection, Miss, unpacked
+from reports.study.honesty import CONFIRMED_LABEL_ERRORS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistake:
+    """One test image that at least one seed got wrong.
+
+    Attributes:
+        label: the class it has, None where no inspection tells; so with ``pixels``, a byte each.
+        said: what it was said to be and by how many seeds, most frequent first.
+        seeds: how many got it wrong.
+        confidence: mean probability given to what was said, None where no inspection tells.
+        mislabelled: its label is a confirmed error.
+    """
+
+    image: int
+    label: int | None
+    said: tuple[tuple[int, int], ...]
+    seeds: int
+    confidence: float | None
+    mislabelled: bool
+    pixels: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistakes:
+    """All mistakes of a network's recorded seeds, those of most seeds first.
+
+    Attributes:
+        seeds: how many there are.
+        confusion: images by label (row) and class said (column), summed over the seeds; None where a label or the
+            number of images of a class is not known.
+        image_shape: rows and columns, None where no image is known.
+    """
+
+    seeds: int
+    mistakes: tuple[Mistake, ...]
+    confusion: tuple[tuple[int, ...], ...] | None
+    image_shape: tuple[int, int] | None
+
+    @property
+    def pictured(self) -> int:
+        """Mistakes whose image is known."""
+        return sum(mistake.pixels is not None for mistake in self.mistakes)
+
+
+def mistakes(record: Record, inspections: Sequence[Inspection]) -> Mistakes:
+    """Return the mistakes of a record; ``inspections`` are those of its own seeds, and may be none."""
+    said: dict[int, Counter[int]] = defaultdict(Counter)
+    for run in record.seeds:
+        for image, answer in run.wrong:
+            said[image][answer] += 1
+    seen: dict[int, list[Miss]] = defaultdict(list)
+    for inspection in inspections:
+        for miss in inspection.misses:
+            seen[miss.image].append(miss)
+    suspects = CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
+    found = [_mistake(image, answers, seen[image], image in suspects) for image, answers in said.items()]
+    return Mistakes(
+        seeds=len(record.seeds),
+        mistakes=tuple(sorted(found, key=lambda mistake: (-mistake.seeds, mistake.image))),
+        confusion=_confusion(found, inspections[0].label_counts, len(record.seeds)) if inspections else None,
+        image_shape=inspections[0].image_shape if inspections else None,
+    )
+
+
+def _mistake(image: int, said: Mapping[int, int], seen: Sequence[Miss], mislabelled: bool) -> Mistake:
+    confidences = [miss.confidence for miss in seen]
+    return Mistake(
+        image=image,
+        label=seen[0].label if seen else None,
+        said=tuple(sorted(said.items(), key=lambda pair: (-pair[1], pair[0]))),
+        seeds=sum(said.values()),
+        confidence=sum(confidences) / len(confidences) if confidences else None,
+        mislabelled=mislabelled,
+        pixels=unpacked(seen[0].pixels) if seen else None,
+    )
+
+
+def _confusion(found: Sequence[Mistake], label_counts: Sequence[int], seeds: int) -> tuple[tuple[int, ...], ...] | None:
+    classes = len(label_counts)
+    table = [[0] * classes for _ in range(classes)]
+    for mistake in found:
+        if mistake.label is None:
+            return None
+        for answer, count in mistake.said:
+            table[mistake.label][answer] += count
+    for label, images in enumerate(label_counts):
+        table[label][label] = images * seeds - sum(table[label])
+    return tuple(tuple(row) for row in table)

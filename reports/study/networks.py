@@ -1,0 +1,258 @@
+"""The networks of a study: what each one is, how far it got, and which figures speak for it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import lru_cache
+
+from harness.evidence.leaderboard import LeaderboardRow, pareto_front, validation_runs
+from harness.system import statistics
+from harness.training.result import Result, Status
+from harness.training.seeds import Purpose
+from reports.html.numbers import plural
+from reports.study.study_files import Event, StudyFiles
+from search_spaces.architecture import Architecture
+from search_spaces.errors import SearchSpaceError
+from search_spaces.language.notation import parse_network
+from search_spaces.network_name import network_name
+
+# The best ones; reading a text takes milliseconds, and a search rewrites its report again and again.
+MOST_NAMED = 100
+# Of the hash, beside a name.
+DIGITS = 6
+
+
+class State(StrEnum):
+    """How far a network got in the search, best first."""
+
+    WINNER = "winner"
+    STANDS = "stands"
+    REFUTED = "refuted"
+    TRAINED = "trained"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What the search has decided about a network, and in which of its trials."""
+
+    state: State
+    trial: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """One network of a study.
+
+    Attributes:
+        validation_accuracies_pct: at the last epoch, one a seed; fresh seeds only, where there are any. That of a
+            pruned network comes from the epoch at which it was stopped.
+        fresh: the seeds are not those that the search chose by.
+        row: what its test accuracy has earned, None where it was not tested.
+        remark: which of its runs ended early, empty where none did.
+        epochs: of the training that the figures speak of, None where the journal does not say.
+        name: from form and size, such as ``posed-1462``; empty where it has none here.
+        runs: the finished ones of that training, in order of purpose and seed.
+        other_runs: those of trainings of other lengths, which the figures leave out.
+    """
+
+    hash: str
+    architecture: str
+    parameters: int
+    trial: int | None
+    origin: str
+    state: State
+    validation_accuracies_pct: tuple[float, ...] = ()
+    fresh: bool = False
+    row: LeaderboardRow | None = None
+    remark: str = ""
+    epochs: int | None = None
+    name: str = ""
+    runs: tuple[Result, ...] = ()
+    other_runs: tuple[Result, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Name and first digits of the hash."""
+        return f"{self.name} {self.hash[:DIGITS]}".strip()
+
+    @property
+    def accuracy_pct(self) -> float | None:
+        """Mean validation accuracy, None where there is none."""
+        return statistics.mean(self.validation_accuracies_pct) if self.validation_accuracies_pct else None
+
+    @property
+    def first(self) -> Result | None:
+        """The run that the search began with, None where it has not ended."""
+        return next((run for run in self.runs if run.purpose is Purpose.SEARCH), None)
+
+    @property
+    def all_runs(self) -> tuple[Result, ...]:
+        """All finished runs, those that the figures speak of first."""
+        return (*self.runs, *self.other_runs)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the figures are those of a whole training."""
+        return self.state in (State.WINNER, State.STANDS, State.REFUTED, State.TRAINED)
+
+
+def networks(files: StudyFiles) -> list[Network]:
+    """Return all networks that the study has decided to train, best first.
+
+    Reached targets come first, then what meets the threshold (smaller is better), then the other trained networks
+    and the pruned ones (more accurate is better), then those without any figure.
+    """
+    runs: dict[str, list[Result]] = defaultdict(list)
+    for result in files.results:
+        runs[result.hash].append(result)
+    found: dict[str, list[Event]] = defaultdict(list)
+    for event in files.events_of("proposed"):
+        found[str(event["hash"])].append(event)
+    # A result whose journal entry is lost is a network all the same.
+    for network_hash, results in runs.items():
+        first = results[0]
+        lost = {"architecture": first.architecture, "parameters": first.parameters, "trial": first.trial}
+        found.setdefault(network_hash, [lost])
+    states = _states(files)
+    rows = _best_rows(files)
+    made = [_network(key, events, runs[key], states.get(key), rows.get(key)) for key, events in found.items()]
+    return sorted(made, key=lambda network: _order(network, files.config.threshold_pct))
+
+
+def named(of: Sequence[Network]) -> list[Network]:
+    """Return the networks, the first ones with their names."""
+    best = [replace(network, name=name_of(network.architecture)) for network in of[:MOST_NAMED]]
+    return [*best, *of[MOST_NAMED:]]
+
+
+def name_of(notation: str) -> str:
+    """Return the name of a network; empty where the text is none of this program's notation."""
+    architecture = architecture_of(notation)
+    return "" if architecture is None else network_name(architecture)
+
+
+@lru_cache(maxsize=2 * MOST_NAMED)
+def architecture_of(notation: str) -> Architecture | None:
+    """Return the network of a text, None where it is none of this program's notation."""
+    try:
+        return parse_network(notation)
+    except SearchSpaceError:
+        return None
+
+
+def front_of(of: Iterable[Network]) -> list[Network]:
+    """Return the trained networks that beat every one of equal or smaller size on validation, smallest first."""
+    trained = [network for network in of if network.complete and network.accuracy_pct is not None]
+    return pareto_front(trained, lambda network: network.accuracy_pct or 0.0)
+
+
+def _network(
+    network_hash: str,
+    events: list[Event],
+    results: list[Result],
+    decided: _Decided | None,
+    row: LeaderboardRow | None,
+) -> Network:
+    epochs = _length(results, decided)
+    ours = [result for result in results if result.recipe.epochs == epochs]
+    event = next((each for each in events if ours and each.get("trial") == ours[0].trial), events[-1])
+    state, remark, speaking = _progress(ours)
+    accuracies = [result.validation_accuracy_pct for result in speaking]
+    return Network(
+        hash=network_hash,
+        architecture=str(event.get("architecture", "")),
+        parameters=int(event.get("parameters") or 0),
+        trial=event.get("trial"),
+        origin=str(event.get("origin", "")),
+        state=decided.state if decided else state,
+        validation_accuracies_pct=tuple(pct for pct in accuracies if pct is not None),
+        fresh=any(result.purpose is Purpose.CONFIRM for result in speaking),
+        row=row,
+        remark=remark,
+        epochs=epochs if ours else _whole(event.get("epochs")),
+        runs=tuple(ours),
+        other_runs=tuple(result for result in results if result.recipe.epochs != epochs),
+    )
+
+
+def _length(results: list[Result], decided: _Decided | None) -> int | None:
+    """Return the epochs of the training that speaks for a network: decided about, else the longest of the whole ones.
+
+    None where there are no runs.
+    """
+    lengths: dict[int, list[Result]] = defaultdict(list)
+    for result in results:
+        lengths[result.recipe.epochs].append(result)
+
+    def weight(epochs: int) -> tuple[bool, bool, int]:
+        runs = lengths[epochs]
+        is_decided = decided is not None and decided.trial in {run.trial for run in runs}
+        return is_decided, bool(validation_runs(runs)), epochs
+
+    return max(lengths, key=weight, default=None)
+
+
+def _whole(value: object) -> int | None:
+    """Return what a journal holds where it is a whole number."""
+    return value if isinstance(value, int) else None
+
+
+def _progress(results: list[Result]) -> tuple[State, str, list[Result]]:
+    """Return the state that the runs alone give, what ended them early, and the runs whose figures count."""
+    speaking = validation_runs(results)
+    if speaking:
+        early = sum(result.status is not Status.COMPLETE for result in results)
+        remark = f"({early} of {plural(len(results), 'run')} ended early)" if early else ""
+        return State.TRAINED, remark, speaking
+    pruned = [result for result in results if result.status is Status.PRUNED]
+    if pruned:
+        epochs = len(pruned[0].history)
+        return State.PRUNED, f"at epoch {epochs} of {pruned[0].recipe.epochs}", pruned
+    if results:
+        return State.FAILED, results[0].status.replace("_", " "), []
+    return State.UNFINISHED, "", []
+
+
+def _states(files: StudyFiles) -> dict[str, _Decided]:
+    """Return what the search has decided about networks; the last word counts, and there is one winner."""
+    states: dict[str, _Decided] = {}
+    for event in files.events:
+        key, trial = str(event.get("hash")), event.get("trial")
+        match event["event"]:
+            case "standing":
+                states[key] = _Decided(State.STANDS, trial)
+            case "refuted":
+                states[key] = _Decided(State.REFUTED, trial)
+            case "winner":
+                for other, found in list(states.items()):
+                    if found.state is State.WINNER:
+                        states[other] = _Decided(State.STANDS, found.trial)
+                states[key] = _Decided(State.WINNER, trial)
+    return states
+
+
+def _best_rows(files: StudyFiles) -> dict[str, LeaderboardRow]:
+    """Return the best measured row of each network, over the recipes it was measured with."""
+    rows: dict[str, LeaderboardRow] = {}
+    for item in sorted(files.measured, key=lambda item: item.row.rank):
+        rows.setdefault(item.row.hash, item.row)
+    return rows
+
+
+def _order(network: Network, threshold_pct: float) -> tuple[int, float, float, str]:
+    accuracy = network.accuracy_pct
+    if network.row is not None and network.row.reached:
+        return (0, network.parameters, 0.0, network.hash)
+    if accuracy is None:
+        return (4, network.parameters, 0.0, network.hash)
+    if not network.complete:
+        return (3, -accuracy, network.parameters, network.hash)
+    if accuracy >= threshold_pct:
+        return (1, network.parameters, -accuracy, network.hash)
+    return (2, -accuracy, network.parameters, network.hash)

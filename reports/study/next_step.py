@@ -1,0 +1,56 @@
+"""What to do next with a study: one command, and what it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.evidence.leaderboard import Tier
+from harness.system.invocation import typed
+from reports.study.headline import is_over
+from reports.study.study_files import StudyFiles
+from reports.study.winner import Winner
+
+# What a search that ended for this reason needs in order to find more.
+_FURTHER = {
+    "time": "with a longer --time goes on where the search ended",
+    "trials": "with more --trials goes on where the search ended",
+    "exhausted": "with another --space or a larger --budget has more to try",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """A command, and what it does; the words go on from the command."""
+
+    command: str
+    words: str
+
+
+def next_step(files: StudyFiles, answer: Winner | None) -> NextStep | None:
+    """Return what brings a study on, None while a search is at work or where the journal names no command."""
+    row = answer.row if answer is not None else None
+    if not is_over(files):
+        return None if files.searching else _search(files, "goes on with the search where it stopped")
+    if answer is not None and row is None:
+        return NextStep(typed("verify", answer.hash), "trains it on fresh seeds and reads the test set")
+    if row is not None and not row.reached and (row.mean_test_accuracy_pct or 0.0) >= row.target_pct:
+        return NextStep(typed("verify", row.hash, "--seeds", "10"), "adds the seeds that a verdict needs")
+    if row is not None and row.reached and row.tier is not Tier.CERTIFIED:
+        words = (
+            "declares 30 further seeds; commit the ledger, and the same command without --declare-only trains them and "
+            "demands that their lower bound reaches the target"
+        )
+        return NextStep(typed("verify", row.hash, "--certify", "--declare-only"), words)
+    if row is not None and row.reached:
+        smaller = typed("search", "--budget", str(row.parameters - 1), "--space", files.config.space)
+        return NextStep(smaller, "looks for a smaller network still")
+    reason = str(files.events_of("ended")[-1].get("reason"))
+    return _search(files, _FURTHER.get(reason, "goes on with the search where it ended"))
+
+
+def _search(files: StudyFiles, words: str) -> NextStep | None:
+    commands = [event.get("command") for event in files.events_of("session")]
+    if not commands or not isinstance(commands[-1], list) or not commands[-1]:
+        return None
+    # The first word is the program, however it was called then.
+    return NextStep(typed(*(str(word) for word in commands[-1][1:])), words)

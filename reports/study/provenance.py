@@ -1,0 +1,139 @@
+"""Where a study's figures come from: the commands, the configuration, the code and the machine."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from harness.system.invocation import typed
+from harness.training.recipe import recipe_document
+from harness.training.result import Environment
+from reports.html.numbers import DASH, plural
+from reports.study.study_files import Event, StudyFiles
+from reports.study.winner import Winner
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value of the configuration and where it came from."""
+
+    name: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One call of the search that worked on the study."""
+
+    utc: str
+    command: str
+    workers: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Everything it takes to check or repeat a study.
+
+    Attributes:
+        recipe: the fields of the training recipe.
+        facts: what made the results, each with all values that occur.
+        train_seconds: of all finished runs together, which several workers spend side by side.
+        rerun: the command that trains the answer again, None where there is no answer.
+        last_utc: time of the last event, empty where there is none.
+    """
+
+    settings: tuple[Setting, ...]
+    recipe: tuple[Setting, ...]
+    space_text: str
+    sessions: tuple[Session, ...]
+    facts: tuple[tuple[str, str], ...]
+    wall_seconds: float
+    train_seconds: float
+    rerun: str | None
+    last_utc: str
+
+
+def provenance(files: StudyFiles, answer: Winner | None) -> Provenance:
+    """Return where a study's figures come from."""
+    config = files.config
+    values = asdict(config)
+    del values["recipe"], values["space_text"]
+    return Provenance(
+        settings=tuple(Setting(name, _shown(value), _origin(files, name)) for name, value in values.items()),
+        recipe=tuple(Setting(name, _shown(value), "") for name, value in recipe_document(config.recipe).items()),
+        space_text=config.space_text,
+        sessions=tuple(_session(event) for event in files.events_of("session")),
+        facts=_facts(files, answer),
+        wall_seconds=files.elapsed,
+        train_seconds=sum(result.train_seconds for result in files.results),
+        rerun=rerun_command(answer) if answer else None,
+        last_utc=str(files.events[-1].get("utc", "")) if files.events else "",
+    )
+
+
+def rerun_command(answer: Winner) -> str:
+    """Return the command that repeats a verification, or makes the first one."""
+    if answer.row is None:
+        return typed("verify", answer.hash)
+    return typed("verify", answer.hash, "--seeds", str(answer.row.seeds))
+
+
+def _session(event: Event) -> Session:
+    command = event.get("command") or []
+    words = [str(word) for word in command] if isinstance(command, list | tuple) else [str(command)]
+    return Session(
+        utc=str(event.get("utc", "")),
+        command=shlex.join(words),
+        workers=str(event.get("workers", DASH)),
+        device=str(event.get("device", DASH)),
+    )
+
+
+def _origin(files: StudyFiles, setting: str) -> str:
+    """Return where a setting came from; the options that people give are named a little differently."""
+    option = "epochs" if setting == "lengths" else setting.removesuffix("_pct").removesuffix("_name")
+    origin = files.origins.get(setting, files.origins.get(option, "derived"))
+    return {"commandline": "command line", "default_map": "file"}.get(origin, origin)
+
+
+def _facts(files: StudyFiles, answer: Winner | None) -> tuple[tuple[str, str], ...]:
+    verified = answer.record.seeds if answer and answer.record else ()
+    environments = [result.environment for result in files.results if result.environment is not None]
+    environments += [run.environment for run in verified]
+    return (
+        ("code", _all(_commit(item) for item in environments)),
+        ("Python", _all(item.python for item in environments)),
+        ("torch", _all(item.torch for item in environments)),
+        ("device", _all(item.device for item in environments)),
+        ("instructions", _all(item.instructions for item in environments)),
+        ("threads a worker", _all(str(item.threads) for item in environments)),
+        ("data, SHA-256", _all([files.config.data_hash, *(item.data_hash for item in environments)])),
+        ("recipe hash", files.config.recipe.hash),
+        ("prior", _prior(files)),
+    )
+
+
+def _prior(files: StudyFiles) -> str:
+    """Return what earlier trainings the model of the errors began with."""
+    if files.past_trainings is None:
+        return DASH
+    return f"{files.config.prior}: {plural(files.past_trainings, 'earlier training')}"
+
+
+def _all(values: Iterable[str]) -> str:
+    return ", ".join(sorted({value for value in values if value})) or DASH
+
+
+def _commit(environment: Environment) -> str:
+    if environment.commit is None:
+        return "not a checkout"
+    return environment.commit[:12] + (" with uncommitted changes" if environment.dirty else "")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return " ".join(str(item) for item in value) or DASH
+    return str(value)

@@ -1,0 +1,176 @@
+"""Tables of networks: those of a study, and the leaderboard of its workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Tier
+from harness.system.invocation import typed
+from reports.html import layer_strip
+from reports.html.numbers import DASH, count, decimal, mean_and_deviation, plural, short, spread
+from reports.html.page import Column, Html, details, element, foreign, joined, paragraph, table, text
+from reports.study.networks import DIGITS, MOST_NAMED, Network, State, architecture_of, name_of
+
+# More rows than any study has had; a page of a hundred thousand would help nobody.
+MOST_NETWORKS = 10_000
+MOST_ROWS = 5
+# A longer note is folded away.
+_LONG_NOTE = 40
+
+# The style sheet of the study's page knows these columns by their places.
+_NETWORK_COLUMNS = (
+    Column("#", numeric=True, bare=True),
+    Column("network"),
+    Column("layers"),
+    Column("parameters", numeric=True, bare=True),
+    Column("epochs", numeric=True, bare=True),
+    Column("validation, % (seeds)", numeric=True, bare=True),
+    Column("errors", numeric=True, bare=True),
+    Column("test, % (seeds)", numeric=True, bare=True),
+    Column("tier"),
+    Column("state"),
+    Column("notation"),
+)
+_ROW_COLUMNS = (
+    Column("place", numeric=True),
+    Column("network"),
+    Column("tier"),
+    Column("parameters", numeric=True),
+    Column("test accuracy, % (seeds)", numeric=True),
+    Column("99 % lower bound", numeric=True),
+    Column("recipe"),
+    Column("note"),
+)
+
+
+def networks_table(networks: Sequence[Network], threshold_pct: float) -> Html:
+    """Return the study's networks, best first."""
+    if not networks:
+        return paragraph("No network has been chosen for training yet.")
+    shown = networks[:MOST_NETWORKS]
+    caption = (
+        "First the networks proven to reach the target, then those whose validation accuracy meets the threshold of "
+        f"{short(threshold_pct)} % (smallest first), then the others (most accurate first). "
+        "\N{PLUS-MINUS SIGN} is one standard deviation over training seeds; their number stands in brackets. Fresh "
+        "seeds played no part in the choice. Errors are wrong validation images, the mean over seeds. In the strips a "
+        "bar is as tall as a layer's map and wider for more channels; kernels used several times have their own colour."
+    )
+    rows = [_network_cells(number, network) for number, network in enumerate(shown, start=1)]
+    made = table(
+        caption,
+        _NETWORK_COLUMNS,
+        rows,
+        identifier="networks-caption",
+        row_header=1,
+        row_identifiers=[anchor(network.hash) for network in shown],
+        sortable=True,
+    )
+    if len(networks) > len(shown):
+        return joined([made, paragraph(f"The first {count(len(shown))} of {count(len(networks))} networks.")])
+    return made
+
+
+def leaderboard_table(rows: Sequence[LeaderboardRow], dataset: str, target_pct: float) -> Html:
+    """Return the workspace's best rows for a target on a data set, and how to see all."""
+    ours = [row for row in rows if (row.dataset, row.target_pct) == (dataset, target_pct)]
+    if not ours:
+        return paragraph("The leaderboard has no row for this target yet.")
+    shown = ours[:MOST_ROWS]
+    caption = (
+        f"The best {len(shown)} of {plural(len(ours), 'row')} for {short(target_pct)} % on {dataset}. Accuracy is the "
+        "mean on the test set; v marks validation accuracy, c a claim that nobody has checked here."
+    )
+    made = table(
+        caption,
+        _ROW_COLUMNS,
+        [_row_cells(place, row) for place, row in enumerate(shown, start=1)],
+        identifier="leaderboard-caption",
+        row_header=1,
+        sortable=True,
+    )
+    command = element("code", text(typed("leaderboard", "--html")))
+    return joined([made, element("p", text("The whole leaderboard as a page: "), command, class_="note")])
+
+
+def anchor(network_hash: str) -> str:
+    """Return the identifier of a network's row on the page."""
+    return f"network-{network_hash}"
+
+
+def tier_tag(tier: Tier) -> Html:
+    """Return a tier as a small label: filled where it is certified, an outline where it is verified."""
+    return _tag(tier, "good filled" if tier is Tier.CERTIFIED else "good" if tier in PROVEN else None)
+
+
+def _network_cells(number: int, network: Network) -> list[Html]:
+    row = network.row
+    accuracies = network.validation_accuracies_pct
+    seeds = f"({len(accuracies)}{' fresh' if network.fresh else ''})"
+    test = mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3) if row else DASH
+    return [
+        text(number),
+        text(network.label),
+        _thumbnail(network) if number <= MOST_NAMED else text(DASH),
+        text(count(network.parameters)),
+        text(count(network.epochs)),
+        text(f"{spread(accuracies)} {seeds}" if accuracies else DASH),
+        text(_errors(network)),
+        text(f"{test} ({row.seeds})" if row else DASH),
+        tier_tag(row.tier) if row else text(Tier.SEARCHED if network.complete else DASH),
+        state_tag(network),
+        foreign(network.architecture),
+    ]
+
+
+def _thumbnail(network: Network) -> Html:
+    architecture = architecture_of(network.architecture)
+    return text(DASH) if architecture is None else layer_strip.thumbnail(architecture)
+
+
+def _errors(network: Network) -> str:
+    """Return the wrong validation images of a network, the mean of its seeds."""
+    sizes = {run.validation_size for run in network.runs if run.validation_size}
+    if network.accuracy_pct is None or len(sizes) != 1:
+        return DASH
+    return short(round((100 - network.accuracy_pct) / 100 * sizes.pop(), 1))
+
+
+def _row_cells(place: int, row: LeaderboardRow) -> list[Html]:
+    accuracy = mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)
+    if row.tier is Tier.SEARCHED:
+        accuracy = f"{decimal(row.validation_accuracy_pct, 2)} v"
+    elif row.tier is Tier.CLAIMED:
+        accuracy = f"{decimal(row.mean_test_accuracy_pct, 2)} c"
+    seeds = row.validation_seeds if row.tier is Tier.SEARCHED else row.seeds
+    name = row.name or name_of(row.architecture)
+    return [
+        text(place),
+        joined([foreign(name), element("code", text(row.hash[:DIGITS]))], " "),
+        tier_tag(row.tier),
+        text(count(row.parameters)),
+        text(f"{accuracy} ({seeds})" if seeds else accuracy),
+        text(decimal(row.lower_bound_pct, 3)),
+        foreign(row.recipe),
+        _note(row.note),
+    ]
+
+
+def _note(note: str) -> Html:
+    if len(note) <= _LONG_NOTE:
+        return foreign(note or DASH)
+    fields = note.partition(": ")[2].count(",") + 1
+    words = f"{fields} assumed" if note.startswith("recipe fields assumed: ") else "note"
+    return details(words, foreign(note))
+
+
+def state_tag(network: Network) -> Html:
+    """Return how far a network got, as a small label where it is a verdict."""
+    words = network.remark if network.state is State.FAILED else f"{network.state} {network.remark}".strip()
+    kinds = {State.WINNER: "good", State.STANDS: "good", State.REFUTED: "bad", State.FAILED: "bad"}
+    if network.state in kinds:
+        return _tag(words, kinds[network.state])
+    return text(words)
+
+
+def _tag(words: str, kind: str | None) -> Html:
+    return element("span", text(words), class_=f"tag {kind}" if kind else "tag")

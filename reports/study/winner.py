@@ -1,0 +1,74 @@
+"""The network that a study answers with, and the evidence for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.evidence.leaderboard import LeaderboardRow
+from harness.evidence.record import Record
+from reports.study.study_files import Measured, StudyFiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Winner:
+    """The study's answer.
+
+    Attributes:
+        record: its test evidence, None before a verification; ``row`` is what that has earned.
+        validation_accuracy_pct: mean over ``validation_seeds`` fresh seeds, None where the journal has lost it.
+    """
+
+    hash: str
+    parameters: int
+    validation_accuracy_pct: float | None = None
+    validation_seeds: int | None = None
+    record: Record | None = None
+    row: LeaderboardRow | None = None
+
+    @property
+    def reached(self) -> bool:
+        """Whether the target is proven to stand."""
+        return self.row is not None and self.row.reached
+
+
+def winner(files: StudyFiles) -> Winner | None:
+    """Return the smallest network that is proven to reach the target, else the one that the search chose last."""
+    chosen = files.events_of("winner")
+    tried = {event.get("hash") for event in (*chosen, *files.events_of("verified"))}
+    evidence = [
+        item
+        for item in files.measured
+        if item.row.hash in tried or (item.record.found and item.record.found.study == files.name)
+    ]
+    reached = [item for item in evidence if item.row.reached]
+    if reached:
+        return _winner(min(reached, key=lambda item: (item.row.parameters, item.row.rank)), files)
+    if not chosen:
+        return None
+    last = chosen[-1]
+    measured = [item for item in evidence if item.row.hash == last.get("hash")]
+    if measured:
+        return _winner(min(measured, key=lambda item: item.row.rank), files)
+    return Winner(
+        hash=str(last.get("hash", "")),
+        parameters=int(last.get("parameters") or 0),
+        validation_accuracy_pct=last.get("validation_accuracy_pct"),
+        validation_seeds=last.get("validation_seeds"),
+    )
+
+
+def _winner(item: Measured, files: StudyFiles) -> Winner:
+    stood = [
+        event
+        for event in (*files.events_of("standing"), *files.events_of("winner"))
+        if event.get("hash") == item.row.hash
+    ]
+    event = stood[-1] if stood else {}
+    return Winner(
+        hash=item.row.hash,
+        parameters=item.row.parameters,
+        validation_accuracy_pct=event.get("validation_accuracy_pct"),
+        validation_seeds=event.get("validation_seeds"),
+        record=item.record,
+        row=item.row,
+    )

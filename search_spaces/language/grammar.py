@@ -1,0 +1,216 @@
+"""Reads a text by ``notation.lark`` into a syntax tree, and says in one line what a text breaks.
+
+Nothing is looked up here: a tree may hold unknown names and numbers out of range. Only this module imports
+``lark``, and it is imported only when a text is read, because commands that read none should start fast.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import lark
+
+from search_spaces.errors import NotationError
+from search_spaces.language.syntax import (
+    Argument,
+    Bar,
+    Call,
+    Definitions,
+    Group,
+    Item,
+    Let,
+    Limit,
+    Maybe,
+    Number,
+    Operand,
+    Range,
+    Repeat,
+    Rule,
+    Sequence,
+    ValueSet,
+    Where,
+)
+
+LONGEST_TEXT = 100_000
+DEEPEST_NESTING = 50
+
+_CHOICES = {"<", "/", "?", "{", "..", ";", "=", "let", "where"}
+_SPOKEN = {"NAME": "a name", "NUMBER": "a number", "COMPARISON": "<=, >= or ==", "$END": "the end"}
+
+
+def read_network(text: str) -> Sequence:
+    """Return the syntax tree of a network; choices are still in it.
+
+    Raises:
+        NotationError: the text does not follow the grammar, is too long or is nested too deep.
+    """
+    tree = _read(text, "network")
+    assert isinstance(tree, Sequence)
+    return tree
+
+
+def read_space(text: str) -> Definitions | Sequence:
+    """Return the syntax tree of a search space: its statements, or the bare sequence that it is.
+
+    Raises:
+        NotationError: the text does not follow the grammar, is too long or is nested too deep.
+    """
+    tree = _read(text, "space")
+    assert isinstance(tree, Definitions | Sequence)
+    return tree
+
+
+def _read(text: str, start: str) -> object:
+    _check_extent(text)
+    try:
+        return _parser().parse(text, start=start)
+    except lark.UnexpectedCharacters as error:
+        position = error.pos_in_stream or 0
+        raise NotationError(_strange(text[position]), position=position) from None
+    except lark.UnexpectedToken as error:
+        raise _unexpected(error, text, start) from None
+
+
+@cache
+def _parser() -> lark.Lark:
+    grammar = resources.files("search_spaces.language").joinpath("notation.lark").read_text("utf-8")
+    return lark.Lark(
+        grammar,
+        parser="lalr",
+        start=["network", "space"],
+        transformer=_Builder(),
+        maybe_placeholders=False,
+    )
+
+
+def _check_extent(text: str) -> None:
+    """Refuse what no person writes, before it costs time or stack."""
+    if len(text) > LONGEST_TEXT:
+        raise NotationError(
+            f"the text has {len(text):,} characters; at most {LONGEST_TEXT:,} are read", position=LONGEST_TEXT
+        )
+    depth = 0
+    for match in re.finditer(r"#[^\r\n]*|[(;)>]|<(?!=)", text):
+        symbol = match.group()
+        depth = 0 if symbol == ";" else depth + (symbol in "(<") - (symbol in ")>")
+        if depth > DEEPEST_NESTING:
+            raise NotationError(f"brackets are nested more than {DEEPEST_NESTING} deep", position=match.start())
+
+
+def _strange(character: str) -> str:
+    if character.isascii() and character.isprintable():
+        shown = f"'{character}'"
+    else:
+        shown = f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
+    return (
+        f"unexpected character {shown}; the notation has names, plain decimal numbers and | ( ) , = < / > ? {{ .. }} ;"
+    )
+
+
+def _unexpected(error: lark.UnexpectedToken, text: str, start: str) -> NotationError:
+    at_end = error.token.type == "$END"
+    found = "end of the text" if at_end else f"'{error.token}'"
+    expected = _symbols(error.accepts or error.expected)
+    hint = None
+    if start == "network":
+        if str(error.token) in _CHOICES:
+            hint = "choices and definitions belong to a search space"
+        expected = [symbol for symbol in expected if symbol not in _CHOICES]
+    elif str(error.token) == "=" and "NAME" in expected:
+        hint = "a ';' may be missing before this definition"
+    shown = ", ".join(_SPOKEN.get(symbol, f"'{symbol}'") for symbol in expected)
+    position = len(text) if at_end else error.token.start_pos
+    return NotationError(f"unexpected {found}; expected {shown}", position=position, hint=hint)
+
+
+def _symbols(terminals: Iterable[str]) -> list[str]:
+    """Return terminals as they are written, in a fixed order, names and numbers first."""
+    patterns = {terminal.name: terminal.pattern for terminal in _parser().terminals}
+    written = [
+        str(patterns[name].value) if name in patterns and patterns[name].type == "str" else name for name in terminals
+    ]
+    return sorted((symbol.replace("\\", "") for symbol in written), key=lambda symbol: (symbol not in _SPOKEN, symbol))
+
+
+def _number(token: lark.Token) -> Number:
+    return Number(Decimal(str(token)), _at(token))
+
+
+def _at(token: lark.Token) -> int:
+    assert token.start_pos is not None
+    return token.start_pos
+
+
+class _Builder(lark.Transformer[lark.Token, object]):
+    """One method a grammar rule, run when the parser completes the rule."""
+
+    def network(self, children: list[Sequence]) -> Sequence:
+        return children[0]
+
+    def space(self, children: list[Definitions | Sequence]) -> Definitions | Sequence:
+        return children[0]
+
+    def definitions(self, children: list[Let | Rule | Where]) -> Definitions:
+        return Definitions(tuple(children))
+
+    def let(self, children: tuple[lark.Token, Operand]) -> Let:
+        name, body = children
+        return Let(str(name), body, _at(name))
+
+    def rule(self, children: tuple[Call, Operand]) -> Rule:
+        head, body = children
+        return Rule(head, body, head.position)
+
+    def where(self, children: list[Limit]) -> Where:
+        return Where(tuple(children))
+
+    def limit(self, children: tuple[lark.Token, lark.Token, lark.Token]) -> Limit:
+        metric, comparison, bound = children
+        return Limit(str(metric), str(comparison), _number(bound), _at(metric))
+
+    def sequence(self, children: list[Item]) -> Sequence:
+        return Sequence(tuple(children), children[0].position if children else 0)
+
+    filled = sequence
+
+    def maybe(self, children: list[Call | Group]) -> Maybe:
+        return Maybe(children[0], children[0].position)
+
+    def repeat(self, children: list[Any]) -> Repeat:
+        body, *counts = children
+        return Repeat(body, _number(counts[0]), _number(counts[-1]), body.position)
+
+    def group(self, children: list[Any]) -> Group:
+        opening, *alternatives = children
+        return Group(tuple(alternatives), _at(opening))
+
+    def call(self, children: list[Any]) -> Call:
+        name, *arguments = children
+        return Call(str(name), tuple(arguments), _at(name))
+
+    def bar(self, children: tuple[lark.Token]) -> Bar:
+        return Bar(_at(children[0]))
+
+    def keyword(self, children: tuple[lark.Token]) -> lark.Token:
+        return children[0]
+
+    def argument(self, children: list[Any]) -> Argument:
+        *keywords, operand = children
+        keyword = keywords[0] if keywords else None
+        return Argument(keyword and str(keyword), operand, _at(keyword) if keyword else operand.position)
+
+    def set(self, children: list[Number | Range]) -> ValueSet:
+        return ValueSet(tuple(children), children[0].position)
+
+    def range(self, children: list[lark.Token]) -> Range:
+        low, high, *step = map(_number, children)
+        return Range(low, high, step[0] if step else None, low.position)
+
+    def number(self, children: tuple[lark.Token]) -> Number:
+        return _number(children[0])

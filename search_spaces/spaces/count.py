@@ -1,0 +1,148 @@
+"""How many derivations a search space has, and how many of them lead to an accepted network.
+
+Derivations, not networks: two derivations may spell the same network, as ``<bn / bn>`` does.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from search_spaces.cost import Analysis, map_numbers
+from search_spaces.spaces.draw import ByDerivations, Draw, draw, enumerate_draws
+from search_spaces.spaces.judge import judge
+from search_spaces.spaces.measure import value_ways
+from search_spaces.spaces.space import Body, SearchSpace
+
+# So many derivations are all looked at.
+MOST_EXACT = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many derivations are accepted: from ``low`` to ``high``, both included.
+
+    Attributes:
+        derivations: accepted or not.
+        exact: every derivation was looked at, so ``low`` equals ``high``.
+        looked_at: derivations looked at; when not exact, drawn with equal odds.
+        accepted: those of them that were accepted.
+        confidence: probability with which the interval holds the number; 1 when exact.
+        median_macs: median multiply-adds of those that were accepted; None where none was.
+        median_numbers: median of the numbers in all maps of one image, likewise.
+    """
+
+    low: int
+    high: int
+    derivations: int
+    exact: bool
+    looked_at: int
+    accepted: int
+    confidence: float
+    median_macs: int | None
+    median_numbers: int | None
+
+
+def derivations(space: SearchSpace) -> int:
+    """Return the exact number of derivations, before any condition."""
+    contents = (part.content for part in space.shared)
+    shared = (content.ways if isinstance(content, Body) else value_ways(content) for content in contents)
+    return math.prod(shared) * space.net.ways
+
+
+def feasible(
+    space: SearchSpace,
+    budget: int | None = None,
+    *,
+    rng: random.Random | None = None,
+    samples: int = 2_000,
+    most_exact: int = MOST_EXACT,
+    confidence: float = 0.95,
+) -> Count:
+    """Return how many derivations keep the space's conditions and the budget.
+
+    Up to ``most_exact`` derivations are all looked at. Of more, ``samples`` are drawn with equal odds, and
+    the interval is that of Clopper and Pearson (Biometrika 26, 1934, page 404), which holds the true number
+    with at least the stated confidence.
+    """
+    total = derivations(space)
+    if total <= most_exact:
+        found = _accepted(space, enumerate_draws(space), budget)
+        return Count(len(found), len(found), total, True, total, len(found), 1.0, *_medians(found))
+    chooser = ByDerivations(rng or random.Random(0))
+    found = _accepted(space, (draw(space, chooser) for _ in range(samples)), budget)
+    accepted = len(found)
+    low, high = clopper_pearson(accepted, samples, confidence)
+    # What was seen is there, whatever the interval says.
+    lowest = max(math.floor(Fraction(low) * total), min(accepted, 1))
+    highest = min(math.ceil(Fraction(high) * total), total - (accepted < samples))
+    return Count(lowest, highest, total, False, samples, accepted, confidence, *_medians(found))
+
+
+def has_none(space: SearchSpace, budget: int) -> bool:
+    """Return whether no derivation keeps conditions and budget; False where there are too many to look at all."""
+    return derivations(space) <= MOST_EXACT and not any(
+        judge(space, found.architecture, budget).accepted for found in enumerate_draws(space)
+    )
+
+
+def fewest_parameters(space: SearchSpace) -> int | None:
+    """Return the parameters of the smallest network that keeps the space's conditions; looks at every derivation."""
+    judgements = (judge(space, found.architecture) for found in enumerate_draws(space))
+    return min((found.analysis.parameters for found in judgements if found.accepted and found.analysis), default=None)
+
+
+def _accepted(space: SearchSpace, draws: Iterable[Draw], budget: int | None) -> list[Analysis]:
+    judgements = (judge(space, found.architecture, budget) for found in draws)
+    return [found.analysis for found in judgements if found.accepted and found.analysis]
+
+
+def _medians(found: list[Analysis]) -> tuple[int | None, int | None]:
+    """Return the median multiply-adds and the median of the numbers in maps."""
+    if not found:
+        return None, None
+    macs = statistics.median_low([analysis.macs for analysis in found])
+    return macs, statistics.median_low([map_numbers(analysis) for analysis in found])
+
+
+def count_text(number: int) -> str:
+    """Return a count as people read it: in full up to 15 digits, else its order of magnitude."""
+    digits = str(number)
+    return f"{number:,}" if len(digits) <= 15 else f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
+
+
+def clopper_pearson(successes: int, trials: int, confidence: float) -> tuple[float, float]:
+    """Return the exact two-sided interval of a proportion."""
+    tail = (1 - confidence) / 2
+    low, high = 0.0, 1.0
+    if successes > 0:
+        low = _bisect(lambda share: _at_least(successes, trials, share) < tail)
+    if successes < trials:
+        high = _bisect(lambda share: _at_least(successes + 1, trials, share) < 1 - tail)
+    return low, high
+
+
+def _at_least(successes: int, trials: int, share: float) -> float:
+    """Return the probability of at least so many successes, for a share strictly between 0 and 1."""
+    logs = (
+        math.lgamma(trials + 1)
+        - math.lgamma(count + 1)
+        - math.lgamma(trials - count + 1)
+        + count * math.log(share)
+        + (trials - count) * math.log1p(-share)
+        for count in range(successes, trials + 1)
+    )
+    return math.fsum(map(math.exp, logs))
+
+
+def _bisect(below: Callable[[float], bool]) -> float:
+    """Return where a condition that holds on the left of the unit interval ceases to hold."""
+    left, right = 0.0, 1.0
+    for _ in range(50):
+        middle = (left + right) / 2
+        left, right = (middle, right) if below(middle) else (left, middle)
+    return (left + right) / 2

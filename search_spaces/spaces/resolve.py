@@ -1,0 +1,289 @@
+"""From text to search space: every name looked up, every number checked, every error at its place.
+
+>>> space = parse_space("let c = {4, 8}; net = conv3x3(c) <bn relu / relu bn> gap linear(10)")
+>>> space.net.ways, [part.name for part in space.shared]
+(2, ['c'])
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import assert_never
+
+from search_spaces.errors import NotationError, nearest
+from search_spaces.language.signatures import (
+    OP_NAMES,
+    SIGNATURES,
+    Kind,
+    Parameter,
+    bind,
+    check_number,
+    is_optional,
+    plain_name,
+    residual_body,
+    tie_name,
+)
+from search_spaces.language.syntax import (
+    Argument,
+    Bar,
+    Call,
+    Definitions,
+    Group,
+    Item,
+    Let,
+    Maybe,
+    Operand,
+    Repeat,
+    Rule,
+    Sequence,
+)
+from search_spaces.language.value_sets import numbers
+from search_spaces.spaces import measure
+from search_spaces.spaces.scope import Need, Numbers, Scope
+from search_spaces.spaces.space import (
+    Around,
+    Body,
+    Choice,
+    Constant,
+    Fixed,
+    Mark,
+    Mention,
+    Node,
+    Options,
+    Scalar,
+    SearchSpace,
+    SharedOps,
+    SharedPart,
+    Template,
+    Value,
+    Variable,
+)
+from search_spaces.spaces.statements import conditions, parameters, symbols
+
+
+def parse_space(text: str, name: str = "space") -> SearchSpace:
+    """Return the search space that ``text`` describes; a bare network is a space of size one.
+
+    Raises:
+        NotationError: the text is not in the notation, or names or numbers in it do not fit.
+    """
+    try:
+        return _space(text, name)
+    except NotationError as error:
+        error.text = text
+        raise
+
+
+def _space(text: str, name: str) -> SearchSpace:
+    # Reading needs lark, whose import would slow the start of commands that read nothing.
+    from search_spaces.language.grammar import read_space
+
+    tree = read_space(text)
+    if isinstance(tree, Sequence):
+        if all(isinstance(item, Bar) for item in tree.items):
+            raise NotationError("the search space is empty: define at least net = ...;", position=0)
+        tree = Definitions((Rule(Call("net", (), tree.position), tree, tree.position),))
+    table = symbols(tree, len(text))
+    resolver = _Resolver(table)
+    resolver.resolve("net", 0, 0)
+    shared = tuple(resolver.shared)
+    for other, statement in table.items():
+        # What ``net`` does not use is checked all the same.
+        resolver.resolve(other, statement.position, 0)
+    net = resolver.body("net")
+    measure.check_extent(net.extent + sum(map(measure.shared_extent, shared)), 0)
+    digest = hashlib.sha256(str(tree).encode()).hexdigest()[:12]
+    return SearchSpace(name, text, digest, net, shared, conditions(tree))
+
+
+class _Resolver:
+    """Resolves statements on first use, which is how recursion shows and how shared parts get their order."""
+
+    def __init__(self, table: dict[str, Let | Rule]) -> None:
+        self.shared: list[SharedPart] = []
+        self._table = table
+        self._active: list[str] = []
+        self._ops: dict[str, Body] = {}
+        self._needs: dict[str, list[list[Need]]] = {}
+        self._numbers: dict[str, Numbers] = {}
+
+    def resolve(self, name: str, position: int, depth: int) -> None:
+        """Resolve a statement, unless that has been done."""
+        if name not in self._ops and name not in self._numbers:
+            measure.check_depth(depth, position)
+            if name in self._active:
+                circle = " -> ".join([*self._active[self._active.index(name) :], name])
+                raise NotationError(f"{name} refers to itself ({circle}); nothing may", position=position)
+            self._active.append(name)
+            if self._is_number(name):
+                self._resolve_number(name, depth)
+            else:
+                self._resolve_ops(name, depth)
+            self._active.pop()
+        if name in self._ops:
+            measure.check_depth(depth + self._ops[name].height, position)
+
+    def body(self, name: str) -> Body:
+        """Return the body of a resolved statement."""
+        return self._ops[name]
+
+    def _is_number(self, name: str) -> bool:
+        """Return whether a statement stands for numbers rather than ops."""
+        visited: set[str] = set()
+        while name in self._table and name not in visited:
+            visited.add(name)
+            operand = self._table[name].body
+            if not isinstance(operand, Sequence):
+                return True
+            name = plain_name(operand) or ""
+        return False
+
+    def _resolve_number(self, name: str, depth: int) -> None:
+        statement = self._table[name]
+        if parameters(statement):
+            raise NotationError(f"{name} stands for numbers and takes no parameters", position=statement.position)
+        found = self._drawn(statement.body, Scope(), depth)
+        if isinstance(statement, Let):
+            self.shared.append(SharedPart(name, found.variable or measure.choice("", found.values)))
+            found = Numbers(found.values, Variable(name, shared=True))
+        self._numbers[name] = found
+
+    def _resolve_ops(self, name: str, depth: int) -> None:
+        statement = self._table[name]
+        assert isinstance(statement.body, Sequence)
+        scope = Scope({parameter: [] for parameter in parameters(statement)})
+        scope.taken.update(scope.needs)
+        if name == "net":
+            # Its labels are whole paths, as the names of shared parts are.
+            scope.taken.update(other for other, found in self._table.items() if isinstance(found, Let))
+        match statement.body.items:
+            case (Group() as group,):
+                nodes = self._atom(group, scope, depth, "")
+                body = measure.body(nodes, self._ops, group.position)
+            case _:
+                body = self._body(statement.body, scope, depth)
+        if isinstance(statement, Let):
+            self.shared.append(SharedPart(name, body))
+        self._ops[name] = body
+        self._needs[name] = list(scope.needs.values())
+
+    def _body(self, sequence: Sequence, scope: Scope, depth: int) -> Body:
+        measure.check_depth(depth, sequence.position)
+        nodes = tuple(node for item in sequence.items for node in self._item(item, scope, depth))
+        return measure.body(nodes, self._ops, sequence.position)
+
+    def _item(self, item: Item, scope: Scope, depth: int) -> tuple[Node, ...]:
+        match item:
+            case Bar():
+                return (Mark(),)
+            case Call() | Group():
+                return self._atom(item, scope, depth, None)
+            case Maybe(body=atom):
+                label = scope.label(_label(atom))
+                body = measure.body(self._atom(atom, scope, depth + 1, label), self._ops, item.position)
+                return (measure.either(f"{label}?", (measure.EMPTY, body), ("no", "yes")),)
+            case Repeat(body=atom):
+                label = scope.label(_label(atom))
+                body = measure.body(self._atom(atom, scope, depth + 1, ""), self._ops, item.position)
+                return (measure.times(label, body, item),)
+            case _:
+                assert_never(item)
+
+    def _atom(self, atom: Call | Group, scope: Scope, depth: int, label: str | None) -> tuple[Node, ...]:
+        if isinstance(atom, Group):
+            branches = tuple(self._body(sequence, scope, depth + 1) for sequence in atom.alternatives)
+            if len(branches) == 1:
+                return branches[0].nodes
+            texts = tuple(str(sequence) or "nothing" for sequence in atom.alternatives)
+            return (measure.either(scope.label(_label(atom)) if label is None else label, branches, texts),)
+        name = atom.name
+        if name in scope.needs or self._is_number(name):
+            raise NotationError(f"'{name}' stands for a number; ops are needed here", position=atom.position)
+        if name in self._table:
+            return (self._mention(atom, scope, depth, label),)
+        if name in OP_NAMES:
+            return (self._op(atom, scope, depth),)
+        raise self._unknown(name, scope, atom.position)
+
+    def _mention(self, call: Call, scope: Scope, depth: int, label: str | None) -> Node:
+        name, statement = call.name, self._table[call.name]
+        self.resolve(name, call.position, depth + 1)
+        names = parameters(statement)
+        if len(names) != len(call.arguments):
+            noun = "argument" if len(names) == 1 else "arguments"
+            takes = f"{name} takes {len(names)} {noun}" + (f" ({', '.join(names)})" if names else "")
+            raise NotationError(f"{takes}, not {len(call.arguments)}", position=call.position)
+        if isinstance(statement, Let):
+            return SharedOps(name)
+        arguments = []
+        for parameter, needs, argument in zip(names, self._needs[name], call.arguments, strict=True):
+            if argument.keyword is not None:
+                raise NotationError("arguments of a rule have no keyword", position=argument.position)
+            found = self._drawn(argument.operand, scope, depth)
+            for op, need in needs:
+                self._require(op, need, found, argument.position, scope)
+            arguments.append((parameter, found.variable or measure.choice(parameter, found.values)))
+        return Mention(scope.label(name) if label is None else label, self._ops[name], tuple(arguments))
+
+    def _op(self, call: Call, scope: Scope, depth: int) -> Node:
+        if call.name == "res":
+            return Around(self._body(residual_body(call), scope, depth + 1))
+        signature = SIGNATURES[call.name]
+        given = {
+            parameter.field: self._argument(call.name, parameter, argument, scope, depth)
+            for parameter, argument in bind(call)
+        }
+        # Any number does: what it fills in is not asked for.
+        example = signature.make(**({signature.number.field: 1} if signature.number else {}))
+        fields = tuple(
+            (each.name, given.get(each.name, Constant(getattr(example, each.name))))
+            for each in dataclasses.fields(example)
+        )
+        constants = {name: value.value for name, value in fields if isinstance(value, Constant)}
+        if len(constants) == len(fields) and constants.get("tie") is None:
+            return Fixed(signature.make(**{name: constants[name] for name in given}))
+        return Template(type(example), fields)
+
+    def _argument(self, name: str, parameter: Parameter, argument: Argument, scope: Scope, depth: int) -> Value:
+        if parameter.kind in (Kind.FLAG, Kind.TIE):
+            given: Scalar = True if parameter.kind is Kind.FLAG else tie_name(argument)
+            if not is_optional(argument):
+                return Constant(given)
+            missing = False if parameter.kind is Kind.FLAG else None
+            return Choice(scope.label(parameter.label), (missing, given), Options(("no", "yes"), False, (1, 1)))
+        found = self._drawn(argument.operand, scope, depth)
+        self._require(name, parameter, found, argument.position, scope)
+        if found.variable or len(found.values) == 1:
+            return found.variable or Constant(found.values[0])
+        return measure.choice(scope.label(plain_name(argument.operand) or parameter.label), found.values)
+
+    def _drawn(self, operand: Operand, scope: Scope, depth: int) -> Numbers:
+        """Return the numbers that an operand stands for."""
+        if not isinstance(operand, Sequence):
+            return Numbers(numbers(operand))
+        name = plain_name(operand)
+        if name is None or (name in OP_NAMES or (name in self._table and not self._is_number(name))):
+            raise NotationError(f"'{operand}' stands for ops; a number is needed here", position=operand.position)
+        if name in scope.needs:
+            return Numbers((), Variable(name, shared=False))
+        if name not in self._table:
+            raise self._unknown(name, scope, operand.position)
+        self.resolve(name, operand.position, depth + 1)
+        return self._numbers[name]
+
+    def _require(self, op: str, need: Parameter, found: Numbers, position: int, scope: Scope) -> None:
+        """Check numbers against what an op takes, now or, for a parameter, wherever it is given a value."""
+        if found.variable and not found.variable.shared:
+            scope.needs[found.variable.name].append((op, need))
+        for value in found.values:
+            check_number(op, need, value, position)
+
+    def _unknown(self, name: str, scope: Scope, position: int) -> NotationError:
+        known = (*OP_NAMES, *self._table, *scope.needs)
+        message = f"unknown name '{name}': it is neither an op nor defined in this space"
+        return NotationError(message, position=position, hint=nearest(name, known))
+
+
+def _label(atom: Call | Group) -> str:
+    return atom.name if isinstance(atom, Call) else "group"

@@ -1,0 +1,81 @@
+"""The statements of a search space, looked at from outside: what is defined, and the conditions."""
+
+from __future__ import annotations
+
+from search_spaces.errors import NotationError, nearest
+from search_spaces.language.signatures import OP_NAMES, plain_name
+from search_spaces.language.syntax import Definitions, Let, Rule, Sequence, Where
+from search_spaces.language.value_sets import whole
+from search_spaces.spaces.space import Condition, Metric
+
+LARGEST_BOUND = 10**12
+
+
+def symbols(definitions: Definitions, end: int) -> dict[str, Let | Rule]:
+    """Return the statements that define names, ``net`` among them.
+
+    Args:
+        end: length of the text, where a missing ``net`` is reported.
+
+    Raises:
+        NotationError: a name is defined twice or is an op's, a parameter is no name, or ``net`` is missing.
+    """
+    table: dict[str, Let | Rule] = {}
+    for statement in definitions.statements:
+        if isinstance(statement, Where):
+            continue
+        name = statement.head.name if isinstance(statement, Rule) else statement.name
+        if name in OP_NAMES:
+            raise NotationError(f"'{name}' is an op and cannot be defined anew", position=statement.position)
+        if name in table:
+            raise NotationError(f"'{name}' is defined twice", position=statement.position)
+        if isinstance(statement, Rule):
+            _check_parameters(statement)
+        table[name] = statement
+    net = table.get("net")
+    if net is None:
+        hint = nearest("net", table)
+        raise NotationError("no rule 'net' is defined; it is where a draw starts", position=end, hint=hint)
+    if isinstance(net, Let) or not isinstance(net.body, Sequence) or parameters(net):
+        raise NotationError("'net' is a plain rule of ops, as in net = ...;", position=net.position)
+    return table
+
+
+def parameters(statement: Let | Rule) -> tuple[str, ...]:
+    """Return the names of a rule's parameters; a ``let`` has none."""
+    if isinstance(statement, Let):
+        return ()
+    return tuple(plain_name(argument.operand) or "" for argument in statement.head.arguments)
+
+
+def conditions(definitions: Definitions) -> tuple[Condition, ...]:
+    """Return all conditions of all ``where`` statements.
+
+    Raises:
+        NotationError: a metric is unknown or a bound is not a whole number.
+    """
+    found = []
+    for statement in definitions.statements:
+        for limit in statement.limits if isinstance(statement, Where) else ():
+            if limit.metric not in list(Metric):
+                known = ", ".join(Metric)
+                raise NotationError(
+                    f"unknown metric '{limit.metric}'; known are {known}",
+                    position=limit.position,
+                    hint=nearest(limit.metric, [metric.value for metric in Metric]),
+                )
+            bound = whole(limit.bound, f"the bound of {limit.metric}", LARGEST_BOUND)
+            found.append(Condition(Metric(limit.metric), limit.comparison, bound))
+    return tuple(found)
+
+
+def _check_parameters(rule: Rule) -> None:
+    seen: set[str] = set()
+    for argument in rule.head.arguments:
+        name = plain_name(argument.operand)
+        if argument.keyword is not None or name is None:
+            raise NotationError(f"the parameters of a rule are names, not '{argument}'", position=argument.position)
+        if name in OP_NAMES or name in seen:
+            problem = "is given twice" if name in seen else "is an op"
+            raise NotationError(f"the parameter '{name}' {problem}", position=argument.position)
+        seen.add(name)

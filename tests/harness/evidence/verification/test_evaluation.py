@@ -1,0 +1,155 @@
+"""What kept weights say of images, against arithmetic by hand, and how that is held to a record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from torch import Tensor
+
+from harness.data.datasets import DATASETS
+from harness.evidence.record import Record, SeedRun
+from harness.evidence.verification.evaluation import Evaluation, evaluated, probabilities, together
+from harness.evidence.weight_file import WeightFile
+from harness.system.errors import ContentError
+from harness.training.recipe import Precision
+
+MNIST = DATASETS["mnist"]
+# Of five images: what is right, and what the network is sure of.
+LABELS = torch.tensor([0, 1, 2, 1, 0])
+SURE = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.2, 0.5, 0.3], [0.1, 0.8, 0.1], [0.2, 0.1, 0.7]])
+WRONG = ((2, 1), (4, 2))
+
+
+@pytest.fixture
+def run(new_record: Callable[..., Record]) -> Callable[..., SeedRun]:
+    """A recorded seed with these wrong images."""
+
+    def made(*wrong: tuple[int, int]) -> SeedRun:
+        return replace(new_record([0]).seeds[0], wrong=wrong, test_errors=len(wrong), test_size=len(LABELS))
+
+    return made
+
+
+def held(recorded: SeedRun, sure: Tensor = SURE, precision: Precision = Precision.FP32) -> Evaluation:
+    return evaluated(7, sure, LABELS, precision, recorded)
+
+
+def linear_on_means() -> WeightFile:
+    """The weights of a network that looks at nothing but the mean of an image."""
+    kept: dict[str, Any] = {
+        "ops.1.weight": np.linspace(-1, 1, 10, dtype=np.float32)[:, None],
+        "ops.1.bias": np.arange(10, dtype=np.float32) / 10,
+    }
+    return WeightFile(Path("net"), kept, {"architecture": "gap | linear(10)"}, {}, tuple(kept))
+
+
+def test_probabilities_are_those_of_a_network_worked_out_by_hand():
+    # More than one batch, and the last of them short.
+    pixels = torch.randint(0, 256, (1003, 1, 28, 28), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    pixels[0], pixels[1002] = 0, 255
+    weights = linear_on_means()
+
+    found = probabilities(weights, pixels, MNIST, Precision.FP32)
+
+    means = (pixels.numpy().astype(np.float64).mean((1, 2, 3)) / 255 - 0.1307) / 0.3081
+    logits = means[:, None] * weights.kept["ops.1.weight"][:, 0] + weights.kept["ops.1.bias"]
+    assert found.dtype == torch.float32
+    assert np.allclose(found.numpy(), softmax(logits, axis=1), atol=1e-6)
+
+
+def test_a_recipe_in_bfloat16_is_evaluated_in_bfloat16():
+    pixels = torch.arange(256, dtype=torch.uint8)[:, None, None, None].expand(256, 1, 28, 28)
+
+    exact, rounded = (probabilities(linear_on_means(), pixels, MNIST, precision) for precision in Precision)
+
+    # Eight bits of logits up to three.
+    assert 1e-4 < float((exact - rounded).abs().max()) < 0.01
+    assert rounded.dtype == torch.float32
+
+
+def test_weights_that_are_no_network_are_refused():
+    weights = replace(linear_on_means(), about={"architecture": "gap | linear(3)"})
+
+    with pytest.raises(ContentError, match="does not hold a network"):
+        probabilities(weights, torch.zeros(1, 1, 28, 28, dtype=torch.uint8), MNIST, Precision.FP32)
+
+
+def test_without_a_record_the_errors_are_counted_and_nothing_is_compared():
+    found = evaluated(7, SURE, LABELS, Precision.FP32, None)
+
+    assert found == Evaluation(7, 5, WRONG)
+    assert (found.errors, found.accuracy_pct, found.as_recorded) == (2, 60.0, None)
+
+
+def test_the_same_images_and_classes_are_as_recorded(run: Callable[..., SeedRun]):
+    found = held(run(*WRONG))
+
+    assert found == Evaluation(7, 5, WRONG, recorded_errors=2)
+    assert found.as_recorded is True
+
+
+@pytest.mark.parametrize(
+    ("wrong", "differing"),
+    [
+        ([(2, 0), (4, 2)], (2,)),  # the same image, another class
+        ([(4, 2)], (2,)),  # one mistake is not on record
+        ([(1, 2), (2, 1), (4, 2)], (1,)),  # one on record is not made
+        ([(0, 1), (1, 2)], (0, 1, 2, 4)),  # as many, and others
+    ],
+)
+def test_one_other_class_is_not_as_recorded(
+    wrong: list[tuple[int, int]], differing: tuple[int, ...], run: Callable[..., SeedRun]
+):
+    found = held(run(*wrong))
+
+    assert (found.differing, found.ties, found.as_recorded) == (differing, 0, False)
+    assert (found.errors, found.recorded_errors) == (2, len(wrong))
+
+
+@pytest.mark.parametrize("claimed", [(2, 2), (2, 3), (2, -1), (2, 99)])
+def test_a_mistake_that_cannot_be_is_not_as_recorded(claimed: tuple[int, int], run: Callable[..., SeedRun]):
+    # The right class, or none: only an edited record claims it. All classes are as good as equal.
+    found = held(run(claimed, (4, 2)), SURE.clone().index_fill_(0, torch.tensor(2), 1 / 3))
+
+    assert (found.differing, found.ties, found.as_recorded) == ((2,), 0, False)
+
+
+@pytest.mark.parametrize(
+    ("precision", "margin", "tie"),
+    [
+        (Precision.FP32, 5e-5, True),
+        (Precision.FP32, 3e-4, False),
+        (Precision.BF16, 0.04, True),
+        (Precision.BF16, 0.06, False),
+    ],
+)
+def test_two_classes_as_good_as_equal_count_as_recorded(
+    precision: Precision, margin: float, tie: bool, run: Callable[..., SeedRun]
+):
+    sure = SURE.clone()
+    sure[2] = torch.tensor([0.1, 0.45 + margin / 2, 0.45 - margin / 2])
+
+    # On record the right class was said, by as little.
+    found = held(run((4, 2)), sure, precision)
+
+    assert (found.differing, found.ties, found.as_recorded) == ((2,), int(tie), tie)
+
+
+def test_a_tie_does_not_excuse_another_image(run: Callable[..., SeedRun]):
+    sure = SURE.clone()
+    sure[2] = torch.tensor([0.0, 0.5, 0.5])
+
+    found = held(run(), sure)
+
+    assert (found.differing, found.ties, found.as_recorded) == ((2, 4), 1, False)
+
+
+def test_several_seeds_together_are_as_sure_as_their_mean():
+    assert torch.equal(together([SURE, SURE.flip(1)]), (SURE + SURE.flip(1)) / 2)

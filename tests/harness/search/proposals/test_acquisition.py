@@ -1,0 +1,289 @@
+"""What is worth a training: chances by simulation, falls by every outcome there is, and the order that follows."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.search.proposals import acquisition
+from harness.search.proposals.acquisition import (
+    CURSE,
+    LEAST_CHANCE,
+    MOST_ATTEMPTS,
+    Aim,
+    Option,
+    choices,
+    expected_fall,
+    margins_to_stand,
+)
+from harness.search.proposals.estimate import Pace, Room
+from harness.search.proposals.surrogate import SCALES, Observation, fitted, predicted, training_row
+from harness.search.race import needed_share
+from harness.training.recipe import Recipe
+from search_spaces.spaces.draw import enumerate_draws
+from search_spaces.spaces.judge import judge
+from search_spaces.spaces.resolve import parse_space
+
+# 10 + 19 a channel, and 7,056 multiply-adds a channel.
+WIDTHS = (4, 8, 16, 32, 64)
+SPACE = parse_space(f"net = conv3x3({{{', '.join(map(str, WIDTHS))}}}) gap linear(10);")
+RECIPE = Recipe(epochs=8)
+# A second for a million units of work, an image and epoch.
+ROOM = Room(images=1, pace=Pace(0.0, 1e-6), workers=2)
+
+
+def options() -> list[Option]:
+    """Return the networks, smallest first."""
+    return [acquisition.option(found, judge(SPACE, found.architecture)) for found in enumerate_draws(SPACE)]
+
+
+def known(errors: Sequence[float], epochs: int = 8) -> list[Observation]:
+    """Return what many runs of the networks of ``options`` have shown, smallest first."""
+    return [
+        Observation(
+            training_row(str(each.found.architecture), epochs, RECIPE.batch_size, RECIPE.augmented_share), value, 50
+        )
+        for each, value in zip(options(), errors, strict=True)
+    ]
+
+
+def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: object) -> Aim:
+    """Return an aim at 100 errors below 20,000 parameters, where such errors are known."""
+    plain = Aim(
+        model=fitted(known(errors)),
+        recipe=RECIPE,
+        lengths=(8,),
+        allowed=100.0,
+        limit=20_001,
+        open=(),
+        stands=False,
+        room=ROOM,
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def chances(asked: Aim, trainings: list[tuple[tuple[float, ...], int]]) -> list[float]:
+    return [NormalDist().cdf(margin) for margin in margins_to_stand(asked, trainings)]
+
+
+def sizes(found: Sequence[acquisition.Choice]) -> list[int]:
+    return [choice.option.parameters for choice in found]
+
+
+# Falls ------------------------------------------------------------------------------------------------------
+
+
+def fall_by_outcomes(parameters: int, limit: int, open_: Sequence[tuple[int, float]]) -> float:
+    """Return the mean fall over everything that may come of the others: each stands or does not."""
+    mean = 0.0
+    for outcome in itertools.product((False, True), repeat=len(open_)):
+        odds = math.prod(chance if stood else 1 - chance for stood, (_, chance) in zip(outcome, open_, strict=True))
+        lowest = min([limit, *(size for stood, (size, _) in zip(outcome, open_, strict=True) if stood)])
+        mean += odds * max(0.0, math.log(lowest / parameters))
+    return mean
+
+
+@given(
+    st.integers(100, 1_000),
+    st.lists(st.tuples(st.integers(100, 2_000), st.floats(0, 1)), max_size=5),
+)
+def test_the_expected_fall_is_the_mean_over_all_outcomes(parameters: int, open_: list[tuple[int, float]]):
+    assert expected_fall(parameters, 1_000, open_) == pytest.approx(fall_by_outcomes(parameters, 1_000, open_))
+
+
+def test_alone_a_network_takes_the_whole_fall_and_behind_a_certain_smaller_one_none():
+    assert expected_fall(500, 1_000, []) == pytest.approx(math.log(2))
+    assert expected_fall(500, 1_000, [(400, 1.0)]) == 0.0
+    assert expected_fall(1_000, 500, []) == 0.0
+
+
+# Chances ----------------------------------------------------------------------------------------------------
+
+
+def test_the_chance_to_stand_is_how_often_two_seeds_make_few_enough_errors():
+    asked = aim(stands=True)
+    rows = [(each.row, 8) for each in options()]
+    draw = np.random.default_rng(4)
+
+    means, deviations = predicted(asked.model, [item.row for item in known((1,) * 5)])
+    logs = draw.normal(means, deviations, (200_000, 5)) + draw.normal(0, SCALES.seed, (2, 200_000, 5)).mean(axis=0)
+
+    expected = (logs <= math.log(100 * needed_share() * CURSE)).mean(axis=0)
+    found = chances(asked, rows)
+    assert found == pytest.approx(expected, abs=0.005)
+    assert found == sorted(found)
+
+
+def test_no_allowed_error_is_no_chance():
+    assert max(chances(aim(allowed=0.0), [(each.row, 8) for each in options()])) < 1e-6
+
+
+# Order ------------------------------------------------------------------------------------------------------
+
+
+def test_each_network_is_chosen_once_with_its_best_length():
+    found = choices(aim(lengths=(5, 8, 30)), options())
+
+    assert sorted(sizes(found)) == [10 + 19 * width for width in WIDTHS]
+    every = [choices(aim(lengths=(epochs,)), options()) for epochs in (5, 8, 30)]
+    for choice in found:
+        alone = {each.epochs: each for each in itertools.chain(*every) if each.option.hash == choice.option.hash}
+        assert choice.worth == pytest.approx(max(each.worth for each in alone.values()))
+        assert choice == replace(alone[choice.epochs], worth=choice.worth, chance=choice.chance)
+        assert choice.chance == pytest.approx(alone[choice.epochs].chance)
+
+
+def test_what_is_worth_most_comes_first():
+    found = choices(aim(), options())
+
+    assert [choice.worth for choice in found] == sorted((choice.worth for choice in found), reverse=True)
+
+
+def test_the_worth_is_chance_and_fall_by_the_seconds_of_first_run_and_fresh_seeds():
+    # Two workers run both fresh seeds at once, one worker one after the other; they run where the first one passes.
+    for workers, rounds in ((1, 2), (2, 1), (5, 1)):
+        room = replace(ROOM, workers=workers)
+        for choice in choices(aim(room=room, stands=True), options()):
+            seconds = 8 * 1e-6 * choice.option.work
+            fall = math.log(20_001 / choice.option.parameters)
+            worth = choice.chance * fall / (seconds * (1 + rounds * choice.chance))
+            assert choice.worth == pytest.approx(worth)
+
+
+def test_of_networks_with_the_same_chance_and_time_the_smaller_comes_first():
+    small, large = (replace(options()[3], parameters=size, hash=str(size)) for size in (300, 600))
+
+    assert sizes(choices(aim(), [large, small])) == [300, 600]
+
+
+def test_of_networks_with_the_same_chance_and_size_the_quicker_comes_first():
+    quick, slow = (replace(options()[3], work=work, hash=str(work)) for work in (1e7, 2e7))
+
+    assert [choice.option.work for choice in choices(aim(), [slow, quick])] == [1e7, 2e7]
+
+
+def test_what_was_proposed_with_a_length_is_not_chosen_with_it_again():
+    first = options()[0]
+    lengths = (5, 8)
+
+    both = choices(aim(lengths=lengths), [first])
+    other = choices(aim(lengths=lengths), [first], frozenset({(first.hash, both[0].epochs)}))
+    none = choices(aim(lengths=lengths), [first], frozenset((first.hash, epochs) for epochs in lengths))
+
+    assert len(both) == len(other) == 1
+    assert {both[0].epochs, other[0].epochs} == set(lengths)
+    assert none == []
+
+
+def test_only_networks_and_lengths_that_there_is_time_for_are_chosen():
+    # 8 epochs of the network of 16 channels.
+    enough = replace(ROOM, seconds=ROOM.takes(8, options()[2].work))
+
+    assert sorted(sizes(choices(aim(room=enough), options()))) == [10 + 19 * width for width in (4, 8, 16)]
+    lengths = {
+        choice.option.parameters: choice.epochs for choice in choices(aim(room=enough, lengths=(4, 8)), options())
+    }
+    assert set(lengths) == {10 + 19 * width for width in (4, 8, 16, 32)}
+    assert lengths[10 + 19 * 32] == 4
+    assert choices(aim(room=replace(ROOM, seconds=0.0)), options()) == []
+
+
+def test_while_nothing_stands_a_sure_and_quick_network_comes_before_a_small_one():
+    # The chances are those of 96 and of 25 errors where 100 are allowed; the falls are 0.80 and 5.99.
+    errors = (400, 200, 96, 50, 25)
+    sure = replace(options()[4], hash="sure", parameters=9_000, work=1e5)
+    small = replace(options()[2], hash="small", parameters=50, work=1e5)
+    slow = replace(options()[4], hash="slow", parameters=50, work=1e9)
+    found = choices(aim(errors=errors), [small, slow, sure])
+
+    assert found[0].option is sure
+    assert {choice.option.hash: choice.chance > 0.9 for choice in found} == {"sure": True, "small": False, "slow": True}
+    # By its small size the quick but doubtful one is worth more than the sure one once there is an answer.
+    assert choices(aim(errors=errors, stands=True), [small, sure])[0].option is small
+
+
+@pytest.mark.parametrize(
+    ("passed", "left", "workers", "seconds"),
+    [
+        (0.0, math.inf, 2, 480.0),
+        (0.0, 3_600.0, 1, 240.0),
+        (140.0, 3_600.0, 1, 100.0),
+        (900.0, 2_000.0, 2, 120.0),
+        (0.0, 300.0, 2, 198.0),
+        (900.0, 30.0, 1, 9.9),
+    ],
+)
+def test_while_nothing_stands_the_worth_is_the_chance_that_one_of_several_attempts_stands(
+    passed: float, left: float, workers: int, seconds: float
+):
+    # Worker seconds within which something is to stand: the first four minutes, later one, or a third of what is left.
+    room = replace(ROOM, workers=workers, left=left, passed=passed)
+    for work in (1e6, 1e7, 1e8):
+        network = replace(options()[3], work=work)
+        (choice,) = choices(aim(room=room), [network])
+
+        # Each attempt is a first run and, where that passes, two fresh seeds.
+        attempts = min(MOST_ATTEMPTS, seconds / (8e-6 * work * (1 + 2 * choice.chance)))
+        sure = min(1, attempts) * (1 - (1 - choice.chance) ** max(1, attempts))
+        # Five seeds on a fifth more images, in rounds of all workers, a tenth of caution and twelve seconds.
+        verification = 1.1 * 1.2 * math.ceil(5 / workers) * 8e-6 * work + 12
+        free = max(0, 1 - verification / left)
+        assert choice.worth == pytest.approx(sure**4 * math.log(20_001 / network.parameters) * free)
+
+
+def test_once_something_stands_a_small_network_without_a_chance_does_not_hide_a_larger_one_with_one():
+    # The small one is worth more by its size, but has less than three chances in a hundred.
+    room = replace(ROOM, left=1_000.0)
+    hopeless = replace(options()[0], hash="hopeless", parameters=2)
+    even = replace(options()[2], hash="even", parameters=19_000)
+    for errors in range(100, 400, 5):
+        asked = aim(errors=(errors, 150, 95, 50, 25), stands=True, room=room)
+        (chance,) = chances(asked, [(hopeless.row, 8)])
+        if chance < LEAST_CHANCE:
+            break
+
+    endless = choices(replace(asked, room=ROOM), [hopeless, even])
+    assert {choice.option.hash for choice in endless} == {"hopeless", "even"}
+    assert [choice.option.hash for choice in choices(asked, [hopeless, even])] == ["even"]
+
+
+def test_where_all_chances_are_as_good_as_none_what_comes_nearest_is_first():
+    for stands in (False, True):
+        found = choices(aim(allowed=1e-6, stands=stands), options())
+
+        assert found[0].option is not options()[0]
+        assert found[0].option.parameters == 10 + 19 * WIDTHS[-1]
+
+
+def test_once_something_stands_a_training_is_not_the_better_for_being_short():
+    quick = replace(options()[3], hash="quick", parameters=900, work=1e4)
+    far = replace(options()[3], hash="far", parameters=300, work=1e5)
+
+    # The falls from 1,001 are 0.11 and 1.2; ten times the work takes ten times the seconds.
+    stood = aim(stands=True, limit=1_001)
+    assert choices(replace(stood, room=replace(ROOM, left=0.0)), [quick, far])[0].option is far
+    nearer = replace(far, parameters=500)
+    assert choices(replace(stood, room=replace(ROOM, left=0.0)), [quick, nearer])[0].option is quick
+    assert choices(replace(stood, room=replace(ROOM, left=3_600.0)), [quick, nearer])[0].option is nearer
+
+
+def test_likely_smaller_networks_on_their_way_take_the_worth_of_larger_ones():
+    small, large = options()[3], options()[4]
+
+    first = choices(aim(open=((500, 1.0),)), [small, large])
+
+    # 618 parameters stand already if 500 do; 1,226 too.
+    assert {choice.worth for choice in first} == {0.0}
+    assert choices(aim(open=((1_000, 1.0),)), [small, large])[0].option is small
+
+
+def test_nothing_to_choose_from_is_no_choice():
+    assert choices(aim(), []) == []

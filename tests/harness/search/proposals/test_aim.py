@@ -1,0 +1,278 @@
+"""What the model of the errors proposes, in spaces where it is known what it should."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from harness.search import race
+from harness.search.proposals import acquisition
+from harness.search.proposals import aim as aim_module
+from harness.search.proposals.aim import _aim_of, _observed, aimed
+from harness.search.proposals.estimate import PACES, Room
+from harness.search.proposals.look import Look
+from harness.search.proposals.proposer import Proposer, propose
+from harness.search.proposals.proposing import Found
+from harness.search.proposals.surrogate import Observation, predicted, row_of, training_row
+from harness.search.race import Candidate
+from harness.training.recipe import Recipe
+from harness.training.result import Status
+from search_spaces.catalog import space
+from search_spaces.spaces.draw import Draw
+from search_spaces.spaces.resolve import parse_space
+from tests.harness import scripted
+
+WIDE = "width = 1..100; net = conv3x3(width) gap linear(10);"  # 10 + 19 a channel
+FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
+# Trainings of such networks: a hundred errors, which are allowed, at 40 channels.
+LARGER_IS_BETTER = tuple(
+    Observation(training_row(f"conv3x3({width}) gap linear(10)", epochs, 64, Recipe().augmented_share), errors, 20)
+    for epochs in (5, 8, 10)
+    for width, errors in ((4, 1_000.0), (10, 400.0), (20, 200.0), (40, 100.0), (80, 50.0), (100, 40.0))
+)
+ROOM = Room(images=50_000, pace=PACES["native"], workers=2)
+
+
+def network(trial: int, width: int, errors: int, fresh: Sequence[int] = ()) -> Candidate:
+    """Return a network whose runs ended with so many errors; 100 are the threshold."""
+    made = scripted.proposal(trial, f"conv3x3({width}) gap linear(10)")
+    run = scripted.made_result(scripted.first_job(made), scripted.by_size, scripted.RECIPE.epochs)
+    seeds = [replace(run, seed_index=index, validation_errors=count) for index, count in enumerate(fresh)]
+    return Candidate(made, replace(run, validation_errors=errors), seeds)
+
+
+def new(text: str, past: Sequence[Observation] = (), **changes: object) -> Proposer:
+    config = scripted.config(space_text=text, sampler="surrogate", **changes)
+    return Proposer.new(parse_space(text, "test"), config, past=past)
+
+
+def look(*candidates: Candidate, budget: int = 20_000, room: Room = ROOM, **changes: object) -> Look:
+    config = scripted.config(space_text=WIDE, **changes)
+    known = {item.proposal.trial: item for item in candidates}
+    hashes = {item.proposal.hash: trial for trial, item in known.items()}
+    return Look(parse_space(WIDE, "test"), config, budget, known, hashes, frozenset(), len(known), [], room)
+
+
+def proposed(proposer: Proposer, *candidates: Candidate, budget: int = 20_000, room: Room = ROOM) -> Found:
+    return propose(proposer, budget, {item.proposal.trial: item for item in candidates}, room)
+
+
+# The ladder -------------------------------------------------------------------------------------------------
+
+
+def test_where_earlier_trainings_are_known_there_is_no_ladder():
+    assert new(WIDE, LARGER_IS_BETTER).ladder == []
+    assert new(WIDE).ladder != []
+
+
+# The first proposal -----------------------------------------------------------------------------------------
+
+
+def test_the_first_network_has_a_fair_chance_and_costs_little():
+    found = proposed(new(WIDE, LARGER_IS_BETTER)).proposal
+
+    assert found is not None
+    assert found.origin == "aim"
+    assert found.chance is not None
+    assert found.chance >= 0.5
+    # 40 channels make a hundred errors; twice as many are safe, and all beyond costs more.
+    assert 10 + 19 * 40 < found.parameters < 10 + 19 * 80
+
+
+def test_with_more_trainings_that_say_so_smaller_networks_are_worth_it():
+    better = [replace(item, errors=item.errors / 4) for item in LARGER_IS_BETTER]
+    found, other = (proposed(new(WIDE, past)).proposal for past in (better, LARGER_IS_BETTER))
+
+    assert found is not None
+    assert other is not None
+    assert found.parameters < other.parameters
+
+
+# Later proposals --------------------------------------------------------------------------------------------
+
+
+def test_an_aim_is_below_the_smallest_that_passed_and_above_what_has_no_chance():
+    missed, passed = network(0, 12, 500), network(1, 50, 50, fresh=(50, 50))
+
+    found = proposed(new(WIDE, LARGER_IS_BETTER), missed, passed, budget=10 + 19 * 50 - 1).proposal
+
+    assert found is not None
+    assert 10 + 19 * 12 < found.parameters < 10 + 19 * 50
+
+
+def test_a_network_that_fell_on_fresh_seeds_is_not_taken_for_what_its_first_run_said():
+    lucky, fallen = network(0, 20, 50), network(0, 20, 50, fresh=(300, 300))
+    model = {name: _aim_of(look(item), LARGER_IS_BETTER).model for name, item in (("lucky", lucky), ("fell", fallen))}
+    row = row_of("conv3x3(20) gap linear(10)", scripted.RECIPE)
+
+    # 20 channels were known for 200 errors.
+    assert predicted(model["lucky"], [row])[0][0] < math.log(200) < predicted(model["fell"], [row])[0][0]
+
+
+def test_the_budget_is_kept():
+    found = proposed(new(WIDE, LARGER_IS_BETTER), budget=67).proposal
+
+    assert found is not None
+    assert found.parameters <= 67
+
+
+@pytest.mark.parametrize("lengths", [(), (5, 10)])
+def test_no_network_is_proposed_twice_with_one_length(lengths: tuple[int, ...]):
+    proposer = new(FEW, LARGER_IS_BETTER, lengths=lengths)
+    candidates: list[Candidate] = []
+    while (found := proposed(proposer, *candidates).proposal) is not None:
+        candidates.append(Candidate(found))
+
+    pairs = {(item.proposal.hash, item.proposal.epochs) for item in candidates}
+    assert len(pairs) == len(candidates) == 3 * max(1, len(lengths))
+    assert {item.proposal.epochs for item in candidates} == set(lengths or (8,))
+    assert [item.proposal.trial for item in candidates] == list(range(len(candidates)))
+
+
+def test_once_something_stands_nothing_without_a_chance_is_proposed_in_a_search_that_has_an_end():
+    standing = network(0, 60, 50, fresh=(60, 60))
+    ended = replace(ROOM, seconds=1_000.0, left=3_600.0)
+    # Six channels at most, which make 700 errors.
+    found = proposed(new(WIDE, LARGER_IS_BETTER), standing, budget=10 + 19 * 6, room=ended)
+
+    # It is not for want of time: with more of it none of them has a chance either.
+    assert found.proposal is None
+    assert not found.lacks_time
+    assert "none has a chance to reach the target" in found.why
+    assert proposed(new(WIDE, LARGER_IS_BETTER), standing, budget=10 + 19 * 6).proposal is not None
+
+
+# Spaces that are too large to be listed ---------------------------------------------------------------------
+
+
+def card(seed: int = 0, **changes: object) -> Proposer:
+    """Return a proposer of a space that is drawn from; it begins as if something had been trained before."""
+    found = space("card")
+    config = scripted.config(space_text=found.text, space="card", sampler="surrogate", seed=seed, **changes)
+    return Proposer.new(found, config, past=LARGER_IS_BETTER)
+
+
+def test_the_same_seed_and_history_give_the_same_proposal():
+    first, again, other = (proposed(card(seed), budget=4_000).proposal for seed in (1, 1, 2))
+
+    assert first == again
+    assert first is not None
+    assert other is not None
+    assert first.hash != other.hash
+    assert first.parameters <= 4_000
+
+
+def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pytest.MonkeyPatch):
+    found = space("card")
+    asked = replace(look(), space=found, budget=4_000)
+    seen: list[list[acquisition.Option]] = []
+    choices = acquisition.choices
+
+    def spy(
+        aim: acquisition.Aim, options: Sequence[acquisition.Option], taken: frozenset[tuple[str, int]]
+    ) -> list[acquisition.Choice]:
+        seen.append(list(options))
+        return choices(aim, options, taken)
+
+    monkeypatch.setattr(acquisition, "choices", spy)
+
+    best = aimed(asked, LARGER_IS_BETTER, random.Random(0)).choice
+
+    assert best is not None
+    drawn, every = seen[0], [each for options in seen for each in options]
+    assert len(every) > len(drawn) > 0
+    # Each is looked at once.
+    assert len({each.hash for each in every}) == len(every)
+    assert max(each.parameters for each in every) <= 4_000
+    aim = _aim_of(asked, LARGER_IS_BETTER)
+    assert best.worth == pytest.approx(max(choice.worth for choice in choices(aim, every)))
+    assert best.worth >= max(choice.worth for choice in choices(aim, drawn))
+
+
+def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch: pytest.MonkeyPatch):
+    asked = replace(look(), space=space("card"), budget=4_000)
+    proposer = card()
+    missed = Candidate(proposed(proposer, budget=4_000).proposal)  # type: ignore[arg-type]
+    parents: list[Draw] = []
+
+    def no_children(look: Look, found: Sequence[Draw], rng: random.Random) -> list[acquisition.Option]:
+        parents.extend(found)
+        return []
+
+    monkeypatch.setattr(aim_module, "_children", no_children)
+
+    aimed(replace(asked, candidates={0: missed}), LARGER_IS_BETTER, random.Random(0))
+
+    assert missed.proposal.hash in {each.architecture.hash for each in parents}
+
+
+def test_where_hardly_a_draw_keeps_the_budget_one_is_looked_for_longer(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(aim_module, "AIM_LOOKS", 0)
+    asked = replace(look(), space=space("card"), budget=4_000)
+
+    assert aimed(asked, LARGER_IS_BETTER, random.Random(0)).choice is not None
+
+
+def test_what_is_looked_at_and_rejected_is_counted_by_its_reason():
+    found = proposed(card(), budget=1_200)
+
+    assert found.proposal is not None
+    assert found.rejected["parameters"] > 0
+    assert set(found.rejected) <= {"parameters", "macs", "receptive_field", "shape"}
+
+
+# What the model is told -------------------------------------------------------------------------------------
+
+
+def test_a_network_teaches_the_mean_of_its_runs_under_its_own_length():
+    config = scripted.config(lengths=(5, 8))
+    trained = network(0, 20, 90, fresh=(120, 60))
+    trained.proposal = replace(trained.proposal, epochs=5)
+
+    row = row_of("conv3x3(20) gap linear(10)", replace(scripted.RECIPE, epochs=5))
+    assert _observed(trained, config) == [Observation(row, 90.0, 3, 0.0)]
+
+
+def test_errors_count_as_of_ten_thousand_images():
+    trained = network(0, 20, 90)
+    assert trained.first is not None
+    trained.first = replace(trained.first, validation_size=5_000)
+
+    assert [seen.errors for seen in _observed(trained, scripted.config())] == [180.0]
+
+
+def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
+    trained = network(0, 20, 300)
+    assert trained.first is not None
+    stopped = replace(trained.first, status=Status.PRUNED, history=trained.first.history[:2])
+    [guess] = _observed(replace_first(trained, stopped), scripted.config())
+
+    assert guess.errors == pytest.approx(300 * race.TYPICAL_RATIO[0.25])
+    assert guess.doubt > 0
+    failed = replace(trained.first, status=Status.DIVERGED, validation_errors=None, validation_size=None)
+    assert _observed(replace_first(trained, failed), scripted.config()) == []
+    assert _observed(Candidate(trained.proposal), scripted.config()) == []
+
+
+def replace_first(trained: Candidate, first: object) -> Candidate:
+    return Candidate(trained.proposal, first)  # type: ignore[arg-type]
+
+
+def test_an_aim_knows_what_stands_and_what_may_come_to():
+    training = Candidate(replace(network(0, 30, 0).proposal, chance=0.3))
+    passed, missed = network(1, 40, 80), network(2, 10, 400)
+    standing, refuted = network(3, 60, 50, fresh=(60, 60)), network(4, 20, 90, fresh=(200, 200))
+
+    aim = _aim_of(look(training, passed, missed, standing, refuted, budget=1_000), ())
+
+    assert (aim.limit, aim.stands) == (1_001, True)
+    assert aim.allowed == pytest.approx(100.0)
+    assert aim.open == ((580, 0.3), (770, race.chance_to_stand(passed, 99.0)))
+    assert not _aim_of(look(passed, missed, refuted), ()).stands
+    # Four that were trained, and what was known before.
+    told = _aim_of(look(training, passed, missed, standing, refuted), LARGER_IS_BETTER)
+    assert len(told.model.rows) == 4 + len(LARGER_IS_BETTER)

@@ -1,0 +1,92 @@
+"""What the time of a search allows: estimates against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from harness.search.proposals.estimate import PACES, Pace, Room, scaled, slowdown, taught, training_seconds
+from harness.search.proposals.features import work
+from harness.training.recipe import Recipe
+from harness.training.result import Epoch, Result
+
+IMAGES = 50_000
+PACE = Pace(1e-4, 2e-11)
+# 36 * 784 + 40 multiply-adds, and 4 * 784 + 4 + 10 numbers in its maps, 8 of them each.
+NETWORK = "conv3x3(4) gap linear(10)"
+WORK = 28_264 + 8 * 3_150
+
+
+def test_an_estimate_is_the_sum_over_all_images():
+    # 15 epochs of 50,000 images, 0.1 ms each and 0.02 ns a multiply-add.
+    assert training_seconds(15, IMAGES, 0, PACE) == pytest.approx(75.0)
+    assert training_seconds(15, IMAGES, 1_000_000, PACE) == pytest.approx(75.0 + 15.0)
+
+
+def test_the_native_engine_takes_no_time_but_that_of_the_work():
+    assert training_seconds(1, IMAGES, 0, PACES["native"]) == 0.0
+    assert training_seconds(2, IMAGES, 1e6, PACES["native"]) == pytest.approx(9.9)
+
+
+def test_a_student_takes_the_time_of_its_teachers_forward_passes_too():
+    recipe = Recipe(teacher=NETWORK, teacher_recipe=Recipe(), teacher_seeds=3)
+
+    more = training_seconds(1, IMAGES, 1000, taught(PACE, recipe)) - training_seconds(1, IMAGES, 1000, PACE)
+
+    # A training step is a forward pass and two of its kind back.
+    assert more == pytest.approx(IMAGES * 2e-11 * 3 * WORK / 3)
+    assert taught(PACE, Recipe()) == PACE
+
+
+def test_a_slower_machine_takes_so_many_times_as_long():
+    assert training_seconds(3, IMAGES, 7e5, scaled(PACE, 2.5)) == pytest.approx(
+        2.5 * training_seconds(3, IMAGES, 7e5, PACE)
+    )
+
+
+# What was measured ------------------------------------------------------------------------------------------
+
+
+def measured(new_result: Callable[..., Result], epochs: int, seconds: float) -> Result:
+    history = tuple(Epoch(number, 0.1, 0.1, 1.0, 60) for number in range(1, epochs + 1))
+    return replace(new_result(NETWORK), history=history, train_seconds=seconds)
+
+
+def test_a_slowdown_is_the_measured_over_the_estimated_seconds_of_all_runs(new_result: Callable[..., Result]):
+    one = IMAGES * (1e-4 + 2e-11 * WORK)
+    runs = [measured(new_result, 10, 25 * one), measured(new_result, 5, 5 * one)]
+
+    assert work(NETWORK) == pytest.approx(WORK)
+    assert slowdown(runs, IMAGES, PACE) == pytest.approx(2.0)
+    assert slowdown(iter(runs), IMAGES, PACE) == pytest.approx(2.0)
+
+
+def test_runs_without_an_epoch_or_a_size_tell_nothing(new_result: Callable[..., Result]):
+    one = IMAGES * (1e-4 + 2e-11 * WORK)
+    crashed = measured(new_result, 0, 100.0)
+    unknown = replace(measured(new_result, 10, 100.0), macs=0)
+
+    assert slowdown([], IMAGES, PACE) is None
+    assert slowdown([crashed, unknown], IMAGES, PACE) is None
+    assert slowdown([crashed, measured(new_result, 10, 10 * one)], IMAGES, PACE) == pytest.approx(1.0)
+
+
+# Room -------------------------------------------------------------------------------------------------------
+
+
+def test_there_is_room_for_a_training_that_takes_as_long_as_one_may():
+    room = Room(IMAGES, PACE, seconds=90.0)
+
+    assert room.takes(15, 1_000_000) == pytest.approx(90.0)
+    assert room.has(15, 999_999)
+    assert not room.has(15, 1_000_001)
+    assert room.has(8, 1_000_001)
+
+
+def test_without_an_end_there_is_room_for_everything():
+    assert Room(IMAGES, PACE).has(10_000, 1e12)
+    assert Room(IMAGES, PACE).left == math.inf
+    assert not Room(IMAGES, PACE, seconds=0.0).has(1, 0)

@@ -1,0 +1,239 @@
+"""Aging evolution: who may have children, what a child is, and that it finds smaller networks than drawing does."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+
+import pytest
+
+from harness.search.proposals import evolution, sampler
+from harness.search.proposals.evolution import Member, fitness, living, offspring
+from harness.search.proposals.sampler import Index
+from harness.search.race import Outcome
+from harness.training.result import Decision
+from search_spaces.catalog import space
+from search_spaces.cost import analyse
+from search_spaces.spaces.draw import Draw, draw_uniform
+from search_spaces.spaces.judge import judge
+from search_spaces.spaces.resolve import parse_space
+from search_spaces.spaces.space import Condition, Metric, SearchSpace
+
+# Each width is one of ten; 10 + 9 a + 9 ab + 9 bc + 10 c parameters.
+WIDTHS = parse_space(
+    "net = conv3x3(1..10) conv3x3(1..10) conv3x3(1..10) gap linear(10);",
+)
+NAMES = ("channels", "channels.2", "channels.3")
+
+
+def member(*indices: int, shortfall: float = 0.5, parameters: int | None = 1_000) -> Member:
+    return Member(dict(zip(NAMES, indices, strict=True)), shortfall, parameters)
+
+
+def limited(within: SearchSpace, parameters: int) -> SearchSpace:
+    limit = Condition(Metric.PARAMETERS, "<=", parameters)
+    return replace(within, conditions=(*within.conditions, limit))
+
+
+def children(members: Sequence[Member], count: int, within: SearchSpace = WIDTHS) -> list[Draw]:
+    return [offspring(within, members, frozenset(), random.Random(seed)) for seed in range(count)]
+
+
+def distance(found: Draw, parent: Member) -> int:
+    return sum(found.indices[name] != index for name, index in parent.indices.items())
+
+
+@pytest.fixture
+def one_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evolution, "MORE_CHANGES", 0.0)
+
+
+# Who is fit -------------------------------------------------------------------------------------------------
+
+
+def test_what_reaches_counts_by_size_and_what_misses_by_its_shortfall():
+    ranked = [
+        member(0, 0, 0, shortfall=-0.01, parameters=900),
+        member(0, 0, 0, shortfall=-0.30, parameters=901),
+        member(0, 0, 0, shortfall=0.0, parameters=5_000),
+        member(0, 0, 0, shortfall=0.01, parameters=5_000),
+        member(0, 0, 0, shortfall=0.02, parameters=10),
+        member(0, 0, 0, shortfall=3.0, parameters=None),
+    ]
+
+    assert sorted(reversed(ranked), key=fitness) == ranked
+
+
+def test_a_run_that_was_stopped_early_has_not_reached_whatever_it_read():
+    assert fitness(member(0, 0, 0, shortfall=-0.1, parameters=None)) > fitness(member(0, 0, 0, shortfall=-0.1))
+
+
+# Age --------------------------------------------------------------------------------------------------------
+
+
+def test_the_oldest_dies_even_when_it_is_the_best(one_change: None):
+    best = member(9, 9, 9, shortfall=-1.0, parameters=1)
+    others = [member(0, 0, 0)] * (evolution.POPULATION - 1)
+
+    while_it_lives = children([best, *others], 40)
+    after = children([best, *others, member(0, 0, 0)], 40)
+
+    assert best not in living([best, *others, member(0, 0, 0)])
+    assert any(distance(child, best) == 1 for child in while_it_lives)
+    assert {distance(child, member(0, 0, 0)) for child in after} == {1}
+
+
+def test_the_best_of_a_sample_is_the_parent(one_change: None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(evolution, "SAMPLE", 200)
+    worse = [member(0, 0, 0)] * (evolution.POPULATION - 1)
+
+    born = children([*worse, member(9, 9, 9, shortfall=0.4)], 20)
+
+    # Of 200 draws with replacement one in 28,000 samples would lack it.
+    assert {distance(child, member(9, 9, 9)) for child in born} == {1}
+
+
+def test_until_the_population_is_complete_networks_are_drawn():
+    few = [member(0, 0, 0)] * (evolution.POPULATION - 1)
+
+    born = children(few, 60)
+
+    # A uniform draw shares no decision with a given network in 0.9 ** 3 = 73 % of the cases.
+    assert 30 < sum(distance(child, member(0, 0, 0)) == 3 for child in born) < 55
+    assert born == children([], 60)
+
+
+# Children ---------------------------------------------------------------------------------------------------
+
+
+def test_half_of_the_children_differ_by_one_decision_and_few_by_many():
+    parents = [member(4, 4, 4)] * evolution.POPULATION
+
+    differences = [distance(child, parents[0]) for child in children(parents, 200)]
+
+    assert 70 < differences.count(1) < 130
+    assert 30 < differences.count(2) < 70
+    assert set(differences) == {1, 2, 3}
+
+
+@pytest.mark.parametrize("name", ["card", "tiny", "tied", "posed"])
+def test_children_keep_space_and_budget_though_their_parents_do_not(name: str):
+    above = Condition(Metric.PARAMETERS, ">", 2_500)
+    large, rng = replace(space(name), conditions=(*space(name).conditions, above)), random.Random(0)
+    members = [Member(draw_uniform(large, rng).indices, 0.1, 3_000) for _ in range(evolution.POPULATION)]
+    within = limited(space(name), 2_500)
+
+    assert all(judge(within, child.architecture).accepted for child in children(members, 10, within))
+
+
+def test_networks_that_are_known_are_not_born_again():
+    parents = [member(4, 4, 4)] * evolution.POPULATION
+    born = [child.architecture.hash for child in children(parents, 50)]
+
+    again = [offspring(WIDTHS, parents, set(born), random.Random(seed)).architecture.hash for seed in range(50)]
+
+    assert set(born) & set(again) == set()
+
+
+def test_where_no_network_is_accepted_a_rejected_one_is_proposed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(evolution, "DRAWS", 20)
+    within = limited(WIDTHS, 5)
+
+    (found,) = children([member(4, 4, 4)] * evolution.POPULATION, 1, within)
+
+    assert not judge(within, found.architecture).accepted
+
+
+# As a sampler -----------------------------------------------------------------------------------------------
+
+
+def tell(index: Index, trial: sampler.Trial, found: Draw, shortfall_pct: float) -> None:
+    sampler.tell(index, trial, Outcome(analyse(found.architecture).parameters, shortfall_pct, True))
+
+
+def population(index: Index, within: SearchSpace = WIDTHS) -> None:
+    for number in range(evolution.POPULATION):
+        trial, found = sampler.ask(index, within)
+        tell(index, trial, found, 0.01 * number)
+
+
+def test_nothing_is_learned_from_rejected_and_failed_networks():
+    """Two studies are asked the same; in one the networks in between were rejected as good ones, in one forgotten."""
+    first, second = (sampler.new_index("evolution", 1) for _ in range(2))
+    for index in (first, second):
+        population(index)
+        for number in range(30):
+            trial, found = sampler.ask(index, WIDTHS)
+            if index is first and number % 2:
+                sampler.reject(index, trial, 1, 0.0)
+            elif index is first:
+                sampler.tell(index, trial, Outcome(analyse(found.architecture).parameters, None, False))
+            else:
+                sampler.forget(index, trial)
+
+    assert sampler.ask(first, WIDTHS)[1] == sampler.ask(second, WIDTHS)[1]
+
+
+def test_a_network_that_is_told_again_is_not_born_again():
+    index = sampler.new_index("evolution", 1)
+    population(index)
+    before = sampler._members(index.study)
+    again = tuple(Decision(name, choice, 10, ordered=True) for name, choice in before[0].indices.items())
+    trial = sampler.impose(index, again)
+
+    sampler.tell(index, trial, Outcome(before[0].parameters or 0, before[0].shortfall_pct, True))
+
+    assert len(index.study.trials) == evolution.POPULATION + 1
+    assert sampler._members(index.study) == before
+
+
+def test_networks_in_training_have_no_children_and_age_is_the_order_of_proposals():
+    index = sampler.new_index("evolution", 1)
+    population(index)
+    flying = [sampler.ask(index, WIDTHS) for _ in range(4)]
+    assert len({found.architecture.hash for _, found in flying}) == 4
+    assert len(sampler._members(index.study)) == evolution.POPULATION
+
+    for trial, found in reversed(flying):
+        tell(index, trial, found, 0.5)
+
+    youngest = sampler._members(index.study)[-4:]
+    assert [one.indices for one in youngest] == [found.indices for _, found in flying]
+
+
+# What it is good for ----------------------------------------------------------------------------------------
+
+
+def smallest_reaching(name: str, seed: int, asks: int = 50) -> float:
+    """Return the smallest network that reaches a made-up target after so many questions about the space 'tiny'.
+
+    The made-up shortfall falls with the size, rises with the distance of eight decisions from a hidden optimum, and
+    wavers with the network.
+    """
+    within, index = limited(space("tiny"), 4_000), sampler.new_index(name, seed)
+    hidden = random.Random(f"hidden {seed}")
+    target = draw_uniform(within, hidden)
+    counted = hidden.sample(target.decisions, 8)
+    known: set[str] = set()
+    best = float("inf")
+    while len(known) < asks:
+        trial, found = sampler.ask(index, within, known)
+        if found.architecture.hash in known or not judge(within, found.architecture).accepted:
+            sampler.forget(index, trial)
+            continue
+        known.add(found.architecture.hash)
+        parameters = analyse(found.architecture).parameters
+        wrong = sum(found.indices.get(each.name) != each.index for each in counted)
+        wavers = random.Random(found.architecture.hash).gauss(0, 0.02)
+        shortfall = 0.1 * (wrong - 5) + 0.2 * (1_500 / parameters - 1) + wavers
+        tell(index, trial, found, shortfall)
+        best = min(best, parameters) if shortfall <= 0 else best
+    return best
+
+
+def test_in_the_median_it_ends_with_a_smaller_network_than_drawing_does():
+    evolved, drawn = ([smallest_reaching(name, seed) for seed in range(9)] for name in ("evolution", "random"))
+
+    assert median(evolved) < 0.9 * median(drawn)

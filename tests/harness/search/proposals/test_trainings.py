@@ -1,0 +1,202 @@
+"""Past trainings: as text, as they ship, and as the studies of a workspace hold them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.evidence.study import open_study, result_path
+from harness.search.proposals import trainings
+from harness.search.proposals.trainings import PastTraining, comparable, digest, own, parse, shipped, text
+from harness.system.errors import ContentError
+from harness.system.workspace import Workspace
+from harness.training import result
+from harness.training.recipe import Precision, Recipe
+from harness.training.recipes import RECIPES
+from harness.training.result import Result, Status
+from harness.training.run import Job
+from harness.training.seeds import Purpose
+from search_spaces.language.notation import parse_network
+from tests.harness.some_study import CONFIG
+from tests.harness.unrun import Seeds
+
+ONE = PastTraining(
+    architecture="conv3x3(4) bn relu gap linear(10)",
+    epochs=8,
+    batch_size=64,
+    augmented_share=0.7,
+    learning_rate=0.1,
+    errors=100 / 3,
+    runs=3,
+    form="plain",
+    source="a/table.csv the-study",
+)
+PACKAGED = Path(trainings.__file__).parent
+
+
+def test_trainings_read_back_as_they_were_written():
+    several = (ONE, replace(ONE, errors=0.1 + 0.2, source='"quoted", =\nodd', form="tied"), replace(ONE, source="=1"))
+
+    assert parse(text(several), "x") == several
+    assert parse(text(()), "x") == ()
+    assert digest(several) == hashlib.sha256(text(several).encode()).hexdigest() != digest(several[:2])
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ("", "x has other columns than architecture, "),
+        (text([ONE]).replace("errors", "test_errors"), "x has other columns"),
+        (text([ONE]).replace("plain", "plain,1"), "x, row 1: 10 cells, but there are 9 columns"),
+        (text([ONE, ONE]).replace(",8,", ",eight,"), "x, row 1: epochs is 'eight', which is no int"),
+        (text([ONE, replace(ONE, form="tied")]).replace("tied", "odd"), "x, row 2: form is 'odd'; allowed are plain, "),
+        (text([ONE]).replace(repr(ONE.errors), "nan"), "x, row 1: errors is nan, but must be from 0 to 10000"),
+        (text([ONE]).replace(repr(ONE.errors), "10000.5"), "x, row 1: errors is 10000.5, but"),
+        (text([ONE]) + '"', "x is no CSV: "),
+    ],
+)
+def test_what_is_no_table_of_trainings_is_refused_with_its_place(broken: str, message: str):
+    with pytest.raises(ContentError) as caught:
+        parse(broken, "x")
+    assert caught.value.message.startswith(message)
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "changes", [{"epochs": 0}, {"batch_size": 0}, {"augmented_share": 1.1}, {"learning_rate": 0.0}, {"runs": 0}]
+)
+def test_a_training_is_checked_when_it_is_made(changes: dict[str, Any]):
+    with pytest.raises(ContentError, match=f"^{next(iter(changes))} is "):
+        replace(ONE, **changes)
+
+
+@pytest.fixture
+def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Let a folder stand for the package, and forget what was read of either."""
+    monkeypatch.setattr(importlib.resources, "files", lambda package: tmp_path)
+    shipped.cache_clear()
+    yield tmp_path
+    shipped.cache_clear()
+
+
+def ship(folder: Path, content: str, noted: str | None = None) -> None:
+    (folder / "trainings-mnist.csv").write_text(content, newline="")
+    facts = {"sha256": hashlib.sha256(content.encode()).hexdigest() if noted is None else noted}
+    (folder / "trainings-mnist.json").write_text(json.dumps(facts))
+
+
+def test_what_ships_is_read_once_and_other_data_sets_have_none(packaged: Path):
+    ship(packaged, text([ONE]))
+
+    assert shipped("mnist") == (ONE,)
+    assert shipped("mnist") is shipped("mnist")
+    assert shipped("mnist-5k") == ()
+
+
+def test_a_damaged_file_is_named_in_one_line(packaged: Path):
+    for prepare, message in (
+        (lambda: ship(packaged, text([ONE]), "ab"), r"trainings-mnist\.csv is not the file that"),
+        (lambda: ship(packaged, "odd"), r"trainings-mnist\.csv has other columns than"),
+        (lambda: (packaged / "trainings-mnist.json").write_text("[]"), r"^cannot read the past trainings "),
+        (lambda: (packaged / "trainings-mnist.json").unlink(), r"^cannot read the past trainings "),
+        (lambda: (packaged / "trainings-mnist.csv").write_bytes(b"\xff"), r"^cannot read the past trainings "),
+    ):
+        prepare()
+        with pytest.raises(ContentError, match=message) as caught:
+            shipped("mnist")
+        assert "\n" not in caught.value.message
+
+
+def test_the_trainings_that_ship_are_of_networks_in_canonical_text():
+    found = shipped("mnist")
+
+    assert len(found) > 400
+    assert digest(found) == hashlib.sha256((PACKAGED / "trainings-mnist.csv").read_bytes()).hexdigest()
+    for item in found[::20]:
+        assert str(parse_network(item.architecture)) == item.architecture
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        (Recipe(), True),
+        (RECIPES["small"].recipe, True),
+        (RECIPES["smoke"].recipe, True),
+        (replace(RECIPES["small"].recipe, epochs=5, batch_size=64, augmented_share=0.1, learning_rate=0.3), True),
+        (replace(RECIPES["small"].recipe, weight_decay=0.0), False),
+        (replace(RECIPES["small"].recipe, precision=Precision.BF16), False),
+        (replace(Recipe(), warmup=0.1), False),
+        (RECIPES["documents"].recipe, False),
+    ],
+)
+def test_recipes_compare_that_differ_in_what_a_training_states(recipe: Recipe, expected: bool):
+    assert comparable(recipe) is expected
+
+
+TEXT = "conv3x3(4) bn relu gap linear(10)"
+
+
+def run(trial: int, errors: int | None, **changes: Any) -> Result:
+    recipe = changes.pop("recipe", Recipe())
+    job = Job(architecture=TEXT, recipe=recipe, recipe_name="fast", purpose=Purpose.SEARCH, seed_index=0)
+    made = Seeds().answer(job, "mnist")
+    plain = replace(made, test_errors=None, test_size=None, wrong=(), trial=trial, study="first")
+    return replace(plain, **{"validation_errors": errors, "validation_size": 10_000, **changes})
+
+
+def keep(folder: Path, *runs: Result, **config: Any) -> None:
+    open_study(folder, replace(CONFIG, **config), {})
+    for item in runs:
+        result.write(result_path(folder, item.trial or 0, item.purpose, item.seed_index), item)
+
+
+def test_whole_runs_of_all_studies_on_the_same_images_are_ones_own(tmp_path: Path):
+    place = Workspace(tmp_path)
+    short = replace(Recipe(), epochs=3)
+    again = run(9, 77, seed=1, study="second")
+    keep(
+        place.study("first"),
+        run(0, 70, seed=1),
+        run(1, 81, seed=2),
+        run(2, 300, seed=3, recipe=short, validation_size=20_000),
+        run(3, 60, seed=4, status=Status.PRUNED),
+        run(4, None, seed=5),
+        run(5, 60, seed=6, recipe=replace(short, weight_decay=0.0)),
+    )
+    keep(place.study("second"), replace(again, validation_errors=70), replace(again, seed=7, trial=10))
+    keep(place.study("elsewhere"), run(0, 60, seed=8), data_hash="cd" * 32)
+    keep(place.study("other"), run(0, 60, seed=9), dataset="fashion-mnist")
+
+    found, damage = own(place, "mnist", CONFIG.data_hash)
+
+    assert damage == ()
+    by_epochs = {item.epochs: item for item in found}
+    assert len(found) == len(by_epochs) == 2
+    assert by_epochs[15] == PastTraining(TEXT, 15, 64, 0.7, 0.1, (70 + 81 + 77) / 3, 3, "plain", "first second")
+    assert (by_epochs[3].errors, by_epochs[3].runs, by_epochs[3].source) == (150.0, 1, "first")
+
+
+def test_a_damaged_study_is_left_out_and_named(tmp_path: Path):
+    place = Workspace(tmp_path)
+    keep(place.study("whole"), run(0, 70))
+    keep(place.study("torn"), run(0, 80))
+    next((place.study("torn") / "results").iterdir()).write_text("{")
+    place.study("empty").mkdir()
+
+    keep(place.study("strange"), replace(run(0, 60), architecture="conv9x9(4)"), run(1, 50, seed=2))
+    keep(place.study("many"), run(0, 60, validation_size=10, seed=3))
+
+    found, damage = own(place, "mnist", CONFIG.data_hash)
+
+    assert [item.errors for item in found] == [70.0]
+    assert len(damage) == 3
+    for name, error in zip(("many", "strange", "torn"), damage, strict=True):
+        assert name in error.message
+    assert own(Workspace(tmp_path / "nowhere"), "mnist", CONFIG.data_hash) == ((), ())

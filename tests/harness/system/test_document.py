@@ -1,0 +1,99 @@
+"""Tests of JSON documents read as dataclasses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.system.document import documented, read_as
+from harness.system.errors import ContentError
+
+
+class Colour(StrEnum):
+    """Two words."""
+
+    RED = "red"
+    BLUE = "blue"
+
+
+@documented
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a document holds several of."""
+
+    length: float
+    colour: Colour = Colour.RED
+
+
+@documented
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A document."""
+
+    count: int
+    parts: tuple[Part, ...]
+    pair: tuple[int, int] | None = None
+
+
+parts = st.builds(Part, st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(Colour))
+wholes = st.builds(
+    Whole,
+    st.integers(-(2**60), 2**60),
+    st.lists(parts, max_size=3).map(tuple),
+    st.none() | st.tuples(st.integers(0, 9), st.integers(0, 9)),
+)
+
+
+@given(wholes)
+def test_what_was_written_is_read_back(whole: Whole):
+    assert read_as(Whole, json.dumps(asdict(whole)), "here") == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "Invalid JSON"),
+        ("[]", "[]: Input should be an object"),
+        ('{"parts": []}', "count: Field required"),
+        ('{"count": "1", "parts": []}', "count is '1': Input should be a valid integer"),
+        ('{"count": true, "parts": []}', "count is True: Input should be a valid integer"),
+        ('{"count": 1.5, "parts": []}', "count is 1.5: Input should be a valid integer"),
+        ('{"count": 1, "parts": [{"length": 1}, {"length": NaN}]}', "parts.1.length is nan: Input should be a finite"),
+        ('{"count": 1, "parts": [{"length": 1e999}]}', "parts.0.length is inf: Input should be a finite number"),
+        ('{"count": 1, "parts": [{"length": 1, "colour": "green"}]}', "parts.0.colour is 'green': Input should be"),
+        ('{"count": 1, "parts": [{"length": 1, "size": 2}]}', "parts.0.size is 2: Unexpected keyword argument"),
+        ('{"count": 1, "parts": [], "pair": [1, 2, 3]}', "pair is [1, 2, 3]"),
+        ('{"count": 1, "parts": "' + "x" * 500 + '"}', "x...: Input should be a valid array"),
+    ],
+)
+def test_a_document_of_another_content_is_refused_in_one_line(text: str, fault: str):
+    with pytest.raises(ContentError) as caught:
+        read_as(Whole, text, "the file f")
+
+    assert caught.value.message.startswith("the file f is not what this program writes: ")
+    assert fault in caught.value.message
+    assert "\n" not in caught.value.message
+    assert len(caught.value.message) < 400
+
+
+def test_many_faults_are_counted():
+    with pytest.raises(ContentError, match=r"; and 2 more$"):
+        read_as(Whole, '{"count": "", "parts": [{}, {}, {}, {}]}', "here")
+
+
+def test_another_schema_is_named_before_its_consequences():
+    @documented
+    @dataclass(frozen=True, slots=True)
+    class Versioned:
+        first: int
+        second: int
+        third: int
+        schema_version: int = 1
+
+    with pytest.raises(ContentError, match="writes: schema_version is 'two'"):
+        read_as(Versioned, '{"schema_version": "two"}', "here")

@@ -1,0 +1,17 @@
+"""Tests of how a hint names this program."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.data.data_files import replace_hint
+from harness.system.invocation import typed
+
+
+def test_a_command_is_typed_as_the_program_was_called(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("HARNESS_COMMAND", raising=False)
+    assert typed("explain", "gap | linear(10)") == "harness explain 'gap | linear(10)'"
+
+    monkeypatch.setenv("HARNESS_COMMAND", "./scripts/harness")
+    assert typed("doctor") == "./scripts/harness doctor"
+    assert replace_hint() == "replace it by a good copy; './scripts/harness data fetch' fetches one"

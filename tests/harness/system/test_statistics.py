@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import math
+import random
+import statistics as standard
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from harness.system.statistics import (
+    chance_that_lower,
+    interval,
+    kendall,
+    lower_bound,
+    mean,
+    pooled_deviation,
+    reaches,
+    spearman,
+    spearman_interval,
+    standard_deviation,
+    student_share,
+)
+
+ACCURACIES = st.lists(st.integers(9_000, 10_000).map(lambda right: right / 100), min_size=2, max_size=12)
+
+
+@given(values=ACCURACIES)
+def test_mean_and_deviation_are_those_of_the_standard_library(values: list[float]):
+    assert mean(values) == pytest.approx(standard.mean(values))
+    assert standard_deviation(values) == pytest.approx(standard.stdev(values), abs=1e-9)
+
+
+def test_nothing_is_said_about_too_few_values():
+    assert math.isnan(mean([]))
+    assert mean([99.0]) == 99.0
+    assert math.isnan(standard_deviation([99.0]))
+    assert lower_bound([99.0], 0.99) == -math.inf
+    assert interval([99.0], 0.95) == (-math.inf, math.inf)
+    assert interval([], 0.95) == (-math.inf, math.inf)
+    assert math.isnan(chance_that_lower([99.0], [99.0, 98.0]))
+    assert math.isnan(chance_that_lower([99.0, 98.0], [99.0]))
+
+
+@pytest.mark.parametrize(
+    ("confidence", "count", "quantile"),
+    # Student's t, one-sided, to three places, as every printed table has it.
+    [(0.95, 5, 2.132), (0.99, 5, 3.747), (0.99, 10, 2.821), (0.99, 20, 2.539), (0.99, 30, 2.462)],
+)
+def test_the_lower_bound_uses_the_quantiles_of_the_printed_tables(confidence: float, count: int, quantile: float):
+    values = [99.4 + 0.05 * (-1) ** index for index in range(count)]
+
+    distance = (mean(values) - lower_bound(values, confidence)) * math.sqrt(count)
+
+    assert distance / standard_deviation(values) == pytest.approx(quantile, abs=0.0006)
+
+
+def test_student_s_share_is_that_of_the_printed_tables():
+    # Student's t, one-sided: 2.132 is the 95 % quantile with 4 degrees of freedom, 1.323 the 90 % quantile with 21.
+    assert student_share(2.132, 4) == pytest.approx(0.95, abs=1e-4)
+    assert student_share(1.323, 21) == pytest.approx(0.90, abs=1e-4)
+    assert student_share(0.0, 5) == pytest.approx(0.5)
+
+
+@given(st.floats(-30, 30), st.integers(1, 60))
+def test_student_s_share_is_symmetric_and_cauchy_s_with_one_degree(value: float, freedom: int):
+    assert student_share(value, freedom) + student_share(-value, freedom) == pytest.approx(1.0)
+    # With one degree of freedom it is Cauchy's.
+    assert student_share(value, 1) == pytest.approx(0.5 + math.atan(value) / math.pi)
+
+
+@given(values=ACCURACIES)
+def test_the_interval_is_the_one_of_scipy(values: list[float]):
+    if len(set(values)) == 1:
+        assert interval(values, 0.95) == pytest.approx((values[0], values[0]))
+        return
+
+    low, high = stats.t.interval(0.95, len(values) - 1, standard.mean(values), stats.sem(values))
+
+    assert interval(values, 0.95) == pytest.approx((float(low), float(high)))
+    assert lower_bound(values, 0.975) == pytest.approx(float(low))
+
+
+def test_the_chance_of_a_worse_re_run_is_the_one_of_welch():
+    fresh, recorded = [99.30, 99.35, 99.28, 99.41], [99.45, 99.47, 99.40, 99.44, 99.46, 99.39]
+
+    for one, other in ((fresh, recorded), (recorded, fresh), (fresh, fresh)):
+        welch = stats.ttest_ind(one, other, equal_var=False, alternative="less").pvalue
+        assert chance_that_lower(one, other) == pytest.approx(float(welch))
+    assert chance_that_lower(fresh, recorded) < 0.05
+    assert chance_that_lower(recorded, fresh) > 0.95
+
+
+@pytest.mark.parametrize(("fresh", "worse"), [([99.6] * 3, False), ([99.1] * 3, True)])
+def test_one_sample_without_spread_is_compared_like_any_other(fresh: list[float], worse: bool):
+    chance = chance_that_lower(fresh, [99.40, 99.44, 99.48])
+
+    # One deviation is zero, which leaves the t test of one sample against a number.
+    assert chance == pytest.approx(
+        float(stats.ttest_1samp([99.40, 99.44, 99.48], fresh[0], alternative="greater").pvalue)
+    )
+    assert (chance < 0.05) == worse
+
+
+@pytest.mark.parametrize(("fresh", "chance"), [(99.0, 0.0), (99.5, 1.0), (99.6, 1.0)])
+def test_samples_without_spread_are_compared_as_they_are(fresh: float, chance: float):
+    assert chance_that_lower([fresh] * 3, [99.5] * 3) == chance
+
+
+def test_the_pooled_deviation_weighs_groups_by_their_degrees_of_freedom():
+    deviation, freedom = pooled_deviation([[1.0, 3.0], [10.0, 10.0, 13.0], [7.0]])
+
+    # Squares within the groups: 2 over one degree, 6 over two; a group of one says nothing.
+    assert deviation == pytest.approx(math.sqrt(8 / 3))
+    assert freedom == 3
+
+
+def test_groups_of_one_have_no_pooled_deviation():
+    deviation, freedom = pooled_deviation([[1.0], [2.0], []])
+
+    assert math.isnan(deviation)
+    assert freedom == 0
+
+
+@given(st.lists(st.integers(0, 500), min_size=1, max_size=30), st.integers(0, 500))
+def test_counts_of_errors_reach_a_target_exactly_when_their_mean_allows_it(errors: list[int], allowed: int):
+    found = mean([100.0 * (10_000 - count) / 10_000 for count in errors])
+
+    assert reaches(found, 100.0 * (10_000 - allowed) / 10_000) == (sum(errors) <= allowed * len(errors))
+
+
+# Ranks ------------------------------------------------------------------------------------------------------
+
+PAIRS = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=3, max_size=15).filter(
+    lambda pairs: all(len(set(side)) > 1 for side in zip(*pairs, strict=True))
+)
+
+
+@given(pairs=PAIRS)
+def test_rank_correlations_are_those_of_scipy_ties_included(pairs: list[tuple[int, int]]):
+    first, second = zip(*pairs, strict=True)
+
+    assert spearman(first, second) == pytest.approx(stats.spearmanr(first, second).statistic)
+    assert kendall(first, second) == pytest.approx(stats.kendalltau(first, second).statistic)
+
+
+def test_what_is_constant_has_no_rank_correlation():
+    assert math.isnan(spearman([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]))
+    assert all(math.isnan(end) for end in spearman_interval([1.0, 1.0, 1.0], [1.0, 2.0, 3.0], 0.95))
+
+
+def test_the_bootstrap_interval_is_that_of_scipy_but_for_the_draws():
+    draw = random.Random(2)
+    first = [draw.gauss(0, 1) for _ in range(60)]
+    second = [value + draw.gauss(0, 1) for value in first]
+
+    def correlation(left: list[float], right: list[float]) -> float:
+        return float(stats.spearmanr(left, right).statistic)
+
+    expected = stats.bootstrap(
+        (first, second),
+        correlation,
+        paired=True,
+        vectorized=False,
+        n_resamples=500,
+        method="percentile",
+        rng=1,
+    ).confidence_interval
+
+    found = spearman_interval(first, second, 0.95)
+
+    assert found == pytest.approx((expected.low, expected.high), abs=0.04)
+    assert found == spearman_interval(first, second, 0.95)
+    assert found != spearman_interval(first, second, 0.95, seed=1)

@@ -1,0 +1,230 @@
+"""Tests of several seeds trained together, against each of them trained alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.harness.engine.test_native_training import NETWORKS, POSED, SHARED, SIMPLY_POSED, some_images
+from tests.harness.training.test_posed import Noting
+
+from harness.system.errors import ContentError
+from harness.training.gpu import population as population_module
+from harness.training.gpu.population import population_of, train_epoch_together
+from harness.training.modules.grouped import grouped_network, stack, unstack
+from harness.training.recipe import Optimizer, Recipe
+from harness.training.train import Training, count_errors, start, train_epoch
+from search_spaces.language.notation import parse_network
+from tests.harness.training.test_distillation import TAUGHT, some_teacher
+
+CPU = torch.device("cpu")
+RECIPES = (
+    Recipe(epochs=2, batch_size=32),
+    Recipe(epochs=2, batch_size=20, nesterov=False, momentum=0.0, average_decay=0.0, augmented_share=0.0),
+    Recipe(epochs=2, batch_size=32, optimizer=Optimizer.ADAM, learning_rate=3e-3, weight_decay=0.01, average_start=0.5),
+)
+
+
+def runs_of(text: str, recipe: Recipe, count: int = 3) -> list[Training]:
+    return [start(parse_network(text), recipe, seed, CPU) for seed in range(count)]
+
+
+@pytest.mark.parametrize("text", [*NETWORKS, POSED, SHARED])
+def test_a_grouped_network_says_what_its_members_say(text: str):
+    architecture, images = parse_network(text), some_images(9)
+    runs = runs_of(text, Recipe(), 4)
+    grouped = grouped_network(architecture, 4)
+    stack([run.network for run in runs], grouped)
+    values = (images.pixels.float() / 255 - 0.13) / 0.31
+
+    for mode in (True, False):
+        together = grouped.train(mode)(values.expand(-1, 4, -1, -1)).view(9, 4, 10)
+        for index, run in enumerate(runs):
+            alone = run.network.train(mode)(values)
+            torch.testing.assert_close(together[:, index], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_stacked_comes_back():
+    runs = runs_of(NETWORKS[2], Recipe())
+    before = [[tensor.clone() for tensor in run.state] for run in runs]
+    grouped = grouped_network(parse_network(NETWORKS[2]), 3)
+
+    stack([run.network for run in runs], grouped)
+    for run in runs:
+        with torch.no_grad():
+            for tensor in run.state:
+                tensor.zero_()
+    unstack(grouped, [run.network for run in runs])
+
+    for run, tensors in zip(runs, before, strict=True):
+        assert all(torch.equal(now, then) for now, then in zip(run.state, tensors, strict=True))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("text", [NETWORKS[0], NETWORKS[2], NETWORKS[4], SIMPLY_POSED])
+def test_members_end_where_they_would_have_ended_alone(text: str, recipe: Recipe):
+    # Four steps in two epochs: before rounding has grown.
+    images = some_images(2 * recipe.batch_size + 1)
+    together, alone = runs_of(text, recipe), runs_of(text, recipe)
+    population = population_of(together, images)
+    for _ in range(2):
+        train_epoch_together(population)
+        for run in alone:
+            train_epoch(run, images)
+
+    for mine, other in zip(together, alone, strict=True):
+        assert mine.step == other.step == 4
+        assert [epoch.learning_rate for epoch in mine.history] == [epoch.learning_rate for epoch in other.history]
+        for one, two in zip(mine.history, other.history, strict=True):
+            assert one.train_loss == pytest.approx(two.train_loss, rel=1e-3)
+        assert (mine.average is None) == (other.average is None)
+        for now, then in zip(mine.average or mine.state, other.average or other.state, strict=True):
+            # Adam's first steps turn on the sign of gradients that rounding decides, so single weights may differ.
+            torch.testing.assert_close(now, then, rtol=5e-3, atol=1.3e-2 if recipe is RECIPES[2] else 5e-3)
+        ours, theirs = (torch.cat([part.reshape(-1) for part in run.average or run.state]) for run in (mine, other))
+        assert (ours - theirs).abs().mean() < 2e-3
+        for first, second in zip(mine.network.parameters(), other.network.parameters(), strict=True):
+            for name, value in other.optimizer.state[second].items():
+                if value is not None:
+                    torch.testing.assert_close(mine.optimizer.state[first][name], value, rtol=2e-2, atol=5e-3)
+
+
+def test_members_are_taught_as_they_would_have_been_alone():
+    images, teacher = some_images(2 * TAUGHT.batch_size + 1), some_teacher()
+    together, alone = (
+        [start(parse_network(NETWORKS[0]), TAUGHT, seed, CPU, teacher=teacher) for seed in range(3)] for _ in range(2)
+    )
+    population = population_of(together, images)
+    for _ in range(2):
+        train_epoch_together(population)
+        for run in alone:
+            train_epoch(run, images)
+
+    for mine, other in zip(together, alone, strict=True):
+        for one, two in zip(mine.history, other.history, strict=True):
+            assert one.train_loss == pytest.approx(two.train_loss, rel=1e-3)
+        for now, then in zip(mine.average or mine.state, other.average or other.state, strict=True):
+            torch.testing.assert_close(now, then, rtol=5e-3, atol=5e-3)
+
+
+@pytest.mark.parametrize("recipe", [RECIPES[2], TAUGHT], ids=["Adam", "taught"])
+@pytest.mark.parametrize(
+    "text", [*NETWORKS, POSED, SHARED, "conv3x3(8) bn relu dropout(0.2) gap dropout2d(0.1) linear(10)"]
+)
+def test_no_step_waits_for_the_host_which_no_cuda_graph_can_hold(text: str, recipe: Recipe):
+    images, teacher = some_images(2 * recipe.batch_size), some_teacher() if recipe.teacher else None
+    runs = [start(parse_network(text), recipe, seed, CPU, teacher=teacher) for seed in range(2)]
+    trained = population_of(runs, images)
+    schedule = population_module._schedule(trained, 2)
+
+    Noting.names.clear()
+    with Noting():  # type: ignore[no-untyped-call]
+        for _ in range(2):
+            population_module._step(trained, schedule)
+
+    assert {"index_select", "nll_loss_backward"} <= Noting.names
+    # Numbers that the host reads, tensors that it makes, and shapes that depend on numbers.
+    assert {"_local_scalar_dense", "lift_fresh", "nonzero", "masked_select"} & Noting.names == set()
+
+
+def test_members_learn():
+    recipe = Recipe(epochs=4, batch_size=32)
+    images = some_images(640)
+    text = "conv3x3(8) bn relu dropout(0.05) maxpool conv3x3(8) bn relu maxpool linear(10)"
+    runs = runs_of(text, recipe, 2)
+
+    population = population_of(runs, images)
+    for _ in range(4):
+        train_epoch_together(population)
+
+    # Chance is 576 errors.
+    assert max(count_errors(run, images) for run in runs) < 64
+    assert not torch.equal(runs[0].state[0], runs[1].state[0])
+
+
+def test_one_member_that_diverges_leaves_the_others_alone():
+    recipe = Recipe(epochs=1, batch_size=32, augmented_share=0.0)
+    runs = runs_of(NETWORKS[0], recipe, 2)
+    with torch.no_grad():
+        runs[0].state[0].fill_(float("nan"))
+
+    train_epoch_together(population_of(runs, some_images(64)))
+
+    assert [run.diverged for run in runs] == [True, False]
+    assert runs[0].history[0].train_loss is None
+
+
+def test_fewer_images_than_a_batch_are_an_error():
+    with pytest.raises(ContentError, match="batch_size is 64, but there are only 63 images"):
+        population_of(runs_of(NETWORKS[0], Recipe(), 1), some_images(63))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("text", [NETWORKS[0], SIMPLY_POSED], ids=["plain", "in four poses"])
+def test_captured_steps_end_where_single_ones_end(text: str):
+    # Random draws of a GPU do not come in the same order, so nothing is moved and all images are one: all batches are
+    # the same, and smoothing keeps the loss of this one image from zero. Twenty steps an epoch, more than the steps
+    # before a capture.
+    device = torch.device("cuda", torch.cuda.device_count() - 1)
+    recipe = Recipe(epochs=3, batch_size=64, augmented_share=0.0, average_start=0.0, label_smoothing=0.1)
+    found = some_images(64)
+    pixels, labels = found.pixels[:1].repeat(1280, 1, 1, 1).to(device), found.labels[:1].repeat(1280).to(device)
+    images = replace(found, pixels=pixels, labels=labels)
+    together, alone = ([start(parse_network(text), recipe, seed, device) for seed in range(2)] for _ in range(2))
+
+    population = population_of(together, images)
+    for _ in range(3):
+        train_epoch_together(population)
+        for run in alone:
+            train_epoch(run, images)
+
+    assert population.graph is not None
+    for mine, other in zip(together, alone, strict=True):
+        for one, two in zip(mine.history, other.history, strict=True):
+            assert one.train_loss == pytest.approx(two.train_loss, rel=1e-3)
+        for now, then in zip(mine.state, other.state, strict=True):
+            torch.testing.assert_close(now, then, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.gpu
+def test_a_captured_epoch_takes_every_step_with_fresh_masks():
+    device = torch.device("cuda", torch.cuda.device_count() - 1)
+    recipe = Recipe(epochs=1, batch_size=32)
+    found = some_images(640)
+    images = replace(found, pixels=found.pixels.to(device), labels=found.labels.to(device))
+    text = "conv3x3(8) bn relu dropout(0.5) maxpool conv3x3(8) bn relu maxpool linear(10)"
+    runs = [start(parse_network(text), recipe, seed, device) for seed in range(2)]
+
+    population = population_of(runs, images)
+    train_epoch_together(population)
+    first, graph = [tensor.clone() for tensor in runs[0].state], population.graph
+    train_epoch_together(population)
+
+    assert graph is not None
+    assert population.graph is graph
+    assert all(run.step == 40 and not run.diverged for run in runs)
+    losses = [epoch.train_loss or 0.0 for epoch in runs[0].history]
+    assert 0 < losses[1] < losses[0]
+    assert not all(torch.equal(now, then) for now, then in zip(runs[0].state, first, strict=True))
+
+
+@pytest.mark.gpu
+def test_captured_steps_are_taught_as_single_ones_are():
+    device = torch.device("cuda", torch.cuda.device_count() - 1)
+    recipe = replace(TAUGHT, batch_size=64, augmented_share=0.0, average_start=0.0)
+    found, teacher = some_images(64), some_teacher()
+    teacher = replace(teacher, networks=tuple(network.to(device) for network in teacher.networks))
+    pixels, labels = found.pixels.repeat(20, 1, 1, 1).to(device), found.labels.repeat(20).to(device)
+    images = replace(found, pixels=pixels, labels=labels)
+    together, alone = (
+        [start(parse_network(NETWORKS[0]), recipe, seed, device, teacher=teacher) for seed in range(2)]
+        for _ in range(2)
+    )
+
+    train_epoch_together(population_of(together, images))
+    for run in alone:
+        train_epoch(run, images)
+
+    for mine, other in zip(together, alone, strict=True):
+        assert mine.history[-1].train_loss == pytest.approx(other.history[-1].train_loss, rel=0.05)

@@ -1,0 +1,280 @@
+"""Tests of how the native engine is compiled, kept and loaded."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.system import processor
+from harness.training.native import native
+from harness.training.native.native import LEVELS, EngineUnavailable
+
+REPOSITORY = Path(__file__).resolve().parents[4]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty cache, and nothing loaded yet."""
+    monkeypatch.setenv("HARNESS_ENGINE_CACHE", str(tmp_path / "cache"))
+    native._outcome.cache_clear()
+    native._version.cache_clear()
+    yield tmp_path / "cache"
+    native._outcome.cache_clear()
+    native._version.cache_clear()
+
+
+def program(path: Path, text: str) -> Path:
+    """A shell script that can be run."""
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def compiler_that_counts(folder: Path) -> Path:
+    """A compiler that notes each compilation and then does what the real one does."""
+    real = " ".join(native.compiler())
+    text = f'case "$*" in *--version*) ;; *) echo run >> {folder}/runs;; esac\nexec {real} -O0 "$@" -O0'
+    return program(folder / "counting", text)
+
+
+def test_an_engine_is_compiled_once_and_then_kept(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CXX", str(compiler_that_counts(tmp_path)))
+
+    first = native.load(LEVELS[-1])
+    native._outcome.cache_clear()
+    second = native.load(LEVELS[-1])
+
+    assert (tmp_path / "runs").read_text() == "run\n"
+    assert first.path == second.path
+    assert first.name == second.name == f"native plain {Path(first.path).stem.removeprefix('engine-')[:8]}"
+    assert sorted(path.suffix or path.name for path in cache.iterdir()) == [".lock", ".sha256", ".so"]
+
+
+def test_other_options_make_another_engine():
+    plain, double = native.load(LEVELS[-1]), native.load(LEVELS[-1], double=True)
+
+    assert plain.path != double.path
+    assert plain.library.engine_lanes() == 2 * double.library.engine_lanes()
+
+
+def test_a_missing_compiler_is_said(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+
+    with pytest.raises(EngineUnavailable, match=r"^no C\+\+ compiler found \(no-such-compiler\)$"):
+        native.load()
+
+
+def test_a_compiler_s_name_that_no_shell_reads_is_said(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CXX", 'c++ "-O2')
+
+    with pytest.raises(EngineUnavailable, match=r"^CXX is 'c\+\+ \"-O2', which is no command: No closing quotation$"):
+        native.load()
+
+
+def test_a_cache_is_found_by_a_relative_name_too(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_ENGINE_CACHE", ".")
+
+    assert Path(native.load(LEVELS[-1], extra=("-O0",)).path).parent == tmp_path
+
+
+def test_a_compiler_that_is_too_slow_is_not_tried_for_every_instruction_set(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    text = f'echo x >> {tmp_path}/calls\ncase "$*" in *--version*) echo 1;; *) exec sleep 60;; esac'
+    monkeypatch.setenv("CXX", str(program(tmp_path / "slow", text)))
+    monkeypatch.setattr(native, "COMPILE_SECONDS", 0.5)
+
+    with pytest.raises(EngineUnavailable, match="took more than"):
+        native.load()
+
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert len(calls) == 2  # its version, and one attempt
+
+
+def test_an_engine_that_cannot_be_had_is_asked_for_once(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = f'echo x >> {tmp_path}/calls\ncase "$*" in *--version*) echo 1;; *) echo "error: no" >&2; exit 1;; esac'
+    monkeypatch.setenv("CXX", str(program(tmp_path / "failing", text)))
+
+    reasons = []
+    for _ in range(3):
+        with pytest.raises(EngineUnavailable) as caught:
+            native.load()
+        reasons.append((str(caught.value), len(caught.traceback)))
+
+    assert reasons == [(f"{tmp_path}/failing fails: error: no", 2)] * 3
+    # Its version, and one compilation an instruction set.
+    levels = len(LEVELS) - LEVELS.index(native.level())
+    assert len((tmp_path / "calls").read_text().splitlines()) == 1 + levels
+
+
+def test_the_usual_compilers_are_looked_for(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EngineUnavailable, match=r"\(c\+\+, g\+\+, clang\+\+\)"):
+        native.compiler()
+
+    clang = program(tmp_path / "clang++", "true")
+    assert native.compiler() == [str(clang)]
+    monkeypatch.setenv("CXX", "clang++ -m64")
+    assert native.compiler() == [str(clang), "-m64"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('case "$*" in *--version*) ;; *) echo "x.cpp:1: error: no such thing" >&2; exit 1;; esac', "no such thing"),
+        ('case "$*" in *--version*) ;; *) echo "ld: final link failed: No space left" >&2; exit 1;; esac', "No space"),
+        ('case "$*" in *--version*) exit 3;; esac', "does not run"),
+    ],
+)
+def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(
+    text: str, why: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CXX", str(program(tmp_path / "failing", text)))
+
+    with pytest.raises(EngineUnavailable, match=why):
+        native.load()
+    assert not cache.exists() or {path.name for path in cache.iterdir() if path.suffix != ".lock"} == set()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
+def test_a_damaged_library_is_made_anew(share: float, cache: Path, tmp_path: Path):
+    # Half of one is loaded without complaint, and kills whoever calls it.
+    path = Path(native.load(LEVELS[-1], extra=("-O0",)).path)
+    native._outcome.cache_clear()
+    # A new file: the loaded one must not change under its user.
+    whole = path.read_bytes()
+    path.unlink()
+    path.write_bytes(whole[: int(share * len(whole))])
+
+    assert native.load(LEVELS[-1], extra=("-O0",)).library.engine_lanes() == 4
+
+
+def test_an_instruction_set_that_the_compiler_does_not_know_leaves_the_next(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real = " ".join(native.compiler())
+    text = f'case "$*" in *x86-64-v*) echo "error: bad value for -march" >&2; exit 1;; esac\nexec {real} "$@" -O0'
+    monkeypatch.setenv("CXX", str(program(tmp_path / "old", text)))
+
+    assert native.load().name.startswith("native plain ")
+    with pytest.raises(EngineUnavailable, match="bad value for -march"):
+        native.load(LEVELS[0])
+
+
+@pytest.mark.parametrize("folder", ["/proc/nowhere", "/dev/null/x"])
+def test_a_cache_that_cannot_be_written_leaves_torch(folder: str, cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HARNESS_ENGINE_CACHE", folder)
+
+    with pytest.raises(EngineUnavailable, match="the engine cannot be kept: cannot write"):
+        native.load()
+
+
+def test_a_library_that_cannot_be_loaded_is_said(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # It "compiles" to an empty file: $3 and so on are the options, -o is followed by the product.
+    text = 'while [ $# -gt 0 ]; do [ "$1" = -o ] && : > "$2"; shift; done'
+    monkeypatch.setenv("CXX", str(program(tmp_path / "empty", text)))
+
+    with pytest.raises(EngineUnavailable, match="cannot be loaded"):
+        native.load()
+
+
+@pytest.mark.parametrize(
+    ("flags", "machine", "name"),
+    [
+        ("avx512f avx512bw avx512cd avx512dq avx512vl avx512_bf16 avx2 fma bmi2", "x86_64", "avx512bf16"),
+        ("avx512f avx512bw avx512cd avx512dq avx512vl avx2 fma bmi2", "x86_64", "avx512"),
+        ("avx512f avx2 fma bmi2", "x86_64", "avx2"),
+        ("sse2", "x86_64", "plain"),
+        ("asimd", "aarch64", "plain"),
+    ],
+)
+def test_the_instruction_set_is_the_best_that_the_processor_has(
+    flags: str, machine: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n", encoding="utf-8")
+    monkeypatch.setattr(processor, "INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("platform.machine", lambda: machine)
+
+    assert native.level().name == name
+
+
+SANITIZED = """
+import ctypes, sys
+import numpy as np
+from harness.training.native import native
+from harness.training.native.native import TeacherRow, TrainingRow
+from harness.training.native.program import program, rows
+from search_spaces.language.notation import parse_network
+
+engine = native.load(native.level(), extra=("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"))
+assert "torch" not in sys.modules
+generator = np.random.default_rng(0)
+pixels = generator.integers(0, 256, (50, 28, 28), dtype=np.uint8)
+labels = generator.integers(0, 10, 50)
+for text in sys.argv[1:]:
+    flat = program(parse_network(text))
+    values, code = (np.array(rows(part), dtype=np.int32) for part in (flat.values, flat.instructions))
+    for batch, adam in ((5, 0), (16, 1), (40, 0)):
+        handle = engine.library.engine_new(values.ctypes.data, len(flat.values), code.ctypes.data,
+            len(flat.instructions), batch, flat.state_size, flat.parameter_count, 0.13, 0.31, 1)
+        state = generator.normal(0, 0.2, flat.state_size).astype(np.float32)
+        state[flat.parameter_count:] = 1
+        memories = [np.zeros(flat.parameter_count, np.float32) for _ in range(3)]
+        averaged, rates = np.zeros_like(state), np.full(3, 0.01, np.float32)
+        order = generator.integers(0, 50, 3 * batch)
+        moves = generator.normal(0, 3, (3 * batch, 6)).astype(np.float32)
+        row = TrainingRow(adam, 1 - adam, 0.9, 0.1, 0.99, 1)
+        # Its teachers are two networks of its own kind.
+        other = engine.library.engine_new(values.ctypes.data, len(flat.values), code.ctypes.data,
+            len(flat.instructions), batch, flat.state_size, flat.parameter_count, 0.13, 0.31, 1)
+        states = np.abs(generator.normal(0, 0.2, (2, flat.state_size))).astype(np.float32)
+        teacher = TeacherRow(other, states.ctypes.data, flat.state_size, 2, 0.5, 4.0)
+        pointer = lambda array: array.ctypes.data
+        engine.library.engine_seed(handle, 3)
+        engine.library.engine_train(handle, pointer(pixels), pointer(labels), pointer(order), pointer(moves),
+            pointer(rates), 3, 0, ctypes.byref(row), pointer(memories[0]), flat.state_size, pointer(state),
+            pointer(memories[1]), pointer(memories[2]), pointer(averaged), ctypes.byref(teacher))
+        said = np.zeros(50, np.int64)
+        engine.library.engine_predict(handle, pointer(pixels), 50, pointer(state), pointer(said))
+        assert np.isfinite(state).all() and (0 <= said).all() and (said < 10).all()
+        engine.library.engine_free(handle)
+        engine.library.engine_free(other)
+print("clean")
+"""
+
+
+@pytest.mark.slow
+def test_the_engine_is_clean_under_the_sanitizers():
+    from tests.harness.engine.test_native_bf16 import IN_PAIRS
+    from tests.harness.engine.test_native_training import NETWORKS, POSED
+
+    compiler = native.compiler()
+    library = subprocess.run(
+        [*compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    if not os.path.isabs(library):
+        pytest.skip(f"{compiler[0]} comes without the address sanitizer")
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": library,
+        "ASAN_OPTIONS": "detect_leaks=0:verify_asan_link_order=0",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    dropouts = ("conv3x3(3) relu dropout(0.3) maxpool conv3x3(9) bn relu dropout2d(0.3) gap linear(10)",)
+
+    answer = subprocess.run(
+        [sys.executable, "-c", SANITIZED, *NETWORKS, *IN_PAIRS, POSED, *dropouts],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+
+    assert (answer.returncode, answer.stdout) == (0, "clean\n"), answer.stderr[-3000:]

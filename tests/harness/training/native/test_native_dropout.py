@@ -1,0 +1,90 @@
+"""Tests of the native engine's dropout, on every instruction set of the machine: its shares, its masks, its absence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from tests.harness.engine.test_native_training import CPU, DEVIATION, HERE, MEAN, in_float64, some_images
+from torch import Tensor
+
+from harness.training.modules.build import Network, build
+from harness.training.native.native import Engine, Level
+from harness.training.native.native_training import NativeProgram, gradients, open_program
+from harness.training.recipe import Recipe
+from harness.training.train import predictions, start
+from search_spaces.language.notation import parse_network
+from tests.harness.dropout_masks import assert_masks
+
+LEVELS = pytest.mark.parametrize("level", HERE, ids=lambda level: level.name)
+
+
+def opened_with(
+    text: str, batch: int, engine: Engine
+) -> tuple[NativeProgram, Network, Callable[[], tuple[float, Tensor]]]:
+    """A program in float64 with its network, and what gives loss and gradient under the same masks each time."""
+    architecture = parse_network(text)
+    torch.manual_seed(2)
+    network = build(architecture).double()
+    program = open_program(engine, architecture, Recipe(batch_size=batch), MEAN, DEVIATION)
+    images = some_images(batch)
+
+    def under_one_mask() -> tuple[float, Tensor]:
+        engine.library.engine_seed(program.handle.pointer, 7)
+        return gradients(program, network, images.pixels, images.labels)
+
+    return program, network, under_one_mask
+
+
+@LEVELS
+@pytest.mark.parametrize(("op", "values"), [("dropout", 784), ("dropout2d", 1)])
+@pytest.mark.parametrize("rate", [0.02, 0.25, 0.9])
+def test_dropout_zeroes_the_share_it_is_told_and_scales_the_rest(op: str, values: int, rate: float, level: Level):
+    # Maps of ones; with all weights of the last layer zero its gradient is its input times a constant.
+    text = f"conv1x1(40, bias) {op}({rate}) linear(10)"
+    program, network, _ = opened_with(text, 1, in_float64(level))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        list(network.parameters())[1].fill_(1.0)
+    seen = []
+    for seed in range(60):
+        program.engine.library.engine_seed(program.handle.pointer, seed)
+        pixels, labels = torch.zeros(1, 1, 28, 28, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
+        gradient = gradients(program, network, pixels, labels)[1]
+        # For each class but the right one it is a tenth of the input; before it come the 80 numbers of the convolution,
+        # behind it 10 biases.
+        seen.append(gradient[80:-10].view(10, 40, 784)[1] * 10)
+
+    assert_masks(torch.stack(seen), op, rate, values)
+
+
+@LEVELS
+@pytest.mark.parametrize("batch", [16, 21])
+def test_gradients_pass_through_the_masks_of_the_forward_pass(batch: int, level: Level):
+    # Smooth ops only, so that central differences are exact; each use of a mask has one before and one after it.
+    text = "conv3x3(4) bn dropout(0.3) | avgpool | conv3x3(6) dropout2d(0.3) bn dropout(0.5) | gap | linear(10)"
+    _, network, under_one_mask = opened_with(text, batch, in_float64(level))
+    _, gradient = under_one_mask()
+    at = 0
+    for parameter in network.parameters():
+        flat = parameter.data.reshape(-1)
+        assert flat.data_ptr() == parameter.data_ptr()
+        for index in range(0, flat.numel(), 1 + flat.numel() // 8):
+            losses = []
+            for step in (1e-5, -1e-5):
+                flat[index] += step
+                losses.append(under_one_mask()[0])
+                flat[index] -= step
+            assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(float(gradient[at + index]), rel=1e-5, abs=1e-8)
+        at += flat.numel()
+
+
+@LEVELS
+def test_dropout_is_off_when_predicting(level: Level):
+    network = parse_network("dropout(0.9) conv3x3(4) dropout2d(0.9) gap linear(10)")
+    run = start(network, Recipe(batch_size=32), 0, CPU, in_float64(level))
+    images = some_images(100)
+
+    assert predictions(run, images).tolist() == predictions(run, images).tolist()

@@ -1,0 +1,349 @@
+"""Tests of the native engine against torch: gradients in float64, whole runs within what float32 allows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from harness.system.errors import ContentError
+from harness.system.processor import processor_flags
+from harness.training.images import Images
+from harness.training.modules.build import FastDropout, build, initialise
+from harness.training.native import native
+from harness.training.native.flat_state import state_tensors
+from harness.training.native.native import LEVELS, Engine, Level
+from harness.training.native.native_training import gradients, open_program, predict, refusal, train_steps
+from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe
+from harness.training.train import Training, checkpoint, count_errors, resume, start, train_epoch
+from search_spaces.architecture import Architecture
+from search_spaces.cost import analyse
+from search_spaces.language.notation import parse_network
+
+MEAN, DEVIATION = 0.13, 0.31
+CPU = torch.device("cpu")
+HERE = [item for item in LEVELS if item.needs <= processor_flags()]
+
+# One kernel at three resolutions, and one with as many groups as channels.
+ACROSS = (
+    "conv3x3(4) bn leaky conv3x3(4, tie=a) bn prelu | maxpool | conv3x3(4, tie=a) bn relu "
+    "res(conv3x3(4, tie=a) bn(unscaled) relu) | maxpool | conv3x3(4, tie=a, pad=2, stride=2) bn leaky dwconv3x3(tie=d) "
+    "conv3x3(4, groups=4, tie=d) | gap | linear(10)"
+)
+# All numbers of poses, kernels shared between uses and between groups, and what lies behind plain layers.
+POSED = (
+    "conv3x3(8, poses=8, bias) bn(poses=8) relu conv3x3(16, poses=8, stride=2) relu bn(unscaled, poses=4) "
+    "conv1x1(8, poses=4, tie=a) prelu bn(poses=2) conv5x5(16, poses=2, pad=1, bias) conv1x1(8, poses=4, tie=a) maxpool "
+    "conv3x3(16, groups=2, poses=4, bias) conv3x3(8, tie=c) leaky conv3x3(64, groups=8, poses=8) conv3x3(4, poses=4) "
+    "bn relu linear(12) bn(poses=4) linear(10)"
+)
+# What lies before and behind, on maps and vectors, and what dropout and the lanes beyond a batch must not change.
+SHARED = (
+    "conv3x3(16, poses=4) bn(poses=4, shared) relu conv3x3(8, stride=2) prelu bn(unscaled, poses=2, shared) prelu "
+    "maxpool conv3x3(8, poses=8) leaky bn(poses=8, shared) leaky conv3x3(4) bn relu linear(12) bn(poses=4, shared) "
+    "linear(10)"
+)
+SIMPLY_POSED = "conv3x3(8, poses=4) bn(poses=4) relu | maxpool | conv3x3(8, poses=4, bias) relu | gap | linear(10)"
+# Each op with every option, odd sizes and both orders of BN and ReLU.
+NETWORKS = (
+    "conv3x3(4) bn relu | maxpool | conv3x3(5) relu bn | gap | linear(10)",
+    "conv3x3(3, bias) bn conv5x5(9, pad=0) relu avgpool conv1x1(6, pad=1) bn relu conv3x3(8, stride=2) relu maxpool(3) "
+    "conv1x1(10, bias) gap",
+    "conv3x3(4) relu conv3x3(4, tie=a) bn conv3x3(4, tie=a, pad=0) bn maxpool res(dwconv3x3(bias) bn conv1x1(4)) bn "
+    "linear(10) bn",
+    "linear(7) bn relu linear(10)",
+    "dwconv3x3(stride=2) relu bn relu res(res(bn relu) conv3x3(1)) conv3x3(11, stride=2, pad=0) gap conv1x1(10)",
+    "conv5x5(2, pad=3, stride=3) bn relu maxpool(2) conv3x3(10, pad=2) gap",
+    "avgpool(3) conv1x1(16) bn relu conv3x3(17) relu gap linear(10)",
+    "leaky bn leaky(0.3) conv3x3(5, stride=2) leaky(0.2) bn relu maxpool conv3x3(4) bn leaky avgpool leaky linear(10)",
+    "prelu bn prelu conv3x3(5) prelu maxpool conv3x3(4, bias) bn prelu maxpool conv3x3(4) prelu bn leaky gap prelu "
+    "linear(10) prelu",
+    "conv3x1(4) relu conv1x3(5, bias) bn relu maxpool conv1x3(5, pad=0, tie=a) bn relu conv1x3(5, pad=2, tie=a) leaky "
+    "conv3x1(9, pad=0, stride=2) bn relu avgpool conv3x1(11, pad=2, bias) gap conv1x1(10)",
+    "conv1x3(3, stride=3, pad=0) bn relu conv3x1(17, stride=2) bn relu res(conv3x1(17) conv1x3(17)) maxpool linear(10)",
+    "conv3x3(6) bn relu conv3x3(9, groups=3, bias) bn relu maxpool conv1x1(12, groups=3, pad=1) leaky "
+    "conv5x5(6, groups=6, stride=2) bn relu conv3x1(40, groups=2, bias) bn relu res(conv3x3(40, groups=4)) "
+    "conv1x1(10, groups=5, bias) gap",
+    "unshuffle conv3x3(5) bn relu unshuffle conv1x1(4) leaky conv3x3(3, pad=2) unshuffle(3) bn relu gap linear(10)",
+    "conv3x3(5) bn(unscaled) relu maxpool(4) conv3x3(6) leaky bn(unscaled) linear(7) bn(unscaled) relu linear(10)",
+    "conv1x1(12, stride=3) bn relu dwconv3x3(pad=0, stride=2) gap linear(10)",
+    ACROSS,
+)
+
+
+def some_images(count: int, seed: int = 0) -> Images:
+    """Random blobs: smooth enough for networks to learn something, without any data set."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(10, (count,), generator=generator)
+    coarse = torch.rand(10, 1, 7, 7, generator=torch.Generator().manual_seed(1))
+    shapes = functional.interpolate(coarse, 28, mode="bilinear")
+    noise = 0.5 * torch.rand(count, 1, 28, 28, generator=generator)
+    pixels = ((0.5 * shapes[labels] + noise) * 255).to(torch.uint8)
+    return Images(pixels, labels, MEAN, DEVIATION)
+
+
+def reference(network: nn.Module, images: Images, smoothing: float) -> tuple[float, Tensor]:
+    """Loss and gradients by torch, in float64."""
+    network.train()
+    values = (images.pixels.double() / 255 - MEAN) / DEVIATION
+    loss = functional.cross_entropy(network(values), images.labels, label_smoothing=smoothing)
+    loss.backward()  # type: ignore[no-untyped-call]
+    parts = [torch.zeros_like(item) if item.grad is None else item.grad for item in network.parameters()]
+    return loss.item(), torch.cat([part.reshape(-1) for part in parts])
+
+
+def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
+    """Check loss, gradients and predictions of one batch against torch, in float64."""
+    images, recipe = some_images(batch), Recipe(batch_size=batch, label_smoothing=0.1)
+    torch.manual_seed(1)
+    network = build(architecture).double()
+    initialise(network, Initialisation.KAIMING)
+    for parameter in network.parameters():
+        if parameter.ndim == 1:
+            parameter.data += 0.3 * torch.randn(parameter.shape, dtype=torch.float64)
+    for module in network.modules():
+        if isinstance(module, FastDropout):
+            module.p = 0.0
+        elif isinstance(module, _BatchNorm):
+            # What no batch has: a mean or variance that is another's is seen.
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean += torch.randn(module.num_features, dtype=torch.float64)
+            module.running_var *= 0.5 + torch.rand(module.num_features, dtype=torch.float64)
+    opened = open_program(engine, architecture, recipe, MEAN, DEVIATION)
+
+    # No update yet: the running statistics of the engine's own copy of the state move, those of the network do not.
+    loss, gradient = gradients(opened, network, images.pixels, images.labels)
+    expected_loss, expected = reference(network, images, 0.1)
+
+    assert loss == pytest.approx(expected_loss, rel=1e-9)
+    assert (gradient - expected).abs().max() <= 1e-8 * max(1.0, float(expected.abs().max()))
+    network.eval()
+    fresh = some_images(batch + 3, seed=2)
+    logits = network((fresh.pixels.double() / 255 - MEAN) / DEVIATION)
+    assert predict(opened, network, state_tensors(network), fresh.pixels).tolist() == logits.argmax(1).tolist()
+
+
+def in_float64(level: Level) -> Engine:
+    """An engine of doubles; the best level is also that of random networks, the others compile faster than they run."""
+    return native.load(level, double=True, extra=() if level is HERE[0] else ("-O1",))
+
+
+@pytest.mark.parametrize("level", HERE, ids=lambda level: level.name)
+@pytest.mark.parametrize("batch", [16, 21])
+@pytest.mark.parametrize("text", [*NETWORKS, POSED, SHARED])
+def test_gradients_of_every_op_equal_torch_s(text: str, batch: int, level: Level):
+    compared(parse_network(text), batch, in_float64(level))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.filter_too_much])
+@given(st.from_type(Architecture), st.integers(2, 40))
+def test_gradients_of_random_networks_equal_torch_s(architecture: Architecture, batch: int):
+    # Dropout draws masks of its own; large maps take torch long in float64.
+    assume(analyse(architecture).macs < 3_000_000 and "dropout" not in str(architecture))
+
+    compared(architecture, batch, native.load(HERE[0], double=True))
+
+
+def both(text: str, recipe: Recipe, epochs: int) -> tuple[Training, Training, Images]:
+    """The same training by torch and by the engine."""
+    images = some_images(640)
+    runs = [start(parse_network(text), recipe, 5, CPU, engine) for engine in (None, native.load())]
+    for run in runs:
+        for _ in range(epochs):
+            train_epoch(run, images)
+    return runs[0], runs[1], images
+
+
+RECIPES = (
+    Recipe(epochs=2, batch_size=32),
+    Recipe(epochs=2, batch_size=20, nesterov=False, momentum=0.0, average_decay=0.0, augmented_share=0.0),
+    Recipe(
+        epochs=2, batch_size=32, optimizer=Optimizer.ADAM, learning_rate=0.003, weight_decay=0.01, average_start=0.5
+    ),
+    Recipe(epochs=2, batch_size=64, label_smoothing=0.2, average_start=0.0, weight_decay=0.01, augmented_share=1.0),
+)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("text", [NETWORKS[0], NETWORKS[2], SIMPLY_POSED])
+def test_a_run_by_the_engine_follows_the_run_by_torch(text: str, recipe: Recipe):
+    plain, fast, images = both(text, recipe, 2)
+
+    for ours, theirs in zip(fast.history, plain.history, strict=True):
+        assert ours.train_loss == pytest.approx(theirs.train_loss, rel=2e-3)
+        assert (ours.epoch, ours.learning_rate) == (theirs.epoch, theirs.learning_rate)
+    assert fast.step == plain.step
+    assert (fast.average is None) == (plain.average is None)
+    # Rounding differs, and training magnifies it; what it does to the outcome must be small.
+    assert abs(count_errors(fast, images) - count_errors(plain, images)) <= 0.03 * len(images)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_one_epoch_leaves_the_same_weights_memories_and_averages(recipe: Recipe):
+    # Two steps only: before rounding has grown.
+    text, images = NETWORKS[0], some_images(2 * recipe.batch_size)
+    plain, fast = (start(parse_network(text), recipe, 3, CPU, engine) for engine in (None, native.load()))
+    train_epoch(plain, images)
+    train_epoch(fast, images)
+
+    for ours, theirs in zip(fast.state, plain.state, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    assert (fast.average is None) == (plain.average is None)
+    for ours, theirs in zip(fast.average or [], plain.average or [], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    for mine, other in zip(fast.network.parameters(), plain.network.parameters(), strict=True):
+        kept, expected = fast.optimizer.state[mine], plain.optimizer.state[other]
+        assert {name for name, value in kept.items() if value is not None} >= {
+            name for name, value in expected.items() if value is not None
+        }
+        for name, value in expected.items():
+            if value is not None:
+                torch.testing.assert_close(kept[name], value, rtol=1e-2, atol=1e-4)
+
+
+def test_a_step_moves_the_statistics_that_poses_share_as_torch_moves_them():
+    # Few values a mean, so that it shows by how many the variance is divided.
+    text, images = "conv3x3(4) bn(poses=2, shared) gap linear(8) bn(poses=8, shared) linear(10)", some_images(5)
+    recipe = Recipe(epochs=1, batch_size=5, augmented_share=0.0)
+    plain, fast = (start(parse_network(text), recipe, 3, CPU, engine) for engine in (None, native.load()))
+    for run in (plain, fast):
+        train_epoch(run, images)
+
+    ours, theirs = (
+        {name: values for name, values in run.network.state_dict().items() if "running" in name}
+        for run in (fast, plain)
+    )
+    assert [values.numel() for values in theirs.values()] == [2, 2, 1, 1]
+    for name, values in theirs.items():
+        torch.testing.assert_close(ours[name], values, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("native_engine", [False, True])
+@pytest.mark.parametrize("text", ["conv3x3(4) gap bn linear(10)", "linear(10) bn", "gap res(bn relu) linear(10)"])
+def test_neither_engine_normalises_by_one_value_a_channel(text: str, native_engine: bool):
+    engine, network = native.load() if native_engine else None, parse_network(text)
+
+    with pytest.raises(ContentError, match=r"^recipe: batch_size is 1, and a bn of the network stands where maps are"):
+        start(network, Recipe(batch_size=1), 0, CPU, engine)
+
+    two, wide = start(network, Recipe(batch_size=2), 0, CPU, engine), parse_network("conv3x3(4) bn gap linear(10)")
+    four = parse_network("conv3x3(4) gap bn(poses=4, shared) linear(10)")
+    for run in (two, *(start(other, Recipe(batch_size=1), 0, CPU, engine) for other in (wide, four))):
+        train_epoch(run, some_images(20))
+        assert not run.diverged
+
+
+@pytest.mark.parametrize("text", [NETWORKS[0], "conv3x3(8) bn relu dropout(0.1) gap linear(10)"])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_run_resumed_from_a_checkpoint_ends_with_the_same_bits(text: str, recipe: Recipe):
+    images = some_images(320)
+    whole, first, second = (start(parse_network(text), recipe, 7, CPU, native.load()) for _ in range(3))
+    for _ in range(2):
+        train_epoch(whole, images)
+
+    train_epoch(first, images)
+    resume(second, checkpoint(first))
+    train_epoch(second, images)
+
+    for ours, theirs in zip(second.average or second.state, whole.average or whole.state, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_checkpoint_of_the_engine_is_gone_on_with_by_torch():
+    images = some_images(320)
+    fast, plain = start(parse_network(NETWORKS[0]), RECIPES[0], 7, CPU, native.load()), None
+    train_epoch(fast, images)
+
+    plain = start(parse_network(NETWORKS[0]), RECIPES[0], 7, CPU)
+    resume(plain, checkpoint(fast))
+    for run in (fast, plain):
+        train_epoch(run, images)
+
+    assert fast.history[-1].train_loss == pytest.approx(plain.history[-1].train_loss, rel=1e-3)
+
+
+def test_steps_are_taken_on_images_that_are_there_only():
+    run = start(parse_network("gap linear(10)"), Recipe(batch_size=2), 0, CPU, native.load())
+    program = open_program(native.load(), run.architecture, run.recipe, MEAN, DEVIATION)
+    before = [tensor.clone() for tensor in run.state]
+
+    with pytest.raises(AssertionError, match=r"^the order: from 0 to 4; the engine reads 0 to 3$"):
+        train_steps(program, run, some_images(4), torch.tensor([0, 1, 2, 4]), [0.1, 0.1])
+    with pytest.raises(AssertionError, match=r"^the labels: from -1 to -1; the engine reads 0 to 9$"):
+        train_steps(program, run, replace(some_images(4), labels=torch.full((4,), -1)), torch.arange(4), [0.1, 0.1])
+    assert all(torch.equal(one, other) for one, other in zip(run.state, before, strict=True))
+
+
+def test_predictions_and_gradients_are_of_images_only():
+    network = parse_network("gap linear(10)")
+    run = start(network, Recipe(batch_size=2), 0, CPU, native.load())
+    program, images = open_program(native.load(), network, run.recipe, MEAN, DEVIATION), some_images(3)
+
+    with pytest.raises(AssertionError, match=r"^the pixels: torch\.float32 \(3, 1, 28, 28\) on cpu; "):
+        predict(program, run.network, run.state, images.pixels.float())
+    with pytest.raises(AssertionError, match=r"^3 images are no batch of 2$"):
+        gradients(program, run.network, images.pixels, images.labels)
+    with pytest.raises(AssertionError, match=r"^the labels: from -1 to -1; the engine reads 0 to 9$"):
+        gradients(program, run.network, images.pixels[:2], torch.full((2,), -1))
+
+
+def test_every_step_is_reported():
+    steps: list[int] = []
+    run = start(parse_network("gap linear(10)"), Recipe(epochs=1, batch_size=2), 0, CPU, native.load())
+
+    train_epoch(run, some_images(250), lambda: steps.append(run.step))
+
+    assert len(steps) == 125
+    # Reported in chunks, so that a progress bar costs nothing.
+    assert steps == [100] * 100 + [125] * 25
+
+
+def test_a_loss_that_is_not_finite_ends_the_run():
+    recipe = Recipe(epochs=2, batch_size=32, learning_rate=1e3, momentum=0.99)
+    run = start(parse_network("conv3x3(4) conv3x3(4) conv3x3(4) linear(10)"), recipe, 0, CPU, native.load())
+
+    epoch = train_epoch(run, some_images(640))
+
+    assert run.diverged
+    assert epoch.train_loss is None
+
+
+@pytest.mark.parametrize("text", [*NETWORKS, "conv3x3(4) relu maxpool relu res(bn relu) avgpool conv1x1(10) gap"])
+def test_a_weight_that_is_not_a_number_is_seen_in_the_loss(text: str):
+    run = start(parse_network(text), Recipe(epochs=1, batch_size=32), 0, CPU, native.load())
+    with torch.no_grad():
+        first = next(run.network.parameters())
+        first[(0,) * first.ndim] = math.nan
+
+    train_epoch(run, some_images(64))
+
+    assert run.diverged
+
+
+@pytest.mark.parametrize(
+    ("recipe", "device", "why"),
+    [
+        (Recipe(), "cpu", None),
+        (Recipe(optimizer=Optimizer.ADAM), "cpu", None),
+        (Recipe(precision=Precision.BF16), "cpu", None),
+        (Recipe(), "meta", "it runs on processors, not on meta"),
+    ],
+)
+def test_what_the_engine_cannot_train_it_declines(recipe: Recipe, device: str, why: str | None):
+    assert refusal(recipe, torch.device(device)) == why
+
+
+def test_a_batch_that_no_memory_holds_is_an_error():
+    recipe = replace(Recipe(), batch_size=10_000)
+    architecture = parse_network("conv1x1(10000) relu gap linear(10)")
+
+    with pytest.raises(MemoryError, match="no memory for a batch of 10000"):
+        open_program(native.load(), architecture, recipe, MEAN, DEVIATION)

@@ -1,0 +1,172 @@
+"""Tests of flat programs, against the costs and shapes of the architecture and against torch's own order."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from harness.training.modules.build import build
+from harness.training.native import native
+from harness.training.native.instruction import Code, Instruction, Rectifier, Value
+from harness.training.native.program import Program, program, rows
+from search_spaces.architecture import Architecture
+from search_spaces.cost import analyse
+from search_spaces.language.notation import parse_network
+
+networks = st.from_type(Architecture)
+
+
+@given(networks)
+def test_a_program_counts_the_parameters_of_its_network(network: Architecture):
+    assert program(network).parameter_count == analyse(network).parameters
+
+
+@given(networks)
+def test_the_last_value_holds_a_number_a_class(network: Architecture):
+    last = program(network).values[-1]
+
+    assert (last.channels, last.height, last.width) == (10, 1, 1)
+
+
+@given(networks)
+def test_every_value_is_written_once_before_it_is_read(network: Architecture):
+    found = program(network)
+
+    written = {0}
+    for item in found.instructions:
+        assert {item.source} | ({item.other} if item.other >= 0 else set()) <= written
+        assert item.target not in written
+        written.add(item.target)
+    assert written == set(range(len(found.values)))
+
+
+@given(networks)
+def test_margins_are_as_wide_as_the_widest_window_needs(network: Architecture):
+    found = program(network)
+
+    for index, value in enumerate(found.values):
+        readers = [item for item in found.instructions if item.source == index and item.kernel >= 0]
+        writers = [item for item in found.instructions if item.target == index and item.rows and item.kernel >= 0]
+        assert value.margin == max(
+            [0, *(item.row_padding for item in readers), *(item.column_padding for item in readers)]
+        )
+        back = [(item.rows - 1 - item.row_padding, item.columns - 1 - item.column_padding) for item in writers]
+        assert value.gradient_margin == max([0, *(margin for both in back for margin in both)])
+
+
+@settings(max_examples=30)
+@given(networks)
+def test_parameters_lie_in_the_order_of_torch(network: Architecture):
+    module = build(network)
+
+    found = program(network)
+
+    assert [size for size, _ in found.parameters] == [item.numel() for item in module.parameters()]
+    assert [decayed for _, decayed in found.parameters] == [item.ndim > 1 for item in module.parameters()]
+    norms = [item for item in module.modules() if isinstance(item, _BatchNorm)]
+    assert list(found.statistics) == [item.num_features for item in norms]
+
+
+def test_a_tied_kernel_is_found_at_one_place():
+    found = program(parse_network("conv3x3(1, tie=a) relu conv3x3(1, tie=a, pad=0) dwconv3x3 gap linear(10)"))
+
+    kernels = [item.kernel for item in found.instructions if item.code in (Code.CONVOLUTION, Code.DEPTHWISE)]
+    assert kernels == [0, 0, 9]
+
+
+def test_relu_bn_relu_dropout_are_one_instruction_in_this_order_only():
+    def kinds(text: str) -> list[tuple[int, bool, int, int]]:
+        found = program(parse_network(f"conv1x1(2) {text} gap linear(10)"))
+        return [
+            (item.before, item.scale >= 0, item.after, item.dropout)
+            for item in found.instructions
+            if item.code is Code.POINTWISE
+        ]
+
+    assert kinds("relu bn relu dropout(0.5)") == [(1, True, 1, 1)]
+    assert kinds("bn dropout2d(0.5)") == [(0, True, 0, 2)]
+    assert kinds("relu") == [(1, False, 0, 0)]
+    assert kinds("dropout(0.5) relu bn") == [(0, False, 0, 1), (1, True, 0, 0)]
+    assert kinds("bn bn") == [(0, True, 0, 0), (0, True, 0, 0)]
+    assert kinds("leaky bn relu") == [(2, True, 1, 0)]
+    assert kinds("relu bn leaky dropout(0.5)") == [(1, True, 2, 1)]
+    assert kinds("leaky relu leaky") == [(2, False, 0, 0), (1, False, 0, 0), (2, False, 0, 0)]
+
+
+def test_slopes_are_handed_over_in_billionths():
+    (item,) = program(parse_network("leaky bn leaky(0.25) linear(10)")).instructions[:1]
+
+    assert (item.before_slope, item.after_slope) == (100_000_000, 250_000_000)
+
+
+def test_learned_slopes_are_parameters_in_their_order():
+    found = program(parse_network("prelu bn prelu conv1x1(10) gap"))
+
+    item = found.instructions[0]
+    assert (item.before, item.before_slope, item.scale, item.shift, item.after_slope) == (Rectifier.PRELU, 0, 1, 2, 3)
+    assert [decayed for _, decayed in found.parameters] == [False] * 4 + [True]
+
+
+def test_an_unscaled_norm_has_a_shift_only():
+    found = program(parse_network("bn(unscaled) conv1x1(10) gap"))
+
+    item = found.instructions[0]
+    assert (item.scale, item.shift, item.mean, item.variance) == (-1, 0, 11, 12)
+
+
+def test_a_norm_of_shared_statistics_has_one_mean_and_one_variance_for_its_poses():
+    norms = program(parse_network("conv1x1(8) bn(poses=4, shared) bn(poses=4) gap linear(10)")).instructions[1:3]
+
+    # Behind 8 weights, two norms of 2 scales and shifts, and 90 of the linear layer.
+    assert [(item.poses, item.shared, item.mean, item.variance) for item in norms] == [
+        (4, 4, 106, 108),
+        (4, 1, 110, 118),
+    ]
+
+
+def test_statistics_lie_behind_the_parameters_means_first():
+    found = program(parse_network("bn conv1x1(3, bias) bn gap linear(10)"))
+
+    norms = [item for item in found.instructions if item.scale >= 0]
+    # 2 of the first norm, 3 and 3 of the convolution, 6 of the second norm, 40 of the linear layer.
+    assert found.parameter_count == 54
+    assert [(item.scale, item.shift, item.mean, item.variance) for item in norms] == [(0, 1, 54, 55), (8, 11, 56, 59)]
+    assert found.state_size == 54 + 2 + 6
+
+
+def test_rows_have_the_fields_of_the_engine_s_structures_in_order():
+    header = (native.SOURCES / "program.h").read_text(encoding="utf-8")
+
+    def declared(name: str) -> list[str]:
+        body = re.search(rf"struct {name} \{{(.*?)\}};", header, re.DOTALL)
+        assert body is not None
+        return re.findall(r"\b(\w+)(?=[,;])", re.sub(r"//[^\n]*", "", body.group(1)))
+
+    renamed = {"in": "source", "out": "target"}
+    assert [renamed.get(name, name) for name in declared("Instruction")] == list(Instruction.__slots__)
+    assert declared("ValueRow") == list(Value.__slots__)
+    codes = re.search(r"enum class Code : int32_t \{(.*?)\}", header, re.DOTALL)
+    assert codes is not None
+    assert re.findall(r"\w+", codes.group(1)) == [code.name for code in Code]
+    pointwise = (native.SOURCES / "pointwise.h").read_text(encoding="utf-8")
+    rectifiers = re.search(r"enum Rectifier : int \{(.*?)\}", pointwise)
+    assert rectifiers is not None
+    assert re.findall(r"\w+", rectifiers.group(1)) == [rectifier.name for rectifier in Rectifier]
+
+
+def test_rows_are_integers_one_after_the_other():
+    found: Program = program(parse_network("gap linear(10)"))
+
+    assert rows(found.values) == [1, 28, 28, 0, 0, 1, 1, 1, 0, 0, 10, 1, 1, 0, 0]
+    assert rows(found.instructions)[:3] == [Code.AVERAGE_POOL, 0, 1]
+    assert torch.tensor(rows(found.instructions)).shape == (2 * len(Instruction.__slots__),)
+
+
+def test_the_sources_are_part_of_the_package():
+    assert {path.name for path in native.source_files()} >= {"engine.cpp", "program.h", "convolution.cpp"}
+    assert all(path.parent == Path(native.SOURCES) for path in native.source_files())

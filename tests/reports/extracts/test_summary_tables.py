@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.system.errors import UsageError
+from harness.system.workspace import Workspace
+from reports.extracts.summary_tables import NetworkLine, lines, write_tables
+from reports.study.study_files import read_study
+from reports.study.study_info import StudyInfo, study_info
+
+
+def info_of(study: Any, place: Workspace) -> StudyInfo:
+    return study_info(read_study(study.folder, place))
+
+
+def read(paths: list[Path]) -> tuple[list[dict[str, str]], dict[str, Any]]:
+    table, document = (path.read_text(encoding="utf-8") for path in paths)
+    return list(csv.DictReader(io.StringIO(table, newline=""))), json.loads(document)
+
+
+def test_both_tables_hold_every_network_in_the_order_of_the_report(realistic_study: Any, place: Workspace):
+    info = info_of(realistic_study, place)
+
+    rows, document = read(write_tables(info, realistic_study.folder))
+
+    hashes = [network.hash for network in info.networks]
+    assert [row["hash"] for row in rows] == hashes
+    assert [row["hash"] for row in document["networks"]] == hashes
+    assert [row["place"] for row in document["networks"]] == list(range(1, len(hashes) + 1))
+    assert list(rows[0]) == list(document["networks"][0]) == [item.name for item in fields(NetworkLine)]
+    assert (document["study"], document["target_pct"], document["schema_version"]) == (info.name, 99.4, 1)
+
+
+def test_numbers_are_raw_and_both_tables_say_the_same(realistic_study: Any, place: Workspace):
+    rows, document = read(write_tables(info_of(realistic_study, place), realistic_study.folder))
+
+    for row, twin in zip(rows, document["networks"], strict=True):
+        assert float(row["parameters"]) == twin["parameters"]
+        shown = row["validation_accuracy_pct"]
+        assert (float(shown) if shown else None) == twin["validation_accuracy_pct"]
+        assert row["reached"] == str(twin["reached"]).lower()
+    winner = document["networks"][0]
+    # Errors of the six seeds of the winner, see conftest.py.
+    assert winner["mean_test_accuracy_pct"] == pytest.approx(100 - (55 + 58 + 52 + 61 + 57 + 54) / 6 / 100)
+    assert (winner["tier"], winner["test_seeds"], winner["reached"]) == ("verified", 6, True)
+
+
+def test_what_was_not_finished_has_no_figures(new_study: Any, place: Workspace, synthetic: Any):
+    study = new_study()
+    study.propose(synthetic.network(8, 8, 8))
+    study.write()
+
+    [line] = lines(info_of(study, place))
+
+    assert (line.tier, line.validation_accuracy_pct, line.validation_std_pct, line.test_seeds) == (None, None, None, 0)
+
+
+def test_texts_of_others_are_no_formulas_and_can_be_written(new_study: Any, place: Workspace, synthetic: Any):
+    study = new_study()
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.events[-1]["origin"] = "=cmd|' /C calc'!A0\ud800"
+    study.finish(proposal, 50)
+    study.write()
+
+    rows, document = read(write_tables(info_of(study, place), study.folder))
+
+    assert rows[0]["origin"] == "'=cmd|' /C calc'!A0?"
+    assert document["networks"][0]["origin"] == "=cmd|' /C calc'!A0?"
+
+
+def test_the_same_files_give_the_same_bytes(realistic_study: Any, place: Workspace):
+    first = [path.read_bytes() for path in write_tables(info_of(realistic_study, place), place.root)]
+
+    assert [path.read_bytes() for path in write_tables(info_of(realistic_study, place), place.root)] == first
+
+
+def test_a_folder_that_cannot_be_written_is_the_user_s_to_mend(realistic_study: Any, place: Workspace):
+    (place.root / "file").touch()
+
+    with pytest.raises(UsageError, match=r"cannot write .*file/networks.csv"):
+        write_tables(info_of(realistic_study, place), place.root / "file")

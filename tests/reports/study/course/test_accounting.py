@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from typing import Any
+
+from harness.system.workspace import Workspace
+from harness.training.result import Status
+from reports.html.shares import Share
+from reports.study.course.accounting import accounting
+from reports.study.networks import networks
+from reports.study.study_files import StudyFiles, read_study
+
+
+def test_every_proposal_is_counted_once(realistic_study: Any, place: Workspace):
+    files = read_study(realistic_study.folder, place)
+
+    found = accounting(files, networks(files))
+
+    kinds = [event["event"] for event in realistic_study.events]
+    asked = sum(kind in ("rejected", "repeated", "proposed") for kind in kinds)
+    assert found.proposed == asked
+    assert found.rejected == sum(share.count for share in found.rejections) == kinds.count("rejected")
+    assert found.to_train == found.begun + 1
+    assert found.runs == sum(share.count for share in found.outcomes) == kinds.count("finished")
+
+
+def test_each_length_of_a_network_is_a_proposal(new_study: Any, place: Workspace, synthetic: Any):
+    study = new_study()
+    for epochs in (5, 30):
+        proposal = study.propose(synthetic.network(8, 8, 8), epochs=epochs)
+    study.finish(proposal, 50)
+    files = read_study(study.write(), place)
+
+    found = accounting(files, networks(files))
+
+    assert (found.proposed, found.to_train, found.begun) == (2, 2, 1)
+
+
+def test_reasons_are_in_words_and_the_most_frequent_is_first(synthetic: Any):
+    reasons = ["shape", "parameters", "parameters", "something new"]
+    files = StudyFiles(
+        name="s",
+        config=synthetic.CONFIG,
+        origins={},
+        events=(
+            *({"event": "rejected", "reason": reason} for reason in reasons),
+            {"event": "looked", "rejected": {"parameters": 5}},
+        ),
+    )
+
+    assert accounting(files, []).rejections == (
+        Share("too many parameters", 7),
+        Share("ops that do not fit together", 1),
+        Share("something new", 1),
+    )
+
+
+def test_rare_reasons_are_summed_up_and_none_is_lost(synthetic: Any):
+    reasons = [f"reason {number:02d}" for number in range(30) for _ in range(30 - number)]
+    files = StudyFiles(
+        name="s",
+        config=synthetic.CONFIG,
+        origins={},
+        events=tuple({"event": "rejected", "reason": reason} for reason in reasons),
+    )
+
+    found = accounting(files, [])
+
+    assert len(found.rejections) == 12
+    assert found.rejections[-1].name == "19 other reasons"
+    assert sum(share.count for share in found.rejections) == len(reasons) == found.rejected
+
+
+def test_outcomes_are_in_the_order_of_their_kinds(new_study: Any, place: Workspace, synthetic: Any):
+    study = new_study()
+    for width, status in ((4, Status.CRASHED), (5, Status.COMPLETE), (6, Status.TIMED_OUT)):
+        study.finish(study.propose(synthetic.network(width, 8, 8)), 50, status=status)
+    files = read_study(study.write(), place)
+
+    assert accounting(files, networks(files)).outcomes == (
+        Share("complete", 1),
+        Share("timed out", 1),
+        Share("crashed", 1),
+    )

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.evidence import ledger, record
+from harness.evidence.study import owned
+from harness.system.workspace import Workspace
+from reports.study.headline import Headline, Outcome, headline
+from reports.study.networks import networks
+from reports.study.next_step import next_step
+from reports.study.study_files import read_study
+from reports.study.winner import winner
+
+
+def said(study: Any, place: Workspace) -> Headline:
+    files = read_study(study.write(), place)
+    return headline(files, networks(files), winner(files))
+
+
+@pytest.fixture
+def study(new_study: Any) -> Any:
+    return new_study()
+
+
+def test_a_reached_target_names_network_size_mean_spread_seeds_and_tier(study: Any, place: Workspace, synthetic: Any):
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.standing("winner", proposal, [50])
+    study.verify(proposal, [50, 52, 54, 56, 58])
+    study.note("ended", 5.0, reason="time")
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.REACHED
+    # The mean of 50, 52, 54, 56, 58 errors is 54, their deviation the square root of 10.
+    assert found.verdict == (
+        f"Reached: network plain-3128 {proposal['hash'][:6]} with 3,128 parameters has a mean test accuracy of "
+        "99.460 % (54 wrong images) over 5 training seeds on MNIST, 0.060 points above the target of 99.4 %. "
+        "Tier verified."
+    )
+    assert found.progress == "The search ended after 6 s: its time was up."
+
+
+def test_a_missed_target_says_by_how_much(study: Any, place: Workspace, synthetic: Any):
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.standing("winner", proposal, [50])
+    study.verify(proposal, [62, 63, 64, 65, 66])
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.MISSED
+    assert found.verdict.startswith("Missed: network")
+    assert "0.040 points below the target of 99.4 %. Tier measured." in found.verdict
+
+
+def test_too_few_seeds_are_no_verdict(study: Any, place: Workspace, synthetic: Any):
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.standing("winner", proposal, [50])
+    study.verify(proposal, [50, 52])
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.UNVERIFIED
+    assert "at or above the target of 99.4 %, but 2 seeds are too few for a verdict. Tier measured." in found.verdict
+
+
+def test_a_mean_at_the_target_is_reached_and_named_so(study: Any, place: Workspace, synthetic: Any):
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.standing("winner", proposal, [50])
+    study.verify(proposal, [57, 58, 59, 60, 61])
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.REACHED
+    assert found.verdict.endswith("0.010 points above the target of 99.4 %. Tier at the target.")
+
+
+def test_seeds_that_were_declared_and_not_run_leave_no_verdict(study: Any, place: Workspace, synthetic: Any):
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.standing("winner", proposal, [50])
+    study.verify(proposal, [50, 52, 54, 56, 58])
+    [evidence] = record.read_all(place.records)
+    ledger.declare_verification(place.ledger, evidence.key, [5])
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.UNVERIFIED
+    assert found.verdict.endswith("but seeds that were declared have not been run. Tier measured.")
+
+
+def test_a_winner_whose_verification_is_missing_is_not_verified_yet(study: Any, place: Workspace, synthetic: Any):
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.standing("winner", proposal, [50, 52, 54])
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.UNVERIFIED
+    assert "reached 99.48 % on validation" in found.verdict
+
+
+def test_a_search_that_goes_on_says_what_it_has(study: Any, place: Workspace, synthetic: Any):
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.finish(proposal, 80)
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.SEARCHING
+    assert found.verdict == (
+        "No verdict yet: no network stands for the target of 99.4 % so far. The most accurate, "
+        f"{proposal['hash'][:6]} with 3,128 parameters, has 99.20 % on validation over 1 seed: 80 errors; 55 allowed."
+    )
+    assert found.progress.startswith("The search was cut off after 24 s")
+
+
+def test_a_lucky_draw_above_the_threshold_is_not_called_a_success(study: Any, place: Workspace, synthetic: Any):
+    study.finish(study.propose(synthetic.network(8, 8, 8)), 40)
+
+    assert said(study, place).verdict.endswith("40 errors; 55 allowed. It is not confirmed on fresh seeds.")
+
+
+def test_a_search_that_ended_with_nothing_missed(study: Any, place: Workspace, synthetic: Any):
+    study.finish(study.propose(synthetic.network(8, 8, 8)), 80)
+    study.note("ended", reason="trials")
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.MISSED
+    assert found.verdict.startswith("Missed: no network stood for the target of 99.4 %.")
+    assert found.progress.endswith("its trials were used up.")
+
+
+def test_a_study_without_a_finished_run_says_so(study: Any, place: Workspace):
+    found = said(study, place)
+
+    assert found.outcome is Outcome.NOTHING
+    assert found.verdict == "Nothing finished yet: no network has been trained to the end."
+
+
+def test_an_ended_study_without_a_trained_network_missed(study: Any, place: Workspace):
+    study.note("ended", reason="exhausted", message="all 16 networks are known")
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.MISSED
+    assert found.progress.endswith("its space had nothing new to offer (all 16 networks are known).")
+
+
+def test_an_interrupted_study_has_no_verdict_yet(study: Any, place: Workspace):
+    study.note("ended", reason="interrupted")
+
+    assert said(study, place).outcome is Outcome.NOTHING
+
+
+def test_a_study_that_was_taken_up_again_is_running(study: Any, place: Workspace):
+    study.note("ended", reason="time")
+    study.note("session", 5.0, command=["harness"], workers=2, device="cpu")
+
+    found = said(study, place)
+
+    assert found.outcome is Outcome.NOTHING
+    assert found.progress.startswith("The search was cut off after 6 s")
+
+
+def test_while_a_program_works_on_it_a_search_is_running_and_nothing_else(study: Any, place: Workspace):
+    study.write()
+    with owned(study.folder):
+        files = read_study(study.folder, place)
+
+    assert files.searching
+    assert headline(files, [], None).progress.startswith("The search is running: ")
+    assert next_step(files, None) is None
+
+
+def test_a_network_that_stands_comes_before_a_larger_one_that_is_more_accurate(
+    study: Any, place: Workspace, synthetic: Any
+):
+    for width, errors in ((9, 40), (8, 50)):
+        proposal = study.propose(synthetic.network(width, 8, 8))
+        study.finish(proposal, errors)
+        study.standing("standing", proposal, [errors] * 2, budget=proposal["parameters"] - 1)
+
+    verdict = said(study, place).verdict
+
+    assert f"so far is {proposal['hash'][:6]} with 3,128 parameters" in verdict
+
+
+def test_a_search_that_left_time_for_its_verification_says_how_much_it_used(study: Any, place: Workspace):
+    study.note("ended", 170.0, reason="time")
+    study.events[-1]["seconds"] = 300.0
+    study.note("verified", 83.0)
+
+    assert said(study, place).progress == (
+        "The search stopped at 2 min 51 s of 5 min to leave time for verification; 4 min 14 s in all."
+    )
+
+
+def test_a_study_with_an_empty_journal_has_been_set_up(study: Any, place: Workspace):
+    study.events = []
+
+    assert said(study, place).progress == "The study has been set up; its journal is empty."
+
+
+def test_an_unknown_end_is_quoted(study: Any, place: Workspace):
+    study.note("ended", reason="moonshine")
+
+    assert said(study, place).progress.endswith("reason 'moonshine'.")

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.system.workspace import Workspace
+from reports.study.next_step import NextStep, next_step
+from reports.study.study_files import read_study
+from reports.study.winner import winner
+
+SEARCH = "harness search --budget 20000"
+
+
+def step(study: Any, place: Workspace) -> NextStep | None:
+    files = read_study(study.write(), place)
+    return next_step(files, winner(files))
+
+
+@pytest.fixture
+def proposal(study: Any, synthetic: Any) -> Any:
+    return study.propose(synthetic.network(8, 8, 8))
+
+
+@pytest.fixture
+def study(new_study: Any) -> Any:
+    return new_study()
+
+
+def test_a_search_that_has_not_ended_is_gone_on_with(study: Any, place: Workspace):
+    assert step(study, place) == NextStep(SEARCH, "goes on with the search where it stopped")
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"), [("time", "a longer --time"), ("trials", "more --trials"), ("exhausted", "another --space")]
+)
+def test_a_search_that_found_nothing_is_told_what_it_lacked(study: Any, place: Workspace, reason: str, words: str):
+    study.note("ended", reason=reason)
+
+    found = step(study, place)
+
+    assert found is not None
+    assert found.command == SEARCH
+    assert words in found.words
+
+
+def test_a_winner_that_was_not_tested_is_verified(study: Any, place: Workspace, proposal: Any):
+    study.standing("winner", proposal, [50, 52, 54])
+    study.note("ended", reason="time")
+
+    found = step(study, place)
+
+    assert found is not None
+    assert found.command == f"harness verify {proposal['hash']}"
+
+
+@pytest.mark.parametrize(
+    ("errors", "command"),
+    [
+        ([50] * 6, "harness verify {} --certify --declare-only"),
+        ([50] * 3, "harness verify {} --seeds 10"),
+        ([90] * 6, SEARCH),
+    ],
+    ids=["verified", "too few seeds", "missed"],
+)
+def test_what_follows_a_verification_depends_on_its_outcome(
+    study: Any, place: Workspace, proposal: Any, errors: list[int], command: str
+):
+    study.standing("winner", proposal, [50, 52, 54])
+    study.note("ended", reason="time")
+    study.verify(proposal, errors)
+
+    found = step(study, place)
+
+    assert found is not None
+    assert found.command == command.format(proposal["hash"])
+
+
+def test_a_command_is_named_as_this_program_was_called(study: Any, place: Workspace, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HARNESS_COMMAND", "./scripts/harness")
+
+    found = step(study, place)
+
+    assert found is not None
+    assert found.command == "./scripts/harness search --budget 20000"
+
+
+def test_a_journal_without_a_command_names_none(study: Any, place: Workspace):
+    study.events[0]["command"] = None
+
+    assert step(study, place) is None

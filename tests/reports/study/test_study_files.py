@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.system.errors import ContentError
+from harness.system.workspace import Workspace
+from reports.study.study_files import read_study
+
+
+def test_a_study_that_was_just_begun_is_read_without_a_journal(new_study: Any, place: Workspace):
+    study = new_study()
+
+    files = read_study(study.folder, place)
+
+    assert (files.events, files.results, files.measured, files.rows, files.test_reads) == ((), (), (), (), ())
+    assert (files.name, files.elapsed, files.config.budget) == (study.name, 0.0, 20_000)
+
+
+def test_a_torn_line_hides_no_other_event(new_study: Any, place: Workspace):
+    study = new_study()
+    study.note("ended", 5.0, reason="time")
+    study.write()
+    journal = study.folder / "log.jsonl"
+    journal.write_text('{"event": "propo\n' + journal.read_text(encoding="utf-8") + '{"event":', encoding="utf-8")
+
+    files = read_study(study.folder, place)
+
+    assert [event["event"] for event in files.events] == ["session", "ended"]
+    assert files.elapsed == 6.0
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), -5, "<b>", [], None])
+def test_a_damaged_time_counts_as_none(new_study: Any, place: Workspace, time: Any):
+    study = new_study()
+    study.note("ended", 5.0, reason="time")
+    study.events[-1]["elapsed"] = time
+
+    files = read_study(study.write(), place)
+
+    assert files.events[-1]["elapsed"] is None
+    assert files.elapsed == 1.0
+
+
+def test_evidence_comes_with_the_row_that_it_makes(realistic_study: Any, place: Workspace):
+    files = read_study(realistic_study.folder, place)
+
+    [measured] = files.measured
+    assert (measured.row.hash, measured.row.seeds) == (measured.record.hash, 6)
+    assert measured.row in files.rows
+
+
+def test_evidence_on_another_target_or_data_set_is_left_out(new_study: Any, place: Workspace, synthetic: Any):
+    study = new_study()
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.verify(proposal, [50] * 5, target_pct=99.0)
+    study.verify(proposal, [50] * 5, dataset="kmnist")
+
+    files = read_study(study.write(), place)
+
+    assert files.measured == ()
+    assert len(files.rows) == 2
+
+
+def test_a_folder_without_a_study_is_refused(place: Workspace):
+    with pytest.raises(ContentError, match="cannot read the study"):
+        read_study(place.runs / "nothing", place)

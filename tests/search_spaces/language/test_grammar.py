@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from importlib import resources
+
+import lark
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.lark import from_lark
+
+from search_spaces.errors import NotationError, SearchSpaceError
+from search_spaces.language.grammar import LONGEST_TEXT, read_network, read_space
+from search_spaces.language.notation import parse_network
+from search_spaces.spaces.resolve import parse_space
+
+GRAMMAR = lark.Lark(
+    resources.files("search_spaces.language").joinpath("notation.lark").read_text("utf-8"),
+    parser="lalr",
+    start=["network", "space"],
+)
+# A blank after each word, because the generator joins tokens without one. Keys are terminals of the grammar.
+WORDS = {
+    "NAME": st.sampled_from(["conv3x3 ", "bn ", "gap ", "linear ", "res ", "tie ", "bias ", "net ", "c ", "macs "]),
+    "NUMBER": st.sampled_from(["0 ", "1 ", "2 ", "10 ", "0.5 ", "99999999999 "]),
+    "COMMENT": st.sampled_from(["#\n", "# bn é \r\n"]),
+    "SPACE": st.sampled_from([" ", "\r\n", "\t"]),
+}
+
+IN_SPACES = "choices and definitions belong to a search space"
+SEMICOLON = "a ';' may be missing before this definition"
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("", ""),
+        ("bn\r\n\trelu\f# comment ( < \r\n|gap", "bn relu | gap"),
+        ("conv3x3 ( 8 ,pad = 0, bias ,tie=a )", "conv3x3(8, pad=0, bias, tie=a)"),
+        ("bn()", "bn"),
+        ("dropout(00.0500)", "dropout(0.05)"),
+        ("res( bn|relu )", "res(bn | relu)"),
+    ],
+)
+def test_a_network_has_one_normal_form(text: str, normal: str):
+    assert str(read_network(text)) == normal
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("bn", "bn"),
+        ("net=bn", "net = bn;\n"),
+        ("let a={1,2..8 step 3};net=<a/|b/>?", "let a = {1, 2..8 step 3};\nnet = <a / | b / >?;\n"),
+        ("u(c)=x(c,pad={0,1}){1..3}<bn>{2}; net=u(4..16 step 2.0);", None),
+        ("where parameters<=20000,macs > 5;\n net = u", "where parameters <= 20000, macs > 5;\nnet = u;\n"),
+        ("letter = wherever", "letter = wherever;\n"),
+        ("step = {1..2 step 1}", "step = {1..2 step 1};\n"),
+    ],
+)
+def test_a_space_has_one_normal_form(text: str, normal: str | None):
+    if normal is None:
+        normal = "u(c) = x(c, pad={0, 1}){1..3} <bn>{2};\nnet = u(4..16 step 2);\n"
+    assert str(read_space(text)) == normal
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "message", "hint"),
+    [
+        ("conv3x3(8", 9, "unexpected end of the text; expected ')', ','", None),
+        ("bn (8)x)", 7, "unexpected ')'; expected the end, a name, '|'", None),
+        ("8", 0, "unexpected '8'; expected the end, a name, '|'", None),
+        ("conv3x3(8,)", 10, "unexpected ')'; expected a name, a number, '|'", None),
+        ("conv3x3(1e4)", 9, "unexpected 'e4'; expected ')', ','", None),
+        ("net = bn", 4, "unexpected '='; expected the end, a name, '|'", IN_SPACES),
+        ("let a = 3", 0, "unexpected 'let'; expected the end, a name, '|'", IN_SPACES),
+        ("bn{}", 3, "unexpected '}'; expected a number", None),
+    ],
+)
+def test_networks_that_break_the_grammar(text: str, position: int, message: str, hint: str | None):
+    with pytest.raises(NotationError) as caught:
+        read_network(text)
+    assert (caught.value.message, caught.value.position, caught.value.hint) == (message, position, hint)
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "message", "hint"),
+    [
+        ("a = bn b = gap", 9, None, SEMICOLON),
+        ("a = bn where parameters <= 3", 7, None, None),
+        ("a = ;", 4, "unexpected ';'; expected a name, a number, '<', '{', '|'", None),
+        ("a = <bn / relu", 14, None, None),
+        ("a = bn{1..2}{3}", 12, None, None),
+        ("where parameters = 3", 17, "unexpected '='; expected <=, >= or ==", None),
+        ("where macs <= many", 14, "unexpected 'many'; expected a number", None),
+        ("a = {4, b}", 8, "unexpected 'b'; expected a number", None),
+    ],
+)
+def test_spaces_that_break_the_grammar(text: str, position: int, message: str | None, hint: str | None):
+    with pytest.raises(NotationError) as caught:
+        read_space(text)
+    assert caught.value.position == position
+    assert message is None or caught.value.message == message
+    assert caught.value.message.startswith("unexpected ")
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "shown"),
+    [
+        ("conv3x3(-8)", 8, "'-'"),
+        ("bn, relu * 2", 9, "'*'"),
+        ("conv3\u00d73(8)", 5, "U+00D7 MULTIPLICATION SIGN"),
+        ("bn\x00", 2, "U+0000"),
+        ("bn\u00a0relu", 2, "U+00A0 NO-BREAK SPACE"),
+        ("\ufeffbn", 0, "U+FEFF ZERO WIDTH NO-BREAK SPACE"),
+        ("\ud800", 0, "U+D800"),
+        ("dropout(.5)", 8, "'.'"),
+    ],
+)
+def test_characters_that_the_notation_does_not_have(text: str, position: int, shown: str):
+    with pytest.raises(NotationError) as caught:
+        read_network(text.replace(", ", " "))
+    assert caught.value.message.startswith(f"unexpected character {shown}; the notation has names, ")
+    assert caught.value.position == position - text[:position].count(", ")
+
+
+@pytest.mark.parametrize("opening", ["res(", "<", "<bn / res("])
+def test_deep_nesting_is_refused_before_it_costs_stack(opening: str):
+    with pytest.raises(NotationError, match=r"^brackets are nested more than 50 deep$"):
+        read_space(opening * 10_000)
+    deep = "res(" * 50 + "bn" + ")" * 50
+    assert str(read_network(f"{deep} {deep}")) == f"{deep} {deep}"
+
+
+def test_brackets_in_comments_and_conditions_do_not_nest():
+    assert len(str(read_space("net = bn; # " + "(" * 100 + "\nwhere " + "macs < 3, " * 20 + "macs <= 3"))) > 20
+
+
+def test_long_texts_are_refused_and_the_longest_are_read_fast():
+    with pytest.raises(NotationError, match=r"^the text has 100,001 characters; at most 100,000 are read$"):
+        read_network(" " * (LONGEST_TEXT + 1))
+    begin = time.perf_counter()
+    assert len(read_network("bn " * (LONGEST_TEXT // 3)).items) == LONGEST_TEXT // 3
+    assert time.perf_counter() - begin < 10
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(from_lark(GRAMMAR, start="network", explicit=WORDS))
+def test_any_text_of_the_grammar_is_a_network_or_one_clear_error(text: str):
+    assert str(read_network(str(read_network(text)))) == str(read_network(text))
+    _parsed_or_refused(parse_network, text)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(from_lark(GRAMMAR, start="space", explicit=WORDS))
+def test_any_text_of_the_grammar_is_a_space_or_one_clear_error(text: str):
+    _parsed_or_refused(parse_space, text)
+
+
+@given(st.text(alphabet=st.sampled_from("conv3x(8) bn|<>/?{}.,=;#\n\té0"), max_size=30))
+def test_any_text_at_all_is_read_or_refused(text: str):
+    _parsed_or_refused(parse_network, text)
+    _parsed_or_refused(parse_space, text)
+
+
+def _parsed_or_refused(parse: Callable[[str], object], text: str) -> None:
+    refusal: SearchSpaceError | None = None
+    try:
+        parse(text)
+    except SearchSpaceError as error:
+        refusal = error
+    if refusal is not None:
+        assert refusal.message
+        assert "\n" not in refusal.message
+        assert refusal.position is not None
+        assert 0 <= refusal.position <= len(text)
+        assert refusal.text == text
