@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.datasets import DATASETS
-from harness.evidence.study import journal, rejections
+from harness.evidence.study import read_events, rejections
 from harness.system.errors import Interrupted, UsageError
 from harness.training.result import Status
 
@@ -126,7 +126,7 @@ def run(arguments: Sequence[str], setting: Setting, folder: Path) -> Outcome:
         kind = Interrupted if code == 130 else UsageError
         raise kind(f"a search gave no outcome, {NO_OUTCOME[code]}: {' '.join(said)[-400:]}")
     log = next(folder.glob("runs/*/log.jsonl"), None)
-    events = [] if log is None else journal(log.parent)
+    events = [] if log is None else read_events(log.parent)
     return outcome(code, time.monotonic() - before, events, _printed(folder / "stdout.json"), _validation_size(log))
 
 

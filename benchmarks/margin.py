@@ -34,7 +34,7 @@ from benchmarks.machine import machine
 from harness.bench.tables.table import Table, runs_of
 from harness.bench.tables.table_files import read_table, table_folder
 from harness.evidence import record
-from harness.evidence.offset import offset_of
+from harness.evidence.error_ratio import error_ratio_of
 from harness.evidence.record import Record
 from harness.evidence.study import Proposal
 from harness.search import race
@@ -290,7 +290,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.searches < 1:
         parser.error("one search is needed at least")
-    place, offset = workspace(), offset_of("mnist")
+    place, offset = workspace(), error_ratio_of("mnist")
     threshold_pct = offset.threshold_pct(TARGET_PCT)
     table = table_deviation(read_table(table_folder(TABLE, place)))
     deviations = {"records": record_deviations(record.read_all(place.records)), "table": (table,)}

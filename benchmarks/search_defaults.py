@@ -16,7 +16,7 @@ import click
 
 from harness.commands.search import search
 from harness.data.datasets import DATASETS
-from harness.evidence.offset import offset_of
+from harness.evidence.error_ratio import error_ratio_of
 from harness.training.recipes import named_recipe
 from search_spaces.catalog import space
 
@@ -27,7 +27,7 @@ WITHOUT_EFFECT = {"plan_only", "verbose", "as_json", "name", "folder", "seed"}
 # What decides the order beside the files of harness/search: the threshold, what stands, what a draw, a change of it and
 # its costs are.
 BESIDES = (
-    "harness/evidence/offsets.json",
+    "harness/evidence/error-ratios.json",
     "harness/evidence/study.py",
     "harness/system/statistics.py",
     "search_spaces/cost.py",
@@ -45,7 +45,7 @@ def defaults() -> dict[str, Any]:
         "options": options,
         "space_sha256": _sha256(space(str(options["space"])).text.encode()),
         "recipe_hash": named_recipe(str(options["recipe"])).recipe.hash,
-        "threshold_pct": round(offset_of(DATASET).threshold_pct(DATASETS[DATASET].target_pct), 6),
+        "threshold_pct": round(error_ratio_of(DATASET).threshold_pct(DATASETS[DATASET].target_pct), 6),
         "sources": sources(ROOT),
     }
 

@@ -25,16 +25,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.machine import machine
-from harness.bench.methods.door import Limits
+from harness.bench.methods.external_method import Limits
 from harness.bench.methods.method import Method
 from harness.bench.methods.task import Task
-from harness.bench.simulation.clock import SimulatedCrew
+from harness.bench.simulation.clock import SimulatedExecutor
 from harness.bench.simulation.live_run import Running, prepared
 from harness.bench.simulation.readings import Reading, Readings, TableReadings
 from harness.bench.simulation.replay import run_repeat
 from harness.bench.tables.table import Table, runs_of
 from harness.bench.tables.table_files import read_table, table_folder
-from harness.search.crew import Crew, Processes
+from harness.search.executor import Executor, Processes
 from harness.system import files, statistics
 from harness.system.workspace import workspace
 from harness.training.result import Result, Status
@@ -59,14 +59,14 @@ class End:
 
 @dataclass(slots=True)
 class Noting:
-    """A crew, with notes of what its trainings gave and when they ended.
+    """A executor, with notes of what its trainings gave and when they ended.
 
     Attributes:
         began: when its places were made, on its clock; ``heard`` how long after that it last heard of a training.
         trained: seconds of every training so far, of those too that wait at a rung.
     """
 
-    inner: Crew
+    inner: Executor
     began: float = 0.0
     heard: float = 0.0
     trained: dict[Key, float] = field(default_factory=dict)
@@ -198,7 +198,7 @@ def both(
     live = Noting(Processes(running.source, running.effort.limits))
     run_repeat(method, task, live, 0, repeat, Limits(), folder, running.effort)
     readings = NotedReadings(live.known, otherwise(live.ends))
-    replayed = Noting(SimulatedCrew(readings, repeat, task.seconds))
+    replayed = Noting(SimulatedExecutor(readings, repeat, task.seconds))
     run_repeat(method, task, replayed, 0, repeat, Limits())
     return live, replayed, len(readings.borrowed)
 

@@ -14,8 +14,8 @@ each with the deviation that `SEED_SHARE` says.
     python -m benchmarks.third_split --data FOLDER
 
 keeps every finished run in benchmarks/results/third-split.json, trains what is not there, and writes what a search
-allows for, harness/evidence/offsets.json. All networks of a fold come before the next fold, so what is on file of an
-interrupted measurement is balanced: `--folds 3` takes the first three.
+allows for, harness/evidence/error-ratios.json. All networks of a fold come before the next fold, so what is on file of
+an interrupted measurement is balanced: `--folds 3` takes the first three.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ from harness.system.statistics import mean
 from harness.training.native.native import load as load_engine
 from harness.training.recipes import named_recipe
 from harness.training.result import Result, Status, to_document
-from harness.training.run import Bench, Job, execute
+from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose
 from search_spaces.errors import SearchSpaceError
 from search_spaces.language.notation import parse_network
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "benchmarks" / "results" / "third-split.json"
-OFFSETS = ROOT / "harness" / "evidence" / "offsets.json"
+OFFSETS = ROOT / "harness" / "evidence" / "error-ratios.json"
 FOLDS = 5
 WORKERS = 2
 RECIPE = "small"
@@ -186,7 +186,7 @@ def _hold(folder: Path | None) -> None:
 
 def _run(task: Task) -> FoldRun:
     data, parts = _held[0]
-    result = execute(task.job, Bench(data, split_of(parts, task.fold, task.stage)))
+    result = execute(task.job, TrainingData(data, split_of(parts, task.fold, task.stage)))
     return FoldRun(fold=task.fold, stage=task.stage, result=result)
 
 
@@ -247,7 +247,7 @@ def _text(run: FoldRun) -> str:
 
 
 def offset_document(runs: Sequence[FoldRun], seeds: int) -> dict[str, Any]:
-    """Return what offsets.json says of complete runs: ratio, errors, deviations and the protocol.
+    """Return what error-ratios.json says of complete runs: ratio, errors, deviations and the protocol.
 
     Raises:
         ValueError: fewer than two networks or folds.

@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.machine import machine
 from benchmarks.runs import trained
 from harness.evidence import record
-from harness.evidence.offset import offset_of
+from harness.evidence.error_ratio import error_ratio_of
 from harness.evidence.verification.verify import Plan, run_seeds
 from harness.system import files
 from harness.system.device import core_count
@@ -64,7 +64,7 @@ def validated(text: str, recipe: Recipe, folder: Path | None) -> list[float]:
 
 def shortest(text: str, base: NamedRecipe, epochs: list[int], folder: Path | None) -> tuple[Recipe, list[Any]]:
     """Return the shortest schedule whose mean validation accuracy suffices, and what each gave."""
-    threshold = offset_of("mnist").threshold_pct(TARGET_PCT)
+    threshold = error_ratio_of("mnist").threshold_pct(TARGET_PCT)
     tried = []
     for count in epochs:
         recipe = replace(base.recipe, epochs=count)

@@ -3,21 +3,21 @@
 import random
 from collections.abc import Sequence
 
-from harness.bench.methods.door import Ask, Brief, Tried
+from harness.bench.methods.external_method import Ask, Problem, Trial
 from search_spaces.errors import DrawError
 from search_spaces.spaces.draw import draw_uniform
 from search_spaces.spaces.resolve import parse_space
 
 
-def begin(brief: Brief) -> Ask:
+def begin(problem: Problem) -> Ask:
     """Return the function that is asked for the next network."""
-    space, rng = parse_space(brief.space), random.Random(brief.seed)
+    space, rng = parse_space(problem.space), random.Random(problem.seed)
 
-    def ask(tried: Sequence[Tried]) -> str:
-        passed = [each.parameters for each in tried if (each.validation_accuracy_pct or 0) >= brief.target_pct]
+    def ask(tried: Sequence[Trial]) -> str:
+        passed = [each.parameters for each in tried if (each.validation_accuracy_pct or 0) >= problem.target_pct]
         try:
-            return str(draw_uniform(space, rng, min(passed, default=brief.budget + 1) - 1, attempts=500).architecture)
+            return str(draw_uniform(space, rng, min(passed, default=problem.budget + 1) - 1, attempts=500).architecture)
         except DrawError:  # Nothing is smaller, or next to nothing.
-            return str(draw_uniform(space, rng, brief.budget).architecture)
+            return str(draw_uniform(space, rng, problem.budget).architecture)
 
     return ask

@@ -37,25 +37,25 @@ class Suggest:
 def main() -> None:
     """Answer until the input ends."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    brief = json.loads(sys.stdin.readline())["begin"]
-    space = parse_space(brief["space"])
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=brief["seed"]))
+    problem = json.loads(sys.stdin.readline())["begin"]
+    space = parse_space(problem["space"])
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=problem["seed"]))
     asked: dict[str, optuna.Trial] = {}
     for line in sys.stdin:
         for item in json.loads(line)["tried"]:
             if item["validation_accuracy_pct"] is not None and item["network"] in asked:
-                missing = max(0.0, brief["target_pct"] - item["validation_accuracy_pct"])
+                missing = max(0.0, problem["target_pct"] - item["validation_accuracy_pct"])
                 study.tell(asked.pop(item["network"]), item["parameters"] + PENALTY * missing)
-        print(json.dumps({"network": propose(study, space, brief, asked)}), flush=True)
+        print(json.dumps({"network": propose(study, space, problem, asked)}), flush=True)
 
 
-def propose(study: optuna.Study, space: SearchSpace, brief: dict[str, Any], asked: dict[str, optuna.Trial]) -> str:
+def propose(study: optuna.Study, space: SearchSpace, problem: dict[str, Any], asked: dict[str, optuna.Trial]) -> str:
     """Ask until a network is within the budget; larger ones are told as their size."""
     while True:
         trial = study.ask()
         architecture = draw(space, Suggest(trial)).architecture
         size = analyse(architecture).parameters
-        if size <= brief["budget"]:
+        if size <= problem["budget"]:
             asked[str(architecture)] = trial
             return str(architecture)
         study.tell(trial, size + PENALTY)

@@ -142,9 +142,9 @@ def _refuse(ctx: click.Context, names: tuple[str, ...], why: str) -> None:
 
 def _replayed(made: Setting, table: Table, given: dict[str, Any], folder: Path) -> list[Trace]:
     """Return the traces of a table; those that an earlier call has left are not done again."""
-    from harness.bench.methods.door import Limits
+    from harness.bench.methods.external_method import Limits
     from harness.bench.results import comparison
-    from harness.bench.results.spread import Spread
+    from harness.bench.results.noise_model import NoiseModel
     from harness.bench.simulation.repeats import run_repeats
     from harness.system.device import core_count
     from harness.training.workers.progress import Reporter
@@ -163,7 +163,7 @@ def _replayed(made: Setting, table: Table, given: dict[str, Any], folder: Path) 
             made.methods,
             asked.task,
             table,
-            asked.spread or Spread.POOLED,
+            asked.spread or NoiseModel.POOLED,
             asked.repeats,
             asked.seed,
             Limits(asked.answer_seconds),

@@ -173,14 +173,14 @@ def _train(job: Job, data: ImageData) -> tuple[Result, Training]:
     import torch
 
     from harness.training.result import Status
-    from harness.training.run import Bench, execute_and_keep
+    from harness.training.run import TrainingData, execute_and_keep
     from harness.training.workers.progress import Reporter
 
     steps = len(data.train_labels) // job.recipe.batch_size
     # As in a verification: the number of threads has a part in the bits.
     torch.set_num_threads(1)
     with Reporter(steps * job.recipe.epochs, "steps") as reporter:
-        result, trained = execute_and_keep(job, Bench.of(data), on_step=lambda: reporter.bar.update(1))
+        result, trained = execute_and_keep(job, TrainingData.of(data), on_step=lambda: reporter.bar.update(1))
     if result.status is not Status.COMPLETE:
         raise TargetMissed(f"seed {job.seed_index} {result.status}: {result.message}; nothing was written")
     return result, trained

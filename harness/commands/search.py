@@ -212,7 +212,7 @@ def _last_words(
     from harness.search.last_words import Postponed, Searched, end_of, last_words
     from harness.search.nearest_miss import nearest_miss
 
-    events, config = study.journal(plan.folder), plan.config
+    events, config = study.read_events(plan.folder), plan.config
     end = end_of(events, verdict)
     if end is None:
         return None, None
@@ -244,7 +244,7 @@ def _document(
     from harness.evidence import study
     from harness.evidence.leaderboard_csv import standings_file
 
-    events = study.journal(plan.folder)
+    events = study.read_events(plan.folder)
     counts, rejected = Counter(event["event"] for event in events), study.rejections(events).total()
     return {
         "study": plan.folder.name,
@@ -272,7 +272,7 @@ def _text(plan: SearchPlan, verdict: Verdict | None, words: LastWords | None) ->
         from harness.evidence import study
         from harness.evidence.leaderboard_csv import standings_file
 
-        row, spent = verdict.row, duration_text(study.elapsed_seconds(study.journal(plan.folder)))
+        row, spent = verdict.row, duration_text(study.elapsed_seconds(study.read_events(plan.folder)))
         lines += [
             f"{row.tier}: {row.parameters:,} parameters, mean test accuracy {row.mean_test_accuracy_pct:.3f} % over "
             f"{row.seeds} seeds (deviation {row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} % on "

@@ -95,7 +95,7 @@ def train(
 def _run(job: Job, data: ImageData) -> Result:
     import torch
 
-    from harness.training.run import Bench, execute
+    from harness.training.run import TrainingData, execute
     from harness.training.workers.progress import Reporter
 
     steps = data.dataset.train_size // job.recipe.batch_size
@@ -105,7 +105,7 @@ def _run(job: Job, data: ImageData) -> Result:
         def on_epoch(epoch: Epoch) -> None:
             reporter.say(_epoch_text(epoch, job.recipe.epochs, data.dataset.validation_size))
 
-        return execute(job, Bench.of(data), on_epoch=on_epoch, on_step=lambda: reporter.bar.update(1))
+        return execute(job, TrainingData.of(data), on_epoch=on_epoch, on_step=lambda: reporter.bar.update(1))
 
 
 def _document(result: Result) -> dict[str, Any]:

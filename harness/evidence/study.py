@@ -234,7 +234,7 @@ def note(folder: Path, event: str, elapsed: float, **values: Any) -> None:
     files.append_line(folder / "log.jsonl", json.dumps(entry, allow_nan=False))
 
 
-def journal(folder: Path) -> list[dict[str, Any]]:
+def read_events(folder: Path) -> list[dict[str, Any]]:
     """Return all events; a last line that a kill has torn is passed over, and what follows it is not lost."""
     path = folder / "log.jsonl"
     if not path.exists():

@@ -30,7 +30,7 @@ def conclude(
     of the journal is ``postponed``. A winner that was verified in an earlier session is not verified again.
     ``on_event`` sees how the seeds go on.
     """
-    events = study.journal(plan.folder)
+    events = study.read_events(plan.folder)
     winner = next((event for event in reversed(events) if event["event"] == "winner"), None)
     if winner is None:
         refresh(plan.workspace)

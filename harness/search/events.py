@@ -35,13 +35,13 @@ POLL_SECONDS = 0.5
 
 def poll(session: Session, seconds: float = POLL_SECONDS) -> None:
     """Wait a moment for the workers, act on what they report, and show where the search is."""
-    for event in session.crew.poll(seconds):
+    for event in session.executor.poll(seconds):
         _on_event(session, event)
     standing = smallest_standing(session)
     nearest = None
     if standing is None:
         nearest = nearest_miss(session.candidates.values(), session.config.threshold_pct)
-    session.reporter.tick(session.elapsed, session.left, standing, nearest, session.crew.jobs)
+    session.reporter.tick(session.elapsed, session.left, standing, nearest, session.executor.jobs)
 
 
 def _on_event(session: Session, event: Event) -> None:
@@ -93,7 +93,7 @@ def _ended(session: Session, job: Job, found: Result) -> None:
     candidate = session.candidates[trial_of(job)]
     before = smallest_standing(session)
     open_before = not race.refuted(candidate, session.config.threshold_pct)
-    session.trail.keep(trial_of(job), found)
+    session.log.keep(trial_of(job), found)
     file_result(session.candidates, found)
     if job.checkpoint is not None:
         job.checkpoint.unlink(missing_ok=True)

@@ -40,18 +40,18 @@ def explore(session: Session) -> None:
         session.reason = "interrupted"
         return
     # What is in flight has its last rung on disk, or is not needed for what follows.
-    for place, at_work in enumerate(session.crew.jobs):
-        if at_work is not None:
-            session.crew.abandon(place)
+    for place, running in enumerate(session.executor.jobs):
+        if running is not None:
+            session.executor.abandon(place)
 
 
 def _begin(session: Session) -> bool:
     """Give every idle worker what there is to do; return whether there was something."""
     begun = False
-    for place, at_work in enumerate(session.crew.jobs):
-        if at_work is not None or (job := _next_job(session)) is None:
+    for place, running in enumerate(session.executor.jobs):
+        if running is not None or (job := _next_job(session)) is None:
             continue
-        session.crew.assign(place, job)
+        session.executor.assign(place, job)
         begun = True
         # A proposal takes seconds: those at work are heard in between, and so is whoever ends the search.
         poll(session, seconds=0.0)
@@ -119,13 +119,13 @@ def _propose(session: Session) -> Job | None:
                 note(session, "rejected", budget=budget, **asdict(passed))
                 session.reporter.rejected += 1
             case Repeat(trial):
-                session.candidates[trial].repeats += session.parts.repeats
+                session.candidates[trial].repeats += session.switches.repeats
                 note(session, "repeated", hash=session.candidates[trial].proposal.hash, **asdict(passed))
     if found.proposal is None:
         # There is no use in asking again before another run has ended.
         session.exhausted, session.lacks_time = found.why, found.lacks_time
         return None
-    candidate = Candidate(found.proposal, stand_seeds=STAND_SEEDS if session.parts.confirmation else 0)
+    candidate = Candidate(found.proposal, stand_seeds=STAND_SEEDS if session.switches.confirmation else 0)
     session.candidates[found.proposal.trial] = candidate
     note(session, "proposed", **asdict(found.proposal))
     if found.rejected:
@@ -136,5 +136,5 @@ def _propose(session: Session) -> Job | None:
 
 def _effective_budget(session: Session) -> int:
     """Return the largest size worth proposing: below the smallest network that stands."""
-    standing = smallest_standing(session) if session.parts.falling_budget else None
+    standing = smallest_standing(session) if session.switches.falling_budget else None
     return session.config.budget if standing is None else min(session.config.budget, standing.proposal.parameters - 1)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
-from harness.evidence.offset import Offset
+from harness.evidence.error_ratio import ErrorRatio
 from harness.evidence.study import elapsed_seconds
 from harness.evidence.verification.verdict import Verdict
 from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text
@@ -55,7 +55,7 @@ class Searched:
     budget: int
     target_pct: float
     threshold_pct: float
-    offset: Offset
+    offset: ErrorRatio
     space: str
     seed: int
     seconds: float | None

@@ -123,8 +123,8 @@ def outcome(candidate: Candidate, threshold_pct: float) -> Outcome:
     assert first is not None, "only finished trials have an outcome"
     accuracy = first.validation_accuracy_pct
     usable = first.status in (Status.COMPLETE, Status.PRUNED) and accuracy is not None
-    shortfall = threshold_pct - (accuracy or 0.0) if usable else None
-    return Outcome(candidate.proposal.parameters, shortfall, first.status is Status.COMPLETE)
+    violation = threshold_pct - (accuracy or 0.0) if usable else None
+    return Outcome(candidate.proposal.parameters, violation, first.status is Status.COMPLETE)
 
 
 def stands(candidate: Candidate, threshold_pct: float) -> bool:

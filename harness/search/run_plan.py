@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.data.datasets import dataset
 from harness.data.training_images import resolve
-from harness.evidence.offset import Offset, offset_of
+from harness.evidence.error_ratio import ErrorRatio, error_ratio_of
 from harness.evidence.study import StudyConfig, check_config, config_document
 from harness.search.proposals.estimate import PACES, Room, taught
 from harness.search.proposals.features import NUMBER_MACS
@@ -55,7 +55,7 @@ class SearchPlan:
     source: Source
     recipe: NamedRecipe
     space: SearchSpace
-    offset: Offset
+    offset: ErrorRatio
     past: tuple[PastTraining, ...]
     left_out: tuple[str, ...]
     engine: Choice
@@ -84,7 +84,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     data = resolve(given["dataset"], given["folder"])
     check_batch(recipe.recipe, data.dataset.train_size)
     _check_budget(space, given["space"], given["budget"])
-    offset = offset_of(data.dataset.name)
+    offset = error_ratio_of(data.dataset.name)
     target = data.dataset.target_pct if given["target"] is None else given["target"]
     config = StudyConfig(
         dataset=data.dataset.name,

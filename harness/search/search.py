@@ -48,13 +48,13 @@ def run_search(
         return session
     note(session, "session", command=command, workers=effort.workers, device=effort.device, seconds=effort.seconds)
     with _signals(session):
-        session.crew.start(effort.workers, effort.side_by_side)
+        session.executor.start(effort.workers, effort.side_by_side)
         try:
             explore(session)
             if not session.interrupted:
                 choose(session)
         finally:
-            session.crew.stop()
+            session.executor.stop()
         assert isinstance(session.proposer, Proposer), "a study's networks are the sampler's"
         if session.proposer.index.study.trials:
             sampler.write_database(session.proposer.index, folder / "study.db")

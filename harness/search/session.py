@@ -12,7 +12,8 @@ from harness.data.datasets import dataset
 from harness.evidence import study
 from harness.evidence.study import StudyConfig
 from harness.search import race
-from harness.search.crew import Crew, Processes
+from harness.search.event_log import EventLog, FolderLog
+from harness.search.executor import Executor, Processes
 from harness.search.proposals.estimate import (
     CAUTION,
     CAUTION_SECONDS,
@@ -28,13 +29,12 @@ from harness.search.proposals.estimate import (
     training_seconds,
 )
 from harness.search.proposals.features import work
-from harness.search.proposals.parts import EVERY_PART, Parts
 from harness.search.proposals.prior import kept, observations
 from harness.search.proposals.proposer import Proposer
 from harness.search.proposals.proposing import Proposing
+from harness.search.proposals.switches import ALL_ON, Switches
 from harness.search.race import STAND_SEEDS, Candidate
 from harness.search.replay import replay_journal, tell_outcome
-from harness.search.trail import FolderTrail, Trail
 from harness.search.watcher import Watcher
 from harness.system import statistics
 from harness.training.result import Result, Status
@@ -69,7 +69,7 @@ class Session:
     """A search in progress.
 
     Attributes:
-        crew: who trains, and the clock of the search.
+        executor: who trains, and the clock of the search.
         began: when this session began, on that clock; ``before`` are the seconds of the earlier ones.
         finished: an earlier session came to its end with the same effort, so nothing is left to do.
         broken: how often the worker of a run has broken, by trial, purpose and seed.
@@ -77,15 +77,15 @@ class Session:
         exhausted: why no further network is found; empty while there may be one.
         lacks_time: with more time there might be one.
         reason: why the search has ended; empty while it has not.
-        parts: those of the search that are at work.
+        switches: which parts of the search are at work.
         is_hopeless: the rule of the rungs, asked for each run that reaches one; None for that of ``race``.
     """
 
     folder: Path
     config: StudyConfig
     effort: Effort
-    crew: Crew
-    trail: Trail
+    executor: Executor
+    log: EventLog
     proposer: Proposing
     candidates: dict[int, Candidate]
     reporter: Watcher
@@ -99,13 +99,13 @@ class Session:
     exhausted: str = ""
     lacks_time: bool = False
     reason: str = ""
-    parts: Parts = EVERY_PART
+    switches: Switches = ALL_ON
     is_hopeless: Callable[[Result], bool] | None = None
 
     @property
     def elapsed(self) -> float:
         """Seconds that the study has been worked on, all sessions together."""
-        return self.before + self.crew.now() - self.began
+        return self.before + self.executor.now() - self.began
 
     @property
     def left(self) -> float:
@@ -115,7 +115,7 @@ class Session:
 
 def open_session(folder: Path, config: StudyConfig, effort: Effort, source: Source, reporter: Watcher) -> Session:
     """Return the search as the study's files tell it: finished runs kept, unfinished ones waiting."""
-    events = study.journal(folder)
+    events = study.read_events(folder)
     candidates = {proposal.trial: Candidate(proposal) for proposal in study.proposals(events)}
     for event in events:
         if event["event"] == "repeated" and event["trial"] in candidates:
@@ -125,17 +125,17 @@ def open_session(folder: Path, config: StudyConfig, effort: Effort, source: Sour
     past = observations(kept(folder) or (), config.recipe)
     proposer = Proposer.new(parse_space(config.space_text, config.space), config, past=past)
     replay_journal(proposer, events, candidates)
-    crew = Processes(source, effort.limits)
+    executor = Processes(source, effort.limits)
     session = Session(
         folder=folder,
         config=config,
         effort=effort,
-        crew=crew,
-        trail=FolderTrail(folder),
+        executor=executor,
+        log=FolderLog(folder),
         proposer=proposer,
         candidates=candidates,
         reporter=reporter,
-        began=crew.now(),
+        began=executor.now(),
         before=study.elapsed_seconds(events),
         finished=_is_finished(effort, events),
     )
@@ -235,7 +235,7 @@ def job_for(session: Session, candidate: Candidate, purpose: Purpose, index: int
 
 def jobs_at_work(session: Session) -> list[Job]:
     """Return what is being trained."""
-    return [job for job in session.crew.jobs if job is not None]
+    return [job for job in session.executor.jobs if job is not None]
 
 
 def next_rung(session: Session, epochs: int, epoch: int) -> int | None:
@@ -286,7 +286,7 @@ def trial_of(job: Job) -> int:
 
 def note(session: Session, event: str, **values: Any) -> None:
     """Append an event to the journal of the study."""
-    session.trail.note(event, session.elapsed, values)
+    session.log.note(event, session.elapsed, values)
 
 
 def note_finished(session: Session, found: Result) -> None:

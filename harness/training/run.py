@@ -25,15 +25,15 @@ from harness.training.native.engine_choice import TORCH, choose_engine
 from harness.training.recipe import Recipe
 from harness.training.result import Decision, Epoch, Result, Status
 from harness.training.seeds import Purpose, derive_seed
-from harness.training.teacher import Classroom, teacher_of
+from harness.training.teacher import TeacherCache, teacher_of
 from harness.training.train import (
     Images,
     Training,
     checkpoint,
     count_errors,
+    finish_average,
     predictions,
     resume,
-    settle,
     start,
     train_epoch,
     weights_digest,
@@ -86,7 +86,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class TrainingData:
     """The data as one process holds them: loaded once, used by all its runs, in several threads too.
 
     Attributes:
@@ -99,14 +99,14 @@ class Bench:
     placing: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
-    def of(cls, data: ImageData) -> Bench:
+    def of(cls, data: ImageData) -> TrainingData:
         """Return the data with their fixed split."""
         return cls(data, split(data))
 
 
 def execute(
     job: Job,
-    bench: Bench,
+    loaded: TrainingData,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_step: Callable[[], None] | None = None,
 ) -> Result:
@@ -116,12 +116,12 @@ def execute(
     train on the search split and
     never see it. The status is ``running`` where epochs are left.
     """
-    return execute_and_keep(job, bench, on_epoch, on_step)[0]
+    return execute_and_keep(job, loaded, on_epoch, on_step)[0]
 
 
 def execute_and_keep(
     job: Job,
-    bench: Bench,
+    loaded: TrainingData,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_step: Callable[[], None] | None = None,
 ) -> tuple[Result, Training]:
@@ -129,9 +129,9 @@ def execute_and_keep(
     device = choose_device(job.device)
     engine = choose_engine(job.engine, job.recipe, device).engine
     captured = engine is None and _captures(device)
-    result = begun(job, bench, device, _together(1) if captured else TORCH if engine is None else engine.name)
-    training, validation = images_of(job, bench, device)
-    teacher = _teacher(job, bench, training, device)
+    result = begun(job, loaded, device, _together(1) if captured else TORCH if engine is None else engine.name)
+    training, validation = images_of(job, loaded, device)
+    teacher = _teacher(job, loaded, training, device)
     run = start(parse_network(job.architecture), job.recipe, result.seed, device, engine, teacher)
     if job.checkpoint is not None and job.checkpoint.exists():
         resume(run, torch.load(job.checkpoint, map_location=device, weights_only=True))
@@ -144,29 +144,29 @@ def execute_and_keep(
             epoch = train_epoch(run, training, on_step)
         at_end = epoch.epoch == last or run.diverged
         if at_end or job.evaluate_each_epoch or job.test_each_epoch:
-            settle(run, training)
-        epoch = looked_at(job, bench, run, epoch, validation, at_end=at_end)
+            finish_average(run, training)
+        epoch = looked_at(job, loaded, run, epoch, validation, at_end=at_end)
         run.history[-1] = epoch
         if on_epoch is not None:
             on_epoch(epoch)
     # A run that goes on from its last checkpoint had no epoch to be settled after.
-    settle(run, training)
+    finish_average(run, training)
     if job.checkpoint is not None:
         _save(job.checkpoint, run)
-    return ended(job, bench, result, run, training, validation), run
+    return ended(job, loaded, result, run, training, validation), run
 
 
-def execute_together(jobs: Sequence[Job], bench: Bench) -> list[Result]:
+def execute_together(jobs: Sequence[Job], loaded: TrainingData) -> list[Result]:
     """Train several seeds of one network with one recipe at once, each to its end, and return their results.
 
     What a job says of rungs, checkpoints and engines has no effect here.
     """
     first = jobs[0]
     device = choose_device(first.device)
-    open_results = [begun(job, bench, device, _together(len(jobs))) for job in jobs]
+    open_results = [begun(job, loaded, device, _together(len(jobs))) for job in jobs]
     architecture = parse_network(first.architecture)
-    training, validation = images_of(first, bench, device)
-    teacher = _teacher(first, bench, training, device)
+    training, validation = images_of(first, loaded, device)
+    teacher = _teacher(first, loaded, training, device)
     runs = [start(architecture, first.recipe, result.seed, device, teacher=teacher) for result in open_results]
     going: Sequence[Training] = ()
     for _ in range(first.recipe.epochs):
@@ -177,10 +177,10 @@ def execute_together(jobs: Sequence[Job], bench: Bench) -> list[Result]:
             population = population_of(going, training)
         train_epoch_together(population)
     for job, run in zip(jobs, runs, strict=True):
-        settle(run, training)
-        run.history[-1] = looked_at(job, bench, run, run.history[-1], validation, at_end=True)
+        finish_average(run, training)
+        run.history[-1] = looked_at(job, loaded, run, run.history[-1], validation, at_end=True)
     return [
-        ended(job, bench, result, run, training, validation)
+        ended(job, loaded, result, run, training, validation)
         for job, result, run in zip(jobs, open_results, runs, strict=True)
     ]
 
@@ -198,23 +198,23 @@ def _together(members: int) -> str:
     return f"{TORCH} together {members}"
 
 
-def images_of(job: Job, bench: Bench, device: torch.device) -> tuple[Images, Images | None]:
+def images_of(job: Job, loaded: TrainingData, device: torch.device) -> tuple[Images, Images | None]:
     """Return what the job trains on and what it is validated on; a verification has no validation images.
 
     All jobs of a process have the same copy, which stays as long as the process.
     """
     key = (device, job.purpose is not Purpose.VERIFY)
-    with bench.placing:
-        if key not in bench.placed:
-            bench.placed[key] = _placed(bench, *key)
+    with loaded.placing:
+        if key not in loaded.placed:
+            loaded.placed[key] = _placed(loaded, *key)
             if device.type == "cuda":
                 # Other streams will read what this one has yet to write.
                 torch.cuda.current_stream(device).synchronize()
-        return bench.placed[key]
+        return loaded.placed[key]
 
 
-def _placed(bench: Bench, device: torch.device, divided: bool) -> tuple[Images, Images | None]:
-    data, dataset = bench.data, bench.data.dataset
+def _placed(loaded: TrainingData, device: torch.device, divided: bool) -> tuple[Images, Images | None]:
+    data, dataset = loaded.data, loaded.data.dataset
     pixels, labels = data.train_images.to(device), data.train_labels.to(device)
     if not divided:
         return Images(pixels, labels, dataset.mean, dataset.std), None
@@ -222,15 +222,15 @@ def _placed(bench: Bench, device: torch.device, divided: bool) -> tuple[Images, 
     def part(index: torch.Tensor) -> Images:
         return Images(pixels[index], labels[index], dataset.mean, dataset.std)
 
-    return part(bench.split.train.to(device)), part(bench.split.validation.to(device))
+    return part(loaded.split.train.to(device)), part(loaded.split.validation.to(device))
 
 
-def _teacher(job: Job, bench: Bench, training: Images, device: torch.device) -> Teacher | None:
+def _teacher(job: Job, loaded: TrainingData, training: Images, device: torch.device) -> Teacher | None:
     """Return the teacher of the job's recipe, which sees the images that the job trains on and no others."""
-    room = Classroom(
+    room = TeacherCache(
         images=training,
         split="all" if job.purpose is Purpose.VERIFY else "split",
-        data_hash=bench.data.data_hash,
+        data_hash=loaded.data.data_hash,
         device=device,
         engine=job.engine,
         folder=job.teachers,
@@ -238,25 +238,27 @@ def _teacher(job: Job, bench: Bench, training: Images, device: torch.device) -> 
     return teacher_of(job.recipe, room)
 
 
-def _test_images(job: Job, bench: Bench, device: torch.device) -> Images:
+def _test_images(job: Job, loaded: TrainingData, device: torch.device) -> Images:
     if job.test_log is None:
         raise AssertionError("a run that was given no log must not read the test set")
     purpose = f"{job.purpose} {parse_network(job.architecture).hash} {job.recipe_name} seed {job.seed_index}"
-    pixels, labels = read_test_set(bench.data, purpose=purpose, log=job.test_log)
-    dataset = bench.data.dataset
+    pixels, labels = read_test_set(loaded.data, purpose=purpose, log=job.test_log)
+    dataset = loaded.data.dataset
     return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std)
 
 
-def looked_at(job: Job, bench: Bench, run: Training, epoch: Epoch, validation: Images | None, *, at_end: bool) -> Epoch:
+def looked_at(
+    job: Job, loaded: TrainingData, run: Training, epoch: Epoch, validation: Images | None, *, at_end: bool
+) -> Epoch:
     """Return an epoch with what the run's errors are after it, where the job or the end asks for them."""
     if validation is not None and (at_end or job.evaluate_each_epoch):
         epoch = replace(epoch, validation_errors=count_errors(run, validation))
     if job.test_each_epoch:
-        epoch = replace(epoch, test_errors=count_errors(run, _test_images(job, bench, run.device)))
+        epoch = replace(epoch, test_errors=count_errors(run, _test_images(job, loaded, run.device)))
     return epoch
 
 
-def begun(job: Job, bench: Bench, device: torch.device, engine: str) -> Result:
+def begun(job: Job, loaded: TrainingData, device: torch.device, engine: str) -> Result:
     """Return the result of a job that begins: what is known before training."""
     architecture = parse_network(job.architecture)
     analysis = analyse(architecture)
@@ -269,12 +271,12 @@ def begun(job: Job, bench: Bench, device: torch.device, engine: str) -> Result:
         recipe=job.recipe,
         recipe_name=job.recipe_name,
         recipe_hash=recipe_hash,
-        dataset=bench.data.dataset.name,
+        dataset=loaded.data.dataset.name,
         purpose=job.purpose,
         seed_index=job.seed_index,
         seed=derive_seed(architecture.hash, recipe_hash, job.purpose, job.seed_index, job.study_seed),
         status=Status.RUNNING,
-        environment=environment(device, bench.data.data_hash, engine),
+        environment=environment(device, loaded.data.data_hash, engine),
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         study=job.study,
         trial=job.trial,
@@ -282,7 +284,9 @@ def begun(job: Job, bench: Bench, device: torch.device, engine: str) -> Result:
     )
 
 
-def ended(job: Job, bench: Bench, result: Result, run: Training, training: Images, validation: Images | None) -> Result:
+def ended(
+    job: Job, loaded: TrainingData, result: Result, run: Training, training: Images, validation: Images | None
+) -> Result:
     """Return the result with what came of the run; a finished one is tested where the job says so."""
     finished = run.diverged or len(run.history) == job.recipe.epochs
     if finished:
@@ -294,13 +298,13 @@ def ended(job: Job, bench: Bench, result: Result, run: Training, training: Image
         result = replace(result, validation_errors=errors, validation_size=len(validation))
     result = replace(result, weights_sha256=weights_digest(run))
     if job.test_log is not None and finished:
-        test = _test_images(job, bench, run.device)
+        test = _test_images(job, loaded, run.device)
         result = _tested(result, test, run)
         # A diverged network has nothing to show: its probabilities are no numbers.
         if job.inspection is not None and not run.diverged:
             inspection.write(job.inspection, inspect(run, test, result))
     if job.weights is not None and finished and not run.diverged:
-        files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, bench.data.dataset)))
+        files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, loaded.data.dataset)))
     images = len(run.history) * (len(training) // job.recipe.batch_size) * job.recipe.batch_size
     return replace(
         result,

@@ -21,20 +21,20 @@ from harness.training.distillation import Teacher
 from harness.training.environment import environment
 from harness.training.images import Images
 from harness.training.modules.build import Network, build
-from harness.training.modules.drawing import drawing_from
+from harness.training.modules.seeded_initialisation import drawing_from
 from harness.training.native.engine_choice import TORCH, choose_engine
 from harness.training.native.flat_state import state_tensors
 from harness.training.native.native import Engine
 from harness.training.recipe import Recipe
 from harness.training.result import Environment
 from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
-from harness.training.train import predicting_state, settle, start, train_epoch
+from harness.training.train import finish_average, predicting_state, start, train_epoch
 from search_spaces.architecture import Architecture
 from search_spaces.language.notation import parse_network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Classroom:
+class TeacherCache:
     """Where teachers are trained and kept.
 
     Attributes:
@@ -51,7 +51,7 @@ class Classroom:
     folder: Path | None
 
 
-def teacher_of(recipe: Recipe, room: Classroom) -> Teacher | None:
+def teacher_of(recipe: Recipe, room: TeacherCache) -> Teacher | None:
     """Return the teacher that a recipe names, trained now where it is not kept; None where the recipe names none.
 
     Raises:
@@ -79,7 +79,7 @@ def _file_name(architecture: Architecture, recipe: Recipe, split: str, index: in
 
 
 def _kept(
-    path: Path | None, architecture: Architecture, recipe: Recipe, index: int, room: Classroom, engine: Engine | None
+    path: Path | None, architecture: Architecture, recipe: Recipe, index: int, room: TeacherCache, engine: Engine | None
 ) -> dict[str, Any]:
     """Return a teacher's weights and seconds; of several processes that lack it one trains, and the others wait."""
     if path is None:
@@ -103,7 +103,7 @@ def _read(path: Path, device: torch.device) -> dict[str, Any]:
 
 
 def _trained(
-    architecture: Architecture, recipe: Recipe, index: int, room: Classroom, engine: Engine | None
+    architecture: Architecture, recipe: Recipe, index: int, room: TeacherCache, engine: Engine | None
 ) -> dict[str, Any]:
     seed = derive_seed(architecture.hash, recipe.hash, Purpose.TEACHER, index)
     run = start(architecture, recipe, seed, room.device, engine)
@@ -111,7 +111,7 @@ def _trained(
         train_epoch(run, room.images)
         if run.diverged:
             raise ContentError(f"the teacher {architecture.hash} diverged in epoch {len(run.history)} of its recipe")
-    settle(run, room.images)
+    finish_average(run, room.images)
     return {"weights": predicting_state(run), "seconds": run.seconds}
 
 

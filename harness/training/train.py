@@ -24,8 +24,8 @@ from harness.training.distillation import Teacher, soft_losses, soft_targets
 from harness.training.images import Images
 from harness.training.modules.batch_statistics import recompute_statistics
 from harness.training.modules.build import Network, build, seed_dropout
-from harness.training.modules.drawing import drawing_from
 from harness.training.modules.first_weights import draw_first_weights
+from harness.training.modules.seeded_initialisation import drawing_from
 from harness.training.native import native_training
 from harness.training.native.flat_state import state_tensors
 from harness.training.native.native import Engine
@@ -51,7 +51,7 @@ class Training:
         engine: the native engine where it trains; ``native`` is the network's program there, made at first use.
         teacher: the teacher of the recipe, None where it has none.
         average: exponential average of ``state``; None before it begins, or where the recipe has none.
-        settled: the average with BN statistics of its own, where the recipe recomputes them; made by ``settle``.
+        finished_average: the average with BN statistics of its own, where the recipe recomputes them.
         diverged: a loss was not finite; the run is over.
     """
 
@@ -68,7 +68,7 @@ class Training:
     native: NativeProgram | None = None
     teacher: Teacher | None = None
     average: list[Tensor] | None = None
-    settled: list[Tensor] | None = None
+    finished_average: list[Tensor] | None = None
     diverged: bool = False
     history: list[Epoch] = field(default_factory=list)
 
@@ -129,7 +129,7 @@ def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | Non
     check_batch(recipe, len(images))
     steps = len(images) // recipe.batch_size
     began = time.perf_counter()
-    run.settled = None
+    run.finished_average = None
     run.network.train()
     order = torch.randperm(len(images), generator=run.generator, device=run.device)
     rates = [learning_rate(recipe, run.step + step, steps) for step in range(steps)]
@@ -149,12 +149,12 @@ def _train_steps(
 ) -> float:
     """Take a step a rate with torch and return the sum of the losses."""
     total = torch.zeros((), device=run.device)
-    moves = recipe_of_epoch(run.recipe, len(run.history))
+    transforms = recipe_of_epoch(run.recipe, len(run.history))
     for step, rate in enumerate(rates):
         for group in run.optimizer.param_groups:
             group["lr"] = rate
         chosen = order[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
-        total += _step(run, _batch(images, chosen, moves, run.generator), images.labels[chosen])
+        total += _step(run, _batch(images, chosen, transforms, run.generator), images.labels[chosen])
         run.step += 1
         run.average = averaged(run.average, run.state, run.recipe, run.step, len(rates))
         if on_step is not None:
@@ -172,23 +172,23 @@ def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
     return run.native
 
 
-def settle(run: Training, images: Images) -> None:
+def finish_average(run: Training, images: Images) -> None:
     """Make an average ready to predict, after training and before looking: nothing to do for most recipes.
 
     Where the recipe recomputes BN statistics, they are those of training images, moved as in the last epoch. What is
     trained further does not change by it.
     """
-    if run.average is None or run.settled is not None or not _recomputes(run):
+    if run.average is None or run.finished_average is not None or not _recomputes(run):
         return
     # A generator of its own: looking at a run must not change how it goes on.
     generator = torch.Generator(device=run.device).manual_seed(run.step)
     count = STATISTICS_IMAGES if len(run.history) == run.recipe.epochs else PASSING_STATISTICS_IMAGES
     chosen = torch.randperm(len(images), generator=generator, device=run.device)[:count]
-    moves = recipe_of_epoch(run.recipe, len(run.history) - 1)
-    batches = (_batch(images, part, moves, generator) for part in torch.split(chosen, EVALUATION_BATCH))
+    transforms = recipe_of_epoch(run.recipe, len(run.history) - 1)
+    batches = (_batch(images, part, transforms, generator) for part in torch.split(chosen, EVALUATION_BATCH))
     with holding(run, run.average), autocast(run):
         recompute_statistics(run.network, batches)
-        run.settled = [tensor.clone() for tensor in run.state]
+        run.finished_average = [tensor.clone() for tensor in run.state]
 
 
 def _recomputes(run: Training) -> bool:
@@ -234,8 +234,8 @@ def predicting_state(run: Training) -> list[Tensor]:
     """Return the weights that predict, with BN statistics: the averaged ones where there are some."""
     if run.average is None:
         return run.state
-    assert run.settled is not None or not _recomputes(run), "an average is settled before it predicts"
-    return run.average if run.settled is None else run.settled
+    assert run.finished_average is not None or not _recomputes(run), "an average is finished before it predicts"
+    return run.average if run.finished_average is None else run.finished_average
 
 
 def weights_digest(run: Training) -> str:

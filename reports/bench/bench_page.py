@@ -8,9 +8,9 @@ from pathlib import Path
 
 from harness.bench.results.comparison import Comparison
 from harness.bench.results.findings import AT_THE_END, DEFAULT, OVER_TIME, Findings, MethodFinding, p_text
+from harness.bench.results.noise_model import NoiseModel
 from harness.bench.results.ranks import LEVEL, Pair
 from harness.bench.results.runtime import Runtime
-from harness.bench.results.spread import Spread
 from harness.search import race
 from harness.system import files
 from reports.bench import ratio_matrix
@@ -242,12 +242,12 @@ def _clock_words(comparison: Comparison) -> str:
 
 def _spread_words(comparison: Comparison) -> str:
     match comparison.spread:
-        case Spread.POOLED:
+        case NoiseModel.POOLED:
             return (
                 "the mean of a network's recorded runs, and on it how far one run of a network of similar errors"
                 " lay off that network's mean"
             )
-        case Spread.RECORDED:
+        case NoiseModel.RECORDED:
             return "one of the network's recorded runs, drawn anew for each training"
         case None:
             return "real trainings"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.evidence.leaderboard import PROVEN, Tier
 from reports.board.leaderboard_info import HASH_DIGITS, Entry, Group
-from reports.html import layer_strip, seed_dots, svg, thumbnail
+from reports.html import layer_diagram, seed_dots, svg, thumbnail
 from reports.html.chooser import choosable, copyable, figure, named
 from reports.html.dataset_tag import dataset_banner, shown_name
 from reports.html.numbers import DASH, count, decimal, duration, mean_and_deviation, plural, short
@@ -89,7 +89,7 @@ def _seeds(entry: Entry, across: svg.Axis | None) -> Html:
 def _fold(entry: Entry, identifier: str, place: int) -> Html:
     """Return what a row unfolds to."""
     row = entry.row
-    strip = layer_strip.draw(entry.architecture, identifier) if place <= MOST_STRIPS else Html("")
+    strip = layer_diagram.draw(entry.architecture, identifier) if place <= MOST_STRIPS else Html("")
     commands = [
         element("p", copyable(element("code", text(command))), text(f" {said}"), class_="command")
         for command, said in entry.commands

@@ -14,7 +14,7 @@ from harness.training.inspection import Inspection
 from harness.training.result import Result
 from reports.comparison.comparison import Quantity, accuracy_sentence, known, more_or_fewer, plain, quantity
 from reports.html.numbers import count, decimal, duration, mean_and_deviation, plural, short, spread
-from reports.study.honesty import CONFIRMED_LABEL_ERRORS
+from reports.study.caveats import CONFIRMED_LABEL_ERRORS
 from reports.study.network.mistakes import mistakes as all_mistakes
 from reports.study.network.shared_mistakes import SharedMistake, shared_mistakes
 from reports.study.study_files import inspections_of

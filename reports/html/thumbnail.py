@@ -1,6 +1,6 @@
 """A network as a picture as small as a word: a bar a convolution, as high as its map; shared kernels have one colour.
 
-``layer_strip`` draws the same network with all its figures.
+``layer_diagram`` draws the same network with all its figures.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.study import StudyConfig
+from reports.study.caveats import Caveats, caveats
 from reports.study.course.accounting import Accounting, accounting
 from reports.study.course.accuracy_picture import AccuracyPicture, accuracy_picture
 from reports.study.course.choices import Choices, choices
@@ -17,7 +18,6 @@ from reports.study.course.time_spent import TimeSpent, time_spent
 from reports.study.course.winners_curse import WinnersCurse, winners_curse
 from reports.study.course.worker_lanes import WorkerLanes, worker_lanes
 from reports.study.headline import Headline, headline
-from reports.study.honesty import Honesty, honesty
 from reports.study.network.network_info import NetworkInfo, network_infos
 from reports.study.networks import Network, named, networks
 from reports.study.next_step import NextStep, next_step
@@ -45,7 +45,7 @@ class StudyInfo:
     headline: Headline
     answer: Winner | None
     next_step: NextStep | None
-    honesty: Honesty
+    caveats: Caveats
     networks: tuple[Network, ...]
     closer: tuple[NetworkInfo, ...]
     picture: AccuracyPicture
@@ -77,7 +77,7 @@ def study_info(files: StudyFiles) -> StudyInfo:
         headline=headline(files, found, answer),
         answer=answer,
         next_step=next_step(files, answer),
-        honesty=honesty(files, answer),
+        caveats=caveats(files, answer),
         networks=tuple(found),
         closer=network_infos(files, found),
         picture=accuracy_picture(files, found),

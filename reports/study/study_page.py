@@ -25,7 +25,7 @@ from reports.html.page import (
     text,
 )
 from reports.html.shares import shares_table
-from reports.study import honesty_box
+from reports.study import caveats_box
 from reports.study.course import (
     accuracy_picture,
     budget_picture,
@@ -136,7 +136,7 @@ def _sections(info: StudyInfo) -> list[Section]:
         ),
         Section("winner", "The winner", network_section(answer, unfolded=True) if answer else none, ANSWER),
         Section("next", "What to do next", _next(info.next_step), ANSWER),
-        Section("honesty", "Can this be believed?", honesty_box.box(info.honesty), EVIDENCE),
+        Section("caveats", "Can this be believed?", caveats_box.box(info.caveats), EVIDENCE),
         Section(
             "seeds", "Variation between seeds", seed_spread.draw(info.seeds) if info.seeds.rows else none, EVIDENCE
         ),

@@ -50,8 +50,8 @@ class Count:
 def derivations(space: SearchSpace) -> int:
     """Return the exact number of derivations, before any condition."""
     contents = (part.content for part in space.shared)
-    shared = (content.ways if isinstance(content, Body) else value_ways(content) for content in contents)
-    return math.prod(shared) * space.net.ways
+    shared = (content.derivations if isinstance(content, Body) else value_ways(content) for content in contents)
+    return math.prod(shared) * space.net.derivations
 
 
 def feasible(

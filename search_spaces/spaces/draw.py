@@ -21,21 +21,21 @@ from search_spaces.architecture import Architecture, Op, Residual
 from search_spaces.errors import DrawError
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.space import (
-    Around,
     Body,
     Choice,
     Constant,
     Either,
     Fixed,
     Mark,
-    Mention,
     Node,
     Options,
+    RepeatNode,
+    ResidualNode,
+    RuleRef,
     Scalar,
     SearchSpace,
     SharedOps,
     Template,
-    Times,
     Value,
     Variable,
 )
@@ -231,11 +231,11 @@ class _Walk:
             case Template():
                 drawn = [self.value(value, values, path) for _, value in node.fields]
                 into.ops.append(_made(cast(Callable[..., Op], node.op), tuple(drawn)))
-            case Mention():
+            case RuleRef():
                 path = f"{path}{node.label}/" if node.label else path
                 given = {name: self.value(value, values, path) for name, value in node.arguments}
                 self._body(node.body, into, given, path)
-            case Times():
+            case RepeatNode():
                 count = node.low + (self._decide(path, f"{node.label}*", node.options) if node.options else 0)
                 for index in range(1, count + 1):
                     self._body(node.body, into, values, f"{path}{node.label}[{index}]/")
@@ -248,7 +248,7 @@ class _Walk:
                 shared = self.shared_ops[node.name]
                 into.bars.extend(len(into.ops) + bar for bar in shared.bars)
                 into.ops.extend(shared.ops)
-            case Around():
+            case ResidualNode():
                 inner = self.aside(node.body, values, path)
                 into.ops.append(Residual(tuple(inner.ops), tuple(inner.bars)))
             case _:

@@ -13,24 +13,24 @@ from search_spaces.errors import NotationError
 from search_spaces.language.syntax import Repeat
 from search_spaces.language.value_sets import whole
 from search_spaces.spaces.space import (
-    Around,
     Body,
     Choice,
     Constant,
     Either,
     Fixed,
     Mark,
-    Mention,
     Node,
     Options,
+    RepeatNode,
+    ResidualNode,
+    RuleRef,
     SharedOps,
     SharedPart,
     Template,
-    Times,
     Value,
 )
 
-LARGEST_EXTENT = 1_000
+MOST_NODES = 1_000
 DEEPEST_NESTING = 50
 MOST_REPEATS = 100
 EMPTY = Body((), 1, 0, 0)
@@ -46,10 +46,10 @@ def body(nodes: tuple[Node, ...], shared: dict[str, Body], position: int) -> Bod
     Raises:
         NotationError: a draw could visit too many nodes, or nest them too deep.
     """
-    extent = sum(_extent(node, shared) for node in nodes)
-    check_extent(extent, position)
+    nodes = sum(_nodes(node, shared) for node in nodes)
+    check_nodes(nodes, position)
     height = max((_height(node, shared) for node in nodes), default=0)
-    return Body(nodes, math.prod(map(_ways, nodes)), extent, height)
+    return Body(nodes, math.prod(map(_ways, nodes)), nodes, height)
 
 
 def choice(label: str, values: tuple[int | float, ...]) -> Value:
@@ -61,10 +61,10 @@ def choice(label: str, values: tuple[int | float, ...]) -> Value:
 
 def either(label: str, branches: tuple[Body, ...], texts: tuple[str, ...]) -> Either:
     """Return the choice of a body."""
-    return Either(label, branches, Options(texts, False, tuple(branch.ways for branch in branches)))
+    return Either(label, branches, Options(texts, False, tuple(branch.derivations for branch in branches)))
 
 
-def times(label: str, body: Body, repeat: Repeat) -> Times:
+def times(label: str, body: Body, repeat: Repeat) -> RepeatNode:
     """Return the repetition of a body.
 
     Raises:
@@ -75,21 +75,21 @@ def times(label: str, body: Body, repeat: Repeat) -> Times:
     if low > high:
         raise NotationError(f"the repetition {{{low}..{high}}} is empty", position=repeat.low.position)
     if low == high:
-        return Times(label, body, low, None)
+        return RepeatNode(label, body, low, None)
     counts = range(low, high + 1)
-    weights = tuple(body.ways**count for count in counts)
-    return Times(label, body, low, Options(tuple(map(str, counts)), True, weights))
+    weights = tuple(body.derivations**count for count in counts)
+    return RepeatNode(label, body, low, Options(tuple(map(str, counts)), True, weights))
 
 
-def shared_extent(part: SharedPart) -> int:
+def shared_nodes(part: SharedPart) -> int:
     """Return how many nodes the draw of a shared part visits at most."""
-    return part.content.extent if isinstance(part.content, Body) else 1
+    return part.content.max_nodes if isinstance(part.content, Body) else 1
 
 
-def check_extent(extent: int, position: int) -> None:
+def check_nodes(nodes: int, position: int) -> None:
     """Raise NotationError when a draw could get too large."""
-    if extent > LARGEST_EXTENT:
-        raise NotationError(f"a draw of this could have more than {LARGEST_EXTENT:,} parts", position=position)
+    if nodes > MOST_NODES:
+        raise NotationError(f"a draw of this could have more than {MOST_NODES:,} parts", position=position)
 
 
 def check_depth(depth: int, position: int) -> None:
@@ -109,41 +109,41 @@ def _ways(node: Node) -> int:
             return 1
         case Template():
             return math.prod(value_ways(value) for _, value in node.fields)
-        case Around():
-            return node.body.ways
+        case ResidualNode():
+            return node.body.derivations
         case Either():
             return sum(node.options.weights)
-        case Times():
-            return sum(node.options.weights) if node.options else node.body.ways**node.low
-        case Mention():
-            return math.prod(value_ways(value) for _, value in node.arguments) * node.body.ways
+        case RepeatNode():
+            return sum(node.options.weights) if node.options else node.body.derivations**node.low
+        case RuleRef():
+            return math.prod(value_ways(value) for _, value in node.arguments) * node.body.derivations
         case _:
             assert_never(node)
 
 
-def _extent(node: Node, shared: dict[str, Body]) -> int:
+def _nodes(node: Node, shared: dict[str, Body]) -> int:
     match node:
         case Fixed() | Mark():
             return 1
         case Template():
             return 1 + sum(isinstance(value, Choice) for _, value in node.fields)
-        case Around():
-            return 1 + node.body.extent
+        case ResidualNode():
+            return 1 + node.body.max_nodes
         case Either():
-            return 1 + max(branch.extent for branch in node.branches)
-        case Times():
-            return 1 + _most(node) * (1 + node.body.extent)
-        case Mention():
-            return 1 + len(node.arguments) + node.body.extent
+            return 1 + max(branch.max_nodes for branch in node.branches)
+        case RepeatNode():
+            return 1 + _most(node) * (1 + node.body.max_nodes)
+        case RuleRef():
+            return 1 + len(node.arguments) + node.body.max_nodes
         case SharedOps():
-            return 1 + shared[node.name].extent
+            return 1 + shared[node.name].max_nodes
         case _:
             assert_never(node)
 
 
 def _height(node: Node, shared: dict[str, Body]) -> int:
     match node:
-        case Around() | Times() | Mention():
+        case ResidualNode() | RepeatNode() | RuleRef():
             return 1 + node.body.height
         case Either():
             return 1 + max(branch.height for branch in node.branches)
@@ -153,5 +153,5 @@ def _height(node: Node, shared: dict[str, Body]) -> int:
             return 1
 
 
-def _most(node: Times) -> int:
+def _most(node: RepeatNode) -> int:
     return node.low + (node.options.size - 1 if node.options else 0)

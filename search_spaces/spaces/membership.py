@@ -14,20 +14,20 @@ from search_spaces.architecture import Architecture, Conv, DepthwiseConv, Dropou
 from search_spaces.spaces.findings import Findings, Ops, Slot, settled, tied
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.space import (
-    Around,
     Body,
     Choice,
     Constant,
     Either,
     Fixed,
     Mark,
-    Mention,
     Node,
+    RepeatNode,
+    ResidualNode,
+    RuleRef,
     Scalar,
     SearchSpace,
     SharedOps,
     Template,
-    Times,
     Value,
     Variable,
 )
@@ -108,13 +108,13 @@ class _Reader:
                 return self._written(node.op, place)
             case Template():
                 return self._template(node, place, frame)
-            case Around():
+            case ResidualNode():
                 return self._around(node, place, frame)
             case Either():
                 return NOWHERE.union(*(self.body(branch, place, frame) for branch in node.branches))
-            case Times():
+            case RepeatNode():
                 return self._times(node, place, frame)
-            case Mention():
+            case RuleRef():
                 return self._mention(node, place, frame)
             case SharedOps():
                 return self._shared(node, place, frame)
@@ -139,7 +139,7 @@ class _Reader:
         ties = slots["tie"].values if "tie" in slots else (None,)
         return found.union(*(_taken(op, tie, place._replace(findings=findings)) for tie in ties))
 
-    def _around(self, node: Around, place: _Place, frame: _Frame) -> Places:
+    def _around(self, node: ResidualNode, place: _Place, frame: _Frame) -> Places:
         if not isinstance(place.op, Residual):
             return NOWHERE
         trace = place.findings.trace
@@ -152,7 +152,7 @@ class _Reader:
                 found |= _moved(place, 1, findings, Residual(end.findings.trace or ()))
         return found
 
-    def _times(self, node: Times, place: _Place, frame: _Frame) -> Places:
+    def _times(self, node: RepeatNode, place: _Place, frame: _Frame) -> Places:
         places: Places = frozenset({place})
         found = places if node.low == 0 else NOWHERE
         most = node.low + (node.options.size - 1 if node.options else 0)
@@ -162,7 +162,7 @@ class _Reader:
                 found |= places
         return found
 
-    def _mention(self, node: Mention, place: _Place, frame: _Frame) -> Places:
+    def _mention(self, node: RuleRef, place: _Place, frame: _Frame) -> Places:
         level = frame.level + 1
         slots = []
         for name, value in node.arguments:

@@ -1,7 +1,7 @@
 """From text to search space: every name looked up, every number checked, every error at its place.
 
 >>> space = parse_space("let c = {4, 8}; net = conv3x3(c) <bn relu / relu bn> gap linear(10)")
->>> space.net.ways, [part.name for part in space.shared]
+>>> space.net.derivations, [part.name for part in space.shared]
 (2, ['c'])
 """
 
@@ -42,15 +42,15 @@ from search_spaces.language.value_sets import numbers
 from search_spaces.spaces import measure
 from search_spaces.spaces.scope import Need, Numbers, Scope
 from search_spaces.spaces.space import (
-    Around,
     Body,
     Choice,
     Constant,
     Fixed,
     Mark,
-    Mention,
     Node,
     Options,
+    ResidualNode,
+    RuleRef,
     Scalar,
     SearchSpace,
     SharedOps,
@@ -92,7 +92,7 @@ def _space(text: str, name: str) -> SearchSpace:
         # What ``net`` does not use is checked all the same.
         resolver.resolve(other, statement.position, 0)
     net = resolver.body("net")
-    measure.check_extent(net.extent + sum(map(measure.shared_extent, shared)), 0)
+    measure.check_nodes(net.max_nodes + sum(map(measure.shared_nodes, shared)), 0)
     digest = hashlib.sha256(str(tree).encode()).hexdigest()[:12]
     return SearchSpace(name, text, digest, net, shared, conditions(tree))
 
@@ -224,11 +224,11 @@ class _Resolver:
             for op, need in needs:
                 self._require(op, need, found, argument.position, scope)
             arguments.append((parameter, found.variable or measure.choice(parameter, found.values)))
-        return Mention(scope.label(name) if label is None else label, self._ops[name], tuple(arguments))
+        return RuleRef(scope.label(name) if label is None else label, self._ops[name], tuple(arguments))
 
     def _op(self, call: Call, scope: Scope, depth: int) -> Node:
         if call.name == "res":
-            return Around(self._body(residual_body(call), scope, depth + 1))
+            return ResidualNode(self._body(residual_body(call), scope, depth + 1))
         signature = SIGNATURES[call.name]
         given = {
             parameter.field: self._argument(call.name, parameter, argument, scope, depth)

@@ -81,7 +81,7 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class ResidualNode:
     """A residual sum around a body."""
 
     body: Body
@@ -102,7 +102,7 @@ class Either:
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class RepeatNode:
     """A body ``low`` times, and once more for each further option; fixed without ``options``."""
 
     label: str
@@ -112,7 +112,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class Mention:
+class RuleRef:
     """A rule, with the values of its parameters. An empty label stands for the enclosing path."""
 
     label: str
@@ -127,7 +127,7 @@ class SharedOps:
     name: str
 
 
-Node = Fixed | Template | Around | Mark | Either | Times | Mention | SharedOps
+Node = Fixed | Template | ResidualNode | Mark | Either | RepeatNode | RuleRef | SharedOps
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +135,14 @@ class Body:
     """Nodes in order of execution.
 
     Attributes:
-        ways: derivations, those of shared parts not included.
-        extent: nodes that one draw visits at most.
+        derivations: those of shared parts not included.
+        max_nodes: nodes that one draw visits at most.
         height: levels of nesting.
     """
 
     nodes: tuple[Node, ...]
-    ways: int
-    extent: int
+    derivations: int
+    max_nodes: int
     height: int
 
 

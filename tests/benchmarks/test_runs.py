@@ -15,7 +15,7 @@ from harness.system.document import read_as
 from harness.system.errors import HarnessError
 from harness.training.recipe import Recipe
 from harness.training.result import Result, Status
-from harness.training.run import Bench, Job, execute
+from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose
 from harness.training.workers import workers
 from harness.training.workers.workers import Broken, Finished, Limits
@@ -34,7 +34,7 @@ def job(index: int, **changes: Any) -> Job:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """Train in this process what workers are asked for, and return a list of that."""
     found: list[Job] = []
-    bench = Bench.of(small_data())
+    bench = TrainingData.of(small_data())
 
     def poll(pool: list[Any], limits: Limits, timeout: float) -> list[Any]:
         events = []

@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks import simulated_clock
 from benchmarks.simulated_clock import End, Noting, at_the_pace_of, beside_the_table, compared, key_of, training_share
-from harness.bench.methods.door import Limits
+from harness.bench.methods.external_method import Limits
 from harness.bench.methods.method import BUILT_IN
-from harness.bench.simulation.clock import SimulatedCrew
+from harness.bench.simulation.clock import SimulatedExecutor
 from harness.bench.simulation.live_run import Running
 from harness.bench.simulation.readings import Reading, TableReadings
 from harness.bench.simulation.replay import run_repeat
@@ -30,9 +30,9 @@ EFFORT = Effort(seconds=None, trials=None, workers=2, device="cpu", limits=RunLi
 
 @dataclass(slots=True)
 class Slow:
-    """A crew that takes longer than its trainings say, as real ones do."""
+    """A executor that takes longer than its trainings say, as real ones do."""
 
-    inner: SimulatedCrew
+    inner: SimulatedExecutor
     slower: float
 
     def __getattr__(self, name: str) -> object:
@@ -46,8 +46,8 @@ class Slow:
 def test_a_live_side_that_is_slower_by_a_share_is_found_to_be_so(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    crew = Slow(SimulatedCrew(TableReadings(TABLE), 7, TASK.seconds / 1.05), 1.05)
-    monkeypatch.setattr(simulated_clock, "Processes", lambda source, limits: crew)
+    executor = Slow(SimulatedExecutor(TableReadings(TABLE), 7, TASK.seconds / 1.05), 1.05)
+    monkeypatch.setattr(simulated_clock, "Processes", lambda source, limits: executor)
 
     live, replayed, borrowed = simulated_clock.both(
         BUILT_IN[name],
@@ -66,11 +66,11 @@ def test_a_live_side_that_is_slower_by_a_share_is_found_to_be_so(
 
 
 def test_both_sides_of_equal_clocks_end_at_the_same_seconds(tmp_path: Path):
-    crew = Noting(SimulatedCrew(TableReadings(TABLE), 7, TASK.seconds))
-    run_repeat(BUILT_IN["random"], TASK, crew, 0, 0, Limits())
+    executor = Noting(SimulatedExecutor(TableReadings(TABLE), 7, TASK.seconds))
+    run_repeat(BUILT_IN["random"], TASK, executor, 0, 0, Limits())
 
-    assert compared(crew.ends, crew.ends)["live_over_simulated"] == {"last": 1.0, "least": 1.0, "most": 1.0}
-    assert [end.seconds for end in crew.ends] == sorted(end.seconds for end in crew.ends)
+    assert compared(executor.ends, executor.ends)["live_over_simulated"] == {"last": 1.0, "least": 1.0, "most": 1.0}
+    assert [end.seconds for end in executor.ends] == sorted(end.seconds for end in executor.ends)
 
 
 def job_of(text: str, until_epoch: int | None = None) -> Job:
@@ -140,7 +140,7 @@ def test_the_tables_trainings_are_brought_to_the_pace_of_those_that_ended_live()
 
 
 def test_the_share_of_training_counts_what_waits_at_a_rung_too():
-    live = Noting(SimulatedCrew(TableReadings(TABLE), 7, 200.0))
+    live = Noting(SimulatedExecutor(TableReadings(TABLE), 7, 200.0))
     text = next(iter(TABLE.runs.values()))[0][8].architecture
     live.start(2)
     live.assign(0, job_of(text, until_epoch=2))

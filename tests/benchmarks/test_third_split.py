@@ -18,7 +18,7 @@ from harness.data.training_images import split
 from harness.system.document import read_as
 from harness.system.errors import HarnessError
 from harness.training.result import Status
-from harness.training.run import Bench
+from harness.training.run import TrainingData
 from harness.training.seeds import Purpose
 from search_spaces.language.notation import parse_network
 from tests.benchmarks.made_up import ask, small_data, validated
@@ -68,8 +68,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # In the order of the tasks, where real processes end as they like.
     monkeypatch.setattr(third_split, "as_completed", list)
     monkeypatch.setattr(third_split, "RUNS", tmp_path / "runs.json")
-    monkeypatch.setattr(third_split, "OFFSETS", tmp_path / "offsets.json")
-    (tmp_path / "offsets.json").write_text('{"other": {"errors_ratio": 1.0}, "mnist": {"errors_ratio": 3.0}}')
+    monkeypatch.setattr(third_split, "OFFSETS", tmp_path / "error-ratios.json")
+    (tmp_path / "error-ratios.json").write_text('{"other": {"errors_ratio": 1.0}, "mnist": {"errors_ratio": 3.0}}')
     return tmp_path
 
 
@@ -132,7 +132,7 @@ def test_ratio_error_and_deviations_are_written_beside_other_data_sets(
 ):
     ask(monkeypatch, third_split.main, *GIVEN)
 
-    written = json.loads((place / "offsets.json").read_text(encoding="utf-8"))
+    written = json.loads((place / "error-ratios.json").read_text(encoding="utf-8"))
     found, low, high = written["mnist"], math.log(0.5), math.log(0.8)
     assert found["errors_ratio"] == round(math.exp((low + 3 * high) / 4), 4)
     # Two means of networks and two of folds, each (low + high) / 2 and high.
@@ -153,7 +153,7 @@ def test_several_seeds_are_averaged_before_the_ratio(asked: list[Task], place: P
     ask(monkeypatch, third_split.main, *GIVEN, "--seeds", "2")
 
     # 80 and 120 by 100 and 300 is a half; the mean of the ratios would be 0.6.
-    found = json.loads((place / "offsets.json").read_text(encoding="utf-8"))["mnist"]
+    found = json.loads((place / "error-ratios.json").read_text(encoding="utf-8"))["mnist"]
     assert found["errors_ratio"] == round(math.exp((math.log(0.5) + 3 * math.log(0.8)) / 4), 4)
     assert found["network_deviation"] == round(math.sqrt(math.log(1.6) ** 2 / 4 - 0.08**2), 4)
 
@@ -161,7 +161,7 @@ def test_several_seeds_are_averaged_before_the_ratio(asked: list[Task], place: P
 def test_an_interrupted_measurement_keeps_what_is_finished_and_repeats_nothing(
     asked: list[Task], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    before, run = (place / "offsets.json").read_bytes(), third_split._run
+    before, run = (place / "error-ratios.json").read_bytes(), third_split._run
 
     def interrupted(task: Task) -> FoldRun:
         if len(asked) == 3:
@@ -171,7 +171,7 @@ def test_an_interrupted_measurement_keeps_what_is_finished_and_repeats_nothing(
     monkeypatch.setattr(third_split, "_run", interrupted)
     with pytest.raises(HarnessError, match="no more"):
         ask(monkeypatch, third_split.main, *GIVEN)
-    assert (place / "offsets.json").read_bytes() == before
+    assert (place / "error-ratios.json").read_bytes() == before
     path = place / "runs.json"
     kept = read_as(list[FoldRun], path.read_bytes(), "the file")
     assert [(run.fold, run.stage, run.result.seed_index) for run in kept] == [
@@ -209,7 +209,7 @@ def test_runs_on_other_data_are_not_taken(asked: list[Task], monkeypatch: pytest
 def test_a_diverged_training_is_named_and_nothing_is_written(
     asked: list[Task], place: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    before, run = (place / "offsets.json").read_bytes(), third_split._run
+    before, run = (place / "error-ratios.json").read_bytes(), third_split._run
 
     def diverged(task: Task) -> FoldRun:
         made = run(task)
@@ -219,13 +219,13 @@ def test_a_diverged_training_is_named_and_nothing_is_written(
     with pytest.raises(HarnessError, match=r"^fold 1, search, .* diverged, not finite$"):
         ask(monkeypatch, third_split.main, *GIVEN)
 
-    assert (place / "offsets.json").read_bytes() == before
+    assert (place / "error-ratios.json").read_bytes() == before
 
 
 def test_a_training_counts_errors_on_the_images_of_its_stage(place: Path, monkeypatch: pytest.MonkeyPatch):
-    seen: list[Bench] = []
+    seen: list[TrainingData] = []
 
-    def execute(job: Any, bench: Bench) -> Any:
+    def execute(job: Any, bench: TrainingData) -> Any:
         seen.append(bench)
         return validated(job, 5)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import time_to_target
-from harness.evidence.offset import Offset
+from harness.evidence.error_ratio import ErrorRatio
 from harness.system.workspace import Workspace
 from harness.training.recipes import RECIPES
 from search_spaces.catalog import preset
@@ -19,7 +19,7 @@ from tests.harness.unrun import Seeds
 
 # Wrong validation images by epochs: 99.273 % are needed, by the target and the offset below.
 ERRORS = {1: 200, 2: 75, 3: 60, 4: 50}
-OFFSET = Offset(dataset="mnist", errors_ratio=0.8253, relative_error=0.0408, protocol="made up")
+OFFSET = ErrorRatio(dataset="mnist", errors_ratio=0.8253, relative_error=0.0408, protocol="made up")
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
     for name in ("RESULTS", "SPEEDS"):
         monkeypatch.setattr(time_to_target, name, tmp_path / f"{name.lower()}.json")
-    monkeypatch.setattr(time_to_target, "offset_of", lambda dataset: OFFSET)
+    monkeypatch.setattr(time_to_target, "error_ratio_of", lambda dataset: OFFSET)
     monkeypatch.setattr(time_to_target, "machine", lambda: {"cores": 2})
     monkeypatch.setattr(time_to_target, "core_count", lambda: 2)
     monkeypatch.setattr(time_to_target, "trained", trained_as(lambda job: ERRORS[job.recipe.epochs] + job.seed_index))

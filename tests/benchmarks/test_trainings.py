@@ -26,7 +26,7 @@ from harness.training.native.engine_choice import TORCH
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.recipes import RECIPES
 from harness.training.result import Status
-from harness.training.run import Bench, Job, execute
+from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose
 from harness.training.workers import workers
 from harness.training.workers.workers import Broken, Finished, Limits
@@ -191,7 +191,7 @@ PLANNED = Planned(500, 3_528, "avgpool(4) | linear(10)", Form.PLAIN, 1)
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """Train in this process, by torch, what workers are asked for, and return a list of that."""
     found: list[Job] = []
-    bench = Bench.of(small_data())
+    bench = TrainingData.of(small_data())
 
     def poll(pool: list[Any], limits: Limits, timeout: float) -> list[Any]:
         events = []

@@ -307,7 +307,7 @@ def opened(folder: Path, networks: Sequence[Made], *, sampler: str = "tpe", **sp
     """Return a session in the midst of a search, its workers idle and these networks its trials from 0 on."""
     configured = config(space_text=ONE_CONVOLUTION, sampler=sampler)
     session = open_session(folder, configured, effort(**spent), Source("mnist", None), Silent())
-    session.crew.start(session.effort.workers)
+    session.executor.start(session.effort.workers)
     for trial, made in enumerate(networks):
         candidate = Candidate(proposal(trial, f"conv3x3({made.width}) gap linear(10)"))
         session.candidates[trial] = candidate
@@ -331,7 +331,7 @@ def proposer_of(found: Session) -> Proposer:
 
 def events(folder: Path, *kinds: str) -> list[dict[str, Any]]:
     """Return the events of a journal, those of some kinds or all."""
-    return [event for event in study.journal(folder) if not kinds or event["event"] in kinds]
+    return [event for event in study.read_events(folder) if not kinds or event["event"] in kinds]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.training.recipe import Recipe
 from harness.training.result import Result
-from harness.training.run import Bench, Job, execute_and_keep
+from harness.training.run import Job, TrainingData, execute_and_keep
 from harness.training.seeds import Purpose
 from harness.training.train import Training
 
@@ -28,7 +28,7 @@ def some_images(count: int) -> tuple[Tensor, Tensor]:
 def tied_run() -> tuple[Result, Training]:
     """Train the tied network for two epochs on a hundred images."""
     spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20)
-    bench = Bench.of(ImageData(spec, *some_images(100), data_hash="abc", source="memory", folder=None))
+    bench = TrainingData.of(ImageData(spec, *some_images(100), data_hash="abc", source="memory", folder=None))
     recipe = Recipe(epochs=2, batch_size=16, average_start=0.3)
     job = Job(architecture=TIED, recipe=recipe, recipe_name="toy", purpose=Purpose.VERIFY, seed_index=1)
     return execute_and_keep(job, bench)

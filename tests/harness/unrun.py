@@ -88,7 +88,12 @@ class Seeds:
         )
 
     def trained(
-        self, waiting: list[Job], source: Source, limits: Limits, crew: Parallelism, on_event: Callable[[Event], None]
+        self,
+        waiting: list[Job],
+        source: Source,
+        limits: Limits,
+        parallelism: Parallelism,
+        on_event: Callable[[Event], None],
     ) -> Iterator[Result]:
         """Stand in for ``train_one_by_one``."""
         launched: list[Job] = []

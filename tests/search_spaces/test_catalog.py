@@ -165,7 +165,7 @@ def test_a_space_is_read_from_a_file(tmp_path: Path):
     file = tmp_path / "mine.space"
     file.write_text("net = bn? linear(10)", encoding="utf-8-sig")
     assert space(f"@{file}").name == "mine"
-    assert space(f"@{file}").net.ways == 2
+    assert space(f"@{file}").net.derivations == 2
 
 
 @pytest.mark.parametrize("name", ["missing.space", ".", "a\0b"])

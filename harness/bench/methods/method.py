@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from harness.search.proposals.parts import EVERY_PART, Parts
 from harness.search.proposals.sampler import DEFAULT as DEFAULT_SAMPLER
 from harness.search.proposals.sampler import SAMPLERS
+from harness.search.proposals.switches import ALL_ON, Switches
 
 
 class Stops(StrEnum):
@@ -35,7 +35,7 @@ class BuiltIn:
     name: str
     says: str
     sampler: str
-    parts: Parts
+    switches: Switches
     stops: Stops
 
 
@@ -64,11 +64,11 @@ Method = BuiltIn | EntryPoint | Program
 
 DEFAULT = "default"
 # A sampler by itself: fresh seeds decide what the answer is, as for every method; no other part is at work.
-BARE = Parts(ladder=False, aim=False, falling_budget=False, repeats=False)
+BARE = Switches(ladder=False, aim=False, falling_budget=False, repeats=False)
 
 
 def _bare(sampler: str, says: str, stops: Stops = Stops.NEVER, name: str = "") -> BuiltIn:
-    return BuiltIn(name=name or sampler, says=says, sampler=sampler, parts=BARE, stops=stops)
+    return BuiltIn(name=name or sampler, says=says, sampler=sampler, switches=BARE, stops=stops)
 
 
 def _aided(sampler: str) -> BuiltIn:
@@ -77,7 +77,7 @@ def _aided(sampler: str) -> BuiltIn:
         name=f"{sampler}-aided",
         says=f"{sampler}, with the default's rungs and falling budget",
         sampler=sampler,
-        parts=replace(BARE, falling_budget=True),
+        switches=replace(BARE, falling_budget=True),
         stops=Stops.RACE,
     )
 
@@ -86,7 +86,7 @@ _WHOLE = BuiltIn(
     name=DEFAULT,
     says="harness search as it is",
     sampler=DEFAULT_SAMPLER,
-    parts=EVERY_PART,
+    switches=ALL_ON,
     stops=Stops.RACE,
 )
 
@@ -105,8 +105,8 @@ MAIN: Mapping[str, BuiltIn] = {
 
 
 def _without(name: str, says: str, **changes: bool) -> BuiltIn:
-    parts = replace(EVERY_PART, **changes)
-    return replace(_WHOLE, name=name, says=f"the default, but {says}", parts=parts)
+    switches = replace(ALL_ON, **changes)
+    return replace(_WHOLE, name=name, says=f"the default, but {says}", switches=switches)
 
 
 # One part of the default at a time.

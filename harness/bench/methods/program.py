@@ -1,7 +1,7 @@
 """A method as a program: it reads JSON lines on stdin and writes JSON lines to stdout.
 
-First it reads ``{"begin": {...}}``, the fields of ``Brief``; nothing is answered. Then each question is a line
-``{"tried": [...]}``, the fields of ``Tried`` for every network so far, and the answer a line ``{"network": "..."}``.
+First it reads ``{"begin": {...}}``, the fields of ``Problem``; nothing is answered. Then each question is a line
+``{"tried": [...]}``, the fields of ``Trial`` for every network so far, and the answer a line ``{"network": "..."}``.
 At the end of a repeat stdin is closed. Each repeat has a process of its own, so nothing is carried over. stderr is for
 people.
 """
@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
-from harness.bench.methods import host
-from harness.bench.methods.door import Ask, Asker, Brief, Limits, MethodError, Tried
+from harness.bench.methods import entry_point_host
+from harness.bench.methods.external_method import Ask, Asker, Limits, MethodError, Problem, Trial
 from harness.bench.methods.method import BuiltIn, EntryPoint, Method, Program
 from harness.bench.methods.task import Task
 from search_spaces.spaces.resolve import parse_space
@@ -56,7 +56,7 @@ def opened(method: Method, task: Task, seed: int, repeat: int, limits: Limits) -
         yield None
         return
     space = parse_space(task.space, task.space_name)
-    brief = Brief(
+    problem = Problem(
         space=task.space,
         budget=task.budget,
         target_pct=task.target_pct,
@@ -65,7 +65,7 @@ def opened(method: Method, task: Task, seed: int, repeat: int, limits: Limits) -
         seed=seed,
         networks=task.networks,
     )
-    asker = Asker(method.name, repeat, space, brief, _not_begun)
+    asker = Asker(method.name, repeat, space, problem, _not_begun)
     with running(method, asker, limits) as ask:
         asker.ask = ask
         yield asker
@@ -73,12 +73,12 @@ def opened(method: Method, task: Task, seed: int, repeat: int, limits: Limits) -
 
 @contextmanager
 def running(method: EntryPoint | Program, asker: Asker, limits: Limits) -> Iterator[Ask]:
-    """Run a program, or the one around an entry point, for the block and tell it its brief.
+    """Run a program, or the one around an entry point, for the block and tell it its problem.
 
     Raises:
         MethodError: it cannot be started.
     """
-    command = method.command if isinstance(method, Program) else host.command(method.name)
+    command = method.command if isinstance(method, Program) else entry_point_host.command(method.name)
     try:
         process = subprocess.Popen(
             command,
@@ -94,9 +94,9 @@ def running(method: EntryPoint | Program, asker: Asker, limits: Limits) -> Itera
     try:
         for stream in _streams(process):
             os.set_blocking(stream.fileno(), False)
-        first = _line({"begin": asdict(asker.brief)})
+        first = _line({"begin": asdict(asker.problem)})
 
-        def ask(tried: Sequence[Tried]) -> str:
+        def ask(tried: Sequence[Trial]) -> str:
             nonlocal first
             question, first = first + _line({"tried": [asdict(item) for item in tried]}), b""
             return _network(talk, _exchange(talk, question))
@@ -222,5 +222,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     stderr.close()
 
 
-def _not_begun(tried: Sequence[Tried]) -> str:
+def _not_begun(tried: Sequence[Trial]) -> str:
     raise AssertionError("asked before it was begun")

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import assert_never
 
-from harness.bench.methods import door
+from harness.bench.methods import external_method
 from harness.bench.methods.method import BuiltIn, EntryPoint, Method, Program
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -63,7 +63,7 @@ def source_sha256(method: Method) -> str | None:
         case BuiltIn():
             return None
         case EntryPoint():
-            (begin,) = door.installed()[method.name]
+            (begin,) = external_method.installed()[method.name]
             paths = _module_files(begin.partition(":")[0])
         case Program():
             paths = _command_files(method.command)

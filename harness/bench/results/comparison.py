@@ -16,8 +16,8 @@ from typing import Literal
 
 from harness.bench.methods.task import Task
 from harness.bench.results.findings import Findings, findings
+from harness.bench.results.noise_model import NoiseModel
 from harness.bench.results.sizes import Judge
-from harness.bench.results.spread import Spread
 from harness.bench.results.trace import Trace
 from harness.bench.tables.table import Machine
 from harness.system import files
@@ -67,7 +67,7 @@ class Comparison:
     answer_seconds: float
     table: str | None = None
     table_sha256: str | None = None
-    spread: Spread | None = None
+    spread: NoiseModel | None = None
     judge_seeds: int | None = None
     code_sha256: str | None = None
     machine: Machine | None = None

@@ -1,4 +1,4 @@
-"""Workers that train by looking up: a crew on a simulated clock.
+"""Workers that train by looking up: a executor on a simulated clock.
 
 A job takes the seconds that its training took when it was recorded. Nothing else takes time: neither asking a method
 nor looking at the validation images.
@@ -16,15 +16,15 @@ from harness.training.workers.workers import Event, Finished
 
 
 @dataclass(slots=True)
-class Desk:
-    """One place of the crew; ``until`` is when its job ends, in seconds of the clock."""
+class SimulatedWorker:
+    """One place of the executor; ``until`` is when its job ends, in seconds of the clock."""
 
     job: Job | None = None
     until: float = 0.0
 
 
 @dataclass(slots=True)
-class SimulatedCrew:
+class SimulatedExecutor:
     """Desks and their clock, which stops at ``end``.
 
     Attributes:
@@ -35,7 +35,7 @@ class SimulatedCrew:
     repeat: int
     end: float
     clock: float = 0.0
-    desks: list[Desk] = field(default_factory=list)
+    desks: list[SimulatedWorker] = field(default_factory=list)
 
     @property
     def jobs(self) -> Sequence[Job | None]:
@@ -44,13 +44,13 @@ class SimulatedCrew:
 
     def start(self, count: int, side_by_side: int = 1) -> None:
         """Put so many desks up."""
-        self.desks = [Desk() for _ in range(count)]
+        self.desks = [SimulatedWorker() for _ in range(count)]
 
     def assign(self, place: int, job: Job) -> None:
         """Give an idle desk a job, which goes on from the seconds that its earlier part has taken."""
         reading = self.readings.read(job, self.repeat)
         last = job.until_epoch or job.recipe.epochs
-        self.desks[place] = Desk(job, self.clock + reading.seconds[last] - job.spent_seconds)
+        self.desks[place] = SimulatedWorker(job, self.clock + reading.seconds[last] - job.spent_seconds)
 
     def poll(self, timeout: float) -> list[Event]:
         """Go on to the next end of a job and return it, or to the end of the clock where that comes first.

@@ -10,14 +10,14 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from harness.bench.methods.door import Limits
+from harness.bench.methods.external_method import Limits
 from harness.bench.methods.method import Method
 from harness.bench.methods.task import Task
 from harness.bench.results.comparison import Judged
 from harness.bench.results.trace import Trace
 from harness.bench.simulation.replay import run_repeat
 from harness.evidence.verification.seed_training import train_one_by_one
-from harness.search.crew import Processes
+from harness.search.executor import Processes
 from harness.search.session import Effort
 from harness.system import statistics
 from harness.training.result import Result
@@ -47,9 +47,9 @@ def live_repeat(
         MethodError: a method of somebody else's misbehaved.
     """
     place = folder / WORK / f"{method.name}-{repeat}"
-    crew = Processes(source, effort.limits)
+    executor = Processes(source, effort.limits)
     try:
-        return run_repeat(method, task, crew, seed, repeat, limits, place, effort)
+        return run_repeat(method, task, executor, seed, repeat, limits, place, effort)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.bench.methods.door import Limits
+from harness.bench.methods.external_method import Limits
 from harness.bench.methods.task import Task
 from harness.bench.results import comparison
 from harness.bench.results.comparison import Judged

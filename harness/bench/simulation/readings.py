@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from harness.bench.results.spread import Spread
+from harness.bench.results.noise_model import NoiseModel
 from harness.bench.tables.table import Row, Table, runs_of
 from harness.data.datasets import dataset
 from harness.system import statistics
@@ -80,7 +80,7 @@ class TableReadings:
     """
 
     table: Table
-    spread: Spread = Spread.POOLED
+    spread: NoiseModel = NoiseModel.POOLED
     size: int = field(init=False)
     known: dict[str, _Known] = field(init=False)
     lenders: list[tuple[float, Mapping[int, float]]] = field(init=False)
@@ -113,7 +113,7 @@ class TableReadings:
         own = rng.choice(known.rows)
         first = own[self.table.rungs[0]]
         errors = {rung: _errors(row, self.size) for rung, row in own.items()}
-        if self.spread is Spread.POOLED and first.status is Status.COMPLETE and self.lenders:
+        if self.spread is NoiseModel.POOLED and first.status is Status.COMPLETE and self.lenders:
             off = self._lent(known.means[self.table.rungs[-1]], rng)
             errors = {rung: _whole(known.means[rung] * (1 + off[rung]), self.size) for rung in own}
         seconds = {rung: row.seconds for rung, row in own.items()}

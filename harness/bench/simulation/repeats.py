@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event, Semaphore
 
-from harness.bench.methods.door import Limits
+from harness.bench.methods.external_method import Limits
 from harness.bench.methods.method import Method
 from harness.bench.methods.task import Task
-from harness.bench.results.spread import Spread
+from harness.bench.results.noise_model import NoiseModel
 from harness.bench.results.trace import Trace
 from harness.bench.simulation.readings import Readings, TableReadings
 from harness.bench.simulation.replay import replay
@@ -36,7 +36,7 @@ class _Piece:
 
 
 @dataclass(slots=True)
-class _Desk:
+class _Worker:
     """What one process needs, made once."""
 
     task: Task
@@ -46,14 +46,14 @@ class _Desk:
     stopped: Event
 
 
-_DESK: _Desk | None = None
+_DESK: _Worker | None = None
 
 
 def run_repeats(
     methods: Sequence[Method],
     task: Task,
     table: Table,
-    spread: Spread,
+    spread: NoiseModel,
     repeats: int,
     seed: int,
     limits: Limits,
@@ -137,14 +137,14 @@ def _wait_for(ready: Semaphore, count: int, futures: Sequence[Future[list[Trace]
 
 
 def _prepare(
-    task: Task, table: Table, spread: Spread, seed: int, limits: Limits, stopped: Event, ready: Semaphore
+    task: Task, table: Table, spread: NoiseModel, seed: int, limits: Limits, stopped: Event, ready: Semaphore
 ) -> None:
     global _DESK
     # Ctrl-C reaches the whole terminal group; the process that was asked decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if (parent := multiprocessing.parent_process()) is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _DESK = _Desk(task, TableReadings(table, spread), seed, limits, stopped)
+    _DESK = _Worker(task, TableReadings(table, spread), seed, limits, stopped)
     ready.release()
 
 

@@ -1,4 +1,4 @@
-"""One repeat of one method: a search in memory, by a crew of one's choice, until the time of the task is up."""
+"""One repeat of one method: a search in memory, by a executor of one's choice, until the time of the task is up."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
-from harness.bench.methods.door import Asker, Limits
+from harness.bench.methods.external_method import Asker, Limits
 from harness.bench.methods.halving import Halving
 from harness.bench.methods.method import BARE, BuiltIn, EntryPoint, Method, Program, Stops
 from harness.bench.methods.program import opened
 from harness.bench.methods.task import Task, repeat_seed, study_config
 from harness.bench.results.trace import Answer, Trace
-from harness.bench.simulation.clock import SimulatedCrew
+from harness.bench.simulation.clock import SimulatedExecutor
 from harness.bench.simulation.readings import Readings
 from harness.search import race
-from harness.search.crew import Crew
+from harness.search.event_log import MemoryLog
+from harness.search.executor import Executor
 from harness.search.exploration import explore
 from harness.search.nearest_miss import NearestMiss
-from harness.search.proposals.parts import Parts
 from harness.search.proposals.proposer import Proposer
 from harness.search.proposals.proposing import Proposing
+from harness.search.proposals.switches import Switches
 from harness.search.race import Candidate
 from harness.search.session import Effort, Session
-from harness.search.trail import MemoryTrail
 from harness.training.result import Result
 from harness.training.run import Job
 from harness.training.workers.workers import Limits as RunLimits
@@ -78,25 +78,25 @@ def replay(method: Method, task: Task, readings: Readings, seed: int, repeat: in
         NotInTable: the method proposed a network that the table lacks.
         MethodError: a method of somebody else's misbehaved.
     """
-    crew = SimulatedCrew(readings, repeat_seed(seed, repeat), task.seconds)
-    return run_repeat(method, task, crew, seed, repeat, limits)
+    executor = SimulatedExecutor(readings, repeat_seed(seed, repeat), task.seconds)
+    return run_repeat(method, task, executor, seed, repeat, limits)
 
 
 def run_repeat(
     method: Method,
     task: Task,
-    crew: Crew,
+    executor: Executor,
     seed: int,
     repeat: int,
     limits: Limits,
     folder: Path = Path("nowhere"),
     effort: Effort | None = None,
 ) -> Trace:
-    """Run one repeat with a crew.
+    """Run one repeat with a executor.
 
     Args:
-        folder: where a crew of processes keeps its checkpoints.
-        effort: device, engine and limits of such a crew.
+        folder: where a executor of processes keeps its checkpoints.
+        effort: device, engine and limits of such a executor.
     """
     own_seed = repeat_seed(seed, repeat)
     built_in = method if isinstance(method, BuiltIn) else None
@@ -105,29 +105,29 @@ def run_repeat(
     watch = Watch(task.seconds)
     spent = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=RunLimits())
     with opened(method, task, own_seed, repeat, limits) as asker:
-        parts = built_in.parts if built_in else BARE
+        switches = built_in.switches if built_in else BARE
         session = Session(
             folder=folder,
             config=config,
             effort=replace(spent, seconds=None, trials=None, workers=task.workers),
-            crew=crew,
-            trail=MemoryTrail(),
-            proposer=_proposer(method, asker, task, own_seed, parts),
+            executor=executor,
+            log=MemoryLog(),
+            proposer=_proposer(method, asker, task, own_seed, switches),
             candidates={},
             reporter=watch,
             began=0.0,
             before=0.0,
-            parts=parts,
+            switches=switches,
             is_hopeless=Halving(task.target_pct).is_hopeless if stops is Stops.HALVING else None,
         )
         watch.session = session
-        crew.start(task.workers)
+        executor.start(task.workers)
         try:
-            session.began = crew.now()
+            session.began = executor.now()
             explore(session)
             ended = min(session.elapsed, task.seconds)
         finally:
-            crew.stop()
+            executor.stop()
     return Trace(
         method=method.name,
         repeat=repeat,
@@ -153,11 +153,11 @@ def rungs_of(stops: Stops, task: Task) -> tuple[int, ...]:
             assert_never(stops)
 
 
-def _proposer(method: Method, asker: Asker | None, task: Task, seed: int, parts: Parts) -> Proposing:
+def _proposer(method: Method, asker: Asker | None, task: Task, seed: int, switches: Switches) -> Proposing:
     match method:
         case BuiltIn():
             config = study_config(task, method.sampler, (), seed)
-            return Proposer.new(parse_space(task.space, task.space_name), config, at_work=parts)
+            return Proposer.new(parse_space(task.space, task.space_name), config, switches=switches)
         case EntryPoint() | Program():
             assert asker is not None
             return asker

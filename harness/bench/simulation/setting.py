@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.bench.methods import door
+from harness.bench.methods import external_method
 from harness.bench.methods.method import ABLATIONS, BUILT_IN, DEFAULT, MAIN, BuiltIn, EntryPoint, Method, Program, Stops
 from harness.bench.methods.source import code_sha256, source_sha256
 from harness.bench.methods.task import Task
 from harness.bench.results.comparison import Comparison, Judged, Named
-from harness.bench.results.spread import Spread
+from harness.bench.results.noise_model import NoiseModel
 from harness.bench.simulation.readings import true_accuracies_pct
 from harness.bench.simulation.replay import rungs_of
 from harness.bench.tables.table import Machine, Table, is_exhaustive
@@ -68,7 +68,7 @@ def named(name: str) -> Method:
     Raises:
         UsageError: there is none, or more than one.
     """
-    installed = door.installed()
+    installed = external_method.installed()
     theirs = installed.get(name, ())
     ours = ("the bench itself",) if name in BUILT_IN else ()
     if len(ours + theirs) > 1:
@@ -208,7 +208,7 @@ def setting(
         answer_seconds=given["answer_seconds"],
         table=table.facts.name if table else None,
         table_sha256=hashlib.sha256(rows_text(table.rows).encode()).hexdigest() if table else None,
-        spread=Spread(given["spread"]) if table else None,
+        spread=NoiseModel(given["spread"]) if table else None,
         judge_seeds=judge_seeds,
         code_sha256=code_sha256(live=table is None),
         machine=machine,

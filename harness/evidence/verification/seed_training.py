@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from harness.data.training_images import load
 from harness.system.errors import DeviceError, HarnessError
 from harness.training.result import Result
-from harness.training.run import Bench, Job, execute_together
+from harness.training.run import Job, TrainingData, execute_together
 from harness.training.workers import workers
 from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Broken, Event, Finished, Limits, Source
@@ -56,7 +56,7 @@ def train_together(
     Raises:
         DeviceError: the GPU's memory is too small, or it refuses the captured step.
     """
-    bench = Bench.of(load(source.dataset, source.folder)) if waiting else None
+    bench = TrainingData.of(load(source.dataset, source.folder)) if waiting else None
     while waiting and bench is not None:
         jobs = waiting[:MOST_TOGETHER]
         del waiting[:MOST_TOGETHER]

@@ -11,8 +11,8 @@ from functools import lru_cache
 from harness.evidence.study import Proposal, StudyConfig, recipe_of
 from harness.search.proposals import acquisition
 from harness.search.proposals.acquisition import Aim, Choice, Option
+from harness.search.proposals.enumeration import enumerated
 from harness.search.proposals.look import Look, accepted
-from harness.search.proposals.roster import roster
 from harness.search.proposals.surrogate import PRIOR_ERRORS, Observation, fitted, row_of
 from harness.search.race import Candidate, chance_to_stand, expected_errors, passed_first, refuted, stands
 from harness.training.result import Status
@@ -58,7 +58,7 @@ def aimed(look: Look, past: Sequence[Observation], rng: random.Random) -> Aimed:
     aim = _aim_of(look, past)
     options = _listed(look, rng)
     ranked = acquisition.choices(aim, options, look.taken)
-    if roster(look.space) is None:
+    if enumerated(look.space) is None:
         ranked = _climbed(look, aim, options, ranked, rng)
     new = sum(
         any((each.hash, epochs) not in look.taken and aim.room.has(epochs, each.work) for epochs in aim.lengths)
@@ -130,7 +130,7 @@ def _observed(candidate: Candidate, config: StudyConfig) -> list[Observation]:
 
 def _listed(look: Look, rng: random.Random) -> list[Option]:
     """Return what the model looks at first: all that is open of a small space, else draws."""
-    if roster(look.space) is not None:
+    if enumerated(look.space) is not None:
         return [each for each in _all_options(look.space.text, look.space.name) if each.parameters <= look.budget]
     draws = list(itertools.islice(accepted(look, rng, AIM_LOOKS), AIM_DRAWS))
     # Where hardly a draw is within the limits one is enough to begin with: its changes are nearer to them.
@@ -141,7 +141,9 @@ def _listed(look: Look, rng: random.Random) -> list[Option]:
 @lru_cache(maxsize=8)
 def _all_options(text: str, name: str) -> tuple[Option, ...]:
     # Every aim at a small space asks for all of its networks.
-    return tuple(acquisition.option(entry.found, entry.judgement) for entry in roster(parse_space(text, name)) or ())
+    return tuple(
+        acquisition.option(entry.found, entry.judgement) for entry in enumerated(parse_space(text, name)) or ()
+    )
 
 
 def _parents(look: Look) -> list[Draw]:

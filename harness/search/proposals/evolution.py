@@ -44,7 +44,7 @@ class Member:
 
 
 def fitness(member: Member) -> tuple[bool, float]:
-    """Return what is lowest for the fittest: one that reaches counts by its parameters, any other by its shortfall."""
+    """Return what is lowest for the fittest: one that reaches counts by its parameters, any other by its violation."""
     if member.parameters is not None and member.shortfall_pct <= 0:
         return (False, float(member.parameters))
     return (True, member.shortfall_pct)

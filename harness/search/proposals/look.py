@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.evidence.study import StudyConfig
+from harness.search.proposals.enumeration import Entry, drawn, enumerated
 from harness.search.proposals.estimate import Room
 from harness.search.proposals.features import work_of
 from harness.search.proposals.proposing import Rejection, Repeat
-from harness.search.proposals.roster import Entry, drawn, roster
 from harness.search.race import Candidate
 from search_spaces.spaces.draw import Draw, Uniform, draw
 from search_spaces.spaces.judge import Judgement, Reason, judge
@@ -74,7 +74,7 @@ def in_time(judgement: Judgement, room: Room, allowed: Sequence[int]) -> Judgeme
 
 def accepted(look: Look, rng: random.Random, draws: int = DRAWS) -> Iterator[tuple[Draw, Judgement]]:
     """Yield new networks within the limits from so many uniform draws; of a small space without looking in vain."""
-    entries = roster(look.space)
+    entries = enumerated(look.space)
     if entries is not None:
         yield from drawn(entries, lambda entry: _may_be(look, entry), rng)
         return

@@ -15,13 +15,13 @@ from harness.evidence.study import Proposal, StudyConfig
 from harness.search.proposals import sampler
 from harness.search.proposals.acquisition import Choice
 from harness.search.proposals.aim import Aimed, aimed, length
+from harness.search.proposals.enumeration import enumerated
 from harness.search.proposals.estimate import Room
 from harness.search.proposals.look import DRAWS, Look, accepted
-from harness.search.proposals.parts import EVERY_PART, Parts
 from harness.search.proposals.proposing import Found, Rejection, Repeat
-from harness.search.proposals.roster import roster
 from harness.search.proposals.sampler import SURROGATE, Index, Trial
 from harness.search.proposals.surrogate import Observation
+from harness.search.proposals.switches import ALL_ON, Switches
 from harness.search.race import (
     Candidate,
     Outcome,
@@ -57,25 +57,25 @@ class Proposer:
     ladder: list[Draw]
     past: tuple[Observation, ...] = ()
     running: dict[int, Trial] = field(default_factory=dict)
-    parts: Parts = EVERY_PART
+    switches: Switches = ALL_ON
 
     @classmethod
     def new(
         cls,
         space: SearchSpace,
         config: StudyConfig,
-        at_work: Parts = EVERY_PART,
+        switches: Switches = ALL_ON,
         past: Sequence[Observation] = (),
     ) -> Proposer:
         """Return a proposer at the beginning of a study."""
-        has_ladder = at_work.ladder and not past
+        has_ladder = switches.ladder and not past
         return cls(
             space,
             config,
             sampler.new_index(config.sampler, config.seed),
             size_ladder(space, config.budget, random.Random(config.seed)) if has_ladder else [],
             past=tuple(past),
-            parts=at_work,
+            switches=switches,
         )
 
     def propose(self, budget: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
@@ -147,7 +147,7 @@ def _nothing(look: Look, aimed: Aimed | None) -> Found:
         return Found(None, (), why, lacks_time=aimed.lacks_time)
     endless = replace(look, room=replace(look.room, seconds=None))
     lacks_time = look.room.seconds is not None and next(accepted(endless, random.Random(0)), None) is not None
-    if roster(look.space) is not None:
+    if enumerated(look.space) is not None:
         return Found(None, (), f"the space has no further network of {limits}", lacks_time)
     return Found(None, (), f"none of {DRAWS:,} further draws was a new network of {limits}", lacks_time)
 
@@ -192,7 +192,7 @@ def _climb(proposer: Proposer, look: Look) -> Proposal | None:
 
 def _aim(proposer: Proposer, look: Look) -> Proposal | Aimed | None:
     """Take the model's choice, where it is its turn; where it has none, return what it says of that."""
-    if not proposer.parts.aim or not is_aimed(proposer.config.sampler, look.number):
+    if not proposer.switches.aim or not is_aimed(proposer.config.sampler, look.number):
         return None
     found = aimed(look, proposer.past, sampler.generator(proposer.index))
     choice = found.choice

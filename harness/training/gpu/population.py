@@ -23,8 +23,8 @@ from harness.training.distillation import Teacher, soft_losses, soft_targets
 from harness.training.gpu.captured_step import captured, replay, stream_of_ones_own
 from harness.training.images import Images
 from harness.training.modules.build import Network, seed_dropout
-from harness.training.modules.drawing import drawing_from
 from harness.training.modules.grouped import grouped_network, stack, unstack
+from harness.training.modules.seeded_initialisation import drawing_from
 from harness.training.native.flat_state import MEMORIES, state_tensors
 from harness.training.recipe import Optimizer, Recipe, first_averaged_step, recipe_of_epoch
 from harness.training.result import Epoch
@@ -36,7 +36,7 @@ WARM_UP = 3
 
 
 @dataclass(slots=True)
-class Schedule:
+class EpochSteps:
     """What an epoch's steps read, all on the device; ``step`` is the index of the next one, a tensor of one number.
 
     Attributes:
@@ -59,7 +59,7 @@ class Schedule:
 
 @dataclass(slots=True)
 class Population:
-    """The grouped network of several runs, what its optimizer and its average remember, and the images it learns from.
+    """The grouped network of several runs, the state of its optimizer, its average, and its images.
 
     Attributes:
         schedule: of the latest epoch; the next one is written into the same tensors where it has the same parts.
@@ -69,9 +69,9 @@ class Population:
     members: Sequence[Training]
     network: Network
     images: Images
-    memories: list[list[Tensor]]
+    optimizer_state: list[list[Tensor]]
     average: list[Tensor]
-    schedule: Schedule | None = None
+    schedule: EpochSteps | None = None
     graph: torch.cuda.CUDAGraph | None = None
 
     @property
@@ -107,9 +107,9 @@ def population_of(runs: Sequence[Training], images: Images) -> Population:
     network.train()
     seed_dropout(network, runs[0].generator)
     names = MEMORIES[recipe.optimizer]
-    memories = [[torch.zeros_like(parameter) for parameter in network.parameters()] for _ in names]
+    optimizer_state = [[torch.zeros_like(parameter) for parameter in network.parameters()] for _ in names]
     average = [torch.zeros_like(tensor) for tensor in state_tensors(network)]
-    return Population(runs, network, images, memories, average)
+    return Population(runs, network, images, optimizer_state, average)
 
 
 def train_epoch_together(population: Population, on_step: Callable[[], None] | None = None) -> list[Epoch]:
@@ -144,7 +144,7 @@ def _gather(population: Population) -> None:
     """Copy the runs as they are now into the population."""
     runs = population.members
     stack([run.network for run in runs], population.network)
-    for name, memory in zip(MEMORIES[population.recipe.optimizer], population.memories, strict=True):
+    for name, memory in zip(MEMORIES[population.recipe.optimizer], population.optimizer_state, strict=True):
         _gather_memory(population, name, memory)
     averages = [run.average or run.state for run in runs]
     with torch.no_grad():
@@ -153,7 +153,7 @@ def _gather(population: Population) -> None:
 
 
 def _gather_memory(population: Population, name: str, memory: list[Tensor]) -> None:
-    """Copy one of the optimizer's memories of all members, a tensor a parameter; zeros where there is none yet."""
+    """Copy one kind of optimizer state of all members, a tensor a parameter; zeros where there is none yet."""
     runs = population.members
     for target, *parts in zip(memory, *(run.network.parameters() for run in runs), strict=True):
         kept = [run.optimizer.state[part].get(name) for run, part in zip(runs, parts, strict=True)]
@@ -164,35 +164,35 @@ def _gather_memory(population: Population, name: str, memory: list[Tensor]) -> N
         target.copy_(torch.cat(known).view(target.shape))
 
 
-def _renewed(population: Population, fresh: Schedule) -> Schedule:
+def _renewed(population: Population, fresh: EpochSteps) -> EpochSteps:
     """Return the schedule of an epoch in the tensors that a captured step reads; another kind of step is not captured.
 
-    The kinds are with and without moves: a recipe may leave them out of its last epochs.
+    The kinds are with and without transforms: a recipe may leave them out of its last epochs.
     """
     kept = population.schedule
     if kept is None or (kept.maps is None) != (fresh.maps is None):
         population.schedule, population.graph = fresh, None
         return fresh
-    for field in fields(Schedule):
+    for field in fields(EpochSteps):
         if (tensor := getattr(kept, field.name)) is not None:
             tensor.copy_(getattr(fresh, field.name))
     return kept
 
 
-def _schedule(population: Population, steps: int) -> Schedule:
+def _schedule(population: Population, steps: int) -> EpochSteps:
     recipe, runs, images = population.recipe, population.members, population.images
     device, before = population.device, runs[0].step
     count = steps * recipe.batch_size
-    moves = recipe_of_epoch(recipe, len(runs[0].history))
+    transforms = recipe_of_epoch(recipe, len(runs[0].history))
     orders, maps = [], []
     for run in runs:
         orders.append(torch.randperm(len(images), generator=run.generator, device=device)[:count])
-        if moves.augmented_share:
+        if transforms.augmented_share:
             draws = torch.rand(steps, 7, recipe.batch_size, generator=run.generator, device=device)
             flat = draws.transpose(0, 1).reshape(7, -1)
-            maps.append(maps_of(flat, 28, moves).view(steps, recipe.batch_size, 2, 3))
+            maps.append(maps_of(flat, 28, transforms).view(steps, recipe.batch_size, 2, 3))
     first = first_averaged_step(recipe, steps)
-    return Schedule(
+    return EpochSteps(
         step=torch.zeros(1, dtype=torch.int64, device=device),
         order=torch.stack([order.view(steps, -1) for order in orders], 1).flatten(1),
         maps=torch.stack(maps, 1).flatten(1, 2) if maps else None,
@@ -221,7 +221,7 @@ def _run(population: Population, step: Callable[[], None], steps: int, on_step: 
         replay(population.graph, left, on_step)
 
 
-def _step(population: Population, schedule: Schedule) -> None:
+def _step(population: Population, schedule: EpochSteps) -> None:
     """Take one step; every tensor that changes from step to step is read at ``schedule.step``."""
     recipe, images, members = population.recipe, population.images, len(population.members)
     chosen = schedule.order.index_select(0, schedule.step)[0]
@@ -257,14 +257,14 @@ def _step(population: Population, schedule: Schedule) -> None:
         schedule.step += 1
 
 
-def _update(population: Population, parameters: list[Tensor], gradients: list[Tensor], schedule: Schedule) -> None:
+def _update(population: Population, parameters: list[Tensor], gradients: list[Tensor], schedule: EpochSteps) -> None:
     """Update as torch.optim.SGD and torch.optim.Adam do, the learning rate read from the device."""
     recipe, rate = population.recipe, schedule.rates.index_select(0, schedule.step)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if parameter.ndim > 1 and recipe.weight_decay:
             gradient.add_(parameter, alpha=recipe.weight_decay)
     if recipe.optimizer is Optimizer.ADAM:
-        first, second = population.memories
+        first, second = population.optimizer_state
         torch._foreach_lerp_(first, gradients, 1 - recipe.momentum)
         torch._foreach_mul_(second, 0.999)
         torch._foreach_addcmul_(second, gradients, gradients, 1 - 0.999)
@@ -272,11 +272,11 @@ def _update(population: Population, parameters: list[Tensor], gradients: list[Te
         for parameter, mean, square in zip(parameters, first, second, strict=True):
             parameter.sub_(rate / corrections[0] * mean / (square.sqrt() / corrections[1] + 1e-8))
         return
-    (momenta,) = population.memories
+    (momenta,) = population.optimizer_state
     torch._foreach_mul_(momenta, recipe.momentum)
     torch._foreach_add_(momenta, gradients)
-    moves = torch._foreach_add(gradients, momenta, alpha=recipe.momentum) if recipe.nesterov else momenta
-    for parameter, move in zip(parameters, moves, strict=True):
+    transforms = torch._foreach_add(gradients, momenta, alpha=recipe.momentum) if recipe.nesterov else momenta
+    for parameter, move in zip(parameters, transforms, strict=True):
         parameter.sub_(rate * move)
 
 
@@ -284,13 +284,13 @@ def _scatter(population: Population, steps: int) -> None:
     """Give the members back what became of them."""
     runs, recipe = population.members, population.recipe
     for run in runs:
-        run.settled = None
+        run.finished_average = None
     unstack(population.network, [run.network for run in runs])
     step = runs[0].step + steps
     averages = [tensor.reshape(len(runs), -1) for tensor in population.average]
     for index, run in enumerate(runs):
         run.step = step
-        for name, memory in zip(MEMORIES[recipe.optimizer], population.memories, strict=True):
+        for name, memory in zip(MEMORIES[recipe.optimizer], population.optimizer_state, strict=True):
             for parameter, values in zip(run.network.parameters(), memory, strict=True):
                 run.optimizer.state[parameter][name] = (
                     values.reshape(len(runs), -1)[index].view(parameter.shape).clone()

@@ -70,8 +70,8 @@ def _kind(optimizer: torch.optim.Optimizer) -> Optimizer:
     return Optimizer.ADAM if isinstance(optimizer, torch.optim.Adam) else Optimizer.SGD
 
 
-def flat_memories(network: nn.Module, optimizer: torch.optim.Optimizer, real: torch.dtype) -> list[Tensor]:
-    """Return the optimizer's two memories, flat, zeros before the first step; the second is empty for SGD."""
+def flat_optimizer_state(network: nn.Module, optimizer: torch.optim.Optimizer, real: torch.dtype) -> list[Tensor]:
+    """Return the optimizer's two kinds of state, flat, zeros before the first step; the second is empty for SGD."""
     found = []
     for name in MEMORIES[_kind(optimizer)]:
         parts = []
@@ -83,10 +83,12 @@ def flat_memories(network: nn.Module, optimizer: torch.optim.Optimizer, real: to
     return [*found, torch.empty(0, dtype=real)]
 
 
-def remember(network: nn.Module, optimizer: torch.optim.Optimizer, memories: list[Tensor], steps: int) -> None:
-    """Copy flat memories back into the optimizer, as torch leaves them after so many steps."""
+def restore_optimizer(
+    network: nn.Module, optimizer: torch.optim.Optimizer, optimizer_state: list[Tensor], steps: int
+) -> None:
+    """Copy flat state back into the optimizer, as torch leaves them after so many steps."""
     kind = _kind(optimizer)
-    for name, memory in zip(MEMORIES[kind], memories, strict=False):
+    for name, memory in zip(MEMORIES[kind], optimizer_state, strict=False):
         at = 0
         for parameter in network.parameters():
             part = memory[at : at + parameter.numel()].view(parameter.shape)

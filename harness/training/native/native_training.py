@@ -20,10 +20,17 @@ from harness.training.augment import maps_of
 from harness.training.distillation import Teacher
 from harness.training.images import Images
 from harness.training.modules.build import Network
-from harness.training.native.flat_state import average_tensors, flat_memories, flat_of, flat_state, remember, restore
+from harness.training.native.buffer_checks import check_images, check_order, check_pixels
+from harness.training.native.flat_state import (
+    average_tensors,
+    flat_of,
+    flat_optimizer_state,
+    flat_state,
+    restore,
+    restore_optimizer,
+)
 from harness.training.native.native import Engine, TeacherRow, TrainingRow, TrainingRow64
 from harness.training.native.program import Program, program, rows
-from harness.training.native.trusted import check_images, check_order, check_pixels
 from harness.training.recipe import Optimizer, Precision, Recipe, first_averaged_step, recipe_of_epoch
 from search_spaces.architecture import Architecture
 
@@ -178,7 +185,7 @@ def train_steps(
     recipe, steps = native.recipe, len(rates)
     check_images(images.pixels, images.labels)
     check_order(order, steps * recipe.batch_size, len(images))
-    maps = moves_of(recipe_of_epoch(recipe, len(run.history)), run.generator, steps)
+    maps = transforms_of(recipe_of_epoch(recipe, len(run.history)), run.generator, steps)
     _seed_dropout(native, run.generator)
     held = _held(native, run)
     first_averaged = first_averaged_step(recipe, len(images) // recipe.batch_size)
@@ -188,13 +195,13 @@ def train_steps(
     for first in range(0, steps, CHUNK):
         taken = rate_row[first : first + CHUNK]
         chosen = slice(first * recipe.batch_size, (first + len(taken)) * recipe.batch_size)
-        moves = None if maps is None else maps[chosen]
-        loss += _take_steps(native, images, order[chosen], moves, taken, run.step, row, held)
+        transforms = None if maps is None else maps[chosen]
+        loss += _take_steps(native, images, order[chosen], transforms, taken, run.step, row, held)
         run.step += len(taken)
         for _ in range(len(taken) if on_step is not None else 0):
             on_step()  # type: ignore[misc]  # the range is empty where there is none
     restore(run.network, held.state)
-    remember(run.network, run.optimizer, held.memories, run.step)
+    restore_optimizer(run.network, run.optimizer, held.optimizer_state, run.step)
     if recipe.average_decay > 0 and run.step >= max(1, first_averaged):
         run.average = average_tensors(run.network, held.averaged)
     return loss
@@ -205,12 +212,12 @@ class _Held:
     """What a run holds, flat, in the engine's order; the engine changes it in place.
 
     Attributes:
-        memories: the optimizer's two, (parameter_count,); the second is empty for SGD.
+        optimizer_state: the optimizer's two kinds of it, (parameter_count,); the second is empty for SGD.
         averaged: the averaged state; of no meaning before averaging begins.
     """
 
     state: Tensor
-    memories: list[Tensor]
+    optimizer_state: list[Tensor]
     averaged: Tensor
 
 
@@ -218,7 +225,7 @@ def _held(native: NativeProgram, run: Trained) -> _Held:
     real = _real(native.engine)
     state = flat_state(run.network, real)
     averaged = torch.empty_like(state) if run.average is None else flat_of(run.network, run.average, real)
-    return _Held(state, flat_memories(run.network, run.optimizer, real), averaged)
+    return _Held(state, flat_optimizer_state(run.network, run.optimizer, real), averaged)
 
 
 def _seed_dropout(native: NativeProgram, generator: torch.Generator) -> None:
@@ -232,7 +239,7 @@ def _take_steps(
     native: NativeProgram,
     images: Images,
     chosen: Tensor,
-    moves: Tensor | None,
+    transforms: Tensor | None,
     rates: Tensor,
     step: int,
     row: ctypes.Structure,
@@ -244,7 +251,7 @@ def _take_steps(
         images.pixels.data_ptr(),
         images.labels.data_ptr(),
         chosen.data_ptr(),
-        None if moves is None else moves.data_ptr(),
+        None if transforms is None else transforms.data_ptr(),
         rates.data_ptr(),
         len(rates),
         step,
@@ -252,8 +259,8 @@ def _take_steps(
         native.decay.data_ptr(),
         native.program.state_size,
         held.state.data_ptr(),
-        held.memories[0].data_ptr(),
-        held.memories[1].data_ptr(),
+        held.optimizer_state[0].data_ptr(),
+        held.optimizer_state[1].data_ptr(),
         held.averaged.data_ptr(),
         _teacher_row(native),
     )
@@ -312,7 +319,7 @@ def _row(native: NativeProgram, first_averaged: int) -> ctypes.Structure:
     return row
 
 
-def moves_of(recipe: Recipe, generator: torch.Generator, steps: int) -> Tensor | None:
+def transforms_of(recipe: Recipe, generator: torch.Generator, steps: int) -> Tensor | None:
     """Draw what ``augment`` draws, in its order, for all steps at once."""
     if recipe.augmented_share == 0:
         return None

@@ -26,7 +26,7 @@ from harness.system.device import choose_device
 from harness.system.errors import DataError, HarnessError, refused_memory
 from harness.training.gpu.captured_step import CaptureLost, own_turn
 from harness.training.result import Epoch, Result, Status
-from harness.training.run import Bench, Job, execute
+from harness.training.run import Job, TrainingData, execute
 from harness.training.workers.parallelism import MOST_SIDE_BY_SIDE
 
 # Ends a process whose GPU context is lost; its coordinator replaces it.
@@ -113,16 +113,16 @@ def serve(pipe: Connection, source: Source, lanes: int, parent: int) -> None:
 
 
 def _one_by_one(pipe: Connection, source: Source) -> None:
-    bench: Bench | None = None
+    loaded: TrainingData | None = None
     while True:
         try:
             task: Task = pipe.recv()
         except EOFError:
             return
-        bench = bench or _loaded(source, task, pipe.send)
-        if bench is not None:
+        loaded = loaded or _loaded(source, task, pipe.send)
+        if loaded is not None:
             with contextlib.suppress(BrokenPipeError):
-                _train(task, bench, pipe.send)
+                _train(task, loaded, pipe.send)
 
 
 def _side_by_side(pipe: Connection, source: Source, lanes: list[Lane]) -> None:
@@ -132,7 +132,7 @@ def _side_by_side(pipe: Connection, source: Source, lanes: list[Lane]) -> None:
         with one_at_a_time:
             pipe.send(report)
 
-    bench: Bench | None = None
+    loaded: TrainingData | None = None
     while True:
         try:
             order: Task | Stop = pipe.recv()
@@ -143,33 +143,33 @@ def _side_by_side(pipe: Connection, source: Source, lanes: list[Lane]) -> None:
             case Stop():
                 lane.unwanted = order.ticket
             case Task():
-                if bench is None and (bench := _loaded(source, order, say)) is not None:
+                if loaded is None and (loaded := _loaded(source, order, say)) is not None:
                     for each in lanes:
-                        threading.Thread(target=_go, args=(each, bench, say), daemon=True).start()
-                if bench is not None:
+                        threading.Thread(target=_go, args=(each, loaded, say), daemon=True).start()
+                if loaded is not None:
                     lane.tasks.put(order)
 
 
-def _go(lane: Lane, bench: Bench, say: Callable[[Report], None]) -> None:
+def _go(lane: Lane, loaded: TrainingData, say: Callable[[Report], None]) -> None:
     """Train the jobs of a lane; the body of its thread."""
     # A thread does not take over the number of its parent's.
     torch.set_num_threads(1)
     while True:
         task = lane.tasks.get()
         with contextlib.suppress(BrokenPipeError):
-            _train(task, bench, say, lane)
+            _train(task, loaded, say, lane)
 
 
-def _loaded(source: Source, task: Task, say: Callable[[Report], None]) -> Bench | None:
+def _loaded(source: Source, task: Task, say: Callable[[Report], None]) -> TrainingData | None:
     """Return the data; None where there are none, which is said."""
     try:
-        return Bench.of(load(source.dataset, source.folder, allow_download=False))
+        return TrainingData.of(load(source.dataset, source.folder, allow_download=False))
     except Exception as error:
         say(Report(task.lane, task.ticket, _fault(error)))
         return None
 
 
-def _train(task: Task, bench: Bench, say: Callable[[Report], None], lane: Lane | None = None) -> None:
+def _train(task: Task, loaded: TrainingData, say: Callable[[Report], None], lane: Lane | None = None) -> None:
     """Train one job and say how it ended; what goes wrong with it is its own affair, unless the GPU is lost."""
 
     def report(what: Epoch | Result | Fault | DataError | None) -> None:
@@ -184,7 +184,7 @@ def _train(task: Task, bench: Bench, say: Callable[[Report], None], lane: Lane |
             if lane is not None:
                 _enter(place, lane, task.job)
             go_on()
-            report(execute(task.job, bench, on_epoch=report, on_step=None if lane is None else go_on))
+            report(execute(task.job, loaded, on_epoch=report, on_step=None if lane is None else go_on))
         except Stopped:
             report(None)
         except BrokenPipeError:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from harness.evidence.record import Record
 from harness.training.inspection import Inspection, Miss, unpacked
-from reports.study.honesty import CONFIRMED_LABEL_ERRORS
+from reports.study.caveats import CONFIRMED_LABEL_ERRORS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import math
 from harness.training.inspection import Inspection
 from harness.training.result import Result
 from harness.training.seeds import Purpose
-from reports.html import layer_strip, png, svg
+from reports.html import layer_diagram, png, svg
 from reports.html.numbers import DASH, count, decimal, duration, mean_and_deviation, plural, short, spread
 from reports.html.page import Column, Html, details, element, foreign, items, joined, paragraph, table, text
 from reports.study.course.learning_curves import curve_points
@@ -89,7 +89,7 @@ def _layers(info: NetworkInfo, identifier: str) -> list[Html]:
     if info.architecture is None or info.analysis is None:
         return [paragraph("The journal's text is no network of this program's notation, so it cannot be drawn.")]
     return [
-        layer_strip.draw(info.architecture, identifier),
+        layer_diagram.draw(info.architecture, identifier),
         paragraph(*_strip_words(info.architecture), class_="note"),
         details("Every layer", _layer_table(info.architecture, info.analysis, identifier)),
     ]

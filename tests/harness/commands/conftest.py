@@ -18,7 +18,7 @@ from harness.evidence.record import Record
 from harness.evidence.verification import verify
 from harness.system.workspace import Workspace
 from harness.training.result import Result
-from harness.training.run import Bench, Job, execute
+from harness.training.run import Job, TrainingData, execute
 
 NETWORK = "conv3x3(4) bn relu maxpool(4) | conv3x3(4, tie=t1) bn res(conv3x3(4, tie=t1) bn) | gap | linear(10)"
 ROW = ("--recipe", "smoke", "--dataset", "mnist-5k", "--target", "5", "--engine", "torch")
@@ -30,7 +30,7 @@ class Trainer:
     def __init__(self) -> None:
         whole = load("mnist-5k")
         part = replace(whole, train_images=whole.train_images[::10], train_labels=whole.train_labels[::10])
-        self.bench = replace(Bench.of(whole), data=part)
+        self.bench = replace(TrainingData.of(whole), data=part)
         self.shift = 0
 
     def trained(self, waiting: list[Job], *_: Any) -> Iterator[Result]:

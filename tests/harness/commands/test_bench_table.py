@@ -184,13 +184,13 @@ def without_times(table: Table) -> dict[tuple[str, int, int], tuple[float, str]]
 
 def test_what_is_recorded_is_what_one_training_without_stops_gives(place: Path, capsys: pytest.CaptureFixture[str]):
     from harness.data.training_images import load
-    from harness.training.run import Bench, Job, execute
+    from harness.training.run import Job, TrainingData, execute
     from harness.training.seeds import Purpose
 
     assert run(recording("mine", "--seeds", "1")) == 0
 
     table = read_table(place / "benchmarks" / "tables" / "mine")
-    bench = Bench.of(load("mnist-5k", None))
+    bench = TrainingData.of(load("mnist-5k", None))
     for runs in table.runs.values():
         first = runs[0][1]
         kind = table.facts.machines[0].environment.engine.partition(" ")[0]

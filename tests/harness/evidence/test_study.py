@@ -210,7 +210,7 @@ def test_a_damaged_result_is_refused_by_name(folder: Path):
 
 def test_a_study_without_results_has_none(folder: Path):
     assert study.finished_results(folder) == []
-    assert study.journal(folder) == []
+    assert study.read_events(folder) == []
     assert study.elapsed_seconds([]) == 0.0
 
 
@@ -218,7 +218,7 @@ def test_events_are_kept_in_order_with_their_time(folder: Path):
     study.note(folder, "session", 0.0004, command=["harness", "\u05d0\u2028"])
     study.note(folder, "ended", 61.25, reason="time")
 
-    events = study.journal(folder)
+    events = study.read_events(folder)
 
     assert [(event["event"], event["elapsed"]) for event in events] == [("session", 0.0), ("ended", 61.25)]
     assert events[0]["command"] == ["harness", "\u05d0\u2028"]
@@ -235,11 +235,11 @@ def test_a_line_torn_anywhere_loses_neither_what_stands_before_nor_what_follows(
     last = whole.splitlines(keepends=True)[-1]
     path.write_bytes(whole[: len(whole) - len(last)] + last[:kept])
 
-    assert [event["trial"] for event in study.journal(folder)] == [0, 1]
+    assert [event["trial"] for event in study.read_events(folder)] == [0, 1]
     study.mend(folder)
     study.note(folder, "proposed", 3.0, trial=3)
 
-    assert [event["trial"] for event in study.journal(folder)] == [0, 1, 3]
+    assert [event["trial"] for event in study.read_events(folder)] == [0, 1, 3]
 
 
 def test_mending_a_whole_journal_changes_nothing(folder: Path):
@@ -270,7 +270,7 @@ def test_proposals_are_read_as_they_were_noted(folder: Path):
     study.note(folder, "proposed", 1.0, **asdict(proposal))
     study.note(folder, "proposed", 2.0, **asdict(longer))
 
-    assert study.proposals(study.journal(folder)) == [proposal, longer]
+    assert study.proposals(study.read_events(folder)) == [proposal, longer]
 
 
 def test_a_proposal_of_the_time_before_lengths_is_of_the_recipe_s(folder: Path):
@@ -284,7 +284,7 @@ def test_a_proposal_of_the_time_before_lengths_is_of_the_recipe_s(folder: Path):
     }
     study.note(folder, "proposed", 1.0, **old)
 
-    [proposal] = study.proposals(study.journal(folder))
+    [proposal] = study.proposals(study.read_events(folder))
 
     assert (proposal.trial, proposal.epochs, proposal.chance) == (3, None, None)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.evidence import record
-from harness.evidence.offset import offset_of
+from harness.evidence.error_ratio import error_ratio_of
 from harness.evidence.verification import verify
 from harness.search.conclusion import conclude
 from harness.search.run_plan import SearchPlan
@@ -55,7 +55,7 @@ def searched(folder: Path, *, lengths: tuple[int, ...] = (), **effort: object) -
         source=Source("mnist", None),
         recipe=NamedRecipe("short", scripted.RECIPE),
         space=parse_space(SPACE, "widths"),
-        offset=offset_of("mnist"),
+        offset=error_ratio_of("mnist"),
         engine=Choice(None),
         past=(),
         left_out=(),
@@ -199,10 +199,10 @@ def test_the_runs_may_take_longer_than_those_of_the_search(
     given: list[Limits] = []
 
     def trained(
-        waiting: list[Job], source: Source, limits: Limits, crew: Parallelism, on_event: Callable[[Event], None]
+        waiting: list[Job], source: Source, limits: Limits, parallelism: Parallelism, on_event: Callable[[Event], None]
     ) -> Iterator[Result]:
         given.append(limits)
-        return seeds.trained(waiting, source, limits, crew, on_event)
+        return seeds.trained(waiting, source, limits, parallelism, on_event)
 
     monkeypatch.setattr(verify, "train_one_by_one", trained)
     plan, session = searched(tmp_path, limits=Limits(100.0, 512.0))

@@ -154,7 +154,7 @@ def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, 
     """Three seeds of it were begun when two had not ended; the third is bad."""
     opened = scripted.opened(tmp_path, [Made(20, fresh=(99.2, 99.2)), Made(12, fresh=(99.2, 99.2))], workers=2)
     assert exploration._effective_budget(opened) == 10 + 19 * 12 - 1
-    opened.crew.assign(0, session.job_for(opened, opened.candidates[1], Purpose.CONFIRM, 2))
+    opened.executor.assign(0, session.job_for(opened, opened.candidates[1], Purpose.CONFIRM, 2))
     trainer.accuracy_pct = always(90.0)
 
     poll(opened)

@@ -23,10 +23,10 @@ STANDING = Made(30, fresh=(99.4, 99.4))
 
 def begun(opened: session.Session) -> list[tuple[int | None, str]]:
     """Give each worker what it does next; return trials and purposes."""
-    for place in range(len(opened.crew.jobs)):
+    for place in range(len(opened.executor.jobs)):
         job = exploration._next_job(opened)
         assert job is not None
-        opened.crew.assign(place, job)
+        opened.executor.assign(place, job)
     return [(job.trial, job.purpose.value) for job in session.jobs_at_work(opened)]
 
 
@@ -63,7 +63,7 @@ def test_a_network_that_could_not_be_verified_any_more_is_not_confirmed(
 ):
     seconds = 8.8 + 31.68 + 12 + spare
     opened = scripted.opened(tmp_path, [STANDING, Made(20, first=LIKELY)], workers=2, seconds=seconds)
-    opened.began = opened.crew.now()
+    opened.began = opened.executor.now()
 
     assert (exploration._confirmable(opened, explored=False) is not None) is confirmed
 
@@ -72,6 +72,6 @@ def test_where_nothing_stands_a_network_is_confirmed_even_if_its_verification_mu
     trainer: Trainer, tmp_path: Path
 ):
     opened = scripted.opened(tmp_path, [Made(20, first=LIKELY)], workers=2, seconds=30.0)
-    opened.began = opened.crew.now()
+    opened.began = opened.executor.now()
 
     assert exploration._confirmable(opened, explored=False) is opened.candidates[0]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from harness.evidence.error_ratio import ErrorRatio
 from harness.evidence.leaderboard import row_of_record
-from harness.evidence.offset import Offset
 from harness.evidence.record import Record
 from harness.evidence.verification.verdict import Verdict
 from harness.search.last_words import (
@@ -27,7 +27,7 @@ from harness.search.last_words import (
 from harness.search.nearest_miss import NearestMiss
 from harness.system.duration import DURATION
 
-OFFSET = Offset(dataset="mnist", errors_ratio=0.8, relative_error=None, protocol="made up")
+OFFSET = ErrorRatio(dataset="mnist", errors_ratio=0.8, relative_error=None, protocol="made up")
 GIVEN = {"--budget": "4000", "--space": "tiny", "--study": "mine"}
 SEARCHED = Searched(
     budget=4000,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.commands.searching.search_plan import plan_facts
-from harness.evidence import offset as offset_module
+from harness.evidence import error_ratio as offset_module
 from harness.evidence import study
 from harness.search import run_plan
 from harness.search.run_plan import SearchPlan, make_plan, plan_document
@@ -76,7 +76,7 @@ def test_the_plan_resolves_every_value(tmp_path: Path):
 
 
 def test_the_threshold_is_the_target_and_the_offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "offsets.json").write_text(
+    (tmp_path / "error-ratios.json").write_text(
         json.dumps({"mnist-5k": {"errors_ratio": 0.8, "relative_error": 0.0408, "protocol": "measured"}})
     )
     monkeypatch.setattr(offset_module, "files", lambda package: tmp_path)

@@ -13,7 +13,7 @@ import pytest
 
 from harness.evidence import study
 from harness.evidence.study import StudyConfig
-from harness.search.proposals import evolution, roster
+from harness.search.proposals import enumeration, evolution
 from harness.training.result import Status
 from tests.harness import scripted
 from tests.harness.scripted import Trainer, killed_at
@@ -82,7 +82,7 @@ def test_a_search_killed_at_any_point_ends_as_if_it_had_not_been(
     monkeypatch.setattr(evolution, "POPULATION", 4)
     if sampler == "surrogate":
         # So that it draws, and changes what it has drawn.
-        monkeypatch.setattr(roster, "MOST", 1)
+        monkeypatch.setattr(enumeration, "MOST", 1)
     configured = scripted.config(sampler=sampler)
     expected, points = whole(tmp_path / "whole", trainer, configured)
     assert points > 150

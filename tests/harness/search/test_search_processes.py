@@ -74,7 +74,7 @@ class Search:
             time.sleep(0.02)
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
-        return [event for event in study.journal(self.folder) if event["event"] in kinds]
+        return [event for event in study.read_events(self.folder) if event["event"] in kinds]
 
     def results(self) -> dict[tuple[int | None, str, int], Result]:
         found = study.finished_results(self.folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.search import session
-from harness.search.crew import Processes
+from harness.search.executor import Processes
 from harness.search.proposals.features import work
 from harness.search.proposals.prior import keep
 from harness.search.proposals.trainings import shipped
@@ -167,7 +167,7 @@ def test_free_seeds_leave_out_what_is_run_and_what_is_being_run(opened: Session)
     ]
     source = Source("mnist", None)
     pool = [Worker(scripted.FakeProcess(), None, source, job) for job in jobs]  # type: ignore[arg-type]
-    opened.crew = Processes(source, opened.effort.limits, pool)
+    opened.executor = Processes(source, opened.effort.limits, pool)
 
     free = session.free_indices(opened, candidate)
 

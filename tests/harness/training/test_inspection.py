@@ -23,7 +23,7 @@ from harness.training.inspecting import inspect
 from harness.training.inspection import CONFIDENCE_EDGES, Inspection, Miss, packed, path_of, read_inspections, unpacked
 from harness.training.recipe import Recipe
 from harness.training.result import Result, Status
-from harness.training.run import Bench, Job, execute
+from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose
 from harness.training.train import Training
 from tests.harness import unrun
@@ -53,14 +53,14 @@ def images(count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench(monkeypatch: pytest.MonkeyPatch) -> TrainingData:
     """A hundred images to train on; the test set has thirty others."""
     monkeypatch.setattr(run_module, "read_test_set", lambda *_, **__: images(30, 2))
     spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20, test_size=30)
-    return Bench.of(ImageData(spec, *images(100, 1), data_hash="abc", source="memory", folder=None))
+    return TrainingData.of(ImageData(spec, *images(100, 1), data_hash="abc", source="memory", folder=None))
 
 
-def seen(bench: Bench, folder: Path, **changes: object) -> tuple[Result, list[Inspection]]:
+def seen(bench: TrainingData, folder: Path, **changes: object) -> tuple[Result, list[Inspection]]:
     job = Job(architecture=NETWORK, recipe=RECIPE, recipe_name="toy", purpose=Purpose.VERIFY, seed_index=0)
     wanted = {"test_log": folder / "log", "inspection": path_of(folder, "row", 0), **changes}
     job = replace(job, **wanted)  # type: ignore[arg-type]  # fields of a job
@@ -68,7 +68,7 @@ def seen(bench: Bench, folder: Path, **changes: object) -> tuple[Result, list[In
 
 
 @pytest.mark.parametrize("engine", ["torch", "auto"])
-def test_a_verification_leaves_its_wrong_images_with_label_and_pixels(bench: Bench, tmp_path: Path, engine: str):
+def test_a_verification_leaves_its_wrong_images_with_label_and_pixels(bench: TrainingData, tmp_path: Path, engine: str):
     result, [found] = seen(bench, tmp_path, engine=engine)
 
     pixels, labels = images(30, 2)
@@ -85,7 +85,7 @@ def test_a_verification_leaves_its_wrong_images_with_label_and_pixels(bench: Ben
     )  # fmt: skip
 
 
-def test_every_image_is_in_one_class_of_confidence_and_the_right_ones_are_counted(bench: Bench, tmp_path: Path):
+def test_every_image_is_in_one_class_of_confidence_and_the_right_ones_are_counted(bench: TrainingData, tmp_path: Path):
     result, [found] = seen(bench, tmp_path)
 
     assert sum(item.images for item in found.confidences) == 30
@@ -96,7 +96,7 @@ def test_every_image_is_in_one_class_of_confidence_and_the_right_ones_are_counte
 
 
 def test_the_first_kernels_are_those_of_the_weights_that_predict(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     runs: list[Training] = []
 
@@ -115,13 +115,13 @@ def test_the_first_kernels_are_those_of_the_weights_that_predict(
     assert found.kernel_edge == 3
 
 
-def test_a_network_that_begins_otherwise_shows_no_kernels(bench: Bench, tmp_path: Path):
+def test_a_network_that_begins_otherwise_shows_no_kernels(bench: TrainingData, tmp_path: Path):
     _, [found] = seen(bench, tmp_path, architecture="bn conv3x3(4) | gap | linear(10)")
 
     assert (found.kernel_edge, found.kernels) == (0, ())
 
 
-def test_a_diverged_seed_leaves_nothing(bench: Bench, tmp_path: Path):
+def test_a_diverged_seed_leaves_nothing(bench: TrainingData, tmp_path: Path):
     bad = replace(RECIPE, epochs=30, learning_rate=1e3, warmup=0.0, nesterov=False, momentum=0.99)
 
     result, found = seen(bench, tmp_path, architecture="conv3x3(4) conv3x3(4) | gap | linear(10)", recipe=bad)
@@ -130,7 +130,7 @@ def test_a_diverged_seed_leaves_nothing(bench: Bench, tmp_path: Path):
     assert found == []
 
 
-def test_looking_changes_no_bit_of_the_result(bench: Bench, tmp_path: Path):
+def test_looking_changes_no_bit_of_the_result(bench: TrainingData, tmp_path: Path):
     with_looking, _ = seen(bench, tmp_path)
     without, _ = seen(bench, tmp_path / "other", inspection=None)
 

@@ -15,7 +15,7 @@ from harness.training import teacher as teacher_module
 from harness.training.images import Images
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Status
-from harness.training.run import Bench, Job, execute, execute_together
+from harness.training.run import Job, TrainingData, execute, execute_together
 from harness.training.seeds import Purpose, derive_seed
 from harness.training.train import Training, train_epoch
 from search_spaces.language.notation import parse_network
@@ -32,10 +32,10 @@ def images(count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture
-def bench() -> Bench:
+def bench() -> TrainingData:
     """Eighty images to train on and twenty to validate on."""
     spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20, test_size=30)
-    return Bench.of(ImageData(spec, *images(100, 1), data_hash="abc", source="memory", folder=None))
+    return TrainingData.of(ImageData(spec, *images(100, 1), data_hash="abc", source="memory", folder=None))
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def hash_of(text: str) -> str:
 
 
 @pytest.mark.parametrize("purpose", LEARNING)
-def test_a_run_that_learns_for_search_never_reads_the_test_set(purpose: Purpose, bench: Bench, reads: list[str]):
+def test_a_run_that_learns_for_search_never_reads_the_test_set(purpose: Purpose, bench: TrainingData, reads: list[str]):
     result = execute(job(purpose, evaluate_each_epoch=True), bench)
 
     assert reads == []
@@ -87,7 +87,7 @@ def test_a_run_that_learns_for_search_never_reads_the_test_set(purpose: Purpose,
     assert all(epoch.test_errors is None for epoch in result.history)
 
 
-def test_validation_images_are_never_trained_on(bench: Bench, trained: list[tuple[Images, int]]):
+def test_validation_images_are_never_trained_on(bench: TrainingData, trained: list[tuple[Images, int]]):
     execute(job(until_epoch=1), bench)
 
     (images, _), *more = trained
@@ -98,7 +98,7 @@ def test_validation_images_are_never_trained_on(bench: Bench, trained: list[tupl
 
 
 def test_a_verification_trains_on_all_images_and_reads_the_test_set_once_at_its_end(
-    bench: Bench, reads: list[tuple[str, Path]], trained: list[tuple[Images, int]], tmp_path: Path
+    bench: TrainingData, reads: list[tuple[str, Path]], trained: list[tuple[Images, int]], tmp_path: Path
 ):
     result = execute(job(Purpose.VERIFY, test_log=tmp_path / "log"), bench)
 
@@ -110,7 +110,7 @@ def test_a_verification_trains_on_all_images_and_reads_the_test_set_once_at_its_
 
 
 def test_the_wrong_images_are_named_with_what_was_said(
-    bench: Bench, reads: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: TrainingData, reads: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     said = torch.arange(30) % 10
     said[[4, 17]] = torch.tensor([9, 0])
@@ -123,7 +123,7 @@ def test_the_wrong_images_are_named_with_what_was_said(
     assert result.test_accuracy_pct == pytest.approx(100 * 28 / 30)
 
 
-def test_a_verification_without_a_log_reads_nothing(bench: Bench, reads: list[str]):
+def test_a_verification_without_a_log_reads_nothing(bench: TrainingData, reads: list[str]):
     result = execute(job(Purpose.VERIFY), bench)
 
     assert reads == []
@@ -131,7 +131,7 @@ def test_a_verification_without_a_log_reads_nothing(bench: Bench, reads: list[st
 
 
 def test_a_re_run_of_a_document_reads_the_test_set_after_every_epoch_and_at_the_end(
-    bench: Bench, reads: list[str], tmp_path: Path
+    bench: TrainingData, reads: list[str], tmp_path: Path
 ):
     result = execute(job(Purpose.VERIFY, test_log=tmp_path / "log", test_each_epoch=True), bench)
 
@@ -140,14 +140,14 @@ def test_a_re_run_of_a_document_reads_the_test_set_after_every_epoch_and_at_the_
     assert result.history[-1].test_errors == result.test_errors
 
 
-def test_reading_the_test_set_each_epoch_needs_a_log(bench: Bench, reads: list[str]):
+def test_reading_the_test_set_each_epoch_needs_a_log(bench: TrainingData, reads: list[str]):
     with pytest.raises(AssertionError, match=r"^a run that was given no log must not read the test set$"):
         execute(job(Purpose.VERIFY, test_each_epoch=True), bench)
 
     assert reads == []
 
 
-def test_a_run_in_rungs_gives_the_bits_of_a_whole_one(bench: Bench, tmp_path: Path):
+def test_a_run_in_rungs_gives_the_bits_of_a_whole_one(bench: TrainingData, tmp_path: Path):
     whole = execute(job(), bench)
     kept = tmp_path / "trial" / "checkpoint.pt"
 
@@ -164,7 +164,7 @@ def test_a_run_in_rungs_gives_the_bits_of_a_whole_one(bench: Bench, tmp_path: Pa
 
 
 def test_where_steps_are_captured_a_network_trains_as_a_population_of_one(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     # Without dropout: its masks come from another generator there.
     bare = NETWORK.replace("dropout(0.05)", "")
@@ -184,7 +184,7 @@ def test_where_steps_are_captured_a_network_trains_as_a_population_of_one(
     assert rungs[-1].weights_sha256 == captured.weights_sha256
 
 
-def test_a_rung_that_is_asked_for_again_is_read_from_its_checkpoint(bench: Bench, tmp_path: Path):
+def test_a_rung_that_is_asked_for_again_is_read_from_its_checkpoint(bench: TrainingData, tmp_path: Path):
     first = execute(job(until_epoch=2, checkpoint=tmp_path / "kept"), bench)
     steps: list[None] = []
 
@@ -196,7 +196,7 @@ def test_a_rung_that_is_asked_for_again_is_read_from_its_checkpoint(bench: Bench
     assert again.validation_errors == first.validation_errors
 
 
-def test_more_epochs_than_the_recipe_has_are_not_trained(bench: Bench):
+def test_more_epochs_than_the_recipe_has_are_not_trained(bench: TrainingData):
     result = execute(job(until_epoch=99), bench)
 
     assert len(result.history) == 3
@@ -205,7 +205,7 @@ def test_more_epochs_than_the_recipe_has_are_not_trained(bench: Bench):
 
 @pytest.mark.parametrize(("purpose", "tested"), [(Purpose.SEARCH, False), (Purpose.VERIFY, True)])
 def test_a_run_that_diverges_stops_and_counts_its_errors(
-    purpose: Purpose, tested: bool, bench: Bench, reads: list[str], tmp_path: Path
+    purpose: Purpose, tested: bool, bench: TrainingData, reads: list[str], tmp_path: Path
 ):
     bad = replace(RECIPE, epochs=30, learning_rate=1e3, warmup=0.0, nesterov=False, momentum=0.99)
     network = "conv3x3(4) conv3x3(4) | gap | linear(10)"
@@ -224,7 +224,7 @@ def test_a_run_that_diverges_stops_and_counts_its_errors(
     assert errors > 10
 
 
-def test_epochs_and_steps_are_reported_as_they_end(bench: Bench):
+def test_epochs_and_steps_are_reported_as_they_end(bench: TrainingData):
     epochs: list[Epoch] = []
     steps: list[None] = []
 
@@ -234,7 +234,7 @@ def test_epochs_and_steps_are_reported_as_they_end(bench: Bench):
     assert len(steps) == 3 * (80 // 16)
 
 
-def test_a_result_names_what_was_run_and_where(bench: Bench):
+def test_a_result_names_what_was_run_and_where(bench: TrainingData):
     result = execute(job(Purpose.CONFIRM, study="mine", trial=4), bench)
 
     assert result.architecture == NETWORK
@@ -252,7 +252,7 @@ def test_a_result_names_what_was_run_and_where(bench: Bench):
     assert result.started_utc.endswith("+00:00")
 
 
-def test_the_same_job_gives_the_same_weights_and_another_seed_others(bench: Bench):
+def test_the_same_job_gives_the_same_weights_and_another_seed_others(bench: TrainingData):
     jobs = [job(until_epoch=1), job(until_epoch=1), job(until_epoch=1, seed_index=3), job(until_epoch=1, study_seed=6)]
 
     digests = [execute(one, bench).weights_sha256 for one in jobs]
@@ -267,7 +267,7 @@ def test_a_teacher_sees_the_images_of_its_student_before_the_test_set_is_read(
     together: bool,
     purpose: Purpose,
     count: int,
-    bench: Bench,
+    bench: TrainingData,
     reads: list[tuple[str, Path]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -296,7 +296,7 @@ def test_a_teacher_sees_the_images_of_its_student_before_the_test_set_is_read(
 
 @pytest.mark.parametrize("purpose", [Purpose.VERIFY, Purpose.SEARCH])
 def test_seeds_that_train_together_give_the_results_of_seeds_that_train_alone(
-    purpose: Purpose, bench: Bench, reads: list[tuple[str, Path]], tmp_path: Path
+    purpose: Purpose, bench: TrainingData, reads: list[tuple[str, Path]], tmp_path: Path
 ):
     text = NETWORK.replace("dropout(0.05)", "")
     log = tmp_path / "reads.jsonl" if purpose is Purpose.VERIFY else None

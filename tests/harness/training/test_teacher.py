@@ -20,7 +20,7 @@ from harness.training.native import native
 from harness.training.native.flat_state import state_tensors
 from harness.training.recipe import Optimizer, Precision, Recipe
 from harness.training.seeds import Purpose, derive_seed
-from harness.training.teacher import Classroom, teacher_of
+from harness.training.teacher import TeacherCache, teacher_of
 from harness.training.train import predictions, start, train_epoch
 from search_spaces.language.notation import parse_network
 
@@ -30,8 +30,10 @@ OWN = Recipe(epochs=2, batch_size=16, average_start=0.2)
 TAUGHT = Recipe(teacher=str(NETWORK), teacher_recipe=OWN)
 
 
-def room(folder: Path | None, **changes: Any) -> Classroom:
-    base = Classroom(images=some_images(64), split="split", data_hash="abc", device=CPU, engine="torch", folder=folder)
+def room(folder: Path | None, **changes: Any) -> TeacherCache:
+    base = TeacherCache(
+        images=some_images(64), split="split", data_hash="abc", device=CPU, engine="torch", folder=folder
+    )
     return replace(base, **changes)
 
 

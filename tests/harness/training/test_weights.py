@@ -18,7 +18,7 @@ from harness.system.errors import ContentError
 from harness.training.images import Images
 from harness.training.modules.build import build
 from harness.training.result import Result
-from harness.training.run import Bench, Job, execute_and_keep
+from harness.training.run import Job, TrainingData, execute_and_keep
 from harness.training.seeds import Purpose
 from harness.training.train import Training, predictions, weights_digest
 from harness.training.weights import final_network, network_of, properties, to_safetensors
@@ -123,7 +123,7 @@ def test_the_same_weights_give_the_same_file(trained: tuple[Result, Training]):
 def test_a_training_leaves_its_weights_where_it_is_told_to(trained: tuple[Result, Training], tmp_path: Path):
     result = trained[0]
     spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20)
-    bench = Bench.of(ImageData(spec, *some_images(100), data_hash="abc", source="memory", folder=None))
+    bench = TrainingData.of(ImageData(spec, *some_images(100), data_hash="abc", source="memory", folder=None))
     job = Job(
         architecture=TIED,
         recipe=result.recipe,

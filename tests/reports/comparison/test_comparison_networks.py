@@ -126,7 +126,7 @@ def test_training_times_of_different_machines_have_no_ratio(
 def test_images_that_are_wrong_with_at_least_half_of_the_seeds_are_compared(
     place: Workspace, synthetic: Any, small: Architecture, large: Architecture
 ):
-    # 947 is a confirmed label error, see honesty.py.
+    # 947 is a confirmed label error, see caveats.py.
     one = with_wrong(synthetic.evidence(small, [0, 0, 0, 0]), (5, 947), (5, 947), (5, 20), (7,))
     two = with_wrong(synthetic.evidence(large, [0, 0]), (30, 947), (31,))
     for evidence in (one, two):

@@ -101,7 +101,7 @@ def test_the_page_has_its_parts_and_a_way_to_each(realistic_page: Outline):
     links = {attributes["href"] for tag, attributes in realistic_page.elements if tag == "a"}
 
     assert sections == [
-        "picture", "winner", "next", "honesty", "seeds", "curse", "leaderboard", "budget", "networks", "closer",
+        "picture", "winner", "next", "caveats", "seeds", "curse", "leaderboard", "budget", "networks", "closer",
         "curves", "rungs", "choices", "time", "proposals", "provenance", "glossary", "toy",
     ]  # fmt: skip
     parts = [attributes["id"] for tag, attributes in realistic_page.elements if attributes.get("class") == "group"]
@@ -219,7 +219,7 @@ def test_a_study_of_which_only_the_configuration_exists_has_a_report(new_study: 
 
     assert "Nothing finished yet" in made.text("p")
     sections = [attributes["id"] for tag, attributes in made.elements if tag == "section"]
-    assert sections == ["honesty", "provenance", "glossary", "toy"]
+    assert sections == ["caveats", "provenance", "glossary", "toy"]
     assert "The journal names no command." in made.text("p")
 
 

@@ -256,7 +256,7 @@ def test_chains_of_rules_and_brackets_together_are_limited():
 def test_a_draw_has_at_most_a_thousand_parts():
     # The repetition counts 1, each of its 100 rounds 1 and its 8 ops.
     full = f"net = <{'bn ' * 8}>{{0..100}} {'bn ' * 99}"
-    assert parse_space(full).net.extent == 1000
+    assert parse_space(full).net.max_nodes == 1000
     with pytest.raises(NotationError, match=r"^a draw of this could have more than 1,000 parts$"):
         parse_space(f"{full} bn")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.methods.door import Limits, MethodError
+from harness.bench.methods.external_method import Limits, MethodError
 from harness.bench.methods.method import Program
 from harness.bench.simulation.readings import TableReadings
 from harness.bench.simulation.replay import replay
@@ -88,12 +88,12 @@ def test_a_well_behaved_program_is_asked_with_all_it_has_tried(tmp_path: Path):
     script, log = tmp_path / "good.py", tmp_path / "log"
     script.write_text(
         "import json, sys\n"
-        "brief = json.loads(sys.stdin.readline())['begin']\n"
+        "problem = json.loads(sys.stdin.readline())['begin']\n"
         f"log = open({str(log)!r}, 'w')\n"
         "for line in sys.stdin:\n"
         "    tried = json.loads(line)['tried']\n"
         "    log.write(json.dumps(tried) + chr(10)); log.flush()\n"
-        "    print(json.dumps({'network': brief['networks'][len(tried)]}), flush=True)\n"
+        "    print(json.dumps({'network': problem['networks'][len(tried)]}), flush=True)\n"
     )
 
     found = run(str(script), seconds=30.0)

@@ -10,7 +10,7 @@ from types import FrameType
 import pytest
 
 from harness.bench.methods import source
-from harness.bench.methods.door import Limits
+from harness.bench.methods.external_method import Limits
 from harness.bench.methods.method import BUILT_IN, MAIN, EntryPoint, Method, Program
 from harness.bench.methods.source import code_files, code_sha256, source_sha256
 from harness.bench.simulation.readings import TableReadings

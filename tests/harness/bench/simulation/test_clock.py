@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from harness.bench.simulation.clock import SimulatedCrew, result_of
+from harness.bench.simulation.clock import SimulatedExecutor, result_of
 from harness.bench.simulation.readings import Reading
 from harness.training.recipe import Recipe
 from harness.training.result import Result, Status
@@ -35,19 +35,19 @@ class Fixed:
         )
 
 
-def crew(places: int, end: float = 100.0, status: Status = Status.COMPLETE) -> SimulatedCrew:
-    made = SimulatedCrew(Fixed(status), 0, end)
+def executor(places: int, end: float = 100.0, status: Status = Status.COMPLETE) -> SimulatedExecutor:
+    made = SimulatedExecutor(Fixed(status), 0, end)
     made.start(places)
     return made
 
 
-def ends(made: SimulatedCrew) -> list[tuple[int | None, float]]:
+def ends(made: SimulatedExecutor) -> list[tuple[int | None, float]]:
     events = made.poll(0.5)
     assert all(isinstance(event, Finished) for event in events)
     return [(event.job.trial, made.now()) for event in events]
 
 
-def finished(made: SimulatedCrew) -> Result:
+def finished(made: SimulatedExecutor) -> Result:
     (event,) = made.poll(0.5)
     assert isinstance(event, Finished)
     return event.result
@@ -55,7 +55,7 @@ def finished(made: SimulatedCrew) -> Result:
 
 def test_jobs_end_in_the_order_of_a_schedule_by_hand():
     """Trials of 4, 8 and 12 seconds on two desks: 0 and 1 begin at 0, 2 at 4, and a further 0 at 8."""
-    made = crew(2)
+    made = executor(2)
     made.assign(0, JOB)
     made.assign(1, replace(JOB, trial=1))
 
@@ -69,7 +69,7 @@ def test_jobs_end_in_the_order_of_a_schedule_by_hand():
 
 
 def test_jobs_that_end_together_are_told_together_in_the_order_of_their_desks():
-    made = crew(3)
+    made = executor(3)
     for place in (2, 0, 1):
         made.assign(place, replace(JOB, trial=place % 2))
 
@@ -78,7 +78,7 @@ def test_jobs_that_end_together_are_told_together_in_the_order_of_their_desks():
 
 
 def test_a_run_that_goes_on_from_a_rung_takes_the_difference():
-    made = crew(1)
+    made = executor(1)
     made.assign(0, replace(JOB, trial=2, until_epoch=1))
 
     at_rung = finished(made)
@@ -89,7 +89,7 @@ def test_a_run_that_goes_on_from_a_rung_takes_the_difference():
 
 
 def test_the_clock_stops_at_its_end_and_what_is_at_work_then_has_no_result():
-    made = crew(2, end=5.0)
+    made = executor(2, end=5.0)
     made.assign(0, JOB)
     made.assign(1, replace(JOB, trial=1))
 
@@ -100,7 +100,7 @@ def test_the_clock_stops_at_its_end_and_what_is_at_work_then_has_no_result():
 
 
 def test_a_job_that_ends_exactly_at_the_end_counts():
-    made = crew(1, end=4.0)
+    made = executor(1, end=4.0)
     made.assign(0, JOB)
 
     assert ends(made) == [(0, 4.0)]

@@ -14,7 +14,7 @@ from harness.bench.results.trace import Answer, Trace
 from harness.bench.simulation.live import judged
 from harness.bench.simulation.live_run import Running
 from harness.bench.simulation.readings import Reading
-from harness.search.crew import Processes
+from harness.search.executor import Processes
 from harness.search.session import Effort
 from harness.training.recipe import Recipe
 from harness.training.result import Status
@@ -64,15 +64,15 @@ WARM = Job(
 
 def warmed() -> tuple[Processes, float]:
     """Return processes that have loaded torch and the images, which takes long, and the seconds of a training."""
-    crew = Processes(SOURCE, EFFORT.limits)
-    crew.start(2)
+    executor = Processes(SOURCE, EFFORT.limits)
+    executor.start(2)
     took: list[float] = []
     for recipe in (Recipe(epochs=1), RECIPE):
         for place in range(2):
-            crew.assign(place, replace(WARM, recipe=recipe, seed_index=place))
-        while any(job is not None for job in crew.jobs):
-            took += [event.result.train_seconds for event in crew.poll(1.0) if isinstance(event, Finished)]
-    return crew, sum(took[2:]) / 2
+            executor.assign(place, replace(WARM, recipe=recipe, seed_index=place))
+        while any(job is not None for job in executor.jobs):
+            took += [event.result.train_seconds for event in executor.poll(1.0) if isinstance(event, Finished)]
+    return executor, sum(took[2:]) / 2
 
 
 class NeverEnding:
@@ -89,8 +89,8 @@ class NeverEnding:
 def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    crew, seconds = warmed()
-    monkeypatch.setattr(simulated_clock, "Processes", lambda source, limits: crew)
+    executor, seconds = warmed()
+    monkeypatch.setattr(simulated_clock, "Processes", lambda source, limits: executor)
     monkeypatch.setattr(Processes, "start", lambda self, count: None)
 
     live, replayed, _ = simulated_clock.both(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.bench.results.spread import Spread
+from harness.bench.results.noise_model import NoiseModel
 from harness.bench.simulation.readings import TableReadings, true_accuracies_pct
 from harness.bench.tables.table import NotInTable, Table
 from harness.training.result import Status
@@ -37,7 +37,7 @@ def recorded_errors(network_hash: str) -> list[int]:
 
 
 def test_recorded_runs_are_those_of_the_table_with_their_seconds():
-    readings = TableReadings(TABLE, Spread.RECORDED)
+    readings = TableReadings(TABLE, NoiseModel.RECORDED)
     found = [readings.read(job(FIRST, index), 0) for index in range(30)]
 
     assert {reading.errors[8] for reading in found} == set(recorded_errors(FIRST))
@@ -47,8 +47,8 @@ def test_recorded_runs_are_those_of_the_table_with_their_seconds():
     assert {(reading.seconds[8], reading.errors[8]) for reading in found} == pairs
 
 
-@pytest.mark.parametrize("spread", list(Spread))
-def test_the_mean_of_many_runs_is_that_of_the_table(spread: Spread):
+@pytest.mark.parametrize("spread", list(NoiseModel))
+def test_the_mean_of_many_runs_is_that_of_the_table(spread: NoiseModel):
     readings = TableReadings(made_up_table.table(), spread)
     network_hash, runs = next(iter(readings.table.runs.items()))
     one = replace(job(FIRST), architecture=runs[0][1].architecture)
@@ -61,7 +61,7 @@ def test_the_mean_of_many_runs_is_that_of_the_table(spread: Spread):
 
 def test_pooled_runs_differ_as_much_as_the_seeds_that_made_the_table():
     """The made-up noise is 0.12 of the errors between seeds and 0.05 between looks: 0.13 together."""
-    readings = TableReadings(made_up_table.table(), Spread.POOLED)
+    readings = TableReadings(made_up_table.table(), NoiseModel.POOLED)
     relative = []
     for runs in list(readings.table.runs.values())[:60]:
         one = replace(job(FIRST), architecture=runs[0][1].architecture)

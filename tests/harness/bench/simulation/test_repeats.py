@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from harness.bench.methods.door import Limits
+from harness.bench.methods.external_method import Limits
 from harness.bench.methods.method import MAIN
-from harness.bench.results.spread import Spread
+from harness.bench.results.noise_model import NoiseModel
 from harness.bench.results.trace import Trace
 from harness.bench.simulation import repeats
 from harness.system.errors import HarnessError
@@ -32,7 +32,7 @@ def signals_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_process_that_is_told_to_stop_begins_no_further_repeat(monkeypatch: pytest.MonkeyPatch):
     context = multiprocessing.get_context("spawn")
     stopped, ready = context.Event(), context.Semaphore(0)
-    repeats._prepare(TASK, TABLE, Spread.POOLED, 0, Limits(), stopped, ready)
+    repeats._prepare(TASK, TABLE, NoiseModel.POOLED, 0, Limits(), stopped, ready)
     assert ready.acquire(block=False)
     assert [trace.repeat for trace in repeats._do(PIECE)] == [3, 5]
 
@@ -54,7 +54,7 @@ def test_repeats_that_are_there_are_not_done_again_and_all_end_in_order():
     there = [trace("tpe", 1), trace("random", 1), trace("tpe", 0), trace("random", 0)]
     methods = [MAIN["random"], MAIN["tpe"]]
 
-    found = repeats.run_repeats(methods, TASK, TABLE, Spread.POOLED, 2, 0, Limits(), 2, there)
+    found = repeats.run_repeats(methods, TASK, TABLE, NoiseModel.POOLED, 2, 0, Limits(), 2, there)
 
     assert [(each.method, each.repeat) for each in found] == [("random", 0), ("random", 1), ("tpe", 0), ("tpe", 1)]
 
@@ -68,7 +68,7 @@ def test_a_process_that_is_killed_is_told_in_one_line_and_what_has_ended_is_kept
             child.kill()
 
     with pytest.raises(HarnessError, match="a process of the comparison was killed") as caught:
-        repeats.run_repeats([MAIN["random"]], TASK, TABLE, Spread.POOLED, 200, 0, Limits(), 1, (), keep_and_kill)
+        repeats.run_repeats([MAIN["random"]], TASK, TABLE, NoiseModel.POOLED, 200, 0, Limits(), 1, (), keep_and_kill)
 
     assert type(caught.value) is HarnessError
     assert [trace.repeat for trace in kept][: repeats.CHUNK] == list(range(repeats.CHUNK))

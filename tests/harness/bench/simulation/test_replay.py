@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.bench.methods import door, program
-from harness.bench.methods.door import Ask, Brief, Limits, Tried
+from harness.bench.methods import external_method, program
+from harness.bench.methods.external_method import Ask, Limits, Problem, Trial
 from harness.bench.methods.method import ABLATIONS, BUILT_IN, MAIN, EntryPoint, Method, Stops
 from harness.bench.results.curve import curve
 from harness.bench.results.findings import findings
@@ -20,7 +20,7 @@ from harness.bench.results.trace import Trace
 from harness.bench.simulation.readings import TableReadings, true_accuracies_pct
 from harness.bench.simulation.replay import replay
 from harness.bench.simulation.setting import table_judged
-from harness.search.proposals.parts import Parts
+from harness.search.proposals.switches import Switches
 from tests.harness.bench import made_up_table
 
 TABLE = made_up_table.table()
@@ -44,23 +44,23 @@ def scores(traces: Sequence[Trace], seconds: float = TASK.seconds) -> list[float
     return [score(steps(trace, JUDGE), JUDGE, seconds) for trace in traces]
 
 
-def planted(monkeypatch: pytest.MonkeyPatch, begin: door.Begin) -> EntryPoint:
+def planted(monkeypatch: pytest.MonkeyPatch, begin: external_method.Begin) -> EntryPoint:
     """Plant a method in this process; that others' run in one of their own is tested with the door."""
-    monkeypatch.setattr(program, "running", lambda method, asker, limits: nullcontext(begin(asker.brief)))
+    monkeypatch.setattr(program, "running", lambda method, asker, limits: nullcontext(begin(asker.problem)))
     return EntryPoint(name="planted")
 
 
-def blind(brief: Brief) -> Ask:
+def blind(problem: Problem) -> Ask:
     """Ignores what it is told."""
-    assert brief.networks is not None
-    shuffled = random.Random(f"blind/{brief.seed}").sample(brief.networks, len(brief.networks))
+    assert problem.networks is not None
+    shuffled = random.Random(f"blind/{problem.seed}").sample(problem.networks, len(problem.networks))
     return lambda tried: shuffled[len(tried)]
 
 
-def oracle(brief: Brief) -> Ask:
+def oracle(problem: Problem) -> Ask:
     """Knows which networks reach the target, and begins with the smallest."""
     truth = JUDGED.accuracies_pct
-    networks = [(truth[key] < brief.target_pct, runs[0][8]) for key, runs in TABLE.runs.items()]
+    networks = [(truth[key] < problem.target_pct, runs[0][8]) for key, runs in TABLE.runs.items()]
     ordered = [row.architecture for _, row in sorted(networks, key=lambda pair: (pair[0], pair[1].parameters))]
     return lambda tried: ordered[len(tried)]
 
@@ -135,7 +135,7 @@ def test_the_test_of_planted_methods_can_fail(monkeypatch: pytest.MonkeyPatch):
     """A method that looks at the least accurate networks first is told apart from random with twice the repeats."""
     truth = {runs[0][8].architecture: JUDGED.accuracies_pct[key] for key, runs in TABLE.runs.items()}
 
-    def worst(brief: Brief) -> Ask:
+    def worst(problem: Problem) -> Ask:
         ordered = sorted(truth, key=lambda text: truth[text])
         return lambda tried: ordered[len(tried)]
 
@@ -164,9 +164,9 @@ def test_without_confirmation_answers_come_sooner_and_are_more_often_false():
 
 def test_without_rungs_fewer_networks_are_tried():
     # With uniform draws, as the model of the errors chooses others where all are trained to the end.
-    draws = Parts(aim=False)
-    with_rungs = run(replace(BUILT_IN["default"], parts=draws), 4)
-    without = run(replace(BUILT_IN["no-rungs"], parts=draws), 4)
+    draws = Switches(aim=False)
+    with_rungs = run(replace(BUILT_IN["default"], switches=draws), 4)
+    without = run(replace(BUILT_IN["no-rungs"], switches=draws), 4)
 
     assert sum(trace.networks for trace in without) < 0.8 * sum(trace.networks for trace in with_rungs)
 
@@ -185,10 +185,10 @@ def test_every_variant_does_something_else_than_the_default(name: str):
 
 def test_a_method_that_names_one_network_again_and_again_gets_draws_instead(monkeypatch: pytest.MonkeyPatch):
     text = next(iter(TABLE.runs.values()))[0][8].architecture
-    asked: list[Sequence[Tried]] = []
+    asked: list[Sequence[Trial]] = []
 
-    def begin(brief: Brief) -> Ask:
-        def ask(tried: Sequence[Tried]) -> str:
+    def begin(problem: Problem) -> Ask:
+        def ask(tried: Sequence[Trial]) -> str:
             asked.append(tried)
             return text
 
@@ -203,14 +203,14 @@ def test_a_method_that_names_one_network_again_and_again_gets_draws_instead(monk
 
 
 def test_a_method_is_told_what_came_of_its_networks_and_nothing_more(monkeypatch: pytest.MonkeyPatch):
-    history: list[Sequence[Tried]] = []
-    briefs: list[Brief] = []
+    history: list[Sequence[Trial]] = []
+    briefs: list[Problem] = []
 
-    def begin(brief: Brief) -> Ask:
-        briefs.append(brief)
-        ask = blind(brief)
+    def begin(problem: Problem) -> Ask:
+        briefs.append(problem)
+        ask = blind(problem)
 
-        def noting(tried: Sequence[Tried]) -> str:
+        def noting(tried: Sequence[Trial]) -> str:
             history.append(tried)
             return ask(tried)
 

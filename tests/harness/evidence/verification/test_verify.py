@@ -17,7 +17,7 @@ from harness.system import files
 from harness.system.workspace import Workspace
 from harness.training.recipes import RECIPES
 from harness.training.result import Result, Status
-from harness.training.run import Bench, Job, execute
+from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose, derive_seed
 from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Event, Limits, Source
@@ -100,10 +100,10 @@ def test_on_a_gpu_all_seeds_of_a_plain_verification_train_together(place: Worksp
 
 
 def in_this_process(
-    waiting: list[Job], source: Source, limits: Limits, crew: Parallelism, on_event: Callable[[Event], None]
+    waiting: list[Job], source: Source, limits: Limits, parallelism: Parallelism, on_event: Callable[[Event], None]
 ) -> Iterator[Result]:
     """Train without a worker process, which takes a while to start."""
-    bench = Bench.of(load(source.dataset, source.folder, allow_download=False))
+    bench = TrainingData.of(load(source.dataset, source.folder, allow_download=False))
     while waiting:
         yield execute(waiting.pop(0), bench)
 

@@ -28,8 +28,8 @@ WIDTHS = parse_space(
 NAMES = ("channels", "channels.2", "channels.3")
 
 
-def member(*indices: int, shortfall: float = 0.5, parameters: int | None = 1_000) -> Member:
-    return Member(dict(zip(NAMES, indices, strict=True)), shortfall, parameters)
+def member(*indices: int, violation: float = 0.5, parameters: int | None = 1_000) -> Member:
+    return Member(dict(zip(NAMES, indices, strict=True)), violation, parameters)
 
 
 def limited(within: SearchSpace, parameters: int) -> SearchSpace:
@@ -55,26 +55,26 @@ def one_change(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_reaches_counts_by_size_and_what_misses_by_its_shortfall():
     ranked = [
-        member(0, 0, 0, shortfall=-0.01, parameters=900),
-        member(0, 0, 0, shortfall=-0.30, parameters=901),
-        member(0, 0, 0, shortfall=0.0, parameters=5_000),
-        member(0, 0, 0, shortfall=0.01, parameters=5_000),
-        member(0, 0, 0, shortfall=0.02, parameters=10),
-        member(0, 0, 0, shortfall=3.0, parameters=None),
+        member(0, 0, 0, violation=-0.01, parameters=900),
+        member(0, 0, 0, violation=-0.30, parameters=901),
+        member(0, 0, 0, violation=0.0, parameters=5_000),
+        member(0, 0, 0, violation=0.01, parameters=5_000),
+        member(0, 0, 0, violation=0.02, parameters=10),
+        member(0, 0, 0, violation=3.0, parameters=None),
     ]
 
     assert sorted(reversed(ranked), key=fitness) == ranked
 
 
 def test_a_run_that_was_stopped_early_has_not_reached_whatever_it_read():
-    assert fitness(member(0, 0, 0, shortfall=-0.1, parameters=None)) > fitness(member(0, 0, 0, shortfall=-0.1))
+    assert fitness(member(0, 0, 0, violation=-0.1, parameters=None)) > fitness(member(0, 0, 0, violation=-0.1))
 
 
 # Age --------------------------------------------------------------------------------------------------------
 
 
 def test_the_oldest_dies_even_when_it_is_the_best(one_change: None):
-    best = member(9, 9, 9, shortfall=-1.0, parameters=1)
+    best = member(9, 9, 9, violation=-1.0, parameters=1)
     others = [member(0, 0, 0)] * (evolution.POPULATION - 1)
 
     while_it_lives = children([best, *others], 40)
@@ -89,7 +89,7 @@ def test_the_best_of_a_sample_is_the_parent(one_change: None, monkeypatch: pytes
     monkeypatch.setattr(evolution, "SAMPLE", 200)
     worse = [member(0, 0, 0)] * (evolution.POPULATION - 1)
 
-    born = children([*worse, member(9, 9, 9, shortfall=0.4)], 20)
+    born = children([*worse, member(9, 9, 9, violation=0.4)], 20)
 
     # Of 200 draws with replacement one in 28,000 samples would lack it.
     assert {distance(child, member(9, 9, 9)) for child in born} == {1}
@@ -209,7 +209,7 @@ def test_networks_in_training_have_no_children_and_age_is_the_order_of_proposals
 def smallest_reaching(name: str, seed: int, asks: int = 50) -> float:
     """Return the smallest network that reaches a made-up target after so many questions about the space 'tiny'.
 
-    The made-up shortfall falls with the size, rises with the distance of eight decisions from a hidden optimum, and
+    The made-up violation falls with the size, rises with the distance of eight decisions from a hidden optimum, and
     wavers with the network.
     """
     within, index = limited(space("tiny"), 4_000), sampler.new_index(name, seed)
@@ -227,9 +227,9 @@ def smallest_reaching(name: str, seed: int, asks: int = 50) -> float:
         parameters = analyse(found.architecture).parameters
         wrong = sum(found.indices.get(each.name) != each.index for each in counted)
         wavers = random.Random(found.architecture.hash).gauss(0, 0.02)
-        shortfall = 0.1 * (wrong - 5) + 0.2 * (1_500 / parameters - 1) + wavers
-        tell(index, trial, found, shortfall)
-        best = min(best, parameters) if shortfall <= 0 else best
+        violation = 0.1 * (wrong - 5) + 0.2 * (1_500 / parameters - 1) + wavers
+        tell(index, trial, found, violation)
+        best = min(best, parameters) if violation <= 0 else best
     return best
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from harness.search.proposals import proposer as proposer_module
 from harness.search.proposals.estimate import PACES, Room
-from harness.search.proposals.parts import EVERY_PART, Parts
 from harness.search.proposals.proposer import Proposer, propose, size_ladder, violation
 from harness.search.proposals.proposing import Found, Rejection, Repeat
+from harness.search.proposals.switches import ALL_ON, Switches
 from harness.search.race import Candidate, Outcome
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
@@ -35,18 +35,18 @@ WIDE = "width = 1..100; net = conv3x3(width) gap linear(10);"  # 10 + 19 a chann
 ROOM = Room(images=50_000, pace=PACES["native"])
 
 
-def new(text: str = scripted.SPACE, parts: Parts = EVERY_PART, **changes: object) -> Proposer:
+def new(text: str = scripted.SPACE, switches: Switches = ALL_ON, **changes: object) -> Proposer:
     config = scripted.config(space_text=text, **changes)
-    return Proposer.new(parse_space(text, "test"), config, parts)
+    return Proposer.new(parse_space(text, "test"), config, switches)
 
 
 def without_ladder(text: str = scripted.SPACE, **changes: object) -> Proposer:
-    return new(text, Parts(ladder=False), **changes)
+    return new(text, Switches(ladder=False), **changes)
 
 
 def only_asking(text: str = scripted.SPACE, **changes: object) -> Proposer:
     """Return a proposer that always asks the sampler."""
-    return new(text, Parts(ladder=False, aim=False), **changes)
+    return new(text, Switches(ladder=False, aim=False), **changes)
 
 
 def take(

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from tests.harness.search.test_proposer import FEW, ROOM, WIDE, new, only_asking, rejections, take, without_ladder
 
+from harness.search.proposals import enumeration
 from harness.search.proposals import proposer as proposer_module
-from harness.search.proposals import roster
 from harness.search.proposals.estimate import Room
 from harness.search.proposals.features import work_of
-from harness.search.proposals.parts import Parts
 from harness.search.proposals.proposer import is_aimed, propose
+from harness.search.proposals.switches import Switches
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 
@@ -35,7 +35,7 @@ def test_the_model_chooses_every_network_where_no_sampler_was_asked_for():
 
 @pytest.mark.parametrize("origin", ["ladder", "aim", "random", "draw"])
 def test_every_network_is_trained_for_one_of_the_lengths(origin: str, monkeypatch: pytest.MonkeyPatch):
-    proposer = new(sampler="random", lengths=(5, 10), parts=Parts(ladder=origin == "ladder", aim=origin == "aim"))
+    proposer = new(sampler="random", lengths=(5, 10), switches=Switches(ladder=origin == "ladder", aim=origin == "aim"))
     if origin == "draw":
         monkeypatch.setattr(proposer_module, "ASKS", 0)
 
@@ -59,7 +59,7 @@ def test_with_one_length_there_is_no_choice(lengths: tuple[int, ...]):
 @pytest.mark.parametrize("ladder", [True, False])
 def test_of_two_lengths_the_one_that_there_is_time_for_is_taken(ladder: bool):
     only = "net = conv3x3(12) gap linear(10);"
-    proposer = new(only, Parts(ladder=ladder, aim=False), sampler="random", lengths=(5, 10))
+    proposer = new(only, Switches(ladder=ladder, aim=False), sampler="random", lengths=(5, 10))
     seconds = ROOM.takes(5, work_of_channels(12)) + 1e-6
 
     found = propose(proposer, 20_000, {}, replace(ROOM, seconds=seconds))
@@ -83,7 +83,7 @@ def for_channels(channels: int) -> Room:
 
 @pytest.mark.parametrize("ladder", [True, False])
 def test_networks_that_take_too_long_are_rejected_for_their_multiply_adds(ladder: bool):
-    proposer = new(WIDE, Parts(ladder=ladder, aim=False), sampler="random")
+    proposer = new(WIDE, Switches(ladder=ladder, aim=False), sampler="random")
 
     found = propose(proposer, 20_000, {}, for_channels(5))
 
@@ -132,7 +132,7 @@ def test_a_space_that_is_used_up_lacks_no_time(sampler: str):
 
 
 def test_a_space_too_large_to_be_listed_is_drawn_from_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(roster, "MOST", 10)
+    monkeypatch.setattr(enumeration, "MOST", 10)
 
     for sampler, end in (("surrogate", "further draws was"), ("random", "further draws was a new network")):
         found = propose(without_ladder(WIDE, sampler=sampler), 20_000, {}, replace(ROOM, seconds=0.0))

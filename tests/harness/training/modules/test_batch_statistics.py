@@ -24,9 +24,9 @@ from harness.training.train import (
     Training,
     checkpoint,
     count_errors,
+    finish_average,
     predictions,
     resume,
-    settle,
     start,
     train_epoch,
     weights_digest,
@@ -127,13 +127,15 @@ def test_dropout_is_off_while_statistics_are_gathered():
 def test_only_the_statistics_of_an_average_are_its_own(load: Load):
     run, images = trained(load), some_images(320)
 
-    settle(run, images)
+    finish_average(run, images)
 
     assert run.average is not None
-    assert run.settled is not None
+    assert run.finished_average is not None
     names = [name for name, tensor in run.network.state_dict().items() if tensor.is_floating_point()]
     changed = {
-        name for name, one, two in zip(names, run.average, run.settled, strict=True) if not torch.equal(one, two)
+        name
+        for name, one, two in zip(names, run.average, run.finished_average, strict=True)
+        if not torch.equal(one, two)
     }
     assert changed == {name for name in names if "running" in name}
 
@@ -141,10 +143,10 @@ def test_only_the_statistics_of_an_average_are_its_own(load: Load):
 @pytest.mark.parametrize("load", ENGINES)
 def test_predictions_are_those_of_the_settled_weights(load: Load):
     run, images = trained(load), some_images(100, seed=4)
-    settle(run, some_images(320))
+    finish_average(run, some_images(320))
     network = build(NETWORK).eval()
     floating = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
-    for tensor, value in zip(floating, run.settled or [], strict=True):
+    for tensor, value in zip(floating, run.finished_average or [], strict=True):
         tensor.copy_(value)
 
     expected = network((images.pixels.float() / 255 - images.mean) / images.deviation).argmax(1)
@@ -157,9 +159,9 @@ def test_settling_changes_nothing_of_what_is_trained_further(load: Load):
     images, looked, plain = some_images(320), start(NETWORK, RECIPE, 3, CPU, load()), trained(load)
     for _ in range(2):
         train_epoch(looked, images)
-        settle(looked, images)
+        finish_average(looked, images)
         count_errors(looked, images)
-    settle(plain, images)
+    finish_average(plain, images)
 
     assert weights_digest(looked) == weights_digest(plain)
 
@@ -167,13 +169,13 @@ def test_settling_changes_nothing_of_what_is_trained_further(load: Load):
 @pytest.mark.parametrize("load", ENGINES)
 def test_a_run_gone_on_with_settles_to_the_same_bits(load: Load):
     images, whole = some_images(320), trained(load)
-    settle(whole, images)
+    finish_average(whole, images)
     buffer = io.BytesIO()
     torch.save(checkpoint(whole), buffer)
 
     again = start(NETWORK, RECIPE, 3, CPU, load())
     resume(again, torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
-    settle(again, images)
+    finish_average(again, images)
 
     assert weights_digest(again) == weights_digest(whole)
 
@@ -184,8 +186,8 @@ def test_the_recipe_trains_to_the_weights_of_one_that_averages_statistics():
 
     assert run.average is not None
     assert all(torch.equal(one, two) for one, two in zip(run.average, plain.average or [], strict=True))
-    settle(plain, some_images(320))
-    assert plain.settled is None
+    finish_average(plain, some_images(320))
+    assert plain.finished_average is None
 
 
 def test_members_settle_to_what_they_would_have_alone():
@@ -197,20 +199,20 @@ def test_members_settle_to_what_they_would_have_alone():
     for run in alone:
         train_epoch(run, images)
     for run in (*together, *alone):
-        settle(run, images)
+        finish_average(run, images)
 
     for mine, other in zip(together, alone, strict=True):
-        for now, then in zip(mine.settled or [], other.settled or [], strict=True):
+        for now, then in zip(mine.finished_average or [], other.finished_average or [], strict=True):
             torch.testing.assert_close(now, then, rtol=5e-3, atol=5e-3)
 
 
 @pytest.mark.parametrize("load", ENGINES)
 def test_an_average_that_is_not_settled_predicts_nothing(load: Load):
     run, images = trained(load), some_images(320)
-    settle(run, images)
+    finish_average(run, images)
     train_epoch(run, images)
 
-    with pytest.raises(AssertionError, match="an average is settled before it predicts"):
+    with pytest.raises(AssertionError, match="an average is finished before it predicts"):
         predictions(run, images)
 
 
@@ -225,7 +227,7 @@ def test_images_are_moved_as_training_moves_them(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(train_module, "STATISTICS_IMAGES", 300)
     monkeypatch.setattr(train_module, "EVALUATION_BATCH", 200)
     images = some_images(320)
-    settle(run, Images(images.pixels, images.labels, images.mean, images.deviation))
+    finish_average(run, Images(images.pixels, images.labels, images.mean, images.deviation))
 
     assert seen == [(200, RECIPE.augmented_share, False), (100, RECIPE.augmented_share, False)]
 
@@ -235,8 +237,8 @@ def test_looks_before_the_end_take_fewer_images(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(train_module, "recompute_statistics", lambda _, batches: passed.append(sum(map(len, batches))))
     monkeypatch.setattr(train_module, "PASSING_STATISTICS_IMAGES", 100)
 
-    settle(trained(native.load, replace(RECIPE, epochs=9)), some_images(320))
-    settle(trained(native.load), some_images(320))
+    finish_average(trained(native.load, replace(RECIPE, epochs=9)), some_images(320))
+    finish_average(trained(native.load), some_images(320))
 
     assert passed == [100, 320]
 
@@ -249,6 +251,6 @@ def test_images_are_not_moved_where_the_last_epoch_moved_none(monkeypatch: pytes
         return pixels
 
     monkeypatch.setattr(train_module, "augment", spy)
-    settle(run, some_images(320))
+    finish_average(run, some_images(320))
 
     assert shares == [0.0]

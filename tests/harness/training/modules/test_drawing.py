@@ -9,8 +9,8 @@ import torch
 from tests.harness.engine.test_native_training import NETWORKS
 
 from harness.training.modules.build import Network, build
-from harness.training.modules.drawing import drawing_from
 from harness.training.modules.first_weights import draw_first_weights
+from harness.training.modules.seeded_initialisation import drawing_from
 from harness.training.recipe import Initialisation, Recipe
 from search_spaces.language.notation import parse_network
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.training.native.trusted import check_images, check_order, check_orders, check_pixels
+from harness.training.native.buffer_checks import check_images, check_order, check_orders, check_pixels
 
 PIXELS, LABELS = torch.zeros(4, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 9, 2, 3])
 ORDER = torch.tensor([3, 0, 1])

@@ -19,7 +19,7 @@ from harness.training import run as run_module
 from harness.training.gpu.captured_step import CaptureLost
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
-from harness.training.run import Bench, Job, execute
+from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose
 from harness.training.workers import lanes
 from harness.training.workers.lanes import Fault, Lane, Report, Source, Stop, Task
@@ -88,7 +88,7 @@ def test_jobs_side_by_side_end_as_they_do_alone(
 ):
     monkeypatch.setattr(run_module, "_captures", lambda device: captures)
     before = torch.get_rng_state()
-    alone = [execute(job, Bench.of(data)) for job in JOBS]
+    alone = [execute(job, TrainingData.of(data)) for job in JOBS]
 
     for round_ in (1, 2):
         for lane, job in enumerate(JOBS):
@@ -105,7 +105,7 @@ def test_jobs_side_by_side_end_as_they_do_alone(
 @pytest.mark.gpu
 def test_captured_steps_side_by_side_end_as_they_do_alone(pipe: Connection, data: ImageData):
     jobs = [replace(job, device="cuda") for job in JOBS]
-    alone = [execute(job, Bench.of(data)) for job in jobs]
+    alone = [execute(job, TrainingData.of(data)) for job in jobs]
 
     # A lane captures anew for every job.
     for round_ in (1, 2, 3):
@@ -120,7 +120,7 @@ def test_captured_steps_side_by_side_end_as_they_do_alone(pipe: Connection, data
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_job_that_is_stopped_leaves_the_others_alone(pipe: Connection, data: ImageData, device: str):
     job, endless = replace(JOBS[1], device=device), replace(ENDLESS, device=device)
-    alone = execute(job, Bench.of(data))
+    alone = execute(job, TrainingData.of(data))
     pipe.send(Task(0, 1, endless))
     assert pipe.poll(300)
     assert isinstance(pipe.recv().what, Epoch)
@@ -140,7 +140,7 @@ def test_a_job_that_is_stopped_leaves_the_others_alone(pipe: Connection, data: I
 
 
 def test_what_is_wrong_with_one_job_is_reported_of_that_one(pipe: Connection, data: ImageData):
-    alone = execute(JOBS[1], Bench.of(data))
+    alone = execute(JOBS[1], TrainingData.of(data))
     pipe.send(Task(0, 1, replace(JOBS[0], recipe=replace(RECIPE, batch_size=81))))
     pipe.send(Task(1, 1, JOBS[1]))
     pipe.send(Task(2, 1, replace(JOBS[2], device="cuda:99")))
@@ -199,7 +199,7 @@ def test_data_that_are_gone_are_reported_and_looked_for_again(
 
 
 def test_all_jobs_of_a_process_have_one_copy_of_the_images(data: ImageData):
-    bench = Bench.of(data)
+    bench = TrainingData.of(data)
     device = torch.device("cpu")
 
     first, again = (run_module.images_of(job, bench, device)[0] for job in JOBS[:2])

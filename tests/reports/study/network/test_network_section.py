@@ -10,7 +10,7 @@ import torchsummary
 
 from harness.system.workspace import Workspace
 from harness.training.modules.build import build
-from reports.html import layer_strip
+from reports.html import layer_diagram
 from reports.study.network.network_info import MOST_SECTIONS, NetworkInfo, network_infos, worth_a_section
 from reports.study.network.network_section import network_section
 from reports.study.networks import Network, State, networks
@@ -176,18 +176,18 @@ def test_the_strip_adds_up_to_the_network(text: str):
     network = parse_network(PRESETS[text].text if text in PRESETS else text)
     analysis = analyse(network)
 
-    found = layer_strip.blocks(analysis)
+    found = layer_diagram.blocks(analysis)
 
     assert sum(block.parameters for block in found) == analysis.parameters
     assert sum(block.macs for block in found) == analysis.macs
     assert found[-1].shape == analysis.layers[-1].output_shape
-    assert "nan" not in layer_strip.draw(network, "x")
+    assert "nan" not in layer_diagram.draw(network, "x")
 
 
 def test_the_receptive_field_is_drawn_to_scale_and_everything_from_the_first_global_op_on():
     network = parse_network("conv3x3(8) bn relu conv3x3(8) | gap | linear(10)")
 
-    made = layer_strip.draw(network, "x")
+    made = layer_diagram.draw(network, "x")
 
     # Two pixels of the drawing a pixel of the image: the image itself, 3, 5, then all of it twice.
     assert re.findall(r'width="(\d+)" height="\1" class="field"', made) == ["2", "6", "10", "56", "56"]
@@ -205,16 +205,16 @@ POSED = (
 def test_equal_residual_sums_in_a_row_are_one_column():
     whole = analyse(parse_network(POSED))
 
-    columns = layer_strip.blocks(whole)
+    columns = layer_diagram.blocks(whole)
 
     assert [column.times for column in columns] == [1, 1, 1, 3, 1, 1]
     assert sum(column.parameters for column in columns) == whole.parameters
     assert sum(column.macs for column in columns) == whole.macs
-    assert ">res x3</text>" in layer_strip.draw(parse_network(POSED), "x")
+    assert ">res x3</text>" in layer_diagram.draw(parse_network(POSED), "x")
 
 
 def test_kernels_that_are_used_several_times_have_a_kind_of_their_own():
-    kinds = [column.kind for column in layer_strip.blocks(analyse(parse_network(POSED)))]
+    kinds = [column.kind for column in layer_diagram.blocks(analyse(parse_network(POSED)))]
 
     assert kinds == ["shared", "plain", "kernel", "shared", "plain", "kernel"]
 
@@ -227,7 +227,7 @@ def test_poses_are_explained_where_a_network_has_them(answer: NetworkInfo):
 
 
 def test_no_words_of_the_strip_reach_into_the_next_column():
-    drawn = layer_strip.draw(parse_network(POSED), "x")
+    drawn = layer_diagram.draw(parse_network(POSED), "x")
 
     # Small type is some six and a half units a letter, and a column 104 wide.
     words = re.findall(r'class="(?:title )?small">([^<]*)', drawn)
@@ -238,7 +238,7 @@ def test_no_words_of_the_strip_reach_into_the_next_column():
 def test_a_thumbnail_shows_each_column_once():
     posed = parse_network(POSED)
 
-    made = layer_strip.thumbnail(posed)
+    made = layer_diagram.thumbnail(posed)
 
-    assert made.count("M") == len(layer_strip.blocks(analyse(posed)))
+    assert made.count("M") == len(layer_diagram.blocks(analyse(posed)))
     assert re.findall(r'class="thumb-(\w+)"', made) == ["shared", "plain", "kernel"]

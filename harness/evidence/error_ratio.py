@@ -1,4 +1,4 @@
-"""The offset between validation and test accuracy, measured on reference networks and kept in ``offsets.json``.
+"""The offset between validation and test accuracy, measured on reference networks and kept in ``error-ratios.json``.
 
 It is measured on training images alone, by ``benchmarks/third_split.py``: the test set has no part in it.
 """
@@ -11,7 +11,7 @@ from importlib.resources import files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offset:
+class ErrorRatio:
     """How many errors to expect on unseen images after training on all others for each error on validation.
 
     A ratio and not a difference in points: more training images take away a share of a network's errors, which is
@@ -48,9 +48,9 @@ class Offset:
         return max(0.0, 100 - (100 - target_pct) / self.errors_ratio)
 
 
-def offset_of(dataset: str) -> Offset:
+def error_ratio_of(dataset: str) -> ErrorRatio:
     """Return the offset of a data set; a ratio of one where none was measured, and ``protocol`` says so."""
-    document = json.loads((files("harness.evidence") / "offsets.json").read_text(encoding="utf-8"))
+    document = json.loads((files("harness.evidence") / "error-ratios.json").read_text(encoding="utf-8"))
     if dataset in document:
-        return Offset(dataset=dataset, **document[dataset])
-    return Offset(dataset=dataset, errors_ratio=1.0, relative_error=None, protocol="not measured, taken as none")
+        return ErrorRatio(dataset=dataset, **document[dataset])
+    return ErrorRatio(dataset=dataset, errors_ratio=1.0, relative_error=None, protocol="not measured, taken as none")

@@ -1,4 +1,4 @@
-"""The honesty box: what a reader must know before believing the headline, in plain sentences."""
+"""The caveats box: what a reader must know before believing the headline, in plain sentences."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from harness.evidence.leaderboard import VERIFIED_CONFIDENCE, VERIFIED_SEEDS, Ti
 from harness.evidence.ledger import DEFAULT_SEEDS, FEWEST_SEEDS
 from reports.html.numbers import count, decimal, pct, plural, short
 from reports.html.page import Column, Html, details, joined, table, terms, text
-from reports.study.honesty import Honesty, LabelErrors
+from reports.study.caveats import Caveats, LabelErrors
 
 TIERS = {
     Tier.CERTIFIED: f"the number of seeds was declared before the first one ({DEFAULT_SEEDS} unless stated, at least "
@@ -23,7 +23,7 @@ TIERS = {
 }
 
 
-def box(facts: Honesty) -> Html:
+def box(facts: Caveats) -> Html:
     """Return the box with its sentences, the seeds of the answer and the tiers."""
     entries = {
         "Data": _data(facts),
@@ -43,17 +43,17 @@ def box(facts: Honesty) -> Html:
     return joined(parts)
 
 
-def _errors(facts: Honesty) -> str:
+def _errors(facts: Caveats) -> str:
     return ", ".join(count(seed.errors) for seed in facts.seeds)
 
 
-def _data(facts: Honesty) -> str:
+def _data(facts: Caveats) -> str:
     if facts.dataset == "mnist-5k":
         return "mnist-5k: 5,000 images in place of MNIST. These figures cannot be compared with figures on MNIST."
     return f"{facts.dataset}. Compare these figures only with figures on {facts.dataset} for the same target."
 
 
-def _selection(facts: Honesty) -> str:
+def _selection(facts: Caveats) -> str:
     number = f"{count(facts.validation_size)} " if facts.validation_size else ""
     return (
         f"The search trained, compared and chose networks by the {number}validation images, a fixed part of the "
@@ -61,7 +61,7 @@ def _selection(facts: Honesty) -> str:
     )
 
 
-def _threshold(facts: Honesty) -> str:
+def _threshold(facts: Caveats) -> str:
     threshold = f"On validation a network had to reach {short(facts.threshold_pct)} %"
     if facts.offset_points == 0:
         return f"{threshold}: the target itself; no offset between validation and test accuracy was allowed for."
@@ -72,14 +72,14 @@ def _threshold(facts: Honesty) -> str:
     )
 
 
-def _reads(facts: Honesty) -> str:
+def _reads(facts: Caveats) -> str:
     return (
         f"{plural(facts.winner_reads, 'time')} for this study's answer, "
         f"{plural(facts.workspace_reads, 'time')} for any purpose on {facts.dataset} in this workspace."
     )
 
 
-def _claim(facts: Honesty) -> str:
+def _claim(facts: Caveats) -> str:
     images = f"these {count(facts.test_size)} test images" if facts.test_size else "these test images"
     return (
         f"The mean over training seeds on {images}, at the last epoch of a fixed schedule: not one lucky run, not the "
@@ -87,7 +87,7 @@ def _claim(facts: Honesty) -> str:
     )
 
 
-def _noise(facts: Honesty) -> str:
+def _noise(facts: Caveats) -> str:
     if facts.binomial_points is None or not facts.test_size:
         return "How much a test set of this size blurs one accuracy is not known here."
     errors = (100 - facts.target_pct) / 100 * facts.test_size
@@ -97,7 +97,7 @@ def _noise(facts: Honesty) -> str:
     )
 
 
-def _diverged(facts: Honesty) -> str:
+def _diverged(facts: Caveats) -> str:
     verified = (
         f"{facts.diverged_seeds} of the answer's {plural(len(facts.seeds), 'verification seed')}"
         if facts.seeds
@@ -116,7 +116,7 @@ def _labels(facts: LabelErrors, seeds: int) -> str:
     )
 
 
-def _seeds_table(facts: Honesty) -> Html:
+def _seeds_table(facts: Caveats) -> Html:
     columns = (
         Column("seed", numeric=True),
         Column("value"),

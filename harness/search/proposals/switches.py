@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Switches:
     """The parts that can be left out, each by itself. Rungs are left out by naming none.
 
     Attributes:
@@ -25,4 +25,4 @@ class Parts:
     repeats: bool = True
 
 
-EVERY_PART = Parts()
+ALL_ON = Switches()

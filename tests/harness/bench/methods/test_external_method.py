@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.methods import door
-from harness.bench.methods.door import Limits, MethodError
+from harness.bench.methods import external_method
+from harness.bench.methods.external_method import Limits, MethodError
 from harness.bench.methods.method import EntryPoint
 from harness.bench.simulation.readings import TableReadings
 from harness.bench.simulation.replay import replay
@@ -19,7 +19,7 @@ TABLE = made_up_table.table(made_up_table.TINY)
 READINGS = TableReadings(TABLE)
 ROOT = Path(__file__).resolve().parents[4]
 # Nothing to be found fault with.
-GOOD = "def begin(brief):\n    return lambda tried: brief.networks[len(tried)]\n"
+GOOD = "def begin(problem):\n    return lambda tried: problem.networks[len(tried)]\n"
 Install = Callable[[str], EntryPoint]
 
 
@@ -47,7 +47,7 @@ def run(method: EntryPoint, limit: float = 60.0, repeat: int = 2):
 def test_the_example_of_a_dozen_lines_is_found_and_plays_along(install: Install):
     method = install((ROOT / "benchmarks" / "methods" / "downwards.py").read_text(encoding="utf-8"))
 
-    assert door.installed()["theirs"] == ("theirs_module:begin",)
+    assert external_method.installed()["theirs"] == ("theirs_module:begin",)
     assert run(method).networks > 2
 
 
@@ -65,7 +65,7 @@ def test_the_example_of_a_dozen_lines_is_found_and_plays_along(install: Install)
 )
 def test_an_entry_point_that_misbehaves_ends_in_one_line_that_says_how(install: Install, body: str, message: str):
     with pytest.raises(MethodError) as caught:
-        run(install(f"def begin(brief):\n    {body}\n"))
+        run(install(f"def begin(problem):\n    {body}\n"))
 
     assert caught.value.message.startswith("method 'theirs', repeat 2, question 1: ")
     assert message in caught.value.message
@@ -75,7 +75,7 @@ def test_an_entry_point_that_misbehaves_ends_in_one_line_that_says_how(install: 
 
 def test_an_entry_point_that_lets_nothing_end_it_is_ended_in_time(install: Install):
     method = install(
-        "import time\ndef begin(brief):\n    while True:\n        try:\n            time.sleep(60)\n"
+        "import time\ndef begin(problem):\n    while True:\n        try:\n            time.sleep(60)\n"
         "        except BaseException:\n            pass\n"
     )
     began = time.monotonic()
@@ -90,9 +90,9 @@ def test_what_an_entry_point_prints_and_reads_is_no_part_of_the_talk(
     install: Install, capfd: pytest.CaptureFixture[str]
 ):
     chatty = (
-        "import os, sys\nprint('hello')\ndef begin(brief):\n    assert not sys.stdin.read()\n"
+        "import os, sys\nprint('hello')\ndef begin(problem):\n    assert not sys.stdin.read()\n"
         "    def ask(tried):\n        print('asked')\n        os.write(1, b'{}\\n')\n"
-        "        return brief.networks[len(tried)]\n    return ask\n"
+        "        return problem.networks[len(tried)]\n    return ask\n"
     )
 
     found = run(install(chatty))
@@ -103,18 +103,20 @@ def test_what_an_entry_point_prints_and_reads_is_no_part_of_the_talk(
 
 def test_nothing_is_carried_over_from_one_repeat_to_another(install: Install):
     """Else what a repeat gives would depend on which repeats its process had done before."""
-    method = install(f"BEFORE = []\n{GOOD.replace('return', 'BEFORE.append(brief); assert len(BEFORE) == 1; return')}")
+    method = install(
+        f"BEFORE = []\n{GOOD.replace('return', 'BEFORE.append(problem); assert len(BEFORE) == 1; return')}"
+    )
 
     assert [run(method, repeat=repeat).repeat for repeat in range(2)] == [0, 1]
 
 
 def test_an_entry_point_is_told_its_brief_and_what_it_has_tried_as_the_dataclasses_say(install: Install):
     checks = (
-        "from harness.bench.methods.door import Brief, Tried\ndef begin(brief):\n"
-        "    assert type(brief) is Brief and type(brief.networks) is tuple and hash(brief)\n"
+        "from harness.bench.methods.external_method import Problem, Trial\ndef begin(problem):\n"
+        "    assert type(problem) is Problem and type(problem.networks) is tuple and hash(problem)\n"
         "    def ask(tried):\n        assert type(tried) is tuple and hash(tried)\n"
-        "        assert all(type(item) is Tried for item in tried)\n"
-        "        return brief.networks[len(tried)]\n    return ask\n"
+        "        assert all(type(item) is Trial for item in tried)\n"
+        "        return problem.networks[len(tried)]\n    return ask\n"
     )
 
     assert run(install(checks)).networks > 2

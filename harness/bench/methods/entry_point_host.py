@@ -12,10 +12,12 @@ import sys
 from importlib.metadata import entry_points
 from typing import Any
 
-from harness.bench.methods.door import GROUP, Begin, Brief, Tried
+from harness.bench.methods.external_method import GROUP, Begin, Problem, Trial
 
 # The function is looked for where the bench finds its own modules.
-_START = "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.methods.host import main; main(name)"
+_START = (
+    "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.methods.entry_point_host import main; main(name)"
+)
 
 
 def command(name: str) -> tuple[str, ...]:
@@ -32,17 +34,17 @@ def main(name: str) -> None:
     # Where several packages have it, all mean the same function.
     point, *_ = entry_points(group=GROUP, name=name)
     begin: Begin = point.load()
-    ask = begin(_brief(json.loads(questions.readline())["begin"]))
+    ask = begin(_problem(json.loads(questions.readline())["begin"]))
     for line in questions:
-        answer = ask(tuple(map(_tried, json.loads(line)["tried"])))
+        answer = ask(tuple(map(_trial, json.loads(line)["tried"])))
         if not isinstance(answer, str):
             raise TypeError(f"answered {type(answer).__name__}, but the text of a network is wanted")
         print(json.dumps({"network": answer}), file=answers, flush=True)
 
 
-def _brief(told: dict[str, Any]) -> Brief:
-    return Brief(**told | {"networks": None if told["networks"] is None else tuple(told["networks"])})
+def _problem(told: dict[str, Any]) -> Problem:
+    return Problem(**told | {"networks": None if told["networks"] is None else tuple(told["networks"])})
 
 
-def _tried(told: dict[str, Any]) -> Tried:
-    return Tried(**told | {"fresh_pct": tuple(told["fresh_pct"])})
+def _trial(told: dict[str, Any]) -> Trial:
+    return Trial(**told | {"fresh_pct": tuple(told["fresh_pct"])})

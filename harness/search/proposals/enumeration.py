@@ -27,7 +27,7 @@ class Entry:
     odds: float
 
 
-def roster(space: SearchSpace) -> Sequence[Entry] | None:
+def enumerated(space: SearchSpace) -> Sequence[Entry] | None:
     """Return what a space accepts, None where it is too large to be listed."""
     return _listed(space.text, space.name) if derivations(space) <= MOST else None
 

@@ -7,20 +7,20 @@ import pytest
 
 from harness.evidence.leaderboard import Tier
 from harness.system.workspace import Workspace
-from reports.study import honesty_box
-from reports.study.honesty import Honesty, honesty
+from reports.study import caveats_box
+from reports.study.caveats import Caveats, caveats
 from reports.study.study_files import read_study
 from reports.study.winner import winner
 
 
 @pytest.fixture
-def facts(realistic_study: Any, place: Workspace) -> Honesty:
+def facts(realistic_study: Any, place: Workspace) -> Caveats:
     files = read_study(realistic_study.folder, place)
-    return honesty(files, winner(files))
+    return caveats(files, winner(files))
 
 
-def test_the_box_says_what_chose_what_was_read_and_what_is_claimed(facts: Honesty):
-    made = honesty_box.box(facts).replace("\N{NO-BREAK SPACE}", " ")
+def test_the_box_says_what_chose_what_was_read_and_what_is_claimed(facts: Caveats):
+    made = caveats_box.box(facts).replace("\N{NO-BREAK SPACE}", " ")
 
     for words in (
         "by the 10,000 validation images, a fixed part of the training images. It never saw the test set.",
@@ -41,12 +41,12 @@ def test_the_box_says_what_chose_what_was_read_and_what_is_claimed(facts: Honest
     ("offset", "words"),
     [(0.0, "the target itself; no offset"), (-0.1, "less 0.100 points"), (0.1, "plus 0.100 points")],
 )
-def test_the_offset_is_told_with_its_sign(facts: Honesty, offset: float, words: str):
-    assert words in honesty_box.box(replace(facts, offset_points=offset))
+def test_the_offset_is_told_with_its_sign(facts: Caveats, offset: float, words: str):
+    assert words in caveats_box.box(replace(facts, offset_points=offset))
 
 
-def test_what_is_not_known_is_not_made_up(facts: Honesty):
-    made = honesty_box.box(
+def test_what_is_not_known_is_not_made_up(facts: Caveats):
+    made = caveats_box.box(
         replace(facts, validation_size=None, test_size=None, binomial_points=None, label_errors=None, seeds=())
     )
 
@@ -57,25 +57,25 @@ def test_what_is_not_known_is_not_made_up(facts: Honesty):
     assert "<table" not in made
 
 
-def test_every_tier_is_explained(facts: Honesty):
-    made = honesty_box.box(facts)
+def test_every_tier_is_explained(facts: Caveats):
+    made = caveats_box.box(facts)
 
-    assert list(honesty_box.TIERS) == list(Tier)
+    assert list(caveats_box.TIERS) == list(Tier)
     assert all(f"<dt>{tier}</dt>" in made for tier in Tier)
     plain = made.replace("\N{NO-BREAK SPACE}", " ")
     assert "the mean test accuracy of at least 5 fresh seeds reaches the target, but its one-sided 90 % lower" in plain
 
 
-def test_every_seed_has_its_row(facts: Honesty):
-    made = honesty_box.box(facts)
+def test_every_seed_has_its_row(facts: Caveats):
+    made = caveats_box.box(facts)
 
     assert made.count('<th scope="row" class="number">') == 6
     assert '<td class="number">55</td><td>complete</td><td class="number">45</td>' in made
 
 
-def test_a_stand_in_for_mnist_is_called_one(facts: Honesty):
-    made = honesty_box.box(replace(facts, dataset="mnist-5k", label_errors=None))
+def test_a_stand_in_for_mnist_is_called_one(facts: Caveats):
+    made = caveats_box.box(replace(facts, dataset="mnist-5k", label_errors=None))
 
     assert "mnist-5k: 5,000 images in place of MNIST" in made
     assert "errors outside mislabelled images" not in made
-    assert "stand-in" not in honesty_box.box(facts)
+    assert "stand-in" not in caveats_box.box(facts)

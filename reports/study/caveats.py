@@ -51,8 +51,8 @@ class LabelErrors:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Honesty:
-    """The facts behind the honesty box.
+class Caveats:
+    """The facts behind the caveats box.
 
     Attributes:
         offset_points: the validation threshold less the target.
@@ -82,14 +82,14 @@ class Honesty:
         return sum(seed.status is Status.DIVERGED for seed in self.seeds)
 
 
-def honesty(files: StudyFiles, answer: Winner | None) -> Honesty:
+def caveats(files: StudyFiles, answer: Winner | None) -> Caveats:
     """Return what a reader must know before believing a study."""
     config = files.config
     dataset = DATASETS.get(config.dataset)
     test_size = dataset.test_size if dataset else None
     suspects = CONFIRMED_LABEL_ERRORS.get(config.dataset)
     runs = answer.record.seeds if answer and answer.record else ()
-    return Honesty(
+    return Caveats(
         dataset=config.dataset,
         validation_size=dataset.validation_size if dataset else None,
         test_size=test_size,

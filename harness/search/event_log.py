@@ -11,7 +11,7 @@ from harness.training import result
 from harness.training.result import Result
 
 
-class Trail(Protocol):
+class EventLog(Protocol):
     """Keeps events in order, and finished runs."""
 
     def note(self, event: str, elapsed: float, values: dict[str, Any]) -> None:
@@ -24,7 +24,7 @@ class Trail(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class FolderTrail:
+class FolderLog:
     """The journal and the results of a study."""
 
     folder: Path
@@ -39,7 +39,7 @@ class FolderTrail:
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryTrail:
+class MemoryLog:
     """Events as (name, elapsed, values); runs are with their candidates anyway."""
 
     events: list[tuple[str, float, dict[str, Any]]] = field(default_factory=list)

@@ -1,9 +1,9 @@
-"""The door for methods of others: they are told what was tried, and say which network is next.
+"""The interface for methods of others: they are told what was tried, and say which network is next.
 
-A method joins as a Python entry point of the group ``harness.bench``: a function that is given a ``Brief`` at the
-beginning of a repeat and returns a function from the history to the text of a network (``host``). Or it is a program
-that reads and writes JSON lines (``program``). ``benchmarks/methods/`` has an example of each. Rejection, fresh seeds
-and the answer are the bench's, the same as for every method.
+A method joins as a Python entry point of the group ``harness.bench``: a function that is given a ``Problem`` at the
+beginning of a repeat and returns a function from the history to the text of a network (``entry_point_host``). Or it is
+a program that reads and writes JSON lines (``program``). ``benchmarks/methods/`` has an example of each. Rejection,
+fresh seeds and the answer are the bench's, the same as for every method.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Brief:
+class Problem:
     """What a method is told at the beginning of a repeat.
 
     Attributes:
@@ -69,7 +69,7 @@ class Brief:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class Trial:
     """A network that the method has proposed before, and what came of it.
 
     Attributes:
@@ -87,8 +87,8 @@ class Tried:
     stands: bool
 
 
-Ask = Callable[[Sequence[Tried]], str]
-Begin = Callable[[Brief], Ask]
+Ask = Callable[[Sequence[Trial]], str]
+Begin = Callable[[Problem], Ask]
 
 
 @dataclass(slots=True)
@@ -98,7 +98,7 @@ class Asker:
     name: str
     repeat: int
     space: SearchSpace
-    brief: Brief
+    problem: Problem
     ask: Ask
     asked: int = 0
     checked: dict[str, Architecture] = field(default_factory=dict)
@@ -110,7 +110,7 @@ class Asker:
             MethodError: its answer is no network of the space within the budget.
         """
         known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
-        tried = tuple(_tried(candidate, self.brief.target_pct) for candidate in candidates.values())
+        tried = tuple(_tried(candidate, self.problem.target_pct) for candidate in candidates.values())
         passed: list[Rejection | Repeat] = []
         for _ in range(ASKS):
             self.asked += 1
@@ -118,7 +118,7 @@ class Asker:
             if architecture.hash not in known:
                 return Found(self._proposal(len(candidates), architecture, self.name), tuple(passed))
             passed.append(Repeat(known[architecture.hash], {}))
-        rng = random.Random(f"{self.brief.seed}/{len(candidates)}")
+        rng = random.Random(f"{self.problem.seed}/{len(candidates)}")
         for _ in range(_DRAWS):
             try:
                 architecture = draw_uniform(self.space, rng, budget).architecture
@@ -151,7 +151,7 @@ class Asker:
             architecture = parse_network(answer)
         except SearchSpaceError as error:
             raise self.fault(f"answered {shown}, which is no network: {error.message}") from error
-        judgement = judge(self.space, architecture, self.brief.budget)
+        judgement = judge(self.space, architecture, self.problem.budget)
         if not judgement.accepted:
             raise self.fault(f"answered {shown}, which may not be trained: {judgement.message}")
         if not derives(self.space, architecture):
@@ -179,9 +179,9 @@ def installed() -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted({point.value for point in points.select(name=name)})) for name in sorted(points.names)}
 
 
-def _tried(candidate: Candidate, target_pct: float) -> Tried:
+def _tried(candidate: Candidate, target_pct: float) -> Trial:
     first = candidate.first
-    return Tried(
+    return Trial(
         network=candidate.proposal.architecture,
         parameters=candidate.proposal.parameters,
         state="running" if first is None else str(first.status),

@@ -15,7 +15,7 @@ from harness.training.workers import workers
 from harness.training.workers.workers import Event, Limits, Source, Worker
 
 
-class Crew(Protocol):
+class Executor(Protocol):
     """Several places, each with one job at a time, and the clock that they work by."""
 
     @property

@@ -8,7 +8,7 @@ import pytest
 from harness.evidence.record import path_of
 from harness.system.workspace import Workspace
 from harness.training.result import Status
-from reports.study.honesty import CONFIRMED_LABEL_ERRORS, binomial_error, honesty
+from reports.study.caveats import CONFIRMED_LABEL_ERRORS, binomial_error, caveats
 from reports.study.study_files import read_study
 from reports.study.winner import winner
 
@@ -25,7 +25,7 @@ def verified(new_study: Any, synthetic: Any) -> Any:
 
 def facts(study: Any, place: Workspace) -> Any:
     files = read_study(study.write(), place)
-    return honesty(files, winner(files))
+    return caveats(files, winner(files))
 
 
 def test_the_standard_error_is_that_of_the_literature():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Spread(StrEnum):
+class NoiseModel(StrEnum):
     """The runs of similar networks, or the network's own; ``readings`` explains both."""
 
     POOLED = "pooled"
