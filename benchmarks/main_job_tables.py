@@ -15,7 +15,7 @@ NONE_YET = "There are no results yet; `python -m benchmarks.main_job` makes them
 COLUMNS = (
     "search",
     "seed",
-    "first network stands after",
+    "first network confirmed after",
     "its parameters",
     *(f"after {minutes} min" for minutes in MINUTES),
     "parameters of the answer",

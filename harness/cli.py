@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ import click
 
 from harness.system.errors import DeviceError, HarnessError, UsageError, refused_memory
 from harness.system.invocation import typed
+from harness.system.terminal import json_text
 from search_spaces.errors import SearchSpaceError, UnknownNameError, caret, nearest
 
 INTERRUPTED = 130
@@ -171,7 +171,13 @@ def _unforeseen(as_json: bool, error: Exception) -> int:
 
 
 def _write_whole() -> None:
-    """Put a buffer before an unbuffered stdout, where a write that is taken in part would lose the rest unnoticed."""
+    """Make stdout take any text, whole.
+
+    A mark that its encoding lacks becomes a question mark. An unbuffered stdout gets a buffer: a write that is taken in
+    part would lose the rest unnoticed.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     raw = getattr(sys.stdout, "buffer", None)
     if isinstance(raw, io.RawIOBase):
         sys.stdout = io.TextIOWrapper(
@@ -210,7 +216,7 @@ def _fail(
             "position": position,
             "hint": hint,
         }
-        click.echo(json.dumps({"error": error}, ensure_ascii=False))
+        click.echo(json_text({"error": error}))
         return code
     click.echo(f"harness: {message}" + (f" ({hint})" if hint else ""), err=True)
     if position is not None and text and text.strip():

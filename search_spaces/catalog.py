@@ -138,7 +138,8 @@ def space(name: str) -> SearchSpace:
     if name not in SPACES:
         known = ", ".join(SPACES)
         message = f"unknown search space '{name}'; known are {known}, and @FILE"
-        raise UnknownNameError(message, hint=nearest(name, SPACES))
+        is_file = name and Path(name).is_file()
+        raise UnknownNameError(message, hint=f"for the file, write @{name}" if is_file else nearest(name, SPACES))
     return parse_space(space_text(name), name)
 
 

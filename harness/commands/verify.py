@@ -238,11 +238,11 @@ def _verdict_text(verdict: Verdict) -> str:
     if verdict.contradicted:
         return "this re-run is worse than the record (one-sided test, 5 %)"
     if verdict.row.reached:
-        return f"{verdict.row.tier}: the mean stands at or above {target}"
+        return f"{verdict.row.tier}: the mean is at or above {target}"
     lacking = (
         "all seeds that were declared" if _is_unfinished(verdict) else "at least 5 seeds with a mean at or above it"
     )
-    return f"{verdict.row.tier}: {target} does not stand (it takes {lacking})"
+    return f"{verdict.row.tier}: {target} is not verified (it takes {lacking})"
 
 
 def _is_unfinished(verdict: Verdict) -> bool:

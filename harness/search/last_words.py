@@ -132,8 +132,8 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
             return _after_the_space(message, searched, nearest)
         case Postponed():
             known = (
-                f"{end.parameters:,} parameters stand on validation (hash {end.hash}), but the time is used up and "
-                "nothing was verified",
+                f"{end.parameters:,} parameters are confirmed on validation (hash {end.hash}), but there was not "
+                "enough time to verify them",
                 "this command goes on with the same study and verifies it",
             )
             return LastWords(why="time", sentences=known, command=_command(searched, _minutes(end.seconds)))
@@ -202,7 +202,7 @@ def _after_a_miss(end: Missed, searched: Searched) -> LastWords:
 def _nothing_stands(searched: Searched) -> str:
     networks = "1 network was" if searched.trained == 1 else f"{searched.trained:,} networks were"
     return (
-        f"no network of at most {searched.budget:,} parameters came to stand at {searched.threshold_pct:.2f} % "
+        f"no network of at most {searched.budget:,} parameters was confirmed at {searched.threshold_pct:.2f} % "
         f"validation; {networks} trained in {duration_text(searched.elapsed)}, nothing was verified, the test set "
         "was not read"
     )

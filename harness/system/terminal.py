@@ -5,6 +5,7 @@ NO_COLOR is honoured (https://no-color.org), by rich itself.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -125,6 +126,16 @@ def busy(words: str) -> Iterator[None]:
         return
     with where.status(words):
         yield
+
+
+def json_text(document: Any) -> str:
+    """Return one JSON document for stdout, escaped where its encoding cannot show all of Unicode.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    shows_all = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+    return json.dumps(document, ensure_ascii=not shows_all, allow_nan=False)
 
 
 def counted(number: int, noun: str) -> str:

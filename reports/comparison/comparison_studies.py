@@ -98,7 +98,7 @@ def _quantities(infos: Sequence[StudyInfo]) -> list[Quantity]:
         plain("seeds on the test set", [row.seeds if row else "" for row in rows]),
         quantity("time of all sessions", [info.provenance.wall_seconds for info in infos], duration),
         quantity("training time of all runs", [info.provenance.train_seconds for info in infos], duration),
-        quantity("first network to stand after", [_stood(info, first=True) for info in infos], duration),
+        quantity("first network confirmed after", [_stood(info, first=True) for info in infos], duration),
         quantity("last fall of the effective budget after", [_stood(info, first=False) for info in infos], duration),
         quantity("effective budget at the end", [info.budget.last for info in infos]),
         quantity("proposals", [info.accounting.proposed for info in infos]),
@@ -107,7 +107,7 @@ def _quantities(infos: Sequence[StudyInfo]) -> list[Quantity]:
         quantity("networks an hour", [_hourly(info) for info in infos], lambda value: decimal(value, 1)),
         quantity("finished runs", [info.accounting.runs for info in infos]),
         quantity("networks pruned", [_of_state(info, State.PRUNED) for info in infos]),
-        quantity("networks refuted on fresh seeds", [_of_state(info, State.REFUTED) for info in infos]),
+        quantity("networks not confirmed on fresh seeds", [_of_state(info, State.REFUTED) for info in infos]),
     ]
 
 
@@ -169,7 +169,7 @@ def _notes(infos: Sequence[StudyInfo]) -> list[str]:
     if len({(info.config.dataset, info.config.target_pct) for info in infos}) > 1:
         notes.append("Data sets or targets differ: sizes and accuracies answer different questions.")
     elif len({info.config.threshold_pct for info in infos}) > 1:
-        notes.append("The validation thresholds differ, so a network may stand in one study and not in another.")
+        notes.append("The validation thresholds differ, so a network may be confirmed in one study and not in another.")
     machines = {value for info in infos for name, value in info.provenance.facts if name == "device"}
     workers = {session.workers for info in infos for session in info.provenance.sessions}
     if len(machines) > 1 or len(workers) > 1:

@@ -93,8 +93,8 @@ def budget_figure(info: StudyInfo) -> Figure:
     levels = [facts.first, *(trial.budget for trial in facts.trials), facts.last]
     axes.step(at, levels, where="post", color=_BLUE, label="effective budget")
     for stands, marker, colour, words in (
-        (True, "s", _GREEN, "stood on fresh validation seeds"),
-        (False, "x", _RED, "refuted on fresh validation seeds"),
+        (True, "s", _GREEN, "confirmed on fresh validation seeds"),
+        (False, "x", _RED, "not confirmed on fresh validation seeds"),
     ):
         found = [trial for trial in facts.trials if trial.stands is stands and trial.parameters > 0]
         if found:

@@ -80,14 +80,14 @@ def _verdict(files: StudyFiles, of: list[Network], answer: Winner | None) -> tup
             if over
             else "Nothing finished yet: no network has been trained to the end."
         )
-    standing = [network for network in trained if network.state is State.STANDS]
+    standing = [network for network in trained if network.state is State.CONFIRMED]
     if standing and not over:
         return Outcome.SEARCHING, f"No verdict yet. {_standing(min(standing, key=lambda network: network.parameters))}"
     best = max(trained, key=lambda network: network.accuracy_pct or 0.0)
     figures = _validation_figures(best, files.config.threshold_pct)
     if over:
-        return Outcome.MISSED, f"Missed: no network stood for {target}. {figures}"
-    return Outcome.SEARCHING, f"No verdict yet: no network stands for {target} so far. {figures}"
+        return Outcome.MISSED, f"Missed: no network was confirmed for {target}. {figures}"
+    return Outcome.SEARCHING, f"No verdict yet: no network is confirmed for {target} so far. {figures}"
 
 
 def _named(network_hash: str, of: list[Network]) -> str:
@@ -114,7 +114,7 @@ def _measured(row: LeaderboardRow, target: str) -> tuple[Outcome, str]:
 def _standing(network: Network) -> str:
     accuracy, seeds = pct(network.accuracy_pct), plural(len(network.validation_accuracies_pct), "fresh seed")
     return (
-        f"The smallest network that stands so far is {network.label} with {plural(network.parameters, 'parameter')}: "
+        f"The smallest confirmed network so far is {network.label} with {plural(network.parameters, 'parameter')}: "
         f"{accuracy} on validation over {seeds}."
     )
 

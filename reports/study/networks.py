@@ -29,8 +29,8 @@ class State(StrEnum):
     """How far a network got in the search, best first."""
 
     WINNER = "winner"
-    STANDS = "stands"
-    REFUTED = "refuted"
+    CONFIRMED = "confirmed"
+    REFUTED = "not confirmed"
     TRAINED = "trained"
     PRUNED = "pruned"
     FAILED = "failed"
@@ -99,7 +99,7 @@ class Network:
     @property
     def complete(self) -> bool:
         """Whether the figures are those of a whole training."""
-        return self.state in (State.WINNER, State.STANDS, State.REFUTED, State.TRAINED)
+        return self.state in (State.WINNER, State.CONFIRMED, State.REFUTED, State.TRAINED)
 
 
 def networks(files: StudyFiles) -> list[Network]:
@@ -226,13 +226,13 @@ def _states(files: StudyFiles) -> dict[str, _Decided]:
         key, trial = str(event.get("hash")), event.get("trial")
         match event["event"]:
             case "standing":
-                states[key] = _Decided(State.STANDS, trial)
+                states[key] = _Decided(State.CONFIRMED, trial)
             case "refuted":
                 states[key] = _Decided(State.REFUTED, trial)
             case "winner":
                 for other, found in list(states.items()):
                     if found.state is State.WINNER:
-                        states[other] = _Decided(State.STANDS, found.trial)
+                        states[other] = _Decided(State.CONFIRMED, found.trial)
                 states[key] = _Decided(State.WINNER, trial)
     return states
 

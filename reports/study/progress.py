@@ -77,7 +77,7 @@ def progress(files: StudyFiles, of: Sequence[Network], lanes: WorkerLanes) -> Pr
     """Return where a search stands."""
     rejected = rejections(files.events).total()
     firsts = [event for event in files.events_of("finished") if event.get("purpose") == Purpose.SEARCH]
-    sizes = [network.parameters for network in of if network.state in (State.STANDS, State.WINNER)]
+    sizes = [network.parameters for network in of if network.state in (State.CONFIRMED, State.WINNER)]
     smallest = min(sizes, default=None)
     return Progress(
         searching=files.searching,
@@ -102,7 +102,7 @@ def cards(facts: Progress) -> Html:
         ("rejected before training", text(count(facts.rejected))),
         ("trained", text(count(facts.trained))),
         ("running", text(count(len(facts.running)))),
-        ("smallest that stands", text(count(facts.smallest) if facts.smallest else "none yet")),
+        ("smallest confirmed", text(count(facts.smallest) if facts.smallest else "none yet")),
     ]
     if nearest is not None:
         shown.append((f"nearest miss, {nearest.label.split()[0]}", text(missed(nearest))))

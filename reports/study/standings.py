@@ -166,7 +166,7 @@ def _note(note: str) -> Html:
 def state_tag(network: Network) -> Html:
     """Return how far a network got, as a small label where it is a verdict."""
     words = network.remark if network.state is State.FAILED else f"{network.state} {network.remark}".strip()
-    kinds = {State.WINNER: "good", State.STANDS: "good", State.REFUTED: "bad", State.FAILED: "bad"}
+    kinds = {State.WINNER: "good", State.CONFIRMED: "good", State.REFUTED: "bad", State.FAILED: "bad"}
     if network.state in kinds:
         return _tag(words, kinds[network.state])
     return text(words)

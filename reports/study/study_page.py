@@ -53,14 +53,14 @@ from reports.toy.toy_row import toy_row, toy_table
 GLOSSARY = {
     "parameters": "every stored number that training, data or a random draw has set, a shared kernel once; running "
     "statistics of batch normalisation are not counted",
-    "budget": "the most parameters a network may have; the effective budget falls below the smallest one that stands",
+    "budget": "the most parameters a network may have; the effective budget falls below the smallest confirmed one",
     "seed": "the number that fixes first weights, order of the images and augmentation of one training run",
     "fresh seeds": "seeds that played no part in choosing the network",
     "first look": "the validation accuracy of the run that the search chose by, one seed",
     "poses": "rotated copies of one kernel that share its weights, as in p4 group convolutions",
-    "stands": f"by its fresh validation seeds, {race.STAND_SEEDS} at the least, the chance that its verification "
+    "confirmed": f"by its fresh validation seeds, {race.STAND_SEEDS} at the least, the chance that its verification "
     f"passes is {100 * race.CONFIDENCE:g} % or more",
-    "refuted": f"it met the threshold with its first seed, but does not stand on fresh ones: {race.MOST_SEEDS} were "
+    "not confirmed": f"it met the threshold with its first seed, but not on fresh ones: {race.MOST_SEEDS} were "
     "run, or there is hardly a chance that more would help; their mean itself may meet it",
     "pruned": "stopped early, because its curve said that it would not reach the threshold",
     "rung": "an epoch after which it is decided whether a run is pruned",
@@ -236,7 +236,7 @@ def _closer(others: Sequence[NetworkInfo], networks: int) -> Html:
     if not others:
         return Html("")
     note = paragraph(
-        "Networks that were tested, that stand, that lie on the Pareto front, or that fell on fresh seeds: "
+        "Networks that were tested, confirmed, or not confirmed on fresh seeds, or that lie on the Pareto front: "
         f"{len(others)} of {count(networks)}.",
         class_="note",
     )

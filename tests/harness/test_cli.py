@@ -266,6 +266,21 @@ def test_help_takes_less_than_four_tenths_of_a_second():
     assert statistics.median(taken) < 0.4
 
 
+def test_a_terminal_without_unicode_is_served(monkeypatch: pytest.MonkeyPatch):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "HARNESS_WORKSPACE": str(REPOSITORY)}
+
+    def shown(*arguments: str) -> str:
+        program = [sys.executable, "-m", "harness", *arguments]
+        done = subprocess.run(program, capture_output=True, check=False, cwd=REPOSITORY, env=environment)
+        assert b"Traceback" not in done.stderr
+        return done.stdout.decode("ascii")
+
+    # The deviation of a row has a plus-minus sign, which ASCII lacks.
+    assert re.search(r"99\.\d+ \? 0\.\d+", shown("leaderboard"))
+    error = json.loads(shown("r\N{LATIN SMALL LETTER E WITH ACUTE}port", "--json"))["error"]
+    assert "\N{LATIN SMALL LETTER E WITH ACUTE}" in error["message"]
+
+
 @pytest.mark.parametrize(
     "line",
     ["spaces sample card --count 2000 | head -1", "search --bad --json | true", "serach 2>&1 | true"],

@@ -151,6 +151,16 @@ def test_in_the_space_of_the_bench_size_says_little_of_the_work_a_network_does()
     assert max(near) > 2 * min(near)
 
 
+def test_a_file_that_is_named_without_its_mark_is_recognised(tmp_path: Path):
+    path = tmp_path / "mine.space"
+    path.write_text("net = gap linear(10)")
+
+    with pytest.raises(UnknownNameError) as caught:
+        space(str(path))
+
+    assert caught.value.hint == f"for the file, write @{path}"
+
+
 def test_an_unknown_space_is_refused_with_the_nearest():
     with pytest.raises(UnknownNameError) as caught:
         space("crad")

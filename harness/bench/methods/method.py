@@ -114,8 +114,8 @@ ABLATIONS: Mapping[str, BuiltIn] = {
     method.name: method
     for method in (
         replace(_WHOLE, name="no-rungs", says="the default, but every run goes to its end", stops=Stops.NEVER),
-        _without("no-falling-budget", "sizes above what stands are proposed too", falling_budget=False),
-        _without("no-confirmation", "a network stands on its first run", confirmation=False),
+        _without("no-falling-budget", "sizes above what is confirmed are proposed too", falling_budget=False),
+        _without("no-confirmation", "a network is confirmed by its first run", confirmation=False),
         _without("no-ladder", "without the ladder of sizes at the beginning", ladder=False),
         _without("no-aim", "networks after the ladder are uniform draws, no model of the errors chooses", aim=False),
         *(

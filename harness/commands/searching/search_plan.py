@@ -33,8 +33,8 @@ def plan_facts(document: dict[str, Any]) -> dict[str, str]:
         + (
             "hopeless trainings stop after a quarter or a half" if config["rungs"] else "every training goes to its end"
         ),
-        "standing": f"a network stands after {document['stand_seeds']} to {document['most_seeds']} more seeds, if its "
-        f"verification passes with a chance of at least {100 * document['confidence']:g} %",
+        "confirmed": f"after {document['stand_seeds']} to {document['most_seeds']} more seeds, if "
+        f"its verification passes with a chance of at least {100 * document['confidence']:g} %",
         "effort": _effort_text(document),
         "limits": f"{duration_text(limits['seconds'])} a training, {limits['memory_mb']:g} MiB a worker",
         "expected": _expected_text(document),

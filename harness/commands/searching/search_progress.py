@@ -152,9 +152,9 @@ class SearchReporter:
         if is_standing:
             mean = statistics.mean(candidate.fresh_pct)
             self.say(
-                f"{clock_text(self._state.elapsed)}  trial {proposal.trial} stands with {proposal.parameters:,} "
-                f"parameters: mean {mean:.3f} % validation over {len(candidate.fresh)} fresh seeds; "
-                "from here on only smaller networks are proposed",
+                f"{clock_text(self._state.elapsed)}  trial {proposal.trial} is confirmed with "
+                f"{proposal.parameters:,} parameters: mean {mean:.3f} % validation over {len(candidate.fresh)} fresh "
+                "seeds; from here on only smaller networks are proposed",
                 style="green",
             )
 
@@ -204,7 +204,7 @@ class SearchReporter:
             return
         self._said = state.elapsed
         whole = "" if self.about.seconds is None else f" of {clock_text(self.about.seconds)}"
-        best = f"{'smallest' if state.standing is not None else 'nothing stands yet; nearest'} {_best(state)}"
+        best = f"{'smallest' if state.standing is not None else 'nothing confirmed yet; nearest'} {_best(state)}"
         busy = sum(job is not None for job in state.jobs)
         self.say(f"{clock_text(state.elapsed)}{whole} | {best} | {self._counts()} | {busy} running")
 

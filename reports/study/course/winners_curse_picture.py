@@ -90,7 +90,7 @@ def _words(facts: WinnersCurse) -> list[str]:
             f"Rank correlation of first look and fresh seeds: {decimal(facts.spearman, 2)} (Spearman, "
             f"n = {len(facts.looks)}). Networks that passed are alike, which lowers it."
         )
-    words.append("Fresh seeds decide which network stands. The test set decides the verdict only.")
+    words.append("Fresh seeds decide which network is confirmed. The test set decides the verdict only.")
     return words
 
 

@@ -55,7 +55,7 @@ def network_infos(files: StudyFiles, of: Sequence[Network]) -> tuple[NetworkInfo
 def worth_a_section(of: Sequence[Network]) -> set[str]:
     """Return the hashes of what was tested, then what stands, the Pareto front, and what fell on fresh seeds."""
     wanted = [network.hash for network in of if network.row is not None]
-    wanted += [network.hash for state in (State.WINNER, State.STANDS) for network in of if network.state is state]
+    wanted += [network.hash for state in (State.WINNER, State.CONFIRMED) for network in of if network.state is state]
     wanted += [network.hash for network in front_of(of)]
     wanted += [network.hash for network in of if network.state is State.REFUTED]
     most = max(FEWEST_SECTIONS, MOST_SECTIONS - len(of) // _ROWS_A_SECTION)
