@@ -50,7 +50,7 @@ def some_images(count: int) -> Images:
     labels = torch.randint(10, (count,), generator=source)
     for image, label in zip(pixels, labels.tolist(), strict=True):
         image[0, 2 * label + 3 : 2 * label + 7, 4:24] += 120
-    return Images(pixels, labels, 0.13, 0.31)
+    return Images(pixels, labels, (0.13,), (0.31,))
 
 
 def digests() -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 from search_spaces.architecture import Architecture, Conv, DepthwiseConv, Op, Residual, kernels, op_text
 from search_spaces.cost import Analysis
 from search_spaces.network_name import network_name
-from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape, shape_text
+from search_spaces.shapes import Shape, output_shape, shape_text
 from search_spaces.stored import stored_numbers
 
 _Row = tuple[str, str, str, str, str]
@@ -22,7 +22,7 @@ def document(architecture: Architecture, analysis: Analysis) -> dict[str, Any]:
         "architecture": str(architecture),
         "hash": architecture.hash,
         "parameters": analysis.parameters,
-        "stored_numbers": stored_numbers(architecture),
+        "stored_numbers": stored_numbers(architecture, analysis.task),
         "macs": analysis.macs,
         "receptive_field": analysis.receptive_field,
         "layers": [
@@ -49,7 +49,7 @@ def table(architecture: Architecture, analysis: Analysis) -> str:
     widths = [max(len(row[column]) for row in (_HEAD, *rows, total)) for column in range(len(_HEAD))]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     lines = [_line(_HEAD, widths), rule, *(_line(row, widths) for row in rows), rule, _line(total, widths)]
-    stored = stored_numbers(architecture)
+    stored = stored_numbers(architecture, analysis.task)
     if stored > analysis.parameters:
         lines.append(f"{analysis.parameters:,} learned; {stored:,} stored, with the means and variances of BN")
     name = network_name(architecture)
@@ -66,7 +66,7 @@ def table(architecture: Architecture, analysis: Analysis) -> str:
 def _rows(analysis: Analysis) -> list[_Row]:
     rows: list[_Row] = []
     used: set[str] = set()
-    shape = INPUT_SHAPE
+    shape: Shape = analysis.task.input_shape
     for layer in analysis.layers:
         written = shape_text(layer.output_shape)
         costs = (f"{layer.parameters:,}", f"{layer.macs:,}", str(layer.receptive_field))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from harness.data.datasets import Dataset
 from harness.evidence.record import Record, SeedRun
 from harness.system.errors import DeviceError
+from harness.training.images import normalised
 from harness.training.modules.build import Network
 from harness.training.result import Result, same_bits_due
 from harness.training.weights import weights_of
@@ -91,7 +92,7 @@ def to_onnx(
         architecture: what ``network`` was built from.
         network: trained, in evaluation mode, on a CPU.
         dataset: says how pixels are normalised.
-        pixels: images to compare on, uint8 (n, 1, 28, 28).
+        pixels: images to compare on, uint8 (n, channels, rows, columns).
         about: what the model says of itself.
 
     Raises:
@@ -102,7 +103,7 @@ def to_onnx(
     kept, tied = weights_of(network)
     # The graph names a tied kernel by its first user too.
     assert not tied.keys() & kept.keys()
-    content = onnx_model(architecture, kept, dataset.mean, dataset.std, about).SerializeToString(deterministic=True)
+    content = onnx_model(architecture, kept, dataset, about).SerializeToString(deterministic=True)
     check = checked(content, network, dataset, pixels)
     if check.largest_difference > TOLERANCE:
         raise AssertionError(f"ONNX gives other logits than torch, by {check.largest_difference:.2g}: please report it")
@@ -110,7 +111,7 @@ def to_onnx(
 
 
 def checked(content: bytes, network: nn.Module, dataset: Dataset, pixels: Tensor) -> OnnxCheck:
-    """Compare a model's logits with torch's on images, uint8 (n, 1, 28, 28)."""
+    """Compare a model's logits with torch's on images, uint8 (n, channels, rows, columns)."""
     from onnxruntime import InferenceSession, SessionOptions
 
     settings = SessionOptions()
@@ -118,7 +119,7 @@ def checked(content: bytes, network: nn.Module, dataset: Dataset, pixels: Tensor
     session = InferenceSession(content, settings, providers=["CPUExecutionProvider"])
     theirs = torch.from_numpy(session.run(["logits"], {"pixels": pixels.numpy()})[0])
     with torch.inference_mode():
-        images = pixels.float().div_(255).sub_(dataset.mean).div_(dataset.std)
+        images = normalised(pixels.float().div_(255), dataset.mean, dataset.std)
         ours = network(images)
     scale = max(float(ours.abs().max()), 1e-6)
     return OnnxCheck(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.data.datasets import Dataset
 from search_spaces.architecture import (
     Architecture,
     AvgPool,
@@ -35,7 +36,7 @@ from search_spaces.architecture import (
     paddings,
 )
 from search_spaces.poses import channel_order, mirrored, turns
-from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
+from search_spaces.shapes import Shape, output_shape
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -82,32 +83,30 @@ class _Graph:
 def onnx_model(
     architecture: Architecture,
     state: Mapping[str, np.ndarray[Any, Any]],
-    mean: float,
-    deviation: float,
+    dataset: Dataset,
     properties: Mapping[str, str],
 ) -> ModelProto:
     """Return the model of a trained network.
 
-    It takes ``pixels``, uint8 (batch, 1, 28, 28) as the data set stores them, normalises them itself, and gives
-    ``logits``, float32 (batch, classes). Dropout, which does nothing once training is over, is left out.
+    It takes ``pixels``, uint8 (batch, channels, rows, columns) as the data set stores them, normalises them itself, and
+    gives ``logits``, float32 (batch, classes). Dropout, which does nothing once training is over, is left out.
 
     Args:
         architecture: the network.
         state: its weights and statistics, float32, by the names of ``harness.training.modules.build``'s module.
-        mean: of the pixels, on a scale from 0 to 1.
-        deviation: of the pixels, on that scale.
+        dataset: says the shape of an image and how pixels are normalised.
         properties: what the model's metadata say.
     """
     from onnx import TensorProto, checker, helper, numpy_helper
 
     graph = _Graph(state)
-    _normalise(graph, mean, deviation)
-    shape = _ops(graph, architecture.ops, INPUT_SHAPE, "ops")
+    _normalise(graph, dataset.mean, dataset.std)
+    shape = _ops(graph, architecture.ops, dataset.image_shape, "ops")
     graph.add("Flatten", OUTPUT)
     made = helper.make_graph(
         graph.nodes,
         architecture.hash,
-        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["batch", *INPUT_SHAPE])],
+        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["batch", *dataset.image_shape])],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", math.prod(shape)])],
         [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in graph.constants.items()],
     )
@@ -120,13 +119,14 @@ def onnx_model(
     return model
 
 
-def _normalise(graph: _Graph, mean: float, deviation: float) -> None:
+def _normalise(graph: _Graph, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
     """Do to the pixels what training does, in its order, so that the bits are the same."""
     from onnx import TensorProto
 
     graph.add("Cast", "pixels_as_numbers", to=TensorProto.FLOAT)
-    for kind, name, number in (("Div", "largest", 255.0), ("Sub", "mean", mean), ("Div", "deviation", deviation)):
-        graph.constants[name] = np.array(number, dtype=np.float32)
+    for kind, name, numbers in (("Div", "largest", (255.0,)), ("Sub", "mean", mean), ("Div", "deviation", deviation)):
+        shape = () if len(numbers) == 1 else (-1, 1, 1)
+        graph.constants[name] = np.array(numbers, dtype=np.float32).reshape(shape)
         graph.add(kind, f"pixels_by_{name}", name)
 
 

@@ -38,8 +38,6 @@ from search_spaces.architecture import (
 )
 from search_spaces.errors import BudgetExceededError, ShapeError
 from search_spaces.shapes import (
-    CLASSES,
-    INPUT_SHAPE,
     Field,
     Shape,
     check_output,
@@ -48,6 +46,7 @@ from search_spaces.shapes import (
     output_shape,
     shape_text,
 )
+from search_spaces.task import MNIST, Task
 
 BUDGET = 20_000
 
@@ -72,28 +71,30 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """A network's layers and totals; ``receptive_field`` is the one before the first global op."""
+    """A network's layers and totals for a task; ``receptive_field`` is the one before the first global op."""
 
+    task: Task
     layers: tuple[Layer, ...]
     parameters: int
     macs: int
     receptive_field: int
 
 
-def analyse(architecture: Architecture, input_shape: Shape = INPUT_SHAPE, classes: int = CLASSES) -> Analysis:
+def analyse(architecture: Architecture, task: Task = MNIST) -> Analysis:
     """Return shapes, parameters, multiply-adds and receptive field of every op, and the totals.
 
     Raises:
-        ShapeError: two ops do not fit together, or the network does not end in ``classes`` values.
+        ShapeError: two ops do not fit together, or the network does not end in one value a class.
     """
-    return analyse_ops(architecture.ops, input_shape, classes)
+    return analyse_ops(architecture.ops, task)
 
 
-def analyse_ops(ops: tuple[Op, ...], input_shape: Shape = INPUT_SHAPE, classes: int = CLASSES) -> Analysis:
+def analyse_ops(ops: tuple[Op, ...], task: Task = MNIST) -> Analysis:
     """Do as ``analyse`` for ops that need not be canonical, so that errors keep the indices of a text."""
     layers: list[Layer] = []
     tied: dict[str, Shape] = {}
-    shape, field, local = input_shape, Field(), 0
+    shape: Shape = task.input_shape
+    field, local = Field(), 0
     for index, op in enumerate(ops):
         try:
             after = output_shape(op, shape)
@@ -105,8 +106,9 @@ def analyse_ops(ops: tuple[Op, ...], input_shape: Shape = INPUT_SHAPE, classes: 
         field = field_after(op, shape, field)
         layers.append(Layer(op, after, parameters, macs, field.size))
         shape = after
-    check_output(shape, classes)
+    check_output(shape, task.classes)
     return Analysis(
+        task,
         tuple(layers),
         sum(layer.parameters for layer in layers),
         sum(layer.macs for layer in layers),
@@ -126,9 +128,10 @@ def _maps(op: Op) -> int:
     return 1 + sum(_maps(inner) for inner in op.ops) if isinstance(op, Residual) else 1
 
 
-def grouped_macs(analysis: Analysis, input_shape: Shape = INPUT_SHAPE) -> int:
+def grouped_macs(analysis: Analysis) -> int:
     """Return the multiply-adds of depthwise and grouped kernels for one image, those within residual sums too."""
-    found, before = 0, input_shape
+    found = 0
+    before: Shape = analysis.task.input_shape
     for layer in analysis.layers:
         # Most kernels read all channels; their shapes are not needed.
         if layer.macs and _has_groups(layer.op):

@@ -37,9 +37,6 @@ from search_spaces.errors import ShapeError
 
 Shape = tuple[int, ...]
 
-INPUT_SHAPE: Shape = (1, 28, 28)
-CLASSES = 10
-
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -118,7 +115,7 @@ def is_global(op: Op, shape: Shape) -> bool:
     return isinstance(op, GlobalAvgPool | Linear) and len(shape) == 3
 
 
-def normalised_values(ops: tuple[Op, ...], shape: Shape = INPUT_SHAPE) -> Iterator[int]:
+def normalised_values(ops: tuple[Op, ...], shape: Shape) -> Iterator[int]:
     """Yield, BN by BN, of how many values of one image each mean is: of a channel's, or of all that share it."""
     for op in ops:
         if isinstance(op, BatchNorm):
@@ -128,7 +125,7 @@ def normalised_values(ops: tuple[Op, ...], shape: Shape = INPUT_SHAPE) -> Iterat
         shape = output_shape(op, shape)
 
 
-def check_output(shape: Shape, classes: int = CLASSES) -> None:
+def check_output(shape: Shape, classes: int) -> None:
     """Raise ShapeError unless ``shape`` is one value a class, as a vector or as a 1x1 map."""
     if shape not in ((classes,), (classes, 1, 1)):
         raise ShapeError(

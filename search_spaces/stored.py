@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from search_spaces.architecture import Architecture, BatchNorm, Op, Residual
 from search_spaces.cost import analyse
-from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
+from search_spaces.shapes import Shape, output_shape
+from search_spaces.task import MNIST, Task
 
 
-def stored_numbers(architecture: Architecture, input_shape: Shape = INPUT_SHAPE) -> int:
+def stored_numbers(architecture: Architecture, task: Task = MNIST) -> int:
     """Return the learned numbers and two statistics a channel of each BN, each as often as it is stored.
 
     Channels of a BN that share statistics have two together.
@@ -25,7 +26,7 @@ def stored_numbers(architecture: Architecture, input_shape: Shape = INPUT_SHAPE)
         >>> stored_numbers(parse_network("conv3x3(4) bn relu | gap | linear(10)"))  # 94 learned, 4 means and variances
         102
     """
-    return analyse(architecture, input_shape).parameters + _statistics(architecture.ops, input_shape)
+    return analyse(architecture, task).parameters + _statistics(architecture.ops, task.input_shape)
 
 
 def _statistics(ops: tuple[Op, ...], shape: Shape) -> int:

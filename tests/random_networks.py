@@ -23,9 +23,10 @@ from search_spaces.architecture import (
     Unshuffle,
 )
 from search_spaces.errors import ShapeError
-from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
+from search_spaces.shapes import Shape, output_shape
 from search_spaces.spaces.resolve import parse_space
 from search_spaces.spaces.space import SearchSpace
+from search_spaces.task import MNIST
 
 RATES = st.sampled_from([0.0, 0.05, 0.069, 0.1, 0.25, 0.00001])
 PLAIN_OPS = st.one_of(
@@ -81,7 +82,7 @@ def residuals(draw: st.DrawFn, channels: int) -> Op:
 def networks(draw: st.DrawFn) -> Architecture:
     """A network whose ops fit together and that ends in ten values."""
     ops: list[Op] = []
-    shape: Shape = INPUT_SHAPE
+    shape: Shape = MNIST.input_shape
     for _ in range(draw(st.integers(0, 8))):
         op = draw(st.one_of(PLAIN_OPS, kernels(shape[0]), residuals(shape[0])))
         try:

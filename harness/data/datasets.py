@@ -9,6 +9,7 @@ import difflib
 from dataclasses import dataclass
 
 from harness.system.errors import UsageError
+from search_spaces.task import Task
 
 AUTO = "auto"
 """The name that stands for ``mnist`` where it can be had, and for ``mnist-5k`` elsewhere."""
@@ -42,8 +43,8 @@ class Dataset:
         validation_size: images of the search split to validate on.
         test_size: images of the locked test set.
         target_pct: accuracy to reach unless another is asked for.
-        mean: of all training pixels, on a scale from 0 to 1.
-        std: their standard deviation, on the same scale.
+        mean: of all training pixels, on a scale from 0 to 1, one a channel.
+        std: their standard deviation, on the same scale, one a channel.
         licence: what is known of it, one sentence.
         folder: where the files lie below a data folder, as torchvision has it; empty for ``mnist-5k``.
         torchvision_class: lists the mirrors; empty for ``mnist-5k``.
@@ -58,8 +59,8 @@ class Dataset:
     validation_size: int
     test_size: int
     target_pct: float
-    mean: float
-    std: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     licence: str
     folder: str = ""
     torchvision_class: str = ""
@@ -69,6 +70,11 @@ class Dataset:
     def title(self) -> str:
         """Return what people are shown: nobody is to take other images for MNIST."""
         return "MNIST" if self.name == "mnist" else f"{self.name} (not MNIST)"
+
+    @property
+    def task(self) -> Task:
+        """Return what a network for these images takes and gives."""
+        return Task(self.image_shape, self.classes)
 
     @property
     def training_files(self) -> tuple[DataFile, ...]:
@@ -131,8 +137,8 @@ DATASETS = {
         validation_size=10_000,
         test_size=10_000,
         target_pct=99.4,
-        mean=0.1307,
-        std=0.3081,
+        mean=(0.1307,),
+        std=(0.3081,),
         licence=_MNIST_LICENCE,
         folder="MNIST/raw",
         torchvision_class="MNIST",
@@ -163,8 +169,8 @@ DATASETS = {
         validation_size=10_000,
         test_size=10_000,
         target_pct=90.0,
-        mean=0.2860,
-        std=0.3530,
+        mean=(0.2860,),
+        std=(0.3530,),
         licence="Fashion-MNIST is under the MIT licence (Zalando SE; Xiao, Rasul and Vollgraf, 2017).",
         folder="FashionMNIST/raw",
         torchvision_class="FashionMNIST",
@@ -183,8 +189,8 @@ DATASETS = {
         validation_size=10_000,
         test_size=10_000,
         target_pct=95.0,
-        mean=0.1918,
-        std=0.3483,
+        mean=(0.1918,),
+        std=(0.3483,),
         licence="KMNIST is under CC BY-SA 4.0 (CODH; Clanuwat and others, 2018).",
         folder="KMNIST/raw",
         torchvision_class="KMNIST",
@@ -204,8 +210,8 @@ DATASETS = {
         validation_size=500,
         test_size=500,
         target_pct=97.0,
-        mean=0.1307,
-        std=0.3081,
+        mean=(0.1307,),
+        std=(0.3081,),
         licence=_MNIST_LICENCE,
     ),
 }

@@ -15,35 +15,39 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     """Return the images moved as the recipe says; what comes in from outside is 0, the background of MNIST.
 
     Args:
-        images: (batch, 1, height, width), background 0.
+        images: (batch, channels, rows, columns), background 0.
         generator: on the device of the images.
     """
     if recipe.augmented_share == 0:
         return images
-    theta = affine_maps(len(images), images.shape[-1], recipe, generator)
+    rows, columns = images.shape[-2:]
+    theta = affine_maps(len(images), rows, columns, recipe, generator)
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, align_corners=False)
 
 
-def affine_maps(count: int, edge: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
+def affine_maps(count: int, rows: int, columns: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """Return ``count`` random maps from output to input coordinates, (count, 2, 3), in units of half an edge.
 
     The linear part is scale times rotation, plus a shear of the horizontal axis; images that are not to be
     moved get the identity.
     """
     # One draw for all seven numbers an image: on a GPU each call is a launch.
-    return maps_of(torch.rand(7, count, generator=generator, device=generator.device), edge, recipe)
+    return maps_of(torch.rand(7, count, generator=generator, device=generator.device), rows, columns, recipe)
 
 
-def maps_of(draws: Tensor, edge: int, recipe: Recipe) -> Tensor:
+def maps_of(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tensor:
     """Return the maps, (count, 2, 3), that seven uniform draws an image, (7, count), stand for."""
     moved = (draws[6] < recipe.augmented_share).float()
     spread = (2 * draws[:6] - 1) * moved  # (6, count), each from -1 to 1
     angle = spread[0] * math.radians(recipe.rotation_degrees)
     wide, high = 1 + spread[1] * recipe.scale, 1 + spread[2] * recipe.scale
     shear = spread[3] * recipe.shear
-    shift = spread[4:6] * (2 * recipe.shift_pixels / edge)
+    right = spread[4] * (2 * recipe.shift_pixels / columns)
+    down = spread[5] * (2 * recipe.shift_pixels / rows)
+    # Rows and columns are measured in their own half edges.
+    tall = rows / columns
     cosine, sine = torch.cos(angle), torch.sin(angle)
     return torch.stack(
-        [cosine / wide, -sine / wide + shear, shift[0], sine / high, cosine / high, shift[1]], dim=1
+        [cosine / wide, (-sine / wide + shear) * tall, right, sine / high / tall, cosine / high, down], dim=1
     ).view(-1, 2, 3)

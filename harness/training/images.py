@@ -3,23 +3,58 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
+import torch
 from torch import Tensor
+
+from search_spaces.task import Task
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Labelled images on one device: uint8 (n, 1, 28, 28) and int64 (n,).
+    """Labelled images on one device: uint8 (n, channels, rows, columns) and int64 (n,).
 
     Attributes:
-        mean: of the pixels, on a scale from 0 to 1; with ``deviation`` it normalises them.
+        mean: of the pixels, on a scale from 0 to 1, one a channel; with ``deviation`` it normalises them.
+        classes: labels are below it.
     """
 
     pixels: Tensor
     labels: Tensor
-    mean: float
-    deviation: float
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    classes: int = 10
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.labels)
+
+    @property
+    def task(self) -> Task:
+        """What a network for these images takes and gives."""
+        channels, rows, columns = self.pixels.shape[1:]
+        return Task((channels, rows, columns), self.classes)
+
+
+def normalised(pixels: Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Tensor:
+    """Subtract the mean and divide by the deviation of each channel, in place.
+
+    Args:
+        pixels: floating point (n, channels, rows, columns), on a scale from 0 to 1.
+        mean: one a channel, as ``deviation``.
+    """
+    if len(mean) == 1:
+        # Records were made with plain numbers; a GPU rounds a division by a tensor otherwise.
+        return pixels.sub_(mean[0]).div_(deviation[0])
+    return pixels.sub_(_by_channel(mean, pixels)).div_(_by_channel(deviation, pixels))
+
+
+def _by_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
+    return _placed(values, like.dtype, like.device)
+
+
+@lru_cache(maxsize=64)
+def _placed(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    # Kept, because a captured step must not copy from the host.
+    return torch.tensor(values, dtype=dtype, device=device).view(-1, 1, 1)

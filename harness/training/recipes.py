@@ -23,6 +23,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS
 from search_spaces.errors import nearest
 from search_spaces.shapes import normalised_values
+from search_spaces.task import MNIST, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +145,9 @@ def check_batch(recipe: Recipe, images: int) -> None:
         raise ContentError(f"recipe: batch_size is {recipe.batch_size}, but there are only {images} images to train on")
 
 
-def check_statistics(recipe: Recipe, architecture: Architecture) -> None:
+def check_statistics(recipe: Recipe, architecture: Architecture, task: Task = MNIST) -> None:
     """Raise ContentError where a BN would be given one value a channel in a step, which has no variance."""
-    if recipe.batch_size == 1 and 1 in normalised_values(architecture.ops):
+    if recipe.batch_size == 1 and 1 in normalised_values(architecture.ops, task.input_shape):
         raise ContentError(
             "recipe: batch_size is 1, and a bn of the network stands where maps are 1x1, so it is given one value a "
             "channel; it needs at least 2",

@@ -132,7 +132,8 @@ def execute_and_keep(
     result = begun(job, loaded, device, _together(1) if captured else TORCH if engine is None else engine.name)
     training, validation = images_of(job, loaded, device)
     teacher = _teacher(job, loaded, training, device)
-    run = start(parse_network(job.architecture), job.recipe, result.seed, device, engine, teacher)
+    task = loaded.data.dataset.task
+    run = start(parse_network(job.architecture, task), job.recipe, result.seed, device, engine, teacher, task)
     if job.checkpoint is not None and job.checkpoint.exists():
         resume(run, torch.load(job.checkpoint, map_location=device, weights_only=True))
     last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
@@ -164,10 +165,13 @@ def execute_together(jobs: Sequence[Job], loaded: TrainingData) -> list[Result]:
     first = jobs[0]
     device = choose_device(first.device)
     open_results = [begun(job, loaded, device, _together(len(jobs))) for job in jobs]
-    architecture = parse_network(first.architecture)
+    task = loaded.data.dataset.task
+    architecture = parse_network(first.architecture, task)
     training, validation = images_of(first, loaded, device)
     teacher = _teacher(first, loaded, training, device)
-    runs = [start(architecture, first.recipe, result.seed, device, teacher=teacher) for result in open_results]
+    runs = [
+        start(architecture, first.recipe, result.seed, device, teacher=teacher, task=task) for result in open_results
+    ]
     going: Sequence[Training] = ()
     for _ in range(first.recipe.epochs):
         if len(going) != (left := sum(not run.diverged for run in runs)):
@@ -217,10 +221,10 @@ def _placed(loaded: TrainingData, device: torch.device, divided: bool) -> tuple[
     data, dataset = loaded.data, loaded.data.dataset
     pixels, labels = data.train_images.to(device), data.train_labels.to(device)
     if not divided:
-        return Images(pixels, labels, dataset.mean, dataset.std), None
+        return Images(pixels, labels, dataset.mean, dataset.std, dataset.classes), None
 
     def part(index: torch.Tensor) -> Images:
-        return Images(pixels[index], labels[index], dataset.mean, dataset.std)
+        return Images(pixels[index], labels[index], dataset.mean, dataset.std, dataset.classes)
 
     return part(loaded.split.train.to(device)), part(loaded.split.validation.to(device))
 
@@ -241,10 +245,11 @@ def _teacher(job: Job, loaded: TrainingData, training: Images, device: torch.dev
 def _test_images(job: Job, loaded: TrainingData, device: torch.device) -> Images:
     if job.test_log is None:
         raise AssertionError("a run that was given no log must not read the test set")
-    purpose = f"{job.purpose} {parse_network(job.architecture).hash} {job.recipe_name} seed {job.seed_index}"
+    network = parse_network(job.architecture, loaded.data.dataset.task).hash
+    purpose = f"{job.purpose} {network} {job.recipe_name} seed {job.seed_index}"
     pixels, labels = read_test_set(loaded.data, purpose=purpose, log=job.test_log)
     dataset = loaded.data.dataset
-    return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std)
+    return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std, dataset.classes)
 
 
 def looked_at(
@@ -260,8 +265,9 @@ def looked_at(
 
 def begun(job: Job, loaded: TrainingData, device: torch.device, engine: str) -> Result:
     """Return the result of a job that begins: what is known before training."""
-    architecture = parse_network(job.architecture)
-    analysis = analyse(architecture)
+    task = loaded.data.dataset.task
+    architecture = parse_network(job.architecture, task)
+    analysis = analyse(architecture, task)
     recipe_hash = job.recipe.hash
     return Result(
         architecture=str(architecture),

@@ -31,6 +31,7 @@ from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
 from harness.training.train import finish_average, predicting_state, start, train_epoch
 from search_spaces.architecture import Architecture
 from search_spaces.language.notation import parse_network
+from search_spaces.task import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +60,15 @@ def teacher_of(recipe: Recipe, room: TeacherCache) -> Teacher | None:
     """
     if recipe.teacher_recipe is None:
         return None
-    architecture, own = parse_network(recipe.teacher), recipe.teacher_recipe
+    task = room.images.task
+    architecture, own = parse_network(recipe.teacher, task), recipe.teacher_recipe
     engine = choose_engine(TORCH if room.engine == TORCH else "auto", own, room.device).engine
     facts = environment(room.device, room.data_hash, TORCH if engine is None else engine.name)
     networks, seconds = [], 0.0
     for index in range(recipe.teacher_seeds):
         path = None if room.folder is None else room.folder / _file_name(architecture, own, room.split, index, facts)
         saved = _kept(path, architecture, own, index, room, engine)
-        networks.append(_network(architecture, saved["weights"], room.device))
+        networks.append(_network(architecture, task, saved["weights"], room.device))
         seconds += saved["seconds"]
     return Teacher(architecture, tuple(networks), seconds)
 
@@ -106,7 +108,7 @@ def _trained(
     architecture: Architecture, recipe: Recipe, index: int, room: TeacherCache, engine: Engine | None
 ) -> dict[str, Any]:
     seed = derive_seed(architecture.hash, recipe.hash, Purpose.TEACHER, index)
-    run = start(architecture, recipe, seed, room.device, engine)
+    run = start(architecture, recipe, seed, room.device, engine, task=room.images.task)
     while len(run.history) < recipe.epochs:
         train_epoch(run, room.images)
         if run.diverged:
@@ -115,11 +117,11 @@ def _trained(
     return {"weights": predicting_state(run), "seconds": run.seconds}
 
 
-def _network(architecture: Architecture, weights: list[torch.Tensor], device: torch.device) -> Network:
+def _network(architecture: Architecture, task: Task, weights: list[torch.Tensor], device: torch.device) -> Network:
     """Return a network in evaluation mode that holds these weights."""
     # What is drawn is written over.
     with drawing_from(torch.Generator()):
-        built = build(architecture)
+        built = build(architecture, task)
     # torch's stubs do not know this form.
     network: Network = built.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.no_grad():

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from harness.training.augment import augment
 from harness.training.averaging import averaged
 from harness.training.distillation import Teacher, soft_losses, soft_targets
-from harness.training.images import Images
+from harness.training.images import Images, normalised
 from harness.training.modules.batch_statistics import recompute_statistics
 from harness.training.modules.build import Network, build, seed_dropout
 from harness.training.modules.first_weights import draw_first_weights
@@ -35,6 +35,7 @@ from harness.training.recipes import check_batch, check_statistics
 from harness.training.result import Epoch
 from harness.training.schedule import learning_rate
 from search_spaces.architecture import Architecture
+from search_spaces.task import MNIST, Task
 
 EVALUATION_BATCH = 500
 # From these BN statistics are recomputed: they are then known to a hundredth of a deviation. Looks before the end make
@@ -56,6 +57,7 @@ class Training:
     """
 
     architecture: Architecture
+    task: Task
     network: Network
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
@@ -80,6 +82,7 @@ def start(
     device: torch.device,
     engine: Engine | None = None,
     teacher: Teacher | None = None,
+    task: Task = MNIST,
 ) -> Training:
     """Return a run at its beginning; torch's global generator has no part in it.
 
@@ -89,10 +92,10 @@ def start(
     Raises:
         ContentError: a BN would be given one value a channel in a step.
     """
-    check_statistics(recipe, architecture)
+    check_statistics(recipe, architecture, task)
     assert (teacher is None) == (not recipe.teacher), "a recipe with a teacher trains with it, and no other one does"
     with drawing_from(torch.Generator().manual_seed(seed)):
-        network = build(architecture)
+        network = build(architecture, task)
         draw_first_weights(network, recipe)
     # torch's stubs do not know this form.
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -100,7 +103,9 @@ def start(
     seed_dropout(network, generator)
     state = state_tensors(network)
     optimizer = _optimizer_of(network, recipe)
-    return Training(architecture, network, optimizer, generator, recipe, device, state, engine=engine, teacher=teacher)
+    return Training(
+        architecture, task, network, optimizer, generator, recipe, device, state, engine=engine, teacher=teacher
+    )
 
 
 def _optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -166,9 +171,7 @@ def _train_steps(
 def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
     """Return the engine's program of a run, made at first use: only images know how they are normalised."""
     if run.native is None:
-        run.native = native_training.open_program(
-            engine, run.architecture, run.recipe, images.mean, images.deviation, run.teacher
-        )
+        run.native = native_training.open_program(engine, run.architecture, run.recipe, images, run.teacher)
     return run.native
 
 
@@ -287,14 +290,14 @@ def _step(run: Training, batch: Tensor, labels: Tensor) -> Tensor:
 
 
 def _batch(images: Images, chosen: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Return the chosen images, moved as the recipe says and normalised, (batch, 1, 28, 28)."""
+    """Return the chosen images, moved as the recipe says and normalised, (batch, channels, rows, columns)."""
     moved = augment(images.pixels[chosen].float().div_(255), recipe, generator)
-    return moved.sub_(images.mean).div_(images.deviation).contiguous(memory_format=torch.channels_last)
+    return normalised(moved, images.mean, images.deviation).contiguous(memory_format=torch.channels_last)
 
 
 def _normalised(images: Images, chosen: slice) -> Tensor:
     pixels = images.pixels[chosen].float().div_(255)
-    return pixels.sub_(images.mean).div_(images.deviation).contiguous(memory_format=torch.channels_last)
+    return normalised(pixels, images.mean, images.deviation).contiguous(memory_format=torch.channels_last)
 
 
 @contextlib.contextmanager

@@ -27,8 +27,8 @@ def properties(result: Result, dataset: Dataset) -> dict[str, str]:
         "recipe_hash": result.recipe_hash,
         "recipe_fields": json.dumps(asdict(result.recipe), sort_keys=True),
         "dataset": result.dataset,
-        "pixel_mean": repr(dataset.mean),
-        "pixel_deviation": repr(dataset.std),
+        "pixel_mean": _by_channel(dataset.mean),
+        "pixel_deviation": _by_channel(dataset.std),
         "seed_index": str(result.seed_index),
         "seed": str(result.seed),
         "weights_sha256": result.weights_sha256 or "",
@@ -37,10 +37,15 @@ def properties(result: Result, dataset: Dataset) -> dict[str, str]:
     }
 
 
+def _by_channel(values: tuple[float, ...]) -> str:
+    """Return one number a channel, as text."""
+    return " ".join(map(repr, values))
+
+
 def final_network(run: Training) -> Network:
     """Return a copy of the network that predicts, in evaluation mode: averaged where the recipe averages."""
     with holding(run, predicting_state(run)):
-        network = build(run.architecture)
+        network = build(run.architecture, run.task)
         network.load_state_dict(run.network.state_dict())
     return network.eval()
 

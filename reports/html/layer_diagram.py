@@ -24,12 +24,13 @@ from search_spaces.architecture import (
     op_text,
 )
 from search_spaces.cost import Analysis, Layer, analyse
-from search_spaces.shapes import INPUT_SHAPE, Shape, is_global, shape_text
+from search_spaces.shapes import Shape, is_global, shape_text
+from search_spaces.task import MNIST
 
 _COLUMN = 104
 # Room for the names of the rows.
 _LEFT = 116
-_EDGE = INPUT_SHAPE[1]
+_EDGE = MNIST.input_shape[1]
 # Pixels of the drawing for a pixel of a map, and for a pixel of the digit below it.
 _SCALE = 3
 _DIGIT_SCALE = 2
@@ -65,7 +66,7 @@ class Block:
 def blocks(analysis: Analysis) -> tuple[Block, ...]:
     """Return the columns of a network's strip."""
     found: list[Block] = []
-    shape, seen_all = INPUT_SHAPE, False
+    shape, seen_all = MNIST.input_shape, False
     for layer in analysis.layers:
         seen_all = seen_all or is_global(layer.op, shape)
         if isinstance(layer.op, BatchNorm | ReLU | Dropout | Dropout2d) and found:
@@ -144,7 +145,7 @@ def description(columns: Sequence[Block]) -> str:
     steps = ", ".join(f"{_times(block)}{block.op} to {shape_text(block.shape)}" for block in columns)
     fields = [block.receptive_field for block in columns if block.receptive_field is not None]
     return (
-        f"From {shape_text(INPUT_SHAPE)}: {steps}. The receptive field grows to "
+        f"From {shape_text(MNIST.input_shape)}: {steps}. The receptive field grows to "
         f"{fields[-1] if fields else _EDGE} pixels. The table below has every figure."
     )
 
@@ -178,8 +179,8 @@ def _input(widest: int) -> Html:
     return joined(
         [
             svg.label(x, 16, "image", "middle"),
-            _map(x, INPUT_SHAPE, widest),
-            svg.label(x, _MAPS + 58, shape_text(INPUT_SHAPE), "middle"),
+            _map(x, MNIST.input_shape, widest),
+            svg.label(x, _MAPS + 58, shape_text(MNIST.input_shape), "middle"),
             _digit(x, 1),
         ],
         "",

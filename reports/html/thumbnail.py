@@ -14,7 +14,8 @@ from reports.html import svg
 from reports.html.numbers import plural
 from reports.html.page import Html, element
 from search_spaces.architecture import Architecture, Conv, Kernel, Linear, Op, Residual, kernels
-from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
+from search_spaces.shapes import Shape, output_shape
+from search_spaces.task import MNIST
 
 # Colours of tied kernels; a network with more of them begins anew.
 TIES = 3
@@ -47,7 +48,7 @@ def bars(architecture: Architecture) -> tuple[Bar, ...]:
     """
     ties: dict[str, int] = {}
     found: list[Bar] = []
-    shape, sums = INPUT_SHAPE, 0
+    shape, sums = MNIST.input_shape, 0
     for op in architecture.ops:
         sums += isinstance(op, Residual)
         for inner, after in _walk(op, shape):
@@ -108,7 +109,7 @@ def _kind(kernel: Kernel, ties: dict[str, int]) -> str:
 
 
 def _bar(bar: Bar, x: float, width: float) -> Html:
-    height = max(3.0, _TALLEST * bar.edge / INPUT_SHAPE[1])
+    height = max(3.0, _TALLEST * bar.edge / MNIST.input_shape[1])
     return element("rect", x=x, y=_MIDDLE - height / 2, width=width, height=height, class_=f"kernel {bar.kind}")
 
 

@@ -27,6 +27,7 @@ from search_spaces.language.signatures import (
 )
 from search_spaces.language.syntax import Argument, Bar, Call, Maybe, Number, Range, Sequence, ValueSet
 from search_spaces.language.value_sets import numbers
+from search_spaces.task import MNIST, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class _Ops:
     places: tuple[_Place, ...]
 
 
-def parse_network(text: str) -> Architecture:
+def parse_network(text: str, task: Task = MNIST) -> Architecture:
     """Return the network that ``text`` describes, in canonical form.
 
     Raises:
@@ -52,13 +53,13 @@ def parse_network(text: str) -> Architecture:
         ShapeError: the ops do not fit together; ``position`` is that of the op that caused it.
     """
     try:
-        return _network(text)
+        return _network(text, task)
     except SearchSpaceError as error:
         error.text = text
         raise
 
 
-def _network(text: str) -> Architecture:
+def _network(text: str, task: Task) -> Architecture:
     # Reading needs lark, whose import would slow the start of commands that read nothing.
     from search_spaces.language.grammar import read_network
 
@@ -69,7 +70,7 @@ def _network(text: str) -> Architecture:
         )
     try:
         # As written, not in canonical form: the path of an error has to lead back into the text.
-        analyse_ops(found.ops)
+        analyse_ops(found.ops, task)
     except ShapeError as error:
         raise ShapeError(error.message, path=error.path, position=_position(found.places, error.path)) from None
     return Architecture(found.ops, found.bars)

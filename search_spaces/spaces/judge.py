@@ -47,7 +47,7 @@ class Judgement:
 def judge(space: SearchSpace, architecture: Architecture, budget: int | None = None) -> Judgement:
     """Return whether ``architecture`` may be trained; ``budget`` is in parameters."""
     try:
-        analysis = analyse(architecture)
+        analysis = analyse(architecture, space.task)
     except ShapeError as error:
         return Judgement(None, Reason.SHAPE, error.message)
     if budget is not None:

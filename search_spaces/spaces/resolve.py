@@ -60,22 +60,28 @@ from search_spaces.spaces.space import (
     Variable,
 )
 from search_spaces.spaces.statements import conditions, parameters, symbols
+from search_spaces.task import MNIST, Task
+
+# The number of classes of the task, in the text of a space.
+CLASSES = "classes"
 
 
-def parse_space(text: str, name: str = "space") -> SearchSpace:
+def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpace:
     """Return the search space that ``text`` describes; a bare network is a space of size one.
+
+    The name ``classes`` stands for the classes of the task, unless the text defines it.
 
     Raises:
         NotationError: the text is not in the notation, or names or numbers in it do not fit.
     """
     try:
-        return _space(text, name)
+        return _space(text, name, task)
     except NotationError as error:
         error.text = text
         raise
 
 
-def _space(text: str, name: str) -> SearchSpace:
+def _space(text: str, name: str, task: Task) -> SearchSpace:
     # Reading needs lark, whose import would slow the start of commands that read nothing.
     from search_spaces.language.grammar import read_space
 
@@ -85,7 +91,7 @@ def _space(text: str, name: str) -> SearchSpace:
             raise NotationError("the search space is empty: define at least net = ...;", position=0)
         tree = Definitions((Rule(Call("net", (), tree.position), tree, tree.position),))
     table = symbols(tree, len(text))
-    resolver = _Resolver(table)
+    resolver = _Resolver(table, task)
     resolver.resolve("net", 0, 0)
     shared = tuple(resolver.shared)
     for other, statement in table.items():
@@ -94,15 +100,16 @@ def _space(text: str, name: str) -> SearchSpace:
     net = resolver.body("net")
     measure.check_nodes(net.max_nodes + sum(map(measure.shared_nodes, shared)), 0)
     digest = hashlib.sha256(str(tree).encode()).hexdigest()[:12]
-    return SearchSpace(name, text, digest, net, shared, conditions(tree))
+    return SearchSpace(name, text, digest, net, shared, conditions(tree), task)
 
 
 class _Resolver:
     """Resolves statements on first use, which is how recursion shows and how shared parts get their order."""
 
-    def __init__(self, table: dict[str, Let | Rule]) -> None:
+    def __init__(self, table: dict[str, Let | Rule], task: Task) -> None:
         self.shared: list[SharedPart] = []
         self._table = table
+        self._task = task
         self._active: list[str] = []
         self._ops: dict[str, Body] = {}
         self._needs: dict[str, list[list[Need]]] = {}
@@ -268,6 +275,8 @@ class _Resolver:
         if name in scope.needs:
             return Numbers((), Variable(name, shared=False))
         if name not in self._table:
+            if name == CLASSES:
+                return Numbers((self._task.classes,))
             raise self._unknown(name, scope, operand.position)
         self.resolve(name, operand.position, depth + 1)
         return self._numbers[name]
@@ -280,7 +289,7 @@ class _Resolver:
             check_number(op, need, value, position)
 
     def _unknown(self, name: str, scope: Scope, position: int) -> NotationError:
-        known = (*OP_NAMES, *self._table, *scope.needs)
+        known = (*OP_NAMES, CLASSES, *self._table, *scope.needs)
         message = f"unknown name '{name}': it is neither an op nor defined in this space"
         return NotationError(message, position=position, hint=nearest(name, known))
 

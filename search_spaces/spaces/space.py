@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from search_spaces.architecture import Op
+from search_spaces.task import MNIST, Task
 
 Scalar = int | float | str | None
 
@@ -197,6 +198,7 @@ class SearchSpace:
         hash: first 12 hex digits of the SHA-256 of its text in normal form.
         shared: the ``let`` parts that ``net`` uses, each after those it uses itself.
         conditions: those of ``where``.
+        task: what its networks are for.
     """
 
     name: str
@@ -205,3 +207,4 @@ class SearchSpace:
     net: Body
     shared: tuple[SharedPart, ...]
     conditions: tuple[Condition, ...]
+    task: Task = MNIST

@@ -10,6 +10,7 @@ from onnxruntime import InferenceSession
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from harness.data.datasets import DATASETS
 from harness.onnx_graph import onnx_model
 from harness.training.modules.build import Network, build
 from harness.training.weights import weights_of
@@ -17,7 +18,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 
-MEAN, DEVIATION = 0.1307, 0.3081
+[MEAN], [DEVIATION] = DATASETS["mnist"].mean, DATASETS["mnist"].std
 TIED = (
     "conv3x3(4) bn relu conv3x3(4, tie=a) bn relu conv3x3(4, tie=a, bias) res(conv3x3(4, tie=a) bn) | gap | linear(10)"
 )
@@ -56,7 +57,7 @@ def trained(text: str | Architecture) -> tuple[Architecture, Network]:
 
 def model_of(text: str | Architecture) -> onnx.ModelProto:
     architecture, network = trained(text)
-    return onnx_model(architecture, weights_of(network)[0], MEAN, DEVIATION, {"hash": architecture.hash})
+    return onnx_model(architecture, weights_of(network)[0], DATASETS["mnist"], {"hash": architecture.hash})
 
 
 def logits(model: onnx.ModelProto, pixels: torch.Tensor) -> np.ndarray:

@@ -22,7 +22,7 @@ from search_spaces.architecture import (
 from search_spaces.cost import BUDGET, analyse, analyse_ops, check_budget, grouped_macs, map_numbers
 from search_spaces.errors import BudgetExceededError, ShapeError
 from search_spaces.language.notation import parse_network
-from search_spaces.shapes import INPUT_SHAPE
+from search_spaces.task import MNIST, Task
 
 # Counted by hand.
 TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
@@ -192,7 +192,7 @@ def test_the_path_of_an_error_counts_ops_as_they_are_written():
 
 def test_other_inputs_and_numbers_of_classes_can_be_asked_for():
     network = Architecture((Conv(3, 4), GlobalAvgPool(), Linear(7)))
-    found = analyse(network, input_shape=(3, 32, 32), classes=7)
+    found = analyse(network, Task((3, 32, 32), 7))
     assert (found.parameters, found.macs) == (108 + 35, 108 * 1024 + 28)
 
 
@@ -237,7 +237,7 @@ def stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) ->
 @given(st.from_type(Architecture))
 def test_parameters_equal_the_number_of_listed_array_elements(network: Architecture):
     found = analyse(network)
-    shapes = [INPUT_SHAPE, *(layer.output_shape for layer in found.layers[:-1])]
+    shapes = [MNIST.input_shape, *(layer.output_shape for layer in found.layers[:-1])]
     assert found.parameters == stored(network.ops, shapes, set())
     assert sum(layer.parameters for layer in found.layers) == found.parameters
     assert sum(layer.macs for layer in found.layers) == found.macs

@@ -23,6 +23,7 @@ from search_spaces.cost import analyse
 from search_spaces.errors import ShapeError
 from search_spaces.language.notation import parse_network
 from search_spaces.shapes import Shape, check_output, normalised_values, output_shape, shape_text
+from search_spaces.task import MNIST
 
 
 @pytest.mark.parametrize(
@@ -98,12 +99,12 @@ def test_errors_inside_res_say_where():
 
 
 def test_a_network_ends_in_the_classes_as_vector_or_map():
-    check_output((10,))
-    check_output((10, 1, 1))
-    check_output((7,), classes=7)
+    check_output((10,), 10)
+    check_output((10, 1, 1), 10)
+    check_output((7,), 7)
     for wrong in [(11,), (10, 2, 2), (1, 10, 1)]:
         with pytest.raises(ShapeError, match=f"the network ends in {shape_text(wrong)}; it must end in 10 values"):
-            check_output(wrong)
+            check_output(wrong, 10)
 
 
 def window_starts(size: int, kernel: int, stride: int, padding: int) -> list[int]:
@@ -165,10 +166,18 @@ def test_receptive_fields_equal_those_traced_back_from_one_output(network: Archi
 def test_a_bn_is_given_so_many_values_a_channel_by_each_image():
     text = "bn maxpool conv3x3(4, stride=2) bn res(bn conv1x1(4)) conv3x1(5, pad=0) bn gap bn res(bn) linear(10) bn"
 
-    assert list(normalised_values(parse_network(text).ops)) == [28 * 28, 7 * 7, 7 * 7, 5 * 7, 1, 1, 1]
+    assert list(normalised_values(parse_network(text).ops, MNIST.input_shape)) == [
+        28 * 28,
+        7 * 7,
+        7 * 7,
+        5 * 7,
+        1,
+        1,
+        1,
+    ]
 
 
 def test_a_bn_whose_poses_share_statistics_is_given_the_values_of_all_of_them():
     text = "conv3x3(8, stride=2) bn(poses=4) bn(poses=4, shared) gap res(bn(poses=2, shared)) linear(10)"
 
-    assert list(normalised_values(parse_network(text).ops)) == [14 * 14, 4 * 14 * 14, 2]
+    assert list(normalised_values(parse_network(text).ops, MNIST.input_shape)) == [14 * 14, 4 * 14 * 14, 2]

@@ -8,6 +8,7 @@ from search_spaces.architecture import Architecture, BatchNorm, MaxPool
 from search_spaces.errors import ShapeError
 from search_spaces.language.notation import parse_network
 from search_spaces.stored import stored_numbers
+from search_spaces.task import Task
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_what_is_learned_and_two_statistics_a_channel_of_each_bn_are_kept(text: 
 def test_statistics_follow_the_channels_of_the_input():
     network = parse_network("bn gap linear(10)")
 
-    assert stored_numbers(network, (3, 28, 28)) == 6 + 40 + 6
+    assert stored_numbers(network, Task((3, 28, 28), 10)) == 6 + 40 + 6
 
 
 def test_ops_that_do_not_fit_are_refused():

@@ -12,6 +12,7 @@ from harness.data.datasets import Dataset
 from harness.evidence.record import SeedRun
 from harness.evidence.weight_file import WeightFile
 from harness.system.errors import ContentError
+from harness.training.images import normalised
 from harness.training.modules.build import Network, build
 from harness.training.recipe import Precision
 from harness.training.result import accuracy_pct
@@ -95,7 +96,7 @@ def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision:
     found = []
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision is Precision.BF16):
         for part in torch.split(pixels, BATCH):
-            found.append(network(part.float().div_(255).sub_(spec.mean).div_(spec.std)).float())
+            found.append(network(normalised(part.float().div_(255), spec.mean, spec.std)).float())
     return torch.cat(found).softmax(1)
 
 

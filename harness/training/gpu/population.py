@@ -21,7 +21,7 @@ from harness.system.errors import ContentError
 from harness.training.augment import maps_of
 from harness.training.distillation import Teacher, soft_losses, soft_targets
 from harness.training.gpu.captured_step import captured, replay, stream_of_ones_own
-from harness.training.images import Images
+from harness.training.images import Images, normalised
 from harness.training.modules.build import Network, seed_dropout
 from harness.training.modules.grouped import grouped_network, stack, unstack
 from harness.training.modules.seeded_initialisation import drawing_from
@@ -103,7 +103,7 @@ def population_of(runs: Sequence[Training], images: Images) -> Population:
         )
     # What is drawn is written over before the first step.
     with drawing_from(torch.Generator()):
-        network = grouped_network(runs[0].architecture, len(runs)).to(device)
+        network = grouped_network(runs[0].architecture, len(runs), runs[0].task).to(device)
     network.train()
     seed_dropout(network, runs[0].generator)
     names = MEMORIES[recipe.optimizer]
@@ -190,7 +190,7 @@ def _schedule(population: Population, steps: int) -> EpochSteps:
         if transforms.augmented_share:
             draws = torch.rand(steps, 7, recipe.batch_size, generator=run.generator, device=device)
             flat = draws.transpose(0, 1).reshape(7, -1)
-            maps.append(maps_of(flat, 28, transforms).view(steps, recipe.batch_size, 2, 3))
+            maps.append(maps_of(flat, *images.pixels.shape[2:], transforms).view(steps, recipe.batch_size, 2, 3))
     first = first_averaged_step(recipe, steps)
     return EpochSteps(
         step=torch.zeros(1, dtype=torch.int64, device=device),
@@ -225,13 +225,14 @@ def _step(population: Population, schedule: EpochSteps) -> None:
     """Take one step; every tensor that changes from step to step is read at ``schedule.step``."""
     recipe, images, members = population.recipe, population.images, len(population.members)
     chosen = schedule.order.index_select(0, schedule.step)[0]
-    pixels = images.pixels[chosen].float().div_(255)  # (members * batch, 1, 28, 28)
+    pixels = images.pixels[chosen].float().div_(255)  # (members * batch, channels, rows, columns)
     if schedule.maps is not None:
         maps = schedule.maps.index_select(0, schedule.step)[0]
         grid = functional.affine_grid(maps, list(pixels.shape), align_corners=False)
         pixels = functional.grid_sample(pixels, grid, align_corners=False)
-    each_image = pixels.sub_(images.mean).div_(images.deviation)
-    batch = each_image.view(members, recipe.batch_size, 28, 28).transpose(0, 1)
+    each_image = normalised(pixels, images.mean, images.deviation)
+    grouped = each_image.view(members, recipe.batch_size, *pixels.shape[1:]).transpose(0, 1)
+    batch = grouped.flatten(1, 2)  # (batch, members * channels, rows, columns)
     with autocast(population.members[0]):
         logits = population.network(batch.contiguous())
     # (batch, members * classes) -> a row an image and member, members first

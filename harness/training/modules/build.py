@@ -11,11 +11,12 @@ from harness.training.modules.posed import PosedBatchNorm, PosedConv2d
 from harness.training.recipe import Initialisation
 from search_spaces import architecture as spec
 from search_spaces.cost import Analysis, analyse
-from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
+from search_spaces.shapes import Shape, output_shape
+from search_spaces.task import MNIST, Task
 
 
 class Network(nn.Module):
-    """The ops of an architecture in order; takes (batch, 1, 28, 28), gives (batch, classes) logits."""
+    """The ops of an architecture in order; takes (batch, channels, rows, columns), gives (batch, classes) logits."""
 
     def __init__(self, ops: nn.Sequential) -> None:
         """Take the built ops."""
@@ -82,16 +83,16 @@ class FastDropout(nn.Module):
         return f"p={self.p}, channels={self.channels}"
 
 
-def build(architecture: spec.Architecture, input_shape: Shape = INPUT_SHAPE) -> Network:
+def build(architecture: spec.Architecture, task: Task = MNIST) -> Network:
     """Return the network as a module with torch's own first weights.
 
     Raises:
         ShapeError: the ops do not fit together.
         AssertionError: torch counts other parameters than ``search_spaces.cost``; a fault of this program.
     """
-    analysis = analyse(architecture, input_shape)
+    analysis = analyse(architecture, task)
     tied: dict[str, Tensor] = {}
-    network = Network(_sequence(architecture.ops, input_shape, tied))
+    network = Network(_sequence(architecture.ops, task.input_shape, tied))
     _check_count(network, analysis)
     return network
 

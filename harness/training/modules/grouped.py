@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from harness.training.modules.build import Network, Residual, batch_norm, by_channel, convolution
 from search_spaces import architecture as spec
-from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
+from search_spaces.shapes import Shape, output_shape
+from search_spaces.task import MNIST, Task
 
 
 class GroupedLinear(nn.Module):
@@ -50,12 +51,13 @@ class GroupedPReLU(nn.Module):
         return functional.prelu(each, self.weight).view(values.shape)
 
 
-def grouped_network(architecture: spec.Architecture, members: int, input_shape: Shape = INPUT_SHAPE) -> Network:
-    """Return the network of a population; takes (batch, members, 28, 28), gives (batch, members * classes).
+def grouped_network(architecture: spec.Architecture, members: int, task: Task = MNIST) -> Network:
+    """Return the network of a population.
 
-    Its parameters and buffers come in the order of the single network's, each with ``members`` times the rows.
+    It takes (batch, members * channels, rows, columns) and gives (batch, members * classes). Its parameters
+    and buffers come in the order of the single network's, each with ``members`` times the rows.
     """
-    return Network(_sequence(architecture.ops, input_shape, members, {}))
+    return Network(_sequence(architecture.ops, task.input_shape, members, {}))
 
 
 def stack(networks: Sequence[nn.Module], grouped: nn.Module) -> None:

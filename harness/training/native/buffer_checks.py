@@ -10,19 +10,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from search_spaces.shapes import CLASSES, INPUT_SHAPE
+from search_spaces.task import Task
 
 
-def check_pixels(pixels: Tensor, count: int, device: str = "cpu") -> None:
-    """Raise AssertionError unless these are the pixels of so many images."""
-    _check_layout("the pixels", pixels, torch.uint8, (count, *INPUT_SHAPE), device)
+def check_pixels(pixels: Tensor, count: int, task: Task, device: str = "cpu") -> None:
+    """Raise AssertionError unless these are the pixels of so many images of the task."""
+    _check_layout("the pixels", pixels, torch.uint8, (count, *task.input_shape), device)
 
 
-def check_images(pixels: Tensor, labels: Tensor, device: str = "cpu") -> None:
+def check_images(pixels: Tensor, labels: Tensor, task: Task, device: str = "cpu") -> None:
     """Raise AssertionError unless each label is a class and has its image."""
-    check_pixels(pixels, len(labels), device)
+    check_pixels(pixels, len(labels), task, device)
     _check_layout("the labels", labels, torch.int64, (len(labels),), device)
-    _check_range("the labels", labels, CLASSES)
+    _check_range("the labels", labels, task.classes)
 
 
 def check_order(order: Tensor, taken: int, images: int, device: str = "cpu") -> None:

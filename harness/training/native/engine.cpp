@@ -46,10 +46,12 @@ int engine_lanes() { return LANES; }
 int engine_pairs() { return PAIRS; }
 
 void* engine_new(const ValueRow* values, int value_count, const Instruction* instructions, int instruction_count,
-                 int batch, int state_size, int parameter_count, real mean, real deviation, int pairs) {
+                 int batch, int state_size, int parameter_count, const real* mean, const real* deviation,
+                 int pairs) {
   try {
+    const int channels = values[0].channels;
     return new Program(values, value_count, instructions, instruction_count, batch, state_size, parameter_count,
-                       {mean, deviation}, pairs != 0);
+                       {{mean, mean + channels}, {deviation, deviation + channels}}, pairs != 0);
   } catch (const std::exception&) {
     return nullptr;
   }
@@ -72,7 +74,7 @@ double engine_train(void* program, const uint8_t* pixels, const int64_t* labels,
   for (int64_t step = 0; step < steps; step++) {
     for (int n = 0; n < p.batch; n++) {
       const int64_t at = step * p.batch + n, image = order[at];
-      place(pixels + image * EDGE * EDGE, moves ? moves + at * 6 : nullptr, p.normalisation, p.input(), n);
+      place(pixels + image * p.image_size(), moves ? moves + at * 6 : nullptr, p.normalisation, p.input(), n);
       said[n] = labels[image];
     }
     p.forward(state, true);
@@ -92,7 +94,7 @@ void engine_predict(void* program, const uint8_t* pixels, int64_t count, real* s
   for (int64_t first = 0; first < count; first += p.batch) {
     const int used = int(count - first < p.batch ? count - first : p.batch);
     for (int n = 0; n < used; n++)
-      place(pixels + (first + n) * EDGE * EDGE, nullptr, p.normalisation, p.input(), n);
+      place(pixels + (first + n) * p.image_size(), nullptr, p.normalisation, p.input(), n);
     p.forward(state, false);
     const Map& logits = p.logits();
     for (int n = 0; n < used; n++) {
@@ -108,7 +110,7 @@ void engine_predict(void* program, const uint8_t* pixels, int64_t count, real* s
 double engine_gradients(void* program, const uint8_t* pixels, const int64_t* labels, const Training* training,
                         real* state, real* gradient, const Teacher* teacher) {
   Program& p = *static_cast<Program*>(program);
-  for (int n = 0; n < p.batch; n++) place(pixels + n * EDGE * EDGE, nullptr, p.normalisation, p.input(), n);
+  for (int n = 0; n < p.batch; n++) place(pixels + n * p.image_size(), nullptr, p.normalisation, p.input(), n);
   p.forward(state, true);
   std::vector<real> targets;
   const double loss = loss_of(p, labels, training->smoothing, teacher, targets);

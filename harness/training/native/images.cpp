@@ -6,37 +6,50 @@
 namespace engine {
 namespace {
 
-constexpr int WIDTH = 32;  // a row of the table: 29 words, rounded up
+constexpr int BLOCK = 32;  // columns that are sampled together
 
-// Four neighbours in one word, so that a bilinear sample takes one load: (y, x), (y, x+1), (y+1, x), (y+1, x+1),
-// the lowest byte first. Row and column 0 stand for -1.
-void gather_neighbours(const uint8_t* image, uint32_t* table) {
-  uint8_t padded[EDGE + 2][WIDTH + 1] = {};
-  for (int y = 0; y < EDGE; y++) std::memcpy(&padded[y + 1][1], image + y * EDGE, EDGE);
-  for (int y = 0; y <= EDGE; y++)
-    for (int x = 0; x < WIDTH; x++)
-      table[y * WIDTH + x] = padded[y][x] | padded[y][x + 1] << 8 | padded[y + 1][x] << 16 |
-                             uint32_t(padded[y + 1][x + 1]) << 24;
-}
+// One channel of an image, four neighbours in one word, so that a bilinear sample takes one load: (y, x), (y, x+1),
+// (y+1, x), (y+1, x+1), the lowest byte first. Row and column 0 stand for -1.
+struct Neighbours {
+  int rows, columns, stride;  // words from one row to the next
+  std::vector<uint32_t> words;
+  std::vector<uint8_t> padded;
 
-// One row of the moved image, pixels from 0 to 255. Written as plain loops over arrays: compilers make vectors of them.
-void sample_row(const uint32_t* table, const float* move, int row, float* out) {
-  const float base_y = (2 * row + 1) / float(EDGE) - 1, half = EDGE / 2.0f;
+  void gather(const uint8_t* image, int height, int width) {
+    rows = height, columns = width, stride = (width + BLOCK) / BLOCK * BLOCK;
+    words.resize(size_t(rows + 1) * stride);
+    padded.assign(size_t(rows + 2) * (stride + 1), 0);
+    for (int y = 0; y < rows; y++) std::memcpy(&padded[(y + 1) * (stride + 1) + 1], image + y * columns, columns);
+    for (int y = 0; y <= rows; y++) {
+      const uint8_t *above = &padded[y * (stride + 1)], *below = above + stride + 1;
+      for (int x = 0; x < stride; x++)
+        words[y * stride + x] = above[x] | above[x + 1] << 8 | below[x] << 16 | uint32_t(below[x + 1]) << 24;
+    }
+  }
+};
+
+// A block of one row of the moved image, pixels from 0 to 255. Written as plain loops over arrays: compilers make
+// vectors of them.
+void sample(const Neighbours& from, const float* move, int row, int first, float* out) {
+  const float height = float(from.rows), width = float(from.columns);
+  const float base_y = (2 * row + 1) / height - 1, half_height = height / 2, half_width = width / 2;
   const float x0 = move[1] * base_y + move[2], y0 = move[4] * base_y + move[5];
-  float right[WIDTH], down[WIDTH];
-  int32_t index[WIDTH];
-  for (int j = 0; j < WIDTH; j++) {
-    const float base_x = (2 * j + 1) / float(EDGE) - 1;
+  const int rows = from.rows, columns = from.columns, stride = from.stride;
+  const uint32_t* words = from.words.data();
+  float right[BLOCK], down[BLOCK];
+  int32_t index[BLOCK];
+  for (int j = 0; j < BLOCK; j++) {
+    const float base_x = (2 * (first + j) + 1) / width - 1;
     // One unit more than torch's coordinates: the table begins at -1. What lies further out is all background.
-    const float x = std::clamp((move[0] * base_x + x0 + 1) * half + 0.5f, 0.0f, EDGE + 1.0f);
-    const float y = std::clamp((move[3] * base_x + y0 + 1) * half + 0.5f, 0.0f, EDGE + 1.0f);
-    const int column = std::min(int(x), EDGE), line = std::min(int(y), EDGE);
+    const float x = std::clamp((move[0] * base_x + x0 + 1) * half_width + 0.5f, 0.0f, width + 1);
+    const float y = std::clamp((move[3] * base_x + y0 + 1) * half_height + 0.5f, 0.0f, height + 1);
+    const int column = std::min(int(x), columns), line = std::min(int(y), rows);
     right[j] = x - float(column);
     down[j] = y - float(line);
-    index[j] = line * WIDTH + column;
+    index[j] = line * stride + column;
   }
-  for (int j = 0; j < WIDTH; j++) {
-    const uint32_t four = table[index[j]];
+  for (int j = 0; j < BLOCK; j++) {
+    const uint32_t four = words[index[j]];
     const float a = float(int32_t(four & 255)), b = float(int32_t(four >> 8 & 255));
     const float c = float(int32_t(four >> 16 & 255)), d = float(int32_t(four >> 24));
     const float top = a + (b - a) * right[j], bottom = c + (d - c) * right[j];
@@ -46,18 +59,25 @@ void sample_row(const uint32_t* table, const float* move, int row, float* out) {
 
 }  // namespace
 
-void place(const uint8_t* image, const float* move, Normalisation normalisation, const Map& x, int image_number) {
-  const real factor = 1 / (255 * normalisation.deviation), offset = -normalisation.mean / normalisation.deviation;
-  uint32_t table[(EDGE + 1) * WIDTH];
-  if (move) gather_neighbours(image, table);
-  for (int row = 0; row < EDGE; row++) {
-    float pixels[WIDTH];
-    if (move)
-      sample_row(table, move, row, pixels);
-    else
-      for (int j = 0; j < EDGE; j++) pixels[j] = image[row * EDGE + j];
-    real* to = reinterpret_cast<real*>(x.line(image_number / LANES, 0, row)) + image_number % LANES;
-    for (int j = 0; j < EDGE; j++) to[j * LANES] = pixels[j] * factor + offset;
+void place(const uint8_t* image, const float* move, const Normalisation& normalisation, const Map& x,
+           int image_number) {
+  thread_local Neighbours from;
+  for (int channel = 0; channel < x.channels; channel++, image += x.height * x.width) {
+    const real mean = normalisation.mean[channel], deviation = normalisation.deviation[channel];
+    const real factor = 1 / (255 * deviation), offset = -mean / deviation;
+    if (move) from.gather(image, x.height, x.width);
+    for (int row = 0; row < x.height; row++) {
+      real* to = reinterpret_cast<real*>(x.line(image_number / LANES, channel, row)) + image_number % LANES;
+      for (int first = 0; first < x.width; first += BLOCK, to += BLOCK * LANES) {
+        const int count = std::min(BLOCK, x.width - first);
+        float pixels[BLOCK];
+        if (move)
+          sample(from, move, row, first, pixels);
+        else
+          for (int j = 0; j < count; j++) pixels[j] = image[row * x.width + first + j];
+        for (int j = 0; j < count; j++) to[j * LANES] = pixels[j] * factor + offset;
+      }
+    }
   }
 }
 

@@ -286,7 +286,7 @@ def _version(command: tuple[str, ...]) -> str:
 def _declare(library: Any, real: type[ctypes.c_float] | type[ctypes.c_double]) -> None:
     pointer, number, long = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
     library.engine_new.restype = pointer
-    library.engine_new.argtypes = [pointer, number, pointer, number, number, number, number, real, real, number]
+    library.engine_new.argtypes = [pointer, number, pointer, number, number, number, number, pointer, pointer, number]
     library.engine_free.argtypes = [pointer]
     library.engine_free.restype = None
     library.engine_seed.argtypes = [pointer, ctypes.c_uint64]

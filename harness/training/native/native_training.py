@@ -33,6 +33,7 @@ from harness.training.native.native import Engine, TeacherRow, TrainingRow, Trai
 from harness.training.native.program import Program, program, rows
 from harness.training.recipe import Optimizer, Precision, Recipe, first_averaged_step, recipe_of_epoch
 from search_spaces.architecture import Architecture
+from search_spaces.task import Task
 
 # Steps a call: long enough that calls cost nothing, short enough that Ctrl-C and a progress bar do not wait.
 CHUNK = 100
@@ -64,6 +65,7 @@ class NativeProgram:
     """A network's program with the engine's buffers; they are freed with this object.
 
     Attributes:
+        task: what the network is for.
         handle: the engine's own object.
         teacher: the teachers of the recipe, None where it has none.
         decay: L2 coefficient of each parameter, (parameter_count,).
@@ -71,6 +73,7 @@ class NativeProgram:
 
     engine: Engine
     program: Program
+    task: Task
     recipe: Recipe
     handle: _Handle
     teacher: NativeTeacher | None
@@ -115,22 +118,22 @@ def open_program(
     engine: Engine,
     architecture: Architecture,
     recipe: Recipe,
-    mean: float,
-    deviation: float,
+    images: Images,
     teacher: Teacher | None = None,
 ) -> NativeProgram:
-    """Return the program of a network and that of its teacher, their buffers allocated.
+    """Return the program of a network for these images and that of its teacher, their buffers allocated.
 
     Raises:
         MemoryError: the buffers of a batch do not fit into memory.
     """
-    flat = program(architecture)
-    handle = _opened(engine, flat, recipe, mean, deviation)
+    task = images.task
+    flat = program(architecture, task.input_shape)
+    handle = _opened(engine, flat, recipe, images)
     taught = None
     if teacher is not None:
-        opened = _opened(engine, program(teacher.architecture), recipe, mean, deviation)
+        opened = _opened(engine, program(teacher.architecture, task.input_shape), recipe, images)
         taught = _native_teacher(engine, teacher, opened, recipe)
-    return NativeProgram(engine, flat, recipe, handle, taught, decay_of(flat, recipe).to(_real(engine)))
+    return NativeProgram(engine, flat, task, recipe, handle, taught, decay_of(flat, recipe).to(_real(engine)))
 
 
 def decay_of(flat: Program, recipe: Recipe) -> Tensor:
@@ -149,7 +152,9 @@ def _native_teacher(engine: Engine, teacher: Teacher, handle: _Handle, recipe: R
     return NativeTeacher(handle, states, row)
 
 
-def _opened(engine: Engine, flat: Program, recipe: Recipe, mean: float, deviation: float) -> _Handle:
+def _opened(engine: Engine, flat: Program, recipe: Recipe, images: Images) -> _Handle:
+    real = np.float64 if engine.double else np.float32
+    mean, deviation = (np.array(values, dtype=real) for values in (images.mean, images.deviation))
     values = np.array(rows(flat.values), dtype=np.int32)
     instructions = np.array(rows(flat.instructions), dtype=np.int32)
     pointer = engine.library.engine_new(
@@ -160,8 +165,8 @@ def _opened(engine: Engine, flat: Program, recipe: Recipe, mean: float, deviatio
         recipe.batch_size,
         flat.state_size,
         flat.parameter_count,
-        mean,
-        deviation,
+        mean.ctypes.data,
+        deviation.ctypes.data,
         int(recipe.precision is Precision.BF16),
     )
     if not pointer:
@@ -183,9 +188,9 @@ def train_steps(
         order: indices of the images, at least steps * batch of them.
     """
     recipe, steps = native.recipe, len(rates)
-    check_images(images.pixels, images.labels)
+    check_images(images.pixels, images.labels, native.task)
     check_order(order, steps * recipe.batch_size, len(images))
-    maps = transforms_of(recipe_of_epoch(recipe, len(run.history)), run.generator, steps)
+    maps = transforms_of(recipe_of_epoch(recipe, len(run.history)), run.generator, steps, native.task)
     _seed_dropout(native, run.generator)
     held = _held(native, run)
     first_averaged = first_averaged_step(recipe, len(images) // recipe.batch_size)
@@ -269,7 +274,7 @@ def _take_steps(
 
 def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
     """Return the class said for each image, int64 (n,), with a state in the order of ``state_tensors``."""
-    check_pixels(pixels, len(pixels))
+    check_pixels(pixels, len(pixels), native.task)
     state = flat_of(network, tensors, _real(native.engine))
     said = torch.empty(len(pixels), dtype=torch.int64)
     native.engine.library.engine_predict(
@@ -280,7 +285,7 @@ def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pi
 
 def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, Tensor]:
     """Return the loss and the gradients of all parameters, flat, for one batch of images."""
-    check_images(pixels, labels)
+    check_images(pixels, labels, native.task)
     if len(labels) != native.recipe.batch_size:
         raise AssertionError(f"{len(labels)} images are no batch of {native.recipe.batch_size}")
     state = flat_state(network, _real(native.engine))
@@ -319,9 +324,9 @@ def _row(native: NativeProgram, first_averaged: int) -> ctypes.Structure:
     return row
 
 
-def transforms_of(recipe: Recipe, generator: torch.Generator, steps: int) -> Tensor | None:
+def transforms_of(recipe: Recipe, generator: torch.Generator, steps: int, task: Task) -> Tensor | None:
     """Draw what ``augment`` draws, in its order, for all steps at once."""
     if recipe.augmented_share == 0:
         return None
     draws = torch.rand(steps, 7, recipe.batch_size, generator=generator, device=generator.device)
-    return maps_of(draws.transpose(0, 1).reshape(7, -1), 28, recipe).contiguous()
+    return maps_of(draws.transpose(0, 1).reshape(7, -1), *task.input_shape[1:], recipe).contiguous()

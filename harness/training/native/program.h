@@ -66,6 +66,7 @@ class Program {
   std::vector<real> gradient;  // of the state's parameters, added to by `back`
 
   const Map& input() const { return values[0].map; }
+  int64_t image_size() const { return int64_t(input().channels) * input().height * input().width; }
   const Map& logits() const { return values.back().map; }
   const Map& logits_gradient() const { return values.back().gradient; }
 

@@ -32,7 +32,8 @@ from search_spaces.architecture import (
     kernel_shape,
     paddings,
 )
-from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
+from search_spaces.shapes import Shape, output_shape
+from search_spaces.task import MNIST
 
 _RECTIFIERS = ReLU | LeakyReLU | PReLU
 
@@ -63,7 +64,7 @@ class Program:
         return self.parameter_count + 2 * sum(self.statistics)
 
 
-def program(architecture: Architecture, input_shape: Shape = INPUT_SHAPE) -> Program:
+def program(architecture: Architecture, input_shape: Shape = MNIST.input_shape) -> Program:
     """Return the program of a network.
 
     Raises:

@@ -17,8 +17,9 @@ from reports.study.network.network_info import NetworkInfo
 from reports.study.standings import state_tag, tier_tag
 from search_spaces.architecture import Architecture, Conv, DepthwiseConv, Residual, kernels, op_text
 from search_spaces.cost import Analysis
-from search_spaces.shapes import INPUT_SHAPE, shape_text
+from search_spaces.shapes import shape_text
 from search_spaces.stored import stored_numbers
+from search_spaces.task import MNIST
 
 MOST_KERNELS = 64
 # Beyond this a run has diverged, and its loss would stretch the axis for nothing.
@@ -131,9 +132,8 @@ def _layer_table(architecture: Architecture, analysis: Analysis, identifier: str
         f"{plural(len(rows), 'layer')}, {plural(analysis.parameters, 'parameter')} "
         f"({count(stored_numbers(architecture))} stored numbers, with the means and variances of BN), "
         f"{count(analysis.macs)} multiply-adds an image. The total receptive field is that before the first global "
-        "op. In fp32, as "
-        f"torchsummary counts: input {_kib(math.prod(INPUT_SHAPE))}, outputs forward and backward {_kib(2 * values)}, "
-        f"parameters {_kib(analysis.parameters)}."
+        f"op. In fp32, as torchsummary counts: input {_kib(math.prod(MNIST.input_shape))}, outputs forward and "
+        f"backward {_kib(2 * values)}, parameters {_kib(analysis.parameters)}."
     )
     return table(caption, _LAYERS, [*rows, total], identifier=f"{identifier}-layers")
 

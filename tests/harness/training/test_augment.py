@@ -21,7 +21,7 @@ def generator(seed: int = 1) -> torch.Generator:
 
 
 def maps(count: int = 2000, **changes: float) -> Tensor:
-    return affine_maps(count, 28, replace(STILL, **changes), generator())  # type: ignore[arg-type]  # floats all
+    return affine_maps(count, 28, 28, replace(STILL, **changes), generator())  # type: ignore[arg-type]  # floats all
 
 
 def resampled(image: Any, theta: Any) -> Any:
@@ -57,7 +57,7 @@ def test_images_are_moved_as_a_naive_resampling_moves_them(edge: int):
 
     moved = augment(images, recipe, generator(3))
 
-    theta = affine_maps(6, edge, recipe, generator(3)).numpy().astype(np.float64)
+    theta = affine_maps(6, edge, edge, recipe, generator(3)).numpy().astype(np.float64)
     for image, one, result in zip(images, theta, moved, strict=True):
         # Single precision over some tens of pixels.
         np.testing.assert_allclose(result[0], resampled(image[0].double().numpy(), one), atol=2e-5)
@@ -140,5 +140,5 @@ def test_shifts_of_the_two_axes_are_drawn_apart_within_their_range():
 def test_equal_generators_give_equal_moves_and_others_do_not():
     recipe = replace(STILL, rotation_degrees=10.0)
 
-    assert torch.equal(affine_maps(9, 28, recipe, generator(4)), affine_maps(9, 28, recipe, generator(4)))
-    assert not torch.equal(affine_maps(9, 28, recipe, generator(4)), affine_maps(9, 28, recipe, generator(5)))
+    assert torch.equal(affine_maps(9, 28, 28, recipe, generator(4)), affine_maps(9, 28, 28, recipe, generator(4)))
+    assert not torch.equal(affine_maps(9, 28, 28, recipe, generator(4)), affine_maps(9, 28, 28, recipe, generator(5)))

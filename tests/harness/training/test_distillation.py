@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.harness.engine.test_native_training import CPU, DEVIATION, HERE, MEAN, NETWORKS, some_images
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,6 +21,7 @@ from harness.training.native.native_training import gradients, open_program
 from harness.training.recipe import Initialisation, Precision, Recipe
 from harness.training.train import Training, checkpoint, resume, start, train_epoch
 from search_spaces.language.notation import parse_network
+from tests.harness.training.native.test_native_training import CPU, HERE, NETWORKS, some_images
 
 TEACHER = parse_network("conv3x3(5, pad=0) bn relu | maxpool | conv3x3(6) relu bn | gap | linear(10)")
 TAUGHT = Recipe(
@@ -122,7 +122,7 @@ def test_the_engine_s_gradients_of_a_taught_batch_equal_torch_s(text: str, batch
     engine = native.load(HERE[0], double=True)
 
     loss, gradient = gradients(
-        open_program(engine, architecture, recipe, MEAN, DEVIATION, doubled), network, images.pixels, images.labels
+        open_program(engine, architecture, recipe, images, doubled), network, images.pixels, images.labels
     )
     expected = by_hand(network, doubled, images, recipe)
     parts = torch.autograd.grad(expected, list(network.parameters()))

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.harness.engine.test_native_training import some_images
 
 from harness.system.errors import ContentError
 from harness.training import teacher as teacher_module
@@ -23,6 +22,7 @@ from harness.training.seeds import Purpose, derive_seed
 from harness.training.teacher import TeacherCache, teacher_of
 from harness.training.train import predictions, start, train_epoch
 from search_spaces.language.notation import parse_network
+from tests.harness.training.native.test_native_training import some_images
 
 CPU = torch.device("cpu")
 NETWORK = parse_network("conv3x3(5) bn relu maxpool(4) gap linear(10)")

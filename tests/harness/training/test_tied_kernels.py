@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.harness.engine.test_native_training import ACROSS, some_images
 
 from harness.cross_check import cross_check
 from harness.training.gpu.population import population_of, train_epoch_together
@@ -15,6 +14,7 @@ from harness.training.recipe import Optimizer, Recipe
 from harness.training.train import Training, checkpoint, count_errors, predictions, resume, start, train_epoch
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from tests.harness.training.native.test_native_training import ACROSS, some_images
 
 CPU = torch.device("cpu")
 NETWORK = parse_network(ACROSS)

@@ -50,7 +50,7 @@ def synthetic(count: int, seed: int = 1) -> Images:
     for image, label in zip(pixels, labels.tolist(), strict=True):
         row, column = 5 * (label // 5) + 4, 5 * (label % 5) + 1
         image[0, row : row + 6, column : column + 5] = 250
-    return Images(pixels, labels, 0.13, 0.3)
+    return Images(pixels, labels, (0.13,), (0.3,))
 
 
 def trained(recipe: Recipe, seed: int = 7, images: Images | None = None) -> Training:

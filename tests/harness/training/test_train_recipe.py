@@ -27,7 +27,7 @@ RECIPE = Recipe(epochs=4, batch_size=16, augmented_share=0.0)
 def noise(count: int) -> Images:
     source = torch.Generator().manual_seed(1)
     pixels = torch.randint(0, 256, (count, 1, 28, 28), generator=source, dtype=torch.uint8)
-    return Images(pixels, torch.arange(count) % 10, 0.13, 0.3)
+    return Images(pixels, torch.arange(count) % 10, (0.13,), (0.3,))
 
 
 @pytest.mark.parametrize(

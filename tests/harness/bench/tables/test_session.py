@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.harness.bench.test_recording import some_run
 
 from harness.bench.tables import session
 from harness.bench.tables.recording import Near, Recording, checkpoint_path, finished_runs
@@ -28,6 +27,7 @@ from harness.training.workers.progress import Reporter
 from harness.training.workers.workers import Broken, Event, Finished, Progress
 from search_spaces.language.notation import parse_network
 from tests.harness.bench.some_table import HASHES, RUNGS, TEXTS, some_recording
+from tests.harness.bench.tables.test_recording import some_run
 
 RECORDING = some_recording()
 # What the made-up training of a network gives: wrong images after each epoch, by network and seed.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.harness.search.test_proposer import FEW, ROOM, WIDE, new, only_asking, rejections, take, without_ladder
 
 from harness.search.proposals import enumeration
 from harness.search.proposals import proposer as proposer_module
@@ -15,6 +14,16 @@ from harness.search.proposals.proposer import is_aimed, propose
 from harness.search.proposals.switches import Switches
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from tests.harness.search.proposals.test_proposer import (
+    FEW,
+    ROOM,
+    WIDE,
+    new,
+    only_asking,
+    rejections,
+    take,
+    without_ladder,
+)
 
 
 def test_every_second_network_is_the_model_s_with_a_sampler_that_was_asked_for():

@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.harness.engine.test_native_training import NETWORKS, POSED, SHARED, SIMPLY_POSED, some_images
-from tests.harness.training.test_posed import Noting
 
 from harness.system.errors import ContentError
 from harness.training.gpu import population as population_module
@@ -16,6 +14,8 @@ from harness.training.modules.grouped import grouped_network, stack, unstack
 from harness.training.recipe import Optimizer, Recipe
 from harness.training.train import Training, count_errors, start, train_epoch
 from search_spaces.language.notation import parse_network
+from tests.harness.training.modules.test_posed import Noting
+from tests.harness.training.native.test_native_training import NETWORKS, POSED, SHARED, SIMPLY_POSED, some_images
 from tests.harness.training.test_distillation import TAUGHT, some_teacher
 
 CPU = torch.device("cpu")

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.harness.engine.test_native_training import CPU, some_images
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -32,6 +31,7 @@ from harness.training.train import (
     weights_digest,
 )
 from search_spaces.language.notation import parse_network
+from tests.harness.training.native.test_native_training import CPU, some_images
 
 NETWORK = parse_network(
     "conv3x3(4) bn relu dropout(0.3) | maxpool | res(conv3x3(4) relu bn) conv3x3(6) bn relu | linear(8) bn linear(10)"

@@ -17,8 +17,9 @@ from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.cost import analyse
 from search_spaces.errors import ShapeError
 from search_spaces.language.notation import parse_network
-from search_spaces.shapes import INPUT_SHAPE, Shape, output_shape
+from search_spaces.shapes import Shape, output_shape
 from search_spaces.spaces.draw import draw_uniform
+from search_spaces.task import MNIST
 
 HEADS: tuple[tuple[spec.Op, ...], ...] = (
     (spec.GlobalAvgPool(), spec.Linear(10)),
@@ -32,7 +33,7 @@ HEADS: tuple[tuple[spec.Op, ...], ...] = (
 def architectures(draw: st.DrawFn) -> spec.Architecture:
     """Networks with every op and option, kernels of equal shape often tied."""
     ops: list[spec.Op] = []
-    shape: Shape = INPUT_SHAPE
+    shape: Shape = MNIST.input_shape
     for _ in range(draw(st.integers(1, 7))):
         op = draw(_ops(shape[0]))
         try:
@@ -89,7 +90,7 @@ def _ops(channels: int) -> st.SearchStrategy[spec.Op]:
 
 def shapes_seen(network: Network) -> list[Shape]:
     """The shape after every op, as torch finds it, for one image."""
-    values, shapes = torch.zeros(2, *INPUT_SHAPE), []
+    values, shapes = torch.zeros(2, *MNIST.input_shape), []
     network.eval()
     with torch.no_grad():
         for module in network.ops:
@@ -132,7 +133,7 @@ def compare(architecture: spec.Architecture) -> None:
     assert len(network.ops) == len(architecture.ops)
     assert unique_parameters(network) == analysis.parameters
     assert shapes_seen(network) == [layer.output_shape for layer in analysis.layers]
-    assert network(torch.zeros(3, *INPUT_SHAPE)).shape == (3, 10)
+    assert network(torch.zeros(3, *MNIST.input_shape)).shape == (3, 10)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -180,7 +181,7 @@ def test_a_tied_kernel_gets_the_sum_of_the_gradients_of_its_uses():
     tied = build(parse_network("conv3x3(4) conv3x3(4, tie=a) relu res(conv3x3(4, tie=a)) gap linear(10)")).double()
     apart = build(parse_network("conv3x3(4) conv3x3(4) relu res(conv3x3(4)) gap linear(10)")).double()
     apart.load_state_dict(tied.state_dict())
-    images = torch.randn(5, *INPUT_SHAPE, dtype=torch.float64)
+    images = torch.randn(5, *MNIST.input_shape, dtype=torch.float64)
 
     for network in (tied, apart):
         network(images).square().sum().backward()
@@ -225,7 +226,7 @@ def test_bn_of_a_vector_and_a_linear_layer_of_a_map_are_one_module_each():
 
 def test_every_dropout_draws_from_the_generator_it_is_given_and_from_no_other():
     network = build(parse_network("conv3x3(8) dropout(0.2) res(conv3x3(8) dropout2d(0.2)) | gap | linear(10)")).train()
-    images = torch.randn(4, *INPUT_SHAPE)
+    images = torch.randn(4, *MNIST.input_shape)
     before = torch.get_rng_state()
     outputs = []
     for seed in (5, 5, 6):
@@ -277,7 +278,7 @@ def test_presets_train_in_bf16_with_weights_and_gradients_in_fp32(name: str):
     network = build(parse_network(PRESETS[name].text)).train()
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = network(torch.randn(8, *INPUT_SHAPE))
+        logits = network(torch.randn(8, *MNIST.input_shape))
     logits.float().square().sum().backward()
 
     gradients = [parameter.grad for parameter in network.parameters()]
@@ -300,7 +301,7 @@ def test_an_unscaled_bn_normalises_and_shifts(text: str):
     with torch.no_grad():
         network.ops[1].bias.fill_(3.0)  # type: ignore[operator]  # modules may be anything
 
-    values = network.ops[1](network.ops[0](torch.randn(50, *INPUT_SHAPE)))
+    values = network.ops[1](network.ops[0](torch.randn(50, *MNIST.input_shape)))
 
     axes = [axis for axis in range(values.dim()) if axis != 1]
     torch.testing.assert_close(values.mean(axes), torch.full((4,), 3.0), rtol=1e-4, atol=1e-4)
@@ -313,7 +314,7 @@ def test_a_prelu_begins_at_a_quarter_and_trains_in_bf16():
     assert stored(network, 1).tolist() == [0.25]
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        network(torch.randn(8, *INPUT_SHAPE)).float().square().sum().backward()
+        network(torch.randn(8, *MNIST.input_shape)).float().square().sum().backward()
 
     assert gradient(network, 1).dtype == torch.float32
     assert float(gradient(network, 1)) != 0

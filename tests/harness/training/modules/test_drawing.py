@@ -6,13 +6,13 @@ import threading
 
 import pytest
 import torch
-from tests.harness.engine.test_native_training import NETWORKS
 
 from harness.training.modules.build import Network, build
 from harness.training.modules.first_weights import draw_first_weights
 from harness.training.modules.seeded_initialisation import drawing_from
 from harness.training.recipe import Initialisation, Recipe
 from search_spaces.language.notation import parse_network
+from tests.harness.training.native.test_native_training import NETWORKS
 
 # Tied kernels, biases, residual sums, depthwise layers, linear layers, slopes: what draws, and what draws in vain.
 TEXTS = (NETWORKS[1], NETWORKS[2], NETWORKS[8])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.harness.engine.test_native_training import CPU, some_images
 from torch import nn
 
 from harness.training.modules.build import Network, build, initialise
@@ -13,6 +12,7 @@ from harness.training.native import native
 from harness.training.recipe import Initialisation, Recipe
 from harness.training.train import start, train_epoch
 from search_spaces.language.notation import parse_network
+from tests.harness.training.native.test_native_training import CPU, some_images
 
 DIRAC = Recipe(initialisation=Initialisation.DIRAC)
 

@@ -213,18 +213,23 @@ from harness.training.native import native
 from harness.training.native.native import TeacherRow, TrainingRow
 from harness.training.native.program import program, rows
 from search_spaces.language.notation import parse_network
+from search_spaces.task import Task
 
 engine = native.load(native.level(), extra=("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"))
 assert "torch" not in sys.modules
 generator = np.random.default_rng(0)
-pixels = generator.integers(0, 256, (50, 28, 28), dtype=np.uint8)
 labels = generator.integers(0, 10, 50)
-for text in sys.argv[1:]:
-    flat = program(parse_network(text))
+pointer = lambda array: array.ctypes.data
+# Images of other shapes, too: narrow ones, and some that are wider than one block of columns.
+others = [((2, 9, 40), "conv3x3(4) relu gap linear(10)"), ((3, 70, 5), "conv3x3(4) bn relu gap linear(10)")]
+for shape, text in [*(((1, 28, 28), text) for text in sys.argv[1:]), *others]:
+    flat = program(parse_network(text, Task(shape, 10)), shape)
+    pixels = generator.integers(0, 256, (50, *shape), dtype=np.uint8)
+    mean, deviation = np.full(shape[0], 0.13, np.float32), np.full(shape[0], 0.31, np.float32)
     values, code = (np.array(rows(part), dtype=np.int32) for part in (flat.values, flat.instructions))
     for batch, adam in ((5, 0), (16, 1), (40, 0)):
         handle = engine.library.engine_new(values.ctypes.data, len(flat.values), code.ctypes.data,
-            len(flat.instructions), batch, flat.state_size, flat.parameter_count, 0.13, 0.31, 1)
+            len(flat.instructions), batch, flat.state_size, flat.parameter_count, pointer(mean), pointer(deviation), 1)
         state = generator.normal(0, 0.2, flat.state_size).astype(np.float32)
         state[flat.parameter_count:] = 1
         memories = [np.zeros(flat.parameter_count, np.float32) for _ in range(3)]
@@ -234,10 +239,9 @@ for text in sys.argv[1:]:
         row = TrainingRow(adam, 1 - adam, 0.9, 0.1, 0.99, 1)
         # Its teachers are two networks of its own kind.
         other = engine.library.engine_new(values.ctypes.data, len(flat.values), code.ctypes.data,
-            len(flat.instructions), batch, flat.state_size, flat.parameter_count, 0.13, 0.31, 1)
+            len(flat.instructions), batch, flat.state_size, flat.parameter_count, pointer(mean), pointer(deviation), 1)
         states = np.abs(generator.normal(0, 0.2, (2, flat.state_size))).astype(np.float32)
         teacher = TeacherRow(other, states.ctypes.data, flat.state_size, 2, 0.5, 4.0)
-        pointer = lambda array: array.ctypes.data
         engine.library.engine_seed(handle, 3)
         engine.library.engine_train(handle, pointer(pixels), pointer(labels), pointer(order), pointer(moves),
             pointer(rates), 3, 0, ctypes.byref(row), pointer(memories[0]), flat.state_size, pointer(state),
@@ -253,8 +257,8 @@ print("clean")
 
 @pytest.mark.slow
 def test_the_engine_is_clean_under_the_sanitizers():
-    from tests.harness.engine.test_native_bf16 import IN_PAIRS
-    from tests.harness.engine.test_native_training import NETWORKS, POSED
+    from tests.harness.training.native.test_native_bf16 import IN_PAIRS
+    from tests.harness.training.native.test_native_training import NETWORKS, POSED
 
     compiler = native.compiler()
     library = subprocess.run(

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.harness.engine.test_native_training import CPU, DEVIATION, HERE, MEAN, reference, some_images
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
@@ -17,6 +16,7 @@ from harness.training.native.native import LEVELS
 from harness.training.native.native_training import gradients, open_program, refusal
 from harness.training.recipe import Initialisation, Precision, Recipe
 from search_spaces.language.notation import parse_network
+from tests.harness.training.native.test_native_training import CPU, HERE, reference, some_images
 
 
 def test_bf16_it_declines_where_the_processor_has_no_products_of_it():
@@ -83,7 +83,7 @@ def test_gradients_in_bf16_are_those_of_rounded_factors(text: str, batch: int):
     torch.manual_seed(1)
     network = build(parse_network(text))
     initialise(network, Initialisation.KAIMING)
-    opened = open_program(native.load(), parse_network(text), recipe, MEAN, DEVIATION)
+    opened = open_program(native.load(), parse_network(text), recipe, some_images(1))
     loss, gradient = gradients(opened, network, images.pixels, images.labels)
     network.double()
     _, exact = reference(network, images, 0.0)

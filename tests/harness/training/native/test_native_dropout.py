@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.harness.engine.test_native_training import CPU, DEVIATION, HERE, MEAN, in_float64, some_images
 from torch import Tensor
 
 from harness.training.modules.build import Network, build
@@ -16,6 +15,7 @@ from harness.training.recipe import Recipe
 from harness.training.train import predictions, start
 from search_spaces.language.notation import parse_network
 from tests.harness.dropout_masks import assert_masks
+from tests.harness.training.native.test_native_training import CPU, HERE, in_float64, some_images
 
 LEVELS = pytest.mark.parametrize("level", HERE, ids=lambda level: level.name)
 
@@ -27,7 +27,7 @@ def opened_with(
     architecture = parse_network(text)
     torch.manual_seed(2)
     network = build(architecture).double()
-    program = open_program(engine, architecture, Recipe(batch_size=batch), MEAN, DEVIATION)
+    program = open_program(engine, architecture, Recipe(batch_size=batch), some_images(1))
     images = some_images(batch)
 
     def under_one_mask() -> tuple[float, Tensor]:

@@ -86,7 +86,7 @@ def some_images(count: int, seed: int = 0) -> Images:
     shapes = functional.interpolate(coarse, 28, mode="bilinear")
     noise = 0.5 * torch.rand(count, 1, 28, 28, generator=generator)
     pixels = ((0.5 * shapes[labels] + noise) * 255).to(torch.uint8)
-    return Images(pixels, labels, MEAN, DEVIATION)
+    return Images(pixels, labels, (MEAN,), (DEVIATION,))
 
 
 def reference(network: nn.Module, images: Images, smoothing: float) -> tuple[float, Tensor]:
@@ -117,7 +117,7 @@ def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
             assert module.running_var is not None
             module.running_mean += torch.randn(module.num_features, dtype=torch.float64)
             module.running_var *= 0.5 + torch.rand(module.num_features, dtype=torch.float64)
-    opened = open_program(engine, architecture, recipe, MEAN, DEVIATION)
+    opened = open_program(engine, architecture, recipe, some_images(1))
 
     # No update yet: the running statistics of the engine's own copy of the state move, those of the network do not.
     loss, gradient = gradients(opened, network, images.pixels, images.labels)
@@ -272,7 +272,7 @@ def test_a_checkpoint_of_the_engine_is_gone_on_with_by_torch():
 
 def test_steps_are_taken_on_images_that_are_there_only():
     run = start(parse_network("gap linear(10)"), Recipe(batch_size=2), 0, CPU, native.load())
-    program = open_program(native.load(), run.architecture, run.recipe, MEAN, DEVIATION)
+    program = open_program(native.load(), run.architecture, run.recipe, some_images(1))
     before = [tensor.clone() for tensor in run.state]
 
     with pytest.raises(AssertionError, match=r"^the order: from 0 to 4; the engine reads 0 to 3$"):
@@ -285,7 +285,7 @@ def test_steps_are_taken_on_images_that_are_there_only():
 def test_predictions_and_gradients_are_of_images_only():
     network = parse_network("gap linear(10)")
     run = start(network, Recipe(batch_size=2), 0, CPU, native.load())
-    program, images = open_program(native.load(), network, run.recipe, MEAN, DEVIATION), some_images(3)
+    program, images = open_program(native.load(), network, run.recipe, some_images(1)), some_images(3)
 
     with pytest.raises(AssertionError, match=r"^the pixels: torch\.float32 \(3, 1, 28, 28\) on cpu; "):
         predict(program, run.network, run.state, images.pixels.float())
@@ -346,4 +346,4 @@ def test_a_batch_that_no_memory_holds_is_an_error():
     architecture = parse_network("conv1x1(10000) relu gap linear(10)")
 
     with pytest.raises(MemoryError, match="no memory for a batch of 10000"):
-        open_program(native.load(), architecture, recipe, MEAN, DEVIATION)
+        open_program(native.load(), architecture, recipe, some_images(1))

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from harness.training.native.buffer_checks import check_images, check_order, check_orders, check_pixels
+from search_spaces.task import MNIST
 
 PIXELS, LABELS = torch.zeros(4, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 9, 2, 3])
 ORDER = torch.tensor([3, 0, 1])
 
 
 def test_what_the_engine_reads_is_accepted():
-    check_images(PIXELS, LABELS)
+    check_images(PIXELS, LABELS, MNIST)
     check_order(ORDER, 3, 4)
     check_order(ORDER, 2, 4)
 
@@ -71,11 +72,11 @@ def test_one_of_several_orders_that_is_wrong_is_an_error(order: Tensor, message:
 )
 def test_images_have_classes_and_lie_as_the_engine_reads_them(pixels: Tensor, labels: Tensor, message: str):
     with pytest.raises(AssertionError, match=f"^{re.escape(message)}"):
-        check_images(pixels, labels)
+        check_images(pixels, labels, MNIST)
 
 
 def test_pixels_without_labels_are_so_many_images():
-    check_pixels(PIXELS, 4)
+    check_pixels(PIXELS, 4, MNIST)
 
     with pytest.raises(AssertionError, match=r"the engine reads contiguous torch\.uint8 \(5, 1, 28, 28\) on cpu$"):
-        check_pixels(PIXELS, 5)
+        check_pixels(PIXELS, 5, MNIST)
