@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
@@ -166,6 +166,8 @@ def _op(graph: _Graph, op: Op, shape: Shape, name: str) -> None:  # noqa: C901  
             before = graph.value
             _ops(graph, op.ops, shape, f"{name}.ops")
             graph.add("Add", name, before)
+        case _:
+            assert_never(op)
 
 
 def _kernel(graph: _Graph, op: Kernel, shape: Shape, name: str) -> None:

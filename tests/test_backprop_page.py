@@ -115,5 +115,5 @@ def test_the_page_and_the_files_of_the_toy_are_found_from_the_top():
 
     assert "(docs/backprop.md)" in readme
     assert "docs/backprop.md" in architecture
-    for path in [*ROOT.glob("reports/toy*"), ROOT / "benchmarks" / "toy_update.py"]:
+    for path in [*ROOT.glob("reports/toy/toy*"), ROOT / "benchmarks" / "toy_update.py"]:
         assert f"`{path.name}`" in architecture

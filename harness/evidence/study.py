@@ -24,8 +24,9 @@ from harness.system.errors import ContentError, UsageError
 from harness.system.workspace import TEACHERS
 from harness.training import result
 from harness.training.recipe import Recipe, recipe_document
-from harness.training.result import Decision, Result
+from harness.training.result import Result
 from harness.training.seeds import PROTOCOL_VERSION
+from search_spaces.spaces.draw import Decision
 
 
 @documented

@@ -14,9 +14,8 @@ from harness.search import race
 from harness.search.proposals import sampler
 from harness.search.proposals.proposer import Proposer, is_aimed, tell_repeat
 from harness.search.race import Candidate
-from harness.training.result import Decision
 from harness.training.seeds import Purpose
-from search_spaces.spaces.draw import Uniform, replay
+from search_spaces.spaces.draw import Decision, Uniform, replay
 
 
 def replay_journal(proposer: Proposer, events: list[dict[str, Any]], candidates: Mapping[int, Candidate]) -> None:
@@ -63,5 +62,4 @@ def _repeat(proposer: Proposer, event: Mapping[str, Any], candidate: Candidate) 
 
 
 def _decisions(proposer: Proposer, indices: Mapping[str, int]) -> tuple[Decision, ...]:
-    found = replay(proposer.space, indices, Uniform(random.Random(0)))
-    return tuple(Decision(*decision) for decision in found.decisions)
+    return replay(proposer.space, indices, Uniform(random.Random(0))).decisions

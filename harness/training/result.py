@@ -13,6 +13,10 @@ from harness.system.document import documented, read_as
 from harness.system.errors import ContentError
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.seeds import PROTOCOL_VERSION, Purpose
+from search_spaces.spaces.draw import Decision
+
+# The files of results hold decisions, too.
+documented(Decision)
 
 
 class Status(StrEnum):
@@ -72,17 +76,6 @@ class Environment:
 def same_bits_due(ours: Environment, theirs: Environment) -> bool:
     """Return whether equal seeds must have given equal bits in both places."""
     return replace(ours, commit=None, dirty=None) == replace(theirs, commit=None, dirty=None)
-
-
-@documented
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """One choice of a space: option ``index`` of ``size``; ``ordered`` where neighbours are alike."""
-
-    name: str
-    index: int
-    size: int
-    ordered: bool
 
 
 @documented

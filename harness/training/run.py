@@ -23,7 +23,7 @@ from harness.training.gpu.population import population_of, train_epoch_together
 from harness.training.inspecting import inspect
 from harness.training.native.engine_choice import TORCH, choose_engine
 from harness.training.recipe import Recipe
-from harness.training.result import Decision, Epoch, Result, Status
+from harness.training.result import Epoch, Result, Status
 from harness.training.seeds import Purpose, derive_seed
 from harness.training.teacher import TeacherCache, teacher_of
 from harness.training.train import (
@@ -41,6 +41,7 @@ from harness.training.train import (
 from harness.training.weights import final_network, properties, to_safetensors
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.spaces.draw import Decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple, Protocol, assert_never, cast
+from typing import Protocol, assert_never, cast
 
 from search_spaces.architecture import Architecture, Op, Residual
 from search_spaces.errors import DrawError
@@ -41,11 +41,12 @@ from search_spaces.spaces.space import (
 )
 
 
-class Decision(NamedTuple):
-    """One choice that a draw made."""
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One choice that a draw made: option ``index`` of ``size``; ``ordered`` where neighbours are alike."""
 
     name: str
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    index: int
     size: int
     ordered: bool
 

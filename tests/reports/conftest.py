@@ -20,7 +20,7 @@ from harness.evidence.study import StudyConfig
 from harness.system.workspace import Workspace
 from harness.training import inspection, result
 from harness.training.recipe import Recipe
-from harness.training.result import Decision, Environment, Epoch, Result, Status
+from harness.training.result import Environment, Epoch, Result, Status
 from harness.training.seeds import Purpose, derive_seed
 from reports.study.study_files import StudyFiles, read_study
 from reports.study.study_info import study_info
@@ -28,6 +28,7 @@ from reports.study.study_page import render
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.spaces.draw import Decision
 from tests import browser
 from tests.reports.looked_at import inspected
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from harness.system.workspace import Workspace
-from harness.training.result import Decision, Status
+from harness.training.result import Status
 from reports.study.study_page import write_report
+from search_spaces.spaces.draw import Decision
 from tests import axe, browser
 from tests.reports.reading import shown, text_of, type_into
 

@@ -27,7 +27,6 @@ from harness.search.race import (
     Outcome,
     outcome,
 )
-from harness.training.result import Decision
 from search_spaces.cost import Analysis
 from search_spaces.spaces.draw import Draw, Uniform, draw
 from search_spaces.spaces.judge import Judgement, judge, measured
@@ -260,7 +259,7 @@ def _proposal(look: Look, found: Draw, judgement: Judgement, origin: str, choice
         hash=found.architecture.hash,
         parameters=judgement.analysis.parameters,
         origin=origin,
-        decisions=tuple(Decision(*decision) for decision in found.decisions),
+        decisions=found.decisions,
         epochs=choice.epochs if choice else min(look.lengths),
         chance=choice.chance if choice else None,
     )

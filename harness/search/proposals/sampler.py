@@ -25,9 +25,8 @@ from harness.search.proposals.evolution import Member
 from harness.search.race import Outcome
 from harness.system import files
 from harness.system.errors import UsageError
-from harness.training.result import Decision
 from search_spaces.errors import nearest
-from search_spaces.spaces.draw import Draw, draw
+from search_spaces.spaces.draw import Decision, Draw, draw
 from search_spaces.spaces.space import Options, SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -66,7 +65,7 @@ class EvolutionSampler(BaseSampler):
         """Decide on a network, and return the decisions that it has."""
         found = evolution.offspring(self._question.space, _members(study), self._question.known, self._rng)
         self._proposed[trial.number] = found
-        return {decision.name: _distribution(Decision(*decision)) for decision in found.decisions}
+        return {decision.name: _distribution(decision) for decision in found.decisions}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from harness.system.errors import ContentError
 from harness.training.augment import maps_of
 from harness.training.distillation import Teacher, soft_losses, soft_targets
 from harness.training.gpu.captured_step import captured, replay, stream_of_ones_own
@@ -27,6 +26,7 @@ from harness.training.modules.grouped import grouped_network, stack, unstack
 from harness.training.modules.seeded_initialisation import drawing_from
 from harness.training.native.flat_state import MEMORIES, state_tensors
 from harness.training.recipe import Optimizer, Recipe, first_averaged_step, recipe_of_epoch
+from harness.training.recipes import check_batch
 from harness.training.result import Epoch
 from harness.training.schedule import adam_corrections, average_share, learning_rate
 from harness.training.train import Training, autocast
@@ -97,10 +97,7 @@ def population_of(runs: Sequence[Training], images: Images) -> Population:
         ContentError: there are fewer images than a batch takes.
     """
     recipe, device = runs[0].recipe, runs[0].device
-    if len(images) < recipe.batch_size:
-        raise ContentError(
-            f"recipe: batch_size is {recipe.batch_size}, but there are only {len(images)} images to train on"
-        )
+    check_batch(recipe, len(images))
     # What is drawn is written over before the first step.
     with drawing_from(torch.Generator()):
         network = grouped_network(runs[0].architecture, len(runs), runs[0].task).to(device)

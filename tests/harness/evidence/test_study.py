@@ -16,8 +16,9 @@ from harness.evidence.study import Proposal, StudyConfig
 from harness.system.errors import ContentError, UsageError
 from harness.training import result
 from harness.training.recipe import Recipe
-from harness.training.result import Decision, Result
+from harness.training.result import Result
 from harness.training.seeds import Purpose
+from search_spaces.spaces.draw import Decision
 
 CONFIG = StudyConfig(
     dataset="mnist",

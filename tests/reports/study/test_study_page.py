@@ -14,9 +14,10 @@ import pytest
 
 from harness.system.errors import UsageError
 from harness.system.workspace import Workspace
-from harness.training.result import Decision, Status
+from harness.training.result import Status
 from reports.study.study_controls import study_script
 from reports.study.study_page import GLOSSARY, write_report
+from search_spaces.spaces.draw import Decision
 from tests.outline import ADDRESSES, Outline
 
 HOSTILE = [

@@ -13,10 +13,9 @@ from harness.search.proposals import evolution, sampler
 from harness.search.proposals.evolution import Member, fitness, living, offspring
 from harness.search.proposals.sampler import Index
 from harness.search.race import Outcome
-from harness.training.result import Decision
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
-from search_spaces.spaces.draw import Draw, draw_uniform
+from search_spaces.spaces.draw import Decision, Draw, draw_uniform
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.resolve import parse_space
 from search_spaces.spaces.space import Condition, Metric, SearchSpace

@@ -15,9 +15,8 @@ from harness.search.proposals import sampler
 from harness.search.proposals.sampler import SAMPLERS, Index
 from harness.search.race import Outcome
 from harness.system.errors import UsageError
-from harness.training.result import Decision
 from search_spaces.catalog import space
-from search_spaces.spaces.draw import Draw, Uniform, draw, replay
+from search_spaces.spaces.draw import Decision, Draw, Uniform, draw, replay
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.resolve import parse_space
 from search_spaces.spaces.space import SearchSpace
@@ -28,7 +27,7 @@ ALL = pytest.mark.parametrize("name", sorted(SAMPLERS))
 
 
 def decisions_of(found: Draw) -> tuple[Decision, ...]:
-    return tuple(Decision(*decision) for decision in found.decisions)
+    return found.decisions
 
 
 def made_up(found: Draw, number: int) -> Outcome:

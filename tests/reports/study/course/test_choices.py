@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.training.result import Decision
 from reports.study.course.choices import FEWEST_NETWORKS, Choices, choices, explained, median, score
 from reports.study.course.choices_table import choices_tables
 from reports.study.networks import Network, State
+from search_spaces.spaces.draw import Decision
 from tests.reports.conftest import CONFIG
 
 CHOSEN = replace(CONFIG, space_text="net = conv3x3({4, 8, 12}) bn? | gap | linear(10)")

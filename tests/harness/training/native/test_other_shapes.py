@@ -1,0 +1,129 @@
+"""Images that are not MNIST's: other sizes, more channels, another number of classes, through both engines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+from torch.nn import functional
+
+from harness.training.augment import augment
+from harness.training.images import Images
+from harness.training.modules.build import build
+from harness.training.native import native
+from harness.training.native.flat_state import state_tensors
+from harness.training.native.native_training import gradients, open_program, predict
+from harness.training.recipe import Recipe
+from harness.training.train import Training, count_errors, start, train_epoch
+from search_spaces.architecture import Architecture
+from search_spaces.language.notation import parse_network
+from search_spaces.task import Task
+
+CPU = torch.device("cpu")
+# Narrow and wide, below and beyond the 32 columns that the engine samples together; all channels normalised otherwise.
+TASKS = [Task((3, 32, 32), 7), Task((2, 9, 40), 3), Task((3, 70, 5), 2), Task((1, 8, 8), 10)]
+MEAN, DEVIATION = (0.2, 0.5, 0.4), (0.3, 0.2, 0.25)
+MOVED = Recipe(batch_size=16, augmented_share=0.8, rotation_degrees=20, shift_pixels=2, scale=0.2, shear=0.2)
+tasks = pytest.mark.parametrize("task", TASKS, ids=str)
+
+
+def network_for(task: Task) -> Architecture:
+    return parse_network(f"conv3x3(6) bn relu conv3x3(8, stride=2) bn relu gap linear({task.classes})", task)
+
+
+def some_images(task: Task, count: int, seed: int = 0) -> Images:
+    """Noise in which a class has a brightness of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(task.classes, (count,), generator=generator)
+    pixels = torch.randint(0, 128, (count, *task.input_shape), generator=generator)
+    pixels += (120 * labels / task.classes).long().view(-1, 1, 1, 1)
+    channels = task.input_shape[0]
+    return Images(pixels.to(torch.uint8), labels, MEAN[:channels], DEVIATION[:channels], task.classes)
+
+
+def by_channel(images: Images) -> Tensor:
+    """The normalised pixels, float64, channel by channel."""
+    planes = [
+        (images.pixels[:, channel].double() / 255 - mean) / deviation
+        for channel, (mean, deviation) in enumerate(zip(images.mean, images.deviation, strict=True))
+    ]
+    return torch.stack(planes, 1)
+
+
+@tasks
+def test_gradients_and_predictions_equal_torch_s(task: Task):
+    architecture, images = network_for(task), some_images(task, 21)
+    torch.manual_seed(1)
+    network = build(architecture, task).double()
+    opened = open_program(native.load(double=True), architecture, Recipe(batch_size=21), images)
+
+    loss, gradient = gradients(opened, network, images.pixels, images.labels)
+    expected = functional.cross_entropy(network(by_channel(images)), images.labels)
+    parts = torch.autograd.grad(expected, list(network.parameters()))
+
+    assert loss == pytest.approx(expected.item(), rel=1e-9)
+    assert torch.allclose(gradient, torch.cat([part.reshape(-1) for part in parts]), rtol=1e-8, atol=1e-8)
+    fresh = some_images(task, 30, seed=2)
+    said = network.eval()(by_channel(fresh)).argmax(1)
+    assert predict(opened, network, state_tensors(network), fresh.pixels).tolist() == said.tolist()
+
+
+@tasks
+def test_both_engines_move_the_images_alike(task: Task):
+    # Two steps only: before rounding has grown.
+    images = some_images(task, 2 * MOVED.batch_size)
+    recipe = replace(MOVED, learning_rate=0.01)
+    by_torch, by_engine = (
+        start(network_for(task), recipe, 5, CPU, engine, task=task) for engine in (None, native.load())
+    )
+
+    losses = [train_epoch(run, images).train_loss for run in (by_torch, by_engine)]
+
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    for one, other in zip(by_torch.state, by_engine.state, strict=True):
+        if one.is_floating_point():
+            assert torch.allclose(one, other, rtol=1e-2, atol=2e-4)
+
+
+def test_a_wide_image_turns_without_being_squeezed():
+    image = torch.zeros(1, 1, 11, 31)
+    image[0, 0, 5, 12:19] = 1
+    # All of it: a quarter turn to either side, by the sign of the draw.
+    recipe = Recipe(augmented_share=1.0, rotation_degrees=90)
+    turned = [augment(image, recipe, torch.Generator().manual_seed(seed))[0, 0] for seed in range(200)]
+    upright = max(turned, key=lambda one: float(one[2:9, 15].sum()))
+
+    # The bar of seven pixels has the same length when it stands upright.
+    assert (upright[:, 15] > 0.5).sum() == 7
+
+
+def digits() -> tuple[Images, Images]:
+    """Scikit-learn's 1,797 digits of 8x8 pixels, every fifth kept apart."""
+    found = load_digits()
+    pixels = torch.from_numpy(found.images * 15).to(torch.uint8).unsqueeze(1)
+    labels = torch.from_numpy(found.target)
+    apart = torch.arange(len(labels)) % 5 == 0
+    mean, deviation = ((found.images / 17).mean(),), ((found.images / 17).std(),)
+    return Images(pixels[~apart], labels[~apart], mean, deviation), Images(
+        pixels[apart], labels[apart], mean, deviation
+    )
+
+
+@pytest.mark.parametrize("with_engine", [False, True], ids=["torch", "native"])
+def test_a_network_learns_digits_of_eight_by_eight_pixels(with_engine: bool):
+    training, apart = digits()
+    task = training.task
+    assert task == Task((1, 8, 8), 10)
+    network = parse_network(
+        "conv3x3(8) bn relu conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)", task
+    )
+    recipe = Recipe(epochs=12, batch_size=32, learning_rate=0.1)
+    run: Training = start(network, recipe, 1, CPU, native.load() if with_engine else None, task=task)
+
+    for _ in range(recipe.epochs):
+        train_epoch(run, training)
+
+    assert count_errors(run, apart) <= 0.05 * len(apart)
