@@ -35,7 +35,6 @@ TORCH_FILES = {
         "system/device",
         "toy/gradient_check",
         "training/augment",
-        "training/averaging",
         "training/distillation",
         "training/environment",
         "training/gpu/captured_step",
@@ -77,7 +76,6 @@ REPORTED = {
     "harness.system.files",
     "harness.system.invocation",  # commands as they are typed here
     "search_spaces.network_name",
-    "harness.search.exemption",  # what reports have to know to count without bias
     "harness.search.nearest_miss.allowed_errors",
     "harness.search.proposals.prior",  # how many earlier trainings a study keeps
     "harness.search.race",  # the numbers of its rules, for the glossaries

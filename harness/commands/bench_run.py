@@ -143,8 +143,8 @@ def _refuse(ctx: click.Context, names: tuple[str, ...], why: str) -> None:
 def _replayed(made: Setting, table: Table, given: dict[str, Any], folder: Path) -> list[Trace]:
     """Return the traces of a table; those that an earlier call has left are not done again."""
     from harness.bench.methods.external_method import Limits
+    from harness.bench.methods.task import NoiseModel
     from harness.bench.results import comparison
-    from harness.bench.results.noise_model import NoiseModel
     from harness.bench.simulation.repeats import run_repeats
     from harness.system.device import core_count
     from harness.training.workers.progress import Reporter

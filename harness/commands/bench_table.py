@@ -110,8 +110,7 @@ def _read(name: str) -> Table:
 def _show(found: Table, as_json: bool, written: Path | None = None) -> None:
     from dataclasses import asdict
 
-    from harness.bench.tables.summary import summary
-    from harness.bench.tables.summary_text import summary_text
+    from harness.bench.tables.summary import summary, summary_text
 
     facts = summary(found)
     if as_json:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.search import race
-from harness.search.exemption import is_exempt
 from harness.search.nearest_miss import nearest_miss
-from harness.search.race import Candidate
+from harness.search.race import Candidate, is_exempt
 from harness.search.session import (
     Session,
     file_result,

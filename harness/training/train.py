@@ -19,7 +19,6 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from harness.training.augment import augment
-from harness.training.averaging import averaged
 from harness.training.distillation import Teacher, soft_losses, soft_targets
 from harness.training.images import Images, normalised
 from harness.training.modules.batch_statistics import recompute_statistics
@@ -30,10 +29,17 @@ from harness.training.native import native_training
 from harness.training.native.flat_state import state_tensors
 from harness.training.native.native import Engine
 from harness.training.native.native_training import NativeProgram
-from harness.training.recipe import AverageStatistics, Optimizer, Precision, Recipe, recipe_of_epoch
+from harness.training.recipe import (
+    AverageStatistics,
+    Optimizer,
+    Precision,
+    Recipe,
+    first_averaged_step,
+    recipe_of_epoch,
+)
 from harness.training.recipes import check_batch, check_statistics
 from harness.training.result import Epoch
-from harness.training.schedule import learning_rate
+from harness.training.schedule import average_share, learning_rate
 from search_spaces.architecture import Architecture
 from search_spaces.task import MNIST, Task
 
@@ -166,6 +172,24 @@ def _train_steps(
             on_step()
     # Reading the sum waits for the device: once an epoch, not once a step.
     return float(total)
+
+
+def averaged(
+    average: list[Tensor] | None, state: list[Tensor], recipe: Recipe, step: int, steps_per_epoch: int
+) -> list[Tensor] | None:
+    """Return the average with one more state; the tensors that it has are changed in place.
+
+    Args:
+        average: None before it begins.
+        state: after ``step`` steps.
+    """
+    if recipe.average_decay == 0:
+        return average
+    first = first_averaged_step(recipe, steps_per_epoch)
+    if average is None:
+        return [tensor.clone() for tensor in state] if step >= first else None
+    torch._foreach_lerp_(average, state, average_share(recipe, step, first))
+    return average
 
 
 def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:

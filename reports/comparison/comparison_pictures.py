@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from harness.system import statistics
 from reports.comparison.comparison_networks import NetworkSide
 from reports.html import svg
-from reports.html.error_scale import errors_pct
 from reports.html.numbers import count, duration, pct, plural, short
 from reports.html.page import Html, element, items, joined, text
+from reports.html.svg import errors_pct
 from reports.study.course.accuracy_picture import Point
 from reports.study.study_info import StudyInfo
 from search_spaces.architecture import BatchNorm, Conv, Linear, Op, op_text

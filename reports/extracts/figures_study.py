@@ -10,9 +10,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from harness.system import files
 from reports.html import figures, svg
-from reports.html.error_scale import FEWEST_ERRORS_PCT, errors_pct
 from reports.html.figures import COLOURS, GRID
 from reports.html.numbers import count, short
+from reports.html.svg import FEWEST_ERRORS_PCT, errors_pct
 from reports.study.course.accuracy_picture import Kind, Point
 from reports.study.study_info import StudyInfo
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from reports.html.page import Html, element, joined, text
 
+# Fewer errors cannot be told apart on 10,000 images, and a logarithmic axis has no 0.
+FEWEST_ERRORS_PCT = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Axis:
@@ -220,3 +223,8 @@ _OUTLINES: dict[str, tuple[tuple[float, float], ...]] = {
         *((1, 0.65), (0.65, 1), (0, 0.35), (-0.65, 1), (-1, 0.65), (-0.35, 0)),
     ),
 }
+
+
+def errors_pct(accuracy_pct: float) -> float:
+    """Return the errors, per cent of the images, that an accuracy is drawn by: from 0.05 to 100."""
+    return min(max(100 - accuracy_pct, FEWEST_ERRORS_PCT), 100.0)

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from enum import StrEnum
 
 from harness.evidence.study import StudyConfig
 from harness.system.document import documented
 from harness.training.recipe import Recipe
+
+
+class NoiseModel(StrEnum):
+    """The runs of similar networks, or the network's own; ``readings`` explains both."""
+
+    POOLED = "pooled"
+    RECORDED = "recorded"
 
 
 @documented

@@ -14,9 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from harness.bench.methods.task import Task
+from harness.bench.methods.task import NoiseModel, Task
 from harness.bench.results.findings import Findings, findings
-from harness.bench.results.noise_model import NoiseModel
 from harness.bench.results.sizes import Judge
 from harness.bench.results.trace import Trace
 from harness.bench.tables.table import Machine

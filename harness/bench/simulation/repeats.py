@@ -16,8 +16,7 @@ from multiprocessing.synchronize import Event, Semaphore
 
 from harness.bench.methods.external_method import Limits
 from harness.bench.methods.method import Method
-from harness.bench.methods.task import Task
-from harness.bench.results.noise_model import NoiseModel
+from harness.bench.methods.task import NoiseModel, Task
 from harness.bench.results.trace import Trace
 from harness.bench.simulation.readings import Readings, TableReadings
 from harness.bench.simulation.replay import replay

@@ -12,9 +12,8 @@ from typing import Any
 from harness.bench.methods import external_method
 from harness.bench.methods.method import ABLATIONS, BUILT_IN, DEFAULT, MAIN, BuiltIn, EntryPoint, Method, Program, Stops
 from harness.bench.methods.source import code_sha256, source_sha256
-from harness.bench.methods.task import Task
+from harness.bench.methods.task import NoiseModel, Task
 from harness.bench.results.comparison import Comparison, Judged, Named
-from harness.bench.results.noise_model import NoiseModel
 from harness.bench.simulation.readings import true_accuracies_pct
 from harness.bench.simulation.replay import rungs_of
 from harness.bench.tables.table import Machine, Table, is_exhaustive

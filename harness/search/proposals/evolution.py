@@ -34,20 +34,20 @@ class Member:
 
     Attributes:
         indices: its decisions, by name.
-        shortfall_pct: how far its validation accuracy stays below the threshold; for one that was pruned, at its rung.
+        violation_pct: how far its validation accuracy stays below the threshold; for one that was pruned, at its rung.
         parameters: None where it was not trained to the end.
     """
 
     indices: Mapping[str, int]
-    shortfall_pct: float
+    violation_pct: float
     parameters: int | None
 
 
 def fitness(member: Member) -> tuple[bool, float]:
     """Return what is lowest for the fittest: one that reaches counts by its parameters, any other by its violation."""
-    if member.parameters is not None and member.shortfall_pct <= 0:
+    if member.parameters is not None and member.violation_pct <= 0:
         return (False, float(member.parameters))
-    return (True, member.shortfall_pct)
+    return (True, member.violation_pct)
 
 
 def living(members: Sequence[Member]) -> Sequence[Member]:

@@ -221,10 +221,10 @@ def forget(index: Index, trial: Trial) -> None:
 
 def tell(index: Index, trial: Trial, outcome: Outcome) -> None:
     """Tell what came of a proposal."""
-    if outcome.shortfall_pct is None:
+    if outcome.violation_pct is None:
         forget(index, trial)
         return
-    trial.set_constraint(ACCURACY, outcome.shortfall_pct)
+    trial.set_constraint(ACCURACY, outcome.violation_pct)
     _end(index, trial, outcome.parameters, complete=outcome.complete)
 
 

@@ -11,9 +11,9 @@ from enum import StrEnum
 
 from harness.system import statistics
 from reports.html import svg
-from reports.html.error_scale import errors_pct
 from reports.html.numbers import count, mean_and_deviation, pct, plural, short
 from reports.html.page import Html, element, items, joined, text
+from reports.html.svg import errors_pct
 from reports.study.networks import DIGITS, Network, State, front_of, name_of
 from reports.study.study_files import StudyFiles
 

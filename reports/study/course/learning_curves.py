@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from harness.evidence.study import StudyConfig, rungs_of
 from harness.training.result import Result, Status
 from reports.html import svg
-from reports.html.error_scale import errors_pct
 from reports.html.numbers import count, plural, short
 from reports.html.page import Html, element, items, joined, paragraph, text
+from reports.html.svg import errors_pct
 from reports.study.networks import Network
 
 # Lines beyond these would only blacken the picture.

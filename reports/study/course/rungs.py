@@ -1,6 +1,6 @@
 """Whether an early reading predicts the end: rank correlations by size, and how often pruning would have been wrong.
 
-One network in ten is exempt from pruning by lot (``harness/search/exemption.py``). Only these show the fate of what
+One network in ten is exempt from pruning by lot (``harness/search/race.py``). Only these show the fate of what
 pruning ends, so only they can tell how often it is wrong; all others that went to the end were let through by their
 readings.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.evidence.study import StudyConfig, recipe_of, rungs_of
-from harness.search.exemption import is_exempt
+from harness.search.race import is_exempt
 from harness.system import statistics
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose

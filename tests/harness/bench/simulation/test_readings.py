@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.bench.results.noise_model import NoiseModel
+from harness.bench.methods.task import NoiseModel
 from harness.bench.simulation.readings import TableReadings, true_accuracies_pct
 from harness.bench.tables.table import NotInTable, Table
 from harness.training.result import Status

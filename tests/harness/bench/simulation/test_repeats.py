@@ -10,7 +10,7 @@ import pytest
 
 from harness.bench.methods.external_method import Limits
 from harness.bench.methods.method import MAIN
-from harness.bench.results.noise_model import NoiseModel
+from harness.bench.methods.task import NoiseModel
 from harness.bench.results.trace import Trace
 from harness.bench.simulation import repeats
 from harness.system.errors import HarnessError

@@ -148,8 +148,8 @@ def test_where_no_network_is_accepted_a_rejected_one_is_proposed(monkeypatch: py
 # As a sampler -----------------------------------------------------------------------------------------------
 
 
-def tell(index: Index, trial: sampler.Trial, found: Draw, shortfall_pct: float) -> None:
-    sampler.tell(index, trial, Outcome(analyse(found.architecture).parameters, shortfall_pct, True))
+def tell(index: Index, trial: sampler.Trial, found: Draw, violation_pct: float) -> None:
+    sampler.tell(index, trial, Outcome(analyse(found.architecture).parameters, violation_pct, True))
 
 
 def population(index: Index, within: SearchSpace = WIDTHS) -> None:
@@ -182,7 +182,7 @@ def test_a_network_that_is_told_again_is_not_born_again():
     again = tuple(Decision(name, choice, 10, ordered=True) for name, choice in before[0].indices.items())
     trial = sampler.impose(index, again)
 
-    sampler.tell(index, trial, Outcome(before[0].parameters or 0, before[0].shortfall_pct, True))
+    sampler.tell(index, trial, Outcome(before[0].parameters or 0, before[0].violation_pct, True))
 
     assert len(index.study.trials) == evolution.POPULATION + 1
     assert sampler._members(index.study) == before

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.training.averaging import averaged
 from harness.training.recipe import Recipe
+from harness.training.train import averaged
 
 
 def followed(recipe: Recipe, values: list[float]) -> list[float | None]:

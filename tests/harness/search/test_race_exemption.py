@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from harness.search.exemption import is_exempt
+from harness.search.race import is_exempt
 
 
 def test_every_tenth_network_is_spared_by_its_hash():
