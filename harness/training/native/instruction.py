@@ -1,6 +1,6 @@
 """What a flat program for the native engine consists of: maps and instructions, as the engine's C++ declares them.
 
-A test compares the fields and numbers here with ``engine/program.h`` and ``engine/pointwise.h``.
+A test compares the fields and numbers here with ``program.h`` and ``pointwise.h``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ SLOPE_PARTS = 1_000_000_000
 
 
 class Code(IntEnum):
-    """Instructions; the numbers are those of ``engine/program.h``."""
+    """Instructions; the numbers are those of ``program.h``."""
 
     CONVOLUTION = 0
     DEPTHWISE = 1
@@ -28,7 +28,7 @@ class Code(IntEnum):
 
 
 class Rectifier(IntEnum):
-    """What a pointwise instruction does to what is negative; the numbers are those of ``engine/pointwise.h``."""
+    """What a pointwise instruction does to what is negative; the numbers are those of ``pointwise.h``."""
 
     NONE = 0
     RELU = 1
@@ -49,7 +49,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """One instruction, its fields in the order of ``engine/program.h``; -1 stands for what there is not.
+    """One instruction, its fields in the order of ``program.h``; -1 stands for what there is not.
 
     Attributes:
         values: ``source`` and ``target`` are indices of values; ``other`` is the second summand of a sum.
