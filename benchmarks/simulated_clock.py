@@ -59,7 +59,7 @@ class End:
 
 @dataclass(slots=True)
 class Noting:
-    """A executor, with notes of what its trainings gave and when they ended.
+    """An executor, with notes of what its trainings gave and when they ended.
 
     Attributes:
         began: when its places were made, on its clock; ``heard`` how long after that it last heard of a training.

@@ -36,7 +36,7 @@ from search_spaces.catalog import space
 from search_spaces.errors import SearchSpaceError, UnknownNameError
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGED = ROOT / "harness" / "search"
+PACKAGED = ROOT / "harness" / "search" / "proposals"
 RECORDING = ROOT / "benchmarks" / "results" / "trainings.jsonl"
 
 

@@ -16,7 +16,7 @@ import click
 
 from harness.system.errors import DeviceError, HarnessError, UsageError, refused_memory
 from harness.system.invocation import typed
-from harness.system.terminal import json_text
+from harness.system.terminal import printable_json
 from search_spaces.errors import SearchSpaceError, UnknownNameError, caret, nearest
 
 INTERRUPTED = 130
@@ -173,11 +173,11 @@ def _unforeseen(as_json: bool, error: Exception) -> int:
 def _write_whole() -> None:
     """Make stdout take any text, whole.
 
-    A mark that its encoding lacks becomes a question mark. An unbuffered stdout gets a buffer: a write that is taken in
-    part would lose the rest unnoticed.
+    A mark that its encoding lacks becomes a question mark on a terminal, and its number in a file. An unbuffered stdout
+    gets a buffer: a write that is taken in part would lose the rest unnoticed.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+        sys.stdout.reconfigure(errors="replace" if sys.stdout.isatty() else "backslashreplace")
     raw = getattr(sys.stdout, "buffer", None)
     if isinstance(raw, io.RawIOBase):
         sys.stdout = io.TextIOWrapper(
@@ -216,7 +216,7 @@ def _fail(
             "position": position,
             "hint": hint,
         }
-        click.echo(json_text({"error": error}))
+        click.echo(printable_json({"error": error}))
         return code
     click.echo(f"harness: {message}" + (f" ({hint})" if hint else ""), err=True)
     if position is not None and text and text.strip():

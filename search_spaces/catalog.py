@@ -6,6 +6,7 @@ stands in ``note``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,7 @@ from search_spaces.errors import NotationError, UnknownNameError, nearest
 from search_spaces.language.notation import parse_network
 from search_spaces.spaces.resolve import parse_space
 from search_spaces.spaces.space import SearchSpace
+from search_spaces.task import MNIST, Task
 
 SPACES: Mapping[str, str] = {
     "all": "every form in one space: the design card's grammar, shared, bottleneck and separable kernels, and poses",
@@ -125,8 +127,8 @@ def name_of(network_hash: str) -> str | None:
     return _names().get(network_hash)
 
 
-def space(name: str) -> SearchSpace:
-    """Return the search space of that name, or the one in the file ``@PATH``.
+def space(name: str, task: Task = MNIST) -> SearchSpace:
+    """Return the search space of that name, or the one in the file ``@PATH``, for a task.
 
     Raises:
         UnknownNameError: there is none, or the file cannot be read.
@@ -134,13 +136,13 @@ def space(name: str) -> SearchSpace:
     """
     if name.startswith("@"):
         path = Path(name[1:])
-        return parse_space(_file_text(path), path.stem)
+        return parse_space(_file_text(path), path.stem, task)
     if name not in SPACES:
         known = ", ".join(SPACES)
         message = f"unknown search space '{name}'; known are {known}, and @FILE"
-        is_file = name and Path(name).is_file()
+        is_file = os.path.isfile(name)  # false for what no file can be called
         raise UnknownNameError(message, hint=f"for the file, write @{name}" if is_file else nearest(name, SPACES))
-    return parse_space(space_text(name), name)
+    return parse_space(space_text(name), name, task)
 
 
 def space_text(name: str) -> str:

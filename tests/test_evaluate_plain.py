@@ -67,7 +67,7 @@ def blots(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def normalised(pixels: torch.Tensor) -> torch.Tensor:
-    return (pixels / 255 - MNIST.mean) / MNIST.std
+    return (pixels / 255 - MNIST.mean[0]) / MNIST.std[0]
 
 
 def keep(path: Path, text: str) -> Path:
@@ -75,8 +75,8 @@ def keep(path: Path, text: str) -> Path:
         "architecture": str(parse_network(text)),
         "hash": parse_network(text).hash,
         "seed_index": "3",
-        "pixel_mean": repr(MNIST.mean),
-        "pixel_deviation": repr(MNIST.std),
+        "pixel_mean": repr(MNIST.mean[0]),
+        "pixel_deviation": repr(MNIST.std[0]),
     }
     path.write_bytes(to_safetensors(learned(text), about))
     return path

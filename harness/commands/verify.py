@@ -242,7 +242,7 @@ def _verdict_text(verdict: Verdict) -> str:
     lacking = (
         "all seeds that were declared" if _is_unfinished(verdict) else "at least 5 seeds with a mean at or above it"
     )
-    return f"{verdict.row.tier}: {target} is not verified (it takes {lacking})"
+    return f"{verdict.row.tier}: {target} is not reached (it takes {lacking})"
 
 
 def _is_unfinished(verdict: Verdict) -> bool:

@@ -1,4 +1,4 @@
-"""The offset between validation and test accuracy, measured on reference networks and kept in ``error-ratios.json``.
+"""The ratio of test errors to validation errors, measured on reference networks and kept in ``error-ratios.json``.
 
 It is measured on training images alone, by ``benchmarks/third_split.py``: the test set has no part in it.
 """
@@ -49,7 +49,7 @@ class ErrorRatio:
 
 
 def error_ratio_of(dataset: str) -> ErrorRatio:
-    """Return the offset of a data set; a ratio of one where none was measured, and ``protocol`` says so."""
+    """Return the ratio of a data set; a ratio of one where none was measured, and ``protocol`` says so."""
     document = json.loads((files("harness.evidence") / "error-ratios.json").read_text(encoding="utf-8"))
     if dataset in document:
         return ErrorRatio(dataset=dataset, **document[dataset])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from harness.data.datasets import dataset
 from harness.evidence import study
 from harness.evidence.leaderboard import refresh
 from harness.evidence.record import Found
@@ -92,7 +93,7 @@ def _verification(plan: SearchPlan, winner: dict[str, Any], events: list[dict[st
         workers=plan.effort.workers,
     )
     return Plan(
-        architecture=parse_network(proposal.architecture),
+        architecture=parse_network(proposal.architecture, dataset(plan.config.dataset).task),
         recipe=_recipe(plan, proposal),
         dataset=plan.config.dataset,
         target_pct=plan.config.target_pct,

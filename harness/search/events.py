@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from harness.data.datasets import dataset
 from harness.search import race
 from harness.search.nearest_miss import nearest_miss
 from harness.search.race import Candidate, is_exempt
@@ -130,11 +131,12 @@ def _on_broken(session: Session, event: Broken) -> None:
         session.waiting.append(job)
         return
     proposal = session.candidates[trial_of(job)].proposal
+    task = dataset(session.config.dataset).task
     found = Result(
         architecture=proposal.architecture,
         hash=proposal.hash,
         parameters=proposal.parameters,
-        macs=analyse(parse_network(proposal.architecture)).macs,
+        macs=analyse(parse_network(proposal.architecture, task), task).macs,
         recipe=job.recipe,
         recipe_name=job.recipe_name,
         recipe_hash=job.recipe.hash,

@@ -123,7 +123,8 @@ def open_session(folder: Path, config: StudyConfig, effort: Effort, source: Sour
     for found in study.finished_results(folder):
         file_result(candidates, found)
     past = observations(kept(folder) or (), config.recipe)
-    proposer = Proposer.new(parse_space(config.space_text, config.space), config, past=past)
+    space = parse_space(config.space_text, config.space, dataset(config.dataset).task)
+    proposer = Proposer.new(space, config, past=past)
     replay_journal(proposer, events, candidates)
     executor = Processes(source, effort.limits)
     session = Session(

@@ -128,7 +128,7 @@ def busy(words: str) -> Iterator[None]:
         yield
 
 
-def json_text(document: Any) -> str:
+def printable_json(document: Any) -> str:
     """Return one JSON document for stdout, escaped where its encoding cannot show all of Unicode.
 
     Raises:

@@ -1,6 +1,6 @@
 """Distillation: a student learns from trained teachers what they say of the very images that it trains on.
 
-Hinton, Vinyals and Dean, arXiv 1503.02531. This is the arithmetic in torch, ``engine/distillation.cpp`` the same in
+Hinton, Vinyals and Dean, arXiv 1503.02531. This is the arithmetic in torch, ``native/distillation.cpp`` the same in
 C++; ``teacher`` trains the teachers.
 """
 

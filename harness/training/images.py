@@ -26,6 +26,11 @@ class Images:
     deviation: tuple[float, ...]
     classes: int = 10
 
+    def __post_init__(self) -> None:
+        """Check that each channel has its mean and deviation; the engine reads as many."""
+        channels = self.pixels.shape[1]
+        assert len(self.mean) == len(self.deviation) == channels, f"{channels} channels need as many means"
+
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.labels)

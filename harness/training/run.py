@@ -20,6 +20,7 @@ from harness.training import inspection
 from harness.training.distillation import Teacher
 from harness.training.environment import environment
 from harness.training.gpu.population import population_of, train_epoch_together
+from harness.training.images import Images
 from harness.training.inspecting import inspect
 from harness.training.native.engine_choice import TORCH, choose_engine
 from harness.training.recipe import Recipe
@@ -27,7 +28,6 @@ from harness.training.result import Epoch, Result, Status
 from harness.training.seeds import Purpose, derive_seed
 from harness.training.teacher import TeacherCache, teacher_of
 from harness.training.train import (
-    Images,
     Training,
     checkpoint,
     count_errors,
@@ -151,7 +151,7 @@ def execute_and_keep(
         run.history[-1] = epoch
         if on_epoch is not None:
             on_epoch(epoch)
-    # A run that goes on from its last checkpoint had no epoch to be settled after.
+    # A run that goes on from its last checkpoint had no epoch after which its average was finished.
     finish_average(run, training)
     if job.checkpoint is not None:
         _save(job.checkpoint, run)

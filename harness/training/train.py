@@ -138,6 +138,7 @@ def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | Non
     """
     recipe = run.recipe
     check_batch(recipe, len(images))
+    assert run.task == images.task, "a network trains on images of its task"
     steps = len(images) // recipe.batch_size
     began = time.perf_counter()
     run.finished_average = None

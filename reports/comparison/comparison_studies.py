@@ -107,7 +107,7 @@ def _quantities(infos: Sequence[StudyInfo]) -> list[Quantity]:
         quantity("networks an hour", [_hourly(info) for info in infos], lambda value: decimal(value, 1)),
         quantity("finished runs", [info.accounting.runs for info in infos]),
         quantity("networks pruned", [_of_state(info, State.PRUNED) for info in infos]),
-        quantity("networks not confirmed on fresh seeds", [_of_state(info, State.REFUTED) for info in infos]),
+        quantity("networks that failed confirmation", [_of_state(info, State.REFUTED) for info in infos]),
     ]
 
 

@@ -94,7 +94,7 @@ def budget_figure(info: StudyInfo) -> Figure:
     axes.step(at, levels, where="post", color=_BLUE, label="effective budget")
     for stands, marker, colour, words in (
         (True, "s", _GREEN, "confirmed on fresh validation seeds"),
-        (False, "x", _RED, "not confirmed on fresh validation seeds"),
+        (False, "x", _RED, "failed on fresh validation seeds"),
     ):
         found = [trial for trial in facts.trials if trial.stands is stands and trial.parameters > 0]
         if found:

@@ -66,7 +66,8 @@ class Block:
 def blocks(analysis: Analysis) -> tuple[Block, ...]:
     """Return the columns of a network's strip."""
     found: list[Block] = []
-    shape, seen_all = MNIST.input_shape, False
+    shape: Shape = MNIST.input_shape
+    seen_all = False
     for layer in analysis.layers:
         seen_all = seen_all or is_global(layer.op, shape)
         if isinstance(layer.op, BatchNorm | ReLU | Dropout | Dropout2d) and found:

@@ -48,7 +48,8 @@ def bars(architecture: Architecture) -> tuple[Bar, ...]:
     """
     ties: dict[str, int] = {}
     found: list[Bar] = []
-    shape, sums = MNIST.input_shape, 0
+    shape: Shape = MNIST.input_shape
+    sums = 0
     for op in architecture.ops:
         sums += isinstance(op, Residual)
         for inner, after in _walk(op, shape):

@@ -30,7 +30,7 @@ class State(StrEnum):
 
     WINNER = "winner"
     CONFIRMED = "confirmed"
-    REFUTED = "not confirmed"
+    REFUTED = "failed confirmation"
     TRAINED = "trained"
     PRUNED = "pruned"
     FAILED = "failed"

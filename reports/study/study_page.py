@@ -60,7 +60,7 @@ GLOSSARY = {
     "poses": "rotated copies of one kernel that share its weights, as in p4 group convolutions",
     "confirmed": f"by its fresh validation seeds, {race.STAND_SEEDS} at the least, the chance that its verification "
     f"passes is {100 * race.CONFIDENCE:g} % or more",
-    "not confirmed": f"it met the threshold with its first seed, but not on fresh ones: {race.MOST_SEEDS} were "
+    "failed confirmation": f"it met the threshold with its first seed, but not on fresh ones: {race.MOST_SEEDS} were "
     "run, or there is hardly a chance that more would help; their mean itself may meet it",
     "pruned": "stopped early, because its curve said that it would not reach the threshold",
     "rung": "an epoch after which it is decided whether a run is pruned",
@@ -236,7 +236,7 @@ def _closer(others: Sequence[NetworkInfo], networks: int) -> Html:
     if not others:
         return Html("")
     note = paragraph(
-        "Networks that were tested, confirmed, or not confirmed on fresh seeds, or that lie on the Pareto front: "
+        "Networks that were tested, confirmed, that failed confirmation, or that lie on the Pareto front: "
         f"{len(others)} of {count(networks)}.",
         class_="note",
     )

@@ -46,10 +46,10 @@ def body(nodes: tuple[Node, ...], shared: dict[str, Body], position: int) -> Bod
     Raises:
         NotationError: a draw could visit too many nodes, or nest them too deep.
     """
-    nodes = sum(_nodes(node, shared) for node in nodes)
-    check_nodes(nodes, position)
+    most = sum(_nodes(node, shared) for node in nodes)
+    check_nodes(most, position)
     height = max((_height(node, shared) for node in nodes), default=0)
-    return Body(nodes, math.prod(map(_ways, nodes)), nodes, height)
+    return Body(nodes, math.prod(map(_ways, nodes)), most, height)
 
 
 def choice(label: str, values: tuple[int | float, ...]) -> Value:

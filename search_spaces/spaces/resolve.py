@@ -144,7 +144,7 @@ class _Resolver:
             if not isinstance(operand, Sequence):
                 return True
             name = plain_name(operand) or ""
-        return False
+        return name == CLASSES and name not in self._table
 
     def _resolve_number(self, name: str, depth: int) -> None:
         statement = self._table[name]

@@ -24,7 +24,7 @@ def test_every_search_has_a_line_one_that_was_not_run_too():
 
     assert lines[1:] == [
         "",
-        "| search | seed | first network stands after | its parameters | after 5 min | after 10 min | after 20 min "
+        "| search | seed | first network confirmed after | its parameters | after 5 min | after 10 min | after 20 min "
         "| after 40 min | parameters of the answer | its test accuracy, % | verdict |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         "| short | 0 | | | | | | | | | not run |",

@@ -30,7 +30,7 @@ EFFORT = Effort(seconds=None, trials=None, workers=2, device="cpu", limits=RunLi
 
 @dataclass(slots=True)
 class Slow:
-    """A executor that takes longer than its trainings say, as real ones do."""
+    """An executor that takes longer than its trainings say, as real ones do."""
 
     inner: SimulatedExecutor
     slower: float

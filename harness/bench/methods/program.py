@@ -23,6 +23,7 @@ from harness.bench.methods import entry_point_host
 from harness.bench.methods.external_method import Ask, Asker, Limits, MethodError, Problem, Trial
 from harness.bench.methods.method import BuiltIn, EntryPoint, Method, Program
 from harness.bench.methods.task import Task
+from harness.data.datasets import dataset
 from search_spaces.spaces.resolve import parse_space
 
 # In bytes. No network and no reason to say more is as long.
@@ -55,7 +56,7 @@ def opened(method: Method, task: Task, seed: int, repeat: int, limits: Limits) -
     if isinstance(method, BuiltIn):
         yield None
         return
-    space = parse_space(task.space, task.space_name)
+    space = parse_space(task.space, task.space_name, dataset(task.dataset).task)
     problem = Problem(
         space=task.space,
         budget=task.budget,

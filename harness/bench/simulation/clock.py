@@ -1,4 +1,4 @@
-"""Workers that train by looking up: a executor on a simulated clock.
+"""Workers that train by looking up: an executor on a simulated clock.
 
 A job takes the seconds that its training took when it was recorded. Nothing else takes time: neither asking a method
 nor looking at the validation images.
@@ -25,7 +25,7 @@ class SimulatedWorker:
 
 @dataclass(slots=True)
 class SimulatedExecutor:
-    """Desks and their clock, which stops at ``end``.
+    """Workers and their clock, which stops at ``end``.
 
     Attributes:
         repeat: seed of the repeat.
@@ -35,22 +35,22 @@ class SimulatedExecutor:
     repeat: int
     end: float
     clock: float = 0.0
-    desks: list[SimulatedWorker] = field(default_factory=list)
+    workers: list[SimulatedWorker] = field(default_factory=list)
 
     @property
     def jobs(self) -> Sequence[Job | None]:
-        """What each desk is doing."""
-        return [desk.job for desk in self.desks]
+        """What each worker is doing."""
+        return [worker.job for worker in self.workers]
 
     def start(self, count: int, side_by_side: int = 1) -> None:
-        """Put so many desks up."""
-        self.desks = [SimulatedWorker() for _ in range(count)]
+        """Make so many workers."""
+        self.workers = [SimulatedWorker() for _ in range(count)]
 
     def assign(self, place: int, job: Job) -> None:
-        """Give an idle desk a job, which goes on from the seconds that its earlier part has taken."""
+        """Give an idle worker a job, which goes on from the seconds that its earlier part has taken."""
         reading = self.readings.read(job, self.repeat)
         last = job.until_epoch or job.recipe.epochs
-        self.desks[place] = SimulatedWorker(job, self.clock + reading.seconds[last] - job.spent_seconds)
+        self.workers[place] = SimulatedWorker(job, self.clock + reading.seconds[last] - job.spent_seconds)
 
     def poll(self, timeout: float) -> list[Event]:
         """Go on to the next end of a job and return it, or to the end of the clock where that comes first.
@@ -59,24 +59,24 @@ class SimulatedExecutor:
         """
         if not timeout:
             return []
-        busy = [desk for desk in self.desks if desk.job is not None]
-        next_end = min((desk.until for desk in busy), default=self.end)
+        busy = [worker for worker in self.workers if worker.job is not None]
+        next_end = min((worker.until for worker in busy), default=self.end)
         self.clock = min(next_end, self.end)
         events: list[Event] = []
-        for desk in busy:
-            # Jobs that end at the same moment end in the order of their desks.
-            if desk.until <= self.clock and desk.job is not None:
-                job, desk.job = desk.job, None
+        for worker in busy:
+            # Jobs that end at the same moment end in the order of their workers.
+            if worker.until <= self.clock and worker.job is not None:
+                job, worker.job = worker.job, None
                 events.append(Finished(job, result_of(job, self.readings.read(job, self.repeat))))
         return events
 
     def abandon(self, place: int) -> None:
-        """Clear a desk."""
-        self.desks[place].job = None
+        """Clear a worker."""
+        self.workers[place].job = None
 
     def stop(self) -> None:
-        """Clear all desks."""
-        self.desks = []
+        """Clear all workers."""
+        self.workers = []
 
     def now(self) -> float:
         """Return the clock."""

@@ -45,7 +45,7 @@ class _Worker:
     stopped: Event
 
 
-_DESK: _Worker | None = None
+_WORKER: _Worker | None = None
 
 
 def run_repeats(
@@ -138,12 +138,12 @@ def _wait_for(ready: Semaphore, count: int, futures: Sequence[Future[list[Trace]
 def _prepare(
     task: Task, table: Table, spread: NoiseModel, seed: int, limits: Limits, stopped: Event, ready: Semaphore
 ) -> None:
-    global _DESK
+    global _WORKER
     # Ctrl-C reaches the whole terminal group; the process that was asked decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if (parent := multiprocessing.parent_process()) is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _DESK = _Worker(task, TableReadings(table, spread), seed, limits, stopped)
+    _WORKER = _Worker(task, TableReadings(table, spread), seed, limits, stopped)
     ready.release()
 
 
@@ -154,10 +154,10 @@ def _end_with(parent: BaseProcess) -> None:
 
 
 def _do(piece: _Piece) -> list[Trace]:
-    assert _DESK is not None, "a process is prepared before it works"
-    desk = _DESK
+    assert _WORKER is not None, "a process is prepared before it works"
+    worker = _WORKER
     return [
-        replay(piece.method, desk.task, desk.readings, desk.seed, repeat, desk.limits)
+        replay(piece.method, worker.task, worker.readings, worker.seed, repeat, worker.limits)
         for repeat in piece.repeats
-        if not desk.stopped.is_set()
+        if not worker.stopped.is_set()
     ]

@@ -1,4 +1,4 @@
-"""One repeat of one method: a search in memory, by a executor of one's choice, until the time of the task is up."""
+"""One repeat of one method: a search in memory, by an executor of one's choice, until the time of the task is up."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from harness.bench.methods.task import Task, repeat_seed, study_config
 from harness.bench.results.trace import Answer, Trace
 from harness.bench.simulation.clock import SimulatedExecutor
 from harness.bench.simulation.readings import Readings
+from harness.data.datasets import dataset
 from harness.search import race
 from harness.search.event_log import MemoryLog
 from harness.search.executor import Executor
@@ -92,11 +93,11 @@ def run_repeat(
     folder: Path = Path("nowhere"),
     effort: Effort | None = None,
 ) -> Trace:
-    """Run one repeat with a executor.
+    """Run one repeat with an executor.
 
     Args:
-        folder: where a executor of processes keeps its checkpoints.
-        effort: device, engine and limits of such a executor.
+        folder: where an executor of processes keeps its checkpoints.
+        effort: device, engine and limits of such an executor.
     """
     own_seed = repeat_seed(seed, repeat)
     built_in = method if isinstance(method, BuiltIn) else None
@@ -157,7 +158,8 @@ def _proposer(method: Method, asker: Asker | None, task: Task, seed: int, switch
     match method:
         case BuiltIn():
             config = study_config(task, method.sampler, (), seed)
-            return Proposer.new(parse_space(task.space, task.space_name), config, switches=switches)
+            space = parse_space(task.space, task.space_name, dataset(task.dataset).task)
+            return Proposer.new(space, config, switches=switches)
         case EntryPoint() | Program():
             assert asker is not None
             return asker

@@ -12,7 +12,7 @@ import click
 
 from harness.system.errors import Interrupted
 from harness.system.invocation import typed
-from harness.system.terminal import json_text
+from harness.system.terminal import printable_json
 
 if TYPE_CHECKING:
     from harness.commands.shared.network_argument import KnownRow
@@ -197,4 +197,4 @@ def interrupted() -> Interrupted:
 
 def print_json(document: dict[str, Any]) -> None:
     """Print one JSON document on stdout; non-finite numbers must have been made null."""
-    click.echo(json_text(document))
+    click.echo(printable_json(document))

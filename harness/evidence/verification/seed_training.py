@@ -56,12 +56,12 @@ def train_together(
     Raises:
         DeviceError: the GPU's memory is too small, or it refuses the captured step.
     """
-    bench = TrainingData.of(load(source.dataset, source.folder)) if waiting else None
-    while waiting and bench is not None:
+    loaded = TrainingData.of(load(source.dataset, source.folder)) if waiting else None
+    while waiting and loaded is not None:
         jobs = waiting[:MOST_TOGETHER]
         del waiting[:MOST_TOGETHER]
         try:
-            results = execute_together(jobs, bench)
+            results = execute_together(jobs, loaded)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
             message = f"{len(jobs)} seeds cannot be trained together: {reason}"

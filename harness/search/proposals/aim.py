@@ -21,6 +21,7 @@ from search_spaces.spaces.draw import Draw, Uniform, replay
 from search_spaces.spaces.judge import Judgement
 from search_spaces.spaces.mutate import mutate
 from search_spaces.spaces.resolve import parse_space
+from search_spaces.task import Task
 
 # The model chooses among so many draws, from at most so many looks, and among changes of those that are worth most and
 # have not been changed yet: so many at once, so many changes each.
@@ -131,7 +132,8 @@ def _observed(candidate: Candidate, config: StudyConfig) -> list[Observation]:
 def _listed(look: Look, rng: random.Random) -> list[Option]:
     """Return what the model looks at first: all that is open of a small space, else draws."""
     if enumerated(look.space) is not None:
-        return [each for each in _all_options(look.space.text, look.space.name) if each.parameters <= look.budget]
+        known = _all_options(look.space.text, look.space.name, look.space.task)
+        return [each for each in known if each.parameters <= look.budget]
     draws = list(itertools.islice(accepted(look, rng, AIM_LOOKS), AIM_DRAWS))
     # Where hardly a draw is within the limits one is enough to begin with: its changes are nearer to them.
     draws = draws or list(itertools.islice(accepted(look, rng), 1))
@@ -139,10 +141,10 @@ def _listed(look: Look, rng: random.Random) -> list[Option]:
 
 
 @lru_cache(maxsize=8)
-def _all_options(text: str, name: str) -> tuple[Option, ...]:
+def _all_options(text: str, name: str, task: Task) -> tuple[Option, ...]:
     # Every aim at a small space asks for all of its networks.
     return tuple(
-        acquisition.option(entry.found, entry.judgement) for entry in enumerated(parse_space(text, name)) or ()
+        acquisition.option(entry.found, entry.judgement) for entry in enumerated(parse_space(text, name, task)) or ()
     )
 
 

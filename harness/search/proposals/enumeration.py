@@ -12,6 +12,7 @@ from search_spaces.spaces.draw import Draw, enumerate_draws
 from search_spaces.spaces.judge import Judgement, judge
 from search_spaces.spaces.resolve import parse_space
 from search_spaces.spaces.space import SearchSpace
+from search_spaces.task import Task
 
 # Derivations; listing them takes a second or less.
 MOST = 5_000
@@ -29,7 +30,7 @@ class Entry:
 
 def enumerated(space: SearchSpace) -> Sequence[Entry] | None:
     """Return what a space accepts, None where it is too large to be listed."""
-    return _listed(space.text, space.name) if derivations(space) <= MOST else None
+    return _listed(space.text, space.name, space.task) if derivations(space) <= MOST else None
 
 
 def drawn(
@@ -44,8 +45,8 @@ def drawn(
 
 
 @lru_cache(maxsize=4)
-def _listed(text: str, name: str) -> tuple[Entry, ...]:
-    space = parse_space(text, name)
+def _listed(text: str, name: str, task: Task) -> tuple[Entry, ...]:
+    space = parse_space(text, name, task)
     entries = []
     for found in enumerate_draws(space):
         judgement = judge(space, found.architecture)

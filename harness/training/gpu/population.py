@@ -187,7 +187,7 @@ def _schedule(population: Population, steps: int) -> EpochSteps:
         if transforms.augmented_share:
             draws = torch.rand(steps, 7, recipe.batch_size, generator=run.generator, device=device)
             flat = draws.transpose(0, 1).reshape(7, -1)
-            maps.append(maps_of(flat, *images.pixels.shape[2:], transforms).view(steps, recipe.batch_size, 2, 3))
+            maps.append(maps_of(flat, *images.task.input_shape[1:], transforms).view(steps, recipe.batch_size, 2, 3))
     first = first_averaged_step(recipe, steps)
     return EpochSteps(
         step=torch.zeros(1, dtype=torch.int64, device=device),
@@ -273,8 +273,8 @@ def _update(population: Population, parameters: list[Tensor], gradients: list[Te
     (momenta,) = population.optimizer_state
     torch._foreach_mul_(momenta, recipe.momentum)
     torch._foreach_add_(momenta, gradients)
-    transforms = torch._foreach_add(gradients, momenta, alpha=recipe.momentum) if recipe.nesterov else momenta
-    for parameter, move in zip(parameters, transforms, strict=True):
+    directions = torch._foreach_add(gradients, momenta, alpha=recipe.momentum) if recipe.nesterov else momenta
+    for parameter, move in zip(parameters, directions, strict=True):
         parameter.sub_(rate * move)
 
 

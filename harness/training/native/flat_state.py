@@ -86,7 +86,7 @@ def flat_optimizer_state(network: nn.Module, optimizer: torch.optim.Optimizer, r
 def restore_optimizer(
     network: nn.Module, optimizer: torch.optim.Optimizer, optimizer_state: list[Tensor], steps: int
 ) -> None:
-    """Copy flat state back into the optimizer, as torch leaves them after so many steps."""
+    """Copy flat state back into the optimizer, as torch leaves it after so many steps."""
     kind = _kind(optimizer)
     for name, memory in zip(MEMORIES[kind], optimizer_state, strict=False):
         at = 0

@@ -6,7 +6,7 @@
 namespace engine {
 namespace {
 
-constexpr int BLOCK = 32;  // columns that are sampled together
+constexpr int COLUMNS = 32;  // that are sampled together
 
 // One channel of an image, four neighbours in one word, so that a bilinear sample takes one load: (y, x), (y, x+1),
 // (y+1, x), (y+1, x+1), the lowest byte first. Row and column 0 stand for -1.
@@ -16,7 +16,7 @@ struct Neighbours {
   std::vector<uint8_t> padded;
 
   void gather(const uint8_t* image, int height, int width) {
-    rows = height, columns = width, stride = (width + BLOCK) / BLOCK * BLOCK;
+    rows = height, columns = width, stride = (width + COLUMNS) / COLUMNS * COLUMNS;
     words.resize(size_t(rows + 1) * stride);
     padded.assign(size_t(rows + 2) * (stride + 1), 0);
     for (int y = 0; y < rows; y++) std::memcpy(&padded[(y + 1) * (stride + 1) + 1], image + y * columns, columns);
@@ -28,7 +28,7 @@ struct Neighbours {
   }
 };
 
-// A block of one row of the moved image, pixels from 0 to 255. Written as plain loops over arrays: compilers make
+// Neighbouring columns of one row of the moved image, pixels from 0 to 255. Written as plain loops over arrays: compilers make
 // vectors of them.
 void sample(const Neighbours& from, const float* move, int row, int first, float* out) {
   const float height = float(from.rows), width = float(from.columns);
@@ -36,9 +36,9 @@ void sample(const Neighbours& from, const float* move, int row, int first, float
   const float x0 = move[1] * base_y + move[2], y0 = move[4] * base_y + move[5];
   const int rows = from.rows, columns = from.columns, stride = from.stride;
   const uint32_t* words = from.words.data();
-  float right[BLOCK], down[BLOCK];
-  int32_t index[BLOCK];
-  for (int j = 0; j < BLOCK; j++) {
+  float right[COLUMNS], down[COLUMNS];
+  int32_t index[COLUMNS];
+  for (int j = 0; j < COLUMNS; j++) {
     const float base_x = (2 * (first + j) + 1) / width - 1;
     // One unit more than torch's coordinates: the table begins at -1. What lies further out is all background.
     const float x = std::clamp((move[0] * base_x + x0 + 1) * half_width + 0.5f, 0.0f, width + 1);
@@ -48,7 +48,7 @@ void sample(const Neighbours& from, const float* move, int row, int first, float
     down[j] = y - float(line);
     index[j] = line * stride + column;
   }
-  for (int j = 0; j < BLOCK; j++) {
+  for (int j = 0; j < COLUMNS; j++) {
     const uint32_t four = words[index[j]];
     const float a = float(int32_t(four & 255)), b = float(int32_t(four >> 8 & 255));
     const float c = float(int32_t(four >> 16 & 255)), d = float(int32_t(four >> 24));
@@ -68,9 +68,9 @@ void place(const uint8_t* image, const float* move, const Normalisation& normali
     if (move) from.gather(image, x.height, x.width);
     for (int row = 0; row < x.height; row++) {
       real* to = reinterpret_cast<real*>(x.line(image_number / LANES, channel, row)) + image_number % LANES;
-      for (int first = 0; first < x.width; first += BLOCK, to += BLOCK * LANES) {
-        const int count = std::min(BLOCK, x.width - first);
-        float pixels[BLOCK];
+      for (int first = 0; first < x.width; first += COLUMNS, to += COLUMNS * LANES) {
+        const int count = std::min(COLUMNS, x.width - first);
+        float pixels[COLUMNS];
         if (move)
           sample(from, move, row, first, pixels);
         else

@@ -229,6 +229,7 @@ class _Held:
 def _held(native: NativeProgram, run: Trained) -> _Held:
     real = _real(native.engine)
     state = flat_state(run.network, real)
+    assert state.numel() == native.program.state_size, "the network is not that of the program"
     averaged = torch.empty_like(state) if run.average is None else flat_of(run.network, run.average, real)
     return _Held(state, flat_optimizer_state(run.network, run.optimizer, real), averaged)
 
@@ -276,6 +277,7 @@ def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pi
     """Return the class said for each image, int64 (n,), with a state in the order of ``state_tensors``."""
     check_pixels(pixels, len(pixels), native.task)
     state = flat_of(network, tensors, _real(native.engine))
+    assert state.numel() == native.program.state_size, "the network is not that of the program"
     said = torch.empty(len(pixels), dtype=torch.int64)
     native.engine.library.engine_predict(
         native.handle.pointer, pixels.data_ptr(), len(pixels), state.data_ptr(), said.data_ptr()

@@ -28,7 +28,7 @@ def draw(facts: EffectiveBudget, networks: Sequence[Tried] = (), lanes: WorkerLa
     if any(trial.stands for trial in facts.trials):
         legend.append(svg.key("square", "stands", "confirmed on fresh seeds"))
     if any(not trial.stands for trial in facts.trials):
-        legend.append(svg.key("cross", "refuted", "not confirmed on fresh seeds"))
+        legend.append(svg.key("cross", "refuted", "failed confirmation"))
     legend += worker_lanes_picture.legend(lanes)
     return joined(
         [svg.wide_or_narrow(lambda narrow: _picture(facts, networks, lanes, narrow)), items(legend, "legend")]
@@ -72,7 +72,7 @@ def description(facts: EffectiveBudget, networks: Sequence[Tried] = (), lanes: W
     return (
         f"The effective budget began at {count(facts.first)} parameters and ended at {count(facts.last)} "
         f"after {duration(facts.elapsed)}. It fell to: {falls or 'nothing smaller'}. "
-        f"{plural(refuted, 'network')} not confirmed on fresh seeds. First runs that ended: {len(networks)}."
+        f"{plural(refuted, 'network')} failed confirmation. First runs that ended: {len(networks)}."
         + (f" {worker_lanes_picture.description(lanes)}" if lanes.bars else "")
     )
 
@@ -93,7 +93,7 @@ def _mark(area: svg.Frame, trial: Trial, seconds: float) -> Html:
     words = (
         f"{trial.hash[:DIGITS]}: {plural(trial.parameters, 'parameter')}, "
         f"validation {pct(trial.validation_accuracy_pct)} over {plural(trial.validation_seeds or 0, 'fresh seed')}, "
-        f"{'confirmed' if trial.stands else 'not confirmed'} after {duration(trial.elapsed)}"
+        f"{'confirmed' if trial.stands else 'failed confirmation'} after {duration(trial.elapsed)}"
     )
     shape, class_ = ("square", "stands") if trial.stands else ("cross", "refuted")
     return svg.mark(

@@ -116,9 +116,9 @@ def test_one_seed_has_no_deviation_and_misses(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("count", "errors", "code", "said"),
     [
-        ("5", 60, 0, "verified: the mean stands at or above 99.4 %"),
-        ("4", 40, 3, "measured: 99.4 % does not stand (it takes at least 5 seeds with a mean at or above it)"),
-        ("5", 61, 3, "measured: 99.4 % does not stand (it takes at least 5 seeds with a mean at or above it)"),
+        ("5", 60, 0, "verified: the mean is at or above 99.4 %"),
+        ("4", 40, 3, "measured: 99.4 % is not reached (it takes at least 5 seeds with a mean at or above it)"),
+        ("5", 61, 3, "measured: 99.4 % is not reached (it takes at least 5 seeds with a mean at or above it)"),
     ],
 )
 def test_text_ends_with_the_verdict(
@@ -242,7 +242,7 @@ def test_a_row_with_seeds_that_were_promised_says_what_is_lacking(
     assert run(["verify", NETWORK, "--seeds", "5"]) == 3
 
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == "measured: 99.4 % does not stand (it takes all seeds that were declared)"
+    assert last == "measured: 99.4 % is not reached (it takes all seeds that were declared)"
 
 
 # What is verified --------------------------------------------------------------------------------------------

@@ -266,13 +266,13 @@ def test_people_are_told_every_matter(tmp_path: Path):
     facts = plan_facts(plan_document(plan(tmp_path, budget=5_000, trials=7)))
 
     assert list(facts) == [
-        "study", "target", "threshold", "space", "sampler", "prior", "recipe", "standing", "effort", "limits",
+        "study", "target", "threshold", "space", "sampler", "prior", "recipe", "confirmed", "effort", "limits",
         "expected", "set by you",
     ]  # fmt: skip
     assert facts["study"].endswith(f"(new) in {plan(tmp_path, budget=5_000).folder}")
     assert facts["recipe"].startswith("fast, batches of 64, 5, 8, ")
     assert facts["prior"].startswith("none: ")
-    assert " 2 to 6 " in facts["standing"]
+    assert " 2 to 6 " in facts["confirmed"]
     assert facts["effort"] == "2 workers on cpu, torch engine; 45 min 0 s in all, at most 7 networks"
     assert facts["limits"] == "30 min 0 s a training, 4096 MiB a worker"
     assert facts["sampler"] == "surrogate, seed 0"

@@ -210,7 +210,7 @@ def test_a_line_that_does_not_reach_the_disk_is_an_error(step: str, tmp_path: Pa
 APPEND = """
 import os, sys
 from pathlib import Path
-from harness import files
+from harness.system import files
 os.fsync = lambda handle: None
 for number in range(50):
     files.append_line(Path(sys.argv[1]), sys.argv[2] * 3000)
@@ -253,7 +253,7 @@ def test_a_lock_excludes_others_until_the_end_of_the_block(tmp_path: Path):
 
 def test_a_lock_falls_with_its_holder(tmp_path: Path):
     path = tmp_path / "lock"
-    hold = "import sys, time\nfrom pathlib import Path\nfrom harness import files\n"
+    hold = "import sys, time\nfrom pathlib import Path\nfrom harness.system import files\n"
     hold += "with files.locked(Path(sys.argv[1])):\n    print(flush=True)\n    time.sleep(60)"
 
     with subprocess.Popen([sys.executable, "-c", hold, str(path)], stdout=subprocess.PIPE) as process:

@@ -88,7 +88,7 @@ def test_the_gradient_of_the_soft_loss_is_temperature_times_the_difference_of_pr
 
 def by_hand(network: Network, teacher: Teacher, images: Images, recipe: Recipe) -> Tensor:
     """The loss of a batch in float64, its parts in other words than the code's."""
-    values = (images.pixels.double() / 255 - images.mean) / images.deviation
+    values = (images.pixels.double() / 255 - images.mean[0]) / images.deviation[0]
     logits, temperature = network(values), recipe.distill_temperature
     targets = torch.stack([(one(values) / temperature).softmax(1) for one in teacher.networks]).mean(0).detach()
     entropy = -(targets * targets.log()).sum(1).mean()

@@ -73,7 +73,7 @@ def test_a_teacher_is_an_ordinary_run_with_a_fixed_seed(engine: str, tmp_path: P
     assert run.average is not None
     assert all(torch.equal(one, other) for one, other in zip(weights(teacher), run.average, strict=True))
     (network,) = teacher.networks
-    said = network((images.pixels.float() / 255 - images.mean) / images.deviation).argmax(1)
+    said = network((images.pixels.float() / 255 - images.mean[0]) / images.deviation[0]).argmax(1)
     assert torch.equal(said, predictions(run, images))
     assert not network.training
 

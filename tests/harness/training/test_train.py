@@ -11,9 +11,9 @@ from torch import Tensor
 
 from harness.system.errors import ContentError
 from harness.training import train as train_module
+from harness.training.images import Images
 from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe, Schedule
 from harness.training.train import (
-    Images,
     Training,
     checkpoint,
     count_errors,
@@ -189,7 +189,7 @@ def test_predictions_come_from_the_average_and_leave_the_weights_as_they_were():
         for tensor, average in zip(run.state, run.average, strict=True):
             tensor.copy_(average)
     run.network.eval()
-    normalised = (images.pixels.float() / 255 - images.mean) / images.deviation
+    normalised = (images.pixels.float() / 255 - images.mean[0]) / images.deviation[0]
     logits = run.network(normalised)
 
     assert torch.equal(by_average, logits.argmax(1))

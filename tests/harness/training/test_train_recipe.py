@@ -181,7 +181,7 @@ def test_the_loss_is_the_cross_entropy_with_the_recipes_smoothing(smoothing: flo
     network, images = parse_network("conv3x3(4) relu | gap | linear(10)"), noise(16)
     run = start(network, replace(RECIPE, label_smoothing=smoothing), 7, CPU)
     with torch.no_grad():
-        logits = run.network((images.pixels.float() / 255 - images.mean) / images.deviation).double()
+        logits = run.network((images.pixels.float() / 255 - images.mean[0]) / images.deviation[0]).double()
     chances = logits - logits.logsumexp(1, keepdim=True)
     targets = torch.nn.functional.one_hot(images.labels, 10) * (1 - smoothing) + smoothing / 10
     expected = float(-(targets * chances).sum(1).mean())

@@ -13,6 +13,7 @@ from safetensors.torch import load_model
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.evidence import weight_file
+from harness.evidence.verification.evaluation import network_of
 from harness.evidence.weight_file import WeightFile
 from harness.system.errors import ContentError
 from harness.training.images import Images
@@ -21,7 +22,7 @@ from harness.training.result import Result
 from harness.training.run import Job, TrainingData, execute_and_keep
 from harness.training.seeds import Purpose
 from harness.training.train import Training, predictions, weights_digest
-from harness.training.weights import final_network, network_of, properties, to_safetensors
+from harness.training.weights import final_network, properties, to_safetensors
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 from tests.harness.tied_run import TIED, some_images, tied_run
@@ -53,7 +54,7 @@ def test_what_is_taken_is_what_predicts(trained: tuple[Result, Training]):
     network, pixels = final_network(run), some_images(50)[0]
 
     with torch.inference_mode():
-        said = network((pixels / 255 - MNIST.mean) / MNIST.std).argmax(1)
+        said = network((pixels / 255 - MNIST.mean[0]) / MNIST.std[0]).argmax(1)
 
     given = predictions(run, Images(pixels, torch.zeros(len(pixels), dtype=torch.int64), MNIST.mean, MNIST.std))
     assert torch.equal(said, given)

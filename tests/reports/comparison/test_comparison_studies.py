@@ -54,7 +54,7 @@ def test_what_studies_found_and_took_is_set_side_by_side(two: tuple[Any, Any], p
     assert words(facts, "networks pruned") == ("0", "1")
     assert words(facts, "effective budget at the end") == (f"{size - 1:,}", "5,000")
     stood = next(event["elapsed"] for event in two[0].events if event["event"] == "standing")
-    assert words(facts, "first network to stand after")[0].startswith(f"{stood // 60:.0f} min")
+    assert words(facts, "first network confirmed after")[0].startswith(f"{stood // 60:.0f} min")
     assert "tier" not in {line.name for line in facts.quantities}
 
 

@@ -107,7 +107,7 @@ def test_a_search_that_goes_on_says_what_it_has(study: Any, place: Workspace, sy
 
     assert found.outcome is Outcome.SEARCHING
     assert found.verdict == (
-        "No verdict yet: no network stands for the target of 99.4 % so far. The most accurate, "
+        "No verdict yet: no network is confirmed for the target of 99.4 % so far. The most accurate, "
         f"{proposal['hash'][:6]} with 3,128 parameters, has 99.20 % on validation over 1 seed: 80 errors; 55 allowed."
     )
     assert found.progress.startswith("The search was cut off after 24 s")
@@ -126,7 +126,7 @@ def test_a_search_that_ended_with_nothing_missed(study: Any, place: Workspace, s
     found = said(study, place)
 
     assert found.outcome is Outcome.MISSED
-    assert found.verdict.startswith("Missed: no network stood for the target of 99.4 %.")
+    assert found.verdict.startswith("Missed: no network was confirmed for the target of 99.4 %.")
     assert found.progress.endswith("its trials were used up.")
 
 

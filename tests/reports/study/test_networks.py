@@ -79,7 +79,7 @@ def test_of_two_lengths_the_one_that_was_decided_about_counts(new_study: NewStud
 
     [network] = found(study, place)
 
-    assert (network.epochs, network.trial, network.state) == (5, short["trial"], State.STANDS)
+    assert (network.epochs, network.trial, network.state) == (5, short["trial"], State.CONFIRMED)
     assert network.validation_accuracies_pct == (99.48, 99.46)
 
 
@@ -202,7 +202,7 @@ def test_the_last_word_on_a_network_counts_and_there_is_one_winner(
     assert states == {
         proposals[0]["parameters"]: State.REFUTED,
         proposals[1]["parameters"]: State.WINNER,
-        proposals[2]["parameters"]: State.STANDS,
+        proposals[2]["parameters"]: State.CONFIRMED,
     }
 
 

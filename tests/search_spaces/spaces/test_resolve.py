@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from search_spaces.errors import NotationError
 from search_spaces.spaces.count import derivations
 from search_spaces.spaces.draw import Draw, Uniform, draw, enumerate_draws
+from search_spaces.spaces.judge import judge
 from search_spaces.spaces.membership import derives
 from search_spaces.spaces.resolve import parse_space
 from search_spaces.spaces.space import Metric, SearchSpace
+from search_spaces.task import MNIST, Task
 
 
 def only(text: str) -> Draw:
@@ -266,3 +268,28 @@ def test_many_shared_numbers_are_limited():
     uses = " ".join(f"conv3x3(a{index})" for index in range(900))
     with pytest.raises(NotationError, match=r"^a draw of this could have more than 1,000 parts$"):
         parse_space(f"{lets} net = {uses}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["net = gap linear(classes)", "let outputs = classes; net = gap linear(outputs)", "net = conv1x1(classes) gap"],
+)
+def test_the_number_of_classes_is_the_task_s(text: str):
+    for task in (MNIST, Task((3, 32, 32), 7)):
+        found = parse_space(text, task=task)
+
+        (drawn,) = enumerate_draws(found)
+
+        assert str(drawn.architecture).count(f"({task.classes})") == 1
+        assert judge(found, drawn.architecture).accepted
+
+
+def test_a_space_may_call_something_else_classes():
+    found = parse_space("let classes = {4, 8}; net = conv3x3(classes) gap linear(10)")
+
+    assert derivations(found) == 2
+
+
+def test_classes_are_a_number_and_no_ops():
+    with pytest.raises(NotationError, match="'classes' stands for a number; ops are needed here"):
+        parse_space("net = bn classes linear(10)")

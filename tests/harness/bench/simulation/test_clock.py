@@ -54,7 +54,7 @@ def finished(made: SimulatedExecutor) -> Result:
 
 
 def test_jobs_end_in_the_order_of_a_schedule_by_hand():
-    """Trials of 4, 8 and 12 seconds on two desks: 0 and 1 begin at 0, 2 at 4, and a further 0 at 8."""
+    """Trials of 4, 8 and 12 seconds on two workers: 0 and 1 begin at 0, 2 at 4, and a further 0 at 8."""
     made = executor(2)
     made.assign(0, JOB)
     made.assign(1, replace(JOB, trial=1))

@@ -24,7 +24,7 @@ PIECE = repeats._Piece(MAIN["random"], (3, 5))
 @pytest.fixture(autouse=True)
 def signals_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     kept = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(repeats, "_DESK", None)
+    monkeypatch.setattr(repeats, "_WORKER", None)
     yield
     signal.signal(signal.SIGINT, kept)
 

@@ -84,9 +84,9 @@ def test_the_default_stands_beside_samplers_alone_and_with_its_rungs_and_falling
     assert set(MAIN) == samplers | aided | {"halving", "default"}
     for name in samplers:
         bare, helped = MAIN[name], MAIN[f"{name}-aided"]
-        assert (bare.sampler, bare.stops, bare.parts.falling_budget) == (name, Stops.NEVER, False)
-        assert (helped.sampler, helped.stops, helped.parts.falling_budget) == (name, Stops.RACE, True)
-        assert replace(helped.parts, falling_budget=False) == bare.parts
+        assert (bare.sampler, bare.stops, bare.switches.falling_budget) == (name, Stops.NEVER, False)
+        assert (helped.sampler, helped.stops, helped.switches.falling_budget) == (name, Stops.RACE, True)
+        assert replace(helped.switches, falling_budget=False) == bare.switches
 
 
 def test_no_answer_is_later_than_the_end_and_a_longer_time_only_adds():

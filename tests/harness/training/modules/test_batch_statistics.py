@@ -14,12 +14,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.training import train as train_module
 from harness.training.gpu.population import population_of, train_epoch_together
+from harness.training.images import Images
 from harness.training.modules.batch_statistics import recompute_statistics
 from harness.training.modules.build import build
 from harness.training.native import native
 from harness.training.recipe import AverageStatistics, Recipe
 from harness.training.train import (
-    Images,
     Training,
     checkpoint,
     count_errors,
@@ -149,7 +149,7 @@ def test_predictions_are_those_of_the_settled_weights(load: Load):
     for tensor, value in zip(floating, run.finished_average or [], strict=True):
         tensor.copy_(value)
 
-    expected = network((images.pixels.float() / 255 - images.mean) / images.deviation).argmax(1)
+    expected = network((images.pixels.float() / 255 - images.mean[0]) / images.deviation[0]).argmax(1)
 
     assert torch.equal(predictions(run, images), expected)
 

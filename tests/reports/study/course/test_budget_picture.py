@@ -50,15 +50,15 @@ def test_the_line_falls_in_steps_and_never_rises_here():
 def test_standing_and_refuted_networks_have_different_marks():
     made = wide(FALLEN)
 
-    assert made.count("stands after") == 2
-    assert made.count("refuted after") == 1
+    assert made.count("confirmed after") == 2
+    assert made.count("failed confirmation after") == 1
     assert 'class="mark refuted"' in made
 
 
 def test_the_fall_is_told_in_words():
     assert description(FALLEN) == (
         "The effective budget began at 20,000 parameters and ended at 2,999 after 1 h. It fell to: 4,999 after 10 min; "
-        "2,999 after 30 min. 1 network refuted on fresh seeds. First runs that ended: 0."
+        "2,999 after 30 min. 1 network failed confirmation. First runs that ended: 0."
     )
 
 

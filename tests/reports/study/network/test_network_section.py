@@ -38,7 +38,7 @@ def test_what_was_tested_decided_or_on_the_front_has_a_section(realistic_study: 
 
     worth = worth_a_section(of)
 
-    decided = {network.hash for network in of if network.state in (State.WINNER, State.STANDS, State.REFUTED)}
+    decided = {network.hash for network in of if network.state in (State.WINNER, State.CONFIRMED, State.REFUTED)}
     assert decided <= worth
     assert len(worth) <= MOST_SECTIONS
     assert [info.network.hash for info in network_infos(files, of)] == [item.hash for item in of if item.hash in worth]
