@@ -27,7 +27,7 @@ from typing import Any
 from benchmarks.machine import machine
 from harness.bench.methods.external_method import Limits
 from harness.bench.methods.method import Method
-from harness.bench.methods.task import Task
+from harness.bench.methods.task import SearchTask
 from harness.bench.simulation.clock import SimulatedExecutor
 from harness.bench.simulation.live_run import Running, prepared
 from harness.bench.simulation.readings import Reading, Readings, TableReadings
@@ -184,7 +184,7 @@ def reading_of(found: Result) -> Reading:
 
 def both(
     method: Method,
-    task: Task,
+    task: SearchTask,
     running: Running,
     repeat: int,
     folder: Path,

@@ -22,7 +22,7 @@ from typing import IO, Any
 from harness.bench.methods import entry_point_host
 from harness.bench.methods.external_method import Ask, Asker, Limits, MethodError, Problem, Trial
 from harness.bench.methods.method import BuiltIn, EntryPoint, Method, Program
-from harness.bench.methods.task import Task
+from harness.bench.methods.task import SearchTask
 from harness.data.datasets import dataset
 from search_spaces.spaces.resolve import parse_space
 
@@ -47,7 +47,7 @@ class _Talk:
 
 
 @contextmanager
-def opened(method: Method, task: Task, seed: int, repeat: int, limits: Limits) -> Iterator[Asker | None]:
+def opened(method: Method, task: SearchTask, seed: int, repeat: int, limits: Limits) -> Iterator[Asker | None]:
     """Be ready to ask a method for the block; None for one that comes with the bench.
 
     Raises:

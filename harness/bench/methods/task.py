@@ -20,7 +20,7 @@ class NoiseModel(StrEnum):
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class SearchTask:
     """One task: the smallest network of a space that reaches a target, in a given time.
 
     Attributes:
@@ -53,7 +53,7 @@ def repeat_seed(seed: int, repeat: int) -> int:
     return int.from_bytes(hashlib.sha256(f"bench|{seed}|{repeat}".encode()).digest()[:4], "big") >> 1
 
 
-def study_config(task: Task, sampler: str, rungs: tuple[int, ...], seed: int) -> StudyConfig:
+def study_config(task: SearchTask, sampler: str, rungs: tuple[int, ...], seed: int) -> StudyConfig:
     """Return the task as the configuration of a search, which must not stop at other epochs than the task's rungs."""
     assert set(rungs) <= set(task.rungs), "a method stops only where the task is looked at"
     return StudyConfig(

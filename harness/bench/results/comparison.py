@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from harness.bench.methods.task import NoiseModel, Task
+from harness.bench.methods.task import NoiseModel, SearchTask
 from harness.bench.results.findings import Findings, findings
 from harness.bench.results.sizes import Judge
 from harness.bench.results.trace import Trace
@@ -59,7 +59,7 @@ class Comparison:
         judge_seeds: fresh seeds that judge an answer where there is no table.
     """
 
-    task: Task
+    task: SearchTask
     methods: tuple[Named, ...]
     repeats: int
     seed: int

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.bench.methods.external_method import Limits
 from harness.bench.methods.method import Method
-from harness.bench.methods.task import Task
+from harness.bench.methods.task import SearchTask
 from harness.bench.results.comparison import Judged
 from harness.bench.results.trace import Trace
 from harness.bench.simulation.replay import run_repeat
@@ -32,7 +32,7 @@ WORK = "work"
 
 def live_repeat(
     method: Method,
-    task: Task,
+    task: SearchTask,
     source: Source,
     effort: Effort,
     seed: int,
@@ -56,7 +56,7 @@ def live_repeat(
 
 def judged(
     traces: Iterable[Trace],
-    task: Task,
+    task: SearchTask,
     source: Source,
     effort: Effort,
     seeds: int,
@@ -80,7 +80,7 @@ def judged(
     return Judged(accuracies_pct=dict(sorted(accuracies.items())), smallest=min(reaching, default=None))
 
 
-def _job(task: Task, effort: Effort, architecture: str, index: int, folder: Path) -> Job:
+def _job(task: SearchTask, effort: Effort, architecture: str, index: int, folder: Path) -> Job:
     return Job(
         architecture=architecture,
         recipe=task.recipe,

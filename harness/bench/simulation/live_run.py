@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.bench.methods.external_method import Limits
-from harness.bench.methods.task import Task
+from harness.bench.methods.task import SearchTask
 from harness.bench.results import comparison
 from harness.bench.results.comparison import Judged
 from harness.bench.results.trace import Trace
@@ -66,14 +66,14 @@ def prepared(given: dict[str, Any], table: Table | None) -> tuple[Setting, Runni
     return setting(task, methods, given, judge_seeds=given["judge_seeds"], machine=here), running
 
 
-def _asked(given: dict[str, Any], data: ImageData) -> Task:
+def _asked(given: dict[str, Any], data: ImageData) -> SearchTask:
     """Return the task that the options alone describe."""
     recipe, space = named_recipe(given["recipe"]), space_of(given["space"])
     check_batch(recipe.recipe, data.dataset.train_size)
     epochs = recipe.recipe.epochs
     # Halving stops wherever epochs double, as they do in a table.
     doubled = [2**power for power in range(epochs.bit_length()) if 2**power < epochs]
-    return Task(
+    return SearchTask(
         dataset=data.dataset.name,
         data_hash=data.data_hash,
         space=space.text,

@@ -16,7 +16,7 @@ from multiprocessing.synchronize import Event, Semaphore
 
 from harness.bench.methods.external_method import Limits
 from harness.bench.methods.method import Method
-from harness.bench.methods.task import NoiseModel, Task
+from harness.bench.methods.task import NoiseModel, SearchTask
 from harness.bench.results.trace import Trace
 from harness.bench.simulation.readings import Readings, TableReadings
 from harness.bench.simulation.replay import replay
@@ -38,7 +38,7 @@ class _Piece:
 class _Worker:
     """What one process needs, made once."""
 
-    task: Task
+    task: SearchTask
     readings: Readings
     seed: int
     limits: Limits
@@ -50,7 +50,7 @@ _WORKER: _Worker | None = None
 
 def run_repeats(
     methods: Sequence[Method],
-    task: Task,
+    task: SearchTask,
     table: Table,
     spread: NoiseModel,
     repeats: int,
@@ -136,7 +136,7 @@ def _wait_for(ready: Semaphore, count: int, futures: Sequence[Future[list[Trace]
 
 
 def _prepare(
-    task: Task, table: Table, spread: NoiseModel, seed: int, limits: Limits, stopped: Event, ready: Semaphore
+    task: SearchTask, table: Table, spread: NoiseModel, seed: int, limits: Limits, stopped: Event, ready: Semaphore
 ) -> None:
     global _WORKER
     # Ctrl-C reaches the whole terminal group; the process that was asked decides.

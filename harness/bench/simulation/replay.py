@@ -11,7 +11,7 @@ from harness.bench.methods.external_method import Asker, Limits
 from harness.bench.methods.halving import Halving
 from harness.bench.methods.method import BARE, BuiltIn, EntryPoint, Method, Program, Stops
 from harness.bench.methods.program import opened
-from harness.bench.methods.task import Task, repeat_seed, study_config
+from harness.bench.methods.task import SearchTask, repeat_seed, study_config
 from harness.bench.results.trace import Answer, Trace
 from harness.bench.simulation.clock import SimulatedExecutor
 from harness.bench.simulation.readings import Readings
@@ -72,7 +72,7 @@ class Watch:
         self.runs += 1
 
 
-def replay(method: Method, task: Task, readings: Readings, seed: int, repeat: int, limits: Limits) -> Trace:
+def replay(method: Method, task: SearchTask, readings: Readings, seed: int, repeat: int, limits: Limits) -> Trace:
     """Run one repeat on a simulated clock.
 
     Raises:
@@ -85,7 +85,7 @@ def replay(method: Method, task: Task, readings: Readings, seed: int, repeat: in
 
 def run_repeat(
     method: Method,
-    task: Task,
+    task: SearchTask,
     executor: Executor,
     seed: int,
     repeat: int,
@@ -141,7 +141,7 @@ def run_repeat(
     )
 
 
-def rungs_of(stops: Stops, task: Task) -> tuple[int, ...]:
+def rungs_of(stops: Stops, task: SearchTask) -> tuple[int, ...]:
     """Return the epochs at which a method's runs stop to be judged."""
     match stops:
         case Stops.NEVER:
@@ -154,7 +154,7 @@ def rungs_of(stops: Stops, task: Task) -> tuple[int, ...]:
             assert_never(stops)
 
 
-def _proposer(method: Method, asker: Asker | None, task: Task, seed: int, switches: Switches) -> Proposing:
+def _proposer(method: Method, asker: Asker | None, task: SearchTask, seed: int, switches: Switches) -> Proposing:
     match method:
         case BuiltIn():
             config = study_config(task, method.sampler, (), seed)

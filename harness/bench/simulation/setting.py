@@ -12,7 +12,7 @@ from typing import Any
 from harness.bench.methods import external_method
 from harness.bench.methods.method import ABLATIONS, BUILT_IN, DEFAULT, MAIN, BuiltIn, EntryPoint, Method, Program, Stops
 from harness.bench.methods.source import code_sha256, source_sha256
-from harness.bench.methods.task import NoiseModel, Task
+from harness.bench.methods.task import NoiseModel, SearchTask
 from harness.bench.results.comparison import Comparison, Judged, Named
 from harness.bench.simulation.readings import true_accuracies_pct
 from harness.bench.simulation.replay import rungs_of
@@ -97,7 +97,7 @@ def _program(text: str) -> Program:
     return Program(name=name, command=words)
 
 
-def table_task(table: Table, given: dict[str, Any]) -> Task:
+def table_task(table: Table, given: dict[str, Any]) -> SearchTask:
     """Return the task on a table; what the options leave open is chosen from the table.
 
     Raises:
@@ -119,7 +119,7 @@ def table_task(table: Table, given: dict[str, Any]) -> Task:
             hint="give --time",
         )
     rows = (runs[min(runs)][table.rungs[0]] for key, runs in table.runs.items() if key in within)
-    return Task(
+    return SearchTask(
         dataset=table.dataset,
         data_hash=table.facts.data_hash,
         space=table.space,
@@ -136,7 +136,7 @@ def table_task(table: Table, given: dict[str, Any]) -> Task:
     )
 
 
-def check_whole(table: Table, task: Task) -> None:
+def check_whole(table: Table, task: SearchTask) -> None:
     """Raise ContentError where networks of the space within the budget are not in the table: methods propose them."""
     facts = table.facts
     if not is_exhaustive(facts):
@@ -154,7 +154,7 @@ def check_whole(table: Table, task: Task) -> None:
         )
 
 
-def check_rungs(methods: Sequence[Method], task: Task) -> None:
+def check_rungs(methods: Sequence[Method], task: SearchTask) -> None:
     """Raise ContentError where a method stops at an epoch that a table was not looked at."""
     for method in methods:
         stops = method.stops if isinstance(method, BuiltIn) else Stops.NEVER
@@ -166,7 +166,7 @@ def check_rungs(methods: Sequence[Method], task: Task) -> None:
             )
 
 
-def table_judged(table: Table, task: Task) -> Judged:
+def table_judged(table: Table, task: SearchTask) -> Judged:
     """Return what a table says of all its networks within the budget."""
     truth = true_accuracies_pct(table)
     sizes = {key: next(iter(runs.values()))[table.rungs[0]].parameters for key, runs in table.runs.items()}
@@ -179,7 +179,7 @@ def table_judged(table: Table, task: Task) -> Judged:
 
 
 def setting(
-    task: Task,
+    task: SearchTask,
     methods: tuple[Method, ...],
     given: dict[str, Any],
     table: Table | None = None,

@@ -48,7 +48,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class LaneJob:
     """A job for a lane; ``ticket`` counts the lane's jobs."""
 
     lane: int
@@ -94,7 +94,7 @@ class Lane:
         streams: its stream on each GPU that it has trained on.
     """
 
-    tasks: SimpleQueue[Task] = field(default_factory=SimpleQueue)
+    tasks: SimpleQueue[LaneJob] = field(default_factory=SimpleQueue)
     unwanted: int = 0
     streams: dict[torch.device, torch.cuda.Stream] = field(default_factory=dict)
 
@@ -116,7 +116,7 @@ def _one_by_one(pipe: Connection, source: Source) -> None:
     loaded: TrainingData | None = None
     while True:
         try:
-            task: Task = pipe.recv()
+            task: LaneJob = pipe.recv()
         except EOFError:
             return
         loaded = loaded or _loaded(source, task, pipe.send)
@@ -135,14 +135,14 @@ def _side_by_side(pipe: Connection, source: Source, lanes: list[Lane]) -> None:
     loaded: TrainingData | None = None
     while True:
         try:
-            order: Task | Stop = pipe.recv()
+            order: LaneJob | Stop = pipe.recv()
         except EOFError:
             return
         lane = lanes[order.lane]
         match order:
             case Stop():
                 lane.unwanted = order.ticket
-            case Task():
+            case LaneJob():
                 if loaded is None and (loaded := _loaded(source, order, say)) is not None:
                     for each in lanes:
                         threading.Thread(target=_go, args=(each, loaded, say), daemon=True).start()
@@ -160,7 +160,7 @@ def _go(lane: Lane, loaded: TrainingData, say: Callable[[Report], None]) -> None
             _train(task, loaded, say, lane)
 
 
-def _loaded(source: Source, task: Task, say: Callable[[Report], None]) -> TrainingData | None:
+def _loaded(source: Source, task: LaneJob, say: Callable[[Report], None]) -> TrainingData | None:
     """Return the data; None where there are none, which is said."""
     try:
         return TrainingData.of(load(source.dataset, source.folder, allow_download=False))
@@ -169,7 +169,7 @@ def _loaded(source: Source, task: Task, say: Callable[[Report], None]) -> Traini
         return None
 
 
-def _train(task: Task, loaded: TrainingData, say: Callable[[Report], None], lane: Lane | None = None) -> None:
+def _train(task: LaneJob, loaded: TrainingData, say: Callable[[Report], None], lane: Lane | None = None) -> None:
     """Train one job and say how it ended; what goes wrong with it is its own affair, unless the GPU is lost."""
 
     def report(what: Epoch | Result | Fault | DataError | None) -> None:

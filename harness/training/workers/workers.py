@@ -23,7 +23,7 @@ from pathlib import Path
 from harness.system.errors import DataError
 from harness.training.result import Epoch, Result, Status
 from harness.training.run import Job
-from harness.training.workers.lanes import Fault, Report, Stop, Task, serve
+from harness.training.workers.lanes import Fault, LaneJob, Report, Stop, serve
 from harness.training.workers.lanes import Source as Source  # what all who start workers need
 
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -138,7 +138,7 @@ def assign(worker: Worker, job: Job) -> None:
     worker.ticket += 1
     # A process that dies in this very moment is found out by the next poll.
     with suppress(BrokenPipeError):
-        worker.pipe.send(Task(worker.lane, worker.ticket, job))
+        worker.pipe.send(LaneJob(worker.lane, worker.ticket, job))
 
 
 def poll(workers: list[Worker], limits: Limits, timeout: float) -> list[Event]:

@@ -10,7 +10,7 @@ import math
 import random
 from functools import cache
 
-from harness.bench.methods.task import Task
+from harness.bench.methods.task import SearchTask
 from harness.bench.tables.table import Facts, Machine, Row, Sample, Table
 from harness.training.recipe import Recipe
 from harness.training.result import Environment
@@ -91,7 +91,7 @@ def table(space: str = SPACE, seed: int = 0, seeds: int = 2, noise: float = 0.12
     return Table(facts, tuple(rows))
 
 
-def task(of: Table, **changes: object) -> Task:
+def task(of: Table, **changes: object) -> SearchTask:
     """Return a task on a table."""
     values: dict[str, object] = {
         "dataset": of.dataset,
@@ -107,4 +107,4 @@ def task(of: Table, **changes: object) -> Task:
         "workers": 2,
         "networks": tuple(runs[0][of.rungs[0]].architecture for runs in of.runs.values()),
     }
-    return Task(**(values | changes))  # type: ignore[arg-type]
+    return SearchTask(**(values | changes))  # type: ignore[arg-type]

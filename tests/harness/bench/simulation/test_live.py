@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import simulated_clock
 from harness.bench.methods.method import MAIN
-from harness.bench.methods.task import Task
+from harness.bench.methods.task import SearchTask
 from harness.bench.results.trace import Answer, Trace
 from harness.bench.simulation.live import judged
 from harness.bench.simulation.live_run import Running
@@ -36,8 +36,8 @@ SOURCE = Source("mnist-5k", None)
 EFFORT = Effort(seconds=None, trials=None, workers=2, device="cpu", limits=RunLimits(), engine="torch")
 
 
-def task(seconds: float) -> Task:
-    return Task(
+def task(seconds: float) -> SearchTask:
+    return SearchTask(
         dataset="mnist-5k",
         data_hash="0" * 64,
         space=SPACE,

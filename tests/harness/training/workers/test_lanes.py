@@ -22,7 +22,7 @@ from harness.training.result import Epoch, Result, Status
 from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose
 from harness.training.workers import lanes
-from harness.training.workers.lanes import Fault, Lane, Report, Source, Stop, Task
+from harness.training.workers.lanes import Fault, Lane, LaneJob, Report, Source, Stop
 
 SOURCE = Source("toy", None)
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -92,7 +92,7 @@ def test_jobs_side_by_side_end_as_they_do_alone(
 
     for round_ in (1, 2):
         for lane, job in enumerate(JOBS):
-            pipe.send(Task(lane, round_, job))
+            pipe.send(LaneJob(lane, round_, job))
         found = ends(pipe, len(JOBS))
 
         assert [found[lane].ticket for lane in range(len(JOBS))] == [round_] * len(JOBS)
@@ -110,7 +110,7 @@ def test_captured_steps_side_by_side_end_as_they_do_alone(pipe: Connection, data
     # A lane captures anew for every job.
     for round_ in (1, 2, 3):
         for lane, job in enumerate(jobs):
-            pipe.send(Task(lane, round_, job))
+            pipe.send(LaneJob(lane, round_, job))
         found = ends(pipe, len(jobs))
 
         for lane, result in enumerate(alone):
@@ -121,29 +121,29 @@ def test_captured_steps_side_by_side_end_as_they_do_alone(pipe: Connection, data
 def test_a_job_that_is_stopped_leaves_the_others_alone(pipe: Connection, data: ImageData, device: str):
     job, endless = replace(JOBS[1], device=device), replace(ENDLESS, device=device)
     alone = execute(job, TrainingData.of(data))
-    pipe.send(Task(0, 1, endless))
+    pipe.send(LaneJob(0, 1, endless))
     assert pipe.poll(300)
     assert isinstance(pipe.recv().what, Epoch)
 
-    pipe.send(Task(1, 1, job))
+    pipe.send(LaneJob(1, 1, job))
     pipe.send(Stop(0, 1))
     found = ends(pipe, 2)
 
     assert found[0].what is None
     assert_same(found[1].what, alone)
     # The lane does the next job, and one that is not wanted before it has begun is not begun.
-    pipe.send(Task(0, 2, job))
+    pipe.send(LaneJob(0, 2, job))
     assert_same(ends(pipe, 1)[0].what, alone)
     pipe.send(Stop(0, 3))
-    pipe.send(Task(0, 3, endless))
+    pipe.send(LaneJob(0, 3, endless))
     assert ends(pipe, 1)[0].what is None
 
 
 def test_what_is_wrong_with_one_job_is_reported_of_that_one(pipe: Connection, data: ImageData):
     alone = execute(JOBS[1], TrainingData.of(data))
-    pipe.send(Task(0, 1, replace(JOBS[0], recipe=replace(RECIPE, batch_size=81))))
-    pipe.send(Task(1, 1, JOBS[1]))
-    pipe.send(Task(2, 1, replace(JOBS[2], device="cuda:99")))
+    pipe.send(LaneJob(0, 1, replace(JOBS[0], recipe=replace(RECIPE, batch_size=81))))
+    pipe.send(LaneJob(1, 1, JOBS[1]))
+    pipe.send(LaneJob(2, 1, replace(JOBS[2], device="cuda:99")))
 
     found = ends(pipe, 3)
 
@@ -169,12 +169,12 @@ def test_a_fault_that_takes_the_gpu_with_it_ends_the_process(
 
     monkeypatch.setattr(lanes, "execute", fails)
     monkeypatch.setattr(os, "_exit", end)
-    pipe.send(Task(0, 1, JOBS[0]))
+    pipe.send(LaneJob(0, 1, JOBS[0]))
     assert isinstance(ends(pipe, 1)[0].what, Fault)
     assert not ended.wait(0.2)
 
     monkeypatch.setattr(lanes, "_is_device_lost", lambda: True)
-    pipe.send(Task(1, 1, JOBS[0]))
+    pipe.send(LaneJob(1, 1, JOBS[0]))
 
     # The fault is told before the process ends.
     assert isinstance(ends(pipe, 1)[1].what, Fault)
@@ -190,11 +190,11 @@ def test_data_that_are_gone_are_reported_and_looked_for_again(
         raise DataError("the data folder does not exist")
 
     monkeypatch.setattr(lanes, "load", gone)
-    pipe.send(Task(0, 1, JOBS[1]))
+    pipe.send(LaneJob(0, 1, JOBS[1]))
     assert isinstance(ends(pipe, 1)[0].what, DataError)
 
     monkeypatch.setattr(lanes, "load", lambda *arguments, **named: data)
-    pipe.send(Task(0, 2, JOBS[1]))
+    pipe.send(LaneJob(0, 2, JOBS[1]))
     assert isinstance(ends(pipe, 1)[0].what, Result)
 
 
