@@ -8,34 +8,37 @@ namespace {
 
 constexpr int COLUMNS = 32;  // that are sampled together
 
-// One channel of an image, four neighbours in one word, so that a bilinear sample takes one load: (y, x), (y, x+1),
-// (y+1, x), (y+1, x+1), the lowest byte first. Row and column 0 stand for -1.
-struct Neighbours {
-  int rows, columns, stride;  // words from one row to the next
-  std::vector<uint32_t> words;
-  std::vector<uint8_t> padded;
-
-  void gather(const uint8_t* image, int height, int width) {
-    rows = height, columns = width, stride = (width + COLUMNS) / COLUMNS * COLUMNS;
-    words.resize(size_t(rows + 1) * stride);
-    padded.assign(size_t(rows + 2) * (stride + 1), 0);
-    for (int y = 0; y < rows; y++) std::memcpy(&padded[(y + 1) * (stride + 1) + 1], image + y * columns, columns);
-    for (int y = 0; y <= rows; y++) {
-      const uint8_t *above = &padded[y * (stride + 1)], *below = above + stride + 1;
-      for (int x = 0; x < stride; x++)
-        words[y * stride + x] = above[x] | above[x + 1] << 8 | below[x] << 16 | uint32_t(below[x + 1]) << 24;
-    }
-  }
+// Rows and columns of an image, and the words from one row of its table to the next. MNIST's are known to the compiler:
+// its loops are then twice as fast.
+struct AnySize {
+  int rows, columns, stride;
+};
+struct MnistSize {
+  static constexpr int rows = 28, columns = 28, stride = 32;
 };
 
-// Neighbouring columns of one row of the moved image, pixels from 0 to 255. Written as plain loops over arrays: compilers make
-// vectors of them.
-void sample(const Neighbours& from, const float* move, int row, int first, float* out) {
-  const float height = float(from.rows), width = float(from.columns);
+// One channel of an image, four neighbours in one word, so that a bilinear sample takes one load: (y, x), (y, x+1),
+// (y+1, x), (y+1, x+1), the lowest byte first. Row and column 0 stand for -1. `padded` is room for the image with
+// zeros around it.
+template <class Size>
+INLINE void gather_neighbours(Size size, const uint8_t* image, uint8_t* padded, uint32_t* words) {
+  const int line = size.stride + 1;
+  std::memset(padded, 0, size_t(size.rows + 2) * line);
+  for (int y = 0; y < size.rows; y++) std::memcpy(padded + (y + 1) * line + 1, image + y * size.columns, size.columns);
+  for (int y = 0; y <= size.rows; y++) {
+    const uint8_t *above = padded + y * line, *below = above + line;
+    for (int x = 0; x < size.stride; x++)
+      words[y * size.stride + x] = above[x] | above[x + 1] << 8 | below[x] << 16 | uint32_t(below[x + 1]) << 24;
+  }
+}
+
+// Neighbouring columns of one row of the moved image, pixels from 0 to 255. Written as plain loops over arrays:
+// compilers make vectors of them.
+template <class Size>
+INLINE void sample(Size size, const uint32_t* words, const float* move, int row, int first, float* out) {
+  const float height = float(size.rows), width = float(size.columns);
   const float base_y = (2 * row + 1) / height - 1, half_height = height / 2, half_width = width / 2;
   const float x0 = move[1] * base_y + move[2], y0 = move[4] * base_y + move[5];
-  const int rows = from.rows, columns = from.columns, stride = from.stride;
-  const uint32_t* words = from.words.data();
   float right[COLUMNS], down[COLUMNS];
   int32_t index[COLUMNS];
   for (int j = 0; j < COLUMNS; j++) {
@@ -43,10 +46,10 @@ void sample(const Neighbours& from, const float* move, int row, int first, float
     // One unit more than torch's coordinates: the table begins at -1. What lies further out is all background.
     const float x = std::clamp((move[0] * base_x + x0 + 1) * half_width + 0.5f, 0.0f, width + 1);
     const float y = std::clamp((move[3] * base_x + y0 + 1) * half_height + 0.5f, 0.0f, height + 1);
-    const int column = std::min(int(x), columns), line = std::min(int(y), rows);
+    const int column = std::min(int(x), int(size.columns)), line = std::min(int(y), int(size.rows));
     right[j] = x - float(column);
     down[j] = y - float(line);
-    index[j] = line * stride + column;
+    index[j] = line * size.stride + column;
   }
   for (int j = 0; j < COLUMNS; j++) {
     const uint32_t four = words[index[j]];
@@ -57,26 +60,44 @@ void sample(const Neighbours& from, const float* move, int row, int first, float
   }
 }
 
+// One channel, with room for its table.
+template <class Size>
+void place_channel(Size size, const uint8_t* image, const float* move, real factor, real offset, const Map& x,
+                   int channel, int image_number, uint8_t* padded, uint32_t* words) {
+  if (move) gather_neighbours(size, image, padded, words);
+  for (int row = 0; row < size.rows; row++) {
+    real* to = reinterpret_cast<real*>(x.line(image_number / LANES, channel, row)) + image_number % LANES;
+    for (int first = 0; first < size.columns; first += COLUMNS, to += COLUMNS * LANES) {
+      const int count = std::min(COLUMNS, size.columns - first);
+      float pixels[COLUMNS];
+      if (move)
+        sample(size, words, move, row, first, pixels);
+      else
+        for (int j = 0; j < count; j++) pixels[j] = image[row * size.columns + first + j];
+      for (int j = 0; j < count; j++) to[j * LANES] = pixels[j] * factor + offset;
+    }
+  }
+}
+
 }  // namespace
 
 void place(const uint8_t* image, const float* move, const Normalisation& normalisation, const Map& x,
            int image_number) {
-  thread_local Neighbours from;
   for (int channel = 0; channel < x.channels; channel++, image += x.height * x.width) {
     const real mean = normalisation.mean[channel], deviation = normalisation.deviation[channel];
     const real factor = 1 / (255 * deviation), offset = -mean / deviation;
-    if (move) from.gather(image, x.height, x.width);
-    for (int row = 0; row < x.height; row++) {
-      real* to = reinterpret_cast<real*>(x.line(image_number / LANES, channel, row)) + image_number % LANES;
-      for (int first = 0; first < x.width; first += COLUMNS, to += COLUMNS * LANES) {
-        const int count = std::min(COLUMNS, x.width - first);
-        float pixels[COLUMNS];
-        if (move)
-          sample(from, move, row, first, pixels);
-        else
-          for (int j = 0; j < count; j++) pixels[j] = image[row * x.width + first + j];
-        for (int j = 0; j < count; j++) to[j * LANES] = pixels[j] * factor + offset;
-      }
+    if (x.height == MnistSize::rows && x.width == MnistSize::columns) {
+      constexpr MnistSize size;
+      uint8_t padded[(size.rows + 2) * (size.stride + 1)];
+      uint32_t words[(size.rows + 1) * size.stride];
+      place_channel(size, image, move, factor, offset, x, channel, image_number, padded, words);
+    } else {
+      const AnySize size = {x.height, x.width, (x.width + COLUMNS) / COLUMNS * COLUMNS};
+      thread_local std::vector<uint8_t> padded;
+      thread_local std::vector<uint32_t> words;
+      padded.resize(size_t(size.rows + 2) * (size.stride + 1));
+      words.resize(size_t(size.rows + 1) * size.stride);
+      place_channel(size, image, move, factor, offset, x, channel, image_number, padded.data(), words.data());
     }
   }
 }
