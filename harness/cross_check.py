@@ -23,7 +23,7 @@ from harness.system.invocation import typed
 from harness.training.modules.build import build
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis
-from search_spaces.task import MNIST
+from search_spaces.task import MNIST, Task
 
 # fvcore's names for what ``macs`` counts: convolutions, and linear layers in both forms that torch records.
 COMPARABLE_OPERATORS = ("conv", "linear", "addmm")
@@ -58,13 +58,13 @@ def cross_check(architecture: Architecture, analysis: Analysis) -> Checks:
         HarnessError: a library disagrees, or cannot be used; both are internal faults.
     """
     with torch.random.fork_rng(devices=[]):
-        network = build(architecture).eval()
+        network = build(architecture, analysis.task).eval()
         repeats = tied_repeats(network)
         checks = Checks(
             torch=sum(parameter.numel() for parameter in network.parameters()),
-            torchsummary=summary_total(network) - repeats,
+            torchsummary=summary_total(network, analysis.task) - repeats,
             fvcore=fvcore_parameters(network),
-            fvcore_macs=fvcore_macs(network),
+            fvcore_macs=fvcore_macs(network, analysis.task),
             tied_repeats=repeats,
         )
     _compare(checks, analysis)
@@ -77,7 +77,7 @@ def tied_repeats(network: nn.Module) -> int:
     return each_use - sum(parameter.numel() for parameter in network.parameters())
 
 
-def summary_total(network: nn.Module, input_shape: tuple[int, ...] = MNIST.input_shape) -> int:
+def summary_total(network: nn.Module, task: Task = MNIST) -> int:
     """Return the total that torchsummary prints for a copy of ``network`` in evaluation mode.
 
     It runs two random images through what it is given, which would move BN statistics in training mode.
@@ -91,7 +91,7 @@ def summary_total(network: nn.Module, input_shape: tuple[int, ...] = MNIST.input
         raise _unusable("torchsummary", error) from error
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        summary(copy.deepcopy(network).eval(), tuple(input_shape), device="cpu")
+        summary(copy.deepcopy(network).eval(), task.input_shape, device="cpu")
     total = _TOTAL.search(printed.getvalue())
     if total is None:
         raise _unusable("torchsummary", "it printed no total")
@@ -112,7 +112,7 @@ def fvcore_parameters(network: nn.Module) -> int:
         return int(parameter_count(network)[""])
 
 
-def fvcore_macs(network: nn.Module, input_shape: tuple[int, ...] = MNIST.input_shape) -> int:
+def fvcore_macs(network: nn.Module, task: Task = MNIST) -> int:
     """Return fvcore's multiply-adds of one image, of convolutions and linear layers only.
 
     fvcore calls a multiply-add a flop. It also counts batch normalisation (2 a value) and global pooling (1 a
@@ -126,7 +126,7 @@ def fvcore_macs(network: nn.Module, input_shape: tuple[int, ...] = MNIST.input_s
             from fvcore.nn import FlopCountAnalysis
         except ImportError as error:
             raise _unusable("fvcore", error) from error
-        counter = FlopCountAnalysis(network.eval(), torch.zeros(1, *input_shape))
+        counter = FlopCountAnalysis(network.eval(), torch.zeros(1, *task.input_shape))
         counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         by_operator: Mapping[str, float] = counter.by_operator()
     return int(sum(by_operator.get(name, 0) for name in COMPARABLE_OPERATORS))

@@ -174,7 +174,7 @@ def _notes(infos: Sequence[StudyInfo]) -> list[str]:
     workers = {session.workers for info in infos for session in info.provenance.sessions}
     if len(machines) > 1 or len(workers) > 1:
         notes.append("Machines or numbers of workers differ: an hour of one is not an hour of the other.")
-    if any(info.headline.outcome in ("no verdict yet", "nothing finished yet") for info in infos):
+    if any(info.headline.outcome in ("no verdict yet", "no result yet") for info in infos):
         notes.append("A study that has no verdict yet may still be running.")
     notes.append("One search a setting says little about the setting: another seed of a search finds another network.")
     return notes

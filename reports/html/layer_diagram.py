@@ -66,7 +66,7 @@ class Block:
 def blocks(analysis: Analysis) -> tuple[Block, ...]:
     """Return the columns of a network's strip."""
     found: list[Block] = []
-    shape: Shape = MNIST.input_shape
+    shape: Shape = analysis.task.input_shape
     seen_all = False
     for layer in analysis.layers:
         seen_all = seen_all or is_global(layer.op, shape)

@@ -21,7 +21,7 @@ class Outcome(StrEnum):
     MISSED = "missed"
     UNVERIFIED = "not verified yet"
     SEARCHING = "no verdict yet"
-    NOTHING = "nothing finished yet"
+    NOTHING = "no result yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _verdict(files: StudyFiles, of: list[Network], answer: Winner | None) -> tup
         return outcome, (
             f"Missed: the search ended and no network was trained to the end, so none reached {target}."
             if over
-            else "Nothing finished yet: no network has been trained to the end."
+            else f"No result yet: no network has been trained to the end{_stopped(of)}."
         )
     standing = [network for network in trained if network.state is State.CONFIRMED]
     if standing and not over:
@@ -88,6 +88,12 @@ def _verdict(files: StudyFiles, of: list[Network], answer: Winner | None) -> tup
     if over:
         return Outcome.MISSED, f"Missed: no network was confirmed for {target}. {figures}"
     return Outcome.SEARCHING, f"No verdict yet: no network is confirmed for {target} so far. {figures}"
+
+
+def _stopped(of: list[Network]) -> str:
+    """Return how many trainings were stopped early, where some were."""
+    pruned = sum(network.state is State.PRUNED for network in of)
+    return f"; {plural(pruned, 'training was', 'trainings were')} stopped early" if pruned else ""
 
 
 def _named(network_hash: str, of: list[Network]) -> str:

@@ -61,9 +61,17 @@ def provenance(files: StudyFiles, answer: Winner | None) -> Provenance:
     config = files.config
     values = asdict(config)
     del values["recipe"], values["space_text"]
+    if config.rungs:
+        # A training of another length is looked at after the same shares of it.
+        values["rungs"] = (
+            f"{_shown(config.rungs)} of {config.recipe.epochs} epochs, and the same shares of other lengths"
+        )
+    recipe = recipe_document(config.recipe)
+    if config.lengths:
+        recipe["epochs"] = f"{', '.join(map(str, config.lengths))}: chosen for each network"
     return Provenance(
         settings=tuple(Setting(name, _shown(value), _origin(files, name)) for name, value in values.items()),
-        recipe=tuple(Setting(name, _shown(value), "") for name, value in recipe_document(config.recipe).items()),
+        recipe=tuple(Setting(name, _shown(value), "") for name, value in recipe.items()),
         space_text=config.space_text,
         sessions=tuple(_session(event) for event in files.events_of("session")),
         facts=_facts(files, answer),

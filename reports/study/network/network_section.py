@@ -19,7 +19,6 @@ from search_spaces.architecture import Architecture, Conv, DepthwiseConv, Residu
 from search_spaces.cost import Analysis
 from search_spaces.shapes import shape_text
 from search_spaces.stored import stored_numbers
-from search_spaces.task import MNIST
 
 MOST_KERNELS = 64
 # Beyond this a run has diverged, and its loss would stretch the axis for nothing.
@@ -132,7 +131,7 @@ def _layer_table(architecture: Architecture, analysis: Analysis, identifier: str
         f"{plural(len(rows), 'layer')}, {plural(analysis.parameters, 'parameter')} "
         f"({count(stored_numbers(architecture))} stored numbers, with the means and variances of BN), "
         f"{count(analysis.macs)} multiply-adds an image. The total receptive field is that before the first global "
-        f"op. In fp32, as torchsummary counts: input {_kib(math.prod(MNIST.input_shape))}, outputs forward and "
+        f"op. In fp32, as torchsummary counts: input {_kib(math.prod(analysis.task.input_shape))}, outputs forward and "
         f"backward {_kib(2 * values)}, parameters {_kib(analysis.parameters)}."
     )
     return table(caption, _LAYERS, [*rows, total], identifier=f"{identifier}-layers")

@@ -48,7 +48,7 @@ def test_what_studies_found_and_took_is_set_side_by_side(two: tuple[Any, Any], p
     facts = facts_of(place, *two)
 
     size = two[0].events[-2]["parameters"]
-    assert words(facts, "outcome") == ("not verified yet", "nothing finished yet")
+    assert words(facts, "outcome") == ("not verified yet", "no result yet")
     assert words(facts, "parameters") == (f"{size:,}", "\u2013")
     assert words(facts, "proposals") == ("2", "1")
     assert words(facts, "networks pruned") == ("0", "1")

@@ -60,7 +60,7 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_head(realistic_study: Any
 def test_a_study_of_which_nothing_is_known_has_a_summary(new_study: Any, place: Workspace):
     text = study_summary(study_info(read_study(new_study().folder, place)))
 
-    assert text.startswith("### Nothing finished yet: ")
+    assert text.startswith("### No result yet: ")
     assert "| parameters | \u2013 |" in text
     assert "console" not in text
 
@@ -86,7 +86,7 @@ def test_a_comparison_of_studies_names_what_was_set_differently(realistic_study:
     text = studies_summary(read_studies([realistic_study.folder, other], place))
 
     assert f"- `{realistic_study.name}`: Reached: network " in text
-    assert "- `other`: Nothing finished yet: " in text
+    assert "- `other`: No result yet: " in text
     assert text.endswith("finds another network.\n")
 
 

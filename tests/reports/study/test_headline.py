@@ -7,6 +7,7 @@ import pytest
 from harness.evidence import ledger, record
 from harness.evidence.study import owned
 from harness.system.workspace import Workspace
+from harness.training.result import Status
 from reports.study.headline import Headline, Outcome, headline
 from reports.study.networks import networks
 from reports.study.next_step import next_step
@@ -130,11 +131,20 @@ def test_a_search_that_ended_with_nothing_missed(study: Any, place: Workspace, s
     assert found.progress.endswith("its trials were used up.")
 
 
+def test_trainings_that_were_stopped_early_are_no_result_and_are_counted(study: Any, place: Workspace, synthetic: Any):
+    for width in (6, 8):
+        study.finish(study.propose(synthetic.network(width, 8, 8)), 300, epochs=4, status=Status.PRUNED)
+
+    assert said(study, place).verdict == (
+        "No result yet: no network has been trained to the end; 2 trainings were stopped early."
+    )
+
+
 def test_a_study_without_a_finished_run_says_so(study: Any, place: Workspace):
     found = said(study, place)
 
     assert found.outcome is Outcome.NOTHING
-    assert found.verdict == "Nothing finished yet: no network has been trained to the end."
+    assert found.verdict == "No result yet: no network has been trained to the end."
 
 
 def test_an_ended_study_without_a_trained_network_missed(study: Any, place: Workspace):

@@ -21,8 +21,16 @@ def test_each_setting_has_its_value_and_its_origin(new_study: Any, place: Worksp
 
     assert Setting("budget", "20000", "command line") in settings
     assert Setting("target_pct", "99.4", "default") in settings
-    assert Setting("rungs", "4 8", "derived") in settings
+    assert Setting("rungs", "4 8 of 15 epochs, and the same shares of other lengths", "derived") in settings
     assert not {"recipe", "space_text"} & {setting.name for setting in settings}
+
+
+def test_lengths_that_a_search_chooses_from_stand_in_the_recipe(new_study: Any, place: Workspace):
+    fixed = new_study()
+    chosen = new_study(name="chosen", config=replace(fixed.config, lengths=(5, 12)))
+
+    assert Setting("epochs", str(fixed.config.recipe.epochs), "") in found(fixed, place).recipe
+    assert Setting("epochs", "5, 12: chosen for each network", "") in found(chosen, place).recipe
 
 
 def test_commands_are_quoted_for_a_shell(new_study: Any, place: Workspace):

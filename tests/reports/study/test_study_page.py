@@ -218,7 +218,7 @@ def test_a_study_of_which_only_the_configuration_exists_has_a_report(new_study: 
 
     made = page_of(study.folder, place)
 
-    assert "Nothing finished yet" in made.text("p")
+    assert "No result yet" in made.text("p")
     sections = [attributes["id"] for tag, attributes in made.elements if tag == "section"]
     assert sections == ["caveats", "provenance", "glossary", "toy"]
     assert "The journal names no command." in made.text("p")
