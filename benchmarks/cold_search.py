@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.datasets import DATASETS
-from harness.evidence.study import read_events, rejections
+from harness.evidence.events import (
+    Confirmed,
+    Entry,
+    Event,
+    FailedConfirmation,
+    Postponed,
+    Repeated,
+    RunEnded,
+    WinnerChosen,
+    of_kind,
+)
+from harness.evidence.study import proposals, read_events, rejections
 from harness.system.errors import Interrupted, UsageError
 from harness.training.result import Status
 
@@ -131,7 +141,7 @@ def run(arguments: Sequence[str], setting: Setting, folder: Path) -> Outcome:
 
 
 def outcome(
-    exit_code: int, seconds: float, events: list[dict[str, Any]], printed: dict[str, Any], validation_size: int
+    exit_code: int, seconds: float, events: list[Entry[Event]], printed: dict[str, Any], validation_size: int
 ) -> Outcome:
     """Return what a journal and the printed document say.
 
@@ -140,7 +150,7 @@ def outcome(
         printed: the document of ``--json``; empty where the search broke off.
         validation_size: images that validation accuracies are shares of.
     """
-    counts, rejected = Counter(event["event"] for event in events), rejections(events).total()
+    proposed, rejected = len(proposals(events)), rejections(events).total()
     row = printed.get("winner")
     found = sizes(events)
     return Outcome(
@@ -151,53 +161,50 @@ def outcome(
         seconds=round(seconds, 1),
         first_standing_seconds=found[0][0] if found else None,
         sizes=found,
-        trained=len({event["trial"] for event in events if event["event"] == "finished"}),
-        proposed=counts["proposed"] + rejected + counts["repeated"],
+        trained=len({entry.event.trial for entry in of_kind(events, RunEnded)}),
+        proposed=proposed + rejected + len(of_kind(events, Repeated)),
         rejected=rejected,
     )
 
 
-def sizes(events: list[dict[str, Any]]) -> tuple[tuple[float, int | None], ...]:
+def sizes(events: list[Entry[Event]]) -> tuple[tuple[float, int | None], ...]:
     """Return (seconds, parameters of what stands from then on); None where what stood was refuted."""
     found: list[tuple[float, int | None]] = []
-    standing = None
-    for event in events:
-        if event["event"] == "standing":
-            standing = event["trial"]
-            found.append((event["elapsed"], event["parameters"]))
-        elif event["event"] == "refuted" and event["trial"] == standing:
-            standing = None
-            found.append((event["elapsed"], None))
+    standing: int | None = None
+    for entry in events:
+        match entry.event:
+            case Confirmed(trial=standing, parameters=parameters):
+                found.append((entry.elapsed, parameters))
+            case FailedConfirmation(trial=trial) if trial == standing:
+                standing = None
+                found.append((entry.elapsed, None))
     return tuple(found)
 
 
-def nearest_miss(events: list[dict[str, Any]], validation_size: int) -> NearestMiss | None:
+def nearest_miss(events: list[Entry[Event]], validation_size: int) -> NearestMiss | None:
     """Return the network that waits for its verification, else that of the best run; None where no run has ended."""
-    postponed = [event for event in events if event["event"] == "postponed"]
-    if postponed:
-        last = postponed[-1]
-        known = [event for event in events if event["event"] == "winner" and event["hash"] == last["hash"]]
-        accuracy = known[-1]["validation_accuracy_pct"] if known else None
+    if postponed := of_kind(events, Postponed):
+        last = postponed[-1].event
+        known = [entry.event for entry in of_kind(events, WinnerChosen) if entry.event.hash == last.hash]
+        accuracy = known[-1].validation_accuracy_pct if known else None
         return NearestMiss(
-            kind="not verified", hash=last["hash"], parameters=last["parameters"], validation_accuracy_pct=accuracy
+            kind="not verified", hash=last.hash, parameters=last.parameters, validation_accuracy_pct=accuracy
         )
-    networks = {event["trial"]: event for event in events if event["event"] == "proposed"}
+    networks = {proposal.trial: proposal for proposal in proposals(events)}
     runs = [
-        event
-        for event in events
-        if event["event"] == "finished"
-        and event["status"] == Status.COMPLETE
-        and event["validation_errors"] is not None
+        (entry.event.validation_errors, entry.elapsed, entry.event.trial)
+        for entry in of_kind(events, RunEnded)
+        if entry.event.status is Status.COMPLETE and entry.event.validation_errors is not None
     ]
     if not runs:
         return None
-    best = min(runs, key=lambda event: (event["validation_errors"], event["elapsed"]))
-    network = networks[best["trial"]]
+    errors, _, trial = min(runs, key=lambda run: run[:2])
+    network = networks[trial or 0]
     return NearestMiss(
         kind="one run",
-        hash=network["hash"],
-        parameters=network["parameters"],
-        validation_accuracy_pct=100 * (1 - best["validation_errors"] / validation_size),
+        hash=network.hash,
+        parameters=network.parameters,
+        validation_accuracy_pct=100 * (1 - errors / validation_size),
     )
 
 

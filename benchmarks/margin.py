@@ -35,8 +35,8 @@ from harness.bench.tables.table import Table, runs_of
 from harness.bench.tables.table_files import read_table, table_folder
 from harness.evidence import record
 from harness.evidence.error_ratio import error_ratio_of
+from harness.evidence.events import Proposal
 from harness.evidence.record import Record
-from harness.evidence.study import Proposal
 from harness.search import race
 from harness.search.race import Candidate
 from harness.system import files

@@ -67,6 +67,7 @@ REPORTED = {
     "harness.system.duration",  # how long a search may take, as its command says it
     "harness.system.errors",
     "harness.training.inspection",  # written for reports and for nothing else
+    "harness.evidence.events",
     "harness.evidence.leaderboard",
     "harness.evidence.ledger",
     "harness.evidence.record",

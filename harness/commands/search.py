@@ -238,22 +238,23 @@ def _last_words(
 def _document(
     plan: SearchPlan, verdict: Verdict | None, report: Path, nearest: NearestMiss | None, words: LastWords | None
 ) -> dict[str, Any]:
-    from collections import Counter
     from dataclasses import asdict
 
     from harness.evidence import study
+    from harness.evidence.events import Repeated, of_kind
     from harness.evidence.leaderboard_csv import standings_file
 
     events = study.read_events(plan.folder)
-    counts, rejected = Counter(event["event"] for event in events), study.rejections(events).total()
+    proposed, repeated = len(study.proposals(events)), len(of_kind(events, Repeated))
+    rejected = study.rejections(events).total()
     return {
         "study": plan.folder.name,
         "budget": plan.config.budget,
         "target_pct": plan.config.target_pct,
         "threshold_pct": plan.config.threshold_pct,
-        "proposed": counts["proposed"] + rejected + counts["repeated"],
+        "proposed": proposed + rejected + repeated,
         "rejected": rejected,
-        "repeated": counts["repeated"],
+        "repeated": repeated,
         "trained": len({result.trial for result in study.finished_results(plan.folder)}),
         "seconds": study.elapsed_seconds(events),
         "winner": None if verdict is None else asdict(verdict.row),

@@ -6,18 +6,19 @@ These files are the record; the Optuna index is made from them.
 from __future__ import annotations
 
 import fcntl
-import json
 import math
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.evidence import events
+from harness.evidence.events import Entry, Event, Looked, Proposal, Rejected, of_kind
 from harness.system import files
 from harness.system.document import documented, read_as
 from harness.system.errors import ContentError, UsageError
@@ -26,7 +27,6 @@ from harness.training import result
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import Result
 from harness.training.seeds import PROTOCOL_VERSION
-from search_spaces.spaces.draw import Decision
 
 
 @documented
@@ -68,26 +68,6 @@ class _ConfigFile:
     config: StudyConfig
     origins: dict[str, str]
     schema_version: Literal[1] = 1
-
-
-@documented
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
-    """A network that a search has decided to train.
-
-    Attributes:
-        epochs: of its training; None for those of the recipe.
-        chance: predicted probability that it stands; None where nothing was predicted.
-    """
-
-    trial: int
-    architecture: str
-    hash: str
-    parameters: int
-    origin: str
-    decisions: tuple[Decision, ...]
-    epochs: int | None = None
-    chance: float | None = None
 
 
 def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bool:
@@ -224,31 +204,19 @@ def finished_results(folder: Path) -> list[Result]:
     return sorted(found, key=lambda item: (item.trial or 0, item.purpose, item.seed_index))
 
 
-def note(folder: Path, event: str, elapsed: float, **values: Any) -> None:
-    """Append one event to the journal; ``elapsed`` counts the seconds of all sessions of the study."""
-    entry = {
-        "event": event,
-        "elapsed": round(elapsed, 3),
-        "utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        **values,
-    }
-    files.append_line(folder / "log.jsonl", json.dumps(entry, allow_nan=False))
+def note(folder: Path, event: Event, elapsed: float) -> None:
+    """Append an event to the log; ``elapsed`` counts the seconds of all sessions of the study."""
+    entry = Entry(elapsed, event, datetime.now(UTC).isoformat(timespec="seconds"))
+    files.append_line(folder / "log.jsonl", events.line(entry))
 
 
-def read_events(folder: Path) -> list[dict[str, Any]]:
-    """Return all events; a last line that a kill has torn is passed over, and what follows it is not lost."""
+def read_events(folder: Path) -> list[Entry[Event]]:
+    """Return what the log holds; a line that a kill has torn, or that no event fits, is passed over."""
     path = folder / "log.jsonl"
     if not path.exists():
         return []
-    events = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict) and "event" in event:
-            events.append(event)
-    return events
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [entry for text in lines if (entry := events.read_line(text)) is not None]
 
 
 def mend(folder: Path) -> None:
@@ -260,31 +228,26 @@ def mend(folder: Path) -> None:
         part.unlink()
 
 
-def proposals(events: list[dict[str, Any]]) -> list[Proposal]:
+def proposals(entries: Iterable[Entry[Event]]) -> list[Proposal]:
     """Return the networks that were chosen for training, in order."""
-    names = [item.name for item in fields(Proposal)]
-    found = []
-    for event in events:
-        if event["event"] == "proposed":
-            values = {name: event[name] for name in names if name in event}
-            found.append(read_as(Proposal, json.dumps(values), "an entry 'proposed' of the journal"))
-    return found
+    return [entry.event for entry in of_kind(entries, Proposal)]
 
 
-def rejections(events: Iterable[Mapping[str, Any]]) -> Counter[str]:
+def rejections(entries: Iterable[Entry[Event]]) -> Counter[str]:
     """Return how many networks were rejected before anything was built, by reason.
 
     These are a sampler's proposals, and networks that the model of the errors would have chosen among.
     """
     found: Counter[str] = Counter()
-    for event in events:
-        if event["event"] == "rejected":
-            found[str(event.get("reason", "no reason given"))] += 1
-        elif event["event"] == "looked":
-            found.update(event["rejected"])
+    for entry in entries:
+        match entry.event:
+            case Rejected(reason=reason):
+                found[reason] += 1
+            case Looked(rejected=counts):
+                found.update(counts)
     return found
 
 
-def elapsed_seconds(events: list[dict[str, Any]]) -> float:
+def elapsed_seconds(entries: Iterable[Entry[Event]]) -> float:
     """Return how long a study has been worked on, all sessions together."""
-    return max((float(event["elapsed"]) for event in events), default=0.0)
+    return max((entry.elapsed for entry in entries), default=0.0)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from harness.data.datasets import dataset
 from harness.evidence import study
+from harness.evidence.events import Entry, Event, Postponed, Proposal, Verified, WinnerChosen, of_kind
 from harness.evidence.leaderboard import refresh
 from harness.evidence.record import Found
-from harness.evidence.study import Proposal
 from harness.evidence.verification.verdict import Verdict
 from harness.evidence.verification.verify import Plan, finished_indices, recorded_verdict, run_seeds
 from harness.search.finals import least_verify_seconds, verify_seconds
@@ -18,41 +17,41 @@ from harness.search.proposals.estimate import VERIFY_FACTOR, verify_seeds
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session, note
 from harness.training.recipes import NamedRecipe
-from harness.training.workers.workers import Event, Limits
+from harness.training.workers import workers
+from harness.training.workers.workers import Limits
 from search_spaces.language.notation import parse_network
 
 
 def conclude(
-    plan: SearchPlan, session: Session, on_event: Callable[[Event], None] = lambda event: None
+    plan: SearchPlan, session: Session, on_event: Callable[[workers.Event], None] = lambda event: None
 ) -> Verdict | None:
     """Verify the study's winner and rewrite the leaderboard.
 
     Return None where the search named no winner, or where too little time is left to verify it: then the last event
-    of the journal is ``postponed``. A winner that was verified in an earlier session is not verified again.
+    of the log is ``Postponed``. A winner that was verified in an earlier session is not verified again.
     ``on_event`` sees how the seeds go on.
     """
     events = study.read_events(plan.folder)
-    winner = next((event for event in reversed(events) if event["event"] == "winner"), None)
-    if winner is None:
+    winners = of_kind(events, WinnerChosen)
+    if not winners:
         refresh(plan.workspace)
         return None
+    winner = winners[-1].event
     verification = _verification(plan, winner, events)
     recorded = recorded_verdict(verification, plan.workspace)
-    is_verified = any(event["event"] == "verified" and event["hash"] == winner["hash"] for event in events)
+    is_verified = any(entry.event.hash == winner.hash for entry in of_kind(events, Verified))
     # A record can be taken away; then the seeds are run again.
     if is_verified and recorded.runs:
         return recorded
     open_seeds = len(verification.indices) - len(finished_indices(verification, plan.workspace))
-    candidate = session.candidates[winner["trial"]]
+    candidate = session.candidates[winner.trial]
     needed = verify_seconds(session, candidate, open_seeds)
     if open_seeds and session.left < least_verify_seconds(session, candidate, open_seeds):
-        note(session, "postponed", hash=winner["hash"], parameters=winner["parameters"], seconds=needed)
+        note(session, Postponed(hash=winner.hash, parameters=winner.parameters, seconds=needed))
         refresh(plan.workspace)
         return None
     verdict = run_seeds(verification, plan.workspace, plan.source, _limits(plan), on_event)
-    note(
-        session,
-        "verified",
+    verified = Verified(
         hash=verdict.record.hash,
         recipe_hash=verdict.record.recipe_hash,
         tier=verdict.row.tier,
@@ -60,6 +59,7 @@ def conclude(
         seeds=verdict.row.seeds,
         passed=verdict.passed,
     )
+    note(session, verified)
     refresh(plan.workspace)
     return verdict
 
@@ -76,8 +76,8 @@ def _recipe(plan: SearchPlan, proposal: Proposal) -> NamedRecipe:
     return replace(plan.recipe, recipe=recipe, name=name)
 
 
-def _verification(plan: SearchPlan, winner: dict[str, Any], events: list[dict[str, Any]]) -> Plan:
-    proposal = next(item for item in study.proposals(events) if item.trial == winner["trial"])
+def _verification(plan: SearchPlan, winner: WinnerChosen, events: list[Entry[Event]]) -> Plan:
+    proposal = next(item for item in study.proposals(events) if item.trial == winner.trial)
     seeds = verify_seeds(plan.effort.workers)
     found = Found(
         study=plan.folder.name,
@@ -85,8 +85,8 @@ def _verification(plan: SearchPlan, winner: dict[str, Any], events: list[dict[st
         space=plan.config.space,
         sampler=plan.config.sampler,
         trial=proposal.trial,
-        validation_accuracy_pct=winner["validation_accuracy_pct"],
-        validation_seeds=winner["validation_seeds"],
+        validation_accuracy_pct=winner.validation_accuracy_pct or 0.0,
+        validation_seeds=winner.validation_seeds or 0,
         trained=len({result.trial for result in study.finished_results(plan.folder)}),
         rejected=study.rejections(events).total(),
         search_seconds=study.elapsed_seconds(events),

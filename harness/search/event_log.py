@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from harness.evidence import study
+from harness.evidence.events import Entry, Event
 from harness.training import result
 from harness.training.result import Result
 
@@ -14,7 +15,7 @@ from harness.training.result import Result
 class EventLog(Protocol):
     """Keeps events in order, and finished runs."""
 
-    def note(self, event: str, elapsed: float, values: dict[str, Any]) -> None:
+    def note(self, event: Event, elapsed: float) -> None:
         """Keep an event; ``elapsed`` counts the seconds of all sessions."""
         ...
 
@@ -25,13 +26,13 @@ class EventLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FolderLog:
-    """The journal and the results of a study."""
+    """The log and the results of a study."""
 
     folder: Path
 
-    def note(self, event: str, elapsed: float, values: dict[str, Any]) -> None:
-        """Append to the journal."""
-        study.note(self.folder, event, elapsed, **values)
+    def note(self, event: Event, elapsed: float) -> None:
+        """Append to the log."""
+        study.note(self.folder, event, elapsed)
 
     def keep(self, trial: int, found: Result) -> None:
         """Write the run's file."""
@@ -40,13 +41,13 @@ class FolderLog:
 
 @dataclass(frozen=True, slots=True)
 class MemoryLog:
-    """Events as (name, elapsed, values); runs are with their candidates anyway."""
+    """Entries in order; runs are with their candidates anyway."""
 
-    events: list[tuple[str, float, dict[str, Any]]] = field(default_factory=list)
+    entries: list[Entry[Event]] = field(default_factory=list)
 
-    def note(self, event: str, elapsed: float, values: dict[str, Any]) -> None:
+    def note(self, event: Event, elapsed: float) -> None:
         """Append to the list."""
-        self.events.append((event, elapsed, values))
+        self.entries.append(Entry(elapsed, event))
 
     def keep(self, trial: int, found: Result) -> None:
         """Do nothing."""

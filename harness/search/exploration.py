@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import replace
 
+from harness.evidence.events import Looked, Rejected, Repeated
 from harness.search import race
-from harness.search.events import poll
 from harness.search.finals import closing_seconds, remaining_seconds
-from harness.search.proposals.proposing import Rejection, Repeat
 from harness.search.race import STAND_SEEDS, Candidate
+from harness.search.reactions import poll
 from harness.search.session import (
     Session,
     free_indices,
@@ -115,21 +115,21 @@ def _propose(session: Session) -> Job | None:
     found = session.proposer.propose(budget, session.candidates, room(session))
     for passed in found.passed:
         match passed:
-            case Rejection():
-                note(session, "rejected", budget=budget, **asdict(passed))
+            case Rejected():
+                note(session, replace(passed, budget=budget))
                 session.reporter.rejected += 1
-            case Repeat(trial):
+            case Repeated(trial=trial):
                 session.candidates[trial].repeats += session.switches.repeats
-                note(session, "repeated", hash=session.candidates[trial].proposal.hash, **asdict(passed))
+                note(session, replace(passed, hash=session.candidates[trial].proposal.hash))
     if found.proposal is None:
         # There is no use in asking again before another run has ended.
         session.exhausted, session.lacks_time = found.why, found.lacks_time
         return None
     candidate = Candidate(found.proposal, stand_seeds=STAND_SEEDS if session.switches.confirmation else 0)
     session.candidates[found.proposal.trial] = candidate
-    note(session, "proposed", **asdict(found.proposal))
+    note(session, found.proposal)
     if found.rejected:
-        note(session, "looked", rejected=dict(found.rejected))
+        note(session, Looked(rejected=dict(found.rejected)))
         session.reporter.rejected += sum(found.rejected.values())
     return job_for(session, candidate, Purpose.SEARCH, 0)
 

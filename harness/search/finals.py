@@ -12,7 +12,7 @@ from harness.search.proposals.estimate import (
     verifying,
 )
 from harness.search.race import Candidate
-from harness.search.session import Session, note_standing, run_seconds, runs_of, smallest_standing
+from harness.search.session import Session, chosen, note, run_seconds, runs_of, smallest_standing
 
 
 def choose(session: Session) -> None:
@@ -22,7 +22,7 @@ def choose(session: Session) -> None:
     standing = race.final_order(list(session.candidates.values()), session.config.threshold_pct)
     in_time = [item for item in standing if least_verify_seconds(session, item) <= session.left]
     if standing:
-        note_standing(session, "winner", (in_time or standing)[0])
+        note(session, chosen((in_time or standing)[0]))
 
 
 def closing_seconds(session: Session) -> float:

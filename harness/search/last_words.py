@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, assert_never
+from typing import Literal, assert_never
 
+from harness.evidence import events as logged
 from harness.evidence.error_ratio import ErrorRatio
 from harness.evidence.study import elapsed_seconds
 from harness.evidence.verification.verdict import Verdict
@@ -106,17 +107,17 @@ class Missed:
 End = RanOut | Exhausted | Postponed | Missed
 
 
-def end_of(events: list[dict[str, Any]], verdict: Verdict | None) -> End | None:
+def end_of(events: list[logged.Entry[logged.Event]], verdict: Verdict | None) -> End | None:
     """Return how a search ended that was not interrupted, from its journal; None where its winner passed."""
     if verdict is not None:
         return None if verdict.passed else _missed(verdict)
-    last = events[-1]
-    if last["event"] == "postponed":
-        return Postponed(last["hash"], last["parameters"], elapsed_seconds(events) + last["seconds"])
-    ended = next(event for event in reversed(events) if event["event"] == "ended")
-    if ended["reason"] == "exhausted":
-        return Exhausted(ended["message"])
-    return RanOut("trials" if ended["reason"] == "trials" else "time")
+    last = events[-1].event
+    if isinstance(last, logged.Postponed):
+        return Postponed(last.hash, last.parameters, elapsed_seconds(events) + last.seconds)
+    ended = logged.of_kind(events, logged.SessionEnded)[-1].event
+    if ended.reason == "exhausted":
+        return Exhausted(ended.message)
+    return RanOut("trials" if ended.reason == "trials" else "time")
 
 
 def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> LastWords:

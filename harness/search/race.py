@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.evidence.study import Proposal
+from harness.evidence.events import Proposal
 from harness.system import statistics
 from harness.training.result import Result, Status
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Any
 
-from harness.evidence import study
+from harness.evidence.events import Entry, Event, Proposal, Rejected, Repeated, RunEnded, of_kind
 from harness.search import race
 from harness.search.proposals import sampler
 from harness.search.proposals.proposer import Proposer, is_aimed, tell_repeat
@@ -18,24 +17,22 @@ from harness.training.seeds import Purpose
 from search_spaces.spaces.draw import Decision, Uniform, replay
 
 
-def replay_journal(proposer: Proposer, events: list[dict[str, Any]], candidates: Mapping[int, Candidate]) -> None:
+def replay_journal(proposer: Proposer, events: list[Entry[Event]], candidates: Mapping[int, Candidate]) -> None:
     """Ask and tell a new proposer what the journal says; networks without a result are running afterwards."""
-    proposals = {proposal.trial: proposal for proposal in study.proposals(events)}
-    for event in events:
-        match event["event"]:
-            case "proposed":
-                proposal = proposals[event["trial"]]
+    for event in (entry.event for entry in events):
+        match event:
+            case Proposal() as proposal:
                 # Draws beside the sampler were questions of their own, an aim that found nothing included.
                 aimed = proposal.origin != "ladder" and is_aimed(proposer.config.sampler, proposal.trial)
                 proposer.index.asked += aimed + (proposal.origin == "draw")
                 proposer.enter(proposal)
-            case "rejected" if event["origin"] == "sampler":
+            case Rejected(origin="sampler"):
                 _reject(proposer, event)
-            case "repeated" if event["trial"] in candidates:
-                _repeat(proposer, event, candidates[event["trial"]])
-            case "finished" if event["purpose"] == Purpose.SEARCH and event["trial"] in candidates:
-                tell_outcome(proposer, candidates[event["trial"]])
-    taken = {event["hash"] for event in events if event["event"] == "rejected" and event["origin"] == "ladder"}
+            case Repeated(trial=trial) if trial in candidates:
+                _repeat(proposer, event, candidates[trial])
+            case RunEnded(trial=int(trial), purpose=Purpose.SEARCH) if trial in candidates:
+                tell_outcome(proposer, candidates[trial])
+    taken = {entry.event.hash for entry in of_kind(events, Rejected) if entry.event.origin == "ladder"}
     proposer.ladder = [found for found in proposer.ladder if found.architecture.hash not in taken]
 
 
@@ -45,19 +42,19 @@ def tell_outcome(proposer: Proposer, candidate: Candidate) -> None:
         proposer.tell(candidate.proposal.trial, race.outcome(candidate, proposer.config.threshold_pct))
 
 
-def _reject(proposer: Proposer, event: Mapping[str, Any]) -> None:
-    if event["violation"] is None:
+def _reject(proposer: Proposer, event: Rejected) -> None:
+    if event.violation is None or event.parameters is None:
         proposer.index.asked += 1
         return
-    trial = sampler.impose(proposer.index, _decisions(proposer, event["indices"]))
-    sampler.reject(proposer.index, trial, event["parameters"], event["violation"])
+    trial = sampler.impose(proposer.index, _decisions(proposer, event.indices))
+    sampler.reject(proposer.index, trial, event.parameters, event.violation)
 
 
-def _repeat(proposer: Proposer, event: Mapping[str, Any], candidate: Candidate) -> None:
+def _repeat(proposer: Proposer, event: Repeated, candidate: Candidate) -> None:
     if candidate.proposal.trial in proposer.running:
         proposer.index.asked += 1
         return
-    trial = sampler.impose(proposer.index, _decisions(proposer, event["indices"]))
+    trial = sampler.impose(proposer.index, _decisions(proposer, event.indices))
     tell_repeat(proposer, trial, candidate)
 
 

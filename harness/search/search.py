@@ -1,7 +1,7 @@
 """The search: one coordinator asks the sampler, rejects, hands runs to workers, prunes, confirms, and names a winner.
 
 Workers only train. What has happened is in the study's folder at any moment, so a killed search goes on where it was.
-``exploration`` holds the open part, ``finals`` the choice of the winner, ``events`` what follows from a worker's
+``exploration`` holds the open part, ``finals`` the choice of the winner, ``reactions`` what follows from a worker's
 report, ``race`` the decisions, ``proposer`` the proposals, ``replay`` how they go on after a stop, ``study`` the files.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from harness.evidence import study
+from harness.evidence.events import SessionBegan, SessionEnded
 from harness.evidence.study import StudyConfig
 from harness.search.exploration import explore
 from harness.search.finals import choose
@@ -46,7 +47,8 @@ def run_search(
     session = open_session(folder, config, effort, source, reporter)
     if session.finished:
         return session
-    note(session, "session", command=command, workers=effort.workers, device=effort.device, seconds=effort.seconds)
+    began = SessionBegan(command=tuple(command), workers=effort.workers, device=effort.device, seconds=effort.seconds)
+    note(session, began)
     with _signals(session):
         session.executor.start(effort.workers, effort.side_by_side)
         try:
@@ -60,14 +62,10 @@ def run_search(
             sampler.write_database(session.proposer.index, folder / "study.db")
         if session.interrupted:
             session.reason = "interrupted"
-        note(
-            session,
-            "ended",
-            reason=session.reason,
-            message=session.exhausted,
-            seconds=effort.seconds,
-            trials=effort.trials,
+        ended = SessionEnded(
+            reason=session.reason, message=session.exhausted, seconds=effort.seconds, trials=effort.trials
         )
+        note(session, ended)
     return session
 
 

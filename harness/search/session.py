@@ -10,6 +10,18 @@ from typing import Any
 
 from harness.data.datasets import dataset
 from harness.evidence import study
+from harness.evidence.events import (
+    Confirmed,
+    Entry,
+    Event,
+    FailedConfirmation,
+    Repeated,
+    RunEnded,
+    SessionBegan,
+    SessionEnded,
+    WinnerChosen,
+    of_kind,
+)
 from harness.evidence.study import StudyConfig
 from harness.search import race
 from harness.search.event_log import EventLog, FolderLog
@@ -117,9 +129,9 @@ def open_session(folder: Path, config: StudyConfig, effort: Effort, source: Sour
     """Return the search as the study's files tell it: finished runs kept, unfinished ones waiting."""
     events = study.read_events(folder)
     candidates = {proposal.trial: Candidate(proposal) for proposal in study.proposals(events)}
-    for event in events:
-        if event["event"] == "repeated" and event["trial"] in candidates:
-            candidates[event["trial"]].repeats += 1
+    for entry in of_kind(events, Repeated):
+        if entry.event.trial in candidates:
+            candidates[entry.event.trial].repeats += 1
     for found in study.finished_results(folder):
         file_result(candidates, found)
     past = observations(kept(folder) or (), config.recipe)
@@ -179,35 +191,34 @@ def run_seconds(session: Session, candidate: Candidate) -> float:
     return training_seconds(epochs, images, work(proposal.architecture), pace_of(session))
 
 
-def _mend(session: Session, proposer: Proposer, events: list[dict[str, Any]]) -> None:
+def _mend(session: Session, proposer: Proposer, events: list[Entry[Event]]) -> None:
     """Draw the consequences of results that were written just before the search was killed."""
-    ends = [event for event in events if event["event"] == "finished"]
-    noted = {(event["trial"], event["purpose"], event["seed_index"]) for event in ends}
+    ends = [entry.event for entry in of_kind(events, RunEnded)]
+    noted = {(event.trial, event.purpose, event.seed_index) for event in ends}
     for candidate in session.candidates.values():
         for found in runs_of(candidate):
             if (found.trial, found.purpose, found.seed_index) not in noted:
                 note_finished(session, found)
         tell_outcome(proposer, candidate)
-    stood = [event["trial"] for event in events if event["event"] == "standing"]
+    stood = [entry.event.trial for entry in of_kind(events, Confirmed)]
     standing = smallest_standing(session)
     if standing is not None and standing.proposal.trial not in stood[-1:]:
-        note_standing(session, "standing", standing, budget=standing.proposal.parameters - 1)
+        note(session, confirmed(standing))
 
 
-def _is_finished(effort: Effort, events: list[dict[str, Any]]) -> bool:
+def _is_finished(effort: Effort, events: list[Entry[Event]]) -> bool:
     """Return whether the last session came to its end, with no less effort than is allowed now."""
-    ends = [event for event in events if event["event"] in ("session", "ended")]
-    if not ends or ends[-1]["event"] == "session":
+    ends = [entry.event for entry in events if isinstance(entry.event, SessionBegan | SessionEnded)]
+    if not ends or not isinstance(last := ends[-1], SessionEnded):
         return False
-    last = ends[-1]
-    match last["reason"]:
-        case "exhausted" if last["seconds"] is None:
+    match last.reason:
+        case "exhausted" if last.seconds is None:
             return True
         case "exhausted" | "time":
             # With more time there may be networks that were too slow to be trained before.
-            return effort.seconds is not None and effort.seconds <= (last["seconds"] or 0)
+            return effort.seconds is not None and effort.seconds <= (last.seconds or 0)
         case "trials":
-            return effort.trials is not None and effort.trials <= (last["trials"] or 0)
+            return effort.trials is not None and effort.trials <= (last.trials or 0)
         case _:
             return False
 
@@ -285,33 +296,44 @@ def trial_of(job: Job) -> int:
     return job.trial
 
 
-def note(session: Session, event: str, **values: Any) -> None:
-    """Append an event to the journal of the study."""
-    session.log.note(event, session.elapsed, values)
+def note(session: Session, event: Event) -> None:
+    """Append an event to the log of the study."""
+    session.log.note(event, session.elapsed)
 
 
 def note_finished(session: Session, found: Result) -> None:
     """Append that a run has ended; its result is on disk."""
-    note(
-        session,
-        "finished",
+    ended = RunEnded(
         trial=found.trial,
         purpose=found.purpose,
         seed_index=found.seed_index,
         status=found.status,
         validation_errors=found.validation_errors,
     )
+    note(session, ended)
 
 
-def note_standing(session: Session, event: str, candidate: Candidate, **more: Any) -> None:
-    """Append an event about a network and what is known of it on fresh seeds."""
-    note(
-        session,
-        event,
-        trial=candidate.proposal.trial,
-        hash=candidate.proposal.hash,
-        parameters=candidate.proposal.parameters,
-        validation_accuracy_pct=statistics.mean(candidate.fresh_pct),
-        validation_seeds=len(candidate.fresh),
-        **more,
-    )
+def confirmed(candidate: Candidate) -> Confirmed:
+    """Return the event that a network is the smallest confirmed one."""
+    return Confirmed(**_known(candidate), budget=candidate.proposal.parameters - 1)
+
+
+def failed_confirmation(candidate: Candidate) -> FailedConfirmation:
+    """Return the event that a network has missed the threshold on fresh seeds."""
+    return FailedConfirmation(**_known(candidate))
+
+
+def chosen(candidate: Candidate) -> WinnerChosen:
+    """Return the event that a network is the search's answer."""
+    return WinnerChosen(**_known(candidate))
+
+
+def _known(candidate: Candidate) -> dict[str, Any]:
+    """Return what is known of a network on fresh seeds."""
+    return {
+        "trial": candidate.proposal.trial,
+        "hash": candidate.proposal.hash,
+        "parameters": candidate.proposal.parameters,
+        "validation_accuracy_pct": statistics.mean(candidate.fresh_pct),
+        "validation_seeds": len(candidate.fresh),
+    }

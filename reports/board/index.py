@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from harness.evidence.events import SessionBegan
 from harness.evidence.leaderboard import Tier
 from harness.evidence.study import is_owned
 from harness.system.errors import ContentError
@@ -114,16 +115,16 @@ def study_folders(workspace: Workspace) -> list[Path]:
 
 def state_of(files: StudyFiles, *, running: bool) -> str:
     """Return how far a search has come: ``Running: 28 min of 45 min``."""
-    ends = [event for event in files.events if event["event"] in ("session", "ended")]
+    last = files.last_turn
     spent = duration(files.elapsed)
     if running:
         limit = files.time_limit
         if limit is None:
             return f"Running: {spent}"
         return f"Running: {files.elapsed / 60:.0f} of {limit / 60:.0f} min" if limit >= 60 else f"Running: {spent}"
-    if not ends:
+    if last is None:
         return "Not begun"
-    if ends[-1]["event"] == "session" or ends[-1].get("reason") == "interrupted":
+    if isinstance(last.event, SessionBegan) or last.event.reason == "interrupted":
         return f"Interrupted after {spent}"
     return f"Ended after {spent}"
 

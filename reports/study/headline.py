@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from harness.evidence.events import SessionBegan, SessionEnded
 from harness.evidence.leaderboard import VERIFIED_SEEDS, LeaderboardRow, Tier
 from harness.search.nearest_miss import allowed_errors
 from reports.html.dataset_tag import shown_name
 from reports.html.numbers import count, decimal, duration, pct, plural, short
 from reports.study.networks import DIGITS, Network, State, name_of
-from reports.study.study_files import Event, StudyFiles
+from reports.study.study_files import StudyFiles
 from reports.study.winner import Winner
 
 
@@ -57,7 +58,7 @@ def headline(files: StudyFiles, of: list[Network], answer: Winner | None) -> Hea
 def is_over(files: StudyFiles) -> bool:
     """Tell whether the last session has entered its end, other than by an interruption."""
     last = files.last_turn
-    return last is not None and last["event"] == "ended" and last.get("reason") != "interrupted"
+    return last is not None and isinstance(last.event, SessionEnded) and last.event.reason != "interrupted"
 
 
 def _verdict(files: StudyFiles, of: list[Network], answer: Winner | None) -> tuple[Outcome, str]:
@@ -157,20 +158,19 @@ def _progress(files: StudyFiles) -> str:
     runs = plural(len(files.results), "finished run")
     if files.searching:
         return f"The search is running: {runs} in {duration(files.elapsed)}."
-    if last["event"] == "session":
+    if isinstance(last.event, SessionBegan):
         return f"The search was cut off after {duration(files.elapsed)}, with {runs}: its journal has no end."
-    return _end(files, last)
+    return _end(files, last.elapsed, last.event)
 
 
-def _end(files: StudyFiles, last: Event) -> str:
+def _end(files: StudyFiles, after: float, last: SessionEnded) -> str:
     """Return when and why a session ended, and how long all took where a verification followed."""
-    reason, after = str(last.get("reason", "unknown")), float(last.get("elapsed") or 0.0)
-    planned = last.get("seconds")
-    if reason == "time" and isinstance(planned, int | float) and after < EARLY * planned:
+    reason, planned = last.reason, last.seconds
+    if reason == "time" and planned is not None and after < EARLY * planned:
         words = f"The search stopped at {duration(after)} of {duration(planned)} to leave time for verification"
     else:
         why = _ENDS.get(reason, f"reason {reason!r}")
-        if reason == "exhausted" and last.get("message"):
-            why += f" ({last['message']})"
+        if reason == "exhausted" and last.message:
+            why += f" ({last.message})"
         words = f"The search ended after {duration(after)}: {why}"
     return f"{words}; {duration(files.elapsed)} in all." if files.elapsed > after + 1 else f"{words}."

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 
+from harness.evidence.events import Confirmed, FailedConfirmation, Proposal, WinnerChosen
 from harness.evidence.leaderboard import LeaderboardRow, pareto_front, validation_runs
 from harness.system import statistics
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
 from reports.html.numbers import plural
-from reports.study.study_files import Event, StudyFiles
+from reports.study.study_files import StudyFiles
 from search_spaces.architecture import Architecture
 from search_spaces.errors import SearchSpaceError
 from search_spaces.language.notation import parse_network
@@ -111,18 +112,28 @@ def networks(files: StudyFiles) -> list[Network]:
     runs: dict[str, list[Result]] = defaultdict(list)
     for result in files.results:
         runs[result.hash].append(result)
-    found: dict[str, list[Event]] = defaultdict(list)
-    for event in files.events_of("proposed"):
-        found[str(event["hash"])].append(event)
-    # A result whose journal entry is lost is a network all the same.
+    found: dict[str, list[Proposal]] = defaultdict(list)
+    for proposal in (entry.event for entry in files.entries_of(Proposal)):
+        found[proposal.hash].append(proposal)
+    # A result whose entry in the log is lost is a network all the same.
     for network_hash, results in runs.items():
-        first = results[0]
-        lost = {"architecture": first.architecture, "parameters": first.parameters, "trial": first.trial}
-        found.setdefault(network_hash, [lost])
+        found.setdefault(network_hash, [_lost(results[0])])
     states = _states(files)
     rows = _best_rows(files)
     made = [_network(key, events, runs[key], states.get(key), rows.get(key)) for key, events in found.items()]
     return sorted(made, key=lambda network: _order(network, files.config.threshold_pct))
+
+
+def _lost(first: Result) -> Proposal:
+    """Return the proposal that a result must have had."""
+    return Proposal(
+        trial=-1 if first.trial is None else first.trial,
+        architecture=first.architecture,
+        hash=first.hash,
+        parameters=first.parameters,
+        origin="",
+        decisions=first.decisions,
+    )
 
 
 def named(of: Sequence[Network]) -> list[Network]:
@@ -154,28 +165,28 @@ def front_of(of: Iterable[Network]) -> list[Network]:
 
 def _network(
     network_hash: str,
-    events: list[Event],
+    proposals: list[Proposal],
     results: list[Result],
     decided: _Decided | None,
     row: LeaderboardRow | None,
 ) -> Network:
     epochs = _length(results, decided)
     ours = [result for result in results if result.recipe.epochs == epochs]
-    event = next((each for each in events if ours and each.get("trial") == ours[0].trial), events[-1])
+    proposal = next((each for each in proposals if ours and each.trial == ours[0].trial), proposals[-1])
     state, remark, speaking = _progress(ours)
     accuracies = [result.validation_accuracy_pct for result in speaking]
     return Network(
         hash=network_hash,
-        architecture=str(event.get("architecture", "")),
-        parameters=int(event.get("parameters") or 0),
-        trial=event.get("trial"),
-        origin=str(event.get("origin", "")),
+        architecture=proposal.architecture,
+        parameters=proposal.parameters,
+        trial=proposal.trial,
+        origin=proposal.origin,
         state=decided.state if decided else state,
         validation_accuracies_pct=tuple(pct for pct in accuracies if pct is not None),
         fresh=any(result.purpose is Purpose.CONFIRM for result in speaking),
         row=row,
         remark=remark,
-        epochs=epochs if ours else _whole(event.get("epochs")),
+        epochs=epochs if ours else proposal.epochs,
         runs=tuple(ours),
         other_runs=tuple(result for result in results if result.recipe.epochs != epochs),
     )
@@ -222,14 +233,13 @@ def _progress(results: list[Result]) -> tuple[State, str, list[Result]]:
 def _states(files: StudyFiles) -> dict[str, _Decided]:
     """Return what the search has decided about networks; the last word counts, and there is one winner."""
     states: dict[str, _Decided] = {}
-    for event in files.events:
-        key, trial = str(event.get("hash")), event.get("trial")
-        match event["event"]:
-            case "standing":
+    for event in (entry.event for entry in files.events):
+        match event:
+            case Confirmed(hash=key, trial=trial):
                 states[key] = _Decided(State.CONFIRMED, trial)
-            case "refuted":
+            case FailedConfirmation(hash=key, trial=trial):
                 states[key] = _Decided(State.REFUTED, trial)
-            case "winner":
+            case WinnerChosen(hash=key, trial=trial):
                 for other, found in list(states.items()):
                     if found.state is State.WINNER:
                         states[other] = _Decided(State.CONFIRMED, found.trial)

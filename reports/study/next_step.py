@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.evidence.events import SessionBegan, SessionEnded
 from harness.evidence.leaderboard import Tier
 from harness.system.invocation import typed
 from reports.study.headline import is_over
@@ -44,13 +45,13 @@ def next_step(files: StudyFiles, answer: Winner | None) -> NextStep | None:
     if row is not None and row.reached:
         smaller = typed("search", "--budget", str(row.parameters - 1), "--space", files.config.space)
         return NextStep(smaller, "looks for a smaller network still")
-    reason = str(files.events_of("ended")[-1].get("reason"))
+    reason = files.entries_of(SessionEnded)[-1].event.reason
     return _search(files, _FURTHER.get(reason, "goes on with the search where it ended"))
 
 
 def _search(files: StudyFiles, words: str) -> NextStep | None:
-    commands = [event.get("command") for event in files.events_of("session")]
-    if not commands or not isinstance(commands[-1], list) or not commands[-1]:
+    commands = [entry.event.command for entry in files.entries_of(SessionBegan)]
+    if not commands or not commands[-1]:
         return None
     # The first word is the program, however it was called then.
-    return NextStep(typed(*(str(word) for word in commands[-1][1:])), words)
+    return NextStep(typed(*commands[-1][1:]), words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.evidence.events import Proposal, Repeated, RunEnded, RungReached
 from harness.evidence.study import recipe_of, rejections
 from harness.search.nearest_miss import allowed_errors
 from harness.training.seeds import Purpose
@@ -13,7 +14,7 @@ from reports.html.page import Column, Html, element, figures, foreign, joined, t
 from reports.study.course.worker_lanes import Fate, WorkerLanes
 from reports.study.networks import Network, State
 from reports.study.standings import anchor
-from reports.study.study_files import Event, StudyFiles
+from reports.study.study_files import StudyFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,14 +77,14 @@ class Progress:
 def progress(files: StudyFiles, of: Sequence[Network], lanes: WorkerLanes) -> Progress:
     """Return where a search stands."""
     rejected = rejections(files.events).total()
-    firsts = [event for event in files.events_of("finished") if event.get("purpose") == Purpose.SEARCH]
+    firsts = [entry for entry in files.entries_of(RunEnded) if entry.event.purpose == Purpose.SEARCH]
     sizes = [network.parameters for network in of if network.state in (State.CONFIRMED, State.WINNER)]
     smallest = min(sizes, default=None)
     return Progress(
         searching=files.searching,
         elapsed=files.elapsed,
         limit_seconds=files.time_limit,
-        proposed=rejected + len(files.events_of("proposed")) + len(files.events_of("repeated")),
+        proposed=rejected + len(files.entries_of(Proposal)) + len(files.entries_of(Repeated)),
         rejected=rejected,
         trained=len(firsts),
         smallest=smallest,
@@ -177,14 +178,13 @@ def _nearest(of: Sequence[Network], threshold_pct: float) -> Nearest | None:
 
 
 def _running(files: StudyFiles, of: Sequence[Network], lanes: WorkerLanes) -> list[Training]:
-    looks: dict[object, Event] = {event.get("trial"): event for event in files.events_of("rung")}
+    looks = {entry.event.trial: entry.event for entry in files.entries_of(RungReached)}
     found = []
     for bar in sorted(lanes.bars, key=lambda bar: bar.lane):
         if bar.fate is not Fate.RUNNING:
             continue
         network = of[bar.number]
-        look = {} if bar.fresh else looks.get(network.trial, {})
-        epoch, errors = look.get("epoch"), look.get("validation_errors")
+        look = None if bar.fresh or network.trial is None else looks.get(network.trial)
         found.append(
             Training(
                 lane=bar.lane,
@@ -194,8 +194,8 @@ def _running(files: StudyFiles, of: Sequence[Network], lanes: WorkerLanes) -> li
                 fresh=bar.fresh,
                 seconds=bar.end - bar.begin,
                 epochs=recipe_of(files.config, network.epochs)[0].epochs,
-                epoch=epoch if isinstance(epoch, int) else None,
-                errors=errors if isinstance(errors, int) else None,
+                epoch=look.epoch if look else None,
+                errors=look.validation_errors if look else None,
             )
         )
     return found

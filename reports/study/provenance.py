@@ -6,11 +6,12 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from harness.evidence.events import Entry, SessionBegan
 from harness.system.invocation import typed
 from harness.training.recipe import recipe_document
 from harness.training.result import Environment
 from reports.html.numbers import DASH, plural
-from reports.study.study_files import Event, StudyFiles
+from reports.study.study_files import StudyFiles
 from reports.study.winner import Winner
 
 
@@ -73,12 +74,12 @@ def provenance(files: StudyFiles, answer: Winner | None) -> Provenance:
         settings=tuple(Setting(name, _shown(value), _origin(files, name)) for name, value in values.items()),
         recipe=tuple(Setting(name, _shown(value), "") for name, value in recipe.items()),
         space_text=config.space_text,
-        sessions=tuple(_session(event) for event in files.events_of("session")),
+        sessions=tuple(map(_session, files.entries_of(SessionBegan))),
         facts=_facts(files, answer),
         wall_seconds=files.elapsed,
         train_seconds=sum(result.train_seconds for result in files.results),
         rerun=rerun_command(answer) if answer else None,
-        last_utc=str(files.events[-1].get("utc", "")) if files.events else "",
+        last_utc=files.events[-1].utc if files.events else "",
     )
 
 
@@ -89,14 +90,13 @@ def rerun_command(answer: Winner) -> str:
     return typed("verify", answer.hash, "--seeds", str(answer.row.seeds))
 
 
-def _session(event: Event) -> Session:
-    command = event.get("command") or []
-    words = [str(word) for word in command] if isinstance(command, list | tuple) else [str(command)]
+def _session(entry: Entry[SessionBegan]) -> Session:
+    began = entry.event
     return Session(
-        utc=str(event.get("utc", "")),
-        command=shlex.join(words),
-        workers=str(event.get("workers", DASH)),
-        device=str(event.get("device", DASH)),
+        utc=entry.utc,
+        command=shlex.join(began.command),
+        workers=DASH if began.workers is None else str(began.workers),
+        device=began.device or DASH,
     )
 
 

@@ -7,13 +7,13 @@ killed, lacks events and results; nothing here needs any of them.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, cast
 
 from harness.evidence import leaderboard, record, study
+from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded, of_kind
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
 from harness.evidence.study import StudyConfig
@@ -23,7 +23,7 @@ from harness.training import inspection
 from harness.training.inspection import Inspection
 from harness.training.result import Result
 
-Event = Mapping[str, Any]
+_E = TypeVar("_E", bound=Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class StudyFiles:
 
     Attributes:
         origins: where each value of the configuration came from.
-        events: the journal, oldest first.
+        events: what the log holds, oldest first.
         measured: networks of this data set and target with a record, whichever study found them.
         rows: the standings of the whole workspace.
         test_reads: the purpose of each read of this data set's test set in this workspace; empty text where a line
@@ -59,7 +59,7 @@ class StudyFiles:
     name: str
     config: StudyConfig
     origins: Mapping[str, str]
-    events: tuple[Event, ...] = ()
+    events: tuple[Entry[Event], ...] = ()
     results: tuple[Result, ...] = ()
     measured: tuple[Measured, ...] = ()
     rows: tuple[LeaderboardRow, ...] = ()
@@ -71,28 +71,28 @@ class StudyFiles:
     @property
     def elapsed(self) -> float:
         """Seconds that the study has been worked on, all sessions together."""
-        return max((float(event.get("elapsed") or 0.0) for event in self.events), default=0.0)
+        return study.elapsed_seconds(self.events)
 
     @property
-    def last_turn(self) -> Event | None:
+    def last_turn(self) -> Entry[SessionBegan] | Entry[SessionEnded] | None:
         """The last event that began or ended a session, None where there is none."""
-        return next((event for event in reversed(self.events) if event["event"] in ("session", "ended")), None)
+        turns = (entry for entry in reversed(self.events) if isinstance(entry.event, SessionBegan | SessionEnded))
+        return cast("Entry[SessionBegan] | Entry[SessionEnded] | None", next(turns, None))
 
     @property
     def time_limit(self) -> float | None:
         """Seconds that the last session was given; None for no end, or where its program did not note them."""
-        sessions = self.events_of("session")
-        seconds = sessions[-1].get("seconds") if sessions else None
-        return float(seconds) if isinstance(seconds, int | float) else None
+        sessions = self.entries_of(SessionBegan)
+        return sessions[-1].event.seconds if sessions else None
 
     @property
     def searching(self) -> bool:
         """Whether the search goes on now: a session has begun, has no end, and its program lives."""
-        return self.at_work and self.last_turn is not None and self.last_turn["event"] == "session"
+        return self.at_work and self.last_turn is not None and isinstance(self.last_turn.event, SessionBegan)
 
-    def events_of(self, kind: str) -> list[Event]:
-        """Return the events of one kind, oldest first."""
-        return [event for event in self.events if event["event"] == kind]
+    def entries_of(self, kind: type[_E]) -> list[Entry[_E]]:
+        """Return the events of one kind with their times, oldest first."""
+        return of_kind(self.events, kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def read_study(folder: Path, workspace: Workspace, standings: Standings | None =
         name=folder.name,
         config=config,
         origins=study.read_origins(folder),
-        events=tuple(_timed(event) for event in study.read_events(folder)),
+        events=tuple(study.read_events(folder)),
         results=tuple(results),
         measured=tuple(measured),
         rows=standings.rows,
@@ -160,13 +160,6 @@ def read_study(folder: Path, workspace: Workspace, standings: Standings | None =
         left_out=standings.left_out,
         at_work=study.is_owned(folder),
     )
-
-
-def _timed(event: Event) -> Event:
-    """Return an event whose time is a number of seconds; a damaged time counts as none."""
-    elapsed = event.get("elapsed")
-    sound = isinstance(elapsed, int | float) and math.isfinite(elapsed) and elapsed >= 0
-    return event if sound or elapsed is None else {**event, "elapsed": None}
 
 
 def inspections_of(evidence: Record, workspace: Workspace) -> tuple[Inspection, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.evidence.events import Confirmed, Verified, WinnerChosen
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
 from reports.study.study_files import Measured, StudyFiles
@@ -33,8 +34,8 @@ class Winner:
 
 def winner(files: StudyFiles) -> Winner | None:
     """Return the smallest network that is proven to reach the target, else the one that the search chose last."""
-    chosen = files.events_of("winner")
-    tried = {event.get("hash") for event in (*chosen, *files.events_of("verified"))}
+    chosen = [entry.event for entry in files.entries_of(WinnerChosen)]
+    tried = {event.hash for event in chosen} | {entry.event.hash for entry in files.entries_of(Verified)}
     evidence = [
         item
         for item in files.measured
@@ -46,29 +47,26 @@ def winner(files: StudyFiles) -> Winner | None:
     if not chosen:
         return None
     last = chosen[-1]
-    measured = [item for item in evidence if item.row.hash == last.get("hash")]
+    measured = [item for item in evidence if item.row.hash == last.hash]
     if measured:
         return _winner(min(measured, key=lambda item: item.row.rank), files)
     return Winner(
-        hash=str(last.get("hash", "")),
-        parameters=int(last.get("parameters") or 0),
-        validation_accuracy_pct=last.get("validation_accuracy_pct"),
-        validation_seeds=last.get("validation_seeds"),
+        hash=last.hash,
+        parameters=last.parameters,
+        validation_accuracy_pct=last.validation_accuracy_pct,
+        validation_seeds=last.validation_seeds,
     )
 
 
 def _winner(item: Measured, files: StudyFiles) -> Winner:
-    stood = [
-        event
-        for event in (*files.events_of("standing"), *files.events_of("winner"))
-        if event.get("hash") == item.row.hash
-    ]
-    event = stood[-1] if stood else {}
+    known: list[Confirmed | WinnerChosen] = [entry.event for entry in files.entries_of(Confirmed)]
+    known += [entry.event for entry in files.entries_of(WinnerChosen)]
+    last = next((event for event in reversed(known) if event.hash == item.row.hash), None)
     return Winner(
         hash=item.row.hash,
         parameters=item.row.parameters,
-        validation_accuracy_pct=event.get("validation_accuracy_pct"),
-        validation_seeds=event.get("validation_seeds"),
+        validation_accuracy_pct=last.validation_accuracy_pct if last else None,
+        validation_seeds=last.validation_seeds if last else None,
         record=item.record,
         row=item.row,
     )

@@ -18,7 +18,9 @@ import pytest
 
 from benchmarks import cold_search
 from benchmarks.cold_search import NearestMiss, Setting, command_of, nearest_miss, outcome, run, sizes
+from harness.evidence.events import Entry, Event
 from harness.system.errors import Interrupted, UsageError
+from tests.harness import logged
 
 ALONE = Setting(data=None, half_speed=False, busy=0)
 ROW = {
@@ -46,15 +48,15 @@ CODE
 """
 
 
-def event(name: str, elapsed: float, **values: Any) -> dict[str, Any]:
-    return {"event": name, "elapsed": elapsed} | values
+def event(name: str, elapsed: float, **values: Any) -> Entry[Event]:
+    return logged.entry(name, elapsed, **values)
 
 
-def network(trial: int, parameters: int) -> dict[str, Any]:
+def network(trial: int, parameters: int) -> Entry[Event]:
     return event("proposed", trial, trial=trial, hash=f"h{trial}", parameters=parameters)
 
 
-def ended(trial: int, errors: int | None, status: str = "complete") -> dict[str, Any]:
+def ended(trial: int, errors: int | None, status: str = "complete") -> Entry[Event]:
     return event("finished", 10 + trial, trial=trial, status=status, validation_errors=errors)
 
 

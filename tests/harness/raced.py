@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.evidence.study import Proposal
+from harness.evidence.events import Proposal
 from harness.search.race import Candidate
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status

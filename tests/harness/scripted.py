@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from harness.evidence import study
-from harness.evidence.study import Proposal, StudyConfig
+from harness.evidence.events import Proposal
+from harness.evidence.study import StudyConfig
 from harness.search import race, search
 from harness.search.proposals import proposer, sampler
 from harness.search.proposals.proposer import Proposer
@@ -33,6 +34,7 @@ from harness.training.workers import workers
 from harness.training.workers.workers import Event, Finished, Limits, Source, Worker
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from tests.harness import logged
 from tests.harness.silent import Silent
 
 # Sizes from 330 to some 40,000; one network a pair of widths.
@@ -330,8 +332,8 @@ def proposer_of(found: Session) -> Proposer:
 
 
 def events(folder: Path, *kinds: str) -> list[dict[str, Any]]:
-    """Return the events of a journal, those of some kinds or all."""
-    return [event for event in study.read_events(folder) if not kinds or event["event"] in kinds]
+    """Return the lines of a log, those of some kinds or all."""
+    return [event for event in logged.documents(folder) if not kinds or event["event"] in kinds]
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 from search_spaces.spaces.draw import Decision
 from tests import browser
+from tests.harness import logged
 from tests.reports.looked_at import inspected
 
 TARGET_PCT, THRESHOLD_PCT, SIZE = 99.4, 99.45, 10_000
@@ -87,10 +88,11 @@ class SyntheticStudy:
 
     def note(self, event: str, seconds: float = 0.0, **values: Any) -> None:
         self.elapsed += seconds
-        minute, second = divmod(int(self.elapsed), 60)
-        hour, minute = divmod(minute, 60)
+        hour, minute, second = int(self.elapsed) // 3600, int(self.elapsed) // 60 % 60, int(self.elapsed) % 60
         utc = f"2026-11-20T{8 + hour % 16:02d}:{minute:02d}:{second:02d}+00:00"
-        self.events.append({"event": event, "elapsed": round(self.elapsed, 3), "utc": utc, **values})
+        self.events.append(
+            {"event": event, "elapsed": round(self.elapsed, 3), "utc": utc, **logged.filled(event, values)}
+        )
 
     def begin(self) -> SyntheticStudy:
         study.open_study(self.folder, self.config, {"budget": "commandline", "target": "default", "space": "default"})
@@ -317,9 +319,6 @@ def realistic_study(realistic_template: SyntheticStudy, place: Workspace) -> Syn
     """A study of some 60 networks that reached its target."""
     shutil.copytree(realistic_template.place.root, place.root, dirs_exist_ok=True)
     return replace(realistic_template, place=place, events=list(realistic_template.events))
-
-
-# From here on in a browser.
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 
-from harness.evidence.study import Proposal
+from harness.evidence.events import Proposal, Rejected, Repeated
 from harness.search import race
 from harness.search.proposals.estimate import Room
 from harness.search.proposals.proposer import ASKS
-from harness.search.proposals.proposing import Found, Rejection, Repeat
+from harness.search.proposals.proposing import Found
 from harness.search.race import Candidate, Outcome
 from harness.system.errors import ContentError
 from harness.training.result import Status
@@ -111,13 +111,13 @@ class Asker:
         """
         known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
         tried = tuple(_tried(candidate, self.problem.target_pct) for candidate in candidates.values())
-        passed: list[Rejection | Repeat] = []
+        passed: list[Rejected | Repeated] = []
         for _ in range(ASKS):
             self.asked += 1
             architecture = self._checked(self.ask(tried))
             if architecture.hash not in known:
                 return Found(self._proposal(len(candidates), architecture, self.name), tuple(passed))
-            passed.append(Repeat(known[architecture.hash], {}))
+            passed.append(Repeated(trial=known[architecture.hash]))
         rng = random.Random(f"{self.problem.seed}/{len(candidates)}")
         for _ in range(_DRAWS):
             try:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from harness.evidence.study import Proposal, StudyConfig, recipe_of
+from harness.evidence.events import Proposal
+from harness.evidence.study import StudyConfig, recipe_of
 from harness.search.proposals import acquisition
 from harness.search.proposals.acquisition import Aim, Choice, Option
 from harness.search.proposals.enumeration import enumerated

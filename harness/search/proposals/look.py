@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from harness.evidence.events import Rejected, Repeated
 from harness.evidence.study import StudyConfig
 from harness.search.proposals.enumeration import Entry, drawn, enumerated
 from harness.search.proposals.estimate import Room
 from harness.search.proposals.features import work_of
-from harness.search.proposals.proposing import Rejection, Repeat
 from harness.search.race import Candidate
 from search_spaces.spaces.draw import Draw, Uniform, draw
 from search_spaces.spaces.judge import Judgement, Reason, judge
@@ -37,7 +37,7 @@ class Look:
     known: Mapping[str, int]
     taken: frozenset[tuple[str, int]]
     number: int
-    passed: list[Rejection | Repeat]
+    passed: list[Rejected | Repeated]
     room: Room
     rejected: Counter[str] = field(default_factory=Counter)
 

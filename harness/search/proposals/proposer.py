@@ -11,14 +11,15 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from harness.evidence.study import Proposal, StudyConfig
+from harness.evidence.events import Proposal, Rejected, Repeated
+from harness.evidence.study import StudyConfig
 from harness.search.proposals import sampler
 from harness.search.proposals.acquisition import Choice
 from harness.search.proposals.aim import Aimed, aimed, length
 from harness.search.proposals.enumeration import enumerated
 from harness.search.proposals.estimate import Room
 from harness.search.proposals.look import DRAWS, Look, accepted
-from harness.search.proposals.proposing import Found, Rejection, Repeat
+from harness.search.proposals.proposing import Found
 from harness.search.proposals.sampler import SURROGATE, Index, Trial
 from harness.search.proposals.surrogate import Observation
 from harness.search.proposals.switches import ALL_ON, Switches
@@ -209,7 +210,7 @@ def _ask(proposer: Proposer, look: Look) -> Proposal | None:
         if not judgement.accepted:
             look.passed.append(_reject(proposer, look, trial, found, judgement, lesson=asked < LESSONS))
         elif found.architecture.hash in look.known:
-            repeat = Repeat(look.known[found.architecture.hash], found.indices)
+            repeat = Repeated(trial=look.known[found.architecture.hash], indices=found.indices)
             look.passed.append(repeat)
             tell_repeat(proposer, trial, look.candidates[repeat.trial])
         else:
@@ -228,7 +229,7 @@ def _draw(proposer: Proposer, look: Look) -> Proposal | None:
 
 def _reject(
     proposer: Proposer, look: Look, trial: Trial, found: Draw, judgement: Judgement, *, lesson: bool
-) -> Rejection:
+) -> Rejected:
     rejection = _rejection(found, judgement, "sampler")
     if judgement.analysis is None or not lesson:
         sampler.forget(proposer.index, trial)
@@ -238,9 +239,9 @@ def _reject(
     return replace(rejection, violation=broken, indices=found.indices)
 
 
-def _rejection(found: Draw, judgement: Judgement, origin: str) -> Rejection:
+def _rejection(found: Draw, judgement: Judgement, origin: str) -> Rejected:
     size = judgement.analysis.parameters if judgement.analysis else None
-    return Rejection(str(judgement.reason), size, found.architecture.hash, origin)
+    return Rejected(reason=str(judgement.reason), parameters=size, hash=found.architecture.hash, origin=origin)
 
 
 def _entered(

@@ -6,35 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from harness.evidence.study import Proposal
+from harness.evidence.events import Proposal, Rejected, Repeated
 from harness.search.proposals.estimate import Room
 from harness.search.race import Candidate, Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A proposal that was rejected before anything was built.
-
-    Attributes:
-        origin: ``ladder`` or ``sampler``.
-        violation: what the sampler was told it breaks its limits by; None where it was told nothing.
-        indices: the decisions, for a later session to tell them again; empty where nothing was told.
-    """
-
-    reason: str
-    parameters: int | None
-    hash: str
-    origin: str
-    violation: float | None = None
-    indices: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """A proposal of a network that is known already, as ``trial``; ``indices`` are the decisions made this time."""
-
-    trial: int
-    indices: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +22,7 @@ class Found:
     """
 
     proposal: Proposal | None
-    passed: tuple[Rejection | Repeat, ...]
+    passed: tuple[Rejected | Repeated, ...]
     why: str = ""
     lacks_time: bool = False
     rejected: Mapping[str, int] = field(default_factory=dict)

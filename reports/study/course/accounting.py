@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from harness.evidence.events import Proposal, Repeated
 from harness.evidence.study import rejections
 from harness.training.result import Status
 from reports.html.shares import Share
@@ -54,14 +55,14 @@ def accounting(files: StudyFiles, of: list[Network]) -> Accounting:
     reasons = _shares(words)
     outcomes = Counter(result.status for result in files.results)
     finished = {(result.hash, result.recipe.epochs) for result in files.results}
-    proposed = files.events_of("proposed")
-    again = len({event.get("trial") for event in proposed}) - len({event["hash"] for event in proposed})
+    proposed = [entry.event for entry in files.entries_of(Proposal)]
+    again = len({event.trial for event in proposed}) - len({event.hash for event in proposed})
     return Accounting(
         rejections=_summed_up(reasons),
         rejected=words.total(),
         to_train=len(of) + again,
         begun=len(finished),
-        repeated=len(files.events_of("repeated")),
+        repeated=len(files.entries_of(Repeated)),
         outcomes=tuple(Share(status.replace("_", " "), outcomes[status]) for status in Status if outcomes[status]),
         runs=len(files.results),
     )

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from harness.evidence.events import Confirmed, Entry, Event, FailedConfirmation, RunEnded
 from harness.training.seeds import Purpose
 from reports.study.networks import Network
-from reports.study.study_files import Event, StudyFiles
+from reports.study.study_files import StudyFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,45 +60,45 @@ def tried(files: StudyFiles, of: Sequence[Network]) -> tuple[Tried, ...]:
     trials = {run.trial: number for number, network in enumerate(of) for run in network.other_runs}
     trials |= {network.trial: number for number, network in enumerate(of) if network.trial is not None}
     found = []
-    for event in files.events_of("finished"):
-        trial = event.get("trial")
-        number = trials.get(trial) if isinstance(trial, int) else None
-        if number is not None and event.get("purpose") == Purpose.SEARCH and of[number].parameters > 0:
-            elapsed = float(event.get("elapsed") or 0.0)
-            found.append(Tried(number, elapsed, of[number].parameters, of[number].complete))
+    for entry in files.entries_of(RunEnded):
+        number = trials.get(entry.event.trial)
+        if number is not None and entry.event.purpose == Purpose.SEARCH and of[number].parameters > 0:
+            found.append(Tried(number, entry.elapsed, of[number].parameters, of[number].complete))
     return tuple(found)
 
 
 def effective_budget(files: StudyFiles) -> EffectiveBudget:
     """Return how the effective budget of a study fell."""
     budget = files.config.budget
-    smallest: object = None
+    smallest: str | None = None
     trials = []
-    events = [event for event in files.events if event["event"] in ("standing", "refuted")]
-    for event, following in zip_longest(events, events[1:]):
-        if event["event"] == "standing":
-            budget, smallest = int(event.get("budget") or budget), event.get("hash")
-        elif event.get("hash") == smallest and not _at_once(event, following):
-            # The only network that stood has fallen, so the whole budget is open again.
-            budget, smallest = files.config.budget, None
-        trials.append(_trial(event, budget))
+    decided = [entry for entry in files.events if isinstance(entry.event, Confirmed | FailedConfirmation)]
+    for entry, following in zip_longest(decided, decided[1:]):
+        match entry.event:
+            case Confirmed(hash=smallest, budget=left):
+                budget = left or budget
+            case FailedConfirmation(hash=network) if network == smallest and not _at_once(entry, following):
+                # The only confirmed network has fallen, so the whole budget is open again.
+                budget, smallest = files.config.budget, None
+        trials.append(_trial(entry.elapsed, entry.event, budget))
     return EffectiveBudget(files.config.budget, tuple(trials), files.elapsed)
 
 
-def _at_once(event: Event, following: Event | None) -> bool:
-    """Tell whether another network took the place of a refuted one in the same moment."""
-    if following is None or following["event"] != "standing":
+def _at_once(entry: Entry[Event], following: Entry[Event] | None) -> bool:
+    """Tell whether another network took the place of one that failed in the same moment."""
+    if following is None or not isinstance(following.event, Confirmed):
         return False
-    return float(following.get("elapsed") or 0.0) - float(event.get("elapsed") or 0.0) < 1.0
+    return following.elapsed - entry.elapsed < 1.0
 
 
-def _trial(event: Event, budget: int) -> Trial:
+def _trial(elapsed: float, event: Event, budget: int) -> Trial:
+    assert isinstance(event, Confirmed | FailedConfirmation)
     return Trial(
-        elapsed=float(event.get("elapsed") or 0.0),
-        hash=str(event.get("hash", "")),
-        parameters=int(event.get("parameters") or 0),
-        stands=event["event"] == "standing",
-        validation_accuracy_pct=event.get("validation_accuracy_pct"),
-        validation_seeds=event.get("validation_seeds"),
+        elapsed=elapsed,
+        hash=event.hash,
+        parameters=event.parameters,
+        stands=isinstance(event, Confirmed),
+        validation_accuracy_pct=event.validation_accuracy_pct,
+        validation_seeds=event.validation_seeds,
         budget=budget,
     )

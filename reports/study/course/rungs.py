@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from harness.evidence.events import Proposal, RungReached
 from harness.evidence.study import StudyConfig, recipe_of, rungs_of
 from harness.search.race import is_exempt
 from harness.system import statistics
@@ -210,20 +211,20 @@ def _decisions(files: StudyFiles, epochs: int) -> list[_Decision]:
     A spared network whose run has not ended, or was broken off by the machine, says nothing yet and is left out.
     """
     firsts = {run.trial: run for run in files.results if run.purpose is Purpose.SEARCH}
-    lengths = {event.get("trial"): event.get("epochs") for event in files.events_of("proposed")}
+    lengths = {entry.event.trial: entry.event.epochs for entry in files.entries_of(Proposal)}
     found: dict[tuple[int, int], _Decision] = {}
-    for event in files.events_of("rung"):
-        trial, epoch = event.get("trial"), event.get("epoch")
-        if event.get("purpose") != Purpose.SEARCH or not isinstance(trial, int) or not isinstance(epoch, int):
+    for event in (entry.event for entry in files.entries_of(RungReached)):
+        trial, epoch = event.trial, event.epoch
+        if event.purpose != Purpose.SEARCH:
             continue
         run = firsts.get(trial)
         if (run.recipe.epochs if run else lengths.get(trial) or files.config.recipe.epochs) != epochs:
             continue
         key = (files.name, trial) if run is None else (run.hash, run.seed)
         # A killed search may have decided the same again.
-        if event.get("pruned"):
+        if event.pruned:
             found[trial, epoch] = _Decision(key, epoch, None)
-        elif event.get("exempt") and (reached := _reached(run, files.config.threshold_pct)) is not None:
+        elif event.exempt and (reached := _reached(run, files.config.threshold_pct)) is not None:
             found[trial, epoch] = _Decision(key, epoch, reached)
     return list(found.values())
 

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from harness.evidence.events import SessionBegan
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
 from reports.html.numbers import duration, plural
@@ -107,12 +108,10 @@ def _spared(run: Result) -> float:
 
 def _worker_seconds(files: StudyFiles) -> float | None:
     """Return wall-clock times workers: each session lasts until the next one begins."""
-    sessions = files.events_of("session")
-    starts = [float(event.get("elapsed") or 0.0) for event in sessions]
-    workers = [event.get("workers") for event in sessions]
-    if not sessions or not all(isinstance(number, int) for number in workers):
+    sessions = files.entries_of(SessionBegan)
+    starts = [entry.elapsed for entry in sessions]
+    workers = [entry.event.workers for entry in sessions]
+    if not sessions or None in workers:
         return None
     ends = [*starts[1:], files.elapsed]
-    return sum(
-        max(0.0, end - start) * int(number or 0) for start, end, number in zip(starts, ends, workers, strict=True)
-    )
+    return sum(max(0.0, end - start) * (number or 0) for start, end, number in zip(starts, ends, workers, strict=True))

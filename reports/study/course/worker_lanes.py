@@ -12,6 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from harness.evidence.events import (
+    Confirmed,
+    FailedConfirmation,
+    Proposal,
+    RunEnded,
+    SessionBegan,
+    SessionEnded,
+    Verified,
+)
 from harness.system import statistics
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
@@ -84,54 +93,54 @@ def worker_lanes(files: StudyFiles, of: Sequence[Network]) -> WorkerLanes:
     return WorkerLanes(tuple(bars), max(len(free), _workers(files) if bars else 0), _verification(files))
 
 
-_Span = tuple[float, float, Fate, object, bool]
+_Span = tuple[float, float, Fate, int | None, bool]
 
 
 def _finished(files: StudyFiles) -> list[_Span]:
     """Return the trainings that have ended, as (begin, end, fate, trial, on a fresh seed)."""
     results = {(run.trial, str(run.purpose), run.seed_index): run for run in files.results}
     found: list[_Span] = []
-    for event in files.events_of("finished"):
-        trial, purpose = event.get("trial"), str(event.get("purpose"))
-        run = results.get((trial, purpose, event.get("seed_index") or 0))
+    for entry in files.entries_of(RunEnded):
+        trial, purpose = entry.event.trial, entry.event.purpose
+        run = results.get((trial, purpose, entry.event.seed_index))
         if run is None:
             continue
-        end = float(event.get("elapsed") or 0.0)
-        begin = max(0.0, end - run.train_seconds)
-        found.append((begin, end, _fate(run, files.config.threshold_pct), trial, purpose == Purpose.CONFIRM))
+        begin = max(0.0, entry.elapsed - run.train_seconds)
+        found.append((begin, entry.elapsed, _fate(run, files.config.threshold_pct), trial, purpose == Purpose.CONFIRM))
     return found
 
 
 def _open(files: StudyFiles) -> list[_Span]:
     """Return the trainings that have begun and not ended; until now, or until the search ended.
 
-    The journal enters no begin. A first run begins when its network is proposed; while the search goes on, a worker
+    The log enters no begin. A first run begins when its network is proposed; while the search goes on, a worker
     without one trains a network that has met the threshold on a fresh seed, since that network's last training.
     """
     last = files.last_turn
     if last is None:
         return []
-    end = float(last.get("elapsed") or 0.0) if last["event"] == "ended" else files.elapsed
-    sessions = [float(event.get("elapsed") or 0.0) for event in files.events_of("session")]
+    end = last.elapsed if isinstance(last.event, SessionEnded) else files.elapsed
+    sessions = [entry.elapsed for entry in files.entries_of(SessionBegan)]
     began = sessions[-1] if sessions else 0.0
-    ended = {event.get("trial"): float(event.get("elapsed") or 0.0) for event in files.events_of("finished")}
+    ended = {entry.event.trial: entry.elapsed for entry in files.entries_of(RunEnded)}
     fate = Fate.RUNNING if files.searching else Fate.CUT
     found: list[_Span] = []
-    for event in files.events_of("proposed"):
-        if event.get("trial") not in ended:
-            begin = max(float(event.get("elapsed") or 0.0), began)
-            found.append((begin, max(begin, end), fate, event.get("trial"), False))
+    for entry in files.entries_of(Proposal):
+        if entry.event.trial not in ended:
+            begin = max(entry.elapsed, began)
+            found.append((begin, max(begin, end), fate, entry.event.trial, False))
     if files.searching:
         for trial in _to_confirm(files)[: max(0, _workers(files) - len(found))]:
             found.append((ended[trial], max(ended[trial], end), fate, trial, True))
     return found
 
 
-def _to_confirm(files: StudyFiles) -> list[object]:
+def _to_confirm(files: StudyFiles) -> list[int | None]:
     """Return the trials whose first run met the threshold and about which nothing is decided yet."""
-    decided = {event.get("trial") for event in (*files.events_of("standing"), *files.events_of("refuted"))}
+    decided = {entry.event.trial for entry in files.entries_of(Confirmed)}
+    decided |= {entry.event.trial for entry in files.entries_of(FailedConfirmation)}
     firsts = [run for run in files.results if run.purpose is Purpose.SEARCH and run.trial not in decided]
-    ended = {event.get("trial") for event in files.events_of("finished")}
+    ended = {entry.event.trial for entry in files.entries_of(RunEnded)}
     passed = [run for run in firsts if _fate(run, files.config.threshold_pct) is Fate.PASSED and run.trial in ended]
     return [run.trial for run in sorted(passed, key=lambda run: run.parameters)]
 
@@ -154,12 +163,12 @@ def _lane(free: list[float], begin: float) -> int:
 
 
 def _workers(files: StudyFiles) -> int:
-    return max((n for event in files.events_of("session") if isinstance(n := event.get("workers"), int)), default=0)
+    return max((entry.event.workers or 0 for entry in files.entries_of(SessionBegan)), default=0)
 
 
 def _verification(files: StudyFiles) -> tuple[float, float] | None:
-    verified, ended = files.events_of("verified"), files.events_of("ended")
+    verified, ended = files.entries_of(Verified), files.entries_of(SessionEnded)
     if not verified or not ended:
         return None
-    begin, end = (float(found[-1].get("elapsed") or 0.0) for found in (ended, verified))
+    begin, end = ended[-1].elapsed, verified[-1].elapsed
     return (begin, end) if end > begin else None

@@ -9,6 +9,7 @@ import pytest
 
 from harness.cli import run
 from harness.evidence import study
+from tests.harness import logged
 from tests.harness.some_study import CONFIG
 
 
@@ -19,7 +20,7 @@ def begin(workspace: Path) -> Callable[[str, float], Path]:
     def new(name: str, at: float) -> Path:
         folder = workspace / "runs" / name
         study.open_study(folder, CONFIG, {})
-        study.note(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
+        logged.note(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
         os.utime(folder / "log.jsonl", (at, at))
         return folder
 

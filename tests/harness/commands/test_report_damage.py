@@ -9,6 +9,7 @@ import pytest
 
 from harness.cli import run
 from harness.evidence import record, study
+from tests.harness import logged
 from tests.harness.some_study import CONFIG
 from tests.outline import checked
 
@@ -19,7 +20,7 @@ def two_studies(workspace: Path) -> None:
     for name in ("a", "b"):
         folder = workspace / "runs" / name
         study.open_study(folder, CONFIG, {})
-        study.note(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
+        logged.note(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from harness.evidence import record, study
 from harness.system.errors import UsageError
 from harness.system.workspace import Workspace
 from search_spaces.catalog import PRESETS
+from tests.harness import logged
 from tests.harness.some_study import CONFIG
 
 
@@ -29,7 +30,7 @@ def begin(workspace: Path) -> Callable[..., Path]:
         for at, name in enumerate(names):
             folder = workspace / "runs" / name
             study.open_study(folder, CONFIG, {})
-            study.note(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
+            logged.note(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
             os.utime(folder / "log.jsonl", (at, at))
         return folder
 
@@ -225,7 +226,7 @@ def test_a_watcher_writes_what_is_new_and_ends_with_the_search(begin: Callable[.
         assert seconds >= 2
         match next(steps):
             case 1:
-                study.note(folder, "rejected", 1.0, reason="parameters", parameters=30_000, hash="0" * 12, origin="x")
+                logged.note(folder, "rejected", 1.0, reason="parameters", parameters=30_000, hash="0" * 12, origin="x")
             case 3:
                 owner.__exit__(None, None, None)
 

@@ -22,6 +22,7 @@ from harness.evidence.record import Record
 from harness.evidence.verification.verdict import Verdict
 from harness.search import conclusion, search
 from reports.study import study_page
+from tests.harness import logged
 
 LOAD = cache(data._load_embedded)
 SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "tiny")
@@ -40,8 +41,8 @@ def searched(monkeypatch: pytest.MonkeyPatch, verdict: Verdict | None = None, **
     """Put a session in place of a search, and what concludes it."""
 
     def end(folder: Path, *arguments: Any) -> Any:
-        study.note(folder, "session", 0.0, command=[], workers=1, device="cpu")
-        study.note(folder, ends.pop("event", "ended"), 90.0, **ends.pop("values", {"reason": "time"}))
+        logged.note(folder, "session", 0.0, command=[], workers=1, device="cpu")
+        logged.note(folder, ends.pop("event", "ended"), 90.0, **ends.pop("values", {"reason": "time"}))
         return SimpleNamespace(interrupted=ends.get("interrupted", False), candidates={})
 
     monkeypatch.setattr(search, "run_search", end)

@@ -5,20 +5,22 @@ import json
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.evidence import study
-from harness.evidence.study import Proposal, StudyConfig
+from harness.evidence.events import Proposal, RungReached, SessionBegan, SessionEnded
+from harness.evidence.study import StudyConfig
 from harness.system.errors import ContentError, UsageError
 from harness.training import result
 from harness.training.recipe import Recipe
 from harness.training.result import Result
 from harness.training.seeds import Purpose
 from search_spaces.spaces.draw import Decision
+from tests.harness import logged
 
 CONFIG = StudyConfig(
     dataset="mnist",
@@ -216,35 +218,37 @@ def test_a_study_without_results_has_none(folder: Path):
 
 
 def test_events_are_kept_in_order_with_their_time(folder: Path):
-    study.note(folder, "session", 0.0004, command=["harness", "\u05d0\u2028"])
-    study.note(folder, "ended", 61.25, reason="time")
+    logged.note(folder, "session", 0.0004, command=["harness", "\u05d0\u2028"])
+    logged.note(folder, "ended", 61.25, reason="time")
 
     events = study.read_events(folder)
 
-    assert [(event["event"], event["elapsed"]) for event in events] == [("session", 0.0), ("ended", 61.25)]
-    assert events[0]["command"] == ["harness", "\u05d0\u2028"]
+    assert [(entry.event, entry.elapsed) for entry in events] == [
+        (SessionBegan(command=("harness", "\u05d0\u2028")), 0.0),
+        (SessionEnded(reason="time"), 61.25),
+    ]
     assert study.elapsed_seconds(events) == 61.25
-    assert all(event["utc"].endswith("+00:00") for event in events)
+    assert all(entry.utc.endswith("+00:00") for entry in events)
 
 
 @pytest.mark.parametrize("kept", range(0, 60, 7))
 def test_a_line_torn_anywhere_loses_neither_what_stands_before_nor_what_follows(folder: Path, kept: int):
     for number in range(3):
-        study.note(folder, "proposed", float(number), trial=number)
+        logged.note(folder, "proposed", float(number), trial=number)
     path = folder / "log.jsonl"
     whole = path.read_bytes()
     last = whole.splitlines(keepends=True)[-1]
     path.write_bytes(whole[: len(whole) - len(last)] + last[:kept])
 
-    assert [event["trial"] for event in study.read_events(folder)] == [0, 1]
+    assert [proposal.trial for proposal in study.proposals(study.read_events(folder))] == [0, 1]
     study.mend(folder)
-    study.note(folder, "proposed", 3.0, trial=3)
+    logged.note(folder, "proposed", 3.0, trial=3)
 
-    assert [event["trial"] for event in study.read_events(folder)] == [0, 1, 3]
+    assert [proposal.trial for proposal in study.proposals(study.read_events(folder))] == [0, 1, 3]
 
 
 def test_mending_a_whole_journal_changes_nothing(folder: Path):
-    study.note(folder, "session", 0.0)
+    logged.note(folder, "session", 0.0)
     before = (folder / "log.jsonl").read_bytes()
 
     study.mend(folder)
@@ -254,7 +258,7 @@ def test_mending_a_whole_journal_changes_nothing(folder: Path):
 
 def test_a_figure_that_is_not_finite_is_our_mistake(folder: Path):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        study.note(folder, "rung", 0.0, predicted_pct=float("nan"))
+        study.note(folder, RungReached(trial=0, epoch=1, predicted_pct=float("nan")), 0.0)
 
 
 def test_proposals_are_read_as_they_were_noted(folder: Path):
@@ -267,9 +271,9 @@ def test_proposals_are_read_as_they_were_noted(folder: Path):
         decisions=(Decision("net.0", 1, 3, True), Decision("net.1", 0, 2, False)),
     )
     longer = replace(proposal, trial=4, epochs=30, chance=0.75)
-    study.note(folder, "session", 0.0)
-    study.note(folder, "proposed", 1.0, **asdict(proposal))
-    study.note(folder, "proposed", 2.0, **asdict(longer))
+    logged.note(folder, "session", 0.0)
+    study.note(folder, proposal, 1.0)
+    study.note(folder, longer, 2.0)
 
     assert study.proposals(study.read_events(folder)) == [proposal, longer]
 
@@ -283,7 +287,7 @@ def test_a_proposal_of_the_time_before_lengths_is_of_the_recipe_s(folder: Path):
         "origin": "tpe",
         "decisions": [],
     }
-    study.note(folder, "proposed", 1.0, **old)
+    logged.note(folder, "proposed", 1.0, **old)
 
     [proposal] = study.proposals(study.read_events(folder))
 
@@ -291,12 +295,12 @@ def test_a_proposal_of_the_time_before_lengths_is_of_the_recipe_s(folder: Path):
 
 
 def test_rejections_are_those_of_proposals_and_of_what_was_only_looked_at():
-    events: list[dict[str, Any]] = [
-        {"event": "rejected", "reason": "parameters"},
-        {"event": "looked", "rejected": {"parameters": 3, "macs": 2}},
-        {"event": "proposed"},
-        {"event": "rejected"},
-        {"event": "looked", "rejected": {"macs": 1}},
+    events = [
+        logged.entry("rejected", reason="parameters"),
+        logged.entry("looked", rejected={"parameters": 3, "macs": 2}),
+        logged.entry("proposed"),
+        logged.entry("rejected"),
+        logged.entry("looked", rejected={"macs": 1}),
     ]
 
     assert study.rejections(events) == {"parameters": 4, "macs": 3, "no reason given": 1}

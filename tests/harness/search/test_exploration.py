@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import nn
 
-from harness.evidence import study
 from harness.search import exploration, finals, race, session
-from harness.search.events import poll
+from harness.search.reactions import poll
 from harness.training.modules import build
 from harness.training.result import Status
 from harness.training.seeds import Purpose, derive_seed
 from search_spaces.language.notation import parse_network
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.resolve import parse_space
-from tests.harness import scripted
+from tests.harness import logged, scripted
 from tests.harness.scripted import Made, Trainer
 
 FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
@@ -244,7 +244,7 @@ def test_time_that_is_used_up_ends_the_search(trainer: Trainer, tmp_path: Path, 
 def test_time_counts_over_all_sessions(trainer: Trainer, tmp_path: Path):
     trainer.accuracy_pct = always(98.0)
     scripted.run(tmp_path, scripted.config(), scripted.effort(trials=2))
-    study.note(tmp_path, "rung", 100.0)
+    logged.note(tmp_path, "rung", 100.0)
 
     found = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=5, seconds=100.5))
 
@@ -289,12 +289,12 @@ def test_more_trials_go_on_with_a_finished_search(trainer: Trainer, tmp_path: Pa
     ],
 )
 def test_a_search_is_finished_when_no_more_effort_is_given(
-    ended: dict[str, object], given: dict[str, object], finished: bool
+    ended: dict[str, Any], given: dict[str, object], finished: bool
 ):
     spent = scripted.effort(**given)
 
-    assert session._is_finished(spent, [{"event": "ended", **ended}]) is finished
-    assert not session._is_finished(spent, [{"event": "ended", **ended}, {"event": "session"}])
+    assert session._is_finished(spent, [logged.entry("ended", **ended)]) is finished
+    assert not session._is_finished(spent, [logged.entry("ended", **ended), logged.entry("session")])
     assert not session._is_finished(spent, [])
 
 

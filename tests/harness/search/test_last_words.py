@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness.evidence.error_ratio import ErrorRatio
+from harness.evidence.events import Entry, Event
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verification.verdict import Verdict
@@ -26,6 +27,7 @@ from harness.search.last_words import (
 )
 from harness.search.nearest_miss import NearestMiss
 from harness.system.duration import DURATION
+from tests.harness import logged
 
 OFFSET = ErrorRatio(dataset="mnist", errors_ratio=0.8, relative_error=None, protocol="made up")
 GIVEN = {"--budget": "4000", "--space": "tiny", "--study": "mine"}
@@ -188,14 +190,14 @@ def test_seeds_that_contradict_their_record_missed_by_no_number():
 
 
 def test_the_journal_says_how_a_search_ended():
-    session = {"event": "session", "elapsed": 0.0}
-    ended = {"event": "ended", "elapsed": 90.0, "message": "", "reason": "time"}
+    def ended(reason: str, message: str = "") -> list[Entry[Event]]:
+        return [logged.entry("session"), logged.entry("ended", 90.0, message=message, reason=reason)]
 
-    assert end_of([session, ended], None) == RanOut("time")
-    assert end_of([session, ended | {"reason": "trials"}], None) == RanOut("trials")
-    assert end_of([session, ended | {"reason": "exhausted", "message": "no more"}], None) == Exhausted("no more")
-    postponed = {"event": "postponed", "elapsed": 91.0, "hash": "abc", "parameters": 1234, "seconds": 9.0}
-    assert end_of([session, ended, postponed], None) == Postponed("abc", 1234, 100.0)
+    assert end_of(ended("time"), None) == RanOut("time")
+    assert end_of(ended("trials"), None) == RanOut("trials")
+    assert end_of(ended("exhausted", "no more"), None) == Exhausted("no more")
+    postponed = logged.entry("postponed", 91.0, hash="abc", parameters=1234, seconds=9.0)
+    assert end_of([*ended("time"), postponed], None) == Postponed("abc", 1234, 100.0)
 
 
 def test_a_verdict_says_whether_there_is_an_answer(new_record: Callable[..., Record]):

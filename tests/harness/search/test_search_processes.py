@@ -22,6 +22,7 @@ from harness.evidence import study
 from harness.training.result import Result
 from harness.training.seeds import Purpose
 from tests.conftest import REPOSITORY
+from tests.harness import logged
 
 SPACE = "net = conv3x3({2, 3, 4}, stride=2) bn relu | maxpool(4) | conv1x1({4, 8}) bn relu | gap | linear(10);"
 RECIPE = "epochs = 4\nbatch_size = 500\naugmented_share = 0.0\nlearning_rate = 0.2\naverage_start = 0.5\n"
@@ -74,7 +75,7 @@ class Search:
             time.sleep(0.02)
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
-        return [event for event in study.read_events(self.folder) if event["event"] in kinds]
+        return [event for event in logged.documents(self.folder) if event["event"] in kinds]
 
     def results(self) -> dict[tuple[int | None, str, int], Result]:
         found = study.finished_results(self.folder)

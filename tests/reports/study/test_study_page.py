@@ -185,7 +185,7 @@ def test_hostile_words_appear_as_words_wherever_they_come_from(
     assert made.text("title").count("Parameters against accuracy") == 2
 
 
-def test_not_finite_figures_become_dashes(new_study: Any, place: Workspace, synthetic: Any):
+def test_figures_that_are_not_known_become_dashes(new_study: Any, place: Workspace, synthetic: Any):
     study = new_study()
     proposal = study.propose(synthetic.network(8, 8, 8))
     study.finish(proposal, 50)
@@ -194,7 +194,7 @@ def test_not_finite_figures_become_dashes(new_study: Any, place: Workspace, synt
         trial=0,
         hash=proposal["hash"],
         parameters=proposal["parameters"],
-        validation_accuracy_pct=float("nan"),
+        validation_accuracy_pct=None,
         validation_seeds=None,
     )
 

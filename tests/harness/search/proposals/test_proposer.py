@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.evidence.events import Rejected, Repeated
 from harness.search.proposals import proposer as proposer_module
 from harness.search.proposals.estimate import PACES, Room
 from harness.search.proposals.proposer import Proposer, propose, size_ladder, violation
-from harness.search.proposals.proposing import Found, Rejection, Repeat
+from harness.search.proposals.proposing import Found
 from harness.search.proposals.switches import ALL_ON, Switches
 from harness.search.race import Candidate, Outcome
 from search_spaces.catalog import space
@@ -67,12 +68,12 @@ def take(
     return candidates, answers
 
 
-def rejections(answers: Sequence[Found]) -> list[Rejection]:
-    return [item for found in answers for item in found.passed if isinstance(item, Rejection)]
+def rejections(answers: Sequence[Found]) -> list[Rejected]:
+    return [item for found in answers for item in found.passed if isinstance(item, Rejected)]
 
 
-def repeats(answers: Sequence[Found]) -> list[Repeat]:
-    return [item for found in answers for item in found.passed if isinstance(item, Repeat)]
+def repeats(answers: Sequence[Found]) -> list[Repeated]:
+    return [item for found in answers for item in found.passed if isinstance(item, Repeated)]
 
 
 # The ladder -------------------------------------------------------------------------------------------------

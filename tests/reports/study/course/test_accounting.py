@@ -8,6 +8,7 @@ from reports.html.shares import Share
 from reports.study.course.accounting import accounting
 from reports.study.networks import networks
 from reports.study.study_files import StudyFiles, read_study
+from tests.harness import logged
 
 
 def test_every_proposal_is_counted_once(realistic_study: Any, place: Workspace):
@@ -42,8 +43,8 @@ def test_reasons_are_in_words_and_the_most_frequent_is_first(synthetic: Any):
         config=synthetic.CONFIG,
         origins={},
         events=(
-            *({"event": "rejected", "reason": reason} for reason in reasons),
-            {"event": "looked", "rejected": {"parameters": 5}},
+            *(logged.entry("rejected", reason=reason) for reason in reasons),
+            logged.entry("looked", rejected={"parameters": 5}),
         ),
     )
 
@@ -60,7 +61,7 @@ def test_rare_reasons_are_summed_up_and_none_is_lost(synthetic: Any):
         name="s",
         config=synthetic.CONFIG,
         origins={},
-        events=tuple({"event": "rejected", "reason": reason} for reason in reasons),
+        events=tuple(logged.entry("rejected", reason=reason) for reason in reasons),
     )
 
     found = accounting(files, [])

@@ -6,6 +6,7 @@ import pytest
 
 from reports.study.course.effective_budget import effective_budget
 from reports.study.study_files import StudyFiles
+from tests.harness import logged
 
 
 @pytest.fixture
@@ -14,9 +15,9 @@ def budget_of(synthetic: Any) -> Any:
 
     def of(*events: tuple[str, float, str, int]) -> Any:
         entries = tuple(
-            {"event": kind, "elapsed": elapsed, "hash": name, "parameters": budget + 1, "budget": budget}
+            logged.entry(kind, elapsed, hash=name, parameters=budget + 1, budget=budget)
             if kind == "standing"
-            else {"event": kind, "elapsed": elapsed, "hash": name, "parameters": 5}
+            else logged.entry(kind, elapsed, hash=name, parameters=5)
             for kind, elapsed, name, budget in events
         )
         return effective_budget(StudyFiles(name="s", config=synthetic.CONFIG, origins={}, events=entries))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from harness.evidence.events import Entry, Event
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
 from harness.training.seeds import Purpose
@@ -24,6 +25,7 @@ from reports.study.course.rungs import (
 )
 from reports.study.course.rungs_tables import rungs_tables
 from reports.study.study_files import StudyFiles
+from tests.harness import logged
 from tests.reports.conftest import CONFIG, SIZE
 
 EPOCHS = CONFIG.recipe.epochs
@@ -53,13 +55,13 @@ def run(trial: int, parameters: int, errors: Sequence[int], **changes: Any) -> R
     return replace(made, **changes)
 
 
-def rung(trial: int, epoch: int, decided: str, **changes: object) -> dict[str, object]:
-    """Return the journal's entry of a decision: pruned, exempt or hopeful."""
-    event = {"event": "rung", "trial": trial, "purpose": "search", "epoch": epoch}
-    return {**event, "pruned": decided == "pruned", "exempt": decided == "exempt", **changes}
+def rung(trial: int, epoch: int, decided: str, **changes: Any) -> Entry[Event]:
+    """Return the log's entry of a decision: pruned, exempt or hopeful."""
+    values = {"trial": trial, "epoch": epoch, "pruned": decided == "pruned", "exempt": decided == "exempt"}
+    return logged.entry("rung", **(values | changes))
 
 
-def files(results: Sequence[Result], events: Sequence[dict[str, object]] = (), name: str = "a") -> StudyFiles:
+def files(results: Sequence[Result], events: Sequence[Entry[Event]] = (), name: str = "a") -> StudyFiles:
     return StudyFiles(name=name, config=CONFIG, origins={}, events=tuple(events), results=tuple(results))
 
 
@@ -200,16 +202,6 @@ def test_without_a_spared_network_nothing_is_said_of_wrong_pruning():
     assert "How often pruning was wrong cannot be said: 1 network was pruned" in rungs_tables(facts)
 
 
-def test_damaged_entries_of_the_journal_are_passed_over():
-    events: list[dict[str, object]] = [
-        {**rung(1, 4, "pruned"), "trial": None},
-        {**rung(1, 4, "pruned"), "epoch": "x"},
-        {"event": "rung"},
-    ]
-
-    assert rungs([files([], events)]).pruning[-1].pruned == 0
-
-
 def of_length(trial: int, looks: dict[int, int]) -> Result:
     """Return a first run with these errors after these epochs, the last of which is its end."""
     epochs = max(looks)
@@ -223,7 +215,7 @@ def test_each_length_of_a_training_has_its_own_rungs_and_counts():
         rung(1, 4, "pruned"),
         rung(2, 16, "exempt"),
         rung(3, 8, "pruned"),
-        {"event": "proposed", "trial": 3, "epochs": 30},
+        logged.entry("proposed", trial=3, epochs=30),
     ]
     results = [run(0, 1_500, (90, 80, 70)), of_length(2, {8: 90, 16: 80, 30: 50})]
     both = replace(files(results, events), config=replace(CONFIG, lengths=(15, 30, 60)))

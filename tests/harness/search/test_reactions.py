@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from harness.evidence import study
-from harness.search import events as events_module
+from harness.search import reactions
 from harness.search import race
 from harness.search.nearest_miss import NearestMiss
 from harness.search.session import Session
@@ -96,7 +96,7 @@ def test_an_exempt_network_goes_to_its_end_and_says_so(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     trainer.accuracy_pct = constant(98.0)
-    monkeypatch.setattr(events_module, "is_exempt", lambda network_hash: True)
+    monkeypatch.setattr(reactions, "is_exempt", lambda network_hash: True)
 
     found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(trials=1))
 
@@ -112,7 +112,7 @@ def test_an_exempt_network_goes_to_its_end_and_says_so(
 def test_after_eight_runs_to_the_end_the_study_prunes_by_its_own_ratio(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(events_module, "is_exempt", lambda network_hash: False)
+    monkeypatch.setattr(reactions, "is_exempt", lambda network_hash: False)
     # 104 errors at the end, 301 at the rung: the prior of 0.3 hopes for 90, the study's own 0.3455 for 104.
     trainer.accuracy_pct = constant(98.96)
 
@@ -227,7 +227,7 @@ def test_ten_crashes_in_a_row_end_the_search_with_the_last_message(trainer: Trai
         scripted.run(tmp_path, scripted.config(), scripted.effort())
 
     assert caught.value.exit_code == 1
-    assert len(study.finished_results(tmp_path)) == events_module.MOST_CRASHES == 10
+    assert len(study.finished_results(tmp_path)) == reactions.MOST_CRASHES == 10
 
 
 def test_crashes_with_other_outcomes_between_them_do_not_end_the_search(trainer: Trainer, tmp_path: Path):

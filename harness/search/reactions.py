@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.data.datasets import dataset
+from harness.evidence.events import RungReached
 from harness.search import race
 from harness.search.nearest_miss import nearest_miss
 from harness.search.race import Candidate, is_exempt
 from harness.search.session import (
     Session,
+    confirmed,
+    failed_confirmation,
     file_result,
     next_rung,
     note,
     note_finished,
-    note_standing,
     runs_of,
     smallest_standing,
     trial_of,
@@ -68,9 +70,7 @@ def _at_rung(session: Session, job: Job, found: Result) -> None:
         spared = hopeless and is_exempt(found.hash)
     else:
         hopeless, spared = session.is_hopeless(found), False
-    note(
-        session,
-        "rung",
+    reached = RungReached(
         trial=trial,
         purpose=job.purpose,
         seed_index=job.seed_index,
@@ -80,6 +80,7 @@ def _at_rung(session: Session, job: Job, found: Result) -> None:
         pruned=hopeless and not spared,
         exempt=spared,
     )
+    note(session, reached)
     if hopeless and not spared:
         message = f"after epoch {len(found.history)} at best {hoped:.2f} % was to be hoped for"
         _ended(session, job, replace(found, status=Status.PRUNED, message=message))
@@ -114,11 +115,11 @@ def _note_standings(session: Session, candidate: Candidate, before: Candidate | 
     threshold_pct = session.config.threshold_pct
     has_fallen = candidate is before and not race.stands(candidate, threshold_pct)
     if has_fallen or (open_before and race.refuted(candidate, threshold_pct)):
-        note_standing(session, "refuted", candidate)
+        note(session, failed_confirmation(candidate))
     after = smallest_standing(session)
     if after is None or after is before:
         return False
-    note_standing(session, "standing", after, budget=after.proposal.parameters - 1)
+    note(session, confirmed(after))
     return after is candidate
 
 

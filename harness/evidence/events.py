@@ -1,0 +1,292 @@
+"""What happens in a search, as the log of its study keeps it.
+
+Each kind of event is a frozen dataclass. ``line`` writes an entry as a line of JSON and ``read_line`` reads one back;
+only this file knows the words in a log. Fields that older programs did not write have a default.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, TypeVar, cast
+
+from harness.system.document import read_as
+from harness.system.errors import ContentError
+from harness.training.result import Status
+from search_spaces.spaces.draw import Decision
+
+_T = TypeVar("_T")
+
+
+def _logged(kind: type[_T]) -> type[_T]:
+    """Mark a dataclass as one that a log holds: fields of other versions are passed over, nan is refused."""
+    kind.__pydantic_config__ = {"extra": "ignore", "allow_inf_nan": False}  # type: ignore[attr-defined]
+    return kind
+
+
+@_logged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionBegan:
+    """A program has begun to work on the study; ``seconds`` is the time it was given, None for no end."""
+
+    command: tuple[str, ...] = ()
+    workers: int | None = None
+    device: str = ""
+    seconds: float | None = None
+
+
+@_logged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEnded:
+    """The search has ended in order.
+
+    Attributes:
+        reason: ``time``, ``trials``, ``exhausted`` or ``interrupted``; ``message`` says more.
+        seconds: the time that it was given, None for no end; ``trials`` likewise.
+    """
+
+    reason: str = "unknown"
+    message: str = ""
+    seconds: float | None = None
+    trials: int | None = None
+
+
+@_logged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A network that a search has decided to train.
+
+    Attributes:
+        epochs: of its training; None for those of the recipe.
+        chance: predicted probability that it is confirmed; None where nothing was predicted.
+    """
+
+    trial: int
+    architecture: str
+    hash: str
+    parameters: int
+    origin: str
+    decisions: tuple[Decision, ...]
+    epochs: int | None = None
+    chance: float | None = None
+
+
+@_logged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """Networks that were looked at and rejected on the way to a proposal: their number by reason."""
+
+    rejected: Mapping[str, int]
+
+
+@_logged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A proposal that was rejected before anything was built.
+
+    Attributes:
+        origin: ``ladder`` or ``sampler``.
+        violation: what the sampler was told it breaks its limits by; None where it was told nothing.
+        indices: the decisions, for a later session to tell them again; empty where nothing was told.
+        budget: most parameters at that moment.
+    """
+
+    reason: str = "no reason given"
+    parameters: int | None = None
+    hash: str | None = None
+    origin: str = ""
+    violation: float | None = None
+    indices: Mapping[str, int] = field(default_factory=dict)
+    budget: int | None = None
+
+
+@_logged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeated:
+    """A proposal of a network that is known already, as ``trial``; ``indices`` are the decisions made this time."""
+
+    trial: int
+    hash: str = ""
+    indices: Mapping[str, int] = field(default_factory=dict)
+
+
+@_logged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungReached:
+    """A training was looked at after an epoch.
+
+    Attributes:
+        predicted_pct: the validation accuracy that could be hoped for.
+        pruned: the training was stopped; ``exempt`` if it would have been and was spared.
+    """
+
+    trial: int
+    epoch: int
+    purpose: str = "search"
+    seed_index: int = 0
+    validation_errors: int | None = None
+    predicted_pct: float | None = None
+    pruned: bool = False
+    exempt: bool = False
+
+
+@_logged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded:
+    """A training has ended; its result is on disk."""
+
+    trial: int | None
+    purpose: str
+    seed_index: int = 0
+    status: Status = Status.COMPLETE
+    validation_errors: int | None = None
+
+
+@_logged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """A network is now the smallest that fresh seeds have confirmed; ``budget`` is the most parameters from here on."""
+
+    trial: int
+    hash: str
+    parameters: int
+    validation_accuracy_pct: float | None = None
+    validation_seeds: int | None = None
+    budget: int | None = None
+
+
+@_logged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedConfirmation:
+    """A network that met the threshold once has missed it on fresh seeds."""
+
+    trial: int
+    hash: str
+    parameters: int
+    validation_accuracy_pct: float | None = None
+    validation_seeds: int | None = None
+
+
+@_logged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WinnerChosen:
+    """The network that the search answers with, before its verification."""
+
+    trial: int
+    hash: str
+    parameters: int
+    validation_accuracy_pct: float | None = None
+    validation_seeds: int | None = None
+
+
+@_logged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postponed:
+    """There was too little time to verify the winner; it takes so many ``seconds``."""
+
+    hash: str
+    parameters: int
+    seconds: float
+
+
+@_logged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """The winner was trained on fresh seeds and tested."""
+
+    hash: str = ""
+    recipe_hash: str = ""
+    tier: str = ""
+    mean_test_accuracy_pct: float | None = None
+    seeds: int | None = None
+    passed: bool | None = None
+
+
+Event = (
+    SessionBegan
+    | SessionEnded
+    | Proposal
+    | Looked
+    | Rejected
+    | Repeated
+    | RungReached
+    | RunEnded
+    | Confirmed
+    | FailedConfirmation
+    | WinnerChosen
+    | Postponed
+    | Verified
+)
+# The words in the file, which never change.
+KINDS: dict[str, type[Event]] = {
+    "session": SessionBegan,
+    "ended": SessionEnded,
+    "proposed": Proposal,
+    "looked": Looked,
+    "rejected": Rejected,
+    "repeated": Repeated,
+    "rung": RungReached,
+    "finished": RunEnded,
+    "standing": Confirmed,
+    "refuted": FailedConfirmation,
+    "winner": WinnerChosen,
+    "postponed": Postponed,
+    "verified": Verified,
+}
+_WORDS = {kind: word for word, kind in KINDS.items()}
+
+_E = TypeVar("_E", bound=Event, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[_E]):
+    """An event with its time.
+
+    Attributes:
+        elapsed: seconds that the study had been worked on, all sessions together.
+        utc: when it was written, ISO 8601; empty where that is not known.
+    """
+
+    elapsed: float
+    event: _E
+    utc: str = ""
+
+
+def line(entry: Entry[Event]) -> str:
+    """Return an entry as a line of JSON, without the end of line.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    head = {"event": _WORDS[type(entry.event)], "elapsed": round(entry.elapsed, 3), "utc": entry.utc}
+    return json.dumps(head | asdict(entry.event), allow_nan=False)
+
+
+def read_line(text: str) -> Entry[Event] | None:
+    """Return the entry that a line holds; None where it holds none of this program's: torn, damaged or unknown."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return None
+    return entry_of(document) if isinstance(document, dict) else None
+
+
+def entry_of(document: dict[str, Any]) -> Entry[Event] | None:
+    """Return the entry that the fields of a line state; None where they state none."""
+    fields = dict(document)
+    kind, elapsed, utc = KINDS.get(str(fields.pop("event", ""))), fields.pop("elapsed", 0.0), fields.pop("utc", "")
+    if kind is None or isinstance(elapsed, bool) or not isinstance(elapsed, int | float):
+        return None
+    if not 0 <= elapsed < float("inf") or not isinstance(utc, str):
+        return None
+    try:
+        event = read_as(kind, json.dumps(fields, allow_nan=False), "an event")
+    except (ContentError, ValueError):
+        return None
+    return Entry(float(elapsed), event, utc)
+
+
+def of_kind(entries: Iterable[Entry[Event]], kind: type[_E]) -> list[Entry[_E]]:
+    """Return the entries of one kind of event, oldest first."""
+    return [cast("Entry[_E]", entry) for entry in entries if isinstance(entry.event, kind)]

@@ -1,0 +1,135 @@
+"""The log of a study: what is written reads back, what is damaged is passed over, the words in the file stay."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from harness.evidence.events import (
+    KINDS,
+    Confirmed,
+    Entry,
+    Event,
+    FailedConfirmation,
+    Looked,
+    Postponed,
+    Proposal,
+    Rejected,
+    Repeated,
+    RunEnded,
+    RungReached,
+    SessionBegan,
+    SessionEnded,
+    Verified,
+    WinnerChosen,
+    line,
+    of_kind,
+    read_line,
+)
+from harness.training.result import Status
+from search_spaces.spaces.draw import Decision
+from tests.harness import logged
+
+UTC = "2026-11-22T03:00:00+00:00"
+NETWORK: dict[str, Any] = {"trial": 3, "hash": "0123456789ab", "parameters": 1_462}
+EVENTS: list[Event] = [
+    SessionBegan(command=("harness", "search"), workers=2, device="cpu", seconds=600.0),
+    SessionEnded(reason="exhausted", message="no more", seconds=None, trials=9),
+    Proposal(
+        **NETWORK,
+        architecture="gap | linear(10)",
+        origin="aim",
+        decisions=(Decision("net.0", 1, 3, True),),
+        epochs=12,
+        chance=0.5,
+    ),
+    Looked(rejected={"macs": 4}),
+    Rejected(reason="parameters", parameters=30_000, hash="ab", origin="sampler", violation=0.5, indices={"net.0": 1}),
+    Repeated(trial=3, hash="ab", indices={"net.0": 1}),
+    RungReached(trial=3, epoch=4, seed_index=1, validation_errors=80, predicted_pct=99.5, pruned=True),
+    RunEnded(trial=3, purpose="confirm", seed_index=1, status=Status.DIVERGED, validation_errors=None),
+    Confirmed(**NETWORK, validation_accuracy_pct=99.4, validation_seeds=2, budget=1_461),
+    FailedConfirmation(**NETWORK, validation_accuracy_pct=99.2, validation_seeds=2),
+    WinnerChosen(**NETWORK, validation_accuracy_pct=99.4, validation_seeds=2),
+    Postponed(hash="ab", parameters=5, seconds=48.5),
+    Verified(hash="ab", recipe_hash="cd", tier="verified", mean_test_accuracy_pct=99.45, seeds=6, passed=True),
+]
+
+
+def test_every_kind_of_event_is_tried_here():
+    assert {type(event) for event in EVENTS} == set(KINDS.values())
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_an_event_reads_back_as_it_was_written(event: Event):
+    entry = Entry(61.25, event, UTC)
+
+    assert read_line(line(entry)) == entry
+
+
+def test_the_words_in_the_file_are_those_of_every_version():
+    assert list(KINDS) == [
+        *("session", "ended", "proposed", "looked", "rejected", "repeated", "rung", "finished", "standing", "refuted"),
+        *("winner", "postponed", "verified"),
+    ]
+    written = json.loads(line(Entry(1.00049, EVENTS[8], UTC)))
+    assert list(written)[:6] == ["event", "elapsed", "utc", "trial", "hash", "parameters"]
+    assert (written["event"], written["elapsed"]) == ("standing", 1.0)
+
+
+# As a program of 20 November 2026 wrote them.
+OLD = [
+    '{"event": "session", "elapsed": 0.0, "utc": "", "command": ["harness", "search"], "workers": 2, "device": "cpu"}',
+    '{"event": "rejected", "elapsed": 1.0, "utc": "", "budget": 20000, "reason": "macs", "parameters": null, '
+    '"hash": "ab", "origin": "ladder", "violation": null, "indices": {}}',
+    '{"event": "ended", "elapsed": 9.0, "utc": "", "reason": "time", "message": "", "seconds": 60.0, "trials": null}',
+]
+
+
+@pytest.mark.parametrize("text", OLD)
+def test_entries_of_older_programs_still_open(text: str):
+    assert read_line(text) is not None
+
+
+def test_what_a_newer_program_adds_is_passed_over():
+    assert read_line('{"event": "session", "elapsed": 0, "device": "cpu", "colour": 1}') == Entry(
+        0.0, SessionBegan(device="cpu")
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "1",
+        '{"elapsed": 1}',
+        '{"event": "unheard", "elapsed": 1}',
+        '{"event": ["session"], "elapsed": 1}',
+        '{"event": "proposed", "elapsed": 1}',
+        '{"event": "session", "elapsed": -1}',
+        '{"event": "session", "elapsed": NaN}',
+        '{"event": "session", "elapsed": true}',
+        '{"event": "session", "elapsed": "1"}',
+        '{"event": "session", "elapsed": 1, "utc": 5}',
+        '{"event": "session", "elapsed": 1, "workers": "<b>"}',
+        '{"event": "rung", "elapsed": 1, "trial": 0, "epoch": 1, "predicted_pct": NaN}',
+        '{"event": "finished", "elapsed": 1, "trial": 0, "purpose": "search", "status": "odd"}',
+    ],
+)
+def test_a_line_that_no_event_fits_is_passed_over(text: str):
+    assert read_line(text) is None
+
+
+def test_a_number_that_is_not_finite_is_not_written():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        line(Entry(1.0, Postponed(hash="ab", parameters=5, seconds=float("inf"))))
+
+
+def test_the_events_of_a_kind_keep_their_order():
+    entries = [logged.entry("rung", 1.0, trial=1), logged.entry("session", 2.0), logged.entry("rung", 3.0, trial=2)]
+
+    assert [(entry.elapsed, entry.event.trial) for entry in of_kind(entries, RungReached)] == [(1.0, 1), (3.0, 2)]

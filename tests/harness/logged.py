@@ -1,0 +1,51 @@
+"""Entries of a study's log, made from the words and fields that stand in the file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.evidence import study
+from harness.evidence.events import Entry, Event, entry_of
+
+# What an event must have; what a test does not name has no part in what it shows.
+BLANKS: dict[str, dict[str, Any]] = {
+    "proposed": {"trial": 0, "architecture": "", "hash": "", "parameters": 1, "origin": "", "decisions": []},
+    "looked": {"rejected": {}},
+    "repeated": {"trial": 0},
+    "rung": {"trial": 0, "epoch": 1},
+    "finished": {"trial": 0, "purpose": "search"},
+    "standing": {"trial": 0, "hash": "", "parameters": 1},
+    "refuted": {"trial": 0, "hash": "", "parameters": 1},
+    "winner": {"trial": 0, "hash": "", "parameters": 1},
+    "postponed": {"hash": "", "parameters": 1, "seconds": 0.0},
+}
+
+
+def filled(word: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of an event, those that it must have filled in."""
+    return BLANKS.get(word, {}) | values
+
+
+def entry(word: str, elapsed: float = 0.0, **values: Any) -> Entry[Event]:
+    """Return an entry by the word and the fields that stand in the file."""
+    made = entry_of({"event": word, "elapsed": elapsed, **filled(word, values)})
+    assert made is not None, f"no event {word} with {values}"
+    return made
+
+
+def note(folder: Path, word: str, elapsed: float, **values: Any) -> None:
+    """Append an event to a study's log."""
+    study.note(folder, entry(word, elapsed, **values).event, elapsed)
+
+
+def documents(folder: Path) -> list[dict[str, Any]]:
+    """Return what stands in a study's log, line by line; what is no JSON is passed over."""
+    path, found = folder / "log.jsonl", []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
