@@ -10,8 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from harness.evidence import study
-from harness.search import reactions
-from harness.search import race
+from harness.search import race, reactions
 from harness.search.nearest_miss import NearestMiss
 from harness.search.session import Session
 from harness.system.errors import DataError, HarnessError
