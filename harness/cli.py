@@ -107,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _write_whole()
     try:
         code = run(given)
+        _leave_at_once_if_interrupted(code)
     except KeyboardInterrupt:
         # One more, while the first was being told.
         code = INTERRUPTED
@@ -119,6 +120,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             click.echo(f"harness: cannot write the output: {error.strerror or error}", err=True)
         _discard_output()
     sys.exit(code)
+
+
+def _leave_at_once_if_interrupted(code: int) -> None:
+    """Let an interrupt that comes while the program leaves change nothing of its exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: os._exit(code))
 
 
 def run(arguments: list[str]) -> int:

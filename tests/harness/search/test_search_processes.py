@@ -220,7 +220,7 @@ def test_sigterm_interrupts_too_and_a_second_signal_ends_a_search_at_once(search
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
 
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "Traceback" not in err
     lines = [line for line in err.splitlines() if line.startswith("harness: ")]
     assert len(lines) == 1
