@@ -98,7 +98,7 @@ def test_a_library_that_disagrees_is_an_internal_fault():
 
 
 def test_every_library_that_disagrees_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "summary_total", lambda network: 10_000)
+    monkeypatch.setattr(module, "summary_total", lambda network, task: 10_000)
     monkeypatch.setattr(module, "fvcore_parameters", lambda network: 7)
 
     with pytest.raises(HarnessError, match=r"^torchsummary counts 9,820 where .*; fvcore counts 7 where "):
