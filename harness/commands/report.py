@@ -89,6 +89,7 @@ def _check(names: tuple[str, ...], given: dict[str, bool]) -> None:
 
 def _study(folder: Path, place: Workspace, given: dict[str, bool]) -> dict[str, Any]:
     """Write the report of a study and what else is asked for."""
+    from harness.evidence.study import read_log
     from harness.system.terminal import busy
     from reports.study.study_page import write_report
 
@@ -96,6 +97,7 @@ def _study(folder: Path, place: Workspace, given: dict[str, bool]) -> dict[str, 
     if given["watch"]:
         _watch(folder, place, opened=given["opened"])
     else:
+        options.say_left_out(read_log(folder)[1])
         with busy(f"writing the report of {folder.name}"):
             path = write_report(folder, place)
     document: dict[str, Any] = {"report": str(path), "study": folder.name}

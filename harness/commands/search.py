@@ -106,7 +106,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
 def _run(plan: SearchPlan, given: dict[str, str], as_json: bool, *, verbose: bool) -> int:
     from harness.commands.searching.search_progress import SearchReporter
     from harness.commands.shared.live_report import LiveReport
-    from harness.evidence.study import open_study, owned
+    from harness.evidence.study import open_study, owned, read_log
     from harness.search.conclusion import conclude
     from harness.search.proposals.prior import keep
     from harness.search.search import run_search
@@ -119,6 +119,7 @@ def _run(plan: SearchPlan, given: dict[str, str], as_json: bool, *, verbose: boo
         if not (plan.folder / "config.json").exists():
             keep(plan.folder, plan.past)
         fresh = open_study(plan.folder, plan.config, plan.origins)
+        options.say_left_out(read_log(plan.folder)[1])
         click.echo(f"{'new study' if fresh else 'going on with study'} {plan.folder.name} in {plan.folder}", err=True)
         if plan.measures_workers:
             plan = _with_workers(plan)

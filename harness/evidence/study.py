@@ -212,11 +212,23 @@ def note(folder: Path, event: Event, elapsed: float) -> None:
 
 def read_events(folder: Path) -> list[Entry[Event]]:
     """Return what the log holds; a line that a kill has torn, or that no event fits, is passed over."""
+    return read_log(folder)[0]
+
+
+def read_log(folder: Path) -> tuple[list[Entry[Event]], list[str]]:
+    """Return what the log holds, and a message for each line that no event fits; the last may be in the making."""
     path = folder / "log.jsonl"
     if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [entry for text in lines if (entry := events.read_line(text)) is not None]
+        return [], []
+    found, damage = [], []
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    for number, text in enumerate(lines, 1):
+        entry = events.read_line(text)
+        if entry is not None:
+            found.append(entry)
+        elif text.strip() and number < len(lines):
+            damage.append(f"line {number} of {path} is no event of this program; a kill may have torn it")
+    return found, damage
 
 
 def mend(folder: Path) -> None:

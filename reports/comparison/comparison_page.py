@@ -329,7 +329,7 @@ def _study_commands(infos: Sequence[StudyInfo]) -> Html:
         commands = [session.command for session in info.provenance.sessions[:1]]
         commands += [info.provenance.rerun] if info.provenance.rerun else []
         lines.append(element("h3", foreign(info.name)))
-        lines.append(element("pre", element("code", text("\n".join(commands) or "no command in the journal"))))
+        lines.append(element("pre", element("code", text("\n".join(commands) or "no command in the log"))))
     return joined(lines)
 
 

@@ -154,12 +154,12 @@ def _validation_figures(best: Network, threshold_pct: float) -> str:
 def _progress(files: StudyFiles) -> str:
     last = files.last_turn
     if not files.events or last is None:
-        return "The study has been set up; its journal is empty."
+        return "The study has no events: it has only been set up, or its log is lost."
     runs = plural(len(files.results), "finished run")
     if files.searching:
         return f"The search is running: {runs} in {duration(files.elapsed)}."
     if isinstance(last.event, SessionBegan):
-        return f"The search was cut off after {duration(files.elapsed)}, with {runs}: its journal has no end."
+        return f"The search was cut off after {duration(files.elapsed)}, with {runs}: its log has no end."
     return _end(files, last.elapsed, last.event)
 
 

@@ -30,7 +30,7 @@ def provenance_tables(facts: Provenance) -> Html:
             identifier="sessions-caption",
         )
         if sessions
-        else paragraph("The journal names no command."),
+        else paragraph("The log names no command."),
         details(
             "Code, machine and data",
             table(

@@ -136,6 +136,7 @@ def read_study(folder: Path, workspace: Workspace, standings: Standings | None =
     standings = standings or read_standings(workspace)
     by_key = {row.key: row for row in standings.rows}
     results = study.finished_results(folder)
+    events, damage = study.read_log(folder)
     past = prior.kept(folder)
     known = {result.hash for result in results}
     measured = [
@@ -151,13 +152,13 @@ def read_study(folder: Path, workspace: Workspace, standings: Standings | None =
         name=folder.name,
         config=config,
         origins=study.read_origins(folder),
-        events=tuple(study.read_events(folder)),
+        events=tuple(events),
         results=tuple(results),
         measured=tuple(measured),
         rows=standings.rows,
         test_reads=tuple(purpose for dataset, purpose in standings.test_reads if dataset in ("", config.dataset)),
         past_trainings=None if past is None else len(prior.observations(past, config.recipe)),
-        left_out=standings.left_out,
+        left_out=(*standings.left_out, *damage),
         at_work=study.is_owned(folder),
     )
 

@@ -51,8 +51,8 @@ from reports.study.study_info import StudyInfo, study_info
 from reports.toy.toy_row import toy_row, toy_table
 
 GLOSSARY = {
-    "parameters": "every stored number that training, data or a random draw has set, a shared kernel once; running "
-    "statistics of batch normalisation are not counted",
+    "parameters": "learned numbers, a shared kernel once; the running statistics of batch normalisation are not "
+    "learned and not counted",
     "budget": "the most parameters a network may have; the effective budget falls below the smallest confirmed one",
     "seed": "the number that fixes first weights, order of the images and augmentation of one training run",
     "fresh seeds": "seeds that played no part in choosing the network",
@@ -64,8 +64,8 @@ GLOSSARY = {
     "run, or there is hardly a chance that more would help; their mean itself may meet it",
     "pruned": "stopped early, because its curve said that it would not reach the threshold",
     "rung": "an epoch after which it is decided whether a run is pruned",
-    "exempt": "trained to the end whatever its rungs said: one network in ten, by lot, so that wrong pruning can be "
-    "counted",
+    "exempt": "trained to the end whatever its rungs said: one network in ten, by its hash, so that wrong pruning can "
+    "be counted",
     "diverged": "its loss stopped being a finite number",
     "Pareto front": "the networks that are more accurate than every network of equal or smaller size",
     "recipe": "everything that training does to a network except the network, the images and the seed",

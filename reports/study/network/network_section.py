@@ -87,7 +87,7 @@ def _heading(info: NetworkInfo) -> Html:
 
 def _layers(info: NetworkInfo, identifier: str) -> list[Html]:
     if info.architecture is None or info.analysis is None:
-        return [paragraph("The journal's text is no network of this program's notation, so it cannot be drawn.")]
+        return [paragraph("The text in the log is no network of this program's notation, so it cannot be drawn.")]
     return [
         layer_diagram.draw(info.architecture, identifier),
         paragraph(*_strip_words(info.architecture), class_="note"),

@@ -53,6 +53,20 @@ def test_a_damaged_study_is_named_and_stops_nothing(
     assert page.text("bdi").count(line.removeprefix("harness: left out: ")) == 1
 
 
+def test_a_damaged_line_of_the_log_is_named_and_stops_nothing(
+    two_studies: None, workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    log = workspace / "runs" / "a" / "log.jsonl"
+    log.write_text(log.read_text(encoding="utf-8") + '{"event": "proposed"}\n', encoding="utf-8")
+
+    assert run(["report", "a"]) == 0
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"harness: left out: line 2 of {log} is no event of this program")
+    page = checked((workspace / "runs/a/report.html").read_text(encoding="utf-8"))
+    assert line.removeprefix("harness: left out: ") in page.text("bdi")
+
+
 @pytest.mark.parametrize(
     ("content", "rule"), [('{"name": "', "Invalid JSON: EOF while parsing"), ("[]", "Input should be an object")]
 )

@@ -208,7 +208,7 @@ def test_a_search_that_left_time_for_its_verification_says_how_much_it_used(stud
 def test_a_study_with_an_empty_journal_has_been_set_up(study: Any, place: Workspace):
     study.events = []
 
-    assert said(study, place).progress == "The study has been set up; its journal is empty."
+    assert said(study, place).progress == "The study has no events: it has only been set up, or its log is lost."
 
 
 def test_an_unknown_end_is_quoted(study: Any, place: Workspace):

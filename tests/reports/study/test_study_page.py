@@ -221,7 +221,7 @@ def test_a_study_of_which_only_the_configuration_exists_has_a_report(new_study: 
     assert "No result yet" in made.text("p")
     sections = [attributes["id"] for tag, attributes in made.elements if tag == "section"]
     assert sections == ["caveats", "provenance", "glossary", "toy"]
-    assert "The journal names no command." in made.text("p")
+    assert "The log names no command." in made.text("p")
 
 
 def test_events_that_lack_everything_are_survived(new_study: Any, place: Workspace):
