@@ -204,7 +204,9 @@ class SearchReporter:
             return
         self._said = state.elapsed
         whole = "" if self.about.seconds is None else f" of {clock_text(self.about.seconds)}"
-        best = f"{'smallest' if state.standing is not None else 'nothing confirmed yet; nearest'} {_best(state)}"
+        best = "nothing confirmed yet" if state.standing is None else f"smallest {_best(state)}"
+        if state.standing is None and state.nearest is not None:
+            best += f"; nearest {_best(state)}"
         busy = sum(job is not None for job in state.jobs)
         self.say(f"{clock_text(state.elapsed)}{whole} | {best} | {self._counts()} | {busy} running")
 
