@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from harness.system.errors import DeviceError, HarnessError, UsageError, refused_memory
+from harness.system.extras import DISTRIBUTION
 from harness.system.invocation import typed
 from harness.system.terminal import printable_json
 from search_spaces.errors import SearchSpaceError, UnknownNameError, caret, nearest
@@ -71,7 +72,7 @@ class _Group(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     invoke_without_command=True,
 )
-@click.version_option(package_name="harness", prog_name="harness")
+@click.version_option(package_name=DISTRIBUTION, prog_name="harness")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Find the smallest convolutional network that reaches a target accuracy, and prove it.
@@ -119,7 +120,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with suppress(OSError):  # Where errors cannot be shown either, the exit code is all that is left.
             click.echo(f"harness: cannot write the output: {error.strerror or error}", err=True)
         _discard_output()
+    _forget_interrupts()
     sys.exit(code)
+
+
+def _forget_interrupts() -> None:
+    """Let Python leave with the exit code that it is given.
+
+    An interrupt that ends a string of code under execution (the class of a dataclass is made by one) is remembered even
+    where it is caught later, and Python then ends itself by SIGINT. The next string of code clears that memory
+    (``run_eval_code_obj`` in CPython's Python/pythonrun.c).
+    """
+    exec("")
 
 
 def _leave_at_once_if_interrupted(code: int) -> None:

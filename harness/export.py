@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
 from harness.evidence.record import Record, SeedRun
-from harness.system.errors import DeviceError
 from harness.training.images import normalised
 from harness.training.modules.build import Network
 from harness.training.result import Result, same_bits_due
@@ -51,16 +49,6 @@ class OnnxCheck:
     images: int
     largest_difference: float
     classes_differ: int
-
-
-def require_libraries() -> None:
-    """Raise DeviceError unless what ``--onnx`` needs is installed here."""
-    missing = [name for name in LIBRARIES if find_spec(name) is None]
-    if missing:
-        raise DeviceError(
-            f"--onnx needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed here",
-            hint="pip install 'harness[export]', with the pip of this program's environment",
-        )
 
 
 def record_of_seed(

@@ -41,6 +41,9 @@ case "$*" in
         printf 'pip %s\\n' "${*: -1}" >>"$CALLS"
         sleep "${PIP_SECONDS:-0}"
         printf 'Collecting torch\\n  Downloading torch-2.13.0.whl (180 MB)\\n'
+        if [ -n "${DOES_NOT_FIT:-}" ] && [[ "$*" == *" --constraint constraints.txt "* ]]; then
+            printf '%s\\n' "$DOES_NOT_FIT"; exit 1
+        fi
         if [ -n "${PIP_FAILS:-}" ]; then printf '%s\\n' "$PIP_FAILS"; exit 1; fi
         printf '#!/usr/bin/env bash\\nprintf "%%s\\\\n" "$PWD" "$HARNESS_WORKSPACE" "$@"\\n' >"$here/harness"
         chmod +x "$here/harness" ;;
@@ -89,6 +92,7 @@ def bare(folder: Path) -> Checkout:
     for name in ("scripts", ".ci"):
         shutil.copytree(REPOSITORY / name, root / name)
     (root / "pyproject.toml").write_text("[project]\n")
+    (root / "constraints.txt").write_text("torch==2.13.0\n")
     path = folder / "bin"
     path.mkdir()
     for tool in TOOLS:

@@ -9,9 +9,11 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.checkout import REPOSITORY, Checkout, bare, with_python
 
@@ -106,6 +108,43 @@ def test_a_changed_pyproject_is_installed_again(checkout: Checkout):
     assert checkout.calls == ["venv", "pip ."] * 2
 
 
+def test_changed_constraints_are_installed(checkout: Checkout):
+    checkout.run("scripts/harness")
+    (checkout.root / "constraints.txt").write_text("torch==2.12.0\n")
+
+    checkout.run("scripts/harness")
+
+    assert checkout.calls == ["venv", "pip ."] * 2
+
+
+@pytest.mark.parametrize(
+    "output", ["ERROR: No matching distribution found for torch==2.13.0", "ERROR: ResolutionImpossible: for help visit"]
+)
+def test_where_the_exact_versions_do_not_fit_others_are_installed(checkout: Checkout, output: str):
+    code, _, stderr = checkout.run("scripts/harness", DOES_NOT_FIT=output)
+
+    assert code == 0
+    assert checkout.calls == ["venv", "pip .", "pip ."]
+    assert "constraints.txt" in stderr
+
+
+def test_where_installing_the_exact_versions_fails_otherwise_no_others_are_tried(checkout: Checkout):
+    code, _, _ = checkout.run("scripts/harness", DOES_NOT_FIT="OSError: [Errno 28] No space left on device")
+
+    assert (code, checkout.calls) == (ENVIRONMENT_ERROR, ["venv", "pip ."])
+
+
+def test_the_exact_versions_are_those_that_the_project_allows():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    exact = dict(line.lower().split("==") for line in lines if not line.startswith("#"))
+
+    for text in [*project["dependencies"], *extras["dev"], *extras["export"]]:
+        wanted = Requirement(text)
+        assert wanted.specifier.contains(exact[wanted.name.lower()]), text
+
+
 def test_a_clone_that_was_moved_is_installed_again(checkout: Checkout):
     checkout.run("scripts/harness")
     moved = checkout.root.with_name("moved")
@@ -150,7 +189,7 @@ def test_an_interrupted_installation_is_repeated(checkout: Checkout):
             "The package index could not be reached",
         ),
         ("OSError: [Errno 28] No space left on device", "The disk is full"),
-        ("ERROR: ResolutionImpossible", "Mend what the last lines name"),
+        ("ERROR: Failed building wheel for fvcore", "Mend what the last lines name"),
     ],
 )
 def test_a_failed_installation_shows_its_end_and_is_repeated(checkout: Checkout, output: str, hint: str):

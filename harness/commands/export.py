@@ -58,9 +58,9 @@ def export(
     on the leaderboard was, on all training images with this seed; the test set is not read. On the same kind of
     machine the weights are those of the record, bit for bit; the output says whether they are.
 
-    The ONNX model takes raw pixels, and is compared with torch on real images before it is written. It needs an
-    optional extra: pip install 'harness[export]'. Exit code 6 if that is missing, 3 if training diverges; then nothing
-    is written.
+    The ONNX model takes raw pixels, and is compared with torch on real images before it is written. It needs the
+    optional packages onnx and onnxruntime: where they are missing, the message says how to install them. Exit code 6 if
+    they are missing, 3 if training diverges; then nothing is written.
 
     \b
     harness export seed4 --onnx seed4.onnx
@@ -81,10 +81,11 @@ def export(
     # torch is loaded from here on: bad input is refused before.
     from dataclasses import replace
 
-    from harness.export import require_libraries
+    from harness.export import LIBRARIES
+    from harness.system import extras
 
     if onnx is not None:
-        require_libraries()
+        extras.require("export", LIBRARIES, "--onnx")
     from harness.data.training_images import resolve
     from harness.training.recipes import check_batch, check_statistics
 

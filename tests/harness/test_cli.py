@@ -313,20 +313,6 @@ def test_an_output_that_takes_nothing_is_one_line(line: str, unbuffered: str):
     assert (shown.returncode, shown.stderr) == (2, "harness: cannot write the output: No space left on device\n")
 
 
-def test_one_more_interrupt_while_the_first_is_told_keeps_the_exit_code(monkeypatch: pytest.MonkeyPatch):
-    def interrupted(arguments: list[str]) -> int:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, "run", interrupted)
-    monkeypatch.setattr(cli, "_write_whole", lambda: None)
-    monkeypatch.setattr("signal.signal", lambda number, handler: None)
-
-    with pytest.raises(SystemExit) as end:
-        cli.main([])
-
-    assert end.value.code == cli.INTERRUPTED
-
-
 def test_errors_that_cannot_be_shown_keep_an_exit_code():
     assert in_a_shell('"$PYTHON" -m harness serach 2> /dev/full').returncode == 2
 

@@ -10,8 +10,7 @@ import pytest
 from harness import export
 from harness.data.datasets import DATASETS
 from harness.evidence.record import Record, SeedRun
-from harness.export import Match, match, record_of_seed, require_libraries, to_onnx
-from harness.system.errors import DeviceError
+from harness.export import Match, match, record_of_seed, to_onnx
 from harness.training.result import Result
 from harness.training.train import Training
 from harness.training.weights import final_network, properties, weights_of
@@ -99,27 +98,3 @@ def test_a_recorded_seed_is_found_whatever_target_it_was_run_for(new_record: Cal
     assert record_of_seed([other, mine], *key, 2) is None
     assert record_of_seed([other], *key, 1) is None
     assert record_of_seed([mine], mine.hash, "0" * 12, "mnist", 1) is None
-
-
-# The extra ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("absent", "message"),
-    [
-        ({"onnx"}, "--onnx needs onnx, which is not installed here"),
-        ({"onnx", "onnxruntime"}, "--onnx needs onnx and onnxruntime, which are not installed here"),
-    ],
-)
-def test_what_is_missing_is_named_with_what_to_install(absent: set[str], message: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(export, "find_spec", lambda name: None if name in absent else object())
-
-    with pytest.raises(DeviceError) as caught:
-        require_libraries()
-
-    assert caught.value.message == message
-    assert caught.value.hint == "pip install 'harness[export]', with the pip of this program's environment"
-
-
-def test_what_is_installed_is_accepted():
-    require_libraries()

@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import fields
-from importlib.util import find_spec
 from pathlib import Path
 
 from harness.bench.tables.table import Row, Table
 from harness.bench.tables.table_files import contents
-from harness.system import files
-from harness.system.errors import DeviceError
+from harness.system import extras, files
 
 PARQUET = "table.parquet"
 # The form that `sha256sum --check` reads.
@@ -38,8 +36,7 @@ def parquet(table: Table) -> bytes:
     Raises:
         DeviceError: pyarrow is not installed.
     """
-    if find_spec("pyarrow") is None:
-        raise DeviceError("Parquet needs pyarrow, which is not installed", hint="pip install 'harness[export]'")
+    extras.require("export", ("pyarrow",), "Parquet")
     import pandas
 
     columns = [item.name for item in fields(Row)]

@@ -15,13 +15,13 @@ import torch
 from onnxruntime import InferenceSession
 from safetensors.numpy import load_file
 
-from harness import export
 from harness.cli import run
 from harness.data import training_images as data
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData, load
 from harness.evidence import record
 from harness.evidence.record import Record
+from harness.system import extras
 from harness.system.workspace import Workspace
 from harness.training import run as run_module
 from harness.training import train
@@ -175,21 +175,19 @@ def test_a_network_that_is_none_is_refused(text: str, small_data: ImageData, cap
 def test_without_the_extra_it_says_what_to_install_and_leaves_with_6(
     small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxruntime" else object())
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "onnxruntime" else object())
 
     assert run(["export", NETWORK, "--recipe", "@quick.toml", "--onnx", "net"]) == 6
 
-    assert capsys.readouterr().err == (
-        "harness: --onnx needs onnxruntime, which is not installed here "
-        "(pip install 'harness[export]', with the pip of this program's environment)\n"
-    )
+    hint = extras.command("export")
+    assert capsys.readouterr().err == f"harness: --onnx needs onnxruntime, which is not installed here ({hint})\n"
     assert not (workspace / "net").exists()
 
 
 def test_safetensors_are_written_without_the_extra(
     small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(export, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
 
     assert run(["export", NETWORK, "--recipe", "@quick.toml", "--safetensors", "net"]) == 0
 
