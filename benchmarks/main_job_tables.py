@@ -75,13 +75,13 @@ def section(results: Results, cases: Mapping[str, Case], compared: Mapping[str, 
 
 
 def _carried(results: Results) -> str:
-    """Return a sentence where the code has changed since in its form."""
+    """Return what was compared where the code has changed since."""
     replayed, equal = (sum(how.replayed for how in results.carried), sum(how.equal for how in results.carried))
     if not replayed:
         return ""
     return (
-        f" Since then the code has changed in form only: of {replayed} searches replayed by the old code and by the "
-        f"new, {equal} are equal."
+        f" Since then the code has changed {len(results.carried)} times. Each time old and new code replayed the same "
+        f"searches on recorded trainings, without prior, start and verification: {equal} of {replayed} are equal."
     )
 
 
@@ -147,14 +147,16 @@ def _beside(case: Case) -> str:
 
 def _machines(results: Results) -> str:
     """Return a sentence for each machine, with the least and the most that was measured of its cores."""
-    peaks: dict[tuple[str, int, bool], list[float]] = {}
+    peaks: dict[tuple[str, str, int, bool], list[float]] = {}
     for search in results.searches:
-        key = (search.machine["processor"], search.machine["cores"], search.half_speed)
+        facts = search.machine
+        key = (facts["processor"], facts["instructions"], facts["cores"], search.half_speed)
         peaks.setdefault(key, []).append(search.peak_gflops)
     return " ".join(
-        f"Measured on {cores} cores of {processor} with {_range(found)} GFLOP/s of fp32 each"
+        f"{len(found)} {'search' if len(found) == 1 else 'searches'} on {cores} cores of {processor} ({instructions}) "
+        f"with {_range(found)} GFLOP/s of fp32 each"
         + (", all of a search on one of them, so at half its speed." if half else ".")
-        for (processor, cores, half), found in peaks.items()
+        for (processor, instructions, cores, half), found in peaks.items()
     )
 
 

@@ -93,7 +93,7 @@ def _drawn(facts: Frontier, default_pct: float, *, narrow: bool) -> Html:
         area,
         f"frontier-{'narrow' if narrow else 'wide'}",
         title,
-        f"The smallest network that is proven to reach each target: {said or DASH}.",
+        f"The smallest network that is verified or certified for each target: {said or DASH}.",
         svg.grid(area, across, _levels(facts, area), "parameters (logarithmic)", "accuracy, % (errors logarithmic)"),
         svg.line(area.across.start, y, area.across.end, y, "target"),
         svg.path(joining, "front") if len(joining) > 1 else Html(""),

@@ -68,15 +68,15 @@ def with_tables(source: str) -> str:
 
 
 def _answer(made: Sequence[Group]) -> Html:
-    """Return the smallest proven network of the first group as a sentence."""
+    """Return the smallest verified network of the first group as a sentence."""
     if not made:
         return paragraph("No row yet.")
     first, best = made[0], made[0].smallest
     goal = f"{short(first.target_pct)} % on {shown_name(first.dataset)}"
     if best is None:
-        return paragraph(f"No network is proven to reach {goal} yet.", class_="verdict")
+        return paragraph(f"No network is verified to reach {goal} yet.", class_="verdict")
     size = plural(best.row.parameters, "parameter")
-    words = f"{best.name} reaches {goal} with {size}. No smaller network is proven to reach it."
+    words = f"{best.name} reaches {goal} with {size}. No smaller network is verified or certified for it."
     return paragraph(words, class_="verdict reached")
 
 

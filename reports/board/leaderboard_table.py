@@ -137,7 +137,8 @@ def what_tiers_mean() -> Html:
     rows = [[tier_tag(tier), text(words)] for tier, words in said.items()]
     note = paragraph(
         "Rows are ranked by tier, the best first, and within a tier by parameters, the fewest first. Test accuracy is "
-        "that of the last epoch. Seeds are fixed in advance, and each reads the test set once."
+        "that of the last epoch. Seeds are fixed in advance. Each reads the test set once, at the last epoch; only the "
+        "recipes of the five documents read it after each epoch, too."
     )
     caption = "Tiers, the best first."
     return joined([table(caption, (Column("tier"), Column("meaning")), rows, identifier="tiers-caption"), note])

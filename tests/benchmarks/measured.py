@@ -50,7 +50,7 @@ def search(case: str, seed: int, found: Outcome, **more: Any) -> MeasuredSearch:
         "options": CASES[case].options,
         "arguments": ("search", *CASES[case].options),
         "date_utc": "2026-01-02T03:04:05+00:00",
-        "machine": {"processor": "a processor", "cores": 2, "commit": "abc", "dirty": False},
+        "machine": {"processor": "a processor", "instructions": "x86", "cores": 2, "commit": "abc", "dirty": False},
         "peak_gflops": 131.4,
         "half_speed": False,
         "busy": CASES[case].busy,

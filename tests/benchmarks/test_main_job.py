@@ -50,7 +50,13 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
         "COMPARED": {},
         "run": made.run,
         "limits": lambda: (131.42, 30.0),
-        "machine": lambda: {"processor": "a processor", "cores": 2, "commit": None, "dirty": None},
+        "machine": lambda: {
+            "processor": "a processor",
+            "instructions": "x86",
+            "cores": 2,
+            "commit": None,
+            "dirty": None,
+        },
         "defaults": lambda: CONFIGURATION,
         "resolve": lambda name, folder: None,
     }

@@ -8,7 +8,7 @@ from benchmarks.main_job_results import Case, Results
 from benchmarks.main_job_tables import section, summary
 from tests.benchmarks.measured import CASES, how, outcome, search
 
-MACHINE = {"processor": "another", "cores": 4}
+MACHINE = {"processor": "another", "instructions": "other", "cores": 4}
 RESULTS = Results(
     configurations={},
     searches=(
@@ -43,14 +43,14 @@ def test_what_is_asked_and_where_it_was_measured_stands_above():
     assert "1 more" in head
     for part in ("240 s", "8,000", "3,000", "2,000", "`--time 20m --workers 1` beside another busy process"):
         assert part in head
-    assert "2 cores of a processor with 131 GFLOP/s" in head
-    assert "4 cores of another with 266 GFLOP/s of fp32 each, all of a search on one of them" in head
+    assert "2 cores of a processor (x86) with 131 GFLOP/s" in head
+    assert "4 cores of another (other) with 266 GFLOP/s of fp32 each, all of a search on one of them" in head
 
 
 def test_it_is_said_that_searches_count_for_later_code():
     head = section(replace(RESULTS, carried=(how(), how())), CASES, {}).splitlines()[0]
 
-    assert "14 searches replayed" in head
+    assert "14 of 14 are equal" in head
     assert "replayed" not in section(RESULTS, CASES, {})
 
 
