@@ -37,9 +37,9 @@ from harness.search.proposals.trainings import PastTraining, digest, shipped
 from harness.system import files
 from harness.system.statistics import mean
 from harness.training.recipes import named_recipe
-from search_spaces.architecture import kernels
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.ops import kernels
 
 RESULTS = Path(__file__).resolve().parent / "results" / "error-model.json"
 RECIPE = "small"

@@ -7,15 +7,15 @@ same weights give the same bytes, whichever torch is installed. ``onnx`` is an o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.data.datasets import Dataset
-from search_spaces.architecture import (
-    Architecture,
+from search_spaces.architecture import Architecture
+from search_spaces.ops import (
     AvgPool,
     BatchNorm,
     Conv,
@@ -36,7 +36,8 @@ from search_spaces.architecture import (
     paddings,
 )
 from search_spaces.poses import channel_order, mirrored, turns
-from search_spaces.shapes import Shape, output_shape
+from search_spaces.shapes import output_shape
+from search_spaces.task import Shape
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -133,41 +134,9 @@ def _normalise(graph: _Graph, mean: tuple[float, ...], deviation: tuple[float, .
 def _ops(graph: _Graph, ops: tuple[Op, ...], shape: Shape, path: str) -> Shape:
     """Append all ops of a sequence; ``path`` is the name of its torch module. Return the shape after it."""
     for number, op in enumerate(ops):
-        _op(graph, op, shape, f"{path}.{number}")
+        NODES[type(op)](graph, op, shape, f"{path}.{number}")
         shape = output_shape(op, shape)
     return shape
-
-
-def _op(graph: _Graph, op: Op, shape: Shape, name: str) -> None:  # noqa: C901  (a case an op)
-    match op:
-        case Conv() | DepthwiseConv():
-            _kernel(graph, op, shape, name)
-        case BatchNorm():
-            _batch_norm(graph, op, shape, name)
-        case ReLU():
-            graph.add("Relu", name)
-        case LeakyReLU():
-            graph.add("LeakyRelu", name, alpha=op.slope)
-        case PReLU():
-            graph.add("PRelu", name, graph.constant(f"{name}.weight"))
-        case Dropout() | Dropout2d():
-            pass
-        case MaxPool() | AvgPool():
-            kind = "MaxPool" if isinstance(op, MaxPool) else "AveragePool"
-            graph.add(kind, name, kernel_shape=[op.size, op.size], strides=[op.size, op.size])
-        case Unshuffle():
-            _unshuffle(graph, op.size, shape, name)
-        case GlobalAvgPool():
-            graph.add("GlobalAveragePool", name)
-        case Linear():
-            graph.add("Flatten", f"{name}.input")
-            graph.add("Gemm", name, graph.constant(f"{name}.weight"), graph.constant(f"{name}.bias"), transB=1)
-        case Residual():
-            before = graph.value
-            _ops(graph, op.ops, shape, f"{name}.ops")
-            graph.add("Add", name, before)
-        case _:
-            assert_never(op)
 
 
 def _kernel(graph: _Graph, op: Kernel, shape: Shape, name: str) -> None:
@@ -199,6 +168,22 @@ def _batch_norm(graph: _Graph, op: BatchNorm, shape: Shape, name: str) -> None:
     graph.add("BatchNormalization", name, scale, *parts, epsilon=_EPSILON)
 
 
+def _pool(graph: _Graph, op: MaxPool | AvgPool, shape: Shape, name: str) -> None:
+    kind = "MaxPool" if isinstance(op, MaxPool) else "AveragePool"
+    graph.add(kind, name, kernel_shape=[op.size, op.size], strides=[op.size, op.size])
+
+
+def _linear(graph: _Graph, op: Linear, shape: Shape, name: str) -> None:
+    graph.add("Flatten", f"{name}.input")
+    graph.add("Gemm", name, graph.constant(f"{name}.weight"), graph.constant(f"{name}.bias"), transB=1)
+
+
+def _residual(graph: _Graph, op: Residual, shape: Shape, name: str) -> None:
+    before = graph.value
+    _ops(graph, op.ops, shape, f"{name}.ops")
+    graph.add("Add", name, before)
+
+
 def _in_poses(learned: np.ndarray[Any, Any], poses: int) -> np.ndarray[Any, Any]:
     """Return a learned kernel, or numbers of its outputs, in all poses: (out, ...) to (out * poses, ...)."""
     if learned.ndim == 1:
@@ -212,9 +197,9 @@ def _in_poses(learned: np.ndarray[Any, Any], poses: int) -> np.ndarray[Any, Any]
     return np.stack(posed, 1).reshape(-1, *learned.shape[1:])
 
 
-def _unshuffle(graph: _Graph, size: int, shape: Shape, name: str) -> None:
+def _unshuffle(graph: _Graph, op: Unshuffle, shape: Shape, name: str) -> None:
     """Lay windows into channels in torch's order; ONNX's SpaceToDepth has another."""
-    channels, height, width = output_shape(Unshuffle(size), shape)
+    size, (channels, height, width) = op.size, output_shape(op, shape)
     # 0 keeps the batch.
     _reshape(graph, f"{name}.windows", [0, shape[0], height, size, width, size])
     graph.add("Transpose", f"{name}.ordered", perm=[0, 1, 3, 5, 2, 4])
@@ -224,3 +209,22 @@ def _unshuffle(graph: _Graph, size: int, shape: Shape, name: str) -> None:
 def _reshape(graph: _Graph, name: str, sizes: list[int]) -> None:
     graph.constants[f"{name}.shape"] = np.array(sizes, dtype=np.int64)
     graph.add("Reshape", name, f"{name}.shape")
+
+
+# What appends the nodes of an op, from the shape before it and the name of its torch module.
+NODES: Mapping[type[Op], Callable[[_Graph, Any, Shape, str], None]] = {
+    Conv: _kernel,
+    DepthwiseConv: _kernel,
+    BatchNorm: _batch_norm,
+    ReLU: lambda graph, op, shape, name: graph.add("Relu", name),
+    LeakyReLU: lambda graph, op, shape, name: graph.add("LeakyRelu", name, alpha=op.slope),
+    PReLU: lambda graph, op, shape, name: graph.add("PRelu", name, graph.constant(f"{name}.weight")),
+    Dropout: lambda graph, op, shape, name: None,
+    Dropout2d: lambda graph, op, shape, name: None,
+    MaxPool: _pool,
+    AvgPool: _pool,
+    Unshuffle: _unshuffle,
+    GlobalAvgPool: lambda graph, op, shape, name: graph.add("GlobalAveragePool", name),
+    Linear: _linear,
+    Residual: _residual,
+}

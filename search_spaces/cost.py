@@ -14,39 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import assert_never
 
-from search_spaces.architecture import (
-    Architecture,
-    AvgPool,
-    BatchNorm,
-    Conv,
-    DepthwiseConv,
-    Dropout,
-    Dropout2d,
-    GlobalAvgPool,
-    Kernel,
-    LeakyReLU,
-    Linear,
-    MaxPool,
-    Op,
-    PReLU,
-    ReLU,
-    Residual,
-    Unshuffle,
-    kernel_shape,
-)
+from search_spaces.architecture import Architecture
 from search_spaces.errors import BudgetExceededError, ShapeError
-from search_spaces.shapes import (
-    Field,
-    Shape,
-    check_output,
-    field_after,
-    is_global,
-    output_shape,
-    shape_text,
-)
-from search_spaces.task import MNIST, Task
+from search_spaces.op_specs import SPECS
+from search_spaces.ops import Conv, DepthwiseConv, Kernel, Op, Residual, kernel_shape
+from search_spaces.shapes import Field, check_output, field_after, is_global, output_shape
+from search_spaces.task import MNIST, Shape, Task, shape_text
 
 BUDGET = 20_000
 
@@ -167,27 +141,13 @@ def check_budget(parameters: int, budget: int) -> None:
 
 def _cost(op: Op, before: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[int, int]:
     """Return (parameters, macs) of one op; ``tied`` maps tie names to kernel shapes and is added to."""
-    match op:
-        case Conv():
-            learned = (op.out_channels // op.poses, before[0] // op.groups, *kernel_shape(op))
-            return _kernel_cost(op, learned, after, tied)
-        case DepthwiseConv():
-            return _kernel_cost(op, (before[0], 1, *kernel_shape(op)), after, tied)
-        case BatchNorm():
-            return (1 if op.unscaled else 2) * (before[0] // op.poses), 0
-        case PReLU():
-            return 1, 0
-        case Linear():
-            features = 1
-            for edge in before:
-                features *= edge
-            return (features + 1) * op.out_features, features * op.out_features
-        case Residual():
-            return _residual_cost(op, before, tied)
-        case ReLU() | LeakyReLU() | Dropout() | Dropout2d() | MaxPool() | AvgPool() | Unshuffle() | GlobalAvgPool():
-            return 0, 0
-        case _:
-            assert_never(op)
+    if isinstance(op, Residual):
+        return _residual_cost(op, before, tied)
+    spec = SPECS[type(op)]
+    if isinstance(op, Conv | DepthwiseConv):
+        assert spec.kernel is not None, "a convolution has a kernel"
+        return _kernel_cost(op, spec.kernel(op, before), after, tied)
+    return spec.cost(op, before)
 
 
 def _kernel_cost(op: Kernel, kernel: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[int, int]:

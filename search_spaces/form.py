@@ -8,8 +8,9 @@ from __future__ import annotations
 from enum import StrEnum
 from itertools import pairwise
 
-from search_spaces.architecture import Architecture, Conv, DepthwiseConv, Kernel, Op, Residual, kernel_shape, kernels
+from search_spaces.architecture import Architecture
 from search_spaces.language.notation import parse_network
+from search_spaces.ops import Conv, DepthwiseConv, Kernel, Op, Residual, kernel_shape, kernels
 
 
 class Form(StrEnum):

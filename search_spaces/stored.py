@@ -6,10 +6,11 @@ Parameters are what is learned; the running mean and variance of BN are measured
 
 from __future__ import annotations
 
-from search_spaces.architecture import Architecture, BatchNorm, Op, Residual
+from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
-from search_spaces.shapes import Shape, output_shape
-from search_spaces.task import MNIST, Task
+from search_spaces.ops import BatchNorm, Op, Residual
+from search_spaces.shapes import output_shape
+from search_spaces.task import MNIST, Shape, Task
 
 
 def stored_numbers(architecture: Architecture, task: Task = MNIST) -> int:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Of a map (channels, height, width), of a vector (features,).
+Shape = tuple[int, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -20,3 +23,8 @@ class Task:
 
 # The task of whatever does not name another one: texts and hashes of networks are older than the choice.
 MNIST = Task((1, 28, 28), 10)
+
+
+def shape_text(shape: Shape) -> str:
+    """Return a shape as people write it: 16x12x12, or 10."""
+    return "x".join(map(str, shape))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from search_spaces.architecture import (
-    Architecture,
+from search_spaces.architecture import Architecture
+from search_spaces.errors import ShapeError
+from search_spaces.ops import (
     AvgPool,
     BatchNorm,
     Conv,
@@ -22,11 +23,10 @@ from search_spaces.architecture import (
     Residual,
     Unshuffle,
 )
-from search_spaces.errors import ShapeError
-from search_spaces.shapes import Shape, output_shape
+from search_spaces.shapes import output_shape
 from search_spaces.spaces.resolve import parse_space
 from search_spaces.spaces.space import SearchSpace
-from search_spaces.task import MNIST
+from search_spaces.task import MNIST, Shape
 
 RATES = st.sampled_from([0.0, 0.05, 0.069, 0.1, 0.25, 0.00001])
 PLAIN_OPS = st.one_of(

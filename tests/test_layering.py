@@ -46,6 +46,7 @@ TORCH_FILES = {
         "training/modules/seeded_initialisation",
         "training/modules/first_weights",
         "training/modules/grouped",
+        "training/modules/op_modules",
         "training/modules/posed",
         "training/native/engine_choice",
         "training/native/flat_state",

@@ -15,7 +15,8 @@ from reports.html.page import Html, element, items, joined, text
 from reports.html.svg import errors_pct
 from reports.study.course.accuracy_picture import Point
 from reports.study.study_info import StudyInfo
-from search_spaces.architecture import BatchNorm, Conv, Linear, Op, op_text
+from search_spaces.op_specs import op_text
+from search_spaces.ops import BatchNorm, Conv, Linear, Op
 
 SHAPES = ("circle", "diamond", "square", "triangle")
 _ROW, _LEFT, _WIDTH = 56, 72, 1120

@@ -1,6 +1,6 @@
 """A network drawn to scale: each map with its true edge, its channels, its cost, and how much of a digit it sees.
 
-Ops that keep the shape and hold no kernel (bn, relu, dropout) are drawn with the op before them.
+Ops that compute each value from the one in its place (bn, activations, dropout) are drawn with the op before them.
 """
 
 from __future__ import annotations
@@ -11,21 +11,12 @@ from dataclasses import dataclass, replace
 from reports.html import svg
 from reports.html.numbers import count
 from reports.html.page import Html, element, joined
-from search_spaces.architecture import (
-    Architecture,
-    BatchNorm,
-    Conv,
-    Dropout,
-    Dropout2d,
-    Linear,
-    Op,
-    ReLU,
-    kernels,
-    op_text,
-)
+from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis, Layer, analyse
-from search_spaces.shapes import Shape, is_global, shape_text
-from search_spaces.task import MNIST
+from search_spaces.op_specs import op_text
+from search_spaces.ops import Conv, Linear, Op, kernels
+from search_spaces.shapes import is_global, is_pointwise
+from search_spaces.task import MNIST, Shape, shape_text
 
 _COLUMN = 104
 # Room for the names of the rows.
@@ -70,7 +61,7 @@ def blocks(analysis: Analysis) -> tuple[Block, ...]:
     seen_all = False
     for layer in analysis.layers:
         seen_all = seen_all or is_global(layer.op, shape)
-        if isinstance(layer.op, BatchNorm | ReLU | Dropout | Dropout2d) and found:
+        if is_pointwise(layer.op) and found:
             found[-1] = _joined(found[-1], layer)
         else:
             field = None if seen_all else layer.receptive_field

@@ -11,22 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search_spaces.architecture import Architecture, Op, Residual
+from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse_ops
 from search_spaces.errors import NotationError, SearchSpaceError, ShapeError
-from search_spaces.language.signatures import (
-    SIGNATURES,
-    Kind,
-    Parameter,
-    Scalar,
-    bind,
-    check_number,
-    residual_body,
-    tie_name,
-    unknown_op,
-)
+from search_spaces.language.signatures import bind, check_number, residual_body, tie_name, unknown_op
 from search_spaces.language.syntax import Argument, Bar, Call, Maybe, Number, Range, Sequence, ValueSet
 from search_spaces.language.value_sets import numbers
+from search_spaces.op_specs import SIGNATURES, Kind, Parameter
+from search_spaces.ops import Op, Residual
 from search_spaces.task import MNIST, Task
 
 
@@ -113,7 +105,7 @@ def _op(call: Call) -> tuple[Op, _Place]:
     return SIGNATURES[call.name].make(**values), _Place(call.position)
 
 
-def _literal(name: str, parameter: Parameter, argument: Argument) -> Scalar:
+def _literal(name: str, parameter: Parameter, argument: Argument) -> int | float | str:
     match argument.operand:
         case ValueSet() | Range():
             raise _choice("a choice of values", argument.operand.position)

@@ -1,126 +1,14 @@
-"""Which ops there are, what each takes, and how its arguments make an ``Op``.
+"""How the arguments of a call fit what an op takes; ``op_specs`` says what that is.
 
-The one table that networks and search spaces share. To add an op: its dataclass in ``architecture``, its
-shape and its cost, and a line here.
+Networks and search spaces share these rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from functools import partial
-
-from search_spaces import poses
-from search_spaces.architecture import (
-    AvgPool,
-    BatchNorm,
-    Conv,
-    DepthwiseConv,
-    Dropout,
-    Dropout2d,
-    GlobalAvgPool,
-    LeakyReLU,
-    Linear,
-    MaxPool,
-    Op,
-    PReLU,
-    ReLU,
-    Unshuffle,
-    plain,
-)
 from search_spaces.errors import NotationError, nearest
 from search_spaces.language.syntax import Argument, Call, Maybe, Operand, Sequence
 from search_spaces.language.value_sets import LARGEST_NUMBER
-
-Scalar = int | float | str
-
-
-class Kind(StrEnum):
-    """What an argument may be."""
-
-    COUNT = "a whole number"
-    RATE = "a number from 0 to below 1"
-    SLOPE = "a number above 0 and below 1"
-    FLAG = "a word that stands alone"
-    TIE = "a name"
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One argument of an op.
-
-    Attributes:
-        field: the field of the op that it sets.
-        label: its keyword, or what names it in a decision.
-        meaning: what it says, for messages.
-        among: all numbers that it may be; any from ``minimum`` on where there are none.
-    """
-
-    field: str
-    label: str
-    kind: Kind
-    meaning: str
-    minimum: int = 1
-    among: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """What an op takes: at most one number without a keyword, and options by name."""
-
-    make: Callable[..., Op]
-    number: Parameter | None = None
-    required: bool = False
-    options: Mapping[str, Parameter] = field(default_factory=dict)
-
-
-_KERNEL = {
-    "pad": Parameter("padding", "pad", Kind.COUNT, "padding", minimum=0),
-    "stride": Parameter("stride", "stride", Kind.COUNT, "stride"),
-    "bias": Parameter("bias", "bias", Kind.FLAG, "bias"),
-    "tie": Parameter("tie", "tie", Kind.TIE, "tie"),
-}
-_POSES = {"poses": Parameter("poses", "poses", Kind.COUNT, "number of poses", among=poses.NUMBERS)}
-# A quarter turn of a kernel of one row is no kernel of one row: these take no poses.
-_STRIP = {
-    "pad": _KERNEL["pad"],
-    "stride": _KERNEL["stride"],
-    "groups": Parameter("groups", "groups", Kind.COUNT, "number of groups"),
-    "bias": _KERNEL["bias"],
-    "tie": _KERNEL["tie"],
-}
-_SQUARE = {**_STRIP, **_POSES}
-_UNSCALED = Parameter("unscaled", "unscaled", Kind.FLAG, "fixed scale")
-_SHARED = Parameter("shared", "shared", Kind.FLAG, "shared statistics")
-_CHANNELS = Parameter("out_channels", "channels", Kind.COUNT, "number of output channels")
-_RATE = Parameter("p", "rate", Kind.RATE, "rate")
-_SLOPE = Parameter("slope", "slope", Kind.SLOPE, "slope")
-_SIZE = Parameter("size", "size", Kind.COUNT, "window size")
-_WINDOW = Parameter("size", "size", Kind.COUNT, "window size", minimum=2)
-_FEATURES = Parameter("out_features", "outputs", Kind.COUNT, "number of outputs")
-
-# ``res`` is not here: it takes ops, not numbers.
-SIGNATURES: Mapping[str, Signature] = {
-    "conv1x1": Signature(partial(Conv, 1), _CHANNELS, True, _SQUARE),
-    "conv3x3": Signature(partial(Conv, 3), _CHANNELS, True, _SQUARE),
-    "conv5x5": Signature(partial(Conv, 5), _CHANNELS, True, _SQUARE),
-    "conv3x1": Signature(partial(Conv, 3, kernel_width=1), _CHANNELS, True, _STRIP),
-    "conv1x3": Signature(partial(Conv, 1, kernel_width=3), _CHANNELS, True, _STRIP),
-    "dwconv3x3": Signature(DepthwiseConv, options=_KERNEL),
-    "bn": Signature(BatchNorm, options={"unscaled": _UNSCALED, **_POSES, "shared": _SHARED}),
-    "relu": Signature(ReLU),
-    "leaky": Signature(LeakyReLU, _SLOPE),
-    "prelu": Signature(PReLU),
-    "dropout": Signature(Dropout, _RATE, True),
-    "dropout2d": Signature(Dropout2d, _RATE, True),
-    "maxpool": Signature(MaxPool, _SIZE),
-    "avgpool": Signature(AvgPool, _SIZE),
-    "unshuffle": Signature(Unshuffle, _WINDOW),
-    "gap": Signature(GlobalAvgPool),
-    "linear": Signature(Linear, _FEATURES, True),
-}
-OP_NAMES = (*SIGNATURES, "res")
+from search_spaces.op_specs import OP_NAMES, SIGNATURES, Kind, Parameter, Signature, plain
 
 
 def bind(call: Call) -> list[tuple[Parameter, Argument]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from search_spaces.architecture import plain
 from search_spaces.errors import NotationError
 from search_spaces.language.syntax import Number, Range, Value, ValueSet
+from search_spaces.op_specs import plain
 
 LARGEST_NUMBER = 10_000
 MOST_VALUES = 1_000

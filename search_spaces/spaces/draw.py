@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol, assert_never, cast
 
-from search_spaces.architecture import Architecture, Op, Residual
+from search_spaces.architecture import Architecture
 from search_spaces.errors import DrawError
+from search_spaces.ops import Op, Residual
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.space import (
     Body,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from search_spaces.architecture import Op
+from search_spaces.ops import Op
 from search_spaces.spaces.space import Scalar
 
 Ops = tuple[Op, ...]

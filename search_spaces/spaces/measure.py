@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from typing import assert_never
 
-from search_spaces.architecture import plain
 from search_spaces.errors import NotationError
 from search_spaces.language.syntax import Repeat
 from search_spaces.language.value_sets import whole
+from search_spaces.op_specs import plain
 from search_spaces.spaces.space import (
     Body,
     Choice,

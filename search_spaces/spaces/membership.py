@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, assert_never
 
-from search_spaces.architecture import Architecture, Conv, DepthwiseConv, Dropout, Dropout2d, Op, Residual
+from search_spaces.architecture import Architecture
+from search_spaces.ops import Conv, DepthwiseConv, Dropout, Dropout2d, Op, Residual
 from search_spaces.spaces.findings import Findings, Ops, Slot, settled, tied
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.space import (

@@ -12,18 +12,7 @@ import hashlib
 from typing import assert_never
 
 from search_spaces.errors import NotationError, nearest
-from search_spaces.language.signatures import (
-    OP_NAMES,
-    SIGNATURES,
-    Kind,
-    Parameter,
-    bind,
-    check_number,
-    is_optional,
-    plain_name,
-    residual_body,
-    tie_name,
-)
+from search_spaces.language.signatures import bind, check_number, is_optional, plain_name, residual_body, tie_name
 from search_spaces.language.syntax import (
     Argument,
     Bar,
@@ -39,6 +28,7 @@ from search_spaces.language.syntax import (
     Sequence,
 )
 from search_spaces.language.value_sets import numbers
+from search_spaces.op_specs import OP_NAMES, SIGNATURES, Kind, Parameter
 from search_spaces.spaces import measure
 from search_spaces.spaces.scope import Need, Numbers, Scope
 from search_spaces.spaces.space import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from search_spaces.language.signatures import Parameter
+from search_spaces.op_specs import Parameter
 from search_spaces.spaces.space import Variable
 
 # An op, and that parameter of it which a number is for.

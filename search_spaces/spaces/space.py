@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from search_spaces.architecture import Op
+from search_spaces.ops import Op
 from search_spaces.task import MNIST, Task
 
 Scalar = int | float | str | None

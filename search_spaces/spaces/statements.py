@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from search_spaces.errors import NotationError, nearest
-from search_spaces.language.signatures import OP_NAMES, plain_name
+from search_spaces.language.signatures import plain_name
 from search_spaces.language.syntax import Definitions, Let, Rule, Sequence, Where
 from search_spaces.language.value_sets import whole
+from search_spaces.op_specs import OP_NAMES
 from search_spaces.spaces.space import Condition, Metric
 
 LARGEST_BOUND = 10**12

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.architecture import (
-    Architecture,
+from search_spaces.architecture import Architecture
+from search_spaces.op_specs import op_text, plain
+from search_spaces.ops import (
     AvgPool,
     BatchNorm,
     Conv,
@@ -25,8 +26,6 @@ from search_spaces.architecture import (
     Residual,
     Unshuffle,
     kernels,
-    op_text,
-    plain,
 )
 
 HEAD = (GlobalAvgPool(), Linear(10))

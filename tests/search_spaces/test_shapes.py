@@ -4,8 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.architecture import (
-    Architecture,
+from search_spaces.architecture import Architecture
+from search_spaces.cost import analyse
+from search_spaces.errors import ShapeError
+from search_spaces.language.notation import parse_network
+from search_spaces.ops import (
     AvgPool,
     BatchNorm,
     Conv,
@@ -19,11 +22,8 @@ from search_spaces.architecture import (
     Residual,
     Unshuffle,
 )
-from search_spaces.cost import analyse
-from search_spaces.errors import ShapeError
-from search_spaces.language.notation import parse_network
-from search_spaces.shapes import Shape, check_output, normalised_values, output_shape, shape_text
-from search_spaces.task import MNIST
+from search_spaces.shapes import check_output, normalised_values, output_shape
+from search_spaces.task import MNIST, Shape, shape_text
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS
 from search_spaces.errors import NotationError, nearest
 from search_spaces.language.notation import parse_network
-from search_spaces.language.signatures import OP_NAMES
 from search_spaces.network_name import PATTERN, is_named
+from search_spaces.op_specs import OP_NAMES
 
 # A file of characters that is no network: a device that never ends, a data set given by mistake.
 LONGEST_FILE = 1_000_000

@@ -10,8 +10,10 @@ import math
 from collections.abc import Iterator
 from functools import lru_cache
 
-from search_spaces.architecture import (
-    Architecture,
+from search_spaces.architecture import Architecture
+from search_spaces.cost import Analysis, analyse, grouped_macs, map_numbers
+from search_spaces.language.notation import parse_network
+from search_spaces.ops import (
     AvgPool,
     BatchNorm,
     Conv,
@@ -24,8 +26,6 @@ from search_spaces.architecture import (
     ReLU,
     Residual,
 )
-from search_spaces.cost import Analysis, analyse, grouped_macs, map_numbers
-from search_spaces.language.notation import parse_network
 
 # A receptive field beyond the image adds nothing.
 WIDEST_FIELD = 40

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from harness.training.modules.build import FastDropout, Network, initialise
+from harness.training.modules.build import Network, initialise
+from harness.training.modules.op_modules import FastDropout
 from harness.training.modules.posed import PosedConv2d
 from harness.training.recipe import Initialisation, Recipe
 

@@ -36,15 +36,15 @@ INLINE real values_of_a_mean(const Pointwise& p, const Map& y) {
 }
 
 // Comparisons with nan are false, and nan must come through: see relu.
-template <Rectifier R>
-INLINE V rectified(V x, V slope) {
+template <Activation R>
+INLINE V activate(V x, V slope) {
   if (R == NONE) return x;
   if (R == RELU) return relu(x);
   return x < V{} ? x * slope : x;
 }
 
-// The gradient before a rectifier that had x, from that after it.
-template <Rectifier R>
+// The gradient before a activation that had x, from that after it.
+template <Activation R>
 INLINE V passed(V x, V g, V slope) {
   if (R == NONE) return g;
   return x > V{} ? g : R == RELU ? V{} : g * slope;
@@ -54,7 +54,7 @@ INLINE V passed(V x, V g, V slope) {
 INLINE V slope_share(V x, V g) { return x > V{} ? V{} : g * x; }
 
 // Statistics of the channels from `first` on that share them.
-template <Rectifier BEFORE>
+template <Activation BEFORE>
 void batch_statistics(const Pointwise& p, const Norm& norm, const Map& y, int first) {
   real &running_mean = norm.running_mean[first / p.shared], &running_variance = norm.running_variance[first / p.shared];
   // Deviations from the running mean, not the values themselves: squares of large numbers would cancel.
@@ -68,7 +68,7 @@ void batch_statistics(const Pointwise& p, const Norm& norm, const Map& y, int fi
         for (int h = 0; h < y.height; h++) {
           const V* line = y.line(part, c, h);
           for (int w = 0; w < y.width; w++) {
-            const V u = rectified<BEFORE>(line[w], slope) - pivot;
+            const V u = activate<BEFORE>(line[w], slope) - pivot;
             s += u;
             q += u * u;
           }
@@ -103,14 +103,14 @@ struct Slopes {
   explicit Slopes(const Pointwise& p) : before(splat(p.before_slope)), after(splat(p.after_slope)) {}
 };
 
-template <Rectifier BEFORE, bool NORM, Rectifier AFTER>
+template <Activation BEFORE, bool NORM, Activation AFTER>
 INLINE V activated(V y, const Affine& a, const Slopes& slopes) {
-  V v = rectified<BEFORE>(y, slopes.before);
+  V v = activate<BEFORE>(y, slopes.before);
   if (NORM) v = v * a.slope + a.offset;
-  return rectified<AFTER>(v, slopes.after);
+  return activate<AFTER>(v, slopes.after);
 }
 
-template <Rectifier BEFORE, bool NORM, Rectifier AFTER>
+template <Activation BEFORE, bool NORM, Activation AFTER>
 void forward(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, Bits* drawn, Random& random,
              bool training) {
   const Dropped dropped(p.rate);
@@ -141,7 +141,7 @@ void forward(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, B
   }
 }
 
-template <Rectifier BEFORE, bool NORM, Rectifier AFTER>
+template <Activation BEFORE, bool NORM, Activation AFTER>
 void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy, const Bits* drawn,
           const PointwiseGradient& gradient) {
   const Dropped dropped(p.rate);
@@ -163,7 +163,7 @@ void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, con
             for (int w = 0; w < y.width; w++) {
               V g = d[w];
               if (p.dropout) g *= dropped.factor(own, p.dropout == 2 ? 0 : size_t(h) * y.width + w);
-              const V u = rectified<BEFORE>(from[w], slopes.before);
+              const V u = activate<BEFORE>(from[w], slopes.before);
               const V v = NORM ? u * a.slope + a.offset : u;
               if (AFTER == PRELU) after_slope += slope_share(v, g);
               g = passed<AFTER>(v, g, slopes.after);
@@ -200,7 +200,7 @@ void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, con
           const V* d = dz.line(n, c, h);
           V* to = dy.line(n, c, h);
           for (int w = 0; w < y.width; w++) {
-            const V u = rectified<BEFORE>(from[w], slopes.before);
+            const V u = activate<BEFORE>(from[w], slopes.before);
             const V g = (d[w] - constant - (u - mean) * slope) * a.slope;
             if (BEFORE == PRELU) share += slope_share(from[w], g);
             to[w] = passed<BEFORE>(from[w], g, slopes.before);
@@ -219,21 +219,21 @@ void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, con
   }
 }
 
-// Calls f with the rectifier as a type, so that it can choose a template.
+// Calls f with the activation as a type, so that it can choose a template.
 template <class F>
-void chosen(Rectifier rectifier, F f) {
-  switch (rectifier) {
-    case NONE: return f(std::integral_constant<Rectifier, NONE>{});
-    case RELU: return f(std::integral_constant<Rectifier, RELU>{});
-    case LEAKY: return f(std::integral_constant<Rectifier, LEAKY>{});
-    case PRELU: return f(std::integral_constant<Rectifier, PRELU>{});
+void chosen(Activation activation, F f) {
+  switch (activation) {
+    case NONE: return f(std::integral_constant<Activation, NONE>{});
+    case RELU: return f(std::integral_constant<Activation, RELU>{});
+    case LEAKY: return f(std::integral_constant<Activation, LEAKY>{});
+    case PRELU: return f(std::integral_constant<Activation, PRELU>{});
   }
 }
 
 template <class F>
 void chosen(const Pointwise& p, F f) {
   chosen(p.before, [&](auto before) {
-    if (!p.norm) return f(before, std::false_type{}, std::integral_constant<Rectifier, NONE>{});
+    if (!p.norm) return f(before, std::false_type{}, std::integral_constant<Activation, NONE>{});
     chosen(p.after, [&](auto after) { f(before, std::true_type{}, after); });
   });
 }

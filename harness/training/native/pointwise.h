@@ -1,19 +1,18 @@
-// What happens to each value by itself between two convolutions: rectifier, batch normalisation, rectifier, dropout, in
-// this order, each optional (the second rectifier only after a normalisation), in one pass over memory forward and two
-// backward.
+// What happens to each value by itself between two convolutions: activation, batch normalisation, activation, dropout,
+// in this order, each optional (the second activation only after a normalisation), in one pass over memory forward and
+// two backward.
 #pragma once
+#include "instruction.h"
 #include "layout.h"
 #include "random.h"
 
 namespace engine {
 
-enum Rectifier : int { NONE, RELU, LEAKY, PRELU };
-
 struct Pointwise {
-  Rectifier before;
+  Activation before;
   bool norm;
-  Rectifier after;
-  real before_slope, after_slope;  // of what is negative, where a rectifier is leaky or learns it
+  Activation after;
+  real before_slope, after_slope;  // of what is negative, where a activation is leaky or learns it
   int dropout;     // 0 none, 1 single values, 2 whole channels
   real rate;       // probability of zero
   int images;      // of the batch

@@ -34,14 +34,14 @@ const Map& spread(const Map& dense, const Map& wide, int stride) {
   return wide;
 }
 
-real slope_of(Rectifier rectifier, int32_t slope, const real* state) {
-  return rectifier == PRELU ? state[slope] : real(slope / 1e9);
+real slope_of(Activation activation, int32_t slope, const real* state) {
+  return activation == PRELU ? state[slope] : real(slope / double(SLOPE_PARTS));
 }
 
 Pointwise pointwise_of(const Instruction& i, int images, const real* state) {
-  const Rectifier before = Rectifier(i.before), after = Rectifier(i.after);
+  const Activation before = Activation(i.before), after = Activation(i.after);
   return {before, i.shift >= 0, after, slope_of(before, i.before_slope, state), slope_of(after, i.after_slope, state),
-          i.dropout, i.rate / real(65536), images, i.shared};
+          i.dropout, i.rate / real(RATE_PARTS), images, i.shared};
 }
 
 // The biases of group g, null where there are none.
@@ -78,7 +78,7 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
   size_t largest = 0, most_sums = 0, most_pairs = 0;
   for (int k = 0; k < instruction_count; k++) {
     const Instruction& i = instructions[k];
-    const Map &x = values[i.in].map, &y = values[i.out].map;
+    const Map &x = values[i.source].map, &y = values[i.target].map;
     Step step{i, {}, {}, nullptr, {}, {}, {}, {}, {}};
     if (Code(i.code) == Code::CONVOLUTION) {
       const Convolution c = convolution_of(i, x, y);
@@ -101,8 +101,9 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
                                   x.width + 2 * i.column_padding - i.columns + 1, 0, 0},
                                  std::max({0, i.rows - 1 - i.row_padding, i.columns - 1 - i.column_padding}));
     if (pairs && Code(i.code) == Code::CONVOLUTION && pays_in_pairs(convolution_of(i, x, y))) {
-      const Map& dy = i.stride > 1 ? step.spread : values[i.out].gradient;
-      most_pairs = std::max(most_pairs, pairs_room(x) + std::max(pairs_room(values[i.out].gradient), pairs_room(dy)));
+      const Map& dy = i.stride > 1 ? step.spread : values[i.target].gradient;
+      const size_t back = std::max(pairs_room(values[i.target].gradient), pairs_room(dy));
+      most_pairs = std::max(most_pairs, pairs_room(x) + back);
     }
     steps.push_back(std::move(step));
   }
@@ -119,7 +120,7 @@ void Program::allocate_maps(const ValueRow* rows, int value_count, const Instruc
   std::vector<int> home(value_count), margin(value_count);
   for (int v = 0; v < value_count; v++) home[v] = v;
   for (int k = 0; k < count; k++)
-    if (Code(instructions[k].code) == Code::BRANCH) home[instructions[k].out] = home[instructions[k].in];
+    if (Code(instructions[k].code) == Code::BRANCH) home[instructions[k].target] = home[instructions[k].source];
   for (int v = 0; v < value_count; v++) margin[home[v]] = std::max(margin[home[v]], rows[v].margin);
   for (int v = 0; v < value_count; v++)
     values.push_back({home[v] == v ? allocate_map(rows[v], margin[v]) : values[home[v]].map, {}});
@@ -132,7 +133,7 @@ void Program::allocate_gradients(const ValueRow* rows, const Instruction* instru
   for (size_t v = 0; v < values.size(); v++) home[v] = int(v);
   for (int k = 0; k < count; k++)
     if (Code(instructions[k].code) == Code::POINTWISE || Code(instructions[k].code) == Code::SUM)
-      home[instructions[k].out] = home[instructions[k].in];
+      home[instructions[k].target] = home[instructions[k].source];
   for (size_t v = 0; v < values.size(); v++)
     margin[home[v]] = std::max(margin[home[v]], rows[v].gradient_margin);
   for (size_t v = 0; v < values.size(); v++)
@@ -155,7 +156,7 @@ void Program::convolve_groups(Step& step, const Map& x, const Map& y, const real
 
 void Program::convolve_groups_back(Step& step, const real* state) {
   const Instruction& i = step.code;
-  const Map &x = values[i.in].map, &dx = values[i.in].gradient, &dy = values[i.out].gradient;
+  const Map &x = values[i.source].map, &dx = values[i.source].gradient, &dy = values[i.target].gradient;
   const Convolution c = convolution_of(i, x, dy);
   const bool paired = pairs && pays_in_pairs(c);
   real *learned = at(gradient, i.kernel), *learned_bias = at(gradient, i.bias);
@@ -171,7 +172,7 @@ void Program::convolve_groups_back(Step& step, const real* state) {
   return_gradient(step.kernel, learned);
   return_gradient(step.bias, learned_bias);
   // Nothing needs the gradient of the images.
-  if (i.in == 0) return;
+  if (i.source == 0) return;
   const Map& wide = spread(dy, step.spread, i.stride);
   const real* kernels = in_poses(step.kernel, state + i.kernel);
   for (int g = 0; g < i.groups; g++) {
@@ -186,7 +187,7 @@ void Program::convolve_groups_back(Step& step, const real* state) {
 void Program::forward(real* state, bool training) {
   for (Step& step : steps) {
     const Instruction& i = step.code;
-    const Map &x = values[i.in].map, &y = values[i.out].map;
+    const Map &x = values[i.source].map, &y = values[i.target].map;
     switch (Code(i.code)) {
       case Code::CONVOLUTION: convolve_groups(step, x, y, state); break;
       case Code::DEPTHWISE:
@@ -211,21 +212,21 @@ void Program::forward(real* state, bool training) {
   }
 }
 
-real* Program::slope_gradient(int32_t rectifier, int32_t slope) {
-  return rectifier == PRELU ? gradient.data() + slope : nullptr;
+real* Program::slope_gradient(int32_t activation, int32_t slope) {
+  return activation == PRELU ? gradient.data() + slope : nullptr;
 }
 
 void Program::back(const real* state) {
   for (size_t k = steps.size(); k-- > 0;) {
     Step& step = steps[k];
     const Instruction& i = step.code;
-    const Map &x = values[i.in].map, &y = values[i.out].map;
-    const Map &dx = values[i.in].gradient, &dy = values[i.out].gradient;
+    const Map &x = values[i.source].map, &y = values[i.target].map;
+    const Map &dx = values[i.source].gradient, &dy = values[i.target].gradient;
     switch (Code(i.code)) {
       case Code::CONVOLUTION: convolve_groups_back(step, state); break;
       case Code::DEPTHWISE:
         depthwise_gradient({i.stride, i.row_padding}, x, dy, gradient.data() + i.kernel, at(gradient, i.bias));
-        if (i.in != 0)
+        if (i.source != 0)
           convolve_depthwise_back({i.stride, i.row_padding}, spread(dy, step.spread, i.stride), state + i.kernel, dx);
         break;
       case Code::POINTWISE: {

@@ -4,37 +4,13 @@
 #include <vector>
 
 #include "images.h"
+#include "instruction.h"
 #include "layout.h"
 #include "learning.h"
 #include "poses.h"
 #include "random.h"
 
 namespace engine {
-
-// What Python hands over, one row of integers each (harness/training/native/program.py writes them in this order).
-struct ValueRow {
-  int32_t channels, height, width, margin, gradient_margin;
-};
-
-enum class Code : int32_t {
-  CONVOLUTION, DEPTHWISE, POINTWISE, MAX_POOL, AVERAGE_POOL, LINEAR, BRANCH, SUM, UNSHUFFLE
-};
-
-struct Instruction {
-  int32_t code, in, out;         // values read and written
-  int32_t other;                 // the second summand of SUM
-  int32_t rows, columns, stride;  // of windows; `rows` is 0 for a pool over the whole map
-  int32_t row_padding, column_padding;  // zeros above and below, on the left and on the right
-  int32_t groups;                // of channels, each convolved by itself
-  int32_t poses;                 // of each learned kernel, or of each scale and shift
-  int32_t shared;                // so many neighbouring channels have one mean and variance: 1, or all poses
-  int32_t kernel, bias;          // offsets into the state, -1 where there is none
-  int32_t scale, shift, mean, variance;  // of BN, which may have no scale
-  int32_t before, after;         // rectifiers (pointwise.h) before and after BN
-  int32_t before_slope, after_slope;  // in billionths, or where in the state it is learned
-  int32_t dropout;
-  int32_t rate;                  // of dropout, in parts of 65,536
-};
 
 struct Value {
   Map map, gradient;
@@ -88,7 +64,7 @@ class Program {
   void allocate_gradients(const ValueRow* rows, const Instruction* instructions, int count);
   void convolve_groups(Step& step, const Map& x, const Map& y, const real* state);
   void convolve_groups_back(Step& step, const real* state);
-  real* slope_gradient(int32_t rectifier, int32_t slope);
+  real* slope_gradient(int32_t activation, int32_t slope);
 };
 
 }  // namespace engine

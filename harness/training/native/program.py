@@ -7,13 +7,14 @@ finds its kernels. Nothing here needs a compiler, torch or the engine.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
 from math import prod
-from typing import assert_never
+from typing import Any
 
-from harness.training.native.instruction import RATE_PARTS, SLOPE_PARTS, Code, Instruction, Rectifier, Value
-from search_spaces.architecture import (
-    Architecture,
+from harness.training.native.instruction import RATE_PARTS, SLOPE_PARTS, Activation, Code, Instruction, Value
+from search_spaces.architecture import Architecture
+from search_spaces.ops import (
     AvgPool,
     BatchNorm,
     Conv,
@@ -32,10 +33,8 @@ from search_spaces.architecture import (
     kernel_shape,
     paddings,
 )
-from search_spaces.shapes import Shape, output_shape
-from search_spaces.task import MNIST
-
-_RECTIFIERS = ReLU | LeakyReLU | PReLU
+from search_spaces.shapes import output_shape
+from search_spaces.task import MNIST, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Program:
     """A network, flat.
 
     Attributes:
-        parameters: sizes of the parameters in the order of torch's ``parameters()``; decayed ones have True.
+        parameters: sizes of the parameters in the order of torch's ``parameters()``; kernels and matrices have True.
         statistics: number of means of each BN, in order: one a channel, or one for all that share it. Each BN has its
             means, then its variances, in the state.
     """
@@ -104,18 +103,18 @@ class _Draft:
             gradient_margin=max(value.gradient_margin, gradient_margin),
         )
 
-    def parameter(self, size: int, *, decayed: bool) -> int:
+    def parameter(self, size: int, *, kernel: bool) -> int:
         """Return the offset of a new parameter."""
         offset = sum(known for known, _ in self.parameters)
-        self.parameters.append((size, decayed))
+        self.parameters.append((size, kernel))
         return offset
 
     def kernel(self, size: int, tie: str | None) -> int:
         """Return the offset of a kernel, which a tie may have given one already."""
         if tie is None:
-            return self.parameter(size, decayed=True)
+            return self.parameter(size, kernel=True)
         if tie not in self.tied:
-            self.tied[tie] = self.parameter(size, decayed=True)
+            self.tied[tie] = self.parameter(size, kernel=True)
         return self.tied[tie]
 
 
@@ -137,7 +136,7 @@ def _sequence(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) -> 
             source = _pointwise(draft, ops[index : index + count], shape, source)
             index += count
             continue
-        source = _instruction(draft, ops[index], shape, source)
+        source = INSTRUCTIONS[type(ops[index])](draft, ops[index], shape, source)
         shape = output_shape(ops[index], shape)
         index += 1
     return source
@@ -146,12 +145,12 @@ def _sequence(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) -> 
 def _pointwise_count(ops: tuple[Op, ...]) -> int:
     """Return how many ops from the first one instruction takes.
 
-    They are rectifier, BN, rectifier and dropout in this order, each or none; a second rectifier only after BN.
+    They are activation, BN, activation and dropout in this order, each or none; a second activation only after BN.
     """
     count = 0
-    for kind in (_RECTIFIERS, BatchNorm, _RECTIFIERS, Dropout | Dropout2d):
-        second = kind is _RECTIFIERS and count > 0 and not isinstance(ops[count - 1], BatchNorm)
-        if count < len(ops) and isinstance(ops[count], kind) and not second:
+    for kinds in (ACTIVATIONS, {BatchNorm}, ACTIVATIONS, DROPOUTS):
+        second = kinds is ACTIVATIONS and count > 0 and not isinstance(ops[count - 1], BatchNorm)
+        if count < len(ops) and type(ops[count]) in kinds and not second:
             count += 1
     return count
 
@@ -159,73 +158,55 @@ def _pointwise_count(ops: tuple[Op, ...]) -> int:
 def _pointwise(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) -> int:
     target = draft.value(shape)
     item = Instruction(code=Code.POINTWISE, source=source, target=target)
-    normed = False
     for op in ops:
-        match op:
-            case ReLU() | LeakyReLU() | PReLU():
-                kind, slope = _rectifier(draft, op)
-                if normed:
-                    item = replace(item, after=kind, after_slope=slope)
-                else:
-                    item = replace(item, before=kind, before_slope=slope)
-            case BatchNorm():
-                normed = True
-                learned = shape[0] // op.poses
-                shared = op.poses if op.shared else 1
-                means = shape[0] // shared
-                scale = -1 if op.unscaled else draft.parameter(learned, decayed=False)
-                shift = draft.parameter(learned, decayed=False)
-                mean = 2 * sum(draft.statistics)
-                draft.statistics.append(means)
-                item = replace(item, poses=op.poses, shared=shared, scale=scale, shift=shift)
-                item = replace(item, mean=mean, variance=mean + means)
-            case Dropout() | Dropout2d():
-                unit = 1 if isinstance(op, Dropout) else 2
-                item = replace(item, dropout=unit, rate=min(round(op.p * RATE_PARTS), RATE_PARTS - 1))
+        if isinstance(op, BatchNorm):
+            item = _normed(draft, op, shape, item)
+        elif isinstance(op, Dropout | Dropout2d):
+            rate = min(round(op.p * RATE_PARTS), RATE_PARTS - 1)
+            item = replace(item, dropout=DROPOUTS[type(op)], rate=rate)
+        else:
+            kind, slope = ACTIVATIONS[type(op)], _slope(draft, op)
+            # Only a norm has a shift.
+            if item.shift < 0:
+                item = replace(item, before=kind, before_slope=slope)
+            else:
+                item = replace(item, after=kind, after_slope=slope)
     draft.instructions.append(item)
     return target
 
 
-def _rectifier(draft: _Draft, op: ReLU | LeakyReLU | PReLU) -> tuple[Rectifier, int]:
-    """Return the kind of a rectifier and what stands for its slope."""
-    match op:
-        case ReLU():
-            return Rectifier.RELU, 0
-        case LeakyReLU():
-            return Rectifier.LEAKY, round(op.slope * SLOPE_PARTS)
-        case PReLU():
-            return Rectifier.PRELU, draft.parameter(1, decayed=False)
-        case _:
-            assert_never(op)
+def _normed(draft: _Draft, op: BatchNorm, shape: Shape, item: Instruction) -> Instruction:
+    learned = shape[0] // op.poses
+    shared = op.poses if op.shared else 1
+    means = shape[0] // shared
+    scale = -1 if op.unscaled else draft.parameter(learned, kernel=False)
+    shift = draft.parameter(learned, kernel=False)
+    mean = 2 * sum(draft.statistics)
+    draft.statistics.append(means)
+    return replace(item, poses=op.poses, shared=shared, scale=scale, shift=shift, mean=mean, variance=mean + means)
 
 
-def _instruction(draft: _Draft, op: Op, shape: Shape, source: int) -> int:
-    match op:
-        case Conv() | DepthwiseConv():
-            return _convolution(draft, op, shape, source)
-        case MaxPool():
-            return _write(draft, op, shape, _window(Code.MAX_POOL, source, op.size))
-        case AvgPool():
-            return _write(draft, op, shape, _window(Code.AVERAGE_POOL, source, op.size))
-        case Unshuffle():
-            return _write(draft, op, shape, _window(Code.UNSHUFFLE, source, op.size))
-        case GlobalAvgPool():
-            return _write(draft, op, shape, _window(Code.AVERAGE_POOL, source, 0))
-        case Linear():
-            weights = draft.parameter(prod(shape) * op.out_features, decayed=True)
-            bias = draft.parameter(op.out_features, decayed=False)
-            item = Instruction(code=Code.LINEAR, source=source, target=0, kernel=weights, bias=bias)
-            return _write(draft, op, shape, item)
-        case Residual():
-            return _residual(draft, op, shape, source)
-        case ReLU() | LeakyReLU() | PReLU() | BatchNorm() | Dropout() | Dropout2d():
-            raise AssertionError("pointwise ops are taken together")
-        case _:
-            assert_never(op)
+def _slope(draft: _Draft, op: Op) -> int:
+    """Return what stands for the slope of an activation: parts where it is given, a place where it is learned."""
+    if isinstance(op, PReLU):
+        return draft.parameter(1, kernel=False)
+    return round(op.slope * SLOPE_PARTS) if isinstance(op, LeakyReLU) else 0
 
 
-def _window(code: Code, source: int, size: int) -> Instruction:
-    return Instruction(code=code, source=source, target=0, rows=size, columns=size)
+def _window(code: Code) -> _Writer:
+    """Return the writer of an op over windows; the window of what has no size is the whole map."""
+
+    def written(draft: _Draft, op: Any, shape: Shape, source: int) -> int:
+        size = getattr(op, "size", 0)
+        return _write(draft, op, shape, Instruction(code=code, source=source, target=0, rows=size, columns=size))
+
+    return written
+
+
+def _linear(draft: _Draft, op: Linear, shape: Shape, source: int) -> int:
+    weights = draft.parameter(prod(shape) * op.out_features, kernel=True)
+    bias = draft.parameter(op.out_features, kernel=False)
+    return _write(draft, op, shape, Instruction(code=Code.LINEAR, source=source, target=0, kernel=weights, bias=bias))
 
 
 def _write(draft: _Draft, op: Op, shape: Shape, item: Instruction) -> int:
@@ -241,7 +222,7 @@ def _convolution(draft: _Draft, op: Conv | DepthwiseConv, shape: Shape, source: 
     poses = op.poses if isinstance(op, Conv) else 1
     learned = out // poses
     weights = draft.kernel(rows * columns * learned * (shape[0] // groups), op.tie)
-    bias = draft.parameter(learned, decayed=False) if op.bias else -1
+    bias = draft.parameter(learned, kernel=False) if op.bias else -1
     draft.widen(source, margin=max(above, left))
     item = Instruction(
         code=Code.CONVOLUTION if isinstance(op, Conv) else Code.DEPTHWISE,
@@ -269,6 +250,27 @@ def _residual(draft: _Draft, op: Residual, shape: Shape, source: int) -> int:
     target = draft.value(shape)
     draft.instructions.append(Instruction(code=Code.SUM, source=inner, target=target, other=source))
     return target
+
+
+_Writer = Callable[[_Draft, Any, Shape, int], int]
+# Ops that one pointwise instruction takes together with BN, and what they are in it.
+ACTIVATIONS: Mapping[type[Op], Activation] = {
+    ReLU: Activation.RELU,
+    LeakyReLU: Activation.LEAKY,
+    PReLU: Activation.PRELU,
+}
+DROPOUTS: Mapping[type[Op], int] = {Dropout: 1, Dropout2d: 2}
+# Ops with instructions of their own: they write what reads one value, and return the value that it leaves.
+INSTRUCTIONS: Mapping[type[Op], _Writer] = {
+    Conv: _convolution,
+    DepthwiseConv: _convolution,
+    MaxPool: _window(Code.MAX_POOL),
+    AvgPool: _window(Code.AVERAGE_POOL),
+    GlobalAvgPool: _window(Code.AVERAGE_POOL),
+    Unshuffle: _window(Code.UNSHUFFLE),
+    Linear: _linear,
+    Residual: _residual,
+}
 
 
 def rows(items: tuple[Value, ...] | tuple[Instruction, ...]) -> list[int]:

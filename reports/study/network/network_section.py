@@ -15,10 +15,12 @@ from reports.study.network.calibration import calibration_table
 from reports.study.network.mistakes_gallery import gallery
 from reports.study.network.network_info import NetworkInfo
 from reports.study.standings import state_tag, tier_tag
-from search_spaces.architecture import Architecture, Conv, DepthwiseConv, Residual, kernels, op_text
+from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis
-from search_spaces.shapes import shape_text
+from search_spaces.op_specs import op_text
+from search_spaces.ops import Conv, DepthwiseConv, Residual, kernels
 from search_spaces.stored import stored_numbers
+from search_spaces.task import shape_text
 
 MOST_KERNELS = 64
 # Beyond this a run has diverged, and its loss would stretch the axis for nothing.

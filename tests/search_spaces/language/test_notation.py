@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.architecture import (
-    Architecture,
+from search_spaces.architecture import Architecture
+from search_spaces.errors import NotationError, SearchSpaceError, ShapeError
+from search_spaces.language.notation import parse_network
+from search_spaces.ops import (
     BatchNorm,
     Conv,
     DepthwiseConv,
@@ -17,8 +19,6 @@ from search_spaces.architecture import (
     ReLU,
     Residual,
 )
-from search_spaces.errors import NotationError, SearchSpaceError, ShapeError
-from search_spaces.language.notation import parse_network
 
 HEAD = (GlobalAvgPool(), Linear(10))
 
@@ -73,7 +73,7 @@ def test_spellings_of_one_network_have_one_hash(spelling: str):
 
 
 COUNT = "a whole number from 1 to 10,000"
-OPTIONS = "its options are pad=, stride=, groups=, bias, tie=, poses="
+OPTIONS = "its options are pad=, stride=, groups=, poses=, bias, tie="
 WIDTH = "number of output channels"
 IN_SPACES = "belongs to a search space; a network is one network"
 

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from search_spaces.architecture import Architecture, Conv, GlobalAvgPool
+from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.ops import Conv, GlobalAvgPool
 from search_spaces.spaces.judge import Reason, judge
 from search_spaces.spaces.resolve import parse_space
 

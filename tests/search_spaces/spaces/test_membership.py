@@ -7,10 +7,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from search_spaces.architecture import Architecture, BatchNorm, Conv, DepthwiseConv, Op, Residual
+from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.ops import BatchNorm, Conv, DepthwiseConv, Op, Residual
 from search_spaces.spaces.count import derivations
 from search_spaces.spaces.draw import Uniform, draw, draw_uniform, enumerate_draws
 from search_spaces.spaces.membership import contains, derives

@@ -10,16 +10,18 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harness.training.modules import build as build_module
-from harness.training.modules.build import FlatLinear, Network, Residual, build, initialise, seed_dropout
+from harness.training.modules.build import Network, build, initialise, seed_dropout
+from harness.training.modules.op_modules import FlatLinear, Residual
 from harness.training.recipe import Initialisation
-from search_spaces import architecture as spec
+from search_spaces import ops as spec
+from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.cost import analyse
 from search_spaces.errors import ShapeError
 from search_spaces.language.notation import parse_network
-from search_spaces.shapes import Shape, output_shape
+from search_spaces.shapes import output_shape
 from search_spaces.spaces.draw import draw_uniform
-from search_spaces.task import MNIST
+from search_spaces.task import MNIST, Shape
 
 HEADS: tuple[tuple[spec.Op, ...], ...] = (
     (spec.GlobalAvgPool(), spec.Linear(10)),
@@ -30,7 +32,7 @@ HEADS: tuple[tuple[spec.Op, ...], ...] = (
 
 
 @st.composite
-def architectures(draw: st.DrawFn) -> spec.Architecture:
+def architectures(draw: st.DrawFn) -> Architecture:
     """Networks with every op and option, kernels of equal shape often tied."""
     ops: list[spec.Op] = []
     shape: Shape = MNIST.input_shape
@@ -44,7 +46,7 @@ def architectures(draw: st.DrawFn) -> spec.Architecture:
         if after[0] <= 64:
             ops.append(op)
             shape = after
-    return spec.Architecture((*ops, *draw(st.sampled_from(HEADS))))
+    return Architecture((*ops, *draw(st.sampled_from(HEADS))))
 
 
 def _ops(channels: int) -> st.SearchStrategy[spec.Op]:
@@ -127,7 +129,7 @@ def gradient(network: Network, *path: int) -> Tensor:
     return found
 
 
-def compare(architecture: spec.Architecture) -> None:
+def compare(architecture: Architecture) -> None:
     analysis = analyse(architecture)
     network = build(architecture)
     assert len(network.ops) == len(architecture.ops)
@@ -151,13 +153,13 @@ def test_torch_counts_and_shapes_networks_of_every_space_as_the_closed_forms_do(
 
 @settings(max_examples=80)
 @given(architecture=architectures())
-def test_torch_counts_and_shapes_any_network_as_the_closed_forms_do(architecture: spec.Architecture):
+def test_torch_counts_and_shapes_any_network_as_the_closed_forms_do(architecture: Architecture):
     compare(architecture)
 
 
 def test_ops_that_do_not_fit_together_are_refused():
     with pytest.raises(ShapeError, match=r"^the network ends in 8x28x28; it must end in 10 values"):
-        build(spec.Architecture((spec.Conv(3, 8),)))
+        build(Architecture((spec.Conv(3, 8),)))
 
 
 def test_a_count_that_torch_does_not_share_is_a_fault_of_the_program(monkeypatch: pytest.MonkeyPatch):

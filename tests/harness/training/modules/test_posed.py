@@ -10,12 +10,13 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.training.modules.build import batch_norm, build
+from harness.training.modules.build import build
 from harness.training.modules.first_weights import draw_first_weights
+from harness.training.modules.op_modules import MODULES
 from harness.training.modules.posed import PosedBatchNorm, PosedConv2d, in_poses
 from harness.training.recipe import Initialisation, Recipe
-from search_spaces.architecture import BatchNorm
 from search_spaces.language.notation import parse_network
+from search_spaces.ops import BatchNorm
 from search_spaces.poses import composed, mirrored, turns
 
 
@@ -121,7 +122,7 @@ def test_a_bn_in_poses_is_one_whose_scales_and_shifts_are_alike(shape: tuple[int
 @pytest.mark.parametrize("unscaled", [False, True])
 def test_a_bn_with_shared_statistics_is_one_to_which_poses_are_positions(shape: tuple[int, ...], unscaled: bool):
     op = BatchNorm(unscaled=unscaled, poses=4, shared=True)
-    ours, plain = batch_norm(op, 8, of_maps=len(shape) == 4).double(), nn.BatchNorm2d(2).double()
+    ours, plain = MODULES[BatchNorm](op, shape[1:], None).double(), nn.BatchNorm2d(2).double()
     with torch.no_grad():
         for name, learned in (("weight", [1.0, 1.0] if unscaled else [2.0, 3.0]), ("bias", [0.5, -1.0])):
             for norm in (plain, *([] if unscaled and name == "weight" else [ours])):

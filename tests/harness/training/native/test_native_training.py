@@ -16,7 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from harness.system.errors import ContentError
 from harness.system.processor import processor_flags
 from harness.training.images import Images
-from harness.training.modules.build import FastDropout, build, initialise
+from harness.training.modules.build import build, initialise
+from harness.training.modules.op_modules import FastDropout
 from harness.training.native import native
 from harness.training.native.flat_state import state_tensors
 from harness.training.native.native import LEVELS, Engine, Level

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import torch
@@ -12,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.training.modules.build import build
 from harness.training.native import native
-from harness.training.native.instruction import Code, Instruction, Rectifier, Value
+from harness.training.native.instruction import HEADER, Activation, Code, Instruction, header
 from harness.training.native.program import Program, program, rows
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
@@ -67,7 +66,7 @@ def test_parameters_lie_in_the_order_of_torch(network: Architecture):
     found = program(network)
 
     assert [size for size, _ in found.parameters] == [item.numel() for item in module.parameters()]
-    assert [decayed for _, decayed in found.parameters] == [item.ndim > 1 for item in module.parameters()]
+    assert [kernel for _, kernel in found.parameters] == [item.ndim > 1 for item in module.parameters()]
     norms = [item for item in module.modules() if isinstance(item, _BatchNorm)]
     assert list(found.statistics) == [item.num_features for item in norms]
 
@@ -108,8 +107,8 @@ def test_learned_slopes_are_parameters_in_their_order():
     found = program(parse_network("prelu bn prelu conv1x1(10) gap"))
 
     item = found.instructions[0]
-    assert (item.before, item.before_slope, item.scale, item.shift, item.after_slope) == (Rectifier.PRELU, 0, 1, 2, 3)
-    assert [decayed for _, decayed in found.parameters] == [False] * 4 + [True]
+    assert (item.before, item.before_slope, item.scale, item.shift, item.after_slope) == (Activation.PRELU, 0, 1, 2, 3)
+    assert [kernel for _, kernel in found.parameters] == [False] * 4 + [True]
 
 
 def test_an_unscaled_norm_has_a_shift_only():
@@ -139,24 +138,8 @@ def test_statistics_lie_behind_the_parameters_means_first():
     assert found.state_size == 54 + 2 + 6
 
 
-def test_rows_have_the_fields_of_the_engine_s_structures_in_order():
-    header = (native.SOURCES / "program.h").read_text(encoding="utf-8")
-
-    def declared(name: str) -> list[str]:
-        body = re.search(rf"struct {name} \{{(.*?)\}};", header, re.DOTALL)
-        assert body is not None
-        return re.findall(r"\b(\w+)(?=[,;])", re.sub(r"//[^\n]*", "", body.group(1)))
-
-    renamed = {"in": "source", "out": "target"}
-    assert [renamed.get(name, name) for name in declared("Instruction")] == list(Instruction.__slots__)
-    assert declared("ValueRow") == list(Value.__slots__)
-    codes = re.search(r"enum class Code : int32_t \{(.*?)\}", header, re.DOTALL)
-    assert codes is not None
-    assert re.findall(r"\w+", codes.group(1)) == [code.name for code in Code]
-    pointwise = (native.SOURCES / "pointwise.h").read_text(encoding="utf-8")
-    rectifiers = re.search(r"enum Rectifier : int \{(.*?)\}", pointwise)
-    assert rectifiers is not None
-    assert re.findall(r"\w+", rectifiers.group(1)) == [rectifier.name for rectifier in Rectifier]
+def test_the_engine_s_header_is_written_from_the_declarations_here():
+    assert HEADER.read_text(encoding="utf-8") == header(), "python -m harness.training.native.instruction writes it"
 
 
 def test_rows_are_integers_one_after_the_other():

@@ -1,0 +1,45 @@
+"""Every op is known wherever an op has to be known: whoever adds one is told here what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+from harness.onnx_graph import NODES
+from harness.training.modules.op_modules import MODULES
+from harness.training.native.instruction import Activation
+from harness.training.native.program import ACTIVATIONS, DROPOUTS, INSTRUCTIONS
+from search_spaces.language.notation import parse_network
+from search_spaces.op_specs import OP_NAMES, SPECS
+from search_spaces.ops import BatchNorm, Dropout, Dropout2d, Op, Residual
+from tests.harness.test_onnx_graph import EVERY_OP
+from tests.harness.training.native.test_native_training import NETWORKS
+
+OPS = set(get_args(Op))
+GRAMMAR = Path(__file__).resolve().parents[2] / "docs" / "grammar.md"
+
+
+def ops_of(ops: tuple[Op, ...]) -> set[type[Op]]:
+    inner = [ops_of(op.ops) for op in ops if isinstance(op, Residual)]
+    return {type(op) for op in ops}.union(*inner)
+
+
+def test_every_op_has_a_spec_a_module_an_instruction_and_onnx_nodes():
+    assert SPECS.keys() == OPS - {Residual}
+    assert MODULES.keys() == OPS - {Residual}
+    assert {*ACTIVATIONS, *DROPOUTS, *INSTRUCTIONS, BatchNorm} == OPS
+    assert {*ACTIVATIONS.values()} == {*Activation} - {Activation.NONE}
+    assert NODES.keys() == OPS
+
+
+def test_every_op_is_among_the_networks_that_are_compared_with_torch():
+    native = {op for text in NETWORKS for op in ops_of(parse_network(text).ops)}
+
+    # Dropout draws masks of its own in each engine.
+    assert native == OPS - {Dropout, Dropout2d}
+    assert ops_of(parse_network(EVERY_OP).ops) == OPS
+
+
+def test_every_op_is_documented():
+    text = GRAMMAR.read_text(encoding="utf-8")
+    assert [name for name in OP_NAMES if f"`{name}" not in text] == []
