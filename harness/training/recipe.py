@@ -201,6 +201,11 @@ def first_averaged_step(recipe: Recipe, steps_per_epoch: int) -> int:
     return math.ceil(recipe.average_start * steps_per_epoch * recipe.epochs)
 
 
+def decay_of(recipe: Recipe, *, kernel: bool) -> float:
+    """Return the L2 coefficient of kernels and matrices, or that of scales, shifts, biases and slopes."""
+    return recipe.weight_decay if kernel else 0.0
+
+
 def recipe_of_epoch(recipe: Recipe, epoch: int) -> Recipe:
     """Return the recipe as it holds in an epoch, counted from 0: without moves where the augmentation has ended."""
     if epoch < recipe.epochs - math.floor(recipe.augmentation_off_share * recipe.epochs + 0.5):

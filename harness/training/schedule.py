@@ -3,8 +3,35 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
-from harness.training.recipe import Recipe, Schedule
+from harness.training.recipe import Recipe, Schedule, first_averaged_step
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What moves over some steps in a row, an item a step: all that an engine needs to know of it.
+
+    Attributes:
+        rates: learning rates.
+        shares: how much of the new state the average takes; all of it until it begins.
+        corrections: what Adam divides by.
+    """
+
+    rates: list[float]
+    shares: list[float]
+    corrections: list[tuple[float, float]]
+
+
+def epoch_steps(recipe: Recipe, done: int, count: int) -> Steps:
+    """Return the ``count`` steps of an epoch, of which ``done`` were taken before."""
+    first = first_averaged_step(recipe, count)
+    numbers = range(done + 1, done + count + 1)
+    return Steps(
+        [learning_rate(recipe, number - 1, count) for number in numbers],
+        [average_share(recipe, number, first) for number in numbers],
+        [adam_corrections(recipe, number) for number in numbers],
+    )
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:

@@ -34,12 +34,13 @@ from harness.training.recipe import (
     Optimizer,
     Precision,
     Recipe,
+    decay_of,
     first_averaged_step,
     recipe_of_epoch,
 )
 from harness.training.recipes import check_batch, check_statistics
 from harness.training.result import Epoch
-from harness.training.schedule import average_share, learning_rate
+from harness.training.schedule import Steps, average_share, epoch_steps
 from search_spaces.architecture import Architecture
 from search_spaces.task import MNIST, Task
 
@@ -115,12 +116,12 @@ def start(
 
 
 def _optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the optimizer of a network's parameters; kernels decay, what has one dimension or none does not."""
+    """Return the optimizer of a network's parameters; kernels have more than one dimension."""
     kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
     groups = [
-        {"params": kernels, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {"params": kernels, "weight_decay": decay_of(recipe, kernel=True)},
+        {"params": others, "weight_decay": decay_of(recipe, kernel=False)},
     ]
     groups = [group for group in groups if group["params"]]
     if recipe.optimizer is Optimizer.ADAM:
@@ -144,31 +145,33 @@ def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | Non
     run.finished_average = None
     run.network.train()
     order = torch.randperm(len(images), generator=run.generator, device=run.device)
-    rates = [learning_rate(recipe, run.step + step, steps) for step in range(steps)]
     if run.engine is None:
-        loss = _train_steps(run, images, order, rates, on_step) / steps
+        moving = epoch_steps(recipe, run.step, steps)
+        loss = _train_steps(run, images, order, moving, on_step)
     else:
-        loss = native_training.train_steps(_native(run, run.engine, images), run, images, order, rates, on_step) / steps
+        moving = epoch_steps(native_training.rounded(recipe, run.engine), run.step, steps)
+        loss = native_training.train_steps(_native(run, run.engine, images), run, images, order, moving, on_step)
+    loss /= steps
     run.seconds += time.perf_counter() - began
     run.diverged = not math.isfinite(loss)
-    epoch = Epoch(len(run.history) + 1, rates[-1], None if run.diverged else loss, run.seconds)
+    epoch = Epoch(len(run.history) + 1, moving.rates[-1], None if run.diverged else loss, run.seconds)
     run.history.append(epoch)
     return epoch
 
 
 def _train_steps(
-    run: Training, images: Images, order: Tensor, rates: list[float], on_step: Callable[[], None] | None
+    run: Training, images: Images, order: Tensor, moving: Steps, on_step: Callable[[], None] | None
 ) -> float:
-    """Take a step a rate with torch and return the sum of the losses."""
+    """Take an epoch's steps with torch and return the sum of their losses."""
     total = torch.zeros((), device=run.device)
     transforms = recipe_of_epoch(run.recipe, len(run.history))
-    for step, rate in enumerate(rates):
+    for step, rate in enumerate(moving.rates):
         for group in run.optimizer.param_groups:
             group["lr"] = rate
         chosen = order[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
         total += _step(run, _batch(images, chosen, transforms, run.generator), images.labels[chosen])
         run.step += 1
-        run.average = averaged(run.average, run.state, run.recipe, run.step, len(rates))
+        run.average = averaged(run.average, run.state, run.recipe, run.step, len(moving.rates))
         if on_step is not None:
             on_step()
     # Reading the sum waits for the device: once an epoch, not once a step.

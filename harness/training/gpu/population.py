@@ -25,10 +25,10 @@ from harness.training.modules.build import Network, seed_dropout
 from harness.training.modules.grouped import grouped_network, stack, unstack
 from harness.training.modules.seeded_initialisation import drawing_from
 from harness.training.native.flat_state import MEMORIES, state_tensors
-from harness.training.recipe import Optimizer, Recipe, first_averaged_step, recipe_of_epoch
+from harness.training.recipe import Optimizer, Recipe, decay_of, first_averaged_step, recipe_of_epoch
 from harness.training.recipes import check_batch
 from harness.training.result import Epoch
-from harness.training.schedule import adam_corrections, average_share, learning_rate
+from harness.training.schedule import epoch_steps, learning_rate
 from harness.training.train import Training, autocast
 
 # Steps before a capture: cuDNN chooses its kernels and allocates in the first ones (torch's notes on CUDA graphs).
@@ -188,14 +188,14 @@ def _schedule(population: Population, steps: int) -> EpochSteps:
             draws = torch.rand(steps, 7, recipe.batch_size, generator=run.generator, device=device)
             flat = draws.transpose(0, 1).reshape(7, -1)
             maps.append(maps_of(flat, *images.task.input_shape[1:], transforms).view(steps, recipe.batch_size, 2, 3))
-    first = first_averaged_step(recipe, steps)
+    moving = epoch_steps(recipe, before, steps)
     return EpochSteps(
         step=torch.zeros(1, dtype=torch.int64, device=device),
         order=torch.stack([order.view(steps, -1) for order in orders], 1).flatten(1),
         maps=torch.stack(maps, 1).flatten(1, 2) if maps else None,
-        rates=torch.tensor([learning_rate(recipe, before + step, steps) for step in range(steps)], device=device),
-        shares=torch.tensor([average_share(recipe, before + step + 1, first) for step in range(steps)], device=device),
-        corrections=torch.tensor([adam_corrections(recipe, before + step + 1) for step in range(steps)], device=device),
+        rates=torch.tensor(moving.rates, device=device),
+        shares=torch.tensor(moving.shares, device=device),
+        corrections=torch.tensor(moving.corrections, device=device),
         loss=torch.zeros(len(runs), device=device),
     )
 
@@ -259,8 +259,8 @@ def _update(population: Population, parameters: list[Tensor], gradients: list[Te
     """Update as torch.optim.SGD and torch.optim.Adam do, the learning rate read from the device."""
     recipe, rate = population.recipe, schedule.rates.index_select(0, schedule.step)
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        if parameter.ndim > 1 and recipe.weight_decay:
-            gradient.add_(parameter, alpha=recipe.weight_decay)
+        if decay := decay_of(recipe, kernel=parameter.ndim > 1):
+            gradient.add_(parameter, alpha=decay)
     if recipe.optimizer is Optimizer.ADAM:
         first, second = population.optimizer_state
         torch._foreach_lerp_(first, gradients, 1 - recipe.momentum)

@@ -10,22 +10,16 @@ using namespace engine;
 struct Training {
   Update update;
   real smoothing;
-  real average_decay;     // 0 for no average
-  int64_t average_first;  // step from which the age of the average is counted
 };
 
 namespace {
 
-// Averages weights and statistics; a young average forgets faster than an old one (as harness/training/train.py).
-void average(const Training& t, int64_t step, size_t count, const real* state, real* averaged) {
-  const int64_t begin = t.average_first < 1 ? 1 : t.average_first;
-  if (t.average_decay == 0 || step < begin) return;
-  if (step == begin) {
+// Averages weights and statistics: `share` of the new state is taken, all of it until the average begins.
+void average(real share, size_t count, const real* state, real* averaged) {
+  if (share == 1) {
     std::memcpy(averaged, state, count * sizeof(real));
     return;
   }
-  const double behind = double(step - t.average_first), young = (1 + behind) / (10 + behind);
-  const real share = real(1 - (young < t.average_decay ? young : double(t.average_decay)));
   for (size_t i = 0; i < count; i++) averaged[i] += share * (state[i] - averaged[i]);
 }
 
@@ -62,11 +56,12 @@ void engine_free(void* program) { delete static_cast<Program*>(program); }
 void engine_seed(void* program, uint64_t seed) { static_cast<Program*>(program)->random = Random(seed); }
 
 // Takes `steps` steps and returns the sum of their losses. `order` names the images, `moves` holds a 2x3 map for each
-// of them or is null, `rates` a learning rate a step; `done` counts the steps before; `teacher` may be null.
+// of them or is null, `rates` a learning rate a step and `shares` how much of the new state the average takes; `done`
+// counts the steps before; `teacher` may be null.
 double engine_train(void* program, const uint8_t* pixels, const int64_t* labels, const int64_t* order,
-                    const float* moves, const real* rates, int64_t steps, int64_t done, const Training* training,
-                    const real* decay, size_t state_size, real* state, real* first, real* second, real* averaged,
-                    const Teacher* teacher) {
+                    const float* moves, const real* rates, const real* shares, int64_t steps, int64_t done,
+                    const Training* training, const real* decay, size_t state_size, real* state, real* first,
+                    real* second, real* averaged, const Teacher* teacher) {
   Program& p = *static_cast<Program*>(program);
   std::vector<int64_t> said(p.batch);
   std::vector<real> targets;
@@ -83,7 +78,7 @@ double engine_train(void* program, const uint8_t* pixels, const int64_t* labels,
     p.back(state);
     update(training->update, rates[step], done + step + 1, p.parameter_count, decay, p.gradient.data(), state, first,
            second);
-    average(*training, done + step + 1, state_size, state, averaged);
+    average(shares[step], state_size, state, averaged);
   }
   return total;
 }

@@ -75,8 +75,6 @@ class TrainingRow(ctypes.Structure):
         ("nesterov", ctypes.c_int),
         ("momentum", ctypes.c_float),
         ("smoothing", ctypes.c_float),
-        ("average_decay", ctypes.c_float),
-        ("average_first", ctypes.c_int64),
     )
 
 
@@ -88,8 +86,6 @@ class TrainingRow64(ctypes.Structure):
         ("nesterov", ctypes.c_int),
         ("momentum", ctypes.c_double),
         ("smoothing", ctypes.c_double),
-        ("average_decay", ctypes.c_double),
-        ("average_first", ctypes.c_int64),
     )
 
 
@@ -293,7 +289,7 @@ def _declare(library: Any, real: type[ctypes.c_float] | type[ctypes.c_double]) -
     library.engine_seed.restype = None
     library.engine_train.restype = ctypes.c_double
     library.engine_train.argtypes = [
-        *[pointer] * 6,
+        *[pointer] * 7,
         long,
         long,
         *[pointer] * 2,

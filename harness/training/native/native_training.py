@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,7 +31,8 @@ from harness.training.native.flat_state import (
 )
 from harness.training.native.native import Engine, TeacherRow, TrainingRow, TrainingRow64
 from harness.training.native.program import Program, program, rows
-from harness.training.recipe import Optimizer, Precision, Recipe, first_averaged_step, recipe_of_epoch
+from harness.training.recipe import Optimizer, Precision, Recipe, decay_of, first_averaged_step, recipe_of_epoch
+from harness.training.schedule import Steps
 from search_spaces.architecture import Architecture
 from search_spaces.task import Task
 
@@ -133,14 +134,18 @@ def open_program(
     if teacher is not None:
         opened = _opened(engine, program(teacher.architecture, task.input_shape), recipe, images)
         taught = _native_teacher(engine, teacher, opened, recipe)
-    return NativeProgram(engine, flat, task, recipe, handle, taught, decay_of(flat, recipe).to(_real(engine)))
+    return NativeProgram(engine, flat, task, recipe, handle, taught, _decays(flat, recipe).to(_real(engine)))
 
 
-def decay_of(flat: Program, recipe: Recipe) -> Tensor:
+def rounded(recipe: Recipe, engine: Engine) -> Recipe:
+    """Return the recipe with the decay of its average as the engine's numbers hold it: its records were made so."""
+    return replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=_real(engine)).item())
+
+
+def _decays(flat: Program, recipe: Recipe) -> Tensor:
     """Return the L2 coefficient of each parameter, (parameter_count,)."""
     return torch.cat(
-        [torch.full((size,), recipe.weight_decay if decayed else 0.0) for size, decayed in flat.parameters]
-        or [torch.empty(0)]
+        [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in flat.parameters] or [torch.empty(0)]
     )
 
 
@@ -179,35 +184,35 @@ def train_steps(
     run: Trained,
     images: Images,
     order: Tensor,
-    rates: list[float],
+    moving: Steps,
     on_step: Callable[[], None] | None = None,
 ) -> float:
-    """Take ``len(rates)`` steps of a run and return the sum of their losses; the run's tensors hold what came of them.
+    """Take these steps of a run and return the sum of their losses; the run's tensors hold what came of them.
 
     Args:
         order: indices of the images, at least steps * batch of them.
     """
-    recipe, steps = native.recipe, len(rates)
+    recipe, steps = native.recipe, len(moving.rates)
     check_images(images.pixels, images.labels, native.task)
     check_order(order, steps * recipe.batch_size, len(images))
     maps = transforms_of(recipe_of_epoch(recipe, len(run.history)), run.generator, steps, native.task)
     _seed_dropout(native, run.generator)
     held = _held(native, run)
-    first_averaged = first_averaged_step(recipe, len(images) // recipe.batch_size)
-    row = _row(native, first_averaged)
-    rate_row = torch.tensor(rates, dtype=_real(native.engine))
+    row = _row(native)
+    rates, shares = torch.tensor([moving.rates, moving.shares], dtype=_real(native.engine))
     loss = 0.0
     for first in range(0, steps, CHUNK):
-        taken = rate_row[first : first + CHUNK]
-        chosen = slice(first * recipe.batch_size, (first + len(taken)) * recipe.batch_size)
+        taken = slice(first, min(first + CHUNK, steps))
+        count = taken.stop - first
+        chosen = slice(first * recipe.batch_size, taken.stop * recipe.batch_size)
         transforms = None if maps is None else maps[chosen]
-        loss += _take_steps(native, images, order[chosen], transforms, taken, run.step, row, held)
-        run.step += len(taken)
-        for _ in range(len(taken) if on_step is not None else 0):
+        loss += _take_steps(native, images, order[chosen], transforms, rates[taken], shares[taken], run.step, row, held)
+        run.step += count
+        for _ in range(count if on_step is not None else 0):
             on_step()  # type: ignore[misc]  # the range is empty where there is none
     restore(run.network, held.state)
     restore_optimizer(run.network, run.optimizer, held.optimizer_state, run.step)
-    if recipe.average_decay > 0 and run.step >= max(1, first_averaged):
+    if recipe.average_decay > 0 and run.step >= max(1, first_averaged_step(recipe, steps)):
         run.average = average_tensors(run.network, held.averaged)
     return loss
 
@@ -247,6 +252,7 @@ def _take_steps(
     chosen: Tensor,
     transforms: Tensor | None,
     rates: Tensor,
+    shares: Tensor,
     step: int,
     row: ctypes.Structure,
     held: _Held,
@@ -259,6 +265,7 @@ def _take_steps(
         chosen.data_ptr(),
         None if transforms is None else transforms.data_ptr(),
         rates.data_ptr(),
+        shares.data_ptr(),
         len(rates),
         step,
         ctypes.byref(row),
@@ -296,7 +303,7 @@ def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels:
         native.handle.pointer,
         pixels.data_ptr(),
         labels.data_ptr(),
-        ctypes.byref(_row(native, 1)),
+        ctypes.byref(_row(native)),
         state.data_ptr(),
         gradient.data_ptr(),
         _teacher_row(native),
@@ -312,7 +319,7 @@ def _teacher_row(native: NativeProgram) -> Any:
     return None if native.teacher is None else ctypes.byref(native.teacher.row)
 
 
-def _row(native: NativeProgram, first_averaged: int) -> ctypes.Structure:
+def _row(native: NativeProgram) -> ctypes.Structure:
     recipe = native.recipe
     kind: Any = TrainingRow64 if native.engine.double else TrainingRow
     row: ctypes.Structure = kind(
@@ -320,8 +327,6 @@ def _row(native: NativeProgram, first_averaged: int) -> ctypes.Structure:
         int(recipe.nesterov),
         recipe.momentum,
         recipe.label_smoothing,
-        recipe.average_decay,
-        first_averaged,
     )
     return row
 

@@ -23,6 +23,7 @@ from harness.training.native.flat_state import state_tensors
 from harness.training.native.native import LEVELS, Engine, Level
 from harness.training.native.native_training import gradients, open_program, predict, refusal, train_steps
 from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe
+from harness.training.schedule import epoch_steps
 from harness.training.train import Training, checkpoint, count_errors, resume, start, train_epoch
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
@@ -274,12 +275,13 @@ def test_a_checkpoint_of_the_engine_is_gone_on_with_by_torch():
 def test_steps_are_taken_on_images_that_are_there_only():
     run = start(parse_network("gap linear(10)"), Recipe(batch_size=2), 0, CPU, native.load())
     program = open_program(native.load(), run.architecture, run.recipe, some_images(1))
+    moving = epoch_steps(run.recipe, 0, 2)
     before = [tensor.clone() for tensor in run.state]
 
     with pytest.raises(AssertionError, match=r"^the order: from 0 to 4; the engine reads 0 to 3$"):
-        train_steps(program, run, some_images(4), torch.tensor([0, 1, 2, 4]), [0.1, 0.1])
+        train_steps(program, run, some_images(4), torch.tensor([0, 1, 2, 4]), moving)
     with pytest.raises(AssertionError, match=r"^the labels: from -1 to -1; the engine reads 0 to 9$"):
-        train_steps(program, run, replace(some_images(4), labels=torch.full((4,), -1)), torch.arange(4), [0.1, 0.1])
+        train_steps(program, run, replace(some_images(4), labels=torch.full((4,), -1)), torch.arange(4), moving)
     assert all(torch.equal(one, other) for one, other in zip(run.state, before, strict=True))
 
 
