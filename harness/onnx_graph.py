@@ -31,6 +31,7 @@ from search_spaces.ops import (
     PReLU,
     ReLU,
     Residual,
+    Swish,
     Unshuffle,
     kernel_shape,
     paddings,
@@ -168,6 +169,12 @@ def _batch_norm(graph: _Graph, op: BatchNorm, shape: Shape, name: str) -> None:
     graph.add("BatchNormalization", name, scale, *parts, epsilon=_EPSILON)
 
 
+def _swish(graph: _Graph, op: Swish, shape: Shape, name: str) -> None:
+    before = graph.value
+    graph.add("Sigmoid", f"{name}.sigmoid")
+    graph.add("Mul", name, before)
+
+
 def _pool(graph: _Graph, op: MaxPool | AvgPool, shape: Shape, name: str) -> None:
     kind = "MaxPool" if isinstance(op, MaxPool) else "AveragePool"
     graph.add(kind, name, kernel_shape=[op.size, op.size], strides=[op.size, op.size])
@@ -219,6 +226,7 @@ NODES: Mapping[type[Op], Callable[[_Graph, Any, Shape, str], None]] = {
     ReLU: lambda graph, op, shape, name: graph.add("Relu", name),
     LeakyReLU: lambda graph, op, shape, name: graph.add("LeakyRelu", name, alpha=op.slope),
     PReLU: lambda graph, op, shape, name: graph.add("PRelu", name, graph.constant(f"{name}.weight")),
+    Swish: _swish,
     Dropout: lambda graph, op, shape, name: None,
     Dropout2d: lambda graph, op, shape, name: None,
     MaxPool: _pool,

@@ -79,6 +79,11 @@ class PReLU:
 
 
 @dataclass(frozen=True, slots=True)
+class Swish:
+    """x * sigmoid(x), also called SiLU (Ramachandran, Zoph and Le, arXiv 1710.05941)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dropout:
     """Zeroes single values with probability ``p`` in training."""
 
@@ -143,6 +148,7 @@ Op = (
     | ReLU
     | LeakyReLU
     | PReLU
+    | Swish
     | Dropout
     | Dropout2d
     | MaxPool

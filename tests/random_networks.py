@@ -21,6 +21,7 @@ from search_spaces.ops import (
     PReLU,
     ReLU,
     Residual,
+    Swish,
     Unshuffle,
 )
 from search_spaces.shapes import output_shape
@@ -34,6 +35,7 @@ PLAIN_OPS = st.one_of(
     st.builds(BatchNorm, st.booleans(), st.sampled_from([2, 4]), st.just(True)),
     st.builds(ReLU),
     st.builds(PReLU),
+    st.builds(Swish),
     st.builds(LeakyReLU, st.sampled_from([0.1, 0.01, 0.3])),
     st.builds(Dropout, RATES),
     st.builds(Dropout2d, RATES),
@@ -74,7 +76,9 @@ def residuals(draw: st.DrawFn, channels: int) -> Op:
     rows, columns = draw(st.sampled_from([(1, 1), (3, 3), (1, 3)]))
     tie = draw(st.sampled_from([None, f"k{rows}_{columns}_{channels}_{channels}"]))
     inner: list[Op] = [Conv(rows, channels, tie=tie, kernel_width=columns)]
-    inner.extend(draw(st.lists(st.sampled_from([BatchNorm(), ReLU(), LeakyReLU(), PReLU(), Dropout(0.0)]), max_size=2)))
+    inner.extend(
+        draw(st.lists(st.sampled_from([BatchNorm(), ReLU(), LeakyReLU(), PReLU(), Swish(), Dropout(0.0)]), max_size=2))
+    )
     return Residual(tuple(inner), draw(st.sampled_from([(), (1,)])))
 
 

@@ -162,7 +162,7 @@ def test_it_runs_alone_and_tells_a_record_that_does_not_fit(
     assert second == "NOT as recorded (2 errors)"
 
 
-@pytest.mark.parametrize("op", ["prelu", "leaky", "unshuffle"])
+@pytest.mark.parametrize("op", ["prelu", "leaky", "swish", "unshuffle"])
 def test_an_op_that_it_does_not_know_is_named(op: str, plain: ModuleType):
     with pytest.raises(SystemExit, match=f"does not know {op}"):
         plain.run(torch.zeros(1, 1, 28, 28), f"{op} | gap | linear(10)", {})

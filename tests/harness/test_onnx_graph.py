@@ -24,7 +24,7 @@ TIED = (
 )
 EVERY_OP = (
     "conv5x5(4, pad=0, stride=2, bias) bn relu dropout(0.1) dwconv3x3(bias) res(conv1x1(4) relu) dropout2d(0.1) "
-    "maxpool(3) avgpool conv1x1(6) leaky conv3x1(6, groups=2) prelu conv1x3(4) bn(unscaled) unshuffle(2) gap "
+    "maxpool(3) avgpool conv1x1(6) leaky conv3x1(6, groups=2) prelu conv1x3(4) swish bn(unscaled) unshuffle(2) gap "
     "linear(12) bn relu linear(10)"
 )
 

@@ -24,6 +24,7 @@ from search_spaces.ops import (
     PReLU,
     ReLU,
     Residual,
+    Swish,
     Unshuffle,
     kernels,
 )
@@ -56,6 +57,7 @@ HEAD = (GlobalAvgPool(), Linear(10))
         (BatchNorm(unscaled=True, poses=2, shared=True), "bn(unscaled, poses=2, shared)"),
         (ReLU(), "relu"),
         (PReLU(), "prelu"),
+        (Swish(), "swish"),
         (LeakyReLU(), "leaky"),
         (LeakyReLU(0.1), "leaky"),
         (LeakyReLU(0.25), "leaky(0.25)"),

@@ -23,6 +23,12 @@ TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
         ("gap", (8, 1, 1), 0, 0, 30),
         ("linear(10)", (10,), 90, 80, 30),
     ],
+    "conv3x3(4) swish | gap | linear(10)": [
+        ("conv3x3(4)", (4, 28, 28), 36, 28224, 3),
+        ("swish", (4, 28, 28), 0, 0, 3),
+        ("gap", (4, 1, 1), 0, 0, 30),
+        ("linear(10)", (10,), 50, 40, 30),
+    ],
     "conv3x3(4) leaky(0.2) prelu | gap | linear(10)": [
         ("conv3x3(4)", (4, 28, 28), 36, 36 * 784, 3),
         ("leaky(0.2)", (4, 28, 28), 0, 0, 3),

@@ -163,6 +163,7 @@ MODULES: Mapping[type[spec.Op], Callable[[Any, Shape, int | None], nn.Module]] =
     spec.ReLU: lambda op, shape, members: nn.ReLU(),
     spec.LeakyReLU: lambda op, shape, members: nn.LeakyReLU(op.slope),
     spec.PReLU: lambda op, shape, members: GroupedPReLU(members) if members else nn.PReLU(),  # one slope, 0.25 at first
+    spec.Swish: lambda op, shape, members: nn.SiLU(),
     spec.Dropout: lambda op, shape, members: FastDropout(op.p),
     spec.Dropout2d: lambda op, shape, members: FastDropout(op.p, channels=True),
     spec.MaxPool: lambda op, shape, members: nn.MaxPool2d(op.size),

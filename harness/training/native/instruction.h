@@ -23,6 +23,7 @@ enum Activation : int32_t {
   RELU = 1,
   LEAKY = 2,
   PRELU = 3,
+  SWISH = 4,
 };
 
 struct ValueRow {

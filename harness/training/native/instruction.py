@@ -38,6 +38,7 @@ class Activation(IntEnum):
     RELU = 1
     LEAKY = 2
     PRELU = 3
+    SWISH = 4
 
 
 @dataclass(frozen=True, slots=True)

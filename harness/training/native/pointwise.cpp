@@ -35,19 +35,60 @@ INLINE real values_of_a_mean(const Pointwise& p, const Map& y) {
   return real(y.positions() * size_t(p.shared)) * p.images;
 }
 
+// e^r by its series, for r up to half the logarithm of 2: so many terms that the rest is below the rounding.
+constexpr int TERMS = sizeof(real) == 4 ? 7 : 13;
+constexpr real inverse_factorial(int k) { return k < 2 ? real(1) : inverse_factorial(k - 1) / k; }
+
+// 1 / (1 + e^-x); nan comes through. With n = round(-x / log 2) the power is 2^n e^r, and 2^n is made of its bits.
+INLINE V sigmoid(V x) {
+  constexpr bool SINGLE = sizeof(real) == 4;
+  typedef std::conditional_t<SINGLE, uint32_t, uint64_t> Whole;
+  typedef Whole Wholes __attribute__((vector_size(VECTOR_BYTES)));
+  constexpr int MANTISSA = SINGLE ? 23 : 52;
+  constexpr Whole EXPONENT_OF_ONE = SINGLE ? 127 : 1023;
+  // Beyond it the exponent of 2^n would overflow; the sigmoid is 0 or 1 there.
+  constexpr real MOST = SINGLE ? real(87) : real(708);
+  // The logarithm of 2 in two parts, of which n times the first is exact (Cody and Waite).
+  constexpr real HIGH = SINGLE ? real(0.693359375) : real(6.93147180369123816490e-01);
+  constexpr real LOW = SINGLE ? real(-2.12194440054690583e-4) : real(1.90821492927058770002e-10);
+  // What is added to this number is rounded to a whole one, which is then in its lowest bits.
+  constexpr real ROUNDS = real(3) * real(Whole(1) << (MANTISSA - 1));
+
+  V y = -x;
+  y = y < splat(-MOST) ? splat(-MOST) : y;
+  y = y > splat(MOST) ? splat(MOST) : y;
+  const V rounded = y * real(1.44269504088896340736) + ROUNDS;
+  const V n = rounded - ROUNDS;
+  const V r = y - n * HIGH - n * LOW;
+  V power = splat(inverse_factorial(TERMS));
+#pragma GCC unroll 16
+  for (int k = TERMS - 1; k >= 0; k--) power = power * r + inverse_factorial(k);
+  Wholes bits;
+  std::memcpy(&bits, &rounded, sizeof bits);
+  bits = (bits + EXPONENT_OF_ONE) << MANTISSA;
+  V scale;
+  std::memcpy(&scale, &bits, sizeof scale);
+  return 1 / (1 + power * scale);
+}
+
 // Comparisons with nan are false, and nan must come through: see relu.
-template <Activation R>
+template <Activation A>
 INLINE V activate(V x, V slope) {
-  if (R == NONE) return x;
-  if (R == RELU) return relu(x);
+  if (A == NONE) return x;
+  if (A == RELU) return relu(x);
+  if (A == SWISH) return x * sigmoid(x);
   return x < V{} ? x * slope : x;
 }
 
-// The gradient before a activation that had x, from that after it.
-template <Activation R>
+// The gradient before an activation that had x, from that after it.
+template <Activation A>
 INLINE V passed(V x, V g, V slope) {
-  if (R == NONE) return g;
-  return x > V{} ? g : R == RELU ? V{} : g * slope;
+  if (A == NONE) return g;
+  if (A == SWISH) {
+    const V s = sigmoid(x);
+    return g * (s + x * s * (1 - s));
+  }
+  return x > V{} ? g : A == RELU ? V{} : g * slope;
 }
 
 // What one value adds to the gradient of a learned slope.
@@ -227,6 +268,7 @@ void chosen(Activation activation, F f) {
     case RELU: return f(std::integral_constant<Activation, RELU>{});
     case LEAKY: return f(std::integral_constant<Activation, LEAKY>{});
     case PRELU: return f(std::integral_constant<Activation, PRELU>{});
+    case SWISH: return f(std::integral_constant<Activation, SWISH>{});
   }
 }
 

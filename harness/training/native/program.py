@@ -29,6 +29,7 @@ from search_spaces.ops import (
     PReLU,
     ReLU,
     Residual,
+    Swish,
     Unshuffle,
     kernel_shape,
     paddings,
@@ -258,6 +259,7 @@ ACTIVATIONS: Mapping[type[Op], Activation] = {
     ReLU: Activation.RELU,
     LeakyReLU: Activation.LEAKY,
     PReLU: Activation.PRELU,
+    Swish: Activation.SWISH,
 }
 DROPOUTS: Mapping[type[Op], int] = {Dropout: 1, Dropout2d: 2}
 # Ops with instructions of their own: they write what reads one value, and return the value that it leaves.

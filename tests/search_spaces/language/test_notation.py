@@ -87,7 +87,7 @@ IN_SPACES = "belongs to a search space; a network is one network"
             "bn maxpol",
             3,
             "unknown op 'maxpol'; known are conv1x1, conv3x3, conv5x5, conv3x1, conv1x3, dwconv3x3, bn, relu, leaky, "
-            "prelu, dropout, dropout2d, maxpool, avgpool, unshuffle, gap, linear, res",
+            "prelu, swish, dropout, dropout2d, maxpool, avgpool, unshuffle, gap, linear, res",
             "did you mean 'maxpool'?",
         ),
         ("conv3x3 bn", 0, "conv3x3 needs its number of output channels, as in conv3x3(8)", None),

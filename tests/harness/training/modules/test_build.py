@@ -77,6 +77,7 @@ def _ops(channels: int) -> st.SearchStrategy[spec.Op]:
             spec.ReLU(),
             spec.LeakyReLU(0.3),
             spec.PReLU(),
+            spec.Swish(),
             spec.Dropout(0.1),
             spec.Dropout2d(0.2),
         ]

@@ -14,7 +14,7 @@ from search_spaces.language.notation import parse_network
 
 TURNED = (
     "conv3x3(8, poses=4, bias) bn(poses=4) prelu | avgpool | prelu bn conv3x3(8) prelu bn(poses=2, shared) leaky "
-    "dropout(0.2) | avgpool | dropout2d(0.2) gap | linear(10)"
+    "dropout(0.2) | swish bn swish avgpool | dropout2d(0.2) gap | linear(10)"
 )
 
 

@@ -67,6 +67,8 @@ NETWORKS = (
     "leaky bn leaky(0.3) conv3x3(5, stride=2) leaky(0.2) bn relu maxpool conv3x3(4) bn leaky avgpool leaky linear(10)",
     "prelu bn prelu conv3x3(5) prelu maxpool conv3x3(4, bias) bn prelu maxpool conv3x3(4) prelu bn leaky gap prelu "
     "linear(10) prelu",
+    "swish bn swish conv3x3(5) swish bn leaky maxpool conv3x3(4, bias) bn swish avgpool relu bn swish gap "
+    "swish linear(10) swish",
     "conv3x1(4) relu conv1x3(5, bias) bn relu maxpool conv1x3(5, pad=0, tie=a) bn relu conv1x3(5, pad=2, tie=a) leaky "
     "conv3x1(9, pad=0, stride=2) bn relu avgpool conv3x1(11, pad=2, bias) gap conv1x1(10)",
     "conv1x3(3, stride=3, pad=0) bn relu conv3x1(17, stride=2) bn relu res(conv3x1(17) conv1x3(17)) maxpool linear(10)",

@@ -93,6 +93,7 @@ def test_relu_bn_relu_dropout_are_one_instruction_in_this_order_only():
     assert kinds("dropout(0.5) relu bn") == [(0, False, 0, 1), (1, True, 0, 0)]
     assert kinds("bn bn") == [(0, True, 0, 0), (0, True, 0, 0)]
     assert kinds("leaky bn relu") == [(2, True, 1, 0)]
+    assert kinds("swish bn swish") == [(4, True, 4, 0)]
     assert kinds("relu bn leaky dropout(0.5)") == [(1, True, 2, 1)]
     assert kinds("leaky relu leaky") == [(2, False, 0, 0), (1, False, 0, 0), (2, False, 0, 0)]
 
