@@ -77,7 +77,7 @@ class Recipe:
         learning_rate: the highest rate of the schedule.
         momentum: SGD's momentum, Adam's first beta.
         nesterov: Nesterov's form of SGD's momentum.
-        weight_decay: L2 coefficient on kernels and matrices; scales, shifts and biases are left out.
+        weight_decay: L2 coefficient on kernels and matrices; ``decay_all`` says whether on all else too.
         schedule: form of the learning rate over the steps.
         warmup: share of all steps over which the rate climbs from a tenth, 0 to 1.
         step_epochs: epochs after which a ``step`` schedule multiplies the rate.
@@ -102,6 +102,7 @@ class Recipe:
         zero_head: begin with a last layer of zeros, where that one ends the network and its kernel is its own.
         augmentation_off_share: share of the epochs, the last ones, in which no image is moved, 0 to 1; rounded to whole
             epochs.
+        decay_all: ``weight_decay`` holds for scales, shifts, biases and slopes too, as in torch's optimizers.
     """
 
     epochs: int = 15
@@ -134,6 +135,7 @@ class Recipe:
     average_statistics: AverageStatistics = field(default=AverageStatistics.AVERAGED, metadata=_LATER)
     zero_head: bool = field(default=False, metadata=_LATER)
     augmentation_off_share: float = field(default=0.0, metadata=_LATER)
+    decay_all: bool = field(default=False, metadata=_LATER)
 
     def __post_init__(self) -> None:
         """Make whole numbers floats where floats are meant: equal recipes hash alike. Refuse what cannot train."""
@@ -158,6 +160,8 @@ class Recipe:
         _check("distill_temperature", self.distill_temperature, 0.1, 100.0)
         if self.augmentation_off_share and self.augmented_share == 0:
             raise ContentError("recipe: augmentation_off_share ends an augmentation, but augmented_share is 0")
+        if self.decay_all and self.weight_decay == 0:
+            raise ContentError("recipe: decay_all says what weight_decay holds for, but weight_decay is 0")
         if self.average_statistics is AverageStatistics.RECOMPUTED and self.average_decay == 0:
             raise ContentError("recipe: average_statistics are of an average, but average_decay is 0")
         _check_teacher(self)
@@ -203,7 +207,7 @@ def first_averaged_step(recipe: Recipe, steps_per_epoch: int) -> int:
 
 def decay_of(recipe: Recipe, *, kernel: bool) -> float:
     """Return the L2 coefficient of kernels and matrices, or that of scales, shifts, biases and slopes."""
-    return recipe.weight_decay if kernel else 0.0
+    return recipe.weight_decay if kernel or recipe.decay_all else 0.0
 
 
 def recipe_of_epoch(recipe: Recipe, epoch: int) -> Recipe:

@@ -122,6 +122,7 @@ LATER_CHANGES: dict[str, Any] = {
     "average_statistics": AverageStatistics.RECOMPUTED,
     "augmentation_off_share": 0.25,
     "zero_head": True,
+    "decay_all": True,
 }
 # Fields that need others beside them.
 TOGETHER = dict.fromkeys(("teacher", "teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"))
@@ -248,6 +249,10 @@ def test_an_unknown_field_gets_the_nearest_known_one_as_a_hint():
         (
             {"average_statistics": AverageStatistics.RECOMPUTED, "average_decay": 0.0},
             "recipe: average_statistics are of an average, but average_decay is 0",
+        ),
+        (
+            {"decay_all": True, "weight_decay": 0.0},
+            "recipe: decay_all says what weight_decay holds for, but weight_decay is 0",
         ),
         ({"augmentation_off_share": 1.1}, "recipe: augmentation_off_share is 1.1, but must be from 0 to 1"),
         (

@@ -143,13 +143,14 @@ def test_members_end_their_augmentation_together():
         assert mine.history[1].train_loss == pytest.approx(other.history[1].train_loss, rel=1e-3)
 
 
-def test_weight_decay_is_on_kernels_and_matrices_only():
-    run = start(NETWORK, replace(RECIPE, weight_decay=0.01), 7, CPU)
+@pytest.mark.parametrize(("decay_all", "of_others"), [(False, 0.0), (True, 0.01)])
+def test_weight_decay_is_on_kernels_and_matrices_and_where_asked_on_all(decay_all: bool, of_others: float):
+    run = start(NETWORK, replace(RECIPE, weight_decay=0.01, decay_all=decay_all), 7, CPU)
 
     kernels, others = run.optimizer.param_groups
     assert kernels["weight_decay"] == 0.01
     assert {parameter.ndim for parameter in kernels["params"]} == {2, 4}
-    assert others["weight_decay"] == 0.0
+    assert others["weight_decay"] == of_others
     assert {parameter.ndim for parameter in others["params"]} == {1}
     listed = len(kernels["params"]) + len(others["params"])
     assert listed == len(list(run.network.parameters()))

@@ -23,6 +23,7 @@ RECIPES = (
     Recipe(epochs=2, batch_size=32),
     Recipe(epochs=2, batch_size=20, nesterov=False, momentum=0.0, average_decay=0.0, augmented_share=0.0),
     Recipe(epochs=2, batch_size=32, optimizer=Optimizer.ADAM, learning_rate=3e-3, weight_decay=0.01, average_start=0.5),
+    Recipe(epochs=2, batch_size=32, weight_decay=1.0, decay_all=True),
 )
 
 
