@@ -40,6 +40,7 @@ from harness.training.recipes import named_recipe
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 from search_spaces.ops import kernels
+from search_spaces.task import MNIST
 
 RESULTS = Path(__file__).resolve().parent / "results" / "error-model.json"
 RECIPE = "small"
@@ -160,7 +161,7 @@ def four_costs(training: PastTraining) -> tuple[float, ...]:
 @cache
 def _costs(text: str) -> tuple[float, ...]:
     architecture = parse_network(text)
-    found = analyse(architecture)
+    found = analyse(architecture, MNIST)
     field = min(WIDEST_FIELD, found.receptive_field)
     return (math.log(found.parameters), math.log(max(1, found.macs)), len(kernels(architecture.ops)), field)
 

@@ -32,6 +32,7 @@ from harness.training.run import Job
 from harness.training.seeds import Purpose
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 HERE = Path(__file__).resolve().parent / "results"
 TEACHER = (
@@ -184,7 +185,7 @@ def main() -> None:
         {
             "machine": machine(),
             "network": design.network,
-            "parameters": analyse(parse_network(design.network)).parameters,
+            "parameters": analyse(parse_network(design.network), MNIST).parameters,
             "epochs": given.epochs,
             "seeds": given.seeds,
             "mean_pct": mean(accuracies),

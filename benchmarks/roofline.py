@@ -29,6 +29,7 @@ from harness.training.native.instruction import Code
 from harness.training.native.program import Program, program
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "roofline.json"
@@ -61,7 +62,7 @@ def limits() -> tuple[float, float]:
 
 def flops_of(text: str) -> float:
     """Return floating-point operations of a training step, an image."""
-    layers = analyse(parse_network(text)).layers
+    layers = analyse(parse_network(text), MNIST).layers
     macs = [layer.macs for layer in layers]
     return 2 * (3 * sum(macs) - next(count for count in macs if count))
 
@@ -104,7 +105,7 @@ def _row(name: str, text: str, speed: float, peak: float) -> dict[str, Any]:
         "network": name,
         "images_a_second": round(speed),
         "flops_an_image": flops,
-        "flops_a_byte": round(flops / bytes_of(program(parse_network(text))), 2),
+        "flops_a_byte": round(flops / bytes_of(program(parse_network(text), MNIST.input_shape)), 2),
         "gflops": round(flops * speed / 1e9, 1),
         "share_of_peak": round(flops * speed / 1e9 / peak, 3),
     }

@@ -27,6 +27,7 @@ from harness.training.native.native import load
 from harness.training.recipe import Optimizer, Recipe
 from harness.training.train import start, train_epoch
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORKS = (
@@ -62,7 +63,7 @@ def digests() -> dict[str, str]:
         found[f"canonical text of {architecture.hash}"] = str(architecture)
         for recipe in RECIPES:
             for engine in (load(), None):
-                run = start(architecture, recipe, 3, torch.device("cpu"), engine)
+                run = start(architecture, recipe, 3, torch.device("cpu"), engine, task=MNIST)
                 for _ in range(recipe.epochs):
                     train_epoch(run, some_images(STEPS * recipe.batch_size))
                 kept = [value for state in run.optimizer.state.values() for value in state.values()]

@@ -31,6 +31,7 @@ from search_spaces.catalog import space
 from search_spaces.cost import analyse
 from search_spaces.spaces.draw import Uniform, draw
 from search_spaces.spaces.judge import judge
+from search_spaces.task import MNIST
 
 RESULTS = Path(__file__).resolve().parent / "results" / "static-analysis.json"
 CLOSED_FORM_BLOCK, BUILT_BLOCK = 400, 8
@@ -39,19 +40,19 @@ CLOSED_FORM_BLOCK, BUILT_BLOCK = 400, 8
 def closed_form(network: Architecture) -> int:
     """Return the parameters by the formulas, after text and hash as a search needs them."""
     assert network.hash
-    return analyse(network).parameters
+    return analyse(network, MNIST).parameters
 
 
 def counted(network: Architecture) -> int:
     """Return the parameters of the built module, and no multiply-adds."""
-    return sum(parameter.numel() for parameter in build(network).parameters())
+    return sum(parameter.numel() for parameter in build(network, MNIST).parameters())
 
 
 def built(network: Architecture) -> int:
     """Return the parameters of the built module, after fvcore has counted its operations."""
     from fvcore.nn import FlopCountAnalysis
 
-    module = build(network).eval()
+    module = build(network, MNIST).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         counter = FlopCountAnalysis(module, torch.zeros(1, 1, 28, 28))

@@ -44,6 +44,7 @@ from harness.training.recipe import Recipe
 from harness.training.train import start, train_epoch
 from search_spaces.catalog import preset
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 RESULTS = Path(__file__).resolve().parent / "results" / "throughput.json"
 NETWORKS = {
@@ -80,7 +81,7 @@ def seed_style(text: str, batch: int, folder: Path, loaders: int, device: str = 
         # This process was spawned, and its children would be too; a loop of one's own forks.
         multiprocessing_context="fork" if loaders else None,
     )
-    network = build(parse_network(text)).train().to(device)
+    network = build(parse_network(text), MNIST).train().to(device)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
     began, done = time.perf_counter(), -10 * batch
     for pixels, labels in loader:
@@ -120,7 +121,9 @@ def by_harness(text: str, batch: int, folder: Path, engine: str) -> float:
     images = Images(data.train_images[:count], data.train_labels[:count], data.dataset.mean, data.dataset.std)
     # Averaging from the first step on: most of a run has it.
     recipe = replace(Recipe(), batch_size=batch, average_start=0.0)
-    run = start(parse_network(text), recipe, 0, torch.device("cpu"), load_engine() if engine == "native" else None)
+    run = start(
+        parse_network(text), recipe, 0, torch.device("cpu"), load_engine() if engine == "native" else None, task=MNIST
+    )
     train_epoch(run, replace(images, pixels=images.pixels[: 10 * batch], labels=images.labels[: 10 * batch]))
     before = run.seconds
     train_epoch(run, images)

@@ -23,7 +23,7 @@ from harness.system.invocation import typed
 from harness.training.modules.build import build
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis
-from search_spaces.task import MNIST, Task
+from search_spaces.task import Task
 
 # fvcore's names for what ``macs`` counts: convolutions, and linear layers in both forms that torch records.
 COMPARABLE_OPERATORS = ("conv", "linear", "addmm")
@@ -77,7 +77,7 @@ def tied_repeats(network: nn.Module) -> int:
     return each_use - sum(parameter.numel() for parameter in network.parameters())
 
 
-def summary_total(network: nn.Module, task: Task = MNIST) -> int:
+def summary_total(network: nn.Module, task: Task) -> int:
     """Return the total that torchsummary prints for a copy of ``network`` in evaluation mode.
 
     It runs two random images through what it is given, which would move BN statistics in training mode.
@@ -112,7 +112,7 @@ def fvcore_parameters(network: nn.Module) -> int:
         return int(parameter_count(network)[""])
 
 
-def fvcore_macs(network: nn.Module, task: Task = MNIST) -> int:
+def fvcore_macs(network: nn.Module, task: Task) -> int:
     """Return fvcore's multiply-adds of one image, of convolutions and linear layers only.
 
     fvcore calls a multiply-add a flop. It also counts batch normalisation (2 a value) and global pooling (1 a

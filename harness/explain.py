@@ -55,7 +55,7 @@ def table(architecture: Architecture, analysis: Analysis) -> str:
     stored = stored_numbers(architecture, analysis.task)
     if stored > analysis.parameters:
         lines.append(f"{analysis.parameters:,} learned; {stored:,} stored, with the means and variances of BN")
-    name = network_name(architecture)
+    name = network_name(architecture, analysis.parameters)
     lines.append(
         f"{name}, hash {architecture.hash}; total receptive field: before the first layer that sees the whole map"
     )

@@ -68,6 +68,7 @@ def check_torchsummary() -> Check:
     from harness.training.modules.build import build
     from search_spaces.cost import analyse
     from search_spaces.language.notation import parse_network
+    from search_spaces.task import MNIST
 
     path = str(torchsummary.__file__)
     owners = importlib.metadata.packages_distributions().get("torchsummary", [])
@@ -76,8 +77,8 @@ def check_torchsummary() -> Check:
         hint = f"pip uninstall {_OLD_NAME}, then pip install --force-reinstall torchsummary"
         return failed("torchsummary", f"{path} comes from {_OLD_NAME}, another package", hint)
     architecture = parse_network(_PROBE)
-    network = build(architecture)
-    counted, due = summary_total(network) - tied_repeats(network), analyse(architecture).parameters
+    network = build(architecture, MNIST)
+    counted, due = summary_total(network, MNIST) - tied_repeats(network), analyse(architecture, MNIST).parameters
     if counted != due:
         return failed("torchsummary", f"{path} counts {counted:,} parameters where {due:,} are", REINSTALL)
     return Check(name="torchsummary", message=f"{path}, counts as it should", facts=facts)
@@ -89,9 +90,10 @@ def check_fvcore() -> Check:
     from harness.training.modules.build import build
     from search_spaces.cost import analyse
     from search_spaces.language.notation import parse_network
+    from search_spaces.task import MNIST
 
     architecture = parse_network(_PROBE)
-    counted, due = fvcore_macs(build(architecture)), analyse(architecture).macs
+    counted, due = fvcore_macs(build(architecture, MNIST), MNIST), analyse(architecture, MNIST).macs
     if counted != due:
         return failed("fvcore", f"its trace counts {counted:,} multiply-adds where {due:,} are", REINSTALL)
     return Check(name="fvcore", message="traces a network and counts as it should")

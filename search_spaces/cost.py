@@ -5,7 +5,8 @@ at its first user, and a kernel in several poses once; the running statistics of
 multiply-adds of convolutions and linear layers for one image; biases, BN, pooling and additions are left out.
 
     >>> from search_spaces.architecture import Architecture, Conv, GlobalAvgPool, Linear
-    >>> analyse(Architecture((Conv(3, 8), GlobalAvgPool(), Linear(10)))).parameters
+    >>> from search_spaces.task import MNIST
+    >>> analyse(Architecture((Conv(3, 8), GlobalAvgPool(), Linear(10))), MNIST).parameters
     162
 """
 
@@ -20,7 +21,7 @@ from search_spaces.errors import BudgetExceededError, ShapeError
 from search_spaces.op_specs import SPECS
 from search_spaces.ops import Conv, DepthwiseConv, Kernel, Op, Residual, kernel_shape
 from search_spaces.shapes import Field, check_output, field_after, is_global, output_shape
-from search_spaces.task import MNIST, Shape, Task, shape_text
+from search_spaces.task import Shape, Task, shape_text
 
 BUDGET = 20_000
 
@@ -54,7 +55,7 @@ class Analysis:
     receptive_field: int
 
 
-def analyse(architecture: Architecture, task: Task = MNIST) -> Analysis:
+def analyse(architecture: Architecture, task: Task) -> Analysis:
     """Return shapes, parameters, multiply-adds and receptive field of every op, and the totals.
 
     Raises:
@@ -63,7 +64,7 @@ def analyse(architecture: Architecture, task: Task = MNIST) -> Analysis:
     return analyse_ops(architecture.ops, task)
 
 
-def analyse_ops(ops: tuple[Op, ...], task: Task = MNIST) -> Analysis:
+def analyse_ops(ops: tuple[Op, ...], task: Task) -> Analysis:
     """Do as ``analyse`` for ops that need not be canonical, so that errors keep the indices of a text."""
     layers: list[Layer] = []
     tied: dict[str, Shape] = {}

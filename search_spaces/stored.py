@@ -10,10 +10,10 @@ from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.ops import BatchNorm, Op, Residual
 from search_spaces.shapes import output_shape
-from search_spaces.task import MNIST, Shape, Task
+from search_spaces.task import Shape, Task
 
 
-def stored_numbers(architecture: Architecture, task: Task = MNIST) -> int:
+def stored_numbers(architecture: Architecture, task: Task) -> int:
     """Return the learned numbers and two statistics a channel of each BN, each as often as it is stored.
 
     Channels of a BN that share statistics have two together.
@@ -24,7 +24,9 @@ def stored_numbers(architecture: Architecture, task: Task = MNIST) -> int:
         ShapeError: two ops do not fit together.
 
         >>> from search_spaces.language.notation import parse_network
-        >>> stored_numbers(parse_network("conv3x3(4) bn relu | gap | linear(10)"))  # 94 learned, 4 means and variances
+        >>> from search_spaces.task import MNIST
+        >>> network = parse_network("conv3x3(4) bn relu | gap | linear(10)")
+        >>> stored_numbers(network, MNIST)  # 94 learned, 4 means and variances
         102
     """
     return analyse(architecture, task).parameters + _statistics(architecture.ops, task.input_shape)

@@ -46,7 +46,7 @@ NETWORKS = (
 def learned(text: str) -> Network:
     """A network whose BN has statistics of its own, as after a training, and that says now this, now that class."""
     torch.manual_seed(4)
-    network = build(parse_network(text))
+    network = build(parse_network(text), MNIST.task)
     for name, tensor in network.state_dict().items():
         if name.endswith(("running_var", "weight")) and tensor.ndim == 1:
             tensor.uniform_(0.5, 2)

@@ -172,6 +172,7 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
     from harness.bench.tables.recording import Near, check_recording, finished_runs
     from harness.bench.tables.request import Request, prepared
     from harness.bench.tables.table_files import write_table
+    from harness.data.datasets import task_of
     from harness.system.workspace import check_writable, workspace
 
     place = workspace()
@@ -194,7 +195,7 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
     check_writable(out.parent)
     click.echo(plan_text(plan), err=True)
     options.say_engine(ready.choice)
-    options.say_teacher(ready.recording.recipe, place.teachers)
+    options.say_teacher(ready.recording.recipe, task_of(ready.recording.dataset), place.teachers)
     recorded = _train(ready, plan, folder, place)
     write_table(out, recorded)
     _show(recorded, as_json, out)

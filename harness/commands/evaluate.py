@@ -95,9 +95,10 @@ def evaluate(
 def _evidence(network: str, place: Workspace, dataset: str | None, recipe: str | None) -> Record:
     """Return the record that is meant; of several targets the one with most seeds: a target has no part in weights."""
     from harness.commands.shared.network_argument import read_network
+    from harness.data.datasets import AUTO, task_of
     from harness.evidence import record
 
-    given = read_network(network, place)
+    given = read_network(network, place, task_of(dataset or AUTO))
     there = [item for item in record.read_all(place.records) if item.hash == given.architecture.hash]
     fitting = [item for item in there if dataset in (None, item.dataset) and recipe in (None, item.recipe_name)]
     if not fitting:

@@ -28,9 +28,10 @@ def explain(network: str, budget: int | None, with_torch: bool, as_json: bool) -
     from harness.explain import document, table
     from harness.system.workspace import workspace
     from search_spaces.cost import analyse, check_budget
+    from search_spaces.task import MNIST
 
-    architecture = read_network(network, workspace()).architecture
-    analysis = analyse(architecture)
+    architecture = read_network(network, workspace(), MNIST).architecture
+    analysis = analyse(architecture, MNIST)
     if budget is not None:
         check_budget(analysis.parameters, budget)
     checks = None

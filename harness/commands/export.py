@@ -71,10 +71,11 @@ def export(
     _check_places(wanted)
 
     from harness.commands.shared.network_argument import read_network, recipe_of
+    from harness.data.datasets import task_of
     from harness.system.workspace import workspace
 
     place = workspace()
-    given = read_network(network, place)
+    given = read_network(network, place, task_of(dataset))
     row = _row(given, place, None if dataset == "auto" else dataset, recipe_given=recipe is not None)
     named = recipe_of(row, recipe, epochs)
 
@@ -91,7 +92,7 @@ def export(
 
     data = resolve(row.dataset if row and row.dataset and dataset == "auto" else dataset, folder)
     check_batch(named.recipe, len(data.train_labels))
-    check_statistics(named.recipe, given.architecture)
+    check_statistics(named.recipe, given.architecture, data.dataset.task)
     evidence = _evidence(given, named, data, place, seed)
     recorded = evidence.seed(seed) if evidence else None
     kept = None if retrain or evidence is None else _kept(evidence, place, seed)
@@ -107,7 +108,7 @@ def export(
         learned, about = _learned(result, trained, data)
         facts = _facts_of_result(result, recorded)
     written = _write(wanted, given, data, learned, about)
-    document = _document(given, facts, recorded, written)
+    document = _document(given, data, facts, recorded, written)
     options.print_json(document) if as_json else click.echo(_text(document))
     return 0
 
@@ -189,13 +190,14 @@ def _train(job: Job, data: ImageData) -> tuple[Result, Training]:
 
 def _kept(evidence: Record, place: Workspace, seed: int) -> tuple[Network, dict[str, str]] | None:
     """Return the network that is kept with the record, and what its file says of itself; None where none is kept."""
+    from harness.data.datasets import dataset
     from harness.evidence.verification.evaluation import network_of
     from harness.evidence.weight_file import path_of, read_recorded
 
     if not path_of(place.records, evidence, seed).exists():
         return None
     found = read_recorded(place.records, evidence, seed)
-    return network_of(found), dict(found.about)
+    return network_of(found, dataset(evidence.dataset).task), dict(found.about)
 
 
 def _learned(result: Result, trained: Training, data: ImageData) -> tuple[Network, dict[str, str]]:
@@ -262,7 +264,11 @@ def _facts_of_result(result: Result, recorded: SeedRun | None) -> dict[str, Any]
 
 
 def _document(
-    given: NetworkArgument, facts: dict[str, Any], recorded: SeedRun | None, written: list[dict[str, Any]]
+    given: NetworkArgument,
+    data: ImageData,
+    facts: dict[str, Any],
+    recorded: SeedRun | None,
+    written: list[dict[str, Any]],
 ) -> dict[str, Any]:
     from search_spaces.cost import analyse
     from search_spaces.stored import stored_numbers
@@ -270,8 +276,8 @@ def _document(
     return {
         "architecture": str(given.architecture),
         "hash": given.architecture.hash,
-        "parameters": analyse(given.architecture).parameters,
-        "stored_numbers": stored_numbers(given.architecture),
+        "parameters": analyse(given.architecture, data.dataset.task).parameters,
+        "stored_numbers": stored_numbers(given.architecture, data.dataset.task),
         **facts,
         "recorded_weights_sha256": recorded.weights_sha256 if recorded else None,
         "recorded_engine": recorded.environment.engine if recorded else None,

@@ -126,7 +126,7 @@ def _names(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
     from search_spaces.network_name import network_names
 
     given = {row.hash: row.name for row in rows if row.name}
-    return network_names(parse_network(row.architecture) for row in rows) | given
+    return network_names((parse_network(row.architecture), row.parameters) for row in rows) | given
 
 
 def _has_proven(rows: Sequence[LeaderboardRow]) -> bool:

@@ -223,6 +223,7 @@ def _network(name: str, place: Workspace, studies: dict[str, Path]) -> tuple[str
     from harness.commands.shared.network_argument import read_network
     from search_spaces.catalog import PRESETS
     from search_spaces.errors import nearest
+    from search_spaces.task import MNIST
 
     is_hash = re.fullmatch(r"[0-9a-f]{6,12}", name)
     if re.fullmatch(r"[\w.-]+", name) and name != "-" and name not in PRESETS and not is_hash:
@@ -231,7 +232,7 @@ def _network(name: str, place: Workspace, studies: dict[str, Path]) -> tuple[str
         short = re.fullmatch(r"[0-9a-f]{1,5}", name)
         hint = "a hash is given by its first 6 to 12 digits" if short and hint is None else hint
         raise UsageError(f"no study and no network is called {name[:60]!r}; studies: {listed}", hint=hint)
-    given = read_network(name, place)
+    given = read_network(name, place, MNIST)
     return given.name, given.architecture
 
 

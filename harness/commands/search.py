@@ -81,6 +81,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
     harness search --plan
     """
     from harness.commands.searching.search_plan import plan_facts
+    from harness.data.datasets import task_of
     from harness.search.run_plan import make_plan, plan_document
     from harness.system.terminal import busy, console, show_facts
     from harness.system.workspace import workspace
@@ -96,7 +97,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
         options.print_json(document) if as_json else show_facts(console(), plan_facts(document))
         return 0
     options.say_engine(plan.engine)
-    options.say_teacher(plan.recipe.recipe, plan.workspace.teachers)
+    options.say_teacher(plan.recipe.recipe, task_of(plan.config.dataset), plan.workspace.teachers)
     try:
         return _run(plan, _given(ctx), as_json, verbose=verbose)
     except KeyboardInterrupt as error:
@@ -150,6 +151,7 @@ def _about(plan: SearchPlan) -> About:
 
     spec = dataset(plan.config.dataset)
     return About(
+        task=spec.task,
         study=plan.folder.name,
         dataset=spec.title,
         seconds=plan.effort.seconds,

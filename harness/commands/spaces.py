@@ -79,7 +79,7 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
     networks: list[dict[str, Any]] = []
     for _ in range(count):
         drawn = draw_uniform(found, rng, budget)
-        analysis = analyse(drawn.architecture)
+        analysis = analyse(drawn.architecture, found.task)
         networks.append(
             {
                 "architecture": str(drawn.architecture),

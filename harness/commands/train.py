@@ -50,15 +50,17 @@ def train(
     harness train 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)' --json
     """
     from harness.commands.shared.network_argument import read_network
+    from harness.data.datasets import task_of
     from harness.system.workspace import workspace
     from harness.training.recipes import check_statistics, named_recipe
     from search_spaces.cost import analyse, check_budget
 
-    given = read_network(network, workspace())
+    task = task_of(dataset)
+    given = read_network(network, workspace(), task)
     if budget is not None:
-        check_budget(analyse(given.architecture).parameters, budget)
+        check_budget(analyse(given.architecture, task).parameters, budget)
     named = named_recipe(recipe, epochs=epochs)
-    check_statistics(named.recipe, given.architecture)
+    check_statistics(named.recipe, given.architecture, task)
 
     # torch is loaded from here on: bad input is refused before.
     from harness.data.training_images import resolve
@@ -72,7 +74,7 @@ def train(
     choice = choose_engine(engine, named.recipe, chosen)
     options.say_engine(choice)
     place = workspace()
-    options.say_teacher(named.recipe, place.teachers)
+    options.say_teacher(named.recipe, task, place.teachers)
     job = Job(
         architecture=str(given.architecture),
         recipe=named.recipe,

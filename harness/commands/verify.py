@@ -66,6 +66,7 @@ def verify(
     harness verify 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)'
     """
     from harness.commands.shared.network_argument import only_row, read_network, recipe_of
+    from harness.data.datasets import task_of
     from harness.data.training_images import resolve
     from harness.evidence import ledger
     from harness.evidence.leaderboard import collect
@@ -77,11 +78,12 @@ def verify(
     from harness.training.workers.workers import Source
 
     place = workspace()
-    given = read_network(network, place)
+    task = task_of(dataset)
+    given = read_network(network, place, task)
     wanted = None if dataset == "auto" else dataset
     row = only_row(given, dataset=wanted, target_pct=target, recipe_given=recipe is not None)
     named = recipe_of(row, recipe, epochs)
-    check_statistics(named.recipe, given.architecture)
+    check_statistics(named.recipe, given.architecture, task)
     if declare_only and not certify:
         raise UsageError("--declare-only declares a certification: give --certify with it")
     if certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
@@ -91,7 +93,7 @@ def verify(
     chosen = choose_device(device)
     choice = choose_engine(engine, named.recipe, chosen)
     options.say_engine(choice)
-    options.say_teacher(named.recipe, place.teachers)
+    options.say_teacher(named.recipe, task, place.teachers)
     data = resolve(wanted or (row.dataset if row and row.dataset else dataset), folder)
     check_batch(named.recipe, len(data.train_labels))
     stated = row.target_pct if row is not None and target is None else target

@@ -105,6 +105,15 @@ def dataset(name: str) -> Dataset:
     raise UsageError(f"unknown data set {name!r}: known are {', '.join(DATASETS)}{guess}")
 
 
+def task_of(name: str) -> Task:
+    """Return the task of a data set as an option names it; both sets that ``auto`` may stand for have the same.
+
+    Raises:
+        UsageError: there is no such data set.
+    """
+    return dataset("mnist" if name == AUTO else name).task
+
+
 def _files(*hashes: tuple[str | None, str]) -> tuple[DataFile, ...]:
     """Name the four files; ``hashes`` has SHA-256 and MD5 of each, in the order of ``all_files``."""
     names_and_shapes = (

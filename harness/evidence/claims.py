@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.data.datasets import dataset
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier
 from harness.system.document import documented, read_as
 from harness.system.errors import ContentError
@@ -68,22 +69,23 @@ def _check(claim: Claim, path: Path) -> None:
                 f"{path}: claim {claim.name!r} states {name} as {value!r}, which is not a number from 0 to 100"
             )
     try:
-        parse_network(claim.architecture)
+        parse_network(claim.architecture, dataset(claim.dataset).task)
     except SearchSpaceError as error:
         raise ContentError(f"{path}: the network of claim {claim.name!r}: {error.message}") from error
 
 
 def row_of_claim(claim: Claim) -> LeaderboardRow:
     """Return the row of a claim; it never counts as reached."""
-    architecture = parse_network(claim.architecture)
-    analysis = analyse(architecture)
+    task = dataset(claim.dataset).task
+    architecture = parse_network(claim.architecture, task)
+    analysis = analyse(architecture, task)
     return LeaderboardRow(
         name=claim.name,
         tier=Tier.CLAIMED,
         target_pct=claim.target_pct,
         reached=False,
         parameters=analysis.parameters,
-        stored_numbers=stored_numbers(architecture),
+        stored_numbers=stored_numbers(architecture, task),
         macs=analysis.macs,
         receptive_field=analysis.receptive_field,
         mean_test_accuracy_pct=claim.test_accuracy_pct,

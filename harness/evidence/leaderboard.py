@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from harness.data.datasets import DATASETS
+from harness.data.datasets import DATASETS, dataset
 from harness.evidence import claims, ledger, record
 from harness.evidence.leaderboard_csv import PROVEN, LeaderboardRow, Tier, read, standings_file, to_csv
 from harness.evidence.ledger import Attempt, Declaration, Outcome, Registration
@@ -100,6 +100,7 @@ def row_of_record(
         declared: all verifications of the ledger.
         elsewhere: all evaluations of the ledger on other images.
     """
+    architecture, task = parse_network(evidence.architecture), dataset(evidence.dataset).task
     accuracies = evidence.accuracies_pct
     own = [attempt for attempt in attempts if attempt.key == evidence.key]
     tier = tier_of(evidence, own, [item for item in declared if item.key == evidence.key])
@@ -116,9 +117,9 @@ def row_of_record(
         target_pct=evidence.target_pct,
         reached=tier in REACHED,
         parameters=evidence.parameters,
-        stored_numbers=stored_numbers(parse_network(evidence.architecture)),
+        stored_numbers=stored_numbers(architecture, task),
         macs=evidence.macs,
-        receptive_field=_receptive_field(evidence.architecture),
+        receptive_field=analyse(architecture, task).receptive_field,
         mean_test_accuracy_pct=finite(statistics.mean(accuracies)),
         std_test_accuracy_pct=finite(statistics.standard_deviation(accuracies)),
         min_test_accuracy_pct=min(accuracies, default=None),
@@ -237,7 +238,7 @@ def _counted(row: LeaderboardRow) -> LeaderboardRow:
     """Return a row with its stored numbers, which files of older versions lack."""
     if row.stored_numbers is not None:
         return row
-    return replace(row, stored_numbers=stored_numbers(parse_network(row.architecture)))
+    return replace(row, stored_numbers=stored_numbers(parse_network(row.architecture), dataset(row.dataset).task))
 
 
 def _unentered(evidence: Record, attempts: Iterable[Attempt], path: Path) -> ContentError | None:
@@ -288,6 +289,7 @@ def refresh(workspace: Workspace, *, publish: bool = False) -> list[LeaderboardR
 
 def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
     first = results[0]
+    architecture, task = parse_network(first.architecture), dataset(first.dataset).task
     environment = first.environment
     return LeaderboardRow(
         name=name_of(first.hash) or "",
@@ -295,9 +297,9 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
         target_pct=target_pct,
         reached=False,
         parameters=first.parameters,
-        stored_numbers=stored_numbers(parse_network(first.architecture)),
+        stored_numbers=stored_numbers(architecture, task),
         macs=first.macs,
-        receptive_field=_receptive_field(first.architecture),
+        receptive_field=analyse(architecture, task).receptive_field,
         validation_accuracy_pct=_validation_mean_pct(results),
         validation_seeds=len(results),
         epochs=first.recipe.epochs,
@@ -335,10 +337,6 @@ def _order(row: LeaderboardRow) -> tuple[Any, ...]:
         row.recipe_hash,
         row.protocol_version,
     )
-
-
-def _receptive_field(text: str) -> int:
-    return analyse(parse_network(text)).receptive_field
 
 
 def _commit(commit: str | None, dirty: bool | None) -> str:

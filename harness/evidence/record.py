@@ -211,9 +211,10 @@ def read(path: Path) -> Record:
 
 def _check(record: Record, path: Path) -> None:
     """Refuse a record whose parts do not fit: evidence that was edited is no evidence."""
+    task = dataset(record.dataset).task
     try:
-        architecture = parse_network(record.architecture)
-        analysis = analyse(architecture)
+        architecture = parse_network(record.architecture, task)
+        analysis = analyse(architecture, task)
     except SearchSpaceError as error:
         raise ContentError(f"{path}: its architecture is not a network: {error.message}") from error
     facts: dict[str, tuple[object, object]] = {

@@ -23,7 +23,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS
 from search_spaces.errors import nearest
 from search_spaces.shapes import normalised_values
-from search_spaces.task import MNIST, Task
+from search_spaces.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def check_batch(recipe: Recipe, images: int) -> None:
         raise ContentError(f"recipe: batch_size is {recipe.batch_size}, but there are only {images} images to train on")
 
 
-def check_statistics(recipe: Recipe, architecture: Architecture, task: Task = MNIST) -> None:
+def check_statistics(recipe: Recipe, architecture: Architecture, task: Task) -> None:
     """Raise ContentError where a BN would be given one value a channel in a step, which has no variance."""
     if recipe.batch_size == 1 and 1 in normalised_values(architecture.ops, task.input_shape):
         raise ContentError(

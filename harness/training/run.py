@@ -134,7 +134,7 @@ def execute_and_keep(
     training, validation = images_of(job, loaded, device)
     teacher = _teacher(job, loaded, training, device)
     task = loaded.data.dataset.task
-    run = start(parse_network(job.architecture, task), job.recipe, result.seed, device, engine, teacher, task)
+    run = start(parse_network(job.architecture, task), job.recipe, result.seed, device, engine, teacher, task=task)
     if job.checkpoint is not None and job.checkpoint.exists():
         resume(run, torch.load(job.checkpoint, map_location=device, weights_only=True))
     last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)

@@ -42,7 +42,7 @@ from harness.training.recipes import check_batch, check_statistics
 from harness.training.result import Epoch
 from harness.training.schedule import Steps, average_share, epoch_steps
 from search_spaces.architecture import Architecture
-from search_spaces.task import MNIST, Task
+from search_spaces.task import Task
 
 EVALUATION_BATCH = 500
 # From these BN statistics are recomputed: they are then known to a hundredth of a deviation. Looks before the end make
@@ -89,7 +89,8 @@ def start(
     device: torch.device,
     engine: Engine | None = None,
     teacher: Teacher | None = None,
-    task: Task = MNIST,
+    *,
+    task: Task,
 ) -> Training:
     """Return a run at its beginning; torch's global generator has no part in it.
 

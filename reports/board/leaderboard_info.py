@@ -13,8 +13,10 @@ from harness.system.invocation import typed
 from reports.html.numbers import short
 from reports.html.seed_dots import SeedDots, seed_dots
 from search_spaces.architecture import Architecture
+from search_spaces.cost import Analysis, analyse
 from search_spaces.language.notation import parse_network
 from search_spaces.network_name import network_names
+from search_spaces.task import MNIST, Task
 
 # Digits of a hash that people see; the commands get all of it.
 HASH_DIGITS = 6
@@ -34,6 +36,7 @@ class Entry:
     row: LeaderboardRow
     name: str
     architecture: Architecture
+    analysis: Analysis
     seeds: SeedDots | None
     commands: tuple[tuple[str, str], ...]
 
@@ -74,7 +77,9 @@ def groups(rows: Sequence[LeaderboardRow], records: Iterable[Record], kept: Iter
     """
     by_key = {record.key: record for record in records}
     architectures = {row.hash: parse_network(row.architecture) for row in rows}
-    names = network_names(architectures.values()) | {row.hash: row.name for row in rows if row.name}
+    names = network_names((architectures[row.hash], row.parameters) for row in rows) | {
+        row.hash: row.name for row in rows if row.name
+    }
     weights = frozenset(kept)
 
     def entry(row: LeaderboardRow) -> Entry:
@@ -83,6 +88,7 @@ def groups(rows: Sequence[LeaderboardRow], records: Iterable[Record], kept: Iter
             row=row,
             name=names[row.hash],
             architecture=architectures[row.hash],
+            analysis=analyse(architectures[row.hash], _task(row)),
             seeds=seed_dots(record) if record else None,
             commands=_commands(row, [item for item in by_key.values() if item.hash == row.hash], record, weights),
         )
@@ -94,6 +100,11 @@ def groups(rows: Sequence[LeaderboardRow], records: Iterable[Record], kept: Iter
     first = made[0].dataset if made else ""
     default = DATASETS[first].target_pct if first in DATASETS else None
     return tuple(sorted(made, key=lambda group: (group.dataset, group.target_pct) != (first, default)))
+
+
+def _task(row: LeaderboardRow) -> Task:
+    # A file may hold rows of other versions of this program.
+    return DATASETS[row.dataset].task if row.dataset in DATASETS else MNIST
 
 
 def _commands(

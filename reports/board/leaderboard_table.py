@@ -54,7 +54,7 @@ def _cells(entry: Entry, across: svg.Axis | None) -> list[Html]:
     return [
         figure(str(row.rank), row.rank),
         named(joined(name, " "), row.hash),
-        thumbnail.draw(entry.architecture),
+        thumbnail.draw(entry.architecture, entry.analysis.task),
         figure(count(row.parameters), row.parameters, is_amount=True),
         figure(count(row.stored_numbers), row.stored_numbers, is_amount=True),
         figure(f"{row.macs / 1e6:.2f}", row.macs, is_amount=True),
@@ -89,7 +89,7 @@ def _seeds(entry: Entry, across: svg.Axis | None) -> Html:
 def _fold(entry: Entry, identifier: str, place: int) -> Html:
     """Return what a row unfolds to."""
     row = entry.row
-    strip = layer_diagram.draw(entry.architecture, identifier) if place <= MOST_STRIPS else Html("")
+    strip = layer_diagram.draw(entry.analysis, identifier) if place <= MOST_STRIPS else Html("")
     commands = [
         element("p", copyable(element("code", text(command))), text(f" {said}"), class_="command")
         for command, said in entry.commands

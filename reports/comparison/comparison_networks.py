@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from harness.data.datasets import dataset
 from harness.evidence import leaderboard, ledger, record, study
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
@@ -22,6 +23,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis, analyse
 from search_spaces.network_name import network_names
 from search_spaces.stored import stored_numbers
+from search_spaces.task import MNIST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +97,7 @@ def read_networks(named: Sequence[tuple[str, Architecture]], workspace: Workspac
     Raises:
         ContentError: a record, the ledger or a study does not hold together.
     """
-    names = network_names(architecture for _, architecture in named)
+    names = network_names((architecture, analyse(architecture, MNIST).parameters) for _, architecture in named)
     attempts, declared = ledger.read(workspace.ledger), ledger.declarations(workspace.ledger)
     rows = [
         (leaderboard.row_of_record(evidence, attempts, declared), evidence)
@@ -155,7 +157,7 @@ def _side(
     return NetworkSide(
         name=name or (row.name if row else "") or derived_name,
         architecture=architecture,
-        analysis=analyse(architecture),
+        analysis=analyse(architecture, dataset(row.dataset).task if row else MNIST),
         record=evidence,
         row=row,
         further_rows=max(0, len(rows) - 1),
@@ -182,7 +184,7 @@ def _quantities(sides: Sequence[NetworkSide]) -> list[Quantity]:
     return [
         plain("hash", [side.architecture.hash for side in sides]),
         quantity("parameters", [side.analysis.parameters for side in sides]),
-        quantity("stored numbers", [stored_numbers(side.architecture) for side in sides]),
+        quantity("stored numbers", [stored_numbers(side.architecture, side.analysis.task) for side in sides]),
         quantity("multiply-adds an image", [side.analysis.macs for side in sides]),
         quantity("receptive field, pixels", [side.analysis.receptive_field for side in sides]),
         quantity("ops", [len(side.analysis.layers) for side in sides]),

@@ -210,7 +210,7 @@ def _cell(words: str, ratio: float | None) -> Html:
 
 def _layers(sides: Sequence[NetworkSide]) -> Html:
     """Return each network's layers with its name."""
-    drawn = (joined([thumbnail.draw(side.architecture), foreign(side.name)]) for side in sides)
+    drawn = (joined([thumbnail.draw(side.architecture, side.analysis.task), foreign(side.name)]) for side in sides)
     return items(drawn, class_="layers")
 
 

@@ -11,22 +11,21 @@ from dataclasses import dataclass, replace
 from reports.html import svg
 from reports.html.numbers import count
 from reports.html.page import Html, element, joined
-from search_spaces.architecture import Architecture
-from search_spaces.cost import Analysis, Layer, analyse
+from search_spaces.cost import Analysis, Layer
 from search_spaces.op_specs import op_text
 from search_spaces.ops import Conv, Linear, Op, kernels
 from search_spaces.shapes import is_global, is_pointwise
-from search_spaces.task import MNIST, Shape, shape_text
+from search_spaces.task import Shape, shape_text
 
 _COLUMN = 104
 # Room for the names of the rows.
 _LEFT = 116
-_EDGE = MNIST.input_shape[1]
 # Pixels of the drawing for a pixel of a map, and for a pixel of the digit below it.
 _SCALE = 3
 _DIGIT_SCALE = 2
 _MAPS, _BARS, _DIGITS = 100, 186, 252
-# A drawn seven on the grid of the data set: its size is what counts, so no image of the data is needed.
+# A drawn seven on MNIST's grid: its size is what counts, so no image of the data is needed.
+_EDGE = 28
 _SEVEN = "M7 7H20.5C17 12 14 17 12.5 23"
 
 
@@ -98,9 +97,9 @@ def _repeats_joined(found: Sequence[Block]) -> list[Block]:
     return merged
 
 
-def thumbnail(architecture: Architecture) -> Html:
+def thumbnail(analysis: Analysis) -> Html:
     """Return a network's maps in a small strip without words: edges upright, channels across."""
-    columns = blocks(analyse(architecture))
+    columns = blocks(analysis)
     paths: dict[str, list[str]] = {}
     x = 0
     for block in columns:
@@ -112,9 +111,9 @@ def thumbnail(architecture: Architecture) -> Html:
     return element("svg", *drawn, viewBox=f"0 0 {max(x, 1)} 28", class_="thumb", aria_hidden="true")
 
 
-def draw(architecture: Architecture, identifier: str) -> Html:
+def draw(analysis: Analysis, identifier: str) -> Html:
     """Return the strip of a network; ``identifier`` makes the names on the page unique."""
-    columns = blocks(analyse(architecture))
+    columns = blocks(analysis)
     area = svg.Frame(
         max(_LEFT + _COLUMN * (len(columns) + 1) + 8, 1120), 334, svg.Axis(0, 1, 0, 1), svg.Axis(0, 1, 0, 1)
     )
@@ -125,20 +124,20 @@ def draw(architecture: Architecture, identifier: str) -> Html:
         area,
         f"{identifier}-strip",
         "Layers to scale",
-        description(columns),
+        description(columns, analysis.task.input_shape),
         _labels(),
-        _input(widest),
+        _input(widest, analysis.task.input_shape),
         *drawn,
     )
 
 
-def description(columns: Sequence[Block]) -> str:
+def description(columns: Sequence[Block], image: Shape) -> str:
     """Return what the strip shows, in words."""
     steps = ", ".join(f"{_times(block)}{block.op} to {shape_text(block.shape)}" for block in columns)
     fields = [block.receptive_field for block in columns if block.receptive_field is not None]
     return (
-        f"From {shape_text(MNIST.input_shape)}: {steps}. The receptive field grows to "
-        f"{fields[-1] if fields else _EDGE} pixels. The table below has every figure."
+        f"From {shape_text(image)}: {steps}. The receptive field grows to "
+        f"{fields[-1] if fields else image[1]} pixels. The table below has every figure."
     )
 
 
@@ -166,13 +165,13 @@ def _labels() -> Html:
     return joined(svg.label(4, y, words, class_="title") for y, words in rows)
 
 
-def _input(widest: int) -> Html:
+def _input(widest: int, image: Shape) -> Html:
     x = _LEFT + _COLUMN / 2
     return joined(
         [
             svg.label(x, 16, "image", "middle"),
-            _map(x, MNIST.input_shape, widest),
-            svg.label(x, _MAPS + 58, shape_text(MNIST.input_shape), "middle"),
+            _map(x, image, widest),
+            svg.label(x, _MAPS + 58, shape_text(image), "middle"),
             _digit(x, 1),
         ],
         "",

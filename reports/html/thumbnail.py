@@ -16,7 +16,7 @@ from reports.html.page import Html, element
 from search_spaces.architecture import Architecture
 from search_spaces.ops import Conv, Kernel, Linear, Op, Residual, kernels
 from search_spaces.shapes import output_shape
-from search_spaces.task import MNIST, Shape
+from search_spaces.task import Shape, Task
 
 # Colours of tied kernels; a network with more of them begins anew.
 TIES = 3
@@ -41,7 +41,7 @@ class Bar:
     sum: int = 0
 
 
-def bars(architecture: Architecture) -> tuple[Bar, ...]:
+def bars(architecture: Architecture, task: Task) -> tuple[Bar, ...]:
     """Return the bars of a network in order of execution.
 
     Raises:
@@ -49,7 +49,7 @@ def bars(architecture: Architecture) -> tuple[Bar, ...]:
     """
     ties: dict[str, int] = {}
     found: list[Bar] = []
-    shape: Shape = MNIST.input_shape
+    shape: Shape = task.input_shape
     sums = 0
     for op in architecture.ops:
         sums += isinstance(op, Residual)
@@ -63,9 +63,9 @@ def bars(architecture: Architecture) -> tuple[Bar, ...]:
     return tuple(found)
 
 
-def description(architecture: Architecture) -> str:
+def description(architecture: Architecture, task: Task) -> str:
     """Return what the picture shows, in words."""
-    found = [bar for bar in bars(architecture) if bar.kind != "linear"]
+    found = [bar for bar in bars(architecture, task) if bar.kind != "linear"]
     ties = [op.tie for op in kernels(architecture.ops)]
     learned = len(found) - len(ties) + ties.count(None) + len({tie for tie in ties if tie is not None})
     edges = ", ".join(str(edge) for edge, _ in groupby(bar.edge for bar in found))
@@ -73,16 +73,16 @@ def description(architecture: Architecture) -> str:
     return f"{plural(len(found), 'convolution')}{shared}" + (f"; maps with edges of {edges} pixels" if edges else "")
 
 
-def draw(architecture: Architecture) -> Html:
+def draw(architecture: Architecture, task: Task) -> Html:
     """Return the picture; its colours stand in ``page.css``."""
-    found = bars(architecture)
+    found = bars(architecture, task)
     places: list[tuple[float, float]] = []
     x = 1.0
     for bar in found:
         width = 3 + math.log2(max(bar.channels, 1))
         places.append((x, width))
         x += width + _GAP
-    drawn = [_bar(bar, *place) for bar, place in zip(found, places, strict=True)]
+    drawn = [_bar(bar, task.input_shape[1], *place) for bar, place in zip(found, places, strict=True)]
     return element(
         "svg",
         *drawn,
@@ -90,7 +90,7 @@ def draw(architecture: Architecture) -> Html:
         viewBox=f"0 0 {math.ceil(x)} {_HEIGHT}",
         class_="thumbnail",
         role="img",
-        aria_label=description(architecture),
+        aria_label=description(architecture, task),
     )
 
 
@@ -110,8 +110,8 @@ def _kind(kernel: Kernel, ties: dict[str, int]) -> str:
     return "posed" if isinstance(kernel, Conv) and kernel.poses > 1 else "own"
 
 
-def _bar(bar: Bar, x: float, width: float) -> Html:
-    height = max(3.0, _TALLEST * bar.edge / MNIST.input_shape[1])
+def _bar(bar: Bar, edge: int, x: float, width: float) -> Html:
+    height = max(3.0, _TALLEST * bar.edge / edge)
     return element("rect", x=x, y=_MIDDLE - height / 2, width=width, height=height, class_=f"kernel {bar.kind}")
 
 

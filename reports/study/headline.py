@@ -102,7 +102,7 @@ def _named(network_hash: str, of: list[Network]) -> str:
 
 
 def _measured(row: LeaderboardRow, target: str) -> tuple[Outcome, str]:
-    name = f"{name_of(row.architecture)} {row.hash[:DIGITS]}".strip()
+    name = f"{name_of(row.architecture, row.parameters)} {row.hash[:DIGITS]}".strip()
     wrong = "" if row.test_errors_mean is None else f" ({short(round(row.test_errors_mean, 1))} wrong images)"
     figures = (
         f"network {name} with {plural(row.parameters, 'parameter')} has a mean test accuracy of "

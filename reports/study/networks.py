@@ -138,14 +138,14 @@ def _lost(first: Result) -> Proposal:
 
 def named(of: Sequence[Network]) -> list[Network]:
     """Return the networks, the first ones with their names."""
-    best = [replace(network, name=name_of(network.architecture)) for network in of[:MOST_NAMED]]
+    best = [replace(network, name=name_of(network.architecture, network.parameters)) for network in of[:MOST_NAMED]]
     return [*best, *of[MOST_NAMED:]]
 
 
-def name_of(notation: str) -> str:
-    """Return the name of a network; empty where the text is none of this program's notation."""
+def name_of(notation: str, parameters: int) -> str:
+    """Return the name of a network of so many parameters; empty where the text is none of this program's notation."""
     architecture = architecture_of(notation)
-    return "" if architecture is None else network_name(architecture)
+    return "" if architecture is None else network_name(architecture, parameters)
 
 
 @lru_cache(maxsize=2 * MOST_NAMED)

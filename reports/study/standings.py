@@ -10,6 +10,8 @@ from reports.html import layer_diagram
 from reports.html.numbers import DASH, count, decimal, mean_and_deviation, plural, short, spread
 from reports.html.page import Column, Html, details, element, foreign, joined, paragraph, table, text
 from reports.study.networks import DIGITS, MOST_NAMED, Network, State, architecture_of, name_of
+from search_spaces.cost import analyse
+from search_spaces.task import Task
 
 # More rows than any study has had; a page of a hundred thousand would help nobody.
 MOST_NETWORKS = 10_000
@@ -43,7 +45,7 @@ _ROW_COLUMNS = (
 )
 
 
-def networks_table(networks: Sequence[Network], threshold_pct: float) -> Html:
+def networks_table(networks: Sequence[Network], task: Task, threshold_pct: float) -> Html:
     """Return the study's networks, best first."""
     if not networks:
         return paragraph("No network has been chosen for training yet.")
@@ -55,7 +57,7 @@ def networks_table(networks: Sequence[Network], threshold_pct: float) -> Html:
         "seeds played no part in the choice. Errors are wrong validation images, the mean over seeds. In the strips a "
         "bar is as tall as a layer's map and wider for more channels; kernels used several times have their own colour."
     )
-    rows = [_network_cells(number, network) for number, network in enumerate(shown, start=1)]
+    rows = [_network_cells(number, network, task) for number, network in enumerate(shown, start=1)]
     made = table(
         caption,
         _NETWORK_COLUMNS,
@@ -102,7 +104,7 @@ def tier_tag(tier: Tier) -> Html:
     return _tag(tier, "good filled" if tier is Tier.CERTIFIED else "good" if tier in PROVEN else None)
 
 
-def _network_cells(number: int, network: Network) -> list[Html]:
+def _network_cells(number: int, network: Network, task: Task) -> list[Html]:
     row = network.row
     accuracies = network.validation_accuracies_pct
     seeds = f"({len(accuracies)}{' fresh' if network.fresh else ''})"
@@ -110,7 +112,7 @@ def _network_cells(number: int, network: Network) -> list[Html]:
     return [
         text(number),
         text(network.label),
-        _thumbnail(network) if number <= MOST_NAMED else text(DASH),
+        _thumbnail(network, task) if number <= MOST_NAMED else text(DASH),
         text(count(network.parameters)),
         text(count(network.epochs)),
         text(f"{spread(accuracies)} {seeds}" if accuracies else DASH),
@@ -122,9 +124,9 @@ def _network_cells(number: int, network: Network) -> list[Html]:
     ]
 
 
-def _thumbnail(network: Network) -> Html:
+def _thumbnail(network: Network, task: Task) -> Html:
     architecture = architecture_of(network.architecture)
-    return text(DASH) if architecture is None else layer_diagram.thumbnail(architecture)
+    return text(DASH) if architecture is None else layer_diagram.thumbnail(analyse(architecture, task))
 
 
 def _errors(network: Network) -> str:
@@ -142,7 +144,7 @@ def _row_cells(place: int, row: LeaderboardRow) -> list[Html]:
     elif row.tier is Tier.CLAIMED:
         accuracy = f"{decimal(row.mean_test_accuracy_pct, 2)} c"
     seeds = row.validation_seeds if row.tier is Tier.SEARCHED else row.seeds
-    name = row.name or name_of(row.architecture)
+    name = row.name or name_of(row.architecture, row.parameters)
     return [
         text(place),
         joined([foreign(name), element("code", text(row.hash[:DIGITS]))], " "),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.data.datasets import dataset
 from harness.search import race
 from harness.system import files
 from harness.system.workspace import Workspace
@@ -162,7 +163,9 @@ def _sections(info: StudyInfo) -> list[Section]:
         Section(
             "networks",
             "Networks of this study",
-            networks_table(info.networks, info.config.threshold_pct) if info.networks else none,
+            networks_table(info.networks, dataset(info.config.dataset).task, info.config.threshold_pct)
+            if info.networks
+            else none,
             SEARCH,
         ),
         Section("closer", "Networks worth a closer look", _closer(others, len(info.networks)), SEARCH),

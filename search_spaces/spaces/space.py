@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from search_spaces.ops import Op
-from search_spaces.task import MNIST, Task
+from search_spaces.task import Task
 
 Scalar = int | float | str | None
 
@@ -207,4 +207,4 @@ class SearchSpace:
     net: Body
     shared: tuple[SharedPart, ...]
     conditions: tuple[Condition, ...]
-    task: Task = MNIST
+    task: Task

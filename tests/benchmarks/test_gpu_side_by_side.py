@@ -14,12 +14,13 @@ from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Source
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 EMBEDDED = Source("mnist-5k", None)
 
 
 def test_all_networks_differ_and_are_tiny():
-    sizes = [analyse(parse_network(text)).parameters for text in networks(32)]
+    sizes = [analyse(parse_network(text), MNIST).parameters for text in networks(32)]
 
     assert len(set(networks(32))) == 32
     assert (min(sizes), max(sizes)) == (2_326, 9_707)

@@ -12,6 +12,7 @@ import pytest
 from benchmarks import roofline
 from harness.training.native.program import program
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 from tests.benchmarks.made_up import ask
 
 TEXT = "conv3x3(2) | gap | linear(10)"
@@ -32,7 +33,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_operations_and_bytes_of_a_step_are_those_counted_by_hand():
     assert roofline.flops_of(TEXT) == FLOPS
-    assert roofline.bytes_of(program(parse_network(TEXT))) == BYTES
+    assert roofline.bytes_of(program(parse_network(TEXT), MNIST.input_shape)) == BYTES
 
 
 def test_rows_are_shares_of_the_median_peak_and_are_drawn(results: Path, monkeypatch: pytest.MonkeyPatch):

@@ -22,6 +22,7 @@ from harness.training.result import Environment, Result, Status
 from harness.training.seeds import Purpose, derive_seed
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ NETWORK = "conv3x3(8) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)
 
 def made_result(text: str = NETWORK, errors: int | None = 60, **changes: Any) -> Result:
     architecture, recipe = parse_network(text), Recipe()
-    analysis = analyse(architecture)
+    analysis = analyse(architecture, MNIST)
     made = Result(
         architecture=str(architecture),
         hash=architecture.hash,
@@ -150,7 +151,7 @@ def made_seed(network_hash: str, index: int, errors: int, recipe: Recipe) -> See
 
 def made_record(errors: list[int], text: str = NETWORK, first: int = 0, **changes: Any) -> Record:
     architecture, recipe = parse_network(text), changes.pop("recipe", Recipe())
-    analysis = analyse(architecture)
+    analysis = analyse(architecture, MNIST)
     made = Record(
         name="",
         architecture=str(architecture),

@@ -21,6 +21,7 @@ from harness.system.workspace import Workspace
 from harness.training.modules.build import build
 from harness.training.run import Job
 from harness.training.weights import to_safetensors
+from search_spaces.task import MNIST
 from tests.harness import unrun
 
 
@@ -31,7 +32,7 @@ def lived_in(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setattr(verify, "code_version", lambda: ("1" * 40, False))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        learned = to_safetensors(build(unrun.NETWORK), {"architecture": str(unrun.NETWORK)})
+        learned = to_safetensors(build(unrun.NETWORK, MNIST), {"architecture": str(unrun.NETWORK)})
     files.write_bytes(root / "learned", learned)
     digest = weight_file.read(root / "learned").sha256
 

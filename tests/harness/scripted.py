@@ -34,6 +34,7 @@ from harness.training.workers import workers
 from harness.training.workers.workers import Event, Finished, Limits, Source, Worker
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 from tests.harness import logged
 from tests.harness.silent import Silent
 
@@ -147,7 +148,7 @@ def hash_of(recipe: Recipe) -> str:
 def facts(architecture: str) -> tuple[str, int, int]:
     """Return hash, parameters and multiply-adds."""
     network = parse_network(architecture)
-    analysis = analyse(network)
+    analysis = analyse(network, MNIST)
     return network.hash, analysis.parameters, analysis.macs
 
 

@@ -17,6 +17,7 @@ from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 from search_spaces.spaces.draw import draw_uniform
+from search_spaces.task import MNIST
 
 TIED = parse_network(
     "conv3x3(4) conv3x3(4, tie=a, bias) bn relu res(conv3x3(4, tie=a) relu) | avgpool"
@@ -26,7 +27,7 @@ TIED = parse_network(
 
 def checked(text: str) -> tuple[Checks, int, int]:
     architecture = parse_network(text)
-    analysis = analyse(architecture)
+    analysis = analyse(architecture, MNIST)
     return cross_check(architecture, analysis), analysis.parameters, analysis.macs
 
 
@@ -43,7 +44,7 @@ def test_all_libraries_count_networks_of_every_space_alike(name: str):
 
     for _ in range(3):
         architecture = draw_uniform(space(name), source).architecture
-        analysis = analyse(architecture)
+        analysis = analyse(architecture, MNIST)
         checks = cross_check(architecture, analysis)
         assert (checks.torch, checks.fvcore_macs) == (analysis.parameters, analysis.macs)
 
@@ -53,39 +54,39 @@ def test_a_tied_kernel_is_allowed_for_in_the_open():
 
     # One 4-4 kernel of 144 and one depthwise kernel of 36 are met a second time.
     assert checks == Checks(parameters, parameters, parameters, macs, 144 + 36)
-    network = build(TIED)
+    network = build(TIED, MNIST)
     assert tied_repeats(network) == 180
-    assert summary_total(network) == parameters + 180
+    assert summary_total(network, MNIST) == parameters + 180
 
 
 def test_only_convolutions_and_linear_layers_count_as_multiply_adds():
-    plain = build(parse_network("conv3x3(4) | maxpool | linear(10)"))
-    more = build(parse_network("conv3x3(4) bn relu dropout(0.1) res(bn relu) | maxpool | linear(10)"))
+    plain = build(parse_network("conv3x3(4) | maxpool | linear(10)"), MNIST)
+    more = build(parse_network("conv3x3(4) bn relu dropout(0.1) res(bn relu) | maxpool | linear(10)"), MNIST)
 
-    assert fvcore_macs(plain) == fvcore_macs(more) == 36 * 784 + 784 * 10
+    assert fvcore_macs(plain, MNIST) == fvcore_macs(more, MNIST) == 36 * 784 + 784 * 10
 
 
 def test_a_check_prints_nothing_and_leaves_torch_as_it_was(capfd: pytest.CaptureFixture[str]):
     before = torch.get_rng_state()
 
-    cross_check(TIED, analyse(TIED))
+    cross_check(TIED, analyse(TIED, MNIST))
 
     assert torch.equal(torch.get_rng_state(), before)
     assert capfd.readouterr() == ("", "")
 
 
 def test_torchsummary_does_not_move_the_statistics_of_what_it_counts():
-    network = build(TIED).train()
+    network = build(TIED, MNIST).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
-    summary_total(network)
+    summary_total(network, MNIST)
 
     assert network.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
 def test_a_library_that_disagrees_is_an_internal_fault():
-    analysis = analyse(TIED)
+    analysis = analyse(TIED, MNIST)
 
     with pytest.raises(HarnessError) as caught:
         cross_check(TIED, replace(analysis, macs=analysis.macs + 1000))
@@ -102,14 +103,14 @@ def test_every_library_that_disagrees_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "fvcore_parameters", lambda network: 7)
 
     with pytest.raises(HarnessError, match=r"^torchsummary counts 9,820 where .*; fvcore counts 7 where "):
-        cross_check(TIED, analyse(TIED))
+        cross_check(TIED, analyse(TIED, MNIST))
 
 
 def test_another_package_by_the_name_of_torchsummary_is_recognised(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torchsummary, "summary", lambda *_, **__: "a table")
 
     with pytest.raises(HarnessError) as caught:
-        summary_total(build(TIED))
+        summary_total(build(TIED, MNIST), MNIST)
 
     assert caught.value.message == "torchsummary cannot be used: it printed no total"
     assert caught.value.hint == "'harness doctor' shows what is installed"
@@ -122,4 +123,4 @@ def test_a_library_that_is_missing_is_named(package: str, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "fvcore.nn", empty)
 
     with pytest.raises(HarnessError, match=f"^{package} cannot be used: cannot import name"):
-        cross_check(TIED, analyse(TIED))
+        cross_check(TIED, analyse(TIED, MNIST))

@@ -6,11 +6,12 @@ from harness.explain import document, table
 from search_spaces.catalog import PRESETS
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 
 def explained(text: str) -> tuple[dict[str, object], str]:
     architecture = parse_network(text)
-    analysis = analyse(architecture)
+    analysis = analyse(architecture, MNIST)
     return document(architecture, analysis), table(architecture, analysis)
 
 

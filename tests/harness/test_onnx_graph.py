@@ -17,6 +17,7 @@ from harness.training.weights import weights_of
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 [MEAN], [DEVIATION] = DATASETS["mnist"].mean, DATASETS["mnist"].std
 TIED = (
@@ -44,7 +45,7 @@ def trained(text: str | Architecture) -> tuple[Architecture, Network]:
     architecture = parse_network(text) if isinstance(text, str) else text
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        network = build(architecture)
+        network = build(architecture, MNIST)
         for module in network.modules():
             if isinstance(module, _BatchNorm):
                 for values in (module.weight, module.bias, module.running_mean):
@@ -102,7 +103,7 @@ def test_a_tied_kernel_is_stored_once_so_the_model_holds_as_many_numbers_as_we_c
     sizes = {item.name: numpy_helper.to_array(item).size for item in model.graph.initializer}
     statistics = sum(size for name, size in sizes.items() if "running" in name)
     normalisation = sizes["largest"] + sizes["mean"] + sizes["deviation"]
-    assert sum(sizes.values()) - statistics - normalisation == analyse(parse_network(TIED)).parameters
+    assert sum(sizes.values()) - statistics - normalisation == analyse(parse_network(TIED), MNIST).parameters
     kernels = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
     assert kernels == ["ops.0.weight", "ops.3.weight", "ops.3.weight", "ops.3.weight"]
 

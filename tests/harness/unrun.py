@@ -24,6 +24,7 @@ from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Event, Limits, Source
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 NETWORK = parse_network("conv3x3(4) bn relu | maxpool | gap | linear(10)")
 ENVIRONMENT = Environment("0" * 40, False, "3.11.7", "2.13.0", "some CPU", "x86_64 AVX2", 1, "ab" * 32)
@@ -60,7 +61,7 @@ class Seeds:
         self.asked.append(job)
         self.watch(job)
         network, recipe_hash = parse_network(job.architecture), job.recipe.hash
-        analysis = analyse(network)
+        analysis = analyse(network, MNIST)
         count = self.errors(job.seed_index)
         number = len(self.asked)
         return Result(

@@ -29,6 +29,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 from search_spaces.spaces.draw import Decision
+from search_spaces.task import MNIST
 from tests import browser
 from tests.harness import logged
 from tests.reports.looked_at import inspected
@@ -104,7 +105,7 @@ class SyntheticStudy:
             "trial": self.trial,
             "architecture": str(architecture),
             "hash": architecture.hash,
-            "parameters": analyse(architecture).parameters,
+            "parameters": analyse(architecture, MNIST).parameters,
             "origin": "ladder" if self.trial < 7 else "tpe",
             "decisions": [],
             **more,
@@ -216,7 +217,7 @@ def seed_run(architecture: Architecture, recipe_hash: str, index: int, errors: i
 
 def evidence(architecture: Architecture, errors: list[int], study_name: str = "", **changes: Any) -> Record:
     recipe = Recipe()
-    analysis = analyse(architecture)
+    analysis = analyse(architecture, MNIST)
     names = {"study": study_name, "space": "card", "sampler": "tpe"}
     counts = {"study_seed": 0, "trial": 3, "validation_seeds": 5, "trained": 60, "rejected": 40, "workers": 2}
     found = Found(**names, **counts, validation_accuracy_pct=99.47, search_seconds=3000.0)  # type: ignore[arg-type]

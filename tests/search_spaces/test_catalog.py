@@ -14,6 +14,7 @@ from search_spaces.language.notation import parse_network
 from search_spaces.ops import AvgPool, BatchNorm, Conv, Dropout, Dropout2d, GlobalAvgPool, Linear, MaxPool, Op, ReLU
 from search_spaces.spaces.count import derivations
 from search_spaces.spaces.draw import enumerate_draws
+from search_spaces.task import MNIST
 
 # What the documents' tables state, layer by layer: kind, shape after it, parameters.
 TABLES: dict[str, Any] = json.loads((Path(__file__).parent / "seed_layers.json").read_text("utf-8"))
@@ -43,7 +44,7 @@ FUNCTIONAL = {"seed1": {"relu", "gap"}, "seed2": set()}
 
 
 def listed(name: str) -> list[list[Any]]:
-    layers = analyse(parse_network(PRESETS[name].text)).layers
+    layers = analyse(parse_network(PRESETS[name].text), MNIST).layers
     rows = [[KINDS[type(layer.op)], list(layer.output_shape), layer.parameters] for layer in layers]
     return [row for row in rows if row[0] not in FUNCTIONAL.get(name, set())]
 
@@ -51,7 +52,7 @@ def listed(name: str) -> list[list[Any]]:
 @pytest.mark.parametrize("name", ["seed1", "seed2", "seed3", "seed4"])
 def test_presets_equal_the_documents_layer_by_layer(name: str):
     assert listed(name) == TABLES[name]["layers"]
-    assert analyse(parse_network(PRESETS[name].text)).parameters == TABLES[name]["total"]
+    assert analyse(parse_network(PRESETS[name].text), MNIST).parameters == TABLES[name]["total"]
 
 
 def test_seed0_equals_its_document_as_far_as_that_goes():
@@ -86,7 +87,7 @@ def test_the_tables_are_those_of_the_documents(seed_documents: dict[str, Any]):
     ],
 )
 def test_totals_of_the_presets(name: str, parameters: int, macs: int, receptive_field: int):
-    found = analyse(parse_network(PRESETS[name].text))
+    found = analyse(parse_network(PRESETS[name].text), MNIST)
     assert (found.parameters, found.macs, found.receptive_field) == (parameters, macs, receptive_field)
 
 
@@ -123,7 +124,7 @@ def test_every_space_parses_and_every_file_is_listed():
 
 def test_the_space_of_the_bench_is_as_small_and_as_cheap_as_it_says():
     networks = {str(Architecture(each.architecture.ops)) for each in enumerate_draws(space("bench"))}
-    costs = [analyse(parse_network(text)) for text in networks]
+    costs = [analyse(parse_network(text), MNIST) for text in networks]
 
     assert len(networks) == derivations(space("bench")) == 384
     assert "384 networks of 519 to 5,774 parameters" in SPACES["bench"]
@@ -133,7 +134,7 @@ def test_the_space_of_the_bench_is_as_small_and_as_cheap_as_it_says():
 
 
 def test_in_the_space_of_the_bench_size_says_little_of_the_work_a_network_does():
-    costs = [analyse(each.architecture) for each in enumerate_draws(space("bench"))]
+    costs = [analyse(each.architecture, MNIST) for each in enumerate_draws(space("bench"))]
 
     # A kernel used again, a wide layer early or late: networks of a size differ in multiply-adds by a factor of two.
     near = [cost.macs for cost in costs if 1800 <= cost.parameters <= 2200]

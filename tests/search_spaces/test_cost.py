@@ -100,7 +100,7 @@ TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
 
 @pytest.mark.parametrize("text", TABLES)
 def test_layers_cost_what_a_count_by_hand_gives(text: str):
-    found = analyse(parse_network(text))
+    found = analyse(parse_network(text), MNIST)
     rows = [
         (op_text(layer.op), layer.output_shape, layer.parameters, layer.macs, layer.receptive_field)
         for layer in found.layers
@@ -111,10 +111,10 @@ def test_layers_cost_what_a_count_by_hand_gives(text: str):
 
 
 def test_the_receptive_field_of_a_network_is_the_one_before_its_first_global_op():
-    assert analyse(parse_network("conv3x3(4) maxpool gap linear(10)")).receptive_field == 4
-    assert analyse(parse_network("conv3x3(4) maxpool conv1x1(10) gap")).receptive_field == 4
-    assert analyse(parse_network("linear(10)")).receptive_field == 1
-    assert analyse(parse_network("conv5x5(10, pad=0, stride=24)")).receptive_field == 5
+    assert analyse(parse_network("conv3x3(4) maxpool gap linear(10)"), MNIST).receptive_field == 4
+    assert analyse(parse_network("conv3x3(4) maxpool conv1x1(10) gap"), MNIST).receptive_field == 4
+    assert analyse(parse_network("linear(10)"), MNIST).receptive_field == 1
+    assert analyse(parse_network("conv5x5(10, pad=0, stride=24)"), MNIST).receptive_field == 5
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_the_receptive_field_of_a_network_is_the_one_before_its_first_global_op(
     ],
 )
 def test_the_numbers_in_all_maps_are_those_counted_by_hand(text: str, numbers: int):
-    assert map_numbers(analyse(parse_network(text))) == numbers
+    assert map_numbers(analyse(parse_network(text), MNIST)) == numbers
 
 
 @pytest.mark.parametrize(
@@ -142,37 +142,37 @@ def test_the_numbers_in_all_maps_are_those_counted_by_hand(text: str, numbers: i
     ],
 )
 def test_the_multiply_adds_of_depthwise_and_grouped_kernels_are_those_counted_by_hand(text: str, macs: int):
-    assert grouped_macs(analyse(parse_network(text))) == macs
+    assert grouped_macs(analyse(parse_network(text), MNIST)) == macs
 
 
 def test_a_tied_kernel_is_stored_once_at_its_first_user_and_its_biases_each_time():
     ops = [(3, 4, "free"), (3, 4, "a"), (3, 4, "a"), (3, 4, "a")]
     convolutions = tuple(Conv(size, out, bias=True, tie=tie) for size, out, tie in ops)
-    found = analyse(Architecture((*convolutions, GlobalAvgPool(), Linear(10))))
+    found = analyse(Architecture((*convolutions, GlobalAvgPool(), Linear(10))), MNIST)
     assert [layer.parameters for layer in found.layers] == [36 + 4, 144 + 4, 4, 4, 0, 50]
     assert [layer.macs for layer in found.layers] == [36 * 784, 144 * 784, 144 * 784, 144 * 784, 0, 40]
 
 
 def test_tied_kernels_may_differ_in_padding_stride_and_place_inside_res():
     tied = "conv3x3(4, tie=a) conv3x3(4, pad=0, stride=2, tie=a) res(conv3x3(4, tie=a) bn)"
-    found = analyse(parse_network(f"conv1x1(4) {tied} gap linear(10)"))
+    found = analyse(parse_network(f"conv1x1(4) {tied} gap linear(10)"), MNIST)
     assert [layer.parameters for layer in found.layers] == [4, 144, 0, 8, 0, 50]
 
 
 def test_tied_depthwise_kernels_are_stored_once():
-    found = analyse(parse_network("conv1x1(4) dwconv3x3(tie=a) dwconv3x3(tie=a) gap linear(10)"))
+    found = analyse(parse_network("conv1x1(4) dwconv3x3(tie=a) dwconv3x3(tie=a) gap linear(10)"), MNIST)
     assert [layer.parameters for layer in found.layers] == [4, 36, 0, 0, 50]
 
 
 def test_grouped_and_depthwise_kernels_of_one_shape_can_be_tied():
     tied = "dwconv3x3(tie=a) conv3x3(4, groups=4, tie=a) conv3x3(4, groups=2)"
-    found = analyse(parse_network(f"conv1x1(4) {tied} gap linear(10)"))
+    found = analyse(parse_network(f"conv1x1(4) {tied} gap linear(10)"), MNIST)
     assert [layer.parameters for layer in found.layers] == [4, 36, 0, 72, 0, 50]
 
 
 def test_kernels_of_different_shape_cannot_be_tied():
     with pytest.raises(ShapeError) as caught:
-        analyse_ops((Conv(3, 4, tie="a"), Residual((BatchNorm(), Conv(3, 4, tie="a"))), Linear(10)))
+        analyse_ops((Conv(3, 4, tie="a"), Residual((BatchNorm(), Conv(3, 4, tie="a"))), Linear(10)), MNIST)
     assert caught.value.path == (1, 1)
     assert caught.value.message == (
         "tie=a shares a kernel of 4x1x3x3 with one of 4x4x3x3 (out x in x height x width); "
@@ -182,7 +182,7 @@ def test_kernels_of_different_shape_cannot_be_tied():
 
 def test_the_path_of_an_error_counts_ops_as_they_are_written():
     with pytest.raises(ShapeError) as caught:
-        analyse_ops((Conv(3, 4), MaxPool(20), MaxPool(), Linear(10)))
+        analyse_ops((Conv(3, 4), MaxPool(20), MaxPool(), Linear(10)), MNIST)
     assert caught.value.path == (2,)
 
 
@@ -232,7 +232,7 @@ def stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) ->
 
 @given(st.from_type(Architecture))
 def test_parameters_equal_the_number_of_listed_array_elements(network: Architecture):
-    found = analyse(network)
+    found = analyse(network, MNIST)
     shapes = [MNIST.input_shape, *(layer.output_shape for layer in found.layers[:-1])]
     assert found.parameters == stored(network.ops, shapes, set())
     assert sum(layer.parameters for layer in found.layers) == found.parameters

@@ -8,6 +8,7 @@ from search_spaces.catalog import PRESETS
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 from search_spaces.network_name import PATTERN, is_named, network_name, network_names
+from search_spaces.task import MNIST
 
 POSED = "conv3x3(8, poses=4) bn(poses=4) relu | gap | linear(10)"
 
@@ -21,30 +22,31 @@ POSED = "conv3x3(8, poses=4) bn(poses=4) relu | gap | linear(10)"
     ],
 )
 def test_a_name_is_the_form_and_the_parameters(text: str, name: str):
-    assert network_name(parse_network(text)) == name
+    assert network_name(parse_network(text), analyse(parse_network(text), MNIST).parameters) == name
 
 
 def test_a_preset_keeps_its_name():
-    assert network_name(parse_network(PRESETS["seed4"].text)) == "seed4"
+    assert network_name(parse_network(PRESETS["seed4"].text), 1) == "seed4"
 
 
 @given(...)
 def test_every_network_has_a_name_by_which_it_is_known(network: Architecture):
-    name = network_name(network)
+    parameters = analyse(network, MNIST).parameters
+    name = network_name(network, parameters)
 
-    assert is_named(network, name)
-    assert is_named(network, f"{name}-{network.hash[:4]}")
-    assert not is_named(network, f"{name}-zzzz")
+    assert is_named(network, parameters, name)
+    assert is_named(network, parameters, f"{name}-{network.hash[:4]}")
+    assert not is_named(network, parameters, f"{name}-zzzz")
     if name not in PRESETS:
         assert PATTERN.fullmatch(name)
-        assert name.endswith(f"-{analyse(network).parameters}")
+        assert name.endswith(f"-{parameters}")
 
 
 def test_networks_that_share_a_name_are_told_apart_by_their_hashes():
     first, other = parse_network(POSED), parse_network(POSED.replace("relu", "leaky"))
     alone = parse_network("conv3x3(8) bn relu | gap | linear(10)")
 
-    names = network_names([first, other, alone, first])
+    names = network_names((each, analyse(each, MNIST).parameters) for each in (first, other, alone, first))
 
     assert names[alone.hash] == "plain-178"
     assert names[first.hash] == f"posed-112-{first.hash[:4]}"

@@ -9,7 +9,7 @@ from search_spaces.errors import ShapeError
 from search_spaces.language.notation import parse_network
 from search_spaces.ops import BatchNorm, MaxPool
 from search_spaces.stored import stored_numbers
-from search_spaces.task import Task
+from search_spaces.task import MNIST, Task
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ from search_spaces.task import Task
     ],
 )
 def test_what_is_learned_and_two_statistics_a_channel_of_each_bn_are_kept(text: str, numbers: int):
-    assert stored_numbers(parse_network(text)) == numbers
+    assert stored_numbers(parse_network(text), MNIST) == numbers
 
 
 def test_statistics_follow_the_channels_of_the_input():
@@ -46,4 +46,4 @@ def test_statistics_follow_the_channels_of_the_input():
 
 def test_ops_that_do_not_fit_are_refused():
     with pytest.raises(ShapeError, match="maxpool"):
-        stored_numbers(Architecture((BatchNorm(), MaxPool(29))))
+        stored_numbers(Architecture((BatchNorm(), MaxPool(29))), MNIST)

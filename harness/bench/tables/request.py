@@ -10,6 +10,7 @@ import torch
 from harness.bench.tables.machine import this_machine
 from harness.bench.tables.recording import Near, Recording, check_rungs, default_rungs, split_digest
 from harness.bench.tables.sample import SampledNetworks, sampled
+from harness.data.datasets import task_of
 from harness.data.training_images import resolve, split
 from harness.system.device import choose_device, worker_count
 from harness.training.native.engine_choice import TORCH, Choice, choose_engine
@@ -57,10 +58,10 @@ def prepared(request: Request) -> Prepared:
         HarnessError, SearchSpaceError: an option has no such value, or the data are missing.
     """
     named, rungs = _recipe(request)
-    known = space(request.space)
+    known = space(request.space, task_of(request.dataset))
     chosen = sampled(known, request.networks, request.seed, request.budget)
     for network in chosen.networks:
-        check_statistics(named.recipe, network.architecture)
+        check_statistics(named.recipe, network.architecture, known.task)
     device = choose_device(request.device)
     choice = choose_engine(request.engine, named.recipe, device)
     data = resolve(request.dataset, request.folder)

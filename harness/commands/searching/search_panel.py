@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from harness.system.terminal import printable
-from search_spaces.language.notation import parse_network
-from search_spaces.network_name import network_name
 
 # A GPU may train dozens side by side.
 MOST_LINES = 8
@@ -21,13 +18,13 @@ class Running:
 
     Attributes:
         what: ``trial 7``, or ``seed 3`` of a verification.
-        architecture: its network's text.
+        name: of its network.
         epochs: the last epoch of this training; ``epoch`` that is done, None where nobody says.
         seconds: since it began, None where nobody says.
     """
 
     what: str
-    architecture: str
+    name: str
     epochs: int
     epoch: int | None
     seconds: float | None
@@ -101,14 +98,7 @@ def panel(view: View) -> Any:
 def running_text(run: Running) -> str:
     """Return a training in one line."""
     done = f"epoch {run.epoch} of {run.epochs}" if run.epoch is not None else f"to epoch {run.epochs}"
-    return f"{run.what}: {_name(run.architecture)}, {done}" + (
-        "" if run.seconds is None else f", for {clock_text(run.seconds)}"
-    )
-
-
-@cache
-def _name(architecture: str) -> str:
-    return network_name(parse_network(architecture))
+    return f"{run.what}: {run.name}, {done}" + ("" if run.seconds is None else f", for {clock_text(run.seconds)}")
 
 
 def clock_text(seconds: float) -> str:

@@ -18,6 +18,10 @@ from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers.progress import PLAIN_SECONDS, test_outcome
 from harness.training.workers.workers import Broken, Event, Finished, Progress
+from search_spaces.cost import analyse
+from search_spaces.language.notation import parse_network
+from search_spaces.network_name import network_name
+from search_spaces.task import Task
 
 REFRESHES_A_SECOND = 2
 
@@ -35,6 +39,7 @@ class About:
 
     study: str
     dataset: str
+    task: Task
     seconds: float | None
     trials: int | None
     target_pct: float
@@ -189,7 +194,7 @@ class SearchReporter:
             best=_best(state),
             is_standing=state.standing is not None,
             counts=self._counts(),
-            running=[None if job is None else _running(job, state, now) for job in state.jobs],
+            running=[None if job is None else _running(job, self.about.task, state, now) for job in state.jobs],
             report=about.report,
         )
 
@@ -211,11 +216,12 @@ class SearchReporter:
         self.say(f"{clock_text(state.elapsed)}{whole} | {best} | {self._counts()} | {busy} running")
 
 
-def _running(job: Job, state: _State, now: float) -> Running:
+def _running(job: Job, task: Task, state: _State, now: float) -> Running:
     """Return a training as the panel shows it; when the seeds of a verification began is not known."""
+    architecture = parse_network(job.architecture, task)
     return Running(
         what=f"seed {job.seed_index}" if state.is_verifying else f"trial {job.trial}",
-        architecture=job.architecture,
+        name=network_name(architecture, analyse(architecture, task).parameters),
         epochs=job.until_epoch or job.recipe.epochs,
         epoch=state.epochs.get(job),
         seconds=now - state.began[job] if job in state.began else None,

@@ -24,6 +24,7 @@ from search_spaces.errors import NotationError, nearest
 from search_spaces.language.notation import parse_network
 from search_spaces.network_name import PATTERN, is_named
 from search_spaces.op_specs import OP_NAMES
+from search_spaces.task import Task
 
 # A file of characters that is no network: a device that never ends, a data set given by mistake.
 LONGEST_FILE = 1_000_000
@@ -123,8 +124,8 @@ def recorded_rows(architecture: Architecture, workspace: Workspace) -> tuple[Kno
     return tuple(row for _, _, row in _recorded(record.read_all(workspace.records), architecture.hash))
 
 
-def read_network(argument: str, workspace: Workspace) -> NetworkArgument:
-    """Return the network that an argument names.
+def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgument:
+    """Return the network that an argument names; its ops fit together for the task.
 
     Raises:
         UsageError: the file does not exist.
@@ -133,19 +134,19 @@ def read_network(argument: str, workspace: Workspace) -> NetworkArgument:
     """
     if argument == "-":
         text = sys.stdin.read(LONGEST_FILE)
-        return NetworkArgument(parse_network(text), text)
+        return NetworkArgument(parse_network(text, task), text)
     if argument.startswith("@"):
         text = _read_file(Path(argument[1:]))
-        return NetworkArgument(parse_network(text), text)
+        return NetworkArgument(parse_network(text, task), text)
     if argument in PRESETS:
         text = PRESETS[argument].text
-        return NetworkArgument(parse_network(text), text, argument)
+        return NetworkArgument(parse_network(text, task), text, argument)
     if _HASH.fullmatch(argument):
         return _known_here(argument, f"a hash that begins with {argument!r}", workspace)
     if PATTERN.fullmatch(argument):
         return _known_here(argument, f"the name {argument!r}", workspace)
     try:
-        return NetworkArgument(parse_network(argument), argument)
+        return NetworkArgument(parse_network(argument, task), argument)
     except NotationError as error:
         if re.fullmatch(r"[0-9a-f]{1,5}", argument):
             raise ContentError(f"{argument!r} is too short for a hash: give at least 6 digits") from error
@@ -186,9 +187,9 @@ def _known_here(given: str, said: str, workspace: Workspace) -> NetworkArgument:
 _Known = tuple[Architecture, str, KnownRow]
 
 
-def _is_meant(architecture: Architecture, given: str) -> bool:
+def _is_meant(architecture: Architecture, parameters: int, given: str) -> bool:
     """Return whether a network is meant by the beginning of a hash, or by a name."""
-    return architecture.hash.startswith(given) or is_named(architecture, given)
+    return architecture.hash.startswith(given) or is_named(architecture, parameters, given)
 
 
 def _recorded(records: Iterable[Record], given: str) -> list[_Known]:
@@ -199,7 +200,7 @@ def _recorded(records: Iterable[Record], given: str) -> list[_Known]:
             KnownRow(evidence.recipe, evidence.recipe_name, evidence.dataset, evidence.target_pct),
         )
         for evidence in records
-        if _is_meant(architecture := parse_network(evidence.architecture), given)
+        if _is_meant(architecture := parse_network(evidence.architecture), evidence.parameters, given)
     ]
 
 
@@ -207,18 +208,20 @@ def _searched(workspace: Workspace, records: Iterable[Record], given: str) -> li
     found: list[_Known] = []
     for folder in sorted(path.parent for path in workspace.runs.glob("*/config.json")):
         for result in finished_results(folder):
-            if _is_meant(architecture := parse_network(result.architecture), given):
+            if _is_meant(architecture := parse_network(result.architecture), result.parameters, given):
                 row = KnownRow(result.recipe, result.recipe_name, result.dataset, None)
                 found.append((architecture, "", row))
     rows = read_leaderboard(workspace.leaderboard) if workspace.leaderboard.exists() else []
-    texts = [claim.architecture for claim in claims.read(workspace.records / "claims.json")]
+    claimed = map(claims.row_of_claim, claims.read(workspace.records / "claims.json"))
     # What a study has trained is on the leaderboard too, or was claimed; a second row of it would ask for a choice.
     recipes = {evidence.recipe_hash: evidence.recipe for evidence in records}
-    ranked = [(row.architecture, _row_of(row, recipes)) for row in rows if row.tier is not Tier.CLAIMED]
-    for known in (ranked, [(text, NETWORK_ALONE) for text in texts]):
+    ranked = [(row, _row_of(row, recipes)) for row in rows if row.tier is not Tier.CLAIMED]
+    for known in (ranked, [(claim, NETWORK_ALONE) for claim in claimed]):
         before = {architecture.hash for architecture, _, _ in found}
-        added = [(parse_network(text), "", row) for text, row in known]
-        found += [item for item in added if _is_meant(item[0], given) and item[0].hash not in before]
+        for told, meant in known:
+            architecture = parse_network(told.architecture)
+            if architecture.hash not in before and _is_meant(architecture, told.parameters, given):
+                found.append((architecture, "", meant))
     return found
 
 

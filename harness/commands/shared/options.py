@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.training.recipe import Recipe
     from harness.training.recipes import NamedRecipe
     from harness.training.workers.parallelism import Parallelism
+    from search_spaces.task import Task
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -80,13 +81,13 @@ def say_left_out(damage: Iterable[str]) -> None:
         click.echo(f"harness: left out: {message}", err=True)
 
 
-def say_teacher(recipe: Recipe, folder: Path) -> None:
+def say_teacher(recipe: Recipe, task: Task, folder: Path) -> None:
     """Say once on stderr that a teacher is trained before its students, where it is not kept."""
     if recipe.teacher_recipe is not None:
         from search_spaces.cost import analyse
         from search_spaces.language.notation import parse_network
 
-        parameters = analyse(parse_network(recipe.teacher)).parameters
+        parameters = analyse(parse_network(recipe.teacher, task), task).parameters
         click.echo(
             f"harness: {recipe.teacher_seeds} x {parameters:,} parameters teach; what of them {folder} does not hold "
             f"is trained first, {recipe.teacher_recipe.epochs} epochs each",

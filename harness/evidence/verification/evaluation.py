@@ -18,6 +18,7 @@ from harness.training.recipe import Precision
 from harness.training.result import accuracy_pct
 from search_spaces.errors import SearchSpaceError
 from search_spaces.language.notation import parse_network
+from search_spaces.task import Task
 
 BATCH = 500
 # Two classes are as good as equal where their probabilities differ by less: processors and libraries round in other
@@ -62,14 +63,14 @@ class Evaluation:
         return None if self.recorded_errors is None else len(self.differing) == self.ties
 
 
-def network_of(weights: WeightFile) -> Network:
-    """Return the network of a file, in evaluation mode.
+def network_of(weights: WeightFile, task: Task) -> Network:
+    """Return the network of a file, in evaluation mode, for a task.
 
     Raises:
         ContentError: the file's architecture is no network, or its weights are not those of one.
     """
     try:
-        network = build(parse_network(weights.about["architecture"]))
+        network = build(parse_network(weights.about["architecture"], task), task)
         named = {name: torch.from_numpy(weights.kept[weights.tied.get(name, name)]) for name in weights.state}
         # Not strict: how many batches BN has seen is not kept.
         loaded = network.load_state_dict(named, strict=False)
@@ -92,7 +93,7 @@ def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision:
     Raises:
         ContentError: the weights are not those of a network.
     """
-    network = network_of(weights)
+    network = network_of(weights, spec.task)
     found = []
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision is Precision.BF16):
         for part in torch.split(pixels, BATCH):

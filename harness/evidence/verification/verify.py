@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.data.datasets import dataset
 from harness.evidence import history, ledger, record, weight_file
 from harness.evidence.ledger import Attempt, Outcome
 from harness.evidence.record import Found, Record, SeedRun
@@ -210,7 +211,7 @@ def _job(plan: Plan, place: Workspace, row: str, index: int, recorded: SeedRun |
 
 def _record(plan: Plan, place: Workspace) -> Record:
     """Return the record of the plan's row as it is on disk, or a new one without seeds."""
-    analysis = analyse(plan.architecture)
+    analysis = analyse(plan.architecture, dataset(plan.dataset).task)
     fresh = Record(
         name=plan.name,
         architecture=str(plan.architecture),

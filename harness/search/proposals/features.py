@@ -26,6 +26,7 @@ from search_spaces.ops import (
     ReLU,
     Residual,
 )
+from search_spaces.task import MNIST
 
 # A receptive field beyond the image adds nothing.
 WIDEST_FIELD = 40
@@ -40,13 +41,13 @@ GROUPED_MACS = 0.8
 def network_features(text: str) -> tuple[float, ...]:
     """Return the numbers that describe a network, in the order of ``NAMES``."""
     architecture = parse_network(text)
-    return features(architecture, analyse(architecture))
+    return features(architecture, analyse(architecture, MNIST))
 
 
 @lru_cache(maxsize=50_000)
 def work(text: str) -> float:
     """Return what a training step of a network takes for one image, in multiply-adds of the forward pass."""
-    return work_of(analyse(parse_network(text)))
+    return work_of(analyse(parse_network(text), MNIST))
 
 
 def work_of(analysis: Analysis) -> float:

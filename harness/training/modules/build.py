@@ -9,7 +9,7 @@ from harness.training.modules.op_modules import FastDropout, sequence
 from harness.training.recipe import Initialisation
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis, analyse
-from search_spaces.task import MNIST, Task
+from search_spaces.task import Task
 
 
 class Network(nn.Module):
@@ -26,7 +26,7 @@ class Network(nn.Module):
         return torch.flatten(self.ops(images), 1)
 
 
-def build(architecture: Architecture, task: Task = MNIST) -> Network:
+def build(architecture: Architecture, task: Task) -> Network:
     """Return the network as a module with torch's own first weights.
 
     Raises:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from harness.training.modules.build import Network
 from harness.training.modules.op_modules import sequence
 from search_spaces.architecture import Architecture
-from search_spaces.task import MNIST, Task
+from search_spaces.task import Task
 
 
-def grouped_network(architecture: Architecture, members: int, task: Task = MNIST) -> Network:
+def grouped_network(architecture: Architecture, members: int, task: Task) -> Network:
     """Return the network of a population.
 
     It takes (batch, members * channels, rows, columns) and gives (batch, members * classes). Its parameters

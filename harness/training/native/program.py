@@ -35,7 +35,7 @@ from search_spaces.ops import (
     paddings,
 )
 from search_spaces.shapes import output_shape
-from search_spaces.task import MNIST, Shape
+from search_spaces.task import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Program:
         return self.parameter_count + 2 * sum(self.statistics)
 
 
-def program(architecture: Architecture, input_shape: Shape = MNIST.input_shape) -> Program:
+def program(architecture: Architecture, input_shape: Shape) -> Program:
     """Return the program of a network.
 
     Raises:

@@ -191,7 +191,11 @@ def _ghosts(files: StudyFiles, known: set[str]) -> tuple[Ghost, ...]:
     ]
     best = sorted({row.hash: row for row in rows}.values(), key=lambda row: row.parameters)[:MOST_GHOSTS]
     return tuple(
-        Ghost(f"{name_of(row.architecture)} {row.hash[:DIGITS]}".strip(), row.parameters, row.mean_test_accuracy_pct)
+        Ghost(
+            f"{name_of(row.architecture, row.parameters)} {row.hash[:DIGITS]}".strip(),
+            row.parameters,
+            row.mean_test_accuracy_pct,
+        )
         for row in best
         if row.mean_test_accuracy_pct is not None
     )

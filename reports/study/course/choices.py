@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.data.datasets import dataset
 from harness.evidence.study import StudyConfig, rungs_of
 from harness.system import statistics
 from harness.training.result import Result
@@ -83,7 +84,7 @@ def choices(of: Sequence[Network], config: StudyConfig) -> Choices | None:
     accuracies = tuple(_accuracy(run, epoch) for run in alike)
     if sum(value is not None for value in accuracies) < FEWEST_NETWORKS:
         return None
-    names = _option_names(config.space_text, of)
+    names = _option_names(config, of)
     picked: dict[str, list[int | None]] = defaultdict(lambda: [None] * len(of))
     sizes: dict[str, int] = {}
     for number, (network, accuracy) in enumerate(zip(of, accuracies, strict=True)):
@@ -186,11 +187,11 @@ def _correlation(across: Sequence[float], up: Sequence[float]) -> float:
     return shared / math.sqrt(squares[0] * squares[1]) if all(squares) else 0.0
 
 
-def _option_names(space_text: str, of: Iterable[Network]) -> dict[str, Options]:
+def _option_names(config: StudyConfig, of: Iterable[Network]) -> dict[str, Options]:
     """Return what each choice chose from; empty where the text is no space of this program."""
     known: dict[str, Options] = {}
     try:
-        space = parse_space(space_text)
+        space = parse_space(config.space_text, config.space, dataset(config.dataset).task)
     except SearchSpaceError:
         return known
     for network in of:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.data.datasets import dataset
 from harness.evidence.record import Record
 from harness.evidence.study import recipe_of
 from harness.system.invocation import typed
@@ -71,7 +72,7 @@ def _info(files: StudyFiles, number: int, network: Network) -> NetworkInfo:
         number=number,
         network=network,
         architecture=architecture,
-        analysis=analyse(architecture) if architecture is not None else None,
+        analysis=analyse(architecture, dataset(files.config.dataset).task) if architecture is not None else None,
         record=measured.record if measured is not None else None,
         mistakes=mistakes(measured.record, inspections) if measured is not None else None,
         calibration=calibration(inspections),

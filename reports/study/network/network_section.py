@@ -91,7 +91,7 @@ def _layers(info: NetworkInfo, identifier: str) -> list[Html]:
     if info.architecture is None or info.analysis is None:
         return [paragraph("The text in the log is no network of this program's notation, so it cannot be drawn.")]
     return [
-        layer_diagram.draw(info.architecture, identifier),
+        layer_diagram.draw(info.analysis, identifier),
         paragraph(*_strip_words(info.architecture), class_="note"),
         details("Every layer", _layer_table(info.architecture, info.analysis, identifier)),
     ]
@@ -131,7 +131,7 @@ def _layer_table(architecture: Architecture, analysis: Analysis, identifier: str
     values = sum(math.prod(layer.output_shape) for layer in analysis.layers)
     caption = (
         f"{plural(len(rows), 'layer')}, {plural(analysis.parameters, 'parameter')} "
-        f"({count(stored_numbers(architecture))} stored numbers, with the means and variances of BN), "
+        f"({count(stored_numbers(architecture, analysis.task))} stored numbers, with the means and variances of BN), "
         f"{count(analysis.macs)} multiply-adds an image. The total receptive field is that before the first global "
         f"op. In fp32, as torchsummary counts: input {_kib(math.prod(analysis.task.input_shape))}, outputs forward and "
         f"backward {_kib(2 * values)}, parameters {_kib(analysis.parameters)}."

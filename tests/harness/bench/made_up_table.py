@@ -18,6 +18,7 @@ from search_spaces.cost import analyse
 from search_spaces.spaces.draw import enumerate_draws
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.resolve import parse_space
+from search_spaces.task import MNIST
 
 SPACE = """width = {4, 6, 8, 12};
 stage(channels) = conv3x3(channels) bn relu;
@@ -54,7 +55,7 @@ def table(space: str = SPACE, seed: int = 0, seeds: int = 2, noise: float = 0.12
     }
     rows = []
     for network_hash, architecture in networks.items():
-        analysis = analyse(architecture)
+        analysis = analyse(architecture, MNIST)
         rng = random.Random(f"{seed}/{network_hash}")
         level = math.log(110) - 0.65 * math.log(analysis.parameters / 3000) - 0.25 * math.log(analysis.macs / 500_000)
         level += rng.gauss(0, 0.25)

@@ -11,6 +11,7 @@ from harness.training.recipe import Recipe
 from harness.training.result import Environment
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 SPACE = "net = conv3x3({2, 3, 4}, stride=2) bn relu | maxpool(4) | gap | linear(10);"
 TEXTS = tuple(f"conv3x3({width}, stride=2) bn relu | maxpool(4) | gap | linear(10)" for width in (2, 3, 4))
@@ -48,7 +49,7 @@ def run_rows(
     network: int = 0, seed: int = 0, accuracies: tuple[float, ...] = (90.0, 95.0, 98.0), **changes: Any
 ) -> list[Row]:
     """Return the rows of a run of one of the three networks; a second an epoch."""
-    analysis = analyse(parse_network(TEXTS[network]))
+    analysis = analyse(parse_network(TEXTS[network]), MNIST)
     row = Row(TEXTS[network], HASHES[network], analysis.parameters, analysis.macs, seed, 1, 0.0, 0.0)
     return [
         replace(row, rung=rung, validation_accuracy_pct=accuracy, seconds=float(rung), **changes)

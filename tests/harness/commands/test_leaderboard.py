@@ -13,6 +13,7 @@ from harness.evidence.leaderboard import read
 from harness.evidence.record import Record
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 from tests.outline import checked
 
 NewRecord = Callable[..., Record]
@@ -88,7 +89,7 @@ def test_without_a_choice_the_smallest_of_each_target_come_first(
 
 
 def parameters(width: int) -> int:
-    return analyse(parse_network(network(width))).parameters
+    return analyse(parse_network(network(width)), MNIST).parameters
 
 
 def test_a_narrow_terminal_keeps_size_accuracy_and_tier(board: Path, capsys: pytest.CaptureFixture[str]):

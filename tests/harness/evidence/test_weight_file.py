@@ -20,13 +20,14 @@ from harness.system.errors import ContentError
 from harness.training.modules.build import Network, build
 from harness.training.weights import to_safetensors
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 NETWORK = "conv3x3(4) bn relu | conv3x3(4, tie=t1) bn res(conv3x3(4, tie=t1) bn) | gap | linear(10)"
 
 
 def learned(seed: int) -> Network:
     torch.manual_seed(seed)
-    return build(parse_network(NETWORK))
+    return build(parse_network(NETWORK), MNIST)
 
 
 def digest(network: Network) -> str:

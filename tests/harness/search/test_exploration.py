@@ -17,6 +17,7 @@ from harness.training.seeds import Purpose, derive_seed
 from search_spaces.language.notation import parse_network
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.resolve import parse_space
+from search_spaces.task import MNIST
 from tests.harness import logged, scripted
 from tests.harness.scripted import Made, Trainer
 
@@ -81,7 +82,7 @@ def test_no_module_is_built_by_the_coordinator(trainer: Trainer, tmp_path: Path,
         initialise(module, *arguments, **named)
 
     monkeypatch.setattr(nn.Module, "__init__", spy)
-    build.build(parse_network(ALLOWED))
+    build.build(parse_network(ALLOWED), MNIST)
     assert made, "the spy sees nothing"
     made.clear()
 

@@ -21,6 +21,7 @@ from harness.training.native.native_training import gradients, open_program
 from harness.training.recipe import Initialisation, Precision, Recipe
 from harness.training.train import Training, checkpoint, resume, start, train_epoch
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 from tests.harness.training.native.test_native_training import CPU, HERE, NETWORKS, some_images
 
 TEACHER = parse_network("conv3x3(5, pad=0) bn relu | maxpool | conv3x3(6) relu bn | gap | linear(10)")
@@ -41,7 +42,7 @@ Load = Callable[[], Any]
 def teacher_network(seed: int) -> Network:
     """A network that nobody has trained, but with weights and statistics of its own."""
     torch.manual_seed(seed)
-    network = build(TEACHER)
+    network = build(TEACHER, MNIST)
     initialise(network, Initialisation.KAIMING)
     for name, tensor in network.state_dict().items():
         if "running" in name:
@@ -54,7 +55,7 @@ def some_teacher(seconds: float = 5.0) -> Teacher:
 
 
 def taught(recipe: Recipe, load: Load, seed: int = 3) -> Training:
-    return start(STUDENT, recipe, seed, CPU, load(), some_teacher() if recipe.teacher else None)
+    return start(STUDENT, recipe, seed, CPU, load(), some_teacher() if recipe.teacher else None, task=MNIST)
 
 
 def test_soft_targets_are_the_mean_of_softened_probabilities():
@@ -102,7 +103,7 @@ def test_the_loss_is_the_labels_and_the_teachers_share(load: Load):
     images = some_images(32)
     recipe = replace(TAUGHT, augmented_share=0.0, label_smoothing=0.1)
     run, teacher = taught(recipe, load), some_teacher()
-    network = build(STUDENT).double().train()
+    network = build(STUDENT, MNIST).double().train()
     network.load_state_dict(run.network.state_dict())
     doubled = Teacher(TEACHER, tuple(one.double() for one in teacher.networks), 0.0)
 
@@ -118,7 +119,7 @@ def test_the_engine_s_gradients_of_a_taught_batch_equal_torch_s(text: str, batch
     architecture, teacher = parse_network(text), some_teacher()
     doubled = Teacher(TEACHER, tuple(one.double() for one in teacher.networks), 0.0)
     torch.manual_seed(1)
-    network = build(architecture).double().train()
+    network = build(architecture, MNIST).double().train()
     engine = native.load(HERE[0], double=True)
 
     loss, gradient = gradients(
@@ -221,4 +222,4 @@ def test_teachers_answer_in_the_precision_of_the_student():
 
 def test_a_recipe_with_a_teacher_does_not_train_without_one():
     with pytest.raises(AssertionError, match="a recipe with a teacher trains with it"):
-        start(STUDENT, TAUGHT, 3, CPU)
+        start(STUDENT, TAUGHT, 3, CPU, task=MNIST)

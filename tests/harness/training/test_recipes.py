@@ -11,6 +11,7 @@ from harness.training.recipe import LATER_DEFAULTS, Optimizer, Recipe, Schedule
 from harness.training.recipes import RECIPES, check_statistics, named_recipe, recipe_named_like
 from search_spaces.catalog import PRESETS
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 
 @pytest.mark.parametrize(
@@ -124,11 +125,11 @@ def test_a_file_may_name_a_teacher_and_its_recipe_and_the_recipe_states_them(tmp
 def test_a_batch_of_one_is_refused_where_a_bn_would_be_given_one_value():
     behind, before = parse_network("gap bn linear(10)"), parse_network("bn gap linear(10)")
 
-    check_statistics(Recipe(batch_size=1), before)
-    check_statistics(Recipe(batch_size=2), behind)
+    check_statistics(Recipe(batch_size=1), before, MNIST)
+    check_statistics(Recipe(batch_size=2), behind, MNIST)
 
     with pytest.raises(ContentError) as caught:
-        check_statistics(Recipe(batch_size=1), behind)
+        check_statistics(Recipe(batch_size=1), behind, MNIST)
     assert str(caught.value) == (
         "recipe: batch_size is 1, and a bn of the network stands where maps are 1x1, so it is given one value a "
         "channel; it needs at least 2"

@@ -12,6 +12,7 @@ from harness.training.modules.build import build
 from search_spaces.architecture import Architecture
 from search_spaces.language.notation import parse_network
 from search_spaces.stored import stored_numbers
+from search_spaces.task import MNIST
 from tests.conftest import REPOSITORY
 
 
@@ -24,7 +25,7 @@ def kept(network: nn.Module) -> int:
 @settings(max_examples=40)
 @given(architecture=st.from_type(Architecture))
 def test_a_random_network_keeps_the_numbers_of_torch_s_state(architecture: Architecture):
-    assert stored_numbers(architecture) == kept(build(architecture))
+    assert stored_numbers(architecture, MNIST) == kept(build(architecture, MNIST))
 
 
 @pytest.mark.parametrize(
@@ -36,4 +37,4 @@ def test_the_numbers_of_rows_of_the_leaderboard(row: str, parameters: int, numbe
     network = parse_network(evidence.architecture)
 
     assert evidence.parameters == parameters
-    assert stored_numbers(network) == numbers == kept(build(network))
+    assert stored_numbers(network, MNIST) == numbers == kept(build(network, MNIST))

@@ -22,6 +22,7 @@ from harness.training.seeds import Purpose, derive_seed
 from harness.training.teacher import TeacherCache, teacher_of
 from harness.training.train import predictions, start, train_epoch
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 from tests.harness.training.native.test_native_training import some_images
 
 CPU = torch.device("cpu")
@@ -63,7 +64,7 @@ def test_a_recipe_without_a_teacher_has_none(tmp_path: Path):
 def test_a_teacher_is_an_ordinary_run_with_a_fixed_seed(engine: str, tmp_path: Path):
     images = some_images(64)
     seed = derive_seed(NETWORK.hash, OWN.hash, Purpose.TEACHER, 0)
-    run = start(NETWORK, OWN, seed, CPU, native.load() if engine == "native" else None)
+    run = start(NETWORK, OWN, seed, CPU, native.load() if engine == "native" else None, task=MNIST)
     for _ in range(2):
         train_epoch(run, images)
 
@@ -136,7 +137,7 @@ def test_of_several_that_lack_a_teacher_one_trains_and_the_others_wait(tmp_path:
     def slow(*_: Any) -> dict[str, Any]:
         trained.append(1)
         time.sleep(0.2)
-        return {"weights": state_tensors(build(NETWORK)), "seconds": 2.0}
+        return {"weights": state_tensors(build(NETWORK, MNIST)), "seconds": 2.0}
 
     monkeypatch.setattr(teacher_module, "_trained", slow)
 

@@ -14,6 +14,7 @@ from harness.training.recipe import Optimizer, Recipe
 from harness.training.train import Training, checkpoint, count_errors, predictions, resume, start, train_epoch
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 from tests.harness.training.native.test_native_training import ACROSS, some_images
 
 CPU = torch.device("cpu")
@@ -32,7 +33,7 @@ def kernels_of(run: Training) -> list[list[torch.Tensor]]:
 
 
 def test_a_kernel_is_counted_once_by_us_and_by_every_library():
-    analysis = analyse(NETWORK)
+    analysis = analyse(NETWORK, MNIST)
 
     # Kernels 36, 144 and 36; norms 8 each, one without scale 4; a slope; the head.
     assert analysis.parameters == 36 + 144 + 36 + 4 * 8 + 4 + 1 + 50
@@ -40,7 +41,7 @@ def test_a_kernel_is_counted_once_by_us_and_by_every_library():
 
 
 def test_a_kernel_is_one_tensor_whatever_the_resolution():
-    modules = dict(build(NETWORK).ops.named_modules())
+    modules = dict(build(NETWORK, MNIST).ops.named_modules())
 
     for users in USERS:
         assert len({modules[user].weight for user in users}) == 1
@@ -52,13 +53,13 @@ def test_engines_and_populations_train_one_kernel_to_the_same_weights(recipe: Re
     images = some_images(64)
 
     def begun(engine: Engine | None = None) -> Training:
-        return start(NETWORK, recipe, 3, CPU, engine)
+        return start(NETWORK, recipe, 3, CPU, engine, task=MNIST)
 
     plain, fast, together = begun(), begun(native.load()), begun()
     before = [users[0].clone() for users in kernels_of(plain)]
     train_epoch(plain, images)
     train_epoch(fast, images)
-    train_epoch_together(population_of([together, start(NETWORK, recipe, 4, CPU)], images))
+    train_epoch_together(population_of([together, start(NETWORK, recipe, 4, CPU, task=MNIST)], images))
 
     for run in (plain, fast, together):
         for users, expected, first in zip(kernels_of(run), kernels_of(plain), before, strict=True):
@@ -76,7 +77,7 @@ def test_engines_and_populations_train_one_kernel_to_the_same_weights(recipe: Re
 def test_a_run_with_tied_kernels_goes_on_from_a_checkpoint_with_the_same_bits(recipe: Recipe, engine: str):
     images = some_images(96)
     chosen = native.load() if engine == "native" else None
-    whole, first, second = (start(NETWORK, recipe, 7, CPU, chosen) for _ in range(3))
+    whole, first, second = (start(NETWORK, recipe, 7, CPU, chosen, task=MNIST) for _ in range(3))
     for _ in range(2):
         train_epoch(whole, images)
 
@@ -92,11 +93,11 @@ def test_a_run_with_tied_kernels_goes_on_from_a_checkpoint_with_the_same_bits(re
 
 def test_both_engines_say_the_same_of_averaged_tied_kernels():
     images = some_images(320)
-    run = start(NETWORK, RECIPES[0], 5, CPU, native.load())
+    run = start(NETWORK, RECIPES[0], 5, CPU, native.load(), task=MNIST)
     for _ in range(2):
         train_epoch(run, images)
 
-    plain = start(NETWORK, RECIPES[0], 5, CPU)
+    plain = start(NETWORK, RECIPES[0], 5, CPU, task=MNIST)
     resume(plain, checkpoint(run))
 
     assert (predictions(plain, images) != predictions(run, images)).sum() <= 1

@@ -24,6 +24,7 @@ from harness.training.train import (
     weights_digest,
 )
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 CPU = torch.device("cpu")
 NETWORK = parse_network(
@@ -54,7 +55,7 @@ def synthetic(count: int, seed: int = 1) -> Images:
 
 
 def trained(recipe: Recipe, seed: int = 7, images: Images | None = None) -> Training:
-    run = start(NETWORK, recipe, seed, CPU)
+    run = start(NETWORK, recipe, seed, CPU, task=MNIST)
     for _ in range(recipe.epochs):
         train_epoch(run, images or synthetic(64))
     return run
@@ -112,7 +113,7 @@ def test_training_leaves_the_global_generator_alone():
 
 
 def test_another_seed_gives_other_first_weights_and_other_last_weights():
-    assert not same(states(start(NETWORK, FULL, 1, CPU)), states(start(NETWORK, FULL, 2, CPU)))
+    assert not same(states(start(NETWORK, FULL, 1, CPU, task=MNIST)), states(start(NETWORK, FULL, 2, CPU, task=MNIST)))
     assert weights_digest(trained(FULL, 1)) != weights_digest(trained(FULL, 2))
 
 
@@ -127,7 +128,7 @@ def test_another_seed_gives_other_first_weights_and_other_last_weights():
     ids=["fast", "adam-bf16", "late-average", "plain"],
 )
 def test_a_run_that_is_cut_anywhere_and_resumed_gives_the_bits_of_one_that_is_not(recipe: Recipe):
-    images, whole, saved = synthetic(64), start(NETWORK, recipe, 7, CPU), []
+    images, whole, saved = synthetic(64), start(NETWORK, recipe, 7, CPU, task=MNIST), []
     for _ in range(recipe.epochs):
         buffer = io.BytesIO()
         torch.save(checkpoint(whole), buffer)
@@ -135,7 +136,7 @@ def test_a_run_that_is_cut_anywhere_and_resumed_gives_the_bits_of_one_that_is_no
         train_epoch(whole, images)
 
     for content in saved:
-        run = start(NETWORK, recipe, 7, CPU)
+        run = start(NETWORK, recipe, 7, CPU, task=MNIST)
         resume(run, torch.load(io.BytesIO(content), weights_only=True))
         while len(run.history) < recipe.epochs:
             train_epoch(run, images)
@@ -146,7 +147,7 @@ def test_a_run_that_is_cut_anywhere_and_resumed_gives_the_bits_of_one_that_is_no
 
 
 def test_looking_at_images_between_epochs_changes_nothing():
-    images, looked = synthetic(64), start(NETWORK, FULL, 7, CPU)
+    images, looked = synthetic(64), start(NETWORK, FULL, 7, CPU, task=MNIST)
     for _ in range(FULL.epochs):
         train_epoch(looked, images)
         count_errors(looked, images)
@@ -157,7 +158,7 @@ def test_looking_at_images_between_epochs_changes_nothing():
 
 def test_the_average_of_weights_and_bn_statistics_is_the_one_of_a_naive_sum():
     recipe = replace(FULL, average_start=0.25, average_decay=0.7)
-    run, seen = start(NETWORK, recipe, 7, CPU), []
+    run, seen = start(NETWORK, recipe, 7, CPU, task=MNIST), []
 
     def remember() -> None:
         seen.append([tensor.double() for tensor in states(run) if tensor.is_floating_point()])
@@ -218,7 +219,7 @@ def test_the_digest_is_of_the_weights_that_predict():
 
 
 def test_a_loss_that_is_not_finite_ends_the_run():
-    run = start(NETWORK, PLAIN, 7, CPU)
+    run = start(NETWORK, PLAIN, 7, CPU, task=MNIST)
     with torch.no_grad():
         next(run.network.parameters()).fill_(math.nan)
 
@@ -231,7 +232,7 @@ def test_a_loss_that_is_not_finite_ends_the_run():
 
 def test_a_rate_that_is_far_too_high_diverges():
     network = parse_network("conv3x3(4) conv3x3(4) | gap | linear(10)")
-    run = start(network, replace(PLAIN, learning_rate=1e3, warmup=0.0, epochs=20), 7, CPU)
+    run = start(network, replace(PLAIN, learning_rate=1e3, warmup=0.0, epochs=20), 7, CPU, task=MNIST)
 
     while len(run.history) < 20 and not run.diverged:
         train_epoch(run, synthetic(64))
@@ -240,7 +241,7 @@ def test_a_rate_that_is_far_too_high_diverges():
 
 
 def test_an_epoch_takes_every_image_once_but_for_the_batch_that_is_not_full(monkeypatch: pytest.MonkeyPatch):
-    images, run, seen = synthetic(70), start(NETWORK, PLAIN, 7, CPU), []
+    images, run, seen = synthetic(70), start(NETWORK, PLAIN, 7, CPU, task=MNIST), []
     # The first pixel numbers the images.
     images.pixels[:, 0, 0, 0] = torch.arange(70, dtype=torch.uint8)
 
@@ -259,7 +260,7 @@ def test_an_epoch_takes_every_image_once_but_for_the_batch_that_is_not_full(monk
 
 
 def test_too_few_images_for_a_batch_are_refused():
-    run = start(NETWORK, PLAIN, 7, CPU)
+    run = start(NETWORK, PLAIN, 7, CPU, task=MNIST)
 
     with pytest.raises(ContentError, match=r"^recipe: batch_size is 16, but there are only 15 images to train on$"):
         train_epoch(run, synthetic(15))
@@ -279,7 +280,7 @@ def test_a_gpu_gives_equal_bits_twice_and_learns():
     there = Images(images.pixels.to(device), images.labels.to(device), images.mean, images.deviation)
     digests = []
     for _ in range(2):
-        run = start(NETWORK, replace(PLAIN, epochs=30, batch_size=8), 7, device)
+        run = start(NETWORK, replace(PLAIN, epochs=30, batch_size=8), 7, device, task=MNIST)
         for _ in range(30):
             train_epoch(run, there)
         digests.append(weights_digest(run))

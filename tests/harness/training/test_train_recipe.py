@@ -18,6 +18,7 @@ from harness.training.recipe import Optimizer, Precision, Recipe, Schedule
 from harness.training.schedule import learning_rate
 from harness.training.train import checkpoint, predictions, resume, start, train_epoch, weights_digest
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 CPU = torch.device("cpu")
 NETWORK = parse_network("conv3x3(4) bn relu | maxpool(4) | conv3x3(4, bias) | gap | linear(10)")
@@ -93,7 +94,7 @@ def test_a_final_rate_of_a_tenth_is_where_the_fall_ends(schedule: Schedule):
 
 
 def test_the_rates_of_the_schedule_reach_the_optimizer_and_the_history():
-    run, used = start(NETWORK, RECIPE, 7, CPU), []
+    run, used = start(NETWORK, RECIPE, 7, CPU, task=MNIST), []
 
     for _ in range(2):
         train_epoch(run, noise(64), on_step=lambda: used.append(run.optimizer.param_groups[0]["lr"]))
@@ -104,7 +105,7 @@ def test_the_rates_of_the_schedule_reach_the_optimizer_and_the_history():
 
 
 def test_the_average_begins_where_the_recipe_says():
-    run = start(NETWORK, replace(RECIPE, average_start=0.5), 7, CPU)
+    run = start(NETWORK, replace(RECIPE, average_start=0.5), 7, CPU, task=MNIST)
     begun = []
 
     for _ in range(3):
@@ -116,12 +117,16 @@ def test_the_average_begins_where_the_recipe_says():
 @pytest.mark.parametrize("load", [lambda: None, native.load], ids=["torch", "native"])
 def test_epochs_after_the_augmentation_are_those_of_a_recipe_without(load: Callable[[], Engine | None]):
     ending = Recipe(epochs=2, batch_size=16, augmentation_off_share=0.5)
-    run, plain = (start(NETWORK, recipe, 7, CPU, load()) for recipe in (ending, Recipe(epochs=2, batch_size=16)))
+    run, plain = (
+        start(NETWORK, recipe, 7, CPU, load(), task=MNIST) for recipe in (ending, Recipe(epochs=2, batch_size=16))
+    )
     for each in (run, plain):
         train_epoch(each, noise(64))
     # Until then they are the same; then one goes on from there as if there were no augmentation.
     assert weights_digest(run) == weights_digest(plain)
-    without = start(NETWORK, replace(ending, augmented_share=0.0, augmentation_off_share=0.0), 7, CPU, load())
+    without = start(
+        NETWORK, replace(ending, augmented_share=0.0, augmentation_off_share=0.0), 7, CPU, load(), task=MNIST
+    )
     resume(without, deepcopy(checkpoint(plain)))
 
     for each in (run, plain, without):
@@ -132,7 +137,7 @@ def test_epochs_after_the_augmentation_are_those_of_a_recipe_without(load: Calla
 
 def test_members_end_their_augmentation_together():
     recipe = Recipe(epochs=2, batch_size=16, augmentation_off_share=0.5)
-    together, alone = ([start(NETWORK, recipe, seed, CPU) for seed in range(2)] for _ in range(2))
+    together, alone = ([start(NETWORK, recipe, seed, CPU, task=MNIST) for seed in range(2)] for _ in range(2))
     population = population_of(together, noise(32))
     for _ in range(2):
         train_epoch_together(population)
@@ -145,7 +150,7 @@ def test_members_end_their_augmentation_together():
 
 @pytest.mark.parametrize(("decay_all", "of_others"), [(False, 0.0), (True, 0.01)])
 def test_weight_decay_is_on_kernels_and_matrices_and_where_asked_on_all(decay_all: bool, of_others: float):
-    run = start(NETWORK, replace(RECIPE, weight_decay=0.01, decay_all=decay_all), 7, CPU)
+    run = start(NETWORK, replace(RECIPE, weight_decay=0.01, decay_all=decay_all), 7, CPU, task=MNIST)
 
     kernels, others = run.optimizer.param_groups
     assert kernels["weight_decay"] == 0.01
@@ -157,7 +162,7 @@ def test_weight_decay_is_on_kernels_and_matrices_and_where_asked_on_all(decay_al
 
 
 def test_a_network_without_biases_has_one_group():
-    run = start(parse_network("conv3x3(4) | gap | conv1x1(10)"), RECIPE, 7, CPU)
+    run = start(parse_network("conv3x3(4) | gap | conv1x1(10)"), RECIPE, 7, CPU, task=MNIST)
 
     assert len(run.optimizer.param_groups) == 1
 
@@ -171,7 +176,7 @@ def test_a_network_without_biases_has_one_group():
     ],
 )
 def test_the_optimizer_is_the_recipes(recipe: Recipe, kind: type, expected: dict[str, Any]):
-    optimizer = start(NETWORK, recipe, 7, CPU).optimizer
+    optimizer = start(NETWORK, recipe, 7, CPU, task=MNIST).optimizer
 
     assert type(optimizer) is kind
     assert {name: optimizer.param_groups[0][name] for name in expected} == expected
@@ -180,7 +185,7 @@ def test_the_optimizer_is_the_recipes(recipe: Recipe, kind: type, expected: dict
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_the_loss_is_the_cross_entropy_with_the_recipes_smoothing(smoothing: float):
     network, images = parse_network("conv3x3(4) relu | gap | linear(10)"), noise(16)
-    run = start(network, replace(RECIPE, label_smoothing=smoothing), 7, CPU)
+    run = start(network, replace(RECIPE, label_smoothing=smoothing), 7, CPU, task=MNIST)
     with torch.no_grad():
         logits = run.network((images.pixels.float() / 255 - images.mean[0]) / images.deviation[0]).double()
     chances = logits - logits.logsumexp(1, keepdim=True)
@@ -192,7 +197,7 @@ def test_the_loss_is_the_cross_entropy_with_the_recipes_smoothing(smoothing: flo
 
 @pytest.mark.parametrize("precision", Precision)
 def test_the_network_runs_in_the_recipes_precision(precision: Precision):
-    run, kinds = start(NETWORK, replace(RECIPE, precision=precision), 7, CPU), []
+    run, kinds = start(NETWORK, replace(RECIPE, precision=precision), 7, CPU, task=MNIST), []
     run.network.ops[0].register_forward_hook(lambda *values: kinds.append(values[-1].dtype))
 
     train_epoch(run, noise(16))
@@ -203,7 +208,7 @@ def test_the_network_runs_in_the_recipes_precision(precision: Precision):
 
 
 def test_a_recipe_without_averaging_keeps_no_average():
-    run = start(NETWORK, replace(RECIPE, average_decay=0.0), 7, CPU)
+    run = start(NETWORK, replace(RECIPE, average_decay=0.0), 7, CPU, task=MNIST)
 
     train_epoch(run, noise(64))
 

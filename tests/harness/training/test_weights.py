@@ -82,7 +82,7 @@ def test_safetensors_give_the_weights_back_bit_for_bit_and_a_tied_kernel_once(tr
 
     kept = load(content)
     stored = sum(value.size for name, value in kept.items() if "running" not in name)
-    assert stored == analyse(parse_network(TIED)).parameters
+    assert stored == analyse(parse_network(TIED), MNIST.task).parameters
     assert "ops.4.weight" in kept
     assert "ops.7.weight" not in kept
     for name, value in kept.items():
@@ -92,7 +92,7 @@ def test_safetensors_give_the_weights_back_bit_for_bit_and_a_tied_kernel_once(tr
 def test_torch_loads_the_safetensors_into_a_network_that_was_just_built(
     trained: tuple[Result, Training], tmp_path: Path
 ):
-    network, fresh = final_network(trained[1]), build(parse_network(TIED)).eval()
+    network, fresh = final_network(trained[1]), build(parse_network(TIED), MNIST.task).eval()
     (tmp_path / "net.safetensors").write_bytes(to_safetensors(network, {}))
 
     load_model(fresh, tmp_path / "net.safetensors")
@@ -144,7 +144,7 @@ def test_a_training_leaves_its_weights_where_it_is_told_to(trained: tuple[Result
 
 
 def test_a_file_gives_the_network_that_it_was_made_of(trained: tuple[Result, Training], kept: WeightFile):
-    network, ours = network_of(kept), final_network(trained[1])
+    network, ours = network_of(kept, MNIST.task), final_network(trained[1])
 
     images = torch.rand(3, 1, 28, 28)
     with torch.inference_mode():
@@ -165,23 +165,23 @@ def test_a_file_gives_the_network_that_it_was_made_of(trained: tuple[Result, Tra
 )
 def test_weights_of_another_network_are_refused(architecture: str, message: str, kept: WeightFile):
     with pytest.raises(ContentError, match=message):
-        network_of(replace(kept, about={"architecture": architecture}))
+        network_of(replace(kept, about={"architecture": architecture}), MNIST.task)
 
 
 def test_a_file_that_does_not_name_its_network_is_refused(kept: WeightFile):
     with pytest.raises(ContentError, match=r"net\.safetensors does not hold a network: 'architecture'"):
-        network_of(replace(kept, about={}))
+        network_of(replace(kept, about={}), MNIST.task)
 
 
 def test_a_file_without_some_of_the_weights_is_refused(kept: WeightFile):
     state = tuple(name for name in kept.state if name != "ops.1.running_mean")
 
     with pytest.raises(ContentError, match=r"net\.safetensors lacks ops\.1\.running_mean"):
-        network_of(replace(kept, state=state))
+        network_of(replace(kept, state=state), MNIST.task)
 
 
 def test_weights_of_another_shape_are_refused(kept: WeightFile):
     wrong = {**kept.kept, "ops.0.weight": np.zeros((4, 1, 5, 5), np.float32)}
 
     with pytest.raises(ContentError, match="does not hold a network: "):
-        network_of(replace(kept, kept=wrong))
+        network_of(replace(kept, kept=wrong), MNIST.task)

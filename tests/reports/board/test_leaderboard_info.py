@@ -15,6 +15,7 @@ from reports.board import frontier_picture
 from reports.board.frontier_picture import frontier
 from reports.board.leaderboard_info import Group, groups
 from reports.html.dataset_tag import dataset_banner, dataset_tag
+from search_spaces.task import MNIST
 
 
 def board(place: Workspace, *evidence: Any) -> tuple[Group, ...]:
@@ -81,7 +82,7 @@ def test_commands_mean_the_very_row_they_stand_in(place: Workspace, synthetic: A
             words = shlex.split(verify)
             options = dict(zip(words[3::2], words[4::2], strict=True))
             meant = only_row(
-                read_network(words[2], place),
+                read_network(words[2], place, MNIST),
                 dataset=options.get("--dataset"),
                 target_pct=float(options["--target"]),
                 recipe_given="--recipe" in options,

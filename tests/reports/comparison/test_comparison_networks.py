@@ -13,6 +13,7 @@ from reports.comparison.comparison_networks import NetworkComparison, network_co
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.network_name import network_name
+from search_spaces.task import MNIST
 
 
 @pytest.fixture
@@ -45,15 +46,22 @@ def words(facts: NetworkComparison, name: str) -> tuple[str, ...]:
     return found
 
 
+def called(network: Architecture) -> str:
+    return network_name(network, analyse(network, MNIST).parameters)
+
+
 def test_what_networks_cost_is_set_side_by_side(place: Workspace, small: Architecture, large: Architecture):
     facts = compared(place, large, small)
 
-    sizes = [analyse(network).parameters for network in (large, small)]
+    sizes = [analyse(network, MNIST).parameters for network in (large, small)]
     [line] = [line for line in facts.quantities if line.name == "parameters"]
     assert line.words == tuple(f"{size:,}" for size in sizes)
     assert line.ratios == (None, sizes[1] / sizes[0])
-    assert [side.name for side in facts.sides] == [network_name(large), network_name(small)]
-    assert facts.sentences[0].startswith(f"{network_name(small)} has {sizes[1]:,} parameters, ")
+    assert [side.name for side in facts.sides] == [
+        called(large),
+        called(small),
+    ]
+    assert facts.sentences[0].startswith(f"{called(small)} has {sizes[1]:,} parameters, ")
     assert facts.sentences[0].endswith("on the test set, so the accuracies cannot be compared.")
 
 
@@ -69,14 +77,14 @@ def test_records_speak_for_networks_and_the_best_row_of_each_is_shown(
 
     facts = compared(place, small, large)
 
-    assert [side.name for side in facts.sides] == ["tiny", network_name(large)]
+    assert [side.name for side in facts.sides] == ["tiny", called(large)]
     assert words(facts, "tier") == ("measured", "verified")
     assert words(facts, "mean test errors") == ("71.0", "50.2")
     assert words(facts, "seeds on the test set") == ("3", "6")
     assert words(facts, "seeds at the target") == ("0", "6")
     assert facts.sides[1].test_pct == (99.5,) * 5 + (99.49,)
     assert "more than the choice of seeds explains" in facts.sentences[0]
-    assert f"The page shows the best row of each network; {network_name(large)} has 1 more row." in facts.notes
+    assert f"The page shows the best row of each network; {called(large)} has 1 more row." in facts.notes
 
 
 def test_a_name_that_was_given_comes_first(place: Workspace, synthetic: Any, small: Architecture, large: Architecture):
@@ -84,7 +92,7 @@ def test_a_name_that_was_given_comes_first(place: Workspace, synthetic: Any, sma
 
     facts = network_comparison(read_networks([("mine", small), ("", large)], place))
 
-    assert [side.name for side in facts.sides] == ["mine", network_name(large)]
+    assert [side.name for side in facts.sides] == ["mine", called(large)]
 
 
 def test_validation_accuracies_come_from_the_studies_here(new_study: Any, place: Workspace, synthetic: Any):

@@ -11,8 +11,10 @@ from harness.system.workspace import Workspace
 from reports.comparison.comparison_page import file_name, write_network_comparison, write_study_comparison
 from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS
+from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 from search_spaces.network_name import network_name
+from search_spaces.task import MNIST
 from tests.outline import Outline, checked
 
 HOSTILE = [
@@ -58,7 +60,10 @@ def test_the_page_of_networks_has_its_parts(measured: list[tuple[str, Architectu
 def test_a_network_without_a_record_can_be_compared_too(measured: list[tuple[str, Architecture]], place: Workspace):
     page = page_of(write_network_comparison(measured[1:], place))
 
-    assert f"Without a record on the test set: {network_name(measured[2][1])}" in page.text("li")
+    assert (
+        f"Without a record on the test set: {network_name(measured[2][1], analyse(measured[2][1], MNIST).parameters)}"
+        in page.text("li")
+    )
     assert "Not all of these networks were measured on the same test set." in page.text("p")
     assert f"harness verify '{measured[2][1]}' --seeds 5" in page.text("code")
 

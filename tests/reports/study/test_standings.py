@@ -11,6 +11,7 @@ from harness.system.workspace import Workspace
 from reports.study import standings
 from reports.study.networks import Network, State
 from reports.study.study_files import read_study
+from search_spaces.task import MNIST
 
 NETWORK = Network(
     hash="0123456789ab",
@@ -31,7 +32,7 @@ def row(realistic_study: Any, place: Workspace) -> LeaderboardRow:
 
 
 def test_a_network_shows_its_figures(row: LeaderboardRow):
-    made = standings.networks_table([replace(NETWORK, row=row, state=State.WINNER, name="plain-1234")], 99.45)
+    made = standings.networks_table([replace(NETWORK, row=row, state=State.WINNER, name="plain-1234")], MNIST, 99.45)
 
     for cell in (
         ">1,234</td>",
@@ -49,7 +50,7 @@ def test_a_network_shows_its_figures(row: LeaderboardRow):
 
 def test_a_network_without_figures_has_dashes():
     made = standings.networks_table(
-        [replace(NETWORK, validation_accuracies_pct=(), state=State.FAILED, remark="crashed")], 99.45
+        [replace(NETWORK, validation_accuracies_pct=(), state=State.FAILED, remark="crashed")], MNIST, 99.45
     )
 
     # Epochs, validation, errors, test, tier.
@@ -58,7 +59,7 @@ def test_a_network_without_figures_has_dashes():
 
 
 def test_the_epochs_stand_beside_the_accuracy_that_they_made():
-    made = standings.networks_table([replace(NETWORK, epochs=12)], 99.45)
+    made = standings.networks_table([replace(NETWORK, epochs=12)], MNIST, 99.45)
 
     headings, cells = (re.findall(rf"<{tag}[^>]*>(?:<[^>]*>)*([^<]*)", made) for tag in ("th", "td"))
     # The name of the network is a heading of its row.
@@ -67,7 +68,7 @@ def test_the_epochs_stand_beside_the_accuracy_that_they_made():
 
 
 def test_a_pruned_network_says_when_and_has_no_tier():
-    made = standings.networks_table([replace(NETWORK, state=State.PRUNED, remark="at epoch 4 of 15")], 99.45)
+    made = standings.networks_table([replace(NETWORK, state=State.PRUNED, remark="at epoch 4 of 15")], MNIST, 99.45)
 
     assert "<td>pruned at epoch 4 of 15</td>" in made
     assert "searched" not in made
@@ -77,14 +78,14 @@ def test_a_long_list_says_that_it_is_cut(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(standings, "MOST_NETWORKS", 1_000)
     many = [replace(NETWORK, hash=f"{number:012x}") for number in range(1_001)]
 
-    made = standings.networks_table(many, 99.45)
+    made = standings.networks_table(many, MNIST, 99.45)
 
     assert made.count("<tr id=") == 1_000
     assert "The first 1,000 of 1,001 networks." in made
 
 
 def test_without_networks_there_is_a_sentence():
-    assert standings.networks_table([], 99.45) == "<p>No network has been chosen for training yet.</p>"
+    assert standings.networks_table([], MNIST, 99.45) == "<p>No network has been chosen for training yet.</p>"
 
 
 def test_the_leaderboard_marks_what_is_not_a_test_accuracy(row: LeaderboardRow):

@@ -26,6 +26,7 @@ from search_spaces.spaces.draw import (
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.resolve import parse_space
 from search_spaces.spaces.space import Options, SearchSpace
+from search_spaces.task import MNIST
 
 # Sizes that enumeration gets through in no time.
 FEW = 300
@@ -118,7 +119,7 @@ def test_uniform_draws_keep_the_conditions_and_the_budget(name: str, budget: int
     for _ in range(30):
         found = draw_uniform(space(name), rng, budget)
         assert judge(space(name), found.architecture, budget).accepted
-        assert analyse(found.architecture).parameters <= (budget or 20_000)
+        assert analyse(found.architecture, MNIST).parameters <= (budget or 20_000)
 
 
 def test_uniform_draws_repeat_with_their_seed():

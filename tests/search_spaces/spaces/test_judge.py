@@ -8,6 +8,7 @@ from search_spaces.language.notation import parse_network
 from search_spaces.ops import Conv, GlobalAvgPool
 from search_spaces.spaces.judge import Reason, judge
 from search_spaces.spaces.resolve import parse_space
+from search_spaces.task import MNIST
 
 NETWORK = parse_network("conv3x3(8) | gap | linear(10)")  # 162 parameters, 56,528 multiply-adds, field 3
 
@@ -34,7 +35,7 @@ def test_conditions_and_budget(where: str, budget: int | None, reason: Reason | 
     found = judge(parse_space(f"net = bn; {where}"), NETWORK, budget)
     assert (found.reason, found.message) == (reason, message)
     assert found.accepted is (reason is None)
-    assert found.analysis == analyse(NETWORK)
+    assert found.analysis == analyse(NETWORK, MNIST)
 
 
 def test_ops_that_do_not_fit_are_rejected_without_analysis():

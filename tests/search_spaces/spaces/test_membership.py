@@ -17,6 +17,7 @@ from search_spaces.spaces.draw import Uniform, draw, draw_uniform, enumerate_dra
 from search_spaces.spaces.membership import contains, derives
 from search_spaces.spaces.resolve import parse_space
 from search_spaces.spaces.space import SearchSpace
+from search_spaces.task import MNIST
 
 SEEDS = ["seed0", "seed1", "seed2", "seed3", "seed4"]
 
@@ -48,7 +49,7 @@ def unit(channels: int, tie: str = "") -> str:
 )
 def test_the_space_tied_contains_the_networks_whose_region_it_is(blocks: tuple[str, ...], parameters: int):
     network = parse_network(" | maxpool | ".join(blocks) + "| gap | linear(10)")
-    assert analyse(network).parameters == parameters
+    assert analyse(network, MNIST).parameters == parameters
     assert contains(space("tied"), network)
 
 
@@ -60,7 +61,7 @@ def test_the_space_posed_contains_the_networks_whose_region_it_is(few: int, para
         f"bn(poses=4) relu {again} | avgpool | {3 * again} | gap | linear(10)"
     )
     network = parse_network(text)
-    assert analyse(network).parameters == parameters
+    assert analyse(network, MNIST).parameters == parameters
     assert contains(space("posed"), network)
 
 

@@ -28,11 +28,12 @@ from harness.training.result import Epoch, Result, Status
 from harness.training.seeds import Purpose, derive_seed
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 from tests.harness.bench.some_table import ENVIRONMENT, HASHES, MACHINE, RECIPE, TEXTS, some_recording
 
 
 def some_run(network: int = 0, seed: int = 0, errors: tuple[int, ...] = (50, 40, 30, 20), **changes: Any) -> Result:
-    analysis = analyse(parse_network(TEXTS[network]))
+    analysis = analyse(parse_network(TEXTS[network]), MNIST)
     history = tuple(Epoch(epoch, 0.1, 0.1, 1.5 * epoch, wrong) for epoch, wrong in enumerate(errors, start=1))
     whole = Result(
         architecture=TEXTS[network],

@@ -9,6 +9,7 @@ from search_spaces.catalog import space
 from search_spaces.cost import analyse
 from search_spaces.errors import DrawError
 from search_spaces.spaces.resolve import parse_space
+from search_spaces.task import MNIST
 
 WIDE = parse_space("net = conv3x3(60..1000) gap linear(10)", "wide")
 
@@ -65,7 +66,7 @@ def test_a_space_too_large_to_enumerate_is_sampled_by_drawing():
     assert not found.enumerated
     assert found.considered == 320
     for network in found.networks:
-        analysis = analyse(network.architecture)
+        analysis = analyse(network.architecture, MNIST)
         assert (network.parameters, network.macs) == (analysis.parameters, analysis.macs)
         assert network.parameters <= 4000
 

@@ -16,12 +16,14 @@ from harness.system.terminal import console
 from harness.training.result import Epoch, Result, Status
 from harness.training.seeds import Purpose
 from harness.training.workers.workers import Broken, Finished, Progress
+from search_spaces.task import MNIST
 from tests.harness import scripted
 
 PROPOSAL = scripted.proposal(3, "conv3x3(40) relu conv3x3(8) relu gap linear(10)")
 JOB = scripted.first_job(PROPOSAL)
 NEAREST = NearestMiss(trial=3, hash="0" * 12, parameters=2140, epochs=8, errors=70, runs=1, allowed=69, size=10_000)
 ABOUT = About(
+    task=MNIST,
     study="mine",
     dataset="mnist-5k (not MNIST)",
     seconds=2700.0,
@@ -222,7 +224,7 @@ def test_a_name_is_no_markup_and_steers_no_terminal(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_the_panel_keeps_to_the_width_and_to_some_lines(width: int, monkeypatch: pytest.MonkeyPatch):
     running = [
-        Running(what=f"trial {number}", architecture="gap | linear(10)", epochs=8, epoch=None, seconds=1.0)
+        Running(what=f"trial {number}", name="plain-20", epochs=8, epoch=None, seconds=1.0)
         for number in range(MOST_LINES + 3)
     ]
     view = replace(SearchReporter(ABOUT).view(), running=running)

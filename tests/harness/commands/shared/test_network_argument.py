@@ -34,6 +34,7 @@ from search_spaces.catalog import PRESETS
 from search_spaces.errors import NotationError, SearchSpaceError
 from search_spaces.language.notation import parse_network
 from search_spaces.network_name import network_name
+from search_spaces.task import MNIST
 from tests.harness import scripted, unrun
 
 NETWORK = parse_network("conv3x3(8) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)")
@@ -54,7 +55,7 @@ def place(workspace: Path) -> Workspace:
 def test_a_dash_is_the_standard_input(place: Workspace, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("gap |\n linear(10)\n"))
 
-    found = read_network("-", place)
+    found = read_network("-", place, MNIST)
 
     assert (str(found.architecture), found.text) == ("gap | linear(10)", "gap |\n linear(10)\n")
     assert (found.name, found.rows) == ("", ())
@@ -63,7 +64,7 @@ def test_a_dash_is_the_standard_input(place: Workspace, monkeypatch: pytest.Monk
 def test_an_at_sign_names_a_file(place: Workspace):
     (place.root / "net.txt").write_text("gap linear(10)", encoding="utf-8")
 
-    assert str(read_network("@net.txt", place).architecture) == "gap linear(10)"
+    assert str(read_network("@net.txt", place, MNIST).architecture) == "gap linear(10)"
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
@@ -72,43 +73,43 @@ def test_a_file_that_cannot_be_read_is_a_usage_error(content: bytes | None, plac
         (place.root / "net.txt").write_bytes(content)
 
     with pytest.raises(UsageError, match=r"cannot read the network file net\.txt: ") as caught:
-        read_network("@net.txt", place)
+        read_network("@net.txt", place, MNIST)
     assert caught.value.exit_code == 2
 
 
 def test_a_file_without_end_is_a_usage_error(place: Workspace):
     with pytest.raises(UsageError, match="the network file /dev/zero holds more than 1,000,000 characters"):
-        read_network("@/dev/zero", place)
+        read_network("@/dev/zero", place, MNIST)
 
 
 def test_a_preset_comes_with_its_name(place: Workspace):
-    found = read_network("seed4", place)
+    found = read_network("seed4", place, MNIST)
 
     assert (found.architecture, found.name) == (parse_network(PRESETS["seed4"].text), "seed4")
 
 
 def test_the_notation_is_read_as_it_stands(place: Workspace):
-    found = read_network("gap linear(10)", place)
+    found = read_network("gap linear(10)", place, MNIST)
 
     assert (str(found.architecture), found.text, found.name) == ("gap linear(10)", "gap linear(10)", "")
 
 
 def test_what_nearly_is_a_preset_gets_a_hint(place: Workspace):
     with pytest.raises(NotationError, match=r"'sed4' is no preset, hash or op; presets are .*seed4") as caught:
-        read_network("sed4", place)
+        read_network("sed4", place, MNIST)
     assert "seed4" in (caught.value.hint or "")
 
 
 def test_a_word_that_is_like_nothing_gets_the_place_where_hashes_are(place: Workspace):
     with pytest.raises(NotationError, match="'quux' is no preset, hash or op; presets are seed0,") as caught:
-        read_network("quux", place)
+        read_network("quux", place, MNIST)
     assert "leaderboard' shows hashes" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("text", ["conv3x3(8) bnn gap linear(10)", "conv3x3(", ""])
 def test_wrong_notation_keeps_its_own_message(text: str, place: Workspace):
     with pytest.raises(SearchSpaceError) as ours:
-        read_network(text, place)
+        read_network(text, place, MNIST)
     with pytest.raises(SearchSpaceError) as theirs:
         parse_network(text)
     assert ours.value.message == theirs.value.message
@@ -121,7 +122,7 @@ def test_wrong_notation_keeps_its_own_message(text: str, place: Workspace):
 def test_a_hash_is_looked_up_in_the_records(digits: int, place: Workspace, new_record: NewRecord):
     record.write(place.records, new_record([55], name="mine"))
 
-    found = read_network(NETWORK.hash[:digits], place)
+    found = read_network(NETWORK.hash[:digits], place, MNIST)
 
     assert (found.architecture, found.name) == (NETWORK, "mine")
     assert found.rows == (KnownRow(Recipe(), "fast", "mnist", 99.4),)
@@ -130,18 +131,18 @@ def test_a_hash_is_looked_up_in_the_records(digits: int, place: Workspace, new_r
 def test_a_network_is_found_by_its_name_too(place: Workspace, new_record: NewRecord):
     made = new_record([60])
     record.write(place.records, made)
-    name = network_name(parse_network(made.architecture))
+    name = network_name(parse_network(made.architecture), made.parameters)
 
     for given in (name, f"{name}-{made.hash[:4]}"):
-        assert read_network(given, place).architecture.hash == made.hash
+        assert read_network(given, place, MNIST).architecture.hash == made.hash
     with pytest.raises(ContentError, match=f"no network of this workspace has the name '{name}9'"):
-        read_network(f"{name}9", place)
+        read_network(f"{name}9", place, MNIST)
 
 
 def test_a_hash_of_no_record_is_looked_up_in_the_studies(place: Workspace, new_result: NewResult):
     keep_study(place, new_result())
 
-    found = read_network(NETWORK.hash, place)
+    found = read_network(NETWORK.hash, place, MNIST)
 
     assert found.architecture == NETWORK
     assert found.rows == (KnownRow(Recipe(), "fast", "mnist", None),)
@@ -151,7 +152,7 @@ def test_a_network_of_a_study_and_of_the_leaderboard_has_one_row(place: Workspac
     keep_study(place, new_result())
     assert NETWORK.hash in {row.hash for row in refresh(place)}
 
-    found = read_network(NETWORK.hash, place)
+    found = read_network(NETWORK.hash, place, MNIST)
 
     assert only_row(found, dataset=None, target_pct=None, recipe_given=False) == KnownRow(
         Recipe(), "fast", "mnist", None
@@ -165,7 +166,7 @@ def test_a_hash_of_a_claim_names_the_network_alone(place: Workspace):
     (place.records / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
     refresh(place)
 
-    found = read_network(parse_network(OTHER).hash, place)
+    found = read_network(parse_network(OTHER).hash, place, MNIST)
 
     assert (found.architecture, found.rows) == (parse_network(OTHER), (NETWORK_ALONE,))
 
@@ -187,7 +188,7 @@ def test_a_row_of_the_leaderboard_that_was_trained_elsewhere_brings_the_recipe_t
     refresh(place)
     (place.runs / "a-study" / "config.json").unlink()
 
-    assert read_network(NETWORK.hash, place).rows == (KnownRow(known, name, "mnist", None),)
+    assert read_network(NETWORK.hash, place, MNIST).rows == (KnownRow(known, name, "mnist", None),)
 
 
 def test_a_recipe_that_no_catalog_has_is_looked_up_in_the_records(
@@ -200,7 +201,7 @@ def test_a_recipe_that_no_catalog_has_is_looked_up_in_the_records(
     refresh(place)
     (place.runs / "a-study" / "config.json").unlink()
 
-    assert read_network(NETWORK.hash, place).rows == (KnownRow(mine, "mine", "mnist", None),)
+    assert read_network(NETWORK.hash, place, MNIST).rows == (KnownRow(mine, "mine", "mnist", None),)
 
 
 # The recipe of a row -----------------------------------------------------------------------------------------
@@ -229,7 +230,7 @@ def test_epochs_do_not_change_the_recipe_of_a_row():
 
 def test_an_unknown_hash_is_a_content_error(place: Workspace):
     with pytest.raises(ContentError, match="no network of this workspace has a hash that begins with 'abcdef'"):
-        read_network("abcdef", place)
+        read_network("abcdef", place, MNIST)
 
 
 def test_an_ambiguous_hash_lists_what_it_may_mean(
@@ -243,14 +244,14 @@ def test_an_ambiguous_hash_lists_what_it_may_mean(
 
     hashes = ", ".join(sorted((NETWORK.hash, parse_network(OTHER).hash)))
     with pytest.raises(ContentError, match=f"'000000' is ambiguous: {hashes}") as caught:
-        read_network("000000", place)
+        read_network("000000", place, MNIST)
     assert caught.value.hint == "give more digits"
 
 
 @pytest.mark.parametrize("text", ["2f6e0", "abc", "7"])
 def test_a_hash_of_fewer_than_six_digits_is_refused(text: str, place: Workspace):
     with pytest.raises(ContentError, match=f"'{text}' is too short for a hash: give at least 6 digits"):
-        read_network(text, place)
+        read_network(text, place, MNIST)
 
 
 @pytest.mark.parametrize(

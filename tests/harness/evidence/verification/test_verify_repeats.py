@@ -15,6 +15,7 @@ from harness.training.modules.build import build
 from harness.training.run import Job
 from harness.training.seeds import Purpose, derive_seed
 from harness.training.weights import to_safetensors
+from search_spaces.task import MNIST
 from tests.harness import unrun
 from tests.harness.unrun import NETWORK, Seeds
 
@@ -40,7 +41,7 @@ def learned(job: Job) -> bytes:
     """Return what a worker leaves of a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed_index)
-        network = build(NETWORK)
+        network = build(NETWORK, MNIST)
     recipe = job.recipe.hash
     about = {
         "architecture": str(NETWORK),

@@ -19,6 +19,7 @@ from search_spaces.spaces.draw import Decision, Draw, draw_uniform
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.resolve import parse_space
 from search_spaces.spaces.space import Condition, Metric, SearchSpace
+from search_spaces.task import MNIST
 
 # Each width is one of ten; 10 + 9 a + 9 ab + 9 bc + 10 c parameters.
 WIDTHS = parse_space(
@@ -149,7 +150,7 @@ def test_where_no_network_is_accepted_a_rejected_one_is_proposed(monkeypatch: py
 
 
 def tell(index: Index, trial: sampler.Trial, found: Draw, violation_pct: float) -> None:
-    sampler.tell(index, trial, Outcome(analyse(found.architecture).parameters, violation_pct, True))
+    sampler.tell(index, trial, Outcome(analyse(found.architecture, MNIST).parameters, violation_pct, True))
 
 
 def population(index: Index, within: SearchSpace = WIDTHS) -> None:
@@ -168,7 +169,7 @@ def test_nothing_is_learned_from_rejected_and_failed_networks():
             if index is first and number % 2:
                 sampler.reject(index, trial, 1, 0.0)
             elif index is first:
-                sampler.tell(index, trial, Outcome(analyse(found.architecture).parameters, None, False))
+                sampler.tell(index, trial, Outcome(analyse(found.architecture, MNIST).parameters, None, False))
             else:
                 sampler.forget(index, trial)
 
@@ -223,7 +224,7 @@ def smallest_reaching(name: str, seed: int, asks: int = 50) -> float:
             sampler.forget(index, trial)
             continue
         known.add(found.architecture.hash)
-        parameters = analyse(found.architecture).parameters
+        parameters = analyse(found.architecture, MNIST).parameters
         wrong = sum(found.indices.get(each.name) != each.index for each in counted)
         wavers = random.Random(found.architecture.hash).gauss(0, 0.02)
         violation = 0.1 * (wrong - 5) + 0.2 * (1_500 / parameters - 1) + wavers

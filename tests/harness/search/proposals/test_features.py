@@ -19,6 +19,7 @@ from harness.search.proposals.features import (
 )
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse, map_numbers
+from search_spaces.task import MNIST
 
 PLAIN = "conv3x3(8) bn relu | maxpool | conv3x3(16, pad=0) bn relu dropout(0.05) | gap | linear(10)"
 SEPARABLE = "conv3x3(4) relu bn avgpool dwconv3x3 conv1x1(8) relu bn maxpool conv1x1(10) gap"
@@ -125,7 +126,7 @@ def test_a_kernel_that_is_used_again_is_told_from_one_that_is_not():
 
 @given(st.from_type(Architecture))
 def test_every_network_has_finite_numbers_and_shares_are_shares(network: Architecture):
-    found = features(network, analyse(network))
+    found = features(network, analyse(network, MNIST))
 
     assert len(found) == len(NAMES)
     assert all(map(math.isfinite, found))
@@ -151,7 +152,7 @@ def test_work_is_multiply_adds_and_the_numbers_of_all_maps(text: str, macs: int,
 
 @given(st.from_type(Architecture))
 def test_work_grows_with_the_numbers_of_the_maps(network: Architecture):
-    analysis = analyse(network)
+    analysis = analyse(network, MNIST)
 
     assert work_of(analysis) >= analysis.macs + NUMBER_MACS * map_numbers(analysis)
 

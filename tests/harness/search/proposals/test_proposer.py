@@ -21,6 +21,7 @@ from search_spaces.catalog import space
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 from search_spaces.spaces.resolve import parse_space
+from search_spaces.task import MNIST
 from tests.harness import scripted
 
 # Two networks that are a parameter apart, counted by hand:
@@ -83,7 +84,7 @@ def repeats(answers: Sequence[Found]) -> list[Repeated]:
 def test_the_ladder_spreads_sizes_evenly_in_the_logarithm_those_above_the_middle_first(name: str):
     steps = size_ladder(space(name), 20_000, random.Random(0))
 
-    sizes = [analyse(step.architecture).parameters for step in steps]
+    sizes = [analyse(step.architecture, MNIST).parameters for step in steps]
     order = [sorted(sizes).index(size) for size in sizes]
     ratios = [larger / smaller for smaller, larger in zip(sorted(sizes), sorted(sizes)[1:], strict=False)]
     assert order == [4, 3, 5, 2, 6, 1, 0]
@@ -95,12 +96,14 @@ def test_the_ladder_keeps_budget_and_conditions():
     steps = size_ladder(parse_space(text), 200, random.Random(0))
 
     # macs: 7,056 a channel and 10 more, so one channel keeps the condition; 200 parameters are ten channels.
-    assert {analyse(step.architecture).parameters for step in steps} <= set(range(29, 201))
-    assert max(analyse(step.architecture).parameters for step in steps) == 200
+    assert {analyse(step.architecture, MNIST).parameters for step in steps} <= set(range(29, 201))
+    assert max(analyse(step.architecture, MNIST).parameters for step in steps) == 200
 
 
 def test_a_space_of_few_networks_has_a_short_ladder():
-    sizes = [analyse(step.architecture).parameters for step in size_ladder(parse_space(FEW), 300, random.Random(0))]
+    sizes = [
+        analyse(step.architecture, MNIST).parameters for step in size_ladder(parse_space(FEW), 300, random.Random(0))
+    ]
 
     assert sorted(sizes) == [86, 162, 238]
 
@@ -111,7 +114,9 @@ def test_where_nothing_is_within_the_budget_the_ladder_is_empty():
 
 def test_the_draws_for_a_ladder_end_where_networks_within_the_budget_are_rare(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(proposer_module, "DRAWS", 50)
-    sizes = [analyse(step.architecture).parameters for step in size_ladder(parse_space(WIDE), 29, random.Random(0))]
+    sizes = [
+        analyse(step.architecture, MNIST).parameters for step in size_ladder(parse_space(WIDE), 29, random.Random(0))
+    ]
 
     assert sizes in ([], [29])
 
@@ -137,7 +142,7 @@ def test_the_first_proposals_are_the_ladder():
 
 def test_steps_over_the_budget_of_the_day_are_counted_as_rejected():
     proposer = new()
-    sizes = [analyse(step.architecture).parameters for step in proposer.ladder]
+    sizes = [analyse(step.architecture, MNIST).parameters for step in proposer.ladder]
     budget = sorted(sizes)[2]
 
     found = propose(proposer, budget, {}, ROOM)
@@ -204,7 +209,7 @@ def test_a_condition_of_the_space_is_a_reason_of_its_own():
 def test_the_violation_sums_what_is_broken_as_shares_of_the_limits(condition: str, budget: int, expected: float):
     within = parse_space(f"net = conv3x3(4) gap linear(10); {condition};" if condition else FEW)
 
-    found = violation(within, analyse(parse_network("conv3x3(4) gap linear(10)")), budget)
+    found = violation(within, analyse(parse_network("conv3x3(4) gap linear(10)"), MNIST), budget)
 
     assert found == pytest.approx(expected)
 

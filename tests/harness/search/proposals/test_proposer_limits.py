@@ -14,6 +14,7 @@ from harness.search.proposals.proposer import is_aimed, propose
 from harness.search.proposals.switches import Switches
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 from tests.harness.search.proposals.test_proposer import (
     FEW,
     ROOM,
@@ -81,7 +82,7 @@ def test_of_two_lengths_the_one_that_there_is_time_for_is_taken(ladder: bool):
 
 
 def work_of_channels(channels: int) -> float:
-    analysis = analyse(parse_network(f"conv3x3({channels}) gap linear(10)"))
+    analysis = analyse(parse_network(f"conv3x3({channels}) gap linear(10)"), MNIST)
     return work_of(analysis)
 
 

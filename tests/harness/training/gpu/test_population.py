@@ -14,6 +14,7 @@ from harness.training.modules.grouped import grouped_network, stack, unstack
 from harness.training.recipe import Optimizer, Recipe
 from harness.training.train import Training, count_errors, start, train_epoch
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 from tests.harness.training.modules.test_posed import Noting
 from tests.harness.training.native.test_native_training import NETWORKS, POSED, SHARED, SIMPLY_POSED, some_images
 from tests.harness.training.test_distillation import TAUGHT, some_teacher
@@ -28,14 +29,14 @@ RECIPES = (
 
 
 def runs_of(text: str, recipe: Recipe, count: int = 3) -> list[Training]:
-    return [start(parse_network(text), recipe, seed, CPU) for seed in range(count)]
+    return [start(parse_network(text), recipe, seed, CPU, task=MNIST) for seed in range(count)]
 
 
 @pytest.mark.parametrize("text", [*NETWORKS, POSED, SHARED])
 def test_a_grouped_network_says_what_its_members_say(text: str):
     architecture, images = parse_network(text), some_images(9)
     runs = runs_of(text, Recipe(), 4)
-    grouped = grouped_network(architecture, 4)
+    grouped = grouped_network(architecture, 4, MNIST)
     stack([run.network for run in runs], grouped)
     values = (images.pixels.float() / 255 - 0.13) / 0.31
 
@@ -49,7 +50,7 @@ def test_a_grouped_network_says_what_its_members_say(text: str):
 def test_what_is_stacked_comes_back():
     runs = runs_of(NETWORKS[2], Recipe())
     before = [[tensor.clone() for tensor in run.state] for run in runs]
-    grouped = grouped_network(parse_network(NETWORKS[2]), 3)
+    grouped = grouped_network(parse_network(NETWORKS[2]), 3, MNIST)
 
     stack([run.network for run in runs], grouped)
     for run in runs:
@@ -94,7 +95,8 @@ def test_members_end_where_they_would_have_ended_alone(text: str, recipe: Recipe
 def test_members_are_taught_as_they_would_have_been_alone():
     images, teacher = some_images(2 * TAUGHT.batch_size + 1), some_teacher()
     together, alone = (
-        [start(parse_network(NETWORKS[0]), TAUGHT, seed, CPU, teacher=teacher) for seed in range(3)] for _ in range(2)
+        [start(parse_network(NETWORKS[0]), TAUGHT, seed, CPU, teacher=teacher, task=MNIST) for seed in range(3)]
+        for _ in range(2)
     )
     population = population_of(together, images)
     for _ in range(2):
@@ -115,7 +117,7 @@ def test_members_are_taught_as_they_would_have_been_alone():
 )
 def test_no_step_waits_for_the_host_which_no_cuda_graph_can_hold(text: str, recipe: Recipe):
     images, teacher = some_images(2 * recipe.batch_size), some_teacher() if recipe.teacher else None
-    runs = [start(parse_network(text), recipe, seed, CPU, teacher=teacher) for seed in range(2)]
+    runs = [start(parse_network(text), recipe, seed, CPU, teacher=teacher, task=MNIST) for seed in range(2)]
     trained = population_of(runs, images)
     schedule = population_module._schedule(trained, 2)
 
@@ -172,7 +174,9 @@ def test_captured_steps_end_where_single_ones_end(text: str):
     found = some_images(64)
     pixels, labels = found.pixels[:1].repeat(1280, 1, 1, 1).to(device), found.labels[:1].repeat(1280).to(device)
     images = replace(found, pixels=pixels, labels=labels)
-    together, alone = ([start(parse_network(text), recipe, seed, device) for seed in range(2)] for _ in range(2))
+    together, alone = (
+        [start(parse_network(text), recipe, seed, device, task=MNIST) for seed in range(2)] for _ in range(2)
+    )
 
     population = population_of(together, images)
     for _ in range(3):
@@ -195,7 +199,7 @@ def test_a_captured_epoch_takes_every_step_with_fresh_masks():
     found = some_images(640)
     images = replace(found, pixels=found.pixels.to(device), labels=found.labels.to(device))
     text = "conv3x3(8) bn relu dropout(0.5) maxpool conv3x3(8) bn relu maxpool linear(10)"
-    runs = [start(parse_network(text), recipe, seed, device) for seed in range(2)]
+    runs = [start(parse_network(text), recipe, seed, device, task=MNIST) for seed in range(2)]
 
     population = population_of(runs, images)
     train_epoch_together(population)
@@ -219,7 +223,7 @@ def test_captured_steps_are_taught_as_single_ones_are():
     pixels, labels = found.pixels.repeat(20, 1, 1, 1).to(device), found.labels.repeat(20).to(device)
     images = replace(found, pixels=pixels, labels=labels)
     together, alone = (
-        [start(parse_network(NETWORKS[0]), recipe, seed, device, teacher=teacher) for seed in range(2)]
+        [start(parse_network(NETWORKS[0]), recipe, seed, device, teacher=teacher, task=MNIST) for seed in range(2)]
         for _ in range(2)
     )
 

@@ -31,6 +31,7 @@ from harness.training.train import (
     weights_digest,
 )
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 from tests.harness.training.native.test_native_training import CPU, some_images
 
 NETWORK = parse_network(
@@ -44,7 +45,7 @@ Load = Callable[[], Any]
 
 
 def trained(load: Load, recipe: Recipe = RECIPE, epochs: int = 2) -> Training:
-    run = start(NETWORK, recipe, 3, CPU, load())
+    run = start(NETWORK, recipe, 3, CPU, load(), task=MNIST)
     for _ in range(epochs):
         train_epoch(run, some_images(320))
     return run
@@ -58,7 +59,7 @@ def test_statistics_of_one_batch_are_those_of_the_whole_it_is():
     # With one batch, what a BN normalises by is what it then keeps: in both modes the network says the same, but for
     # the n / (n - 1) of the kept variance and, with dropout off, nothing else.
     torch.manual_seed(1)
-    network, values = build(NETWORK).double(), torch.randn(400, 1, 28, 28, dtype=torch.float64)
+    network, values = build(NETWORK, MNIST).double(), torch.randn(400, 1, 28, 28, dtype=torch.float64)
     recompute_statistics(network, [values])
 
     kept = network(values)
@@ -71,7 +72,7 @@ def test_statistics_of_one_batch_are_those_of_the_whole_it_is():
 
 def test_statistics_are_moments_of_all_that_a_bn_is_given():
     torch.manual_seed(1)
-    network, batches = build(NETWORK), [torch.randn(50, 1, 28, 28) * scale for scale in (1.0, 3.0)]
+    network, batches = build(NETWORK, MNIST), [torch.randn(50, 1, 28, 28) * scale for scale in (1.0, 3.0)]
     first, given = norms_of(network)[0], []
     hook = first.register_forward_pre_hook(lambda _, values: given.append(values[0]))
 
@@ -87,7 +88,7 @@ def test_statistics_are_moments_of_all_that_a_bn_is_given():
 
 def test_a_bn_without_scale_gets_the_statistics_of_what_it_is_given():
     torch.manual_seed(2)
-    network = build(parse_network("bn(unscaled) | gap | linear(10)")).double()
+    network = build(parse_network("bn(unscaled) | gap | linear(10)"), MNIST).double()
     values = 3 * torch.randn(50, 1, 28, 28, dtype=torch.float64) + 1
     recompute_statistics(network, [values])
     (norm,) = norms_of(network)
@@ -98,7 +99,7 @@ def test_a_bn_without_scale_gets_the_statistics_of_what_it_is_given():
 def test_shared_statistics_are_those_of_all_values_of_the_channels_that_share_them():
     torch.manual_seed(3)
     text = "conv3x3(4) bn(poses=2, shared) relu linear(4) bn(poses=4, shared) linear(10)"
-    network = build(parse_network(text)).double()
+    network = build(parse_network(text), MNIST).double()
     batches, given = [torch.randn(30, 1, 28, 28, dtype=torch.float64) * scale for scale in (1.0, 3.0)], []
     for norm in norms_of(network):
         norm.register_forward_pre_hook(lambda _, values: given.append(values[0]))
@@ -114,7 +115,10 @@ def test_shared_statistics_are_those_of_all_values_of_the_channels_that_share_th
 
 def test_dropout_is_off_while_statistics_are_gathered():
     torch.manual_seed(1)
-    network, values = build(parse_network("dropout(0.9) conv3x3(4) bn gap linear(10)")), torch.ones(40, 1, 28, 28)
+    network, values = (
+        build(parse_network("dropout(0.9) conv3x3(4) bn gap linear(10)"), MNIST),
+        torch.ones(40, 1, 28, 28),
+    )
     recompute_statistics(network, [values])
     once = norms_of(network)[0].running_var.clone()
 
@@ -144,7 +148,7 @@ def test_only_the_statistics_of_an_average_are_its_own(load: Load):
 def test_predictions_are_those_of_the_settled_weights(load: Load):
     run, images = trained(load), some_images(100, seed=4)
     finish_average(run, some_images(320))
-    network = build(NETWORK).eval()
+    network = build(NETWORK, MNIST).eval()
     floating = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
     for tensor, value in zip(floating, run.finished_average or [], strict=True):
         tensor.copy_(value)
@@ -156,7 +160,7 @@ def test_predictions_are_those_of_the_settled_weights(load: Load):
 
 @pytest.mark.parametrize("load", ENGINES)
 def test_settling_changes_nothing_of_what_is_trained_further(load: Load):
-    images, looked, plain = some_images(320), start(NETWORK, RECIPE, 3, CPU, load()), trained(load)
+    images, looked, plain = some_images(320), start(NETWORK, RECIPE, 3, CPU, load(), task=MNIST), trained(load)
     for _ in range(2):
         train_epoch(looked, images)
         finish_average(looked, images)
@@ -173,7 +177,7 @@ def test_a_run_gone_on_with_settles_to_the_same_bits(load: Load):
     buffer = io.BytesIO()
     torch.save(checkpoint(whole), buffer)
 
-    again = start(NETWORK, RECIPE, 3, CPU, load())
+    again = start(NETWORK, RECIPE, 3, CPU, load(), task=MNIST)
     resume(again, torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
     finish_average(again, images)
 
@@ -193,7 +197,7 @@ def test_the_recipe_trains_to_the_weights_of_one_that_averages_statistics():
 def test_members_settle_to_what_they_would_have_alone():
     images = some_images(65)
     network = parse_network("conv3x3(4) bn relu maxpool conv3x3(6) bn relu gap linear(10)")
-    together, alone = ([start(network, RECIPE, seed, CPU) for seed in range(2)] for _ in range(2))
+    together, alone = ([start(network, RECIPE, seed, CPU, task=MNIST) for seed in range(2)] for _ in range(2))
 
     train_epoch_together(population_of(together, images))
     for run in alone:

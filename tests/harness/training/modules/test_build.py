@@ -131,8 +131,8 @@ def gradient(network: Network, *path: int) -> Tensor:
 
 
 def compare(architecture: Architecture) -> None:
-    analysis = analyse(architecture)
-    network = build(architecture)
+    analysis = analyse(architecture, MNIST)
+    network = build(architecture, MNIST)
     assert len(network.ops) == len(architecture.ops)
     assert unique_parameters(network) == analysis.parameters
     assert shapes_seen(network) == [layer.output_shape for layer in analysis.layers]
@@ -160,20 +160,22 @@ def test_torch_counts_and_shapes_any_network_as_the_closed_forms_do(architecture
 
 def test_ops_that_do_not_fit_together_are_refused():
     with pytest.raises(ShapeError, match=r"^the network ends in 8x28x28; it must end in 10 values"):
-        build(Architecture((spec.Conv(3, 8),)))
+        build(Architecture((spec.Conv(3, 8),)), MNIST)
 
 
 def test_a_count_that_torch_does_not_share_is_a_fault_of_the_program(monkeypatch: pytest.MonkeyPatch):
     architecture = parse_network("conv3x3(4) gap linear(10)")
-    wrong = dataclasses.replace(analyse(architecture), parameters=85)
+    wrong = dataclasses.replace(analyse(architecture, MNIST), parameters=85)
     monkeypatch.setattr(build_module, "analyse", lambda *_: wrong)
 
     with pytest.raises(AssertionError, match=r"^torch counts 86 parameters, search_spaces\.cost 85: please"):
-        build(architecture)
+        build(architecture, MNIST)
 
 
 def test_tied_kernels_are_one_tensor_with_biases_of_their_own():
-    network = build(parse_network("conv3x3(4) conv3x3(4, tie=a, bias) conv3x3(4, pad=0, tie=a, bias) gap linear(10)"))
+    network = build(
+        parse_network("conv3x3(4) conv3x3(4, tie=a, bias) conv3x3(4, pad=0, tie=a, bias) gap linear(10)"), MNIST
+    )
 
     assert network.ops[1].weight is network.ops[2].weight
     assert network.ops[1].bias is not network.ops[2].bias
@@ -181,8 +183,10 @@ def test_tied_kernels_are_one_tensor_with_biases_of_their_own():
 
 
 def test_a_tied_kernel_gets_the_sum_of_the_gradients_of_its_uses():
-    tied = build(parse_network("conv3x3(4) conv3x3(4, tie=a) relu res(conv3x3(4, tie=a)) gap linear(10)")).double()
-    apart = build(parse_network("conv3x3(4) conv3x3(4) relu res(conv3x3(4)) gap linear(10)")).double()
+    tied = build(
+        parse_network("conv3x3(4) conv3x3(4, tie=a) relu res(conv3x3(4, tie=a)) gap linear(10)"), MNIST
+    ).double()
+    apart = build(parse_network("conv3x3(4) conv3x3(4) relu res(conv3x3(4)) gap linear(10)"), MNIST).double()
     apart.load_state_dict(tied.state_dict())
     images = torch.randn(5, *MNIST.input_shape, dtype=torch.float64)
 
@@ -196,7 +200,7 @@ def test_a_tied_kernel_gets_the_sum_of_the_gradients_of_its_uses():
 
 
 def test_a_tied_kernel_survives_the_move_to_another_memory_format():
-    network = build(parse_network("conv3x3(4) conv3x3(4, tie=a) conv3x3(4, tie=a) gap linear(10)"))
+    network = build(parse_network("conv3x3(4) conv3x3(4, tie=a) conv3x3(4, tie=a) gap linear(10)"), MNIST)
 
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
 
@@ -204,7 +208,7 @@ def test_a_tied_kernel_survives_the_move_to_another_memory_format():
 
 
 def test_a_residual_adds_its_input_to_what_its_ops_make_of_it():
-    network = build(parse_network("conv3x3(4) res(conv3x3(4) bn relu) gap linear(10)")).eval()
+    network = build(parse_network("conv3x3(4) res(conv3x3(4) bn relu) gap linear(10)"), MNIST).eval()
     residual = network.ops[1]
     values = torch.randn(2, 4, 28, 28)
 
@@ -216,7 +220,7 @@ def test_a_residual_adds_its_input_to_what_its_ops_make_of_it():
 
 
 def test_bn_of_a_vector_and_a_linear_layer_of_a_map_are_one_module_each():
-    network = build(parse_network("maxpool(7) linear(6) bn relu linear(10)"))
+    network = build(parse_network("maxpool(7) linear(6) bn relu linear(10)"), MNIST)
 
     assert [type(module) for module in network.ops] == [
         nn.MaxPool2d,
@@ -228,7 +232,9 @@ def test_bn_of_a_vector_and_a_linear_layer_of_a_map_are_one_module_each():
 
 
 def test_every_dropout_draws_from_the_generator_it_is_given_and_from_no_other():
-    network = build(parse_network("conv3x3(8) dropout(0.2) res(conv3x3(8) dropout2d(0.2)) | gap | linear(10)")).train()
+    network = build(
+        parse_network("conv3x3(8) dropout(0.2) res(conv3x3(8) dropout2d(0.2)) | gap | linear(10)"), MNIST
+    ).train()
     images = torch.randn(4, *MNIST.input_shape)
     before = torch.get_rng_state()
     outputs = []
@@ -242,7 +248,7 @@ def test_every_dropout_draws_from_the_generator_it_is_given_and_from_no_other():
 
 
 def test_kaiming_weights_are_scaled_by_fan_in_and_biases_are_zero():
-    network = build(parse_network("conv3x3(32) conv3x3(64, bias) | gap | conv1x1(10, bias)"))
+    network = build(parse_network("conv3x3(32) conv3x3(64, bias) | gap | conv1x1(10, bias)"), MNIST)
     torch.manual_seed(1)
 
     initialise(network, Initialisation.KAIMING)
@@ -256,7 +262,7 @@ def test_kaiming_weights_are_scaled_by_fan_in_and_biases_are_zero():
 
 def test_a_tied_kernel_is_drawn_once():
     networks = [
-        build(parse_network(f"conv3x3(4) conv3x3(4, tie=a){more} | gap | conv1x1(10)"))
+        build(parse_network(f"conv3x3(4) conv3x3(4, tie=a){more} | gap | conv1x1(10)"), MNIST)
         for more in (" conv3x3(4, tie=a)", " conv3x3(4, tie=a) conv3x3(4, tie=a)")
     ]
     for network in networks:
@@ -268,7 +274,7 @@ def test_a_tied_kernel_is_drawn_once():
 
 
 def test_torch_weights_are_left_as_torch_drew_them():
-    network = build(parse_network("conv3x3(4, bias) | gap | linear(10)"))
+    network = build(parse_network("conv3x3(4, bias) | gap | linear(10)"), MNIST)
     before = [parameter.clone() for parameter in network.parameters()]
 
     initialise(network, Initialisation.TORCH)
@@ -278,7 +284,7 @@ def test_torch_weights_are_left_as_torch_drew_them():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_train_in_bf16_with_weights_and_gradients_in_fp32(name: str):
-    network = build(parse_network(PRESETS[name].text)).train()
+    network = build(parse_network(PRESETS[name].text), MNIST).train()
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = network(torch.randn(8, *MNIST.input_shape))
@@ -290,7 +296,7 @@ def test_presets_train_in_bf16_with_weights_and_gradients_in_fp32(name: str):
 
 
 def test_a_kernel_of_one_column_or_row_is_padded_along_its_length_only():
-    network = build(parse_network("conv3x1(4) conv1x3(5, pad=2, stride=2) conv3x1(5, pad=0) gap linear(10)"))
+    network = build(parse_network("conv3x1(4) conv1x3(5, pad=2, stride=2) conv3x1(5, pad=0) gap linear(10)"), MNIST)
     convolutions = [module for module in network.ops if isinstance(module, nn.Conv2d)]
 
     assert [module.kernel_size for module in convolutions] == [(3, 1), (1, 3), (3, 1)]
@@ -300,7 +306,7 @@ def test_a_kernel_of_one_column_or_row_is_padded_along_its_length_only():
 
 @pytest.mark.parametrize("text", ["conv3x3(4) bn(unscaled) gap linear(10)", "linear(4) bn(unscaled) linear(10)"])
 def test_an_unscaled_bn_normalises_and_shifts(text: str):
-    network = build(parse_network(text)).train()
+    network = build(parse_network(text), MNIST).train()
     with torch.no_grad():
         network.ops[1].bias.fill_(3.0)  # type: ignore[operator]  # modules may be anything
 
@@ -313,7 +319,7 @@ def test_an_unscaled_bn_normalises_and_shifts(text: str):
 
 
 def test_a_prelu_begins_at_a_quarter_and_trains_in_bf16():
-    network = build(parse_network("conv3x3(4) prelu gap linear(10) prelu"))
+    network = build(parse_network("conv3x3(4) prelu gap linear(10) prelu"), MNIST)
     assert stored(network, 1).tolist() == [0.25]
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -324,7 +330,7 @@ def test_a_prelu_begins_at_a_quarter_and_trains_in_bf16():
 
 
 def test_a_network_prints_the_rates_of_its_dropouts():
-    printed = repr(build(parse_network("conv3x3(4) dropout(0.1) dropout2d(0.2) gap linear(10)")))
+    printed = repr(build(parse_network("conv3x3(4) dropout(0.1) dropout2d(0.2) gap linear(10)"), MNIST))
 
     assert "FastDropout(p=0.1, channels=False)" in printed
     assert "FastDropout(p=0.2, channels=True)" in printed

@@ -12,6 +12,7 @@ from harness.training.modules.first_weights import draw_first_weights
 from harness.training.modules.seeded_initialisation import drawing_from
 from harness.training.recipe import Initialisation, Recipe
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 from tests.harness.training.native.test_native_training import NETWORKS
 
 # Tied kernels, biases, residual sums, depthwise layers, linear layers, slopes: what draws, and what draws in vain.
@@ -21,14 +22,14 @@ TEXTS = (NETWORKS[1], NETWORKS[2], NETWORKS[8])
 def by_torch(text: str, recipe: Recipe, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build(parse_network(text))
+        network = build(parse_network(text), MNIST)
         draw_first_weights(network, recipe)
     return network
 
 
 def by_generator(text: str, recipe: Recipe, seed: int) -> Network:
     with drawing_from(torch.Generator().manual_seed(seed)):
-        network = build(parse_network(text))
+        network = build(parse_network(text), MNIST)
         draw_first_weights(network, recipe)
     return network
 

@@ -12,6 +12,7 @@ from harness.training.native import native
 from harness.training.recipe import Initialisation, Recipe
 from harness.training.train import start, train_epoch
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 from tests.harness.training.native.test_native_training import CPU, some_images
 
 DIRAC = Recipe(initialisation=Initialisation.DIRAC)
@@ -19,7 +20,7 @@ DIRAC = Recipe(initialisation=Initialisation.DIRAC)
 
 def drawn(text: str, recipe: Recipe) -> Network:
     torch.manual_seed(4)
-    network = build(parse_network(text))
+    network = build(parse_network(text), MNIST)
     draw_first_weights(network, recipe)
     return network
 
@@ -53,7 +54,7 @@ def test_all_other_weights_are_those_of_kaiming():
 @pytest.mark.parametrize("initialisation", [Initialisation.TORCH, Initialisation.KAIMING])
 def test_the_initialisations_of_before_draw_what_they_drew(initialisation: Initialisation):
     torch.manual_seed(4)
-    network = build(parse_network("conv3x3(4) bn conv3x3(4, bias) gap linear(10)"))
+    network = build(parse_network("conv3x3(4) bn conv3x3(4, bias) gap linear(10)"), MNIST)
     initialise(network, initialisation)
 
     again = drawn("conv3x3(4) bn conv3x3(4, bias) gap linear(10)", Recipe(initialisation=initialisation))
@@ -77,7 +78,7 @@ def test_all_classes_begin_equal_where_the_head_is_zero_and_then_it_learns(text:
 
     assert not network(torch.randn(3, 1, 28, 28)).any()
     for engine in (None, native.load()):
-        run = start(parse_network(text), recipe, 0, CPU, engine)
+        run = start(parse_network(text), recipe, 0, CPU, engine, task=MNIST)
         first = run.state[0].clone()
         train_epoch(run, images)
         assert run.network(torch.randn(3, 1, 28, 28)).any()

@@ -18,6 +18,7 @@ from harness.training.recipe import Initialisation, Recipe
 from search_spaces.language.notation import parse_network
 from search_spaces.ops import BatchNorm
 from search_spaces.poses import composed, mirrored, turns
+from search_spaces.task import MNIST
 
 
 def posed(maps: Tensor, pose: int, poses: int) -> Tensor:
@@ -38,7 +39,7 @@ def test_an_image_in_another_pose_leaves_maps_in_that_pose_whose_channels_have_c
         "conv3x3(16, poses=P) bn(poses=P) relu | avgpool | conv1x1(8, poses=P, bias) "
         "res(conv3x3(8, poses=P) prelu conv5x5(8, poses=P)) conv3x3(16, poses=P, pad=0) bn(unscaled, poses=P) maxpool"
     )
-    network = build(parse_network(f"{text} gap linear(10)".replace("P", str(poses)))).double()
+    network = build(parse_network(f"{text} gap linear(10)".replace("P", str(poses))), MNIST).double()
     maps = network.ops[:-2]
     images = torch.rand(3, 1, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -49,7 +50,7 @@ def test_an_image_in_another_pose_leaves_maps_in_that_pose_whose_channels_have_c
 
 
 def test_without_poses_nothing_of_the_kind_holds():
-    network = build(parse_network("conv3x3(4) relu conv3x3(4) gap linear(10)"))
+    network = build(parse_network("conv3x3(4) relu conv3x3(4) gap linear(10)"), MNIST)
     maps, images = network.ops[:-2], torch.rand(3, 1, 28, 28)
 
     assert not torch.allclose(maps(posed(images, 1, 4)), moved(maps(images), 1, 4), atol=1e-3)
@@ -92,7 +93,7 @@ class Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch decla
 @pytest.mark.parametrize("poses", [2, 4, 8])
 def test_no_step_copies_an_index_from_the_host_which_no_cuda_graph_can_hold(poses: int):
     text = "conv3x3(8, poses=P) bn(poses=P) conv1x1(8, poses=P) bn(poses=P, shared) gap linear(10)"
-    network = build(parse_network(text.replace("P", str(poses))))
+    network = build(parse_network(text.replace("P", str(poses))), MNIST)
 
     Noting.names.clear()
     with Noting():  # type: ignore[no-untyped-call]
@@ -145,7 +146,9 @@ def test_a_bn_with_shared_statistics_is_one_to_which_poses_are_positions(shape: 
 
 @pytest.mark.parametrize(("norm", "holds"), [("bn(poses=4, shared)", True), ("bn(poses=4)", False)])
 def test_only_shared_statistics_leave_a_turned_image_its_turned_maps_once_training_is_over(norm: str, holds: bool):
-    network = build(parse_network(f"conv3x3(8, poses=4) {norm} relu conv3x3(4, poses=4) gap linear(10)")).double()
+    network = build(
+        parse_network(f"conv3x3(8, poses=4) {norm} relu conv3x3(4, poses=4) gap linear(10)"), MNIST
+    ).double()
     maps = nn.Sequential(*list(network.ops)[:4])
     maps(torch.rand(20, 1, 11, 11, dtype=torch.float64) * torch.linspace(0, 1, 11, dtype=torch.float64))
     images = torch.rand(3, 1, 11, 11, dtype=torch.float64)
@@ -156,7 +159,7 @@ def test_only_shared_statistics_leave_a_turned_image_its_turned_maps_once_traini
 
 
 def test_a_dirac_kernel_in_poses_hands_its_input_on():
-    network = build(parse_network("conv3x3(8, poses=4) conv3x3(8, poses=4) gap linear(10)"))
+    network = build(parse_network("conv3x3(8, poses=4) conv3x3(8, poses=4) gap linear(10)"), MNIST)
     draw_first_weights(network, Recipe(initialisation=Initialisation.DIRAC))
     maps = torch.rand(2, 8, 5, 5)
 

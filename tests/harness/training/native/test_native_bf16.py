@@ -16,6 +16,7 @@ from harness.training.native.native import LEVELS
 from harness.training.native.native_training import gradients, open_program, refusal
 from harness.training.recipe import Initialisation, Precision, Recipe
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 from tests.harness.training.native.test_native_training import CPU, HERE, reference, some_images
 
 
@@ -81,7 +82,7 @@ def round_factors(network: nn.Module) -> None:
 def test_gradients_in_bf16_are_those_of_rounded_factors(text: str, batch: int):
     images, recipe = some_images(batch), Recipe(batch_size=batch, precision=Precision.BF16)
     torch.manual_seed(1)
-    network = build(parse_network(text))
+    network = build(parse_network(text), MNIST)
     initialise(network, Initialisation.KAIMING)
     opened = open_program(native.load(), parse_network(text), recipe, some_images(1))
     loss, gradient = gradients(opened, network, images.pixels, images.labels)

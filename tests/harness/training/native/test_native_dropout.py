@@ -14,6 +14,7 @@ from harness.training.native.native_training import NativeProgram, gradients, op
 from harness.training.recipe import Recipe
 from harness.training.train import predictions, start
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 from tests.harness.dropout_masks import assert_masks
 from tests.harness.training.native.test_native_training import CPU, HERE, in_float64, some_images
 
@@ -26,7 +27,7 @@ def opened_with(
     """A program in float64 with its network, and what gives loss and gradient under the same masks each time."""
     architecture = parse_network(text)
     torch.manual_seed(2)
-    network = build(architecture).double()
+    network = build(architecture, MNIST).double()
     program = open_program(engine, architecture, Recipe(batch_size=batch), some_images(1))
     images = some_images(batch)
 
@@ -84,7 +85,7 @@ def test_gradients_pass_through_the_masks_of_the_forward_pass(batch: int, level:
 @LEVELS
 def test_dropout_is_off_when_predicting(level: Level):
     network = parse_network("dropout(0.9) conv3x3(4) dropout2d(0.9) gap linear(10)")
-    run = start(network, Recipe(batch_size=32), 0, CPU, in_float64(level))
+    run = start(network, Recipe(batch_size=32), 0, CPU, in_float64(level), task=MNIST)
     images = some_images(100)
 
     assert predictions(run, images).tolist() == predictions(run, images).tolist()

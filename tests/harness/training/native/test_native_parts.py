@@ -11,6 +11,7 @@ from harness.training.native.native import LEVELS
 from harness.training.recipe import Recipe
 from harness.training.train import start, train_epoch, weights_digest
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 TURNED = (
     "conv3x3(8, poses=4, bias) bn(poses=4) prelu | avgpool | prelu bn conv3x3(8) prelu bn(poses=2, shared) leaky "
@@ -21,7 +22,7 @@ TURNED = (
 def digest(text: str, recipe: Recipe, *options: str) -> str:
     """Return what an engine that is compiled with these options learns in a few steps."""
     engine = native.load(LEVELS[-1], extra=("-O0", *options))
-    run = start(parse_network(text), recipe, 3, torch.device("cpu"), engine)
+    run = start(parse_network(text), recipe, 3, torch.device("cpu"), engine, task=MNIST)
     train_epoch(run, some_images(70))
     return weights_digest(run)
 

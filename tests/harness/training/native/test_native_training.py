@@ -28,6 +28,7 @@ from harness.training.train import Training, checkpoint, count_errors, resume, s
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 MEAN, DEVIATION = 0.13, 0.31
 CPU = torch.device("cpu")
@@ -107,7 +108,7 @@ def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
     """Check loss, gradients and predictions of one batch against torch, in float64."""
     images, recipe = some_images(batch), Recipe(batch_size=batch, label_smoothing=0.1)
     torch.manual_seed(1)
-    network = build(architecture).double()
+    network = build(architecture, MNIST).double()
     initialise(network, Initialisation.KAIMING)
     for parameter in network.parameters():
         if parameter.ndim == 1:
@@ -151,7 +152,7 @@ def test_gradients_of_every_op_equal_torch_s(text: str, batch: int, level: Level
 @given(st.from_type(Architecture), st.integers(2, 40))
 def test_gradients_of_random_networks_equal_torch_s(architecture: Architecture, batch: int):
     # Dropout draws masks of its own; large maps take torch long in float64.
-    assume(analyse(architecture).macs < 3_000_000 and "dropout" not in str(architecture))
+    assume(analyse(architecture, MNIST).macs < 3_000_000 and "dropout" not in str(architecture))
 
     compared(architecture, batch, native.load(HERE[0], double=True))
 
@@ -159,7 +160,7 @@ def test_gradients_of_random_networks_equal_torch_s(architecture: Architecture, 
 def both(text: str, recipe: Recipe, epochs: int) -> tuple[Training, Training, Images]:
     """The same training by torch and by the engine."""
     images = some_images(640)
-    runs = [start(parse_network(text), recipe, 5, CPU, engine) for engine in (None, native.load())]
+    runs = [start(parse_network(text), recipe, 5, CPU, engine, task=MNIST) for engine in (None, native.load())]
     for run in runs:
         for _ in range(epochs):
             train_epoch(run, images)
@@ -195,7 +196,7 @@ def test_a_run_by_the_engine_follows_the_run_by_torch(text: str, recipe: Recipe)
 def test_one_epoch_leaves_the_same_weights_memories_and_averages(recipe: Recipe):
     # Two steps only: before rounding has grown.
     text, images = NETWORKS[0], some_images(2 * recipe.batch_size)
-    plain, fast = (start(parse_network(text), recipe, 3, CPU, engine) for engine in (None, native.load()))
+    plain, fast = (start(parse_network(text), recipe, 3, CPU, engine, task=MNIST) for engine in (None, native.load()))
     train_epoch(plain, images)
     train_epoch(fast, images)
 
@@ -218,7 +219,7 @@ def test_a_step_moves_the_statistics_that_poses_share_as_torch_moves_them():
     # Few values a mean, so that it shows by how many the variance is divided.
     text, images = "conv3x3(4) bn(poses=2, shared) gap linear(8) bn(poses=8, shared) linear(10)", some_images(5)
     recipe = Recipe(epochs=1, batch_size=5, augmented_share=0.0)
-    plain, fast = (start(parse_network(text), recipe, 3, CPU, engine) for engine in (None, native.load()))
+    plain, fast = (start(parse_network(text), recipe, 3, CPU, engine, task=MNIST) for engine in (None, native.load()))
     for run in (plain, fast):
         train_epoch(run, images)
 
@@ -237,11 +238,14 @@ def test_neither_engine_normalises_by_one_value_a_channel(text: str, native_engi
     engine, network = native.load() if native_engine else None, parse_network(text)
 
     with pytest.raises(ContentError, match=r"^recipe: batch_size is 1, and a bn of the network stands where maps are"):
-        start(network, Recipe(batch_size=1), 0, CPU, engine)
+        start(network, Recipe(batch_size=1), 0, CPU, engine, task=MNIST)
 
-    two, wide = start(network, Recipe(batch_size=2), 0, CPU, engine), parse_network("conv3x3(4) bn gap linear(10)")
+    two, wide = (
+        start(network, Recipe(batch_size=2), 0, CPU, engine, task=MNIST),
+        parse_network("conv3x3(4) bn gap linear(10)"),
+    )
     four = parse_network("conv3x3(4) gap bn(poses=4, shared) linear(10)")
-    for run in (two, *(start(other, Recipe(batch_size=1), 0, CPU, engine) for other in (wide, four))):
+    for run in (two, *(start(other, Recipe(batch_size=1), 0, CPU, engine, task=MNIST) for other in (wide, four))):
         train_epoch(run, some_images(20))
         assert not run.diverged
 
@@ -250,7 +254,7 @@ def test_neither_engine_normalises_by_one_value_a_channel(text: str, native_engi
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_run_resumed_from_a_checkpoint_ends_with_the_same_bits(text: str, recipe: Recipe):
     images = some_images(320)
-    whole, first, second = (start(parse_network(text), recipe, 7, CPU, native.load()) for _ in range(3))
+    whole, first, second = (start(parse_network(text), recipe, 7, CPU, native.load(), task=MNIST) for _ in range(3))
     for _ in range(2):
         train_epoch(whole, images)
 
@@ -264,10 +268,10 @@ def test_a_run_resumed_from_a_checkpoint_ends_with_the_same_bits(text: str, reci
 
 def test_a_checkpoint_of_the_engine_is_gone_on_with_by_torch():
     images = some_images(320)
-    fast, plain = start(parse_network(NETWORKS[0]), RECIPES[0], 7, CPU, native.load()), None
+    fast, plain = start(parse_network(NETWORKS[0]), RECIPES[0], 7, CPU, native.load(), task=MNIST), None
     train_epoch(fast, images)
 
-    plain = start(parse_network(NETWORKS[0]), RECIPES[0], 7, CPU)
+    plain = start(parse_network(NETWORKS[0]), RECIPES[0], 7, CPU, task=MNIST)
     resume(plain, checkpoint(fast))
     for run in (fast, plain):
         train_epoch(run, images)
@@ -276,7 +280,7 @@ def test_a_checkpoint_of_the_engine_is_gone_on_with_by_torch():
 
 
 def test_steps_are_taken_on_images_that_are_there_only():
-    run = start(parse_network("gap linear(10)"), Recipe(batch_size=2), 0, CPU, native.load())
+    run = start(parse_network("gap linear(10)"), Recipe(batch_size=2), 0, CPU, native.load(), task=MNIST)
     program = open_program(native.load(), run.architecture, run.recipe, some_images(1))
     moving = epoch_steps(run.recipe, 0, 2)
     before = [tensor.clone() for tensor in run.state]
@@ -290,7 +294,7 @@ def test_steps_are_taken_on_images_that_are_there_only():
 
 def test_predictions_and_gradients_are_of_images_only():
     network = parse_network("gap linear(10)")
-    run = start(network, Recipe(batch_size=2), 0, CPU, native.load())
+    run = start(network, Recipe(batch_size=2), 0, CPU, native.load(), task=MNIST)
     program, images = open_program(native.load(), network, run.recipe, some_images(1)), some_images(3)
 
     with pytest.raises(AssertionError, match=r"^the pixels: torch\.float32 \(3, 1, 28, 28\) on cpu; "):
@@ -303,7 +307,7 @@ def test_predictions_and_gradients_are_of_images_only():
 
 def test_every_step_is_reported():
     steps: list[int] = []
-    run = start(parse_network("gap linear(10)"), Recipe(epochs=1, batch_size=2), 0, CPU, native.load())
+    run = start(parse_network("gap linear(10)"), Recipe(epochs=1, batch_size=2), 0, CPU, native.load(), task=MNIST)
 
     train_epoch(run, some_images(250), lambda: steps.append(run.step))
 
@@ -314,7 +318,7 @@ def test_every_step_is_reported():
 
 def test_a_loss_that_is_not_finite_ends_the_run():
     recipe = Recipe(epochs=2, batch_size=32, learning_rate=1e3, momentum=0.99)
-    run = start(parse_network("conv3x3(4) conv3x3(4) conv3x3(4) linear(10)"), recipe, 0, CPU, native.load())
+    run = start(parse_network("conv3x3(4) conv3x3(4) conv3x3(4) linear(10)"), recipe, 0, CPU, native.load(), task=MNIST)
 
     epoch = train_epoch(run, some_images(640))
 
@@ -324,7 +328,7 @@ def test_a_loss_that_is_not_finite_ends_the_run():
 
 @pytest.mark.parametrize("text", [*NETWORKS, "conv3x3(4) relu maxpool relu res(bn relu) avgpool conv1x1(10) gap"])
 def test_a_weight_that_is_not_a_number_is_seen_in_the_loss(text: str):
-    run = start(parse_network(text), Recipe(epochs=1, batch_size=32), 0, CPU, native.load())
+    run = start(parse_network(text), Recipe(epochs=1, batch_size=32), 0, CPU, native.load(), task=MNIST)
     with torch.no_grad():
         first = next(run.network.parameters())
         first[(0,) * first.ndim] = math.nan

@@ -16,25 +16,26 @@ from harness.training.native.program import Program, program, rows
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 networks = st.from_type(Architecture)
 
 
 @given(networks)
 def test_a_program_counts_the_parameters_of_its_network(network: Architecture):
-    assert program(network).parameter_count == analyse(network).parameters
+    assert program(network, MNIST.input_shape).parameter_count == analyse(network, MNIST).parameters
 
 
 @given(networks)
 def test_the_last_value_holds_a_number_a_class(network: Architecture):
-    last = program(network).values[-1]
+    last = program(network, MNIST.input_shape).values[-1]
 
     assert (last.channels, last.height, last.width) == (10, 1, 1)
 
 
 @given(networks)
 def test_every_value_is_written_once_before_it_is_read(network: Architecture):
-    found = program(network)
+    found = program(network, MNIST.input_shape)
 
     written = {0}
     for item in found.instructions:
@@ -46,7 +47,7 @@ def test_every_value_is_written_once_before_it_is_read(network: Architecture):
 
 @given(networks)
 def test_margins_are_as_wide_as_the_widest_window_needs(network: Architecture):
-    found = program(network)
+    found = program(network, MNIST.input_shape)
 
     for index, value in enumerate(found.values):
         readers = [item for item in found.instructions if item.source == index and item.kernel >= 0]
@@ -61,9 +62,9 @@ def test_margins_are_as_wide_as_the_widest_window_needs(network: Architecture):
 @settings(max_examples=30)
 @given(networks)
 def test_parameters_lie_in_the_order_of_torch(network: Architecture):
-    module = build(network)
+    module = build(network, MNIST)
 
-    found = program(network)
+    found = program(network, MNIST.input_shape)
 
     assert [size for size, _ in found.parameters] == [item.numel() for item in module.parameters()]
     assert [kernel for _, kernel in found.parameters] == [item.ndim > 1 for item in module.parameters()]
@@ -72,7 +73,9 @@ def test_parameters_lie_in_the_order_of_torch(network: Architecture):
 
 
 def test_a_tied_kernel_is_found_at_one_place():
-    found = program(parse_network("conv3x3(1, tie=a) relu conv3x3(1, tie=a, pad=0) dwconv3x3 gap linear(10)"))
+    found = program(
+        parse_network("conv3x3(1, tie=a) relu conv3x3(1, tie=a, pad=0) dwconv3x3 gap linear(10)"), MNIST.input_shape
+    )
 
     kernels = [item.kernel for item in found.instructions if item.code in (Code.CONVOLUTION, Code.DEPTHWISE)]
     assert kernels == [0, 0, 9]
@@ -80,7 +83,7 @@ def test_a_tied_kernel_is_found_at_one_place():
 
 def test_relu_bn_relu_dropout_are_one_instruction_in_this_order_only():
     def kinds(text: str) -> list[tuple[int, bool, int, int]]:
-        found = program(parse_network(f"conv1x1(2) {text} gap linear(10)"))
+        found = program(parse_network(f"conv1x1(2) {text} gap linear(10)"), MNIST.input_shape)
         return [
             (item.before, item.scale >= 0, item.after, item.dropout)
             for item in found.instructions
@@ -99,13 +102,13 @@ def test_relu_bn_relu_dropout_are_one_instruction_in_this_order_only():
 
 
 def test_slopes_are_handed_over_in_billionths():
-    (item,) = program(parse_network("leaky bn leaky(0.25) linear(10)")).instructions[:1]
+    (item,) = program(parse_network("leaky bn leaky(0.25) linear(10)"), MNIST.input_shape).instructions[:1]
 
     assert (item.before_slope, item.after_slope) == (100_000_000, 250_000_000)
 
 
 def test_learned_slopes_are_parameters_in_their_order():
-    found = program(parse_network("prelu bn prelu conv1x1(10) gap"))
+    found = program(parse_network("prelu bn prelu conv1x1(10) gap"), MNIST.input_shape)
 
     item = found.instructions[0]
     assert (item.before, item.before_slope, item.scale, item.shift, item.after_slope) == (Activation.PRELU, 0, 1, 2, 3)
@@ -113,14 +116,16 @@ def test_learned_slopes_are_parameters_in_their_order():
 
 
 def test_an_unscaled_norm_has_a_shift_only():
-    found = program(parse_network("bn(unscaled) conv1x1(10) gap"))
+    found = program(parse_network("bn(unscaled) conv1x1(10) gap"), MNIST.input_shape)
 
     item = found.instructions[0]
     assert (item.scale, item.shift, item.mean, item.variance) == (-1, 0, 11, 12)
 
 
 def test_a_norm_of_shared_statistics_has_one_mean_and_one_variance_for_its_poses():
-    norms = program(parse_network("conv1x1(8) bn(poses=4, shared) bn(poses=4) gap linear(10)")).instructions[1:3]
+    norms = program(
+        parse_network("conv1x1(8) bn(poses=4, shared) bn(poses=4) gap linear(10)"), MNIST.input_shape
+    ).instructions[1:3]
 
     # Behind 8 weights, two norms of 2 scales and shifts, and 90 of the linear layer.
     assert [(item.poses, item.shared, item.mean, item.variance) for item in norms] == [
@@ -130,7 +135,7 @@ def test_a_norm_of_shared_statistics_has_one_mean_and_one_variance_for_its_poses
 
 
 def test_statistics_lie_behind_the_parameters_means_first():
-    found = program(parse_network("bn conv1x1(3, bias) bn gap linear(10)"))
+    found = program(parse_network("bn conv1x1(3, bias) bn gap linear(10)"), MNIST.input_shape)
 
     norms = [item for item in found.instructions if item.scale >= 0]
     # 2 of the first norm, 3 and 3 of the convolution, 6 of the second norm, 40 of the linear layer.
@@ -144,7 +149,7 @@ def test_the_engine_s_header_is_written_from_the_declarations_here():
 
 
 def test_rows_are_integers_one_after_the_other():
-    found: Program = program(parse_network("gap linear(10)"))
+    found: Program = program(parse_network("gap linear(10)"), MNIST.input_shape)
 
     assert rows(found.values) == [1, 28, 28, 0, 0, 1, 1, 1, 0, 0, 10, 1, 1, 0, 0]
     assert rows(found.instructions)[:3] == [Code.AVERAGE_POOL, 0, 1]

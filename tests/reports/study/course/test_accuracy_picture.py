@@ -13,6 +13,7 @@ from reports.study.course.accuracy_picture import AccuracyPicture, Kind, accurac
 from reports.study.networks import networks
 from reports.study.study_files import read_study
 from search_spaces.cost import analyse
+from search_spaces.task import MNIST
 
 
 def facts(study: Any, place: Workspace) -> AccuracyPicture:
@@ -137,7 +138,7 @@ def test_what_the_leaderboard_has_and_the_study_lacks_is_drawn_as_a_ghost(
 
     [ghost] = facts(realistic_study, place).ghosts
 
-    assert ghost.parameters == analyse(smaller).parameters
+    assert ghost.parameters == analyse(smaller, MNIST).parameters
     assert ghost.label.endswith(smaller.hash[:6])
 
 

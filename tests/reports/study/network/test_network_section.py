@@ -18,6 +18,7 @@ from reports.study.study_files import read_study
 from search_spaces.catalog import PRESETS
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 
 def infos(study: Any, place: Workspace) -> tuple[NetworkInfo, ...]:
@@ -108,9 +109,9 @@ def test_shapes_parameters_and_memory_are_those_of_torchsummary(
 ):
     [info] = [info for info in infos(realistic_study, place) if info.record is not None]
     network = parse_network(PRESETS[name].text)
-    made = network_section(replace(info, architecture=network, analysis=analyse(network)))
+    made = network_section(replace(info, architecture=network, analysis=analyse(network, MNIST)))
 
-    torchsummary.summary(build(network), (1, 28, 28), device="cpu")
+    torchsummary.summary(build(network, MNIST), (1, 28, 28), device="cpu")
     printed = capsys.readouterr().out
     theirs = re.findall(r"-\d+ +\[-1, ([\d, ]+)\] +([\d,]+)", printed)
     [megabytes] = re.findall(r"Forward/backward pass size \(MB\): ([\d.]+)", printed)
@@ -174,20 +175,20 @@ def test_a_text_that_is_no_network_is_shown_as_text(new_study: Any, place: Works
 )
 def test_the_strip_adds_up_to_the_network(text: str):
     network = parse_network(PRESETS[text].text if text in PRESETS else text)
-    analysis = analyse(network)
+    analysis = analyse(network, MNIST)
 
     found = layer_diagram.blocks(analysis)
 
     assert sum(block.parameters for block in found) == analysis.parameters
     assert sum(block.macs for block in found) == analysis.macs
     assert found[-1].shape == analysis.layers[-1].output_shape
-    assert "nan" not in layer_diagram.draw(network, "x")
+    assert "nan" not in layer_diagram.draw(analyse(network, MNIST), "x")
 
 
 def test_the_receptive_field_is_drawn_to_scale_and_everything_from_the_first_global_op_on():
     network = parse_network("conv3x3(8) bn relu conv3x3(8) | gap | linear(10)")
 
-    made = layer_diagram.draw(network, "x")
+    made = layer_diagram.draw(analyse(network, MNIST), "x")
 
     # Two pixels of the drawing a pixel of the image: the image itself, 3, 5, then all of it twice.
     assert re.findall(r'width="(\d+)" height="\1" class="field"', made) == ["2", "6", "10", "56", "56"]
@@ -203,18 +204,18 @@ POSED = (
 
 
 def test_equal_residual_sums_in_a_row_are_one_column():
-    whole = analyse(parse_network(POSED))
+    whole = analyse(parse_network(POSED), MNIST)
 
     columns = layer_diagram.blocks(whole)
 
     assert [column.times for column in columns] == [1, 1, 1, 3, 1, 1]
     assert sum(column.parameters for column in columns) == whole.parameters
     assert sum(column.macs for column in columns) == whole.macs
-    assert ">res x3</text>" in layer_diagram.draw(parse_network(POSED), "x")
+    assert ">res x3</text>" in layer_diagram.draw(analyse(parse_network(POSED), MNIST), "x")
 
 
 def test_kernels_that_are_used_several_times_have_a_kind_of_their_own():
-    kinds = [column.kind for column in layer_diagram.blocks(analyse(parse_network(POSED)))]
+    kinds = [column.kind for column in layer_diagram.blocks(analyse(parse_network(POSED), MNIST))]
 
     assert kinds == ["shared", "plain", "kernel", "shared", "plain", "kernel"]
 
@@ -222,12 +223,12 @@ def test_kernels_that_are_used_several_times_have_a_kind_of_their_own():
 def test_poses_are_explained_where_a_network_has_them(answer: NetworkInfo):
     posed = parse_network(POSED)
 
-    assert "share its weights" in network_section(replace(answer, architecture=posed, analysis=analyse(posed)))
+    assert "share its weights" in network_section(replace(answer, architecture=posed, analysis=analyse(posed, MNIST)))
     assert "share its weights" not in network_section(answer)
 
 
 def test_no_words_of_the_strip_reach_into_the_next_column():
-    drawn = layer_diagram.draw(parse_network(POSED), "x")
+    drawn = layer_diagram.draw(analyse(parse_network(POSED), MNIST), "x")
 
     # Small type is some six and a half units a letter, and a column 104 wide.
     words = re.findall(r'class="(?:title )?small">([^<]*)', drawn)
@@ -238,7 +239,7 @@ def test_no_words_of_the_strip_reach_into_the_next_column():
 def test_a_thumbnail_shows_each_column_once():
     posed = parse_network(POSED)
 
-    made = layer_diagram.thumbnail(posed)
+    made = layer_diagram.thumbnail(analyse(posed, MNIST))
 
-    assert made.count("M") == len(layer_diagram.blocks(analyse(posed)))
+    assert made.count("M") == len(layer_diagram.blocks(analyse(posed, MNIST)))
     assert re.findall(r'class="thumb-(\w+)"', made) == ["shared", "plain", "kernel"]
