@@ -30,7 +30,9 @@ from harness.training.recipes import named_recipe
 from harness.training.result import Result
 from harness.training.run import Job
 from harness.training.seeds import Purpose
+from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS
+from search_spaces.language.notation import parse_network
 
 HERE = Path(__file__).resolve().parent / "results"
 
@@ -46,11 +48,12 @@ def main() -> None:
     parser.add_argument("--margin", type=float, default=0.1, help="points")
     parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))
     given = parser.parse_args()
+    network = parse_network(PRESETS[given.network].text if given.network in PRESETS else given.network)
     recipe = replace(named_recipe(given.recipe).recipe, epochs=given.epochs)
     # The seed before the side: what disturbs the machine for a while disturbs both.
-    sides = _sides(given.sides, recipe)
+    sides = _sides(given.sides, network, recipe)
     jobs = [
-        replace(side, architecture=_notation(given.network), recipe_name=_named(given), seed_index=index)
+        replace(side, recipe_name=_named(given), seed_index=index)
         for index in range(given.seeds)
         for side in sides.values()
     ]
@@ -76,19 +79,17 @@ def main() -> None:
     print(json.dumps(document, indent=1))
 
 
-def _sides(of: str, recipe: Recipe) -> dict[str, Job]:
-    """Return what is compared, the first with the second: jobs of no network yet."""
-    job = Job(architecture="", recipe=recipe, recipe_name="", purpose=Purpose.REFERENCE, seed_index=0, engine="native")
+def _sides(of: str, network: Architecture, recipe: Recipe) -> dict[str, Job]:
+    """Return what is compared, the first with the second: jobs of one seed."""
+    job = Job(
+        architecture=network, recipe=recipe, recipe_name="", purpose=Purpose.REFERENCE, seed_index=0, engine="native"
+    )
     if of == "engines":
         return {"native": job, "torch": replace(job, engine="torch")}
     return {
         "bf16": replace(job, recipe=replace(recipe, precision=Precision.BF16)),
         "fp32": replace(job, recipe=replace(recipe, precision=Precision.FP32)),
     }
-
-
-def _notation(network: str) -> str:
-    return PRESETS[network].text if network in PRESETS else network
 
 
 def _named(given: argparse.Namespace) -> str:

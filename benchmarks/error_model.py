@@ -37,8 +37,8 @@ from harness.search.proposals.trainings import PastTraining, digest, shipped
 from harness.system import files
 from harness.system.statistics import mean
 from harness.training.recipes import named_recipe
+from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
 from search_spaces.ops import kernels
 from search_spaces.task import MNIST
 
@@ -85,14 +85,14 @@ Method = Callable[[Sequence[Case], Sequence[Case]], list[Guess]]
 def cases(trainings: Sequence[PastTraining]) -> list[Case]:
     """Return the trainings that the model learns from in a search by the recipe."""
     recipe = named_recipe(RECIPE).recipe
-    return [Case(item, seen) for item in trainings for seen in prior.observations([item], recipe)]
+    return [Case(item, seen) for item in trainings for seen in prior.observations([item], recipe, MNIST)]
 
 
 def folds(known: Sequence[Case], count: int, seed: int = 0) -> dict[str, list[Case]]:
     """Return the cases in so many folds of equally many networks, all cases of a network in one."""
-    networks = sorted({case.training.architecture for case in known})
+    networks = sorted({case.training.architecture for case in known}, key=str)
     random.Random(seed).shuffle(networks)
-    fold = {text: place % count for place, text in enumerate(networks)}
+    fold = {network: place % count for place, network in enumerate(networks)}
     return {str(at): [case for case in known if fold[case.training.architecture] == at] for at in range(count)}
 
 
@@ -159,8 +159,7 @@ def four_costs(training: PastTraining) -> tuple[float, ...]:
 
 
 @cache
-def _costs(text: str) -> tuple[float, ...]:
-    architecture = parse_network(text)
+def _costs(architecture: Architecture) -> tuple[float, ...]:
     found = analyse(architecture, MNIST)
     field = min(WIDEST_FIELD, found.receptive_field)
     return (math.log(found.parameters), math.log(max(1, found.macs)), len(kernels(architecture.ops)), field)

@@ -168,7 +168,7 @@ def main() -> None:
             text, recipe = combination(design, row)
             jobs.append(
                 Job(
-                    architecture=text,
+                    architecture=parse_network(text),
                     recipe=replace(recipe, epochs=given.epochs),
                     recipe_name=f"row {at}",
                     purpose=Purpose.REFERENCE,

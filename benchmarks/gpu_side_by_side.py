@@ -35,6 +35,7 @@ from harness.training.workers import workers
 from harness.training.workers.gpu_workers import seconds_together
 from harness.training.workers.parallelism import MOST_SIDE_BY_SIDE, Parallelism
 from harness.training.workers.workers import Source
+from search_spaces.language.notation import parse_network
 
 RESULTS = Path(__file__).resolve().parent / "results" / "gpu-side-by-side.json"
 EPOCHS = 3
@@ -80,7 +81,7 @@ def images_a_second(source: Source, device: str, parallelism: Parallelism, epoch
 def _jobs(device: str, count: int, epochs: int) -> list[Job]:
     return [
         Job(
-            architecture=text,
+            architecture=parse_network(text),
             recipe=Recipe(epochs=epochs, batch_size=BATCH),
             recipe_name="side by side",
             purpose=Purpose.REFERENCE,

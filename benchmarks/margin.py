@@ -45,6 +45,7 @@ from harness.system.workspace import workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
+from search_spaces.language.notation import parse_network
 from search_spaces.spaces.count import clopper_pearson
 
 RESULTS = Path(__file__).resolve().parent / "results" / "margin.json"
@@ -162,7 +163,7 @@ def raced(made: Network, trial: int, threshold_pct: float, confidence: float) ->
     judged as for that one.
     """
     proposal = Proposal(
-        trial=trial, architecture=_TEXT, hash="", parameters=max(NETWORKS) - trial, origin="made up", decisions=()
+        trial=trial, architecture=_NETWORK, hash="", parameters=max(NETWORKS) - trial, origin="made up", decisions=()
     )
     lucks = iter(made.luck[: 1 + race.MOST_SEEDS])
     candidate = Candidate(proposal, _run(made, next(lucks), Purpose.SEARCH))
@@ -262,7 +263,7 @@ def _interval(missed: int, count: int) -> list[float]:
 def _run(made: Network, luck: float, purpose: Purpose) -> Result:
     errors = min(IMAGES, max(0, round(made.errors * (1 + made.deviation * luck))))
     return Result(
-        architecture=_TEXT,
+        architecture=_NETWORK,
         hash="",
         parameters=1,
         macs=1,
@@ -280,7 +281,7 @@ def _run(made: Network, luck: float, purpose: Purpose) -> Result:
 
 
 # Of a network the rules ask for nothing but its errors and its size.
-_TEXT, _RECIPE = "gap | linear(10)", Recipe()
+_NETWORK, _RECIPE = parse_network("gap | linear(10)"), Recipe()
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from harness.training.recipe import AverageStatistics, Initialisation, Optimizer
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from search_spaces.catalog import preset
+from search_spaces.language.notation import parse_network
 
 HERE = Path(__file__).resolve().parent / "results"
 _TAUGHT: dict[str, Any] = {"teacher": preset("seed4").text, "teacher_recipe": Recipe()}
@@ -76,7 +77,7 @@ def main() -> None:
     text, _ = NETWORKS.get(given.network, (given.network, 0))
     jobs = [
         Job(
-            architecture=text,
+            architecture=parse_network(text),
             recipe=replace(Recipe(), epochs=given.epochs, **changes),
             recipe_name=name,
             purpose=Purpose.REFERENCE,

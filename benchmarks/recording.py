@@ -37,9 +37,7 @@ def record(planned: Iterable[Planned], folder: Path | None, path: Path) -> None:
     """
     _drop_torn_line(path)
     done = {(line.hash, line.epochs) for line in _on_file(path) if (line.recipe, line.seed) == (RECIPE, SEED)}
-    waiting = [
-        job for job in map(_job, planned) if (parse_network(job.architecture).hash, job.recipe.epochs) not in done
-    ]
+    waiting = [job for job in map(_job, planned) if (job.architecture.hash, job.recipe.epochs) not in done]
     print(f"{len(waiting):,} trainings are not on file", flush=True)
     if not waiting:
         return
@@ -65,7 +63,7 @@ def record(planned: Iterable[Planned], folder: Path | None, path: Path) -> None:
 def _job(planned: Planned) -> Job:
     recipe = named_recipe(RECIPE, epochs=planned.epochs)
     return Job(
-        architecture=planned.architecture,
+        architecture=parse_network(planned.architecture),
         recipe=recipe.recipe,
         recipe_name=recipe.name,
         purpose=Purpose.REFERENCE,
@@ -87,7 +85,7 @@ def _keep(run: Result, path: Path) -> None:
         macs=run.macs,
         errors=run.validation_errors,
         seconds=round(run.train_seconds, 1),
-        network=run.architecture,
+        network=str(run.architecture),
     )
     files.append_line(path, json.dumps(asdict(line), allow_nan=False))
     print(f"{line.epochs} epochs, {line.parameters:,} parameters: {line.errors} errors, {line.seconds} s", flush=True)

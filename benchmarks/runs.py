@@ -18,7 +18,6 @@ from harness.training.result import Result, to_document
 from harness.training.run import Job
 from harness.training.workers import workers
 from harness.training.workers.workers import Broken, Finished, Limits, Source
-from search_spaces.language.notation import parse_network
 
 
 def trained(jobs: Sequence[Job], folder: Path | None, path: Path) -> list[Result]:
@@ -71,7 +70,7 @@ def _key(run: Result) -> tuple[str, str, str, int, str]:
 
 
 def _job_key(job: Job) -> tuple[str, str, str, int, str]:
-    return (parse_network(job.architecture).hash, job.recipe.hash, job.purpose, job.seed_index, job.engine)
+    return (job.architecture.hash, job.recipe.hash, job.purpose, job.seed_index, job.engine)
 
 
 def _text(run: Result) -> str:

@@ -40,7 +40,6 @@ from harness.system.workspace import workspace
 from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.workers.workers import Event, Finished
-from search_spaces.language.notation import parse_network
 
 RESULTS = Path(__file__).resolve().parent / "results" / "simulated-clock.json"
 # A training: hash of the network, purpose, index of its seed.
@@ -165,7 +164,7 @@ class NotedReadings:
 
 def key_of(job: Job) -> Key:
     """Return which training a job belongs to; its parts between rungs are one."""
-    return (parse_network(job.architecture).hash, job.purpose.value, job.seed_index)
+    return (job.architecture.hash, job.purpose.value, job.seed_index)
 
 
 def reading_of(found: Result) -> Reading:

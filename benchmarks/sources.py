@@ -10,7 +10,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,8 @@ from harness.training.recipe import Recipe, recipe_from
 from harness.training.recipes import named_recipe, recipe_by_hash
 from harness.training.result import Status
 from harness.training.seeds import Purpose
-from search_spaces.language.notation import parse_network
+from search_spaces.architecture import Architecture
+from search_spaces.language.notation import parse_notation
 
 DATASET = "mnist"
 
@@ -34,12 +34,11 @@ class Told:
     """One training, or the mean of several where only that is on file.
 
     Attributes:
-        architecture: canonical text; ``hash`` is its hash.
         errors: validation errors of 10,000 images, mean over ``runs``.
         seed: the run's purpose and index; empty for a mean.
     """
 
-    architecture: str
+    architecture: Architecture
     hash: str
     recipe: Recipe
     errors: float
@@ -113,7 +112,9 @@ def _of_table(path: Path) -> Source:
         (
             "a run that diverged"
             if row.status is not Status.COMPLETE
-            else _told(row.architecture, table.recipe, wrong(row.validation_accuracy_pct), f"bench {row.seed}")
+            else _told(
+                parse_notation(row.architecture), table.recipe, wrong(row.validation_accuracy_pct), f"bench {row.seed}"
+            )
             for row in last
         ),
     )
@@ -128,7 +129,7 @@ def _of_rows(path: Path) -> Source:
         content,
         (
             _told(
-                row["network"],
+                parse_notation(row["network"]),
                 recipes[row["recipe_hash"]],
                 wrong(run["validation_accuracy_pct"]),
                 f"{Purpose.REFERENCE} {run['seed_index']}",
@@ -146,7 +147,7 @@ def _of_recording(path: Path) -> Source:
             "a run without validation errors"
             if line.errors is None
             else _told(
-                line.network,
+                parse_notation(line.network),
                 named_recipe(line.recipe, epochs=line.epochs).recipe,
                 line.errors,
                 f"{Purpose.REFERENCE} {line.seed}",
@@ -186,17 +187,10 @@ def wrong_in_all(mean_accuracy_pct: float, runs: int) -> int:
 _ANOTHER = "another recipe"
 
 
-def _told(architecture: str, recipe: Recipe, errors: float, seed: str, runs: int = 1) -> Told | str:
+def _told(network: Architecture, recipe: Recipe, errors: float, seed: str, runs: int = 1) -> Told | str:
     if not comparable(recipe):
         return _ANOTHER
-    canonical, network_hash = _named(architecture)
-    return Told(canonical, network_hash, recipe, errors, seed, runs)
-
-
-@cache
-def _named(architecture: str) -> tuple[str, str]:
-    network = parse_network(architecture)
-    return str(network), network.hash
+    return Told(network, network.hash, recipe, errors, seed, runs)
 
 
 def _source(content: bytes, found: Iterable[Told | str]) -> Source:

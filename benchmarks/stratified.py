@@ -11,9 +11,11 @@ from harness.search.proposals.estimate import PACES, training_seconds
 from harness.search.proposals.features import work, work_of
 from harness.system.errors import UsageError
 from search_spaces.form import Form, form
+from search_spaces.language.notation import parse_notation
 from search_spaces.spaces.draw import Uniform, draw
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.space import SearchSpace
+from search_spaces.task import MNIST
 
 EPOCHS = (5, 8, 12, 20, 30)
 # Of the search split of mnist.
@@ -62,7 +64,8 @@ def drawn(space: SearchSpace, count: int, seed: int, longest_seconds: float) -> 
     for place, kind in enumerate(sorted(by_form)):
         share = count // len(by_form) + (place < count % len(by_form))
         for parameters, macs, architecture in _spread(sorted(by_form[kind]), share, rng):
-            epochs = rng.choice([each for each in EPOCHS if _seconds(each, work(architecture)) <= longest_seconds])
+            steps = work(parse_notation(architecture), MNIST)
+            epochs = rng.choice([each for each in EPOCHS if _seconds(each, steps) <= longest_seconds])
             made.append(Planned(parameters, macs, architecture, kind, epochs))
     rng.shuffle(made)
     return made

@@ -165,7 +165,7 @@ def tasks_of(networks: Sequence[tuple[int, str]], folds: int, seeds: int) -> lis
 def _job(epochs: int, text: str, seed_index: int) -> Job:
     recipe = named_recipe(RECIPE, epochs=epochs)
     return Job(
-        architecture=str(parse_network(text)),
+        architecture=parse_network(text),
         recipe=recipe.recipe,
         recipe_name=recipe.name,
         purpose=Purpose.REFERENCE,
@@ -230,8 +230,7 @@ def _key(fold: int, stage: Stage, network: str, recipe: str, seed_index: int) ->
 
 
 def _task_key(task: Task) -> tuple[int, str, str, str, int]:
-    network = parse_network(task.job.architecture).hash
-    return _key(task.fold, task.stage, network, task.job.recipe.hash, task.job.seed_index)
+    return _key(task.fold, task.stage, task.job.architecture.hash, task.job.recipe.hash, task.job.seed_index)
 
 
 def _document(run: FoldRun) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from harness.training.recipes import NamedRecipe, named_recipe
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers.workers import Limits, Source
+from search_spaces.architecture import Architecture
 from search_spaces.catalog import preset
 from search_spaces.language.notation import parse_network
 
@@ -46,11 +47,11 @@ SEEDS = 5
 TARGET_PCT = 99.4
 
 
-def validated(text: str, recipe: Recipe, folder: Path | None) -> list[float]:
+def validated(network: Architecture, recipe: Recipe, folder: Path | None) -> list[float]:
     """Return the validation accuracies of five seeds, per cent."""
     jobs = [
         Job(
-            architecture=text,
+            architecture=network,
             recipe=recipe,
             recipe_name=f"fast, {recipe.epochs} epochs",
             purpose=Purpose.REFERENCE,
@@ -62,13 +63,15 @@ def validated(text: str, recipe: Recipe, folder: Path | None) -> list[float]:
     return [run.validation_accuracy_pct or 0.0 for run in trained(jobs, folder, RUNS)]
 
 
-def shortest(text: str, base: NamedRecipe, epochs: list[int], folder: Path | None) -> tuple[Recipe, list[Any]]:
+def shortest(
+    network: Architecture, base: NamedRecipe, epochs: list[int], folder: Path | None
+) -> tuple[Recipe, list[Any]]:
     """Return the shortest schedule whose mean validation accuracy suffices, and what each gave."""
     threshold = error_ratio_of("mnist").threshold_pct(TARGET_PCT)
     tried = []
     for count in epochs:
         recipe = replace(base.recipe, epochs=count)
-        accuracies = validated(text, recipe, folder)
+        accuracies = validated(network, recipe, folder)
         tried.append({"epochs": count, "validation_accuracy_pct": accuracies, "mean": mean(accuracies)})
         print(tried[-1], flush=True)
         if reaches(mean(accuracies), threshold):
@@ -96,7 +99,7 @@ def main() -> None:
     if speed is None:
         raise SystemExit(f"{SPEEDS} has no speed of {given.network}: python -m benchmarks.throughput measures it")
     recipe, tried = shortest(
-        text, named_recipe(given.recipe), [int(count) for count in given.epochs.split(",")], given.data
+        network, named_recipe(given.recipe), [int(count) for count in given.epochs.split(",")], given.data
     )
     # A verification like any other: its seeds and its reads of the test set are on record.
     plan = Plan(

@@ -85,7 +85,9 @@ def collected(found: Mapping[str, Source]) -> tuple[PastTraining, ...]:
         for told in source.told:
             alike[told.hash, told.recipe.hash].append((name, told))
     made = [_merged(item) for item in alike.values()]
-    return tuple(sorted(made, key=lambda item: (item.form, item.architecture, item.epochs, item.source, item.errors)))
+    return tuple(
+        sorted(made, key=lambda item: (item.form, str(item.architecture), item.epochs, item.source, item.errors))
+    )
 
 
 def provenance(found: Mapping[str, Source], trainings: tuple[PastTraining, ...]) -> dict[str, Any]:

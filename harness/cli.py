@@ -158,7 +158,7 @@ def run(arguments: list[str]) -> int:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else typed()
         return _fail(as_json, 2, "usage", message, hint=f"see '{where} --help'")
     except HarnessError as error:
-        return _fail(as_json, error.exit_code, error.kind, error.message, error.position, error.hint)
+        return _fail(as_json, error.exit_code, error.kind, error.message, error.position, error.hint, error.text)
     except UnknownNameError as error:
         return _fail(as_json, UsageError.exit_code, UsageError.kind, error.message, hint=error.hint)
     except SearchSpaceError as error:

@@ -9,7 +9,6 @@ from enum import StrEnum
 from itertools import pairwise
 
 from search_spaces.architecture import Architecture
-from search_spaces.language.notation import parse_network
 from search_spaces.ops import Conv, DepthwiseConv, Kernel, Op, Residual, kernel_shape, kernels
 
 
@@ -29,15 +28,6 @@ class Form(StrEnum):
     POSED = "posed"
     MIRRORED = "mirrored"
     POSED_SEPARABLE = "posed-separable"
-
-
-def form_of(architecture: str) -> Form:
-    """Return the form of a network in the notation.
-
-    Raises:
-        SearchSpaceError: the text is no network.
-    """
-    return form(parse_network(architecture))
 
 
 def form(network: Architecture) -> Form:

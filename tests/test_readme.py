@@ -12,7 +12,6 @@ import pytest
 from harness.cli import cli, run
 from harness.evidence import record
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, read
-from search_spaces.language.notation import parse_network
 from search_spaces.network_name import network_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,7 +94,7 @@ def test_the_smallest_networks_shown_are_those_of_the_leaderboard() -> None:
             del smallest[target, Tier.VERIFIED.value]
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     table = text.partition("| target | errors allowed |")[2].partition("\n\n")[0]
-    names = network_names((parse_network(row.architecture), row.parameters) for row in smallest.values())
+    names = network_names((row.architecture, row.parameters) for row in smallest.values())
 
     assert table.splitlines()[2:] == [
         f"| {target:g} % | {10_000 - 100 * target:.0f} | {row.parameters:,} "

@@ -161,7 +161,7 @@ def _job(
     choice = choose_engine(engine, named.recipe, chosen)
     options.say_engine(choice)
     return Job(
-        architecture=str(given.architecture),
+        architecture=given.architecture,
         recipe=named.recipe,
         recipe_name=named.name,
         purpose=Purpose.VERIFY,

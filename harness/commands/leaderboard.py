@@ -62,10 +62,9 @@ def leaderboard(
     harness leaderboard --tier verified --dataset mnist
     harness leaderboard --html
     """
-    from dataclasses import asdict
-
     from harness.data.datasets import dataset as known_dataset
     from harness.evidence.leaderboard import refresh, survey
+    from harness.system.document import document_of
     from harness.system.workspace import workspace
 
     if dataset is not None:
@@ -90,7 +89,7 @@ def leaderboard(
 
         page = {"page": str(write_leaderboard(place, found))}
     if as_json:
-        rows_shown = [asdict(row) for row in shown]
+        rows_shown = [document_of(row) for row in shown]
         options.print_json({"leaderboard": str(place.leaderboard), "rows": rows_shown, "left_out": left_out, **page})
         return 0
     if shown and not show_all and (dataset, tier, target, limit) == (None,) * 4 and _has_proven(shown):
@@ -122,11 +121,10 @@ def _check(place: Workspace, as_json: bool) -> int:
 
 def _names(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
     """Return what each network is called, by its hash: its row's name, else one that follows from the network."""
-    from search_spaces.language.notation import parse_network
     from search_spaces.network_name import network_names
 
     given = {row.hash: row.name for row in rows if row.name}
-    return network_names((parse_network(row.architecture), row.parameters) for row in rows) | given
+    return network_names((row.architecture, row.parameters) for row in rows) | given
 
 
 def _has_proven(rows: Sequence[LeaderboardRow]) -> bool:

@@ -246,6 +246,7 @@ def _document(
     from harness.evidence import study
     from harness.evidence.events import Repeated, of_kind
     from harness.evidence.leaderboard_csv import standings_file
+    from harness.system.document import document_of
 
     events = study.read_events(plan.folder)
     proposed, repeated = len(study.proposals(events)), len(of_kind(events, Repeated))
@@ -260,7 +261,7 @@ def _document(
         "repeated": repeated,
         "trained": len({result.trial for result in study.finished_results(plan.folder)}),
         "seconds": study.elapsed_seconds(events),
-        "winner": None if verdict is None else asdict(verdict.row),
+        "winner": None if verdict is None else document_of(verdict.row),
         "reached": verdict is not None and verdict.passed,
         "nearest_miss": None if nearest is None else asdict(nearest),
         "last_words": None if words is None else asdict(words),

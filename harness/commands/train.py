@@ -76,7 +76,7 @@ def train(
     place = workspace()
     options.say_teacher(named.recipe, task, place.teachers)
     job = Job(
-        architecture=str(given.architecture),
+        architecture=given.architecture,
         recipe=named.recipe,
         recipe_name=named.name,
         purpose=Purpose.TRAIN,
@@ -112,7 +112,7 @@ def _run(job: Job, data: ImageData) -> Result:
 
 def _document(result: Result) -> dict[str, Any]:
     return {
-        "architecture": result.architecture,
+        "architecture": str(result.architecture),
         "hash": result.hash,
         "parameters": result.parameters,
         "macs": result.macs,
@@ -148,7 +148,7 @@ def _epoch_text(epoch: Epoch, epochs: int, validation_size: int) -> str:
 def _text(result: Result) -> str:
     device, engine = (result.environment.device, result.environment.engine) if result.environment else ("", "")
     lines = [
-        result.architecture,
+        str(result.architecture),
         f"hash {result.hash}, {result.parameters:,} parameters",
         f"{result.dataset}, recipe {result.recipe_name}, seed {result.seed_index}",
         f"validation accuracy {result.validation_accuracy_pct:.2f} % ({result.validation_errors} errors of "

@@ -161,11 +161,12 @@ def _document(verdict: Verdict) -> dict[str, Any]:
 
     from harness.evidence import ledger
     from harness.system import statistics
+    from harness.system.document import document_of
     from harness.training.result import finite
 
     accuracies = [run.accuracy_pct for run in verdict.runs]
     return {
-        "architecture": verdict.record.architecture,
+        "architecture": str(verdict.record.architecture),
         "hash": verdict.record.hash,
         "parameters": verdict.record.parameters,
         "recipe": verdict.record.recipe_name,
@@ -186,7 +187,7 @@ def _document(verdict: Verdict) -> dict[str, Any]:
         "repeats": [asdict(repeat) for repeat in verdict.repeats],
         "contradicted": verdict.contradicted,
         "attempt": None if verdict.attempt is None else asdict(verdict.attempt),
-        "row": asdict(verdict.row),
+        "row": document_of(verdict.row),
     }
 
 

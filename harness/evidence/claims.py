@@ -93,7 +93,7 @@ def row_of_claim(claim: Claim) -> LeaderboardRow:
         epochs=claim.epochs,
         dataset=claim.dataset,
         recipe=claim.recipe,
-        architecture=str(architecture),
+        architecture=architecture,
         hash=architecture.hash,
         note=f"{claim.metric}; {claim.source}",
         protocol_version=claim.protocol_version,

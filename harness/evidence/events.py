@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
-from harness.system.document import read_as
+from harness.system.document import WrittenNetwork, document_of, read_as
 from harness.system.errors import ContentError
 from harness.training.result import Status
 from search_spaces.spaces.draw import Decision
@@ -63,7 +63,7 @@ class Proposal:
     """
 
     trial: int
-    architecture: str
+    architecture: WrittenNetwork
     hash: str
     parameters: int
     origin: str
@@ -260,7 +260,7 @@ def line(entry: Entry[Event]) -> str:
         ValueError: a number is not finite.
     """
     head = {"event": _WORDS[type(entry.event)], "elapsed": round(entry.elapsed, 3), "utc": entry.utc}
-    return json.dumps(head | asdict(entry.event), allow_nan=False)
+    return json.dumps(head | document_of(entry.event), allow_nan=False)
 
 
 def read_line(text: str) -> Entry[Event] | None:

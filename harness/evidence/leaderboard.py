@@ -24,7 +24,6 @@ from harness.training.result import Result, Status, finite
 from harness.training.seeds import Purpose
 from search_spaces.catalog import name_of
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
 from search_spaces.stored import stored_numbers
 
 # The row and its file are part of what this module offers.
@@ -100,7 +99,7 @@ def row_of_record(
         declared: all verifications of the ledger.
         elsewhere: all evaluations of the ledger on other images.
     """
-    architecture, task = parse_network(evidence.architecture), dataset(evidence.dataset).task
+    task = dataset(evidence.dataset).task
     accuracies = evidence.accuracies_pct
     own = [attempt for attempt in attempts if attempt.key == evidence.key]
     tier = tier_of(evidence, own, [item for item in declared if item.key == evidence.key])
@@ -117,9 +116,9 @@ def row_of_record(
         target_pct=evidence.target_pct,
         reached=tier in REACHED,
         parameters=evidence.parameters,
-        stored_numbers=stored_numbers(architecture, task),
+        stored_numbers=stored_numbers(evidence.architecture, task),
         macs=evidence.macs,
-        receptive_field=analyse(architecture, task).receptive_field,
+        receptive_field=analyse(evidence.architecture, task).receptive_field,
         mean_test_accuracy_pct=finite(statistics.mean(accuracies)),
         std_test_accuracy_pct=finite(statistics.standard_deviation(accuracies)),
         min_test_accuracy_pct=min(accuracies, default=None),
@@ -238,7 +237,7 @@ def _counted(row: LeaderboardRow) -> LeaderboardRow:
     """Return a row with its stored numbers, which files of older versions lack."""
     if row.stored_numbers is not None:
         return row
-    return replace(row, stored_numbers=stored_numbers(parse_network(row.architecture), dataset(row.dataset).task))
+    return replace(row, stored_numbers=stored_numbers(row.architecture, dataset(row.dataset).task))
 
 
 def _unentered(evidence: Record, attempts: Iterable[Attempt], path: Path) -> ContentError | None:
@@ -289,7 +288,7 @@ def refresh(workspace: Workspace, *, publish: bool = False) -> list[LeaderboardR
 
 def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
     first = results[0]
-    architecture, task = parse_network(first.architecture), dataset(first.dataset).task
+    task = dataset(first.dataset).task
     environment = first.environment
     return LeaderboardRow(
         name=name_of(first.hash) or "",
@@ -297,9 +296,9 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
         target_pct=target_pct,
         reached=False,
         parameters=first.parameters,
-        stored_numbers=stored_numbers(architecture, task),
+        stored_numbers=stored_numbers(first.architecture, task),
         macs=first.macs,
-        receptive_field=analyse(architecture, task).receptive_field,
+        receptive_field=analyse(first.architecture, task).receptive_field,
         validation_accuracy_pct=_validation_mean_pct(results),
         validation_seeds=len(results),
         epochs=first.recipe.epochs,

@@ -17,6 +17,9 @@ from harness.evidence.history import is_tracked
 from harness.system.csv_text import csv_text, unguarded
 from harness.system.errors import ContentError
 from harness.system.workspace import Workspace
+from search_spaces.architecture import Architecture
+from search_spaces.errors import NotationError
+from search_spaces.language.notation import parse_notation
 
 SCHEMA_VERSION = 3
 # Columns that earlier versions had.
@@ -81,7 +84,7 @@ class LeaderboardRow:
     recipe: str
     recipe_hash: str = ""
     device: str = ""
-    architecture: str
+    architecture: Architecture
     hash: str
     study: str = ""
     commit: str = ""
@@ -148,7 +151,7 @@ def _row(columns: list[str], cells: list[str], where: str) -> LeaderboardRow:
             continue
         try:
             values[column] = _value(kinds[column], cell)
-        except ValueError as error:
+        except (ValueError, NotationError) as error:
             raise ContentError(f"{where}, column {column}: {error}") from error
     return LeaderboardRow(**values | {"schema_version": SCHEMA_VERSION})
 
@@ -170,5 +173,7 @@ def _value(kind: str, cell: str) -> Any:
             return cell == "true"
         case "Tier":
             return Tier(cell)
+        case "Architecture":
+            return parse_notation(cell)
         case _:
             return unguarded(cell)

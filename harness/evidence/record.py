@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.data.datasets import dataset
 from harness.system import files
-from harness.system.document import documented, read_as, read_each
+from harness.system.document import WrittenNetwork, document_of, documented, read_as, read_each
 from harness.system.errors import ContentError
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import Environment, Result, Status, accuracy_pct
 from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
 from search_spaces.cost import analyse
 from search_spaces.errors import SearchSpaceError
-from search_spaces.language.notation import parse_network
 
 
 @documented
@@ -86,7 +85,7 @@ class Record:
     """
 
     name: str
-    architecture: str
+    architecture: WrittenNetwork
     hash: str
     parameters: int
     macs: int
@@ -173,7 +172,7 @@ def write(folder: Path, record: Record) -> None:
                 name=record.name or there.name,
                 teacher_seconds=there.teacher_seconds or record.teacher_seconds,
             )
-        files.write_text(path, _json(asdict(record) | {"recipe": recipe_document(record.recipe)}))
+        files.write_text(path, _json(document_of(record) | {"recipe": recipe_document(record.recipe)}))
 
 
 def read_all(folder: Path) -> list[Record]:
@@ -205,21 +204,20 @@ def read(path: Path) -> Record:
     except OSError as error:
         raise ContentError(f"cannot read the record {path}: {error}") from error
     record = read_as(Record, text, f"the record {path}")
-    _check(record, path)
+    _check(record, path, json.loads(text)["architecture"])
     return record
 
 
-def _check(record: Record, path: Path) -> None:
+def _check(record: Record, path: Path, network: str) -> None:
     """Refuse a record whose parts do not fit: evidence that was edited is no evidence."""
     task = dataset(record.dataset).task
     try:
-        architecture = parse_network(record.architecture, task)
-        analysis = analyse(architecture, task)
+        analysis = analyse(record.architecture, task)
     except SearchSpaceError as error:
         raise ContentError(f"{path}: its architecture is not a network: {error.message}") from error
     facts: dict[str, tuple[object, object]] = {
-        "architecture": (record.architecture, str(architecture)),
-        "hash": (record.hash, architecture.hash),
+        "architecture": (network, str(record.architecture)),
+        "hash": (record.hash, record.architecture.hash),
         "parameters": (record.parameters, analysis.parameters),
         "macs": (record.macs, analysis.macs),
         "recipe_hash": (record.recipe_hash, record.recipe.hash),

@@ -172,7 +172,7 @@ def _is_known(records: Path, evidence: Record, run: SeedRun, sha256: str) -> boo
 def _due(evidence: Record, run: SeedRun) -> dict[str, str]:
     """Return what a file says of itself as the record has it; its weights alone do not tell which network they are."""
     return {
-        "architecture": evidence.architecture,
+        "architecture": str(evidence.architecture),
         "hash": evidence.hash,
         "recipe_hash": evidence.recipe_hash,
         "dataset": evidence.dataset,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from harness.data.datasets import dataset
 from harness.evidence import study
 from harness.evidence.events import Entry, Event, Postponed, Proposal, Verified, WinnerChosen, of_kind
 from harness.evidence.leaderboard import refresh
@@ -19,7 +18,6 @@ from harness.search.session import Session, note
 from harness.training.recipes import NamedRecipe
 from harness.training.workers import workers
 from harness.training.workers.workers import Limits
-from search_spaces.language.notation import parse_network
 
 
 def conclude(
@@ -93,7 +91,7 @@ def _verification(plan: SearchPlan, winner: WinnerChosen, events: list[Entry[Eve
         workers=plan.effort.workers,
     )
     return Plan(
-        architecture=parse_network(proposal.architecture, dataset(plan.config.dataset).task),
+        architecture=proposal.architecture,
         recipe=_recipe(plan, proposal),
         dataset=plan.config.dataset,
         target_pct=plan.config.target_pct,

@@ -28,7 +28,6 @@ from harness.training.run import Job
 from harness.training.seeds import Purpose, derive_seed
 from harness.training.workers.workers import Broken, Event, Finished, Progress
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
 
 # Runs that crash one after the other tell of the machine, not of the networks.
 MOST_CRASHES = 10
@@ -137,7 +136,7 @@ def _on_broken(session: Session, event: Broken) -> None:
         architecture=proposal.architecture,
         hash=proposal.hash,
         parameters=proposal.parameters,
-        macs=analyse(parse_network(proposal.architecture, task), task).macs,
+        macs=analyse(proposal.architecture, task).macs,
         recipe=job.recipe,
         recipe_name=job.recipe_name,
         recipe_hash=job.recipe.hash,

@@ -175,7 +175,8 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     if exists:
         check_config(plan.folder, plan.config)
     count = feasible(plan.space, plan.config.budget)
-    room = Room(dataset(plan.config.dataset).train_size, taught(PACES[plan.effort.engine], plan.config.recipe))
+    data = dataset(plan.config.dataset)
+    room = Room(data.train_size, taught(PACES[plan.effort.engine], plan.config.recipe, data.task))
     each: list[float] = []
     if count.median_macs is not None and count.median_numbers is not None:
         work = count.median_macs + NUMBER_MACS * count.median_numbers
@@ -194,7 +195,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
         "lengths": lengths(plan.config),
         "estimated_seconds_a_training": [min(each), max(each)] if each else None,
-        "past_trainings": len(observations(plan.past, plan.config.recipe)),
+        "past_trainings": len(observations(plan.past, plan.config.recipe, data.task)),
         "stand_seeds": STAND_SEEDS,
         "most_seeds": MOST_SEEDS,
         "confidence": CONFIDENCE,

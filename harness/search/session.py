@@ -134,8 +134,9 @@ def open_session(folder: Path, config: StudyConfig, effort: Effort, source: Sour
             candidates[entry.event.trial].repeats += 1
     for found in study.finished_results(folder):
         file_result(candidates, found)
-    past = observations(kept(folder) or (), config.recipe)
-    space = parse_space(config.space_text, config.space, dataset(config.dataset).task)
+    task = dataset(config.dataset).task
+    past = observations(kept(folder) or (), config.recipe, task)
+    space = parse_space(config.space_text, config.space, task)
     proposer = Proposer.new(space, config, past=past)
     replay_journal(proposer, events, candidates)
     executor = Processes(source, effort.limits)
@@ -174,10 +175,10 @@ def room(session: Session) -> Room:
 
 def pace_of(session: Session) -> Pace:
     """Return the pace of this machine: as it was measured, or a guess until the first run has ended."""
-    images = dataset(session.config.dataset).train_size
-    pace = taught(PACES[session.effort.engine], session.config.recipe)
+    data = dataset(session.config.dataset)
+    pace = taught(PACES[session.effort.engine], session.config.recipe, data.task)
     runs = [run for candidate in session.candidates.values() for run in runs_of(candidate)]
-    return scaled(pace, slowdown(runs, images, pace) or 1.0)
+    return scaled(pace, slowdown(runs, data.train_size, pace, data.task) or 1.0)
 
 
 def run_seconds(session: Session, candidate: Candidate) -> float:
@@ -186,9 +187,9 @@ def run_seconds(session: Session, candidate: Candidate) -> float:
     if seconds:
         return statistics.mean(seconds)
     proposal = candidate.proposal
-    images = dataset(session.config.dataset).train_size
+    data = dataset(session.config.dataset)
     epochs = proposal.epochs or session.config.recipe.epochs
-    return training_seconds(epochs, images, work(proposal.architecture), pace_of(session))
+    return training_seconds(epochs, data.train_size, work(proposal.architecture, data.task), pace_of(session))
 
 
 def _mend(session: Session, proposer: Proposer, events: list[Entry[Event]]) -> None:

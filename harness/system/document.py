@@ -1,21 +1,60 @@
-"""JSON documents read back as the frozen dataclasses that wrote them."""
+"""JSON documents of frozen dataclasses: written, and read back as what wrote them.
+
+The text of a network is parsed here, once; what is read holds an ``Architecture``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from harness.system.errors import ContentError
+from search_spaces.architecture import Architecture
+from search_spaces.errors import NotationError
+from search_spaces.language.notation import parse_notation
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _T = TypeVar("_T")
+_NO_NETWORK = "no_network"
+
+
+class _Notation:
+    """Says to pydantic that a document holds a network as its text."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(_network, core_schema.str_schema())
+
+
+# An architecture that documents hold as its text; whether its ops fit together is for whoever knows the task.
+WrittenNetwork = Annotated[Architecture, _Notation()]
 
 
 def documented(kind: type[_T]) -> type[_T]:
     """Mark a dataclass as one that documents hold: fields it does not know, nan and infinity are refused."""
     kind.__pydantic_config__ = {"extra": "forbid", "allow_inf_nan": False}  # type: ignore[attr-defined]
     return kind
+
+
+def document_of(value: DataclassInstance) -> dict[str, Any]:
+    """Return a dataclass as plain JSON values, a network in it as its canonical text."""
+    return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Architecture):
+        return str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return document_of(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [*map(_plain, value)] if isinstance(value, list | tuple) else value
 
 
 def read_as(kind: type[_T], text: str | bytes, where: str) -> _T:
@@ -37,6 +76,9 @@ def read_as(kind: type[_T], text: str | bytes, where: str) -> _T:
         faults = [_fault(fault) for fault in found[:3]]
         more = len(found) - len(faults)
         rest = f"; and {more} more" if more > 0 else ""
+        if (first := found[0])["type"] == _NO_NETWORK:
+            message = f"{where}: its {_place(first)} is not a network: {first['msg']}"
+            raise ContentError(message, position=first["ctx"]["position"], text=first["input"]) from error
         raise ContentError(f"{where} is not what this program writes: {'; '.join(faults)}{rest}") from error
     return value
 
@@ -60,8 +102,22 @@ def _adapter(kind: type[Any]) -> Any:
     return TypeAdapter(kind)
 
 
+def _network(text: str) -> Architecture:
+    from pydantic_core import PydanticCustomError
+
+    try:
+        return parse_notation(text)
+    except NotationError as error:
+        facts = {"message": error.message, "position": error.position}
+        raise PydanticCustomError(_NO_NETWORK, "{message}", facts) from error
+
+
+def _place(fault: Any) -> str:
+    return ".".join(str(part) for part in fault["loc"])
+
+
 def _fault(fault: Any) -> str:
-    place = ".".join(str(part) for part in fault["loc"])
+    place = _place(fault)
     given = repr(fault["input"])
     given = given if len(given) <= 60 else f"{given[:57]}..."
     if fault["type"] in ("missing", "json_invalid"):

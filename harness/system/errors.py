@@ -24,17 +24,21 @@ class HarnessError(Exception):
         message: what was given, which rule it broke and what is allowed.
         hint: the next thing to try, if there is one.
         position: offset in the text that was given, if the error points into one.
+        text: that text, where it is known.
     """
 
     exit_code: ClassVar[int] = 1
     kind: ClassVar[str] = "internal"
 
-    def __init__(self, message: str, *, hint: str | None = None, position: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, position: int | None = None, text: str | None = None
+    ) -> None:
         """Keep the parts that ``--json`` reports separately."""
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.position = position
+        self.text = text
 
 
 class UsageError(HarnessError):

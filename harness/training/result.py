@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.system import files
-from harness.system.document import documented, read_as
+from harness.system.document import WrittenNetwork, document_of, documented, read_as
 from harness.system.errors import ContentError
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.seeds import PROTOCOL_VERSION, Purpose
@@ -84,7 +84,6 @@ class Result:
     """One run of one network with one recipe and one seed.
 
     Attributes:
-        architecture: canonical text; ``hash`` is its hash.
         seed_index: which of the fixed seeds of this purpose.
         message: what went wrong, for people; empty where nothing did.
         wrong: (index of the test image, class said) for each wrong test image, in order of the index.
@@ -94,7 +93,7 @@ class Result:
         study: name of the study; ``trial`` its number there, ``decisions`` what the space was asked.
     """
 
-    architecture: str
+    architecture: WrittenNetwork
     hash: str
     parameters: int
     macs: int
@@ -149,7 +148,7 @@ def finite(number: float | None) -> float | None:
 
 def to_document(result: Result) -> dict[str, Any]:
     """Return the result as plain JSON values."""
-    return asdict(result) | {"recipe": recipe_document(result.recipe)}
+    return document_of(result) | {"recipe": recipe_document(result.recipe)}
 
 
 def write(path: Path, result: Result) -> None:

@@ -39,8 +39,8 @@ from harness.training.train import (
     weights_digest,
 )
 from harness.training.weights import final_network, properties, to_safetensors
+from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
 from search_spaces.spaces.draw import Decision
 
 
@@ -49,7 +49,6 @@ class Job:
     """What one worker is to do, in plain values that travel between processes.
 
     Attributes:
-        architecture: text of the network.
         seed_index: which of the fixed seeds of the purpose.
         study_seed: seed of the search; without effect outside one.
         engine: ``native``, ``torch`` or ``auto``.
@@ -64,7 +63,7 @@ class Job:
         spent_seconds: that its earlier part has taken, where it goes on from a rung; they count for its limit.
     """
 
-    architecture: str
+    architecture: Architecture
     recipe: Recipe
     recipe_name: str
     purpose: Purpose
@@ -134,7 +133,7 @@ def execute_and_keep(
     training, validation = images_of(job, loaded, device)
     teacher = _teacher(job, loaded, training, device)
     task = loaded.data.dataset.task
-    run = start(parse_network(job.architecture, task), job.recipe, result.seed, device, engine, teacher, task=task)
+    run = start(job.architecture, job.recipe, result.seed, device, engine, teacher, task=task)
     if job.checkpoint is not None and job.checkpoint.exists():
         resume(run, torch.load(job.checkpoint, map_location=device, weights_only=True))
     last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
@@ -167,11 +166,11 @@ def execute_together(jobs: Sequence[Job], loaded: TrainingData) -> list[Result]:
     device = choose_device(first.device)
     open_results = [begun(job, loaded, device, _together(len(jobs))) for job in jobs]
     task = loaded.data.dataset.task
-    architecture = parse_network(first.architecture, task)
     training, validation = images_of(first, loaded, device)
     teacher = _teacher(first, loaded, training, device)
     runs = [
-        start(architecture, first.recipe, result.seed, device, teacher=teacher, task=task) for result in open_results
+        start(first.architecture, first.recipe, result.seed, device, teacher=teacher, task=task)
+        for result in open_results
     ]
     going: Sequence[Training] = ()
     for _ in range(first.recipe.epochs):
@@ -246,8 +245,7 @@ def _teacher(job: Job, loaded: TrainingData, training: Images, device: torch.dev
 def _test_images(job: Job, loaded: TrainingData, device: torch.device) -> Images:
     if job.test_log is None:
         raise AssertionError("a run that was given no log must not read the test set")
-    network = parse_network(job.architecture, loaded.data.dataset.task).hash
-    purpose = f"{job.purpose} {network} {job.recipe_name} seed {job.seed_index}"
+    purpose = f"{job.purpose} {job.architecture.hash} {job.recipe_name} seed {job.seed_index}"
     pixels, labels = read_test_set(loaded.data, purpose=purpose, log=job.test_log)
     dataset = loaded.data.dataset
     return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std, dataset.classes)
@@ -266,12 +264,11 @@ def looked_at(
 
 def begun(job: Job, loaded: TrainingData, device: torch.device, engine: str) -> Result:
     """Return the result of a job that begins: what is known before training."""
-    task = loaded.data.dataset.task
-    architecture = parse_network(job.architecture, task)
-    analysis = analyse(architecture, task)
+    architecture = job.architecture
+    analysis = analyse(architecture, loaded.data.dataset.task)
     recipe_hash = job.recipe.hash
     return Result(
-        architecture=str(architecture),
+        architecture=architecture,
         hash=architecture.hash,
         parameters=analysis.parameters,
         macs=analysis.macs,

@@ -20,7 +20,7 @@ from harness.training.train import Training, holding, predicting_state
 def properties(result: Result, dataset: Dataset) -> dict[str, str]:
     """Return what a file of weights says of itself: the network and where its weights come from."""
     return {
-        "architecture": result.architecture,
+        "architecture": str(result.architecture),
         "hash": result.hash,
         "parameters": str(result.parameters),
         "recipe": result.recipe_name,

@@ -12,9 +12,7 @@ from harness.evidence.record import Record
 from harness.system.invocation import typed
 from reports.html.numbers import short
 from reports.html.seed_dots import SeedDots, seed_dots
-from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis, analyse
-from search_spaces.language.notation import parse_network
 from search_spaces.network_name import network_names
 from search_spaces.task import MNIST, Task
 
@@ -35,7 +33,6 @@ class Entry:
 
     row: LeaderboardRow
     name: str
-    architecture: Architecture
     analysis: Analysis
     seeds: SeedDots | None
     commands: tuple[tuple[str, str], ...]
@@ -76,8 +73,7 @@ def groups(rows: Sequence[LeaderboardRow], records: Iterable[Record], kept: Iter
         kept: keys of the records whose first seed's weights are at hand.
     """
     by_key = {record.key: record for record in records}
-    architectures = {row.hash: parse_network(row.architecture) for row in rows}
-    names = network_names((architectures[row.hash], row.parameters) for row in rows) | {
+    names = network_names((row.architecture, row.parameters) for row in rows) | {
         row.hash: row.name for row in rows if row.name
     }
     weights = frozenset(kept)
@@ -87,8 +83,7 @@ def groups(rows: Sequence[LeaderboardRow], records: Iterable[Record], kept: Iter
         return Entry(
             row=row,
             name=names[row.hash],
-            architecture=architectures[row.hash],
-            analysis=analyse(architectures[row.hash], _task(row)),
+            analysis=analyse(row.architecture, _task(row)),
             seeds=seed_dots(record) if record else None,
             commands=_commands(row, [item for item in by_key.values() if item.hash == row.hash], record, weights),
         )

@@ -54,7 +54,7 @@ def _cells(entry: Entry, across: svg.Axis | None) -> list[Html]:
     return [
         figure(str(row.rank), row.rank),
         named(joined(name, " "), row.hash),
-        thumbnail.draw(entry.architecture, entry.analysis.task),
+        thumbnail.draw(row.architecture, entry.analysis.task),
         figure(count(row.parameters), row.parameters, is_amount=True),
         figure(count(row.stored_numbers), row.stored_numbers, is_amount=True),
         figure(f"{row.macs / 1e6:.2f}", row.macs, is_amount=True),
@@ -97,7 +97,7 @@ def _fold(entry: Entry, identifier: str, place: int) -> Html:
     content = joined(
         [
             strip,
-            element("p", copyable(element("code", foreign(row.architecture), class_="notation"))),
+            element("p", copyable(element("code", foreign(str(row.architecture)), class_="notation"))),
             *commands,
             terms(_facts(entry)),
         ]

@@ -44,7 +44,6 @@ from reports.study.network.shared_mistakes import SharedMistake
 from reports.study.study_files import read_standings, read_study
 from reports.study.study_info import StudyInfo, study_info
 from search_spaces.architecture import Architecture
-from search_spaces.language.notation import parse_network
 from search_spaces.op_specs import op_text
 from search_spaces.task import shape_text
 
@@ -152,8 +151,8 @@ def _answers(infos: Sequence[StudyInfo], workspace: Workspace) -> NetworkCompari
     for info in infos:
         if info.answer is not None:
             found.setdefault(info.answer.hash, info.name)
-    texts = {network.hash: network.architecture for info in infos for network in info.networks}
-    named = [(name, parse_network(texts[key])) for key, name in found.items() if texts.get(key)]
+    known = {network.hash: network.architecture for info in infos for network in info.networks}
+    named = [(name, known[key]) for key, name in found.items() if key in known]
     return network_comparison(read_networks(named, workspace)) if len(named) > 1 else None
 
 

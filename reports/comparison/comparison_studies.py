@@ -155,7 +155,7 @@ def _shared(infos: Sequence[StudyInfo]) -> list[SharedNetwork]:
     made = [
         SharedNetwork(
             hash=key,
-            architecture=known[key].architecture,
+            architecture=str(known[key].architecture),
             parameters=known[key].parameters,
             accuracies_pct=tuple(networks[key].accuracy_pct if key in networks else None for networks in found),
         )

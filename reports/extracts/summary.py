@@ -113,7 +113,7 @@ def _facts(info: StudyInfo) -> list[tuple[str, str]]:
         ),
         ("code", code(dict(info.provenance.facts).get("code", ""))),
     ]
-    return [*facts, ("notation", code(found.architecture, 10_000))] if found else facts
+    return [*facts, ("notation", code(str(found.architecture), 10_000))] if found else facts
 
 
 def _network(network: Network) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ def _line(place: int, network: Network) -> NetworkLine:
         reached=row.reached if row else False,
         trial=network.trial,
         origin=network.origin,
-        architecture=network.architecture,
+        architecture=str(network.architecture),
     )
 
 

@@ -10,9 +10,10 @@ from harness.evidence.leaderboard import VERIFIED_SEEDS, LeaderboardRow, Tier
 from harness.search.nearest_miss import allowed_errors
 from reports.html.dataset_tag import shown_name
 from reports.html.numbers import count, decimal, duration, pct, plural, short
-from reports.study.networks import DIGITS, Network, State, name_of
+from reports.study.networks import DIGITS, Network, State
 from reports.study.study_files import StudyFiles
 from reports.study.winner import Winner
+from search_spaces.network_name import network_name
 
 
 class Outcome(StrEnum):
@@ -102,7 +103,7 @@ def _named(network_hash: str, of: list[Network]) -> str:
 
 
 def _measured(row: LeaderboardRow, target: str) -> tuple[Outcome, str]:
-    name = f"{name_of(row.architecture, row.parameters)} {row.hash[:DIGITS]}".strip()
+    name = f"{network_name(row.architecture, row.parameters)} {row.hash[:DIGITS]}".strip()
     wrong = "" if row.test_errors_mean is None else f" ({short(round(row.test_errors_mean, 1))} wrong images)"
     figures = (
         f"network {name} with {plural(row.parameters, 'parameter')} has a mean test accuracy of "

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import lru_cache
 
 from harness.evidence.events import Confirmed, FailedConfirmation, Proposal, WinnerChosen
 from harness.evidence.leaderboard import LeaderboardRow, pareto_front, validation_runs
@@ -16,11 +15,9 @@ from harness.training.seeds import Purpose
 from reports.html.numbers import plural
 from reports.study.study_files import StudyFiles
 from search_spaces.architecture import Architecture
-from search_spaces.errors import SearchSpaceError
-from search_spaces.language.notation import parse_network
 from search_spaces.network_name import network_name
 
-# The best ones; reading a text takes milliseconds, and a search rewrites its report again and again.
+# The best ones: to name and to draw a network takes time, and a search rewrites its report again and again.
 MOST_NAMED = 100
 # Of the hash, beside a name.
 DIGITS = 6
@@ -63,7 +60,7 @@ class Network:
     """
 
     hash: str
-    architecture: str
+    architecture: Architecture
     parameters: int
     trial: int | None
     origin: str
@@ -138,23 +135,10 @@ def _lost(first: Result) -> Proposal:
 
 def named(of: Sequence[Network]) -> list[Network]:
     """Return the networks, the first ones with their names."""
-    best = [replace(network, name=name_of(network.architecture, network.parameters)) for network in of[:MOST_NAMED]]
+    best = [
+        replace(network, name=network_name(network.architecture, network.parameters)) for network in of[:MOST_NAMED]
+    ]
     return [*best, *of[MOST_NAMED:]]
-
-
-def name_of(notation: str, parameters: int) -> str:
-    """Return the name of a network of so many parameters; empty where the text is none of this program's notation."""
-    architecture = architecture_of(notation)
-    return "" if architecture is None else network_name(architecture, parameters)
-
-
-@lru_cache(maxsize=2 * MOST_NAMED)
-def architecture_of(notation: str) -> Architecture | None:
-    """Return the network of a text, None where it is none of this program's notation."""
-    try:
-        return parse_network(notation)
-    except SearchSpaceError:
-        return None
 
 
 def front_of(of: Iterable[Network]) -> list[Network]:

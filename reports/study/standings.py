@@ -9,8 +9,9 @@ from harness.system.invocation import typed
 from reports.html import layer_diagram
 from reports.html.numbers import DASH, count, decimal, mean_and_deviation, plural, short, spread
 from reports.html.page import Column, Html, details, element, foreign, joined, paragraph, table, text
-from reports.study.networks import DIGITS, MOST_NAMED, Network, State, architecture_of, name_of
+from reports.study.networks import DIGITS, MOST_NAMED, Network, State
 from search_spaces.cost import analyse
+from search_spaces.network_name import network_name
 from search_spaces.task import Task
 
 # More rows than any study has had; a page of a hundred thousand would help nobody.
@@ -112,7 +113,7 @@ def _network_cells(number: int, network: Network, task: Task) -> list[Html]:
     return [
         text(number),
         text(network.label),
-        _thumbnail(network, task) if number <= MOST_NAMED else text(DASH),
+        layer_diagram.thumbnail(analyse(network.architecture, task)) if number <= MOST_NAMED else text(DASH),
         text(count(network.parameters)),
         text(count(network.epochs)),
         text(f"{spread(accuracies)} {seeds}" if accuracies else DASH),
@@ -120,13 +121,8 @@ def _network_cells(number: int, network: Network, task: Task) -> list[Html]:
         text(f"{test} ({row.seeds})" if row else DASH),
         tier_tag(row.tier) if row else text(Tier.SEARCHED if network.complete else DASH),
         state_tag(network),
-        foreign(network.architecture),
+        foreign(str(network.architecture)),
     ]
-
-
-def _thumbnail(network: Network, task: Task) -> Html:
-    architecture = architecture_of(network.architecture)
-    return text(DASH) if architecture is None else layer_diagram.thumbnail(analyse(architecture, task))
 
 
 def _errors(network: Network) -> str:
@@ -144,7 +140,7 @@ def _row_cells(place: int, row: LeaderboardRow) -> list[Html]:
     elif row.tier is Tier.CLAIMED:
         accuracy = f"{decimal(row.mean_test_accuracy_pct, 2)} c"
     seeds = row.validation_seeds if row.tier is Tier.SEARCHED else row.seeds
-    name = row.name or name_of(row.architecture, row.parameters)
+    name = row.name or network_name(row.architecture, row.parameters)
     return [
         text(place),
         joined([foreign(name), element("code", text(row.hash[:DIGITS]))], " "),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
+from harness.data.datasets import dataset
 from harness.evidence import leaderboard, record, study
 from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded, of_kind
 from harness.evidence.leaderboard import LeaderboardRow
@@ -156,8 +157,10 @@ def read_study(folder: Path, workspace: Workspace, standings: Standings | None =
         results=tuple(results),
         measured=tuple(measured),
         rows=standings.rows,
-        test_reads=tuple(purpose for dataset, purpose in standings.test_reads if dataset in ("", config.dataset)),
-        past_trainings=None if past is None else len(prior.observations(past, config.recipe)),
+        test_reads=tuple(purpose for name, purpose in standings.test_reads if name in ("", config.dataset)),
+        past_trainings=None
+        if past is None
+        else len(prior.observations(past, config.recipe, dataset(config.dataset).task)),
         left_out=(*standings.left_out, *damage),
         at_work=study.is_owned(folder),
     )

@@ -9,17 +9,22 @@ The grammar is ``notation.lark``, the table of ops ``signatures``; search spaces
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse_ops
-from search_spaces.errors import NotationError, SearchSpaceError, ShapeError
+from search_spaces.errors import NotationError, ShapeError
 from search_spaces.language.signatures import bind, check_number, residual_body, tie_name, unknown_op
 from search_spaces.language.syntax import Argument, Bar, Call, Maybe, Number, Range, Sequence, ValueSet
 from search_spaces.language.value_sets import numbers
 from search_spaces.op_specs import SIGNATURES, Kind, Parameter
 from search_spaces.ops import Op, Residual
 from search_spaces.task import MNIST, Task
+
+# An op, or the bar before one, as canonical texts have it; a residual sum within another is read with its whole text.
+_WORD = re.compile(r"\||[a-z0-9]+(?:\((?:[^()]|\([^()]*\))*\))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +49,63 @@ def parse_network(text: str, task: Task = MNIST) -> Architecture:
         NotationError: the text is not in the notation, names something unknown or makes a choice.
         ShapeError: the ops do not fit together; ``position`` is that of the op that caused it.
     """
-    try:
-        return _network(text, task)
-    except SearchSpaceError as error:
-        error.text = text
-        raise
-
-
-def _network(text: str, task: Task) -> Architecture:
-    # Reading needs lark, whose import would slow the start of commands that read nothing.
-    from search_spaces.language.grammar import read_network
-
-    found = _ops(read_network(text))
-    if not found.ops:
-        raise NotationError(
-            "the network is empty: write ops, as in 'conv3x3(8) bn relu | gap | linear(10)'", position=0
-        )
+    found = _read(text)
     try:
         # As written, not in canonical form: the path of an error has to lead back into the text.
         analyse_ops(found.ops, task)
     except ShapeError as error:
-        raise ShapeError(error.message, path=error.path, position=_position(found.places, error.path)) from None
+        position = _position(found.places, error.path)
+        placed = ShapeError(error.message, path=error.path, position=position)
+        placed.text = text
+        raise placed from None
     return Architecture(found.ops, found.bars)
+
+
+def parse_notation(text: str) -> Architecture:
+    """Return the network that a stored text describes; whether its ops fit together is not looked at.
+
+    Canonical texts are read op by op, and each op once: the same few thousand come up again and again.
+
+    Raises:
+        NotationError: the text is not in the notation, names something unknown or makes a choice.
+    """
+    words = _WORD.findall(text)
+    ops: list[Op] = []
+    bars: list[int] = []
+    try:
+        for word in words:
+            if word == "|":
+                bars.append(len(ops))
+            else:
+                ops.append(_one_op(word))
+    except NotationError:
+        ops = []
+    if not ops or " ".join(words) != text:
+        # Any other text is read whole, and an error tells its position there.
+        found = _read(text)
+        return Architecture(found.ops, found.bars)
+    return Architecture(tuple(ops), tuple(bars))
+
+
+@lru_cache(maxsize=100_000)
+def _one_op(word: str) -> Op:
+    (op,) = _read(word).ops
+    return op
+
+
+def _read(text: str) -> _Ops:
+    # Reading needs lark, whose import would slow the start of commands that read nothing.
+    from search_spaces.language.grammar import read_network
+
+    try:
+        found = _ops(read_network(text))
+        if not found.ops:
+            example = "conv3x3(8) bn relu | gap | linear(10)"
+            raise NotationError(f"the network is empty: write ops, as in '{example}'", position=0)
+    except NotationError as error:
+        error.text = text
+        raise
+    return found
 
 
 def _position(places: tuple[_Place, ...], path: tuple[int, ...]) -> int:

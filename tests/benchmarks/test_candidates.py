@@ -18,6 +18,7 @@ from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
+from search_spaces.language.notation import parse_network
 from tests.benchmarks.made_up import ask, validated
 
 TEXT = "gap linear(10)"  # ten multiply-adds
@@ -38,7 +39,7 @@ def searched(command: list[str], *, env: dict[str, str], **options: Any) -> Any:
     assert command[3] == "search"
     side, folder = command[command.index("--engine") + 1], Path(env["HARNESS_WORKSPACE"]) / "runs" / "s"
     for trial, (purpose, status, epochs) in enumerate(RUNS[side]):
-        job = Job(architecture=TEXT, recipe=Recipe(), recipe_name="fast", purpose=purpose, seed_index=0)
+        job = Job(architecture=parse_network(TEXT), recipe=Recipe(), recipe_name="fast", purpose=purpose, seed_index=0)
         history = tuple(Epoch(number, 0.1, 1.0, 1.0) for number in range(1, epochs + 1))
         run = replace(validated(job, 100), status=status, history=history, trial=trial, study="s")
         result.write(study.result_path(folder, trial, purpose, 0), run)

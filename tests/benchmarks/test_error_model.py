@@ -17,13 +17,15 @@ from benchmarks.error_model import Case, Guess, cases, folds, forms, held_out, l
 from harness.search.proposals.surrogate import SCALES, Observation, Scales, evidence, row_of
 from harness.search.proposals.trainings import PastTraining, shipped
 from harness.training.recipes import named_recipe
+from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 from tests.benchmarks.made_up import ask
 
 
 def training(channels: int = 4, *, epochs: int = 30, errors: float = 100.0, rate: float = 0.1) -> PastTraining:
     """Return a training by the recipe ``small``."""
     text = f"conv3x3({channels}) bn relu | gap | linear(10)"
-    return PastTraining(text, epochs, 32, 0.6, rate, errors, 1, "plain", "made up")
+    return PastTraining(parse_network(text), epochs, 32, 0.6, rate, errors, 1, "plain", "made up")
 
 
 def case(number: float, errors: float) -> Case:
@@ -51,7 +53,7 @@ def test_only_trainings_with_the_learning_rate_of_the_recipe_are_used_and_as_a_s
     found = cases([kept, training(rate=0.2)])
 
     assert [each.training for each in found] == [kept]
-    assert found[0].observation.row == row_of(kept.architecture, named_recipe("small", epochs=30).recipe)
+    assert found[0].observation.row == row_of(kept.architecture, named_recipe("small", epochs=30).recipe, MNIST)
     assert found[0].log_errors == math.log(120)
 
 
@@ -121,7 +123,7 @@ def test_least_squares_predict_as_the_formulas_of_a_straight_line_do():
 
 def test_the_costs_of_the_baselines_are_those_of_the_network():
     text = "conv3x3(4) bn relu | maxpool | conv3x3(8) bn relu | gap | linear(10)"
-    given = replace(training(epochs=8), architecture=text)
+    given = replace(training(epochs=8), architecture=parse_network(text))
     # 36 + 8, 288 + 16, 90 numbers; 36 and 288 multiply-adds on 28x28 and 14x14, 80 of the head; 3, 4, then 4 more.
     parameters, macs = 44 + 304 + 90, 36 * 784 + 288 * 196 + 80
 

@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks import frontier
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier
+from search_spaces.language.notation import parse_network
 
 SVG = "{http://www.w3.org/2000/svg}"
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +30,7 @@ def row(parameters: int, accuracy: float, tier: Tier = Tier.VERIFIED, **changes:
         mean_test_accuracy_pct=accuracy,
         dataset="mnist",
         recipe="small",
-        architecture="gap | linear(10)",
+        architecture=parse_network("gap | linear(10)"),
         hash=f"{parameters:012x}",
         protocol_version=1,
     )

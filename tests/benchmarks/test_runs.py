@@ -19,6 +19,7 @@ from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose
 from harness.training.workers import workers
 from harness.training.workers.workers import Broken, Finished, Limits
+from search_spaces.language.notation import parse_network
 from tests.benchmarks.made_up import small_data
 
 TEXT = "avgpool(4) | linear(10)"
@@ -26,7 +27,13 @@ RECIPE = Recipe(epochs=2, batch_size=16, augmented_share=0.0)
 
 
 def job(index: int, **changes: Any) -> Job:
-    plain = Job(architecture=TEXT, recipe=RECIPE, recipe_name="short", purpose=Purpose.REFERENCE, seed_index=index)
+    plain = Job(
+        architecture=parse_network(TEXT),
+        recipe=RECIPE,
+        recipe_name="short",
+        purpose=Purpose.REFERENCE,
+        seed_index=index,
+    )
     return replace(plain, **changes)
 
 

@@ -21,6 +21,7 @@ from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers.workers import Limits as RunLimits
 from harness.training.workers.workers import Source
+from search_spaces.language.notation import parse_network
 from tests.harness.bench import made_up_table
 
 TABLE = made_up_table.table()
@@ -75,7 +76,7 @@ def test_both_sides_of_equal_clocks_end_at_the_same_seconds(tmp_path: Path):
 
 def job_of(text: str, until_epoch: int | None = None) -> Job:
     return Job(
-        architecture=text,
+        architecture=parse_network(text),
         recipe=made_up_table.RECIPE,
         recipe_name="r",
         purpose=Purpose.SEARCH,

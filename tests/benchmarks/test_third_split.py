@@ -20,6 +20,7 @@ from harness.system.errors import HarnessError
 from harness.training.result import Status
 from harness.training.run import TrainingData
 from harness.training.seeds import Purpose
+from search_spaces.architecture import Architecture
 from search_spaces.language.notation import parse_network
 from tests.benchmarks.made_up import ask, small_data, validated
 
@@ -77,7 +78,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def asked(place: Path, monkeypatch: pytest.MonkeyPatch) -> list[Task]:
     """Make up the errors of every run, and return a list of what was asked for."""
     found: list[Task] = []
-    texts = {str(parse_network(text)): text for text in (ONE, TWO)}
+    texts = {parse_network(text): text for text in (ONE, TWO)}
 
     def run(task: Task) -> FoldRun:
         found.append(task)
@@ -119,7 +120,7 @@ def test_folds_come_one_after_the_other_and_no_training_shares_its_seed():
 
     assert len(tasks) == 100
     assert [task.fold for task in tasks[:50]] == [fold for fold in range(5) for _ in range(10)]
-    by_network: dict[str, list[int]] = {}
+    by_network: dict[Architecture, list[int]] = {}
     for task in tasks:
         by_network.setdefault(task.job.architecture, []).append(task.job.seed_index)
     assert [sorted(indices) for indices in by_network.values()] == [list(range(20))] * 5

@@ -31,7 +31,7 @@ from harness.training.seeds import Purpose
 from harness.training.workers import workers
 from harness.training.workers.workers import Broken, Finished, Limits
 from search_spaces.catalog import space
-from search_spaces.form import Form, form_of
+from search_spaces.form import Form, form
 from search_spaces.language.notation import parse_network
 from search_spaces.spaces.resolve import parse_space
 from tests.benchmarks.made_up import ask, small_data, validated
@@ -86,7 +86,7 @@ def searched(accuracy_pct: float, seeds: int, **changes: Any) -> LeaderboardRow:
         dataset="mnist",
         recipe="small",
         recipe_hash=SMALL.hash,
-        architecture=TEXT,
+        architecture=parse_network(TEXT),
         hash=HASH,
         protocol_version=1,
     )
@@ -153,7 +153,7 @@ def test_a_set_has_every_form_small_and_large_short_and_long(monkeypatch: pytest
     assert set(counts.values()) == {3, 4}
     assert len({item.epochs for item in made}) >= 3
     for item in made:
-        assert form_of(item.architecture) == item.form
+        assert form(parse_network(item.architecture)) == item.form
         assert item.parameters >= stratified.LEAST[item.form]
         # Multiply-adds alone; what the maps take comes on top.
         assert item.epochs * 50_000 * item.macs * 9.3e-11 <= 120
@@ -251,7 +251,9 @@ def test_a_training_that_breaks_is_named_and_the_first_ends_all(
 
 
 def test_a_run_that_diverges_is_not_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    job = Job(architecture=TEXT, recipe=SMALL, recipe_name="small", purpose=Purpose.REFERENCE, seed_index=0)
+    job = Job(
+        architecture=parse_network(TEXT), recipe=SMALL, recipe_name="small", purpose=Purpose.REFERENCE, seed_index=0
+    )
     recording._keep(replace(validated(job, 9_000), status=Status.DIVERGED), tmp_path / "x.jsonl")
     assert not (tmp_path / "x.jsonl").exists()
     assert capsys.readouterr().err.startswith("diverged: ")

@@ -112,7 +112,7 @@ def made_result(text: str = NETWORK, errors: int | None = 60, **changes: Any) ->
     architecture, recipe = parse_network(text), Recipe()
     analysis = analyse(architecture, MNIST)
     made = Result(
-        architecture=str(architecture),
+        architecture=architecture,
         hash=architecture.hash,
         parameters=analysis.parameters,
         macs=analysis.macs,
@@ -154,7 +154,7 @@ def made_record(errors: list[int], text: str = NETWORK, first: int = 0, **change
     analysis = analyse(architecture, MNIST)
     made = Record(
         name="",
-        architecture=str(architecture),
+        architecture=architecture,
         hash=architecture.hash,
         parameters=analysis.parameters,
         macs=analysis.macs,

@@ -11,7 +11,14 @@ from harness.evidence.events import Entry, Event, entry_of
 
 # What an event must have; what a test does not name has no part in what it shows.
 BLANKS: dict[str, dict[str, Any]] = {
-    "proposed": {"trial": 0, "architecture": "", "hash": "", "parameters": 1, "origin": "", "decisions": []},
+    "proposed": {
+        "trial": 0,
+        "architecture": "gap linear(10)",
+        "hash": "",
+        "parameters": 1,
+        "origin": "",
+        "decisions": [],
+    },
     "looked": {"rejected": {}},
     "repeated": {"trial": 0},
     "rung": {"trial": 0, "epoch": 1},

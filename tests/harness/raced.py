@@ -7,6 +7,7 @@ from harness.search.race import Candidate
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
 from harness.training.seeds import Purpose
+from search_spaces.language.notation import parse_network
 
 THRESHOLD = 99.0
 SIZE = 10_000
@@ -15,7 +16,7 @@ SIZE = 10_000
 def proposal(trial: int = 0, parameters: int = 1000, network_hash: str = "000000000001") -> Proposal:
     return Proposal(
         trial=trial,
-        architecture="gap linear(10)",
+        architecture=parse_network("gap linear(10)"),
         hash=network_hash,
         parameters=parameters,
         origin="tpe",
@@ -32,7 +33,7 @@ def result(
     history: tuple[Epoch, ...] = (),
 ) -> Result:
     return Result(
-        architecture="gap linear(10)",
+        architecture=parse_network("gap linear(10)"),
         hash="000000000001",
         parameters=1000,
         macs=1,

@@ -32,6 +32,7 @@ from harness.training.run import Job
 from harness.training.seeds import Purpose, derive_seed
 from harness.training.workers import workers
 from harness.training.workers.workers import Event, Finished, Limits, Source, Worker
+from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 from search_spaces.task import MNIST
@@ -145,19 +146,19 @@ def hash_of(recipe: Recipe) -> str:
 
 
 @cache
-def facts(architecture: str) -> tuple[str, int, int]:
+def facts(architecture: Architecture) -> tuple[str, int, int]:
     """Return hash, parameters and multiply-adds."""
-    network = parse_network(architecture)
-    analysis = analyse(network, MNIST)
-    return network.hash, analysis.parameters, analysis.macs
+    analysis = analyse(architecture, MNIST)
+    return architecture.hash, analysis.parameters, analysis.macs
 
 
 def proposal(trial: int, architecture: str, origin: str = "tpe") -> Proposal:
     """Return a network that has been proposed."""
-    network_hash, parameters, _ = facts(architecture)
+    network = parse_network(architecture)
+    network_hash, parameters, _ = facts(network)
     return Proposal(
         trial=trial,
-        architecture=architecture,
+        architecture=network,
         hash=network_hash,
         parameters=parameters,
         origin=origin,

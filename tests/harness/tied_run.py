@@ -14,6 +14,7 @@ from harness.training.result import Result
 from harness.training.run import Job, TrainingData, execute_and_keep
 from harness.training.seeds import Purpose
 from harness.training.train import Training
+from search_spaces.language.notation import parse_network
 
 TIED = "conv3x3(4) bn relu maxpool(4) conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | gap | linear(10)"
 
@@ -30,5 +31,5 @@ def tied_run() -> tuple[Result, Training]:
     spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20)
     bench = TrainingData.of(ImageData(spec, *some_images(100), data_hash="abc", source="memory", folder=None))
     recipe = Recipe(epochs=2, batch_size=16, average_start=0.3)
-    job = Job(architecture=TIED, recipe=recipe, recipe_name="toy", purpose=Purpose.VERIFY, seed_index=1)
+    job = Job(architecture=parse_network(TIED), recipe=recipe, recipe_name="toy", purpose=Purpose.VERIFY, seed_index=1)
     return execute_and_keep(job, bench)

@@ -132,7 +132,7 @@ class SyntheticStudy:
         looks = {rung: min(SIZE, errors * (1 + (epochs - rung) // 4)) for rung in rungs if errors and rung < epochs}
         looks |= {} if errors is None else {epochs: errors}
         made = Result(
-            architecture=proposal["architecture"],
+            architecture=parse_network(proposal["architecture"]),
             hash=proposal["hash"],
             parameters=proposal["parameters"],
             macs=400_000,
@@ -223,7 +223,7 @@ def evidence(architecture: Architecture, errors: list[int], study_name: str = ""
     found = Found(**names, **counts, validation_accuracy_pct=99.47, search_seconds=3000.0)  # type: ignore[arg-type]
     made = Record(
         name="",
-        architecture=str(architecture),
+        architecture=architecture,
         hash=architecture.hash,
         parameters=analysis.parameters,
         macs=analysis.macs,

@@ -48,7 +48,7 @@ def pages(realistic_template: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     other = synthetic.evidence(synthetic.network(5, 6, 7), [70, 65, 60, 61, 62], target_pct=99.0)
     record.write(place.records, other)
     studies = [place.runs / realistic_template.name, begun.folder]
-    named = [("", parse_network(winner.architecture)), *presets.items()]
+    named = [("", winner.architecture), *presets.items()]
     return {
         "networks": write_network_comparison(named, place),
         "studies": write_study_comparison(studies, place),

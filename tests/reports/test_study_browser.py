@@ -192,7 +192,7 @@ def test_a_click_on_a_point_opens_its_network(report_page: browser.Page, realist
     assert text_of(report_page, "dialog h2") == f"Network {named(networks(realistic_files))[5].label}"
     words = text_of(report_page, "dialog")
     assert f"{networks(realistic_files)[5].parameters:,} parameters" in words
-    assert networks(realistic_files)[5].architecture in words
+    assert str(networks(realistic_files)[5].architecture) in words
     assert "width = option" in words
 
 

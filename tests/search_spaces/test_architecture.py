@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -157,3 +158,10 @@ def test_other_tie_names_and_idle_dropouts_change_nothing(network: Architecture)
         return tuple(found)
 
     assert Architecture(renamed(network.ops)).hash == network.hash
+
+
+@given(network=st.from_type(Architecture))
+def test_a_network_travels_between_processes_as_it_is(network: Architecture):
+    there = pickle.loads(pickle.dumps(network))
+
+    assert (there, hash(there), str(there)) == (network, hash(network), str(network))

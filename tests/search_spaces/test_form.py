@@ -7,7 +7,8 @@ import random
 import pytest
 
 from search_spaces.catalog import space
-from search_spaces.form import Form, form, form_of
+from search_spaces.form import Form, form
+from search_spaces.language.notation import parse_network
 from search_spaces.spaces.draw import Uniform, draw
 
 # The alternatives of `net` in the space `all`, in their order.
@@ -36,7 +37,7 @@ FORMS_OF_ALL = ("plain", "tied", "squeezed", "separable", "posed", "mirrored", "
     ],
 )
 def test_the_form_is_the_first_that_holds(network: str, expected: str):
-    assert form_of(network) == expected
+    assert form(parse_network(network)) == expected
 
 
 def test_the_forms_of_the_space_of_all_are_its_alternatives():

@@ -136,7 +136,7 @@ class Asker:
         assert analysis is not None
         return Proposal(
             trial=trial,
-            architecture=str(architecture),
+            architecture=architecture,
             hash=architecture.hash,
             parameters=analysis.parameters,
             origin=origin,
@@ -148,7 +148,7 @@ class Asker:
             return self.checked[answer]
         shown = repr(answer if len(answer) <= _SHOWN else f"{answer[:_SHOWN]}...")
         try:
-            architecture = parse_network(answer)
+            architecture = parse_network(answer, self.space.task)
         except SearchSpaceError as error:
             raise self.fault(f"answered {shown}, which is no network: {error.message}") from error
         judgement = judge(self.space, architecture, self.problem.budget)
@@ -182,7 +182,7 @@ def installed() -> dict[str, tuple[str, ...]]:
 def _tried(candidate: Candidate, target_pct: float) -> Trial:
     first = candidate.first
     return Trial(
-        network=candidate.proposal.architecture,
+        network=str(candidate.proposal.architecture),
         parameters=candidate.proposal.parameters,
         state="running" if first is None else str(first.status),
         validation_accuracy_pct=first.validation_accuracy_pct

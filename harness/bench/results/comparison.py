@@ -20,7 +20,7 @@ from harness.bench.results.sizes import Judge
 from harness.bench.results.trace import Trace
 from harness.bench.tables.table import Machine
 from harness.system import files
-from harness.system.document import documented, read_as
+from harness.system.document import document_of, documented, read_as
 from harness.system.errors import ContentError
 from harness.training.recipe import recipe_document
 
@@ -199,7 +199,7 @@ def found(comparison: Comparison, traces: Sequence[Trace], judged: Judged) -> Fi
 
 
 def _line(trace: Trace) -> str:
-    return json.dumps(asdict(trace), separators=(",", ":"), allow_nan=False)
+    return json.dumps(document_of(trace), separators=(",", ":"), allow_nan=False)
 
 
 def _content(path: Path) -> bytes:

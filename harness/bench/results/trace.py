@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.system.document import documented
+from harness.system.document import WrittenNetwork, documented
 
 
 @documented
@@ -18,7 +18,7 @@ class Answer:
 
     seconds: float
     hash: str | None
-    architecture: str | None
+    architecture: WrittenNetwork | None
     parameters: int | None
 
 

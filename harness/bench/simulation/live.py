@@ -25,6 +25,7 @@ from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Event, Source
+from search_spaces.architecture import Architecture
 
 # Checkpoints of a repeat, below the comparison's folder.
 WORK = "work"
@@ -66,8 +67,9 @@ def judged(
     """Train every network that was an answer on so many fresh seeds and return their means."""
     answers = {answer.hash: answer for trace in traces for answer in trace.answers if answer.hash is not None}
     jobs = [
-        _job(task, effort, str(answer.architecture), index, folder)
+        _job(task, effort, answer.architecture, index, folder)
         for answer in answers.values()
+        if answer.architecture is not None
         for index in range(seeds)
     ]
     results = list(train_one_by_one(jobs, source, effort.limits, Parallelism(task.workers), on_event))
@@ -80,7 +82,7 @@ def judged(
     return Judged(accuracies_pct=dict(sorted(accuracies.items())), smallest=min(reaching, default=None))
 
 
-def _job(task: SearchTask, effort: Effort, architecture: str, index: int, folder: Path) -> Job:
+def _job(task: SearchTask, effort: Effort, architecture: Architecture, index: int, folder: Path) -> Job:
     return Job(
         architecture=architecture,
         recipe=task.recipe,

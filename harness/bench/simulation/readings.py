@@ -22,7 +22,6 @@ from harness.data.datasets import dataset
 from harness.system import statistics
 from harness.training.result import Status
 from harness.training.run import Job
-from search_spaces.language.notation import parse_network
 
 # Networks nearest in errors that lend the spread between their seeds.
 LENDERS = 20
@@ -74,7 +73,7 @@ class TableReadings:
     """Runs as a table tells them.
 
     Attributes:
-        known: what it says of each network, by hash; ``hashes`` of the texts that were asked for.
+        known: what it says of each network, by hash.
         lenders: how far each run of the table lay off its network's mean, with that mean, ascending; ``lent`` of them
             lend to a network.
     """
@@ -85,7 +84,6 @@ class TableReadings:
     known: dict[str, _Known] = field(init=False)
     lenders: list[tuple[float, Mapping[int, float]]] = field(init=False)
     lent: int = field(init=False)
-    hashes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Work out means and spreads once."""
@@ -104,9 +102,7 @@ class TableReadings:
         Raises:
             NotInTable: the table has no such network.
         """
-        network_hash = self.hashes.get(job.architecture)
-        if network_hash is None:
-            network_hash = self.hashes[job.architecture] = parse_network(job.architecture).hash
+        network_hash = job.architecture.hash
         runs_of(self.table, network_hash)
         known = self.known[network_hash]
         rng = random.Random(f"{repeat}/{network_hash}/{job.purpose}/{job.seed_index}")

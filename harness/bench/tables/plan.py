@@ -15,6 +15,7 @@ from harness.search.proposals.estimate import PACES, slowdown, taught, training_
 from harness.search.proposals.features import work
 from harness.system.duration import duration_text
 from harness.training.result import Result
+from search_spaces.architecture import Architecture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,22 +36,23 @@ class RecordingPlan:
     mean_macs: float
     runs: int
     ended: int
-    seconds_an_epoch: Mapping[str, float]
+    seconds_an_epoch: Mapping[Architecture, float]
     seconds_left: float
     measured: bool
 
 
 def planned(recording: Recording, chosen: SampledNetworks, ended: Mapping[Key, Result]) -> RecordingPlan:
     """Return the facts of a recording of which these runs have ended."""
-    pace = taught(PACES[engine_kind(recording.machine)], recording.recipe)
-    images = dataset(recording.dataset).train_size
-    slow = slowdown(ended.values(), images, pace)
+    data = dataset(recording.dataset)
+    pace = taught(PACES[engine_kind(recording.machine)], recording.recipe, data.task)
+    slow = slowdown(ended.values(), data.train_size, pace, data.task)
     each = {
-        str(network.architecture): training_seconds(1, images, work(str(network.architecture)), pace) * (slow or 1.0)
+        network.architecture: training_seconds(1, data.train_size, work(network.architecture, data.task), pace)
+        * (slow or 1.0)
         for network in chosen.networks
     }
     keys = keys_of(recording, ended)
-    left = [text for text, key in keys if key not in ended]
+    left = [network for network, key in keys if key not in ended]
     epochs, workers = recording.recipe.epochs, recording.machine.workers
     sizes = sorted(network.parameters for network in chosen.networks)
     return RecordingPlan(
@@ -62,7 +64,7 @@ def planned(recording: Recording, chosen: SampledNetworks, ended: Mapping[Key, R
         runs=len(keys),
         ended=len(keys) - len(left),
         seconds_an_epoch=each,
-        seconds_left=sum(each[text] for text in left) * epochs / workers,
+        seconds_left=sum(each[network] for network in left) * epochs / workers,
         measured=slow is not None,
     )
 

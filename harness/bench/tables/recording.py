@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.bench.tables.table import Facts, Machine, Row, Sample, Table
 from harness.search import race
 from harness.system import files, statistics
-from harness.system.document import documented, read_as
+from harness.system.document import WrittenNetwork, document_of, documented, read_as
 from harness.system.errors import ContentError, UsageError
 from harness.training import result
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import Result, accuracy_pct, same_bits_due
 from harness.training.seeds import PROTOCOL_VERSION, Purpose
-from search_spaces.language.notation import parse_network
+from search_spaces.architecture import Architecture
 
 # A run of a recording: hash of its network, index of its seed.
 Key = tuple[str, int]
@@ -50,7 +50,7 @@ class Recording:
 
     Attributes:
         machine: where it is trained; its environment is without a commit.
-        networks: their texts, in the order in which they are trained.
+        networks: in the order in which they are trained.
         seeds: runs a network, more of those that are ``near``.
     """
 
@@ -66,7 +66,7 @@ class Recording:
     seeds: int
     sample: Sample
     machine: Machine
-    networks: tuple[str, ...]
+    networks: tuple[WrittenNetwork, ...]
     near: Near | None = None
     protocol_version: int = PROTOCOL_VERSION
     schema_version: Literal[1] = 1
@@ -183,19 +183,19 @@ def finished_runs(folder: Path, recording: Recording) -> dict[Key, Result]:
     return found
 
 
-def keys_of(recording: Recording, runs: Mapping[Key, Result]) -> list[tuple[str, Key]]:
-    """Return the text and the key of each run that is due, in the order in which they are trained.
+def keys_of(recording: Recording, runs: Mapping[Key, Result]) -> list[tuple[Architecture, Key]]:
+    """Return the network and the key of each run that is due, in the order in which they are trained.
 
     All networks with the first seed come first, then with the next. What is near the target is known, and so due, once
     all networks have their first runs.
     """
-    hashes = {text: parse_network(text).hash for text in recording.networks}
-    due = [(text, (hashes[text], seed)) for seed in range(recording.seeds) for text in recording.networks]
+    networks = [(each, each.hash) for each in recording.networks]
+    due = [(each, (key, seed)) for seed in range(recording.seeds) for each, key in networks]
     if recording.near is None or any(key not in runs for _, key in due):
         return due
-    near = [text for text in recording.networks if _is_near(recording, recording.near, hashes[text], runs)]
+    near = [(each, key) for each, key in networks if _is_near(recording, recording.near, key, runs)]
     more = range(recording.seeds, recording.near.seeds)
-    return due + [(text, (hashes[text], seed)) for seed in more for text in near]
+    return due + [(each, (key, seed)) for seed in more for each, key in near]
 
 
 def _is_near(recording: Recording, near: Near, network_hash: str, runs: Mapping[Key, Result]) -> bool:
@@ -235,7 +235,7 @@ def rows_of(run: Result, rungs: Sequence[int], machine: int) -> list[Row]:
         assert accuracy is not None, "a recording looks at every rung"
         rows.append(
             Row(
-                architecture=run.architecture,
+                architecture=str(run.architecture),
                 hash=run.hash,
                 parameters=run.parameters,
                 macs=run.macs,
@@ -251,4 +251,4 @@ def rows_of(run: Result, rungs: Sequence[int], machine: int) -> list[Row]:
 
 
 def _document(recording: Recording) -> dict[str, Any]:
-    return asdict(recording) | {"recipe": recipe_document(recording.recipe)}
+    return document_of(recording) | {"recipe": recipe_document(recording.recipe)}

@@ -80,7 +80,7 @@ def prepared(request: Request) -> Prepared:
         seeds=request.seeds,
         sample=chosen.sample,
         machine=this_machine(device, data.data_hash, engine, worker_count(request.workers, device)),
-        networks=tuple(str(network.architecture) for network in chosen.networks),
+        networks=tuple(network.architecture for network in chosen.networks),
         near=request.near,
     )
     return Prepared(recording, chosen, Source(data.dataset.name, request.folder), device, choice)

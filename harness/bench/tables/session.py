@@ -30,6 +30,7 @@ from harness.training.seeds import Purpose
 from harness.training.workers import workers
 from harness.training.workers.progress import PLAIN_SECONDS, Reporter
 from harness.training.workers.workers import Broken, Event, Finished, Limits, Progress, Source
+from search_spaces.architecture import Architecture
 
 RETRIES = 2
 # What one run may use; the networks of tables are small.
@@ -43,7 +44,7 @@ class RecordingSession:
     Attributes:
         waiting: runs in the order in which they are trained, each up to its next rung.
         total: runs of the recording, ``ended`` of which have ended.
-        work: estimated seconds of an epoch of each network, by its text.
+        work: estimated seconds of an epoch of each network.
         left: estimated seconds of all epochs that are to come; ``done`` of those trained in this session.
         began: when its workers were started, and when it last said where it is, on the monotonic clock.
     """
@@ -54,7 +55,7 @@ class RecordingSession:
     waiting: list[Job]
     total: int
     ended: int
-    work: Mapping[str, float]
+    work: Mapping[Architecture, float]
     left: float = 0.0
     done: float = 0.0
     began: float = 0.0
@@ -68,7 +69,7 @@ def jobs_left(
     """Return the runs that are still to be trained."""
     return [
         Job(
-            architecture=text,
+            architecture=network,
             recipe=recording.recipe,
             recipe_name=recording.recipe_name,
             purpose=Purpose.BENCH,
@@ -80,12 +81,14 @@ def jobs_left(
             teachers=teachers,
             study=recording.name,
         )
-        for text, key in keys_of(recording, finished)
+        for network, key in keys_of(recording, finished)
         if key not in finished
     ]
 
 
-def record(folder: Path, ready: Prepared, teachers: Path, work: Mapping[str, float], reporter: Reporter) -> Table:
+def record(
+    folder: Path, ready: Prepared, teachers: Path, work: Mapping[Architecture, float], reporter: Reporter
+) -> Table:
     """Train what is left of a recording and return its table; each run that ends leaves its result.
 
     Raises:
@@ -159,7 +162,7 @@ def _ended(session: RecordingSession, job: Job, found: Result) -> None:
 def _again(session: RecordingSession, job: Job, message: str) -> None:
     """Train a run again whose worker broke: from its last rung, then from its beginning."""
     assert job.checkpoint is not None, "every run of a recording keeps its state"
-    key = (job.architecture, job.seed_index)
+    key = (job.architecture.hash, job.seed_index)
     session.broken[key] += 1
     if session.broken[key] > RETRIES:
         raise HarnessError(

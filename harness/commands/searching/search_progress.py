@@ -19,7 +19,6 @@ from harness.training.seeds import Purpose
 from harness.training.workers.progress import PLAIN_SECONDS, test_outcome
 from harness.training.workers.workers import Broken, Event, Finished, Progress
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
 from search_spaces.network_name import network_name
 from search_spaces.task import Task
 
@@ -218,10 +217,9 @@ class SearchReporter:
 
 def _running(job: Job, task: Task, state: _State, now: float) -> Running:
     """Return a training as the panel shows it; when the seeds of a verification began is not known."""
-    architecture = parse_network(job.architecture, task)
     return Running(
         what=f"seed {job.seed_index}" if state.is_verifying else f"trial {job.trial}",
-        name=network_name(architecture, analyse(architecture, task).parameters),
+        name=network_name(job.architecture, analyse(job.architecture, task).parameters),
         epochs=job.until_epoch or job.recipe.epochs,
         epoch=state.epochs.get(job),
         seconds=now - state.began[job] if job in state.began else None,

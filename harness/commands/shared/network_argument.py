@@ -195,12 +195,12 @@ def _is_meant(architecture: Architecture, parameters: int, given: str) -> bool:
 def _recorded(records: Iterable[Record], given: str) -> list[_Known]:
     return [
         (
-            architecture,
+            evidence.architecture,
             evidence.name,
             KnownRow(evidence.recipe, evidence.recipe_name, evidence.dataset, evidence.target_pct),
         )
         for evidence in records
-        if _is_meant(architecture := parse_network(evidence.architecture), evidence.parameters, given)
+        if _is_meant(evidence.architecture, evidence.parameters, given)
     ]
 
 
@@ -208,9 +208,9 @@ def _searched(workspace: Workspace, records: Iterable[Record], given: str) -> li
     found: list[_Known] = []
     for folder in sorted(path.parent for path in workspace.runs.glob("*/config.json")):
         for result in finished_results(folder):
-            if _is_meant(architecture := parse_network(result.architecture), result.parameters, given):
+            if _is_meant(result.architecture, result.parameters, given):
                 row = KnownRow(result.recipe, result.recipe_name, result.dataset, None)
-                found.append((architecture, "", row))
+                found.append((result.architecture, "", row))
     rows = read_leaderboard(workspace.leaderboard) if workspace.leaderboard.exists() else []
     claimed = map(claims.row_of_claim, claims.read(workspace.records / "claims.json"))
     # What a study has trained is on the leaderboard too, or was claimed; a second row of it would ask for a choice.
@@ -219,9 +219,8 @@ def _searched(workspace: Workspace, records: Iterable[Record], given: str) -> li
     for known in (ranked, [(claim, NETWORK_ALONE) for claim in claimed]):
         before = {architecture.hash for architecture, _, _ in found}
         for told, meant in known:
-            architecture = parse_network(told.architecture)
-            if architecture.hash not in before and _is_meant(architecture, told.parameters, given):
-                found.append((architecture, "", meant))
+            if told.hash not in before and _is_meant(told.architecture, told.parameters, given):
+                found.append((told.architecture, "", meant))
     return found
 
 

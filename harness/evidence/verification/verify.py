@@ -194,7 +194,7 @@ def _declare_fresh(plan: Plan, place: Workspace, evidence: Record) -> None:
 
 def _job(plan: Plan, place: Workspace, row: str, index: int, recorded: SeedRun | None) -> Job:
     return Job(
-        architecture=str(plan.architecture),
+        architecture=plan.architecture,
         recipe=plan.recipe.recipe,
         recipe_name=plan.recipe.name,
         purpose=Purpose.VERIFY,
@@ -214,7 +214,7 @@ def _record(plan: Plan, place: Workspace) -> Record:
     analysis = analyse(plan.architecture, dataset(plan.dataset).task)
     fresh = Record(
         name=plan.name,
-        architecture=str(plan.architecture),
+        architecture=plan.architecture,
         hash=plan.architecture.hash,
         parameters=analysis.parameters,
         macs=analysis.macs,

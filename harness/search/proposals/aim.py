@@ -92,7 +92,7 @@ def _climbed(look: Look, aim: Aim, options: list[Option], ranked: list[Choice], 
 def _aim_of(look: Look, past: Sequence[Observation]) -> Aim:
     """Return what the model is asked for, fitted to all that is known at the moment."""
     config, candidates = look.config, list(look.candidates.values())
-    observed = [seen for candidate in candidates for seen in _observed(candidate, config)]
+    observed = [seen for candidate in candidates for seen in _observed(candidate, config, look.space.task)]
     allowed = (100 - config.threshold_pct) * 100
     return Aim(
         model=fitted([*past, *observed], belief=PRIOR_ERRORS if past else BELIEF * max(1.0, allowed)),
@@ -119,7 +119,7 @@ def _open(candidate: Candidate, threshold_pct: float) -> tuple[int, float]:
     return candidate.proposal.parameters, chance
 
 
-def _observed(candidate: Candidate, config: StudyConfig) -> list[Observation]:
+def _observed(candidate: Candidate, config: StudyConfig, task: Task) -> list[Observation]:
     """Return what a trained network teaches the model; nothing where it failed."""
     errors, first = expected_errors(candidate), candidate.first
     if errors is None or first is None or not first.validation_size:
@@ -127,7 +127,7 @@ def _observed(candidate: Candidate, config: StudyConfig) -> list[Observation]:
     recipe, _ = recipe_of(config, candidate.proposal.epochs)
     doubt = 0.0 if first.status is Status.COMPLETE else PRUNED_DOUBT
     scaled = errors * 10_000 / first.validation_size
-    return [Observation(row_of(candidate.proposal.architecture, recipe), scaled, 1 + len(candidate.fresh), doubt)]
+    return [Observation(row_of(candidate.proposal.architecture, recipe, task), scaled, 1 + len(candidate.fresh), doubt)]
 
 
 def _listed(look: Look, rng: random.Random) -> list[Option]:

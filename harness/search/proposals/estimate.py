@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from harness.search.proposals.features import work
 from harness.training.recipe import Recipe
 from harness.training.result import Result
+from search_spaces.language.notation import parse_network
+from search_spaces.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,11 @@ def verifying(one: float, workers: int, seeds: int = LEAST_VERIFY_SEEDS) -> floa
     return CAUTION * VERIFY_FACTOR * rounds(seeds, workers) * one + CAUTION_SECONDS
 
 
-def taught(pace: Pace, recipe: Recipe) -> Pace:
+def taught(pace: Pace, recipe: Recipe, task: Task) -> Pace:
     """Return the pace of a student: for each of its images every teacher runs forward, a third of a training step."""
     if not recipe.teacher:
         return pace
-    forward = recipe.teacher_seeds * work(recipe.teacher) / 3
+    forward = recipe.teacher_seeds * work(parse_network(recipe.teacher, task), task) / 3
     return replace(pace, seconds_an_image=pace.seconds_an_image + pace.seconds_a_mac * forward)
 
 
@@ -94,11 +96,11 @@ def training_seconds(epochs: int, images: int, network_work: float, pace: Pace) 
     return epochs * images * (pace.seconds_an_image + pace.seconds_a_mac * network_work)
 
 
-def slowdown(runs: Iterable[Result], images: int, pace: Pace) -> float | None:
+def slowdown(runs: Iterable[Result], images: int, pace: Pace, task: Task) -> float | None:
     """Return measured over estimated seconds of all runs, None where there are none."""
     measured = estimated = 0.0
     for run in runs:
         if run.history and run.macs:
             measured += run.train_seconds
-            estimated += training_seconds(len(run.history), images, work(run.architecture), pace)
+            estimated += training_seconds(len(run.history), images, work(run.architecture, task), pace)
     return measured / estimated if estimated else None

@@ -12,7 +12,6 @@ from functools import lru_cache
 
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis, analyse, grouped_macs, map_numbers
-from search_spaces.language.notation import parse_network
 from search_spaces.ops import (
     AvgPool,
     BatchNorm,
@@ -26,7 +25,7 @@ from search_spaces.ops import (
     ReLU,
     Residual,
 )
-from search_spaces.task import MNIST
+from search_spaces.task import Task
 
 # A receptive field beyond the image adds nothing.
 WIDEST_FIELD = 40
@@ -38,16 +37,15 @@ GROUPED_MACS = 0.8
 
 
 @lru_cache(maxsize=50_000)
-def network_features(text: str) -> tuple[float, ...]:
+def network_features(architecture: Architecture, task: Task) -> tuple[float, ...]:
     """Return the numbers that describe a network, in the order of ``NAMES``."""
-    architecture = parse_network(text)
-    return features(architecture, analyse(architecture, MNIST))
+    return features(architecture, analyse(architecture, task))
 
 
 @lru_cache(maxsize=50_000)
-def work(text: str) -> float:
+def work(architecture: Architecture, task: Task) -> float:
     """Return what a training step of a network takes for one image, in multiply-adds of the forward pass."""
-    return work_of(analyse(parse_network(text), MNIST))
+    return work_of(analyse(architecture, task))
 
 
 def work_of(analysis: Analysis) -> float:

@@ -15,6 +15,7 @@ from harness.system import files
 from harness.system.errors import ContentError
 from harness.system.workspace import Workspace
 from harness.training.recipe import Recipe
+from search_spaces.task import Task
 
 FILE = "prior.csv"
 
@@ -67,7 +68,7 @@ def kept(folder: Path) -> tuple[PastTraining, ...] | None:
         raise ContentError(f"cannot read the study's past trainings {path}: {error}") from error
 
 
-def observations(trainings: Iterable[PastTraining], recipe: Recipe) -> tuple[Observation, ...]:
+def observations(trainings: Iterable[PastTraining], recipe: Recipe, task: Task) -> tuple[Observation, ...]:
     """Return what the model of the errors learns from them: those with the learning rate of the recipe.
 
     None where the recipe differs from theirs in what they do not state.
@@ -76,7 +77,9 @@ def observations(trainings: Iterable[PastTraining], recipe: Recipe) -> tuple[Obs
         return ()
     return tuple(
         Observation(
-            training_row(item.architecture, item.epochs, item.batch_size, item.augmented_share), item.errors, item.runs
+            training_row(item.architecture, item.epochs, item.batch_size, item.augmented_share, task),
+            item.errors,
+            item.runs,
         )
         for item in trainings
         if item.learning_rate == recipe.learning_rate

@@ -256,7 +256,7 @@ def _proposal(look: Look, found: Draw, judgement: Judgement, origin: str, choice
     assert judgement.analysis is not None, "an accepted network has been analysed"
     return Proposal(
         trial=look.number,
-        architecture=str(found.architecture),
+        architecture=found.architecture,
         hash=found.architecture.hash,
         parameters=judgement.analysis.parameters,
         origin=origin,

@@ -17,6 +17,8 @@ import numpy as np
 
 from harness.search.proposals.features import NAMES, network_features
 from harness.training.recipe import Recipe
+from search_spaces.architecture import Architecture
+from search_spaces.task import Task
 
 # Centre and width of what is known of a training: logarithms of epochs and batch, the share of images that are moved.
 TRAINING: tuple[tuple[str, float, float], ...] = (
@@ -94,14 +96,16 @@ class Model:
     belief: float
 
 
-def row_of(architecture: str, recipe: Recipe) -> tuple[float, ...]:
+def row_of(architecture: Architecture, recipe: Recipe, task: Task) -> tuple[float, ...]:
     """Return what the model knows of a network under a recipe, scaled."""
-    return training_row(architecture, recipe.epochs, recipe.batch_size, recipe.augmented_share)
+    return training_row(architecture, recipe.epochs, recipe.batch_size, recipe.augmented_share, task)
 
 
-def training_row(architecture: str, epochs: int, batch_size: int, augmented_share: float) -> tuple[float, ...]:
+def training_row(
+    architecture: Architecture, epochs: int, batch_size: int, augmented_share: float, task: Task
+) -> tuple[float, ...]:
     """Do as ``row_of`` for a training that is told by its figures."""
-    raw = (*network_features(architecture), math.log(epochs), math.log(batch_size), augmented_share)
+    raw = (*network_features(architecture, task), math.log(epochs), math.log(batch_size), augmented_share)
     return tuple((value - centre) / width for value, (_, centre, width) in zip(raw, (*NAMES, *TRAINING), strict=True))
 
 

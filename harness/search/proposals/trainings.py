@@ -29,8 +29,10 @@ from harness.training.recipe import Recipe
 from harness.training.recipes import RECIPES
 from harness.training.result import Result, Status
 from harness.training.seeds import PROTOCOL_VERSION
-from search_spaces.errors import SearchSpaceError
-from search_spaces.form import Form, form_of
+from search_spaces.architecture import Architecture
+from search_spaces.errors import NotationError
+from search_spaces.form import Form, form
+from search_spaces.language.notation import parse_notation
 
 # Errors are counted as if of so many validation images, whatever a data set has.
 IMAGES = 10_000
@@ -45,13 +47,12 @@ class PastTraining:
     """One network under one recipe.
 
     Attributes:
-        architecture: canonical text.
         errors: validation errors of 10,000 images at the last epoch, mean over runs.
         runs: how many trainings the mean is of, each from a seed of its own.
         source: the files or studies that hold the runs, separated by spaces.
     """
 
-    architecture: str
+    architecture: Architecture
     epochs: int
     batch_size: int
     augmented_share: float
@@ -86,8 +87,8 @@ def comparable(recipe: Recipe) -> bool:
     return any(replace(RECIPES[name].recipe, **free) == recipe for name in BASES)
 
 
-def past_training(architecture: str, recipe: Recipe, errors: float, runs: int, source: str) -> PastTraining:
-    """Return a past training of a network in its canonical text."""
+def past_training(architecture: Architecture, recipe: Recipe, errors: float, runs: int, source: str) -> PastTraining:
+    """Return a past training of a network."""
     return PastTraining(
         architecture=architecture,
         epochs=recipe.epochs,
@@ -96,7 +97,7 @@ def past_training(architecture: str, recipe: Recipe, errors: float, runs: int, s
         learning_rate=recipe.learning_rate,
         errors=errors,
         runs=runs,
-        form=form_of(architecture).value,
+        form=form(architecture).value,
         source=source,
     )
 
@@ -152,7 +153,7 @@ def _whole_runs(folder: Path, dataset: str, data_hash: str) -> list[Result]:
         # One bad run is the fault of its study; the others count.
         try:
             _of_runs([run])
-        except (SearchSpaceError, ContentError) as error:
+        except ContentError as error:
             raise ContentError(f"{folder}: a run of trial {run.trial}: {error.message}") from error
     return runs
 
@@ -192,11 +193,18 @@ def digest(trainings: Iterable[PastTraining]) -> str:
 def _row(cells: list[str], where: str, hint: str) -> PastTraining:
     if len(cells) != len(_COLUMNS):
         raise ContentError(f"{where}: {len(cells)} cells, but there are {len(_COLUMNS)} columns", hint=hint)
-    readers: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": unguarded}
+    readers: dict[str, Callable[[str], Any]] = {
+        "int": int,
+        "float": float,
+        "str": unguarded,
+        "Architecture": parse_notation,
+    }
     values = []
     for (name, kind), cell in zip(_COLUMNS.items(), cells, strict=True):
         try:
             values.append(readers[kind](cell))
+        except NotationError as error:
+            raise ContentError(f"{where}: {error.message}", hint=hint, position=error.position, text=cell) from error
         except ValueError as error:
             raise ContentError(f"{where}: {name} is {cell!r}, which is no {kind}", hint=hint) from error
     try:

@@ -19,6 +19,7 @@ from harness.training.workers import workers
 from harness.training.workers.parallelism import MOST_SIDE_BY_SIDE, Parallelism
 from harness.training.workers.workers import Broken, Limits, Source, Worker
 from search_spaces.catalog import preset
+from search_spaces.language.notation import parse_network
 
 # Twice as many must bring at least this much more, or the smaller number stays.
 LEAST_GAIN = 1.15
@@ -115,7 +116,7 @@ def seconds_together(pool: list[Worker], jobs: Sequence[Job]) -> float | None:
 
 def _job(device: str, index: int) -> Job:
     return Job(
-        architecture=preset(NETWORK).text,
+        architecture=parse_network(preset(NETWORK).text),
         recipe=Recipe(epochs=EPOCHS),
         recipe_name="workers",
         purpose=Purpose.REFERENCE,

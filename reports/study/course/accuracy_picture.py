@@ -14,8 +14,9 @@ from reports.html import svg
 from reports.html.numbers import count, mean_and_deviation, pct, plural, short
 from reports.html.page import Html, element, items, joined, text
 from reports.html.svg import errors_pct
-from reports.study.networks import DIGITS, Network, State, front_of, name_of
+from reports.study.networks import DIGITS, Network, State, front_of
 from reports.study.study_files import StudyFiles
+from search_spaces.network_name import network_name
 
 MOST_GHOSTS = 3
 
@@ -192,7 +193,7 @@ def _ghosts(files: StudyFiles, known: set[str]) -> tuple[Ghost, ...]:
     best = sorted({row.hash: row for row in rows}.values(), key=lambda row: row.parameters)[:MOST_GHOSTS]
     return tuple(
         Ghost(
-            f"{name_of(row.architecture, row.parameters)} {row.hash[:DIGITS]}".strip(),
+            f"{network_name(row.architecture, row.parameters)} {row.hash[:DIGITS]}".strip(),
             row.parameters,
             row.mean_test_accuracy_pct,
         )

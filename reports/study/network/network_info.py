@@ -13,9 +13,8 @@ from harness.system.invocation import typed
 from harness.training.inspection import Inspection
 from reports.study.network.calibration import Calibration, calibration
 from reports.study.network.mistakes import Mistakes, mistakes
-from reports.study.networks import Network, State, architecture_of, front_of
+from reports.study.networks import Network, State, front_of
 from reports.study.study_files import StudyFiles
-from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis, analyse
 
 # A section takes some fifteen kilobytes of the page, and there are fewer where the table takes much.
@@ -30,7 +29,6 @@ class NetworkInfo:
 
     Attributes:
         number: its place in the order of the study's networks.
-        architecture: None where the journal's text is no network; so with ``analysis``.
         record: its test evidence, that of its best row; None where it was not tested.
         kernels: the inspected seed that shows its first kernels, None where there is none.
         commands: what to type, each with what it does.
@@ -38,8 +36,7 @@ class NetworkInfo:
 
     number: int
     network: Network
-    architecture: Architecture | None
-    analysis: Analysis | None
+    analysis: Analysis
     record: Record | None
     mistakes: Mistakes | None
     calibration: Calibration | None
@@ -67,12 +64,10 @@ def _info(files: StudyFiles, number: int, network: Network) -> NetworkInfo:
     row = network.row
     measured = next((item for item in files.measured if row is not None and item.row.key == row.key), None)
     inspections = measured.inspections if measured is not None else ()
-    architecture = architecture_of(network.architecture)
     return NetworkInfo(
         number=number,
         network=network,
-        architecture=architecture,
-        analysis=analyse(architecture, dataset(files.config.dataset).task) if architecture is not None else None,
+        analysis=analyse(network.architecture, dataset(files.config.dataset).task),
         record=measured.record if measured is not None else None,
         mistakes=mistakes(measured.record, inspections) if measured is not None else None,
         calibration=calibration(inspections),
@@ -83,7 +78,7 @@ def _info(files: StudyFiles, number: int, network: Network) -> NetworkInfo:
 
 def _commands(files: StudyFiles, network: Network, record: Record | None) -> list[tuple[str, str]]:
     """Return the commands, the exact repetition first; the second needs neither this study nor its records."""
-    notation = shlex.quote(network.architecture)
+    notation = shlex.quote(str(network.architecture))
     config = files.config
     if record is None:
         again = (typed("verify", network.hash), "trains it on fresh seeds and reads the test set")

@@ -52,7 +52,7 @@ def network_section(info: NetworkInfo, *, unfolded: bool = False) -> Html:
     identifier = about(info.network.hash)
     parts = [
         *_layers(info, identifier),
-        element("pre", element("code", foreign(info.network.architecture))),
+        element("pre", element("code", foreign(str(info.network.architecture)))),
         *_training(info, identifier),
         *_test(info, identifier),
         details("Run it again", _commands(info)),
@@ -88,12 +88,10 @@ def _heading(info: NetworkInfo) -> Html:
 
 
 def _layers(info: NetworkInfo, identifier: str) -> list[Html]:
-    if info.architecture is None or info.analysis is None:
-        return [paragraph("The text in the log is no network of this program's notation, so it cannot be drawn.")]
     return [
         layer_diagram.draw(info.analysis, identifier),
-        paragraph(*_strip_words(info.architecture), class_="note"),
-        details("Every layer", _layer_table(info.architecture, info.analysis, identifier)),
+        paragraph(*_strip_words(info.network.architecture), class_="note"),
+        details("Every layer", _layer_table(info.network.architecture, info.analysis, identifier)),
     ]
 
 
@@ -228,7 +226,7 @@ def _test(info: NetworkInfo, identifier: str) -> list[Html]:
 
 def _first_poses(info: NetworkInfo) -> int:
     """Return in how many poses the first op that has kernels uses each of them."""
-    ops = list(info.architecture.ops) if info.architecture is not None else []
+    ops = list(info.network.architecture.ops)
     while ops:
         op = ops.pop(0)
         if isinstance(op, Residual):

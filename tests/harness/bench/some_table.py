@@ -78,6 +78,6 @@ def some_recording(**changes: Any) -> Recording:
         seeds=2,
         sample=Sample(seed=0, networks=3, bands=0),
         machine=MACHINE,
-        networks=TEXTS,
+        networks=tuple(map(parse_network, TEXTS)),
     )
     return replace(whole, **changes)

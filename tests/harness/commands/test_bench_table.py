@@ -16,6 +16,7 @@ from harness.bench.tables.table import Table
 from harness.bench.tables.table_files import read_table, write_table
 from harness.cli import run
 from harness.system.workspace import Workspace
+from search_spaces.language.notation import parse_network
 from tests.harness.bench.some_table import HASHES, run_rows, some_table
 
 REPOSITORY = Path(__file__).parents[3]
@@ -196,7 +197,7 @@ def test_what_is_recorded_is_what_one_training_without_stops_gives(place: Path, 
         kind = table.facts.machines[0].environment.engine.partition(" ")[0]
         whole = execute(
             Job(
-                architecture=first.architecture,
+                architecture=parse_network(first.architecture),
                 recipe=table.recipe,
                 recipe_name="short",
                 purpose=Purpose.BENCH,

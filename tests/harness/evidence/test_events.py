@@ -29,6 +29,7 @@ from harness.evidence.events import (
     read_line,
 )
 from harness.training.result import Status
+from search_spaces.language.notation import parse_network
 from search_spaces.spaces.draw import Decision
 from tests.harness import logged
 
@@ -39,7 +40,7 @@ EVENTS: list[Event] = [
     SessionEnded(reason="exhausted", message="no more", seconds=None, trials=9),
     Proposal(
         **NETWORK,
-        architecture="gap | linear(10)",
+        architecture=parse_network("gap | linear(10)"),
         origin="aim",
         decisions=(Decision("net.0", 1, 3, True),),
         epochs=12,
@@ -110,6 +111,8 @@ def test_what_a_newer_program_adds_is_passed_over():
         '{"event": "unheard", "elapsed": 1}',
         '{"event": ["session"], "elapsed": 1}',
         '{"event": "proposed", "elapsed": 1}',
+        '{"event": "proposed", "elapsed": 1, "trial": 0, "architecture": "conv9x9(4)", "hash": "", '
+        '"parameters": 1, "origin": "", "decisions": []}',
         '{"event": "session", "elapsed": -1}',
         '{"event": "session", "elapsed": NaN}',
         '{"event": "session", "elapsed": true}',

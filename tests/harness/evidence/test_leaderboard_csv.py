@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from harness.evidence.leaderboard_csv import SCHEMA_VERSION, LeaderboardRow, Tier, read, to_csv
 from harness.system import files
 from harness.system.errors import ContentError
+from search_spaces.architecture import Architecture
+from search_spaces.language.notation import parse_network
 
 ROW = LeaderboardRow(
     rank=1,
@@ -25,7 +27,7 @@ ROW = LeaderboardRow(
     mean_test_accuracy_pct=99.41000000000001,
     dataset="mnist",
     recipe="fast",
-    architecture="conv3x3(8) | gap | linear(10)",
+    architecture=parse_network("conv3x3(8) | gap | linear(10)"),
     hash="0123456789ab",
     protocol_version=1,
 )
@@ -43,6 +45,7 @@ VALUES = {
     "float": NUMBER,
     "bool": st.booleans(),
     "Tier": st.sampled_from(Tier),
+    "Architecture": st.from_type(Architecture),
     "float | None": st.none() | NUMBER,
     "int | None": st.none() | st.integers(0, 10**6),
 }

@@ -55,7 +55,7 @@ def test_a_claim_never_counts_as_reached_and_never_shares_a_row(place: Workspace
     record.write(place.records, made)
     claim = {
         "name": "n",
-        "architecture": made.architecture,
+        "architecture": str(made.architecture),
         "test_accuracy_pct": 99.99,
         "metric": "best epoch",
         "runs": 1,
@@ -88,7 +88,7 @@ def test_a_study_gives_its_pareto_front_alone(place: Workspace, new_result: NewR
 
     rows = leaderboard.rows_of_study(folder)
 
-    assert [(item.architecture, item.validation_accuracy_pct) for item in rows] == [
+    assert [(str(item.architecture), item.validation_accuracy_pct) for item in rows] == [
         (network(4), 99.1),
         (network(6), 99.3),
     ]
@@ -152,7 +152,7 @@ def test_rows_of_studies_on_another_machine_are_kept(place: Workspace, new_resul
     rows = leaderboard.refresh(place)
 
     # What a local study no longer says is dropped, and so is a row whose record is gone.
-    assert [(item.study, item.architecture) for item in rows] == [("elsewhere", network(4))]
+    assert [(item.study, str(item.architecture)) for item in rows] == [("elsewhere", network(4))]
     assert leaderboard.read(place.leaderboard) == rows
 
 

@@ -19,6 +19,7 @@ from harness.training import result
 from harness.training.recipe import Recipe
 from harness.training.result import Result
 from harness.training.seeds import Purpose
+from search_spaces.language.notation import parse_network
 from search_spaces.spaces.draw import Decision
 from tests.harness import logged
 
@@ -277,7 +278,7 @@ def test_a_figure_that_is_not_finite_is_our_mistake(folder: Path):
 def test_proposals_are_read_as_they_were_noted(folder: Path):
     proposal = Proposal(
         trial=3,
-        architecture="gap | linear(10)",
+        architecture=parse_network("gap | linear(10)"),
         hash="0123456789ab",
         parameters=20,
         origin="ladder",

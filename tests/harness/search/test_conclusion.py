@@ -89,7 +89,7 @@ def test_the_winner_is_verified_on_seeds_that_keep_all_workers_busy(
     assert verdict is not None
     assert verdict.passed
     assert seeds.indices == list(range(count))
-    assert {job.architecture for job in seeds.asked} == {str(WINNER)}
+    assert {job.architecture for job in seeds.asked} == {WINNER}
     [event] = scripted.events(plan.folder, "verified")
     assert (event["hash"], event["tier"], event["seeds"], event["passed"]) == (WINNER.hash, "verified", count, True)
     assert event["mean_test_accuracy_pct"] == pytest.approx(99.45)

@@ -18,6 +18,7 @@ from harness.search.session import Session
 from harness.training.result import Status
 from harness.training.seeds import Purpose
 from harness.training.workers.workers import Source, Worker
+from search_spaces.task import MNIST
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
 from tests.harness.silent import Silent
@@ -124,7 +125,7 @@ def test_a_run_of_a_network_that_was_not_trained_takes_the_pace_of_the_others(op
     assert session.run_seconds(opened, slow) == pytest.approx(3 * estimated)
     assert session.pace_of(opened).seconds_an_image == pytest.approx(3 * pace.seconds_an_image)
     # 8 epochs of 50,000 images by the figures of torch.
-    assert estimated == pytest.approx(8 * 50_000 * (1.85e-4 + 3.35e-11 * work(PROPOSAL.architecture)))
+    assert estimated == pytest.approx(8 * 50_000 * (1.85e-4 + 3.35e-11 * work(PROPOSAL.architecture, MNIST)))
 
 
 def test_without_an_end_there_is_room_for_any_training(opened: Session):

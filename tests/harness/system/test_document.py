@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.system.document import documented, read_as
+from harness.system.document import WrittenNetwork, document_of, documented, read_as
 from harness.system.errors import ContentError
+from search_spaces.architecture import Architecture
 
 
 class Colour(StrEnum):
@@ -97,3 +98,36 @@ def test_another_schema_is_named_before_its_consequences():
 
     with pytest.raises(ContentError, match="writes: schema_version is 'two'"):
         read_as(Versioned, '{"schema_version": "two"}', "here")
+
+
+@documented
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A document with a network."""
+
+    architecture: WrittenNetwork
+    others: tuple[WrittenNetwork | None, ...] = ()
+
+
+@given(network=st.from_type(Architecture))
+def test_a_network_stands_in_a_document_as_its_text(network: Architecture):
+    trained = Trained(network, (None, network))
+    written = document_of(trained)
+
+    assert written == {"architecture": str(network), "others": [None, str(network)]}
+    assert read_as(Trained, json.dumps(written), "it") == trained
+
+
+@given(whole=wholes)
+def test_a_document_without_a_network_is_written_field_by_field(whole: Whole):
+    assert json.dumps(document_of(whole)) == json.dumps(asdict(whole))
+
+
+def test_a_damaged_network_is_named_with_its_place_and_the_position_in_its_text():
+    text = "conv3x3(8) bn nn | gap"
+
+    with pytest.raises(ContentError) as caught:
+        read_as(Trained, json.dumps({"architecture": text}), "the file x")
+
+    assert caught.value.message.startswith("the file x: its architecture is not a network: unknown op 'nn'")
+    assert (caught.value.position, caught.value.text) == (text.index("nn"), text)

@@ -26,6 +26,7 @@ from harness.training.result import Result, Status
 from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose
 from harness.training.train import Training
+from search_spaces.language.notation import parse_network
 from tests.harness import unrun
 
 NETWORK = "conv3x3(4) bn relu | maxpool(4) | conv3x3(6) bn relu | gap | linear(10)"
@@ -61,7 +62,9 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> TrainingData:
 
 
 def seen(bench: TrainingData, folder: Path, **changes: object) -> tuple[Result, list[Inspection]]:
-    job = Job(architecture=NETWORK, recipe=RECIPE, recipe_name="toy", purpose=Purpose.VERIFY, seed_index=0)
+    job = Job(
+        architecture=parse_network(NETWORK), recipe=RECIPE, recipe_name="toy", purpose=Purpose.VERIFY, seed_index=0
+    )
     wanted = {"test_log": folder / "log", "inspection": path_of(folder, "row", 0), **changes}
     job = replace(job, **wanted)  # type: ignore[arg-type]  # fields of a job
     return execute(job, bench), read_inspections(folder, "row")
@@ -116,7 +119,7 @@ def test_the_first_kernels_are_those_of_the_weights_that_predict(
 
 
 def test_a_network_that_begins_otherwise_shows_no_kernels(bench: TrainingData, tmp_path: Path):
-    _, [found] = seen(bench, tmp_path, architecture="bn conv3x3(4) | gap | linear(10)")
+    _, [found] = seen(bench, tmp_path, architecture=parse_network("bn conv3x3(4) | gap | linear(10)"))
 
     assert (found.kernel_edge, found.kernels) == (0, ())
 
@@ -124,7 +127,9 @@ def test_a_network_that_begins_otherwise_shows_no_kernels(bench: TrainingData, t
 def test_a_diverged_seed_leaves_nothing(bench: TrainingData, tmp_path: Path):
     bad = replace(RECIPE, epochs=30, learning_rate=1e3, warmup=0.0, nesterov=False, momentum=0.99)
 
-    result, found = seen(bench, tmp_path, architecture="conv3x3(4) conv3x3(4) | gap | linear(10)", recipe=bad)
+    result, found = seen(
+        bench, tmp_path, architecture=parse_network("conv3x3(4) conv3x3(4) | gap | linear(10)"), recipe=bad
+    )
 
     assert result.status is Status.DIVERGED
     assert found == []

@@ -66,7 +66,14 @@ def trained(reads: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch) -> l
 
 
 def job(purpose: Purpose = Purpose.SEARCH, **changes: object) -> Job:
-    whole = Job(architecture=NETWORK, recipe=RECIPE, recipe_name="toy", purpose=purpose, seed_index=2, study_seed=5)
+    whole = Job(
+        architecture=parse_network(NETWORK),
+        recipe=RECIPE,
+        recipe_name="toy",
+        purpose=purpose,
+        seed_index=2,
+        study_seed=5,
+    )
     return replace(whole, **changes)  # type: ignore[arg-type]  # fields of a job
 
 
@@ -167,7 +174,7 @@ def test_where_steps_are_captured_a_network_trains_as_a_population_of_one(
     bench: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     # Without dropout: its masks come from another generator there.
-    bare = NETWORK.replace("dropout(0.05)", "")
+    bare = parse_network(NETWORK.replace("dropout(0.05)", ""))
     plain = execute(job(architecture=bare), bench)
     monkeypatch.setattr(run_module, "_captures", lambda device: True)
     steps: list[None] = []
@@ -208,7 +215,7 @@ def test_a_run_that_diverges_stops_and_counts_its_errors(
     purpose: Purpose, tested: bool, bench: TrainingData, reads: list[str], tmp_path: Path
 ):
     bad = replace(RECIPE, epochs=30, learning_rate=1e3, warmup=0.0, nesterov=False, momentum=0.99)
-    network = "conv3x3(4) conv3x3(4) | gap | linear(10)"
+    network = parse_network("conv3x3(4) conv3x3(4) | gap | linear(10)")
     log = tmp_path / "log" if tested else None
 
     result = execute(job(purpose, architecture=network, recipe=bad, test_log=log), bench)
@@ -237,7 +244,7 @@ def test_epochs_and_steps_are_reported_as_they_end(bench: TrainingData):
 def test_a_result_names_what_was_run_and_where(bench: TrainingData):
     result = execute(job(Purpose.CONFIRM, study="mine", trial=4), bench)
 
-    assert result.architecture == NETWORK
+    assert str(result.architecture) == NETWORK
     assert result.hash == hash_of(NETWORK)
     assert (result.parameters, result.macs) == (4 * 9 + 8 + 4 * 6 * 9 + 12 + 70, 4 * 9 * 784 + 216 * 49 + 60)
     assert (result.recipe, result.recipe_hash, result.recipe_name) == (RECIPE, RECIPE.hash, "toy")
@@ -300,7 +307,7 @@ def test_seeds_that_train_together_give_the_results_of_seeds_that_train_alone(
 ):
     text = NETWORK.replace("dropout(0.05)", "")
     log = tmp_path / "reads.jsonl" if purpose is Purpose.VERIFY else None
-    jobs = [job(purpose, architecture=text, seed_index=index, test_log=log) for index in range(2)]
+    jobs = [job(purpose, architecture=parse_network(text), seed_index=index, test_log=log) for index in range(2)]
 
     together = execute_together(jobs, bench)
     read_together = reads[:]

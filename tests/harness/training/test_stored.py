@@ -10,7 +10,6 @@ from torch import nn
 from harness.evidence import record
 from harness.training.modules.build import build
 from search_spaces.architecture import Architecture
-from search_spaces.language.notation import parse_network
 from search_spaces.stored import stored_numbers
 from search_spaces.task import MNIST
 from tests.conftest import REPOSITORY
@@ -34,7 +33,7 @@ def test_a_random_network_keeps_the_numbers_of_torch_s_state(architecture: Archi
 def test_the_numbers_of_rows_of_the_leaderboard(row: str, parameters: int, numbers: int):
     [path] = (REPOSITORY / "records").glob(f"{row}*.json")
     evidence = record.read(path)
-    network = parse_network(evidence.architecture)
+    network = evidence.architecture
 
     assert evidence.parameters == parameters
     assert stored_numbers(network, MNIST) == numbers == kept(build(network, MNIST))

@@ -126,7 +126,7 @@ def test_a_training_leaves_its_weights_where_it_is_told_to(trained: tuple[Result
     spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20)
     bench = TrainingData.of(ImageData(spec, *some_images(100), data_hash="abc", source="memory", folder=None))
     job = Job(
-        architecture=TIED,
+        architecture=parse_network(TIED),
         recipe=result.recipe,
         recipe_name="toy",
         purpose=Purpose.VERIFY,

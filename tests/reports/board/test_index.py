@@ -177,7 +177,7 @@ def test_the_leaderboard_is_a_page_of_all_rows_beside_its_csv(realistic_study: A
     assert len([row for row in page.all("tr") if row.get("class") == "fold"]) == len(rows) > 3
     for row in rows:
         assert row.hash[:6] in page.text("code")
-        assert row.architecture in page.text("bdi")
+        assert str(row.architecture) in page.text("bdi")
 
 
 def test_the_seeds_of_a_row_say_how_many_reach_the_target(place: Workspace, synthetic: Any):

@@ -55,7 +55,7 @@ def test_the_smallest_is_the_smallest_that_is_proven(place: Workspace, synthetic
     )
 
     assert made[0].smallest is not None
-    assert made[0].smallest.architecture == synthetic.network(4, 5, 7)
+    assert made[0].smallest.row.architecture == synthetic.network(4, 5, 7)
 
 
 def test_rows_of_one_network_have_one_name(place: Workspace, synthetic: Any):

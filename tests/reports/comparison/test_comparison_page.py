@@ -129,7 +129,7 @@ def test_hostile_names_appear_as_names(words: str, new_study: Any, place: Worksp
 
     pages = [
         page_of(write_study_comparison([study.folder for study in studies], place)),
-        page_of(write_network_comparison([("", parse_network(made.architecture)), *named("seed1")], place)),
+        page_of(write_network_comparison([("", made.architecture), *named("seed1")], place)),
     ]
 
     for page in pages:

@@ -11,11 +11,12 @@ from harness.system.workspace import Workspace
 from reports.study import standings
 from reports.study.networks import Network, State
 from reports.study.study_files import read_study
+from search_spaces.language.notation import parse_network
 from search_spaces.task import MNIST
 
 NETWORK = Network(
     hash="0123456789ab",
-    architecture="conv3x3(8) | gap | linear(10)",
+    architecture=parse_network("conv3x3(8) | gap | linear(10)"),
     parameters=1234,
     trial=3,
     origin="tpe",

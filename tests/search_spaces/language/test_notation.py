@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from search_spaces.architecture import Architecture
 from search_spaces.errors import NotationError, SearchSpaceError, ShapeError
-from search_spaces.language.notation import parse_network
+from search_spaces.language.notation import parse_network, parse_notation
 from search_spaces.ops import (
     BatchNorm,
     Conv,
@@ -291,3 +291,26 @@ def test_deep_residual_sums_are_read():
 def test_hostile_texts_give_errors_and_nothing_else(text: str):
     with pytest.raises(SearchSpaceError):
         parse_network(text)
+
+
+@given(network=st.from_type(Architecture))
+def test_a_stored_text_is_read_as_any_other_with_its_bars(network: Architecture):
+    for text in (str(network), f" {network}  # a comment"):
+        assert (parse_notation(text), str(parse_notation(text))) == (network, str(parse_network(text)))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "|", "conv3x3(8) bn nn", "conv3x3(8", "conv3x3(8) bn bn?", "conv3x3({4, 8})", "let"]
+)
+def test_a_stored_text_that_is_no_network_has_the_error_of_any_other(text: str):
+    errors = []
+    for read in (parse_network, parse_notation):
+        with pytest.raises(NotationError) as caught:
+            read(text)
+        errors.append((caught.value.message, caught.value.position, caught.value.text, caught.value.hint))
+
+    assert errors[0] == errors[1]
+
+
+def test_a_stored_network_may_be_for_any_task():
+    assert str(parse_notation("conv3x3(8) | gap | linear(3)")) == "conv3x3(8) | gap | linear(3)"

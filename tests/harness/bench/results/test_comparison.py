@@ -10,12 +10,13 @@ from harness.bench.results.comparison import TRACES, append_trace, read_traces
 from harness.bench.results.trace import Answer, Trace
 from harness.bench.simulation.setting import methods_of
 from harness.system.errors import UsageError
+from search_spaces.language.notation import parse_network
 
 
 def trace(repeat: int) -> Trace:
     answers = (
-        Answer(seconds=1.0, hash="a", architecture="gap", parameters=9),
-        Answer(seconds=2.0, hash="b", architecture="gap", parameters=8),
+        Answer(seconds=1.0, hash="a", architecture=parse_network("gap linear(10)"), parameters=9),
+        Answer(seconds=2.0, hash="b", architecture=parse_network("gap linear(10)"), parameters=8),
     )
     return Trace(method="random", repeat=repeat, seed=1, answers=answers, networks=2, runs=3, rejected=0, ended=5.0)
 

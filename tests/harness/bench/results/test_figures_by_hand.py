@@ -21,7 +21,7 @@ JUDGE = Judge({"a": 99.2, "b": 98.9, "c": 99.0}, 99.0, largest=8_000, smallest=1
 
 
 def trace(*answers: tuple[float, str | None, int | None]) -> Trace:
-    made = tuple(Answer(seconds=s, hash=h, architecture=h, parameters=p) for s, h, p in answers)
+    made = tuple(Answer(seconds=s, hash=h, architecture=None, parameters=p) for s, h, p in answers)
     return Trace(method="m", repeat=0, seed=1, answers=made, networks=3, runs=5, rejected=0, ended=100.0)
 
 

@@ -11,9 +11,10 @@ from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers.workers import Finished
+from search_spaces.language.notation import parse_network
 
 JOB = Job(
-    architecture="conv3x3(4) gap linear(10)",
+    architecture=parse_network("conv3x3(4) gap linear(10)"),
     recipe=Recipe(epochs=4),
     recipe_name="short",
     purpose=Purpose.SEARCH,

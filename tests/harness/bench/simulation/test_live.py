@@ -53,7 +53,7 @@ def task(seconds: float) -> SearchTask:
 
 
 WARM = Job(
-    architecture=MIDDLE,
+    architecture=parse_network(MIDDLE),
     recipe=RECIPE,
     recipe_name="short",
     purpose=Purpose.TRAIN,
@@ -81,7 +81,7 @@ class NeverEnding:
     def read(self, job: Job, repeat: int) -> Reading:
         rungs = range(1, job.recipe.epochs + 1)
         never = {rung: 1e9 * rung for rung in rungs}
-        return Reading(job.architecture, 0, 0, 1, dict.fromkeys(rungs, 0), never, Status.COMPLETE)
+        return Reading(job.architecture.hash, 0, 0, 1, dict.fromkeys(rungs, 0), never, Status.COMPLETE)
 
 
 @pytest.mark.slow
@@ -115,7 +115,7 @@ def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
 def test_answers_are_judged_by_the_mean_of_fresh_seeds(tmp_path: Path):
     small, large = "conv3x3(4) bn relu maxpool(4) | gap | linear(10)", "conv3x3(16) bn relu maxpool | gap | linear(10)"
     answers = tuple(
-        Answer(seconds=1.0, hash=parse_network(text).hash, architecture=text, parameters=size)
+        Answer(seconds=1.0, hash=parse_network(text).hash, architecture=parse_network(text), parameters=size)
         for text, size in ((small, 94), (large, 346))
     )
     trace = Trace(method="m", repeat=0, seed=0, answers=answers, networks=2, runs=2, rejected=0, ended=1.0)

@@ -13,6 +13,7 @@ from harness.bench.tables.table import NotInTable, Table
 from harness.training.result import Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
+from search_spaces.language.notation import parse_network
 from tests.harness.bench import made_up_table
 
 TABLE = made_up_table.table(made_up_table.TINY)
@@ -22,7 +23,7 @@ FIRST = next(iter(TABLE.runs))
 def job(network_hash: str, index: int = 0, purpose: Purpose = Purpose.CONFIRM) -> Job:
     row = TABLE.runs[network_hash][0][1]
     return Job(
-        architecture=row.architecture,
+        architecture=parse_network(row.architecture),
         recipe=TABLE.recipe,
         recipe_name="short",
         purpose=purpose,
@@ -51,7 +52,7 @@ def test_recorded_runs_are_those_of_the_table_with_their_seconds():
 def test_the_mean_of_many_runs_is_that_of_the_table(spread: NoiseModel):
     readings = TableReadings(made_up_table.table(), spread)
     network_hash, runs = next(iter(readings.table.runs.items()))
-    one = replace(job(FIRST), architecture=runs[0][1].architecture)
+    one = replace(job(FIRST), architecture=parse_network(runs[0][1].architecture))
     drawn = [readings.read(replace(one, seed_index=index), 0).errors[8] for index in range(3_000)]
     true = statistics.mean(100 * (100 - run[8].validation_accuracy_pct) for run in runs.values())
 
@@ -64,7 +65,7 @@ def test_pooled_runs_differ_as_much_as_the_seeds_that_made_the_table():
     readings = TableReadings(made_up_table.table(), NoiseModel.POOLED)
     relative = []
     for runs in list(readings.table.runs.values())[:60]:
-        one = replace(job(FIRST), architecture=runs[0][1].architecture)
+        one = replace(job(FIRST), architecture=parse_network(runs[0][1].architecture))
         drawn = [readings.read(replace(one, seed_index=index), 0).errors[8] for index in range(60)]
         relative.append(statistics.stdev(drawn) / statistics.mean(drawn))
 
@@ -81,7 +82,7 @@ def test_the_same_run_of_the_same_repeat_is_the_same_and_others_are_not():
 
 
 def test_a_network_outside_the_table_is_named():
-    outside = replace(job(FIRST), architecture="conv3x3(5) gap linear(10)")
+    outside = replace(job(FIRST), architecture=parse_network("conv3x3(5) gap linear(10)"))
 
     with pytest.raises(NotInTable, match=r"is not in the table 'made-up', which holds all 8 networks"):
         TableReadings(TABLE).read(outside, 0)

@@ -36,7 +36,7 @@ def some_run(network: int = 0, seed: int = 0, errors: tuple[int, ...] = (50, 40,
     analysis = analyse(parse_network(TEXTS[network]), MNIST)
     history = tuple(Epoch(epoch, 0.1, 0.1, 1.5 * epoch, wrong) for epoch, wrong in enumerate(errors, start=1))
     whole = Result(
-        architecture=TEXTS[network],
+        architecture=parse_network(TEXTS[network]),
         hash=HASHES[network],
         parameters=analysis.parameters,
         macs=analysis.macs,
@@ -116,7 +116,7 @@ def test_a_recording_goes_on_only_as_it_was_begun(tmp_path: Path):
         ({"recipe": Recipe(epochs=4, batch_size=32)}, "was begun with another recipe;"),
         ({"split_sha256": "6" * 64}, r"another split_sha256 \('555.*' there, '666.*' here\)"),
         ({"rungs": (1, 4)}, r"another rungs \(\(1, 2, 4\) there, \(1, 4\) here\)"),
-        ({"networks": TEXTS[:2]}, "was begun with other networks;"),
+        ({"networks": tuple(map(parse_network, TEXTS[:2]))}, "was begun with other networks;"),
         ({"machine": replace(MACHINE, workers=1)}, r"another workers \(2 there, 1 here\)"),
         (
             {"machine": replace(MACHINE, environment=replace(ENVIRONMENT, engine="torch"))},

@@ -131,7 +131,7 @@ def test_a_hash_is_looked_up_in_the_records(digits: int, place: Workspace, new_r
 def test_a_network_is_found_by_its_name_too(place: Workspace, new_record: NewRecord):
     made = new_record([60])
     record.write(place.records, made)
-    name = network_name(parse_network(made.architecture), made.parameters)
+    name = network_name(made.architecture, made.parameters)
 
     for given in (name, f"{name}-{made.hash[:4]}"):
         assert read_network(given, place, MNIST).architecture.hash == made.hash

@@ -50,7 +50,7 @@ def test_each_seed_is_a_verification_that_reads_the_test_set_into_the_log(place:
     assert seeds.indices == [0, 1, 2]
     for job in seeds.asked:
         assert (job.purpose, job.test_log, job.study) == (Purpose.VERIFY, place.test_log, None)
-        assert (job.architecture, job.recipe, job.device) == (str(unrun.NETWORK), RECIPES["fast"].recipe, "elsewhere")
+        assert (job.architecture, job.recipe, job.device) == (unrun.NETWORK, RECIPES["fast"].recipe, "elsewhere")
         assert not job.test_each_epoch
 
 

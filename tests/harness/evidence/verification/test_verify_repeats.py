@@ -63,7 +63,7 @@ def digest(index: int, folder: Path) -> str:
 def unrun_job(index: int) -> Job:
     plan = unrun.plan()
     return Job(
-        architecture=str(NETWORK),
+        architecture=NETWORK,
         recipe=plan.recipe.recipe,
         recipe_name=plan.recipe.name,
         purpose=Purpose.VERIFY,

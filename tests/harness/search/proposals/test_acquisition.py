@@ -31,6 +31,7 @@ from harness.training.recipe import Recipe
 from search_spaces.spaces.draw import enumerate_draws
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.resolve import parse_space
+from search_spaces.task import MNIST
 
 # 10 + 19 a channel, and 7,056 multiply-adds a channel.
 WIDTHS = (4, 8, 16, 32, 64)
@@ -49,7 +50,7 @@ def known(errors: Sequence[float], epochs: int = 8) -> list[Observation]:
     """Return what many runs of the networks of ``options`` have shown, smallest first."""
     return [
         Observation(
-            training_row(str(each.found.architecture), epochs, RECIPE.batch_size, RECIPE.augmented_share), value, 50
+            training_row(each.found.architecture, epochs, RECIPE.batch_size, RECIPE.augmented_share, MNIST), value, 50
         )
         for each, value in zip(options(), errors, strict=True)
     ]

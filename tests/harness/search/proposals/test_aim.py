@@ -22,15 +22,21 @@ from harness.search.race import Candidate
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from search_spaces.catalog import space
+from search_spaces.language.notation import parse_network
 from search_spaces.spaces.draw import Draw
 from search_spaces.spaces.resolve import parse_space
+from search_spaces.task import MNIST
 from tests.harness import scripted
 
 WIDE = "width = 1..100; net = conv3x3(width) gap linear(10);"  # 10 + 19 a channel
 FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
 # Trainings of such networks: a hundred errors, which are allowed, at 40 channels.
 LARGER_IS_BETTER = tuple(
-    Observation(training_row(f"conv3x3({width}) gap linear(10)", epochs, 64, Recipe().augmented_share), errors, 20)
+    Observation(
+        training_row(parse_network(f"conv3x3({width}) gap linear(10)"), epochs, 64, Recipe().augmented_share, MNIST),
+        errors,
+        20,
+    )
     for epochs in (5, 8, 10)
     for width, errors in ((4, 1_000.0), (10, 400.0), (20, 200.0), (40, 100.0), (80, 50.0), (100, 40.0))
 )
@@ -107,7 +113,7 @@ def test_an_aim_is_below_the_smallest_that_passed_and_above_what_has_no_chance()
 def test_a_network_that_fell_on_fresh_seeds_is_not_taken_for_what_its_first_run_said():
     lucky, fallen = network(0, 20, 50), network(0, 20, 50, fresh=(300, 300))
     model = {name: _aim_of(look(item), LARGER_IS_BETTER).model for name, item in (("lucky", lucky), ("fell", fallen))}
-    row = row_of("conv3x3(20) gap linear(10)", scripted.RECIPE)
+    row = row_of(parse_network("conv3x3(20) gap linear(10)"), scripted.RECIPE, MNIST)
 
     # 20 channels were known for 200 errors.
     assert predicted(model["lucky"], [row])[0][0] < math.log(200) < predicted(model["fell"], [row])[0][0]
@@ -233,8 +239,8 @@ def test_a_network_teaches_the_mean_of_its_runs_under_its_own_length():
     trained = network(0, 20, 90, fresh=(120, 60))
     trained.proposal = replace(trained.proposal, epochs=5)
 
-    row = row_of("conv3x3(20) gap linear(10)", replace(scripted.RECIPE, epochs=5))
-    assert _observed(trained, config) == [Observation(row, 90.0, 3, 0.0)]
+    row = row_of(parse_network("conv3x3(20) gap linear(10)"), replace(scripted.RECIPE, epochs=5), MNIST)
+    assert _observed(trained, config, MNIST) == [Observation(row, 90.0, 3, 0.0)]
 
 
 def test_errors_count_as_of_ten_thousand_images():
@@ -242,20 +248,20 @@ def test_errors_count_as_of_ten_thousand_images():
     assert trained.first is not None
     trained.first = replace(trained.first, validation_size=5_000)
 
-    assert [seen.errors for seen in _observed(trained, scripted.config())] == [180.0]
+    assert [seen.errors for seen in _observed(trained, scripted.config(), MNIST)] == [180.0]
 
 
 def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
     trained = network(0, 20, 300)
     assert trained.first is not None
     stopped = replace(trained.first, status=Status.PRUNED, history=trained.first.history[:2])
-    [guess] = _observed(replace_first(trained, stopped), scripted.config())
+    [guess] = _observed(replace_first(trained, stopped), scripted.config(), MNIST)
 
     assert guess.errors == pytest.approx(300 * race.TYPICAL_RATIO[0.25])
     assert guess.doubt > 0
     failed = replace(trained.first, status=Status.DIVERGED, validation_errors=None, validation_size=None)
-    assert _observed(replace_first(trained, failed), scripted.config()) == []
-    assert _observed(Candidate(trained.proposal), scripted.config()) == []
+    assert _observed(replace_first(trained, failed), scripted.config(), MNIST) == []
+    assert _observed(Candidate(trained.proposal), scripted.config(), MNIST) == []
 
 
 def replace_first(trained: Candidate, first: object) -> Candidate:

@@ -12,6 +12,8 @@ from harness.search.proposals.estimate import PACES, Pace, Room, scaled, slowdow
 from harness.search.proposals.features import work
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result
+from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 IMAGES = 50_000
 PACE = Pace(1e-4, 2e-11)
@@ -34,11 +36,11 @@ def test_the_native_engine_takes_no_time_but_that_of_the_work():
 def test_a_student_takes_the_time_of_its_teachers_forward_passes_too():
     recipe = Recipe(teacher=NETWORK, teacher_recipe=Recipe(), teacher_seeds=3)
 
-    more = training_seconds(1, IMAGES, 1000, taught(PACE, recipe)) - training_seconds(1, IMAGES, 1000, PACE)
+    more = training_seconds(1, IMAGES, 1000, taught(PACE, recipe, MNIST)) - training_seconds(1, IMAGES, 1000, PACE)
 
     # A training step is a forward pass and two of its kind back.
     assert more == pytest.approx(IMAGES * 2e-11 * 3 * WORK / 3)
-    assert taught(PACE, Recipe()) == PACE
+    assert taught(PACE, Recipe(), MNIST) == PACE
 
 
 def test_a_slower_machine_takes_so_many_times_as_long():
@@ -59,9 +61,9 @@ def test_a_slowdown_is_the_measured_over_the_estimated_seconds_of_all_runs(new_r
     one = IMAGES * (1e-4 + 2e-11 * WORK)
     runs = [measured(new_result, 10, 25 * one), measured(new_result, 5, 5 * one)]
 
-    assert work(NETWORK) == pytest.approx(WORK)
-    assert slowdown(runs, IMAGES, PACE) == pytest.approx(2.0)
-    assert slowdown(iter(runs), IMAGES, PACE) == pytest.approx(2.0)
+    assert work(parse_network(NETWORK), MNIST) == pytest.approx(WORK)
+    assert slowdown(runs, IMAGES, PACE, MNIST) == pytest.approx(2.0)
+    assert slowdown(iter(runs), IMAGES, PACE, MNIST) == pytest.approx(2.0)
 
 
 def test_runs_without_an_epoch_or_a_size_tell_nothing(new_result: Callable[..., Result]):
@@ -69,9 +71,9 @@ def test_runs_without_an_epoch_or_a_size_tell_nothing(new_result: Callable[..., 
     crashed = measured(new_result, 0, 100.0)
     unknown = replace(measured(new_result, 10, 100.0), macs=0)
 
-    assert slowdown([], IMAGES, PACE) is None
-    assert slowdown([crashed, unknown], IMAGES, PACE) is None
-    assert slowdown([crashed, measured(new_result, 10, 10 * one)], IMAGES, PACE) == pytest.approx(1.0)
+    assert slowdown([], IMAGES, PACE, MNIST) is None
+    assert slowdown([crashed, unknown], IMAGES, PACE, MNIST) is None
+    assert slowdown([crashed, measured(new_result, 10, 10 * one)], IMAGES, PACE, MNIST) == pytest.approx(1.0)
 
 
 # Room -------------------------------------------------------------------------------------------------------

@@ -14,9 +14,11 @@ from harness.search.proposals.trainings import PastTraining, shipped
 from harness.system.errors import ContentError
 from harness.system.workspace import Workspace
 from harness.training.recipe import Recipe
+from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 ONE = PastTraining(
-    architecture="conv3x3(4) bn relu gap linear(10)",
+    architecture=parse_network("conv3x3(4) bn relu gap linear(10)"),
     epochs=8,
     batch_size=64,
     augmented_share=0.7,
@@ -71,13 +73,13 @@ def test_each_word_names_its_trainings(tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_model_learns_from_trainings_with_the_learning_rate_of_the_recipe_only():
     other = replace(ONE, learning_rate=0.05)
 
-    found = observations((ONE, other, MINE), Recipe(learning_rate=0.1))
+    found = observations((ONE, other, MINE), Recipe(learning_rate=0.1), MNIST)
 
-    text = ONE.architecture
+    network = ONE.architecture
     assert found == (
-        Observation(training_row(text, 8, 64, 0.7), 100 / 3, 3),
-        Observation(training_row(text, 5, 64, 0.7), 100 / 3, 3),
+        Observation(training_row(network, 8, 64, 0.7, MNIST), 100 / 3, 3),
+        Observation(training_row(network, 5, 64, 0.7, MNIST), 100 / 3, 3),
     )
-    assert observations((ONE, MINE), Recipe(learning_rate=0.05)) == ()
+    assert observations((ONE, MINE), Recipe(learning_rate=0.05), MNIST) == ()
     # Of another weight decay they say nothing.
-    assert observations((ONE, MINE), Recipe(learning_rate=0.1, weight_decay=0.0)) == ()
+    assert observations((ONE, MINE), Recipe(learning_rate=0.1, weight_decay=0.0), MNIST) == ()

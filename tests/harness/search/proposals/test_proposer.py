@@ -129,7 +129,7 @@ def test_enough_networks_for_a_ladder_end_the_draws(monkeypatch: pytest.MonkeyPa
 
 def test_the_first_proposals_are_the_ladder():
     proposer = new()
-    steps = [str(step.architecture) for step in proposer.ladder]
+    steps = [step.architecture for step in proposer.ladder]
 
     _, answers = take(proposer, len(steps) + 1)
 

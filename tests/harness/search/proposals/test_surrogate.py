@@ -26,6 +26,8 @@ from harness.search.proposals.surrogate import (
     training_row,
 )
 from harness.training.recipe import Recipe
+from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 Row = tuple[float, ...]
 WIDTH = len(NAMES) + len(TRAINING)
@@ -115,8 +117,8 @@ def test_before_any_training_the_belief_is_the_prior():
 
 
 def test_larger_and_longer_is_better_before_any_training():
-    small, large = "conv3x3(8) bn relu gap linear(10)", "conv3x3(24) bn relu gap linear(10)"
-    asked = [training_row(text, epochs, 64, 0.7) for text in (small, large) for epochs in (5, 30)]
+    small, large = (parse_network(f"conv3x3({width}) bn relu gap linear(10)") for width in (8, 24))
+    asked = [training_row(network, epochs, 64, 0.7, MNIST) for network in (small, large) for epochs in (5, 30)]
 
     means, _ = predicted(fitted([]), asked)
 
@@ -187,14 +189,14 @@ def test_the_evidence_is_the_density_of_the_joint_normal_distribution(count: int
 
 
 def test_a_row_is_the_scaled_numbers_of_the_network_and_of_its_training():
-    text = "conv3x3(8) bn relu gap linear(10)"
+    network = parse_network("conv3x3(8) bn relu gap linear(10)")
     recipe = Recipe(epochs=20, batch_size=32, augmented_share=0.3)
 
-    row = row_of(text, recipe)
+    row = row_of(network, recipe, MNIST)
 
     raw = [value * width + centre for value, (_, centre, width) in zip(row, (*NAMES, *TRAINING), strict=True)]
-    assert raw == pytest.approx([*network_features(text), math.log(20), math.log(32), 0.3], abs=1e-12)
-    assert row == training_row(text, 20, 32, 0.3)
+    assert raw == pytest.approx([*network_features(network, MNIST), math.log(20), math.log(32), 0.3], abs=1e-12)
+    assert row == training_row(network, 20, 32, 0.3, MNIST)
 
 
 @given(st.permutations(range(8)))

@@ -240,12 +240,9 @@ def test_neither_engine_normalises_by_one_value_a_channel(text: str, native_engi
     with pytest.raises(ContentError, match=r"^recipe: batch_size is 1, and a bn of the network stands where maps are"):
         start(network, Recipe(batch_size=1), 0, CPU, engine, task=MNIST)
 
-    two, wide = (
-        start(network, Recipe(batch_size=2), 0, CPU, engine, task=MNIST),
-        parse_network("conv3x3(4) bn gap linear(10)"),
-    )
-    four = parse_network("conv3x3(4) gap bn(poses=4, shared) linear(10)")
-    for run in (two, *(start(other, Recipe(batch_size=1), 0, CPU, engine, task=MNIST) for other in (wide, four))):
+    two = start(network, Recipe(batch_size=2), 0, CPU, engine, task=MNIST)
+    others = map(parse_network, ("conv3x3(4) bn gap linear(10)", "conv3x3(4) gap bn(poses=4, shared) linear(10)"))
+    for run in (two, *(start(other, Recipe(batch_size=1), 0, CPU, engine, task=MNIST) for other in others)):
         train_epoch(run, some_images(20))
         assert not run.diverged
 

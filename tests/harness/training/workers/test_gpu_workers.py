@@ -14,13 +14,14 @@ from harness.training.workers import gpu_workers, workers
 from harness.training.workers.gpu_workers import best_count, best_parallelism, measured_parallelism
 from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Source, Worker
+from search_spaces.language.notation import parse_network
 
 EMBEDDED = Source("mnist-5k", None)
 
 
 def small_job(device: str, index: int) -> Job:
     return Job(
-        architecture="conv3x3(2, stride=2) relu | maxpool(4) | gap | linear(10)",
+        architecture=parse_network("conv3x3(2, stride=2) relu | maxpool(4) | gap | linear(10)"),
         recipe=Recipe(epochs=gpu_workers.EPOCHS, batch_size=500),
         recipe_name="toy",
         purpose=Purpose.REFERENCE,

@@ -23,6 +23,7 @@ from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose
 from harness.training.workers import lanes
 from harness.training.workers.lanes import Fault, Lane, LaneJob, Report, Source, Stop
+from search_spaces.language.notation import parse_network
 
 SOURCE = Source("toy", None)
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -34,7 +35,8 @@ TEXTS = (
 )
 RECIPE = Recipe(epochs=3, batch_size=16, average_start=0.3, augmented_share=0.5)
 JOBS = [
-    Job(architecture=text, recipe=RECIPE, recipe_name="toy", purpose=Purpose.SEARCH, seed_index=1) for text in TEXTS
+    Job(architecture=parse_network(text), recipe=RECIPE, recipe_name="toy", purpose=Purpose.SEARCH, seed_index=1)
+    for text in TEXTS
 ]
 ENDLESS = replace(JOBS[0], recipe=replace(RECIPE, epochs=100_000), seed_index=7)
 

@@ -22,9 +22,10 @@ from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers import workers
 from harness.training.workers.workers import Broken, Event, Finished, Limits, Progress, Source, Worker
+from search_spaces.language.notation import parse_network
 
 JOB = Job(
-    architecture="conv3x3(2, stride=2) relu | maxpool(4) | gap | linear(10)",
+    architecture=parse_network("conv3x3(2, stride=2) relu | maxpool(4) | gap | linear(10)"),
     recipe=Recipe(epochs=2, batch_size=500, augmented_share=0.0),
     recipe_name="toy",
     purpose=Purpose.SEARCH,

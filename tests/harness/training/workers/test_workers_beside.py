@@ -16,15 +16,17 @@ from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers import workers
 from harness.training.workers.workers import Broken, Event, Finished, Limits, Progress, Source, Worker
+from search_spaces.architecture import Architecture
+from search_spaces.language.notation import parse_network
 
 JOB = Job(
-    architecture="conv3x3(2, stride=2) relu dropout(0.1) | maxpool(4) | gap | linear(10)",
+    architecture=parse_network("conv3x3(2, stride=2) relu dropout(0.1) | maxpool(4) | gap | linear(10)"),
     recipe=Recipe(epochs=2, batch_size=500, augmented_share=0.0),
     recipe_name="toy",
     purpose=Purpose.SEARCH,
     seed_index=0,
 )
-OTHER = replace(JOB, architecture="avgpool(4) linear(10)", seed_index=1)
+OTHER = replace(JOB, architecture=parse_network("avgpool(4) linear(10)"), seed_index=1)
 ENDLESS = replace(JOB, recipe=replace(JOB.recipe, epochs=100_000))
 PATIENT = Limits(seconds=600)
 
@@ -55,7 +57,7 @@ def first_progress(pool: list[Worker]) -> None:
         pass
 
 
-def digests(events: list[Event]) -> dict[str, str | None]:
+def digests(events: list[Event]) -> dict[Architecture, str | None]:
     return {
         event.job.architecture: event.result.weights_sha256
         for event in events
@@ -64,7 +66,7 @@ def digests(events: list[Event]) -> dict[str, str | None]:
 
 
 def test_two_jobs_of_one_process_end_as_each_does_alone(pool: list[Worker]):
-    alone: dict[str, str | None] = {}
+    alone: dict[Architecture, str | None] = {}
     for job in (JOB, OTHER):
         workers.assign(pool[0], job)
         alone |= digests(events_until_idle(pool))

@@ -13,9 +13,10 @@ from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers import workers
 from harness.training.workers.workers import Limits, Source
+from search_spaces.language.notation import parse_network
 
 JOB = Job(
-    architecture="gap linear(10)",
+    architecture=parse_network("gap linear(10)"),
     recipe=Recipe(epochs=1),
     recipe_name="toy",
     purpose=Purpose.SEARCH,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from reports.study.course.choices import FEWEST_NETWORKS, Choices, choices, explained, median, score
 from reports.study.course.choices_table import choices_tables
 from reports.study.networks import Network, State
+from search_spaces.language.notation import parse_network
 from search_spaces.spaces.draw import Decision
 from tests.reports.conftest import CONFIG
 
@@ -20,11 +21,16 @@ GROUPS = st.lists(st.lists(st.floats(-5, 5), min_size=1, max_size=9), min_size=2
 
 
 def trained(study, parameters: int, errors: int, *decisions: Decision, epochs: int | None = None) -> Network:
-    proposal = {"trial": parameters, "architecture": "x", "hash": f"{parameters:012x}", "parameters": parameters}
+    proposal = {
+        "trial": parameters,
+        "architecture": "gap linear(10)",
+        "hash": f"{parameters:012x}",
+        "parameters": parameters,
+    }
     run = study.finish(proposal | {"epochs": epochs}, errors, decisions=decisions)
     return Network(
         hash=run.hash,
-        architecture="x",
+        architecture=parse_network("gap linear(10)"),
         parameters=parameters,
         trial=1,
         origin="tpe",

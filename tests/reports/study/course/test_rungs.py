@@ -25,6 +25,7 @@ from reports.study.course.rungs import (
 )
 from reports.study.course.rungs_tables import rungs_tables
 from reports.study.study_files import StudyFiles
+from search_spaces.language.notation import parse_network
 from tests.harness import logged
 from tests.reports.conftest import CONFIG, SIZE
 
@@ -35,7 +36,7 @@ def run(trial: int, parameters: int, errors: Sequence[int], **changes: Any) -> R
     """Return a first run with these errors at the rungs and at the end; the hash is the number of the trial."""
     looks = dict(zip((*CONFIG.rungs, EPOCHS), errors, strict=False))
     made = Result(
-        architecture="gap linear(10)",
+        architecture=parse_network("gap linear(10)"),
         hash=f"{trial:012x}",
         parameters=parameters,
         macs=1,
