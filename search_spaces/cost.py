@@ -4,7 +4,8 @@
 at its first user, and a kernel in several poses once; the running statistics of BN are exempt. ``macs`` counts the
 multiply-adds of convolutions and linear layers for one image; biases, BN, pooling and additions are left out.
 
-    >>> from search_spaces.architecture import Architecture, Conv, GlobalAvgPool, Linear
+    >>> from search_spaces.architecture import Architecture
+    >>> from search_spaces.ops import Conv, GlobalAvgPool, Linear
     >>> from search_spaces.task import MNIST
     >>> analyse(Architecture((Conv(3, 8), GlobalAvgPool(), Linear(10))), MNIST).parameters
     162
