@@ -146,11 +146,10 @@ def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | Non
     run.finished_average = None
     run.network.train()
     order = torch.randperm(len(images), generator=run.generator, device=run.device)
+    moving = epoch_steps(native_training.rounded(recipe, run.engine) if run.engine else recipe, run.step, steps)
     if run.engine is None:
-        moving = epoch_steps(recipe, run.step, steps)
         loss = _train_steps(run, images, order, moving, on_step)
     else:
-        moving = epoch_steps(native_training.rounded(recipe, run.engine), run.step, steps)
         loss = native_training.train_steps(_native(run, run.engine, images), run, images, order, moving, on_step)
     loss /= steps
     run.seconds += time.perf_counter() - began

@@ -13,7 +13,7 @@ from search_spaces.language.notation import parse_network
 from search_spaces.op_specs import OP_NAMES, SPECS
 from search_spaces.ops import BatchNorm, Dropout, Dropout2d, Op, Residual
 from tests.harness.test_onnx_graph import EVERY_OP
-from tests.harness.training.native.test_native_training import NETWORKS
+from tests.harness.training.native.networks import NETWORKS
 
 OPS = set(get_args(Op))
 GRAMMAR = Path(__file__).resolve().parents[2] / "docs" / "grammar.md"

@@ -22,7 +22,8 @@ from harness.training.recipe import Initialisation, Precision, Recipe
 from harness.training.train import Training, checkpoint, resume, start, train_epoch
 from search_spaces.language.notation import parse_network
 from search_spaces.task import MNIST
-from tests.harness.training.native.test_native_training import CPU, HERE, NETWORKS, some_images
+from tests.harness.training.native.networks import NETWORKS
+from tests.harness.training.native.test_native_training import CPU, HERE, some_images
 
 TEACHER = parse_network("conv3x3(5, pad=0) bn relu | maxpool | conv3x3(6) relu bn | gap | linear(10)")
 TAUGHT = Recipe(

@@ -15,7 +15,8 @@ from harness.training.train import Training, checkpoint, count_errors, predictio
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 from search_spaces.task import MNIST
-from tests.harness.training.native.test_native_training import ACROSS, some_images
+from tests.harness.training.native.networks import ACROSS
+from tests.harness.training.native.test_native_training import some_images
 
 CPU = torch.device("cpu")
 NETWORK = parse_network(ACROSS)

@@ -16,7 +16,8 @@ from harness.training.train import Training, count_errors, start, train_epoch
 from search_spaces.language.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.training.modules.test_posed import Noting
-from tests.harness.training.native.test_native_training import NETWORKS, POSED, SHARED, SIMPLY_POSED, some_images
+from tests.harness.training.native.networks import NETWORKS, POSED, SHARED, SIMPLY_POSED
+from tests.harness.training.native.test_native_training import some_images
 from tests.harness.training.test_distillation import TAUGHT, some_teacher
 
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ from harness.training.modules.seeded_initialisation import drawing_from
 from harness.training.recipe import Initialisation, Recipe
 from search_spaces.language.notation import parse_network
 from search_spaces.task import MNIST
-from tests.harness.training.native.test_native_training import NETWORKS
+from tests.harness.training.native.networks import NETWORKS
 
 # Tied kernels, biases, residual sums, depthwise layers, linear layers, slopes: what draws, and what draws in vain.
 TEXTS = (NETWORKS[1], NETWORKS[2], NETWORKS[8])

@@ -257,8 +257,8 @@ print("clean")
 
 @pytest.mark.slow
 def test_the_engine_is_clean_under_the_sanitizers():
+    from tests.harness.training.native.networks import NETWORKS, POSED
     from tests.harness.training.native.test_native_bf16 import IN_PAIRS
-    from tests.harness.training.native.test_native_training import NETWORKS, POSED
 
     compiler = native.compiler()
     library = subprocess.run(

@@ -29,58 +29,11 @@ from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 from search_spaces.task import MNIST
+from tests.harness.training.native.networks import NETWORKS, POSED, SHARED, SIMPLY_POSED
 
 MEAN, DEVIATION = 0.13, 0.31
 CPU = torch.device("cpu")
 HERE = [item for item in LEVELS if item.needs <= processor_flags()]
-
-# One kernel at three resolutions, and one with as many groups as channels.
-ACROSS = (
-    "conv3x3(4) bn leaky conv3x3(4, tie=a) bn prelu | maxpool | conv3x3(4, tie=a) bn relu "
-    "res(conv3x3(4, tie=a) bn(unscaled) relu) | maxpool | conv3x3(4, tie=a, pad=2, stride=2) bn leaky dwconv3x3(tie=d) "
-    "conv3x3(4, groups=4, tie=d) | gap | linear(10)"
-)
-# All numbers of poses, kernels shared between uses and between groups, and what lies behind plain layers.
-POSED = (
-    "conv3x3(8, poses=8, bias) bn(poses=8) relu conv3x3(16, poses=8, stride=2) relu bn(unscaled, poses=4) "
-    "conv1x1(8, poses=4, tie=a) prelu bn(poses=2) conv5x5(16, poses=2, pad=1, bias) conv1x1(8, poses=4, tie=a) maxpool "
-    "conv3x3(16, groups=2, poses=4, bias) conv3x3(8, tie=c) leaky conv3x3(64, groups=8, poses=8) conv3x3(4, poses=4) "
-    "bn relu linear(12) bn(poses=4) linear(10)"
-)
-# What lies before and behind, on maps and vectors, and what dropout and the lanes beyond a batch must not change.
-SHARED = (
-    "conv3x3(16, poses=4) bn(poses=4, shared) relu conv3x3(8, stride=2) prelu bn(unscaled, poses=2, shared) prelu "
-    "maxpool conv3x3(8, poses=8) leaky bn(poses=8, shared) leaky conv3x3(4) bn relu linear(12) bn(poses=4, shared) "
-    "linear(10)"
-)
-SIMPLY_POSED = "conv3x3(8, poses=4) bn(poses=4) relu | maxpool | conv3x3(8, poses=4, bias) relu | gap | linear(10)"
-# Each op with every option, odd sizes and both orders of BN and ReLU.
-NETWORKS = (
-    "conv3x3(4) bn relu | maxpool | conv3x3(5) relu bn | gap | linear(10)",
-    "conv3x3(3, bias) bn conv5x5(9, pad=0) relu avgpool conv1x1(6, pad=1) bn relu conv3x3(8, stride=2) relu maxpool(3) "
-    "conv1x1(10, bias) gap",
-    "conv3x3(4) relu conv3x3(4, tie=a) bn conv3x3(4, tie=a, pad=0) bn maxpool res(dwconv3x3(bias) bn conv1x1(4)) bn "
-    "linear(10) bn",
-    "linear(7) bn relu linear(10)",
-    "dwconv3x3(stride=2) relu bn relu res(res(bn relu) conv3x3(1)) conv3x3(11, stride=2, pad=0) gap conv1x1(10)",
-    "conv5x5(2, pad=3, stride=3) bn relu maxpool(2) conv3x3(10, pad=2) gap",
-    "avgpool(3) conv1x1(16) bn relu conv3x3(17) relu gap linear(10)",
-    "leaky bn leaky(0.3) conv3x3(5, stride=2) leaky(0.2) bn relu maxpool conv3x3(4) bn leaky avgpool leaky linear(10)",
-    "prelu bn prelu conv3x3(5) prelu maxpool conv3x3(4, bias) bn prelu maxpool conv3x3(4) prelu bn leaky gap prelu "
-    "linear(10) prelu",
-    "swish bn swish conv3x3(5) swish bn leaky maxpool conv3x3(4, bias) bn swish avgpool relu bn swish gap "
-    "swish linear(10) swish",
-    "conv3x1(4) relu conv1x3(5, bias) bn relu maxpool conv1x3(5, pad=0, tie=a) bn relu conv1x3(5, pad=2, tie=a) leaky "
-    "conv3x1(9, pad=0, stride=2) bn relu avgpool conv3x1(11, pad=2, bias) gap conv1x1(10)",
-    "conv1x3(3, stride=3, pad=0) bn relu conv3x1(17, stride=2) bn relu res(conv3x1(17) conv1x3(17)) maxpool linear(10)",
-    "conv3x3(6) bn relu conv3x3(9, groups=3, bias) bn relu maxpool conv1x1(12, groups=3, pad=1) leaky "
-    "conv5x5(6, groups=6, stride=2) bn relu conv3x1(40, groups=2, bias) bn relu res(conv3x3(40, groups=4)) "
-    "conv1x1(10, groups=5, bias) gap",
-    "unshuffle conv3x3(5) bn relu unshuffle conv1x1(4) leaky conv3x3(3, pad=2) unshuffle(3) bn relu gap linear(10)",
-    "conv3x3(5) bn(unscaled) relu maxpool(4) conv3x3(6) leaky bn(unscaled) linear(7) bn(unscaled) relu linear(10)",
-    "conv1x1(12, stride=3) bn relu dwconv3x3(pad=0, stride=2) gap linear(10)",
-    ACROSS,
-)
 
 
 def some_images(count: int, seed: int = 0) -> Images:
