@@ -127,7 +127,7 @@ RECIPES = (
         epochs=2, batch_size=32, optimizer=Optimizer.ADAM, learning_rate=0.003, weight_decay=0.01, average_start=0.5
     ),
     Recipe(epochs=2, batch_size=64, label_smoothing=0.2, average_start=0.0, weight_decay=0.01, augmented_share=1.0),
-    Recipe(epochs=2, batch_size=32, weight_decay=1.0, decay_all=True),
+    Recipe(epochs=2, batch_size=32, weight_decay=0.1, decay_all=True),
 )
 
 
