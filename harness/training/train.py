@@ -250,7 +250,7 @@ def _logits(run: Training, images: Images) -> Tensor:
     with holding(run, predicting_state(run)), torch.inference_mode():
         run.network.eval()
         for start_ in range(0, len(images), EVALUATION_BATCH):
-            batch = _normalised(images, slice(start_, start_ + EVALUATION_BATCH))
+            batch = _normalised(images, images.pixels[start_ : start_ + EVALUATION_BATCH].float().div_(255))
             with autocast(run):
                 found.append(run.network(batch).float())
     return torch.cat(found)
@@ -319,12 +319,10 @@ def _step(run: Training, batch: Tensor, labels: Tensor) -> Tensor:
 
 def _batch(images: Images, chosen: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """Return the chosen images, moved as the recipe says and normalised, (batch, channels, rows, columns)."""
-    moved = augment(images.pixels[chosen].float().div_(255), recipe, generator)
-    return normalised(moved, images.mean, images.deviation).contiguous(memory_format=torch.channels_last)
+    return _normalised(images, augment(images.pixels[chosen].float().div_(255), recipe, generator))
 
 
-def _normalised(images: Images, chosen: slice) -> Tensor:
-    pixels = images.pixels[chosen].float().div_(255)
+def _normalised(images: Images, pixels: Tensor) -> Tensor:
     return normalised(pixels, images.mean, images.deviation).contiguous(memory_format=torch.channels_last)
 
 
