@@ -59,7 +59,7 @@ TORCH_FILES = {
         "training/workers/lanes",
     )
 }
-OPTUNA_FILES = {"harness/search/proposals/sampler.py"}
+OPTUNA_FILES = {"harness/evidence/mirror/optuna_storage.py", "harness/search/proposals/sampler.py"}
 # What a report may know of the harness: results and standings, not how they came about.
 REPORTED = {
     "harness.bench",  # of it what a comparison found; the test below says that no torch comes with it
@@ -104,8 +104,10 @@ LAZY_LIBRARIES = {
     "optuna",
     "pandas",
     "pyarrow",
+    "psycopg",
     "pydantic",
     "scipy",
+    "sqlalchemy",
     "torch",
     "torchvision",
     "xlsxwriter",

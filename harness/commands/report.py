@@ -26,8 +26,9 @@ _MOST = 4
 @click.option("--figures", is_flag=True, help="Write the study's figures too, as SVG and PNG.")
 @click.option("--tables", is_flag=True, help="Write the study's networks too, as CSV and JSON.")
 @click.option("--markdown", is_flag=True, help="Print a summary for a pull request; write nothing.")
+@options.storage_option("Bring the study in this database up to date too; see docs/storage.md.")
 @options.as_json
-def report(names: tuple[str, ...], as_json: bool, **given: bool) -> int:
+def report(names: tuple[str, ...], as_json: bool, storage: str | None, **given: bool) -> int:
     """Write the report of STUDY, one HTML file that needs no network, and print its path.
 
     STUDY is a name or the path of a study's folder; without it, the latest study. Two to four studies, or two to four
@@ -46,7 +47,7 @@ def report(names: tuple[str, ...], as_json: bool, **given: bool) -> int:
     """
     from harness.system.workspace import workspace
 
-    _check(names, given)
+    _check(names, given, storage)
     place = workspace()
     names = tuple(_study_of_path(name, place) for name in names)
     if given["everything"]:
@@ -56,7 +57,10 @@ def report(names: tuple[str, ...], as_json: bool, **given: bool) -> int:
     elif len(names) > 1:
         document = _comparison(names, place)
     else:
-        document = _study(_folder(place, names[0] if names else None), place, given)
+        folder = _folder(place, names[0] if names else None)
+        if storage is not None:
+            _store(folder, storage)
+        document = _study(folder, place, given)
     if given["opened"] and not given["watch"]:
         _open(Path(document["report"]))
     if as_json:
@@ -72,7 +76,7 @@ def _study_of_path(name: str, place: Workspace) -> str:
     return path.name if path is not None and path.parent == place.runs.resolve() else name
 
 
-def _check(names: tuple[str, ...], given: dict[str, bool]) -> None:
+def _check(names: tuple[str, ...], given: dict[str, bool], storage: str | None) -> None:
     """Refuse options that do not go together."""
     if len(names) > _MOST:
         raise UsageError(f"{len(names)} names were given, but at most {_MOST} can be compared")
@@ -81,6 +85,10 @@ def _check(names: tuple[str, ...], given: dict[str, bool]) -> None:
     for name in ("watch", "figures", "tables"):
         if given[name] and (given["everything"] or len(names) > 1):
             raise UsageError(f"--{name} is of one study")
+    if storage is not None and (given["everything"] or given["watch"] or given["markdown"] or len(names) > 1):
+        raise UsageError(
+            "--storage writes the files of one study to a database, so --all, --watch and --markdown do not go with it"
+        )
     others = [name for name in ("watch", "figures", "tables") if given[name]]
     others += [flag for flag, name in (("all", "everything"), ("open", "opened")) if given[name]]
     if given["markdown"] and others:
@@ -104,6 +112,26 @@ def _study(folder: Path, place: Workspace, given: dict[str, bool]) -> dict[str, 
     if given["figures"] or given["tables"]:
         document["files"] = [str(file) for file in _files(folder, place, given)]
     return document
+
+
+def _store(folder: Path, url: str) -> None:
+    """Write a study to a database.
+
+    Raises:
+        UsageError: the database cannot be used, or a search works on the study, which then keeps it there itself.
+    """
+    from harness.evidence.mirror.process import Mirroring
+    from harness.evidence.study import owned, read_config
+    from harness.system.terminal import busy
+
+    config = read_config(folder)
+    with (
+        owned(folder),
+        busy(f"writing {folder.name} to the database"),
+        Mirroring(folder, config, url, lambda line: click.echo(line, err=True)) as mirroring,
+    ):
+        if not mirroring.finish(seconds=float("inf")):
+            raise UsageError("the database of --storage could not be brought up to date; the same command goes on")
 
 
 def _files(folder: Path, place: Workspace, given: dict[str, bool]) -> list[Path]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from harness.system.invocation import typed
 
 if TYPE_CHECKING:
     from harness.commands.searching.search_progress import About
+    from harness.evidence.mirror.process import Mirroring
     from harness.evidence.verification.verdict import Verdict
     from harness.search.last_words import LastWords
     from harness.search.nearest_miss import NearestMiss
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Memory limit of one worker in MiB, mapped files not counted.",
 )
+@options.storage_option("Show the search in this database too, for optuna-dashboard: postgresql://..., sqlite:///FILE.")
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be done; train nothing.")
 @click.option("--verbose", "-v", is_flag=True, help="Say how every training ended.")
 @options.parallelism_option
@@ -69,7 +73,9 @@ if TYPE_CHECKING:
 @options.data_options
 @options.as_json
 @click.pass_context
-def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool, **given: Any) -> int:
+def search(
+    ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool, storage: str | None, **given: Any
+) -> int:
     """Find the smallest network that reaches the target, verify it, and rank it.
 
     Networks over the budget are rejected before they are built. The same command goes on with a study that
@@ -99,14 +105,15 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
     options.say_engine(plan.engine)
     options.say_teacher(plan.recipe.recipe, task_of(plan.config.dataset), plan.workspace.teachers)
     try:
-        return _run(plan, _given(ctx), as_json, verbose=verbose)
+        return _run(plan, storage, _given(ctx), as_json, verbose=verbose)
     except KeyboardInterrupt as error:
         raise options.interrupted() from error
 
 
-def _run(plan: SearchPlan, given: dict[str, str], as_json: bool, *, verbose: bool) -> int:
+def _run(plan: SearchPlan, storage: str | None, given: dict[str, str], as_json: bool, *, verbose: bool) -> int:
     from harness.commands.searching.search_progress import SearchReporter
     from harness.commands.shared.live_report import LiveReport
+    from harness.evidence.mirror.url import hidden
     from harness.evidence.study import open_study, owned, read_log
     from harness.search.conclusion import conclude
     from harness.search.proposals.prior import keep
@@ -116,7 +123,7 @@ def _run(plan: SearchPlan, given: dict[str, str], as_json: bool, *, verbose: boo
     _check_place(plan)
     for message in plan.left_out:
         click.echo(f"harness: {message}; it is left out of the prior", err=True)
-    with owned(plan.folder):
+    with owned(plan.folder), _mirrored(plan, storage) as mirroring:
         if not (plan.folder / "config.json").exists():
             keep(plan.folder, plan.past)
         fresh = open_study(plan.folder, plan.config, plan.origins)
@@ -127,9 +134,11 @@ def _run(plan: SearchPlan, given: dict[str, str], as_json: bool, *, verbose: boo
         with SearchReporter(_about(plan), verbose=verbose) as reporter:
             live = LiveReport(plan.folder, plan.workspace, reporter.say)
             reporter.heartbeat = live.refresh
-            session = run_search(
-                plan.folder, plan.config, plan.effort, plan.source, reporter, ["harness", *sys.argv[1:]]
-            )
+            if mirroring is not None:
+                mirroring.say = reporter.say
+                reporter.heartbeat = _both(live.refresh, mirroring.refresh)
+            command = [hidden(word) for word in ("harness", *sys.argv[1:])]
+            session = run_search(plan.folder, plan.config, plan.effort, plan.source, reporter, command)
             reporter.verifying()
             verdict = None if session.interrupted else conclude(plan, session, reporter.on_event)
         report = write_report(plan.folder, plan.workspace)
@@ -142,6 +151,28 @@ def _run(plan: SearchPlan, given: dict[str, str], as_json: bool, *, verbose: boo
         click.echo(_text(plan, verdict, words))
         click.echo(f"report: {report}")
     return 0 if verdict is not None and verdict.passed else 3
+
+
+def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[Mirroring | None]:
+    """Return what keeps the study in a database, which answers; nothing where no database was named."""
+    if storage is None:
+        return nullcontext()
+    from harness.evidence.mirror.process import Mirroring
+    from harness.evidence.study import check_config
+    from harness.system.terminal import busy
+
+    if (plan.folder / "config.json").exists():
+        check_config(plan.folder, plan.config)
+    with busy("opening the database"):
+        return Mirroring(plan.folder, plan.config, storage, lambda line: click.echo(line, err=True))
+
+
+def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    def call() -> None:
+        first()
+        second()
+
+    return call
 
 
 def _about(plan: SearchPlan) -> About:
@@ -201,10 +232,12 @@ def _given(ctx: click.Context) -> dict[str, str]:
 
 
 def _typed(option: click.Parameter, value: Any) -> str:
-    """Return the value of an option as it is typed."""
+    """Return the value of an option as it is typed, but for a password."""
+    from harness.evidence.mirror.url import hidden
+
     if option.type is DURATION:
         return duration_option(value)
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, tuple) else hidden(str(value))
 
 
 def _last_words(

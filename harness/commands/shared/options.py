@@ -62,6 +62,11 @@ def engine_option(command: _Command) -> _Command:
     )(command)
 
 
+def storage_option(help: str) -> Callable[[_Command], _Command]:
+    """Return the option ``--storage``; what it does differs from command to command."""
+    return click.option("--storage", metavar="URL", help=help)
+
+
 def say_engine(choice: Choice) -> None:
     """Say once on stderr why torch trains where another engine might have."""
     if choice.why:

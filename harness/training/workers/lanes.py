@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from queue import SimpleQueue
 import torch
 
 from harness.data.training_images import load
+from harness.system.child import die_with
 from harness.system.device import choose_device
 from harness.system.errors import DataError, HarnessError, refused_memory
 from harness.training.gpu.captured_step import CaptureLost, own_turn
@@ -31,8 +31,6 @@ from harness.training.workers.parallelism import MOST_SIDE_BY_SIDE
 
 # Ends a process whose GPU context is lost; its coordinator replaces it.
 DEVICE_LOST = 86
-# prctl's option that sends a signal to a process when its parent dies (Linux, prctl(2)).
-_PR_SET_PDEATHSIG = 1
 # mallopt's parameters (glibc, malloc.h), and a size above every tensor of a step.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -101,7 +99,7 @@ class Lane:
 
 def serve(pipe: Connection, source: Source, lanes: int, parent: int) -> None:
     """Do what comes through the pipe until it closes."""
-    _die_with(parent)
+    die_with(parent)
     _keep_freed_memory()
     torch.set_num_threads(1)
     if lanes == 1:
@@ -243,11 +241,3 @@ def _keep_freed_memory() -> None:
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-
-
-def _die_with(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # The parent may have died before the call took effect.
-    if os.getppid() != parent:
-        os._exit(1)

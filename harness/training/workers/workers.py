@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
+from harness.system.child import deaf_to_interrupts
 from harness.system.errors import DataError
 from harness.training.result import Epoch, Result, Status
 from harness.training.run import Job
@@ -112,21 +110,6 @@ def start_process(source: Source, lanes: int = 1) -> list[Worker]:
     for worker in group:
         worker.beside = group
     return group
-
-
-@contextmanager
-def deaf_to_interrupts() -> Iterator[None]:
-    """Block SIGINT for the processes that are started in the block; for this one it only waits until its end.
-
-    Ctrl-C reaches the whole terminal group, but only the coordinator decides what it means.
-    """
-    # Its first start lifts the block again, so it comes first.
-    resource_tracker.ensure_running()
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def assign(worker: Worker, job: Job) -> None:

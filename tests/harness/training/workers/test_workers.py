@@ -243,7 +243,7 @@ def test_stopped_workers_are_gone():
 @pytest.mark.slow
 def test_workers_die_with_their_coordinator():
     program = (
-        "import time\nfrom harness.training import workers\n"
+        "import time\nfrom harness.training.workers import workers\n"
         "made = workers.start(workers.Source('mnist-5k', None), 1)\n"
         "print(made[0].process.pid, flush=True)\n"
         "time.sleep(600)\n"

@@ -1,0 +1,145 @@
+"""``--storage`` from the command line: what is refused before anything is trained, and what is kept from sight."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.cli import run
+from harness.data import training_images as data
+from harness.evidence import study
+from harness.evidence.mirror import process
+from harness.search import conclusion, search
+from reports.study import study_page
+from tests.harness import logged
+from tests.harness.loaded_study import loaded
+
+LOAD = cache(data._load_embedded)
+SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "tiny", "--study", "mine")
+DATABASE = "sqlite:///of.db"
+
+
+@pytest.fixture(autouse=True)
+def begun(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Nothing is trained and no report is drawn; the command of each search that has begun is kept."""
+    commands: list[list[str]] = []
+
+    def search_nothing(folder: Path, *arguments: Any) -> Any:
+        commands.append(arguments[-1])
+        logged.note(folder, "session", 0.0, command=[], workers=1, device="cpu")
+        logged.note(folder, "ended", 90.0, reason="time")
+        return SimpleNamespace(interrupted=False, candidates={})
+
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    monkeypatch.setattr(data, "_load_embedded", LOAD)
+    monkeypatch.setattr(search, "run_search", search_nothing)
+    monkeypatch.setattr(conclusion, "conclude", lambda plan, session, on_event: None)
+    monkeypatch.setattr(study_page, "write_report", lambda folder, place: folder / "report.html")
+    return commands
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Return the one line with which a command is refused as a wrong use."""
+    assert run(list(arguments)) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1
+    return shown.err
+
+
+def test_a_search_is_kept_in_the_database_too(workspace: Path):
+    assert run([*SEARCH, "--storage", DATABASE]) == 3
+
+    with loaded(DATABASE, "mine") as found:
+        assert (found.user_attrs["budget"], found.user_attrs["search"]) == (20_000, "ended: time")
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for(
+    begun: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], workspace: Path
+):
+    monkeypatch.setattr(process, "ANSWER_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://ann:secret@127.0.0.1:{silent.getsockname()[1]}/name"
+
+        said = refused(capsys, *SEARCH, "--storage", url)
+
+    assert "the database does not answer within 1 s" in said
+    assert "postgresql://ann:***@127.0.0.1" in said
+    assert (begun, (workspace / "runs" / "mine" / "config.json").exists()) == ([], False)
+
+
+def test_a_study_of_another_configuration_in_the_database_is_refused(
+    begun: list[list[str]], capsys: pytest.CaptureFixture[str], workspace: Path
+):
+    run([*SEARCH, "--storage", DATABASE, "--budget", "900"])
+    capsys.readouterr()
+    shutil.rmtree(workspace / "runs")
+
+    said = refused(capsys, *SEARCH, "--storage", DATABASE, "--budget", "800")
+
+    assert "holds a study 'mine' of another configuration (budget: 900 there, 800 here)" in said
+    assert "give --study another name" in said
+    assert len(begun) == 1
+
+
+@pytest.mark.parametrize("url", ["of.db", "sqlite:////nowhere/at/all.db"])
+def test_a_url_that_leads_nowhere_is_refused(url: str, begun: list[list[str]], capsys: pytest.CaptureFixture[str]):
+    assert f"--storage {url}" in refused(capsys, *SEARCH, "--storage", url).replace("'", "")
+    assert begun == []
+
+
+def test_a_password_is_kept_in_no_log_and_shown_in_no_command(
+    begun: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    url = f"{DATABASE}?timeout=5&password=secret"
+    monkeypatch.setattr(sys, "argv", ["harness", "search", "--storage=postgresql://ann:secret@host/name"])
+    monkeypatch.setattr(process, "Mirroring", lambda *given: SimpleContext())
+
+    run([*SEARCH, "--storage", url])
+
+    assert begun == [["harness", "search", "--storage=postgresql://ann:***@host/name"]]
+    shown = capsys.readouterr()
+    assert "password=***" in shown.out
+    assert "secret" not in shown.out + shown.err
+
+
+class SimpleContext:
+    """As much of what keeps a database as a search that trains nothing asks for."""
+
+    def __enter__(self) -> SimpleContext:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def refresh(self) -> None:
+        """Do nothing."""
+
+
+def test_a_report_brings_a_database_up_to_date(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    run([*SEARCH])
+    capsys.readouterr()
+
+    assert run(["report", "mine", "--storage", DATABASE]) == 0
+
+    assert capsys.readouterr().out == f"{workspace}/runs/mine/report.html\n"
+    with loaded(DATABASE, "mine") as found:
+        assert found.user_attrs["budget"] == 20_000
+
+
+def test_a_report_leaves_the_database_of_a_running_search_alone(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    run([*SEARCH])
+    capsys.readouterr()
+
+    with study.owned(workspace / "runs" / "mine"):
+        assert "another process is working" in refused(capsys, "report", "mine", "--storage", DATABASE)
+    for option in ("--all", "--watch", "--markdown"):
+        assert "--storage writes the files of one study" in refused(capsys, "report", option, "--storage", DATABASE)
+    assert not (workspace / "of.db").exists()
