@@ -46,7 +46,7 @@ def _table_faults(place: Workspace, found: Survey, unsound: Iterable[Path]) -> I
     there = {row.key: row for row in rows}
     for row in found.rows:
         if row.tier is not Tier.SEARCHED and row.key in there:
-            yield from _row_faults(place.leaderboard, there[row.key], row)
+            yield from _row_faults(place.leaderboard, there[row.key], row, ranked=not found.damage)
         elif row.tier is not Tier.SEARCHED and not _is_own(place, found, row):
             yield f"{place.leaderboard} lacks the row of {_called(row)}"
     made = {row.key for row in found.rows if row.tier is not Tier.SEARCHED}
@@ -70,8 +70,11 @@ def _called(row: LeaderboardRow) -> str:
     return f"{row.hash} ({row.recipe}, {row.target_pct:g} %)"
 
 
-def _row_faults(path: Path, stated: LeaderboardRow, made: LeaderboardRow) -> Iterator[str]:
+def _row_faults(path: Path, stated: LeaderboardRow, made: LeaderboardRow, *, ranked: bool) -> Iterator[str]:
+    """Compare two rows; their ranks only where no row is left out, which would move all that follow."""
     for item in fields(LeaderboardRow):
+        if item.name == "rank" and not ranked:
+            continue
         if (said := getattr(stated, item.name)) != (due := getattr(made, item.name)):
             yield f"{path} states {item.name} of {_called(made)} as {said}, but the records give {due}"
 

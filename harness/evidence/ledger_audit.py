@@ -57,8 +57,6 @@ def _attempt_faults(path: Path, attempt: Attempt, own: Sequence[Attempt], begun:
         else:
             yield from _late(path, f"the commit of {name}", committed, attempt.indices, begun)
     lacking = sorted(set(attempt.indices) - begun.keys())
-    if attempt.outcome is Outcome.CERTIFIED and lacking:
-        yield f"{path}: {name} is certified, but the record of {attempt.hash} lacks seed {lacking[0]}"
     later = any(other.number > attempt.number for other in own)
     if attempt.outcome is Outcome.OPEN and (later or not lacking):
         why = "this row has a later one" if later else "all of its seeds have been run"
