@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,8 +12,13 @@ from harness.evidence.record import Record
 from harness.system.errors import ContentError
 
 
-def faults(path: Path, records: Iterable[Record]) -> Iterator[str]:
+def faults(path: Path, records: Iterable[Record], unsound: Collection[str] = ()) -> Iterator[str]:
     """Yield what is wrong with the ledger at ``path``, a sentence each.
+
+    Args:
+        path: of the ledger.
+        records: those that hold together.
+        unsound: hashes of networks whose records are damaged or gone, which is told already.
 
     Raises:
         ContentError: a line is no entry, or a time in it or in a record is none.
@@ -23,6 +28,11 @@ def faults(path: Path, records: Iterable[Record]) -> Iterator[str]:
     for number in range(1, max(numbers, default=0)):
         if number not in numbers:
             yield f"{path} lacks attempt {number}, though it has later ones"
+    records = list(records)
+    with_record = {evidence.key for evidence in records}
+    for attempt in attempts:
+        if attempt.outcome is not Outcome.OPEN and attempt.key not in with_record and attempt.hash not in unsound:
+            yield f"{path} has the end of attempt {attempt.number}, but {attempt.hash} has no record of its seeds"
     for attempt in ledger.undeclared(path):
         yield f"{path} has the end of attempt {attempt.number}, but not the line that declared it"
     for evidence in records:
