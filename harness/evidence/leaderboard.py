@@ -209,11 +209,9 @@ def survey(workspace: Workspace) -> Survey:
     """Return what the sources of a workspace give; what does not hold together is left out and named.
 
     Rows of studies that are on another machine are kept from the CSV that is there.
-
-    Raises:
-        ContentError: the ledger does not hold together; without it nobody knows what is certified.
     """
-    attempts = ledger.read(workspace.ledger)
+    entered = ledger.read_sound(workspace.ledger)
+    attempts = entered.attempts
     readable, damage = record.read_sound(workspace.records)
     faults = [_ledger_fault(item, attempts, workspace.ledger) for item in readable]
     records = [item for item, fault in zip(readable, faults, strict=True) if fault is None]
@@ -222,16 +220,18 @@ def survey(workspace: Workspace) -> Survey:
     folders = sorted(path.parent for path in workspace.runs.glob("*/config.json"))
     searched, broken = read_each(rows_of_study, folders)
     before, torn = read_each(read, [workspace.leaderboard] if workspace.leaderboard.exists() else [])
-    entered = ledger.declarations(workspace.ledger), ledger.registrations(workspace.ledger)
     made = chain(
-        (row_of_record(item, attempts, *entered) for item in records), map(claims.row_of_claim, chain(*claimed))
+        (row_of_record(item, attempts, entered.declarations, entered.registrations) for item in records),
+        map(claims.row_of_claim, chain(*claimed)),
     )
     rows = {row.key: row for row in made}
     elsewhere = (_counted(row) for row in chain(*before) if not (workspace.runs / row.study).exists())
     for row in (*chain(*searched), *(row for row in elsewhere if row.tier is Tier.SEARCHED)):
         rows.setdefault(row.key, row)
     return Survey(
-        tuple(records), tuple(ranked(list(rows.values()))), (*damage, *contradicted, *unclear, *broken, *torn)
+        tuple(records),
+        tuple(ranked(list(rows.values()))),
+        (*entered.damage, *damage, *contradicted, *unclear, *broken, *torn),
     )
 
 

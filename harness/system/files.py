@@ -78,14 +78,22 @@ def json_text(document: Any) -> str:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line; a single ``write`` on an O_APPEND file keeps lines of several processes apart."""
+    """Append one line; a single ``write`` on an O_APPEND file keeps lines of several processes apart.
+
+    A last line without its end, which a kill has torn, stays a line of its own: it takes no other with it.
+
+    Raises:
+        UsageError: the file cannot be written; it is as it was.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
     try:
-        _write_whole(handle, (line + "\n").encode("utf-8"))
+        size = os.fstat(handle).st_size
+        is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        _write_whole(handle, ("\n" * is_torn + line + "\n").encode("utf-8"))
         os.fsync(handle)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from error

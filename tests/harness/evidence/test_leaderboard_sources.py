@@ -195,6 +195,23 @@ def test_a_damaged_table_is_refused_and_left_as_it_is(place: Workspace, new_reco
     assert place.leaderboard.read_text(encoding="utf-8") == "something else\n"
 
 
+def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace, new_record: NewRecord):
+    made, other = new_record([40] * 30), new_record([60], network(6))
+    record.write(place.records, made)
+    record.write(place.records, other)
+    ledger.close(place.ledger, ledger.declare(place.ledger, made.key, 0, 30), ledger.Outcome.CERTIFIED, 99.6)
+    assert leaderboard.survey(place).rows[0].tier is Tier.CERTIFIED
+    place.ledger.write_bytes(place.ledger.read_bytes()[:-50])
+
+    found = leaderboard.survey(place)
+
+    assert [(row.hash, row.tier) for row in found.rows] == [(made.hash, Tier.VERIFIED), (other.hash, Tier.MEASURED)]
+    [damage] = found.damage
+    assert f"the ledger {place.ledger}, line 2 is not what this program writes" in damage.message
+    with pytest.raises(ContentError, match="line 2 is not what this program writes"):
+        leaderboard.refresh(place, publish=True)
+
+
 def test_searched_rows_of_an_old_table_gain_their_stored_numbers(place: Workspace, new_result: NewResult):
     elsewhere = add_study(place, "elsewhere", [new_result(network(4), 90)])
     [row] = leaderboard.refresh(place)
