@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from harness.system.errors import DeviceError, HarnessError, UsageError, refused_memory
+from harness.system.errors import DeviceError, HarnessError, UsageError, refused_memory, refused_storage
 from harness.system.extras import DISTRIBUTION
 from harness.system.invocation import typed
 from harness.system.terminal import printable_json
@@ -184,6 +184,8 @@ def _unforeseen(as_json: bool, error: Exception) -> int:
     if (refused := refused_memory(error)) is not None:
         hint = "where a recipe is trained, a smaller batch_size takes less"
         return _fail(as_json, DeviceError.exit_code, DeviceError.kind, refused, hint=hint)
+    if (full := refused_storage(error)) is not None:
+        return _fail(as_json, full.exit_code, full.kind, full.message)
     # A fault of the program: its trace is for those who mend it.
     traceback.print_exc()
     return _fail(as_json, 1, "internal", f"{type(error).__name__}: {error}") if as_json else 1

@@ -21,7 +21,7 @@ from harness.evidence import events
 from harness.evidence.events import Entry, Event, Looked, Proposal, Rejected, of_kind
 from harness.system import files
 from harness.system.document import documented, read_as
-from harness.system.errors import ContentError, UsageError
+from harness.system.errors import ContentError, StorageError, UsageError
 from harness.system.workspace import TEACHERS
 from harness.training import result
 from harness.training.recipe import Recipe, recipe_document
@@ -149,9 +149,13 @@ def owned(folder: Path) -> Iterator[None]:
 
     Raises:
         UsageError: another process works there.
+        StorageError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StorageError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
     try:
         # One that only asks holds the lock for a moment too.
         if not any(_locks(handle, fcntl.LOCK_EX, wait) for wait in (0.05, 0.2, 0.5)):

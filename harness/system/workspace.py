@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.system.errors import UsageError
+from harness.system.errors import StorageError, UsageError
 
 # Beside the studies: all of them share what is in it.
 TEACHERS = ".teachers"
@@ -101,14 +101,14 @@ def workspace() -> Workspace:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise UsageError unless files can be made in ``folder``; makes the folder, leaves nothing in it."""
+    """Raise StorageError unless files can be made in ``folder``; makes the folder, leaves nothing in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable-{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UsageError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
+        raise StorageError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
 
 
 def check_reachable(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -143,6 +144,18 @@ def test_memory_that_is_refused_is_one_line(monkeypatch: pytest.MonkeyPatch, cap
 
     assert (code, error["kind"]) == (6, "device")
     assert shown == "harness: out of memory (where a recipe is trained, a smaller batch_size takes less)\n"
+
+
+def test_a_full_disk_is_one_line_wherever_it_is_met(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def full(place: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "some file")
+
+    monkeypatch.setattr("harness.evidence.leaderboard.survey", full)
+
+    assert run(["leaderboard"]) == 2
+    assert capsys.readouterr().err == "harness: the storage fails at some file: No space left on device\n"
 
 
 def test_an_internal_fault_keeps_its_trace_and_one_document(
