@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from harness.data.datasets import DATASETS
-from harness.evidence import certification, claims, ledger, record
+from harness.evidence import certification, claims, leaderboard_csv, ledger, record
 from harness.evidence.leaderboard_csv import PROVEN, LeaderboardRow, Tier, read, standings_file, to_csv
 from harness.evidence.ledger import Attempt, Declaration, Outcome, Registration
 from harness.evidence.record import Record
@@ -225,21 +225,11 @@ def survey(workspace: Workspace) -> Survey:
         map(claims.row_of_claim, chain(*claimed)),
     )
     rows = {row.key: row for row in made}
-    elsewhere = (_counted(row) for row in chain(*before) if not (workspace.runs / row.study).exists())
-    for row in (*chain(*searched), *(row for row in elsewhere if row.tier is Tier.SEARCHED)):
+    elsewhere, forged = leaderboard_csv.searched_elsewhere(workspace, chain(*before))
+    for row in (*chain(*searched), *elsewhere):
         rows.setdefault(row.key, row)
-    return Survey(
-        tuple(records),
-        tuple(ranked(list(rows.values()))),
-        (*entered.damage, *damage, *contradicted, *unclear, *broken, *torn),
-    )
-
-
-def _counted(row: LeaderboardRow) -> LeaderboardRow:
-    """Return a row with its stored numbers, which files of older versions lack."""
-    if row.stored_numbers is not None:
-        return row
-    return replace(row, stored_numbers=stored_numbers(parse_network(row.architecture)))
+    found = (*entered.damage, *damage, *contradicted, *unclear, *broken, *torn, *forged)
+    return Survey(tuple(records), tuple(ranked(list(rows.values()))), found)
 
 
 def _ledger_fault(evidence: Record, attempts: Iterable[Attempt], path: Path) -> ContentError | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -220,6 +221,35 @@ def test_searched_rows_of_an_old_table_gain_their_stored_numbers(place: Workspac
 
     # Two statistics for each of 4 + 8 channels.
     assert [item.stored_numbers for item in leaderboard.collect(place)] == [row.parameters + 24]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"parameters": 46}, "states parameters of the searched network"),
+        ({"macs": 46}, "states macs of the searched network"),
+        ({"hash": "0" * 12}, "states hash of the searched network 000000000000"),
+        ({"receptive_field": 1}, "states receptive_field"),
+        ({"reached": True}, "states reached"),
+        ({"mean_test_accuracy_pct": 99.9}, "states mean_test_accuracy_pct"),
+        ({"architecture": "conv3x3(4) | gap | linear(11)"}, "the network of "),
+    ],
+)
+def test_a_searched_row_that_contradicts_its_network_is_left_out_and_named(
+    changes: dict[str, Any], said: str, place: Workspace, new_result: NewResult
+):
+    elsewhere = add_study(place, "elsewhere", [new_result(network(4), 90), new_result(network(5), 80)])
+    rows = leaderboard.refresh(place)
+    os.rename(elsewhere, place.root / "gone")
+    forged = [replace(rows[0], **changes), rows[1]]
+    files.write_text(place.leaderboard, leaderboard.to_csv(forged))
+
+    found = leaderboard.survey(place)
+
+    assert [row.architecture for row in found.rows] == [rows[1].architecture]
+    [damage] = found.damage
+    assert damage.message.startswith(f"{place.leaderboard}")
+    assert said in damage.message
 
 
 @pytest.mark.parametrize("left", ["", "another target"])
