@@ -201,7 +201,7 @@ def read(path: Path) -> Record:
         ContentError: the file is not a record, or contradicts itself.
     """
     try:
-        text = path.read_bytes()
+        text = files.read_bytes(path)
     except OSError as error:
         raise ContentError(f"cannot read the record {path}: {error}") from error
     record = read_as(Record, text, f"the record {path}")

@@ -167,7 +167,7 @@ def read_origins(folder: Path) -> dict[str, str]:
 def _config_file(folder: Path) -> _ConfigFile:
     path = folder / "config.json"
     try:
-        text = path.read_bytes()
+        text = files.read_bytes(path)
     except OSError as error:
         raise ContentError(f"cannot read the study {path}: {error}") from error
     return read_as(_ConfigFile, text, f"the study {path}")

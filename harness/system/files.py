@@ -77,6 +77,17 @@ def json_text(document: Any) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        OSError: it cannot be read, or is a device or a pipe, which may have no end.
+    """
+    if path.is_char_device() or path.is_block_device() or path.is_fifo():
+        raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(path))
+    return path.read_bytes()
+
+
 def append_line(path: Path, line: str) -> None:
     """Append one line; a single ``write`` on an O_APPEND file keeps lines of several processes apart.
 

@@ -179,6 +179,13 @@ def test_what_is_not_a_record_is_refused(tmp_path: Path, content: str):
         record.read_all(tmp_path)
 
 
+def test_a_record_that_is_a_device_is_refused_unread(tmp_path: Path):
+    (tmp_path / "a-b.json").symlink_to("/dev/zero")
+
+    with pytest.raises(ContentError, match=r"cannot read the record .*a-b\.json: .* it is a device or a pipe"):
+        record.read_all(tmp_path)
+
+
 def test_a_run_of_a_document_keeps_its_best_epoch(new_result: Callable[..., Result]):
     history = tuple(Epoch(epoch, 0.1, None, 1.0, test_errors=count) for epoch, count in ((1, 80), (2, 58), (3, 61)))
     tested = new_result(
