@@ -39,6 +39,19 @@ def audit(place: Workspace) -> list[str]:
         return [error.message]
 
 
+def vanished(place: Workspace) -> list[str]:
+    """Return what shows that an attempt, or the seeds of a row, were taken out: a table without them says too much.
+
+    Raises:
+        ContentError: the ledger, the log of reads or a record does not hold together.
+    """
+    records = record.read_all(place.records)
+    return [
+        *ledger_audit.gaps(place.ledger, ledger.read(place.ledger)),
+        *_unrecorded_reads(place, records, _reads(place.test_log)),
+    ]
+
+
 def _table_faults(place: Workspace, found: Survey, unsound: Iterable[Path]) -> Iterator[str]:
     """Compare leaderboard.csv with what the records and claims make of it."""
     if not place.leaderboard.exists():
@@ -109,19 +122,18 @@ def _read_faults(place: Workspace, records: Iterable[Record], unsound: Collectio
     A seed that was read and is not on record yet is in the ledger: its attempt, or its verification, declares it.
     """
     try:
-        lines = place.test_log.read_text(encoding="utf-8").splitlines() if place.test_log.exists() else []
-        reads = [_read(line) for line in lines]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        yield f"cannot read {place.test_log}: {error}"
+        reads = _reads(place.test_log)
+    except ContentError as error:
+        yield error.message
         return
-    evaluated = {(seen.dataset, seen.network, seen.index) for seen in reads if seen is not None}
+    evaluated = {(seen.dataset, seen.network, seen.index) for seen in reads}
     for evidence in records:
         for run in evidence.seeds:
             if (evidence.dataset, evidence.hash, run.index) not in evaluated:
                 row = f"{evidence.hash} ({evidence.recipe_name}, {evidence.dataset})"
                 yield f"{place.test_log} lacks the read of {row}, seed {run.index}"
                 break
-    yield from _unrecorded_reads(place, records, [seen for seen in reads if seen and seen.network not in unsound])
+    yield from _unrecorded_reads(place, records, [seen for seen in reads if seen.network not in unsound])
 
 
 def _unrecorded_reads(place: Workspace, records: Iterable[Record], reads: Iterable[_Read]) -> Iterator[str]:
@@ -157,6 +169,15 @@ class _Read:
     network: str
     recipe: str
     index: int
+
+
+def _reads(path: Path) -> list[_Read]:
+    """Return the reads for verifications in a log, in order."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [seen for line in lines if (seen := _read(line)) is not None]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ContentError(f"cannot read {path}: {error}") from error
 
 
 def _read(line: str) -> _Read | None:

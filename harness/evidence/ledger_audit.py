@@ -24,10 +24,7 @@ def faults(path: Path, records: Iterable[Record], unsound: Collection[str] = ())
         ContentError: a line is no entry, or a time in it or in a record is none.
     """
     attempts, declared = ledger.read(path), ledger.declarations(path)
-    numbers = {attempt.number for attempt in attempts}
-    for number in range(1, max(numbers, default=0)):
-        if number not in numbers:
-            yield f"{path} lacks attempt {number}, though it has later ones"
+    yield from gaps(path, attempts)
     records = list(records)
     with_record = {evidence.key for evidence in records}
     for attempt in attempts:
@@ -46,6 +43,14 @@ def faults(path: Path, records: Iterable[Record], unsound: Collection[str] = ())
             yield from _late(path, name, item.declared_utc, item.indices, begun)
         since = min((item.declared_utc for item in declared), key=_time, default=None)
         yield from _undeclared_seeds(path, evidence, own, promised, since)
+
+
+def gaps(path: Path, attempts: Iterable[Attempt]) -> Iterator[str]:
+    """Yield the attempts that are missing among those of a ledger: each has the number after the one before."""
+    numbers = {attempt.number for attempt in attempts}
+    for number in range(1, max(numbers, default=0)):
+        if number not in numbers:
+            yield f"{path} lacks attempt {number}, though it has later ones"
 
 
 def _attempt_faults(path: Path, attempt: Attempt, own: Sequence[Attempt], begun: Mapping[int, str]) -> Iterator[str]:
