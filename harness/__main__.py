@@ -1,13 +1,20 @@
-"""``python -m harness``."""
+"""The program ``harness``, also as ``python -m harness``."""
 
 import sys
 
-try:
-    from harness.cli import main
-except KeyboardInterrupt:
-    # Ctrl-C while modules are still being loaded.
-    print("harness: interrupted", file=sys.stderr)
-    exec("")  # As harness.cli does before it leaves.
-    sys.exit(130)
 
-main()
+def main() -> None:
+    """Run the command line; Ctrl-C is one line from the first moment, also while modules are being loaded."""
+    try:
+        from harness.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        if sys.stderr is not None:
+            print("harness: interrupted", file=sys.stderr)
+        exec("")  # As harness.cli does before it leaves.
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

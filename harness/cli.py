@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from harness.system.errors import DeviceError, HarnessError, UsageError, refused_memory
+from harness.system.errors import DeviceError, HarnessError, UsageError, refused_memory, refused_storage
 from harness.system.extras import DISTRIBUTION
 from harness.system.invocation import typed
 from harness.system.terminal import printable_json
@@ -103,6 +103,7 @@ def _greeting() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and leave with its exit code; SIGTERM ends it as Ctrl-C does."""
+    _open_closed_streams()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = list(sys.argv[1:] if arguments is None else arguments)
     _write_whole()
@@ -184,9 +185,21 @@ def _unforeseen(as_json: bool, error: Exception) -> int:
     if (refused := refused_memory(error)) is not None:
         hint = "where a recipe is trained, a smaller batch_size takes less"
         return _fail(as_json, DeviceError.exit_code, DeviceError.kind, refused, hint=hint)
+    if (full := refused_storage(error)) is not None:
+        return _fail(as_json, full.exit_code, full.kind, full.message)
     # A fault of the program: its trace is for those who mend it.
     traceback.print_exc()
     return _fail(as_json, 1, "internal", f"{type(error).__name__}: {error}") if as_json else 1
+
+
+def _open_closed_streams() -> None:
+    """Put the null device in the place of streams that were closed when the program began; Python has None there."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # The lowest free number, which is that of the stream.
+            handle = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(handle, True)
+            setattr(sys, name, os.fdopen(handle, "r" if name == "stdin" else "w", encoding="utf-8"))
 
 
 def _write_whole() -> None:

@@ -63,7 +63,7 @@ def leaderboard(
     harness leaderboard --html
     """
     from harness.data.datasets import dataset as known_dataset
-    from harness.evidence.leaderboard import refresh, survey
+    from harness.evidence.leaderboard import survey
     from harness.system.document import document_of
     from harness.system.workspace import workspace
 
@@ -73,7 +73,7 @@ def leaderboard(
     if check:
         return _check(place, as_json)
     if publish:
-        refresh(place, publish=True)
+        _publish(place)
     found = survey(place)
     left_out = [error.message for error in found.damage]
     options.say_left_out(left_out)
@@ -103,6 +103,16 @@ def leaderboard(
     if page:
         click.echo(page["page"])
     return 0
+
+
+def _publish(place: Workspace) -> None:
+    from harness.evidence.audit import vanished
+    from harness.evidence.leaderboard import refresh
+    from harness.system.errors import ContentError
+
+    for fault in vanished(place):
+        raise ContentError(fault, hint="a failed attempt is never taken out; bring it back, with its record")
+    refresh(place, publish=True)
 
 
 def _check(place: Workspace, as_json: bool) -> int:

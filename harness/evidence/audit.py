@@ -7,15 +7,18 @@ One change gives one fault: what follows from a fault that is named already is l
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from harness.evidence import history, ledger_audit, record, weight_file
+from harness.evidence import history, ledger, ledger_audit, record, weight_file
 from harness.evidence.leaderboard import LeaderboardRow, Survey, Tier, read, survey
+from harness.evidence.ledger import Attempt, Declaration
 from harness.evidence.record import Record
 from harness.system.errors import ContentError
 from harness.system.workspace import Workspace
+from harness.training.recipes import RECIPES
 
 
 def audit(place: Workspace) -> list[str]:
@@ -24,15 +27,29 @@ def audit(place: Workspace) -> list[str]:
         found = survey(place)
         sound = {record.path_of(place.records, evidence) for evidence in found.records}
         unsound = sorted(set(place.records.glob("*-*.json")) - sound)
+        told = _unsound_networks(place, unsound)
         return [error.message for error in found.damage] + [
             *_table_faults(place, found, unsound),
             *(_lost_lines(weight_file.repeats_file(place.records)) or _weight_faults(place, found.records, unsound)),
-            *(_lost_lines(place.ledger) or ledger_audit.faults(place.ledger, found.records)),
-            *(_lost_lines(place.test_log) or _read_faults(place, found.records)),
+            *(_lost_lines(place.ledger) or ledger_audit.faults(place.ledger, found.records, told)),
+            *(_lost_lines(place.test_log) or _read_faults(place, found.records, told)),
             *_record_faults(place.records, sound),
         ]
     except ContentError as error:
         return [error.message]
+
+
+def vanished(place: Workspace) -> list[str]:
+    """Return what shows that an attempt, or the seeds of a row, were taken out: a table without them says too much.
+
+    Raises:
+        ContentError: the ledger, the log of reads or a record does not hold together.
+    """
+    records = record.read_all(place.records)
+    return [
+        *ledger_audit.gaps(place.ledger, ledger.read(place.ledger)),
+        *_unrecorded_reads(place, records, _reads(place.test_log)),
+    ]
 
 
 def _table_faults(place: Workspace, found: Survey, unsound: Iterable[Path]) -> Iterator[str]:
@@ -46,7 +63,7 @@ def _table_faults(place: Workspace, found: Survey, unsound: Iterable[Path]) -> I
     there = {row.key: row for row in rows}
     for row in found.rows:
         if row.tier is not Tier.SEARCHED and row.key in there:
-            yield from _row_faults(place.leaderboard, there[row.key], row)
+            yield from _row_faults(place.leaderboard, there[row.key], row, ranked=not found.damage)
         elif row.tier is not Tier.SEARCHED and not _is_own(place, found, row):
             yield f"{place.leaderboard} lacks the row of {_called(row)}"
     made = {row.key for row in found.rows if row.tier is not Tier.SEARCHED}
@@ -70,8 +87,11 @@ def _called(row: LeaderboardRow) -> str:
     return f"{row.hash} ({row.recipe}, {row.target_pct:g} %)"
 
 
-def _row_faults(path: Path, stated: LeaderboardRow, made: LeaderboardRow) -> Iterator[str]:
+def _row_faults(path: Path, stated: LeaderboardRow, made: LeaderboardRow, *, ranked: bool) -> Iterator[str]:
+    """Compare two rows; their ranks only where no row is left out, which would move all that follow."""
     for item in fields(LeaderboardRow):
+        if item.name == "rank" and not ranked:
+            continue
         if (said := getattr(stated, item.name)) != (due := getattr(made, item.name)):
             yield f"{path} states {item.name} of {_called(made)} as {said}, but the records give {due}"
 
@@ -91,27 +111,82 @@ def _weight_faults(place: Workspace, records: Iterable[Record], unsound: Iterabl
             yield f"{path} holds weights of a seed that no record has"
 
 
-def _read_faults(place: Workspace, records: Iterable[Record]) -> Iterator[str]:
-    """Look for the read of the test set that each recorded seed was evaluated by."""
+def _unsound_networks(place: Workspace, unsound: Iterable[Path]) -> set[str]:
+    """Return the hashes of the networks whose records are damaged or gone, which is told already."""
+    return {path.name.partition("-")[0] for path in (*unsound, *history.removed(place.records))}
+
+
+def _read_faults(place: Workspace, records: Iterable[Record], unsound: Collection[str]) -> Iterator[str]:
+    """Hold the log of reads to the recorded seeds: each seed has its read, and each read has its seed.
+
+    A seed that was read and is not on record yet is in the ledger: its attempt, or its verification, declares it.
+    """
     try:
-        lines = place.test_log.read_text(encoding="utf-8").splitlines() if place.test_log.exists() else []
-        reads = {_read(line) for line in lines}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        yield f"cannot read {place.test_log}: {error}"
+        reads = _reads(place.test_log)
+    except ContentError as error:
+        yield error.message
         return
+    evaluated = {(seen.dataset, seen.network, seen.index) for seen in reads}
     for evidence in records:
         for run in evidence.seeds:
-            if (evidence.dataset, f"verify {evidence.hash} seed {run.index}") not in reads:
+            if (evidence.dataset, evidence.hash, run.index) not in evaluated:
                 row = f"{evidence.hash} ({evidence.recipe_name}, {evidence.dataset})"
                 yield f"{place.test_log} lacks the read of {row}, seed {run.index}"
                 break
+    yield from _unrecorded_reads(place, records, [seen for seen in reads if seen.network not in unsound])
 
 
-def _read(line: str) -> tuple[str, str]:
-    """Return the data set and the purpose of a read, without the recipe's name: a recipe may have several."""
+def _unrecorded_reads(place: Workspace, records: Iterable[Record], reads: Iterable[_Read]) -> Iterator[str]:
+    """Look for the seed of each read, in the records and in what the ledger has declared; name one a row."""
+    hashes = defaultdict(set)
+    for name, known in RECIPES.items():
+        hashes[name].add(known.recipe.hash)
+    for evidence in records:
+        hashes[evidence.recipe_name].add(evidence.recipe_hash)
+    seeds = {(*evidence.key[:3], run.index) for evidence in records for run in evidence.seeds}
+    entered: list[Attempt | Declaration] = [*ledger.read(place.ledger), *ledger.declarations(place.ledger)]
+    seeds |= {(*entry.key[:3], index) for entry in entered for index in entry.indices}
+    all_recipes = {recipe for _, recipe, _, _ in seeds}
+    told = set()
+    for seen in reads:
+        row = (seen.network, seen.recipe, seen.dataset)
+        # A recipe may have had another name, which nobody remembers.
+        possible = hashes.get(seen.recipe, all_recipes)
+        if row in told or any((seen.network, recipe, seen.dataset, seen.index) in seeds for recipe in possible):
+            continue
+        told.add(row)
+        yield (
+            f"{place.test_log} has the read of {seen.network} ({seen.recipe}, {seen.dataset}), seed {seen.index}, "
+            "which neither a record nor the ledger has"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A read of the test set for a seed of a verification; ``recipe`` is its name at that time."""
+
+    dataset: str
+    network: str
+    recipe: str
+    index: int
+
+
+def _reads(path: Path) -> list[_Read]:
+    """Return the reads for verifications in a log, in order."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [seen for line in lines if (seen := _read(line)) is not None]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ContentError(f"cannot read {path}: {error}") from error
+
+
+def _read(line: str) -> _Read | None:
+    """Return what a line of the log says; None where the read was for something else."""
     said = json.loads(line)
     words = said["purpose"].split()
-    return said["dataset"], " ".join((*words[:2], *words[-2:]))
+    if words[0] != "verify":
+        return None
+    return _Read(said["dataset"], words[1], " ".join(words[2:-2]), int(words[-1]))
 
 
 def _lost_lines(path: Path) -> list[str]:

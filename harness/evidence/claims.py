@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.data.datasets import dataset
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier
+from harness.system import files
 from harness.system.document import documented, read_as
 from harness.system.errors import ContentError
 from harness.training.seeds import PROTOCOL_VERSION
@@ -49,7 +50,7 @@ def read(path: Path) -> list[Claim]:
     if not path.exists():
         return []
     try:
-        text = path.read_bytes()
+        text = files.read_bytes(path)
     except OSError as error:
         raise ContentError(f"cannot read the claims {path}: {error}") from error
     found = read_as(list[Claim], text, f"the file of claims {path}")

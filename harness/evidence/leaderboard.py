@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from harness.data.datasets import DATASETS, dataset
-from harness.evidence import claims, ledger, record
+from harness.evidence import certification, claims, leaderboard_csv, ledger, record
 from harness.evidence.leaderboard_csv import PROVEN, LeaderboardRow, Tier, read, standings_file, to_csv
 from harness.evidence.ledger import Attempt, Declaration, Outcome, Registration
 from harness.evidence.record import Record
@@ -73,7 +73,7 @@ def tier_of(evidence: Record, attempts: Iterable[Attempt], declared: Iterable[De
         attempts: to certify its row.
         declared: verifications of its row; while one of their seeds has not been run nothing is verified.
     """
-    if any(attempt.outcome is Outcome.CERTIFIED for attempt in attempts):
+    if certification.is_certified(attempts, evidence):
         return Tier.CERTIFIED
     accuracies = evidence.accuracies_pct
     run = {item.index for item in evidence.seeds}
@@ -209,40 +209,36 @@ def survey(workspace: Workspace) -> Survey:
     """Return what the sources of a workspace give; what does not hold together is left out and named.
 
     Rows of studies that are on another machine are kept from the CSV that is there.
-
-    Raises:
-        ContentError: the ledger does not hold together; without it nobody knows what is certified.
     """
-    attempts = ledger.read(workspace.ledger)
+    entered = ledger.read_sound(workspace.ledger)
+    attempts = entered.attempts
     readable, damage = record.read_sound(workspace.records)
-    faults = [_unentered(item, attempts, workspace.ledger) for item in readable]
+    faults = [_ledger_fault(item, attempts, workspace.ledger) for item in readable]
     records = [item for item, fault in zip(readable, faults, strict=True) if fault is None]
-    unentered = [fault for fault in faults if fault is not None]
+    contradicted = [fault for fault in faults if fault is not None]
     claimed, unclear = read_each(claims.read, [workspace.records / "claims.json"])
     folders = sorted(path.parent for path in workspace.runs.glob("*/config.json"))
     searched, broken = read_each(rows_of_study, folders)
     before, torn = read_each(read, [workspace.leaderboard] if workspace.leaderboard.exists() else [])
-    entered = ledger.declarations(workspace.ledger), ledger.registrations(workspace.ledger)
     made = chain(
-        (row_of_record(item, attempts, *entered) for item in records), map(claims.row_of_claim, chain(*claimed))
+        (row_of_record(item, attempts, entered.declarations, entered.registrations) for item in records),
+        map(claims.row_of_claim, chain(*claimed)),
     )
     rows = {row.key: row for row in made}
-    elsewhere = (_counted(row) for row in chain(*before) if not (workspace.runs / row.study).exists())
-    for row in (*chain(*searched), *(row for row in elsewhere if row.tier is Tier.SEARCHED)):
+    elsewhere, forged = leaderboard_csv.searched_elsewhere(workspace, chain(*before))
+    for row in (*chain(*searched), *elsewhere):
         rows.setdefault(row.key, row)
-    return Survey(tuple(records), tuple(ranked(list(rows.values()))), (*damage, *unentered, *unclear, *broken, *torn))
+    found = (*entered.damage, *damage, *contradicted, *unclear, *broken, *torn, *forged)
+    return Survey(tuple(records), tuple(ranked(list(rows.values()))), found)
 
 
-def _counted(row: LeaderboardRow) -> LeaderboardRow:
-    """Return a row with its stored numbers, which files of older versions lack."""
-    if row.stored_numbers is not None:
-        return row
-    return replace(row, stored_numbers=stored_numbers(row.architecture, dataset(row.dataset).task))
-
-
-def _unentered(evidence: Record, attempts: Iterable[Attempt], path: Path) -> ContentError | None:
-    """Return what is wrong with a record whose seeds were run for an attempt that is not in the ledger."""
-    entered = {attempt.number for attempt in attempts if attempt.key == evidence.key}
+def _ledger_fault(evidence: Record, attempts: Iterable[Attempt], path: Path) -> ContentError | None:
+    """Return how a record and the attempts of its row contradict each other; None where they do not."""
+    own = [attempt for attempt in attempts if attempt.key == evidence.key]
+    for attempt in own:
+        if (fault := certification.contradiction(attempt, evidence)) is not None:
+            return ContentError(f"{path}: {fault}", hint="bring back the ledger and the record that belong together")
+    entered = {attempt.number for attempt in own}
     for run in evidence.seeds:
         if run.attempt is not None and run.attempt not in entered:
             return ContentError(

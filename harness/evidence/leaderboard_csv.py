@@ -8,18 +8,22 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from harness.data.datasets import DATASETS
 from harness.evidence.history import is_tracked
 from harness.system.csv_text import csv_text, unguarded
 from harness.system.errors import ContentError
 from harness.system.workspace import Workspace
 from search_spaces.architecture import Architecture
-from search_spaces.errors import NotationError
+from search_spaces.cost import analyse
+from search_spaces.errors import NotationError, ShapeError
 from search_spaces.language.notation import parse_notation
+from search_spaces.stored import stored_numbers
+from search_spaces.task import MNIST
 
 SCHEMA_VERSION = 3
 # Columns that earlier versions had.
@@ -132,6 +136,54 @@ def read(path: Path) -> list[LeaderboardRow]:
             "but for rows of studies that are on other machines"
         )
     return [_row(table[0], cells, f"{path}, line {number}") for number, cells in enumerate(table[1:], start=2)]
+
+
+def searched_elsewhere(
+    workspace: Workspace, rows: Iterable[LeaderboardRow]
+) -> tuple[list[LeaderboardRow], list[ContentError]]:
+    """Return those rows that only a study on another machine speaks for, and why some of them are left out."""
+    kept, damage = [], []
+    for row in rows:
+        if row.tier is Tier.SEARCHED and not (workspace.runs / row.study).exists():
+            try:
+                kept.append(_searched(workspace.leaderboard, row))
+            except ContentError as error:
+                damage.append(error)
+    return kept, damage
+
+
+def _searched(path: Path, row: LeaderboardRow) -> LeaderboardRow:
+    """Return a searched row with its stored numbers, which files of older versions lack.
+
+    Its study is elsewhere; but what follows from its network can be computed here.
+
+    Raises:
+        ContentError: the row contradicts its own network, or states what only a verification gives.
+    """
+    task = DATASETS[row.dataset].task if row.dataset in DATASETS else MNIST
+    try:
+        analysis = analyse(row.architecture, task)
+    except ShapeError as error:
+        raise ContentError(f"{path}: the network of {row.hash}: {error.message}") from error
+    due = replace(
+        row,
+        hash=row.architecture.hash,
+        parameters=analysis.parameters,
+        stored_numbers=stored_numbers(row.architecture, task),
+        macs=analysis.macs,
+        receptive_field=analysis.receptive_field,
+        reached=False,
+        seeds=0,
+        mean_test_accuracy_pct=None,
+    )
+    for item in fields(LeaderboardRow):
+        stated, computed = getattr(row, item.name), getattr(due, item.name)
+        if stated != computed and (item.name, stated) != ("stored_numbers", None):
+            raise ContentError(
+                f"{path} states {item.name} of the searched network {row.hash} as {stated}, but it is {computed}",
+                hint="take the row out of the table",
+            )
+    return due
 
 
 def _is_header(columns: list[str]) -> bool:

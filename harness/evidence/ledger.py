@@ -10,13 +10,15 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Literal
 
+from harness.evidence.ledger_entry import Attempt, Declaration, Entry, Key, Outcome, Registration
 from harness.system import files
-from harness.system.document import documented, read_as
+from harness.system.document import read_as
 from harness.system.errors import ContentError
+
+# The entries are part of what this module offers.
+__all__ = ["Attempt", "Declaration", "Key", "Outcome", "Registration"]
 
 DEFAULT_SEEDS = 30
 FEWEST_SEEDS = 20
@@ -27,166 +29,73 @@ ALPHA = 0.05
 # Each attempt spends so much of what the attempts before it have left.
 ALPHA_SHARE = 0.2
 
-Key = tuple[str, str, str, float, int]
-
-
-class Outcome(StrEnum):
-    """How an attempt ended; ``open`` until it has."""
-
-    OPEN = "open"
-    CERTIFIED = "certified"
-    FAILED = "failed"
-    FUTILE = "futile"
-
-
-@documented
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One attempt to certify a row.
-
-    Attributes:
-        number: counted from 1 over all attempts of the ledger.
-        first_index: the first of ``seeds`` consecutive seed indices, none run before.
-        alpha: the chance of a false success that it spends; one per cent before attempts had shares.
-        commit: of the code that is to run it; None where that is not known.
-        lower_bound_pct: one-sided lower t bound of the mean test accuracy at ``1 - alpha``, None while open.
-    """
-
-    number: int
-    hash: str
-    recipe_hash: str
-    dataset: str
-    target_pct: float
-    protocol_version: int
-    first_index: int
-    seeds: int
-    declared_utc: str
-    alpha: float = 0.01
-    commit: str | None = None
-    outcome: Outcome = Outcome.OPEN
-    lower_bound_pct: float | None = None
-    ended_utc: str | None = None
-
-    @property
-    def key(self) -> Key:
-        """The row that it is about, as in ``Record.key``."""
-        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
-
-    @property
-    def indices(self) -> range:
-        """The seeds that it has declared."""
-        return range(self.first_index, self.first_index + self.seeds)
-
-
-@documented
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declaration:
-    """The seeds of a verification; its row counts as verified when all of them have been run.
-
-    Attributes:
-        indices: seed indices, none run before.
-        commit: of the code that is to run them; None where that is not known.
-    """
-
-    kind: Literal["verification"] = "verification"
-    hash: str
-    recipe_hash: str
-    dataset: str
-    target_pct: float
-    protocol_version: int
-    indices: tuple[int, ...]
-    declared_utc: str
-    commit: str | None = None
-
-    @property
-    def key(self) -> Key:
-        """The row that it is about, as in ``Record.key``."""
-        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
-
-
-@documented
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registration:
-    """An evaluation of recorded seeds on other labelled images, entered before a network sees them.
-
-    Attributes:
-        dataset: what the seeds were trained on.
-        on: the other images, ``images`` of them; ``on_sha256`` of their bytes.
-        errors: wrong images of each seed, empty while open.
-        lower_bound_pct: one-sided 99 % lower t bound over seeds.
-        lower_bound_images_pct: the same over seeds and images (``variance_components``).
-    """
-
-    kind: Literal["evaluation"] = "evaluation"
-    hash: str
-    recipe_hash: str
-    dataset: str
-    protocol_version: int
-    on: str
-    on_sha256: str
-    images: int
-    indices: tuple[int, ...]
-    declared_utc: str
-    commit: str | None = None
-    errors: tuple[int, ...] = ()
-    lower_bound_pct: float | None = None
-    lower_bound_images_pct: float | None = None
-    ended_utc: str | None = None
-
-    @property
-    def subject(self) -> tuple[str, str, str, int]:
-        """Whose seeds they are: network, recipe, data set and protocol."""
-        return (self.hash, self.recipe_hash, self.dataset, self.protocol_version)
-
-
-Entry = Attempt | Declaration | Registration
 _KINDS: dict[str, type[Entry]] = {"verification": Declaration, "evaluation": Registration}
 
 
-def read(path: Path) -> list[Attempt]:
-    """Return all attempts in the order of their declaration.
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What a ledger holds, in the order of the declarations; ``damage`` has the lines that are left out."""
+
+    attempts: list[Attempt]
+    declarations: list[Declaration]
+    registrations: list[Registration]
+    damage: list[ContentError]
+
+
+def read_sound(path: Path) -> Ledger:
+    """Return what can be read of a ledger, and why the rest cannot: a line that is no entry, or a second end."""
+    attempts: dict[Attempt, Attempt] = {}
+    declared: list[Declaration] = []
+    evaluated: dict[Registration, Registration] = {}
+    damage: list[ContentError] = []
+    for number, entry in _entries(path):
+        match entry:
+            case ContentError():
+                damage.append(entry)
+            case Declaration():
+                declared.append(entry)
+            case Registration():
+                opened = replace(entry, errors=(), lower_bound_pct=None, lower_bound_images_pct=None, ended_utc=None)
+                if not evaluated.get(opened, opened).errors:
+                    evaluated[opened] = entry
+            case Attempt():
+                # Not the number alone: two clones of a workspace may have declared attempts of the same number, and
+                # both count.
+                known = attempts.get(_opened(entry), _opened(entry))
+                if known.outcome is Outcome.OPEN:
+                    attempts[_opened(entry)] = entry
+                elif entry.outcome not in (Outcome.OPEN, known.outcome):
+                    fault = f"attempt {entry.number} is {entry.outcome}, but it has ended as {known.outcome}"
+                    damage.append(ContentError(f"{path}, line {number}: {fault}"))
+    numbered = sorted(attempts.values(), key=lambda attempt: attempt.number)
+    return Ledger(numbered, declared, list(evaluated.values()), damage)
+
+
+def _whole(path: Path) -> Ledger:
+    """Return what a ledger holds.
 
     Raises:
-        ContentError: a line is not an entry of the ledger, or gives an attempt that has ended another end.
+        ContentError: a line is no entry, or gives an attempt that has ended another end.
     """
-    attempts: dict[Attempt, Attempt] = {}
-    for number, entry in _entries(path):
-        if not isinstance(entry, Attempt):
-            continue
-        # Not the number alone: two clones of a workspace may have declared attempts of the same number, and both count.
-        declared = _opened(entry)
-        known = attempts.get(declared, declared)
-        if known.outcome is Outcome.OPEN:
-            attempts[declared] = entry
-        elif entry.outcome not in (Outcome.OPEN, known.outcome):
-            raise ContentError(
-                f"{path}, line {number}: attempt {entry.number} is {entry.outcome}, but it has ended as {known.outcome}"
-            )
-    return sorted(attempts.values(), key=lambda attempt: attempt.number)
+    found = read_sound(path)
+    if found.damage:
+        raise found.damage[0]
+    return found
+
+
+def read(path: Path) -> list[Attempt]:
+    """Return all attempts in the order of their declaration, each as it ended; raises as ``_whole``."""
+    return _whole(path).attempts
 
 
 def declarations(path: Path) -> list[Declaration]:
-    """Return the declared verifications, in order.
-
-    Raises:
-        ContentError: a line is not an entry of the ledger.
-    """
-    return [entry for _, entry in _entries(path) if isinstance(entry, Declaration)]
+    """Return the declared verifications, in order; raises as ``_whole``."""
+    return _whole(path).declarations
 
 
 def registrations(path: Path) -> list[Registration]:
-    """Return the evaluations on other images in the order of their declaration, each as it ended.
-
-    Raises:
-        ContentError: a line is not an entry of the ledger.
-    """
-    found: dict[Registration, Registration] = {}
-    for _, entry in _entries(path):
-        if isinstance(entry, Registration):
-            opened = replace(entry, errors=(), lower_bound_pct=None, lower_bound_images_pct=None, ended_utc=None)
-            if not found.get(opened, opened).errors:
-                found[opened] = entry
-    return list(found.values())
+    """Return the evaluations on other images, each as it ended; raises as ``_whole``."""
+    return _whole(path).registrations
 
 
 def undeclared(path: Path) -> list[Attempt]:
@@ -218,16 +127,21 @@ def _opened(attempt: Attempt) -> Attempt:
     return replace(attempt, outcome=Outcome.OPEN, lower_bound_pct=None, ended_utc=None)
 
 
-def _entries(path: Path) -> Iterator[tuple[int, Entry]]:
-    """Yield the number of each line and what it holds."""
-    if not path.exists():
-        return
+def _entries(path: Path) -> Iterator[tuple[int, Entry | ContentError]]:
+    """Yield the number of each line and what it holds, or what is wrong with it."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ContentError(f"cannot read the ledger {path}: {error}") from error
-    for number, line in enumerate(lines, start=1):
-        yield number, read_as(_kind_of(line), line, f"the ledger {path}, line {number}")
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    except OSError as error:
+        yield 0, ContentError(f"cannot read the ledger {path}: {error}")
+        return
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            yield number, read_as(_kind_of(line), line, f"the ledger {path}, line {number}")
+        except ContentError as error:
+            error.hint = (
+                "if a kill or a full disk has torn the line, remove it: the command that wrote it enters it again"
+            )
+            yield number, error
 
 
 def _kind_of(line: str) -> type[Entry]:

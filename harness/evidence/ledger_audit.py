@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,17 +12,24 @@ from harness.evidence.record import Record
 from harness.system.errors import ContentError
 
 
-def faults(path: Path, records: Iterable[Record]) -> Iterator[str]:
+def faults(path: Path, records: Iterable[Record], unsound: Collection[str] = ()) -> Iterator[str]:
     """Yield what is wrong with the ledger at ``path``, a sentence each.
+
+    Args:
+        path: of the ledger.
+        records: those that hold together.
+        unsound: hashes of networks whose records are damaged or gone, which is told already.
 
     Raises:
         ContentError: a line is no entry, or a time in it or in a record is none.
     """
     attempts, declared = ledger.read(path), ledger.declarations(path)
-    numbers = {attempt.number for attempt in attempts}
-    for number in range(1, max(numbers, default=0)):
-        if number not in numbers:
-            yield f"{path} lacks attempt {number}, though it has later ones"
+    yield from gaps(path, attempts)
+    records = list(records)
+    with_record = {evidence.key for evidence in records}
+    for attempt in attempts:
+        if attempt.outcome is not Outcome.OPEN and attempt.key not in with_record and attempt.hash not in unsound:
+            yield f"{path} has the end of attempt {attempt.number}, but {attempt.hash} has no record of its seeds"
     for attempt in ledger.undeclared(path):
         yield f"{path} has the end of attempt {attempt.number}, but not the line that declared it"
     for evidence in records:
@@ -36,6 +43,14 @@ def faults(path: Path, records: Iterable[Record]) -> Iterator[str]:
             yield from _late(path, name, item.declared_utc, item.indices, begun)
         since = min((item.declared_utc for item in declared), key=_time, default=None)
         yield from _undeclared_seeds(path, evidence, own, promised, since)
+
+
+def gaps(path: Path, attempts: Iterable[Attempt]) -> Iterator[str]:
+    """Yield the attempts that are missing among those of a ledger: each has the number after the one before."""
+    numbers = {attempt.number for attempt in attempts}
+    for number in range(1, max(numbers, default=0)):
+        if number not in numbers:
+            yield f"{path} lacks attempt {number}, though it has later ones"
 
 
 def _attempt_faults(path: Path, attempt: Attempt, own: Sequence[Attempt], begun: Mapping[int, str]) -> Iterator[str]:
@@ -57,8 +72,6 @@ def _attempt_faults(path: Path, attempt: Attempt, own: Sequence[Attempt], begun:
         else:
             yield from _late(path, f"the commit of {name}", committed, attempt.indices, begun)
     lacking = sorted(set(attempt.indices) - begun.keys())
-    if attempt.outcome is Outcome.CERTIFIED and lacking:
-        yield f"{path}: {name} is certified, but the record of {attempt.hash} lacks seed {lacking[0]}"
     later = any(other.number > attempt.number for other in own)
     if attempt.outcome is Outcome.OPEN and (later or not lacking):
         why = "this row has a later one" if later else "all of its seeds have been run"

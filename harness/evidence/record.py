@@ -200,7 +200,7 @@ def read(path: Path) -> Record:
         ContentError: the file is not a record, or contradicts itself.
     """
     try:
-        text = path.read_bytes()
+        text = files.read_bytes(path)
     except OSError as error:
         raise ContentError(f"cannot read the record {path}: {error}") from error
     record = read_as(Record, text, f"the record {path}")
@@ -224,6 +224,10 @@ def _check(record: Record, path: Path, network: str) -> None:
         "order of seeds": ([run.index for run in record.seeds], sorted({run.index for run in record.seeds})),
         "file name": (path.name, path_of(path.parent, record).name),
     }
+    # A diverged network may have no number left that tells it from another.
+    complete = [run for run in record.seeds if run.status is Status.COMPLETE]
+    digests = [run.weights_sha256 for run in complete if run.weights_sha256 is not None]
+    facts["number of different weights of complete seeds"] = (len(set(digests)), len(digests))
     for run in record.seeds:
         facts |= _seed_facts(record, run)
     for name, (stated, computed) in facts.items():
@@ -235,11 +239,20 @@ def _seed_facts(record: Record, run: SeedRun) -> dict[str, tuple[object, object]
     """Return what a seed states beside what follows from the rest of the record."""
     images = [index for index, _ in run.wrong]
     counted = sorted({index for index in images if 0 <= index < run.test_size})
+    classes = range(dataset(record.dataset).classes)
     facts: dict[str, tuple[object, object]] = {
         f"test_size of seed {run.index}": (run.test_size, dataset(record.dataset).test_size),
         f"test_errors of seed {run.index}": (run.test_errors, len(run.wrong)),
         f"wrong images of seed {run.index}": (images, counted),
+        f"classes said by seed {run.index}": (
+            sorted({said for _, said in run.wrong}),
+            sorted({said for _, said in run.wrong if said in classes}),
+        ),
     }
+    if run.status is Status.COMPLETE and run.best_test_errors is not None:
+        # The last epoch is one of those that were looked at.
+        best = min(run.best_test_errors, run.test_errors)
+        facts[f"best_test_errors of seed {run.index}"] = (run.best_test_errors, best)
     if record.protocol_version == PROTOCOL_VERSION:
         fixed = derive_seed(record.hash, record.recipe_hash, Purpose.VERIFY, run.index)
         facts[f"value of seed {run.index}"] = (run.seed, fixed)

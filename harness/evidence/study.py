@@ -6,6 +6,7 @@ These files are the record; the Optuna index is made from them.
 from __future__ import annotations
 
 import fcntl
+import json
 import math
 import os
 import time
@@ -21,7 +22,7 @@ from harness.evidence import events
 from harness.evidence.events import Entry, Event, Looked, Proposal, Rejected, of_kind
 from harness.system import files
 from harness.system.document import documented, read_as
-from harness.system.errors import ContentError, UsageError
+from harness.system.errors import ContentError, StorageError, UsageError
 from harness.system.workspace import TEACHERS
 from harness.training import result
 from harness.training.recipe import Recipe, recipe_document
@@ -75,9 +76,10 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
 
     Raises:
         UsageError: the folder cannot be written.
-        ContentError: a study of that name has another configuration.
+        ContentError: a study of that name has another configuration, or its log is damaged or does not fit its results.
     """
     path = folder / "config.json"
+    check_log(folder)
     if not path.exists():
         whole = _ConfigFile(config=config, origins=origins)
         files.write_json(path, asdict(whole) | {"config": config_document(config)})
@@ -120,6 +122,34 @@ def check_config(folder: Path, config: StudyConfig) -> None:
             )
 
 
+def check_log(folder: Path) -> None:
+    """Refuse a log that a search cannot go on with: it would begin anew, over the results that are there.
+
+    A line that a kill has torn is no JSON. Nothing followed from it, so it is passed over.
+
+    Raises:
+        ContentError: a whole line is no event, or the log lacks the network of a result.
+    """
+    path = folder / "log.jsonl"
+    for number, text in enumerate(_lines(path), 1):
+        if events.read_line(text) is None and _is_json(text):
+            hint = "bring the log back, or give --study another name"
+            raise ContentError(f"line {number} of {path} is no event of this program", hint=hint)
+    known = {f"{proposal.trial:05d}" for proposal in proposals(read_events(folder))}
+    for found in sorted((folder / "results").glob("trial-*.json")):
+        if found.name.split("-")[1] not in known:
+            hint = "bring log.jsonl back, or give --study another name; a report shows what is left"
+            raise ContentError(f"{path} lacks the network of the result {found.name}", hint=hint)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def read_config(folder: Path) -> StudyConfig:
     """Read a study's configuration.
 
@@ -137,7 +167,7 @@ def read_origins(folder: Path) -> dict[str, str]:
 def _config_file(folder: Path) -> _ConfigFile:
     path = folder / "config.json"
     try:
-        text = path.read_bytes()
+        text = files.read_bytes(path)
     except OSError as error:
         raise ContentError(f"cannot read the study {path}: {error}") from error
     return read_as(_ConfigFile, text, f"the study {path}")
@@ -149,9 +179,13 @@ def owned(folder: Path) -> Iterator[None]:
 
     Raises:
         UsageError: another process works there.
+        StorageError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StorageError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
     try:
         # One that only asks holds the lock for a moment too.
         if not any(_locks(handle, fcntl.LOCK_EX, wait) for wait in (0.05, 0.2, 0.5)):
@@ -218,10 +252,8 @@ def read_events(folder: Path) -> list[Entry[Event]]:
 def read_log(folder: Path) -> tuple[list[Entry[Event]], list[str]]:
     """Return what the log holds, and a message for each line that no event fits; the last may be in the making."""
     path = folder / "log.jsonl"
-    if not path.exists():
-        return [], []
     found, damage = [], []
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    lines = _lines(path)
     for number, text in enumerate(lines, 1):
         entry = events.read_line(text)
         if entry is not None:
@@ -231,11 +263,12 @@ def read_log(folder: Path) -> tuple[list[Entry[Event]], list[str]]:
     return found, damage
 
 
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
+
+
 def mend(folder: Path) -> None:
-    """Clear away what a kill has left: a torn last line is ended, files that were not finished are removed."""
-    path = folder / "log.jsonl"
-    if path.exists() and (content := path.read_bytes()) and not content.endswith(b"\n"):
-        files.append_line(path, "")
+    """Remove the files that a kill has left unfinished; a torn last line stays one of its own."""
     for part in (*folder.glob("results/.*"), *folder.glob("checkpoints/.*")):
         part.unlink()
 

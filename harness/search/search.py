@@ -41,6 +41,7 @@ def run_search(
     Raises:
         KeyboardInterrupt: a second Ctrl-C or SIGTERM came before the first had ended the search in order.
         DataError: the data went away while workers wanted them.
+        StorageError: a file cannot be written; no run has that for its outcome, so the same command goes on.
         HarnessError: run after run crashed.
     """
     study.mend(folder)

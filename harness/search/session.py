@@ -170,7 +170,7 @@ def room(session: Session) -> Room:
     confirmed = CAUTION * (1 + rounds(STAND_SEEDS, workers))
     verified = CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
     seconds = max(0.0, session.left - CAUTION_SECONDS) / (confirmed + verified)
-    return Room(images, pace, seconds, session.left, workers, session.elapsed)
+    return Room(images, pace, seconds, session.left, workers, session.elapsed, is_over=lambda: session.left <= 0)
 
 
 def pace_of(session: Session) -> Pace:

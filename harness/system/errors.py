@@ -2,6 +2,7 @@
 
     HarnessError
     |- UsageError     2  unknown option value, unusable folder, missing file
+    |  `- StorageError   a file cannot be written: the disk is full, or refuses
     |- TargetMissed   3  the target or a verification was missed
     |- ContentError   4  a network, space, recipe or study configuration is invalid
     |- DataError      5  the data are missing or damaged
@@ -14,6 +15,7 @@ escapes is a fault of the program and leaves with exit code 1.
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -46,6 +48,10 @@ class UsageError(HarnessError):
 
     exit_code = 2
     kind = "usage"
+
+
+class StorageError(UsageError):
+    """Raise when a file cannot be written. It ends what needs the file; it is never the outcome of a training."""
 
 
 class TargetMissed(HarnessError):
@@ -81,6 +87,22 @@ class Interrupted(HarnessError):
 
     exit_code = 130
     kind = "interrupted"
+
+
+# What the system says of a disk that is full, over a quota, read-only or broken.
+_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+
+
+def refused_storage(error: BaseException) -> StorageError | None:
+    """Return what an error says of storage that was refused; None where it, and its cause, say nothing of it."""
+    if isinstance(error, StorageError):
+        return error
+    if isinstance(error, OSError) and error.errno in _STORAGE:
+        return StorageError(f"the storage fails at {error.filename or 'a file'}: {error.strerror}")
+    # SQLite's own words, in which Optuna passes them on.
+    if "database or disk is full" in str(error):
+        return StorageError("cannot write a database: the disk is full")
+    return None if error.__cause__ is None else refused_storage(error.__cause__)
 
 
 def refused_memory(error: BaseException) -> str | None:

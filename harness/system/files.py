@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.system.errors import UsageError
+from harness.system.errors import StorageError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content`` at once; a reader sees the old file or the new one.
 
     Raises:
-        UsageError: the folder cannot be written.
+        StorageError: the folder cannot be written.
     """
     write_together({path: content})
 
@@ -28,7 +28,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     """Replace all these files; none before the contents of all are on the disk.
 
     Raises:
-        UsageError: one of them cannot be written; all are as they were.
+        StorageError: one of them cannot be written; all are as they were.
     """
     temporaries: dict[Path, str] = {}
     try:
@@ -59,7 +59,7 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -77,18 +77,37 @@ def json_text(document: Any) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        OSError: it cannot be read, or is a device or a pipe, which may have no end.
+    """
+    if path.is_char_device() or path.is_block_device() or path.is_fifo():
+        raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(path))
+    return path.read_bytes()
+
+
 def append_line(path: Path, line: str) -> None:
-    """Append one line; a single ``write`` on an O_APPEND file keeps lines of several processes apart."""
+    """Append one line; a single ``write`` on an O_APPEND file keeps lines of several processes apart.
+
+    A last line without its end, which a kill has torn, stays a line of its own: it takes no other with it.
+
+    Raises:
+        StorageError: the file cannot be written; it is as it was.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
     try:
-        _write_whole(handle, (line + "\n").encode("utf-8"))
+        size = os.fstat(handle).st_size
+        is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        _write_whole(handle, ("\n" * is_torn + line + "\n").encode("utf-8"))
         os.fsync(handle)
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         os.close(handle)
 
@@ -115,7 +134,7 @@ def locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

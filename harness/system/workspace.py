@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.system.errors import UsageError
+from harness.system.errors import StorageError, UsageError
 
 # Beside the studies: all of them share what is in it.
 TEACHERS = ".teachers"
@@ -87,10 +87,11 @@ class Workspace:
 def _checked(name: str, kind: str, folder: Path) -> str:
     # What a shell passes on in another encoding holds lone surrogates, which no file of ours could name.
     size = len(name.encode(errors="replace")) if name == name.encode(errors="replace").decode() else 0
-    if not 0 < size <= 200 or name in (".", "..") or any(mark in name for mark in "/\\\0\n"):
+    # What all studies share lies in folders that begin with a dot.
+    if not 0 < size <= 200 or name.startswith(".") or any(mark in name for mark in "/\\\0\n"):
         raise UsageError(
             f"{kind} name {name[:60]!r}: a {kind} is a folder below {folder}, so its name holds "
-            "1 to 200 bytes of UTF-8 without slashes or line ends"
+            "1 to 200 bytes of UTF-8 without slashes or line ends, and does not begin with a dot"
         )
     return name
 
@@ -101,14 +102,14 @@ def workspace() -> Workspace:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise UsageError unless files can be made in ``folder``; makes the folder, leaves nothing in it."""
+    """Raise StorageError unless files can be made in ``folder``; makes the folder, leaves nothing in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable-{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UsageError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
+        raise StorageError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
 
 
 def check_reachable(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
@@ -233,6 +234,7 @@ def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:
     return Recipe(**values)
 
 
+_MOST = int(sys.float_info.max)
 _WORDS: dict[str, type[StrEnum]] = {
     kind.__name__: kind for kind in (Optimizer, Schedule, Initialisation, Precision, AverageStatistics)
 }
@@ -251,8 +253,9 @@ def _converted(where: str, name: str, kind: str, value: Any) -> Any:
         return value
     if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
         return value
-    if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
-        return float(value)
+    if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+        # A whole number may be larger than any float; the range of the field refuses both.
+        return value if isinstance(value, float) else float(max(-_MOST, min(value, _MOST)))
     if kind.startswith("tuple") and isinstance(value, list | tuple) and all(type(item) is int for item in value):
         return tuple(value)
     wanted = {"Recipe | None": "a table of a recipe's fields", "tuple[int, ...]": "a list of whole numbers"}

@@ -163,7 +163,7 @@ def read(path: Path) -> Result:
         ContentError: the file does not hold a result.
     """
     try:
-        text = path.read_bytes()
+        text = files.read_bytes(path)
     except OSError as error:
         raise ContentError(f"cannot read the result {path}: {error}") from error
     return read_as(Result, text, f"the result {path}")

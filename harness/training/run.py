@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import resource
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from harness.data.testset import read_test_set
 from harness.data.training_images import ImageData, Split, split
 from harness.system import files
 from harness.system.device import choose_device
+from harness.system.errors import refused_memory
 from harness.training import inspection
 from harness.training.distillation import Teacher
 from harness.training.environment import environment
@@ -113,8 +115,7 @@ def execute(
     """Train as the job says, from its checkpoint where there is one.
 
     Runs for a verification train on all training images and read the test set once, at the end; all others
-    train on the search split and
-    never see it. The status is ``running`` where epochs are left.
+    train on the search split and never see it. The status is ``running`` where epochs are left.
     """
     return execute_and_keep(job, loaded, on_epoch, on_step)[0]
 
@@ -133,9 +134,10 @@ def execute_and_keep(
     training, validation = images_of(job, loaded, device)
     teacher = _teacher(job, loaded, training, device)
     task = loaded.data.dataset.task
-    run = start(job.architecture, job.recipe, result.seed, device, engine, teacher, task=task)
-    if job.checkpoint is not None and job.checkpoint.exists():
-        resume(run, torch.load(job.checkpoint, map_location=device, weights_only=True))
+    begins = (job.architecture, job.recipe, result.seed, device, engine, teacher)
+    run = start(*begins, task=task)
+    if job.checkpoint is not None and job.checkpoint.exists() and not _resumes(run, job.checkpoint):
+        run = start(*begins, task=task)
     last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
     population = population_of([run], training) if captured else None
     while len(run.history) < last and not run.diverged:
@@ -187,6 +189,20 @@ def execute_together(jobs: Sequence[Job], loaded: TrainingData) -> list[Result]:
         ended(job, loaded, result, run, training, validation)
         for job, result, run in zip(jobs, open_results, runs, strict=True)
     ]
+
+
+def _resumes(run: Training, path: Path) -> bool:
+    """Bring a run to where its checkpoint was taken; return False where it is damaged: torch then raises anything."""
+    content = io.BytesIO(path.read_bytes())
+    try:
+        resume(run, torch.load(content, map_location=run.device, weights_only=True))
+    except Exception as error:
+        if refused_memory(error) is not None:
+            raise
+        print(f"harness: {path} is damaged; the run begins from its start", file=sys.stderr, flush=True)
+        path.unlink()
+        return False
+    return True
 
 
 def _captures(device: torch.device) -> bool:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +31,24 @@ def lived_in(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     place, seeds = Workspace(root), unrun.without_training(monkeypatch)
     monkeypatch.setattr(ledger, "_now", lambda: "2026-11-20T07:00:00+00:00")
     monkeypatch.setattr(verify, "code_version", lambda: ("1" * 40, False))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        learned = to_safetensors(build(unrun.NETWORK, MNIST), {"architecture": str(unrun.NETWORK)})
-    files.write_bytes(root / "learned", learned)
-    digest = weight_file.read(root / "learned").sha256
+
+    @cache
+    def learned(index: int) -> bytes:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(index)
+            return to_safetensors(build(unrun.NETWORK, MNIST), {"architecture": str(unrun.NETWORK)})
+
+    def digest(index: int) -> str:
+        files.write_bytes(root / "learned", learned(index))
+        return weight_file.read(root / "learned").sha256
 
     def train(job: Job) -> None:
         purpose = f"verify {unrun.NETWORK.hash} {job.recipe_name} seed {job.seed_index}"
         files.append_line(place.test_log, json.dumps({"dataset": "mnist", "purpose": purpose}))
         assert job.weights is not None
-        files.write_bytes(job.weights, learned)
+        files.write_bytes(job.weights, learned(job.seed_index))
 
-    seeds.watch, seeds.weights, seeds.errors = train, lambda index: digest, lambda index: 50 + index % 4
+    seeds.watch, seeds.weights, seeds.errors = train, digest, lambda index: 50 + index % 4
     unrun.run(place, unrun.plan(range(3)))
     unrun.run(place, unrun.plan(range(6)))
     certification = unrun.plan(certify=True)

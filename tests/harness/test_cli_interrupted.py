@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
+import tomllib
+import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,3 +50,27 @@ def test_one_more_interrupt_while_the_first_is_told_keeps_the_exit_code(monkeypa
         cli.main([])
 
     assert end.value.code == cli.INTERRUPTED
+
+
+def test_an_interrupt_while_modules_are_loaded_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    class Interrupted(types.ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "harness.cli", Interrupted("harness.cli"))
+
+    with pytest.raises(SystemExit) as end:
+        started()()
+
+    assert end.value.code == cli.INTERRUPTED
+    assert capsys.readouterr().err == "harness: interrupted\n"
+
+
+def started() -> Callable[[], None]:
+    """Return what the installed program calls."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, _, function = project["scripts"]["harness"].partition(":")
+    found: Callable[[], None] = getattr(importlib.import_module(module), function)
+    return found

@@ -68,7 +68,9 @@ def storage_option(help: str) -> Callable[[_Command], _Command]:
 
 
 def say_engine(choice: Choice) -> None:
-    """Say once on stderr why torch trains where another engine might have."""
+    """Say once on stderr why torch trains where another engine might have, or what the engine is built without."""
+    for reason in choice.engine.skipped if choice.engine is not None else ():
+        click.echo(f"harness: the engine is built {reason}", err=True)
     if choice.why:
         click.echo(f"harness: torch trains, not the native engine: {choice.why}", err=True)
 

@@ -29,7 +29,6 @@ from harness.evidence.events import (
 from harness.evidence.study import StudyConfig
 from harness.training.result import Status
 from harness.training.seeds import Purpose, derive_seed
-from search_spaces.language.notation import parse_network
 from search_spaces.network_name import network_name
 from search_spaces.spaces.draw import Decision
 
@@ -149,10 +148,9 @@ def _known_of_search(event: Event, known: Mapping[str, Any]) -> dict[str, Any]:
 
 def _proposed(config: StudyConfig, event: Proposal, utc: str) -> MirroredTrial:
     recipe, recipe_name = study.recipe_of(config, event.epochs)
-    network = parse_network(event.architecture, dataset(config.dataset).task)
     attributes = {
-        "name": network_name(network),
-        "network": event.architecture,
+        "name": network_name(event.architecture, event.parameters),
+        "network": str(event.architecture),
         "hash": event.hash,
         "parameters": event.parameters,
         "epochs": recipe.epochs,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.data.datasets import dataset
-from harness.evidence import history, ledger, record, weight_file
+from harness.evidence import certification, history, ledger, record, weight_file
 from harness.evidence.ledger import Attempt, Outcome
 from harness.evidence.record import Found, Record, SeedRun
 from harness.evidence.study import owned
@@ -321,15 +321,10 @@ def _verdict(
 ) -> Verdict:
     runs = [record.seed_run(done[index]) for index in plan.indices if index in done]
     if plan.attempt is not None and ended is None:
-        ended = _close(plan, place, plan.attempt, runs)
+        # From the record, as everybody will compute it: a seed stays as it was first measured.
+        ended = ledger.close(place.ledger, plan.attempt, *certification.ending(plan.attempt, evidence))
     declared = ledger.declarations(place.ledger)
     return verdict_of(evidence, ledger.read(place.ledger), runs, list(before.values()), ended, declared)
-
-
-def _close(plan: Plan, place: Workspace, attempt: Attempt, runs: list[SeedRun]) -> Attempt:
-    bound = _bound_pct(runs, 1 - attempt.alpha)
-    passed = len(runs) == attempt.seeds and bound is not None and statistics.reaches(bound, plan.target_pct)
-    return ledger.close(place.ledger, attempt, Outcome.CERTIFIED if passed else Outcome.FAILED, bound)
 
 
 def _bound_pct(runs: list[SeedRun], confidence: float) -> float | None:

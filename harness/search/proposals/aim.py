@@ -77,6 +77,8 @@ def _climbed(look: Look, aim: Aim, options: list[Option], ranked: list[Choice], 
     known, changed = {each.hash for each in options}, set[str]()
     parents, worths = _parents(look), [0.0]
     while len(worths) <= MOST_ROUNDS and (len(worths) <= PATIENCE or worths[-1] > (1 + RISE) * worths[-1 - PATIENCE]):
+        if look.room.is_over():
+            break
         worthiest = [each.option for each in ranked if each.option.hash not in changed][:PARENTS]
         changed |= {each.hash for each in worthiest}
         children = {each.hash: each for each in _children(look, [*(each.found for each in worthiest), *parents], rng)}

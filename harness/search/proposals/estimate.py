@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from harness.search.proposals.features import work
@@ -45,6 +45,7 @@ class Room:
         left: seconds of the search; infinite where it has no end.
         workers: trainings at once.
         passed: seconds that the search has had.
+        is_over: tells whether the search's time has ended since; a look that finds nothing ends then.
     """
 
     images: int
@@ -53,6 +54,7 @@ class Room:
     left: float = math.inf
     workers: int = 1
     passed: float = 0.0
+    is_over: Callable[[], bool] = lambda: False
 
     def takes(self, epochs: int, network_work: float) -> float:
         """Return the seconds of a training."""

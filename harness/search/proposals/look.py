@@ -79,6 +79,8 @@ def accepted(look: Look, rng: random.Random, draws: int = DRAWS) -> Iterator[tup
         yield from drawn(entries, lambda entry: _may_be(look, entry), rng)
         return
     for _ in range(draws):
+        if look.room.is_over():
+            return
         found = draw(look.space, Uniform(rng))
         judgement = look.judge(found)
         if not judgement.accepted:

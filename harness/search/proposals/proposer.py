@@ -139,6 +139,8 @@ def propose(proposer: Proposer, budget: int, candidates: Mapping[int, Candidate]
 
 def _nothing(look: Look, aimed: Aimed | None) -> Found:
     """Return why there is no further network: none was found, there is no time, or the model has no hope."""
+    if look.room.is_over():
+        return Found(None, (), "the time was over before a further network was found", lacks_time=True)
     limits = f"at most {look.budget:,} parameters"
     if look.room.seconds is not None:
         limits += f" whose training takes at most {look.room.seconds:.0f} s, so that there is time to verify it"

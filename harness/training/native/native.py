@@ -14,8 +14,9 @@ import platform
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from harness.system.processor import processor_flags
 SOURCES = Path(__file__).resolve().parent
 # Some half a minute; builds with sanitizers take minutes where other programs run beside them.
 COMPILE_SECONDS = 900
+_COMPILING = "harness: compiling the engine for this processor, once; it takes about half a minute"
 # Vectors are the engine's own types; the rest says that nobody asks for errno or floating-point traps.
 OPTIONS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
 
@@ -61,6 +63,10 @@ class EngineUnavailable(Exception):
 
 class CompilerRefuses(EngineUnavailable):
     """The compiler ran and reported errors: it may be too old for the instruction set."""
+
+
+class CompilerKilled(EngineUnavailable):
+    """The compiler was ended from outside, as by a system that lacks memory: that says nothing of the engine."""
 
 
 class EngineNotKept(EngineUnavailable):
@@ -111,6 +117,7 @@ class Engine:
         path: its shared library.
         double: its numbers are float64.
         pairs: it multiplies pairs of bf16.
+        skipped: why the better instruction sets of this processor are not used, a line each.
     """
 
     name: str
@@ -118,6 +125,7 @@ class Engine:
     double: bool
     pairs: bool
     library: ctypes.CDLL
+    skipped: tuple[str, ...] = ()
 
 
 def level() -> Level:
@@ -152,10 +160,12 @@ def load(wanted: Level | None = None, *, double: bool = False, extra: tuple[str,
 def _outcome(wanted: Level | None, double: bool, extra: tuple[str, ...]) -> Engine | EngineUnavailable:
     """Return the engine, or why there is none."""
     best = LEVELS.index(wanted or level())
-    problems = []
+    problems: list[str] = []
     for candidate in LEVELS[best : best + 1 if wanted else None]:
         try:
-            return _loaded(candidate, double, extra)
+            engine = _loaded(candidate, double, extra)
+            skipped = zip(LEVELS[best:], problems, strict=False)
+            return replace(engine, skipped=tuple(f"without {level.name}: {why}" for level, why in skipped))
         except CompilerRefuses as error:
             # An old compiler may not know the newest instruction set.
             problems.append(str(error))
@@ -215,7 +225,8 @@ def _built(options: tuple[str, ...]) -> Path:
         if not _is_whole(path):
             with files.locked(path.with_suffix(".lock")):
                 if not _is_whole(path):
-                    _compile(command, path)
+                    print(_COMPILING, file=sys.stderr, flush=True)
+                    _compile_again_if_killed(command, path)
                     files.write_bytes(_seal(path), _digest(path))
     except (UsageError, OSError) as error:
         raise EngineNotKept(f"the engine cannot be kept: {error}") from error
@@ -235,19 +246,23 @@ def _is_whole(path: Path) -> bool:
     return path.exists() and _seal(path).exists() and _seal(path).read_bytes() == _digest(path)
 
 
+def _compile_again_if_killed(command: list[str], path: Path) -> None:
+    try:
+        _compile(command, path)
+    except CompilerKilled:
+        _compile(command, path)
+
+
 def _compile(command: list[str], path: Path) -> None:
     units = [str(source) for source in source_files() if source.suffix == ".cpp"]
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as folder:
         made = Path(folder) / path.name
         try:
-            subprocess.run(
-                [*command, "-o", str(made), *units],
-                check=True,
-                capture_output=True,
-                text=True,
-                timeout=COMPILE_SECONDS,
-            )
+            _run_compiler([*command, "-o", str(made), *units])
         except subprocess.CalledProcessError as error:
+            # The compiler's driver itself, or a program that it has started.
+            if error.returncode < 0 or "Killed signal" in error.stderr:
+                raise CompilerKilled(f"{command[0]} was killed, twice; is there too little memory?") from error
             # A linker that finds no room says so before the compiler says that the linker has failed.
             telling = (line for line in error.stderr.splitlines() if "error" in line or "failed" in line)
             first = next(telling, error.stderr[:200])
@@ -259,6 +274,34 @@ def _compile(command: list[str], path: Path) -> None:
         with made.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(made, path)
+
+
+def _run_compiler(command: list[str]) -> None:
+    """Run a compiler so that nothing of it is left when it ends, or when this process ends, however it does.
+
+    A compiler starts other programs, which know nothing of this process. So they are a group, and a shell waits for the
+    end of a pipe: the system closes it when this process is killed. The compiler begins when the shell is there.
+
+    Raises:
+        CalledProcessError: it has failed, or was killed.
+        TimeoutExpired: it took too long.
+    """
+    begin = ["/bin/sh", "-c", 'read -r go && exec "$@" </dev/null', "sh", *command]
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(begin, stdin=pipe, stdout=nothing, stderr=pipe, text=True, process_group=0) as running:
+        guard = subprocess.Popen(
+            ["/bin/sh", "-c", 'read -r done || kill -KILL "-$0"', str(running.pid)],
+            stdin=pipe,
+            stderr=nothing,
+            process_group=0,
+        )
+        try:
+            _, errors = running.communicate("go\n", timeout=COMPILE_SECONDS)
+            guard.communicate(b"done\n")
+        finally:
+            guard.communicate()
+    if running.returncode:
+        raise subprocess.CalledProcessError(running.returncode, command, stderr=errors)
 
 
 def compiler_version() -> str:

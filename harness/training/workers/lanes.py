@@ -23,7 +23,7 @@ import torch
 from harness.data.training_images import load
 from harness.system.child import die_with
 from harness.system.device import choose_device
-from harness.system.errors import DataError, HarnessError, refused_memory
+from harness.system.errors import DataError, HarnessError, StorageError, refused_memory, refused_storage
 from harness.training.gpu.captured_step import CaptureLost, own_turn
 from harness.training.result import Epoch, Result, Status
 from harness.training.run import Job, TrainingData, execute
@@ -76,7 +76,7 @@ class Report:
 
     lane: int
     ticket: int
-    what: Epoch | Result | Fault | DataError | None
+    what: Epoch | Result | Fault | DataError | StorageError | None
 
 
 class Stopped(Exception):
@@ -170,7 +170,7 @@ def _loaded(source: Source, task: LaneJob, say: Callable[[Report], None]) -> Tra
 def _train(task: LaneJob, loaded: TrainingData, say: Callable[[Report], None], lane: Lane | None = None) -> None:
     """Train one job and say how it ended; what goes wrong with it is its own affair, unless the GPU is lost."""
 
-    def report(what: Epoch | Result | Fault | DataError | None) -> None:
+    def report(what: Epoch | Result | Fault | DataError | StorageError | None) -> None:
         say(Report(task.lane, task.ticket, what))
 
     def go_on() -> None:
@@ -219,13 +219,14 @@ def _is_device_lost() -> bool:
     return False
 
 
-def _fault(error: Exception) -> DataError | Fault:
-    """Return what the coordinator is told: data that are gone end the search, all else is the run's outcome."""
-    match error:
-        case DataError():
-            return error
-        case HarnessError():
-            return Fault(Status.CRASHED, error.message)
+def _fault(error: Exception) -> DataError | StorageError | Fault:
+    """Return what the coordinator is told: data or storage that fail end the search, all else is the run's outcome."""
+    if isinstance(error, DataError):
+        return error
+    if (full := refused_storage(error)) is not None:
+        return full
+    if isinstance(error, HarnessError):
+        return Fault(Status.CRASHED, error.message)
     if (refused := refused_memory(error)) is not None:
         return Fault(Status.OUT_OF_MEMORY, refused)
     # Its trace goes to the log of the search, not lost.

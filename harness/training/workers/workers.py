@@ -18,7 +18,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from harness.system.child import deaf_to_interrupts
-from harness.system.errors import DataError
+from harness.system.errors import DataError, StorageError
 from harness.training.result import Epoch, Result, Status
 from harness.training.run import Job
 from harness.training.workers.lanes import Fault, LaneJob, Report, Stop, serve
@@ -129,6 +129,7 @@ def poll(workers: list[Worker], limits: Limits, timeout: float) -> list[Event]:
 
     Raises:
         DataError: a worker could not load the data.
+        StorageError: a worker could not write a file.
     """
     events: list[Event] = []
     busy = {worker.pipe: worker for worker in workers if worker.job is not None or worker.stopping is not None}
@@ -202,7 +203,7 @@ def _said(workers: list[Worker], report: Report) -> list[Event]:
             return [Finished(job, what)]
         case Fault():
             return [Broken(job, what.status, what.message)]
-        case DataError():
+        case DataError() | StorageError():
             raise what
         case None:
             raise AssertionError("only what was given up is stopped")

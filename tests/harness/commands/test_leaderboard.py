@@ -255,11 +255,19 @@ def test_nothing_is_left_out_of_the_table_that_is_written(
     assert (board / "leaderboard.csv").read_bytes() == before
 
 
-def test_a_damaged_ledger_is_no_small_matter(board: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_damaged_line_of_the_ledger_is_named_and_nothing_is_published(
+    board: Path, capsys: pytest.CaptureFixture[str]
+):
     (board / "records" / "ledger.jsonl").write_text("{\n", encoding="utf-8")
+    said = "ledger.jsonl, line 1 is not what this program writes: Invalid JSON"
 
-    assert run(["leaderboard"]) == 4
-    assert "ledger.jsonl, line 1 is not what this program writes: Invalid JSON" in capsys.readouterr().err
+    assert run(["leaderboard"]) == 0
+    shown = capsys.readouterr()
+    assert "harness: left out: the ledger " in shown.err
+    assert said in shown.err
+    assert shown.out
+    assert run(["leaderboard", "--publish"]) == 4
+    assert said in capsys.readouterr().err
 
 
 def test_the_standings_are_a_page_too(board: Path, capsys: pytest.CaptureFixture[str]):

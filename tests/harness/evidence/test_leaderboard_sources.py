@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -195,6 +196,23 @@ def test_a_damaged_table_is_refused_and_left_as_it_is(place: Workspace, new_reco
     assert place.leaderboard.read_text(encoding="utf-8") == "something else\n"
 
 
+def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace, new_record: NewRecord):
+    made, other = new_record([40] * 30), new_record([60], network(6))
+    record.write(place.records, made)
+    record.write(place.records, other)
+    ledger.close(place.ledger, ledger.declare(place.ledger, made.key, 0, 30), ledger.Outcome.CERTIFIED, 99.6)
+    assert leaderboard.survey(place).rows[0].tier is Tier.CERTIFIED
+    place.ledger.write_bytes(place.ledger.read_bytes()[:-50])
+
+    found = leaderboard.survey(place)
+
+    assert [(row.hash, row.tier) for row in found.rows] == [(made.hash, Tier.VERIFIED), (other.hash, Tier.MEASURED)]
+    [damage] = found.damage
+    assert f"the ledger {place.ledger}, line 2 is not what this program writes" in damage.message
+    with pytest.raises(ContentError, match="line 2 is not what this program writes"):
+        leaderboard.refresh(place, publish=True)
+
+
 def test_searched_rows_of_an_old_table_gain_their_stored_numbers(place: Workspace, new_result: NewResult):
     elsewhere = add_study(place, "elsewhere", [new_result(network(4), 90)])
     [row] = leaderboard.refresh(place)
@@ -203,6 +221,35 @@ def test_searched_rows_of_an_old_table_gain_their_stored_numbers(place: Workspac
 
     # Two statistics for each of 4 + 8 channels.
     assert [item.stored_numbers for item in leaderboard.collect(place)] == [row.parameters + 24]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"parameters": 46}, "states parameters of the searched network"),
+        ({"macs": 46}, "states macs of the searched network"),
+        ({"hash": "0" * 12}, "states hash of the searched network 000000000000"),
+        ({"receptive_field": 1}, "states receptive_field"),
+        ({"reached": True}, "states reached"),
+        ({"mean_test_accuracy_pct": 99.9}, "states mean_test_accuracy_pct"),
+        ({"architecture": "conv3x3(4) | gap | linear(11)"}, "the network of "),
+    ],
+)
+def test_a_searched_row_that_contradicts_its_network_is_left_out_and_named(
+    changes: dict[str, Any], said: str, place: Workspace, new_result: NewResult
+):
+    elsewhere = add_study(place, "elsewhere", [new_result(network(4), 90), new_result(network(5), 80)])
+    rows = leaderboard.refresh(place)
+    os.rename(elsewhere, place.root / "gone")
+    forged = [replace(rows[0], **changes), rows[1]]
+    files.write_text(place.leaderboard, leaderboard.to_csv(forged))
+
+    found = leaderboard.survey(place)
+
+    assert [row.architecture for row in found.rows] == [rows[1].architecture]
+    [damage] = found.damage
+    assert damage.message.startswith(f"{place.leaderboard}")
+    assert said in damage.message
 
 
 @pytest.mark.parametrize("left", ["", "another target"])

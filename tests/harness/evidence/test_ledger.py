@@ -136,6 +136,21 @@ def test_attempts_that_are_declared_at_once_get_different_numbers(path: Path):
     assert [attempt.number for attempt in ledger.read(path)] == list(range(1, 13))
 
 
+def test_a_line_that_is_no_entry_costs_that_line_alone(path: Path):
+    first, second = ledger.declare(path, KEY, 0, 30), ledger.declare(path, OTHER, 0, 30)
+    ledger.close(path, first, Outcome.FAILED, 99.1)
+    torn = path.read_text(encoding="utf-8")[:-50]
+    path.write_text(torn, encoding="utf-8")
+
+    found = ledger.read_sound(path)
+
+    assert found.attempts == [first, second]
+    [damage] = found.damage
+    assert f"the ledger {path}, line 3 is not what this program writes" in damage.message
+    with pytest.raises(ContentError, match="line 3 is not what this program writes"):
+        ledger.read(path)
+
+
 # The chance of a false success ------------------------------------------------------------------------------------
 
 
@@ -252,5 +267,5 @@ def test_a_line_that_is_no_entry_is_refused_with_its_number(path: Path, line: st
 def test_a_ledger_that_is_not_text_is_refused(path: Path):
     path.write_bytes(b"\xff\xfe\x00")
 
-    with pytest.raises(ContentError, match="cannot read the ledger"):
+    with pytest.raises(ContentError, match="line 1 is not what this program writes"):
         ledger.read(path)

@@ -127,6 +127,14 @@ def edited(folder: Path, made: Record, change: Callable[[dict[str, Any]], None])
         (lambda d: d["seeds"][0].update(test_errors=40), "test_errors of seed 0 is stated as 40, but .* gives 55"),
         (lambda d: d["seeds"][0].update(wrong=d["seeds"][0]["wrong"][::-1]), "wrong images of seed 0"),
         (lambda d: d["seeds"][0]["wrong"].__setitem__(0, [99_999, 1]), "wrong images of seed 0"),
+        (lambda d: d["seeds"][0]["wrong"][0].__setitem__(1, 99), r"classes said by seed 0 is stated as \[3, 99\], but"),
+        (lambda d: d["seeds"][0]["wrong"][0].__setitem__(1, -1), r"classes said by seed 0 is stated as \[-1, 3\], but"),
+        (lambda d: d["seeds"][0]["wrong"].pop(), "test_errors of seed 0 is stated as 55, but .* gives 54"),
+        (
+            lambda d: [seed.update(weights_sha256="ab" * 32) for seed in d["seeds"]],
+            "number of different weights of complete seeds is stated as 1, but .* gives 2",
+        ),
+        (lambda d: d["seeds"][0].update(best_test_errors=56), "best_test_errors of seed 0 is stated as 56, but .* 55"),
         (lambda d: d["seeds"][1].update(seed=7), "value of seed 1 is stated as 7, but"),
         (lambda d: d["seeds"].reverse(), r"order of seeds is stated as \[1, 0\]"),
         (lambda d: d["seeds"].append(d["seeds"][0]), r"order of seeds is stated as \[0, 1, 0\]"),
@@ -168,6 +176,13 @@ def test_what_is_not_a_record_is_refused(tmp_path: Path, content: str):
     (tmp_path / "a-b.json").write_text(content, encoding="utf-8")
 
     with pytest.raises(ContentError, match=r"a-b\.json"):
+        record.read_all(tmp_path)
+
+
+def test_a_record_that_is_a_device_is_refused_unread(tmp_path: Path):
+    (tmp_path / "a-b.json").symlink_to("/dev/zero")
+
+    with pytest.raises(ContentError, match=r"cannot read the record .*a-b\.json: .* it is a device or a pipe"):
         record.read_all(tmp_path)
 
 

@@ -232,35 +232,6 @@ def test_events_are_kept_in_order_with_their_time(folder: Path):
     assert all(entry.utc.endswith("+00:00") for entry in events)
 
 
-@pytest.mark.parametrize("kept", range(0, 60, 7))
-def test_a_line_torn_anywhere_loses_neither_what_stands_before_nor_what_follows(folder: Path, kept: int):
-    for number in range(3):
-        logged.note(folder, "proposed", float(number), trial=number)
-    path = folder / "log.jsonl"
-    whole = path.read_bytes()
-    last = whole.splitlines(keepends=True)[-1]
-    path.write_bytes(whole[: len(whole) - len(last)] + last[:kept])
-
-    assert [proposal.trial for proposal in study.proposals(study.read_events(folder))] == [0, 1]
-    study.mend(folder)
-    logged.note(folder, "proposed", 3.0, trial=3)
-
-    assert [proposal.trial for proposal in study.proposals(study.read_events(folder))] == [0, 1, 3]
-
-
-def test_a_line_that_no_event_fits_is_named_but_for_one_in_the_making(folder: Path):
-    logged.note(folder, "session", 0.0)
-    path = folder / "log.jsonl"
-    whole = path.read_text(encoding="utf-8")
-    path.write_text('{"event": "propo\n' + whole + '{"event": "proposed"}\n\n' + whole + '{"event":', encoding="utf-8")
-
-    found, damage = study.read_log(folder)
-
-    assert [type(entry.event) for entry in found] == [SessionBegan, SessionBegan]
-    assert [message.partition(" of ")[0] for message in damage] == ["line 1", "line 3"]
-    assert all(f"{path} is no event of this program" in message for message in damage)
-
-
 def test_mending_a_whole_journal_changes_nothing(folder: Path):
     logged.note(folder, "session", 0.0)
     before = (folder / "log.jsonl").read_bytes()

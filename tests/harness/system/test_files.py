@@ -168,6 +168,16 @@ def test_a_line_is_added_in_one_write(tmp_path: Path, monkeypatch: pytest.Monkey
     assert writes == [b"two\n"]
 
 
+def test_a_line_after_a_torn_one_begins_a_line_of_its_own(tmp_path: Path):
+    path = tmp_path / "log.jsonl"
+    files.append_line(path, "first")
+    path.write_bytes(path.read_bytes() + b'{"torn')
+
+    files.append_line(path, "third")
+
+    assert path.read_text(encoding="utf-8").splitlines() == ["first", '{"torn', "third"]
+
+
 def test_a_line_that_the_disk_takes_in_parts_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "log"
     whole = os.write

@@ -35,7 +35,9 @@ def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.Mo
     assert workspace().root == tmp_path
 
 
-@pytest.mark.parametrize("name", ["a", "mnist-card-20000-2f6e01", "with blank", "-", "...", "ä" * 100, "x" * 200, "😀"])
+@pytest.mark.parametrize(
+    "name", ["a", "mnist-card-20000-2f6e01", "with blank", "-", "a...", "ä" * 100, "x" * 200, "😀"]
+)
 def test_a_study_is_a_folder_of_its_name(name: str, tmp_path: Path):
     folder = Workspace(tmp_path).study(name)
 
@@ -45,7 +47,23 @@ def test_a_study_is_a_folder_of_its_name(name: str, tmp_path: Path):
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "../x", "a/b", "/etc", "a\\b", "a\nb", "a\0b", "x" * 201, "ä" * 101, "x" * 300, "\udcff"],
+    [
+        "",
+        ".",
+        "..",
+        "...",
+        ".teachers",
+        "../x",
+        "a/b",
+        "/etc",
+        "a\\b",
+        "a\nb",
+        "a\0b",
+        "x" * 201,
+        "ä" * 101,
+        "x" * 300,
+        "\udcff",
+    ],
 )
 def test_another_name_is_refused(name: str, tmp_path: Path):
     with pytest.raises(UsageError) as caught:
@@ -53,7 +71,7 @@ def test_another_name_is_refused(name: str, tmp_path: Path):
 
     assert caught.value.message == (
         f"study name {name[:60]!r}: a study is a folder below {tmp_path}/runs, so its name holds "
-        "1 to 200 bytes of UTF-8 without slashes or line ends"
+        "1 to 200 bytes of UTF-8 without slashes or line ends, and does not begin with a dot"
     )
     assert "\n" not in caught.value.message
     assert len(caught.value.message) < len(str(tmp_path)) + 350

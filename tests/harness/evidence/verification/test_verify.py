@@ -186,9 +186,9 @@ def test_a_repeat_is_compared_with_the_record(
 def test_a_rerun_that_is_worse_contradicts_the_record(
     errors: object, weights: str, contradicted: bool, place: Workspace, seeds: Seeds
 ):
-    seeds.errors, seeds.weights = lambda index: 50 + index, lambda index: "same"
+    seeds.errors, seeds.weights = lambda index: 50 + index, lambda index: f"same {index}"
     assert unrun.run(place, unrun.plan()).passed
-    seeds.errors, seeds.weights = errors, lambda index: weights  # type: ignore[assignment]
+    seeds.errors, seeds.weights = errors, lambda index: f"{weights} {index}"  # type: ignore[assignment]
 
     verdict = unrun.run(place, unrun.plan())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from harness.evidence import record
 from harness.evidence.study import owned
 from harness.evidence.verification import verify
-from harness.system.errors import HarnessError, UsageError
+from harness.system.errors import HarnessError, StorageError, UsageError
 from harness.system.workspace import Workspace
 from harness.training.result import Status
 from harness.training.run import Job
@@ -69,6 +71,21 @@ def test_a_seed_that_was_finished_but_not_recorded_is_recorded(
 def test_two_processes_do_not_verify_the_same_row(place: Workspace, seeds: Seeds):
     with owned(verify._folder(unrun.plan(), place)), pytest.raises(UsageError, match="another process is working in"):
         unrun.run(place, unrun.plan())
+
+    assert seeds.asked == []
+
+
+@pytest.mark.parametrize("call", ["mkdir", "open"])
+def test_a_full_disk_is_met_before_a_seed_is_run(
+    call: str, place: Workspace, seeds: Seeds, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*arguments: object, **named: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path if call == "mkdir" else os, call, full)
+        with pytest.raises(StorageError, match="No space left on device"):
+            unrun.run(place, unrun.plan())
 
     assert seeds.asked == []
 

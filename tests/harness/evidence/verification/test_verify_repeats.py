@@ -19,7 +19,7 @@ from search_spaces.task import MNIST
 from tests.harness import unrun
 from tests.harness.unrun import NETWORK, Seeds
 
-RECORDED = "ab" * 32
+RECORDED = ("ab" * 32, "cd" * 32)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def place(tmp_path: Path) -> Workspace:
 def seeds(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> Seeds:
     """Two seeds on record, none of whose weights were kept, and workers that leave weights from now on."""
     made = unrun.without_training(monkeypatch)
-    made.weights = lambda index: RECORDED
+    made.weights = lambda index: RECORDED[index]
     unrun.run(place, unrun.plan(range(2)))
     made.watch = lambda job: files.write_bytes(job.weights or place.root / "nowhere", learned(job))
     return made
@@ -79,9 +79,9 @@ def test_other_bits_that_make_the_recorded_errors_are_kept_and_a_line_says_so(
     unrun.run(place, unrun.plan(range(2)))
 
     [evidence] = record.read_all(place.records)
-    assert [run.weights_sha256 for run in evidence.seeds] == [RECORDED] * 2
+    assert [run.weights_sha256 for run in evidence.seeds] == [*RECORDED]
     lines = weight_file.repeats(place.records)
-    assert [(line.seed_index, line.recorded_sha256) for line in lines] == [(0, RECORDED), (1, RECORDED)]
+    assert [(line.seed_index, line.recorded_sha256) for line in lines] == [(0, RECORDED[0]), (1, RECORDED[1])]
     for index in range(2):
         found = weight_file.read_recorded(place.records, evidence, index)
         assert found.sha256 == lines[index].weights_sha256 == digest(index, tmp_path)

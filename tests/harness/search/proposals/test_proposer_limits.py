@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -150,3 +151,17 @@ def test_a_space_too_large_to_be_listed_is_drawn_from_a_bounded_number_of_times(
         assert found.proposal is None
         assert found.lacks_time
         assert end in found.why
+
+
+@pytest.mark.parametrize("sampler", ["surrogate", "random"])
+def test_a_look_that_finds_nothing_ends_with_the_time_of_the_search(sampler: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(enumeration, "MOST", 10)
+    asked = itertools.count(1)
+    room = replace(ROOM, seconds=0.0, is_over=lambda: next(asked) > 50)
+
+    found = propose(without_ladder(WIDE, sampler=sampler), 20_000, {}, room)
+
+    assert found.proposal is None
+    assert found.lacks_time
+    assert found.why == "the time was over before a further network was found"
+    assert sum(found.rejected.values()) <= 50

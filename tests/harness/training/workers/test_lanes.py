@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import torch
 
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
-from harness.system.errors import ContentError, DataError, refused_memory
+from harness.system.errors import ContentError, DataError, StorageError, refused_memory
 from harness.training import run as run_module
 from harness.training.gpu.captured_step import CaptureLost
 from harness.training.recipe import Recipe
@@ -212,7 +213,7 @@ def test_all_jobs_of_a_process_have_one_copy_of_the_images(data: ImageData):
     assert whole.pixels.data_ptr() == data.train_images.data_ptr()
 
 
-def lost(fault: Exception) -> CaptureLost:
+def lost(fault: BaseException) -> CaptureLost:
     """A capture that a fault of its step has broken off."""
     error = CaptureLost(str(fault))
     error.__cause__ = fault
@@ -256,6 +257,19 @@ def test_a_fault_in_a_run_is_typed(error: Exception, expected: tuple[Status, str
     # Only a fault of ours is told with its type, which the log of the search shows.
     kind, _, said = expected[1].partition(": ")
     assert (f"{kind}: {said}" in capsys.readouterr().err) is (kind == type(error).__name__)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StorageError("cannot write x: No space left on device"),
+        OSError(errno.ENOSPC, "No space left on device", "x"),
+        lost(OSError(errno.EDQUOT, "Disk quota exceeded")),
+        RuntimeError("(sqlite3.OperationalError) database or disk is full"),
+    ],
+)
+def test_storage_that_fails_is_no_outcome_of_a_run(error: Exception):
+    assert isinstance(lanes._fault(error), StorageError)
 
 
 def test_real_memory_that_torch_refuses_on_a_cpu_is_recognised():

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.system.errors import DataError
+from harness.system.errors import DataError, StorageError
 from harness.training.recipe import Recipe
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers import workers
-from harness.training.workers.workers import Limits, Source
+from harness.training.workers.workers import Limits, Source, Worker
 from search_spaces.language.notation import parse_network
 
 JOB = Job(
@@ -22,6 +23,11 @@ JOB = Job(
     purpose=Purpose.SEARCH,
     seed_index=0,
 )
+
+
+def poll_to_the_end(made: list[Worker]) -> None:
+    while made[0].job is not None:
+        workers.poll(made, Limits(seconds=600), timeout=120.0)
 
 
 def test_data_that_are_gone_end_more_than_a_job(tmp_path: Path):
@@ -36,6 +42,18 @@ def test_data_that_are_gone_end_more_than_a_job(tmp_path: Path):
 
     # The hint has travelled with the message.
     assert caught.value.hint is not None
+
+
+def test_a_file_that_cannot_be_written_ends_more_than_a_job(tmp_path: Path):
+    (tmp_path / "file").touch()
+    made = workers.start(Source("mnist-5k", None), 1)
+    try:
+        workers.assign(made[0], replace(JOB, checkpoint=tmp_path / "file" / "state.pt"))
+        with pytest.raises(StorageError, match=r"^cannot write .*state\.pt: "):
+            poll_to_the_end(made)
+        assert made[0].job is None
+    finally:
+        workers.stop(made)
 
 
 def test_a_worker_is_deaf_to_ctrl_c_from_its_first_moment():

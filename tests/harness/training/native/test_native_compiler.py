@@ -1,0 +1,103 @@
+"""Compilers that are old, and compilers that are killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.commands.shared import options
+from harness.training.native import native
+from harness.training.native.engine_choice import Choice
+from harness.training.native.native import LEVELS, EngineUnavailable
+from tests.harness.training.native.test_native import REPOSITORY, cache, program
+
+__all__ = ["cache"]
+
+
+def test_the_instruction_sets_that_were_skipped_are_said(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(native, "level", lambda: LEVELS[-2])
+    real = " ".join(native.compiler())
+    text = f'case "$*" in *x86-64-v*) echo "error: bad value for -march" >&2; exit 1;; esac\nexec {real} "$@" -O0'
+    monkeypatch.setenv("CXX", str(program(tmp_path / "old", text)))
+
+    engine = native.load()
+
+    assert engine.skipped == (f"without avx2: {tmp_path}/old fails: error: bad value for -march",)
+    capsys.readouterr()
+    options.say_engine(Choice(engine))
+    assert capsys.readouterr().err == f"harness: the engine is built {engine.skipped[0]}\n"
+
+
+# How a compiler comes to be killed: its driver, or a program that the driver has started.
+KILLED = ["kill -KILL $$", 'echo "g++: fatal error: Killed signal terminated program cc1plus" >&2; exit 1']
+
+
+@pytest.mark.parametrize("killed", KILLED)
+def test_a_compiler_that_is_killed_once_is_run_again(
+    killed: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    real = " ".join(native.compiler())
+    first = f'case "$*" in *--version*) ;; *) mkdir {tmp_path}/first 2>/dev/null && {{ {killed}; }};; esac'
+    monkeypatch.setenv("CXX", str(program(tmp_path / "killed", f'{first}\nexec {real} "$@" -O0')))
+    monkeypatch.setattr(native, "level", lambda: LEVELS[-2])
+
+    engine = native.load()
+
+    # Not an engine for another instruction set, as if the compiler did not know this one.
+    assert engine.name.startswith("native avx2 ")
+    assert engine.skipped == ()
+    assert capsys.readouterr().err.startswith("harness: compiling the engine")
+
+
+@pytest.mark.parametrize("killed", KILLED)
+def test_a_compiler_that_is_killed_twice_is_said(
+    killed: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    text = f'case "$*" in *--version*) ;; *) echo run >> {tmp_path}/runs; {killed};; esac'
+    monkeypatch.setenv("CXX", str(program(tmp_path / "killed", text)))
+
+    with pytest.raises(EngineUnavailable, match="was killed, twice"):
+        native.load()
+    assert (tmp_path / "runs").read_text().split() == ["run", "run"]
+
+
+def test_nothing_of_a_compiler_outlives_a_process_that_is_killed(cache: Path, tmp_path: Path):
+    # Its child, as cc1plus is one of g++.
+    text = f'case "$*" in *--version*) ;; *) sleep 300 & echo $! > {tmp_path}/child; wait;; esac'
+    compiler = program(tmp_path / "slow", text)
+    code = "from harness.training.native.native import load; load()"
+    ours = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env={**os.environ, "CXX": str(compiler)},
+        stderr=subprocess.DEVNULL,
+    )
+    child = tmp_path / "child"
+    assert within(120, lambda: child.exists() and child.read_text().strip() != "")
+
+    ours.kill()
+    ours.wait()
+
+    assert within(60, lambda: not is_alive(int(child.read_text())))
+
+
+def within(seconds: float, holds: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not (held := holds()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return held
+
+
+def is_alive(process_id: int) -> bool:
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
