@@ -165,11 +165,11 @@ def _note(note: str) -> Html:
 
 def state_tag(network: Network) -> Html:
     """Return how far a network got, as a small label where it is a verdict."""
-    words = network.remark if network.state is State.FAILED else f"{network.state} {network.remark}".strip()
     kinds = {State.WINNER: "good", State.CONFIRMED: "good", State.REFUTED: "bad", State.FAILED: "bad"}
-    if network.state in kinds:
-        return _tag(words, kinds[network.state])
-    return text(words)
+    if network.state is State.FAILED:
+        return _tag(network.remark, "bad")
+    word = _tag(network.state, kinds[network.state]) if network.state in kinds else text(network.state)
+    return joined([word, text(network.remark)], " ") if network.remark else word
 
 
 def _tag(words: str, kind: str | None) -> Html:
