@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.evidence.leaderboard import VERIFIED_SEEDS
+from harness.evidence.ledger import FEWEST_SEEDS
 from harness.search import race
 from harness.system import files
 from harness.system.workspace import Workspace
 from reports.html.dataset_tag import MNIST, dataset_banner
+from reports.html.funnel import funnel
 from reports.html.numbers import DASH, count, duration, mean_and_deviation, pct, plural, short
 from reports.html.page import (
     Html,
@@ -67,6 +70,9 @@ GLOSSARY = {
     "exempt": "trained to the end whatever its rungs said: one network in ten, by its hash, so that wrong pruning can "
     "be counted",
     "diverged": "its loss stopped being a finite number",
+    "certified": f"at least {FEWEST_SEEDS} seeds, declared before the first one and all run, whose lower bound of the "
+    "mean (99 % or stricter) reaches the target",
+    "verified": f"at least {VERIFIED_SEEDS} seeds, declared and all run, whose lower 90 % bound reaches the target",
     "Pareto front": "the networks that are more accurate than every network of equal or smaller size",
     "recipe": "everything that training does to a network except the network, the images and the seed",
     "epochs": "how often a training goes through all images; a search may choose them for each network",
@@ -255,6 +261,8 @@ def _accounting(facts: Accounting) -> Html:
         return Html("")
     return joined(
         [
+            funnel("From proposals to a verified network", facts.steps, "funnel"),
+            paragraph("Within the limits: not rejected for its size, its shape or its cost. Bars are logarithmic."),
             paragraph(
                 f"{plural(facts.proposed, 'proposal')} = {count(facts.rejected)} rejected before training "
                 f"+ {count(facts.repeated)} repeated + {count(facts.to_train)} to train. {count(facts.begun)} networks "

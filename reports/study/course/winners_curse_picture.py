@@ -45,8 +45,8 @@ def _picture(facts: WinnersCurse) -> Html:
     low = max(min(values), facts.threshold_pct - 2.0)
     margin = max((max(values) - low) * 0.06, 0.02)
     ends = (low - margin, max(values) + margin, False)
-    area = svg.frame(720, 480, ends, ends)
-    ticks = [svg.Tick(value, short(value)) for value in svg.linear_ticks(ends[0], ends[1], 8)]
+    area = svg.frame(svg.NARROW, 340, ends, ends)
+    ticks = [svg.Tick(value, short(value)) for value in svg.linear_ticks(ends[0], ends[1], 5)]
     level, place = area.up.position(facts.threshold_pct), area.across.position(facts.threshold_pct)
     left, right = area.across.start, area.across.end
     return svg.picture(
@@ -60,6 +60,7 @@ def _picture(facts: WinnersCurse) -> Html:
         svg.line(place, area.up.start, place, area.up.end, "threshold"),
         svg.label(left + 6, level - 6, f"threshold {short(facts.threshold_pct)} %", class_="on-threshold"),
         *(_mark(area, look) for look in facts.looks),
+        class_="snug",
     )
 
 
