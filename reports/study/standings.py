@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Tier
 from harness.system.invocation import typed
-from reports.html import layer_diagram
+from reports.html import thumbnail
 from reports.html.numbers import DASH, count, decimal, mean_and_deviation, plural, short, spread
 from reports.html.page import Column, Html, details, element, foreign, joined, paragraph, table, text
 from reports.study.networks import DIGITS, MOST_NAMED, Network, State, architecture_of, name_of
@@ -124,7 +124,7 @@ def _network_cells(number: int, network: Network) -> list[Html]:
 
 def _thumbnail(network: Network) -> Html:
     architecture = architecture_of(network.architecture)
-    return text(DASH) if architecture is None else layer_diagram.thumbnail(architecture)
+    return text(DASH) if architecture is None else thumbnail.draw(architecture)
 
 
 def _errors(network: Network) -> str:

@@ -171,7 +171,7 @@ def _sections(info: StudyInfo) -> list[Section]:
             networks_table(info.networks, info.config.threshold_pct) if info.networks else none,
             SEARCH,
         ),
-        Section("closer", "Networks worth a closer look", _closer(others, len(info.networks)), SEARCH),
+        Section("closer", "Other networks in detail", _closer(others, len(info.networks)), SEARCH),
         Section(
             "curves",
             "Learning curves",
@@ -242,8 +242,8 @@ def _closer(others: Sequence[NetworkInfo], networks: int) -> Html:
     if not others:
         return Html("")
     note = paragraph(
-        "Networks that were tested, confirmed, that failed confirmation, or that lie on the Pareto front: "
-        f"{len(others)} of {count(networks)}.",
+        f"{len(others)} of {count(networks)} networks: those that were tested, those that were confirmed or failed "
+        "confirmation, and those on the Pareto front.",
         class_="note",
     )
     return joined([note, *map(network_section, others)])

@@ -15,6 +15,8 @@ from reports.study.networks import Network
 
 # Lines beyond these would only blacken the picture.
 MOST_CURVES = 1_000
+# On a phone the best ones, so that the page stays small.
+MOST_NARROW = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def draw(facts: LearningCurves) -> Html:
 def _picture(facts: LearningCurves, narrow: bool) -> Html:
     area = _frame(facts, svg.NARROW if narrow else svg.WIDE)
     # The best lie on top.
-    lines = [_line(area, curve) for curve in reversed(facts.curves)]
+    lines = [_line(area, curve) for curve in reversed(facts.curves[: MOST_NARROW if narrow else MOST_CURVES])]
     level = area.up.position(errors_pct(facts.threshold_pct))
     threshold = f"threshold {short(facts.threshold_pct)} %"
     return svg.picture(
@@ -122,6 +124,8 @@ def _note(facts: LearningCurves) -> str:
         "A run is looked at where pruning is decided and at its end; a mark by itself had a single look. "
         "What lies below the axis, at most a hundredth of the looks, is drawn on its edge."
     )
+    if len(facts.curves) > MOST_NARROW:
+        words = f"{words} A narrow screen shows the best {MOST_NARROW}."
     return f"{words} {plural(facts.left_out, 'further run')} not drawn." if facts.left_out else words
 
 

@@ -17,7 +17,7 @@ _COLUMNS = (
     Column("fresh seeds, mean %", numeric=True),
     Column("seeds", numeric=True),
     Column("rank on fresh seeds", numeric=True),
-    Column("drop, points", numeric=True),
+    Column("change, points", numeric=True),
 )
 # Where any of the networks was tested.
 _TESTED = (Column("test set, mean % (seeds)", numeric=True), Column("rank on the test set", numeric=True))
@@ -91,6 +91,9 @@ def _words(facts: WinnersCurse) -> list[str]:
             f"Rank correlation of first look and fresh seeds: {decimal(facts.spearman, 2)} (Spearman, "
             f"n = {len(facts.looks)}). Networks that passed are alike, which lowers it."
         )
+    words.append(
+        "A first look that passed was lucky on average, so fresh seeds are worse; one that missed was unlucky."
+    )
     words.append("Fresh seeds decide which network is confirmed. The test set decides the verdict only.")
     return words
 
@@ -105,7 +108,10 @@ def _fell(drop: Drop) -> str:
 
 def _table(facts: WinnersCurse) -> Html:
     shown = facts.looks[:MOST_ROWS]
-    caption = "Networks with fresh seeds, best first look first. Ranks are by accuracy, whatever the size."
+    caption = (
+        "Networks with fresh seeds, best first look first. Change: the mean of the fresh seeds minus the first look. "
+        "Ranks are by accuracy, whatever the size."
+    )
     tested = any(look.test_pct is not None for look in shown)
     columns = _COLUMNS + (_TESTED if tested else ())
     rows = [_cells(look)[: len(columns)] for look in shown]
@@ -124,7 +130,7 @@ def _cells(look: Look) -> list[Html]:
         decimal(look.fresh_pct, 3),
         count(look.fresh_seeds),
         count(look.fresh_rank),
-        decimal(look.drop_points, 3),
+        f"{-look.drop_points:+.3f}",
         test,
         count(look.test_rank),
     )
