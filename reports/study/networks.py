@@ -57,7 +57,8 @@ class Network:
             pruned network comes from the epoch at which it was stopped.
         fresh: the seeds are not those that the search chose by.
         row: what its test accuracy has earned, None where it was not tested.
-        remark: which of its runs ended early and why, and why its confirmation failed; empty where neither is so.
+        remark: which of its runs ended early, for a pruned one with the best accuracy that was predicted, and why its
+            confirmation failed; empty where neither is so.
         epochs: of the training that the figures speak of, None where the journal does not say.
         name: from form and size, such as ``posed-1462``; empty where it has none here.
         runs: the finished ones of that training, in order of purpose and seed.
@@ -237,7 +238,7 @@ def _progress(results: list[Result], hoped: Mapping[int, float | None]) -> tuple
     if pruned:
         where = f"at epoch {len(pruned[0].history)} of {pruned[0].recipe.epochs}"
         best = hoped.get(-1 if pruned[0].trial is None else pruned[0].trial)
-        return State.PRUNED, where if best is None else f"{where}, at best {pct(best, 2)} predicted", pruned
+        return State.PRUNED, where if best is None else f"{where} ({pct(best, 2)})", pruned
     if results:
         return State.FAILED, results[0].status.replace("_", " "), []
     return State.UNFINISHED, "", []

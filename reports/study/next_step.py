@@ -44,8 +44,8 @@ def next_step(files: StudyFiles, answer: Winner | None) -> NextStep | None:
         )
         return NextStep(typed("verify", row.hash, "--certify", "--declare-only"), words)
     if row is not None and row.reached:
-        words = ["--budget", str(row.parameters - 1), "--space", files.config.space, "--target", f"{row.target_pct:g}"]
-        smaller = typed("search", "--dataset", row.dataset, *words)
+        asked = ["--dataset", row.dataset, "--space", files.config.space, "--target", f"{row.target_pct:g}"]
+        smaller = typed("search", "--budget", str(row.parameters - 1), *asked)
         return NextStep(smaller, "looks for a smaller network still")
     reason = files.entries_of(SessionEnded)[-1].event.reason
     return _search(files, _FURTHER.get(reason, "goes on with the search where it ended"))

@@ -149,7 +149,7 @@ def test_a_pruned_network_says_what_was_predicted(new_study: NewStudy, place: Wo
 
     [network] = found(study, place)
 
-    assert network.remark == "at epoch 4 of 15, at best 98.77 % predicted"
+    assert network.remark == "at epoch 4 of 15 (98.77 %)"
 
 
 @pytest.mark.parametrize(
