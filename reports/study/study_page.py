@@ -72,7 +72,8 @@ GLOSSARY = {
     "diverged": "its loss stopped being a finite number",
     "certified": f"at least {FEWEST_SEEDS} seeds, declared before the first one and all run, whose lower bound of the "
     "mean (99 % or stricter) reaches the target",
-    "verified": f"at least {VERIFIED_SEEDS} seeds, declared and all run, whose lower 90 % bound reaches the target",
+    "verified": f"at least {VERIFIED_SEEDS} seeds, all run (and, since 21 November 2026, declared), whose lower 90 % "
+    "bound of the mean reaches the target",
     "Pareto front": "the networks that are more accurate than every network of equal or smaller size",
     "recipe": "everything that training does to a network except the network, the images and the seed",
     "epochs": "how often a training goes through all images; a search may choose them for each network",
