@@ -169,8 +169,10 @@ def state_tag(network: Network) -> Html:
     kinds = {State.WINNER: "good", State.CONFIRMED: "good", State.REFUTED: "bad", State.FAILED: "bad"}
     if network.state is State.FAILED:
         return _tag(network.remark, "bad")
-    word = _tag(network.state, kinds[network.state]) if network.state in kinds else text(network.state)
-    return joined([word, element("small", text(network.remark))], " ") if network.remark else word
+    if network.state not in kinds:
+        return text(f"{network.state} {network.remark}".strip())
+    tag = _tag(network.state, kinds[network.state])
+    return joined([tag, element("small", text(network.remark))], " ") if network.remark else tag
 
 
 def _tag(words: str, kind: str | None) -> Html:

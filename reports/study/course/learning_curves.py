@@ -16,7 +16,7 @@ from reports.study.networks import Network
 # Lines beyond these would only blacken the picture.
 MOST_CURVES = 1_000
 # On a phone the best ones, so that the page stays small.
-MOST_NARROW = 30
+MOST_NARROW = 20
 
 
 @dataclass(frozen=True, slots=True)
