@@ -86,17 +86,27 @@ def search(
     harness search --budget 5000 --space tiny --time 2h
     harness search --plan
     """
+    from random import Random
+
     from harness.commands.searching.search_plan import plan_facts
     from harness.data.datasets import task_of
     from harness.search.run_plan import make_plan, plan_document
     from harness.system.terminal import busy, console, show_facts
     from harness.system.workspace import workspace
+    from search_spaces.spaces.count import fewest_found
 
     origins = {
         name: (source.name.lower() if (source := ctx.get_parameter_source(name)) else "default") for name in given
     }
     with busy("reading the images and earlier trainings"):
         plan = make_plan(given, origins, workspace())
+        fewest = fewest_found(plan.space, plan.config.budget, Random(0))
+    if fewest is not None and fewest > plan.config.budget:
+        click.echo(
+            f"harness: --budget {plan.config.budget} is below the smallest network that was found in the space "
+            f"'{plan.space.name}': {fewest:,} parameters",
+            err=True,
+        )
     if plan_only:
         with busy("counting the networks of the space"):
             document = plan_document(plan)

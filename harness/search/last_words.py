@@ -19,6 +19,8 @@ from harness.system.invocation import typed
 # A space that has been searched through and whose best makes so many times the errors allowed: another size of the same
 # forms will not do.
 FAR_MISS = 1.5
+# Less leaves no time to train, confirm and verify a network.
+LEAST_SECONDS = 120.0
 # The space that holds every form.
 WIDEST_SPACE = "all"
 # What may change without another study beginning.
@@ -217,7 +219,7 @@ def _more_time(searched: Searched) -> dict[str, str]:
     """Return twice the time, more often doubled where an earlier session was allowed more."""
     if searched.seconds is None:
         return {}
-    seconds = 2 * searched.seconds
+    seconds = max(2 * searched.seconds, LEAST_SECONDS)
     while seconds <= searched.elapsed:
         seconds *= 2
     return {"--time": duration_option(min(seconds, LONGEST))}

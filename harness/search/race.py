@@ -146,6 +146,19 @@ def refuted(candidate: Candidate, threshold_pct: float) -> bool:
     return known >= MOST_SEEDS or chance_to_stand(candidate, threshold_pct) < LEAST_CHANCE
 
 
+def why_refuted(fresh_seeds: int, *, stood: bool) -> str:
+    """Return which rule has ended the confirmation of a network, for people.
+
+    Args:
+        stood: it was confirmed before its last seed.
+    """
+    if stood:
+        return "a further seed took its confirmation away"
+    if fresh_seeds >= MOST_SEEDS:
+        return f"{MOST_SEEDS} seeds are the most it may have"
+    return f"the chance that more seeds confirm it is below {100 * LEAST_CHANCE:g} %"
+
+
 def chance_to_verify(candidate: Candidate, threshold_pct: float) -> float:
     """Return the probability that the mean of the verification's seeds reaches the target, by the fresh seeds.
 

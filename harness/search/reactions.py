@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.data.datasets import dataset
-from harness.evidence.events import RungReached
+from harness.evidence.events import Confirmed, FailedConfirmation, RungReached
 from harness.search import race
 from harness.search.nearest_miss import nearest_miss
 from harness.search.race import Candidate, is_exempt
@@ -21,6 +21,7 @@ from harness.search.session import (
     smallest_standing,
     trial_of,
 )
+from harness.search.watcher import Moment
 from harness.system import statistics
 from harness.system.errors import HarnessError
 from harness.training.result import Result, Status
@@ -42,7 +43,7 @@ def poll(session: Session, seconds: float = POLL_SECONDS) -> None:
     nearest = None
     if standing is None:
         nearest = nearest_miss(session.candidates.values(), session.config.threshold_pct)
-    session.reporter.tick(session.elapsed, session.left, standing, nearest, session.executor.jobs)
+    session.reporter.tick(Moment(session.elapsed, standing, nearest, tuple(session.executor.jobs)))
 
 
 def _on_event(session: Session, event: Event) -> None:
@@ -103,23 +104,27 @@ def _ended(session: Session, job: Job, found: Result) -> None:
     session.crashed = session.crashed + 1 if found.status is Status.CRASHED else 0
     if job.purpose is Purpose.SEARCH:
         session.proposer.tell(candidate.proposal.trial, race.outcome(candidate, session.config.threshold_pct))
-    is_standing = _note_standings(session, candidate, before, open_before=open_before)
-    session.reporter.ended(candidate, found, is_standing=is_standing)
+    decided = _note_decision(session, candidate, before, open_before=open_before)
+    session.reporter.ended(candidate, found, decided)
     if session.crashed == MOST_CRASHES:
         raise HarnessError(f"{MOST_CRASHES} runs in a row crashed, the last one with: {found.message}")
 
 
-def _note_standings(session: Session, candidate: Candidate, before: Candidate | None, *, open_before: bool) -> bool:
-    """Note what a further run of a network has changed; return whether the network has become the smallest to stand."""
+def _note_decision(
+    session: Session, candidate: Candidate, before: Candidate | None, *, open_before: bool
+) -> Confirmed | FailedConfirmation | None:
+    """Note what a further run of a network has changed; return what it has decided about this network."""
     threshold_pct = session.config.threshold_pct
+    decided: Confirmed | FailedConfirmation | None = None
     has_fallen = candidate is before and not race.stands(candidate, threshold_pct)
     if has_fallen or (open_before and race.refuted(candidate, threshold_pct)):
-        note(session, failed_confirmation(candidate))
+        decided = failed_confirmation(candidate)
+        note(session, decided)
     after = smallest_standing(session)
     if after is None or after is before:
-        return False
-    note(session, confirmed(after))
-    return after is candidate
+        return decided
+    note(session, smaller := confirmed(after))
+    return smaller if after is candidate else decided
 
 
 def _on_broken(session: Session, event: Broken) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.data.datasets import dataset
+from harness.data.datasets import Dataset, dataset
 from harness.data.training_images import resolve
 from harness.evidence.error_ratio import ErrorRatio, error_ratio_of
 from harness.evidence.study import StudyConfig, check_config, config_document
@@ -20,6 +20,7 @@ from harness.search.proposals.sampler import sampler_name
 from harness.search.proposals.trainings import PastTraining, digest, shipped
 from harness.search.race import CONFIDENCE, MOST_SEEDS, STAND_SEEDS, needed_share, rungs
 from harness.search.session import Effort
+from harness.system import statistics
 from harness.system.device import choose_device, worker_count
 from harness.system.errors import ContentError, UsageError
 from harness.system.invocation import typed
@@ -86,6 +87,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     _check_budget(space, given["space"], given["budget"])
     offset = error_ratio_of(data.dataset.name)
     target = data.dataset.target_pct if given["target"] is None else given["target"]
+    _check_target(target, data.dataset)
     config = StudyConfig(
         dataset=data.dataset.name,
         data_hash=data.data_hash,
@@ -151,6 +153,16 @@ def _shipped_digest(prior: Prior, name: str) -> str:
     """Return the digest of the package's earlier trainings on a data set; empty where none are or none are taken."""
     found = () if prior is Prior.NONE else shipped(name)
     return digest(found) if found else ""
+
+
+def _check_target(target_pct: float, data: Dataset) -> None:
+    """Raise UsageError where a target allows no wrong test image: no mean of several seeds proves that."""
+    highest = 100 * (1 - 1 / data.test_size)
+    if not statistics.reaches(highest, target_pct):
+        raise UsageError(
+            f"--target {target_pct:.12g} allows less than one error on the {data.test_size:,} test images of "
+            f"{data.title}; the highest target of a search is {highest:.12g}"
+        )
 
 
 def _check_budget(space: SearchSpace, name: str, budget: int) -> None:

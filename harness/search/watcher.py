@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.search.nearest_miss import NearestMiss
 from harness.search.race import Candidate
 from harness.training.result import Result
 from harness.training.run import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where a search is.
+
+    Attributes:
+        elapsed: seconds of all its sessions.
+        standing: the smallest confirmed network; ``nearest`` is looked for while there is none.
+        jobs: what each worker trains, None for one that waits.
+    """
+
+    elapsed: float
+    standing: Candidate | None
+    nearest: NearestMiss | None
+    jobs: Sequence[Job | None]
 
 
 class Watcher(Protocol):
@@ -21,17 +39,10 @@ class Watcher(Protocol):
     rejected: int
     trained: int
 
-    def tick(
-        self,
-        elapsed: float,
-        left: float,
-        standing: Candidate | None,
-        nearest: NearestMiss | None,
-        jobs: Sequence[Job | None],
-    ) -> None:
-        """See where the search is, after each event; ``nearest`` is looked for while nothing stands."""
+    def tick(self, at: Moment) -> None:
+        """See where the search is, after each event."""
         ...
 
-    def ended(self, candidate: Candidate, found: Result, *, is_standing: bool) -> None:
-        """See how a run has ended."""
+    def ended(self, candidate: Candidate, found: Result, decided: Confirmed | FailedConfirmation | None) -> None:
+        """See how a run has ended, and what that has decided about its network."""
         ...

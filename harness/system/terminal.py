@@ -63,7 +63,7 @@ def show_table(
     """
     from rich.table import Table
 
-    texts = [[printable(cell) for cell in row] for row in rows]
+    texts = [[_encodable(printable(cell), where.file) for cell in row] for row in rows]
     kept = _fitting(columns, texts, where.width)
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for index in kept:
@@ -153,6 +153,17 @@ def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: in
             break
         kept.remove(spare)
     return kept
+
+
+def _encodable(text: str, stream: Any) -> str:
+    """Return a text as a stream shows it, so that columns are measured by what is seen."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        plain = text.replace("\N{PLUS-MINUS SIGN}", "+-")
+        return plain.encode(encoding, stream.errors or "replace").decode(encoding)
+    return text
 
 
 def printable(text: str) -> str:

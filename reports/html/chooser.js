@@ -1,4 +1,3 @@
-"use strict";
 // Lets a reader sort the tables that allow it, filter their rows, set two to four of them side by side, and copy codes.
 // What a row unfolds to is a row of its own below it, and goes where it goes. Without this script the tables stand as
 // they are, and are complete.
@@ -30,34 +29,6 @@
     if (ratio >= 1000) return `\u00d7${Math.round(ratio).toLocaleString("en")}`;
     const digits = ratio === 0 ? 2 : Math.max(0, 2 - Math.floor(Math.log10(ratio) + 1e-9));
     return `\u00d7${ratio.toFixed(digits)}`;
-  };
-
-  const addSorting = (headings, body) => {
-    headings.forEach((heading, column) => {
-      const cells = rowsOf(body).map((row) => row.cells[column]);
-      const numeric = cells.some((cell) => number(cell) !== null);
-      if (!numeric && cells.every((cell) => words(cell) === "")) return;
-      const [first, second] =
-        heading.dataset.first === "largest" ? ["descending", "ascending"] : ["ascending", "descending"];
-      const button = make("button", heading.textContent, { type: "button", class: "sort" });
-      heading.replaceChildren(button);
-      button.addEventListener("click", () => {
-        const way = heading.getAttribute("aria-sort") === first ? second : first;
-        for (const other of headings) other.removeAttribute("aria-sort");
-        heading.setAttribute("aria-sort", way);
-        const rows = rowsOf(body).map((row) => {
-          const cell = row.cells[heading.cellIndex];
-          return { row, value: numeric ? number(cell) : words(cell) };
-        });
-        rows.sort((one, other) => {
-          // What is not known stands last, whichever way.
-          if (one.value === null || other.value === null) return (one.value === null) - (other.value === null);
-          const order = numeric ? one.value - other.value : one.value.localeCompare(other.value, "en", { numeric: true });
-          return way === "descending" ? -order : order;
-        });
-        body.append(...rows.flatMap(({ row }) => withFold(row)));
-      });
-    });
   };
 
   const addFilter = (place, body, kind) => {
@@ -200,12 +171,12 @@
     const table = place.querySelector("table");
     const headings = [...table.tHead.rows[0].cells];
     const names = headings.map((heading) => heading.textContent);
-    addSorting(headings, table.tBodies[0]);
+    makeSortable(table);
     addFilter(place, table.tBodies[0], place.dataset.choose);
     if (rowsOf(table.tBodies[0]).length > 1) addChoice(place, table, names, place.dataset.choose);
   }
   for (const table of document.querySelectorAll("table[data-sortable]")) {
-    addSorting([...table.tHead.rows[0].cells], table.tBodies[0]);
+    makeSortable(table);
   }
   for (const place of document.querySelectorAll("[data-copy]")) addCopying(place);
 })();

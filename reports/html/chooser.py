@@ -39,4 +39,4 @@ def copyable(code: Html) -> Html:
 
 def with_chooser(page: str) -> str:
     """Return a page with the script."""
-    return with_script(page, "html/chooser.js")
+    return with_script(page, "html/sorting.js", "html/chooser.js")

@@ -97,20 +97,6 @@ def _repeats_joined(found: Sequence[Block]) -> list[Block]:
     return merged
 
 
-def thumbnail(analysis: Analysis) -> Html:
-    """Return a network's maps in a small strip without words: edges upright, channels across."""
-    columns = blocks(analysis)
-    paths: dict[str, list[str]] = {}
-    x = 0
-    for block in columns:
-        edge = block.shape[1] if len(block.shape) == 3 else 1
-        width = min(14, 2 + block.shape[0] // 4)
-        paths.setdefault(block.kind, []).append(f"M{x} {14 - edge / 2:g}h{width}v{edge}h-{width}z")
-        x += width + 2
-    drawn = [element("path", d="".join(parts), class_=f"thumb-{kind}") for kind, parts in paths.items()]
-    return element("svg", *drawn, viewBox=f"0 0 {max(x, 1)} 28", class_="thumb", aria_hidden="true")
-
-
 def draw(analysis: Analysis, identifier: str) -> Html:
     """Return the strip of a network; ``identifier`` makes the names on the page unique."""
     columns = blocks(analysis)

@@ -1,5 +1,5 @@
 "use strict";
-// What a page does for its readers whatever it is about: sort tables, choose the theme, open folds. Without it the page
+// What a page does for its readers whatever it is about: choose the theme, open folds. Without it the page
 // says the same, but stands still. It is loaded before the content, so that long tables are cut before they are laid
 // out, and comes first of the files that make up a page's script.
 document.documentElement.classList.add("js");
@@ -29,45 +29,6 @@ function make(tag, attributes = {}, ...children) {
   }
   made.append(...children);
   return made;
-}
-
-// Sorting. A click on a heading sorts by its column, accuracies from the largest, a second one the other way; what is
-// missing comes last.
-function makeSortable(table) {
-  const body = table.tBodies[0];
-  const original = [...body.rows];
-  const headings = [...table.tHead.rows[0].cells];
-  for (const [place, heading] of headings.entries()) {
-    // A column of bars has no words to sort by.
-    if (original[0]?.cells[place].querySelector("svg")) continue;
-    const numeric = heading.classList.contains("number");
-    const button = make("button", { type: "button", class: "sort", onclick: () => sort(heading, place, numeric) });
-    button.append(...heading.childNodes);
-    heading.append(button);
-  }
-
-  function sort(heading, place, numeric) {
-    const [first, second] = heading.textContent.includes("%") ? ["descending", "ascending"] : ["ascending", "descending"];
-    const way = heading.getAttribute("aria-sort") === first ? second : first;
-    for (const other of headings) other.removeAttribute("aria-sort");
-    heading.setAttribute("aria-sort", way);
-    const keyed = original.map((row) => [key(row.cells[place].textContent, numeric), row]);
-    const sign = way === "ascending" ? 1 : -1;
-    keyed.sort(([one], [other]) => {
-      if (one === null || other === null) return (one === null) - (other === null);
-      return sign * (numeric ? one - other : one.localeCompare(other, "en", { numeric: true }));
-    });
-    body.append(...keyed.map(([, row]) => row));
-    table.dispatchEvent(new CustomEvent("sorted"));
-  }
-
-  function key(text, numeric) {
-    const trimmed = text.trim();
-    if (trimmed === "" || trimmed === words.missing) return null;
-    if (!numeric) return trimmed;
-    const number = Number.parseFloat(trimmed.replaceAll(",", ""));
-    return Number.isNaN(number) ? null : number;
-  }
 }
 
 // The choice between the system's theme and one of the two, kept for the next page where the browser allows it.

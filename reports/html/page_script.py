@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from importlib import resources
 
-from reports.html.page import Html, element, text
+from reports.html.page import Html, element, resource, text
 
 _POLICY = re.compile(r'(http-equiv="Content-Security-Policy" content=")([^"]*)')
 
 
-def with_script(page: str, name: str) -> str:
-    """Return a page that ends with the script in the file ``name`` of this package; others stay allowed."""
-    source = resources.files("reports").joinpath(name).read_text(encoding="utf-8")
+def with_script(page: str, *names: str) -> str:
+    """Return a page that ends with a script, that of these files of this package; others stay allowed."""
+    source = "".join(map(resource, names))
     digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
     allowed = text(f"'sha256-{digest}'")
     page, changed = _POLICY.subn(lambda found: found[1] + _allowing(found[2], allowed), page, count=1)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from harness.evidence.events import Confirmed, FailedConfirmation, Proposal, WinnerChosen
+from harness.evidence.events import Confirmed, FailedConfirmation, Proposal, RungReached, WinnerChosen
 from harness.evidence.leaderboard import LeaderboardRow, pareto_front, validation_runs
+from harness.search.race import why_refuted
 from harness.system import statistics
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
-from reports.html.numbers import plural
+from reports.html.numbers import pct, plural
 from reports.study.study_files import StudyFiles
 from search_spaces.architecture import Architecture
 from search_spaces.network_name import network_name
@@ -37,10 +38,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """What the search has decided about a network, and in which of its trials."""
+    """What the search has decided about a network, in which of its trials, and why."""
 
     state: State
     trial: object
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,8 @@ class Network:
             pruned network comes from the epoch at which it was stopped.
         fresh: the seeds are not those that the search chose by.
         row: what its test accuracy has earned, None where it was not tested.
-        remark: which of its runs ended early, empty where none did.
+        remark: which of its runs ended early, for a pruned one with the best accuracy that was predicted, and why its
+            confirmation failed; empty where neither is so.
         epochs: of the training that the figures speak of, None where the journal does not say.
         name: from form and size, such as ``posed-1462``; empty where it has none here.
         runs: the finished ones of that training, in order of purpose and seed.
@@ -117,7 +120,8 @@ def networks(files: StudyFiles) -> list[Network]:
         found.setdefault(network_hash, [_lost(results[0])])
     states = _states(files)
     rows = _best_rows(files)
-    made = [_network(key, events, runs[key], states.get(key), rows.get(key)) for key, events in found.items()]
+    hoped = {event.trial: event.predicted_pct for event in _pruned(files)}
+    made = [_network(key, events, runs[key], states.get(key), rows.get(key), hoped) for key, events in found.items()]
     return sorted(made, key=lambda network: _order(network, files.config.threshold_pct))
 
 
@@ -153,11 +157,12 @@ def _network(
     results: list[Result],
     decided: _Decided | None,
     row: LeaderboardRow | None,
+    hoped: Mapping[int, float | None],
 ) -> Network:
     epochs = _length(results, decided)
     ours = [result for result in results if result.recipe.epochs == epochs]
     proposal = next((each for each in proposals if ours and each.trial == ours[0].trial), proposals[-1])
-    state, remark, speaking = _progress(ours)
+    state, remark, speaking = _progress(ours, hoped)
     accuracies = [result.validation_accuracy_pct for result in speaking]
     return Network(
         hash=network_hash,
@@ -169,7 +174,7 @@ def _network(
         validation_accuracies_pct=tuple(pct for pct in accuracies if pct is not None),
         fresh=any(result.purpose is Purpose.CONFIRM for result in speaking),
         row=row,
-        remark=remark,
+        remark=f"{decided.remark if decided else ''} {remark}".strip(),
         epochs=epochs if ours else proposal.epochs,
         runs=tuple(ours),
         other_runs=tuple(result for result in results if result.recipe.epochs != epochs),
@@ -198,8 +203,16 @@ def _whole(value: object) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _progress(results: list[Result]) -> tuple[State, str, list[Result]]:
-    """Return the state that the runs alone give, what ended them early, and the runs whose figures count."""
+def _pruned(files: StudyFiles) -> list[RungReached]:
+    return [entry.event for entry in files.entries_of(RungReached) if entry.event.pruned]
+
+
+def _progress(results: list[Result], hoped: Mapping[int, float | None]) -> tuple[State, str, list[Result]]:
+    """Return the state that the runs alone give, what ended them early, and the runs whose figures count.
+
+    Args:
+        hoped: the highest validation accuracy that was predicted for a pruned run, by trial.
+    """
     speaking = validation_runs(results)
     if speaking:
         early = sum(result.status is not Status.COMPLETE for result in results)
@@ -207,8 +220,9 @@ def _progress(results: list[Result]) -> tuple[State, str, list[Result]]:
         return State.TRAINED, remark, speaking
     pruned = [result for result in results if result.status is Status.PRUNED]
     if pruned:
-        epochs = len(pruned[0].history)
-        return State.PRUNED, f"at epoch {epochs} of {pruned[0].recipe.epochs}", pruned
+        where = f"at epoch {len(pruned[0].history)} of {pruned[0].recipe.epochs}"
+        best = hoped.get(-1 if pruned[0].trial is None else pruned[0].trial)
+        return State.PRUNED, where if best is None else f"{where} ({pct(best, 2)})", pruned
     if results:
         return State.FAILED, results[0].status.replace("_", " "), []
     return State.UNFINISHED, "", []
@@ -221,8 +235,10 @@ def _states(files: StudyFiles) -> dict[str, _Decided]:
         match event:
             case Confirmed(hash=key, trial=trial):
                 states[key] = _Decided(State.CONFIRMED, trial)
-            case FailedConfirmation(hash=key, trial=trial):
-                states[key] = _Decided(State.REFUTED, trial)
+            case FailedConfirmation(hash=key, trial=trial, validation_seeds=seeds):
+                before = states.get(key)
+                why = why_refuted(seeds or 0, stood=before is not None and before.state is State.CONFIRMED)
+                states[key] = _Decided(State.REFUTED, trial, f"({plural(seeds or 0, 'fresh seed')}; {why})")
             case WinnerChosen(hash=key, trial=trial):
                 for other, found in list(states.items()):
                     if found.state is State.WINNER:

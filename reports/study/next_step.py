@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from harness.evidence.events import SessionBegan, SessionEnded
 from harness.evidence.leaderboard import Tier
 from harness.system.invocation import typed
+from reports.html.dataset_tag import MNIST
 from reports.study.headline import is_over
 from reports.study.study_files import StudyFiles
 from reports.study.winner import Winner
@@ -36,14 +37,15 @@ def next_step(files: StudyFiles, answer: Winner | None) -> NextStep | None:
         return NextStep(typed("verify", answer.hash), "trains it on fresh seeds and reads the test set")
     if row is not None and not row.reached and (row.mean_test_accuracy_pct or 0.0) >= row.target_pct:
         return NextStep(typed("verify", row.hash, "--seeds", "10"), "adds the seeds that a verdict needs")
-    if row is not None and row.reached and row.tier is not Tier.CERTIFIED:
+    if row is not None and row.reached and row.tier is not Tier.CERTIFIED and row.dataset == MNIST:
         words = (
             "declares 30 further seeds; commit the ledger, and the same command without --declare-only trains them and "
             "demands that their lower bound reaches the target"
         )
         return NextStep(typed("verify", row.hash, "--certify", "--declare-only"), words)
     if row is not None and row.reached:
-        smaller = typed("search", "--budget", str(row.parameters - 1), "--space", files.config.space)
+        asked = ["--dataset", row.dataset, "--space", files.config.space, "--target", f"{row.target_pct:g}"]
+        smaller = typed("search", "--budget", str(row.parameters - 1), *asked)
         return NextStep(smaller, "looks for a smaller network still")
     reason = files.entries_of(SessionEnded)[-1].event.reason
     return _search(files, _FURTHER.get(reason, "goes on with the search where it ended"))

@@ -20,7 +20,8 @@ _FIRST_SIGN = ord("0")
 
 def study_script() -> str:
     """Return the page's script, of which ``study_data`` is the input."""
-    return "".join(resource(name) for name in ("html/page.js", "study/study_counts.js", "study/study.js"))
+    names = ("html/page.js", "html/sorting.js", "study/study_counts.js", "study/study.js")
+    return "".join(map(resource, names))
 
 
 def filter_bar(networks: Sequence[Network]) -> Html:

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.data.datasets import dataset
+from harness.evidence.leaderboard import VERIFIED_SEEDS
+from harness.evidence.ledger import FEWEST_SEEDS
 from harness.search import race
 from harness.system import files
 from harness.system.workspace import Workspace
 from reports.html.dataset_tag import MNIST, dataset_banner
+from reports.html.funnel import funnel
 from reports.html.numbers import DASH, count, duration, mean_and_deviation, pct, plural, short
 from reports.html.page import (
     Html,
@@ -62,12 +65,16 @@ GLOSSARY = {
     "confirmed": f"by its fresh validation seeds, {race.STAND_SEEDS} at the least, the chance that its verification "
     f"passes is {100 * race.CONFIDENCE:g} % or more",
     "failed confirmation": f"it met the threshold with its first seed, but not on fresh ones: {race.MOST_SEEDS} were "
-    "run, or there is hardly a chance that more would help; their mean itself may meet it",
-    "pruned": "stopped early, because its curve said that it would not reach the threshold",
+    f"run, or the chance that more confirm it is below {100 * race.LEAST_CHANCE:g} %; their mean itself may meet it",
+    "pruned": "stopped early, because even the best accuracy predicted from its curve is below the threshold",
     "rung": "an epoch after which it is decided whether a run is pruned",
     "exempt": "trained to the end whatever its rungs said: one network in ten, by its hash, so that wrong pruning can "
     "be counted",
     "diverged": "its loss stopped being a finite number",
+    "certified": f"at least {FEWEST_SEEDS} seeds, declared before the first one and all run, whose lower bound of the "
+    "mean (99 % or stricter) reaches the target",
+    "verified": f"at least {VERIFIED_SEEDS} seeds, all run (and, since 21 November 2026, declared), whose lower 90 % "
+    "bound of the mean reaches the target",
     "Pareto front": "the networks that are more accurate than every network of equal or smaller size",
     "recipe": "everything that training does to a network except the network, the images and the seed",
     "epochs": "how often a training goes through all images; a search may choose them for each network",
@@ -168,7 +175,7 @@ def _sections(info: StudyInfo) -> list[Section]:
             else none,
             SEARCH,
         ),
-        Section("closer", "Networks worth a closer look", _closer(others, len(info.networks)), SEARCH),
+        Section("closer", "Other networks in detail", _closer(others, len(info.networks)), SEARCH),
         Section(
             "curves",
             "Learning curves",
@@ -239,8 +246,8 @@ def _closer(others: Sequence[NetworkInfo], networks: int) -> Html:
     if not others:
         return Html("")
     note = paragraph(
-        "Networks that were tested, confirmed, that failed confirmation, or that lie on the Pareto front: "
-        f"{len(others)} of {count(networks)}.",
+        f"{len(others)} of {count(networks)} networks: those that were tested, those that were confirmed or failed "
+        "confirmation, and those on the Pareto front.",
         class_="note",
     )
     return joined([note, *map(network_section, others)])
@@ -258,6 +265,8 @@ def _accounting(facts: Accounting) -> Html:
         return Html("")
     return joined(
         [
+            funnel("From proposals to a verified network", facts.steps, "funnel"),
+            paragraph("Within the limits: not rejected for its size, its shape or its cost. Bars are logarithmic."),
             paragraph(
                 f"{plural(facts.proposed, 'proposal')} = {count(facts.rejected)} rejected before training "
                 f"+ {count(facts.repeated)} repeated + {count(facts.to_train)} to train. {count(facts.begun)} networks "

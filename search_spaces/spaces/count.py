@@ -12,14 +12,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from search_spaces.cost import Analysis, map_numbers
-from search_spaces.spaces.draw import ByDerivations, Draw, draw, enumerate_draws
+from search_spaces.cost import Analysis, analyse, map_numbers
+from search_spaces.errors import DrawError
+from search_spaces.spaces.draw import ByDerivations, Draw, Uniform, draw, draw_uniform, enumerate_draws, replay
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.measure import value_ways
 from search_spaces.spaces.space import Body, SearchSpace
 
 # So many derivations are all looked at.
 MOST_EXACT = 5_000
+# Of a look for a small network; one alone may end where only two changes at once help.
+DESCENTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,38 @@ def fewest_parameters(space: SearchSpace) -> int | None:
     """Return the parameters of the smallest network that keeps the space's conditions; looks at every derivation."""
     judgements = (judge(space, found.architecture) for found in enumerate_draws(space))
     return min((found.analysis.parameters for found in judgements if found.accepted and found.analysis), default=None)
+
+
+def fewest_found(space: SearchSpace, enough: int, rng: random.Random) -> int | None:
+    """Return the parameters of the smallest accepted network of a descent; ends at the first that has ``enough``.
+
+    From a drawn network it changes one decision after the other while the network becomes smaller. So the smallest
+    network of the space may be smaller still. None where no accepted network was drawn.
+    """
+    best: int | None = None
+    for _ in range(DESCENTS):
+        try:
+            found = draw_uniform(space, rng, attempts=2_000)
+        except DrawError:
+            return best
+        size = analyse(found.architecture, space.task).parameters
+        while size > enough and (smaller := _smaller(space, found, size, rng)) is not None:
+            found, size = smaller
+        best = size if best is None else min(best, size)
+        if best <= enough:
+            break
+    return best
+
+
+def _smaller(space: SearchSpace, found: Draw, size: int, rng: random.Random) -> tuple[Draw, int] | None:
+    """Return an accepted network of fewer parameters that differs in one decision, and its size; None without one."""
+    for decision in found.decisions:
+        for index in range(decision.size):
+            other = replay(space, {**found.indices, decision.name: index}, Uniform(rng))
+            judgement = judge(space, other.architecture, size - 1)
+            if judgement.accepted and judgement.analysis is not None:
+                return other, judgement.analysis.parameters
+    return None
 
 
 def _accepted(space: SearchSpace, draws: Iterable[Draw], budget: int | None) -> list[Analysis]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.search.race import Candidate
+from harness.search.watcher import Moment
 from harness.training.result import Result
 from harness.training.seeds import Purpose
 
@@ -13,9 +15,9 @@ class Silent:
     rejected = 0
     trained = 0
 
-    def tick(self, *where: object) -> None:
+    def tick(self, at: Moment) -> None:
         """See where the search is."""
 
-    def ended(self, candidate: Candidate, found: Result, *, is_standing: bool) -> None:
+    def ended(self, candidate: Candidate, found: Result, decided: Confirmed | FailedConfirmation | None) -> None:
         """Count first runs."""
         self.trained += found.purpose is Purpose.SEARCH

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
@@ -16,18 +15,18 @@ from harness.bench.results.trace import Answer, Trace
 from harness.bench.simulation.clock import SimulatedExecutor
 from harness.bench.simulation.readings import Readings
 from harness.data.datasets import dataset
+from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.search import race
 from harness.search.event_log import MemoryLog
 from harness.search.executor import Executor
 from harness.search.exploration import explore
-from harness.search.nearest_miss import NearestMiss
 from harness.search.proposals.proposer import Proposer
 from harness.search.proposals.proposing import Proposing
 from harness.search.proposals.switches import Switches
 from harness.search.race import Candidate
 from harness.search.session import Effort, Session
+from harness.search.watcher import Moment
 from harness.training.result import Result
-from harness.training.run import Job
 from harness.training.workers.workers import Limits as RunLimits
 from search_spaces.spaces.resolve import parse_space
 
@@ -43,31 +42,24 @@ class Watch:
     rejected: int = 0
     trained: int = 0
 
-    def tick(
-        self,
-        elapsed: float,
-        left: float,
-        standing: Candidate | None,
-        nearest: NearestMiss | None,
-        jobs: Sequence[Job | None],
-    ) -> None:
+    def tick(self, at: Moment) -> None:
         """Note a changed answer; after the end nothing counts."""
-        if elapsed <= self.seconds:
-            proposal = standing.proposal if standing else None
+        if at.elapsed <= self.seconds:
+            proposal = at.standing.proposal if at.standing else None
             last = self.answers[-1].hash if self.answers else None
             if (proposal.hash if proposal else None) != last:
                 self.answers.append(
                     Answer(
-                        seconds=round(elapsed, 3),
+                        seconds=round(at.elapsed, 3),
                         hash=proposal.hash if proposal else None,
                         architecture=proposal.architecture if proposal else None,
                         parameters=proposal.parameters if proposal else None,
                     )
                 )
-        if elapsed >= self.seconds and self.session is not None:
+        if at.elapsed >= self.seconds and self.session is not None:
             self.session.interrupted = True
 
-    def ended(self, candidate: Candidate, found: Result, *, is_standing: bool) -> None:
+    def ended(self, candidate: Candidate, found: Result, decided: Confirmed | FailedConfirmation | None) -> None:
         """Count a run."""
         self.runs += 1
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
 from harness.commands.searching.search_panel import Running, View, clock_text, panel
+from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text
-from harness.search.race import Candidate
+from harness.search.race import Candidate, why_refuted
+from harness.search.watcher import Moment
 from harness.system import statistics
 from harness.system.terminal import console, printable
 from harness.training.result import Result, Status
@@ -52,15 +54,12 @@ class _State:
     """Where a search is; replaced whole, as another thread draws it.
 
     Attributes:
-        elapsed: seconds of the search at the moment ``ticked`` of the clock.
+        ticked: when ``at`` was, by the clock.
         began: when each training began, by the clock; ``epochs`` that each training of a verification has had.
     """
 
     ticked: float
-    elapsed: float = 0.0
-    standing: Candidate | None = None
-    nearest: NearestMiss | None = None
-    jobs: tuple[Job | None, ...] = ()
+    at: Moment = field(default_factory=lambda: Moment(0.0, None, None, ()))
     began: Mapping[Job, float] = field(default_factory=dict)
     epochs: Mapping[Job, int] = field(default_factory=dict)
     is_verifying: bool = False
@@ -115,36 +114,26 @@ class SearchReporter:
         """Print one line, above the panel where there is one."""
         self._where.print(printable(line), style=style, soft_wrap=True)
 
-    def tick(
-        self,
-        elapsed: float,
-        left: float,
-        standing: Candidate | None,
-        nearest: NearestMiss | None,
-        jobs: Sequence[Job | None],
-    ) -> None:
+    def tick(self, at: Moment) -> None:
         """Take note of where the search is; without a terminal say it once a minute."""
-        now, before = self._clock(), self._state
-        nearer = nearest if standing is None and nearest is not None and _is_nearer(nearest, before.nearest) else None
+        now, before, nearest = self._clock(), self._state, at.nearest
+        is_nearer = at.standing is None and nearest is not None and _is_nearer(nearest, before.at.nearest)
         self._state = _State(
             ticked=now,
-            elapsed=elapsed,
-            standing=standing,
-            nearest=nearer or before.nearest,
-            jobs=tuple(jobs),
-            began={job: before.began.get(job, now) for job in jobs if job is not None},
+            at=at if is_nearer else replace(at, nearest=before.at.nearest),
+            began={job: before.began.get(job, now) for job in at.jobs if job is not None},
         )
-        if nearer is not None:
-            self.say(f"{clock_text(elapsed)}  nearest so far: {miss_text(nearer)}")
+        if is_nearer and nearest is not None:
+            self.say(f"{clock_text(at.elapsed)}  nearest so far: {miss_text(nearest)}")
         self._say_where()
         self.heartbeat()
 
     def verifying(self) -> None:
         """Take note that the search is over and its winner is verified."""
-        self._state = replace(self._state, jobs=(), began={}, is_verifying=True)
+        self._state = replace(self._state, at=replace(self._state.at, jobs=()), began={}, is_verifying=True)
 
-    def ended(self, candidate: Candidate, found: Result, *, is_standing: bool) -> None:
-        """Say how a run has ended, if it changes the answer or went wrong."""
+    def ended(self, candidate: Candidate, found: Result, decided: Confirmed | FailedConfirmation | None) -> None:
+        """Say how a run has ended, if it decides about its network or went wrong."""
         proposal = candidate.proposal
         kind = "first run" if found.purpose is Purpose.SEARCH else f"fresh seed {found.seed_index}"
         self.trained += found.purpose is Purpose.SEARCH
@@ -153,14 +142,22 @@ class SearchReporter:
             shown = f"{accuracy:.2f} % validation" if accuracy is not None else found.message
             line = f"trial {proposal.trial} ({proposal.parameters:,} parameters, {kind}): {found.status}, {shown}"
             self.say(f"{line}, {found.train_seconds:.0f} s")
-        if is_standing:
-            mean = statistics.mean(candidate.fresh_pct)
-            self.say(
-                f"{clock_text(self._state.elapsed)}  trial {proposal.trial} is confirmed with "
-                f"{proposal.parameters:,} parameters: mean {mean:.3f} % validation over {len(candidate.fresh)} fresh "
-                "seeds; from here on only smaller networks are proposed",
-                style="green",
-            )
+        if decided is not None:
+            self._say_decided(candidate, decided)
+
+    def _say_decided(self, candidate: Candidate, decided: Confirmed | FailedConfirmation) -> None:
+        """Say that a network is confirmed, or why it is not."""
+        at, seeds = self._state.at, len(candidate.fresh)
+        if isinstance(decided, Confirmed):
+            verdict, style = "is confirmed", "green"
+            more = "from here on only smaller networks are proposed"
+        else:
+            verdict, style = "failed its confirmation", ""
+            why = why_refuted(seeds, stood=candidate is at.standing)
+            more = f"the threshold is {self.about.threshold_pct:.3f} %, and {why}"
+        mean = f"mean {statistics.mean(candidate.fresh_pct):.3f} % validation over {seeds} fresh seeds"
+        line = f"trial {decided.trial} {verdict} with {decided.parameters:,} parameters: {mean}; {more}"
+        self.say(f"{clock_text(at.elapsed)}  {line}", style=style)
 
     def on_event(self, event: Event) -> None:
         """Show what a worker has reported about the verification of the winner."""
@@ -175,9 +172,8 @@ class SearchReporter:
             case Broken(_, status, message):
                 epochs.pop(job, None)
                 self.say(f"seed {job.seed_index}: {status}, {message}; it is run again")
-        self._state = replace(
-            before, elapsed=before.elapsed + now - before.ticked, ticked=now, epochs=epochs, jobs=tuple(epochs)
-        )
+        at = replace(before.at, elapsed=before.at.elapsed + now - before.ticked, jobs=tuple(epochs))
+        self._state = replace(before, ticked=now, at=at, epochs=epochs)
         self._say_where()
         self.heartbeat()
 
@@ -186,14 +182,14 @@ class SearchReporter:
         about, now, state = self.about, self._clock(), self._state
         return View(
             study=about.study,
-            elapsed=state.elapsed + now - state.ticked,
+            elapsed=state.at.elapsed + now - state.ticked,
             seconds=about.seconds,
             phase="verifying" if state.is_verifying else "searching",
             goal=_goal(about),
-            best=_best(state),
-            is_standing=state.standing is not None,
+            best=_best(state.at),
+            is_standing=state.at.standing is not None,
             counts=self._counts(),
-            running=[None if job is None else _running(job, self.about.task, state, now) for job in state.jobs],
+            running=[None if job is None else _running(job, self.about.task, state, now) for job in state.at.jobs],
             report=about.report,
         )
 
@@ -203,16 +199,16 @@ class SearchReporter:
 
     def _say_where(self) -> None:
         """Print a line, once a minute, where no panel says it."""
-        state = self._state
-        if self._live is not None or state.elapsed - self._said < PLAIN_SECONDS:
+        at = self._state.at
+        if self._live is not None or at.elapsed - self._said < PLAIN_SECONDS:
             return
-        self._said = state.elapsed
+        self._said = at.elapsed
         whole = "" if self.about.seconds is None else f" of {clock_text(self.about.seconds)}"
-        best = "nothing confirmed yet" if state.standing is None else f"smallest {_best(state)}"
-        if state.standing is None and state.nearest is not None:
-            best += f"; nearest {_best(state)}"
-        busy = sum(job is not None for job in state.jobs)
-        self.say(f"{clock_text(state.elapsed)}{whole} | {best} | {self._counts()} | {busy} running")
+        best = "nothing confirmed yet" if at.standing is None else f"smallest {_best(at)}"
+        if at.standing is None and at.nearest is not None:
+            best += f"; nearest {_best(at)}"
+        busy = sum(job is not None for job in at.jobs)
+        self.say(f"{clock_text(at.elapsed)}{whole} | {best} | {self._counts()} | {busy} running")
 
 
 def _running(job: Job, task: Task, state: _State, now: float) -> Running:
@@ -226,10 +222,10 @@ def _running(job: Job, task: Task, state: _State, now: float) -> Running:
     )
 
 
-def _best(state: _State) -> str:
-    if state.standing is not None:
-        return f"{state.standing.proposal.parameters:,} parameters"
-    return "none yet" if state.nearest is None else miss_text(state.nearest)
+def _best(at: Moment) -> str:
+    if at.standing is not None:
+        return f"{at.standing.proposal.parameters:,} parameters"
+    return "none yet" if at.nearest is None else miss_text(at.nearest)
 
 
 def _goal(about: About) -> str:

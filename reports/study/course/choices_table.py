@@ -19,8 +19,8 @@ _OPTIONS = (
     Column("choice"),
     Column("option"),
     Column("networks", numeric=True),
-    Column("mean accuracy, %", numeric=True),
-    Column("best, %", numeric=True),
+    Column("mean accuracy, %", numeric=True, largest_first=True),
+    Column("best, %", numeric=True, largest_first=True),
     Column("median parameters", numeric=True),
 )
 

@@ -15,6 +15,8 @@ from reports.study.networks import Network
 
 # Lines beyond these would only blacken the picture.
 MOST_CURVES = 1_000
+# On a phone the best ones, so that the page stays small.
+MOST_NARROW = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +80,7 @@ def draw(facts: LearningCurves) -> Html:
     """Return the picture with its legend, or a sentence where there is nothing to draw."""
     if not facts.curves:
         return paragraph("No network has been looked at during its training yet.")
-    area = _frame(facts)
-    # The best lie on top.
-    lines = [_line(area, curve) for curve in reversed(facts.curves)]
-    level = area.up.position(errors_pct(facts.threshold_pct))
-    threshold = f"threshold {short(facts.threshold_pct)} %"
-    image = svg.picture(
-        area,
-        "curves-picture",
-        "Learning curves",
-        description(facts),
-        _grid(area, facts),
-        svg.line(area.across.start, level, area.across.end, level, "threshold"),
-        svg.label(area.across.start + 6, level - 6, threshold, class_="on-threshold"),
-        element("g", *lines, class_="curves"),
-    )
+    image = svg.wide_or_narrow(lambda narrow: _picture(facts, narrow))
     kinds = {curve.ended for curve in facts.curves}
     legend = [svg.key("line", "curve whole", "trained to the end")] if Status.COMPLETE in kinds else []
     if Status.PRUNED in kinds:
@@ -100,6 +88,24 @@ def draw(facts: LearningCurves) -> Html:
     if kinds - {Status.COMPLETE, Status.PRUNED}:
         legend.append(svg.key("line", "curve early", "ended early otherwise"))
     return joined([image, items(legend, class_="legend"), element("p", text(_note(facts)), class_="note")])
+
+
+def _picture(facts: LearningCurves, narrow: bool) -> Html:
+    area = _frame(facts, svg.NARROW if narrow else svg.WIDE)
+    # The best lie on top.
+    lines = [_line(area, curve) for curve in reversed(facts.curves[: MOST_NARROW if narrow else MOST_CURVES])]
+    level = area.up.position(errors_pct(facts.threshold_pct))
+    threshold = f"threshold {short(facts.threshold_pct)} %"
+    return svg.picture(
+        area,
+        "curves-picture-narrow" if narrow else "curves-picture",
+        "Learning curves",
+        description(facts),
+        _grid(area, facts),
+        svg.line(area.across.start, level, area.across.end, level, "threshold"),
+        svg.label(area.across.start + 6, level - 6, threshold, class_="on-threshold"),
+        element("g", *lines, class_="curves"),
+    )
 
 
 def description(facts: LearningCurves) -> str:
@@ -118,24 +124,26 @@ def _note(facts: LearningCurves) -> str:
         "A run is looked at where pruning is decided and at its end; a mark by itself had a single look. "
         "What lies below the axis, at most a hundredth of the looks, is drawn on its edge."
     )
+    if len(facts.curves) > MOST_NARROW:
+        words = f"{words} A narrow screen shows the best {MOST_NARROW}."
     return f"{words} {plural(facts.left_out, 'further run')} not drawn." if facts.left_out else words
 
 
-def _frame(facts: LearningCurves) -> svg.Frame:
+def _frame(facts: LearningCurves, width: int) -> svg.Frame:
     errors = sorted(errors_pct(value) for curve in facts.curves for _, value in curve.points)
     # A run that went wrong must not press all the others together: the worst hundredth lies on the edge.
     worst = errors[min(len(errors) - 1, round(0.99 * len(errors)))]
     best = min(errors[0], errors_pct(facts.threshold_pct))
     first = max(0.0, min(curve.points[0][0] for curve in facts.curves) - 1.0)
     return svg.frame(
-        1120, 420, (first, float(max(facts.epochs, first + 1)), False), (max(worst, best * 2) * 1.1, best / 1.15, True)
+        width, 420, (first, float(max(facts.epochs, first + 1)), False), (max(worst, best * 2) * 1.1, best / 1.15, True)
     )
 
 
 def _grid(area: svg.Frame, facts: LearningCurves) -> Html:
     epochs = [
         svg.Tick(value, count(value))
-        for value in svg.linear_ticks(area.across.low, area.across.high, 15)
+        for value in svg.linear_ticks(area.across.low, area.across.high, area.width // 70)
         if value % 1 == 0
     ]
     shares = [svg.Tick(value, short(100 - value)) for value in svg.log_ticks(area.up.high, area.up.low, 10)]

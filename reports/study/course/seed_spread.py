@@ -76,32 +76,37 @@ def draw(facts: SeedSpread) -> Html:
     """Return the picture with its legend, or a sentence where no network has several seeds."""
     if not facts.rows:
         return paragraph("No network has been trained on several seeds yet.")
-    values = [value for row in facts.rows for value in (*row.fresh, *row.test)]
-    values += [facts.target_pct, facts.threshold_pct]
-    # Seeds that went wrong lie on the edge, so that the others can be told apart.
-    low = max(min(values), facts.target_pct - 2.0)
-    margin = max((max(values) - low) * 0.06, 0.02)
-    height = _TOP + 56 + _ROW * len(facts.rows)
-    area = svg.Frame(
-        1120,
-        height,
-        svg.Axis(low - margin, max(values) + margin, 240, 1100),
-        svg.Axis(len(facts.rows), 0, height - 56, _TOP),
-    )
-    image = svg.picture(
-        area,
-        "seeds-picture",
-        "Seeds of one network beside each other",
-        description(facts),
-        _grid(area, facts),
-        *(_marks(area, place, row) for place, row in enumerate(facts.rows)),
-    )
+    image = svg.wide_or_narrow(lambda narrow: _picture(facts, narrow))
     legend = [svg.key("circle", "trained", "validation, a fresh seed")]
     if any(row.chosen_by is not None for row in facts.rows):
         legend.append(svg.key("triangle", "pruned", "validation, the run that it was chosen by"))
     if any(row.test for row in facts.rows):
         legend.append(svg.key("diamond", "tested", "test set, a verification seed"))
     return joined([image, items(legend, class_="legend"), paragraph(*_words(facts), class_="note")])
+
+
+def _picture(facts: SeedSpread, narrow: bool) -> Html:
+    values = [value for row in facts.rows for value in (*row.fresh, *row.test)]
+    values += [facts.target_pct, facts.threshold_pct]
+    # Seeds that went wrong lie on the edge, so that the others can be told apart.
+    low = max(min(values), facts.target_pct - 2.0)
+    margin = max((max(values) - low) * 0.06, 0.02)
+    height = _TOP + 56 + _ROW * len(facts.rows)
+    width, left = (svg.NARROW, 112) if narrow else (svg.WIDE, 240)
+    area = svg.Frame(
+        width,
+        height,
+        svg.Axis(low - margin, max(values) + margin, left, width - 20),
+        svg.Axis(len(facts.rows), 0, height - 56, _TOP),
+    )
+    return svg.picture(
+        area,
+        "seeds-picture-narrow" if narrow else "seeds-picture",
+        "Seeds of one network beside each other",
+        description(facts),
+        _grid(area, facts),
+        *(_marks(area, place, row) for place, row in enumerate(facts.rows)),
+    )
 
 
 def description(facts: SeedSpread) -> str:
@@ -145,7 +150,7 @@ def _row(number: int, network: Network, test: tuple[float, ...]) -> SeedRow:
 def _grid(area: svg.Frame, facts: SeedSpread) -> Html:
     bottom, top = area.up.start, area.up.end
     parts = []
-    for value in svg.linear_ticks(area.across.low, area.across.high, 10):
+    for value in svg.linear_ticks(area.across.low, area.across.high, area.width // 80):
         place = area.across.position(value)
         parts += [svg.line(place, bottom, place, top, "grid"), svg.label(place, bottom + 20, short(value), "middle")]
     lines = ((facts.target_pct, "target", 12), (facts.threshold_pct, "threshold", 28))
@@ -155,15 +160,18 @@ def _grid(area: svg.Frame, facts: SeedSpread) -> Html:
         parts.append(svg.line(place, bottom, place, height - 10, kind))
         parts.append(svg.label(place + shift, height, f"{kind} {short(value)} %", anchor, f"on-{kind}"))
     parts.append(svg.line(area.across.start, bottom, area.across.end, bottom, "axis"))
-    parts.append(svg.label(228, _TOP - 12, "network, parameters", "end", "title"))
-    parts.append(svg.label(670, area.height - 12, "accuracy of a seed, %", "middle", "title"))
+    left, middle = area.across.start, (area.across.start + area.across.end) / 2
+    if area.width > svg.NARROW:
+        parts.append(svg.label(left - 12, _TOP - 12, "network, parameters", "end", "title"))
+    parts.append(svg.label(middle, area.height - 12, "accuracy of a seed, %", "middle", "title"))
     return joined(parts)
 
 
 def _marks(area: svg.Frame, place: int, row: SeedRow) -> Html:
     y = area.up.position(place + 0.5)
-    words = f"{row.label}, {count(row.parameters)}"
-    parts = [svg.label(228, y + 4, words, "end"), svg.line(240, y, 1100, y, "grid")]
+    left, right = area.across.start, area.across.end
+    words = row.label.split()[0] if area.width == svg.NARROW else f"{row.label}, {count(row.parameters)}"
+    parts = [svg.label(left - 12, y + 4, words, "end"), svg.line(left, y, right, y, "grid")]
     for values, shape, kind, shift in ((row.fresh, "circle", "trained", -5.0), (row.test, "diamond", "tested", 5.0)):
         for value in values:
             parts.append(svg.mark(shape, area.across.position(value), y + shift, kind, size=4.0, number=row.number))

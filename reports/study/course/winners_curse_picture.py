@@ -17,7 +17,7 @@ _COLUMNS = (
     Column("fresh seeds, mean %", numeric=True),
     Column("seeds", numeric=True),
     Column("rank on fresh seeds", numeric=True),
-    Column("drop, points", numeric=True),
+    Column("change, points", numeric=True),
 )
 # Where any of the networks was tested.
 _TESTED = (Column("test set, mean % (seeds)", numeric=True), Column("rank on the test set", numeric=True))
@@ -45,8 +45,8 @@ def _picture(facts: WinnersCurse) -> Html:
     low = max(min(values), facts.threshold_pct - 2.0)
     margin = max((max(values) - low) * 0.06, 0.02)
     ends = (low - margin, max(values) + margin, False)
-    area = svg.frame(720, 480, ends, ends)
-    ticks = [svg.Tick(value, short(value)) for value in svg.linear_ticks(ends[0], ends[1], 8)]
+    area = svg.frame(svg.NARROW, 340, ends, ends)
+    ticks = [svg.Tick(value, short(value)) for value in svg.linear_ticks(ends[0], ends[1], 5)]
     level, place = area.up.position(facts.threshold_pct), area.across.position(facts.threshold_pct)
     left, right = area.across.start, area.across.end
     return svg.picture(
@@ -60,6 +60,7 @@ def _picture(facts: WinnersCurse) -> Html:
         svg.line(place, area.up.start, place, area.up.end, "threshold"),
         svg.label(left + 6, level - 6, f"threshold {short(facts.threshold_pct)} %", class_="on-threshold"),
         *(_mark(area, look) for look in facts.looks),
+        class_="snug",
     )
 
 
@@ -90,6 +91,9 @@ def _words(facts: WinnersCurse) -> list[str]:
             f"Rank correlation of first look and fresh seeds: {decimal(facts.spearman, 2)} (Spearman, "
             f"n = {len(facts.looks)}). Networks that passed are alike, which lowers it."
         )
+    words.append(
+        "A first look that passed was lucky on average, so fresh seeds are worse; one that missed was unlucky."
+    )
     words.append("Fresh seeds decide which network is confirmed. The test set decides the verdict only.")
     return words
 
@@ -104,7 +108,10 @@ def _fell(drop: Drop) -> str:
 
 def _table(facts: WinnersCurse) -> Html:
     shown = facts.looks[:MOST_ROWS]
-    caption = "Networks with fresh seeds, best first look first. Ranks are by accuracy, whatever the size."
+    caption = (
+        "Networks with fresh seeds, best first look first. Change: the mean of the fresh seeds minus the first look. "
+        "Ranks are by accuracy, whatever the size."
+    )
     tested = any(look.test_pct is not None for look in shown)
     columns = _COLUMNS + (_TESTED if tested else ())
     rows = [_cells(look)[: len(columns)] for look in shown]
@@ -123,7 +130,7 @@ def _cells(look: Look) -> list[Html]:
         decimal(look.fresh_pct, 3),
         count(look.fresh_seeds),
         count(look.fresh_rank),
-        decimal(look.drop_points, 3),
+        f"{-look.drop_points:+.3f}",
         test,
         count(look.test_rank),
     )

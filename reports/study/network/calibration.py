@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.training.inspection import Confidence, Inspection
+from reports.html import svg
 from reports.html.numbers import count, decimal, pct, plural, short
-from reports.html.page import Column, Html, joined, paragraph, table, text
+from reports.html.page import Column, Html, details, joined, paragraph, table, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,38 @@ def calibration(inspections: Sequence[Inspection]) -> Calibration | None:
     return Calibration(len(inspections), pooled, 100 * distance / images)
 
 
-def calibration_table(facts: Calibration, identifier: str) -> Html:
-    """Return the classes of confidence as a table."""
+def calibration_curve(facts: Calibration, identifier: str) -> Html:
+    """Return the share that was right against the probability of the class said, with the table of both."""
+    words = f"Confidence and accuracy lie {pct(facts.error_points, 2)} apart on average (expected calibration error)."
+    return joined([_curve(facts, identifier), paragraph(words), details("Every class", _table(facts, identifier))])
+
+
+def _curve(facts: Calibration, identifier: str) -> Html:
+    points = [(100 * item.mean, 100 * item.right / item.images) for item in facts.confidences]
+    lowest = min(value for point in points for value in point)
+    ends = (max(0.0, lowest - 5), 100.0, False)
+    area = svg.frame(svg.NARROW, 320, ends, ends)
+    ticks = [svg.Tick(value, short(value)) for value in svg.linear_ticks(*ends[:2], 5)]
+    places = [(area.across.position(said), area.up.position(right)) for said, right in points]
+    titles = (
+        f"{plural(item.images, 'image')}: said {pct(said, 1)}, right {pct(right, 1)}"
+        for item, (said, right) in zip(facts.confidences, points, strict=True)
+    )
+    return svg.picture(
+        area,
+        f"{identifier}-calibration-curve",
+        "Calibration: how often a class was right, by the probability that the network gave it",
+        f"{plural(len(points), 'point')}, the diagonal where both are equal. Below it the network is too sure. "
+        "The table has every figure.",
+        svg.grid(area, ticks, ticks, "mean probability of the class said, %", "right, %"),
+        svg.line(area.across.start, area.up.start, area.across.end, area.up.end, "axis"),
+        svg.path(places, "curve whole"),
+        *(svg.mark("circle", *place, "trained", words) for place, words in zip(places, titles, strict=True)),
+        class_="snug",
+    )
+
+
+def _table(facts: Calibration, identifier: str) -> Html:
     columns = (
         Column("probability of the class said"),
         Column("images", numeric=True),
@@ -59,8 +90,7 @@ def calibration_table(facts: Calibration, identifier: str) -> Html:
         for item in facts.confidences
     ]
     caption = f"Calibration: test images by how sure the network was, summed over {plural(facts.seeds, 'seed')}."
-    words = f"Confidence and accuracy lie {pct(facts.error_points, 2)} apart on average (expected calibration error)."
-    return joined([table(caption, columns, rows, identifier=f"{identifier}-calibration"), paragraph(words)])
+    return table(caption, columns, rows, identifier=f"{identifier}-calibration")
 
 
 def _pooled(items: Sequence[Confidence]) -> Confidence:

@@ -11,7 +11,7 @@ from reports.html import layer_diagram, png, svg
 from reports.html.numbers import DASH, count, decimal, duration, mean_and_deviation, plural, short, spread
 from reports.html.page import Column, Html, details, element, foreign, items, joined, paragraph, table, text
 from reports.study.course.learning_curves import curve_points
-from reports.study.network.calibration import calibration_table
+from reports.study.network.calibration import calibration_curve
 from reports.study.network.mistakes_gallery import gallery
 from reports.study.network.network_info import NetworkInfo
 from reports.study.standings import state_tag, tier_tag
@@ -176,8 +176,8 @@ def _curves(runs: tuple[Result, ...], identifier: str) -> Html:
     reads = [(epoch, 1 - accuracy / 100) for run in runs for epoch, accuracy in curve_points(run)]
     levels = [*values, *(max(error, 1e-4) for _, error in reads)]
     epochs = max(epoch for curve in losses for epoch, _ in curve)
-    area = svg.frame(1120, 280, (0.0, float(epochs), False), (min(levels) / 1.3, max(levels) * 1.3, True))
-    across = [svg.Tick(value, count(value)) for value in svg.linear_ticks(0, epochs, 15) if value % 1 == 0]
+    area = svg.frame(svg.NARROW, 260, (0.0, float(epochs), False), (min(levels) / 1.3, max(levels) * 1.3, True))
+    across = [svg.Tick(value, count(value)) for value in svg.linear_ticks(0, epochs, 6) if value % 1 == 0]
     up = [svg.Tick(value, short(value)) for value in svg.log_ticks(area.up.low, area.up.high, 8)]
     lines = [
         svg.path([(area.across.position(epoch), area.up.position(loss)) for epoch, loss in curve], "curve whole")
@@ -198,6 +198,7 @@ def _curves(runs: tuple[Result, ...], identifier: str) -> Html:
         svg.grid(area, across, up, "epoch", "loss, share wrong (logarithmic)"),
         *lines,
         *marks,
+        class_="snug",
     )
     legend = [svg.key("line", "curve whole", "training loss, a run")]
     if marks:
@@ -217,7 +218,7 @@ def _test(info: NetworkInfo, identifier: str) -> list[Html]:
         gallery(info.mistakes, identifier),
     ]
     if info.calibration is not None:
-        parts.append(calibration_table(info.calibration, identifier))
+        parts.append(calibration_curve(info.calibration, identifier))
     if info.kernels is not None:
         parts.append(_kernels(info.kernels, _first_poses(info)))
     wrong = plural(len(info.mistakes.mistakes), "image")

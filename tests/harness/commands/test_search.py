@@ -126,6 +126,7 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
         ("--time", "nan", 2, "Invalid value for '--time': 'nan' is not a duration ", "see 'harness search --help'"),
         ("--target", "nan", 2, "Invalid value for '--target': 'nan' is not a number ", "see 'harness search --help'"),
         ("--target", "0.994", 2, "Invalid value for '--target': 0.994 is less ", "see 'harness search --help'"),
+        ("--target", "99.81", 2, "--target 99.81 allows less than one error on the 500 test images of mnist-5k ", None),
         ("--study", "../x", 2, "study name '../x': a study is a folder below ", None),
         ("--study", "", 2, "study name '': a study is a folder below ", None),
         ("--study", "x" * 300, 2, f"study name '{'x' * 60}': a study is a folder below ", None),
@@ -195,6 +196,15 @@ def test_another_configuration_and_a_second_coordinator_are_refused(
     with study.owned(workspace / "runs" / "mine"):
         code, message, _ = failure(capsys, *mine, "--budget", "900")
     assert (code, message) == (2, f"another process is working in {workspace}/runs/mine; wait for it or stop it")
+
+
+def test_a_budget_below_every_network_that_was_found_is_said_at_once(capsys: pytest.CaptureFixture[str]):
+    for budget, lines in (("10", 1), ("2000", 0)):
+        assert run([*SEARCH, "--plan", "--budget", budget]) == 0
+
+        warned = [line for line in capsys.readouterr().err.splitlines() if line.startswith("harness: --budget")]
+        assert len(warned) == lines
+        assert all(f"--budget {budget} " in line and "300 parameters" in line for line in warned)
 
 
 def test_a_plan_trains_and_writes_nothing(workspace: Path, capsys: pytest.CaptureFixture[str]):

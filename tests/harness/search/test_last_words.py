@@ -92,6 +92,10 @@ def test_the_time_named_is_more_than_an_earlier_session_has_used():
     assert DURATION.convert(found["--time"], None, None) == 480.0
 
 
+def test_the_time_named_is_enough_for_an_answer():
+    assert options(said(RanOut("time"), seconds=5.0, elapsed=5.0))["--time"] == "2m"
+
+
 def test_more_trials_bring_more_time_where_that_would_not_last():
     words = said(RanOut("trials"), trials=38)
     assert words.why == "trials"

@@ -11,8 +11,8 @@ from optuna.trial import TrialState
 
 from harness.evidence import study
 from harness.search import race, reactions
-from harness.search.nearest_miss import NearestMiss
 from harness.search.session import Session
+from harness.search.watcher import Moment
 from harness.system.errors import DataError, HarnessError
 from harness.training.result import Status
 from harness.training.run import Job
@@ -135,15 +135,15 @@ def test_fresh_seeds_have_no_rungs(trainer: Trainer, tmp_path: Path):
 def test_a_watcher_sees_the_nearest_miss_until_a_network_stands(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    seen: list[tuple[object, NearestMiss | None]] = []
-    monkeypatch.setattr(Silent, "tick", lambda self, *where: seen.append(where[2:4]))
+    seen: list[Moment] = []
+    monkeypatch.setattr(Silent, "tick", lambda self, at: seen.append(at))
     # The smaller ones miss by five errors.
     trainer.accuracy_pct = lambda parameters, seed: 98.95 if parameters < 200 else 99.5
 
     scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(trials=3))
 
-    before = [nearest for standing, nearest in seen if standing is None]
-    after = [nearest for standing, nearest in seen if standing is not None]
+    before = [at.nearest for at in seen if at.standing is None]
+    after = [at.nearest for at in seen if at.standing is not None]
     assert any(nearest is not None for nearest in before)
     assert after
     assert set(after) == {None}

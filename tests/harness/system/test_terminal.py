@@ -85,6 +85,15 @@ def test_what_could_steer_a_terminal_is_a_question_mark(monkeypatch: pytest.Monk
     assert stream.getvalue() == "name  a?[2Jb\n"
 
 
+def test_columns_stay_straight_where_the_encoding_lacks_a_sign(monkeypatch: pytest.MonkeyPatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace")
+    monkeypatch.setattr(sys, "stdout", stream)
+    show_table(console(), (Column("accuracy"), Column("tier")), [["99.4 \N{PLUS-MINUS SIGN} 0.1", "a"], ["\xe9", "b"]])
+
+    stream.seek(0)
+    assert stream.read().splitlines() == ["accuracy     tier", "99.4 +- 0.1  a", "\\xe9         b"]
+
+
 def test_one_is_no_plural():
     assert [counted(number, "worker") for number in (0, 1, 2, 1200)] == [
         "0 workers",

@@ -121,6 +121,38 @@ def test_a_diverged_fresh_seed_counts_with_its_errors(new_study: NewStudy, place
 
 
 @pytest.mark.parametrize(
+    ("fresh", "stood", "why"), [(2, False, "below 25 %"), (6, False, "6 seeds are the most"), (3, True, "took")]
+)
+def test_a_failed_confirmation_names_its_seeds_and_the_rule(
+    fresh: int, stood: bool, why: str, new_study: NewStudy, place: Workspace, architecture: Any
+):
+    study = new_study()
+    proposal = study.propose(architecture(8))
+    study.finish(proposal, 40)
+    study.confirm(proposal, [60] * fresh)
+    if stood:
+        study.standing("standing", proposal, [50] * (fresh - 1))
+    study.standing("refuted", proposal, [60] * fresh)
+
+    [network] = found(study, place)
+
+    assert network.state is State.REFUTED
+    assert f"{fresh} fresh seeds" in network.remark
+    assert why in network.remark
+
+
+def test_a_pruned_network_says_what_was_predicted(new_study: NewStudy, place: Workspace, architecture: Any):
+    study = new_study()
+    proposal = study.propose(architecture(8))
+    study.note("rung", trial=proposal["trial"], epoch=4, pruned=True, predicted_pct=98.765)
+    study.finish(proposal, 300, status=Status.PRUNED, epochs=4)
+
+    [network] = found(study, place)
+
+    assert network.remark == "at epoch 4 of 15 (98.77 %)"
+
+
+@pytest.mark.parametrize(
     ("status", "state", "remark", "accuracies"),
     [
         (Status.PRUNED, State.PRUNED, "at epoch 4 of 15", (97.0,)),

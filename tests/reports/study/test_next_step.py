@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,6 +75,21 @@ def test_what_follows_a_verification_depends_on_its_outcome(
 
     assert found is not None
     assert found.command == command.format(proposal["hash"])
+
+
+def test_only_a_result_on_mnist_is_certified(new_study: Any, place: Workspace, synthetic: Any):
+    study = new_study(config=replace(synthetic.CONFIG, dataset="fashion-mnist"))
+    proposal = study.propose(synthetic.network(8, 8, 8))
+    study.standing("winner", proposal, [50, 52, 54])
+    study.note("ended", reason="time")
+    study.verify(proposal, [50] * 6, dataset="fashion-mnist")
+
+    found = step(study, place)
+
+    assert found is not None
+    assert "certify" not in found.command
+    assert found.command.startswith("harness search --budget ")
+    assert "--dataset fashion-mnist" in found.command
 
 
 def test_a_command_is_named_as_this_program_was_called(study: Any, place: Workspace, monkeypatch: pytest.MonkeyPatch):

@@ -40,7 +40,7 @@ def test_a_network_shows_its_figures(row: LeaderboardRow):
         ">99.45 \u00b1 0.07 (2 fresh)</td>",
         ">99.438 \u00b1 0.032 (6)</td>",
         '<th scope="row">plain-1234 012345</th>',
-        '<svg viewBox="0 0 18 28" class="thumb"',
+        'class="thumbnail" role="img"',
         '<span class="tag good">verified</span>',
         '<span class="tag good">winner</span>',
         "<td><bdi>conv3x3(8) | gap | linear(10)</bdi></td>",

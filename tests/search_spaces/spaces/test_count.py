@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from search_spaces.catalog import space
 from search_spaces.cost import map_numbers
-from search_spaces.spaces.count import Count, clopper_pearson, derivations, feasible, fewest_parameters
+from search_spaces.spaces.count import (
+    Count,
+    clopper_pearson,
+    derivations,
+    feasible,
+    fewest_found,
+    fewest_parameters,
+)
 from search_spaces.spaces.draw import enumerate_draws
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.resolve import parse_space
@@ -59,6 +66,19 @@ def test_the_fewest_parameters_are_those_of_the_smallest_network_that_keeps_the_
     assert fewest_parameters(parse_space(text)) == 4 * 9 + 4 * 10 + 10
     assert fewest_parameters(parse_space(f"{text}; where macs >= 60000")) == 12 * 9 + 12 * 10 + 10
     assert fewest_parameters(parse_space(f"{text}; where macs <= 10")) is None
+
+
+@pytest.mark.parametrize("name", ["bench", "posed"])
+def test_a_descent_finds_the_smallest_network_of_a_small_space(name: str):
+    assert fewest_found(space(name), 0, random.Random(0)) == fewest_parameters(space(name))
+
+
+def test_a_descent_ends_where_it_has_enough_and_knows_when_nothing_is_accepted():
+    text = "net = conv3x3(1..40) conv3x3(1..40) gap linear(10)"
+    found = fewest_found(parse_space(text), 5_000, random.Random(0))
+    assert found is not None
+    assert 38 < found <= 5_000
+    assert fewest_found(parse_space(f"{text}; where parameters <= 10"), 0, random.Random(0)) is None
 
 
 def test_many_derivations_give_an_interval_that_says_so():

@@ -12,6 +12,8 @@ from harness.commands.searching.search_panel import MOST_LINES, Running, View, p
 from harness.commands.searching.search_progress import About, SearchReporter
 from harness.search.nearest_miss import NearestMiss
 from harness.search.race import Candidate
+from harness.search.session import confirmed, failed_confirmation
+from harness.search.watcher import Moment
 from harness.system.terminal import console
 from harness.training.result import Epoch, Result, Status
 from harness.training.seeds import Purpose
@@ -83,7 +85,7 @@ def test_a_run_that_went_wrong_is_a_line_and_others_are_not(
     result: Result, line: str | None, capsys: pytest.CaptureFixture[str]
 ):
     with SearchReporter(ABOUT) as reporter:
-        reporter.ended(Candidate(PROPOSAL), result, is_standing=False)
+        reporter.ended(Candidate(PROPOSAL), result, None)
 
     assert capsys.readouterr().err.splitlines() == ([] if line is None else [line])
 
@@ -100,7 +102,7 @@ def test_a_run_that_went_wrong_is_a_line_and_others_are_not(
 )
 def test_each_run_is_a_line_on_demand(result: Result, line: str, capsys: pytest.CaptureFixture[str]):
     with SearchReporter(ABOUT, verbose=True) as reporter:
-        reporter.ended(Candidate(PROPOSAL), result, is_standing=False)
+        reporter.ended(Candidate(PROPOSAL), result, None)
 
     assert capsys.readouterr().err == f"{line}\n"
 
@@ -108,17 +110,36 @@ def test_each_run_is_a_line_on_demand(result: Result, line: str, capsys: pytest.
 def test_a_network_that_comes_to_stand_is_announced(capsys: pytest.CaptureFixture[str]):
     fresh = [validated(errors, purpose=Purpose.CONFIRM) for errors in (90, 95, 91)]
     with SearchReporter(ABOUT) as reporter:
-        reporter.ended(Candidate(PROPOSAL, fresh=fresh), fresh[-1], is_standing=True)
+        network = Candidate(PROPOSAL, fresh=fresh)
+        reporter.ended(network, fresh[-1], confirmed(network))
 
     said = capsys.readouterr().err
     for fact in ("trial 3", "3,330 parameters", "99.080 %", "3 fresh seeds"):
         assert fact in said
 
 
+@pytest.mark.parametrize(
+    ("errors", "stood", "why"),
+    [((120, 130), False, "below 25 %"), ((71,) * 6, False, "6 seeds are the most"), ((71, 90), True, "took")],
+)
+def test_a_network_that_failed_its_confirmation_is_a_line_with_the_cause(
+    errors: tuple[int, ...], stood: bool, why: str, capsys: pytest.CaptureFixture[str]
+):
+    fresh = [validated(each, purpose=Purpose.CONFIRM) for each in errors]
+    network = Candidate(PROPOSAL, fresh=fresh)
+    with SearchReporter(ABOUT) as reporter:
+        reporter.tick(Moment(0.5, network if stood else None, None, [None]))
+        reporter.ended(network, fresh[-1], failed_confirmation(network))
+
+    line = capsys.readouterr().err.splitlines()[-1]
+    mean = f"{100 - sum(errors) / len(errors) / 100:.3f} %"
+    assert all(fact in line for fact in ("trial 3", "3,330 parameters", mean, f"{len(errors)} fresh", "99.300 %", why))
+
+
 def test_only_first_runs_count_as_trained_networks():
     with SearchReporter(ABOUT) as reporter:
-        reporter.ended(Candidate(PROPOSAL), validated(104), is_standing=False)
-        reporter.ended(Candidate(PROPOSAL), validated(104, purpose=Purpose.CONFIRM), is_standing=False)
+        reporter.ended(Candidate(PROPOSAL), validated(104), None)
+        reporter.ended(Candidate(PROPOSAL), validated(104, purpose=Purpose.CONFIRM), None)
 
     assert reporter.trained == 1
 
@@ -126,7 +147,7 @@ def test_only_first_runs_count_as_trained_networks():
 def test_a_nearer_miss_is_a_line_and_a_farther_one_is_not(capsys: pytest.CaptureFixture[str]):
     with SearchReporter(ABOUT) as reporter:
         for errors in (75, 80, 70, 70):
-            reporter.tick(1.0, 2699.0, None, replace(NEAREST, errors=errors), [None])
+            reporter.tick(Moment(1.0, None, replace(NEAREST, errors=errors), [None]))
 
     lines = [line for line in capsys.readouterr().err.splitlines() if "nearest so far" in line]
     assert ["75 errors" in lines[0], "70 errors, 69 allowed" in lines[1], len(lines)] == [True, True, 2]
@@ -136,7 +157,7 @@ def test_without_a_terminal_a_search_says_once_a_minute_where_it_is(capsys: pyte
     with SearchReporter(ABOUT) as reporter:
         reporter.rejected = 7
         for elapsed in (0.4, 30.0, 59.0, 61.0, 100.0, 121.5):
-            reporter.tick(elapsed, 2700.0 - elapsed, None, None, [JOB, replace(JOB, trial=4, until_epoch=2), None])
+            reporter.tick(Moment(elapsed, None, None, [JOB, replace(JOB, trial=4, until_epoch=2), None]))
 
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(" | ")[0] for line in lines] == ["0:00 of 45:00", "1:01 of 45:00", "2:02 of 45:00"]
@@ -148,7 +169,7 @@ def test_a_terminal_that_cannot_move_its_cursor_has_lines(monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "dumb")
     with SearchReporter(ABOUT) as reporter:
-        reporter.tick(61.0, 2639.0, None, None, [None])
+        reporter.tick(Moment(61.0, None, None, [None]))
 
     assert terminal.getvalue().startswith("1:01 of 45:00 | ")
     assert "\x1b" not in terminal.getvalue()
@@ -160,7 +181,7 @@ def test_a_terminal_that_cannot_move_its_cursor_has_lines(monkeypatch: pytest.Mo
 def test_the_panel_goes_on_between_two_events_and_counts_from_the_last(monkeypatch: pytest.MonkeyPatch):
     clock = Clock()
     reporter = SearchReporter(ABOUT, clock=clock)
-    reporter.tick(60.0, 2640.0, None, NEAREST, [JOB, None])
+    reporter.tick(Moment(60.0, None, NEAREST, [JOB, None]))
     clock.now += 7.0
 
     shown = seen(reporter.view(), monkeypatch)
@@ -175,8 +196,8 @@ def test_the_panel_goes_on_between_two_events_and_counts_from_the_last(monkeypat
 
 def test_the_panel_names_what_stands_in_place_of_what_came_nearest(monkeypatch: pytest.MonkeyPatch):
     reporter = SearchReporter(ABOUT)
-    reporter.tick(1.0, 2699.0, None, NEAREST, [None])
-    reporter.tick(2.0, 2698.0, Candidate(PROPOSAL), None, [None])
+    reporter.tick(Moment(1.0, None, NEAREST, [None]))
+    reporter.tick(Moment(2.0, Candidate(PROPOSAL), None, [None]))
 
     shown = seen(reporter.view(), monkeypatch)
 
@@ -189,7 +210,7 @@ def test_the_panel_shows_the_seeds_of_the_verification(
 ):
     verify = [replace(JOB, purpose=Purpose.VERIFY, seed_index=index) for index in (0, 1, 2)]
     reporter = SearchReporter(ABOUT)
-    reporter.tick(60.0, 2640.0, Candidate(PROPOSAL), None, [JOB, None])
+    reporter.tick(Moment(60.0, Candidate(PROPOSAL), None, [JOB, None]))
     reporter.verifying()
     assert "trial 3" not in seen(reporter.view(), monkeypatch)
     for job in verify:

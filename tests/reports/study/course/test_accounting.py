@@ -24,6 +24,27 @@ def test_every_proposal_is_counted_once(realistic_study: Any, place: Workspace):
     assert found.runs == sum(share.count for share in found.outcomes) == kinds.count("finished")
 
 
+def test_the_steps_of_the_funnel_are_counted_from_the_log(realistic_study: Any, place: Workspace):
+    files = read_study(realistic_study.folder, place)
+
+    steps = {step.name: step.count for step in accounting(files, networks(files)).steps}
+
+    events = realistic_study.events
+    kinds = [event["event"] for event in events]
+    ends = [event for event in events if event["event"] == "finished" and event["purpose"] == "search"]
+    whole = [event for event in ends if event["status"] == "complete"]
+    assert steps == {
+        "proposed": sum(kind in ("rejected", "repeated", "proposed") for kind in kinds),
+        "within the limits": kinds.count("proposed") + kinds.count("repeated"),
+        "trained": len(ends),
+        "not stopped early": len(whole),
+        "reached the threshold": sum(event["validation_errors"] <= 55 for event in whole),
+        "confirmed": kinds.count("standing"),
+        "verified": 1,
+    }
+    assert list(steps.values()) == sorted(steps.values(), reverse=True)
+
+
 def test_each_length_of_a_network_is_a_proposal(new_study: Any, place: Workspace, synthetic: Any):
     study = new_study()
     for epochs in (5, 30):

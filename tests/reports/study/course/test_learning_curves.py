@@ -52,8 +52,9 @@ def test_fresh_seeds_and_runs_without_a_look_draw_nothing(new_study: Any, place:
 def test_every_run_is_a_line_or_a_mark_with_the_number_of_its_network(realistic_study: Any, place: Workspace):
     facts = found(realistic_study, place)
 
-    made = draw(facts)
+    made, _, narrow = draw(facts).partition('class="narrow"')
 
+    assert narrow.count("data-n=") == module.MOST_NARROW < len(facts.curves)
     lines = re.findall(r'<polyline points="[^"]*" class="curve \w+" data-n="(\d+)"', made)
     marks = re.findall(r'class="mark pruned" data-n="(\d+)"', made)
     assert sorted(map(int, lines + marks)) == sorted(curve.number for curve in facts.curves)

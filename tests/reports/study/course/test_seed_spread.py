@@ -48,8 +48,9 @@ def test_the_deviation_within_networks_is_told(study: Any, place: Workspace):
 
 
 def test_every_seed_is_a_mark_of_its_kind(study: Any, place: Workspace):
-    made = draw(found(study, place))
+    made, _, narrow = draw(found(study, place)).partition('class="narrow"')
 
+    assert made.count("data-n=") == narrow.count("data-n=")
     assert len(re.findall(r'class="mark trained" data-n=', made)) == 5
     assert len(re.findall(r'class="mark tested" data-n=', made)) == 2
     assert len(re.findall(r'class="mark pruned" data-n=', made)) == 2

@@ -235,12 +235,3 @@ def test_no_words_of_the_strip_reach_into_the_next_column():
     words = re.findall(r'class="(?:title )?small">([^<]*)', drawn)
     assert words
     assert max(map(len, words)) * 6.5 <= 104
-
-
-def test_a_thumbnail_shows_each_column_once():
-    posed = parse_network(POSED)
-
-    made = layer_diagram.thumbnail(analyse(posed, MNIST))
-
-    assert made.count("M") == len(layer_diagram.blocks(analyse(posed, MNIST)))
-    assert re.findall(r'class="thumb-(\w+)"', made) == ["shared", "plain", "kernel"]
