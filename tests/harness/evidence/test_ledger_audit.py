@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from harness.evidence import leaderboard, ledger
 from harness.evidence.audit import audit
+from harness.system import files
 from harness.system.workspace import Workspace
 from tests.harness import unrun
 from tests.harness.lived_in import drop, edit, fault_of, forget, record_of, weights
@@ -117,13 +119,36 @@ def test_a_declaration_that_was_never_committed_is_told(place: Workspace):
     assert fault_of(place) == f"{place.ledger}: attempt 1 has seeds, but no commit has the line that declared it"
 
 
-def test_an_attempt_of_before_commits_were_asked_for_needs_none(place: Workspace):
+@pytest.mark.parametrize(
+    ("date", "said"),
+    [
+        ("2026-11-20T10:00:00+00:00", None),
+        ("2026-11-22T10:00:00+00:00", "the commit of attempt 1 is of 2026-11-22T10:00:00"),
+    ],
+    ids=["before", "backdated"],
+)
+def test_an_attempt_that_names_no_commit_must_have_been_committed_before_one_was_asked_for(
+    date: str, said: str | None, place: Workspace
+):
     forget(place)
-    unrun.git(place, "init", "--quiet")
     text = place.ledger.read_text(encoding="utf-8")
     place.ledger.write_text(text.replace(f'"{"1" * 40}"', "null"), encoding="utf-8")
+    unrun.commit(place, date)
 
-    assert audit(place) == []
+    if said is None:
+        assert audit(place) == []
+    else:
+        assert said in fault_of(place)
+
+
+def test_an_attempt_that_spends_more_than_is_left_is_told(place: Workspace):
+    forget(place)
+    earlier = ledger.declare(place.ledger, ("0" * 12, *ledger.read(place.ledger)[0].key[1:]), 0, 20, "1" * 40)
+    greedy = asdict(earlier) | {"number": 3, "hash": "1" * 12, "alpha": 0.01}
+    files.append_line(place.ledger, json.dumps(greedy))
+    unrun.commit(place, "2026-11-20T08:00:00+00:00")
+
+    assert f"{place.ledger}: attempt 3 spends 0.01, but those before it leave it 0.0064" in audit(place)
 
 
 def test_a_certified_attempt_whose_seeds_are_not_on_record_is_told(place: Workspace):
