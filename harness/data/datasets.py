@@ -114,6 +114,12 @@ def task_of(name: str) -> Task:
     return dataset("mnist" if name == AUTO else name).task
 
 
+def pixel_properties(dataset: Dataset) -> dict[str, str]:
+    """Return by what a network's images were normalised, as a file of its weights says it: a number a channel."""
+    means, deviations = (" ".join(map(repr, values)) for values in (dataset.mean, dataset.std))
+    return {"pixel_mean": means, "pixel_deviation": deviations}
+
+
 def _files(*hashes: tuple[str | None, str]) -> tuple[DataFile, ...]:
     """Name the four files; ``hashes`` has SHA-256 and MD5 of each, in the order of ``all_files``."""
     names_and_shapes = (

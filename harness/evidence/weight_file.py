@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from harness.data.datasets import dataset, pixel_properties
 from harness.evidence.record import Record, SeedRun
 from harness.system import files
 from harness.system.document import documented, read_as
@@ -178,6 +179,8 @@ def _due(evidence: Record, run: SeedRun) -> dict[str, str]:
         "dataset": evidence.dataset,
         "seed_index": str(run.index),
         "seed": str(run.seed),
+        "parameters": str(evidence.parameters),
+        **pixel_properties(dataset(evidence.dataset)),
     }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors.numpy import load, save
 from torch import nn
 
-from harness.data.datasets import Dataset
+from harness.data.datasets import Dataset, pixel_properties
 from harness.training.modules.build import Network, build
 from harness.training.result import Result
 from harness.training.train import Training, holding, predicting_state
@@ -27,19 +27,13 @@ def properties(result: Result, dataset: Dataset) -> dict[str, str]:
         "recipe_hash": result.recipe_hash,
         "recipe_fields": json.dumps(asdict(result.recipe), sort_keys=True),
         "dataset": result.dataset,
-        "pixel_mean": _by_channel(dataset.mean),
-        "pixel_deviation": _by_channel(dataset.std),
+        **pixel_properties(dataset),
         "seed_index": str(result.seed_index),
         "seed": str(result.seed),
         "weights_sha256": result.weights_sha256 or "",
         "engine": result.environment.engine if result.environment else "",
         "protocol_version": str(result.protocol_version),
     }
-
-
-def _by_channel(values: tuple[float, ...]) -> str:
-    """Return one number a channel, as text."""
-    return " ".join(map(repr, values))
 
 
 def final_network(run: Training) -> Network:

@@ -109,6 +109,14 @@ def test_the_right_weights_for_another_order_of_ops_are_refused(
         read_recorded(tmp_path, evidence, 4)
 
 
+@pytest.mark.parametrize("name", ["pixel_mean", "pixel_deviation", "parameters"])
+def test_a_changed_word_of_the_file_about_itself_is_refused(name: str, evidence: Record, tmp_path: Path):
+    keep(tmp_path, evidence, 4, to_safetensors(learned(4), {"architecture": NETWORK, name: "1"}))
+
+    with pytest.raises(ContentError, match=f"states its {name} as 1, but the record has "):
+        read_recorded(tmp_path, evidence, 4)
+
+
 def test_a_record_that_knows_no_digest_vouches_for_no_weights(evidence: Record, tmp_path: Path):
     keep(tmp_path, evidence, 2)
     silent = replace(evidence, seeds=(replace(evidence.seeds[0], weights_sha256=None),))
