@@ -259,7 +259,7 @@ def test_the_older_package_by_the_name_of_torchsummary_is_recognised(place: Work
 def test_a_library_that_counts_wrongly_is_a_failure(
     counter: str, name: str, message: str, place: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(cross_check, counter, lambda network: 7)
+    monkeypatch.setattr(cross_check, counter, lambda network, task: 7)
 
     check = found(place, name)
 

@@ -14,6 +14,7 @@ import pytest
 from harness.evidence import study
 from harness.evidence.study import StudyConfig
 from harness.search.proposals import enumeration, evolution
+from harness.system.errors import ContentError
 from harness.training.result import Status
 from tests.harness import scripted
 from tests.harness.scripted import Trainer, killed_at
@@ -164,12 +165,11 @@ def test_a_kill_leaves_no_half_written_file_for_long(trainer: Trainer, tmp_path:
     assert list(tmp_path.glob("*/.*")) == []
 
 
-def test_a_result_of_a_network_that_the_journal_does_not_know_is_passed_over(trainer: Trainer, tmp_path: Path):
+def test_a_result_of_a_network_that_the_log_does_not_know_is_refused(trainer: Trainer, tmp_path: Path):
     scripted.run(tmp_path, scripted.config(), scripted.effort(trials=3))
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
     kept = [line for line in lines if '"trial": 2' not in line and '"ended"' not in line]
     (tmp_path / "log.jsonl").write_text("\n".join(kept) + "\n")
 
-    session = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=2))
-
-    assert sorted(session.candidates) == [0, 1]
+    with pytest.raises(ContentError, match="log"):
+        scripted.run(tmp_path, scripted.config(), scripted.effort(trials=2))

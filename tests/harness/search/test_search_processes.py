@@ -189,7 +189,7 @@ def test_a_search_killed_four_times_is_bit_for_bit_the_one_that_was_not(seed: in
 
 
 def test_an_interrupted_search_ends_in_order_with_the_command_that_goes_on(search: Callable[..., Search]):
-    stopped = search(trials=6, target="99.9")
+    stopped = search(trials=6, target="99.8")
     process = stopped.start("--json")
     stopped.wait_for(lambda: len(stopped.events("proposed")) >= 1)
 
@@ -204,14 +204,14 @@ def test_an_interrupted_search_ends_in_order_with_the_command_that_goes_on(searc
     assert document["error"]["code"] == 130
     assert document["error"]["kind"] == "interrupted"
     assert document["error"]["hint"].startswith("the same command goes on: ")
-    assert " search --dataset mnist-5k --study s --target 99.9 --space " in document["error"]["hint"]
+    assert " search --dataset mnist-5k --study s --target 99.8 --space " in document["error"]["hint"]
     assert stopped.events("ended")[-1]["reason"] == "interrupted"
     assert (stopped.folder / "report.html").exists()
     assert stopped.test_reads() == 0
 
 
 def test_sigterm_interrupts_too_and_a_second_signal_ends_a_search_at_once(search: Callable[..., Search]):
-    stopped = search(trials=6, target="99.9")
+    stopped = search(trials=6, target="99.8")
     process = stopped.start()
     stopped.wait_for(lambda: len(stopped.events("proposed")) >= 1)
 
@@ -229,7 +229,7 @@ def test_sigterm_interrupts_too_and_a_second_signal_ends_a_search_at_once(search
 
 
 def test_a_second_coordinator_is_refused_and_changes_nothing(search: Callable[..., Search]):
-    first = search(trials=6, target="99.9")
+    first = search(trials=6, target="99.8")
     first.start()
     first.wait_for(lambda: len(first.events("proposed")) >= 1)
     before = (first.folder / "config.json").read_bytes()

@@ -109,7 +109,7 @@ def test_a_study_without_a_session_has_not_begun(new_study: Any, place: Workspac
     assert state_of(study_files.read_study(study.write(), place), running=False) == "Not begun"
 
 
-def test_without_the_ledger_there_are_no_standings(new_study: Any, place: Workspace):
+def test_a_damaged_line_of_the_ledger_is_named(new_study: Any, place: Workspace):
     new_study(name="good").write()
     place.records.mkdir(exist_ok=True)
     place.ledger.write_text("[]\n", encoding="utf-8")
@@ -117,7 +117,7 @@ def test_without_the_ledger_there_are_no_standings(new_study: Any, place: Worksp
     page = checked(write_index(place).read_text(encoding="utf-8"))
 
     assert [item.name for item in read_index(place).studies] == ["good"]
-    assert "It cannot be read: the ledger " in page.text("p")
+    assert f"the ledger {place.ledger}, line 1" in page.text()
 
 
 def test_a_study_that_vanishes_while_it_is_read_is_named(new_study: Any, place: Workspace, monkeypatch: Any):

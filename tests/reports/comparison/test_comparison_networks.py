@@ -215,7 +215,7 @@ def test_images_of_other_weights_are_not_shown(
 ):
     one, two = synthetic.evidence(small, [3, 3]), synthetic.evidence(large, [2, 1])
     synthetic.SyntheticStudy(place).inspect(one)
-    others = tuple(replace(run, weights_sha256="f" * 64) for run in one.seeds)
+    others = tuple(replace(run, weights_sha256=f"{run.index + 100:064x}") for run in one.seeds)
     for evidence in (replace(one, seeds=others), two):
         record.write(place.records, evidence)
 

@@ -39,7 +39,7 @@ def test_each_network_is_a_trial_with_the_errors_and_the_state_of_its_first_run(
         errors = {epoch.epoch: epoch.validation_errors for epoch in result.history}
         assert trial.state is STATES[result.status]
         assert {key: trial.attributes[key] for key in ("network", "hash", "parameters", "seed")} == {
-            "network": result.architecture,
+            "network": str(result.architecture),
             "hash": result.hash,
             "parameters": result.parameters,
             "seed": result.seed,
