@@ -40,7 +40,7 @@ def explore(session: Session) -> None:
         session.reason = "interrupted"
         return
     # What is in flight has its last rung on disk, or is not needed for what follows.
-    for place, running in enumerate(session.executor.jobs):
+    for place, running in session.executor.jobs.items():
         if running is not None:
             session.executor.abandon(place)
 
@@ -48,7 +48,7 @@ def explore(session: Session) -> None:
 def _begin(session: Session) -> bool:
     """Give every idle worker what there is to do; return whether there was something."""
     begun = False
-    for place, running in enumerate(session.executor.jobs):
+    for place, running in session.executor.jobs.items():
         if running is not None or (job := _next_job(session)) is None:
             continue
         session.executor.assign(place, job)

@@ -25,7 +25,6 @@ from harness.evidence.events import (
 from harness.evidence.study import StudyConfig
 from harness.search import race
 from harness.search.event_log import EventLog, FolderLog
-from harness.search.executor import Executor, Processes
 from harness.search.proposals.estimate import (
     CAUTION,
     CAUTION_SECONDS,
@@ -52,6 +51,7 @@ from harness.system import statistics
 from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
+from harness.training.workers.executor import Executor, ExecutorOf, Processes
 from harness.training.workers.workers import Limits, Source
 from search_spaces.spaces.resolve import parse_space
 
@@ -125,7 +125,14 @@ class Session:
         return float("inf") if self.effort.seconds is None else self.effort.seconds - self.elapsed
 
 
-def open_session(folder: Path, config: StudyConfig, effort: Effort, source: Source, reporter: Watcher) -> Session:
+def open_session(
+    folder: Path,
+    config: StudyConfig,
+    effort: Effort,
+    source: Source,
+    reporter: Watcher,
+    executor_of: ExecutorOf = Processes,
+) -> Session:
     """Return the search as the study's files tell it: finished runs kept, unfinished ones waiting."""
     events = study.read_events(folder)
     candidates = {proposal.trial: Candidate(proposal) for proposal in study.proposals(events)}
@@ -139,7 +146,7 @@ def open_session(folder: Path, config: StudyConfig, effort: Effort, source: Sour
     space = parse_space(config.space_text, config.space, task)
     proposer = Proposer.new(space, config, past=past)
     replay_journal(proposer, events, candidates)
-    executor = Processes(source, effort.limits)
+    executor = executor_of(source, effort.limits)
     session = Session(
         folder=folder,
         config=config,
@@ -248,7 +255,7 @@ def job_for(session: Session, candidate: Candidate, purpose: Purpose, index: int
 
 def jobs_at_work(session: Session) -> list[Job]:
     """Return what is being trained."""
-    return [job for job in session.executor.jobs if job is not None]
+    return [job for job in session.executor.jobs.values() if job is not None]
 
 
 def next_rung(session: Session, epochs: int, epoch: int) -> int | None:
