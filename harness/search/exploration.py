@@ -86,7 +86,7 @@ def _confirmable(session: Session, *, explored: bool) -> Candidate | None:
     Once something stands half of the workers go on with new networks, unless it is likely to stand or time is short: a
     smaller one that passes makes the seeds of a larger one superfluous.
     """
-    workers, half = session.effort.workers, max(1, session.effort.workers // 2)
+    workers, half = session.workers, max(1, session.workers // 2)
     flying = Counter(trial_of(job) for job in jobs_at_work(session) if job.purpose is Purpose.CONFIRM)
     stands = smallest_standing(session) is not None
     candidates = list(session.candidates.values())

@@ -35,7 +35,7 @@ from harness.search.proposals.estimate import (
     Room,
     rounds,
     scaled,
-    slowdown,
+    slowest,
     taught,
     training_seconds,
 )
@@ -120,6 +120,11 @@ class Session:
         return self.before + self.executor.now() - self.began
 
     @property
+    def workers(self) -> int:
+        """Networks that train at once; before any can, those planned. The nodes of a cluster come and go."""
+        return len(self.executor.jobs) or self.effort.workers
+
+    @property
     def left(self) -> float:
         """Seconds left; infinite where there is no limit."""
         return float("inf") if self.effort.seconds is None else self.effort.seconds - self.elapsed
@@ -143,8 +148,7 @@ def open_session(
         file_result(candidates, found)
     task = dataset(config.dataset).task
     past = observations(kept(folder) or (), config.recipe, task)
-    space = parse_space(config.space_text, config.space, task)
-    proposer = Proposer.new(space, config, past=past)
+    proposer = Proposer.new(parse_space(config.space_text, config.space, task), config, past=past)
     replay_journal(proposer, events, candidates)
     executor = executor_of(source, effort.limits)
     session = Session(
@@ -171,7 +175,7 @@ def open_session(
 
 def room(session: Session) -> Room:
     """Return what there is time for: a training whose network can still be confirmed and verified."""
-    pace, images, workers = pace_of(session), dataset(session.config.dataset).train_size, session.effort.workers
+    pace, images, workers = pace_of(session), dataset(session.config.dataset).train_size, session.workers
     if session.effort.seconds is None:
         return Room(images, pace, workers=workers)
     confirmed = CAUTION * (1 + rounds(STAND_SEEDS, workers))
@@ -181,11 +185,11 @@ def room(session: Session) -> Room:
 
 
 def pace_of(session: Session) -> Pace:
-    """Return the pace of this machine: as it was measured, or a guess until the first run has ended."""
+    """Return the pace as it was measured, that of the slowest node of a cluster; a guess until a run has ended."""
     data = dataset(session.config.dataset)
     pace = taught(PACES[session.effort.engine], session.config.recipe, data.task)
     runs = [run for candidate in session.candidates.values() for run in runs_of(candidate)]
-    return scaled(pace, slowdown(runs, data.train_size, pace, data.task) or 1.0)
+    return scaled(pace, slowest(runs, data.train_size, pace, data.task) or 1.0)
 
 
 def run_seconds(session: Session, candidate: Candidate) -> float:
@@ -193,8 +197,7 @@ def run_seconds(session: Session, candidate: Candidate) -> float:
     seconds = [run.train_seconds for run in runs_of(candidate) if run.status is Status.COMPLETE]
     if seconds:
         return statistics.mean(seconds)
-    proposal = candidate.proposal
-    data = dataset(session.config.dataset)
+    proposal, data = candidate.proposal, dataset(session.config.dataset)
     epochs = proposal.epochs or session.config.recipe.epochs
     return training_seconds(epochs, data.train_size, work(proposal.architecture, data.task), pace_of(session))
 
