@@ -24,6 +24,9 @@ from harness.bench.tables.table import Table, engine_kind
 from harness.system.duration import duration_text
 from harness.system.errors import HarnessError
 from harness.training import result
+from harness.training.cluster.cluster import joined_by
+from harness.training.cluster.link import Link
+from harness.training.cluster.roster import Asked, Kinds
 from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
@@ -120,6 +123,17 @@ def record(
         # Once all have their first runs, those near the target are due.
         _train_all(session, executor_of(ready.source, LIMITS))
     return table_of(recording, ended)
+
+
+def on_cluster(ready: Prepared, link: Link) -> ExecutorOf:
+    """Return what trains a recording on a cluster: nodes such as the machine that the table names, each as busy.
+
+    Raises:
+        DeviceError: no node has anything to offer.
+    """
+    machine = ready.recording.machine
+    asked = Asked(device=str(ready.device), engine=engine_kind(machine), processes=machine.workers, kinds=Kinds.OURS)
+    return joined_by(link, asked)
 
 
 def _train_all(session: RecordingSession, executor: Executor) -> None:
