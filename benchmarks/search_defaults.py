@@ -22,8 +22,8 @@ from search_spaces.catalog import space
 
 ROOT = Path(__file__).resolve().parent.parent
 DATASET = "mnist"
-# What a search prints and where it lies decides nothing; the seed is given to every measured search.
-WITHOUT_EFFECT = {"plan_only", "verbose", "as_json", "name", "folder", "seed", "storage"}
+# What a search prints, where it lies and which machines train decides nothing; every measured search gets its seed.
+WITHOUT_EFFECT = {"plan_only", "verbose", "as_json", "name", "folder", "cluster", "seed", "storage"}
 # What decides the order beside the files of harness/search: the threshold, what stands, what a draw, a change of it and
 # its costs are.
 BESIDES = (

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -34,11 +34,11 @@ from harness.bench.simulation.readings import Reading, Readings, TableReadings
 from harness.bench.simulation.replay import run_repeat
 from harness.bench.tables.table import Table, runs_of
 from harness.bench.tables.table_files import read_table, table_folder
-from harness.search.executor import Executor, Processes
 from harness.system import files, statistics
 from harness.system.workspace import workspace
 from harness.training.result import Result, Status
 from harness.training.run import Job
+from harness.training.workers.executor import Executor, Processes
 from harness.training.workers.workers import Event, Finished
 
 RESULTS = Path(__file__).resolve().parent / "results" / "simulated-clock.json"
@@ -73,7 +73,7 @@ class Noting:
     ends: list[End] = field(default_factory=list)
 
     @property
-    def jobs(self) -> Sequence[Job | None]:
+    def jobs(self) -> Mapping[int, Job | None]:
         """What each place is doing."""
         return self.inner.jobs
 

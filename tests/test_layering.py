@@ -60,6 +60,7 @@ TORCH_FILES = {
     )
 }
 OPTUNA_FILES = {"harness/evidence/mirror/optuna_storage.py", "harness/search/proposals/sampler.py"}
+RAY_FILES = {"harness/training/cluster/ray_link.py"}
 # What a report may know of the harness: results and standings, not how they came about.
 REPORTED = {
     "harness.bench",  # of it what a comparison found; the test below says that no torch comes with it
@@ -106,6 +107,7 @@ LAZY_LIBRARIES = {
     "pyarrow",
     "psycopg",
     "pydantic",
+    "ray",
     "scipy",
     "sqlalchemy",
     "torch",
@@ -265,8 +267,12 @@ def test_reports_import_only_results_and_standings_of_the_harness():
 
 @pytest.mark.parametrize(
     ("libraries", "files"),
-    [({"torch", "torchvision", "torchsummary", "fvcore"}, TORCH_FILES), ({"optuna"}, OPTUNA_FILES)],
-    ids=["torch", "optuna"],
+    [
+        ({"torch", "torchvision", "torchsummary", "fvcore"}, TORCH_FILES),
+        ({"optuna"}, OPTUNA_FILES),
+        ({"ray"}, RAY_FILES),
+    ],
+    ids=["torch", "optuna", "ray"],
 )
 def test_a_heavy_library_is_imported_only_where_it_is_listed(libraries: set[str], files: set[str]):
     found = [item for item in all_imports(*PACKAGES) if item.package in libraries]

@@ -140,7 +140,7 @@ def test_the_exact_versions_are_those_that_the_project_allows():
     lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
     exact = dict(line.lower().split("==") for line in lines if not line.startswith("#"))
 
-    for text in [*project["dependencies"], *extras["dev"], *extras["export"]]:
+    for text in [*project["dependencies"], *extras["dev"], *extras["export"], *extras["cluster"]]:
         wanted = Requirement(text)
         assert wanted.specifier.contains(exact[wanted.name.lower()]), text
 

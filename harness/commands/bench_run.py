@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 REPEATS, LIVE_REPEATS = 200, 3
 # Options that a table answers by itself, those of real trainings, and those of a replay.
 OF_A_TABLE = ("space", "recipe", "dataset")
-OF_TRAININGS = ("folder", "device", "engine", "judge_seeds")
+OF_TRAININGS = ("folder", "device", "engine", "judge_seeds", "cluster")
 OF_A_REPLAY = ("spread", "processes")
 
 
@@ -72,6 +73,7 @@ OF_A_REPLAY = ("spread", "processes")
 @options.data_options
 @options.device_option
 @options.engine_option
+@options.cluster_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: below runs/.bench].")
 @options.as_json
 @click.pass_context
@@ -215,11 +217,14 @@ def _folder(given: dict[str, Any], asked: Comparison) -> Iterator[Path]:
 def _live(given: dict[str, Any], table: Table | None, as_json: bool) -> int:
     from harness.bench.simulation import live_run
 
-    made, run = live_run.prepared(given, table)
+    made, running = live_run.prepared(given, table)
     with _folder(given, made.comparison) as folder:
         there = _begun(folder, made.comparison)
         try:
-            traces, judged = live_run.carried_out(made, run, folder, there, lambda line: click.echo(line, err=True))
+            with options.cluster(given["cluster"], running.effort.workers) as link:
+                running = running if link is None else live_run.on_cluster(running, link)
+                say = partial(click.echo, err=True)
+                traces, judged = live_run.carried_out(made, running, folder, there, say)
         except KeyboardInterrupt as error:
             raise options.interrupted() from error
         return _show(folder, made, traces, judged, as_json)

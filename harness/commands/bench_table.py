@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--budget", type=click.IntRange(1), help="Most parameters of a network.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the choice of networks.")
 @options.workers_option
+@options.cluster_option
 @options.data_options
 @options.device_option
 @options.engine_option
@@ -186,6 +187,7 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
     if near is not None and seeds <= given["seeds"]:
         raise UsageError(f"--near-seeds {seeds}: networks near the target get more runs than --seeds {given['seeds']}")
     wanted = None if near is None else Near(target_pct=near, within_pct=within, seeds=seeds)
+    address = given.pop("cluster")
     ready = prepared(Request(name=name, near=wanted, **given))
     check_recording(folder, ready.recording)
     plan = planned(ready.recording, ready.chosen, finished_runs(folder, ready.recording))
@@ -196,21 +198,27 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
     click.echo(plan_text(plan), err=True)
     options.say_engine(ready.choice)
     options.say_teacher(ready.recording.recipe, task_of(ready.recording.dataset), place.teachers)
-    recorded = _train(ready, plan, folder, place)
+    recorded = _train(ready, plan, folder, place, address)
     write_table(out, recorded)
     _show(recorded, as_json, out)
     return 0
 
 
-def _train(ready: Prepared, plan: RecordingPlan, folder: Path, place: Workspace) -> Table:
-    from harness.bench.tables.session import record
+def _train(ready: Prepared, plan: RecordingPlan, folder: Path, place: Workspace, address: str | None) -> Table:
+    from harness.bench.tables.session import on_cluster, record
     from harness.evidence import study
+    from harness.training.workers.executor import Processes
     from harness.training.workers.progress import Reporter
 
     try:
-        with study.owned(folder), Reporter(plan.runs, "runs") as reporter:
+        with (
+            study.owned(folder),
+            options.cluster(address, ready.recording.machine.workers) as link,
+            Reporter(plan.runs, "runs") as reporter,
+        ):
             reporter.bar.update(plan.ended)
-            return record(folder, ready, place.teachers, plan.seconds_an_epoch, reporter)
+            executor_of = Processes if link is None else on_cluster(ready, link)
+            return record(folder, ready, place.teachers, plan.seconds_an_epoch, reporter, executor_of)
     except KeyboardInterrupt as error:
         raise options.interrupted() from error
 

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be done; train nothing.")
 @click.option("--verbose", "-v", is_flag=True, help="Say how every training ended.")
 @options.parallelism_option
+@options.cluster_option
 @options.device_option
 @options.engine_option
 @options.data_options
@@ -90,7 +91,7 @@ def search(
 
     from harness.commands.searching.search_plan import plan_facts
     from harness.data.datasets import task_of
-    from harness.search.run_plan import make_plan, plan_document
+    from harness.search.run_plan import make_plan, on_cluster, plan_document
     from harness.system.terminal import busy, console, show_facts
     from harness.system.workspace import workspace
     from search_spaces.spaces.count import fewest_found
@@ -107,15 +108,18 @@ def search(
             f"'{plan.space.name}': {fewest:,} parameters",
             err=True,
         )
-    if plan_only:
-        with busy("counting the networks of the space"):
-            document = plan_document(plan)
-        options.print_json(document) if as_json else show_facts(console(), plan_facts(document))
-        return 0
-    options.say_engine(plan.engine)
-    options.say_teacher(plan.recipe.recipe, task_of(plan.config.dataset), plan.workspace.teachers)
     try:
-        return _run(plan, storage, _given(ctx), as_json, verbose=verbose)
+        with options.cluster(given["cluster"], plan.effort.workers // plan.effort.side_by_side) as link:
+            if link is not None:
+                plan = on_cluster(plan, link, given["workers"])
+            if plan_only:
+                with busy("counting the networks of the space"):
+                    document = plan_document(plan)
+                options.print_json(document) if as_json else show_facts(console(), plan_facts(document))
+                return 0
+            options.say_engine(plan.engine)
+            options.say_teacher(plan.recipe.recipe, task_of(plan.config.dataset), plan.workspace.teachers)
+            return _run(plan, storage, _given(ctx), as_json, verbose=verbose)
     except KeyboardInterrupt as error:
         raise options.interrupted() from error
 
@@ -148,7 +152,9 @@ def _run(plan: SearchPlan, storage: str | None, given: dict[str, str], as_json: 
                 mirroring.say = reporter.say
                 reporter.heartbeat = _both(live.refresh, mirroring.refresh)
             command = [hidden(word) for word in ("harness", *sys.argv[1:])]
-            session = run_search(plan.folder, plan.config, plan.effort, plan.source, reporter, command)
+            session = run_search(
+                plan.folder, plan.config, plan.effort, plan.source, reporter, command, plan.executor_of
+            )
             reporter.verifying()
             verdict = None if session.interrupted else conclude(plan, session, reporter.on_event)
         report = write_report(plan.folder, plan.workspace)

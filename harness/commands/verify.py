@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from harness.evidence.verification.verdict import Verdict
     from harness.evidence.verification.verify import Plan
     from harness.system.workspace import Workspace
+    from harness.training.cluster.link import Link
     from harness.training.workers.workers import Source
 
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @options.device_option
 @options.engine_option
 @options.workers_option
+@options.cluster_option
 @options.as_json
 def verify(
     network: str,
@@ -49,6 +51,7 @@ def verify(
     device: str,
     engine: str,
     workers: int | None,
+    cluster: str | None,
     as_json: bool,
 ) -> int:
     """Train NETWORK again on new seeds and all training images, and read the test set once for each seed.
@@ -116,7 +119,8 @@ def verify(
     if declare_only:
         return _declare(plan, place, seeds or ledger.DEFAULT_SEEDS, as_json)
     try:
-        verdict = _run(plan, place, Source(data.dataset.name, folder))
+        with options.cluster(cluster, plan.workers) as link:
+            verdict = _run(plan, place, Source(data.dataset.name, folder), link, workers)
     except KeyboardInterrupt as error:
         raise options.interrupted() from error
     if as_json:
@@ -144,14 +148,22 @@ def _declare(plan: Plan, place: Workspace, seeds: int, as_json: bool) -> int:
     return 0
 
 
-def _run(plan: Plan, place: Workspace, source: Source) -> Verdict:
+def _run(plan: Plan, place: Workspace, source: Source, link: Link | None, processes: int | None) -> Verdict:
     from harness.evidence.leaderboard import refresh
     from harness.evidence.verification.verify import run_seeds
+    from harness.training.cluster.cluster import joined_by
+    from harness.training.cluster.roster import Asked, Kinds
+    from harness.training.workers.executor import ExecutorOf, Processes
     from harness.training.workers.progress import Reporter
     from harness.training.workers.workers import Limits
 
+    executor_of: ExecutorOf = Processes
+    if link is not None:
+        # The seeds of a certification stay on one kind of machine.
+        kinds = Kinds.ONE if plan.certify else Kinds.ANY
+        executor_of = joined_by(link, Asked(device=plan.device, engine=plan.engine, processes=processes, kinds=kinds))
     with Reporter(len(plan.indices), "seeds") as reporter:
-        verdict = run_seeds(plan, place, source, Limits(seconds=6 * 3600), reporter.on_event)
+        verdict = run_seeds(plan, place, source, Limits(seconds=6 * 3600), reporter.on_event, executor_of)
     refresh(place)
     return verdict
 
@@ -160,6 +172,7 @@ def _document(verdict: Verdict) -> dict[str, Any]:
     from dataclasses import asdict
 
     from harness.evidence import ledger
+    from harness.evidence.verification.verdict import machines_of
     from harness.system import statistics
     from harness.system.document import document_of
     from harness.training.result import finite
@@ -184,6 +197,7 @@ def _document(verdict: Verdict) -> dict[str, Any]:
         "teacher_seconds": verdict.record.teacher_seconds,
         "statuses": [run.status for run in verdict.runs],
         "weights_sha256": [run.weights_sha256 for run in verdict.runs],
+        "machines": [{"kind": kind, "seeds": count} for kind, count in machines_of(verdict.runs)],
         "repeats": [asdict(repeat) for repeat in verdict.repeats],
         "contradicted": verdict.contradicted,
         "attempt": None if verdict.attempt is None else asdict(verdict.attempt),
@@ -192,6 +206,7 @@ def _document(verdict: Verdict) -> dict[str, Any]:
 
 
 def _text(verdict: Verdict) -> str:
+    from harness.evidence.verification.verdict import machines_of
     from harness.system import statistics
 
     lines = []
@@ -207,6 +222,11 @@ def _text(verdict: Verdict) -> str:
         lines.append(
             f"these {len(accuracies)} seeds: mean {statistics.mean(accuracies):.3f} %, "
             f"deviation {statistics.standard_deviation(accuracies):.3f}"
+        )
+    machines = machines_of(verdict.runs)
+    if len(machines) > 1:
+        lines.append(
+            "several kinds of machines trained: " + "; ".join(f"{count} on {kind}" for kind, count in machines)
         )
     row = verdict.row
     bound = f", 99 % lower bound {row.lower_bound_pct:.3f} %" if row.lower_bound_pct is not None else ""

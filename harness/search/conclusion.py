@@ -48,7 +48,7 @@ def conclude(
         note(session, Postponed(hash=winner.hash, parameters=winner.parameters, seconds=needed))
         refresh(plan.workspace)
         return None
-    verdict = run_seeds(verification, plan.workspace, plan.source, _limits(plan), on_event)
+    verdict = run_seeds(verification, plan.workspace, plan.source, _limits(plan), on_event, plan.executor_of)
     verified = Verified(
         hash=verdict.record.hash,
         recipe_hash=verdict.record.recipe_hash,

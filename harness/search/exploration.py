@@ -40,7 +40,7 @@ def explore(session: Session) -> None:
         session.reason = "interrupted"
         return
     # What is in flight has its last rung on disk, or is not needed for what follows.
-    for place, running in enumerate(session.executor.jobs):
+    for place, running in session.executor.jobs.items():
         if running is not None:
             session.executor.abandon(place)
 
@@ -48,7 +48,7 @@ def explore(session: Session) -> None:
 def _begin(session: Session) -> bool:
     """Give every idle worker what there is to do; return whether there was something."""
     begun = False
-    for place, running in enumerate(session.executor.jobs):
+    for place, running in session.executor.jobs.items():
         if running is not None or (job := _next_job(session)) is None:
             continue
         session.executor.assign(place, job)
@@ -86,7 +86,7 @@ def _confirmable(session: Session, *, explored: bool) -> Candidate | None:
     Once something stands half of the workers go on with new networks, unless it is likely to stand or time is short: a
     smaller one that passes makes the seeds of a larger one superfluous.
     """
-    workers, half = session.effort.workers, max(1, session.effort.workers // 2)
+    workers, half = session.workers, max(1, session.workers // 2)
     flying = Counter(trial_of(job) for job in jobs_at_work(session) if job.purpose is Purpose.CONFIRM)
     stands = smallest_standing(session) is not None
     candidates = list(session.candidates.values())

@@ -37,9 +37,7 @@ def verify_seconds(session: Session, candidate: Candidate, seeds: int = LEAST_VE
     """Return what verifying a network on so many seeds will take, in seconds of wall-clock; rather too much."""
     # The teacher of the search has not seen all training images, so a verification has one of its own.
     teaching = max((run.teacher_seconds for run in runs_of(candidate)), default=0.0)
-    return (
-        verifying(run_seconds(session, candidate), session.effort.workers, seeds) + CAUTION * VERIFY_FACTOR * teaching
-    )
+    return verifying(run_seconds(session, candidate), session.workers, seeds) + CAUTION * VERIFY_FACTOR * teaching
 
 
 def least_verify_seconds(session: Session, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
@@ -60,4 +58,4 @@ def remaining_seconds(session: Session, candidate: Candidate, confirming: int) -
         return 0.0
     one = run_seconds(session, candidate)
     lacking = max(0, race.STAND_SEEDS - len(candidate.fresh))
-    return CAUTION * rounds(lacking, confirming) * one + verifying(one, session.effort.workers)
+    return CAUTION * rounds(lacking, confirming) * one + verifying(one, session.workers)

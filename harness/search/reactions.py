@@ -43,7 +43,7 @@ def poll(session: Session, seconds: float = POLL_SECONDS) -> None:
     nearest = None
     if standing is None:
         nearest = nearest_miss(session.candidates.values(), session.config.threshold_pct)
-    session.reporter.tick(Moment(session.elapsed, standing, nearest, tuple(session.executor.jobs)))
+    session.reporter.tick(Moment(session.elapsed, standing, nearest, tuple(session.executor.jobs.values())))
 
 
 def _on_event(session: Session, event: Event) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,13 @@ from harness.system.device import choose_device, worker_count
 from harness.system.errors import ContentError, UsageError
 from harness.system.invocation import typed
 from harness.system.workspace import Workspace
+from harness.training.cluster.cluster import joined_by, nodes_that_train
+from harness.training.cluster.link import Link, NodeInfo
+from harness.training.cluster.roster import Asked
 from harness.training.native.engine_choice import Choice, choose_engine
 from harness.training.recipe import Recipe
 from harness.training.recipes import NamedRecipe, check_batch, named_recipe
+from harness.training.workers.executor import ExecutorOf, Processes
 from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Limits, Source
 from search_spaces.catalog import space as space_of
@@ -46,6 +50,7 @@ class SearchPlan:
 
     Attributes:
         past: earlier trainings that the search learns from; ``left_out`` says what could not be read.
+        executor_of: who trains; ``nodes`` are those of a cluster, none where this machine trains.
         measures_workers: on a GPU nobody said how many networks are to train at once; that is found by measuring.
     """
 
@@ -62,6 +67,8 @@ class SearchPlan:
     engine: Choice
     measures_workers: bool
     origins: dict[str, str]
+    executor_of: ExecutorOf = Processes
+    nodes: tuple[NodeInfo, ...] = ()
 
 
 def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) -> SearchPlan:
@@ -136,6 +143,31 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     )
 
 
+def on_cluster(plan: SearchPlan, link: Link, parallelism: Parallelism | None) -> SearchPlan:
+    """Return the plan with the nodes of a cluster in place of this machine's processes.
+
+    Args:
+        parallelism: of each node; None for a process a core.
+
+    Raises:
+        DeviceError: no node offers a core, or a GPU where one is asked for.
+    """
+    asked = Asked(
+        device=plan.effort.device,
+        engine=plan.effort.engine,
+        processes=None if parallelism is None else parallelism.processes,
+        side_by_side=1 if parallelism is None else parallelism.side_by_side,
+    )
+    nodes = nodes_that_train(link, asked)
+    return replace(
+        plan,
+        effort=replace(plan.effort, workers=sum(map(asked.places_of, nodes)), side_by_side=asked.side_by_side),
+        executor_of=joined_by(link, asked),
+        nodes=nodes,
+        measures_workers=False,
+    )
+
+
 def _lengths(given: tuple[int, ...] | None, recipe: Recipe, *, chosen: bool) -> tuple[int, ...]:
     """Return the lengths of a training to choose from: those given, those of the default recipe, or the recipe's own.
 
@@ -201,6 +233,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "origins": plan.origins,
         "offset": asdict(plan.offset),
         "effort": asdict(plan.effort),
+        "nodes": [asdict(node) for node in plan.nodes],
         "measures_workers": plan.measures_workers,
         "derivations": count.derivations,
         "feasible": asdict(count),

@@ -22,6 +22,7 @@ from harness.search.proposals import sampler
 from harness.search.proposals.proposer import Proposer
 from harness.search.session import Effort, Session, note, open_session
 from harness.search.watcher import Watcher
+from harness.training.workers.executor import ExecutorOf, Processes
 from harness.training.workers.workers import Source
 
 
@@ -32,6 +33,7 @@ def run_search(
     source: Source,
     reporter: Watcher,
     command: list[str],
+    executor_of: ExecutorOf = Processes,
 ) -> Session:
     """Search until time, trials or the space are used up, choose a winner on validation, and return the session.
 
@@ -45,14 +47,14 @@ def run_search(
         HarnessError: run after run crashed.
     """
     study.mend(folder)
-    session = open_session(folder, config, effort, source, reporter)
+    session = open_session(folder, config, effort, source, reporter, executor_of)
     if session.finished:
         return session
     began = SessionBegan(command=tuple(command), workers=effort.workers, device=effort.device, seconds=effort.seconds)
     note(session, began)
     with _signals(session):
-        session.executor.start(effort.workers, effort.side_by_side)
         try:
+            session.executor.start(effort.workers, effort.side_by_side)
             explore(session)
             if not session.interrupted:
                 choose(session)

@@ -25,7 +25,6 @@ from harness.evidence.events import (
 from harness.evidence.study import StudyConfig
 from harness.search import race
 from harness.search.event_log import EventLog, FolderLog
-from harness.search.executor import Executor, Processes
 from harness.search.proposals.estimate import (
     CAUTION,
     CAUTION_SECONDS,
@@ -36,7 +35,7 @@ from harness.search.proposals.estimate import (
     Room,
     rounds,
     scaled,
-    slowdown,
+    slowest,
     taught,
     training_seconds,
 )
@@ -52,6 +51,7 @@ from harness.system import statistics
 from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
+from harness.training.workers.executor import Executor, ExecutorOf, Processes
 from harness.training.workers.workers import Limits, Source
 from search_spaces.spaces.resolve import parse_space
 
@@ -120,12 +120,24 @@ class Session:
         return self.before + self.executor.now() - self.began
 
     @property
+    def workers(self) -> int:
+        """Networks that train at once; before any can, those planned. The nodes of a cluster come and go."""
+        return len(self.executor.jobs) or self.effort.workers
+
+    @property
     def left(self) -> float:
         """Seconds left; infinite where there is no limit."""
         return float("inf") if self.effort.seconds is None else self.effort.seconds - self.elapsed
 
 
-def open_session(folder: Path, config: StudyConfig, effort: Effort, source: Source, reporter: Watcher) -> Session:
+def open_session(
+    folder: Path,
+    config: StudyConfig,
+    effort: Effort,
+    source: Source,
+    reporter: Watcher,
+    executor_of: ExecutorOf = Processes,
+) -> Session:
     """Return the search as the study's files tell it: finished runs kept, unfinished ones waiting."""
     events = study.read_events(folder)
     candidates = {proposal.trial: Candidate(proposal) for proposal in study.proposals(events)}
@@ -136,10 +148,9 @@ def open_session(folder: Path, config: StudyConfig, effort: Effort, source: Sour
         file_result(candidates, found)
     task = dataset(config.dataset).task
     past = observations(kept(folder) or (), config.recipe, task)
-    space = parse_space(config.space_text, config.space, task)
-    proposer = Proposer.new(space, config, past=past)
+    proposer = Proposer.new(parse_space(config.space_text, config.space, task), config, past=past)
     replay_journal(proposer, events, candidates)
-    executor = Processes(source, effort.limits)
+    executor = executor_of(source, effort.limits)
     session = Session(
         folder=folder,
         config=config,
@@ -164,7 +175,7 @@ def open_session(folder: Path, config: StudyConfig, effort: Effort, source: Sour
 
 def room(session: Session) -> Room:
     """Return what there is time for: a training whose network can still be confirmed and verified."""
-    pace, images, workers = pace_of(session), dataset(session.config.dataset).train_size, session.effort.workers
+    pace, images, workers = pace_of(session), dataset(session.config.dataset).train_size, session.workers
     if session.effort.seconds is None:
         return Room(images, pace, workers=workers)
     confirmed = CAUTION * (1 + rounds(STAND_SEEDS, workers))
@@ -174,11 +185,11 @@ def room(session: Session) -> Room:
 
 
 def pace_of(session: Session) -> Pace:
-    """Return the pace of this machine: as it was measured, or a guess until the first run has ended."""
+    """Return the pace as it was measured, that of the slowest node of a cluster; a guess until a run has ended."""
     data = dataset(session.config.dataset)
     pace = taught(PACES[session.effort.engine], session.config.recipe, data.task)
     runs = [run for candidate in session.candidates.values() for run in runs_of(candidate)]
-    return scaled(pace, slowdown(runs, data.train_size, pace, data.task) or 1.0)
+    return scaled(pace, slowest(runs, data.train_size, pace, data.task) or 1.0)
 
 
 def run_seconds(session: Session, candidate: Candidate) -> float:
@@ -186,8 +197,7 @@ def run_seconds(session: Session, candidate: Candidate) -> float:
     seconds = [run.train_seconds for run in runs_of(candidate) if run.status is Status.COMPLETE]
     if seconds:
         return statistics.mean(seconds)
-    proposal = candidate.proposal
-    data = dataset(session.config.dataset)
+    proposal, data = candidate.proposal, dataset(session.config.dataset)
     epochs = proposal.epochs or session.config.recipe.epochs
     return training_seconds(epochs, data.train_size, work(proposal.architecture, data.task), pace_of(session))
 
@@ -248,7 +258,7 @@ def job_for(session: Session, candidate: Candidate, purpose: Purpose, index: int
 
 def jobs_at_work(session: Session) -> list[Job]:
     """Return what is being trained."""
-    return [job for job in session.executor.jobs if job is not None]
+    return [job for job in session.executor.jobs.values() if job is not None]
 
 
 def next_rung(session: Session, epochs: int, epoch: int) -> int | None:

@@ -91,6 +91,7 @@ class Result:
         weights_sha256: digest of the final weights, for bit-by-bit comparison.
         peak_memory_mb: largest resident size of the process, in MiB.
         study: name of the study; ``trial`` its number there, ``decisions`` what the space was asked.
+        node: of a cluster, that trained it; empty where the coordinator's own machine did.
     """
 
     architecture: WrittenNetwork
@@ -122,6 +123,7 @@ class Result:
     study: str | None = None
     trial: int | None = None
     decisions: tuple[Decision, ...] = ()
+    node: str = ""
     protocol_version: int = PROTOCOL_VERSION
     schema_version: Literal[1] = 1
 

@@ -20,6 +20,7 @@ from harness.training.recipes import RECIPES
 from harness.training.result import Environment, Result, Status
 from harness.training.run import Job
 from harness.training.seeds import derive_seed
+from harness.training.workers.executor import Processes
 from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Event, Limits, Source
 from search_spaces.cost import analyse
@@ -91,8 +92,7 @@ class Seeds:
     def trained(
         self,
         waiting: list[Job],
-        source: Source,
-        limits: Limits,
+        executor: Processes,
         parallelism: Parallelism,
         on_event: Callable[[Event], None],
     ) -> Iterator[Result]:
@@ -101,7 +101,7 @@ class Seeds:
         while waiting or launched:
             while waiting and len(launched) < self.in_flight:
                 launched.append(waiting.pop(0))
-            yield self.answer(launched.pop(0), source.dataset)
+            yield self.answer(launched.pop(0), executor.source.dataset)
 
 
 def without_training(monkeypatch: pytest.MonkeyPatch) -> Seeds:

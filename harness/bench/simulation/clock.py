@@ -6,7 +6,6 @@ nor looking at the validation images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from harness.bench.simulation.readings import Reading, Readings
@@ -38,9 +37,9 @@ class SimulatedExecutor:
     workers: list[SimulatedWorker] = field(default_factory=list)
 
     @property
-    def jobs(self) -> Sequence[Job | None]:
+    def jobs(self) -> dict[int, Job | None]:
         """What each worker is doing."""
-        return [worker.job for worker in self.workers]
+        return {place: worker.job for place, worker in enumerate(self.workers)}
 
     def start(self, count: int, side_by_side: int = 1) -> None:
         """Make so many workers."""

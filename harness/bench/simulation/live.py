@@ -17,12 +17,12 @@ from harness.bench.results.comparison import Judged
 from harness.bench.results.trace import Trace
 from harness.bench.simulation.replay import run_repeat
 from harness.evidence.verification.seed_training import train_one_by_one
-from harness.search.executor import Processes
 from harness.search.session import Effort
 from harness.system import statistics
 from harness.training.result import Result
 from harness.training.run import Job
 from harness.training.seeds import Purpose
+from harness.training.workers.executor import ExecutorOf, Processes
 from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Event, Source
 from search_spaces.architecture import Architecture
@@ -40,6 +40,7 @@ def live_repeat(
     repeat: int,
     limits: Limits,
     folder: Path,
+    executor_of: ExecutorOf = Processes,
 ) -> Trace:
     """Run one repeat on this machine.
 
@@ -48,7 +49,7 @@ def live_repeat(
         MethodError: a method of somebody else's misbehaved.
     """
     place = folder / WORK / f"{method.name}-{repeat}"
-    executor = Processes(source, effort.limits)
+    executor = executor_of(source, effort.limits)
     try:
         return run_repeat(method, task, executor, seed, repeat, limits, place, effort)
     finally:
@@ -63,6 +64,7 @@ def judged(
     seeds: int,
     folder: Path,
     on_event: Callable[[Event], None] = lambda event: None,
+    executor_of: ExecutorOf = Processes,
 ) -> Judged:
     """Train every network that was an answer on so many fresh seeds and return their means."""
     answers = {answer.hash: answer for trace in traces for answer in trace.answers if answer.hash is not None}
@@ -72,7 +74,7 @@ def judged(
         if answer.architecture is not None
         for index in range(seeds)
     ]
-    results = list(train_one_by_one(jobs, source, effort.limits, Parallelism(task.workers), on_event))
+    results = list(train_one_by_one(jobs, executor_of(source, effort.limits), Parallelism(task.workers), on_event))
     accuracies = {key: _mean_pct(results, key) for key in answers}
     reaching = [
         answer.parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,12 @@ from harness.search.session import Effort
 from harness.system.device import choose_device
 from harness.system.duration import duration_text
 from harness.system.errors import ContentError
+from harness.training.cluster.cluster import joined_by
+from harness.training.cluster.link import Link
+from harness.training.cluster.roster import Asked, Kinds
 from harness.training.native.engine_choice import choose_engine
 from harness.training.recipes import check_batch, named_recipe
+from harness.training.workers.executor import ExecutorOf, Processes
 from harness.training.workers.workers import Limits as RunLimits
 from harness.training.workers.workers import Source
 from search_spaces.catalog import space as space_of
@@ -32,10 +36,11 @@ from search_spaces.catalog import space as space_of
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What trains: the data, and the device with its limits."""
+    """What trains: the data, the device with its limits, and where: on this machine or on others."""
 
     source: Source
     effort: Effort
+    executor_of: ExecutorOf = Processes
 
 
 def prepared(given: dict[str, Any], table: Table | None) -> tuple[Setting, Running]:
@@ -64,6 +69,17 @@ def prepared(given: dict[str, Any], table: Table | None) -> tuple[Setting, Runni
     trainer = engine.engine.name if engine.engine else engine.kind
     here = this_machine(device, data.data_hash, trainer, task.workers)
     return setting(task, methods, given, judge_seeds=given["judge_seeds"], machine=here), running
+
+
+def on_cluster(running: Running, link: Link) -> Running:
+    """Return what trains with the nodes of a cluster in place of this machine; only such as this one, and as many.
+
+    Raises:
+        DeviceError: none of them has anything to offer.
+    """
+    effort = running.effort
+    asked = Asked(device=effort.device, engine=effort.engine, places=effort.workers, kinds=Kinds.OURS)
+    return replace(running, executor_of=joined_by(link, asked))
 
 
 def _asked(given: dict[str, Any], data: ImageData) -> SearchTask:
@@ -114,6 +130,7 @@ def carried_out(
                 repeat,
                 Limits(asked.answer_seconds),
                 folder,
+                running.executor_of,
             )
             comparison.append_trace(folder, trace)
             done[method.name, repeat] = trace
@@ -121,6 +138,14 @@ def carried_out(
     traces = sorted(done.values(), key=lambda trace: (order.index(trace.method), trace.repeat))
     assert asked.judge_seeds is not None, "real trainings are judged by real trainings"
     say("judging the answers on fresh seeds")
-    found = judged(traces, asked.task, running.source, running.effort, asked.judge_seeds, folder)
+    found = judged(
+        traces,
+        asked.task,
+        running.source,
+        running.effort,
+        asked.judge_seeds,
+        folder,
+        executor_of=running.executor_of,
+    )
     shutil.rmtree(folder / WORK, ignore_errors=True)
     return traces, found

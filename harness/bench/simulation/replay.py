@@ -18,7 +18,6 @@ from harness.data.datasets import dataset
 from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.search import race
 from harness.search.event_log import MemoryLog
-from harness.search.executor import Executor
 from harness.search.exploration import explore
 from harness.search.proposals.proposer import Proposer
 from harness.search.proposals.proposing import Proposing
@@ -27,6 +26,7 @@ from harness.search.race import Candidate
 from harness.search.session import Effort, Session
 from harness.search.watcher import Moment
 from harness.training.result import Result
+from harness.training.workers.executor import Executor
 from harness.training.workers.workers import Limits as RunLimits
 from search_spaces.spaces.resolve import parse_space
 

@@ -24,12 +24,15 @@ from harness.bench.tables.table import Table, engine_kind
 from harness.system.duration import duration_text
 from harness.system.errors import HarnessError
 from harness.training import result
+from harness.training.cluster.cluster import joined_by
+from harness.training.cluster.link import Link
+from harness.training.cluster.roster import Asked, Kinds
 from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
-from harness.training.workers import workers
+from harness.training.workers.executor import Executor, ExecutorOf, Processes
 from harness.training.workers.progress import PLAIN_SECONDS, Reporter
-from harness.training.workers.workers import Broken, Event, Finished, Limits, Progress, Source
+from harness.training.workers.workers import Broken, Event, Finished, Limits, Progress
 from search_spaces.architecture import Architecture
 
 RETRIES = 2
@@ -87,7 +90,12 @@ def jobs_left(
 
 
 def record(
-    folder: Path, ready: Prepared, teachers: Path, work: Mapping[Architecture, float], reporter: Reporter
+    folder: Path,
+    ready: Prepared,
+    teachers: Path,
+    work: Mapping[Architecture, float],
+    reporter: Reporter,
+    executor_of: ExecutorOf = Processes,
 ) -> Table:
     """Train what is left of a recording and return its table; each run that ends leaves its result.
 
@@ -113,24 +121,35 @@ def record(
         )
         reporter.bar.total = session.total
         # Once all have their first runs, those near the target are due.
-        _train_all(session, ready.source)
+        _train_all(session, executor_of(ready.source, LIMITS))
     return table_of(recording, ended)
 
 
-def _train_all(session: RecordingSession, source: Source) -> None:
+def on_cluster(ready: Prepared, link: Link) -> ExecutorOf:
+    """Return what trains a recording on a cluster: nodes such as the machine that the table names, each as busy.
+
+    Raises:
+        DeviceError: no node has anything to offer.
+    """
+    machine = ready.recording.machine
+    asked = Asked(device=str(ready.device), engine=engine_kind(machine), processes=machine.workers, kinds=Kinds.OURS)
+    return joined_by(link, asked)
+
+
+def _train_all(session: RecordingSession, executor: Executor) -> None:
     session.left = sum(session.work[job.architecture] * job.recipe.epochs for job in session.waiting)
-    pool = workers.start(source, min(session.recording.machine.workers, len(session.waiting)))
-    session.began = session.said = time.monotonic()
     try:
-        while session.waiting or any(worker.job for worker in pool):
-            for worker in pool:
-                if worker.job is None and session.waiting:
-                    workers.assign(worker, session.waiting.pop(0))
-            for event in workers.poll(pool, LIMITS, timeout=1.0):
+        executor.start(min(session.recording.machine.workers, len(session.waiting)))
+        session.began = session.said = time.monotonic()
+        while session.waiting or any(executor.jobs.values()):
+            for place, running in executor.jobs.items():
+                if running is None and session.waiting:
+                    executor.assign(place, session.waiting.pop(0))
+            for event in executor.poll(timeout=1.0):
                 on_event(session, event)
             _show(session)
     finally:
-        workers.stop(pool)
+        executor.stop()
 
 
 def on_event(session: RecordingSession, event: Event) -> None:

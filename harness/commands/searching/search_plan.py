@@ -36,6 +36,7 @@ def plan_facts(document: dict[str, Any]) -> dict[str, str]:
         "confirmed": f"after {document['stand_seeds']} to {document['most_seeds']} more seeds, if "
         f"its verification passes with a chance of at least {100 * document['confidence']:g} %",
         "effort": _effort_text(document),
+        **({"nodes": _nodes_text(document["nodes"])} if document["nodes"] else {}),
         "limits": f"{duration_text(limits['seconds'])} a training, {limits['memory_mb']:g} MiB a worker",
         "expected": _expected_text(document),
         "set by you": _given_text(document["origins"]),
@@ -51,6 +52,16 @@ def _effort_text(document: dict[str, Any]) -> str:
     time = "no limit of time" if effort["seconds"] is None else f"{duration_text(effort['seconds'])} in all"
     trials = "any number of networks" if effort["trials"] is None else f"at most {counted(effort['trials'], 'network')}"
     return f"{workers} on {effort['device']}, {effort['engine']} engine; {time}, {trials}"
+
+
+def _nodes_text(nodes: list[dict[str, Any]]) -> str:
+    """Return the nodes of a cluster and what they offer."""
+    return ", ".join(f"{node['name']} ({_offer(node)})" for node in nodes)
+
+
+def _offer(node: dict[str, Any]) -> str:
+    cores = counted(node["cores"], "core")
+    return f"{cores}, {counted(node['gpus'], 'GPU')}" if node["gpus"] else cores
 
 
 def _given_text(origins: dict[str, str]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +17,7 @@ from harness.system.terminal import printable_json
 
 if TYPE_CHECKING:
     from harness.commands.shared.network_argument import KnownRow
+    from harness.training.cluster.link import Link
     from harness.training.native.engine_choice import Choice
     from harness.training.recipe import Recipe
     from harness.training.recipes import NamedRecipe
@@ -123,6 +125,45 @@ def parallelism_option(command: _Command) -> _Command:
         help="Training processes, or PxN: P processes, each with N networks side by side, for GPUs. auto: one a core "
         "on a CPU; on a GPU measured.",
     )(command)
+
+
+def cluster_option(command: _Command) -> _Command:
+    """Add ``--cluster``; the value is None for this machine's processes."""
+    return click.option(
+        "--cluster",
+        type=ClusterAddress(),
+        help="Train on the nodes of a Ray cluster: one started here, the one this machine is in, or the one whose head "
+        "is named; --workers then counts for each node (docs/cluster.md).",
+    )(command)
+
+
+@contextmanager
+def cluster(address: str | None, processes: int | None) -> Iterator[Link | None]:
+    """Be connected to a cluster for the block; None where no address is given."""
+    if address is None:
+        yield None
+        return
+    from harness.system.terminal import busy
+    from harness.training.cluster.ray_link import connected
+
+    with ExitStack() as held:
+        with busy(f"connecting to the cluster ({address})"):
+            link = held.enter_context(connected(address, processes))
+        yield link
+
+
+class ClusterAddress(click.ParamType[str]):
+    """``local``, ``auto`` or the address of a cluster's head."""
+
+    name = "local|auto|HOST:PORT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the address as it is given."""
+        text = str(value)
+        host, _, port = text.rpartition(":")
+        if text not in ("local", "auto") and not (host and port.isdecimal() and 0 < int(port) < 65536):
+            self.fail(f"{text!r} is none of local, auto and HOST:PORT, such as 10.0.0.1:6379.", param, ctx)
+        return text
 
 
 class ParallelismText(click.ParamType["Parallelism | None"]):

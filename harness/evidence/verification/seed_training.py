@@ -8,9 +8,9 @@ from harness.data.training_images import load
 from harness.system.errors import DeviceError, HarnessError
 from harness.training.result import Result
 from harness.training.run import Job, TrainingData, execute_together
-from harness.training.workers import workers
+from harness.training.workers.executor import Executor
 from harness.training.workers.parallelism import Parallelism
-from harness.training.workers.workers import Broken, Event, Finished, Limits, Source
+from harness.training.workers.workers import Broken, Event, Finished, Source
 
 RETRIES = 2
 # Seeds that train at once; more would only ask for more memory.
@@ -18,7 +18,7 @@ MOST_TOGETHER = 32
 
 
 def train_one_by_one(
-    waiting: list[Job], source: Source, limits: Limits, parallelism: Parallelism, on_event: Callable[[Event], None]
+    waiting: list[Job], executor: Executor, parallelism: Parallelism, on_event: Callable[[Event], None]
 ) -> Generator[Result, None, None]:
     """Train what is waiting, which the caller may empty, on a parallelism's workers, and yield each result as it comes.
 
@@ -27,14 +27,14 @@ def train_one_by_one(
     """
     if not waiting:
         return
-    pool = workers.start(source, min(parallelism.workers, len(waiting)), parallelism.side_by_side)
     broken: dict[int, int] = {}
     try:
-        while waiting or any(worker.job for worker in pool):
-            for worker in pool:
-                if worker.job is None and waiting:
-                    workers.assign(worker, waiting.pop(0))
-            for event in workers.poll(pool, limits, timeout=1.0):
+        executor.start(min(parallelism.workers, len(waiting)), parallelism.side_by_side)
+        while waiting or any(executor.jobs.values()):
+            for place, running in executor.jobs.items():
+                if running is None and waiting:
+                    executor.assign(place, waiting.pop(0))
+            for event in executor.poll(timeout=1.0):
                 on_event(event)
                 if isinstance(event, Finished):
                     yield event.result
@@ -45,7 +45,7 @@ def train_one_by_one(
                         raise HarnessError(f"seed {index} failed {broken[index]} times: {event.message}")
                     waiting.append(event.job)
     finally:
-        workers.stop(pool)
+        executor.stop()
 
 
 def train_together(

@@ -10,6 +10,7 @@ from harness.evidence.ledger import Attempt, Declaration, Outcome
 from harness.evidence.record import Record, SeedRun
 from harness.system import statistics
 from harness.training import result
+from harness.training.result import Environment
 
 # Of a one-sided test that says a re-run is worse than its record.
 SIGNIFICANCE = 0.05
@@ -55,6 +56,18 @@ class Verdict:
         if self.attempt is not None:
             return self.attempt.outcome is Outcome.CERTIFIED
         return self.row.reached and not self.contradicted
+
+
+def machines_of(runs: Sequence[SeedRun]) -> list[tuple[str, int]]:
+    """Return the kinds of machines that trained these seeds, and how many each; equal bits are due only within one."""
+    counts: dict[Environment, int] = {}
+    for run in runs:
+        kind = next((each for each in counts if result.same_bits_due(each, run.environment)), run.environment)
+        counts[kind] = counts.get(kind, 0) + 1
+    return [
+        (f"{kind.device}, {kind.instructions}, {kind.engine}, torch {kind.torch}, Python {kind.python}", count)
+        for kind, count in counts.items()
+    ]
 
 
 def verdict_of(

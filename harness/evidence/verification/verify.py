@@ -26,7 +26,8 @@ from harness.training.recipes import NamedRecipe
 from harness.training.result import Result
 from harness.training.run import Job
 from harness.training.seeds import Purpose
-from harness.training.workers.parallelism import Parallelism
+from harness.training.workers.executor import ExecutorOf, Processes
+from harness.training.workers.parallelism import MOST_PROCESSES, Parallelism
 from harness.training.workers.workers import Event, Limits, Source
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
@@ -61,9 +62,14 @@ class Plan:
 
 
 def run_seeds(
-    plan: Plan, place: Workspace, source: Source, limits: Limits, on_event: Callable[[Event], None]
+    plan: Plan,
+    place: Workspace,
+    source: Source,
+    limits: Limits,
+    on_event: Callable[[Event], None],
+    executor_of: ExecutorOf = Processes,
 ) -> Verdict:
-    """Run the seeds of the plan in worker processes and pool the new ones into the record.
+    """Run the seeds of the plan, in processes or where else an executor has places, and pool them into the record.
 
     Each seed enters the record as soon as it is finished. A seed whose worker breaks is run again. What an
     interrupted call has finished is not run twice by the next.
@@ -87,7 +93,7 @@ def run_seeds(
         lacking = [] if ended else [index for index in plan.indices if index not in done]
         row = record.path_of(place.records, evidence).stem
         waiting = [_job(plan, place, row, index, before.get(index)) for index in lacking]
-        with closing(_trained(plan, waiting, source, limits, on_event)) as results:
+        with closing(_trained(plan, waiting, source, limits, on_event, executor_of)) as results:
             for found in results:
                 done[found.seed_index] = found
                 _keep(folder, found)
@@ -102,13 +108,18 @@ def run_seeds(
 
 
 def _trained(
-    plan: Plan, waiting: list[Job], source: Source, limits: Limits, on_event: Callable[[Event], None]
+    plan: Plan,
+    waiting: list[Job],
+    source: Source,
+    limits: Limits,
+    on_event: Callable[[Event], None],
+    executor_of: ExecutorOf,
 ) -> Generator[Result, None, None]:
     """Yield the result of each job as it comes."""
-    if trains_together(plan):
+    if trains_together(plan) and executor_of is Processes:
         return train_together(waiting, source, on_event)
-    parallelism = Parallelism(plan.workers // plan.side_by_side, plan.side_by_side)
-    return train_one_by_one(waiting, source, limits, parallelism, on_event)
+    parallelism = Parallelism(min(MOST_PROCESSES, plan.workers // plan.side_by_side), plan.side_by_side)
+    return train_one_by_one(waiting, executor_of(source, limits), parallelism, on_event)
 
 
 def trains_together(plan: Plan) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from harness.search.proposals.features import work
@@ -96,6 +96,13 @@ def scaled(pace: Pace, factor: float) -> Pace:
 def training_seconds(epochs: int, images: int, network_work: float, pace: Pace) -> float:
     """Return the seconds that so many epochs over ``images`` take with a network of so much ``work``."""
     return epochs * images * (pace.seconds_an_image + pace.seconds_a_mac * network_work)
+
+
+def slowest(runs: Sequence[Result], images: int, pace: Pace, task: Task) -> float | None:
+    """Return the slowdown of the cluster's node that has the largest; of this machine, where it trains alone."""
+    nodes = {run.node for run in runs}
+    factors = [slowdown((run for run in runs if run.node == node), images, pace, task) for node in nodes]
+    return max((factor for factor in factors if factor is not None), default=None)
 
 
 def slowdown(runs: Iterable[Result], images: int, pace: Pace, task: Task) -> float | None:

@@ -1,15 +1,15 @@
 """Every training of a search as a bar in the lane of a worker.
 
-The journal does not say which worker trained what. Trainings are dealt out to lanes by their begin and end: one goes to
-the lane that became free last, as a worker that has finished is given the next one. Facts only;
-``worker_lanes_picture`` draws them.
+The log does not say which worker trained what. Trainings are dealt out to lanes by their begin and end: one goes to
+the lane that became free last, as a worker that has finished is given the next one. On a cluster a result names its
+node, and the lanes of a node stand together. Facts only; ``worker_lanes_picture`` draws them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from harness.evidence.events import (
@@ -68,11 +68,13 @@ class WorkerLanes:
     Attributes:
         lanes: workers, or as many as trained at once.
         verification: from when to when the winner was verified, None where it was not.
+        nodes: of a cluster, one for each lane; none where one machine has trained.
     """
 
     bars: tuple[Bar, ...]
     lanes: int
     verification: tuple[float, float] | None
+    nodes: tuple[str, ...] = ()
 
 
 def worker_lanes(files: StudyFiles, of: Sequence[Network]) -> WorkerLanes:
@@ -80,24 +82,34 @@ def worker_lanes(files: StudyFiles, of: Sequence[Network]) -> WorkerLanes:
     numbers = {run.trial: number for number, network in enumerate(of) for run in network.other_runs}
     numbers |= {network.trial: number for number, network in enumerate(of) if network.trial is not None}
     free: list[float] = []
+    nodes: list[str] = []
     bars = []
-    for begin, end, fate, trial, fresh in sorted((*_finished(files), *_open(files)), key=lambda item: item[:2]):
+    for begin, end, fate, trial, fresh, node in sorted((*_finished(files), *_open(files)), key=lambda item: item[:2]):
         if trial not in numbers:
             continue
-        lane = _lane(free, begin)
+        lane = _lane(free, nodes, begin, node)
         begin = max(begin, free[lane])
         end = max(begin, end)
         free[lane] = math.inf if fate is Fate.RUNNING else end
         number = numbers[trial]
         bars.append(Bar(lane=lane, begin=begin, end=end, fate=fate, number=number, label=of[number].label, fresh=fresh))
+    if any(nodes):
+        return _by_node(bars, nodes, _verification(files))
     return WorkerLanes(tuple(bars), max(len(free), _workers(files) if bars else 0), _verification(files))
 
 
-_Span = tuple[float, float, Fate, int | None, bool]
+def _by_node(bars: Sequence[Bar], nodes: Sequence[str], verification: tuple[float, float] | None) -> WorkerLanes:
+    """Return the lanes in order of their nodes, those of no known node last."""
+    order = sorted(range(len(nodes)), key=lambda lane: (not nodes[lane], nodes[lane], lane))
+    moved = tuple(replace(bar, lane=order.index(bar.lane)) for bar in bars)
+    return WorkerLanes(moved, len(nodes), verification, tuple(nodes[lane] for lane in order))
+
+
+_Span = tuple[float, float, Fate, int | None, bool, str]
 
 
 def _finished(files: StudyFiles) -> list[_Span]:
-    """Return the trainings that have ended, as (begin, end, fate, trial, on a fresh seed)."""
+    """Return the trainings that have ended, as (begin, end, fate, trial, on a fresh seed, node)."""
     results = {(run.trial, str(run.purpose), run.seed_index): run for run in files.results}
     found: list[_Span] = []
     for entry in files.entries_of(RunEnded):
@@ -106,7 +118,8 @@ def _finished(files: StudyFiles) -> list[_Span]:
         if run is None:
             continue
         begin = max(0.0, entry.elapsed - run.train_seconds)
-        found.append((begin, entry.elapsed, _fate(run, files.config.threshold_pct), trial, purpose == Purpose.CONFIRM))
+        fate = _fate(run, files.config.threshold_pct)
+        found.append((begin, entry.elapsed, fate, trial, purpose == Purpose.CONFIRM, run.node))
     return found
 
 
@@ -128,10 +141,10 @@ def _open(files: StudyFiles) -> list[_Span]:
     for entry in files.entries_of(Proposal):
         if entry.event.trial not in ended:
             begin = max(entry.elapsed, began)
-            found.append((begin, max(begin, end), fate, entry.event.trial, False))
+            found.append((begin, max(begin, end), fate, entry.event.trial, False, ""))
     if files.searching:
         for trial in _to_confirm(files)[: max(0, _workers(files) - len(found))]:
-            found.append((ended[trial], max(ended[trial], end), fate, trial, True))
+            found.append((ended[trial], max(ended[trial], end), fate, trial, True, ""))
     return found
 
 
@@ -153,12 +166,16 @@ def _fate(run: Result, threshold_pct: float) -> Fate:
     return Fate.PASSED if statistics.reaches(run.validation_accuracy_pct, threshold_pct) else Fate.MISSED
 
 
-def _lane(free: list[float], begin: float) -> int:
-    """Return the lane that became free last before a begin; a new one where none is free."""
-    idle = [lane for lane, end in enumerate(free) if end <= begin + _SLACK_SECONDS]
+def _lane(free: list[float], nodes: list[str], begin: float, node: str) -> int:
+    """Return the lane of a node that became free last before a begin, of any where the node is not known.
+
+    Where none is free it is a new one.
+    """
+    idle = [lane for lane, end in enumerate(free) if end <= begin + _SLACK_SECONDS and node in ("", nodes[lane])]
     if idle:
         return max(idle, key=lambda lane: free[lane])
     free.append(0.0)
+    nodes.append(node)
     return len(free) - 1
 
 

@@ -27,6 +27,8 @@ MOST_NUMBERED = 500
 _ROOMY_LANE = 18
 # Of a letter of the small type in a bar.
 _LETTER = 6.2
+# Letters that there is room for before a lane.
+_LONGEST_NAME = 10
 
 
 def lane_height(facts: WorkerLanes) -> int:
@@ -49,7 +51,7 @@ def lanes(facts: WorkerLanes, across: svg.Axis, top: float, seconds: float, *, n
         y = top + height * (lane + 0.5)
         parts.append(svg.line(across.start, y, across.end, y, "grid"))
         if lane % step == 0:
-            parts.append(svg.label(across.start - 8, y + 4, f"worker {lane + 1}", "end"))
+            parts.append(svg.label(across.start - 8, y + 4, _lane_name(facts, lane), "end"))
     for (fate, (kind, share)), fresh in product(_LOOKS.items(), (False, True)):
         bars = [bar for bar in facts.bars if (bar.fate, bar.fresh) == (fate, fresh)]
         if bars:
@@ -59,6 +61,14 @@ def lanes(facts: WorkerLanes, across: svg.Axis, top: float, seconds: float, *, n
             thickness = max((height - 2) * share, 1.0)
             parts.append(element("g", drawn, class_=f"run {kind}{' fresh' * fresh}", stroke_width=thickness))
     return joined([*parts, *_names(facts, across, top, height, seconds)])
+
+
+def _lane_name(facts: WorkerLanes, lane: int) -> str:
+    """Return what stands before a lane: its worker, or its node on a cluster."""
+    name = facts.nodes[lane] if facts.nodes else ""
+    if not name:
+        return f"worker {lane + 1}"
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def legend(facts: WorkerLanes) -> list[Html]:
@@ -83,7 +93,9 @@ def description(facts: WorkerLanes) -> str:
     """Return what the lanes show, in words."""
     counted = Counter(bar.fate for bar in facts.bars)
     fates = ", ".join(f"{counted[fate]} {fate}" for fate in Fate if counted[fate])
-    words = f"{plural(len(facts.bars), 'training')} on {plural(facts.lanes, 'worker')}: {fates}."
+    nodes = {name for name in facts.nodes if name}
+    where = plural(facts.lanes, "worker") + (f" of {plural(len(nodes), 'node')}" if nodes else "")
+    words = f"{plural(len(facts.bars), 'training')} on {where}: {fates}."
     if facts.verification is not None:
         words += f" Verification took {duration(facts.verification[1] - facts.verification[0])}."
     return words

@@ -322,7 +322,7 @@ def test_a_search_refreshes_its_report_at_every_beat(monkeypatch: pytest.MonkeyP
     refreshed: list[object] = []
     monkeypatch.setattr(live_report.LiveReport, "refresh", lambda self: refreshed.append(self))
 
-    def beat(folder: Path, config: Any, effort: Any, source: Any, reporter: Any, command: Any) -> Any:
+    def beat(folder: Path, config: Any, effort: Any, source: Any, reporter: Any, *more: Any) -> Any:
         reporter.heartbeat()
         reporter.heartbeat()
         return end(folder)

@@ -19,6 +19,7 @@ from harness.training.native.engine_choice import Choice
 from harness.training.recipes import NamedRecipe
 from harness.training.result import Result
 from harness.training.run import Job
+from harness.training.workers.executor import Processes
 from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Event, Limits, Source
 from search_spaces.language.notation import parse_network
@@ -199,10 +200,10 @@ def test_the_runs_may_take_longer_than_those_of_the_search(
     given: list[Limits] = []
 
     def trained(
-        waiting: list[Job], source: Source, limits: Limits, parallelism: Parallelism, on_event: Callable[[Event], None]
+        waiting: list[Job], executor: Processes, parallelism: Parallelism, on_event: Callable[[Event], None]
     ) -> Iterator[Result]:
-        given.append(limits)
-        return seeds.trained(waiting, source, limits, parallelism, on_event)
+        given.append(executor.limits)
+        return seeds.trained(waiting, executor, parallelism, on_event)
 
     monkeypatch.setattr(verify, "train_one_by_one", trained)
     plan, session = searched(tmp_path, limits=Limits(100.0, 512.0))

@@ -23,7 +23,7 @@ STANDING = Made(30, fresh=(99.4, 99.4))
 
 def begun(opened: session.Session) -> list[tuple[int | None, str]]:
     """Give each worker what it does next; return trials and purposes."""
-    for place in range(len(opened.executor.jobs)):
+    for place in opened.executor.jobs:
         job = exploration._next_job(opened)
         assert job is not None
         opened.executor.assign(place, job)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from harness.search import session
-from harness.search.executor import Processes
 from harness.search.proposals.features import work
 from harness.search.proposals.prior import keep
 from harness.search.proposals.trainings import shipped
@@ -17,6 +16,7 @@ from harness.search.race import Candidate
 from harness.search.session import Session
 from harness.training.result import Status
 from harness.training.seeds import Purpose
+from harness.training.workers.executor import Processes
 from harness.training.workers.workers import Source, Worker
 from search_spaces.task import MNIST
 from tests.harness import scripted

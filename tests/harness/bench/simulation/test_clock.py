@@ -66,7 +66,7 @@ def test_jobs_end_in_the_order_of_a_schedule_by_hand():
     made.assign(1, JOB)
     assert ends(made) == [(0, 12.0)]
     assert ends(made) == [(2, 16.0)]
-    assert list(made.jobs) == [None, None]
+    assert made.jobs == {0: None, 1: None}
 
 
 def test_jobs_that_end_together_are_told_together_in_the_order_of_their_desks():
@@ -97,7 +97,7 @@ def test_the_clock_stops_at_its_end_and_what_is_at_work_then_has_no_result():
     assert ends(made) == [(0, 4.0)]
     assert ends(made) == []
     assert made.now() == 5.0
-    assert [job.trial for job in made.jobs if job] == [1]
+    assert [job.trial for job in made.jobs.values() if job] == [1]
 
 
 def test_a_job_that_ends_exactly_at_the_end_counts():

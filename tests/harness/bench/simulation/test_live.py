@@ -14,12 +14,12 @@ from harness.bench.results.trace import Answer, Trace
 from harness.bench.simulation.live import judged
 from harness.bench.simulation.live_run import Running
 from harness.bench.simulation.readings import Reading
-from harness.search.executor import Processes
 from harness.search.session import Effort
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
+from harness.training.workers.executor import Processes
 from harness.training.workers.workers import Finished, Source
 from harness.training.workers.workers import Limits as RunLimits
 from search_spaces.language.notation import parse_network
@@ -70,7 +70,7 @@ def warmed() -> tuple[Processes, float]:
     for recipe in (Recipe(epochs=1), RECIPE):
         for place in range(2):
             executor.assign(place, replace(WARM, recipe=recipe, seed_index=place))
-        while any(job is not None for job in executor.jobs):
+        while any(job is not None for job in executor.jobs.values()):
             took += [event.result.train_seconds for event in executor.poll(1.0) if isinstance(event, Finished)]
     return executor, sum(took[2:]) / 2
 

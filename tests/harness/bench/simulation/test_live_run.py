@@ -96,7 +96,7 @@ def test_what_a_stop_left_is_done_repeat_by_repeat_and_nothing_twice(tmp_path: P
         return Trace(method=method.name, repeat=repeat, seed=0, answers=(), networks=1, runs=1, rejected=0, ended=1.0)
 
     monkeypatch.setattr(live_run, "live_repeat", live_repeat)
-    monkeypatch.setattr(live_run, "judged", lambda *rest: Judged(accuracies_pct={}, smallest=None))
+    monkeypatch.setattr(live_run, "judged", lambda *rest, **how: Judged(accuracies_pct={}, smallest=None))
     there = comparison.begin(tmp_path, made.comparison)
     with pytest.raises(KeyboardInterrupt):
         live_run.carried_out(made, running, tmp_path, there, lambda line: None)

@@ -9,7 +9,7 @@ import pytest
 
 from harness.evidence.ledger import Attempt, Outcome
 from harness.evidence.record import Record, SeedRun
-from harness.evidence.verification.verdict import verdict_of
+from harness.evidence.verification.verdict import machines_of, verdict_of
 
 NewRecord = Callable[..., Record]
 
@@ -52,6 +52,17 @@ def test_other_weights_say_something_on_an_equal_machine_only(
     [repeat] = verdict_of(evidence, [], [run], evidence.seeds).repeats
 
     assert repeat.identical is identical
+
+
+def test_seeds_of_two_kinds_of_machines_are_counted_apart(evidence: Record):
+    elsewhere = again(evidence.seeds[4], errors=58, torch="9.9")
+    dirty = replace(evidence.seeds[0].environment, dirty=True, commit="f" * 40)
+    same = replace(evidence.seeds[1], environment=dirty)
+
+    assert [count for _, count in machines_of(evidence.seeds)] == [5]
+    found = machines_of([evidence.seeds[0], same, *evidence.seeds[2:4], elsewhere])
+    assert [count for _, count in found] == [4, 1]
+    assert "torch 9.9" in found[1][0]
 
 
 @pytest.mark.parametrize(("more", "contradicted"), [(1, False), (30, True), (-30, False)])

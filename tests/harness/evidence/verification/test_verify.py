@@ -19,8 +19,9 @@ from harness.training.recipes import RECIPES
 from harness.training.result import Result, Status
 from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose, derive_seed
+from harness.training.workers.executor import Processes
 from harness.training.workers.parallelism import Parallelism
-from harness.training.workers.workers import Event, Limits, Source
+from harness.training.workers.workers import Event
 from search_spaces.language.notation import parse_network
 from tests.harness import unrun
 from tests.harness.unrun import Seeds
@@ -100,10 +101,10 @@ def test_on_a_gpu_all_seeds_of_a_plain_verification_train_together(place: Worksp
 
 
 def in_this_process(
-    waiting: list[Job], source: Source, limits: Limits, parallelism: Parallelism, on_event: Callable[[Event], None]
+    waiting: list[Job], executor: Processes, parallelism: Parallelism, on_event: Callable[[Event], None]
 ) -> Iterator[Result]:
     """Train without a worker process, which takes a while to start."""
-    bench = TrainingData.of(load(source.dataset, source.folder, allow_download=False))
+    bench = TrainingData.of(load(executor.source.dataset, executor.source.folder, allow_download=False))
     while waiting:
         yield execute(waiting.pop(0), bench)
 

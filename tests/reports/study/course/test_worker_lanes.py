@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from harness.evidence import study as study_folder
 from harness.evidence.study import owned
 from harness.system.workspace import Workspace
+from harness.training import result
 from harness.training.result import Status
 from harness.training.seeds import Purpose
 from reports.html import svg
@@ -27,9 +30,11 @@ def facts(study: Any, place: Workspace, *, at_work: bool = False) -> WorkerLanes
     return worker_lanes(files, networks(files))
 
 
-def ended(study: Any, proposal: Any, at: float, errors: int | None = 50, **more: Any) -> None:
-    """Let a training of 45 seconds end at a moment of the study."""
-    study.finish(proposal, errors, **more)
+def ended(study: Any, proposal: Any, at: float, errors: int | None = 50, node: str = "", **more: Any) -> None:
+    """Let a training of 45 seconds end at a moment of the study, on a node."""
+    made = study.finish(proposal, errors, **more)
+    path = study_folder.result_path(study.folder, made.trial, made.purpose, made.seed_index)
+    result.write(path, replace(made, node=node))
     study.events[-1]["elapsed"] = study.elapsed = at
 
 
@@ -51,6 +56,24 @@ def test_trainings_that_take_turns_share_a_lane_and_others_do_not(study: Any, pl
         (0, 5.0, 50.0, False), (1, 15.0, 60.0, False), (0, 51.0, 96.0, True)
     ]  # fmt: skip
     assert found.lanes == 2
+
+
+def test_on_a_cluster_a_node_has_lanes_of_its_own(study: Any, place: Workspace, synthetic: Any):
+    first, second = (study.propose(synthetic.network(width, 8, 8)) for width in (8, 9))
+    ended(study, first, 50.0, node="two")
+    ended(study, second, 60.0, node="one")
+    # Lane "one" became free last, but it is another node's.
+    ended(study, first, 106.0, purpose=Purpose.CONFIRM, node="two")
+    study.note("ended", 1.0, reason="time")
+
+    found = facts(study, place)
+
+    assert found.nodes == ("one", "two")
+    assert [(bar.lane, bar.end) for bar in found.bars] == [(1, 50.0), (0, 60.0), (1, 106.0)]
+    drawn = str(lanes(found, svg.Axis(0.0, 100.0, 0.0, 1000.0), 0.0, 1.0))
+    assert ">one</text>" in drawn
+    assert "worker" not in drawn
+    assert description(found).startswith("3 trainings on 2 workers of 2 nodes: ")
 
 
 def test_bars_of_a_lane_never_overlap(realistic_study: Any, place: Workspace):

@@ -1,4 +1,4 @@
-"""Who trains for a search: processes of this machine on its own clock, or what stands for them on another clock.
+"""Who trains: processes of this machine on its own clock, the nodes of a cluster, or what stands for them.
 
 The bench puts a table of recorded trainings here, so that the code it judges is the code that searches.
 """
@@ -6,7 +6,7 @@ The bench puts a table of recorded trainings here, so that the code it judges is
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,12 +19,18 @@ class Executor(Protocol):
     """Several places, each with one job at a time, and the clock that they work by."""
 
     @property
-    def jobs(self) -> Sequence[Job | None]:
-        """What each place is doing; None where it is idle."""
+    def jobs(self) -> Mapping[int, Job | None]:
+        """What each place is doing, by its number; None where it is idle.
+
+        A place keeps its number as long as it is there. The nodes of a cluster, and their places, come and go.
+        """
         ...
 
     def start(self, count: int, side_by_side: int = 1) -> None:
-        """Make so many places, so many of them in a process."""
+        """Make so many places, so many of them in a process.
+
+        A cluster has as many as its nodes have, whatever ``count`` is.
+        """
         ...
 
     def assign(self, place: int, job: Job) -> None:
@@ -57,9 +63,9 @@ class Processes:
     pool: list[Worker] = field(default_factory=list)
 
     @property
-    def jobs(self) -> list[Job | None]:
+    def jobs(self) -> dict[int, Job | None]:
         """What each process trains."""
-        return [worker.job for worker in self.pool]
+        return {place: worker.job for place, worker in enumerate(self.pool)}
 
     def start(self, count: int, side_by_side: int = 1) -> None:
         """Start so many workers, so many of them side by side in a process."""
@@ -88,3 +94,7 @@ class Processes:
     def now(self) -> float:
         """Return the monotonic clock."""
         return time.monotonic()
+
+
+# Makes an executor for data, and for what one job may use.
+ExecutorOf = Callable[[Source, Limits], Executor]

@@ -1,0 +1,143 @@
+"""A node as its coordinator calls it: one object a machine, which looks after the worker processes there.
+
+A thread does the work, so that a call never waits for a training. A node that hears nothing from its coordinator for
+long ends its processes: nobody wants what they do. Ray is not known here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+
+from harness.data.data_files import cache_folder
+from harness.data.training_images import load
+from harness.system import files
+from harness.system.errors import DataError, HarnessError
+from harness.training.cluster.facts import Facts, facts_here
+from harness.training.cluster.message import Order, Said, Terms
+from harness.training.cluster.work import Work
+from harness.training.workers.workers import Source
+
+# How soon an order is obeyed, at the latest; and how long a coordinator may be silent, asleep or at a long proposal.
+POLL_SECONDS = 0.1
+SILENCE_SECONDS = 600.0
+
+
+class Node:
+    """The worker processes of a machine, and what they have said since the coordinator asked last."""
+
+    def __init__(self, terms: Terms) -> None:
+        """Begin with no process."""
+        self._terms = terms
+        self._source: Source | None = None
+        self._orders: SimpleQueue[Order] = SimpleQueue()
+        self._said: list[Said] = []
+        self._news = threading.Condition()
+        self._failure = ""
+        self._ended = False
+        self._heard = time.monotonic()
+        self._thread: threading.Thread | None = None
+
+    def join(self) -> Facts:
+        """Return what this machine is; without the data set, where it does not have it.
+
+        Raises:
+            DeviceError: the device is not there.
+        """
+        source, data_hash = self._terms.source, self._terms.data_hash
+        for found in (source, replace(source, folder=_data_folder(data_hash))):
+            try:
+                # A copy in the user's cache is looked for only where the coordinator too took none from elsewhere.
+                data = load(found.dataset, found.folder, allow_download=False)
+            except DataError:
+                continue
+            if data.data_hash == data_hash:
+                self._source = found
+                break
+        return facts_here(self._terms.device, self._terms.engine, data_hash if self._source else "")
+
+    def receive(self, content: Mapping[str, bytes]) -> Facts:
+        """Keep the files of the data set, which are checked as they are read, and do as ``join``."""
+        folder = _data_folder(self._terms.data_hash)
+        files.write_together({folder / name: stored for name, stored in content.items()})
+        return self.join()
+
+    def take(self, orders: Sequence[Order]) -> None:
+        """Take orders, to be obeyed in this order."""
+        self._heard = time.monotonic()
+        for order in orders:
+            self._orders.put(order)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, daemon=True)
+            self._thread.start()
+
+    def events(self, seconds: float) -> list[Said]:
+        """Return what there is to say, as soon as there is something, at the latest after so many seconds.
+
+        Raises:
+            HarnessError: the node cannot go on.
+        """
+        self._heard = time.monotonic()
+        with self._news:
+            self._news.wait_for(lambda: self._said or self._failure, seconds)
+            said, self._said = self._said, []
+        self._heard = time.monotonic()
+        if self._failure and not said:
+            raise HarnessError(self._failure)
+        return said
+
+    def leave(self) -> None:
+        """End all processes."""
+        self._ended = True
+        if self._thread is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        """Obey and listen until the end; the body of the thread, which is the parent of all processes."""
+        assert self._source is not None, "who has no data is given no order"
+        terms, folder = self._terms, _work_folder()
+        work = Work(self._source, terms.limits, terms.side_by_side, folder, cache_folder() / "cluster" / "teachers")
+        try:
+            while not self._ended and time.monotonic() - self._heard < SILENCE_SECONDS:
+                while not self._orders.empty():
+                    work.obey(self._orders.get())
+                self._say(work.poll(POLL_SECONDS))
+        except Exception as error:
+            self._fail(error.message if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}")
+        else:
+            self._fail("it was left alone by its coordinator")
+        finally:
+            work.stop()
+
+    def _say(self, said: list[Said]) -> None:
+        if said:
+            with self._news:
+                self._said += said
+                self._news.notify()
+
+    def _fail(self, why: str) -> None:
+        with self._news:
+            self._failure = why
+            self._news.notify()
+
+
+def _data_folder(data_hash: str) -> Path:
+    """Return where a node keeps the data that it was sent, for the next time too."""
+    return cache_folder() / "cluster" / f"data-{data_hash[:16]}"
+
+
+def _work_folder() -> Path:
+    """Return a new folder for the files of jobs; those of processes that were killed are removed."""
+    above = cache_folder() / "cluster"
+    above.mkdir(parents=True, exist_ok=True)
+    for left in above.glob("work-*"):
+        if not Path(f"/proc/{left.name.split('-')[1]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"work-{os.getpid()}-", dir=above))

@@ -1,0 +1,282 @@
+"""Jobs on the nodes of a cluster that come, go and fall silent: none is lost, none counts twice."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from harness.system.errors import DeviceError
+from harness.training.cluster import cluster as module
+from harness.training.cluster.cluster import MOST_ATTEMPTS, Cluster
+from harness.training.cluster.message import Begin, End, Key
+from harness.training.cluster.roster import MOST_LOSSES, Patience
+from harness.training.result import Epoch, Status
+from harness.training.workers.lanes import Fault
+from harness.training.workers.workers import Broken, Event, Finished, Progress
+from tests.harness import clustered
+from tests.harness.clustered import FakeNode
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine is the one that the nodes are compared with, and no images are read."""
+    monkeypatch.setattr(module, "load", lambda *arguments, **how: SimpleNamespace(data_hash=clustered.DATA))
+    monkeypatch.setattr(module, "facts_here", lambda *arguments: clustered.OURS)
+
+
+def begun(*nodes: FakeNode, **asked: object) -> Cluster:
+    """Return a cluster of these nodes that has started."""
+    made, _ = clustered.cluster(*nodes, **asked)
+    made.start(1)
+    return made
+
+
+def after(cluster: Cluster, polls: int = 3) -> list[Event]:
+    """Return what happens in some polls: an order is sent by one, taken by the next."""
+    return [event for _ in range(polls) for event in cluster.poll(0.0)]
+
+
+def test_a_cluster_has_a_place_for_each_core_that_its_nodes_offer():
+    one, two = clustered.node("one", 2), clustered.node("two", 3)
+
+    assert list(begun(one, two).jobs) == [0, 1, 2, 3, 4]
+    assert (one.processes, two.processes) == (2, 3)
+    assert list(begun(clustered.node("one", 2), clustered.node("two", 3), processes=2, side_by_side=4).jobs) == [
+        *range(16)
+    ]
+    assert list(begun(clustered.node("one", 2), clustered.node("two", 3), places=4).jobs) == [0, 1, 2, 3]
+
+
+def test_a_node_without_a_core_is_not_asked():
+    head, one = clustered.node("head", 0), clustered.node("one")
+
+    begun(head, one)
+
+    assert head.terms is None
+    assert one.terms is not None
+
+
+def test_a_job_is_begun_with_its_state_and_its_result_names_the_node(tmp_path: Path):
+    one = clustered.node("one")
+    cluster = begun(one)
+    state = tmp_path / "state.pt"
+    state.write_bytes(b"after two epochs")
+    job = clustered.job(checkpoint=state)
+
+    cluster.assign(0, job)
+    after(cluster)
+    (order,) = one.begun
+    assert order == Begin(Key(0, 1), 0, job, b"after two epochs")
+    one.say(order, Epoch(3, 0.1, 0.5, 1.0))
+    one.say(order, clustered.result(Status.RUNNING), checkpoint=b"after three")
+
+    progress, finished = after(cluster)
+    assert progress == Progress(job, Epoch(3, 0.1, 0.5, 1.0))
+    assert isinstance(finished, Finished)
+    assert (finished.job, finished.result.node, finished.result.status) == (job, "one", Status.RUNNING)
+    assert state.read_bytes() == b"after three"
+    assert cluster.jobs == {0: None}
+    assert one.ended == []
+
+
+def test_what_a_node_has_written_and_read_ends_up_where_the_job_says(tmp_path: Path):
+    one = clustered.node("one")
+    cluster = begun(one)
+    log = tmp_path / "test_reads.jsonl"
+    log.write_text("an earlier read\n")
+
+    cluster.assign(0, clustered.job(weights=tmp_path / "w" / "seed.safetensors", test_log=log))
+    after(cluster)
+    one.say(one.begun[0], clustered.result(), weights=b"learned", test_log=b"a read\n")
+    after(cluster)
+
+    assert (tmp_path / "w" / "seed.safetensors").read_bytes() == b"learned"
+    assert log.read_text() == "an earlier read\na read\n"
+
+
+def test_a_worker_that_breaks_on_a_node_is_a_broken_job_as_on_one_machine():
+    one = clustered.node("one")
+    cluster = begun(one)
+
+    cluster.assign(0, clustered.job())
+    after(cluster)
+    one.say(one.begun[0], Fault(Status.OUT_OF_MEMORY, "took 9 MiB"))
+
+    assert after(cluster) == [Broken(clustered.job(), Status.OUT_OF_MEMORY, "took 9 MiB")]
+    assert cluster.jobs == {0: None}
+
+
+def test_a_job_whose_node_is_lost_goes_on_elsewhere_from_its_last_rung(tmp_path: Path):
+    one, two = clustered.node("one"), clustered.node("two")
+    cluster = begun(one, two)
+    state = tmp_path / "state.pt"
+    state.write_bytes(b"a rung")
+    cluster.assign(0, clustered.job(0, state))
+    cluster.assign(1, clustered.job(1))
+    after(cluster)
+
+    one.lost = "its machine is off"
+    assert after(cluster) == []
+    # The other node is at work, so the job waits at its place, and counts as being at work.
+    assert cluster.jobs == {0: clustered.job(0, state), 1: clustered.job(1)}
+    assert one.is_killed
+
+    two.say(two.begun[0], clustered.result())
+    assert [type(event) for event in after(cluster)] == [Finished]
+    assert two.begun[1] == Begin(Key(0, 2), 0, clustered.job(0, state), b"a rung")
+    assert cluster.jobs == {1: clustered.job(0, state)}
+    two.say(two.begun[1], clustered.result())
+    (finished,) = after(cluster)
+    assert isinstance(finished, Finished)
+    assert (finished.job, finished.result.node) == (clustered.job(0, state), "two")
+
+
+def test_a_job_given_to_a_place_whose_node_has_just_gone_waits_for_another():
+    one, two = clustered.node("one"), clustered.node("two")
+    cluster = begun(one, two)
+    seen = cluster.jobs
+    one.lost = "gone"
+    after(cluster)
+    assert cluster.jobs == {1: None}
+
+    cluster.assign(next(iter(seen)), clustered.job())
+    after(cluster)
+
+    assert [order.job for order in two.begun] == [clustered.job()]
+    assert cluster.jobs == {1: clustered.job()}
+
+
+def test_nodes_that_join_are_used_and_the_last_place_waits_for_one():
+    one = clustered.node("one")
+    cluster, link = clustered.cluster(one)
+    cluster.start(1)
+    one.lost = "gone"
+    link.there = []
+    after(cluster)
+    # A search that finds no place believes that it is at its end.
+    assert cluster.jobs == {0: None}
+    cluster.assign(0, clustered.job())
+    assert after(cluster) == []
+
+    two = clustered.node("two", 2)
+    link.there = [two]
+    after(cluster, 5)
+
+    assert [order.job for order in two.begun] == [clustered.job()]
+    assert [job for job in cluster.jobs.values()] == [clustered.job(), None]
+
+
+def test_a_node_that_does_not_answer_is_given_up_and_its_late_result_is_dropped(capsys: pytest.CaptureFixture[str]):
+    one, two = clustered.node("one"), clustered.node("two")
+    cluster = begun(one, two)
+    cluster.assign(0, clustered.job())
+    after(cluster)
+    one.is_silent = True
+    assert cluster.roster is not None
+    cluster.roster.patience = Patience(answer=-1.0, look=60.0)
+    assert cluster.poll(0.0) == []
+    cluster.roster.patience = Patience(look=60.0)
+    # Two was asked in the same moment, so it is lost too; both may come again.
+    cluster.roster.looked = float("-inf")
+    cluster.roster.losses.clear()
+    one.is_silent, first = False, one.begun[0]
+    after(cluster)
+    (again,) = [*one.begun[1:], *two.begun]
+    assert again.key == Key(0, 2)
+    worker = one if again in one.begun else two
+
+    worker.say(again, clustered.result(weights="first"))
+    (finished,) = after(cluster)
+    assert isinstance(finished, Finished)
+    one.say(first, clustered.result(weights="first"))
+    assert after(cluster) == []
+    assert "another result" not in capsys.readouterr().err
+    one.say(first, clustered.result(weights="other"))
+    assert after(cluster) == []
+    assert "gave another result than node" in capsys.readouterr().err
+
+
+def test_the_first_result_counts_also_that_of_an_earlier_attempt():
+    one, two = clustered.node("one"), clustered.node("two")
+    cluster, link = clustered.cluster(one, two)
+    cluster.start(1)
+    cluster.assign(0, clustered.job())
+    after(cluster)
+    first = one.begun[0]
+    one.is_silent = True
+    assert cluster.roster is not None
+    cluster._meet(cluster.roster._lost(cluster.roster.members["id-one"], "no answer"))
+    link.there = [two]
+    after(cluster)
+    assert [order.key for order in two.begun] == [Key(0, 2)]
+
+    # The call that was waiting for news is answered after all, though the node is not asked any more.
+    one.is_silent = False
+    one.say(first, clustered.result())
+    events = after(cluster)
+
+    assert [type(event) for event in events] == [Finished]
+    assert two.ended == [End(Key(0, 2), 0)]
+    assert clustered.job() not in cluster.jobs.values()
+    two.say(two.begun[0], clustered.result())
+    assert after(cluster) == []
+
+
+def test_a_job_that_is_abandoned_is_left_and_what_comes_of_it_is_dropped():
+    one = clustered.node("one")
+    cluster = begun(one)
+    cluster.assign(0, clustered.job())
+    after(cluster)
+
+    cluster.abandon(0)
+    cluster.assign(0, clustered.job(1))
+    after(cluster)
+
+    assert one.ended == [End(Key(0, 1), 0)]
+    assert [order.key for order in one.begun] == [Key(0, 1), Key(1, 1)]
+    one.say(one.begun[0], clustered.result())
+    assert after(cluster) == []
+    assert cluster.jobs == {0: clustered.job(1)}
+
+
+def test_a_job_that_loses_one_node_after_the_other_has_crashed():
+    cluster, link = clustered.cluster(clustered.node("n0"))
+    cluster.start(1)
+    cluster.assign(0, clustered.job())
+    events: list[Event] = []
+    for number in itertools.count(1):
+        events += after(cluster)
+        if events:
+            break
+        link.there[0].lost = "no memory left"
+        link.there = [clustered.node(f"n{number}")]
+
+    assert events == [Broken(clustered.job(), Status.CRASHED, f"its node was lost {MOST_ATTEMPTS} times")]
+
+
+def test_a_node_that_is_lost_again_and_again_is_not_asked_any_more():
+    one, two = clustered.node("one"), clustered.node("two")
+    cluster = begun(one, two)
+    one.lost = "its disk is full"
+
+    after(cluster, 20)
+
+    assert cluster.roster is not None
+    assert len(cluster.roster.losses["id-one"]) == MOST_LOSSES
+    assert [member.node.name for member in cluster.roster.joined] == ["two"]
+
+
+def test_without_any_node_for_long_it_ends_with_what_is_finished():
+    one = clustered.node("one")
+    cluster, link = clustered.cluster(one)
+    cluster.start(1)
+    link.there, one.lost = [], "gone"
+    cluster.patience = Patience(alone=0.0)
+
+    with pytest.raises(DeviceError, match="no node that can train") as caught:
+        after(cluster)
+
+    assert caught.value.hint == "what is finished is kept; the same command goes on"
