@@ -32,7 +32,7 @@ def begun(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     commands: list[list[str]] = []
 
     def search_nothing(folder: Path, *arguments: Any) -> Any:
-        commands.append(arguments[-1])
+        commands.append(arguments[4])
         logged.note(folder, "session", 0.0, command=[], workers=1, device="cpu")
         logged.note(folder, "ended", 90.0, reason="time")
         return SimpleNamespace(interrupted=False, candidates={})

@@ -116,7 +116,7 @@ def test_a_writer_that_dies_at_any_write_loses_nothing_and_writes_nothing_twice(
     writes = 1_000 - len(left)
     assert writes > 40
 
-    for fault in range(1, writes, 7):
+    for fault in range(1, writes, 13):
         growing = tmp_path / f"{fault}" / "study"
         with monkeypatch.context() as patched:
             left = dies_after(fault, patched)
