@@ -50,4 +50,10 @@ struct PointwiseGradient {
 void pointwise_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy,
                     const Bits* drawn, const PointwiseGradient& gradient);
 
+// The same with a pool over windows of two by two behind it: what lies between is never in memory. `z` and `dz` are the
+// map behind the pool and its gradient; y has even sides. With BN, without dropout, and with no rectifier but ReLU.
+void pooled_pointwise(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& z, bool training);
+void pooled_pointwise_back(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& dz,
+                           const Map& dy, const PointwiseGradient& gradient);
+
 }  // namespace engine

@@ -44,6 +44,17 @@ Pointwise pointwise_of(const Instruction& i, int images, const real* state) {
           i.dropout, i.rate / real(RATE_PARTS), images, i.shared};
 }
 
+// Whether instruction k and the next are one: a pool of what nobody else reads.
+bool pools_next(const Instruction* code, int k, int count, const Map& x) {
+  if (Code(code[k].code) != Code::POINTWISE || k + 1 == count) return false;
+  const Instruction& next = code[k + 1];
+  if (Code(next.code) != Code::MAX_POOL && Code(next.code) != Code::AVERAGE_POOL) return false;
+  for (int other = 0; other < count; other++)
+    if (code[other].other == code[k].target || (code[other].source == code[k].target && other != k + 1)) return false;
+  return next.source == code[k].target && next.rows == 2 && next.columns == 2 && x.height % 2 == 0 && x.width % 2 == 0 &&
+         code[k].shift >= 0 && !code[k].dropout && code[k].before <= RELU && code[k].after <= RELU;
+}
+
 // The biases of group g, null where there are none.
 template <class T>
 T* bias_at(T* bias, int g, const Convolution& c) {
@@ -79,7 +90,11 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
   for (int k = 0; k < instruction_count; k++) {
     const Instruction& i = instructions[k];
     const Map &x = values[i.source].map, &y = values[i.target].map;
-    Step step{i, {}, {}, nullptr, {}, {}, {}, {}, {}};
+    Step step{i, {}, {}, nullptr, {}, Code(i.code), {}, {}, {}, {}};
+    if (pools_next(instructions, k, instruction_count, x)) {
+      step.pool = Code(instructions[++k].code);
+      step.code.target = instructions[k].target;
+    }
     if (Code(i.code) == Code::CONVOLUTION) {
       const Convolution c = convolution_of(i, x, y);
       largest = std::max(largest, kernel_size(c));
@@ -195,11 +210,14 @@ void Program::forward(real* state, bool training) {
         break;
       case Code::POINTWISE: {
         const bool norm = i.shift >= 0;
-        pointwise(pointwise_of(i, batch, state),
-                  {in_poses(step.scale, at(state, i.scale)), in_poses(step.shift, at(state, i.shift)),
-                   norm ? state + i.mean : nullptr, norm ? state + i.variance : nullptr, step.mean.data(),
-                   step.inverse.data()},
-                  x, y, step.drawn.get(), random, training);
+        const Pointwise p = pointwise_of(i, batch, state);
+        const Norm by{in_poses(step.scale, at(state, i.scale)), in_poses(step.shift, at(state, i.shift)),
+                      norm ? state + i.mean : nullptr, norm ? state + i.variance : nullptr, step.mean.data(),
+                      step.inverse.data()};
+        if (step.pool == Code::POINTWISE)
+          pointwise(p, by, x, y, step.drawn.get(), random, training);
+        else
+          pooled_pointwise(p, step.pool == Code::MAX_POOL, by, x, y, training);
         break;
       }
       case Code::MAX_POOL: max_pool(i.rows, x, y); break;
@@ -231,12 +249,15 @@ void Program::back(const real* state) {
         break;
       case Code::POINTWISE: {
         real *scale = at(gradient, i.scale), *shift = at(gradient, i.shift);
-        pointwise_back(pointwise_of(i, batch, state),
-                       {in_poses(step.scale, at(state, i.scale)), in_poses(step.shift, at(state, i.shift)), nullptr,
-                        nullptr, step.mean.data(), step.inverse.data()},
-                       x, dy, dx, step.drawn.get(),
-                       {gradient_in_poses(step.scale, scale), gradient_in_poses(step.shift, shift),
-                        slope_gradient(i.before, i.before_slope), slope_gradient(i.after, i.after_slope)});
+        const Pointwise p = pointwise_of(i, batch, state);
+        const Norm by{in_poses(step.scale, at(state, i.scale)), in_poses(step.shift, at(state, i.shift)), nullptr,
+                      nullptr, step.mean.data(), step.inverse.data()};
+        const PointwiseGradient of{gradient_in_poses(step.scale, scale), gradient_in_poses(step.shift, shift),
+                                   slope_gradient(i.before, i.before_slope), slope_gradient(i.after, i.after_slope)};
+        if (step.pool == Code::POINTWISE)
+          pointwise_back(p, by, x, dy, dx, step.drawn.get(), of);
+        else
+          pooled_pointwise_back(p, step.pool == Code::MAX_POOL, by, x, dy, dx, of);
         return_gradient(step.scale, scale);
         return_gradient(step.shift, shift);
         break;

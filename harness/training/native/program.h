@@ -27,6 +27,7 @@ struct Step {
   std::vector<real> mean, inverse;  // batch statistics, for the way back
   Block<Bits> drawn;                // of dropout
   Map spread;                       // dy with zeros between its positions, for strides above 1
+  Code pool;                        // what a pointwise one does at once with its own (pooled.cpp), or that itself
   Posed kernel, bias, scale, shift;
 };
 

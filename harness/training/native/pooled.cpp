@@ -1,0 +1,137 @@
+#include "normalisation.h"
+
+#include <type_traits>
+
+namespace engine {
+namespace {
+
+// One window of two by two of what is pooled: what lies before BN and what comes out.
+template <Activation BEFORE, Activation AFTER>
+struct Window {
+  V before[4], after[4];
+
+  INLINE Window(const V* y, ptrdiff_t row, const Affine& a) {
+    const V values[4] = {y[0], y[1], y[row], y[row + 1]};
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) {
+      before[k] = activate<BEFORE>(values[k], V{});
+      after[k] = activate<AFTER>(before[k] * a.slope + a.offset, V{});
+    }
+  }
+
+  INLINE V largest() const {
+    V most = after[0];
+#pragma GCC unroll 4
+    for (int k = 1; k < 4; k++) most = (after[k] > most) | (after[k] != after[k]) ? after[k] : most;  // a nan stays
+    return most;
+  }
+  INLINE V sum() const { return ((after[0] + after[1]) + after[2]) + after[3]; }
+
+  // The gradients behind BN. What a rectifier let through is above zero behind it, too.
+  template <bool LARGEST>
+  INLINE void gradients(V d, V (&g)[4]) const {
+    const V most = LARGEST ? largest() : V{};
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) {
+      g[k] = d;
+      if (LARGEST) {
+        const auto hit = after[k] == most;
+        g[k] = hit ? d : V{};
+        d = hit ? V{} : d;
+      }
+      g[k] = passed<AFTER>(after[k], g[k], V{});
+    }
+  }
+};
+
+template <Activation BEFORE, Activation AFTER, bool LARGEST>
+void pooled(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, bool training) {
+  for (int c = 0; c < y.channels; c++) {
+    const Affine a = affine_of<BEFORE>(p, norm, y, c, training);
+    for (int n = 0; n < y.groups; n++)
+      for (int h = 0; h < z.height; h++)
+        for (int w = 0; w < z.width; w++) {
+          const Window<BEFORE, AFTER> window(y.line(n, c, 2 * h) + 2 * w, y.row, a);
+          z.line(n, c, h)[w] = LARGEST ? window.largest() : window.sum() * real(0.25);
+        }
+  }
+}
+
+template <Activation BEFORE, Activation AFTER, bool LARGEST>
+void pooled_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy,
+                 const PointwiseGradient& gradient) {
+  const real share = LARGEST ? 1 : real(0.25);
+  for (int first = 0; first < y.channels; first += p.shared) {
+    const Affine a = affine(norm, first);
+    const V mean = splat(norm.mean[first]);
+    V all_sums[PARTS], all_products[PARTS];
+    for (int part = 0; part < PARTS; part++) {
+      V sums{}, products{};
+      for (int c = first; c < first + p.shared; c++)
+        for (int n = part; n < y.groups; n += PARTS)
+          for (int h = 0; h < dz.height; h++)
+            for (int w = 0; w < dz.width; w++) {
+              const Window<BEFORE, AFTER> window(y.line(n, c, 2 * h) + 2 * w, y.row, a);
+              V g[4];
+              window.template gradients<LARGEST>(dz.line(n, c, h)[w] * share, g);
+#pragma GCC unroll 4
+              for (int k = 0; k < 4; k++) {
+                sums += g[k];
+                products += g[k] * (window.before[k] - mean);
+              }
+            }
+      all_sums[part] = sums;
+      all_products[part] = products;
+    }
+    const NormGradient taken = norm_gradient(p, norm, y, first, sum(all_sums), sum(all_products), gradient);
+    for (int c = first; c < first + p.shared; c++)
+      for (int n = 0; n < y.groups; n++)
+        for (int h = 0; h < dz.height; h++)
+          for (int w = 0; w < dz.width; w++) {
+            const V* from = y.line(n, c, 2 * h) + 2 * w;
+            V* to = dy.line(n, c, 2 * h) + 2 * w;
+            const Window<BEFORE, AFTER> window(from, y.row, a);
+            V g[4];
+            window.template gradients<LARGEST>(dz.line(n, c, h)[w] * share, g);
+#pragma GCC unroll 4
+            for (int k = 0; k < 4; k++) {
+              const V u = window.before[k];
+              V d = passed<BEFORE>(u, (g[k] - taken.constant - (u - mean) * taken.slope) * a.slope, V{});
+              // As in back: not into the lanes beyond the batch.
+              for (int lane = used_lanes(p, n); lane < LANES; lane++) d[lane] = 0;
+              to[k / 2 * dy.row + k % 2] = d;
+            }
+          }
+  }
+}
+
+// Calls f with both rectifiers and what is pooled by as types.
+template <class F>
+void pooled_by(const Pointwise& p, bool largest, F f) {
+  const auto by = [&](auto before, auto after) {
+    largest ? f(before, after, std::true_type{}) : f(before, after, std::false_type{});
+  };
+  const std::integral_constant<Activation, NONE> none;
+  const std::integral_constant<Activation, RELU> relu;
+  if (p.before == RELU)
+    p.after == RELU ? by(relu, relu) : by(relu, none);
+  else
+    p.after == RELU ? by(none, relu) : by(none, none);
+}
+
+}  // namespace
+
+void pooled_pointwise(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& z, bool training) {
+  pooled_by(p, largest, [&](auto before, auto after, auto by_largest) {
+    pooled<before.value, after.value, by_largest.value>(p, norm, y, z, training);
+  });
+}
+
+void pooled_pointwise_back(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& dz,
+                           const Map& dy, const PointwiseGradient& gradient) {
+  pooled_by(p, largest, [&](auto before, auto after, auto by_largest) {
+    pooled_back<before.value, after.value, by_largest.value>(p, norm, y, dz, dy, gradient);
+  });
+}
+
+}  // namespace engine
