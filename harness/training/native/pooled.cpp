@@ -85,7 +85,7 @@ void pooled_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& 
     }
     const NormGradient taken = norm_gradient(p, norm, y, first, sum(all_sums), sum(all_products), gradient);
     for (int c = first; c < first + p.shared; c++)
-      for (int n = 0; n < y.groups; n++)
+      for (int n = 0; n < y.groups; n++) {
         for (int h = 0; h < dz.height; h++)
           for (int w = 0; w < dz.width; w++) {
             const V* from = y.line(n, c, 2 * h) + 2 * w;
@@ -96,12 +96,15 @@ void pooled_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& 
 #pragma GCC unroll 4
             for (int k = 0; k < 4; k++) {
               const V u = window.before[k];
-              V d = passed<BEFORE>(u, (g[k] - taken.constant - (u - mean) * taken.slope) * a.slope, V{});
-              // As in back: not into the lanes beyond the batch.
-              for (int lane = used_lanes(p, n); lane < LANES; lane++) d[lane] = 0;
-              to[k / 2 * dy.row + k % 2] = d;
+              to[k / 2 * dy.row + k % 2] =
+                  passed<BEFORE>(u, (g[k] - taken.constant - (u - mean) * taken.slope) * a.slope, V{});
             }
           }
+        // As in pointwise.cpp: not into the lanes beyond the batch.
+        for (int h = 0; h < dy.height && used_lanes(p, n) < LANES; h++)
+          for (int w = 0; w < dy.width; w++)
+            for (int lane = used_lanes(p, n); lane < LANES; lane++) dy.line(n, c, h)[w][lane] = 0;
+      }
   }
 }
 
