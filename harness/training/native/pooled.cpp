@@ -57,8 +57,49 @@ void pooled(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, bo
   }
 }
 
-template <Activation BEFORE, Activation AFTER, bool LARGEST>
-void pooled_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy,
+// Takes the gradients of one channel, window by window, to a map.
+struct ToMap {
+  const Pointwise& p;
+  const Map& dy;
+  int c;
+
+  INLINE void take(int n, int h, int w, const V (&gradients)[4]) {
+    V* to = dy.line(n, c, 2 * h) + 2 * w;
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) to[k / 2 * dy.row + k % 2] = gradients[k];
+  }
+  // As in pointwise.cpp: not into the lanes beyond the batch.
+  void end() const {
+    for (int n = 0; n < dy.groups; n++)
+      for (int h = 0; h < dy.height && used_lanes(p, n) < LANES; h++)
+        for (int w = 0; w < dy.width; w++)
+          for (int lane = used_lanes(p, n); lane < LANES; lane++) dy.line(n, c, h)[w][lane] = 0;
+  }
+};
+
+// The same to the kernel of a stem. Lanes beyond the batch hold no images.
+struct ToStem {
+  const Stem& stem;
+  int c;
+  V sums[9][PARTS]{};
+
+  ToStem(const Stem& stem_, int c_) : stem(stem_), c(c_) {}
+  INLINE void take(int n, int h, int w, const V (&gradients)[4]) {
+    const Map& x = stem.images;
+    const V* from = x.line(n, 0, 2 * h - stem.padding) + 2 * w - stem.padding;
+#pragma GCC unroll 9
+    for (int t = 0; t < 9; t++)
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; k++) sums[t][n % PARTS] += from[(k / 2 + t / 3) * x.row + k % 2 + t % 3] * gradients[k];
+  }
+  void end() const {
+    for (int t = 0; t < 9; t++) stem.gradient[c * 9 + t] += sum(sums[t]);
+  }
+};
+
+// `target` makes a taker for a channel.
+template <Activation BEFORE, Activation AFTER, bool LARGEST, class Target>
+void pooled_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Target& target,
                  const PointwiseGradient& gradient) {
   const real share = LARGEST ? 1 : real(0.25);
   for (int first = 0; first < y.channels; first += p.shared) {
@@ -84,27 +125,23 @@ void pooled_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& 
       all_products[part] = products;
     }
     const NormGradient taken = norm_gradient(p, norm, y, first, sum(all_sums), sum(all_products), gradient);
-    for (int c = first; c < first + p.shared; c++)
-      for (int n = 0; n < y.groups; n++) {
+    for (int c = first; c < first + p.shared; c++) {
+      auto taker = target(c);
+      for (int n = 0; n < y.groups; n++)
         for (int h = 0; h < dz.height; h++)
           for (int w = 0; w < dz.width; w++) {
-            const V* from = y.line(n, c, 2 * h) + 2 * w;
-            V* to = dy.line(n, c, 2 * h) + 2 * w;
-            const Window<BEFORE, AFTER> window(from, y.row, a);
+            const Window<BEFORE, AFTER> window(y.line(n, c, 2 * h) + 2 * w, y.row, a);
             V g[4];
             window.template gradients<LARGEST>(dz.line(n, c, h)[w] * share, g);
 #pragma GCC unroll 4
             for (int k = 0; k < 4; k++) {
               const V u = window.before[k];
-              to[k / 2 * dy.row + k % 2] =
-                  passed<BEFORE>(u, (g[k] - taken.constant - (u - mean) * taken.slope) * a.slope, V{});
+              g[k] = passed<BEFORE>(u, (g[k] - taken.constant - (u - mean) * taken.slope) * a.slope, V{});
             }
+            taker.take(n, h, w, g);
           }
-        // As in pointwise.cpp: not into the lanes beyond the batch.
-        for (int h = 0; h < dy.height && used_lanes(p, n) < LANES; h++)
-          for (int w = 0; w < dy.width; w++)
-            for (int lane = used_lanes(p, n); lane < LANES; lane++) dy.line(n, c, h)[w][lane] = 0;
-      }
+      taker.end();
+    }
   }
 }
 
@@ -131,9 +168,14 @@ void pooled_pointwise(const Pointwise& p, bool largest, const Norm& norm, const 
 }
 
 void pooled_pointwise_back(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& dz,
-                           const Map& dy, const PointwiseGradient& gradient) {
+                           const Map& dy, const Stem* stem, const PointwiseGradient& gradient) {
   pooled_by(p, largest, [&](auto before, auto after, auto by_largest) {
-    pooled_back<before.value, after.value, by_largest.value>(p, norm, y, dz, dy, gradient);
+    if (stem)
+      pooled_back<before.value, after.value, by_largest.value>(
+          p, norm, y, dz, [&](int c) { return ToStem(*stem, c); }, gradient);
+    else
+      pooled_back<before.value, after.value, by_largest.value>(
+          p, norm, y, dz, [&](int c) { return ToMap{p, dy, c}; }, gradient);
   });
 }
 

@@ -45,13 +45,25 @@ Pointwise pointwise_of(const Instruction& i, int images, const real* state) {
           i.dropout, i.rate / real(RATE_PARTS), images, i.shared};
 }
 
+// How many instructions read a value.
+int readers(const Instruction* code, int count, int value) {
+  int found = 0;
+  for (int k = 0; k < count; k++) found += (code[k].source == value) + (code[k].other == value);
+  return found;
+}
+
+// Whether a convolution can be a stem (pointwise.h).
+bool is_stem(const Instruction& i, const Map& x) {
+  return Code(i.code) == Code::CONVOLUTION && i.source == 0 && x.channels == 1 && i.rows == 3 && i.columns == 3 &&
+         i.stride == 1 && i.row_padding == i.column_padding && i.bias < 0;
+}
+
 // Whether instruction k and the next are one: a pool of what nobody else reads.
 bool pools_next(const Instruction* code, int k, int count, const Map& x) {
   if (Code(code[k].code) != Code::POINTWISE || k + 1 == count) return false;
   const Instruction& next = code[k + 1];
   if (Code(next.code) != Code::MAX_POOL && Code(next.code) != Code::AVERAGE_POOL) return false;
-  for (int other = 0; other < count; other++)
-    if (code[other].other == code[k].target || (code[other].source == code[k].target && other != k + 1)) return false;
+  if (readers(code, count, code[k].target) != 1) return false;
   return next.source == code[k].target && next.rows == 2 && next.columns == 2 && x.height % 2 == 0 && x.width % 2 == 0 &&
          code[k].shift >= 0 && !code[k].dropout && code[k].before <= RELU && code[k].after <= RELU;
 }
@@ -94,10 +106,12 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
   for (int k = 0; k < instruction_count; k++) {
     const Instruction& i = instructions[k];
     const Map &x = values[i.source].map, &y = values[i.target].map;
-    Step step{i, {}, {}, nullptr, {}, -1, tiled(i, rows), tiled_back(i, rows), Code(i.code), {}, {}, {}};
+    Step step{i, {}, {}, nullptr, {}, -1, tiled(i, rows), tiled_back(i, rows), Code(i.code), false, {}, {}, {}};
     if (pools_next(instructions, k, instruction_count, x)) {
       step.pool = Code(instructions[++k].code);
       step.code.target = instructions[k].target;
+      step.stem = steps.size() == 1 && steps[0].code.target == i.source &&
+                  is_stem(steps[0].code, values[0].map) && readers(instructions, instruction_count, i.source) == 1;
     }
     if (Code(i.code) == Code::CONVOLUTION) {
       const Convolution c = convolution_of(i, x, y);
@@ -204,6 +218,10 @@ const Kernel& Program::ready(const Step& step, const Convolution& c, const real*
   return kernel;
 }
 
+real* Program::kernel_gradient_of(const Step& step) {
+  return gradient_in_poses(kernels[step.kernel].posed, at(gradient, step.code.kernel));
+}
+
 void Program::convolve_groups(Step& step, const Map& x, const Map& y, const real* state) {
   const Instruction& i = step.code;
   const Convolution c = convolution_of(i, x, y);
@@ -227,7 +245,7 @@ void Program::convolve_groups_back(Step& step, const real* state) {
   const Convolution c = convolution_of(i, x, dy);
   const bool paired = pairs && pays_in_pairs(c);
   real* learned_bias = at(gradient, i.bias);
-  real* dkernels = gradient_in_poses(kernels[step.kernel].posed, at(gradient, i.kernel));
+  real* dkernels = kernel_gradient_of(step);
   real* dbiases = gradient_in_poses(step.bias, learned_bias);
   for (int g = 0; g < i.groups; g++) {
     const Map from = part(x, g, c.in), to = part(dy, g, c.out);
@@ -300,7 +318,9 @@ void Program::back(const real* state) {
     const Map &x = values[i.source].map, &y = values[i.target].map;
     const Map &dx = values[i.source].gradient, &dy = values[i.target].gradient;
     switch (Code(i.code)) {
-      case Code::CONVOLUTION: convolve_groups_back(step, state); break;
+      case Code::CONVOLUTION:
+        if (k + 1 == steps.size() || !steps[k + 1].stem) convolve_groups_back(step, state);
+        break;
       case Code::DEPTHWISE:
         depthwise_gradient({i.stride, i.row_padding}, x, dy, gradient.data() + i.kernel, at(gradient, i.bias));
         if (i.source != 0)
@@ -313,10 +333,13 @@ void Program::back(const real* state) {
                       nullptr, step.mean.data(), step.inverse.data()};
         const PointwiseGradient of{gradient_in_poses(step.scale, scale), gradient_in_poses(step.shift, shift),
                                    slope_gradient(i.before, i.before_slope), slope_gradient(i.after, i.after_slope)};
-        if (step.pool == Code::POINTWISE)
+        if (step.pool == Code::POINTWISE) {
           pointwise_back(p, by, x, dy, dx, step.drawn.get(), of);
-        else
-          pooled_pointwise_back(p, step.pool == Code::MAX_POOL, by, x, dy, dx, of);
+        } else {
+          const Instruction& first = steps[0].code;
+          const Stem stem{input(), first.row_padding, step.stem ? kernel_gradient_of(steps[0]) : nullptr};
+          pooled_pointwise_back(p, step.pool == Code::MAX_POOL, by, x, dy, dx, step.stem ? &stem : nullptr, of);
+        }
         return_gradient(step.scale, scale);
         return_gradient(step.shift, shift);
         break;

@@ -40,6 +40,7 @@ struct Step {
   int kernel;                       // which of the program's
   bool tiled, tiled_back;           // convolved in tiles (winograd.h), and its inputs' gradient
   Code pool;                        // what a pointwise one does at once with its own (pooled.cpp), or that itself
+  bool stem;                        // its gradients go to the convolution before it, without a map between
   Posed bias, scale, shift;
 };
 
@@ -82,6 +83,7 @@ class Program {
   bool tiled_back(const Instruction& i, const ValueRow* rows) const;
   int kernel_of(const Step& step, const Convolution& c);
   const Kernel& ready(const Step& step, const Convolution& c, const real* state, bool back);
+  real* kernel_gradient_of(const Step& step);
   real* slope_gradient(int32_t activation, int32_t slope);
 };
 
