@@ -228,20 +228,6 @@ void kernel_gradients(const Convolution& c, const Map& x, const Map& dy, real* g
   }
 }
 
-void bias_gradient(const Map& dy, real* bias) {
-  for (int o = 0; o < dy.channels; o++) {
-    V totals[PARTS];
-    for (int part = 0; part < PARTS; part++) {
-      V total{};
-      for (int n = part; n < dy.groups; n += PARTS)
-        for (int h = 0; h < dy.height; h++)
-          for (int w = 0; w < dy.width; w++) total += dy.line(n, o, h)[w];
-      totals[part] = total;
-    }
-    bias[o] += sum(totals);
-  }
-}
-
 }  // namespace
 
 void convolve(const Convolution& c, const Map& x, const real* kernel, const real* bias, const Map& y, real* packed) {
@@ -259,6 +245,20 @@ void convolve_back(const Convolution& c, const Map& dy, const real* kernel, cons
       for (int k = 0; k < taps; k++)
         packed[(o * taps + taps - 1 - k) * c.in + i] = kernel[(o * c.in + i) * taps + k];
   dispatch(c, dy, packed, nullptr, dx, {1, c.rows - 1 - c.row_padding, c.columns - 1 - c.column_padding});
+}
+
+void bias_gradient(const Map& dy, real* bias) {
+  for (int o = 0; o < dy.channels; o++) {
+    V totals[PARTS];
+    for (int part = 0; part < PARTS; part++) {
+      V total{};
+      for (int n = part; n < dy.groups; n += PARTS)
+        for (int h = 0; h < dy.height; h++)
+          for (int w = 0; w < dy.width; w++) total += dy.line(n, o, h)[w];
+      totals[part] = total;
+    }
+    bias[o] += sum(totals);
+  }
 }
 
 size_t gradient_room(const Convolution& c) { return size_t(c.in) * c.rows * c.columns * BLOCK * PARTS; }

@@ -21,6 +21,7 @@ void convolve_back(const Convolution& c, const Map& dy, const real* kernel, cons
 // Adds the gradients of kernel and bias. `dy` is dense; `sums` is room for gradient_room(c) vectors.
 void kernel_gradient(const Convolution& c, const Map& x, const Map& dy, real* kernel, real* bias, V* sums);
 size_t gradient_room(const Convolution& c);
+void bias_gradient(const Map& dy, real* bias);
 
 // The same three in bf16, two products at once (pairs.h): what is multiplied is rounded, sums are not. `room` holds the
 // maps in pairs: pairs_room of what is read, for the kernel gradient of both.

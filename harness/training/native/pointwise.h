@@ -50,4 +50,19 @@ struct PointwiseGradient {
 void pointwise_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy,
                     const Bits* drawn, const PointwiseGradient& gradient);
 
+// The same with a pool over windows of two by two behind it: what lies between is never in memory. `z` and `dz` are the
+// map behind the pool and its gradient; y has even sides. With BN, without dropout, and with no rectifier but ReLU.
+void pooled_pointwise(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& z, bool training);
+
+// The convolution that makes y, where it is 3x3 over images of one channel, has no bias, and nobody else reads y.
+struct Stem {
+  const Map& images;
+  int padding;
+  real* gradient;  // of its kernel
+};
+
+// With a stem, dy is not written, and the gradient of the stem's kernel is added to.
+void pooled_pointwise_back(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& dz,
+                           const Map& dy, const Stem* stem, const PointwiseGradient& gradient);
+
 }  // namespace engine

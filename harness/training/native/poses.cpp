@@ -1,6 +1,6 @@
 #include "poses.h"
 
-#include <algorithm>
+#include <utility>
 
 namespace engine {
 
@@ -62,13 +62,12 @@ const real* in_poses(Posed& posed, const real* learned) {
 
 real* gradient_in_poses(Posed& posed, real* learned) {
   if (posed.source.empty() || !learned) return learned;
-  std::fill(posed.gradient.begin(), posed.gradient.end(), real(0));
   return posed.gradient.data();
 }
 
-void return_gradient(const Posed& posed, real* learned) {
+void return_gradient(Posed& posed, real* learned) {
   if (!learned) return;
-  for (size_t k = 0; k < posed.source.size(); k++) learned[posed.source[k]] += posed.gradient[k];
+  for (size_t k = 0; k < posed.source.size(); k++) learned[posed.source[k]] += std::exchange(posed.gradient[k], real(0));
 }
 
 }  // namespace engine

@@ -21,8 +21,9 @@ Posed posed_numbers(int poses, int outputs);
 // The numbers in all poses; the learned ones themselves where there is one pose, null where these are null.
 const real* in_poses(Posed& posed, const real* learned);
 
-// Where their gradient is to be added; `return_gradient` adds what is found there to that of the learned ones.
+// Where their gradients are to be added, once or more often; `return_gradient` adds what is found there to those of the
+// learned ones and leaves zeros.
 real* gradient_in_poses(Posed& posed, real* learned);
-void return_gradient(const Posed& posed, real* learned);
+void return_gradient(Posed& posed, real* learned);
 
 }  // namespace engine

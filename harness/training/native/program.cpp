@@ -2,18 +2,19 @@
 
 #include <algorithm>
 
-#include "convolution.h"
 #include "depthwise.h"
 #include "pairs.h"
 #include "pointwise.h"
 #include "pooling.h"
+#include "winograd.h"
 
 namespace engine {
 
 namespace {
 
 // The convolution of one group.
-Convolution convolution_of(const Instruction& i, const Map& x, const Map& y) {
+template <class T>  // maps or their rows
+Convolution convolution_of(const Instruction& i, const T& x, const T& y) {
   return {i.rows, i.columns, i.stride, i.row_padding, i.column_padding, x.channels / i.groups, y.channels / i.groups};
 }
 
@@ -44,6 +45,29 @@ Pointwise pointwise_of(const Instruction& i, int images, const real* state) {
           i.dropout, i.rate / real(RATE_PARTS), images, i.shared};
 }
 
+// How many instructions read a value.
+int readers(const Instruction* code, int count, int value) {
+  int found = 0;
+  for (int k = 0; k < count; k++) found += (code[k].source == value) + (code[k].other == value);
+  return found;
+}
+
+// Whether a convolution can be a stem (pointwise.h).
+bool is_stem(const Instruction& i, const Map& x) {
+  return Code(i.code) == Code::CONVOLUTION && i.source == 0 && x.channels == 1 && i.rows == 3 && i.columns == 3 &&
+         i.stride == 1 && i.row_padding == i.column_padding && i.bias < 0;
+}
+
+// Whether instruction k and the next are one: a pool of what nobody else reads.
+bool pools_next(const Instruction* code, int k, int count, const Map& x) {
+  if (Code(code[k].code) != Code::POINTWISE || k + 1 == count) return false;
+  const Instruction& next = code[k + 1];
+  if (Code(next.code) != Code::MAX_POOL && Code(next.code) != Code::AVERAGE_POOL) return false;
+  if (readers(code, count, code[k].target) != 1) return false;
+  return next.source == code[k].target && next.rows == 2 && next.columns == 2 && x.height % 2 == 0 && x.width % 2 == 0 &&
+         code[k].shift >= 0 && !code[k].dropout && code[k].before <= RELU && code[k].after <= RELU;
+}
+
 // The biases of group g, null where there are none.
 template <class T>
 T* bias_at(T* bias, int g, const Convolution& c) {
@@ -55,12 +79,15 @@ real* at(std::vector<real>& gradient, int32_t offset) { return offset < 0 ? null
 
 }  // namespace
 
-Map Program::allocate_map(const ValueRow& row, int margin) {
+// `beyond` is how many rows and columns of zeros are read behind the last ones. Those before the first ones of the next
+// row or channel are among them.
+Map Program::allocate_map(const ValueRow& row, int margin, int beyond) {
   Map map{nullptr, row.channels, row.height, row.width, groups_of(batch), 0, 0, 0};
-  map.row = row.width + 2 * margin;
-  map.plane = map.row * (row.height + 2 * margin);
+  const int margins = std::max(2 * margin, beyond);
+  map.row = row.width + margins;
+  map.plane = map.row * (row.height + margins);
   map.group = map.plane * row.channels;
-  memory.emplace_back(allocate(size_t(map.group) * map.groups));
+  memory.emplace_back(allocate(size_t(map.group) * map.groups + beyond * (map.row + 1)));
   map.at = memory.back().get() + margin * map.row + margin;
   return map;
 }
@@ -75,16 +102,23 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
       gradient(state_size) {
   allocate_maps(rows, value_count, instructions, instruction_count);
   allocate_gradients(rows, instructions, instruction_count);
-  size_t largest = 0, most_sums = 0, most_pairs = 0;
+  size_t largest = 0, most_sums = 0, most_room = 0;
   for (int k = 0; k < instruction_count; k++) {
     const Instruction& i = instructions[k];
     const Map &x = values[i.source].map, &y = values[i.target].map;
-    Step step{i, {}, {}, nullptr, {}, {}, {}, {}, {}};
+    Step step{i, {}, {}, nullptr, {}, -1, tiled(i, rows), tiled_back(i, rows), Code(i.code), false, {}, {}, {}};
+    if (pools_next(instructions, k, instruction_count, x)) {
+      step.pool = Code(instructions[++k].code);
+      step.code.target = instructions[k].target;
+      step.stem = steps.size() == 1 && steps[0].code.target == i.source &&
+                  is_stem(steps[0].code, values[0].map) && readers(instructions, instruction_count, i.source) == 1;
+    }
     if (Code(i.code) == Code::CONVOLUTION) {
       const Convolution c = convolution_of(i, x, y);
       largest = std::max(largest, kernel_size(c));
       most_sums = std::max(most_sums, gradient_room(c));
-      step.kernel = posed_kernel(i.poses, y.channels, c.in, i.rows);
+      step.kernel = kernel_of(step, c);
+      if (step.tiled || step.tiled_back) most_room = std::max(most_room, tiled_room(c));
       step.bias = posed_numbers(i.poses, y.channels);
     }
     if (Code(i.code) == Code::POINTWISE) {
@@ -103,51 +137,102 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
     if (pairs && Code(i.code) == Code::CONVOLUTION && pays_in_pairs(convolution_of(i, x, y))) {
       const Map& dy = i.stride > 1 ? step.spread : values[i.target].gradient;
       const size_t back = std::max(pairs_room(values[i.target].gradient), pairs_room(dy));
-      most_pairs = std::max(most_pairs, pairs_room(x) + back);
+      most_room = std::max(most_room, pairs_room(x) + back);
     }
     steps.push_back(std::move(step));
   }
   packed.resize(largest);
   sums.reset(allocate(most_sums));
-  if (most_pairs) {
-    packed_pairs.resize(largest);
-    room.reset(allocate(most_pairs));
-  }
+  if (pairs) packed_pairs.resize(largest);
+  room.reset(allocate(most_room));
+}
+
+bool Program::tiled(const Instruction& i, const ValueRow* rows) const {
+  const ValueRow &x = rows[i.source], &y = rows[i.target];
+  return Code(i.code) == Code::CONVOLUTION && !pairs && pays_in_tiles(convolution_of(i, x, y), y.height, y.width);
+}
+
+bool Program::tiled_back(const Instruction& i, const ValueRow* rows) const {
+  const ValueRow &x = rows[i.source], &y = rows[i.target];
+  return Code(i.code) == Code::CONVOLUTION && !pairs && pays_back_in_tiles(convolution_of(i, x, y), x.height, x.width);
+}
+
+int Program::kernel_of(const Step& step, const Convolution& c) {
+  const Instruction& i = step.code;
+  size_t k = 0;
+  while (k < kernels.size() && !(kernels[k].at == i.kernel && kernels[k].groups == i.groups)) k++;
+  if (k == kernels.size())
+    kernels.push_back({i.kernel, i.groups, posed_kernel(i.poses, c.out * i.groups, c.in, i.rows), nullptr, {}, {}, false});
+  Kernel& kernel = kernels[k];
+  const size_t size = i.groups * tiled_kernel(c);
+  if (step.tiled && !kernel.packed) kernel.packed.reset(allocate(size));
+  if (step.tiled_back && !kernel.packed_back) kernel.packed_back.reset(allocate(size));
+  return int(k);
 }
 
 void Program::allocate_maps(const ValueRow* rows, int value_count, const Instruction* instructions, int count) {
   // A branch reads what it begins at: the same map under another number.
-  std::vector<int> home(value_count), margin(value_count);
+  std::vector<int> home(value_count), margin(value_count), beyond(value_count);
   for (int v = 0; v < value_count; v++) home[v] = v;
   for (int k = 0; k < count; k++)
     if (Code(instructions[k].code) == Code::BRANCH) home[instructions[k].target] = home[instructions[k].source];
   for (int v = 0; v < value_count; v++) margin[home[v]] = std::max(margin[home[v]], rows[v].margin);
+  for (int k = 0; k < count; k++) {
+    const Instruction& i = instructions[k];
+    int& most = beyond[home[i.source]];
+    if (tiled(i, rows)) most = std::max(most, i.row_padding + overhang(rows[i.target].height, rows[i.target].width));
+  }
   for (int v = 0; v < value_count; v++)
-    values.push_back({home[v] == v ? allocate_map(rows[v], margin[v]) : values[home[v]].map, {}});
+    values.push_back({home[v] == v ? allocate_map(rows[v], margin[v], beyond[v]) : values[home[v]].map, {}});
 }
 
 void Program::allocate_gradients(const ValueRow* rows, const Instruction* instructions, int count) {
   // What happens to each value by itself turns the gradient after it into the one before it in place: nobody reads the
   // one after it any more, and memory passes through the caches once less. A sum hands its gradient on as it is.
-  std::vector<int> home(values.size()), margin(values.size());
+  std::vector<int> home(values.size()), margin(values.size()), beyond(values.size());
   for (size_t v = 0; v < values.size(); v++) home[v] = int(v);
   for (int k = 0; k < count; k++)
     if (Code(instructions[k].code) == Code::POINTWISE || Code(instructions[k].code) == Code::SUM)
       home[instructions[k].target] = home[instructions[k].source];
   for (size_t v = 0; v < values.size(); v++)
     margin[home[v]] = std::max(margin[home[v]], rows[v].gradient_margin);
+  for (int k = 0; k < count; k++) {
+    const Instruction& i = instructions[k];
+    int& most = beyond[home[i.target]];
+    if (tiled(i, rows)) most = std::max(most, overhang(rows[i.target].height, rows[i.target].width));
+    if (tiled_back(i, rows))
+      most = std::max(most, 2 - i.row_padding + overhang(rows[i.source].height, rows[i.source].width));
+  }
   for (size_t v = 0; v < values.size(); v++)
-    values[v].gradient = home[v] == int(v) ? allocate_map(rows[v], margin[v]) : values[home[v]].gradient;
+    values[v].gradient = home[v] == int(v) ? allocate_map(rows[v], margin[v], beyond[v]) : values[home[v]].gradient;
+}
+
+const Kernel& Program::ready(const Step& step, const Convolution& c, const real* state, bool back) {
+  Kernel& kernel = kernels[step.kernel];
+  if (kernel.ready) return kernel;
+  kernel.values = in_poses(kernel.posed, state + kernel.at);
+  V* packed = (back ? kernel.packed_back : kernel.packed).get();
+  for (int g = 0; g < kernel.groups && packed; g++)
+    pack_in_tiles(c, kernel.values + g * kernel_size(c), back, packed + g * tiled_kernel(c));
+  kernel.ready = true;
+  return kernel;
+}
+
+real* Program::kernel_gradient_of(const Step& step) {
+  return gradient_in_poses(kernels[step.kernel].posed, at(gradient, step.code.kernel));
 }
 
 void Program::convolve_groups(Step& step, const Map& x, const Map& y, const real* state) {
   const Instruction& i = step.code;
   const Convolution c = convolution_of(i, x, y);
-  const real *kernels = in_poses(step.kernel, state + i.kernel), *biases = in_poses(step.bias, at(state, i.bias));
+  const Kernel& ready_kernel = ready(step, c, state, false);
+  const real* biases = in_poses(step.bias, at(state, i.bias));
   for (int g = 0; g < i.groups; g++) {
     const Map from = part(x, g, c.in), to = part(y, g, c.out);
-    const real *kernel = kernels + g * kernel_size(c), *bias = bias_at(biases, g, c);
-    if (pairs && pays_in_pairs(c))
+    const real *kernel = ready_kernel.values + g * kernel_size(c), *bias = bias_at(biases, g, c);
+    if (step.tiled)
+      convolve_in_tiles(c, from, ready_kernel.packed.get() + g * tiled_kernel(c), bias, to, room.get());
+    else if (pairs && pays_in_pairs(c))
       convolve_in_pairs(c, from, kernel, bias, to, packed_pairs.data(), room.get());
     else
       convolve(c, from, kernel, bias, to, packed.data());
@@ -159,32 +244,38 @@ void Program::convolve_groups_back(Step& step, const real* state) {
   const Map &x = values[i.source].map, &dx = values[i.source].gradient, &dy = values[i.target].gradient;
   const Convolution c = convolution_of(i, x, dy);
   const bool paired = pairs && pays_in_pairs(c);
-  real *learned = at(gradient, i.kernel), *learned_bias = at(gradient, i.bias);
-  real *dkernels = gradient_in_poses(step.kernel, learned), *dbiases = gradient_in_poses(step.bias, learned_bias);
+  real* learned_bias = at(gradient, i.bias);
+  real* dkernels = kernel_gradient_of(step);
+  real* dbiases = gradient_in_poses(step.bias, learned_bias);
   for (int g = 0; g < i.groups; g++) {
     const Map from = part(x, g, c.in), to = part(dy, g, c.out);
     real *dkernel = dkernels + g * kernel_size(c), *dbias = bias_at(dbiases, g, c);
-    if (paired)
+    if (step.tiled)
+      kernel_gradient_in_tiles(c, from, to, dkernel, dbias, room.get());
+    else if (paired)
       kernel_gradient_in_pairs(c, from, to, dkernel, dbias, sums.get(), room.get());
     else
       kernel_gradient(c, from, to, dkernel, dbias, sums.get());
   }
-  return_gradient(step.kernel, learned);
   return_gradient(step.bias, learned_bias);
   // Nothing needs the gradient of the images.
   if (i.source == 0) return;
   const Map& wide = spread(dy, step.spread, i.stride);
-  const real* kernels = in_poses(step.kernel, state + i.kernel);
+  const Kernel& ready_kernel = ready(step, c, state, true);
   for (int g = 0; g < i.groups; g++) {
     const Map from = part(wide, g, c.out), to = part(dx, g, c.in);
-    if (paired)
-      convolve_back_in_pairs(c, from, kernels + g * kernel_size(c), to, packed_pairs.data(), room.get());
+    const real* kernel = ready_kernel.values + g * kernel_size(c);
+    if (step.tiled_back)
+      convolve_back_in_tiles(c, from, ready_kernel.packed_back.get() + g * tiled_kernel(c), to, room.get());
+    else if (paired)
+      convolve_back_in_pairs(c, from, kernel, to, packed_pairs.data(), room.get());
     else
-      convolve_back(c, from, kernels + g * kernel_size(c), to, packed.data());
+      convolve_back(c, from, kernel, to, packed.data());
   }
 }
 
 void Program::forward(real* state, bool training) {
+  for (Kernel& kernel : kernels) kernel.ready = false;
   for (Step& step : steps) {
     const Instruction& i = step.code;
     const Map &x = values[i.source].map, &y = values[i.target].map;
@@ -195,11 +286,14 @@ void Program::forward(real* state, bool training) {
         break;
       case Code::POINTWISE: {
         const bool norm = i.shift >= 0;
-        pointwise(pointwise_of(i, batch, state),
-                  {in_poses(step.scale, at(state, i.scale)), in_poses(step.shift, at(state, i.shift)),
-                   norm ? state + i.mean : nullptr, norm ? state + i.variance : nullptr, step.mean.data(),
-                   step.inverse.data()},
-                  x, y, step.drawn.get(), random, training);
+        const Pointwise p = pointwise_of(i, batch, state);
+        const Norm by{in_poses(step.scale, at(state, i.scale)), in_poses(step.shift, at(state, i.shift)),
+                      norm ? state + i.mean : nullptr, norm ? state + i.variance : nullptr, step.mean.data(),
+                      step.inverse.data()};
+        if (step.pool == Code::POINTWISE)
+          pointwise(p, by, x, y, step.drawn.get(), random, training);
+        else
+          pooled_pointwise(p, step.pool == Code::MAX_POOL, by, x, y, training);
         break;
       }
       case Code::MAX_POOL: max_pool(i.rows, x, y); break;
@@ -217,13 +311,16 @@ real* Program::slope_gradient(int32_t activation, int32_t slope) {
 }
 
 void Program::back(const real* state) {
+  for (Kernel& kernel : kernels) kernel.ready = false;
   for (size_t k = steps.size(); k-- > 0;) {
     Step& step = steps[k];
     const Instruction& i = step.code;
     const Map &x = values[i.source].map, &y = values[i.target].map;
     const Map &dx = values[i.source].gradient, &dy = values[i.target].gradient;
     switch (Code(i.code)) {
-      case Code::CONVOLUTION: convolve_groups_back(step, state); break;
+      case Code::CONVOLUTION:
+        if (k + 1 == steps.size() || !steps[k + 1].stem) convolve_groups_back(step, state);
+        break;
       case Code::DEPTHWISE:
         depthwise_gradient({i.stride, i.row_padding}, x, dy, gradient.data() + i.kernel, at(gradient, i.bias));
         if (i.source != 0)
@@ -231,12 +328,18 @@ void Program::back(const real* state) {
         break;
       case Code::POINTWISE: {
         real *scale = at(gradient, i.scale), *shift = at(gradient, i.shift);
-        pointwise_back(pointwise_of(i, batch, state),
-                       {in_poses(step.scale, at(state, i.scale)), in_poses(step.shift, at(state, i.shift)), nullptr,
-                        nullptr, step.mean.data(), step.inverse.data()},
-                       x, dy, dx, step.drawn.get(),
-                       {gradient_in_poses(step.scale, scale), gradient_in_poses(step.shift, shift),
-                        slope_gradient(i.before, i.before_slope), slope_gradient(i.after, i.after_slope)});
+        const Pointwise p = pointwise_of(i, batch, state);
+        const Norm by{in_poses(step.scale, at(state, i.scale)), in_poses(step.shift, at(state, i.shift)), nullptr,
+                      nullptr, step.mean.data(), step.inverse.data()};
+        const PointwiseGradient of{gradient_in_poses(step.scale, scale), gradient_in_poses(step.shift, shift),
+                                   slope_gradient(i.before, i.before_slope), slope_gradient(i.after, i.after_slope)};
+        if (step.pool == Code::POINTWISE) {
+          pointwise_back(p, by, x, dy, dx, step.drawn.get(), of);
+        } else {
+          const Instruction& first = steps[0].code;
+          const Stem stem{input(), first.row_padding, step.stem ? kernel_gradient_of(steps[0]) : nullptr};
+          pooled_pointwise_back(p, step.pool == Code::MAX_POOL, by, x, dy, dx, step.stem ? &stem : nullptr, of);
+        }
         return_gradient(step.scale, scale);
         return_gradient(step.shift, shift);
         break;
@@ -254,6 +357,7 @@ void Program::back(const real* state) {
       case Code::SUM: copy(dy, values[i.other].gradient); break;
     }
   }
+  for (Kernel& kernel : kernels) return_gradient(kernel.posed, at(gradient, kernel.at));
 }
 
 }  // namespace engine

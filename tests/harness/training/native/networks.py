@@ -47,5 +47,6 @@ NETWORKS = (
     "unshuffle conv3x3(5) bn relu unshuffle conv1x1(4) leaky conv3x3(3, pad=2) unshuffle(3) bn relu gap linear(10)",
     "conv3x3(5) bn(unscaled) relu maxpool(4) conv3x3(6) leaky bn(unscaled) linear(7) bn(unscaled) relu linear(10)",
     "conv1x1(12, stride=3) bn relu dwconv3x3(pad=0, stride=2) gap linear(10)",
+    "conv3x3(8, poses=4) bn(poses=4, shared) relu avgpool res(conv3x3(8) bn) relu bn(unscaled) maxpool linear(10)",
     ACROSS,
 )

@@ -259,6 +259,7 @@ print("clean")
 def test_the_engine_is_clean_under_the_sanitizers():
     from tests.harness.training.native.networks import NETWORKS, POSED
     from tests.harness.training.native.test_native_bf16 import IN_PAIRS
+    from tests.harness.training.native.test_native_tiles import TILED
 
     compiler = native.compiler()
     library = subprocess.run(
@@ -275,7 +276,7 @@ def test_the_engine_is_clean_under_the_sanitizers():
     dropouts = ("conv3x3(3) relu dropout(0.3) maxpool conv3x3(9) bn relu dropout2d(0.3) gap linear(10)",)
 
     answer = subprocess.run(
-        [sys.executable, "-c", SANITIZED, *NETWORKS, *IN_PAIRS, POSED, *dropouts],
+        [sys.executable, "-c", SANITIZED, *NETWORKS, *IN_PAIRS, *TILED, POSED, *dropouts],
         capture_output=True,
         text=True,
         env=environment,

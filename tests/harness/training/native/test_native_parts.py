@@ -12,6 +12,7 @@ from harness.training.recipe import Recipe
 from harness.training.train import start, train_epoch, weights_digest
 from search_spaces.language.notation import parse_network
 from search_spaces.task import MNIST
+from tests.harness.training.native.test_native_tiles import TILED
 
 TURNED = (
     "conv3x3(8, poses=4, bias) bn(poses=4) prelu | avgpool | prelu bn conv3x3(8) prelu bn(poses=2, shared) leaky "
@@ -28,7 +29,7 @@ def digest(text: str, recipe: Recipe, *options: str) -> str:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=["SGD, batch 32", "Adam, batch 20"])
-@pytest.mark.parametrize("text", [*NETWORKS, TURNED], ids=["ties", "strides", "vectors", "poses"])
+@pytest.mark.parametrize("text", [*NETWORKS, TURNED, TILED[1]], ids=["ties", "strides", "vectors", "poses", "tiles"])
 def test_the_width_of_vectors_is_not_in_the_bits(text: str, recipe: Recipe):
     # The narrow ones need no instruction that a processor may lack; the wide ones are laid out by the compiler.
     assert digest(text, recipe) == digest(text, recipe, "-DVECTOR_BYTES=32")

@@ -1,0 +1,145 @@
+// Activations and batch normalisation, value by value and channel by channel, for those who pass over maps.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+
+#include "pointwise.h"
+
+namespace engine {
+
+// The images of a group that belong to the batch; the lanes beyond them hold values that belong to nobody.
+INLINE int used_lanes(const Pointwise& p, int n) { return std::clamp(p.images - n * LANES, 0, LANES); }
+
+// Of how many values of the batch one mean is.
+INLINE real values_of_a_mean(const Pointwise& p, const Map& y) {
+  return real(y.positions() * size_t(p.shared)) * p.images;
+}
+
+// e^r by its series, for r up to half the logarithm of 2: so many terms that the rest is below the rounding.
+constexpr int TERMS = sizeof(real) == 4 ? 7 : 13;
+constexpr real inverse_factorial(int k) { return k < 2 ? real(1) : inverse_factorial(k - 1) / k; }
+
+// 1 / (1 + e^-x); nan comes through. With n = round(-x / log 2) the power is 2^n e^r, and 2^n is made of its bits.
+INLINE V sigmoid(V x) {
+  constexpr bool SINGLE = sizeof(real) == 4;
+  typedef std::conditional_t<SINGLE, uint32_t, uint64_t> Whole;
+  typedef Whole Wholes __attribute__((vector_size(VECTOR_BYTES)));
+  constexpr int MANTISSA = SINGLE ? 23 : 52;
+  constexpr Whole EXPONENT_OF_ONE = SINGLE ? 127 : 1023;
+  // Beyond it the exponent of 2^n would overflow; the sigmoid is 0 or 1 there.
+  constexpr real MOST = SINGLE ? real(87) : real(708);
+  // The logarithm of 2 in two parts, of which n times the first is exact (Cody and Waite).
+  constexpr real HIGH = SINGLE ? real(0.693359375) : real(6.93147180369123816490e-01);
+  constexpr real LOW = SINGLE ? real(-2.12194440054690583e-4) : real(1.90821492927058770002e-10);
+  // What is added to this number is rounded to a whole one, which is then in its lowest bits.
+  constexpr real ROUNDS = real(3) * real(Whole(1) << (MANTISSA - 1));
+
+  V y = -x;
+  y = y < splat(-MOST) ? splat(-MOST) : y;
+  y = y > splat(MOST) ? splat(MOST) : y;
+  const V rounded = y * real(1.44269504088896340736) + ROUNDS;
+  const V n = rounded - ROUNDS;
+  const V r = y - n * HIGH - n * LOW;
+  V power = splat(inverse_factorial(TERMS));
+#pragma GCC unroll 16
+  for (int k = TERMS - 1; k >= 0; k--) power = power * r + inverse_factorial(k);
+  Wholes bits;
+  std::memcpy(&bits, &rounded, sizeof bits);
+  bits = (bits + EXPONENT_OF_ONE) << MANTISSA;
+  V scale;
+  std::memcpy(&scale, &bits, sizeof scale);
+  return 1 / (1 + power * scale);
+}
+
+// Comparisons with nan are false, and nan must come through: see relu.
+template <Activation A>
+INLINE V activate(V x, V slope) {
+  if (A == NONE) return x;
+  if (A == RELU) return relu(x);
+  if (A == SWISH) return x * sigmoid(x);
+  return x < V{} ? x * slope : x;
+}
+
+// The gradient before an activation that had x, from that after it.
+template <Activation A>
+INLINE V passed(V x, V g, V slope) {
+  if (A == NONE) return g;
+  if (A == SWISH) {
+    const V s = sigmoid(x);
+    return g * (s + x * s * (1 - s));
+  }
+  return x > V{} ? g : A == RELU ? V{} : g * slope;
+}
+
+// Statistics of the channels from `first` on that share them.
+template <Activation BEFORE>
+void batch_statistics(const Pointwise& p, const Norm& norm, const Map& y, int first) {
+  real &running_mean = norm.running_mean[first / p.shared], &running_variance = norm.running_variance[first / p.shared];
+  // Deviations from the running mean, not the values themselves: squares of large numbers would cancel.
+  const V pivot = splat(running_mean), slope = splat(p.before_slope);
+  real total = 0, squares = 0;
+  for (int n = 0; n < y.groups; n += PARTS) {
+    real here = 0, squares_here = 0;
+    for (int part = n; part < n + PARTS; part++) {
+      V s{}, q{};
+      for (int c = first; c < first + p.shared; c++)
+        for (int h = 0; h < y.height; h++) {
+          const V* line = y.line(part, c, h);
+          for (int w = 0; w < y.width; w++) {
+            const V u = activate<BEFORE>(line[w], slope) - pivot;
+            s += u;
+            q += u * u;
+          }
+        }
+      here = sum(s, used_lanes(p, part), here);
+      squares_here = sum(q, used_lanes(p, part), squares_here);
+    }
+    total += here;
+    squares += squares_here;
+  }
+  const real count = values_of_a_mean(p, y);
+  const real offset = total / count, spread = squares / count - offset * offset;
+  const real variance = spread < 0 ? 0 : spread;  // rounding may fall below zero; a nan stays
+  std::fill_n(norm.mean + first, p.shared, running_mean + offset);
+  std::fill_n(norm.inverse + first, p.shared, 1 / std::sqrt(variance + EPSILON));
+  running_mean += MOMENTUM * offset;
+  running_variance += MOMENTUM * (variance * count / std::max(real(1), count - 1) - running_variance);
+}
+
+struct Affine {
+  V slope, offset;
+};
+
+INLINE Affine affine(const Norm& norm, int c) {
+  const real slope = norm.scale ? norm.scale[c] * norm.inverse[c] : norm.inverse[c];
+  return {splat(slope), splat(norm.shift[c] - slope * norm.mean[c])};
+}
+
+// What BN does to channel c, by the batch's statistics or the running ones; of channels that share them the first one
+// comes first.
+template <Activation BEFORE>
+Affine affine_of(const Pointwise& p, const Norm& norm, const Map& y, int c, bool training) {
+  if (training && c % p.shared == 0) batch_statistics<BEFORE>(p, norm, y, c);
+  if (!training) {
+    norm.mean[c] = norm.running_mean[c / p.shared];
+    norm.inverse[c] = 1 / std::sqrt(norm.running_variance[c / p.shared] + EPSILON);
+  }
+  return affine(norm, c);
+}
+
+// What BN takes from the gradients before it: a constant, and a share of the deviation from the mean.
+struct NormGradient {
+  V constant, slope;
+};
+
+// Of the channels from `first` on that share statistics; adds the gradients of what they learn.
+INLINE NormGradient norm_gradient(const Pointwise& p, const Norm& norm, const Map& y, int first, real total,
+                                  real products, const PointwiseGradient& gradient) {
+  const real count = values_of_a_mean(p, y), inverse = norm.inverse[first], product = products * inverse;
+  if (gradient.scale) gradient.scale[first] += product;
+  gradient.shift[first] += total;
+  return {splat(total / count), splat(product / count * inverse)};
+}
+
+}  // namespace engine

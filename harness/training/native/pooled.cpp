@@ -1,0 +1,182 @@
+#include "normalisation.h"
+
+#include <type_traits>
+
+namespace engine {
+namespace {
+
+// One window of two by two of what is pooled: what lies before BN and what comes out.
+template <Activation BEFORE, Activation AFTER>
+struct Window {
+  V before[4], after[4];
+
+  INLINE Window(const V* y, ptrdiff_t row, const Affine& a) {
+    const V values[4] = {y[0], y[1], y[row], y[row + 1]};
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) {
+      before[k] = activate<BEFORE>(values[k], V{});
+      after[k] = activate<AFTER>(before[k] * a.slope + a.offset, V{});
+    }
+  }
+
+  INLINE V largest() const {
+    V most = after[0];
+#pragma GCC unroll 4
+    for (int k = 1; k < 4; k++) most = (after[k] > most) | (after[k] != after[k]) ? after[k] : most;  // a nan stays
+    return most;
+  }
+  INLINE V sum() const { return ((after[0] + after[1]) + after[2]) + after[3]; }
+
+  // The gradients behind BN. What a rectifier let through is above zero behind it, too.
+  template <bool LARGEST>
+  INLINE void gradients(V d, V (&g)[4]) const {
+    const V most = LARGEST ? largest() : V{};
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) {
+      g[k] = d;
+      if (LARGEST) {
+        const auto hit = after[k] == most;
+        g[k] = hit ? d : V{};
+        d = hit ? V{} : d;
+      }
+      g[k] = passed<AFTER>(after[k], g[k], V{});
+    }
+  }
+};
+
+template <Activation BEFORE, Activation AFTER, bool LARGEST>
+void pooled(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, bool training) {
+  for (int c = 0; c < y.channels; c++) {
+    const Affine a = affine_of<BEFORE>(p, norm, y, c, training);
+    for (int n = 0; n < y.groups; n++)
+      for (int h = 0; h < z.height; h++)
+        for (int w = 0; w < z.width; w++) {
+          const Window<BEFORE, AFTER> window(y.line(n, c, 2 * h) + 2 * w, y.row, a);
+          z.line(n, c, h)[w] = LARGEST ? window.largest() : window.sum() * real(0.25);
+        }
+  }
+}
+
+// Takes the gradients of one channel, window by window, to a map.
+struct ToMap {
+  const Pointwise& p;
+  const Map& dy;
+  int c;
+
+  INLINE void take(int n, int h, int w, const V (&gradients)[4]) {
+    V* to = dy.line(n, c, 2 * h) + 2 * w;
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) to[k / 2 * dy.row + k % 2] = gradients[k];
+  }
+  // As in pointwise.cpp: not into the lanes beyond the batch.
+  void end() const {
+    for (int n = 0; n < dy.groups; n++)
+      for (int h = 0; h < dy.height && used_lanes(p, n) < LANES; h++)
+        for (int w = 0; w < dy.width; w++)
+          for (int lane = used_lanes(p, n); lane < LANES; lane++) dy.line(n, c, h)[w][lane] = 0;
+  }
+};
+
+// The same to the kernel of a stem. Lanes beyond the batch hold no images.
+struct ToStem {
+  const Stem& stem;
+  int c;
+  V sums[9][PARTS]{};
+
+  ToStem(const Stem& stem_, int c_) : stem(stem_), c(c_) {}
+  INLINE void take(int n, int h, int w, const V (&gradients)[4]) {
+    const Map& x = stem.images;
+    const V* from = x.line(n, 0, 2 * h - stem.padding) + 2 * w - stem.padding;
+#pragma GCC unroll 9
+    for (int t = 0; t < 9; t++)
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; k++) sums[t][n % PARTS] += from[(k / 2 + t / 3) * x.row + k % 2 + t % 3] * gradients[k];
+  }
+  void end() const {
+    for (int t = 0; t < 9; t++) stem.gradient[c * 9 + t] += sum(sums[t]);
+  }
+};
+
+// `target` makes a taker for a channel.
+template <Activation BEFORE, Activation AFTER, bool LARGEST, class Target>
+void pooled_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Target& target,
+                 const PointwiseGradient& gradient) {
+  const real share = LARGEST ? 1 : real(0.25);
+  for (int first = 0; first < y.channels; first += p.shared) {
+    const Affine a = affine(norm, first);
+    const V mean = splat(norm.mean[first]);
+    V all_sums[PARTS], all_products[PARTS];
+    for (int part = 0; part < PARTS; part++) {
+      V sums{}, products{};
+      for (int c = first; c < first + p.shared; c++)
+        for (int n = part; n < y.groups; n += PARTS)
+          for (int h = 0; h < dz.height; h++)
+            for (int w = 0; w < dz.width; w++) {
+              const Window<BEFORE, AFTER> window(y.line(n, c, 2 * h) + 2 * w, y.row, a);
+              V g[4];
+              window.template gradients<LARGEST>(dz.line(n, c, h)[w] * share, g);
+#pragma GCC unroll 4
+              for (int k = 0; k < 4; k++) {
+                sums += g[k];
+                products += g[k] * (window.before[k] - mean);
+              }
+            }
+      all_sums[part] = sums;
+      all_products[part] = products;
+    }
+    const NormGradient taken = norm_gradient(p, norm, y, first, sum(all_sums), sum(all_products), gradient);
+    for (int c = first; c < first + p.shared; c++) {
+      auto taker = target(c);
+      for (int n = 0; n < y.groups; n++)
+        for (int h = 0; h < dz.height; h++)
+          for (int w = 0; w < dz.width; w++) {
+            const Window<BEFORE, AFTER> window(y.line(n, c, 2 * h) + 2 * w, y.row, a);
+            V g[4];
+            window.template gradients<LARGEST>(dz.line(n, c, h)[w] * share, g);
+#pragma GCC unroll 4
+            for (int k = 0; k < 4; k++) {
+              const V u = window.before[k];
+              g[k] = passed<BEFORE>(u, (g[k] - taken.constant - (u - mean) * taken.slope) * a.slope, V{});
+            }
+            taker.take(n, h, w, g);
+          }
+      taker.end();
+    }
+  }
+}
+
+// Calls f with both rectifiers and what is pooled by as types.
+template <class F>
+void pooled_by(const Pointwise& p, bool largest, F f) {
+  const auto by = [&](auto before, auto after) {
+    largest ? f(before, after, std::true_type{}) : f(before, after, std::false_type{});
+  };
+  const std::integral_constant<Activation, NONE> none;
+  const std::integral_constant<Activation, RELU> relu;
+  if (p.before == RELU)
+    p.after == RELU ? by(relu, relu) : by(relu, none);
+  else
+    p.after == RELU ? by(none, relu) : by(none, none);
+}
+
+}  // namespace
+
+void pooled_pointwise(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& z, bool training) {
+  pooled_by(p, largest, [&](auto before, auto after, auto by_largest) {
+    pooled<before.value, after.value, by_largest.value>(p, norm, y, z, training);
+  });
+}
+
+void pooled_pointwise_back(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& dz,
+                           const Map& dy, const Stem* stem, const PointwiseGradient& gradient) {
+  pooled_by(p, largest, [&](auto before, auto after, auto by_largest) {
+    if (stem)
+      pooled_back<before.value, after.value, by_largest.value>(
+          p, norm, y, dz, [&](int c) { return ToStem(*stem, c); }, gradient);
+    else
+      pooled_back<before.value, after.value, by_largest.value>(
+          p, norm, y, dz, [&](int c) { return ToMap{p, dy, c}; }, gradient);
+  });
+}
+
+}  // namespace engine

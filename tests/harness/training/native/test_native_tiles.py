@@ -1,0 +1,169 @@
+"""Tests of convolutions in tiles (winograd.cpp): gradients in float64, and the rounding of fp32 against its bound."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+from harness.training.native import native
+from harness.training.native.native import Level
+from search_spaces.language.notation import parse_network
+from tests.harness.training.native.test_native_training import HERE, compared, in_float64
+
+# All layers but the first are wide enough for tiles: every padding, sides that are and are not multiples of four, bias,
+# groups, poses, and ties between layers that are computed in tiles and others that are not.
+TILED = (
+    "conv3x3(8) bn relu conv3x3(12, bias) relu maxpool conv3x3(17, pad=0) bn relu conv3x3(16, pad=2) gap linear(10)",
+    "conv3x3(8, poses=4) relu avgpool conv1x1(12, poses=4) conv3x3(32, poses=4, tie=t) bn(poses=4) relu avgpool "
+    "res(conv1x1(12, poses=4, tie=s) conv3x3(32, poses=4, tie=t)) bn relu linear(10)",
+    "conv3x3(32) relu maxpool conv3x3(32, groups=2, bias) relu conv1x1(16) res(conv3x3(16, tie=a) relu) "
+    "conv3x3(16, tie=a, pad=0) relu conv3x3(16, tie=a, stride=2) relu linear(10)",
+)
+
+
+@pytest.mark.parametrize("batch", [3, 33])
+@pytest.mark.parametrize("level", HERE, ids=lambda level: level.name)
+@pytest.mark.parametrize("text", TILED)
+def test_gradients_of_convolutions_in_tiles_equal_torch_s(text: str, level: Level, batch: int):
+    compared(parse_network(text), batch, in_float64(level))
+
+
+# Rounding --------------------------------------------------------------------------------------------------
+
+# The transforms F(4x4, 3x3) of Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016), section 4.3.
+WINDOW = torch.tensor(
+    [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ],
+    dtype=torch.float64,
+)
+KERNEL = torch.tensor(
+    [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], dtype=torch.float64
+) / torch.tensor([[24.0]], dtype=torch.float64)
+OUTPUT = torch.tensor(
+    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], dtype=torch.float64
+)
+# Roundings on the longest way through each of them in both dimensions, a product and a sum counted as two.
+IN_WINDOW, IN_KERNEL, IN_OUTPUT, IN_TILE, IN_TAPS, IN_LANES = 6, 8, 6, 4, 10, 5
+
+DRIVER = """
+#include <vector>
+#include "winograd.h"
+using namespace engine;
+namespace engine { void bias_gradient(const Map&, real*) {} }
+
+static Map map_of(int channels, int side, int groups, int margin, int beyond) {
+  const int margins = std::max(2 * margin, beyond);
+  Map map{nullptr, channels, side, side, groups, side + margins, 0, 0};
+  map.plane = map.row * (side + margins);
+  map.group = map.plane * channels;
+  map.at = allocate(size_t(map.group) * groups + beyond * (map.row + 1)) + margin * (map.row + 1);
+  return map;
+}
+// Copies between a map and [image][channel][row][column].
+static void copied(const Map& map, int images, float* dense, bool in) {
+  for (int n = 0; n < images; n++)
+    for (int c = 0; c < map.channels; c++)
+      for (int h = 0; h < map.height; h++)
+        for (int w = 0; w < map.width; w++, dense++) {
+          float& value = reinterpret_cast<float*>(map.line(n / LANES, c, h) + w)[n % LANES];
+          if (in) value = *dense; else *dense = value;
+        }
+}
+extern "C" int run(int in, int out, int side, int padding, int images, float* x, float* kernel, float* dy, float* y,
+                   float* dx, float* dkernel) {
+  const Convolution c{3, 3, 1, padding, padding, in, out};
+  const int outputs = side + 2 * padding - 2, groups = groups_of(images);
+  const Map from = map_of(in, side, groups, padding, padding + overhang(outputs, outputs));
+  const Map to = map_of(out, outputs, groups, 0, 0), given = map_of(in, side, groups, 0, 0);
+  const Map gradient = map_of(out, outputs, groups, 2 - padding,
+                              std::max(2 - padding + overhang(side, side), overhang(outputs, outputs)));
+  V *packed = allocate(tiled_kernel(c)), *room = allocate(tiled_room(c));
+  copied(from, images, x, true);
+  copied(gradient, images, dy, true);
+  pack_in_tiles(c, kernel, false, packed);
+  convolve_in_tiles(c, from, packed, nullptr, to, room);
+  copied(to, images, y, false);
+  pack_in_tiles(c, kernel, true, packed);
+  convolve_back_in_tiles(c, gradient, packed, given, room);
+  copied(given, images, dx, false);
+  kernel_gradient_in_tiles(c, from, gradient, dkernel, nullptr, room);
+  return pays_in_tiles(c, outputs, outputs);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """winograd.cpp alone, in fp32, for this processor."""
+    folder: Path = tmp_path_factory.mktemp("tiles")
+    (folder / "driver.cpp").write_text(DRIVER, encoding="utf-8")
+    options = [*native.OPTIONS, *native.level().options, "-DREAL=float", f"-I{native.SOURCES}", "-O1"]
+    units = [str(folder / "driver.cpp"), str(native.SOURCES / "winograd.cpp")]
+    subprocess.run([*native.compiler(), *options, *units, "-o", str(folder / "tiles.so")], check=True)
+    return ctypes.CDLL(str(folder / "tiles.so"))
+
+
+def windows(values: Tensor, padding: int, outputs: int, size: int) -> Tensor:
+    """The windows of all tiles, (image, channel, tile, tile, size, size); beyond the map lie zeros."""
+    tiles = -(-outputs // 4)
+    beyond = 4 * tiles + size - 4 - values.shape[-1] - padding
+    wide = functional.pad(values, (padding, beyond, padding, beyond))
+    return wide.unfold(2, size, 4).unfold(3, size, 4)
+
+
+def allowed(roundings: int) -> float:
+    """The relative error of so many roundings to fp32 (Higham, Accuracy and stability, 2002, lemma 3.1)."""
+    return roundings * 2.0**-24 / (1 - roundings * 2.0**-24)
+
+
+def most_of_outputs(x: Tensor, kernel: Tensor, padding: int, outputs: int) -> Tensor:
+    """Each output with the absolute values of all that is added up for it."""
+    seen = WINDOW.abs() @ windows(x.abs(), padding, outputs, 6) @ WINDOW.abs().T
+    weights = KERNEL.abs() @ kernel.abs() @ KERNEL.abs().T
+    tiles = OUTPUT.abs() @ torch.einsum("nitvjk,oijk->notvjk", seen, weights) @ OUTPUT.abs().T
+    return tiles.transpose(3, 4).flatten(4, 5).flatten(2, 3)[:, :, :outputs, :outputs]
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(12, 32), (32, 12), (7, 9)])
+@pytest.mark.parametrize(("side", "padding"), [(14, 1), (7, 1), (11, 0), (8, 2)])
+def test_the_rounding_of_tiles_stays_within_its_bound(
+    inputs: int, outputs: int, side: int, padding: int, library: ctypes.CDLL
+):
+    generator = torch.Generator().manual_seed(side)
+    images, outside = 40, side + 2 * padding - 2
+    x = torch.randn(images, inputs, side, side, generator=generator)
+    kernel = torch.randn(outputs, inputs, 3, 3, generator=generator)
+    dy = torch.randn(images, outputs, outside, outside, generator=generator)
+    y, dx, gradient = torch.empty_like(dy), torch.empty_like(x), torch.zeros_like(kernel)
+
+    arrays = [ctypes.c_void_p(each.data_ptr()) for each in (x, kernel, dy, y, dx, gradient)]
+    library.run(inputs, outputs, side, padding, images, *arrays)
+
+    exact = x.double(), kernel.double(), dy.double()
+    sums = IN_WINDOW + IN_KERNEL + 1 + IN_OUTPUT
+    most = most_of_outputs(exact[0], exact[1], padding, outside)
+    assert ((y - functional.conv2d(exact[0], exact[1], padding=padding)).abs() <= allowed(sums + inputs) * most).all()
+    turned = exact[1].transpose(0, 1).flip(2, 3)
+    most = most_of_outputs(exact[2], turned, 2 - padding, side)
+    expected = conv2d_input(x.shape, exact[1], exact[2], padding=padding)  # type: ignore[no-untyped-call]
+    assert ((dx - expected).abs() <= allowed(sums + outputs) * most).all()
+    seen = WINDOW.abs() @ windows(exact[0].abs(), padding, outside, 6) @ WINDOW.abs().T
+    tiles = OUTPUT.abs().T @ windows(exact[2].abs(), 0, outside, 4) @ OUTPUT.abs()
+    most = KERNEL.abs().T @ torch.einsum("nitvjk,notvjk->oijk", seen, tiles) @ KERNEL.abs()
+    added = (-(-outside // 4)) ** 2 * -(-images // 16)
+    expected = conv2d_weight(exact[0], kernel.shape, exact[2], padding=padding)  # type: ignore[no-untyped-call]
+    roundings = IN_WINDOW + IN_TILE + 1 + added + IN_TAPS + IN_LANES
+    assert ((gradient - expected).abs() <= allowed(roundings) * most).all()
