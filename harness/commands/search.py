@@ -91,11 +91,14 @@ def search(
 
     from harness.commands.searching.search_plan import plan_facts
     from harness.data.datasets import task_of
+    from harness.evidence.mirror.url import check_url
     from harness.search.run_plan import make_plan, on_cluster, plan_document
     from harness.system.terminal import busy, console, show_facts
     from harness.system.workspace import workspace
     from search_spaces.spaces.count import fewest_found
 
+    if storage is not None:
+        check_url(storage)
     origins = {
         name: (source.name.lower() if (source := ctx.get_parameter_source(name)) else "default") for name in given
     }

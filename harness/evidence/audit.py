@@ -16,6 +16,7 @@ from harness.evidence import history, ledger, ledger_audit, record, weight_file
 from harness.evidence.leaderboard import LeaderboardRow, Survey, Tier, read, survey
 from harness.evidence.ledger import Attempt, Declaration
 from harness.evidence.record import Record
+from harness.system import files
 from harness.system.errors import ContentError
 from harness.system.workspace import Workspace
 from harness.training.recipes import RECIPES
@@ -47,7 +48,7 @@ def vanished(place: Workspace) -> list[str]:
     """
     records = record.read_all(place.records)
     return [
-        *ledger_audit.gaps(place.ledger, ledger.read(place.ledger)),
+        *ledger_audit.faults(place.ledger, records),
         *_unrecorded_reads(place, records, _reads(place.test_log)),
     ]
 
@@ -174,9 +175,8 @@ class _Read:
 def _reads(path: Path) -> list[_Read]:
     """Return the reads for verifications in a log, in order."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [seen for line in lines if (seen := _read(line)) is not None]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        return [seen for line in files.log_text(path).splitlines() if (seen := _read(line)) is not None]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ContentError(f"cannot read {path}: {error}") from error
 
 
@@ -191,7 +191,7 @@ def _read(line: str) -> _Read | None:
 
 def _lost_lines(path: Path) -> list[str]:
     """Return what a log lacks of the lines that were committed once."""
-    there = set(path.read_text(encoding="utf-8").splitlines()) if path.exists() else set()
+    there = set(files.log_text(path).splitlines())
     lost = {line: version.commit for version in history.versions(path) for line in version.content.splitlines()}
     return [
         f"{path} lacks a line that commit {commit[:12]} has: {line[:100]}"

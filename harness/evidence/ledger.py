@@ -130,9 +130,9 @@ def _opened(attempt: Attempt) -> Attempt:
 def _entries(path: Path) -> Iterator[tuple[int, Entry | ContentError]]:
     """Yield the number of each line and what it holds, or what is wrong with it."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    except OSError as error:
-        yield 0, ContentError(f"cannot read the ledger {path}: {error}")
+        text = files.log_text(path)
+    except ContentError as error:
+        yield 0, error
         return
     for number, line in enumerate(text.splitlines(), start=1):
         try:
@@ -246,11 +246,6 @@ def open_attempt(path: Path, key: Key) -> Attempt | None:
         if attempt.outcome is Outcome.OPEN and attempt.key == key:
             return attempt
     return None
-
-
-def attempts_for(path: Path, key: Key) -> list[Attempt]:
-    """Return all attempts for a row."""
-    return [attempt for attempt in read(path) if attempt.key == key]
 
 
 def _append(path: Path, entry: Entry) -> None:

@@ -264,7 +264,7 @@ def read_log(folder: Path) -> tuple[list[Entry[Event]], list[str]]:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
+    return files.log_text(path).split("\n") if path.exists() else []
 
 
 def mend(folder: Path) -> None:

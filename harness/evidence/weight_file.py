@@ -97,10 +97,7 @@ def repeats(records: Path) -> list[Repeat]:
         ContentError: a line is none, or the file cannot be read.
     """
     path = repeats_file(records)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    except (OSError, UnicodeDecodeError) as error:
-        raise ContentError(f"cannot read {path}: {error}") from error
+    lines = files.log_text(path).splitlines()
     return [read_as(Repeat, line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.system.errors import StorageError
+from harness.system.errors import ContentError, StorageError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -36,6 +36,8 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
             with _naming(path):
                 if path.is_dir() and not path.is_symlink():
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                # A device would be replaced by a file, for everybody.
+                _refuse_device(path)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 handle, temporaries[path] = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
                 with os.fdopen(handle, "wb") as file:
@@ -83,9 +85,25 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         OSError: it cannot be read, or is a device or a pipe, which may have no end.
     """
-    if path.is_char_device() or path.is_block_device() or path.is_fifo():
-        raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(path))
+    _refuse_device(path)
     return path.read_bytes()
+
+
+def log_text(path: Path) -> str:
+    """Return what stands in a log, nothing where there is none; bytes that are no UTF-8 become U+FFFD.
+
+    Raises:
+        ContentError: it cannot be read, or is a folder, a device or a pipe.
+    """
+    try:
+        return read_bytes(path).decode("utf-8", errors="replace") if path.exists() else ""
+    except OSError as error:
+        raise ContentError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _refuse_device(path: Path) -> None:
+    if path.is_char_device() or path.is_block_device() or path.is_fifo() or path.is_socket():
+        raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(path))
 
 
 def append_line(path: Path, line: str) -> None:

@@ -14,7 +14,7 @@ from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text
 from harness.search.race import Candidate, why_refuted
 from harness.search.watcher import Moment
 from harness.system import statistics
-from harness.system.terminal import console, printable
+from harness.system.terminal import console, counted, printable
 from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
@@ -155,7 +155,7 @@ class SearchReporter:
             verdict, style = "failed its confirmation", ""
             why = why_refuted(seeds, stood=candidate is at.standing)
             more = f"the threshold is {self.about.threshold_pct:.3f} %, and {why}"
-        mean = f"mean {statistics.mean(candidate.fresh_pct):.3f} % validation over {seeds} fresh seeds"
+        mean = f"mean {statistics.mean(candidate.fresh_pct):.3f} % validation over {counted(seeds, 'fresh seed')}"
         line = f"trial {decided.trial} {verdict} with {decided.parameters:,} parameters: {mean}; {more}"
         self.say(f"{clock_text(at.elapsed)}  {line}", style=style)
 

@@ -61,9 +61,8 @@ def kept(folder: Path) -> tuple[PastTraining, ...] | None:
     if not path.exists():
         return None
     try:
-        return parse(
-            path.read_text(encoding="utf-8"), str(path), "bring the file back, or begin another study: --study NAME"
-        )
+        text = files.read_bytes(path).decode("utf-8")
+        return parse(text, str(path), "bring the file back, or begin another study: --study NAME")
     except (OSError, UnicodeDecodeError) as error:
         raise ContentError(f"cannot read the study's past trainings {path}: {error}") from error
 

@@ -7,6 +7,7 @@ import fcntl
 import math
 import os
 import re
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from harness.system import files
-from harness.system.errors import UsageError
+from harness.system.errors import ContentError, StorageError, UsageError
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     "bytes": lambda path: files.write_bytes(path, b"new"),
@@ -25,6 +26,39 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "together": lambda path: files.write_together({path: b"new"}),
 }
 each_writer = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a device")
+def test_a_device_is_not_replaced_by_a_file(tmp_path: Path):
+    device = tmp_path / "null"
+    os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+
+    with pytest.raises(StorageError, match="it is a device or a pipe, not a file"):
+        files.write_text(device, "text")
+
+    assert device.is_char_device()
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(StorageError, match="it is a device or a pipe, not a file"):
+        files.write_text(tmp_path / "pipe", "text")
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_a_log_that_is_no_file_is_content_that_cannot_be_read(make: Callable[[Path], None], tmp_path: Path):
+    make(tmp_path / "log")
+
+    with pytest.raises(ContentError, match=f"cannot read {tmp_path / 'log'}: "):
+        files.log_text(tmp_path / "log")
+
+
+def test_a_log_is_read_whatever_its_bytes_are_and_may_be_absent(tmp_path: Path):
+    (tmp_path / "log").write_bytes(b"one\n\xff\n")
+
+    assert files.log_text(tmp_path / "log") == "one\n\N{REPLACEMENT CHARACTER}\n"
+    assert files.log_text(tmp_path / "none") == ""
 
 
 def test_what_is_written_is_what_was_given(tmp_path: Path):
