@@ -41,7 +41,7 @@ def audit(place: Workspace) -> list[str]:
 
 
 def vanished(place: Workspace) -> list[str]:
-    """Return what shows that an attempt, or the seeds of a row, were taken out: a table without them says too much.
+    """Return what is wrong with the ledger, and which reads have no seed: a table made without them says too much.
 
     Raises:
         ContentError: the ledger, the log of reads or a record does not hold together.

@@ -28,7 +28,7 @@ def faults(path: Path, records: Iterable[Record], unsound: Collection[str] = ())
         ContentError: a line is no entry, or a time in it or in a record is none.
     """
     attempts, declared = ledger.read(path), ledger.declarations(path)
-    yield from gaps(path, attempts)
+    yield from _gaps(path, attempts)
     yield from _overspent(path, attempts)
     records = list(records)
     with_record = {evidence.key for evidence in records}
@@ -50,7 +50,7 @@ def faults(path: Path, records: Iterable[Record], unsound: Collection[str] = ())
         yield from _undeclared_seeds(path, evidence, own, promised, since)
 
 
-def gaps(path: Path, attempts: Iterable[Attempt]) -> Iterator[str]:
+def _gaps(path: Path, attempts: Iterable[Attempt]) -> Iterator[str]:
     """Yield the attempts that are missing among those of a ledger: each has the number after the one before."""
     numbers = {attempt.number for attempt in attempts}
     for number in range(1, max(numbers, default=0)):
