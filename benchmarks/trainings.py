@@ -12,7 +12,9 @@ to vary the other fields of a recipe, all of them at once.
 
 trains a stratified set of draws of a space (``benchmarks/stratified.py``) by the recipe ``small`` and appends each run
 to benchmarks/results/trainings.jsonl. What is on file is not trained again, so a call that was stopped is repeated as
-it was.
+it was. With ``--below SIZE`` the set is the one that a search would begin with if its answer had to be smaller
+(``benchmarks/worthiest.py``), by a model that is fitted to all that the files tell; called again with another seed, to
+what the first call has trained, too.
 """
 
 from __future__ import annotations
@@ -26,12 +28,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchmarks.recording import record
+from benchmarks.recording import RECIPE, record
 from benchmarks.sources import DATASET, READERS, Source, Told
 from benchmarks.stratified import drawn
+from benchmarks.worthiest import worthiest
 from harness.search.proposals.trainings import PastTraining, past_training, text
 from harness.system import files
 from harness.system.errors import ContentError, HarnessError, UsageError
+from harness.training.recipes import named_recipe
 from search_spaces.catalog import space
 from search_spaces.errors import SearchSpaceError, UnknownNameError
 
@@ -47,7 +51,13 @@ def main() -> None:
         if given.command == "collect":
             _collect()
         else:
-            found = drawn(space(given.space), given.count, given.seed, given.seconds)
+            chosen = space(given.space)
+            if given.below is None:
+                found = drawn(chosen, given.count, given.seed, given.seconds)
+            else:
+                past = collected(sources(ROOT))
+                recipe = named_recipe(RECIPE).recipe
+                found = worthiest(chosen, recipe, past, given.below, given.seconds, given.count, given.seed)
             record(found, given.data, RECORDING)
     except HarnessError as error:
         _leave(error.message + (f" ({error.hint})" if error.hint else ""), error.exit_code)
@@ -145,12 +155,13 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("collect", help="write what ships, from the files of the repository")
-    recording = commands.add_parser("record", help="train a stratified set of draws and keep the runs")
+    recording = commands.add_parser("record", help="train a set of networks and keep the runs")
     recording.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))
     recording.add_argument("--count", type=int, default=112, help="trainings of the set")
     recording.add_argument("--seed", type=int, default=0, help="of the random numbers that draw the set")
     recording.add_argument("--space", default="all", help="a space's name, or @FILE")
     recording.add_argument("--seconds", type=float, default=60, help="that a training may be estimated to take")
+    recording.add_argument("--below", type=int, help="parameters that all networks of the set stay below")
     return parser.parse_args()
 
 
