@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from statistics import median
 
 from benchmarks.main_job_results import FIRST_STANDING_SECONDS, Case, MeasuredSearch, Results, planned
+from harness.system.terminal import counted
 
 MINUTES = (5, 10, 20, 40)
 NONE_YET = "There are no results yet; `python -m benchmarks.main_job` makes them.\n"
@@ -147,16 +148,16 @@ def _beside(case: Case) -> str:
 
 def _machines(results: Results) -> str:
     """Return a sentence for each machine, with the least and the most that was measured of its cores."""
-    peaks: dict[tuple[str, str, int, bool], list[float]] = {}
+    peaks: dict[tuple[str, str, int], list[float]] = {}
     for search in results.searches:
         facts = search.machine
-        key = (facts["processor"], facts["instructions"], facts["cores"], search.half_speed)
-        peaks.setdefault(key, []).append(search.peak_gflops)
+        # At half speed both workers had one core, however many there are.
+        cores = 1 if search.half_speed else facts["cores"]
+        peaks.setdefault((facts["processor"], facts["instructions"], cores), []).append(search.peak_gflops)
     return " ".join(
-        f"{len(found)} {'search' if len(found) == 1 else 'searches'} on {cores} cores of {processor} ({instructions}) "
-        f"with {_range(found)} GFLOP/s of fp32 each"
-        + (", all of a search on one of them, so at half its speed." if half else ".")
-        for (processor, instructions, cores, half), found in peaks.items()
+        f"{len(found)} {'search' if len(found) == 1 else 'searches'} on {counted(cores, 'core')} of {processor} "
+        f"({instructions}) with {_range(found)} GFLOP/s of fp32{'.' if cores == 1 else ' each.'}"
+        for (processor, instructions, cores), found in peaks.items()
     )
 
 
