@@ -27,6 +27,7 @@ from harness.evidence.events import (
     WinnerChosen,
 )
 from harness.evidence.study import StudyConfig
+from harness.system.errors import ContentError
 from harness.training.result import Status
 from harness.training.seeds import Purpose, derive_seed
 from search_spaces.network_name import network_name
@@ -78,7 +79,7 @@ class Story:
     """What a log has told so far.
 
     Attributes:
-        offset: bytes of the log that have been read.
+        offset: bytes of the log that have been read; ``lines`` likewise.
         trials: by number.
         attributes: of the study.
     """
@@ -86,12 +87,17 @@ class Story:
     folder: Path
     config: StudyConfig
     offset: int = 0
+    lines: int = 0
     trials: dict[int, MirroredTrial] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
 def read_on(story: Story) -> None:
-    """Take in the lines that have been added to the log; one without its end is left for the next time."""
+    """Take in the lines that have been added to the log; one without its end is left for the next time.
+
+    Raises:
+        ContentError: a network has a number for which the log has too few lines, so the number is damaged.
+    """
     path = story.folder / "log.jsonl"
     if not path.exists():
         return
@@ -99,7 +105,8 @@ def read_on(story: Story) -> None:
         log.seek(story.offset)
         lines, end, _ = log.read().rpartition(b"\n")
     story.offset += len(lines + end)
-    for text in lines.decode("utf-8", errors="replace").split("\n"):
+    for text in (lines + end).decode("utf-8", errors="replace").split("\n")[:-1]:
+        story.lines += 1
         if (entry := events.read_line(text)) is not None:
             _take_in(story, entry.event, entry.utc)
 
@@ -114,6 +121,12 @@ def all_trials(story: Story, *, is_running: bool) -> list[MirroredTrial]:
 def _take_in(story: Story, event: Event, utc: str) -> None:
     match event:
         case Proposal():
+            # A database gets a row for each number up to the largest, and each network before this one has a line.
+            if not 0 <= event.trial < story.lines:
+                raise ContentError(
+                    f"line {story.lines} of {story.folder / 'log.jsonl'} is of trial {event.trial}, but numbers there "
+                    f"are from 0 to {story.lines - 1}: the line is damaged"
+                )
             story.trials[event.trial] = _proposed(story.config, event, utc)
         case RungReached(purpose=Purpose.SEARCH, validation_errors=int(errors)) if event.trial in story.trials:
             story.trials[event.trial] = _after(story, event.trial, event.epoch, errors)

@@ -8,6 +8,7 @@ import pytest
 
 from harness.evidence import study
 from harness.evidence.mirror.trials import LOST, OPEN, State, Story, all_trials, read_on
+from harness.system.errors import ContentError
 from harness.training.result import Status
 from harness.training.seeds import Purpose
 from tests.harness import scripted
@@ -103,6 +104,18 @@ def test_a_damaged_line_leaves_all_other_trials_their_numbers(trainer: Trainer, 
     trials = all_trials(told(tmp_path), is_running=False)
 
     assert trials == [whole[0], LOST, *whole[2:]]
+
+
+@pytest.mark.parametrize("number", [99_999_999, -1])
+def test_a_network_whose_number_the_log_is_too_short_for_is_refused(number: int, trainer: Trainer, tmp_path: Path):
+    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=2))
+    log = tmp_path / "log.jsonl"
+    before, proposed, after = log.read_text().rpartition('{"event": "proposed"')
+    log.write_text(before + proposed + after.replace('"trial": 1,', f'"trial": {number},', 1))
+    line = before.count("\n") + 1
+
+    with pytest.raises(ContentError, match=f"^line {line} of {log} .* {number}"):
+        told(tmp_path)
 
 
 def test_a_run_that_ends_without_an_accuracy_has_failed(trainer: Trainer, tmp_path: Path):
