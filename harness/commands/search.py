@@ -135,12 +135,13 @@ def _run(plan: SearchPlan, storage: str | None, given: dict[str, str], as_json: 
     from harness.search.conclusion import conclude
     from harness.search.proposals.prior import keep
     from harness.search.search import run_search
+    from harness.system.workspace import no_empty_folder
     from reports.study.study_page import write_report
 
     _check_place(plan)
     for message in plan.left_out:
         click.echo(f"harness: {message}; it is left out of the prior", err=True)
-    with owned(plan.folder), _mirrored(plan, storage) as mirroring:
+    with owned(plan.folder), no_empty_folder(plan.folder), _mirrored(plan, storage) as mirroring:
         if not (plan.folder / "config.json").exists():
             keep(plan.folder, plan.past)
         fresh = open_study(plan.folder, plan.config, plan.origins)
@@ -232,9 +233,9 @@ def _check_place(plan: SearchPlan) -> None:
     from harness.evidence.leaderboard import collect
     from harness.system.workspace import check_writable
 
+    collect(plan.workspace)
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
         check_writable(folder)
-    collect(plan.workspace)
 
 
 def _given(ctx: click.Context) -> dict[str, str]:

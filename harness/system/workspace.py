@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,6 +113,16 @@ def check_writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise StorageError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
+
+
+@contextmanager
+def no_empty_folder(folder: Path) -> Iterator[None]:
+    """Take a folder away after the block where nothing but hidden files came into it."""
+    try:
+        yield
+    finally:
+        if all(path.name.startswith(".") for path in folder.iterdir()):
+            shutil.rmtree(folder)
 
 
 def check_reachable(folder: Path) -> None:

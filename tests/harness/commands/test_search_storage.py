@@ -90,9 +90,12 @@ def test_a_study_of_another_configuration_in_the_database_is_refused(
 
 
 @pytest.mark.parametrize("url", ["of.db", "sqlite:////nowhere/at/all.db"])
-def test_a_url_that_leads_nowhere_is_refused(url: str, begun: list[list[str]], capsys: pytest.CaptureFixture[str]):
+def test_a_url_that_leads_nowhere_is_refused_and_leaves_no_folder(
+    url: str, begun: list[list[str]], capsys: pytest.CaptureFixture[str], workspace: Path
+):
     assert f"--storage {url}" in refused(capsys, *SEARCH, "--storage", url).replace("'", "")
     assert begun == []
+    assert not (workspace / "runs" / "mine").exists()
 
 
 def test_a_password_is_kept_in_no_log_and_shown_in_no_command(
