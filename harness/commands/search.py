@@ -5,24 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from harness.commands.shared import options
-from harness.system.duration import DURATION, duration_option, duration_text
-from harness.system.invocation import typed
+from harness.system.duration import DURATION, duration_option
 
 if TYPE_CHECKING:
     from harness.commands.searching.search_progress import About
     from harness.evidence.mirror.process import Mirroring
-    from harness.evidence.verification.verdict import Verdict
-    from harness.search.last_words import LastWords
-    from harness.search.nearest_miss import NearestMiss
     from harness.search.run_plan import SearchPlan
-    from harness.search.session import Session
 
 
 @click.command(short_help="Find the smallest network that reaches the target.")
@@ -122,12 +116,21 @@ def search(
                 return 0
             options.say_engine(plan.engine)
             options.say_teacher(plan.recipe.recipe, task_of(plan.config.dataset), plan.workspace.teachers)
-            return _run(plan, storage, _given(ctx), as_json, verbose=verbose)
+            return _run(plan, storage, _given(ctx), fewest, as_json, verbose=verbose)
     except KeyboardInterrupt as error:
         raise options.interrupted() from error
 
 
-def _run(plan: SearchPlan, storage: str | None, given: dict[str, str], as_json: bool, *, verbose: bool) -> int:
+def _run(
+    plan: SearchPlan,
+    storage: str | None,
+    given: dict[str, str],
+    fewest: int | None,
+    as_json: bool,
+    *,
+    verbose: bool,
+) -> int:
+    from harness.commands.searching.search_outcome import outcome, outcome_document, outcome_text
     from harness.commands.searching.search_progress import SearchReporter
     from harness.commands.shared.live_report import LiveReport
     from harness.evidence.mirror.url import hidden
@@ -164,12 +167,11 @@ def _run(plan: SearchPlan, storage: str | None, given: dict[str, str], as_json: 
         report = write_report(plan.folder, plan.workspace)
     if session.interrupted:
         raise KeyboardInterrupt
-    nearest, words = _last_words(plan, session, verdict, given)
+    end = outcome(plan, session, verdict, given, fewest)
     if as_json:
-        options.print_json(_document(plan, verdict, report, nearest, words))
+        options.print_json(outcome_document(end, report))
     else:
-        click.echo(_text(plan, verdict, words))
-        click.echo(f"report: {report}")
+        click.echo(f"{outcome_text(end)}\nreport: {report}")
     return 0 if verdict is not None and verdict.passed else 3
 
 
@@ -258,87 +260,3 @@ def _typed(option: click.Parameter, value: Any) -> str:
     if option.type is DURATION:
         return duration_option(value)
     return ",".join(map(str, value)) if isinstance(value, tuple) else hidden(str(value))
-
-
-def _last_words(
-    plan: SearchPlan, session: Session, verdict: Verdict | None, given: dict[str, str]
-) -> tuple[NearestMiss | None, LastWords | None]:
-    """Return what came nearest where nothing stands, and what is said where there is no answer."""
-    from harness.evidence import study
-    from harness.search.last_words import Postponed, Searched, end_of, last_words
-    from harness.search.nearest_miss import nearest_miss
-
-    events, config = study.read_events(plan.folder), plan.config
-    end = end_of(events, verdict)
-    if end is None:
-        return None, None
-    candidates = session.candidates.values()
-    searched = Searched(
-        budget=config.budget,
-        target_pct=config.target_pct,
-        threshold_pct=config.threshold_pct,
-        offset=plan.offset,
-        space=config.space,
-        seed=config.seed,
-        seconds=plan.effort.seconds,
-        elapsed=study.elapsed_seconds(events),
-        trials=plan.effort.trials,
-        trained=sum(candidate.first is not None for candidate in candidates),
-        given=given,
-    )
-    stands = verdict is not None or isinstance(end, Postponed)
-    nearest = None if stands else nearest_miss(candidates, config.threshold_pct)
-    return nearest, last_words(end, searched, nearest)
-
-
-def _document(
-    plan: SearchPlan, verdict: Verdict | None, report: Path, nearest: NearestMiss | None, words: LastWords | None
-) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from harness.evidence import study
-    from harness.evidence.events import Repeated, of_kind
-    from harness.evidence.leaderboard_csv import standings_file
-    from harness.system.document import document_of
-
-    events = study.read_events(plan.folder)
-    proposed, repeated = len(study.proposals(events)), len(of_kind(events, Repeated))
-    rejected = study.rejections(events).total()
-    return {
-        "study": plan.folder.name,
-        "budget": plan.config.budget,
-        "target_pct": plan.config.target_pct,
-        "threshold_pct": plan.config.threshold_pct,
-        "proposed": proposed + rejected + repeated,
-        "rejected": rejected,
-        "repeated": repeated,
-        "trained": len({result.trial for result in study.finished_results(plan.folder)}),
-        "seconds": study.elapsed_seconds(events),
-        "winner": None if verdict is None else document_of(verdict.row),
-        "reached": verdict is not None and verdict.passed,
-        "nearest_miss": None if nearest is None else asdict(nearest),
-        "last_words": None if words is None else asdict(words),
-        "report": str(report),
-        "leaderboard": str(standings_file(plan.workspace)),
-    }
-
-
-def _text(plan: SearchPlan, verdict: Verdict | None, words: LastWords | None) -> str:
-    lines: list[str] = []
-    if verdict is not None:
-        from harness.data.datasets import dataset
-        from harness.evidence import study
-        from harness.evidence.leaderboard_csv import standings_file
-
-        row, spent = verdict.row, duration_text(study.elapsed_seconds(study.read_events(plan.folder)))
-        lines += [
-            f"{row.tier}: {row.parameters:,} parameters, mean test accuracy {row.mean_test_accuracy_pct:.3f} % over "
-            f"{row.seeds} seeds (deviation {row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} % on "
-            f"{dataset(row.dataset).title}, in {spent}",
-            f"  {row.architecture}",
-            f"run it again: {typed('verify', row.hash, '--seeds', str(row.seeds))}",
-            f"standings: {standings_file(plan.workspace)}",
-        ]
-    if words is not None:
-        lines += [*words.sentences, f"  {words.command}"]
-    return "\n".join(lines)

@@ -15,6 +15,9 @@ from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text
 from harness.search.race import SEED_SHARE
 from harness.system.duration import LONGEST, duration_option, duration_text
 from harness.system.invocation import typed
+from harness.system.terminal import counted
+from harness.training.result import Status
+from harness.training.workers.workers import Limits
 
 # A space that has been searched through and whose best makes so many times the errors allowed: another size of the same
 # forms will not do.
@@ -26,7 +29,14 @@ WIDEST_SPACE = "all"
 # What may change without another study beginning.
 _EFFORT = {"--time", "--trials"}
 
-Why = Literal["time", "trials", "target", "space", "verification"]
+# What may end a training before it has an accuracy, in words.
+FAILED = {
+    Status.OUT_OF_MEMORY: "ended out of memory",
+    Status.TIMED_OUT: "ended at the time limit",
+    Status.CRASHED: "crashed",
+}
+
+Why = Literal["time", "trials", "target", "space", "limit", "verification"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +61,10 @@ class Searched:
     Attributes:
         seconds: allowed, verification included; None for no end. ``elapsed`` were used by all sessions.
         trials: networks allowed, None for no end.
-        trained: networks with a run that has ended.
+        trained: networks whose first run has ended; ``failed`` those whose run was broken off, by how.
+        limits: of a training.
+        fewest: parameters of a small network of the space, None where none was found; not above the budget if one was
+            found there.
         given: options of the command line and their values, as they are typed.
     """
 
@@ -65,6 +78,9 @@ class Searched:
     elapsed: float
     trials: int | None
     trained: int
+    failed: Mapping[Status, int]
+    limits: Limits
+    fewest: int | None
     given: Mapping[str, str]
 
 
@@ -129,6 +145,10 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
         nearest: the nearest miss on validation where nothing stands.
     """
     match end:
+        case RanOut() | Exhausted() if not searched.trained and (searched.fewest or 0) > searched.budget:
+            return _below_the_space(searched)
+        case RanOut() | Exhausted() if not searched.trained and (limit := _larger_limit(searched)):
+            return _after_a_limit(searched, limit)
         case RanOut(of):
             return _after_running_out(of, searched, nearest)
         case Exhausted(message):
@@ -189,6 +209,35 @@ def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | No
     return LastWords(why="space", sentences=(*found, advice), command=_command(searched, change))
 
 
+def _below_the_space(searched: Searched) -> LastWords:
+    """Return what helps where the space has no network of the budget."""
+    smallest = f"the smallest network that was found in the space {searched.space!r} has {searched.fewest:,} parameters"
+    return LastWords(
+        why="space",
+        sentences=(f"{smallest}; {_nothing_stands(searched)}", "this command looks among larger networks"),
+        command=_command(searched, {"--budget": f"{2 * (searched.fewest or 0)}"}),
+    )
+
+
+def _larger_limit(searched: Searched) -> dict[str, str]:
+    """Return twice the limit that has ended trainings; nothing where none has."""
+    if Status.OUT_OF_MEMORY in searched.failed:
+        return {"--trial-memory": f"{2 * searched.limits.memory_mb:.0f}"}
+    if Status.TIMED_OUT in searched.failed:
+        return {"--trial-time": duration_option(min(2 * searched.limits.seconds, LONGEST))}
+    return {}
+
+
+def _after_a_limit(searched: Searched, limit: Mapping[str, str]) -> LastWords:
+    """Return what helps where a limit has ended every training: a study tries a network once, so it is a new study."""
+    advice = "this command begins a search with another seed and twice the limit"
+    return LastWords(
+        why="limit",
+        sentences=(_nothing_stands(searched), advice),
+        command=_command(searched, {**limit, "--seed": f"{searched.seed + 1}"}),
+    )
+
+
 def _after_a_miss(end: Missed, searched: Searched) -> LastWords:
     mean = f"its verification gave a mean of {end.errors:,.1f} test errors over {end.seeds} seeds"
     missed = f"{mean}, {end.errors - end.allowed:,.1f} more than the {end.allowed:,.1f} allowed"
@@ -204,10 +253,11 @@ def _after_a_miss(end: Missed, searched: Searched) -> LastWords:
 
 def _nothing_stands(searched: Searched) -> str:
     networks = "1 network was" if searched.trained == 1 else f"{searched.trained:,} networks were"
+    failed = "".join(f", {counted(number, 'training')} {FAILED[how]}" for how, number in searched.failed.items())
     return (
         f"no network of at most {searched.budget:,} parameters was confirmed at {searched.threshold_pct:.2f} % "
-        f"validation; {networks} trained in {duration_text(searched.elapsed)}, nothing was verified, the test set "
-        "was not read"
+        f"validation; {networks} trained in {duration_text(searched.elapsed)}{failed}, nothing was verified, the test "
+        "set was not read"
     )
 
 
@@ -227,7 +277,8 @@ def _more_time(searched: Searched) -> dict[str, str]:
 
 def _more_trials(searched: Searched) -> dict[str, str]:
     """Return twice the trials, and twice the time where that would not last for them."""
-    trials = {"--trials": f"{2 * max(searched.trials or 1, searched.trained)}"}
+    begun = searched.trained + sum(searched.failed.values())
+    trials = {"--trials": f"{2 * max(searched.trials or 1, begun)}"}
     is_short = searched.seconds is not None and 2 * searched.elapsed > searched.seconds
     return trials | (_more_time(searched) if is_short else {})
 

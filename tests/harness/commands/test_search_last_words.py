@@ -12,6 +12,8 @@ import pytest
 
 from harness.cli import run
 from harness.data import training_images as data
+from harness.training.result import Status
+from harness.training.workers.workers import Broken
 from reports.study import study_page
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
@@ -96,6 +98,31 @@ def test_a_space_that_is_used_up_begins_a_study_of_another_configuration(
     assert document["last_words"]["why"] == "space"
     plan = planned(capsys, document["last_words"]["command"])
     assert (plan["config"]["budget"], plan["config"]["space"], plan["exists"]) == (600, "few", False)
+
+
+def test_trainings_that_ran_out_of_memory_are_not_counted_as_trained(
+    trainer: Trainer, capsys: pytest.CaptureFixture[str]
+):
+    trainer.special = lambda job: Broken(job, Status.OUT_OF_MEMORY, "took 300 MiB; 64 MiB allowed")
+    document = documents(capsys, *SEARCH, "--trials", "2", "--trial-memory", "64")
+
+    assert (document["trained"], document["last_words"]["why"]) == (0, "limit")
+    plan = planned(capsys, document["last_words"]["command"])
+    assert (plan["effort"]["limits"]["memory_mb"], plan["exists"]) == (128, False)
+
+
+def test_a_budget_below_every_network_is_not_doubled_blindly(
+    trainer: Trainer, workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    # Too many derivations to look at all; a channel of the convolution costs 19 parameters.
+    space = "width = 7..1000; net = conv3x3(width) maxpool? relu{0..9} gap linear(10);"
+    (workspace / "few.space").write_text(space, encoding="utf-8")
+    document = documents(capsys, *SEARCH, "--budget", "10", "--time", "1h")
+
+    assert (document["trained"], document["last_words"]["why"]) == (0, "space")
+    plan = planned(capsys, document["last_words"]["command"])
+    assert plan["config"]["budget"] == 2 * (10 + 19 * 7)
+    assert plan["feasible"]["accepted"] > 0
 
 
 def test_a_target_out_of_reach_is_lowered(trainer: Trainer, capsys: pytest.CaptureFixture[str]):

@@ -27,6 +27,8 @@ from harness.search.last_words import (
 )
 from harness.search.nearest_miss import NearestMiss
 from harness.system.duration import DURATION
+from harness.training.result import Status
+from harness.training.workers.workers import Limits
 from tests.harness import logged
 
 OFFSET = ErrorRatio(dataset="mnist", errors_ratio=0.8, relative_error=None, protocol="made up")
@@ -42,6 +44,9 @@ SEARCHED = Searched(
     elapsed=250.0,
     trials=None,
     trained=38,
+    failed={},
+    limits=Limits(seconds=90.0, memory_mb=64.0),
+    fewest=384,
     given=GIVEN,
 )
 # 99.4 % on the test images are 75 errors on validation.
@@ -142,6 +147,48 @@ def test_in_the_second_half_of_the_time_it_was_the_time_that_kept_networks_away(
     assert words.why == "time"
     assert options(words) == GIVEN | {"--time": "20m"}
     assert said(Exhausted(""), seconds=None, elapsed=1e6).why == "space"
+
+
+@pytest.mark.parametrize("end", [RanOut("time"), Exhausted("none of 20,000 draws")])
+def test_a_budget_below_every_network_gives_way_to_one_that_some_keep(end: End):
+    words = said(end, None, budget=10, fewest=260, trained=0, elapsed=599.0)
+
+    assert words.why == "space"
+    assert options(words) == {"--budget": "520", "--space": "tiny"}
+    assert "260 parameters" in words.sentences[0]
+    # The smallest was found by a descent, which may miss a smaller one that has been trained.
+    assert options(said(end, None, budget=10, fewest=260, trained=1, elapsed=599.0))["--time"] == "20m"
+
+
+# Limits -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "limit", "words"),
+    [
+        (Status.OUT_OF_MEMORY, {"--trial-memory": "128"}, "2 trainings ended out of memory"),
+        (Status.TIMED_OUT, {"--trial-time": "3m"}, "2 trainings ended at the time limit"),
+    ],
+)
+def test_where_a_limit_has_ended_every_training_it_is_raised_in_a_new_study(
+    status: Status, limit: dict[str, str], words: str
+):
+    found = said(RanOut("trials"), None, trained=0, failed={status: 2})
+
+    assert found.why == "limit"
+    assert options(found) == {"--budget": "4000", "--space": "tiny", "--seed": "1"} | limit
+    assert f"0 networks were trained in 4 min 10 s, {words}" in found.sentences[0]
+    # Where something could be trained, the limit is but mentioned.
+    some = said(RanOut("trials"), trials=40, trained=38, failed={status: 2})
+    assert words in some.sentences[0]
+    assert options(some) == GIVEN | {"--trials": "80"}
+
+
+def test_a_larger_limit_does_not_help_against_crashes():
+    found = said(RanOut("time"), None, trained=0, failed={Status.CRASHED: 1})
+
+    assert "1 training crashed" in found.sentences[0]
+    assert options(found) == GIVEN | {"--time": "20m"}
 
 
 # The target -------------------------------------------------------------------------------------------------

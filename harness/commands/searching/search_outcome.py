@@ -1,0 +1,119 @@
+"""What ``harness search`` says at its end: its answer, or why there is none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.data.datasets import dataset
+from harness.evidence import study
+from harness.evidence.events import Entry, Event, Repeated, of_kind
+from harness.evidence.leaderboard_csv import standings_file
+from harness.evidence.verification.verdict import Verdict
+from harness.search.last_words import FAILED, LastWords, Postponed, Searched, end_of, last_words
+from harness.search.nearest_miss import NearestMiss, nearest_miss
+from harness.search.run_plan import SearchPlan
+from harness.search.session import Session
+from harness.system.document import document_of
+from harness.system.duration import duration_text
+from harness.system.invocation import typed
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a search has ended.
+
+    Attributes:
+        events: all of its log.
+        trained: networks whose training has ended with an accuracy.
+        nearest: what came nearest, where nothing is confirmed; ``words`` what is said where there is no answer.
+    """
+
+    plan: SearchPlan
+    verdict: Verdict | None
+    events: list[Entry[Event]]
+    trained: int
+    nearest: NearestMiss | None = None
+    words: LastWords | None = None
+
+
+def outcome(
+    plan: SearchPlan, session: Session, verdict: Verdict | None, given: dict[str, str], fewest: int | None
+) -> Outcome:
+    """Return how a search has ended that was not interrupted.
+
+    Args:
+        given: options of the command line and their values, as they are typed.
+        fewest: parameters of a small network of the space, None where none was found.
+    """
+    events, config = study.read_events(plan.folder), plan.config
+    candidates = session.candidates.values()
+    ends = Counter(candidate.first.status for candidate in candidates if candidate.first is not None)
+    failed = {status: number for status, number in ends.items() if status in FAILED}
+    trained = ends.total() - sum(failed.values())
+    end = end_of(events, verdict)
+    if end is None:
+        return Outcome(plan, verdict, events, trained)
+    searched = Searched(
+        budget=config.budget,
+        target_pct=config.target_pct,
+        threshold_pct=config.threshold_pct,
+        offset=plan.offset,
+        space=config.space,
+        seed=config.seed,
+        seconds=plan.effort.seconds,
+        elapsed=study.elapsed_seconds(events),
+        trials=plan.effort.trials,
+        trained=trained,
+        failed=failed,
+        limits=plan.effort.limits,
+        fewest=fewest,
+        given=given,
+    )
+    stands = verdict is not None or isinstance(end, Postponed)
+    nearest = None if stands else nearest_miss(candidates, config.threshold_pct)
+    return Outcome(plan, verdict, events, trained, nearest, last_words(end, searched, nearest))
+
+
+def outcome_document(end: Outcome, report: Path) -> dict[str, Any]:
+    """Return it as plain JSON values."""
+    config, verdict = end.plan.config, end.verdict
+    proposed, repeated = len(study.proposals(end.events)), len(of_kind(end.events, Repeated))
+    rejected = study.rejections(end.events).total()
+    return {
+        "study": end.plan.folder.name,
+        "budget": config.budget,
+        "target_pct": config.target_pct,
+        "threshold_pct": config.threshold_pct,
+        "proposed": proposed + rejected + repeated,
+        "rejected": rejected,
+        "repeated": repeated,
+        "trained": end.trained,
+        "seconds": study.elapsed_seconds(end.events),
+        "winner": None if verdict is None else document_of(verdict.row),
+        "reached": verdict is not None and verdict.passed,
+        "nearest_miss": None if end.nearest is None else asdict(end.nearest),
+        "last_words": None if end.words is None else asdict(end.words),
+        "report": str(report),
+        "leaderboard": str(standings_file(end.plan.workspace)),
+    }
+
+
+def outcome_text(end: Outcome) -> str:
+    """Return it for people."""
+    lines: list[str] = []
+    if end.verdict is not None:
+        row, spent = end.verdict.row, duration_text(study.elapsed_seconds(end.events))
+        lines += [
+            f"{row.tier}: {row.parameters:,} parameters, mean test accuracy {row.mean_test_accuracy_pct:.3f} % over "
+            f"{row.seeds} seeds (deviation {row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} % on "
+            f"{dataset(row.dataset).title}, in {spent}",
+            f"  {row.architecture}",
+            f"run it again: {typed('verify', row.hash, '--seeds', str(row.seeds))}",
+            f"standings: {standings_file(end.plan.workspace)}",
+        ]
+    if end.words is not None:
+        lines += [*end.words.sentences, f"  {end.words.command}"]
+    return "\n".join(lines)
