@@ -30,7 +30,7 @@ class IndexedStudy:
         state: how far its search has come, in a few words.
         parameters: of the network that it answers with, None where it has no answer; so with ``tier``, which that
             network's row has.
-        trained: networks with a finished run.
+        trained: networks whose training has ended, one for each length.
         last_utc: time of its last event, empty where there is none.
     """
 

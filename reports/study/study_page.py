@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.data.datasets import dataset
-from harness.evidence.leaderboard import VERIFIED_SEEDS
-from harness.evidence.ledger import FEWEST_SEEDS
 from harness.search import race
 from harness.system import files
 from harness.system.workspace import Workspace
@@ -71,10 +69,6 @@ GLOSSARY = {
     "exempt": "trained to the end whatever its rungs said: one network in ten, by its hash, so that wrong pruning can "
     "be counted",
     "diverged": "its loss stopped being a finite number",
-    "certified": f"at least {FEWEST_SEEDS} seeds, declared before the first one and all run, whose lower bound of the "
-    "mean (99 % or stricter) reaches the target",
-    "verified": f"at least {VERIFIED_SEEDS} seeds, all run (and, since 21 November 2026, declared), whose lower 90 % "
-    "bound of the mean reaches the target",
     "Pareto front": "the networks that are more accurate than every network of equal or smaller size",
     "recipe": "everything that training does to a network except the network, the images and the seed",
     "epochs": "how often a training goes through all images; a search may choose them for each network",
@@ -266,11 +260,14 @@ def _accounting(facts: Accounting) -> Html:
     return joined(
         [
             funnel("From proposals to a verified network", facts.steps, "funnel"),
-            paragraph("Within the limits: not rejected for its size, its shape or its cost. Bars are logarithmic."),
+            paragraph(
+                "Every step counts proposals: a network with one length of its training. Within the limits: not "
+                "rejected for its size, its shape or its cost. Bars are logarithmic."
+            ),
             paragraph(
                 f"{plural(facts.proposed, 'proposal')} = {count(facts.rejected)} rejected before training "
-                f"+ {count(facts.repeated)} repeated + {count(facts.to_train)} to train. {count(facts.begun)} networks "
-                f"have a finished run. There are {plural(facts.runs, 'finished run')}: a network that passes is "
+                f"+ {count(facts.repeated)} repeated + {count(facts.to_train)} to train. Trained so far: "
+                f"{count(facts.begun)}. There are {plural(facts.runs, 'finished run')}: what reaches the threshold is "
                 "trained on further seeds."
             ),
             shares_table("Rejections by reason", "reason", "count", facts.rejections, "rejections-caption"),

@@ -1,4 +1,7 @@
-"""Where a study's proposals went: rejected before anything was built, repeated, or trained, and how that ended."""
+"""Where a study's proposals went: rejected before anything was built, repeated, or trained, and how that ended.
+
+A proposal is a network with one length of its training.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from dataclasses import dataclass
 from harness.evidence.events import Proposal, Repeated
 from harness.evidence.study import rejections
 from harness.system import statistics
-from harness.training.result import Status
+from harness.training.result import Result, Status
+from harness.training.seeds import Purpose
 from reports.html.shares import Share
 from reports.study.networks import Network, State
 from reports.study.study_files import StudyFiles
@@ -29,10 +33,10 @@ class Accounting:
 
     Attributes:
         rejections: by reason, most frequent first; rare ones beyond the first dozen are summed up in the last.
-        to_train: networks chosen for training, one for each length; ``begun`` have at least one finished run.
+        to_train: proposals chosen for training; ``begun`` have a first run that has ended with an accuracy.
         repeated: proposals of a network that was known already.
         outcomes: finished training runs by how they ended.
-        steps: what is left of the proposals after each step of the search.
+        steps: how many proposals are left after each step of the search.
     """
 
     rejections: tuple[Share, ...]
@@ -57,18 +61,19 @@ def accounting(files: StudyFiles, of: list[Network]) -> Accounting:
         words[_REASONS.get(word, word)] += number
     reasons = _shares(words)
     outcomes = Counter(result.status for result in files.results)
-    finished = {(result.hash, result.recipe.epochs) for result in files.results}
-    proposed = [entry.event for entry in files.entries_of(Proposal)]
-    again = len({event.trial for event in proposed}) - len({event.hash for event in proposed})
-    to_train, repeated = len(of) + again, len(files.entries_of(Repeated))
-    whole = [network for network in of if network.complete]
-    confirmed = [network for network in whole if network.state in (State.WINNER, State.CONFIRMED)]
+    first = [result for result in files.results if result.purpose is Purpose.SEARCH]
+    trained = [result for result in first if result.validation_errors is not None]
+    whole = [result for result in trained if result.status is Status.COMPLETE]
+    # A result whose entry in the log is lost was proposed all the same.
+    to_train = len({entry.event.trial for entry in files.entries_of(Proposal)} | {run.trial for run in files.results})
+    repeated = len(files.entries_of(Repeated))
+    confirmed = [network for network in of if network.state in (State.WINNER, State.CONFIRMED)]
     steps = {
         "proposed": words.total() + to_train + repeated,
         "within the limits": to_train + repeated,
-        "trained": len(finished),
+        "trained": len(trained),
         "not stopped early": len(whole),
-        "reached the threshold": sum(_passed(network, files.config.threshold_pct) for network in whole),
+        "reached the threshold": sum(_passed(result, files.config.threshold_pct) for result in whole),
         "confirmed": len(confirmed),
         "verified": sum(network.row is not None and network.row.reached for network in confirmed),
     }
@@ -76,7 +81,7 @@ def accounting(files: StudyFiles, of: list[Network]) -> Accounting:
         rejections=_summed_up(reasons),
         rejected=words.total(),
         to_train=to_train,
-        begun=len(finished),
+        begun=len(trained),
         repeated=repeated,
         outcomes=tuple(Share(status.replace("_", " "), outcomes[status]) for status in Status if outcomes[status]),
         runs=len(files.results),
@@ -84,10 +89,9 @@ def accounting(files: StudyFiles, of: list[Network]) -> Accounting:
     )
 
 
-def _passed(network: Network, threshold_pct: float) -> bool:
-    """Return whether the first run of a network met the threshold."""
-    accuracy = network.first.validation_accuracy_pct if network.first is not None else None
-    return accuracy is not None and statistics.reaches(accuracy, threshold_pct)
+def _passed(first: Result, threshold_pct: float) -> bool:
+    """Return whether the first run of a proposal met the threshold."""
+    return statistics.reaches(first.validation_accuracy_pct or 0.0, threshold_pct)
 
 
 def _shares(counted: Counter[str]) -> list[Share]:

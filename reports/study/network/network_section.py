@@ -104,7 +104,10 @@ def _strip_words(architecture: Architecture) -> list[str]:
     if any(kernel.tie or (isinstance(kernel, Conv) and kernel.poses > 1) for kernel in used):
         words.append("Coloured blocks use a kernel several times.")
     if any(isinstance(kernel, Conv) and kernel.poses > 1 for kernel in used):
-        words.append("Poses are rotated copies of one kernel that share its weights, as in p4 group convolutions.")
+        words.append(
+            "Poses are rotated or mirrored copies of one kernel that share its weights, as in p4 and p4m group "
+            "convolutions."
+        )
     return words
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness.evidence.leaderboard import Tier
 from harness.system.errors import UsageError
 from harness.system.workspace import Workspace
 from harness.training.result import Status
@@ -287,6 +288,12 @@ def test_a_folder_that_cannot_be_written_is_the_user_s_to_mend(
     with pytest.raises(UsageError, match=r"cannot write .*report\.html: Permission denied"):
         write_report(realistic_study.folder, place)
     assert not (realistic_study.folder / "report.html").exists()
+
+
+def test_each_tier_is_explained_once(realistic_page: Outline):
+    explained = Counter(text for where, text in realistic_page.texts if where == "dt")
+
+    assert {explained[tier] for tier in Tier} == {1}
 
 
 def test_the_glossary_explains_the_words_that_the_page_uses(realistic_page: Outline):

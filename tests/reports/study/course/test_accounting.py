@@ -57,6 +57,28 @@ def test_each_length_of_a_network_is_a_proposal(new_study: Any, place: Workspace
     assert (found.proposed, found.to_train, found.begun) == (2, 2, 1)
 
 
+def test_the_steps_of_the_funnel_count_the_same_thing(new_study: Any, place: Workspace, synthetic: Any):
+    study = new_study()
+    for epochs, errors in ((5, 54), (30, 50)):
+        study.finish(study.propose(synthetic.network(8, 8, 8), epochs=epochs), errors)
+    files = read_study(study.write(), place)
+
+    steps = {step.name: step.count for step in accounting(files, networks(files)).steps}
+
+    # One network, proposed twice.
+    assert [steps[name] for name in ("proposed", "trained", "not stopped early", "reached the threshold")] == [2] * 4
+
+
+def test_a_training_that_was_broken_off_is_not_counted_as_trained(new_study: Any, place: Workspace, synthetic: Any):
+    study = new_study()
+    study.finish(study.propose(synthetic.network(4, 8, 8)), None, status=Status.OUT_OF_MEMORY)
+    files = read_study(study.write(), place)
+
+    found = accounting(files, networks(files))
+
+    assert (found.to_train, found.begun, found.runs) == (1, 0, 1)
+
+
 def test_reasons_are_in_words_and_the_most_frequent_is_first(synthetic: Any):
     reasons = ["shape", "parameters", "parameters", "something new"]
     files = StudyFiles(

@@ -102,6 +102,14 @@ def test_the_section_says_in_how_many_poses_the_first_kernels_are_used(answer: N
         )
 
 
+def test_eight_poses_are_not_called_rotated_only(answer: NetworkInfo):
+    mirrored = parse_network("conv3x3(8, poses=8) bn relu | gap linear(10)")
+    made = network_section(replace(answer, network=replace(answer.network, architecture=mirrored)))
+
+    assert "Poses are rotated or mirrored copies of one kernel" in made
+    assert "Poses are" not in network_section(answer)
+
+
 def test_the_table_of_layers_is_that_of_the_analysis(answer: NetworkInfo):
     made = network_section(answer)
 
