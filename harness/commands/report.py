@@ -99,13 +99,15 @@ def _study(folder: Path, place: Workspace, given: dict[str, bool]) -> dict[str, 
     """Write the report of a study and what else is asked for."""
     from harness.evidence.study import read_log
     from harness.system.terminal import busy
+    from reports.study.study_files import lost_lines
     from reports.study.study_page import write_report
 
     path = folder / "report.html"
     if given["watch"]:
         _watch(folder, place, opened=given["opened"])
     else:
-        options.say_left_out(read_log(folder)[1])
+        events, damage = read_log(folder)
+        options.say_left_out([*damage, *lost_lines(folder, events)])
         with busy(f"writing the report of {folder.name}"):
             path = write_report(folder, place)
     document: dict[str, Any] = {"report": str(path), "study": folder.name}

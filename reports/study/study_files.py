@@ -7,7 +7,7 @@ killed, lacks events and results; nothing here needs any of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
@@ -23,6 +23,7 @@ from harness.system.workspace import Workspace
 from harness.training import inspection
 from harness.training.inspection import Inspection
 from harness.training.result import Result
+from reports.html.numbers import plural
 
 _E = TypeVar("_E", bound=Event)
 
@@ -161,9 +162,19 @@ def read_study(folder: Path, workspace: Workspace, standings: Standings | None =
         past_trainings=None
         if past is None
         else len(prior.observations(past, config.recipe, dataset(config.dataset).task)),
-        left_out=(*standings.left_out, *damage),
+        left_out=(*standings.left_out, *damage, *lost_lines(folder, events)),
         at_work=study.is_owned(folder),
     )
+
+
+def lost_lines(folder: Path, events: Iterable[Entry[Event]]) -> list[str]:
+    """Return what a study's log lacks of the networks that have results, in a sentence; nothing where it has all."""
+    known = {f"{proposal.trial:05d}" for proposal in study.proposals(events)}
+    lost = {path.name.split("-")[1] for path in (folder / "results").glob("trial-*.json")} - known
+    if not lost:
+        return []
+    networks = plural(len(lost), "network")
+    return [f"{folder / 'log.jsonl'} lacks {networks} with results: all of it or a part was removed"]
 
 
 def inspections_of(evidence: Record, workspace: Workspace) -> tuple[Inspection, ...]:

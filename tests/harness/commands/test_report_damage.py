@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from harness.cli import run
 from harness.evidence import record, study
+from harness.training import result
+from harness.training.result import Result
 from tests.harness import logged
 from tests.harness.some_study import CONFIG
 from tests.outline import checked
@@ -64,6 +67,22 @@ def test_a_damaged_line_of_the_log_is_named_and_stops_nothing(
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"harness: left out: line 2 of {log} is no event of this program")
     page = checked((workspace / "runs/a/report.html").read_text(encoding="utf-8"))
+    assert line.removeprefix("harness: left out: ") in page.text("bdi")
+
+
+def test_a_log_that_was_removed_is_named(
+    two_studies: None, workspace: Path, new_result: Callable[..., Result], capsys: pytest.CaptureFixture[str]
+):
+    folder = workspace / "runs" / "a"
+    for trial in (0, 1):
+        result.write(study.result_path(folder, trial, "search", 0), new_result(trial=trial))
+    (folder / "log.jsonl").unlink()
+
+    assert run(["report", "a"]) == 0
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"harness: left out: {folder}/log.jsonl lacks 2 networks with results")
+    page = checked((folder / "report.html").read_text(encoding="utf-8"))
     assert line.removeprefix("harness: left out: ") in page.text("bdi")
 
 
