@@ -75,7 +75,7 @@ def leaderboard(
     if publish:
         _publish(place)
     found = survey(place)
-    left_out = [error.message for error in found.damage]
+    left_out = [error.told for error in found.damage]
     options.say_left_out(left_out)
     rows = found.rows
     shown = [

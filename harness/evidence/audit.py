@@ -29,7 +29,7 @@ def audit(place: Workspace) -> list[str]:
         sound = {record.path_of(place.records, evidence) for evidence in found.records}
         unsound = sorted(set(place.records.glob("*-*.json")) - sound)
         told = _unsound_networks(place, unsound)
-        return [error.message for error in found.damage] + [
+        return [error.told for error in found.damage] + [
             *_table_faults(place, found, unsound),
             *(_lost_lines(weight_file.repeats_file(place.records)) or _weight_faults(place, found.records, unsound)),
             *(_lost_lines(place.ledger) or ledger_audit.faults(place.ledger, found.records, told)),
@@ -37,7 +37,7 @@ def audit(place: Workspace) -> list[str]:
             *_record_faults(place.records, sound),
         ]
     except ContentError as error:
-        return [error.message]
+        return [error.told]
 
 
 def vanished(place: Workspace) -> list[str]:
@@ -105,7 +105,7 @@ def _weight_faults(place: Workspace, records: Iterable[Record], unsound: Iterabl
             try:
                 weight_file.read_recorded(place.records, evidence, index)
             except ContentError as error:
-                yield error.message
+                yield error.told
     damaged = [path.name for path in unsound]
     for path in sorted((place.records / weight_file.FOLDER).glob("*/*")):
         if path not in known and not any(name.startswith(f"{path.parent.name}-") for name in damaged):
@@ -125,7 +125,7 @@ def _read_faults(place: Workspace, records: Iterable[Record], unsound: Collectio
     try:
         reads = _reads(place.test_log)
     except ContentError as error:
-        yield error.message
+        yield error.told
         return
     evaluated = {(seen.dataset, seen.network, seen.index) for seen in reads}
     for evidence in records:

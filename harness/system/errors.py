@@ -42,6 +42,11 @@ class HarnessError(Exception):
         self.position = position
         self.text = text
 
+    @property
+    def told(self) -> str:
+        """The message with its hint, in one line."""
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
 
 class UsageError(HarnessError):
     """Raise when the command line itself is wrong."""

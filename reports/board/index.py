@@ -91,14 +91,14 @@ def read_index(workspace: Workspace) -> Index:
     try:
         standings = read_standings(workspace)
     except ContentError as error:
-        standings, problem = Standings(), error.message
+        standings, problem = Standings(), error.told
     studies, unreadable, contents = [], [], []
     for folder in study_folders(workspace):
         try:
             found = read_study(folder, workspace, standings)
             studies.append(_indexed(folder, found, study_info(found)))
         except ContentError as error:
-            unreadable.append(Unreadable(folder.name, error.message))
+            unreadable.append(Unreadable(folder.name, error.told))
         else:
             contents.append(found)
     studies.sort(key=lambda item: item.name)

@@ -72,7 +72,7 @@ def write_lacking_reports(workspace: Workspace) -> Iterator[tuple[str, str]]:
             try:
                 write_report(folder, workspace)
             except ContentError as error:
-                yield folder.name, error.message
+                yield folder.name, error.told
             else:
                 yield folder.name, ""
 

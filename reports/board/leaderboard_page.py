@@ -34,7 +34,7 @@ def write_leaderboard(workspace: Workspace, found: Survey | None = None) -> Path
         [
             element("h1", text("Leaderboard")),
             _answer(made),
-            left_out(error.message for error in found.damage),
+            left_out(error.told for error in found.damage),
         ]
     )
     footer = paragraph("Made by harness from the files of its workspace; the same files give the same page.")

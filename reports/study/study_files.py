@@ -119,7 +119,7 @@ def read_standings(workspace: Workspace) -> Standings:
         ContentError: the ledger does not hold together.
     """
     found = leaderboard.survey(workspace)
-    left_out = tuple(error.message for error in found.damage)
+    left_out = tuple(error.told for error in found.damage)
     return Standings(found.records, found.rows, _test_reads(workspace.test_log), left_out)
 
 

@@ -56,7 +56,7 @@ class LiveReport:
         except Exception as error:
             # A page is not worth a search: whatever is wrong with it will be met again, and raised, at the end.
             self._broken = True
-            what = error.message if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+            what = error.told if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
             self._say(f"the report cannot be written while the search goes on: {what}")
             return
         cost = self._clock() - before

@@ -265,6 +265,7 @@ def test_a_damaged_line_of_the_ledger_is_named_and_nothing_is_published(
     shown = capsys.readouterr()
     assert "harness: left out: the ledger " in shown.err
     assert said in shown.err
+    assert "has torn the line, remove it" in shown.err
     assert shown.out
     assert run(["leaderboard", "--publish"]) == 4
     assert said in capsys.readouterr().err

@@ -276,4 +276,7 @@ def test_a_ledger_that_cannot_be_read_is_one_fault(place: Workspace, capsys: pyt
     place.ledger.write_text("{\n", encoding="utf-8")
 
     assert run(["leaderboard", "--check"]) == 4
-    assert f"the ledger {place.ledger}, line 1 is not what this program writes" in capsys.readouterr().out
+    (fault,) = capsys.readouterr().out.splitlines()
+    assert f"the ledger {place.ledger}, line 1 is not what this program writes" in fault
+    # What helps is told too.
+    assert "if a kill or a full disk has torn the line, remove it" in fault
