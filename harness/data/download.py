@@ -20,7 +20,7 @@ from pathlib import Path
 from harness.data.data_files import MissingData, by_hand, checked_payload, read_verified
 from harness.data.datasets import DataFile, Dataset
 from harness.system import files
-from harness.system.errors import DataError, UsageError
+from harness.system.errors import DataError, UsageError, reason
 from harness.system.invocation import typed
 
 MIRROR_SECONDS = 20.0
@@ -46,7 +46,7 @@ def fetch_dataset(spec: Dataset, folder: Path, mirror_seconds: float = MIRROR_SE
             _fetch_missing(spec, needed, folder, mirror_seconds)
     except (OSError, UsageError) as error:
         raise MissingData(
-            f"{spec.name} cannot be stored in {folder}: {error}", hint="name another folder with --data"
+            f"{spec.name} cannot be stored in {folder}: {reason(error)}", hint="name another folder with --data"
         ) from error
     return [file.name for file in needed]
 

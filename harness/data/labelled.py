@@ -26,7 +26,7 @@ from harness.data.datasets import Dataset
 from harness.data.download import MIRROR_SECONDS, fetch
 from harness.data.torchvision_import import import_torchvision
 from harness.system import files
-from harness.system.errors import DataError, UsageError
+from harness.system.errors import DataError, UsageError, reason
 
 QMNIST = "qmnist-50k"
 _FOLDER = "QMNIST/raw"
@@ -128,7 +128,7 @@ def _read(path: Path) -> np.ndarray[Any, Any]:
             raise ValueError("its header does not fit its size, or its numbers are neither bytes nor integers")
         return np.frombuffer(stored, _KINDS[kind], offset=4 + 4 * rank).reshape(shape)
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
-        raise DataError(f"{path} is damaged, or no IDX file: {error}") from error
+        raise DataError(f"{path} is damaged, or no IDX file: {reason(error)}") from error
 
 
 def _qmnist_files(folder: Path | None) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from harness.system.errors import DataError, UsageError
+from harness.system.errors import DataError, UsageError, reason
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm")
 EDGE = 28
@@ -67,8 +67,10 @@ def own_image(path: Path) -> OwnImage:
             # What is transparent is paper, and paper is white.
             flat = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
             grey = np.asarray(flat.convert("L"), dtype=np.float64)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
-        raise DataError(f"cannot read the picture {path}: {error}") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"cannot read the picture {path}: it is in no format that Pillow knows") from error
+    except (OSError, Image.DecompressionBombError, ValueError) as error:
+        raise DataError(f"cannot read the picture {path}: {reason(error)}") from error
     if np.ptp(grey) < 1:
         raise DataError(f"the picture {path} is all of one shade: there is no digit in it")
     done = []

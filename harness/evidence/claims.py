@@ -52,7 +52,7 @@ def read(path: Path) -> list[Claim]:
     try:
         text = files.read_bytes(path)
     except OSError as error:
-        raise ContentError(f"cannot read the claims {path}: {error}") from error
+        raise ContentError(f"cannot read the claims {path}: {error.strerror or error}") from error
     found = read_as(list[Claim], text, f"the file of claims {path}")
     for claim in found:
         _check(claim, path)

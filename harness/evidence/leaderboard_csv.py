@@ -16,7 +16,7 @@ from typing import Any
 from harness.data.datasets import DATASETS
 from harness.evidence.history import is_tracked
 from harness.system.csv_text import csv_text, unguarded
-from harness.system.errors import ContentError
+from harness.system.errors import ContentError, reason
 from harness.system.workspace import Workspace
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
@@ -129,7 +129,7 @@ def read(path: Path) -> list[LeaderboardRow]:
         with path.open(encoding="utf-8", newline="") as file:
             table = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ContentError(f"cannot read the leaderboard {path}: {error}") from error
+        raise ContentError(f"cannot read the leaderboard {path}: {reason(error)}") from error
     if not table or not _is_header(table[0]):
         raise ContentError(
             f"{path} is not a leaderboard of schema {SCHEMA_VERSION} or before: move it away, and it is made anew, "

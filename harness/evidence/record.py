@@ -202,7 +202,7 @@ def read(path: Path) -> Record:
     try:
         text = files.read_bytes(path)
     except OSError as error:
-        raise ContentError(f"cannot read the record {path}: {error}") from error
+        raise ContentError(f"cannot read the record {path}: {error.strerror or error}") from error
     record = read_as(Record, text, f"the record {path}")
     _check(record, path, json.loads(text)["architecture"])
     return record

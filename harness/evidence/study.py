@@ -169,7 +169,7 @@ def _config_file(folder: Path) -> _ConfigFile:
     try:
         text = files.read_bytes(path)
     except OSError as error:
-        raise ContentError(f"cannot read the study {path}: {error}") from error
+        raise ContentError(f"cannot read the study {path}: {error.strerror or error}") from error
     return read_as(_ConfigFile, text, f"the study {path}")
 
 

@@ -94,6 +94,11 @@ class Interrupted(HarnessError):
     kind = "interrupted"
 
 
+def reason(error: BaseException) -> str:
+    """Return what an error says, without the number and the path that the system adds to it."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 # What the system says of a disk that is full, over a quota, read-only or broken.
 _STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 

@@ -102,7 +102,7 @@ def _read(path: Path) -> Inspection:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise ContentError(f"cannot read the inspection {path}: {error}") from error
+        raise ContentError(f"cannot read the inspection {path}: {error.strerror or error}") from error
     found = read_as(Inspection, text, f"the inspection {path}")
     rows, columns = found.image_shape
     if any(len(unpacked(miss.pixels)) != rows * columns for miss in found.misses):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from harness.system.errors import ContentError, UsageError
+from harness.system.errors import ContentError, UsageError, reason
 from harness.training.recipe import (
     LATER_DEFAULTS,
     AverageStatistics,
@@ -159,7 +159,7 @@ def _read(path: Path) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the recipe {path}: {error}") from error
+        raise UsageError(f"cannot read the recipe {path}: {reason(error)}") from error
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

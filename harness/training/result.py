@@ -167,5 +167,5 @@ def read(path: Path) -> Result:
     try:
         text = files.read_bytes(path)
     except OSError as error:
-        raise ContentError(f"cannot read the result {path}: {error}") from error
+        raise ContentError(f"cannot read the result {path}: {error.strerror or error}") from error
     return read_as(Result, text, f"the result {path}")

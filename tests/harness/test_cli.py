@@ -61,6 +61,14 @@ def test_an_unknown_op_is_shown_with_a_caret(capsys: pytest.CaptureFixture[str])
     assert shown == f"harness: {message}{hint}\n  conv3x3(8) cnv | gap | linear(10)\n  {' ' * 11}^\n"
 
 
+@pytest.mark.parametrize("arguments", [("explain", "@absent"), ("train", NETWORK, "--recipe", "@absent")])
+def test_a_file_that_cannot_be_read_is_named_once(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    _, shown, error = failure(capsys, *arguments)
+
+    assert error["message"].endswith(" absent: No such file or directory")
+    assert shown.count("absent") == 1
+
+
 @pytest.mark.parametrize("text", ["", " ", "# nothing"])
 def test_an_empty_network_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], text: str):
     code, shown, error = failure(capsys, "explain", text)

@@ -13,7 +13,7 @@ from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.evidence.leaderboard import read as read_leaderboard
 from harness.evidence.record import Record
 from harness.evidence.study import finished_results
-from harness.system.errors import ContentError, UsageError
+from harness.system.errors import ContentError, UsageError, reason
 from harness.system.invocation import typed
 from harness.system.workspace import Workspace
 from harness.training.recipe import Recipe
@@ -162,7 +162,7 @@ def _read_file(path: Path) -> str:
         with path.open(encoding="utf-8") as file:
             text = file.read(LONGEST_FILE + 1)
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the network file {path}: {error}") from error
+        raise UsageError(f"cannot read the network file {path}: {reason(error)}") from error
     if len(text) > LONGEST_FILE:
         raise UsageError(f"the network file {path} holds more than {LONGEST_FILE:,} characters")
     return text

@@ -22,7 +22,7 @@ from typing import Any
 
 from harness.data.data_files import cache_folder
 from harness.system import files
-from harness.system.errors import UsageError
+from harness.system.errors import UsageError, reason
 from harness.system.processor import processor_flags
 
 SOURCES = Path(__file__).resolve().parent
@@ -270,7 +270,7 @@ def _compile(command: list[str], path: Path) -> None:
         except subprocess.TimeoutExpired as error:
             raise EngineUnavailable(f"{command[0]} took more than {COMPILE_SECONDS} s") from error
         except OSError as error:
-            raise EngineUnavailable(f"{command[0]} fails: {error}") from error
+            raise EngineUnavailable(f"{command[0]} fails: {reason(error)}") from error
         with made.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(made, path)
@@ -318,7 +318,7 @@ def _version(command: tuple[str, ...]) -> str:
     try:
         answer = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        raise EngineUnavailable(f"{command[0]} does not run: {error}") from error
+        raise EngineUnavailable(f"{command[0]} does not run: {reason(error)}") from error
     return answer.stdout
 
 

@@ -182,7 +182,7 @@ def test_what_is_not_a_record_is_refused(tmp_path: Path, content: str):
 def test_a_record_that_is_a_device_is_refused_unread(tmp_path: Path):
     (tmp_path / "a-b.json").symlink_to("/dev/zero")
 
-    with pytest.raises(ContentError, match=r"cannot read the record .*a-b\.json: .* it is a device or a pipe"):
+    with pytest.raises(ContentError, match=r"cannot read the record .*a-b\.json: it is a device or a pipe"):
         record.read_all(tmp_path)
 
 
