@@ -155,7 +155,8 @@ def run(arguments: list[str]) -> int:
         click.echo(error.format_message(), err=True)
         return 2
     except click.ClickException as error:
-        message = error.format_message()
+        # Click lists choices below each other, and ends its sentences.
+        message = " ".join(error.format_message().split()).rstrip(".")
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else typed()
         return _fail(as_json, 2, "usage", message, hint=f"see '{where} --help'")
     except HarnessError as error:

@@ -72,7 +72,7 @@ def fetch(name: str, folder: Path | None, as_json: bool, mirror_seconds: float) 
     _print(_checked(spec, folder) | {"fetched": fetched}, as_json)
 
 
-@data.command()
+@data.command(short_help="Check every file by its hash.")
 @_options
 def check(name: str, folder: Path | None, as_json: bool) -> None:
     """Check every file by its hash; exit code 5 when one is missing or damaged."""

@@ -17,8 +17,8 @@ from harness.commands.shared import options
 def explain(network: str, budget: int | None, with_torch: bool, as_json: bool) -> None:
     """Say what NETWORK costs, op by op; trains nothing.
 
-    NETWORK is '-' (stdin), @FILE, a preset such as seed4, the notation in quotes, or a hash of the
-    leaderboard. With --torch the network is built, and other counts are an internal fault (exit code 1).
+    NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-'
+    (stdin). With --torch the network is built, and other counts are an internal fault (exit code 1).
 
     \b
     harness explain seed4

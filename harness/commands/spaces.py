@@ -29,7 +29,7 @@ def spaces() -> None:
     """
 
 
-@spaces.command("list")
+@spaces.command("list", short_help="List the spaces that come with the harness.")
 @options.as_json
 def list_spaces(as_json: bool) -> None:
     """List the spaces that come with the harness; the first is the default."""
@@ -58,7 +58,7 @@ def show(name: str, as_json: bool) -> None:
     click.echo(found.text.rstrip("\n"))
 
 
-@spaces.command()
+@spaces.command(short_help="Draw networks from a space.")
 @click.argument("name")
 @click.option(
     "--count", type=click.IntRange(1, 100_000), default=5, show_default=True, help="Number of networks to draw."
@@ -97,7 +97,7 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
         click.echo(f"{network['hash']} {network['parameters']:>7,}  {network['architecture']}")
 
 
-@spaces.command()
+@spaces.command(short_help="Count the derivations of a space.")
 @click.argument("name")
 @_budget
 @click.option(
@@ -126,7 +126,7 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
     click.echo(_sentence(counted))
 
 
-@spaces.command()
+@spaces.command(short_help="Check the search space in a file.")
 @click.argument("file", type=click.Path())
 @options.as_json
 def check(file: str, as_json: bool) -> None:

@@ -42,8 +42,9 @@ def train(
 ) -> int:
     """Train NETWORK once on the search split and validate it after every epoch.
 
-    The test set is not read; 'harness verify' does that. One thread trains, as in a search, so that the same
-    seed gives the same weights. Exit code 3 when training diverges.
+    NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-'
+    (stdin). The test set is not read; 'harness verify' does that. One thread trains, as in a search, so that the
+    same seed gives the same weights. Exit code 3 when training diverges.
 
     \b
     harness train seed4 --epochs 3

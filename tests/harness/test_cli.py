@@ -217,6 +217,22 @@ def test_hints_name_the_command_as_it_was_typed(monkeypatch: pytest.MonkeyPatch,
     assert capsys.readouterr().err.endswith(" (see ''./my scripts/harness' --help')\n")
 
 
+@pytest.mark.parametrize("arguments", [("completion",), ("search", "--budget", "none"), ("report", "--nosuch")])
+def test_what_click_refuses_is_one_sentence_in_one_line(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    assert run(list(arguments)) == 2
+
+    assert re.fullmatch(rf"harness: \S.*[^.] \(see 'harness {arguments[0]} --help'\)\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("arguments", [(), ("spaces",), ("data",), ("bench",)])
+def test_no_command_is_listed_with_half_a_sentence(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    assert run([*arguments, "--help"]) == 0
+
+    _, _, commands = capsys.readouterr().out.partition("Commands:\n")
+    assert commands
+    assert "..." not in commands
+
+
 # Help -------------------------------------------------------------------------------------------------------
 
 

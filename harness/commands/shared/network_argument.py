@@ -151,9 +151,11 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
         if re.fullmatch(r"[0-9a-f]{1,5}", argument):
             raise ContentError(f"{argument!r} is too short for a hash: give at least 6 digits") from error
         if re.fullmatch(r"\w+", argument) and argument not in OP_NAMES:
-            message = f"{argument!r} is no preset, hash or op; presets are {', '.join(PRESETS)}"
+            message = f"{argument!r} is no preset, hash, name or op; presets are {', '.join(PRESETS)}"
             hint = nearest(argument, [*PRESETS, *OP_NAMES])
-            raise NotationError(message, hint=hint or f"'{typed('leaderboard')}' shows hashes") from error
+            raise NotationError(
+                message, hint=hint or f"'{typed('leaderboard', '--all')}' shows hashes and names"
+            ) from error
         raise
 
 

@@ -25,8 +25,8 @@ class Parallelism:
         """Check the numbers."""
         if not (1 <= self.processes <= MOST_PROCESSES and 1 <= self.side_by_side <= MOST_SIDE_BY_SIDE):
             raise ValueError(
-                f"{self} asks for {self.processes} processes of {self.side_by_side} networks; allowed are "
-                f"1 to {MOST_PROCESSES} of 1 to {MOST_SIDE_BY_SIDE}"
+                f"{self} is out of range; allowed are 1 to {MOST_PROCESSES} processes, and PxN with 1 to "
+                f"{MOST_SIDE_BY_SIDE} networks in each"
             )
 
     @property

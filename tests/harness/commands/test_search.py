@@ -109,7 +109,7 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
             "--budget",
             "0",
             2,
-            "Invalid value for '--budget': 0 is not in the range x>=1.",
+            "Invalid value for '--budget': 0 is not in the range x>=1",
             "see 'harness search --help'",
         ),
         (
@@ -117,10 +117,16 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
             "abc",
             2,
             "Invalid value for '--workers': 'abc' is neither a number of processes, as 4, nor processes x networks, "
-            "as 2x8; auto is allowed too.",
+            "as 2x8; auto is allowed too",
             "see 'harness search --help'",
         ),
-        ("--workers", "0", 2, "Invalid value for '--workers': 0 asks for 0 processes ", "see 'harness search --help'"),
+        (
+            "--workers",
+            "0",
+            2,
+            "Invalid value for '--workers': 0 is out of range; allowed are 1 to 256 ",
+            "see 'harness search --help'",
+        ),
         ("--time", "30", 2, "Invalid value for '--time': '30' is not a duration above ", "see 'harness search --help'"),
         ("--time", "0m", 2, "Invalid value for '--time': '0m' is not a duration ", "see 'harness search --help'"),
         ("--time", "nan", 2, "Invalid value for '--time': 'nan' is not a duration ", "see 'harness search --help'"),

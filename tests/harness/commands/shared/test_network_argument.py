@@ -95,15 +95,15 @@ def test_the_notation_is_read_as_it_stands(place: Workspace):
 
 
 def test_what_nearly_is_a_preset_gets_a_hint(place: Workspace):
-    with pytest.raises(NotationError, match=r"'sed4' is no preset, hash or op; presets are .*seed4") as caught:
+    with pytest.raises(NotationError, match=r"'sed4' is no preset, hash, name or op; presets are .*seed4") as caught:
         read_network("sed4", place, MNIST)
     assert "seed4" in (caught.value.hint or "")
 
 
 def test_a_word_that_is_like_nothing_gets_the_place_where_hashes_are(place: Workspace):
-    with pytest.raises(NotationError, match="'quux' is no preset, hash or op; presets are seed0,") as caught:
+    with pytest.raises(NotationError, match="'quux' is no preset, hash, name or op; presets are seed0,") as caught:
         read_network("quux", place, MNIST)
-    assert "leaderboard' shows hashes" in (caught.value.hint or "")
+    assert "leaderboard --all' shows hashes" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("text", ["conv3x3(8) bnn gap linear(10)", "conv3x3(", ""])
@@ -260,7 +260,7 @@ def test_a_hash_of_fewer_than_six_digits_is_refused(text: str, place: Workspace)
         ("@none.txt", 2, "cannot read the network file none.txt"),
         ("abcdef", 4, "no network of this workspace has a hash that begins with 'abcdef'"),
         ("abcde", 4, "'abcde' is too short for a hash: give at least 6 digits"),
-        ("sed4", 4, "'sed4' is no preset, hash or op"),
+        ("sed4", 4, "'sed4' is no preset, hash, name or op"),
     ],
 )
 def test_a_command_ends_with_the_exit_code_of_the_error(

@@ -32,5 +32,5 @@ def test_what_is_no_crew_is_refused(text: str):
 
 @pytest.mark.parametrize("text", ["0", "257", "1x0", "1x33"])
 def test_numbers_out_of_range_are_refused(text: str):
-    with pytest.raises(ValueError, match=r"; allowed are 1 to 256 of 1 to 32$"):
+    with pytest.raises(ValueError, match=r"; allowed are 1 to 256 processes, and PxN with 1 to 32 networks in each$"):
         read_parallelism(text)
