@@ -253,10 +253,11 @@ def _network(name: str, place: Workspace, studies: dict[str, Path]) -> tuple[str
     from harness.commands.shared.network_argument import read_network
     from search_spaces.catalog import PRESETS
     from search_spaces.errors import nearest
+    from search_spaces.network_name import PATTERN
     from search_spaces.task import MNIST
 
-    is_hash = re.fullmatch(r"[0-9a-f]{6,12}", name)
-    if re.fullmatch(r"[\w.-]+", name) and name != "-" and name not in PRESETS and not is_hash:
+    is_of_network = name in PRESETS or re.fullmatch(r"[0-9a-f]{6,12}", name) or PATTERN.fullmatch(name)
+    if re.fullmatch(r"[\w.-]+", name) and name != "-" and not is_of_network:
         hint = nearest(name, [*studies, *PRESETS])
         listed = ", ".join(sorted(studies)) or "none"
         short = re.fullmatch(r"[0-9a-f]{1,5}", name)

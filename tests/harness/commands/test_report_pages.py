@@ -74,6 +74,17 @@ def test_networks_are_given_as_presets_hashes_notations_and_files(
     assert Path(document["report"]).exists()
 
 
+def test_networks_are_given_by_their_names(workspace: Path, new_record: Any, capsys: pytest.CaptureFixture[str]):
+    made = [new_record([60], f"conv3x3({width}) gap linear(10)") for width in (4, 5)]
+    for each in made:
+        record.write(workspace / "records", each)
+
+    # 10 + 19 parameters a channel.
+    assert run(["report", "plain-86", "plain-105", "--json"]) == 0
+
+    assert document_of(capsys)["networks"] == [each.hash for each in made]
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [
