@@ -97,7 +97,12 @@ def leaderboard(
     elif shown:
         _show_rows(shown, _names(rows))
     elif rows:
-        click.echo(f"none of the {len(rows)} rows is of that kind", err=True)
+        targets = ", ".join(f"{each:g}" for each in sorted({row.target_pct for row in rows}))
+        datasets = ", ".join(sorted({row.dataset for row in rows}))
+        click.echo(
+            f"none of the {len(rows)} rows is of that kind; their targets are {targets} %, their data sets {datasets}",
+            err=True,
+        )
     else:
         click.echo(f"no records, claims or studies in {place.root} yet", err=True)
     if page:
