@@ -253,14 +253,17 @@ def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool,
 
 
 def _comparison(found: Evaluation) -> str:
+    from harness.system.terminal import counted
+
     if found.recorded_errors is None:
         return ""
     if not found.differing:
         return ", as recorded, image by image"
     shown = ", ".join(map(str, found.differing[:8])) + (", ..." if len(found.differing) > 8 else "")
     if found.as_recorded:
-        return f", as recorded but for {found.ties} image(s) between two classes as good as equal: {shown}"
-    return f": NOT as recorded ({found.recorded_errors:,} errors there); another class is said of image(s) {shown}"
+        return f", as recorded but for {counted(found.ties, 'image')} between two classes as good as equal: {shown}"
+    other = counted(len(found.differing), "image")
+    return f": NOT as recorded ({found.recorded_errors:,} errors there); another class is said of {other}: {shown}"
 
 
 def _own(evidence: Record, weights: list[WeightFile], pictures: list[OwnImage], as_json: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -174,7 +175,9 @@ def test_a_record_that_was_edited_by_hand_is_found_out(
     assert line.startswith(f"seed 0: {evidence.seeds[0].test_errors} errors (")
     assert "NOT as recorded" in line
     named = evidence.seeds[0].wrong[0 if change is all_gone else 3][0]
-    assert str(named) in line.partition("image(s) ")[2].split(", ")
+    said, _, shown = line.partition(": NOT as recorded ")[2].partition(": ")
+    assert str(named) in shown.split(", ")
+    assert re.search(r" (1 image|[\d,]+ images)$", said)
 
 
 def test_one_seed_that_is_not_as_recorded_is_enough(place: Workspace, evaluated: Callable[..., dict[str, Any]]):
