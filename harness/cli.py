@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import sys
 import traceback
@@ -155,8 +156,7 @@ def run(arguments: list[str]) -> int:
         click.echo(error.format_message(), err=True)
         return 2
     except click.ClickException as error:
-        # Click lists choices below each other, and ends its sentences.
-        message = " ".join(error.format_message().split()).rstrip(".")
+        message = _in_words(error.format_message())
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else typed()
         return _fail(as_json, 2, "usage", message, hint=f"see '{where} --help'")
     except HarnessError as error:
@@ -173,6 +173,13 @@ def run(arguments: list[str]) -> int:
         if isinstance(error, OSError) and _met_while_showing(error):
             raise
         return _unforeseen(as_json, error)
+
+
+def _in_words(message: str) -> str:
+    """Return what Click says in one line without its end, with words that people use."""
+    message = " ".join(message.split()).rstrip(".")
+    message = re.sub(r"\ba valid integer( range)?", "a whole number", message)
+    return re.sub(r"\ba valid float( range)?", "a number", message)
 
 
 def _code_of(end: SystemExit) -> int:

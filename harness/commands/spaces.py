@@ -115,14 +115,14 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
     import random
 
     from search_spaces.catalog import space
-    from search_spaces.spaces.count import count_text, feasible
+    from search_spaces.spaces.count import derivations_text, feasible
 
     found = space(name)
     counted = feasible(found, budget, rng=random.Random(seed), samples=samples)
     if as_json:
         options.print_json(_facts(found) | {"budget": budget, "feasible": dataclasses.asdict(counted)})
         return
-    click.echo(f"{found.name}: {count_text(counted.derivations)} derivations")
+    click.echo(f"{found.name}: {derivations_text(counted.derivations)}")
     click.echo(_sentence(counted))
 
 
@@ -132,14 +132,14 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
 def check(file: str, as_json: bool) -> None:
     """Check the search space in FILE; exit code 4 if it is not valid."""
     from search_spaces.catalog import space
-    from search_spaces.spaces.count import count_text
+    from search_spaces.spaces.count import derivations_text
 
     found = space(f"@{file.removeprefix('@')}")
     facts = _facts(found)
     if as_json:
         options.print_json(facts)
         return
-    click.echo(f"{found.name} is a search space: {count_text(facts['derivations'])} derivations, hash {found.hash}")
+    click.echo(f"{found.name} is a search space: {derivations_text(facts['derivations'])}, hash {found.hash}")
 
 
 def _facts(found: SearchSpace) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -132,7 +133,9 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
         entry = RECIPES[text]
     else:
         known = ", ".join(RECIPES)
-        raise UsageError(f"unknown recipe {text!r}; known are {known}, or @FILE.toml", hint=nearest(text, RECIPES))
+        # Of a text that can be no file's name it is false.
+        hint = f"for the file, write @{text}" if os.path.isfile(text) else nearest(text, RECIPES)
+        raise UsageError(f"unknown recipe {text!r}; known are {known}, or @FILE.toml", hint=hint)
     if epochs is None or epochs == entry.recipe.epochs:
         return entry
     changed = replace(entry.recipe, epochs=epochs)

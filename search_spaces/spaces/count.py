@@ -150,6 +150,11 @@ def count_text(number: int) -> str:
     return f"{number:,}" if len(digits) <= 15 else f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
 
 
+def derivations_text(number: int) -> str:
+    """Return a count of derivations with its noun."""
+    return f"{count_text(number)} derivation{'' if number == 1 else 's'}"
+
+
 def clopper_pearson(successes: int, trials: int, confidence: float) -> tuple[float, float]:
     """Return the exact two-sided interval of a proportion."""
     tail = (1 - confidence) / 2

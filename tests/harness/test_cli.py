@@ -217,11 +217,15 @@ def test_hints_name_the_command_as_it_was_typed(monkeypatch: pytest.MonkeyPatch,
     assert capsys.readouterr().err.endswith(" (see ''./my scripts/harness' --help')\n")
 
 
-@pytest.mark.parametrize("arguments", [("completion",), ("search", "--budget", "none"), ("report", "--nosuch")])
+@pytest.mark.parametrize(
+    "arguments", [("completion",), ("search", "--budget", "20k"), ("toy", "--target", "x"), ("report", "--nosuch")]
+)
 def test_what_click_refuses_is_one_sentence_in_one_line(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
     assert run(list(arguments)) == 2
 
-    assert re.fullmatch(rf"harness: \S.*[^.] \(see 'harness {arguments[0]} --help'\)\n", capsys.readouterr().err)
+    said = capsys.readouterr().err
+    assert re.fullmatch(rf"harness: \S.*[^.] \(see 'harness {arguments[0]} --help'\)\n", said)
+    assert not {"integer", "float", "range"} & set(said.split())
 
 
 @pytest.mark.parametrize("arguments", [(), ("spaces",), ("data",), ("bench",)])

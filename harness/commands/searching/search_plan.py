@@ -7,7 +7,7 @@ from typing import Any
 from harness.data.datasets import dataset
 from harness.system.duration import duration_text
 from harness.system.terminal import counted
-from search_spaces.spaces.count import count_text
+from search_spaces.spaces.count import derivations_text
 
 
 def plan_facts(document: dict[str, Any]) -> dict[str, str]:
@@ -24,7 +24,7 @@ def plan_facts(document: dict[str, Any]) -> dict[str, str]:
         "study": f"{document['study']} ({'continues' if document['exists'] else 'new'}) in {document['folder']}",
         "target": f"{config['target_pct']:g} % on the test images of {dataset(config['dataset']).title}",
         "threshold": f"{config['threshold_pct']:g} % on the validation images ({_offset_text(document['offset'])})",
-        "space": f"{config['space']}: {count_text(document['derivations'])} derivations; {_share_text(document)} "
+        "space": f"{config['space']}: {derivations_text(document['derivations'])}; {_share_text(document)} "
         f"keep its conditions and the budget of {config['budget']:,} parameters",
         "sampler": f"{config['sampler']}, seed {config['seed']}",
         "prior": _prior_text(document),

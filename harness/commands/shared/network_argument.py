@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -148,6 +149,8 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
     try:
         return NetworkArgument(parse_network(argument, task), argument)
     except NotationError as error:
+        if os.path.isfile(argument):  # false for what no file can be called
+            raise NotationError(f"{argument!r} is a file", hint=f"for the network in it, write @{argument}") from error
         if re.fullmatch(r"[0-9a-f]{1,5}", argument):
             raise ContentError(f"{argument!r} is too short for a hash: give at least 6 digits") from error
         if re.fullmatch(r"\w+", argument) and argument not in OP_NAMES:

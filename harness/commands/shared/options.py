@@ -227,7 +227,7 @@ class PerCent(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number."""
-        number = float(super().convert(value, param, ctx))
+        number = float(super().convert(value.removesuffix("%") if isinstance(value, str) else value, param, ctx))
         if math.isnan(number):
             self.fail(f"{value!r} is not a number from 0 to 100.", param, ctx)
         if 0 < number < 1:

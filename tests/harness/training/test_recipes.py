@@ -96,6 +96,16 @@ def test_an_unknown_recipe_is_refused_with_the_known_and_the_nearest():
     assert caught.value.hint == "did you mean 'fast'?"
 
 
+def test_a_file_without_its_mark_is_recognised(tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    path.write_text("epochs = 3", encoding="utf-8")
+
+    with pytest.raises(UsageError, match="unknown recipe") as caught:
+        named_recipe(str(path))
+
+    assert caught.value.hint == f"for the file, write @{path}"
+
+
 def test_a_recipe_is_read_from_a_file_and_named_after_it(tmp_path: Path):
     path = tmp_path / "gentle.toml"
     path.write_text('learning_rate = 0.02\nschedule = "step"\nstep_epochs = [2, 4]\n', encoding="utf-8")
