@@ -82,12 +82,12 @@ def test_an_empty_network_is_refused_in_one_line(capsys: pytest.CaptureFixture[s
     ("arguments", "message", "hint"),
     [
         (["serach"], "No such command 'serach'; did you mean 'search'?", "see 'harness --help'"),
-        (["xyzzy"], "No such command 'xyzzy'.", "see 'harness --help'"),
+        (["xyzzy"], "No such command 'xyzzy'", "see 'harness --help'"),
         (["search", "--samplr"], "No such option '--samplr'. Did you mean '--sampler'?", "see 'harness search --help'"),
-        (["explain"], "Missing argument 'NETWORK'.", "see 'harness explain --help'"),
+        (["explain"], "Missing argument 'NETWORK'", "see 'harness explain --help'"),
         (
             ["explain", NETWORK, "--budget", "0"],
-            "Invalid value for '--budget': 0 is not in the range x>=1.",
+            "Invalid value for '--budget': 0 is not in the range x>=1",
             "see 'harness explain --help'",
         ),
     ],

@@ -185,7 +185,7 @@ def test_ctrl_c_ends_with_exit_code_130(monkeypatch: pytest.MonkeyPatch, capsys:
         (["--recipe", "fest"], 2, "unknown recipe 'fest'; known are fast, "),
         (["--recipe", "@none.toml"], 2, "cannot read the recipe none.toml: "),
         (["--device", "tpu"], 2, "unknown device 'tpu'; allowed are auto, cpu, cuda and cuda:N"),
-        (["--epochs", "0"], 2, "Invalid value for '--epochs': 0 is not in the range x>=1."),
+        (["--epochs", "0"], 2, "Invalid value for '--epochs': 0 is not in the range x>=1"),
         (["--device", "cuda:99"], 6, "cuda:99 was asked for, but torch "),
     ],
 )
