@@ -121,7 +121,7 @@ def no_empty_folder(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if all(path.name.startswith(".") for path in folder.iterdir()):
+        if folder.is_dir() and all(path.name.startswith(".") for path in folder.iterdir()):
             shutil.rmtree(folder)
 
 
