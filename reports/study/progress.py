@@ -59,7 +59,7 @@ class Progress:
     Attributes:
         searching: it goes on now.
         elapsed: seconds until the last event; ``limit_seconds`` is all that it may take, None where that is not known.
-        trained: networks whose first run has ended.
+        trained: networks whose first run has ended with an accuracy.
         smallest: parameters of the smallest network that stands, None while none does.
     """
 
@@ -77,7 +77,8 @@ class Progress:
 def progress(files: StudyFiles, of: Sequence[Network], lanes: WorkerLanes) -> Progress:
     """Return where a search stands."""
     rejected = rejections(files.events).total()
-    firsts = [entry for entry in files.entries_of(RunEnded) if entry.event.purpose == Purpose.SEARCH]
+    ends = [entry.event for entry in files.entries_of(RunEnded)]
+    trained = [event for event in ends if event.purpose == Purpose.SEARCH and event.validation_errors is not None]
     sizes = [network.parameters for network in of if network.state in (State.CONFIRMED, State.WINNER)]
     smallest = min(sizes, default=None)
     return Progress(
@@ -86,7 +87,7 @@ def progress(files: StudyFiles, of: Sequence[Network], lanes: WorkerLanes) -> Pr
         limit_seconds=files.time_limit,
         proposed=rejected + len(files.entries_of(Proposal)) + len(files.entries_of(Repeated)),
         rejected=rejected,
-        trained=len(firsts),
+        trained=len(trained),
         smallest=smallest,
         nearest=_nearest(
             [item for item in of if not smallest or item.parameters < smallest], files.config.threshold_pct

@@ -7,6 +7,7 @@ import pytest
 
 from harness.evidence.study import owned
 from harness.system.workspace import Workspace
+from harness.training.result import Status
 from reports.study.course.worker_lanes import worker_lanes
 from reports.study.networks import networks
 from reports.study.progress import Progress, cards, missed, progress, running_table, time_bar
@@ -42,6 +43,12 @@ def test_everything_is_counted_once(running: Any, place: Workspace):
     assert (found.proposed, found.rejected, found.trained, len(found.running)) == (10, 7, 2, 1)
     assert found.smallest is None
     assert found.searching
+
+
+def test_a_training_that_was_broken_off_is_not_counted_as_trained(running: Any, place: Workspace, synthetic: Any):
+    running.finish(running.propose(synthetic.network(6, 8, 8)), None, status=Status.OUT_OF_MEMORY)
+
+    assert facts(running, place).trained == 2
 
 
 def test_the_nearest_miss_is_told_in_images(running: Any, place: Workspace):
