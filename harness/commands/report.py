@@ -253,11 +253,9 @@ def _network(name: str, place: Workspace, studies: dict[str, Path]) -> tuple[str
     from harness.commands.shared.network_argument import read_network
     from search_spaces.catalog import PRESETS
     from search_spaces.errors import nearest
-    from search_spaces.network_name import PATTERN
     from search_spaces.task import MNIST
 
-    is_of_network = name in PRESETS or re.fullmatch(r"[0-9a-f]{6,12}", name) or PATTERN.fullmatch(name)
-    if re.fullmatch(r"[\w.-]+", name) and name != "-" and not is_of_network:
+    if re.fullmatch(r"[\w.-]+", name) and name != "-" and not _is_of_network(name):
         hint = nearest(name, [*studies, *PRESETS])
         listed = ", ".join(sorted(studies)) or "none"
         short = re.fullmatch(r"[0-9a-f]{1,5}", name)
@@ -265,6 +263,16 @@ def _network(name: str, place: Workspace, studies: dict[str, Path]) -> tuple[str
         raise UsageError(f"no study and no network is called {name[:60]!r}; studies: {listed}", hint=hint)
     given = read_network(name, place, MNIST)
     return given.name, given.architecture
+
+
+def _is_of_network(name: str) -> bool:
+    """Return whether a word is a preset, or has the form of a network's hash or name."""
+    import re
+
+    from search_spaces.catalog import PRESETS
+    from search_spaces.network_name import PATTERN
+
+    return name in PRESETS or bool(re.fullmatch(r"[0-9a-f]{6,12}", name) or PATTERN.fullmatch(name))
 
 
 def _check_distinct(meant: list[tuple[str, str]]) -> None:
@@ -292,6 +300,8 @@ def _folder(place: Workspace, name: str | None) -> Path:
     from search_spaces.errors import nearest
 
     studies = _studies(place)
+    if name is not None and name not in studies and _is_of_network(name):
+        raise UsageError(f"{name!r} is a network: one report is of a study, or compares two to {_MOST} networks")
     if not studies:
         begin = typed("search", "--budget", "20000")
         raise UsageError(f"there is no study in {place.runs} yet", hint=f"{begin} begins one")

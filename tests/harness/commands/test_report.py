@@ -88,6 +88,13 @@ def test_an_unknown_study_is_refused_with_the_nearest(begin: Callable[..., Path]
     assert "did you mean 'mnist-card-20000'?" in message
 
 
+@pytest.mark.parametrize("name", ["seed4", "0123ab", "plain-178"])
+def test_a_network_alone_has_no_report(name: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["report", name]) == 2
+
+    assert f"{name!r} is a network: " in capsys.readouterr().err
+
+
 def test_without_any_study_it_says_how_to_begin_one(workspace: Path, capsys: pytest.CaptureFixture[str]):
     assert run(["report", "--json"]) == 2
 
