@@ -227,7 +227,8 @@ class PerCent(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number."""
-        number = float(super().convert(value.removesuffix("%") if isinstance(value, str) else value, param, ctx))
+        given: Any = value.removesuffix("%") if isinstance(value, str) else value
+        number = float(super().convert(given, param, ctx))
         if math.isnan(number):
             self.fail(f"{value!r} is not a number from 0 to 100.", param, ctx)
         if 0 < number < 1:

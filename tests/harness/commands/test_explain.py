@@ -190,3 +190,11 @@ def test_nothing_but_the_check_loads_torch():
 def test_every_preset_can_be_explained(capsys: pytest.CaptureFixture[str]):
     for name in PRESETS:
         assert explain(capsys, name)["parameters"] > 0
+
+
+def test_a_file_without_its_mark_is_recognised(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "net.txt"
+    path.write_text("gap linear(10)", encoding="utf-8")
+
+    assert run(["explain", str(path)]) == 4
+    assert capsys.readouterr().err.endswith(f" is a file (for the network in it, write @{path})\n")

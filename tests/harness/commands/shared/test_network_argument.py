@@ -106,16 +106,6 @@ def test_a_word_that_is_like_nothing_gets_the_place_where_hashes_are(place: Work
     assert "leaderboard --all' shows hashes" in (caught.value.hint or "")
 
 
-def test_a_file_without_its_mark_is_recognised(place: Workspace, tmp_path: Path):
-    path = tmp_path / "net.txt"
-    path.write_text("gap linear(10)", encoding="utf-8")
-
-    with pytest.raises(NotationError, match="is a file") as caught:
-        read_network(str(path), place, MNIST)
-
-    assert (caught.value.hint or "").endswith(f" @{path}")
-
-
 @pytest.mark.parametrize("text", ["conv3x3(8) bnn gap linear(10)", "conv3x3(", ""])
 def test_wrong_notation_keeps_its_own_message(text: str, place: Workspace):
     with pytest.raises(SearchSpaceError) as ours:
