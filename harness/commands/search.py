@@ -21,6 +21,19 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Find the smallest network that reaches the target.")
 @click.option("--budget", type=click.IntRange(1), default=20_000, show_default=True, help="Most parameters.")
+@click.option(
+    "--minimise",
+    type=click.Choice(["parameters", "macs"]),
+    default="parameters",
+    show_default=True,
+    help="What the answer has as little of as possible.",
+)
+@click.option(
+    "--limit",
+    "limits",
+    type=options.CONDITIONS,
+    help="What every network keeps besides, such as 'macs<=1000000,receptive_field>=20'.",
+)
 @click.option("--target", type=options.PER_CENT, help="Per cent [default: the data set's].")
 @click.option("--space", default="all", show_default=True, help="A space's name, or @FILE.")
 @click.option(
@@ -211,6 +224,7 @@ def _about(plan: SearchPlan) -> About:
         trials=plan.effort.trials,
         target_pct=plan.config.target_pct,
         threshold_pct=plan.config.threshold_pct,
+        minimise=plan.config.minimise,
         validation_size=spec.validation_size,
         report=str(plan.folder / "report.html"),
     )

@@ -28,6 +28,7 @@ from harness.training import result
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import Result
 from harness.training.seeds import PROTOCOL_VERSION
+from search_spaces.spaces.space import Metric
 
 
 @documented
@@ -43,6 +44,8 @@ class StudyConfig:
         lengths: epochs that a network may be trained for, ascending; none where the recipe's own are meant.
         prior: what earlier trainings the model of the errors begins with, ``none``, ``shipped`` or ``own``.
         prior_sha256: of those that come with the package; empty where there are none, or where none are taken.
+        minimise: what the answer has as little of as possible.
+        most: what an answer may have of it; None for the budget.
     """
 
     dataset: str
@@ -61,6 +64,13 @@ class StudyConfig:
     prior: str = "none"
     prior_sha256: str = ""
     protocol_version: int = PROTOCOL_VERSION
+    minimise: Metric = Metric.PARAMETERS
+    most: int | None = None
+
+    @property
+    def bound(self) -> int:
+        """The most that an answer may have of what is minimised."""
+        return self.budget if self.most is None else self.most
 
 
 @documented
@@ -102,8 +112,11 @@ def rungs_of(config: StudyConfig, epochs: int) -> tuple[int, ...]:
 
 
 def config_document(config: StudyConfig) -> dict[str, Any]:
-    """Return a configuration as plain JSON values."""
-    return asdict(config) | {"recipe": recipe_document(config.recipe)}
+    """Return a configuration as plain JSON values; studies of the fewest parameters are named as ever."""
+    document = asdict(config) | {"recipe": recipe_document(config.recipe)}
+    if config.minimise is Metric.PARAMETERS:
+        del document["minimise"], document["most"]
+    return document
 
 
 def check_config(folder: Path, config: StudyConfig) -> None:

@@ -105,18 +105,18 @@ def _confirmable(session: Session, *, explored: bool) -> Candidate | None:
 def _next(session: Session, candidates: list[Candidate], flying: Counter[int]) -> Candidate | None:
     config = session.config
     return race.next_to_confirm(
-        candidates, config.threshold_pct, config.budget, flying, lambda candidate: run_seconds(session, candidate)
+        candidates, config.threshold_pct, config.bound, flying, lambda candidate: run_seconds(session, candidate)
     )
 
 
 def _propose(session: Session) -> Job | None:
     """Return the first run of a new network; None when the space has no further one."""
-    budget = _effective_budget(session)
-    found = session.proposer.propose(budget, session.candidates, room(session))
+    limit = _effective_limit(session)
+    found = session.proposer.propose(limit, session.candidates, room(session))
     for passed in found.passed:
         match passed:
             case Rejected():
-                note(session, replace(passed, budget=budget))
+                note(session, replace(passed, budget=limit))
                 session.reporter.rejected += 1
             case Repeated(trial=trial):
                 session.candidates[trial].repeats += session.switches.repeats
@@ -125,7 +125,7 @@ def _propose(session: Session) -> Job | None:
         # There is no use in asking again before another run has ended.
         session.exhausted, session.lacks_time = found.why, found.lacks_time
         return None
-    candidate = Candidate(found.proposal, stand_seeds=STAND_SEEDS if session.switches.confirmation else 0)
+    candidate = race.candidate_of(session.config, found.proposal, STAND_SEEDS if session.switches.confirmation else 0)
     session.candidates[found.proposal.trial] = candidate
     note(session, found.proposal)
     if found.rejected:
@@ -134,7 +134,7 @@ def _propose(session: Session) -> Job | None:
     return job_for(session, candidate, Purpose.SEARCH, 0)
 
 
-def _effective_budget(session: Session) -> int:
-    """Return the largest size worth proposing: below the smallest network that stands."""
+def _effective_limit(session: Session) -> int:
+    """Return the highest cost worth proposing: below the lowest of a network that stands."""
     standing = smallest_standing(session) if session.switches.falling_budget else None
-    return session.config.budget if standing is None else min(session.config.budget, standing.proposal.parameters - 1)
+    return session.config.bound if standing is None else min(session.config.bound, standing.cost - 1)

@@ -18,6 +18,7 @@ from harness.system.invocation import typed
 from harness.system.terminal import counted
 from harness.training.result import Status
 from harness.training.workers.workers import Limits
+from search_spaces.spaces.space import OBJECTIVES, Metric
 
 # A space that has been searched through and whose best makes so many times the errors allowed: another size of the same
 # forms will not do.
@@ -59,6 +60,7 @@ class Searched:
     """What was searched for, and how much was spent on it.
 
     Attributes:
+        bound: the most that an answer could have of what is minimised.
         seconds: allowed, verification included; None for no end. ``elapsed`` were used by all sessions.
         trials: networks allowed, None for no end.
         trained: networks whose first run has ended; ``failed`` those whose run was broken off, by how.
@@ -68,7 +70,8 @@ class Searched:
         given: options of the command line and their values, as they are typed.
     """
 
-    budget: int
+    bound: int
+    minimise: Metric
     target_pct: float
     threshold_pct: float
     offset: ErrorRatio
@@ -201,9 +204,9 @@ def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | No
         target = {"--target": f"{_target_in_reach(nearest, searched):g}"}
         return LastWords(why="target", sentences=(*found, advice), command=_command(searched, target))
     # Where the budget does not bind, more of it adds nothing.
-    binds = nearest is None or 2 * nearest.parameters > searched.budget
+    binds = nearest is None or 2 * nearest.cost > searched.bound
     if binds or searched.space == WIDEST_SPACE:
-        advice, change = "this command looks among larger networks", {"--budget": f"{2 * searched.budget}"}
+        advice, change = "this command looks among larger networks", _wider(searched)
     else:
         advice, change = "this command looks among more forms of networks", {"--space": WIDEST_SPACE}
     return LastWords(why="space", sentences=(*found, advice), command=_command(searched, change))
@@ -254,11 +257,19 @@ def _after_a_miss(end: Missed, searched: Searched) -> LastWords:
 def _nothing_stands(searched: Searched) -> str:
     networks = "1 network was" if searched.trained == 1 else f"{searched.trained:,} networks were"
     failed = "".join(f", {counted(number, 'training')} {FAILED[how]}" for how, number in searched.failed.items())
+    size = f"{searched.bound:,} {OBJECTIVES[searched.minimise]}"
     return (
-        f"no network of at most {searched.budget:,} parameters was confirmed at {searched.threshold_pct:.2f} % "
-        f"validation; {networks} trained in {duration_text(searched.elapsed)}{failed}, nothing was verified, the test "
-        "set was not read"
+        f"no network of at most {size} was confirmed at {searched.threshold_pct:.2f} % validation; {networks} trained "
+        f"in {duration_text(searched.elapsed)}{failed}, nothing was verified, the test set was not read"
     )
+
+
+def _wider(searched: Searched) -> dict[str, str]:
+    """Return the option that allows twice as much of what is minimised."""
+    if searched.minimise is Metric.PARAMETERS:
+        return {"--budget": f"{2 * searched.bound}"}
+    others = [each for each in searched.given.get("--limit", "").split(",") if searched.minimise not in each]
+    return {"--limit": ",".join([*filter(None, others), f"{searched.minimise}<={2 * searched.bound}"])}
 
 
 def _nearest_sentence(nearest: NearestMiss | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.search import race
-from harness.search.race import CHANCE_PCT, Candidate
+from harness.search.race import CHANCE_PCT, Candidate, by_cost
 from harness.system import statistics
 from harness.training.result import Result, Status, accuracy_pct
 
@@ -22,6 +22,7 @@ class NearestMiss:
         runs: on fresh seeds where it had such, else one.
         allowed: most errors that reach the threshold, of ``size`` images.
         pruned_after: epochs after which its only run was stopped, None where it went to its end.
+        cost: what it has of the metric that is minimised.
     """
 
     trial: int
@@ -32,6 +33,7 @@ class NearestMiss:
     runs: int
     allowed: int
     size: int
+    cost: int
     pruned_after: int | None = None
 
 
@@ -82,6 +84,7 @@ def _miss(candidate: Candidate, first: Result, threshold_pct: float) -> NearestM
         allowed=allowed_errors(threshold_pct, size),
         size=size,
         pruned_after=len(first.history) if first.status is Status.PRUNED else None,
+        cost=candidate.cost,
     )
 
 
@@ -95,8 +98,7 @@ def _usable(candidate: Candidate) -> Result | None:
 
 def _order(usable: tuple[Candidate, Result]) -> tuple[bool, float, int, int]:
     candidate, first = usable
-    proposal = candidate.proposal
-    return (first.status is Status.PRUNED, _errors(candidate, first), proposal.parameters, proposal.trial)
+    return (first.status is Status.PRUNED, _errors(candidate, first), *by_cost(candidate))
 
 
 def _errors(candidate: Candidate, first: Result) -> float:

@@ -10,9 +10,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from harness.data.datasets import dataset
 from harness.evidence.events import Proposal
+from harness.evidence.study import StudyConfig
 from harness.system import statistics
 from harness.training.result import Result, Status
+from search_spaces.cost import analyse
+from search_spaces.spaces.judge import measured
+from search_spaces.spaces.space import Metric
 
 # Fresh seeds that a network has before it may stand, and with which it is given up.
 STAND_SEEDS = 2
@@ -56,13 +61,13 @@ class Outcome:
     """What a sampler is told about a proposal.
 
     Attributes:
-        parameters: size of the network, what is minimised.
+        cost: what the network has of the metric that is minimised.
         violation_pct: how far its validation accuracy stays below the threshold; negative where it is
             above, None where training failed.
         complete: trained to the end, not pruned.
     """
 
-    parameters: int
+    cost: int
     violation_pct: float | None
     complete: bool
 
@@ -76,6 +81,7 @@ class Candidate:
         fresh: its runs on fresh validation seeds, in order of the seeds.
         repeats: how often it was proposed again.
         stand_seeds: fresh seeds that it stands on at the least; 0 where its first run suffices.
+        measured: what it has of the metric that is minimised; None where that are its parameters.
     """
 
     proposal: Proposal
@@ -83,12 +89,26 @@ class Candidate:
     fresh: list[Result] = field(default_factory=list)
     repeats: int = 0
     stand_seeds: int = STAND_SEEDS
+    measured: int | None = None
+
+    @property
+    def cost(self) -> int:
+        """What is minimised."""
+        return self.proposal.parameters if self.measured is None else self.measured
 
     @property
     def fresh_pct(self) -> list[float]:
         """Accuracies on the fresh seeds; a run that ended without one counts as chance level."""
         known = (result.validation_accuracy_pct for result in self.fresh)
         return [CHANCE_PCT if accuracy is None else accuracy for accuracy in known]
+
+
+def candidate_of(config: StudyConfig, proposal: Proposal, stand_seeds: int = STAND_SEEDS) -> Candidate:
+    """Return a proposed network that has had no run, with its cost."""
+    if config.minimise is Metric.PARAMETERS:
+        return Candidate(proposal, stand_seeds=stand_seeds)
+    analysis = analyse(proposal.architecture, dataset(config.dataset).task)
+    return Candidate(proposal, stand_seeds=stand_seeds, measured=measured(analysis, config.minimise))
 
 
 def rungs(epochs: int) -> tuple[int, ...]:
@@ -127,7 +147,7 @@ def outcome(candidate: Candidate, threshold_pct: float) -> Outcome:
     accuracy = first.validation_accuracy_pct
     usable = first.status in (Status.COMPLETE, Status.PRUNED) and accuracy is not None
     violation = threshold_pct - (accuracy or 0.0) if usable else None
-    return Outcome(candidate.proposal.parameters, violation, first.status is Status.COMPLETE)
+    return Outcome(candidate.cost, violation, first.status is Status.COMPLETE)
 
 
 def stands(candidate: Candidate, threshold_pct: float) -> bool:
@@ -191,40 +211,40 @@ def needed_share(seeds: int = STAND_SEEDS) -> float:
 
 
 def smallest_standing(candidates: Sequence[Candidate], threshold_pct: float) -> Candidate | None:
-    """Return the smallest network that stands."""
+    """Return the network of the lowest cost that stands."""
     return next(iter(final_order(candidates, threshold_pct)), None)
 
 
 def next_to_confirm(
     candidates: Sequence[Candidate],
     threshold_pct: float,
-    budget: int,
+    bound: int,
     flying: Mapping[int, int],
     seconds: Callable[[Candidate], float] = lambda candidate: 1.0,
 ) -> Candidate | None:
     """Return the network whose next fresh seed is worth most, of those that want one and are still open.
 
     Args:
-        budget: what the size of a network is compared with while none stands.
+        bound: what the cost of a network is compared with while none stands.
         flying: fresh seeds that are being trained, by trial.
         seconds: what a seed of a network takes.
     """
     standing = smallest_standing(candidates, threshold_pct)
-    limit = standing.proposal.parameters if standing else budget + 1
+    limit = standing.cost if standing else bound + 1
     open_ = [
         candidate
         for candidate in candidates
         if seeds_wanted(candidate, threshold_pct) > len(candidate.fresh) + flying.get(candidate.proposal.trial, 0)
-        and candidate.proposal.parameters < limit
+        and candidate.cost < limit
         and not stands(candidate, threshold_pct)
         and not refuted(candidate, threshold_pct)
     ]
 
     def order(candidate: Candidate) -> tuple[float, int, int]:
         lacking = max(1, STAND_SEEDS - len(candidate.fresh) - flying.get(candidate.proposal.trial, 0))
-        fall = math.log(limit / candidate.proposal.parameters)
+        fall = math.log(limit / candidate.cost)
         worth = chance_to_stand(candidate, threshold_pct) * fall / (lacking * max(1e-9, seconds(candidate)))
-        return (-worth, *_by_size(candidate))
+        return (-worth, *by_cost(candidate))
 
     return min(open_, key=order, default=None)
 
@@ -247,9 +267,9 @@ def chance_to_stand(candidate: Candidate, threshold_pct: float) -> float:
 
 
 def final_order(candidates: Sequence[Candidate], threshold_pct: float) -> list[Candidate]:
-    """Return the networks that stand, smallest first."""
+    """Return the networks that stand, the lowest cost first."""
     standing = [candidate for candidate in candidates if stands(candidate, threshold_pct)]
-    return sorted(standing, key=_by_size)
+    return sorted(standing, key=by_cost)
 
 
 def hopeful_ratio(results: Sequence[Result], rung: int, epochs: int) -> float:
@@ -296,8 +316,9 @@ def _log_ratio(allowed: float, made: float) -> float:
     return math.log(max(1e-9, allowed) / max(1e-9, made))
 
 
-def _by_size(candidate: Candidate) -> tuple[int, int]:
-    return (candidate.proposal.parameters, candidate.proposal.trial)
+def by_cost(candidate: Candidate) -> tuple[int, int]:
+    """Return what orders networks: the lowest cost first, the earlier one of equal cost."""
+    return (candidate.cost, candidate.proposal.trial)
 
 
 def is_exempt(network_hash: str) -> bool:

@@ -14,7 +14,9 @@ from harness.search.proposals import sampler
 from harness.search.proposals.proposer import Proposer, is_aimed, tell_repeat
 from harness.search.race import Candidate
 from harness.training.seeds import Purpose
+from search_spaces.cost import analyse
 from search_spaces.spaces.draw import Decision, Uniform, replay
+from search_spaces.spaces.judge import measured
 
 
 def replay_journal(proposer: Proposer, events: list[Entry[Event]], candidates: Mapping[int, Candidate]) -> None:
@@ -46,8 +48,10 @@ def _reject(proposer: Proposer, event: Rejected) -> None:
     if event.violation is None or event.parameters is None:
         proposer.index.asked += 1
         return
-    trial = sampler.impose(proposer.index, _decisions(proposer, event.indices))
-    sampler.reject(proposer.index, trial, event.parameters, event.violation)
+    again = replay(proposer.space, event.indices, Uniform(random.Random(0)))
+    trial = sampler.impose(proposer.index, again.decisions)
+    cost = measured(analyse(again.architecture, proposer.space.task), proposer.config.minimise)
+    sampler.reject(proposer.index, trial, cost, event.violation)
 
 
 def _repeat(proposer: Proposer, event: Repeated, candidate: Candidate) -> None:

@@ -36,7 +36,8 @@ from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Limits, Source
 from search_spaces.catalog import space as space_of
 from search_spaces.spaces.count import feasible, fewest_parameters, has_none
-from search_spaces.spaces.space import SearchSpace
+from search_spaces.spaces.resolve import with_conditions
+from search_spaces.spaces.space import Condition, Metric, SearchSpace
 
 # Epochs that the default recipe may have: a large network reaches in a few what a small one needs many for. Each is at
 # most twice the one before, as errors fall by a seventh or so when the length doubles.
@@ -75,7 +76,8 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     """Return the plan for the options of ``harness search``.
 
     Raises:
-        UsageError: an unknown sampler, recipe, data set, device or engine, or a study cannot have that name.
+        UsageError: an unknown sampler, recipe, data set, device or engine, a study cannot have that name, or what is
+            minimised has no limit.
         ContentError: the recipe does not suit the data set, or no network of the space keeps the budget.
         SearchSpaceError: the space is unknown, or its text is wrong.
         DataError: the data are missing or damaged.
@@ -89,7 +91,12 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     if name is not None:
         place.study(name)
     data = resolve(given["dataset"], given["folder"])
-    space = space_of(given["space"], data.dataset.task)
+    minimise = Metric(given["minimise"])
+    budget = Condition(Metric.PARAMETERS, "<=", given["budget"])
+    limits = given["limits"] or ()
+    if minimise is not Metric.PARAMETERS:
+        limits = (budget, *limits)
+    space = with_conditions(space_of(given["space"], data.dataset.task), limits)
     check_batch(recipe.recipe, data.dataset.train_size)
     _check_budget(space, given["space"], given["budget"])
     offset = error_ratio_of(data.dataset.name)
@@ -111,6 +118,8 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         lengths=_lengths(given["epochs"], recipe.recipe, chosen=origins.get("recipe", "default") != "default"),
         prior=given["prior"],
         prior_sha256=_shipped_digest(Prior(given["prior"]), data.dataset.name),
+        minimise=minimise,
+        most=None if minimise is Metric.PARAMETERS else _most(space, minimise),
     )
     folder = place.study(default_name(config) if name is None else name)
     left_out: tuple[str, ...] = ()
@@ -195,6 +204,22 @@ def _check_target(target_pct: float, data: Dataset) -> None:
             f"--target {target_pct:.12g} allows less than one error on the {data.test_size:,} test images of "
             f"{data.title}; the highest target of a search is {highest:.12g}"
         )
+
+
+def _most(space: SearchSpace, metric: Metric) -> int:
+    """Return the most that a space allows of a metric, below which a search can begin.
+
+    Raises:
+        UsageError: it allows any number.
+    """
+    limits = [each for each in space.conditions if each.metric is metric and each.comparison in ("<=", "<", "==")]
+    bounds = [each.bound - (each.comparison == "<") for each in limits]
+    if not bounds:
+        raise UsageError(
+            f"--minimise {metric} needs a limit to begin below",
+            hint=f"give one that networks keep which surely reach the target, such as --limit '{metric}<=2000000'",
+        )
+    return min(bounds)
 
 
 def _check_budget(space: SearchSpace, name: str, budget: int) -> None:

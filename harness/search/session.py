@@ -140,7 +140,7 @@ def open_session(
 ) -> Session:
     """Return the search as the study's files tell it: finished runs kept, unfinished ones waiting."""
     events = study.read_events(folder)
-    candidates = {proposal.trial: Candidate(proposal) for proposal in study.proposals(events)}
+    candidates = {proposal.trial: race.candidate_of(config, proposal) for proposal in study.proposals(events)}
     for entry in of_kind(events, Repeated):
         if entry.event.trial in candidates:
             candidates[entry.event.trial].repeats += 1
@@ -279,7 +279,7 @@ def file_result(candidates: dict[int, Candidate], found: Result) -> None:
 
 
 def smallest_standing(session: Session) -> Candidate | None:
-    """Return the smallest network that stands."""
+    """Return the network of the lowest cost that stands."""
     return race.smallest_standing(list(session.candidates.values()), session.config.threshold_pct)
 
 
@@ -325,8 +325,8 @@ def note_finished(session: Session, found: Result) -> None:
 
 
 def confirmed(candidate: Candidate) -> Confirmed:
-    """Return the event that a network is the smallest confirmed one."""
-    return Confirmed(**_known(candidate), budget=candidate.proposal.parameters - 1)
+    """Return the event that a network is the confirmed one of the lowest cost."""
+    return Confirmed(**_known(candidate), budget=candidate.cost - 1)
 
 
 def failed_confirmation(candidate: Candidate) -> FailedConfirmation:

@@ -96,11 +96,11 @@ def budget_figure(info: StudyInfo) -> Figure:
         (True, "s", _GREEN, "confirmed on fresh validation seeds"),
         (False, "x", _RED, "failed on fresh validation seeds"),
     ):
-        found = [trial for trial in facts.trials if trial.stands is stands and trial.parameters > 0]
+        found = [trial for trial in facts.trials if trial.stands is stands and trial.cost > 0]
         if found:
-            places = [trial.elapsed / seconds for trial in found], [trial.parameters for trial in found]
+            places = [trial.elapsed / seconds for trial in found], [trial.cost for trial in found]
             axes.plot(*places, linestyle="none", marker=marker, color=colour, label=words)
-    axes.set(yscale="log", xlabel=f"time of search, {unit}", ylabel="parameters", xlim=(0, None))
+    axes.set(yscale="log", xlabel=f"time of search, {unit}", ylabel=facts.unit, xlim=(0, None))
     low, high = sorted(axes.get_ylim())
     _label(axes.yaxis, max(low, 0.5), high, count)
     axes.legend(loc="best", fontsize=8)

@@ -10,7 +10,7 @@ from harness.evidence.leaderboard import VERIFIED_SEEDS, LeaderboardRow, Tier
 from harness.search.nearest_miss import allowed_errors
 from reports.html.dataset_tag import shown_name
 from reports.html.numbers import count, decimal, duration, pct, plural, short
-from reports.study.networks import DIGITS, Network, State
+from reports.study.networks import DIGITS, Network, State, cost
 from reports.study.study_files import StudyFiles
 from reports.study.winner import Winner
 from search_spaces.network_name import network_name
@@ -84,7 +84,10 @@ def _verdict(files: StudyFiles, of: list[Network], answer: Winner | None) -> tup
         )
     standing = [network for network in trained if network.state is State.CONFIRMED]
     if standing and not over:
-        return Outcome.SEARCHING, f"No verdict yet. {_standing(min(standing, key=lambda network: network.parameters))}"
+        return (
+            Outcome.SEARCHING,
+            f"No verdict yet. {_standing(min(standing, key=lambda network: cost(network, files.config)))}",
+        )
     best = max(trained, key=lambda network: network.accuracy_pct or 0.0)
     figures = _validation_figures(best, files.config.threshold_pct)
     if over:

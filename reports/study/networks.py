@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from harness.data.datasets import dataset
 from harness.evidence.events import Confirmed, FailedConfirmation, Proposal, RungReached, WinnerChosen
 from harness.evidence.leaderboard import LeaderboardRow, pareto_front, validation_runs
+from harness.evidence.study import StudyConfig
 from harness.search.race import why_refuted
 from harness.system import statistics
 from harness.training.result import Result, Status
@@ -16,7 +18,10 @@ from harness.training.seeds import Purpose
 from reports.html.numbers import pct, plural
 from reports.study.study_files import StudyFiles
 from search_spaces.architecture import Architecture
+from search_spaces.cost import analyse
 from search_spaces.network_name import network_name
+from search_spaces.spaces.judge import measured
+from search_spaces.spaces.space import Metric
 
 # The best ones: to name and to draw a network takes time, and a search rewrites its report again and again.
 MOST_NAMED = 100
@@ -266,3 +271,10 @@ def _order(network: Network, threshold_pct: float) -> tuple[int, float, float, s
     if accuracy >= threshold_pct:
         return (1, network.parameters, -accuracy, network.hash)
     return (2, -accuracy, network.parameters, network.hash)
+
+
+def cost(network: Network, config: StudyConfig) -> int:
+    """Return what a network has of what its study minimises."""
+    if config.minimise is Metric.PARAMETERS:
+        return network.parameters
+    return measured(analyse(network.architecture, dataset(config.dataset).task), config.minimise)

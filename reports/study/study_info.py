@@ -90,7 +90,7 @@ def study_info(files: StudyFiles) -> StudyInfo:
         accounting=accounting(files, found),
         progress=progress(files, found, lanes),
         lanes=lanes,
-        budget=effective_budget(files),
+        budget=effective_budget(files, found),
         tried=tried(files, found),
         provenance=provenance(files, answer),
         rows=tuple(row for row in files.rows if row.dataset == config.dataset),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.data.datasets import dataset
+from harness.evidence.study import StudyConfig
 from harness.search import race
 from harness.system import files
 from harness.system.workspace import Workspace
@@ -43,6 +44,7 @@ from reports.study.course.rungs_tables import rungs_tables
 from reports.study.headline import Outcome
 from reports.study.network.network_info import NetworkInfo
 from reports.study.network.network_section import about, network_section
+from reports.study.networks import Network, cost
 from reports.study.next_step import NextStep
 from reports.study.progress import cards, running_table
 from reports.study.provenance_tables import provenance_tables
@@ -51,6 +53,7 @@ from reports.study.study_controls import filter_bar, study_data, study_script
 from reports.study.study_files import read_study
 from reports.study.study_info import StudyInfo, study_info
 from reports.toy.toy_row import toy_row, toy_table
+from search_spaces.spaces.space import OBJECTIVES, Metric
 
 GLOSSARY = {
     "parameters": "learned numbers, a shared kernel once; the running statistics of batch normalisation are not "
@@ -214,7 +217,8 @@ def _figures(info: StudyInfo) -> Html:
     if info.answer is None:
         return cards(info.progress)
     answer, row = info.answer, info.answer.row
-    label = next((item.label for item in info.networks if item.hash == answer.hash), answer.hash)
+    network = next((item for item in info.networks if item.hash == answer.hash), None)
+    label = answer.hash if network is None else network.label
     closer = {item.network.hash for item in info.closer}
     place = about(answer.hash) if answer.hash in closer else anchor(answer.hash)
     shown = [
@@ -231,9 +235,18 @@ def _figures(info: StudyInfo) -> Html:
     shown += [
         ("target", text(f"{short(info.config.target_pct)} % on {info.config.dataset}")),
         ("budget", text(count(info.config.budget))),
+        *_minimised(info.config, network),
         ("time in all", text(duration(info.provenance.wall_seconds))),
     ]
     return figures(shown)
+
+
+def _minimised(config: StudyConfig, network: Network | None) -> list[tuple[str, Html]]:
+    """Return what was minimised, where it was not the parameters, and how much of it the answer has."""
+    if config.minimise is Metric.PARAMETERS or network is None:
+        return []
+    had = f"{count(cost(network, config))} ({count(config.bound)} at most)"
+    return [(f"{OBJECTIVES[config.minimise]}, minimised", text(had))]
 
 
 def _closer(others: Sequence[NetworkInfo], networks: int) -> Html:

@@ -1,6 +1,6 @@
-"""Whether a network belongs into a search: it fits together, and keeps the space's conditions and the budget.
+"""Whether a network belongs into a search: it fits together, and keeps the space's conditions and a limit.
 
-No tensor is made. The smaller of ``budget`` and the space's own condition on parameters holds.
+No tensor is made. The smaller of the limit and the space's own condition on the same metric holds.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import assert_never
 
 from search_spaces.architecture import Architecture
-from search_spaces.cost import Analysis, analyse, check_budget
-from search_spaces.errors import BudgetExceededError, ShapeError
+from search_spaces.cost import Analysis, analyse
+from search_spaces.errors import ShapeError
 from search_spaces.spaces.space import Metric, SearchSpace
 
 
@@ -44,17 +44,16 @@ class Judgement:
         return self.reason is None
 
 
-def judge(space: SearchSpace, architecture: Architecture, budget: int | None = None) -> Judgement:
-    """Return whether ``architecture`` may be trained; ``budget`` is in parameters."""
+def judge(
+    space: SearchSpace, architecture: Architecture, limit: int | None = None, of: Metric = Metric.PARAMETERS
+) -> Judgement:
+    """Return whether ``architecture`` may be trained: has at most ``limit`` of a metric, and is one of the space."""
     try:
         analysis = analyse(architecture, space.task)
     except ShapeError as error:
         return Judgement(None, Reason.SHAPE, error.message)
-    if budget is not None:
-        try:
-            check_budget(analysis.parameters, budget)
-        except BudgetExceededError as error:
-            return Judgement(analysis, Reason.PARAMETERS, error.message)
+    if limit is not None and (value := measured(analysis, of)) > limit:
+        return Judgement(analysis, Reason(of.value), f"{of} is {value:,}, but at most {limit:,} are allowed")
     for condition in space.conditions:
         value = measured(analysis, condition.metric)
         if not condition.holds(value):
@@ -64,7 +63,7 @@ def judge(space: SearchSpace, architecture: Architecture, budget: int | None = N
 
 
 def measured(analysis: Analysis, metric: Metric) -> int:
-    """Return what a condition on ``metric`` compares."""
+    """Return what a network has of a metric."""
     match metric:
         case Metric.PARAMETERS:
             return analysis.parameters

@@ -34,6 +34,7 @@ from search_spaces.spaces.scope import Need, Numbers, Scope
 from search_spaces.spaces.space import (
     Body,
     Choice,
+    Condition,
     Constant,
     Fixed,
     Mark,
@@ -69,6 +70,21 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
     except NotationError as error:
         error.text = text
         raise
+
+
+def with_conditions(space: SearchSpace, conditions: Sequence[Condition]) -> SearchSpace:
+    """Return the space with further conditions in its text, so that whoever reads the text keeps them too.
+
+    Raises:
+        NotationError: the bound of a condition is larger than any that a space may have.
+    """
+    if not conditions:
+        return space
+    from search_spaces.language.grammar import read_space
+
+    is_network = isinstance(read_space(space.text), Sequence)
+    text = f"net = {space.text};" if is_network else space.text
+    return parse_space(f"{text}\nwhere {', '.join(map(str, conditions))};", space.name, space.task)
 
 
 def _space(text: str, name: str, task: Task) -> SearchSpace:

@@ -156,12 +156,15 @@ class SharedPart:
 
 
 class Metric(StrEnum):
-    """What a condition can be about."""
+    """What a condition can be about, and what a search can minimise (``OBJECTIVES``)."""
 
     PARAMETERS = "parameters"
     MACS = "macs"
     RECEPTIVE_FIELD = "receptive_field"
 
+
+# What it is worth to have less of, and what one of it is called.
+OBJECTIVES: Mapping[Metric, str] = {Metric.PARAMETERS: "parameters", Metric.MACS: "multiply-adds"}
 
 COMPARISONS: Mapping[str, Callable[[int, int], bool]] = {
     "<=": operator.le,

@@ -103,7 +103,7 @@ class Asker:
     asked: int = 0
     checked: dict[str, Architecture] = field(default_factory=dict)
 
-    def propose(self, budget: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
+    def propose(self, limit: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
         """Return the next network: the method's, or a uniform draw where it names known ones ``ASKS`` times in a row.
 
         Raises:
@@ -121,7 +121,7 @@ class Asker:
         rng = random.Random(f"{self.problem.seed}/{len(candidates)}")
         for _ in range(_DRAWS):
             try:
-                architecture = draw_uniform(self.space, rng, budget).architecture
+                architecture = draw_uniform(self.space, rng, limit).architecture
             except DrawError as error:
                 return Found(None, tuple(passed), error.message)
             if architecture.hash not in known:

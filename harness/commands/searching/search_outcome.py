@@ -10,6 +10,7 @@ from typing import Any
 from harness.data.datasets import dataset
 from harness.evidence import study
 from harness.evidence.events import Entry, Event, Repeated, of_kind
+from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.leaderboard_csv import standings_file
 from harness.evidence.verification.verdict import Verdict
 from harness.search.last_words import FAILED, LastWords, Postponed, Searched, end_of, last_words
@@ -19,6 +20,7 @@ from harness.search.session import Session
 from harness.system.document import document_of
 from harness.system.duration import duration_text
 from harness.system.invocation import typed
+from search_spaces.spaces.space import OBJECTIVES, Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ def outcome(
     if end is None:
         return Outcome(plan, verdict, events, trained)
     searched = Searched(
-        budget=config.budget,
+        bound=config.bound,
+        minimise=config.minimise,
         target_pct=config.target_pct,
         threshold_pct=config.threshold_pct,
         offset=plan.offset,
@@ -85,6 +88,7 @@ def outcome_document(end: Outcome, report: Path) -> dict[str, Any]:
     return {
         "study": end.plan.folder.name,
         "budget": config.budget,
+        "minimise": config.minimise,
         "target_pct": config.target_pct,
         "threshold_pct": config.threshold_pct,
         "proposed": proposed + rejected + repeated,
@@ -106,10 +110,11 @@ def outcome_text(end: Outcome) -> str:
     lines: list[str] = []
     if end.verdict is not None:
         row, spent = end.verdict.row, duration_text(study.elapsed_seconds(end.events))
+        accuracy = f"mean test accuracy {row.mean_test_accuracy_pct:.3f} % over {row.seeds} seeds"
         lines += [
-            f"{row.tier}: {row.parameters:,} parameters, mean test accuracy {row.mean_test_accuracy_pct:.3f} % over "
-            f"{row.seeds} seeds (deviation {row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} % on "
-            f"{dataset(row.dataset).title}, in {spent}",
+            f"{row.tier}: {_size_text(row, end.plan.config.minimise)}, {accuracy} (deviation "
+            f"{row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} % on {dataset(row.dataset).title}, in "
+            f"{spent}",
             f"  {row.architecture}",
             f"run it again: {typed('verify', row.hash, '--seeds', str(row.seeds))}",
             f"standings: {standings_file(end.plan.workspace)}",
@@ -117,3 +122,8 @@ def outcome_text(end: Outcome) -> str:
     if end.words is not None:
         lines += [*end.words.sentences, f"  {end.words.command}"]
     return "\n".join(lines)
+
+
+def _size_text(row: LeaderboardRow, minimise: Metric) -> str:
+    parameters = f"{row.parameters:,} parameters"
+    return parameters if minimise is Metric.PARAMETERS else f"{row.macs:,} {OBJECTIVES[minimise]}, {parameters}"

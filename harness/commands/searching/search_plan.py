@@ -8,6 +8,7 @@ from harness.data.datasets import dataset
 from harness.system.duration import duration_text
 from harness.system.terminal import counted
 from search_spaces.spaces.count import derivations_text
+from search_spaces.spaces.space import OBJECTIVES, Metric
 
 
 def plan_facts(document: dict[str, Any]) -> dict[str, str]:
@@ -26,6 +27,7 @@ def plan_facts(document: dict[str, Any]) -> dict[str, str]:
         "threshold": f"{config['threshold_pct']:g} % on the validation images ({_offset_text(document['offset'])})",
         "space": f"{config['space']}: {derivations_text(document['derivations'])}; {_share_text(document)} "
         f"keep its conditions and the budget of {config['budget']:,} parameters",
+        **_objective_text(config),
         "sampler": f"{config['sampler']}, seed {config['seed']}",
         "prior": _prior_text(document),
         "recipe": f"{config['recipe_name']}, batches of {recipe['batch_size']}, "
@@ -41,6 +43,13 @@ def plan_facts(document: dict[str, Any]) -> dict[str, str]:
         "expected": _expected_text(document),
         "set by you": _given_text(document["origins"]),
     }
+
+
+def _objective_text(config: dict[str, Any]) -> dict[str, str]:
+    """Return what is minimised, where it is not the parameters."""
+    if "minimise" not in config:
+        return {}
+    return {"minimised": f"{OBJECTIVES[Metric(config['minimise'])]}, at most {config['most']:,}"}
 
 
 def _effort_text(document: dict[str, Any]) -> str:

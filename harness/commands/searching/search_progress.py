@@ -22,6 +22,7 @@ from harness.training.workers.progress import PLAIN_SECONDS, test_outcome
 from harness.training.workers.workers import Broken, Event, Finished, Progress
 from search_spaces.cost import analyse
 from search_spaces.network_name import network_name
+from search_spaces.spaces.space import OBJECTIVES, Metric
 from search_spaces.task import Task
 
 REFRESHES_A_SECOND = 2
@@ -47,6 +48,7 @@ class About:
     threshold_pct: float
     validation_size: int
     report: str
+    minimise: Metric = Metric.PARAMETERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,13 +152,13 @@ class SearchReporter:
         at, seeds = self._state.at, len(candidate.fresh)
         if isinstance(decided, Confirmed):
             verdict, style = "is confirmed", "green"
-            more = "from here on only smaller networks are proposed"
+            more = f"from here on only networks of fewer {OBJECTIVES[self.about.minimise]} are proposed"
         else:
             verdict, style = "failed its confirmation", ""
             why = why_refuted(seeds, stood=candidate is at.standing)
             more = f"the threshold is {self.about.threshold_pct:.3f} %, and {why}"
         mean = f"mean {statistics.mean(candidate.fresh_pct):.3f} % validation over {counted(seeds, 'fresh seed')}"
-        line = f"trial {decided.trial} {verdict} with {decided.parameters:,} parameters: {mean}; {more}"
+        line = f"trial {decided.trial} {verdict} with {_size(candidate, self.about.minimise)}: {mean}; {more}"
         self.say(f"{clock_text(at.elapsed)}  {line}", style=style)
 
     def on_event(self, event: Event) -> None:
@@ -186,7 +188,7 @@ class SearchReporter:
             seconds=about.seconds,
             phase="verifying" if state.is_verifying else "searching",
             goal=_goal(about),
-            best=_best(state.at),
+            best=_best(state.at, about.minimise),
             is_standing=state.at.standing is not None,
             counts=self._counts(),
             running=[None if job is None else _running(job, self.about.task, state, now) for job in state.at.jobs],
@@ -204,9 +206,10 @@ class SearchReporter:
             return
         self._said = at.elapsed
         whole = "" if self.about.seconds is None else f" of {clock_text(self.about.seconds)}"
-        best = "nothing confirmed yet" if at.standing is None else f"smallest {_best(at)}"
+        minimise = self.about.minimise
+        best = "nothing confirmed yet" if at.standing is None else f"smallest {_best(at, minimise)}"
         if at.standing is None and at.nearest is not None:
-            best += f"; nearest {_best(at)}"
+            best += f"; nearest {_best(at, minimise)}"
         busy = sum(job is not None for job in at.jobs)
         self.say(f"{clock_text(at.elapsed)}{whole} | {best} | {self._counts()} | {busy} running")
 
@@ -222,9 +225,14 @@ def _running(job: Job, task: Task, state: _State, now: float) -> Running:
     )
 
 
-def _best(at: Moment) -> str:
+def _size(candidate: Candidate, minimise: Metric) -> str:
+    parameters = f"{candidate.proposal.parameters:,} parameters"
+    return parameters if minimise is Metric.PARAMETERS else f"{candidate.cost:,} {OBJECTIVES[minimise]}, {parameters}"
+
+
+def _best(at: Moment, minimise: Metric) -> str:
     if at.standing is not None:
-        return f"{at.standing.proposal.parameters:,} parameters"
+        return _size(at.standing, minimise)
     return "none yet" if at.nearest is None else miss_text(at.nearest)
 
 

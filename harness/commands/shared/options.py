@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from harness.training.recipe import Recipe
     from harness.training.recipes import NamedRecipe
     from harness.training.workers.parallelism import Parallelism
+    from search_spaces.spaces.space import Condition
     from search_spaces.task import Task
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -236,8 +238,34 @@ class PerCent(click.FloatRange):
         return number
 
 
+class Conditions(click.ParamType["tuple[Condition, ...]"]):
+    """Conditions of metrics joined by commas, such as ``macs<=1000000,receptive_field>=20``."""
+
+    name = "METRIC<=N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Condition, ...]:
+        """Return them as they are given."""
+        from search_spaces.spaces.space import COMPARISONS, Condition, Metric
+
+        if isinstance(value, tuple):
+            return value
+        made = []
+        for part in value.split(","):
+            found = re.fullmatch(r"\s*(\w+)\s*([<>=]+)\s*(\d{1,12})\s*", part)
+            if found is None or found[1] not in list(Metric) or found[2] not in COMPARISONS:
+                self.fail(
+                    f"{part!r} is no condition such as macs<=1000000: one of {', '.join(Metric)}, one of "
+                    f"{' '.join(COMPARISONS)}, and a whole number.",
+                    param,
+                    ctx,
+                )
+            made.append(Condition(Metric(found[1]), found[2], int(found[3])))
+        return tuple(made)
+
+
 PER_CENT = PerCent()
 EPOCHS = Epochs()
+CONDITIONS = Conditions()
 
 
 def interrupted() -> Interrupted:

@@ -19,7 +19,8 @@ from harness.search.race import STAND_SEEDS, needed_share
 from harness.system import statistics
 from harness.training.recipe import Recipe
 from search_spaces.spaces.draw import Draw
-from search_spaces.spaces.judge import Judgement
+from search_spaces.spaces.judge import Judgement, measured
+from search_spaces.spaces.space import Metric
 
 # While nothing stands, what counts is the chance that one of several networks like this one stands in time, with this
 # power, since an answer matters more than its size. In time is within so many seconds of the search's beginning, later
@@ -45,6 +46,7 @@ class Option:
     """A network that may be trained.
 
     Attributes:
+        cost: what it has of the metric that is minimised.
         row: its part of the model's row, scaled.
         work: of ``features.work_of``.
     """
@@ -52,7 +54,7 @@ class Option:
     found: Draw
     judgement: Judgement
     hash: str
-    parameters: int
+    cost: int
     row: tuple[float, ...]
     work: float
 
@@ -76,8 +78,8 @@ class Aim:
         recipe: without its length.
         lengths: epochs that may be chosen.
         allowed: most validation errors of ten thousand that stand for the target.
-        limit: in parameters, the size to get below: the smallest that stands, or the budget.
-        open: sizes and chances of networks that may come to stand, in training or confirmed at the moment.
+        limit: the cost to get below: the lowest that stands, or the bound of the search.
+        open: costs and chances of networks that may come to stand, in training or confirmed at the moment.
         stands: whether something stands.
         room: what there is time for.
     """
@@ -92,13 +94,13 @@ class Aim:
     room: Room
 
 
-def option(found: Draw, judgement: Judgement) -> Option:
+def option(found: Draw, judgement: Judgement, metric: Metric) -> Option:
     """Return a network as the model sees it."""
     analysis = judgement.analysis
     assert analysis is not None, "an accepted network has been analysed"
     raw = features(found.architecture, analysis)
     row = tuple((value - centre) / width for value, (_, centre, width) in zip(raw, NAMES, strict=True))
-    return Option(found, judgement, found.architecture.hash, analysis.parameters, row, work_of(analysis))
+    return Option(found, judgement, found.architecture.hash, measured(analysis, metric), row, work_of(analysis))
 
 
 def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int]] = frozenset()) -> list[Choice]:
@@ -120,7 +122,7 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
     margins = margins_to_stand(aim, [(each.row, epochs) for each, epochs in pairs])
     chances = np.array([statistics.normal_share(float(margin)) for margin in margins])
     seconds = np.array([aim.room.takes(epochs, each.work) for each, epochs in pairs])
-    falls = np.array([expected_fall(each.parameters, aim.limit, aim.open) for each, _ in pairs])
+    falls = np.array([expected_fall(each.cost, aim.limit, aim.open) for each, _ in pairs])
     more = rounds(STAND_SEEDS, aim.room.workers)
     hopeful = np.full(len(pairs), fill_value=True)
     if aim.stands:
@@ -166,14 +168,14 @@ def margins_to_stand(aim: Aim, trainings: Sequence[tuple[tuple[float, ...], int]
     return (math.log(max(1e-9, needed)) - means) / spread
 
 
-def expected_fall(parameters: int, limit: int, open_: Sequence[tuple[int, float]]) -> float:
+def expected_fall(cost: int, limit: int, open_: Sequence[tuple[int, float]]) -> float:
     """Return by how much a network that stands lowers the limit, in the logarithm, others being likely to lower it too.
 
     Args:
-        open_: sizes and chances of the others, which are taken to be independent; one above the limit lowers nothing.
+        open_: costs and chances of the others, which are taken to be independent; one above the limit lowers nothing.
     """
     fall, left = 0.0, 1.0
-    for size, chance in sorted(each for each in open_ if each[0] < limit):
-        fall += left * chance * max(0.0, math.log(size / parameters))
+    for other, chance in sorted(each for each in open_ if each[0] < limit):
+        fall += left * chance * max(0.0, math.log(other / cost))
         left *= 1 - chance
-    return fall + left * max(0.0, math.log(limit / parameters))
+    return fall + left * max(0.0, math.log(limit / cost))

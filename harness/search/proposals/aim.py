@@ -15,13 +15,14 @@ from harness.search.proposals.acquisition import Aim, Choice, Option
 from harness.search.proposals.enumeration import enumerated
 from harness.search.proposals.look import Look, accepted
 from harness.search.proposals.surrogate import PRIOR_ERRORS, Observation, fitted, row_of
-from harness.search.race import Candidate, chance_to_stand, expected_errors, passed_first, refuted, stands
+from harness.search.race import Candidate, by_cost, chance_to_stand, expected_errors, passed_first, refuted, stands
 from harness.training.result import Status
 from search_spaces.errors import DrawError
 from search_spaces.spaces.draw import Draw, Uniform, replay
 from search_spaces.spaces.judge import Judgement
 from search_spaces.spaces.mutate import mutate
 from search_spaces.spaces.resolve import parse_space
+from search_spaces.spaces.space import Metric
 from search_spaces.task import Task
 
 # The model chooses among so many draws, from at most so many looks, and among changes of those that are worth most and
@@ -101,7 +102,7 @@ def _aim_of(look: Look, past: Sequence[Observation]) -> Aim:
         recipe=config.recipe,
         lengths=look.lengths,
         allowed=allowed,
-        limit=look.budget + 1,
+        limit=look.limit + 1,
         open=tuple(_open(candidate, config.threshold_pct) for candidate in candidates if _is_open(candidate, config)),
         stands=any(stands(candidate, config.threshold_pct) for candidate in candidates),
         room=look.room,
@@ -118,7 +119,7 @@ def _is_open(candidate: Candidate, config: StudyConfig) -> bool:
 
 def _open(candidate: Candidate, threshold_pct: float) -> tuple[int, float]:
     chance = candidate.proposal.chance or 0.0 if candidate.first is None else chance_to_stand(candidate, threshold_pct)
-    return candidate.proposal.parameters, chance
+    return candidate.cost, chance
 
 
 def _observed(candidate: Candidate, config: StudyConfig, task: Task) -> list[Observation]:
@@ -135,29 +136,27 @@ def _observed(candidate: Candidate, config: StudyConfig, task: Task) -> list[Obs
 def _listed(look: Look, rng: random.Random) -> list[Option]:
     """Return what the model looks at first: all that is open of a small space, else draws."""
     if enumerated(look.space) is not None:
-        known = _all_options(look.space.text, look.space.name, look.space.task)
-        return [each for each in known if each.parameters <= look.budget]
+        known = _all_options(look.space.text, look.space.name, look.space.task, look.config.minimise)
+        return [each for each in known if each.cost <= look.limit]
     draws = list(itertools.islice(accepted(look, rng, AIM_LOOKS), AIM_DRAWS))
     # Where hardly a draw is within the limits one is enough to begin with: its changes are nearer to them.
     draws = draws or list(itertools.islice(accepted(look, rng), 1))
-    return [acquisition.option(found, judgement) for found, judgement in draws]
+    return [acquisition.option(found, judgement, look.config.minimise) for found, judgement in draws]
 
 
 @lru_cache(maxsize=8)
-def _all_options(text: str, name: str, task: Task) -> tuple[Option, ...]:
+def _all_options(text: str, name: str, task: Task, metric: Metric) -> tuple[Option, ...]:
     # Every aim at a small space asks for all of its networks.
-    return tuple(
-        acquisition.option(entry.found, entry.judgement) for entry in enumerated(parse_space(text, name, task)) or ()
-    )
+    entries = enumerated(parse_space(text, name, task)) or ()
+    return tuple(acquisition.option(entry.found, entry.judgement, metric) for entry in entries)
 
 
 def _parents(look: Look) -> list[Draw]:
     """Return the smallest networks of this search that passed once, and the latest: changes of them may be better."""
     candidates = [look.candidates[trial] for trial in sorted(look.candidates)]
-    passed = [each.proposal for each in candidates if passed_first(each, look.config.threshold_pct)]
-    smallest = sorted(passed, key=lambda proposal: (proposal.parameters, proposal.trial))[:PARENTS]
-    latest = [each.proposal for each in candidates[-PARENTS:]]
-    chosen = {proposal.hash: proposal for proposal in (*smallest, *latest)}
+    passed = [each for each in candidates if passed_first(each, look.config.threshold_pct)]
+    smallest = sorted(passed, key=by_cost)[:PARENTS]
+    chosen = {each.proposal.hash: each.proposal for each in (*smallest, *candidates[-PARENTS:])}
     return [replay(look.space, _indices(proposal), Uniform(random.Random(0))) for proposal in chosen.values()]
 
 
@@ -175,7 +174,7 @@ def _children(look: Look, parents: Sequence[Draw], rng: random.Random) -> Iterat
                 continue
             judgement = look.judge(child)
             if judgement.accepted:
-                yield acquisition.option(child, judgement)
+                yield acquisition.option(child, judgement, look.config.minimise)
             else:
                 look.rejected[str(judgement.reason)] += 1
 
@@ -184,5 +183,5 @@ def length(look: Look, past: Sequence[Observation], found: Draw, judgement: Judg
     """Return the length that the model thinks most of for a network; None where there is no choice."""
     if len(look.lengths) == 1:
         return None
-    option = acquisition.option(found, judgement)
+    option = acquisition.option(found, judgement, look.config.minimise)
     return next(iter(acquisition.choices(_aim_of(look, past), [option], look.taken)), None)

@@ -35,18 +35,18 @@ class Member:
     Attributes:
         indices: its decisions, by name.
         violation_pct: how far its validation accuracy stays below the threshold; for one that was pruned, at its rung.
-        parameters: None where it was not trained to the end.
+        cost: what is minimised; None where it was not trained to the end.
     """
 
     indices: Mapping[str, int]
     violation_pct: float
-    parameters: int | None
+    cost: int | None
 
 
 def fitness(member: Member) -> tuple[bool, float]:
-    """Return what is lowest for the fittest: one that reaches counts by its parameters, any other by its violation."""
-    if member.parameters is not None and member.violation_pct <= 0:
-        return (False, float(member.parameters))
+    """Return what is lowest for the fittest: one that reaches counts by its cost, any other by its violation."""
+    if member.cost is not None and member.violation_pct <= 0:
+        return (False, float(member.cost))
     return (True, member.violation_pct)
 
 

@@ -14,8 +14,8 @@ from harness.search.proposals.estimate import Room
 from harness.search.proposals.features import work_of
 from harness.search.race import Candidate
 from search_spaces.spaces.draw import Draw, Uniform, draw
-from search_spaces.spaces.judge import Judgement, Reason, judge
-from search_spaces.spaces.space import Condition, Metric, SearchSpace
+from search_spaces.spaces.judge import Judgement, Reason, judge, measured
+from search_spaces.spaces.space import Condition, SearchSpace
 
 # Draws after which a space counts as searched through: some seconds.
 DRAWS = 20_000
@@ -26,13 +26,14 @@ class Look:
     """One look for the next network: what it may be, and what was passed over so far.
 
     Attributes:
+        limit: the most that a network may have of what is minimised.
         taken: hashes and lengths that were proposed before.
         rejected: networks that were looked at and rejected without being anybody's proposal, by reason.
     """
 
     space: SearchSpace
     config: StudyConfig
-    budget: int
+    limit: int
     candidates: Mapping[int, Candidate]
     known: Mapping[str, int]
     taken: frozenset[tuple[str, int]]
@@ -43,10 +44,9 @@ class Look:
 
     @property
     def limited(self) -> SearchSpace:
-        """The space with the budget of the moment among its conditions."""
-        space = self.space
-        limit = Condition(Metric.PARAMETERS, "<=", self.budget)
-        return replace(space, conditions=(*space.conditions, limit))
+        """The space with the limit of the moment among its conditions."""
+        limit = Condition(self.config.minimise, "<=", self.limit)
+        return replace(self.space, conditions=(*self.space.conditions, limit))
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -54,8 +54,9 @@ class Look:
         return lengths(self.config)
 
     def judge(self, found: Draw) -> Judgement:
-        """Judge a draw by the space, the budget and the time."""
-        return in_time(judge(self.space, found.architecture, self.budget), self.room, self.lengths)
+        """Judge a draw by the space, the limit and the time."""
+        judgement = judge(self.space, found.architecture, self.limit, self.config.minimise)
+        return in_time(judgement, self.room, self.lengths)
 
 
 def lengths(config: StudyConfig) -> tuple[int, ...]:
@@ -92,5 +93,5 @@ def accepted(look: Look, rng: random.Random, draws: int = DRAWS) -> Iterator[tup
 def _may_be(look: Look, entry: Entry) -> bool:
     analysis = entry.judgement.analysis
     assert analysis is not None, "an accepted network has been analysed"
-    within_limits = analysis.parameters <= look.budget and in_time(entry.judgement, look.room, look.lengths).accepted
-    return within_limits and entry.hash not in look.known
+    is_low = measured(analysis, look.config.minimise) <= look.limit
+    return is_low and in_time(entry.judgement, look.room, look.lengths).accepted and entry.hash not in look.known

@@ -31,11 +31,11 @@ from harness.search.race import (
 from search_spaces.cost import Analysis
 from search_spaces.spaces.draw import Draw, Uniform, draw
 from search_spaces.spaces.judge import Judgement, judge, measured
-from search_spaces.spaces.space import SearchSpace
+from search_spaces.spaces.space import OBJECTIVES, Metric, SearchSpace
 
 LADDER_STEPS = 7
 LADDER_DRAWS = 300
-# Rejected or known proposals in a row after which a network is drawn below the budget instead.
+# Rejected or known proposals in a row after which a network is drawn below the limit instead.
 ASKS = 40
 # With a sampler that was asked for every second network after the ladder is the model's.
 AIM_EVERY = 2
@@ -73,14 +73,14 @@ class Proposer:
             space,
             config,
             sampler.new_index(config.sampler, config.seed),
-            size_ladder(space, config.budget, random.Random(config.seed)) if has_ladder else [],
+            size_ladder(space, config.bound, config.minimise, random.Random(config.seed)) if has_ladder else [],
             past=tuple(past),
             switches=switches,
         )
 
-    def propose(self, budget: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
+    def propose(self, limit: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
         """Return the next network to train; see the function ``propose``."""
-        return propose(self, budget, candidates, room)
+        return propose(self, limit, candidates, room)
 
     def enter(self, proposal: Proposal) -> None:
         """Enter a network to be trained that is not the sampler's own proposal of this session."""
@@ -91,20 +91,20 @@ class Proposer:
         sampler.tell(self.index, self.running.pop(trial), outcome)
 
 
-def size_ladder(space: SearchSpace, budget: int, rng: random.Random) -> list[Draw]:
-    """Return networks of many draws whose sizes are spread evenly in the logarithm, those above the middle first.
+def size_ladder(space: SearchSpace, limit: int, metric: Metric, rng: random.Random) -> list[Draw]:
+    """Return networks of many draws whose costs are spread evenly in the logarithm, those above the middle first.
 
-    It brackets the size at which the target becomes reachable with a handful of runs, whatever the space's
-    own distribution of sizes is; as an answer comes before a small one, it begins with networks that rather reach.
+    It brackets the cost at which the target becomes reachable with a handful of runs, whatever the space's
+    own distribution of costs is; as an answer comes before a small one, it begins with networks that rather reach.
     Empty when nothing can be drawn: the caller finds out when it proposes.
     """
     sized: dict[int, Draw] = {}
     accepted = 0
     for _ in range(DRAWS):
         found = draw(space, Uniform(rng))
-        judgement = judge(space, found.architecture, budget)
+        judgement = judge(space, found.architecture, limit, metric)
         if judgement.accepted and judgement.analysis is not None:
-            sized.setdefault(judgement.analysis.parameters, found)
+            sized.setdefault(measured(judgement.analysis, metric), found)
             accepted += 1
         if accepted == LADDER_DRAWS:
             break
@@ -119,14 +119,14 @@ def size_ladder(space: SearchSpace, budget: int, rng: random.Random) -> list[Dra
     return list(rungs.values())
 
 
-def propose(proposer: Proposer, budget: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
-    """Return the next network to train, of at most ``budget`` parameters and not proposed before."""
+def propose(proposer: Proposer, limit: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
+    """Return the next network to train, of at most ``limit`` of what is minimised and not proposed before."""
     known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
     taken = frozenset(
         (item.proposal.hash, item.proposal.epochs or proposer.config.recipe.epochs) for item in candidates.values()
     )
     number = max(candidates, default=-1) + 1
-    look = Look(proposer.space, proposer.config, budget, candidates, known, taken, number, [], room)
+    look = Look(proposer.space, proposer.config, limit, candidates, known, taken, number, [], room)
     proposal = _climb(proposer, look) or _aim(proposer, look)
     # The model's word is the last one where no other sampler takes turns with it.
     hopeless = proposal if isinstance(proposal, Aimed) and proposer.config.sampler == SURROGATE else None
@@ -141,7 +141,7 @@ def _nothing(look: Look, aimed: Aimed | None) -> Found:
     """Return why there is no further network: none was found, there is no time, or the model has no hope."""
     if look.room.is_over():
         return Found(None, (), "the time was over before a further network was found", lacks_time=True)
-    limits = f"at most {look.budget:,} parameters"
+    limits = f"at most {look.limit:,} {OBJECTIVES[look.config.minimise]}"
     if look.room.seconds is not None:
         limits += f" whose training takes at most {look.room.seconds:.0f} s, so that there is time to verify it"
     if aimed is not None and aimed.looked_at:
@@ -167,9 +167,9 @@ def tell_repeat(proposer: Proposer, trial: Trial, candidate: Candidate) -> None:
         sampler.tell(proposer.index, trial, outcome(candidate, proposer.config.threshold_pct))
 
 
-def violation(space: SearchSpace, analysis: Analysis, budget: int) -> float:
+def violation(space: SearchSpace, analysis: Analysis, limit: int, metric: Metric) -> float:
     """Return what a network breaks its limits by, as a sum of shares of the limits."""
-    shares = [max(0, analysis.parameters - budget) / budget]
+    shares = [max(0, measured(analysis, metric) - limit) / limit]
     for condition in space.conditions:
         value = measured(analysis, condition.metric)
         if not condition.holds(value):
@@ -179,7 +179,7 @@ def violation(space: SearchSpace, analysis: Analysis, budget: int) -> float:
 
 
 def _climb(proposer: Proposer, look: Look) -> Proposal | None:
-    """Take the next network of the ladder that is new and within the budget."""
+    """Take the next network of the ladder that is new and within the limit."""
     ladder = proposer.ladder
     while ladder:
         found = ladder.pop(0)
@@ -204,7 +204,7 @@ def _aim(proposer: Proposer, look: Look) -> Proposal | Aimed | None:
 
 
 def _ask(proposer: Proposer, look: Look) -> Proposal | None:
-    """Ask the sampler until it proposes a new network within the budget, ``ASKS`` times at most."""
+    """Ask the sampler until it proposes a new network within the limit, ``ASKS`` times at most."""
     limited = look.limited
     for asked in range(ASKS):
         trial, found = sampler.ask(proposer.index, limited, look.known)
@@ -223,7 +223,7 @@ def _ask(proposer: Proposer, look: Look) -> Proposal | None:
 
 
 def _draw(proposer: Proposer, look: Look) -> Proposal | None:
-    """Draw uniformly until there is a new network within the budget, where the sampler found none."""
+    """Draw uniformly until there is a new network within the limit, where the sampler found none."""
     for found, judgement in accepted(look, sampler.generator(proposer.index)):
         return _entered(proposer, look, found, judgement, "draw", length(look, proposer.past, found, judgement))
     return None
@@ -236,8 +236,9 @@ def _reject(
     if judgement.analysis is None or not lesson:
         sampler.forget(proposer.index, trial)
         return rejection
-    broken = violation(proposer.space, judgement.analysis, look.budget)
-    sampler.reject(proposer.index, trial, judgement.analysis.parameters, broken)
+    metric = look.config.minimise
+    broken = violation(proposer.space, judgement.analysis, look.limit, metric)
+    sampler.reject(proposer.index, trial, measured(judgement.analysis, metric), broken)
     return replace(rejection, violation=broken, indices=found.indices)
 
 

@@ -16,7 +16,7 @@ class Found:
     """A network to train, with what was rejected and repeated on the way to it.
 
     Attributes:
-        proposal: None where no further network below the budget was found; ``why`` then says so.
+        proposal: None where no further network below the limit was found; ``why`` then says so.
         lacks_time: with more time there might be one.
         rejected: networks that were only looked at on the way and rejected, by reason.
     """
@@ -31,7 +31,7 @@ class Found:
 class Proposing(Protocol):
     """Whoever proposes networks to a search."""
 
-    def propose(self, budget: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
+    def propose(self, limit: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
         """Return the next network to train; see the function ``propose``."""
         ...
 

@@ -89,8 +89,8 @@ def _members(study: optuna.Study) -> list[Member]:
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
         if ACCURACY in trial.constraints:
             # A pruned trial has no value.
-            parameters = None if trial.value is None else int(trial.value)
-            member = Member(dict(trial.params), trial.constraints[ACCURACY], parameters)
+            cost = None if trial.value is None else int(trial.value)
+            member = Member(dict(trial.params), trial.constraints[ACCURACY], cost)
             born.setdefault(frozenset(trial.params.items()), member)
     return list(born.values())
 
@@ -166,7 +166,7 @@ class _TrialChooser:
 
 
 def new_index(sampler: str, seed: int) -> Index:
-    """Return an empty study that minimises the number of parameters."""
+    """Return an empty study that minimises a cost."""
     # Each question brings a sampler of its own; this one only keeps Optuna from making one.
     study = optuna.create_study(direction="minimize", sampler=RandomSampler(seed=seed), study_name="search")
     return Index(study, sampler, seed)
@@ -208,10 +208,10 @@ def generator(index: Index) -> random.Random:
     return random.Random(seed)
 
 
-def reject(index: Index, trial: Trial, parameters: int, violation: float) -> None:
+def reject(index: Index, trial: Trial, cost: int, violation: float) -> None:
     """Tell that a proposal was rejected before training; ``violation`` is what it breaks its limits by."""
     trial.set_constraint(LIMITS, violation)
-    _end(index, trial, parameters, complete=False)
+    _end(index, trial, cost, complete=False)
 
 
 def forget(index: Index, trial: Trial) -> None:
@@ -225,7 +225,7 @@ def tell(index: Index, trial: Trial, outcome: Outcome) -> None:
         forget(index, trial)
         return
     trial.set_constraint(ACCURACY, outcome.violation_pct)
-    _end(index, trial, outcome.parameters, complete=outcome.complete)
+    _end(index, trial, outcome.cost, complete=outcome.complete)
 
 
 def write_database(index: Index, path: Path) -> None:
@@ -242,10 +242,10 @@ def write_database(index: Index, path: Path) -> None:
         files.write_bytes(path, made.read_bytes())
 
 
-def _end(index: Index, trial: Trial, parameters: int, *, complete: bool) -> None:
+def _end(index: Index, trial: Trial, cost: int, *, complete: bool) -> None:
     # NSGA-II learns from complete trials only; the constraint keeps the others from being parents of choice.
     if complete or index.sampler == NSGA2:
-        index.study.tell(trial, parameters)
+        index.study.tell(trial, cost)
     else:
         index.study.tell(trial, state=TrialState.PRUNED)
 

@@ -19,7 +19,7 @@ _NO_LANES = WorkerLanes((), 0, None)
 def draw(facts: EffectiveBudget, networks: Sequence[Tried] = (), lanes: WorkerLanes = _NO_LANES) -> Html:
     """Return the picture with its legend, or a sentence where no time has passed."""
     if facts.elapsed <= 0:
-        return element("p", text(f"The budget is {plural(facts.first, 'parameter')}; no time has passed yet."))
+        return element("p", text(f"The budget is {count(facts.first)} {facts.unit}; no time has passed yet."))
     legend = [svg.key("line", "budget-steps", "largest size still worth trying")]
     if any(item.whole for item in networks):
         legend.append(svg.key("circle", "trained", "trained to the end"))
@@ -37,8 +37,8 @@ def draw(facts: EffectiveBudget, networks: Sequence[Tried] = (), lanes: WorkerLa
 
 def _picture(facts: EffectiveBudget, networks: Sequence[Tried], lanes: WorkerLanes, narrow: bool) -> Html:
     unit, seconds = ("hours", 3600) if facts.elapsed > 3 * 3600 else ("minutes", 60)
-    sizes = [trial.parameters for trial in facts.trials if trial.parameters > 0]
-    lowest = min([facts.last, *sizes, *(item.parameters for item in networks)])
+    sizes = [trial.cost for trial in facts.trials if trial.cost > 0]
+    lowest = min([facts.last, *sizes, *(item.cost for item in networks)])
     across = (0.0, max(facts.elapsed, 60.0) / seconds, False)
     area = svg.frame(svg.NARROW if narrow else svg.WIDE, 300, across, (max(lowest, 1) / 1.3, facts.first * 1.15, True))
     ticks = [svg.Tick(value, short(value)) for value in svg.linear_ticks(*across[:2], 4 if narrow else 12)]
@@ -51,10 +51,10 @@ def _picture(facts: EffectiveBudget, networks: Sequence[Tried], lanes: WorkerLan
         "budget-picture-narrow" if narrow else "budget-picture",
         "The search over time",
         description(facts, networks, lanes),
-        svg.grid(area, ticks, powers, f"time of search, {unit}", "parameters (logarithmic)"),
+        svg.grid(area, ticks, powers, f"time of search, {unit}", f"{facts.unit} (logarithmic)"),
         *(_dot(area, item, seconds) for item in numbered),
         svg.path(_steps(area, facts, seconds), "budget-steps"),
-        *(_mark(area, trial, seconds) for trial in facts.trials),
+        *(_mark(area, trial, seconds, facts.unit) for trial in facts.trials),
         worker_lanes_picture.lanes(lanes, area.across, area.height, seconds, numbered=not narrow)
         if lanes.lanes
         else Html(""),
@@ -70,7 +70,7 @@ def description(facts: EffectiveBudget, networks: Sequence[Tried] = (), lanes: W
     )
     refuted = sum(not trial.stands for trial in facts.trials)
     return (
-        f"The effective budget began at {count(facts.first)} parameters and ended at {count(facts.last)} "
+        f"The effective budget began at {count(facts.first)} {facts.unit} and ended at {count(facts.last)} "
         f"after {duration(facts.elapsed)}. It fell to: {falls or 'nothing smaller'}. "
         f"{plural(refuted, 'network')} failed confirmation. First runs that ended: {len(networks)}."
         + (f" {worker_lanes_picture.description(lanes)}" if lanes.bars else "")
@@ -85,13 +85,13 @@ def _steps(area: svg.Frame, facts: EffectiveBudget, seconds: float) -> list[tupl
 
 def _dot(area: svg.Frame, item: Tried, seconds: float) -> Html:
     shape, kind = ("circle", "trained") if item.whole else ("triangle", "pruned")
-    x, y = area.across.position(item.elapsed / seconds), area.up.position(item.parameters)
+    x, y = area.across.position(item.elapsed / seconds), area.up.position(item.cost)
     return svg.mark(shape, x, y, kind, size=3.0, number=item.number)
 
 
-def _mark(area: svg.Frame, trial: Trial, seconds: float) -> Html:
+def _mark(area: svg.Frame, trial: Trial, seconds: float, unit: str) -> Html:
     words = (
-        f"{trial.hash[:DIGITS]}: {plural(trial.parameters, 'parameter')}, "
+        f"{trial.hash[:DIGITS]}: {count(trial.cost)} {unit}, "
         f"validation {pct(trial.validation_accuracy_pct)} over {plural(trial.validation_seeds or 0, 'fresh seed')}, "
         f"{'confirmed' if trial.stands else 'failed confirmation'} after {duration(trial.elapsed)}"
     )
@@ -99,7 +99,7 @@ def _mark(area: svg.Frame, trial: Trial, seconds: float) -> Html:
     return svg.mark(
         shape,
         area.across.position(trial.elapsed / seconds),
-        area.up.position(trial.parameters),
+        area.up.position(trial.cost),
         class_,
         words,
     )

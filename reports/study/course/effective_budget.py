@@ -1,4 +1,4 @@
-"""How a search went on: which sizes it tried when, and how the effective budget fell with each network that stood."""
+"""How a search went on: which costs it tried when, and how the effective budget fell with each network that stood."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from itertools import zip_longest
 
 from harness.evidence.events import Confirmed, Entry, Event, FailedConfirmation, RunEnded
 from harness.training.seeds import Purpose
-from reports.study.networks import Network
+from reports.study.networks import Network, cost
 from reports.study.study_files import StudyFiles
+from search_spaces.spaces.space import OBJECTIVES, Metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,13 +19,14 @@ class Trial:
 
     Attributes:
         elapsed: seconds of the study, all sessions together.
+        cost: what it has of what is minimised.
         stands: it did; False where it was refuted.
         budget: the effective budget from then on.
     """
 
     elapsed: float
     hash: str
-    parameters: int
+    cost: int
     stands: bool
     validation_accuracy_pct: float | None
     validation_seeds: int | None
@@ -33,11 +35,16 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class EffectiveBudget:
-    """The budget over time: ``first`` at the beginning, then as the trials say, until ``elapsed`` seconds."""
+    """The budget over time: ``first`` at the beginning, then as the trials say, until ``elapsed`` seconds.
+
+    Attributes:
+        unit: what is counted.
+    """
 
     first: int
     trials: tuple[Trial, ...]
     elapsed: float
+    unit: str = OBJECTIVES[Metric.PARAMETERS]
 
     @property
     def last(self) -> int:
@@ -51,7 +58,7 @@ class Tried:
 
     number: int
     elapsed: float
-    parameters: int
+    cost: int
     whole: bool
 
 
@@ -63,13 +70,14 @@ def tried(files: StudyFiles, of: Sequence[Network]) -> tuple[Tried, ...]:
     for entry in files.entries_of(RunEnded):
         number = trials.get(entry.event.trial)
         if number is not None and entry.event.purpose == Purpose.SEARCH and of[number].parameters > 0:
-            found.append(Tried(number, entry.elapsed, of[number].parameters, of[number].complete))
+            found.append(Tried(number, entry.elapsed, cost(of[number], files.config), of[number].complete))
     return tuple(found)
 
 
-def effective_budget(files: StudyFiles) -> EffectiveBudget:
+def effective_budget(files: StudyFiles, of: Sequence[Network]) -> EffectiveBudget:
     """Return how the effective budget of a study fell."""
-    budget = files.config.budget
+    config = files.config
+    budget, costs = config.bound, {network.hash: cost(network, config) for network in of}
     smallest: str | None = None
     trials = []
     decided = [entry for entry in files.events if isinstance(entry.event, Confirmed | FailedConfirmation)]
@@ -79,9 +87,9 @@ def effective_budget(files: StudyFiles) -> EffectiveBudget:
                 budget = left or budget
             case FailedConfirmation(hash=network) if network == smallest and not _at_once(entry, following):
                 # The only confirmed network has fallen, so the whole budget is open again.
-                budget, smallest = files.config.budget, None
-        trials.append(_trial(entry.elapsed, entry.event, budget))
-    return EffectiveBudget(files.config.budget, tuple(trials), files.elapsed)
+                budget, smallest = config.bound, None
+        trials.append(_trial(entry.elapsed, entry.event, costs.get(entry.event.hash, 0), budget))
+    return EffectiveBudget(config.bound, tuple(trials), files.elapsed, OBJECTIVES[config.minimise])
 
 
 def _at_once(entry: Entry[Event], following: Entry[Event] | None) -> bool:
@@ -91,12 +99,12 @@ def _at_once(entry: Entry[Event], following: Entry[Event] | None) -> bool:
     return following.elapsed - entry.elapsed < 1.0
 
 
-def _trial(elapsed: float, event: Event, budget: int) -> Trial:
+def _trial(elapsed: float, event: Event, cost: int, budget: int) -> Trial:
     assert isinstance(event, Confirmed | FailedConfirmation)
     return Trial(
         elapsed=elapsed,
         hash=event.hash,
-        parameters=event.parameters,
+        cost=cost,
         stands=isinstance(event, Confirmed),
         validation_accuracy_pct=event.validation_accuracy_pct,
         validation_seeds=event.validation_seeds,

@@ -29,12 +29,14 @@ from harness.search.nearest_miss import NearestMiss
 from harness.system.duration import DURATION
 from harness.training.result import Status
 from harness.training.workers.workers import Limits
+from search_spaces.spaces.space import Metric
 from tests.harness import logged
 
 OFFSET = ErrorRatio(dataset="mnist", errors_ratio=0.8, relative_error=None, protocol="made up")
 GIVEN = {"--budget": "4000", "--space": "tiny", "--study": "mine"}
 SEARCHED = Searched(
-    budget=4000,
+    bound=4000,
+    minimise=Metric.PARAMETERS,
     target_pct=99.4,
     threshold_pct=OFFSET.threshold_pct(99.4),
     offset=OFFSET,
@@ -50,7 +52,9 @@ SEARCHED = Searched(
     given=GIVEN,
 )
 # 99.4 % on the test images are 75 errors on validation.
-NEAREST = NearestMiss(trial=3, hash="0" * 12, parameters=2140, epochs=30, errors=77, runs=1, allowed=75, size=10_000)
+NEAREST = NearestMiss(
+    trial=3, hash="0" * 12, parameters=2140, epochs=30, errors=77, runs=1, allowed=75, size=10_000, cost=2140
+)
 
 
 def said(end: End, nearest: NearestMiss | None = NEAREST, **changes: Any) -> LastWords:
@@ -130,11 +134,19 @@ def test_where_the_budget_binds_a_larger_one_is_searched_as_a_study_of_another_n
 
 
 def test_where_the_budget_does_not_bind_the_widest_space_is_searched():
-    small = replace(NEAREST, parameters=1900)
+    small = replace(NEAREST, parameters=1900, cost=1900)
 
     assert options(said(Exhausted(""), small)) == {"--budget": "4000", "--space": "all"}
     # What has every form already is searched among larger networks.
     assert options(said(Exhausted(""), small, space="all", given={})) == {"--budget": "8000"}
+
+
+def test_where_multiply_adds_are_minimised_their_limit_is_doubled():
+    given = {"--minimise": "macs", "--limit": "receptive_field >= 20,macs <= 300000"}
+    words = said(Exhausted(""), None, minimise=Metric.MACS, bound=300_000, given=given)
+
+    assert options(words) == {"--minimise": "macs", "--limit": "receptive_field >= 20,macs<=600000"}
+    assert "at most 300,000 multiply-adds" in " ".join(words.sentences)
 
 
 def test_without_any_near_miss_a_larger_budget_is_searched():

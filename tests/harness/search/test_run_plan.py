@@ -22,6 +22,8 @@ from search_spaces.spaces.count import feasible
 
 GIVEN: dict[str, Any] = {
     "budget": 20_000,
+    "minimise": "parameters",
+    "limits": None,
     "target": None,
     "space": "card",
     "sampler": "auto",

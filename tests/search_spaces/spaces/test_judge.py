@@ -18,9 +18,9 @@ NETWORK = parse_network("conv3x3(8) | gap | linear(10)")  # 162 parameters, 56,5
     [
         ("", None, None, ""),
         ("", 162, None, ""),
-        ("", 161, Reason.PARAMETERS, "162 parameters are 1 over the budget of 161"),
+        ("", 161, Reason.PARAMETERS, "parameters is 162, but at most 161 are allowed"),
         ("where parameters <= 161", 200, Reason.PARAMETERS, "parameters is 162, but the space has parameters <= 161"),
-        ("where parameters <= 200", 100, Reason.PARAMETERS, "162 parameters are 62 over the budget of 100"),
+        ("where parameters <= 200", 100, Reason.PARAMETERS, "parameters is 162, but at most 100 are allowed"),
         ("where parameters == 162, macs < 56529, receptive_field > 2", None, None, ""),
         ("where macs < 56528", None, Reason.MACS, "macs is 56,528, but the space has macs < 56528"),
         (

@@ -23,7 +23,9 @@ from tests.harness import scripted
 
 PROPOSAL = scripted.proposal(3, "conv3x3(40) relu conv3x3(8) relu gap linear(10)")
 JOB = scripted.first_job(PROPOSAL)
-NEAREST = NearestMiss(trial=3, hash="0" * 12, parameters=2140, epochs=8, errors=70, runs=1, allowed=69, size=10_000)
+NEAREST = NearestMiss(
+    trial=3, hash="0" * 12, parameters=2140, epochs=8, errors=70, runs=1, allowed=69, size=10_000, cost=2140
+)
 ABOUT = About(
     task=MNIST,
     study="mine",

@@ -31,6 +31,7 @@ from harness.training.recipe import Recipe
 from search_spaces.spaces.draw import enumerate_draws
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.resolve import parse_space
+from search_spaces.spaces.space import Metric
 from search_spaces.task import MNIST
 
 # 10 + 19 a channel, and 7,056 multiply-adds a channel.
@@ -43,7 +44,10 @@ ROOM = Room(images=1, pace=Pace(0.0, 1e-6), workers=2)
 
 def options() -> list[Option]:
     """Return the networks, smallest first."""
-    return [acquisition.option(found, judge(SPACE, found.architecture)) for found in enumerate_draws(SPACE)]
+    return [
+        acquisition.option(found, judge(SPACE, found.architecture), Metric.PARAMETERS)
+        for found in enumerate_draws(SPACE)
+    ]
 
 
 def known(errors: Sequence[float], epochs: int = 8) -> list[Observation]:
@@ -76,7 +80,7 @@ def chances(asked: Aim, trainings: list[tuple[tuple[float, ...], int]]) -> list[
 
 
 def sizes(found: Sequence[acquisition.Choice]) -> list[int]:
-    return [choice.option.parameters for choice in found]
+    return [choice.option.cost for choice in found]
 
 
 # Falls ------------------------------------------------------------------------------------------------------
@@ -154,13 +158,13 @@ def test_the_worth_is_chance_and_fall_by_the_seconds_of_first_run_and_fresh_seed
         room = replace(ROOM, workers=workers)
         for choice in choices(aim(room=room, stands=True), options()):
             seconds = 8 * 1e-6 * choice.option.work
-            fall = math.log(20_001 / choice.option.parameters)
+            fall = math.log(20_001 / choice.option.cost)
             worth = choice.chance * fall / (seconds * (1 + rounds * choice.chance))
             assert choice.worth == pytest.approx(worth)
 
 
 def test_of_networks_with_the_same_chance_and_time_the_smaller_comes_first():
-    small, large = (replace(options()[3], parameters=size, hash=str(size)) for size in (300, 600))
+    small, large = (replace(options()[3], cost=size, hash=str(size)) for size in (300, 600))
 
     assert sizes(choices(aim(), [large, small])) == [300, 600]
 
@@ -189,9 +193,7 @@ def test_only_networks_and_lengths_that_there_is_time_for_are_chosen():
     enough = replace(ROOM, seconds=ROOM.takes(8, options()[2].work))
 
     assert sorted(sizes(choices(aim(room=enough), options()))) == [10 + 19 * width for width in (4, 8, 16)]
-    lengths = {
-        choice.option.parameters: choice.epochs for choice in choices(aim(room=enough, lengths=(4, 8)), options())
-    }
+    lengths = {choice.option.cost: choice.epochs for choice in choices(aim(room=enough, lengths=(4, 8)), options())}
     assert set(lengths) == {10 + 19 * width for width in (4, 8, 16, 32)}
     assert lengths[10 + 19 * 32] == 4
     assert choices(aim(room=replace(ROOM, seconds=0.0)), options()) == []
@@ -200,9 +202,9 @@ def test_only_networks_and_lengths_that_there_is_time_for_are_chosen():
 def test_while_nothing_stands_a_sure_and_quick_network_comes_before_a_small_one():
     # The chances are those of 96 and of 25 errors where 100 are allowed; the falls are 0.80 and 5.99.
     errors = (400, 200, 96, 50, 25)
-    sure = replace(options()[4], hash="sure", parameters=9_000, work=1e5)
-    small = replace(options()[2], hash="small", parameters=50, work=1e5)
-    slow = replace(options()[4], hash="slow", parameters=50, work=1e9)
+    sure = replace(options()[4], hash="sure", cost=9_000, work=1e5)
+    small = replace(options()[2], hash="small", cost=50, work=1e5)
+    slow = replace(options()[4], hash="slow", cost=50, work=1e9)
     found = choices(aim(errors=errors), [small, slow, sure])
 
     assert found[0].option is sure
@@ -237,14 +239,14 @@ def test_while_nothing_stands_the_worth_is_the_chance_that_one_of_several_attemp
         # Five seeds on a fifth more images, in rounds of all workers, a tenth of caution and twelve seconds.
         verification = 1.1 * 1.2 * math.ceil(5 / workers) * 8e-6 * work + 12
         free = max(0, 1 - verification / left)
-        assert choice.worth == pytest.approx(sure**4 * math.log(20_001 / network.parameters) * free)
+        assert choice.worth == pytest.approx(sure**4 * math.log(20_001 / network.cost) * free)
 
 
 def test_once_something_stands_a_small_network_without_a_chance_does_not_hide_a_larger_one_with_one():
     # The small one is worth more by its size, but has less than three chances in a hundred.
     room = replace(ROOM, left=1_000.0)
-    hopeless = replace(options()[0], hash="hopeless", parameters=2)
-    even = replace(options()[2], hash="even", parameters=19_000)
+    hopeless = replace(options()[0], hash="hopeless", cost=2)
+    even = replace(options()[2], hash="even", cost=19_000)
     for errors in range(100, 400, 5):
         asked = aim(errors=(errors, 150, 95, 50, 25), stands=True, room=room)
         (chance,) = chances(asked, [(hopeless.row, 8)])
@@ -261,17 +263,17 @@ def test_where_all_chances_are_as_good_as_none_what_comes_nearest_is_first():
         found = choices(aim(allowed=1e-6, stands=stands), options())
 
         assert found[0].option is not options()[0]
-        assert found[0].option.parameters == 10 + 19 * WIDTHS[-1]
+        assert found[0].option.cost == 10 + 19 * WIDTHS[-1]
 
 
 def test_once_something_stands_a_training_is_not_the_better_for_being_short():
-    quick = replace(options()[3], hash="quick", parameters=900, work=1e4)
-    far = replace(options()[3], hash="far", parameters=300, work=1e5)
+    quick = replace(options()[3], hash="quick", cost=900, work=1e4)
+    far = replace(options()[3], hash="far", cost=300, work=1e5)
 
     # The falls from 1,001 are 0.11 and 1.2; ten times the work takes ten times the seconds.
     stood = aim(stands=True, limit=1_001)
     assert choices(replace(stood, room=replace(ROOM, left=0.0)), [quick, far])[0].option is far
-    nearer = replace(far, parameters=500)
+    nearer = replace(far, cost=500)
     assert choices(replace(stood, room=replace(ROOM, left=0.0)), [quick, nearer])[0].option is quick
     assert choices(replace(stood, room=replace(ROOM, left=3_600.0)), [quick, nearer])[0].option is nearer
 

@@ -174,7 +174,7 @@ def test_the_same_seed_and_history_give_the_same_proposal():
 
 def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pytest.MonkeyPatch):
     found = space("card")
-    asked = replace(look(), space=found, budget=4_000)
+    asked = replace(look(), space=found, limit=4_000)
     seen: list[list[acquisition.Option]] = []
     choices = acquisition.choices
 
@@ -193,14 +193,14 @@ def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pyt
     assert len(every) > len(drawn) > 0
     # Each is looked at once.
     assert len({each.hash for each in every}) == len(every)
-    assert max(each.parameters for each in every) <= 4_000
+    assert max(each.cost for each in every) <= 4_000
     aim = _aim_of(asked, LARGER_IS_BETTER)
     assert best.worth == pytest.approx(max(choice.worth for choice in choices(aim, every)))
     assert best.worth >= max(choice.worth for choice in choices(aim, drawn))
 
 
 def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch: pytest.MonkeyPatch):
-    asked = replace(look(), space=space("card"), budget=4_000)
+    asked = replace(look(), space=space("card"), limit=4_000)
     proposer = card()
     missed = Candidate(proposed(proposer, budget=4_000).proposal)  # type: ignore[arg-type]
     parents: list[Draw] = []
@@ -218,7 +218,7 @@ def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch:
 
 def test_where_hardly_a_draw_keeps_the_budget_one_is_looked_for_longer(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(aim_module, "AIM_LOOKS", 0)
-    asked = replace(look(), space=space("card"), budget=4_000)
+    asked = replace(look(), space=space("card"), limit=4_000)
 
     assert aimed(asked, LARGER_IS_BETTER, random.Random(0)).choice is not None
 

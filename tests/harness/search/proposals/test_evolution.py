@@ -183,7 +183,7 @@ def test_a_network_that_is_told_again_is_not_born_again():
     again = tuple(Decision(name, choice, 10, ordered=True) for name, choice in before[0].indices.items())
     trial = sampler.impose(index, again)
 
-    sampler.tell(index, trial, Outcome(before[0].parameters or 0, before[0].violation_pct, True))
+    sampler.tell(index, trial, Outcome(before[0].cost or 0, before[0].violation_pct, True))
 
     assert len(index.study.trials) == evolution.POPULATION + 1
     assert sampler._members(index.study) == before

@@ -21,6 +21,7 @@ from search_spaces.catalog import space
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 from search_spaces.spaces.resolve import parse_space
+from search_spaces.spaces.space import Metric
 from search_spaces.task import MNIST
 from tests.harness import scripted
 
@@ -82,7 +83,7 @@ def repeats(answers: Sequence[Found]) -> list[Repeated]:
 
 @pytest.mark.parametrize("name", ["card", "tiny", "tied", "posed", "seeds"])
 def test_the_ladder_spreads_sizes_evenly_in_the_logarithm_those_above_the_middle_first(name: str):
-    steps = size_ladder(space(name), 20_000, random.Random(0))
+    steps = size_ladder(space(name), 20_000, Metric.PARAMETERS, random.Random(0))
 
     sizes = [analyse(step.architecture, MNIST).parameters for step in steps]
     order = [sorted(sizes).index(size) for size in sizes]
@@ -93,7 +94,7 @@ def test_the_ladder_spreads_sizes_evenly_in_the_logarithm_those_above_the_middle
 
 def test_the_ladder_keeps_budget_and_conditions():
     text = "width = 1..100; net = conv3x3(width) gap linear(10); where macs >= 7056;"
-    steps = size_ladder(parse_space(text), 200, random.Random(0))
+    steps = size_ladder(parse_space(text), 200, Metric.PARAMETERS, random.Random(0))
 
     # macs: 7,056 a channel and 10 more, so one channel keeps the condition; 200 parameters are ten channels.
     assert {analyse(step.architecture, MNIST).parameters for step in steps} <= set(range(29, 201))
@@ -101,22 +102,20 @@ def test_the_ladder_keeps_budget_and_conditions():
 
 
 def test_a_space_of_few_networks_has_a_short_ladder():
-    sizes = [
-        analyse(step.architecture, MNIST).parameters for step in size_ladder(parse_space(FEW), 300, random.Random(0))
-    ]
+    steps = size_ladder(parse_space(FEW), 300, Metric.PARAMETERS, random.Random(0))
+    sizes = [analyse(step.architecture, MNIST).parameters for step in steps]
 
     assert sorted(sizes) == [86, 162, 238]
 
 
 def test_where_nothing_is_within_the_budget_the_ladder_is_empty():
-    assert size_ladder(parse_space(FEW), 85, random.Random(0)) == []
+    assert size_ladder(parse_space(FEW), 85, Metric.PARAMETERS, random.Random(0)) == []
 
 
 def test_the_draws_for_a_ladder_end_where_networks_within_the_budget_are_rare(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(proposer_module, "DRAWS", 50)
-    sizes = [
-        analyse(step.architecture, MNIST).parameters for step in size_ladder(parse_space(WIDE), 29, random.Random(0))
-    ]
+    steps = size_ladder(parse_space(WIDE), 29, Metric.PARAMETERS, random.Random(0))
+    sizes = [analyse(step.architecture, MNIST).parameters for step in steps]
 
     assert sizes in ([], [29])
 
@@ -124,7 +123,7 @@ def test_the_draws_for_a_ladder_end_where_networks_within_the_budget_are_rare(mo
 def test_enough_networks_for_a_ladder_end_the_draws(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(proposer_module, "LADDER_DRAWS", 2)
 
-    assert len(size_ladder(parse_space(WIDE), 20_000, random.Random(0))) == 2
+    assert len(size_ladder(parse_space(WIDE), 20_000, Metric.PARAMETERS, random.Random(0))) == 2
 
 
 def test_the_first_proposals_are_the_ladder():
@@ -209,7 +208,7 @@ def test_a_condition_of_the_space_is_a_reason_of_its_own():
 def test_the_violation_sums_what_is_broken_as_shares_of_the_limits(condition: str, budget: int, expected: float):
     within = parse_space(f"net = conv3x3(4) gap linear(10); {condition};" if condition else FEW)
 
-    found = violation(within, analyse(parse_network("conv3x3(4) gap linear(10)"), MNIST), budget)
+    found = violation(within, analyse(parse_network("conv3x3(4) gap linear(10)"), MNIST), budget, Metric.PARAMETERS)
 
     assert found == pytest.approx(expected)
 

@@ -13,7 +13,7 @@ def trial(elapsed: float, parameters: int, *, stands: bool, budget: int) -> Tria
     return Trial(
         elapsed=elapsed,
         hash="0123456789ab",
-        parameters=parameters,
+        cost=parameters,
         stands=stands,
         validation_accuracy_pct=99.5,
         validation_seeds=3,

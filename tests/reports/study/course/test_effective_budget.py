@@ -20,7 +20,7 @@ def budget_of(synthetic: Any) -> Any:
             else logged.entry(kind, elapsed, hash=name, parameters=5)
             for kind, elapsed, name, budget in events
         )
-        return effective_budget(StudyFiles(name="s", config=synthetic.CONFIG, origins={}, events=entries))
+        return effective_budget(StudyFiles(name="s", config=synthetic.CONFIG, origins={}, events=entries), ())
 
     return of
 

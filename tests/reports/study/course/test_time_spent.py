@@ -23,7 +23,7 @@ def test_both_lengths_of_a_network_are_counted(new_study: Any, place: Workspace,
     files = read_study(study.write(), place)
 
     assert sum(item.seconds for item in found(study, place).spent) == sum(run.train_seconds for run in runs)
-    assert [(item.number, item.parameters) for item in tried(files, networks(files))] == [(0, runs[0].parameters)] * 2
+    assert [(item.number, item.cost) for item in tried(files, networks(files))] == [(0, runs[0].parameters)] * 2
 
 
 def test_every_second_of_training_is_counted_once(new_study: Any, place: Workspace, synthetic: Any):
