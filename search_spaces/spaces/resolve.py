@@ -72,7 +72,7 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
         raise
 
 
-def with_conditions(space: SearchSpace, conditions: Sequence[Condition]) -> SearchSpace:
+def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> SearchSpace:
     """Return the space with further conditions in its text, so that whoever reads the text keeps them too.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -88,7 +88,7 @@ def effective_budget(files: StudyFiles, of: Sequence[Network]) -> EffectiveBudge
             case FailedConfirmation(hash=network) if network == smallest and not _at_once(entry, following):
                 # The only confirmed network has fallen, so the whole budget is open again.
                 budget, smallest = config.bound, None
-        trials.append(_trial(entry.elapsed, entry.event, costs.get(entry.event.hash, 0), budget))
+        trials.append(_trial(entry.elapsed, entry.event, costs, budget))
     return EffectiveBudget(config.bound, tuple(trials), files.elapsed, OBJECTIVES[config.minimise])
 
 
@@ -99,12 +99,12 @@ def _at_once(entry: Entry[Event], following: Entry[Event] | None) -> bool:
     return following.elapsed - entry.elapsed < 1.0
 
 
-def _trial(elapsed: float, event: Event, cost: int, budget: int) -> Trial:
+def _trial(elapsed: float, event: Event, costs: Mapping[str, int], budget: int) -> Trial:
     assert isinstance(event, Confirmed | FailedConfirmation)
     return Trial(
         elapsed=elapsed,
         hash=event.hash,
-        cost=cost,
+        cost=costs.get(event.hash, event.parameters),
         stands=isinstance(event, Confirmed),
         validation_accuracy_pct=event.validation_accuracy_pct,
         validation_seeds=event.validation_seeds,
