@@ -6,8 +6,8 @@
 Each checkout replays the default of ``harness search``, and the samplers that may take turns with it, on a table of
 recorded trainings; clock, proposals and answers must be the same, byte for byte. With ``--carry`` the searches of the
 main job that the other checkout's defaults were measured with count for the present code, and their file says so. That
-is refused where an option, the space, the recipe or the threshold differs. A replay runs the open part of a search
-without a prior and with one length of training. It does not run the plan, the start of a session, the last words or the
+is refused where an option of both, the space, the recipe or the threshold differs. A replay runs the open part of a
+search without a prior and with one length of training. It does not run the plan, the start of a session, the last words or the
 verification; so the file names the files that differ, and whoever carries over has read their changes.
 """
 
@@ -79,7 +79,9 @@ def carried(results: Results, old_sources: dict[str, str], now: dict[str, Any], 
         raise UsageError("no search of the file was measured with the code of that checkout")
     for key in keys:
         old = results.configurations[key]
-        parted = [line for line in differences(old, now) if not line.startswith("sources.")]
+        # An option that the older code had not has the default under which the replays were equal.
+        known = {name: value for name, value in now["options"].items() if name in old["options"]}
+        parted = [line for line in differences(old, now | {"options": known}) if not line.startswith("sources.")]
         if parted:
             raise UsageError(f"not only the code differs: {parted[0]}")
     new = configuration_key(now)
@@ -106,9 +108,10 @@ def main() -> None:
         sys.exit(1)
     if given.carry:
         now, before = defaults(), sources_of(other)
+        results = main_job_results.read(main_job.RESULTS)
         how = Carried(
             date_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-            old=configuration_key(now | {"sources": before}),
+            old=next((key for key, known in results.configurations.items() if known["sources"] == before), ""),
             new=configuration_key(now),
             old_commit=commit_of(other),
             new_commit=commit_of(ROOT),
@@ -118,7 +121,6 @@ def main() -> None:
             replayed=len(ours),
             equal=equal,
         )
-        results = main_job_results.read(main_job.RESULTS)
         main_job_results.write(main_job.RESULTS, carried(results, before, now, how))
         print(f"carried over in {main_job.RESULTS}")
 

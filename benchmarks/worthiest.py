@@ -28,8 +28,8 @@ from search_spaces.form import form
 from search_spaces.spaces.space import SearchSpace
 from search_spaces.task import MNIST
 
-# The time of such a search in trainings. One, its fresh seeds and its verification take six times as long; it is not the
-# first.
+# The time of such a search in trainings. One, its fresh seeds and its verification take six times as long; it is not
+# the first.
 ROUNDS = 10
 WORKERS = 2
 

@@ -46,6 +46,13 @@ def test_another_default_is_not_carried_over():
         same_search.carried(results(OLD), OLD["sources"], changed, HOW)
 
 
+def test_an_option_that_the_older_code_had_not_is_no_other_default():
+    changed = {**NEW, "options": {**NEW["options"], "minimise": "parameters"}}
+    made = same_search.carried(results(OLD), OLD["sources"], changed, HOW)
+
+    assert made.configurations == {configuration_key(changed): changed}
+
+
 @pytest.fixture
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Results that were measured with the old code, and two checkouts that need not be asked."""
