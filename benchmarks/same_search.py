@@ -7,8 +7,8 @@ Each checkout replays the default of ``harness search``, and the samplers that m
 recorded trainings; clock, proposals and answers must be the same, byte for byte. With ``--carry`` the searches of the
 main job that the other checkout's defaults were measured with count for the present code, and their file says so. That
 is refused where an option of both, the space, the recipe or the threshold differs. A replay runs the open part of a
-search without a prior and with one length of training. It does not run the plan, the start of a session, the last words or the
-verification; so the file names the files that differ, and whoever carries over has read their changes.
+search without a prior and with one length of training. It runs neither the plan, nor the start of a session, the last
+words and the verification; so the file names the files that differ, and whoever carries over has read their changes.
 """
 
 from __future__ import annotations
