@@ -148,7 +148,7 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
         nearest: the nearest miss on validation where nothing stands.
     """
     match end:
-        case RanOut() | Exhausted() if not searched.trained and (searched.fewest or 0) > searched.budget:
+        case RanOut() | Exhausted() if not searched.trained and _is_below_the_space(searched):
             return _below_the_space(searched)
         case RanOut() | Exhausted() if not searched.trained and (limit := _larger_limit(searched)):
             return _after_a_limit(searched, limit)
@@ -210,6 +210,11 @@ def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | No
     else:
         advice, change = "this command looks among more forms of networks", {"--space": WIDEST_SPACE}
     return LastWords(why="space", sentences=(*found, advice), command=_command(searched, change))
+
+
+def _is_below_the_space(searched: Searched) -> bool:
+    """Return whether the budget is below the smallest network that was found."""
+    return searched.minimise is Metric.PARAMETERS and (searched.fewest or 0) > searched.bound
 
 
 def _below_the_space(searched: Searched) -> LastWords:
