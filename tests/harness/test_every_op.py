@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
@@ -10,12 +11,13 @@ from harness.training.modules.op_modules import MODULES
 from harness.training.native.instruction import Activation
 from harness.training.native.program import ACTIVATIONS, DROPOUTS, INSTRUCTIONS
 from search_spaces.language.notation import parse_network
-from search_spaces.op_specs import OP_NAMES, SPECS
+from search_spaces.op_specs import OP_NAMES, SPECS, Spec
 from search_spaces.ops import BatchNorm, Dropout, Dropout2d, Op, Residual
 from tests.harness.test_onnx_graph import EVERY_OP
 from tests.harness.training.native.networks import NETWORKS
 
 OPS = set(get_args(Op))
+DEFAULT_COST = next(field.default for field in fields(Spec) if field.name == "cost")
 GRAMMAR = Path(__file__).resolve().parents[2] / "docs" / "grammar.md"
 
 
@@ -43,3 +45,8 @@ def test_every_op_is_among_the_networks_that_are_compared_with_torch():
 def test_every_op_is_documented():
     text = GRAMMAR.read_text(encoding="utf-8")
     assert [name for name in OP_NAMES if f"`{name}" not in text] == []
+
+
+def test_what_an_op_with_a_kernel_costs_is_left_to_its_kernel():
+    """A cost of its own would be ignored."""
+    assert [spec.op for spec in SPECS.values() if spec.kernel is not None and spec.cost is not DEFAULT_COST] == []
