@@ -6,7 +6,6 @@ The file is safe to open in a spreadsheet, and reading it gives the very rows th
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, replace
 from enum import StrEnum
@@ -15,7 +14,7 @@ from typing import Any
 
 from harness.data.datasets import DATASETS
 from harness.evidence.history import is_tracked
-from harness.system.csv_text import csv_text, unguarded
+from harness.system.csv_text import csv_text, finite, unguarded
 from harness.system.errors import ContentError, reason
 from harness.system.workspace import Workspace
 from search_spaces.architecture import Architecture
@@ -215,10 +214,7 @@ def _value(kind: str, cell: str) -> Any:
         case "int":
             return int(cell)
         case "float":
-            number = float(cell)
-            if not math.isfinite(number):
-                raise ValueError(f"{cell!r} is not a finite number")
-            return number
+            return finite(cell)
         case "bool":
             if cell not in ("true", "false"):
                 raise ValueError(f"{cell!r} is neither true nor false")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,6 +20,18 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def unguarded(cell: str) -> str:
     """Return a text as it was before it was guarded."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_GUARDED) else cell
+
+
+def finite(cell: str) -> float:
+    """Return the number of a cell.
+
+    Raises:
+        ValueError: it holds none, or one that is not finite.
+    """
+    number = float(cell)
+    if not math.isfinite(number):
+        raise ValueError(f"{cell!r} is not a finite number")
+    return number
 
 
 def _quoted(cell: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from typing import Any, Literal
 from harness.bench.tables.datasheet import datasheet
 from harness.bench.tables.table import Facts, Row, Table, TableError
 from harness.system import files
-from harness.system.csv_text import csv_text, unguarded
+from harness.system.csv_text import csv_text, finite, unguarded
 from harness.system.document import documented, read_as
 from harness.system.errors import ContentError, UsageError
 from harness.system.workspace import Workspace
@@ -153,10 +152,7 @@ def _value(kind: str, cell: str) -> Any:
         case "int":
             return int(cell)
         case "float":
-            number = float(cell)
-            if not math.isfinite(number):
-                raise ValueError(f"{cell!r} is not a finite number")
-            return number
+            return finite(cell)
         case "Status":
             return Status(cell)
         case _:
