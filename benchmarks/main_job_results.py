@@ -170,13 +170,21 @@ def with_search(results: Results, search: MeasuredSearch, configuration: dict[st
 
 
 def tidied(results: Results, cases: Mapping[str, Case]) -> Results:
-    """Return the results in the order of the cases, judged by what these ask now; what is no case any more is gone."""
+    """Return the results in the order of the cases, judged by what these ask now.
+
+    What is no case any more is gone, and so is what was carried over to code that no search counts for any more.
+    """
     order = {(name, seed): place for place, (name, seed) in enumerate(planned(cases))}
     kept = sorted((search for search in results.searches if search.key in order), key=lambda each: order[each.key])
     judged = tuple(replace(each, verdict=verdict(cases[each.case], each.outcome)) for each in kept)
     used = {each.configuration for each in judged}
     known = {key: value for key, value in results.configurations.items() if key in used}
-    return replace(results, configurations=known, searches=judged)
+    led, carried = set(used), list[Carried]()
+    for each in reversed(results.carried):
+        if each.new in led:
+            led.add(each.old)
+            carried.insert(0, each)
+    return replace(results, configurations=known, searches=judged, carried=tuple(carried))
 
 
 def read(path: Path) -> Results:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.main_job_results import Results, missing, read, tidied, verdict, with_search, write
 from harness.system.errors import ContentError
-from tests.benchmarks.measured import CASES, CONFIGURATION, outcome, search
+from tests.benchmarks.measured import CASES, CONFIGURATION, how, outcome, search
 
 EMPTY = Results(configurations={}, searches=())
 GOOD = outcome(2_500, ((100.0, 7_000), (300.0, 2_500)))
@@ -56,6 +56,18 @@ def test_an_older_search_stays_until_the_new_one_is_there():
     assert len(one.configurations) == 2
     assert [each.key for each in both.searches] == [("short", 0), ("short", 1)]
     assert list(both.configurations.values()) == [CONFIGURATION]
+
+
+def test_what_was_carried_over_goes_with_the_last_search_that_it_is_about():
+    first, second, other = how(old="a", new="b"), how(old="b", new="c"), how(old="x", new="y")
+    results = replace(
+        with_search(EMPTY, search("short", 0, GOOD, configuration="c"), CONFIGURATION),
+        configurations={"c": CONFIGURATION},
+        carried=(first, other, second),
+    )
+
+    assert tidied(results, CASES).carried == (first, second)
+    assert tidied(replace(results, searches=()), CASES).carried == ()
 
 
 def test_results_are_in_the_order_of_the_cases_and_judged_by_them():
