@@ -1,126 +1,25 @@
-"""A PostgreSQL server of a test's own, in a temporary folder, that can be killed and started again.
+"""A PostgreSQL server of a test's own, see ``benchmarks.postgres_server``.
 
-Tests that need it skip where PostgreSQL is not installed, and fail there when ``CI`` is ``true``. PostgreSQL refuses to
-run as root, so root runs it as ``postgres`` or ``nobody``.
+Tests that need it skip where PostgreSQL is not installed, and fail there when ``CI`` is ``true``.
 """
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
+from benchmarks import postgres_server
+from benchmarks.postgres_server import PASSWORD as PASSWORD
+from benchmarks.postgres_server import USER as USER
+from benchmarks.postgres_server import Server as Server
 from tests.browser import lack
-
-USER, PASSWORD = "searcher", "s3cret/word"
-PATIENCE_SECONDS = 120.0
-
-
-@dataclass(slots=True)
-class Server:
-    """A server that listens on this machine only.
-
-    Attributes:
-        programs: folder of its programs.
-        folder: of its data.
-        process: None while it does not run.
-    """
-
-    programs: Path
-    folder: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = None
-
-    def url(self, password: str = "s3cret%2Fword") -> str:
-        """Return the URL of its database, with the password as a URL spells it."""
-        return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/postgres"
-
-    def start(self) -> None:
-        """Start it and wait until it answers; what a killed one has left may hold it up for a moment."""
-        command = [f"{self.programs}/postgres", "-D", f"{self.folder}/data", "-p", str(self.port)]
-        command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
-        until = time.monotonic() + PATIENCE_SECONDS
-        while not self._answers():
-            assert time.monotonic() < until, (self.folder / "log").read_text()
-            if self.process is None or self.process.poll() is not None:
-                with (self.folder / "log").open("ab") as log:
-                    self.process = subprocess.Popen(command, stdout=log, stderr=log, **unprivileged())
-            time.sleep(0.2)
-
-    def kill(self) -> None:
-        """Kill it with SIGKILL; its children end when they find out."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        self.process = None
-
-    def stop(self) -> None:
-        """Stop it in order, without waiting for its clients."""
-        if self.process is not None:
-            self.hang(stopped=False)
-            self.process.send_signal(signal.SIGINT)
-            self.process.wait()
-
-    def hang(self, *, stopped: bool) -> None:
-        """Stop the server and all its children, so that none answers, or let them go on."""
-        assert self.process is not None
-        found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for number in (self.process.pid, *map(int, found)):
-            os.kill(number, signal.SIGSTOP if stopped else signal.SIGCONT)
-
-    def _answers(self) -> bool:
-        ask = [f"{self.programs}/pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        return self.process is not None and subprocess.run(ask, check=False).returncode == 0
-
-
-def unprivileged() -> dict[str, Any]:
-    """Return what makes a subprocess of root one of another user."""
-    if os.getuid() != 0:
-        return {}
-    known = {found.pw_name for found in pwd.getpwall()}
-    name = "postgres" if "postgres" in known else "nobody"
-    return {"user": name, "group": pwd.getpwnam(name).pw_gid}
 
 
 @contextmanager
 def server() -> Iterator[Server]:
     """Run a new, empty server for the block."""
-    # Debian keeps the programs of a server off the PATH.
-    places = [Path(name).resolve().parent for name in [shutil.which("initdb")] if name]
-    places += sorted(path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    programs = next((place for place in places if (place / "pg_isready").exists()), None)
+    programs = postgres_server.programs()
     if programs is None:
         lack("no PostgreSQL server (initdb) on the PATH or in /usr/lib/postgresql")
-    # pytest's own folders are closed to other users.
-    folder = Path(tempfile.mkdtemp(prefix="harness-postgres-"))
-    try:
-        given = unprivileged()
-        if given:
-            shutil.chown(folder, given["user"], given["group"])
-        (folder / "password").write_text(PASSWORD)
-        (folder / "password").chmod(0o644)
-        (folder / "log").touch()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = int(free.getsockname()[1])
-        made = Server(programs, folder, port)
-        command = f"{programs}/initdb -D {folder}/data -U {USER} -A scram-sha-256 -E UTF8 --no-sync".split()
-        command += [f"--pwfile={folder / 'password'}"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **unprivileged())
-        made.start()
-        try:
-            yield made
-        finally:
-            made.stop()
-    finally:
-        shutil.rmtree(folder)
+    with postgres_server.server(programs) as made:
+        yield made

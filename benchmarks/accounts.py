@@ -1,0 +1,146 @@
+"""What a search has in its files at a moment, and what two moments say of it: results lost, repeated, left over."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Appended to, line by line: of the study, and of the workspace.
+LOG, READS, LEDGER = "runs/s/log.jsonl", "records/test_reads.jsonl", "records/ledger.jsonl"
+LOGS = (LOG, READS, LEDGER)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What a workspace holds of finished work.
+
+    Attributes:
+        results: hashes of the files of finished runs, by their names.
+        lines: whole lines of each log that can be read, in order.
+        seeds: what the records say of each verified seed, by row and index.
+    """
+
+    results: Mapping[str, str]
+    lines: Mapping[str, tuple[str, ...]]
+    seeds: Mapping[str, str]
+
+
+def books(work: Path) -> Books:
+    """Read a workspace as it is now; a search may be at work in it."""
+    results = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in work.glob("runs/s/results/trial-*")}
+    lines = {name: tuple(line for line in _lines(work / name) if _document(line) is not None) for name in LOGS}
+    seeds = {
+        f"{path.stem} seed {seed['index']}": json.dumps(seed, sort_keys=True)
+        for path in work.glob("records/*-*.json")
+        for seed in json.loads(path.read_bytes())["seeds"]
+    }
+    return Books(results, lines, seeds)
+
+
+def lost(before: Books, after: Books) -> list[str]:
+    """Return what was there before and is not there, or not the same, afterwards."""
+    found = [name for name, content in before.results.items() if after.results.get(name) != content]
+    found += [name for name, content in before.seeds.items() if after.seeds.get(name) != content]
+    for name, lines in before.lines.items():
+        found += [f"{name}: {line}" for line in (Counter(lines) - Counter(after.lines[name])).elements()]
+    return found
+
+
+def unnoted(after: Books) -> list[str]:
+    """Return the finished runs whose end the log of the study does not tell, and those it tells that have no file."""
+    ends = {_run(event) for event in _events(after, "finished")}
+    return sorted(set(after.results) ^ ends)
+
+
+def repeated(after: Books) -> list[str]:
+    """Return what was done again: runs that ended twice, networks that were proposed twice."""
+    found = _twice(_run(event) for event in _events(after, "finished"))
+    found += _twice(f"trial {event['trial']}" for event in _events(after, "proposed"))
+    found += _twice((event["hash"], event.get("epochs")) for event in _events(after, "proposed"))
+    return found
+
+
+def read_again(after: Books) -> list[str]:
+    """Return the seeds for which the test set was read more than once: their worker fell before it could say so."""
+    return _twice(_document(line)["purpose"] for line in after.lines[READS])
+
+
+def leftovers(work: Path, temporary: Path) -> list[str]:
+    """Return the files of a search that has ended which belong to nothing, and locks that somebody still holds.
+
+    Args:
+        temporary: the folder for temporary files that no other program has used.
+    """
+    # torch keeps an empty folder there for everybody.
+    found = [path for path in temporary.iterdir() if not path.name.startswith("torchinductor_")]
+    found += [path for path in work.rglob(".*.*") if path.is_file() and path.suffix != ".lock"]
+    found += work.glob("runs/.verify-*")
+    found += [path for path in work.glob("runs/s/checkpoints/*.pt") if _result_of(path).exists()]
+    found += [path for path in work.rglob("*.lock") if _is_held(path)]
+    found += [path for path in work.rglob(".lock") if _is_held(path)]
+    return sorted({str(path.relative_to(work.parent)) for path in found})
+
+
+def answer(work: Path) -> dict[str, Any]:
+    """Return all that a search has decided and found, without times: equal bits make equal answers."""
+    after = books(work)
+    kept = ("trial", "hash", "parameters", "origin", "epochs")
+    runs = [json.loads(path.read_bytes()) for path in sorted(work.glob("runs/s/results/trial-*"))]
+    seeds = {name: json.loads(text) for name, text in sorted(after.seeds.items())}
+    return {
+        "proposed": [{name: event.get(name) for name in kept} for event in _events(after, "proposed")],
+        "runs": [
+            {
+                "run": [run["trial"], run["purpose"], run["seed_index"]],
+                "status": run["status"],
+                "errors": run["validation_errors"],
+                "weights": run["weights_sha256"],
+            }
+            for run in runs
+        ],
+        "winner": [event["hash"] for event in _events(after, "winner")][-1:],
+        "seeds": {name: (seed["test_errors"], seed["weights_sha256"]) for name, seed in seeds.items()},
+    }
+
+
+def _events(after: Books, kind: str) -> list[dict[str, Any]]:
+    documents = [_document(line) for line in after.lines[LOG]]
+    return [event for event in documents if event.get("event") == kind]
+
+
+def _run(event: Mapping[str, Any]) -> str:
+    return f"trial-{event['trial']:05d}-{event['purpose']}-{event['seed_index']}.json"
+
+
+def _twice(items: Iterable[Hashable]) -> list[str]:
+    return [f"{item} ({count} times)" for item, count in Counter(items).items() if count > 1]
+
+
+def _result_of(checkpoint: Path) -> Path:
+    return checkpoint.parent.parent / "results" / f"{checkpoint.stem}.json"
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_bytes().decode(errors="replace").split("\n")[:-1] if path.exists() else []
+
+
+def _document(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _is_held(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
