@@ -278,7 +278,9 @@ def refresh(workspace: Workspace, *, publish: bool = False) -> list[LeaderboardR
     """Rewrite the CSV from its sources, under a lock, and return its rows; ``publish`` also writes what git keeps."""
     with files.locked(workspace.runs / ".leaderboard.lock"):
         rows = collect(workspace)
-        files.write_text(workspace.leaderboard if publish else standings_file(workspace), to_csv(rows))
+        path = workspace.leaderboard if publish else standings_file(workspace)
+        files.sweep(path.parent, path.name)
+        files.write_text(path, to_csv(rows))
     return rows
 
 

@@ -282,8 +282,8 @@ def _lines(path: Path) -> list[str]:
 
 def mend(folder: Path) -> None:
     """Remove the files that a kill has left unfinished; a torn last line stays one of its own."""
-    for part in (*folder.glob("results/.*"), *folder.glob("checkpoints/.*")):
-        part.unlink()
+    for place in (folder, folder / "results", folder / "checkpoints"):
+        files.sweep(place)
 
 
 def proposals(entries: Iterable[Entry[Event]]) -> list[Proposal]:

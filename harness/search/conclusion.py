@@ -10,7 +10,7 @@ from harness.evidence.events import Entry, Event, Postponed, Proposal, Verified,
 from harness.evidence.leaderboard import refresh
 from harness.evidence.record import Found
 from harness.evidence.verification.verdict import Verdict
-from harness.evidence.verification.verify import Plan, finished_indices, recorded_verdict, run_seeds
+from harness.evidence.verification.verify import Plan, finished_indices, forget, recorded_verdict, run_seeds
 from harness.search.finals import least_verify_seconds, verify_seconds
 from harness.search.proposals.estimate import VERIFY_FACTOR, verify_seeds
 from harness.search.run_plan import SearchPlan
@@ -40,6 +40,9 @@ def conclude(
     is_verified = any(entry.event.hash == winner.hash for entry in of_kind(events, Verified))
     # A record can be taken away; then the seeds are run again.
     if is_verified and recorded.runs:
+        # A kill after the note may have left the rest undone.
+        forget(verification, plan.workspace)
+        refresh(plan.workspace)
         return recorded
     open_seeds = len(verification.indices) - len(finished_indices(verification, plan.workspace))
     candidate = session.candidates[winner.trial]
@@ -48,8 +51,22 @@ def conclude(
         note(session, Postponed(hash=winner.hash, parameters=winner.parameters, seconds=needed))
         refresh(plan.workspace)
         return None
-    verdict = run_seeds(verification, plan.workspace, plan.source, _limits(plan), on_event, plan.executor_of)
-    verified = Verified(
+    verdict = run_seeds(
+        verification,
+        plan.workspace,
+        plan.source,
+        _limits(plan),
+        on_event,
+        plan.executor_of,
+        on_verdict=lambda verdict: note(session, _verified(verdict)),
+    )
+    refresh(plan.workspace)
+    return verdict
+
+
+def _verified(verdict: Verdict) -> Verified:
+    """Return the event that the winner was verified."""
+    return Verified(
         hash=verdict.record.hash,
         recipe_hash=verdict.record.recipe_hash,
         tier=verdict.row.tier,
@@ -57,9 +74,6 @@ def conclude(
         seeds=verdict.row.seeds,
         passed=verdict.passed,
     )
-    note(session, verified)
-    refresh(plan.workspace)
-    return verdict
 
 
 def _limits(plan: SearchPlan) -> Limits:

@@ -55,6 +55,19 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove what writers of files of these names in a folder have left that were killed.
+
+    Only for those who hold the lock under which such files are written: a living writer would lose its file.
+
+    Args:
+        name: a pattern, such as ``*.json``.
+    """
+    for left in folder.glob(f".{name}.*"):
+        if left.is_file():
+            left.unlink(missing_ok=True)
+
+
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Turn what the system refuses into an error that names the file."""

@@ -12,7 +12,7 @@ from harness.data.datasets import dataset
 from harness.evidence import certification, history, ledger, record, weight_file
 from harness.evidence.ledger import Attempt, Outcome
 from harness.evidence.record import Found, Record, SeedRun
-from harness.evidence.study import owned
+from harness.evidence.study import is_owned, owned
 from harness.evidence.verification.futility import is_futile
 from harness.evidence.verification.seed_training import train_one_by_one, train_together
 from harness.evidence.verification.verdict import Verdict, verdict_of
@@ -68,11 +68,13 @@ def run_seeds(
     limits: Limits,
     on_event: Callable[[Event], None],
     executor_of: ExecutorOf = Processes,
+    on_verdict: Callable[[Verdict], None] = lambda verdict: None,
 ) -> Verdict:
     """Run the seeds of the plan, in processes or where else an executor has places, and pool them into the record.
 
     Each seed enters the record as soon as it is finished. A seed whose worker breaks is run again. What an
-    interrupted call has finished is not run twice by the next.
+    interrupted call has finished is not run twice by the next; it is forgotten when ``on_verdict`` returns, so that
+    whoever notes the verdict there and is killed has either the note or the seeds.
 
     Raises:
         UsageError: another process is verifying the same row, or its certification is not declared in a commit.
@@ -92,6 +94,7 @@ def run_seeds(
         ended = _closed_if_futile(plan, place, done)
         lacking = [] if ended else [index for index in plan.indices if index not in done]
         row = record.path_of(place.records, evidence).stem
+        _sweep(place, evidence, row)
         waiting = [_job(plan, place, row, index, before.get(index)) for index in lacking]
         with closing(_trained(plan, waiting, source, limits, on_event, executor_of)) as results:
             for found in results:
@@ -103,8 +106,23 @@ def run_seeds(
                     # What is being trained was launched, so it counts; nothing more is.
                     waiting.clear()
         verdict = _verdict(plan, place, evidence, before, done, ended)
+        on_verdict(verdict)
         shutil.rmtree(folder, ignore_errors=True)
     return verdict
+
+
+def forget(plan: Plan, place: Workspace) -> None:
+    """Remove what a call that was killed after its verdict has kept, unless another call is at work."""
+    folder = _folder(plan, place)
+    if folder.exists() and not is_owned(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(place: Workspace, evidence: Record, row: str) -> None:
+    """Remove what a killed call has left half-written of this row."""
+    files.sweep(place.records, f"{row}.json")
+    files.sweep(weight_file.path_of(place.records, evidence, 0).parent)
+    files.sweep(inspection.path_of(place.runs, row, 0).parent)
 
 
 def _trained(

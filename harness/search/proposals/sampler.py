@@ -6,8 +6,8 @@ that Optuna's own tools can open.
 
 from __future__ import annotations
 
+import contextlib
 import random
-import tempfile
 import warnings
 from collections.abc import Callable, Container
 from dataclasses import dataclass
@@ -230,16 +230,16 @@ def tell(index: Index, trial: Trial, outcome: Outcome) -> None:
 
 def write_database(index: Index, path: Path) -> None:
     """Leave the study as an SQLite file for Optuna's own tools; nothing here ever reads it."""
-    # Made in a folder of a plain name: in a database URL '?' and '%' of a person's path would have a meaning.
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "study.db"
-        storage = optuna.storages.RDBStorage(f"sqlite:///{made}")
-        optuna.create_study(storage=storage, study_name="search", direction="minimize").add_trials(
-            [trial for trial in index.study.get_trials(deepcopy=False) if trial.state.is_finished()]
-        )
-        storage.remove_session()
-        storage.engine.dispose()
-        files.write_bytes(path, made.read_bytes())
+    # Made in memory: a kill leaves no folder behind, and '?' in a person's path has no meaning of a database URL.
+    storage = optuna.storages.RDBStorage("sqlite://")
+    optuna.create_study(storage=storage, study_name="search", direction="minimize").add_trials(
+        [trial for trial in index.study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    )
+    storage.remove_session()
+    with contextlib.closing(storage.engine.raw_connection()) as connection:
+        content = connection.driver_connection.serialize()
+    storage.engine.dispose()
+    files.write_bytes(path, content)
 
 
 def _end(index: Index, trial: Trial, cost: int, *, complete: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -160,6 +161,61 @@ def test_a_verified_winner_is_not_verified_again(trainer: Trainer, seeds: Seeds,
     assert seeds.asked == []
     assert (again.runs, again.row) == (first.runs, first.row)
     assert len(scripted.events(plan.folder, "verified")) == 1
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@pytest.mark.parametrize("half_way", [False, True])
+def test_a_search_that_is_killed_after_its_verification_repeats_no_seed(
+    half_way: bool, trainer: Trainer, seeds: Seeds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    plan, session = searched(tmp_path)
+    with monkeypatch.context() as patch:
+
+        def rmtree(folder: Path, ignore_errors: bool) -> None:
+            for path in sorted(folder.glob("*.json"))[: 2 if half_way else None]:
+                path.unlink()
+            raise Killed
+
+        patch.setattr(shutil, "rmtree", rmtree)
+        with pytest.raises(Killed):
+            conclude(plan, session)
+    seeds.asked.clear()
+
+    verdict = conclude(plan, session)
+
+    assert verdict is not None
+    assert verdict.passed
+    assert seeds.asked == []
+    assert len(scripted.events(plan.folder, "verified")) == 1
+    assert list(plan.workspace.runs.glob(".verify-*")) == []
+    assert WINNER.hash in plan.workspace.leaderboard.read_text(encoding="utf-8")
+
+
+def test_what_a_kill_has_left_half_written_is_removed(trainer: Trainer, seeds: Seeds, tmp_path: Path):
+    plan, session = searched(tmp_path)
+    conclude(plan, session)
+    [made] = plan.workspace.records.glob("*.json")
+    made.unlink()
+    weights = plan.workspace.records / "weights" / made.stem.rpartition("-")[0]
+    left = [
+        made.with_name(f".{made.name}.x1"),
+        weights / ".seed-0000.safetensors.x2",
+        plan.workspace.runs / ".inspections" / made.stem / ".seed-0000.json.x3",
+        plan.workspace.leaderboard.with_name(".leaderboard.csv.x4"),
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    other = made.with_name(".another-row.json.x5")
+    other.touch()
+
+    conclude(plan, session)
+
+    assert [path for path in left if path.exists()] == []
+    assert other.exists(), "another verification may be writing it"
 
 
 def test_a_winner_whose_record_is_gone_is_verified_again(trainer: Trainer, seeds: Seeds, tmp_path: Path):

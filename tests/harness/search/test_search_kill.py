@@ -159,10 +159,11 @@ def test_a_kill_leaves_no_half_written_file_for_long(trainer: Trainer, tmp_path:
     (tmp_path / "results" / ".trial-00000-search-0.json.x1").write_text("{")
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / ".trial-00000-search-0.pt.x1").write_text("")
+    (tmp_path / ".report.html.x1").write_text("<")
 
     scripted.run(tmp_path, scripted.config(), scripted.effort(trials=1))
 
-    assert list(tmp_path.glob("*/.*")) == []
+    assert [path.name for path in (*tmp_path.glob("*/.*"), *tmp_path.glob(".*")) if path.name != ".lock"] == []
 
 
 def test_a_result_of_a_network_that_the_log_does_not_know_is_refused(trainer: Trainer, tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from pathlib import Path
 
 import click
@@ -221,3 +222,11 @@ def test_a_path_of_any_name_holds_the_database(name: str, tmp_path: Path):
     sampler.write_database(sampler.new_index("random", 0), folder / "study.db")
 
     assert [path.name for path in folder.iterdir()] == ["study.db"]
+
+
+def test_the_database_needs_no_folder_that_a_kill_would_leave_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+
+    sampler.write_database(sampler.new_index("random", 0), tmp_path / "study.db")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["study.db"]
