@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -44,6 +45,9 @@ MOST_VAIN = 5
 
 def main() -> None:
     """Disturb searches until there are enough faults; leave with 1 where something was lost, repeated or left."""
+    # Whoever ends this script ends its search, too; in the background a shell lets both ignore Ctrl-C.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     given = _given()
     try:
         kinds = chosen(given.kinds)
@@ -173,6 +177,8 @@ def _measure(kinds: Mapping[str, Kind], given: argparse.Namespace) -> bool:
                 found = measured(
                     name, given.seed, number, min(lacking, kind.at_once), undisturbed, seconds, root, command
                 )
+                # Read again: another kind may have been measured meanwhile.
+                results = chaos_results.read(RESULTS)
                 chaos_results.write(RESULTS, replace(results, machine=machine(), searches=(*results.searches, found)))
                 write_table()
                 is_well = _said(found) and is_well

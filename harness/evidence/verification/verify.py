@@ -73,8 +73,7 @@ def run_seeds(
     """Run the seeds of the plan, in processes or where else an executor has places, and pool them into the record.
 
     Each seed enters the record as soon as it is finished. A seed whose worker breaks is run again. What an
-    interrupted call has finished is not run twice by the next; it is forgotten when ``on_verdict`` returns, so that
-    whoever notes the verdict there and is killed has either the note or the seeds.
+    interrupted call has finished is not run twice by the next; it is kept until ``on_verdict`` has noted the verdict.
 
     Raises:
         UsageError: another process is verifying the same row, or its certification is not declared in a commit.
@@ -94,7 +93,9 @@ def run_seeds(
         ended = _closed_if_futile(plan, place, done)
         lacking = [] if ended else [index for index in plan.indices if index not in done]
         row = record.path_of(place.records, evidence).stem
-        _sweep(place, evidence, row)
+        files.sweep(place.records, f"{row}.json")
+        files.sweep(weight_file.path_of(place.records, evidence, 0).parent)
+        files.sweep(inspection.path_of(place.runs, row, 0).parent)
         waiting = [_job(plan, place, row, index, before.get(index)) for index in lacking]
         with closing(_trained(plan, waiting, source, limits, on_event, executor_of)) as results:
             for found in results:
@@ -113,16 +114,8 @@ def run_seeds(
 
 def forget(plan: Plan, place: Workspace) -> None:
     """Remove what a call that was killed after its verdict has kept, unless another call is at work."""
-    folder = _folder(plan, place)
-    if folder.exists() and not is_owned(folder):
+    if (folder := _folder(plan, place)).exists() and not is_owned(folder):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sweep(place: Workspace, evidence: Record, row: str) -> None:
-    """Remove what a killed call has left half-written of this row."""
-    files.sweep(place.records, f"{row}.json")
-    files.sweep(weight_file.path_of(place.records, evidence, 0).parent)
-    files.sweep(inspection.path_of(place.runs, row, 0).parent)
 
 
 def _trained(
@@ -173,8 +166,7 @@ def declare(plan: Plan, place: Workspace, seeds: int) -> Attempt:
         ContentError: attempts at this target have spent the whole chance of a false success.
     """
     evidence = _record(plan, place)
-    attempt = ledger.open_attempt(place.ledger, evidence.key)
-    if attempt is not None:
+    if (attempt := ledger.open_attempt(place.ledger, evidence.key)) is not None:
         return attempt
     kin = evidence.key[:2]
     runs = [run for item in record.read_all(place.records) if item.key[:2] == kin for run in item.seeds]
@@ -256,8 +248,7 @@ def _record(plan: Plan, place: Workspace) -> Record:
         seeds=(),
         found=plan.found,
     )
-    path = record.path_of(place.records, fresh)
-    if not path.exists():
+    if not (path := record.path_of(place.records, fresh)).exists():
         return fresh
     there = record.read(path)
     return replace(there, name=there.name or fresh.name, found=there.found or fresh.found)
@@ -278,8 +269,7 @@ def _keep_weights(evidence: Record, plan: Plan, place: Workspace, found: Result)
     A repeat with other bits is kept where nothing was, if it made the recorded errors, image by image; a line says so.
     """
     learned = _weights(_folder(plan, place), found.seed_index)
-    run = evidence.seed(found.seed_index)
-    if run is None or not learned.exists():
+    if (run := evidence.seed(found.seed_index)) is None or not learned.exists():
         return
     path = weight_file.path_of(place.records, evidence, found.seed_index)
     if run.weights_sha256 != found.weights_sha256:

@@ -237,6 +237,7 @@ def write_database(index: Index, path: Path) -> None:
     )
     storage.remove_session()
     with contextlib.closing(storage.engine.raw_connection()) as connection:
+        assert connection.driver_connection is not None, "it has just been opened"
         content = connection.driver_connection.serialize()
     storage.engine.dispose()
     files.write_bytes(path, content)
