@@ -88,7 +88,12 @@ def _stop_worker(search: SmallSearch, rng: random.Random, given: Surroundings) -
 def _worker(search: SmallSearch, rng: random.Random) -> int | None:
     """Return a worker, once there is one; None where the search ends before."""
     found: list[int] = []
-    search.wait_for(lambda: bool(found.extend(search.workers()) or found))
+
+    def is_found() -> bool:
+        found.extend(search.workers())
+        return bool(found)
+
+    search.wait_for(is_found)
     return rng.choice(found) if found and search.is_running() else None
 
 
@@ -202,7 +207,7 @@ def _cluster(place: Path) -> Iterator[Surroundings]:
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    made: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
         made.trainers = [made.add_node(num_cpus=1) for _ in range(2)]
         yield Surroundings(("--workers", "1", "--cluster", made.address), made)

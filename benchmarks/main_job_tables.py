@@ -12,6 +12,7 @@ from benchmarks.main_job_results import FIRST_STANDING_SECONDS, Case, MeasuredSe
 from harness.system.terminal import counted
 
 MINUTES = (5, 10, 20, 40)
+_HALVED = ", both workers on one core, which is fast: so it is halved"
 NONE_YET = "There are no results yet; `python -m benchmarks.main_job` makes them.\n"
 COLUMNS = (
     "search",
@@ -148,16 +149,17 @@ def _beside(case: Case) -> str:
 
 def _machines(results: Results) -> str:
     """Return a sentence for each machine, with the least and the most that was measured of its cores."""
-    peaks: dict[tuple[str, str, int], list[float]] = {}
+    peaks: dict[tuple[str, str, int, bool], list[float]] = {}
     for search in results.searches:
         facts = search.machine
         # At half speed both workers had one core, however many there are.
         cores = 1 if search.half_speed else facts["cores"]
-        peaks.setdefault((facts["processor"], facts["instructions"], cores), []).append(search.peak_gflops)
+        key = (facts["processor"], facts["instructions"], cores, search.half_speed)
+        peaks.setdefault(key, []).append(search.peak_gflops)
     return " ".join(
         f"{len(found)} {'search' if len(found) == 1 else 'searches'} on {counted(cores, 'core')} of {processor} "
-        f"({instructions}) with {_range(found)} GFLOP/s of fp32{'.' if cores == 1 else ' each.'}"
-        for (processor, instructions, cores), found in peaks.items()
+        f"({instructions}) with {_range(found)} GFLOP/s of fp32{' each' if cores > 1 else ''}{_HALVED if half else ''}."
+        for (processor, instructions, cores, half), found in peaks.items()
     )
 
 

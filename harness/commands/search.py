@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     type=click.Choice(["parameters", "macs"]),
     default="parameters",
     show_default=True,
-    help="What the answer has as little of as possible.",
+    help="What to make as small as possible.",
 )
 @click.option(
     "--limit",
     "limits",
     type=options.CONDITIONS,
-    help="What every network keeps besides, such as 'macs<=1000000,receptive_field>=20'.",
+    help="Conditions that every network must meet, such as 'macs<=1000000,receptive_field>=20'.",
 )
 @click.option("--target", type=options.PER_CENT, help="Per cent [default: the data set's].")
 @click.option("--space", default="all", show_default=True, help="A space's name, or @FILE.")
@@ -102,6 +102,7 @@ def search(
     from harness.search.run_plan import make_plan, on_cluster, plan_document
     from harness.system.terminal import busy, console, show_facts
     from harness.system.workspace import workspace
+    from search_spaces.catalog import space as space_of
     from search_spaces.spaces.count import fewest_found
 
     if storage is not None:
@@ -111,7 +112,7 @@ def search(
     }
     with busy("reading the images and earlier trainings"):
         plan = make_plan(given, origins, workspace())
-        fewest = fewest_found(plan.space, plan.config.budget, Random(0))
+        fewest = fewest_found(space_of(given["space"], plan.space.task), plan.config.budget, Random(0))
     if fewest is not None and fewest > plan.config.budget:
         click.echo(
             f"harness: --budget {plan.config.budget} is below the smallest network that was found in the space "

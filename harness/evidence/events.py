@@ -89,7 +89,7 @@ class Rejected:
         origin: ``ladder`` or ``sampler``.
         violation: what the sampler was told it breaks its limits by; None where it was told nothing.
         indices: the decisions, for a later session to tell them again; empty where nothing was told.
-        budget: most parameters at that moment.
+        budget: the most that a network might have of what is minimised, at that moment.
     """
 
     reason: str = "no reason given"
@@ -146,7 +146,7 @@ class RunEnded:
 @_logged
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmed:
-    """A network is now the smallest that fresh seeds have confirmed; ``budget`` is the most parameters from here on."""
+    """A network is now the confirmed one of the lowest cost; from here on others may have at most ``budget`` of it."""
 
     trial: int
     hash: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, assert_never
@@ -60,7 +61,7 @@ class Searched:
     """What was searched for, and how much was spent on it.
 
     Attributes:
-        bound: the most that an answer could have of what is minimised.
+        bound: the most that an answer could have of what is minimised; the budget where that is the parameters.
         seconds: allowed, verification included; None for no end. ``elapsed`` were used by all sessions.
         trials: networks allowed, None for no end.
         trained: networks whose first run has ended; ``failed`` those whose run was broken off, by how.
@@ -70,6 +71,7 @@ class Searched:
         given: options of the command line and their values, as they are typed.
     """
 
+    budget: int
     bound: int
     minimise: Metric
     target_pct: float
@@ -214,7 +216,7 @@ def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | No
 
 def _is_below_the_space(searched: Searched) -> bool:
     """Return whether the budget is below the smallest network that was found."""
-    return searched.minimise is Metric.PARAMETERS and (searched.fewest or 0) > searched.bound
+    return (searched.fewest or 0) > searched.budget
 
 
 def _below_the_space(searched: Searched) -> LastWords:
@@ -273,8 +275,9 @@ def _wider(searched: Searched) -> dict[str, str]:
     """Return the option that allows twice as much of what is minimised."""
     if searched.minimise is Metric.PARAMETERS:
         return {"--budget": f"{2 * searched.bound}"}
-    others = [each for each in searched.given.get("--limit", "").split(",") if searched.minimise not in each]
-    return {"--limit": ",".join([*filter(None, others), f"{searched.minimise}<={2 * searched.bound}"])}
+    upper = re.compile(rf"\s*{searched.minimise}\s*(<|<=|==)\s*\d")
+    others = [each for each in searched.given.get("--limit", "").split(",") if each and not upper.match(each)]
+    return {"--limit": ",".join([*others, f"{searched.minimise}<={2 * searched.bound}"])}
 
 
 def _nearest_sentence(nearest: NearestMiss | None) -> tuple[str, ...]:

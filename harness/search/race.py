@@ -81,7 +81,7 @@ class Candidate:
         fresh: its runs on fresh validation seeds, in order of the seeds.
         repeats: how often it was proposed again.
         stand_seeds: fresh seeds that it stands on at the least; 0 where its first run suffices.
-        measured: what it has of the metric that is minimised; None where that are its parameters.
+        minimised: what it has of the metric that is minimised; None where that is its parameters.
     """
 
     proposal: Proposal
@@ -89,12 +89,12 @@ class Candidate:
     fresh: list[Result] = field(default_factory=list)
     repeats: int = 0
     stand_seeds: int = STAND_SEEDS
-    measured: int | None = None
+    minimised: int | None = None
 
     @property
     def cost(self) -> int:
         """What is minimised."""
-        return self.proposal.parameters if self.measured is None else self.measured
+        return self.proposal.parameters if self.minimised is None else self.minimised
 
     @property
     def fresh_pct(self) -> list[float]:
@@ -108,7 +108,7 @@ def candidate_of(config: StudyConfig, proposal: Proposal, stand_seeds: int = STA
     if config.minimise is Metric.PARAMETERS:
         return Candidate(proposal, stand_seeds=stand_seeds)
     analysis = analyse(proposal.architecture, dataset(config.dataset).task)
-    return Candidate(proposal, stand_seeds=stand_seeds, measured=measured(analysis, config.minimise))
+    return Candidate(proposal, stand_seeds=stand_seeds, minimised=measured(analysis, config.minimise))
 
 
 def rungs(epochs: int) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,21 +92,21 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     if name is not None:
         place.study(name)
     data = resolve(given["dataset"], given["folder"])
-    minimise = Metric(given["minimise"])
-    budget = Condition(Metric.PARAMETERS, "<=", given["budget"])
-    limits = given["limits"] or ()
+    minimise, limits = Metric(given["minimise"]), given["limits"] or ()
+    _check_limits(limits)
+    budget = min([given["budget"], *_upper_bounds(limits, Metric.PARAMETERS)])
     if minimise is not Metric.PARAMETERS:
-        limits = (budget, *limits)
+        limits = (Condition(Metric.PARAMETERS, "<=", budget), *limits)
     space = with_conditions(space_of(given["space"], data.dataset.task), limits)
     check_batch(recipe.recipe, data.dataset.train_size)
-    _check_budget(space, given["space"], given["budget"])
+    _check_budget(space, given["space"], budget)
     offset = error_ratio_of(data.dataset.name)
     target = data.dataset.target_pct if given["target"] is None else given["target"]
     _check_target(target, data.dataset)
     config = StudyConfig(
         dataset=data.dataset.name,
         data_hash=data.data_hash,
-        budget=given["budget"],
+        budget=budget,
         target_pct=target,
         threshold_pct=round(offset.threshold_pct(target), 6),
         space=space.name,
@@ -212,14 +213,28 @@ def _most(space: SearchSpace, metric: Metric) -> int:
     Raises:
         UsageError: it allows any number.
     """
-    limits = [each for each in space.conditions if each.metric is metric and each.comparison in ("<=", "<", "==")]
-    bounds = [each.bound - (each.comparison == "<") for each in limits]
+    bounds = _upper_bounds(space.conditions, metric)
     if not bounds:
         raise UsageError(
             f"--minimise {metric} needs a limit to begin below",
-            hint=f"give one that networks keep which surely reach the target, such as --limit '{metric}<=2000000'",
+            hint=f"give one that networks which reach the target easily can meet, such as --limit '{metric}<=1000000'",
         )
     return min(bounds)
+
+
+def _upper_bounds(conditions: Iterable[Condition], metric: Metric) -> list[int]:
+    """Return the most that each condition on a metric allows."""
+    upper = [each for each in conditions if each.metric is metric and each.comparison in ("<=", "<", "==")]
+    return [each.bound - (each.comparison == "<") for each in upper]
+
+
+def _check_limits(limits: Sequence[Condition]) -> None:
+    """Raise UsageError where no number meets all limits of a metric."""
+    for metric in dict.fromkeys(each.metric for each in limits):
+        given = [each for each in limits if each.metric is metric]
+        numbers = {each.bound + step for each in given for step in (-1, 0, 1)}
+        if not any(number > 0 and all(each.holds(number) for each in given) for number in numbers):
+            raise UsageError(f"--limit {', '.join(map(str, given))}: no network can meet this")
 
 
 def _check_budget(space: SearchSpace, name: str, budget: int) -> None:

@@ -117,11 +117,11 @@ def check_writable(folder: Path) -> None:
 
 @contextmanager
 def no_empty_folder(folder: Path) -> Iterator[None]:
-    """Take a folder away after the block where nothing but hidden files came into it."""
+    """Take a folder away after the block where nothing but its lock is in it."""
     try:
         yield
     finally:
-        if folder.is_dir() and all(path.name.startswith(".") for path in folder.iterdir()):
+        if folder.is_dir() and [path.name for path in folder.iterdir()] == [".lock"]:
             shutil.rmtree(folder)
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from harness.evidence.events import SessionBegan, SessionEnded
 from harness.evidence.leaderboard import VERIFIED_SEEDS, LeaderboardRow, Tier
+from harness.evidence.study import StudyConfig
 from harness.search.nearest_miss import allowed_errors
 from reports.html.dataset_tag import shown_name
 from reports.html.numbers import count, decimal, duration, pct, plural, short
@@ -14,6 +15,7 @@ from reports.study.networks import DIGITS, Network, State, cost
 from reports.study.study_files import StudyFiles
 from reports.study.winner import Winner
 from search_spaces.network_name import network_name
+from search_spaces.spaces.space import OBJECTIVES
 
 
 class Outcome(StrEnum):
@@ -84,10 +86,8 @@ def _verdict(files: StudyFiles, of: list[Network], answer: Winner | None) -> tup
         )
     standing = [network for network in trained if network.state is State.CONFIRMED]
     if standing and not over:
-        return (
-            Outcome.SEARCHING,
-            f"No verdict yet. {_standing(min(standing, key=lambda network: cost(network, files.config)))}",
-        )
+        smallest = min(standing, key=lambda network: cost(network, files.config))
+        return Outcome.SEARCHING, f"No verdict yet. {_standing(smallest, files.config)}"
     best = max(trained, key=lambda network: network.accuracy_pct or 0.0)
     figures = _validation_figures(best, files.config.threshold_pct)
     if over:
@@ -122,10 +122,11 @@ def _measured(row: LeaderboardRow, target: str) -> tuple[Outcome, str]:
     return Outcome.MISSED, f"Missed: {figures}, {decimal(-gap, 3)} points below {target}. {tier}"
 
 
-def _standing(network: Network) -> str:
+def _standing(network: Network, config: StudyConfig) -> str:
     accuracy, seeds = pct(network.accuracy_pct), plural(len(network.validation_accuracies_pct), "fresh seed")
     return (
-        f"The smallest confirmed network so far is {network.label} with {plural(network.parameters, 'parameter')}: "
+        f"The confirmed network of the lowest cost so far is {network.label} with {count(cost(network, config))} "
+        f"{OBJECTIVES[config.minimise]}: "
         f"{accuracy} on validation over {seeds}."
     )
 

@@ -11,6 +11,7 @@ from reports.html.dataset_tag import MNIST
 from reports.study.headline import is_over
 from reports.study.study_files import StudyFiles
 from reports.study.winner import Winner
+from search_spaces.spaces.space import Metric
 
 # What a search that ended for this reason needs in order to find more.
 _FURTHER = {
@@ -46,6 +47,9 @@ def next_step(files: StudyFiles, answer: Winner | None) -> NextStep | None:
     if row is not None and row.reached:
         asked = ["--dataset", row.dataset, "--space", files.config.space, "--target", f"{row.target_pct:g}"]
         smaller = typed("search", "--budget", str(row.parameters - 1), *asked)
+        if files.config.minimise is not Metric.PARAMETERS:
+            limit = ["--minimise", files.config.minimise, "--limit", f"{files.config.minimise}<={row.macs - 1}"]
+            smaller = typed("search", "--budget", str(files.config.budget), *limit, *asked)
         return NextStep(smaller, "looks for a smaller network still")
     reason = files.entries_of(SessionEnded)[-1].event.reason
     return _search(files, _FURTHER.get(reason, "goes on with the search where it ended"))

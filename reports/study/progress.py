@@ -12,9 +12,10 @@ from harness.training.seeds import Purpose
 from reports.html.numbers import DASH, count, duration, plural, short
 from reports.html.page import Column, Html, element, figures, foreign, joined, table, text
 from reports.study.course.worker_lanes import Fate, WorkerLanes
-from reports.study.networks import Network, State
+from reports.study.networks import Network, State, cost
 from reports.study.standings import anchor
 from reports.study.study_files import StudyFiles
+from search_spaces.spaces.space import OBJECTIVES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class Progress:
         searching: it goes on now.
         elapsed: seconds until the last event; ``limit_seconds`` is all that it may take, None where that is not known.
         trained: networks whose first run has ended with an accuracy.
-        smallest: parameters of the smallest network that stands, None while none does.
+        smallest: the lowest cost of a network that stands, None while none does; ``unit`` is what is counted.
     """
 
     searching: bool
@@ -70,6 +71,7 @@ class Progress:
     rejected: int
     trained: int
     smallest: int | None
+    unit: str
     nearest: Nearest | None
     running: tuple[Training, ...]
 
@@ -79,7 +81,7 @@ def progress(files: StudyFiles, of: Sequence[Network], lanes: WorkerLanes) -> Pr
     rejected = rejections(files.events).total()
     ends = [entry.event for entry in files.entries_of(RunEnded)]
     trained = [event for event in ends if event.purpose == Purpose.SEARCH and event.validation_errors is not None]
-    sizes = [network.parameters for network in of if network.state in (State.CONFIRMED, State.WINNER)]
+    sizes = [cost(network, files.config) for network in of if network.state in (State.CONFIRMED, State.WINNER)]
     smallest = min(sizes, default=None)
     return Progress(
         searching=files.searching,
@@ -89,8 +91,9 @@ def progress(files: StudyFiles, of: Sequence[Network], lanes: WorkerLanes) -> Pr
         rejected=rejected,
         trained=len(trained),
         smallest=smallest,
+        unit=OBJECTIVES[files.config.minimise],
         nearest=_nearest(
-            [item for item in of if not smallest or item.parameters < smallest], files.config.threshold_pct
+            [item for item in of if not smallest or cost(item, files.config) < smallest], files.config.threshold_pct
         ),
         running=tuple(_running(files, of, lanes)),
     )
@@ -104,7 +107,7 @@ def cards(facts: Progress) -> Html:
         ("rejected before training", text(count(facts.rejected))),
         ("trained", text(count(facts.trained))),
         ("running", text(count(len(facts.running)))),
-        ("smallest confirmed", text(count(facts.smallest) if facts.smallest else "none yet")),
+        (f"fewest {facts.unit} confirmed", text(count(facts.smallest) if facts.smallest else "none yet")),
     ]
     if nearest is not None:
         shown.append((f"nearest miss, {nearest.label.split()[0]}", text(missed(nearest))))

@@ -58,7 +58,7 @@ from search_spaces.spaces.space import OBJECTIVES, Metric
 GLOSSARY = {
     "parameters": "learned numbers, a shared kernel once; the running statistics of batch normalisation are not "
     "learned and not counted",
-    "budget": "the most parameters a network may have; the effective budget falls below the smallest confirmed one",
+    "budget": "the most parameters a network may have; the effective budget falls below that of the best confirmed one",
     "seed": "the number that fixes first weights, order of the images and augmentation of one training run",
     "fresh seeds": "seeds that played no part in choosing the network",
     "first look": "the validation accuracy of the run that the search chose by, one seed",

@@ -8,6 +8,7 @@ from harness.evidence.events import Confirmed, Verified, WinnerChosen
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
 from reports.study.study_files import Measured, StudyFiles
+from search_spaces.spaces.space import Metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class Winner:
 
 
 def winner(files: StudyFiles) -> Winner | None:
-    """Return the smallest network that is proven to reach the target, else the one that the search chose last."""
+    """Return the network of the lowest cost that is proven to reach the target, else the one that was chosen last."""
     chosen = [entry.event for entry in files.entries_of(WinnerChosen)]
     tried = {event.hash for event in chosen} | {entry.event.hash for entry in files.entries_of(Verified)}
     evidence = [
@@ -43,7 +44,7 @@ def winner(files: StudyFiles) -> Winner | None:
     ]
     reached = [item for item in evidence if item.row.reached]
     if reached:
-        return _winner(min(reached, key=lambda item: (item.row.parameters, item.row.rank)), files)
+        return _winner(min(reached, key=lambda item: (_cost(item.row, files.config.minimise), item.row.rank)), files)
     if not chosen:
         return None
     last = chosen[-1]
@@ -70,3 +71,7 @@ def _winner(item: Measured, files: StudyFiles) -> Winner:
         record=item.record,
         row=item.row,
     )
+
+
+def _cost(row: LeaderboardRow, minimise: Metric) -> int:
+    return row.parameters if minimise is Metric.PARAMETERS else row.macs

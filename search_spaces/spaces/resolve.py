@@ -83,8 +83,13 @@ def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> Se
     from search_spaces.language.grammar import read_space
 
     is_network = isinstance(read_space(space.text), Sequence)
-    text = f"net = {space.text};" if is_network else space.text
-    return parse_space(f"{text}\nwhere {', '.join(map(str, conditions))};", space.name, space.task)
+    # On a line of their own, as a comment may end the text. Its last statement may lack its semicolon.
+    text = f"net = {space.text}\n;" if is_network else space.text
+    limits = f"where {', '.join(map(str, conditions))};"
+    try:
+        return parse_space(f"{text}\n{limits}", space.name, space.task)
+    except NotationError:
+        return parse_space(f"{text}\n;\n{limits}", space.name, space.task)
 
 
 def _space(text: str, name: str, task: Task) -> SearchSpace:

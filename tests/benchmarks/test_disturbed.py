@@ -214,7 +214,12 @@ def test_a_search_that_does_not_go_on_is_named(
 def test_equal_seeds_choose_equal_moments(program: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     seen: list[float] = []
     real = random.Random.uniform
-    monkeypatch.setattr(random.Random, "uniform", lambda rng, low, high: seen.append(real(rng, low, high)) or seen[-1])
+
+    def noted(rng: random.Random, low: float, high: float) -> float:
+        seen.append(real(rng, low, high))
+        return seen[-1]
+
+    monkeypatch.setattr(random.Random, "uniform", noted)
     result(KINDS["coordinator"], tmp_path / "a", count=1, seed=5)
     result(KINDS["coordinator"], tmp_path / "b", count=1, seed=5)
 

@@ -61,7 +61,8 @@ def test_an_older_search_stays_until_the_new_one_is_there():
 def test_what_was_carried_over_goes_with_the_last_search_that_it_is_about():
     first, second, other = how(old="a", new="b"), how(old="b", new="c"), how(old="x", new="y")
     results = replace(
-        with_search(EMPTY, search("short", 0, GOOD, configuration="c"), CONFIGURATION),
+        EMPTY,
+        searches=(search("short", 0, GOOD, configuration="c"),),
         configurations={"c": CONFIGURATION},
         carried=(first, other, second),
     )

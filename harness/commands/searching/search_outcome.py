@@ -59,6 +59,7 @@ def outcome(
     if end is None:
         return Outcome(plan, verdict, events, trained)
     searched = Searched(
+        budget=config.budget,
         bound=config.bound,
         minimise=config.minimise,
         target_pct=config.target_pct,
@@ -89,6 +90,7 @@ def outcome_document(end: Outcome, report: Path) -> dict[str, Any]:
         "study": end.plan.folder.name,
         "budget": config.budget,
         "minimise": config.minimise,
+        "most": config.bound,
         "target_pct": config.target_pct,
         "threshold_pct": config.threshold_pct,
         "proposed": proposed + rejected + repeated,

@@ -22,7 +22,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from harness.evidence.mirror.trials import METRICS, OPEN, MirroredTrial, State, Story, all_trials, read_on
+from harness.evidence.mirror.trials import OPEN, MirroredTrial, State, Story, all_trials, metrics, read_on
 from harness.evidence.mirror.url import EXAMPLES, check_url, hidden, without_password
 from harness.evidence.study import StudyConfig
 from harness.system import extras
@@ -30,7 +30,7 @@ from harness.system.errors import UsageError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-_DIRECTIONS = [StudyDirection.MINIMIZE] * len(METRICS)
+_DIRECTIONS = [StudyDirection.MINIMIZE] * 2
 # Packages of drivers whose module is called otherwise; those of PostgreSQL are an extra of this program.
 _PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 
@@ -205,7 +205,7 @@ def _study_of(storage: BaseStorage, name: str, config: StudyConfig) -> int:
     if len(lacking) == len(wanted):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            optuna.load_study(study_name=name, storage=storage).set_metric_names(list(METRICS))
+            optuna.load_study(study_name=name, storage=storage).set_metric_names(list(metrics(config)))
     for key in lacking:
         storage.set_study_user_attr(study_id, key, wanted[key])
     return study_id
@@ -217,6 +217,7 @@ def _known_by(config: StudyConfig) -> dict[str, Any]:
         "dataset": config.dataset,
         "data sha256": config.data_hash,
         "budget": config.budget,
+        **({} if config.most is None else {"minimised": config.minimise, "at most": config.most}),
         "target (%)": config.target_pct,
         "threshold (%)": config.threshold_pct,
         "space": config.space,

@@ -30,11 +30,16 @@ from harness.evidence.study import StudyConfig
 from harness.system.errors import ContentError
 from harness.training.result import Status
 from harness.training.seeds import Purpose, derive_seed
+from search_spaces.cost import analyse
 from search_spaces.network_name import network_name
 from search_spaces.spaces.draw import Decision
+from search_spaces.spaces.judge import measured
+from search_spaces.spaces.space import OBJECTIVES, Metric
 
-# The objectives, both minimised.
-METRICS = ("validation error (%)", "parameters")
+
+def metrics(config: StudyConfig) -> tuple[str, str]:
+    """Return the names of the objectives, both minimised."""
+    return "validation error (%)", OBJECTIVES[config.minimise]
 
 
 class State(StrEnum):
@@ -166,6 +171,7 @@ def _proposed(config: StudyConfig, event: Proposal, utc: str) -> MirroredTrial:
         "network": str(event.architecture),
         "hash": event.hash,
         "parameters": event.parameters,
+        **_cost(config, event),
         "epochs": recipe.epochs,
         "recipe": recipe_name,
         "proposed by": event.origin,
@@ -174,6 +180,14 @@ def _proposed(config: StudyConfig, event: Proposal, utc: str) -> MirroredTrial:
     }
     known = {name: value for name, value in attributes.items() if value is not None}
     return MirroredTrial(State.RUNNING, known, event.decisions, began=utc)
+
+
+def _cost(config: StudyConfig, event: Proposal) -> dict[str, int]:
+    """Return what is minimised, where it is not the parameters."""
+    if config.minimise is Metric.PARAMETERS:
+        return {}
+    analysis = analyse(event.architecture, dataset(config.dataset).task)
+    return {OBJECTIVES[config.minimise]: measured(analysis, config.minimise)}
 
 
 def _after(story: Story, number: int, epoch: int, errors: int) -> MirroredTrial:
@@ -187,7 +201,7 @@ def _ended(story: Story, number: int, event: RunEnded, utc: str) -> MirroredTria
     values = None
     if state is State.COMPLETE and errors is not None:
         trial = _after(story, number, trial.attributes["epochs"], errors)
-        values = (_pct(story.config, errors), float(trial.attributes["parameters"]))
+        values = (_pct(story.config, errors), float(trial.attributes[OBJECTIVES[story.config.minimise]]))
     return replace(
         trial, state=state, attributes={**trial.attributes, "status": str(event.status)}, values=values, ended=utc
     )

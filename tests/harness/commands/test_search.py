@@ -113,28 +113,6 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
             "see 'harness search --help'",
         ),
         (
-            "--minimise",
-            "macs",
-            2,
-            "--minimise macs needs a limit to begin below",
-            "give one that networks keep which surely reach the target, such as --limit 'macs<=2000000'",
-        ),
-        (
-            "--minimise",
-            "size",
-            2,
-            "Invalid value for '--minimise': 'size' is not one of ",
-            "see 'harness search --help'",
-        ),
-        (
-            "--limit",
-            "latency<=3",
-            2,
-            "Invalid value for '--limit': 'latency<=3' is no condition such as macs<=1000000: one of parameters, macs, "
-            "receptive_field, one of <= ",
-            "see 'harness search --help'",
-        ),
-        (
             "--workers",
             "abc",
             2,

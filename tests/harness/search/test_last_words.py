@@ -35,6 +35,7 @@ from tests.harness import logged
 OFFSET = ErrorRatio(dataset="mnist", errors_ratio=0.8, relative_error=None, protocol="made up")
 GIVEN = {"--budget": "4000", "--space": "tiny", "--study": "mine"}
 SEARCHED = Searched(
+    budget=4000,
     bound=4000,
     minimise=Metric.PARAMETERS,
     target_pct=99.4,
@@ -163,13 +164,13 @@ def test_in_the_second_half_of_the_time_it_was_the_time_that_kept_networks_away(
 
 @pytest.mark.parametrize("end", [RanOut("time"), Exhausted("none of 20,000 draws")])
 def test_a_budget_below_every_network_gives_way_to_one_that_some_keep(end: End):
-    words = said(end, None, budget=10, fewest=260, trained=0, elapsed=599.0)
+    words = said(end, None, budget=10, bound=10, fewest=260, trained=0, elapsed=599.0)
 
     assert words.why == "space"
     assert options(words) == {"--budget": "520", "--space": "tiny"}
     assert "260 parameters" in words.sentences[0]
     # The smallest was found by a descent, which may miss a smaller one that has been trained.
-    assert options(said(end, None, budget=10, fewest=260, trained=1, elapsed=599.0))["--time"] == "20m"
+    assert options(said(end, None, budget=10, bound=10, fewest=260, trained=1, elapsed=599.0))["--time"] == "20m"
 
 
 # Limits -----------------------------------------------------------------------------------------------------
