@@ -263,7 +263,7 @@ def _comparison(found: Evaluation) -> str:
     if found.as_recorded:
         return f", as recorded but for {counted(found.ties, 'image')} between two classes as good as equal: {shown}"
     other = counted(len(found.differing), "image")
-    return f": NOT as recorded ({found.recorded_errors:,} errors there); {other} get another class: {shown}"
+    return f": NOT as recorded ({found.recorded_errors:,} errors there); another class comes out for {other}: {shown}"
 
 
 def _own(evidence: Record, weights: list[WeightFile], pictures: list[OwnImage], as_json: bool) -> int:
