@@ -92,6 +92,7 @@ def search(
     \b
     harness search --budget 20000
     harness search --budget 5000 --space tiny --time 2h
+    harness search --minimise macs --limit 'macs<=1000000'
     harness search --plan
     """
     from random import Random

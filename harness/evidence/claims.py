@@ -9,7 +9,7 @@ from harness.data.datasets import dataset
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier
 from harness.system import files
 from harness.system.document import documented, read_as
-from harness.system.errors import ContentError
+from harness.system.errors import ContentError, reason
 from harness.training.seeds import PROTOCOL_VERSION
 from search_spaces.cost import analyse
 from search_spaces.errors import SearchSpaceError
@@ -52,7 +52,7 @@ def read(path: Path) -> list[Claim]:
     try:
         text = files.read_bytes(path)
     except OSError as error:
-        raise ContentError(f"cannot read the claims {path}: {error.strerror or error}") from error
+        raise ContentError(f"cannot read the claims {path}: {reason(error)}") from error
     found = read_as(list[Claim], text, f"the file of claims {path}")
     for claim in found:
         _check(claim, path)

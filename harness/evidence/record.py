@@ -10,7 +10,7 @@ from typing import Any, Literal
 from harness.data.datasets import dataset
 from harness.system import files
 from harness.system.document import WrittenNetwork, document_of, documented, read_as, read_each
-from harness.system.errors import ContentError
+from harness.system.errors import ContentError, reason
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import Environment, Result, Status, accuracy_pct
 from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
@@ -202,7 +202,7 @@ def read(path: Path) -> Record:
     try:
         text = files.read_bytes(path)
     except OSError as error:
-        raise ContentError(f"cannot read the record {path}: {error.strerror or error}") from error
+        raise ContentError(f"cannot read the record {path}: {reason(error)}") from error
     record = read_as(Record, text, f"the record {path}")
     _check(record, path, json.loads(text)["architecture"])
     return record

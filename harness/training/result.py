@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from harness.system import files
 from harness.system.document import WrittenNetwork, document_of, documented, read_as
-from harness.system.errors import ContentError
+from harness.system.errors import ContentError, reason
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.seeds import PROTOCOL_VERSION, Purpose
 from search_spaces.spaces.draw import Decision
@@ -167,5 +167,5 @@ def read(path: Path) -> Result:
     try:
         text = files.read_bytes(path)
     except OSError as error:
-        raise ContentError(f"cannot read the result {path}: {error.strerror or error}") from error
+        raise ContentError(f"cannot read the result {path}: {reason(error)}") from error
     return read_as(Result, text, f"the result {path}")
