@@ -12,7 +12,7 @@ from benchmarks.main_job_results import FIRST_STANDING_SECONDS, Case, MeasuredSe
 from harness.system.terminal import counted
 
 MINUTES = (5, 10, 20, 40)
-_HALVED = ", both workers on one core, which is fast: so it is halved"
+_HALVED = ", both workers of a search on one core (half the speed of this machine, as it is a fast one)"
 NONE_YET = "There are no results yet; `python -m benchmarks.main_job` makes them.\n"
 COLUMNS = (
     "search",

@@ -75,7 +75,7 @@ def _offer(node: dict[str, Any]) -> str:
 
 def _given_text(origins: dict[str, str]) -> str:
     """Return the options that are not at their defaults, and the variables of the environment that set some."""
-    words = {"seconds": "time", "folder": "data"}
+    words = {"seconds": "time", "folder": "data", "limits": "limit"}
     given = [
         f"--{words.get(name, name).replace('_', '-')}{' (environment)' if origin == 'environment' else ''}"
         for name, origin in origins.items()

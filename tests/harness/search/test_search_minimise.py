@@ -52,14 +52,28 @@ def test_nothing_over_the_limit_is_trained(trainer: Trainer, tmp_path: Path):
     assert {event["reason"] for event in scripted.events(tmp_path, "rejected")} == {"macs"}
 
 
-@pytest.mark.parametrize("sampler", ["surrogate", "tpe"])
+@pytest.mark.parametrize("sampler", ["surrogate", "evolution", "tpe", "nsga2", "random"])
 def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(sampler: str, trainer: Trainer, tmp_path: Path):
-    configured = scripted.config(space_text=SPACE, sampler=sampler, minimise=Metric.MACS, most=200_000)
-    whole = scripted.run(tmp_path / "whole", configured, scripted.effort(trials=4))
-    for trials in (1, 2, 4):
+    trainer.accuracy_pct = scripted.by_size
+    configured = scripted.config(
+        space_text="width = 1..100; net = conv3x3(width, stride={1, 2}) bn relu conv3x3(40) gap linear(10);",
+        sampler=sampler,
+        minimise=Metric.MACS,
+        most=4_000_000,
+    )
+    whole = scripted.run(tmp_path / "whole", configured, scripted.effort(trials=20))
+    for trials in (9, 12, 20):
         parts = scripted.run(tmp_path / "parts", configured, scripted.effort(trials=trials))
 
     assert [item.proposal.hash for item in whole.candidates.values()] == [
         item.proposal.hash for item in parts.candidates.values()
     ]
     assert [item.cost for item in parts.candidates.values()] == [item.cost for item in whole.candidates.values()]
+    # What a sampler was told, of rejections too, is multiply-adds in both.
+    values = [
+        sorted(trial.values for trial in scripted.proposer_of(found).index.study.get_trials() if trial.values)
+        for found in (whole, parts)
+    ]
+    assert values[0] == values[1]
+    told = [event for event in scripted.events(tmp_path / "parts", "rejected") if event["violation"] is not None]
+    assert bool(told) is (sampler in ("tpe", "nsga2", "random"))
