@@ -14,7 +14,7 @@ from harness.data.training_images import resolve
 from harness.evidence.error_ratio import ErrorRatio, error_ratio_of
 from harness.evidence.study import StudyConfig, check_config, config_document
 from harness.search.proposals.estimate import PACES, Room, taught
-from harness.search.proposals.features import NUMBER_MACS
+from harness.search.proposals.features import step_work
 from harness.search.proposals.look import lengths
 from harness.search.proposals.prior import Prior, kept, observations, past_trainings
 from harness.search.proposals.sampler import sampler_name
@@ -262,8 +262,8 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     data = dataset(plan.config.dataset)
     room = Room(data.train_size, taught(PACES[plan.effort.engine], plan.config.recipe, data.task))
     each: list[float] = []
-    if count.median_macs is not None and count.median_numbers is not None:
-        work = count.median_macs + NUMBER_MACS * count.median_numbers
+    if count.median_macs is not None and count.median_numbers is not None and count.median_parameters is not None:
+        work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
         each = [room.takes(epochs, work) for epochs in lengths(plan.config)]
     return {
         "study": plan.folder.name,

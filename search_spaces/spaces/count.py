@@ -37,6 +37,7 @@ class Count:
         confidence: probability with which the interval holds the number; 1 when exact.
         median_macs: median multiply-adds of those that were accepted; None where none was.
         median_numbers: median of the numbers in all maps of one image, likewise.
+        median_parameters: median of the parameters, likewise.
     """
 
     low: int
@@ -48,6 +49,7 @@ class Count:
     confidence: float
     median_macs: int | None
     median_numbers: int | None
+    median_parameters: int | None
 
 
 def derivations(space: SearchSpace) -> int:
@@ -136,12 +138,13 @@ def _accepted(space: SearchSpace, draws: Iterable[Draw], budget: int | None) -> 
     return [found.analysis for found in judgements if found.accepted and found.analysis]
 
 
-def _medians(found: list[Analysis]) -> tuple[int | None, int | None]:
-    """Return the median multiply-adds and the median of the numbers in maps."""
+def _medians(found: list[Analysis]) -> tuple[int | None, int | None, int | None]:
+    """Return the medians of the multiply-adds, of the numbers in maps and of the parameters."""
     if not found:
-        return None, None
+        return None, None, None
     macs = statistics.median_low([analysis.macs for analysis in found])
-    return macs, statistics.median_low([map_numbers(analysis) for analysis in found])
+    numbers = statistics.median_low([map_numbers(analysis) for analysis in found])
+    return macs, numbers, statistics.median_low([analysis.parameters for analysis in found])
 
 
 def count_text(number: int) -> str:

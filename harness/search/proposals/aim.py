@@ -26,11 +26,12 @@ from search_spaces.spaces.space import Metric
 from search_spaces.task import Task
 
 # The model chooses among so many draws, from at most so many looks, and among changes of those that are worth most and
-# have not been changed yet: so many at once, so many changes each.
-AIM_DRAWS, AIM_LOOKS = 150, 400
-PARENTS, CHILDREN = 12, 8
+# have not been changed yet: so many at once, so many changes each (docs/experiments.md, "how well the best network is
+# looked for").
+AIM_DRAWS, AIM_LOOKS = 600, 1600
+PARENTS, CHILDREN = 24, 8
 # The rounds end when so many have not raised the highest worth by this share, and after so many in all.
-PATIENCE, RISE, MOST_ROUNDS = 3, 0.01, 25
+PATIENCE, RISE, MOST_ROUNDS = 6, 0.01, 25
 # Errors that are believed of a network of middling size where no earlier training tells, by those that are allowed: a
 # hundred and 66 for MNIST.
 BELIEF = 1.5
@@ -141,7 +142,8 @@ def _listed(look: Look, rng: random.Random) -> list[Option]:
     draws = list(itertools.islice(accepted(look, rng, AIM_LOOKS), AIM_DRAWS))
     # Where hardly a draw is within the limits one is enough to begin with: its changes are nearer to them.
     draws = draws or list(itertools.islice(accepted(look, rng), 1))
-    return [acquisition.option(found, judgement, look.config.minimise) for found, judgement in draws]
+    options = (acquisition.option(found, judgement, look.config.minimise) for found, judgement in draws)
+    return list({each.hash: each for each in options}.values())
 
 
 @lru_cache(maxsize=8)

@@ -22,9 +22,9 @@ class Pace:
 
 
 # On one core of a two-core CPU machine, by engine. torch: fitted to the 3,702-parameter network and seed4, of which it
-# trains 4,600 and 3,000 images a second. Native: 43 trainings of seven forms on a machine of 112 GFLOP/s a core without
-# AVX-512 (``features.NUMBER_MACS``); others are faster, which shows with the first run.
-PACES = {"torch": Pace(1.85e-4, 3.35e-11), "native": Pace(0.0, 9.9e-11)}
+# trains 4,600 and 3,000 images a second. Native: 176 trainings, two at once on a core of 229 GFLOP/s
+# (``features.NUMBER_MACS``); others are faster or slower, which shows with the first run.
+PACES = {"torch": Pace(1.85e-4, 3.35e-11), "native": Pace(4.5e-6, 6.4e-11)}
 
 # Training on all images takes longer than on the search split: 60,000 to 50,000.
 VERIFY_FACTOR = 1.2

@@ -29,10 +29,12 @@ from search_spaces.task import Task
 
 # A receptive field beyond the image adds nothing.
 WIDEST_FIELD = 40
-# Multiply-adds that take as long as moving one number of a map through BN, rectifier, pooling and their gradients, and
-# as a multiply-add of a depthwise or grouped kernel takes besides. Fitted to 43 trainings of seven forms on a two-core
-# CPU machine: docs/experiments.md, "what a training takes, again".
-NUMBER_MACS = 8.0
+# Multiply-adds that take as long as moving one number of a map through BN, rectifier, pooling and their gradients; as
+# the optimizer's step for one parameter, by image of a batch of 32; and as a multiply-add of a depthwise or grouped
+# kernel takes besides. Fitted to 176 trainings, the last to 43 of seven forms, on two-core CPU machines:
+# docs/experiments.md, "what a training takes, with the faster engine" and "what a training takes, again".
+NUMBER_MACS = 9.0
+PARAMETER_MACS = 22.0
 GROUPED_MACS = 0.8
 
 
@@ -50,7 +52,13 @@ def work(architecture: Architecture, task: Task) -> float:
 
 def work_of(analysis: Analysis) -> float:
     """Do as ``work`` for a network that has been analysed."""
-    return analysis.macs + NUMBER_MACS * map_numbers(analysis) + GROUPED_MACS * grouped_macs(analysis)
+    of_all = step_work(analysis.macs, map_numbers(analysis), analysis.parameters)
+    return of_all + GROUPED_MACS * grouped_macs(analysis)
+
+
+def step_work(macs: int, numbers: int, parameters: int) -> float:
+    """Return the work of a network of which only these totals are known, as if no kernel were depthwise or grouped."""
+    return macs + NUMBER_MACS * numbers + PARAMETER_MACS * parameters
 
 
 def features(architecture: Architecture, analysis: Analysis) -> tuple[float, ...]:

@@ -86,6 +86,7 @@ def test_count_is_exact_for_small_spaces(tmp_path: Path):
         "median_macs": 28 * 28 * 9 * 4 + 40,
         # The maps of the convolution and of gap, and the outputs.
         "median_numbers": 28 * 28 * 4 + 4 + 10,
+        "median_parameters": 9 * 4 + 50,
     }
 
 

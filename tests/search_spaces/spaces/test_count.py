@@ -52,14 +52,17 @@ def test_few_derivations_are_all_looked_at(space: SearchSpace, budget: int | Non
     macs = sorted(analysis.macs for analysis in accepted)
     numbers = sorted(map(map_numbers, accepted))
     middle = (len(accepted) - 1) // 2
-    medians = (macs[middle], numbers[middle]) if accepted else (None, None)
+    parameters = sorted(analysis.parameters for analysis in accepted)
+    medians = (macs[middle], numbers[middle], parameters[middle]) if accepted else (None, None, None)
     assert feasible(space, budget) == Count(len(macs), len(macs), total, True, total, len(macs), 1.0, *medians)
 
 
 def test_the_medians_are_those_of_the_accepted():
-    # Of three: 28 * 28 * 9 multiply-adds a channel and 10 of the head; a number a pixel and channel, one more, and ten.
+    # Of three: 28 * 28 * 9 multiply-adds a channel and 10 of the head; a number a pixel and channel, one more, and
+    # ten.
     count = feasible(parse_space("net = conv3x3({2, 4, 8, 16}) gap linear(10)"), 200)
     assert (count.median_macs, count.median_numbers) == (4 * (7_056 + 10), 4 * 785 + 10)
+    assert count.median_parameters == 9 * 4 + 50
 
 
 def test_the_fewest_parameters_are_those_of_the_smallest_network_that_keeps_the_conditions():

@@ -163,12 +163,12 @@ def card(seed: int = 0, **changes: object) -> Proposer:
 
 
 def test_the_same_seed_and_history_give_the_same_proposal():
-    first, again, other = (proposed(card(seed), budget=4_000).proposal for seed in (1, 1, 2))
+    first, again, *others = (proposed(card(seed), budget=4_000).proposal for seed in (1, 1, 2, 3, 4))
 
     assert first == again
     assert first is not None
-    assert other is not None
-    assert first.hash != other.hash
+    # Most looks end at the same best network, not all.
+    assert len({other.hash for other in (first, *others) if other}) > 1
     assert first.parameters <= 4_000
 
 

@@ -12,6 +12,7 @@ from harness.search.proposals.features import (
     GROUPED_MACS,
     NAMES,
     NUMBER_MACS,
+    PARAMETER_MACS,
     features,
     network_features,
     work,
@@ -143,28 +144,33 @@ def test_every_network_has_finite_numbers_and_shares_are_shares(network: Archite
 
 
 @pytest.mark.parametrize(
-    ("text", "macs", "numbers"),
+    ("text", "macs", "numbers", "parameters"),
     [
-        ("conv3x3(4) gap linear(10)", 28_264, 4 * 784 + 4 + 10),
-        (PLAIN, 222_496, 3 * 8 * 784 + 8 * 196 + 4 * 16 * 144 + 16 + 10),
+        ("conv3x3(4) gap linear(10)", 28_264, 4 * 784 + 4 + 10, 86),
+        (PLAIN, 222_496, 3 * 8 * 784 + 8 * 196 + 4 * 16 * 144 + 16 + 10, 1442),
         # A sum writes its three inner maps and its own.
-        (POSED, 139_632, 3 * 8 * 196 + 2 * 5 * 8 * 196 + 8 + 10),
+        (POSED, 139_632, 3 * 8 * 196 + 2 * 5 * 8 * 196 + 8 + 10, 18 + 4 + (8 + 72) + 2 * 4 + 90),
     ],
 )
-def test_work_is_multiply_adds_and_the_numbers_of_all_maps(text: str, macs: int, numbers: int):
-    assert work(parse_network(text), MNIST) == pytest.approx(macs + NUMBER_MACS * numbers)
+def test_work_is_multiply_adds_numbers_of_all_maps_and_parameters(text: str, macs: int, numbers: int, parameters: int):
+    expected = macs + NUMBER_MACS * numbers + PARAMETER_MACS * parameters
+
+    assert work(parse_network(text), MNIST) == pytest.approx(expected)
 
 
 @given(st.from_type(Architecture))
 def test_work_grows_with_the_numbers_of_the_maps(network: Architecture):
     analysis = analyse(network, MNIST)
 
-    assert work_of(analysis) >= analysis.macs + NUMBER_MACS * map_numbers(analysis)
+    moved = NUMBER_MACS * map_numbers(analysis) + PARAMETER_MACS * analysis.parameters
+    assert work_of(analysis) >= analysis.macs + moved
 
 
 def test_a_multiply_add_of_a_depthwise_kernel_takes_longer_than_others():
     numbers = 2 * 8 * 784 + 8 + 10
 
+    moved = NUMBER_MACS * numbers + PARAMETER_MACS * (8 + 9 * 8 + 90)
+
     assert work(parse_network("conv1x1(8) dwconv3x3 gap linear(10)"), MNIST) == pytest.approx(
-        (8 + 9 * 8) * 784 + 80 + NUMBER_MACS * numbers + GROUPED_MACS * 9 * 8 * 784
+        (8 + 9 * 8) * 784 + 80 + moved + GROUPED_MACS * 9 * 8 * 784
     )
