@@ -26,7 +26,8 @@ from benchmarks.machine import machine
 from benchmarks.runs import trained
 from harness.evidence import record
 from harness.evidence.error_ratio import error_ratio_of
-from harness.evidence.verification.verify import Plan, run_seeds
+from harness.evidence.verification.plan import Plan
+from harness.evidence.verification.verify import run_seeds
 from harness.system import files
 from harness.system.device import core_count
 from harness.system.statistics import mean, reaches

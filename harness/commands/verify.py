@@ -11,8 +11,8 @@ from harness.commands.shared import options
 from harness.system.errors import UsageError
 
 if TYPE_CHECKING:
+    from harness.evidence.verification.plan import Plan
     from harness.evidence.verification.verdict import Verdict
-    from harness.evidence.verification.verify import Plan
     from harness.system.workspace import Workspace
     from harness.training.cluster.link import Link
     from harness.training.workers.workers import Source
@@ -73,7 +73,7 @@ def verify(
     from harness.data.training_images import resolve
     from harness.evidence import ledger
     from harness.evidence.leaderboard import collect
-    from harness.evidence.verification.verify import Plan
+    from harness.evidence.verification.plan import Plan
     from harness.system.device import choose_device, worker_count
     from harness.system.workspace import check_writable, workspace
     from harness.training.native.engine_choice import choose_engine
@@ -133,7 +133,7 @@ def verify(
 def _declare(plan: Plan, place: Workspace, seeds: int, as_json: bool) -> int:
     from dataclasses import asdict
 
-    from harness.evidence.verification.verify import declare
+    from harness.evidence.verification.declaration import declare
 
     attempt = declare(plan, place, seeds)
     if as_json:

@@ -15,7 +15,7 @@ import torch
 
 from harness.evidence import leaderboard, ledger, weight_file
 from harness.evidence.audit import audit
-from harness.evidence.verification import verify
+from harness.evidence.verification import declaration
 from harness.system import files
 from harness.system.errors import ContentError
 from harness.system.workspace import Workspace
@@ -30,7 +30,7 @@ def lived_in(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """Make a workspace with two verifications and a certification of one network, declared at 7 and run from 8 on."""
     place, seeds = Workspace(root), unrun.without_training(monkeypatch)
     monkeypatch.setattr(ledger, "_now", lambda: "2026-11-20T07:00:00+00:00")
-    monkeypatch.setattr(verify, "code_version", lambda: ("1" * 40, False))
+    monkeypatch.setattr(declaration, "code_version", lambda: ("1" * 40, False))
 
     @cache
     def learned(index: int) -> bytes:

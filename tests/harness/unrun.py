@@ -12,9 +12,9 @@ import pytest
 
 from harness.data.datasets import dataset
 from harness.evidence.ledger import Attempt
-from harness.evidence.verification import verify
+from harness.evidence.verification import declaration, verify
+from harness.evidence.verification.plan import Plan
 from harness.evidence.verification.verdict import Verdict
-from harness.evidence.verification.verify import Plan
 from harness.system.workspace import Workspace
 from harness.training.recipes import RECIPES
 from harness.training.result import Environment, Result, Status
@@ -121,7 +121,7 @@ def plan(indices: range | list[int] = range(5), **changes: Any) -> Plan:
 
 def declared(place: Workspace, planned: Plan, seeds: int) -> Attempt:
     """Declare a certification and commit the ledger with it."""
-    attempt = verify.declare(planned, place, seeds)
+    attempt = declaration.declare(planned, place, seeds)
     commit(place)
     return attempt
 

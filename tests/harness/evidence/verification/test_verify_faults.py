@@ -12,6 +12,7 @@ import pytest
 from harness.evidence import record
 from harness.evidence.study import owned
 from harness.evidence.verification import verify
+from harness.evidence.verification.plan import folder_of
 from harness.system.errors import HarnessError, StorageError, UsageError
 from harness.system.workspace import Workspace
 from harness.training.result import Status
@@ -69,7 +70,7 @@ def test_a_seed_that_was_finished_but_not_recorded_is_recorded(
 
 
 def test_two_processes_do_not_verify_the_same_row(place: Workspace, seeds: Seeds):
-    with owned(verify._folder(unrun.plan(), place)), pytest.raises(UsageError, match="another process is working in"):
+    with owned(folder_of(unrun.plan(), place)), pytest.raises(UsageError, match="another process is working in"):
         unrun.run(place, unrun.plan())
 
     assert seeds.asked == []

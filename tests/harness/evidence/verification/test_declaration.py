@@ -9,7 +9,8 @@ import pytest
 from harness.evidence import leaderboard, ledger
 from harness.evidence.leaderboard import Tier
 from harness.evidence.ledger import Declaration
-from harness.evidence.verification import verify
+from harness.evidence.verification.declaration import declare
+from harness.evidence.verification.verify import recorded_verdict
 from harness.system.errors import UsageError
 from harness.system.workspace import Workspace
 from harness.training.run import Job
@@ -63,7 +64,7 @@ def test_the_declaration_of_another_row_does_not_serve(place: Workspace, seeds: 
 
 
 def test_a_declaration_outside_git_is_refused(place: Workspace, seeds: Seeds):
-    verify.declare(CERTIFY, place, 20)
+    declare(CERTIFY, place, 20)
 
     with pytest.raises(UsageError, match=r"attempt 1 is declared, but .*records is in no git repository"):
         unrun.run(place, CERTIFY)
@@ -76,7 +77,7 @@ def test_a_declaration_that_is_not_committed_is_refused(before: str, place: Work
         unrun.git(place, "init", "--quiet")
     else:
         unrun.declared(place, unrun.plan(certify=True, target_pct=99.0), 20)
-    attempt = verify.declare(CERTIFY, place, 20)
+    attempt = declare(CERTIFY, place, 20)
 
     with pytest.raises(UsageError, match=rf"attempt {attempt.number} is declared, but .* is not committed with it"):
         unrun.run(place, CERTIFY)
@@ -96,16 +97,16 @@ def test_a_declaration_that_was_changed_after_its_commit_is_refused(place: Works
 
 
 def test_declaring_again_gives_the_open_attempt(place: Workspace, seeds: Seeds):
-    first = verify.declare(CERTIFY, place, 20)
+    first = declare(CERTIFY, place, 20)
 
-    assert verify.declare(CERTIFY, place, 30) == first
+    assert declare(CERTIFY, place, 30) == first
     assert len(ledger.read(place.ledger)) == 1
 
 
 def test_a_certification_takes_no_seed_that_a_verification_has_declared(place: Workspace, seeds: Seeds):
     interrupted(place, seeds, 2, range(8))
 
-    assert verify.declare(CERTIFY, place, 20).first_index == 8
+    assert declare(CERTIFY, place, 20).first_index == 8
 
 
 # Verifications -----------------------------------------------------------------------------------------------
@@ -146,7 +147,7 @@ def test_a_row_is_only_measured_while_a_declared_seed_has_not_been_run(place: Wo
     [row] = leaderboard.collect(place)
     assert (row.seeds, row.tier, row.reached) == (6, Tier.MEASURED, False)
     assert (some.row.tier, some.passed) == (Tier.MEASURED, False)
-    assert not verify.recorded_verdict(unrun.plan(range(5)), place).passed
+    assert not recorded_verdict(unrun.plan(range(5)), place).passed
 
     verdict = unrun.run(place, unrun.plan(range(8)))
     [row] = leaderboard.collect(place)
