@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from harness.system.errors import DeviceError, HarnessError, UsageError, refused_memory, refused_storage
+from harness.system.errors import DeviceError, HarnessError, UsageError, reason, refused_memory, refused_storage
 from harness.system.extras import DISTRIBUTION
 from harness.system.invocation import typed
 from harness.system.terminal import printable_json
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         code = UsageError.exit_code
         with suppress(OSError):  # Where errors cannot be shown either, the exit code is all that is left.
-            click.echo(f"harness: cannot write the output: {error.strerror or error}", err=True)
+            click.echo(f"harness: cannot write the output: {reason(error)}", err=True)
         _discard_output()
     _forget_interrupts()
     sys.exit(code)

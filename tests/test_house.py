@@ -72,3 +72,14 @@ def test_no_source_file_is_too_long():
     }
 
     assert {name: length for name, length in lengths.items() if length > LONGEST_FILE} == {}
+
+
+def test_one_place_says_why_the_system_refuses_a_file():
+    readers = [
+        path.relative_to(REPOSITORY).as_posix()
+        for package in ("harness", "reports")
+        for path in (REPOSITORY / package).rglob("*.py")
+        if re.search(r"\.strerror\b(?!\()|\"strerror\"", path.read_text(encoding="utf-8"))
+    ]
+
+    assert readers == ["harness/system/errors.py"]

@@ -20,7 +20,7 @@ from io import BytesIO
 from pathlib import Path
 
 from harness.data.datasets import DataFile, Dataset, dataset
-from harness.system.errors import DataError
+from harness.system.errors import DataError, reason
 from harness.system.invocation import typed
 
 
@@ -139,7 +139,7 @@ def read_verified(folder: Path, file: DataFile) -> tuple[bytes, str]:
     try:
         stored = path.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        raise DataError(f"cannot read {path}: {reason(error)}") from error
     return checked_payload(stored, file, path.suffix == ".gz", str(path))
 
 

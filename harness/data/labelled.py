@@ -144,7 +144,7 @@ def _qmnist_files(folder: Path | None) -> list[Path]:
         try:
             problem = _problem(path.read_bytes(), md5)
         except OSError as error:
-            raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+            raise DataError(f"cannot read {path}: {reason(error)}") from error
         if problem:
             raise DataError(f"{path} is {problem}", hint="remove it")
         paths.append(path)

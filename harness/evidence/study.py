@@ -22,7 +22,7 @@ from harness.evidence import events
 from harness.evidence.events import Entry, Event, Looked, Proposal, Rejected, of_kind
 from harness.system import files
 from harness.system.document import documented, read_as
-from harness.system.errors import ContentError, StorageError, UsageError
+from harness.system.errors import ContentError, StorageError, UsageError, reason
 from harness.system.workspace import TEACHERS
 from harness.training import result
 from harness.training.recipe import Recipe, recipe_document
@@ -182,7 +182,7 @@ def _config_file(folder: Path) -> _ConfigFile:
     try:
         text = files.read_bytes(path)
     except OSError as error:
-        raise ContentError(f"cannot read the study {path}: {error.strerror or error}") from error
+        raise ContentError(f"cannot read the study {path}: {reason(error)}") from error
     return read_as(_ConfigFile, text, f"the study {path}")
 
 
@@ -198,7 +198,7 @@ def owned(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
     except OSError as error:
-        raise StorageError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
+        raise StorageError(f"cannot write to the folder {folder}: {reason(error)}") from error
     try:
         # One that only asks holds the lock for a moment too.
         if not any(_locks(handle, fcntl.LOCK_EX, wait) for wait in (0.05, 0.2, 0.5)):

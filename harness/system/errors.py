@@ -108,7 +108,7 @@ def refused_storage(error: BaseException) -> StorageError | None:
     if isinstance(error, StorageError):
         return error
     if isinstance(error, OSError) and error.errno in _STORAGE:
-        return StorageError(f"the storage fails at {error.filename or 'a file'}: {error.strerror}")
+        return StorageError(f"the storage fails at {error.filename or 'a file'}: {reason(error)}")
     # SQLite's own words, in which Optuna passes them on.
     if "database or disk is full" in str(error):
         return StorageError("cannot write a database: the disk is full")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.system.errors import ContentError, StorageError
+from harness.system.errors import ContentError, StorageError, reason
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -74,7 +74,7 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+        raise StorageError(f"cannot write {path}: {reason(error)}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -111,7 +111,7 @@ def log_text(path: Path) -> str:
     try:
         return read_bytes(path).decode("utf-8", errors="replace") if path.exists() else ""
     except OSError as error:
-        raise ContentError(f"cannot read {path}: {error.strerror or error}") from error
+        raise ContentError(f"cannot read {path}: {reason(error)}") from error
 
 
 def _refuse_device(path: Path) -> None:
@@ -127,20 +127,16 @@ def append_line(path: Path, line: str) -> None:
     Raises:
         StorageError: the file cannot be written; it is as it was.
     """
-    try:
+    with _naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
-    try:
-        size = os.fstat(handle).st_size
-        is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-        _write_whole(handle, ("\n" * is_torn + line + "\n").encode("utf-8"))
-        os.fsync(handle)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        os.close(handle)
+        try:
+            size = os.fstat(handle).st_size
+            is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+            _write_whole(handle, ("\n" * is_torn + line + "\n").encode("utf-8"))
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _write_whole(handle: int, content: bytes) -> None:
@@ -161,11 +157,9 @@ def locked(path: Path) -> Iterator[None]:
 
     The lock is the kernel's, so it falls with its holder, however that ends.
     """
-    try:
+    with _naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.system.errors import StorageError, UsageError
+from harness.system.errors import StorageError, UsageError, reason
 
 # Beside the studies: all of them share what is in it.
 TEACHERS = ".teachers"
@@ -112,7 +112,7 @@ def check_writable(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise StorageError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
+        raise StorageError(f"cannot write to the folder {folder}: {reason(error)}") from error
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from harness.bench.methods.external_method import Ask, Asker, Limits, MethodErro
 from harness.bench.methods.method import BuiltIn, EntryPoint, Method, Program
 from harness.bench.methods.task import SearchTask
 from harness.data.datasets import dataset
+from harness.system.errors import reason
 from search_spaces.spaces.resolve import parse_space
 
 # In bytes. No network and no reason to say more is as long.
@@ -89,8 +90,7 @@ def running(method: EntryPoint | Program, asker: Asker, limits: Limits) -> Itera
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise asker.fault(f"cannot start {command[0]!r}: {reason}") from error
+        raise asker.fault(f"cannot start {command[0]!r}: {reason(error)}") from error
     talk = _Talk(process, asker, limits)
     try:
         for stream in _streams(process):

@@ -21,7 +21,7 @@ from harness.bench.results.trace import Trace
 from harness.bench.tables.table import Machine
 from harness.system import files
 from harness.system.document import document_of, documented, read_as
-from harness.system.errors import ContentError
+from harness.system.errors import ContentError, reason
 from harness.training.recipe import recipe_document
 
 ASKED, TRACES, JUDGED = "comparison.json", "traces.jsonl", "judged.json"
@@ -206,4 +206,4 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ContentError(f"cannot read {path}: {error.strerror or error}") from error
+        raise ContentError(f"cannot read {path}: {reason(error)}") from error

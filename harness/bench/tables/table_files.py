@@ -17,7 +17,7 @@ from harness.bench.tables.table import Facts, Row, Table, TableError
 from harness.system import files
 from harness.system.csv_text import csv_text, finite, unguarded
 from harness.system.document import documented, read_as
-from harness.system.errors import ContentError, UsageError
+from harness.system.errors import ContentError, UsageError, reason
 from harness.system.workspace import Workspace
 from harness.training.recipe import recipe_document
 from harness.training.result import Status
@@ -72,8 +72,7 @@ def read_table(folder: Path) -> Table:
     try:
         text, rows = (folder / FACTS).read_bytes(), (folder / ROWS).read_bytes()
     except OSError as error:
-        reason = error.strerror or error
-        raise TableError(f"cannot read the table in {folder}: {reason}: {error.filename}", hint=_MEND) from error
+        raise TableError(f"cannot read the table in {folder}: {reason(error)}: {error.filename}", hint=_MEND) from error
     try:
         whole = read_as(_FactsFile, text, f"the table's {folder / FACTS}")
     except ContentError as error:

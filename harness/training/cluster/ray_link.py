@@ -22,7 +22,7 @@ from typing import Any
 
 from harness.system import extras
 from harness.system.device import core_count
-from harness.system.errors import DeviceError
+from harness.system.errors import DeviceError, reason
 from harness.training.cluster.link import NodeFault, NodeInfo, NodeLost
 from harness.training.cluster.message import Terms
 from harness.training.cluster.node import Node
@@ -86,7 +86,7 @@ def _try(address: str) -> None:
             socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
         except OSError as error:
             raise DeviceError(
-                f"no cluster answers at {address}: {error.strerror or error}",
+                f"no cluster answers at {address}: {reason(error)}",
                 hint="ray start --head starts one (docs/cluster.md)",
             ) from error
     command = [sys.executable, "-m", __name__, address]

@@ -229,7 +229,7 @@ def _built(options: tuple[str, ...]) -> Path:
                     _compile_again_if_killed(command, path)
                     files.write_bytes(_seal(path), _digest(path))
     except (UsageError, OSError) as error:
-        raise EngineNotKept(f"the engine cannot be kept: {error}") from error
+        raise EngineNotKept(f"the engine cannot be kept in {folder}: {reason(error)}") from error
     return path
 
 

@@ -173,7 +173,7 @@ def test_an_instruction_set_that_the_compiler_does_not_know_leaves_the_next(
 def test_a_cache_that_cannot_be_written_leaves_torch(folder: str, cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HARNESS_ENGINE_CACHE", folder)
 
-    with pytest.raises(EngineUnavailable, match="the engine cannot be kept: cannot write"):
+    with pytest.raises(EngineUnavailable, match=f"the engine cannot be kept in {folder}: cannot write"):
         native.load()
 
 
