@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from harness.data.datasets import DATASETS, dataset
 from harness.evidence import certification, claims, leaderboard_csv, ledger, record
-from harness.evidence.leaderboard_csv import PROVEN, LeaderboardRow, Tier, read, standings_file, to_csv
+from harness.evidence.leaderboard_csv import PROVEN, LeaderboardRow, Tier, cost_of, read, standings_file, to_csv
 from harness.evidence.ledger import Attempt, Declaration, Outcome, Registration
 from harness.evidence.record import Record
 from harness.evidence.study import finished_results, read_config
@@ -27,7 +27,7 @@ from search_spaces.cost import analyse
 from search_spaces.stored import stored_numbers
 
 # The row and its file are part of what this module offers.
-__all__ = ["PROVEN", "LeaderboardRow", "Tier", "read", "to_csv"]
+__all__ = ["PROVEN", "LeaderboardRow", "Tier", "cost_of", "read", "to_csv"]
 
 VERIFIED_SEEDS = 5
 # Whose one-sided bound must reach the target; a mean alone that does is only "at the target" (docs/adr/0020-*.md).
@@ -196,10 +196,14 @@ def validation_runs(results: Iterable[Result]) -> list[Result]:
     return [result for result in ended if result.purpose is Purpose.CONFIRM] or ended
 
 
-def pareto_front(rows: Iterable[_Sized], accuracy: Callable[[_Sized], float]) -> list[_Sized]:
-    """Return those that are more accurate than all of equal or smaller size, smallest first."""
+def pareto_front(
+    rows: Iterable[_Sized],
+    accuracy: Callable[[_Sized], float],
+    cost: Callable[[_Sized], int] = lambda row: row.parameters,
+) -> list[_Sized]:
+    """Return those that are more accurate than all of equal or lower cost, the lowest cost first."""
     front: list[_Sized] = []
-    for row in sorted(rows, key=lambda row: (row.parameters, -accuracy(row), row.hash)):
+    for row in sorted(rows, key=lambda row: (cost(row), -accuracy(row), row.hash)):
         if not front or accuracy(row) > accuracy(front[-1]):
             front.append(row)
     return front

@@ -21,6 +21,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.errors import NotationError, ShapeError
 from search_spaces.language.notation import parse_notation
+from search_spaces.spaces.space import Metric
 from search_spaces.stored import stored_numbers
 from search_spaces.task import MNIST
 
@@ -101,6 +102,11 @@ class LeaderboardRow:
         """What makes a row; a claim never shares one with a measurement."""
         claimed = self.tier is Tier.CLAIMED
         return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version, claimed)
+
+
+def cost_of(row: LeaderboardRow, minimise: Metric) -> int:
+    """Return what a row's network has of what a search minimises."""
+    return row.parameters if minimise is Metric.PARAMETERS else row.macs
 
 
 def standings_file(workspace: Workspace) -> Path:

@@ -141,7 +141,10 @@ def fronts_picture(infos: Sequence[StudyInfo]) -> Html:
     points = [point for front in fronts for point in front]
     if not points:
         return element("p", text("None of these studies has a trained network yet."))
-    sizes = [point.parameters for point in points] + [info.config.budget for info in infos]
+    if apart := _apart(infos):
+        return apart
+    unit = infos[0].picture.unit
+    sizes = [point.cost for point in points] + [info.config.bound for info in infos]
     levels = [errors_pct(point.accuracy_pct) for point in points] + [
         errors_pct(info.config.threshold_pct) for info in infos
     ]
@@ -150,13 +153,13 @@ def fronts_picture(infos: Sequence[StudyInfo]) -> Html:
     )
     ticks = [svg.Tick(value, count(value)) for value in svg.log_ticks(area.across.low, area.across.high) if value >= 1]
     shares = [svg.Tick(value, short(100 - value)) for value in svg.log_ticks(area.up.high, area.up.low, 12)]
-    parts = [svg.grid(area, ticks, shares, "parameters (logarithmic)", "validation accuracy, % (errors logarithmic)")]
+    parts = [svg.grid(area, ticks, shares, f"{unit} (logarithmic)", "validation accuracy, % (errors logarithmic)")]
     for threshold in sorted({info.config.threshold_pct for info in infos}):
         y = area.up.position(errors_pct(threshold))
         parts.append(svg.line(area.across.start, y, area.across.end, y, "threshold"))
         parts.append(svg.label(area.across.start + 6, y - 6, f"threshold {short(threshold)} %", class_="on-threshold"))
     for place, (info, front) in enumerate(zip(infos, fronts, strict=True)):
-        places = [(area.across.position(p.parameters), area.up.position(errors_pct(p.accuracy_pct))) for p in front]
+        places = [(area.across.position(p.cost), area.up.position(errors_pct(p.accuracy_pct))) for p in front]
         parts.append(svg.path(svg.staircase(places, area.across.end), f"side-line side-{place + 1}"))
         parts += [
             svg.mark(SHAPES[place], x, y, f"side-{place + 1}", f"{info.name}\n{point.words}")
@@ -164,13 +167,25 @@ def fronts_picture(infos: Sequence[StudyInfo]) -> Html:
         ]
     said = [f"{info.name}: {_front_words(front)}" for info, front in zip(infos, fronts, strict=True)]
     image = svg.picture(
-        area, "fronts-picture", "Pareto fronts on validation", f"Parameters with accuracy. {'; '.join(said)}.", *parts
+        area,
+        "fronts-picture",
+        "Pareto fronts on validation",
+        f"{unit.capitalize()} with accuracy. {'; '.join(said)}.",
+        *parts,
     )
     return joined([image, _sides_legend([info.name for info in infos])])
 
 
+def _apart(infos: Sequence[StudyInfo]) -> Html | None:
+    """Return a sentence where studies minimise different metrics, which no axis can show together."""
+    units = dict.fromkeys(info.picture.unit for info in infos)
+    if len(units) == 1:
+        return None
+    return element("p", text(f"These studies minimise {' and '.join(units)}, which one axis cannot show."))
+
+
 def _front_words(front: Sequence[Point]) -> str:
-    said = [f"{count(point.parameters)} with {pct(point.accuracy_pct)}" for point in front]
+    said = [f"{count(point.cost)} with {pct(point.accuracy_pct)}" for point in front]
     return ", ".join(said) or "nothing trained"
 
 
@@ -179,6 +194,8 @@ def budgets_picture(infos: Sequence[StudyInfo]) -> Html:
     elapsed = max(info.budget.elapsed for info in infos)
     if elapsed <= 0:
         return element("p", text("No time has passed in these studies yet."))
+    if apart := _apart(infos):
+        return apart
     unit, seconds = ("hours", 3600) if elapsed > 3 * 3600 else ("minutes", 60)
     sizes = [size for info in infos for size in (info.budget.first, *(trial.budget for trial in info.budget.trials))]
     area = svg.frame(

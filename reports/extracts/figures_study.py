@@ -48,18 +48,18 @@ def write_figures(info: StudyInfo, folder: Path) -> list[Path]:
 
 
 def accuracy_figure(info: StudyInfo) -> Figure:
-    """Return parameters against accuracy, with the front, the target, the threshold and the budget."""
+    """Return what is minimised against accuracy, with the front, the target, the threshold and the budget."""
     facts = info.picture
-    figure, axes = _begun(f"{info.name}: parameters against accuracy")
+    figure, axes = _begun(f"{info.name}: {facts.unit} against accuracy")
     for kind in Kind:
         points = [point for point in facts.points if point.kind is kind]
         if points:
             _draw(axes, points, _MARKS[kind])
     front = facts.front
     if front:
-        sizes = [point.parameters for point in front]
+        sizes = [point.cost for point in front]
         axes.step(
-            [*sizes, facts.budget],
+            [*sizes, facts.bound],
             [*(errors_pct(point.accuracy_pct) for point in front), errors_pct(front[-1].accuracy_pct)],
             where="post",
             color=_GREEN,
@@ -73,8 +73,8 @@ def accuracy_figure(info: StudyInfo) -> Figure:
         linestyle=(0, (6, 3)),
         label=f"threshold {short(facts.threshold_pct)} %, validation",
     )
-    axes.axvline(facts.budget, color=_PINK, linestyle=(0, (2, 2)), label=f"budget {count(facts.budget)}")
-    axes.set(xscale="log", yscale="log", xlabel="parameters", ylabel="accuracy, % (errors logarithmic)")
+    axes.axvline(facts.bound, color=_PINK, linestyle=(0, (2, 2)), label=facts.bound_words)
+    axes.set(xscale="log", yscale="log", xlabel=facts.unit, ylabel="accuracy, % (errors logarithmic)")
     axes.invert_yaxis()
     low, high = axes.get_xlim()
     _label(axes.xaxis, low, high, count)
@@ -141,7 +141,7 @@ def _draw(axes: Any, points: list[Point], style: dict[str, Any]) -> None:
     deviations = [point.deviation_pct or 0.0 for point in points]
     # Below, the bar of a very accurate network must not reach 0.
     down = [min(deviation, error - FEWEST_ERRORS_PCT) for deviation, error in zip(deviations, errors, strict=True)]
-    sizes = [point.parameters for point in points]
+    sizes = [point.cost for point in points]
     axes.errorbar(sizes, errors, (down, deviations), linestyle="none", markersize=5, elinewidth=0.8, **style)
 
 

@@ -12,8 +12,9 @@ from reports.comparison.comparison import Quantity, ratio_text
 from reports.comparison.comparison_networks import NetworkComparison
 from reports.comparison.comparison_studies import StudyComparison
 from reports.html.numbers import DASH, count, duration, mean_and_deviation, pct, plural, short, spread
-from reports.study.networks import Network
+from reports.study.networks import Network, minimised
 from reports.study.study_info import StudyInfo
+from search_spaces.spaces.space import OBJECTIVES
 
 MOST_NETWORKS = 8
 _LONGEST = 300
@@ -34,7 +35,8 @@ def study_summary(info: StudyInfo) -> str:
         parts.append(
             f"The first {len(shown)} of {plural(len(info.networks), 'network')} in the order of the standings:"
         )
-        parts.append(_table(("network", "parameters", "validation, %", "test, %", "state"), map(_network, shown)))
+        columns = ("network", OBJECTIVES[info.config.minimise], "validation, %", "test, %", "state")
+        parts.append(_table(columns, map(_network, shown)))
     commands = [session.command for session in info.provenance.sessions[:1] if session.command]
     commands += [info.provenance.rerun] if info.provenance.rerun else []
     if commands:
@@ -95,6 +97,7 @@ def _facts(info: StudyInfo) -> list[tuple[str, str]]:
     facts = [
         ("network", code(answer.hash) if answer else DASH),
         ("parameters", count(answer.parameters if answer else None)),
+        *minimised(found, config),
         (
             "mean test accuracy",
             f"{mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)} % over "
@@ -120,7 +123,7 @@ def _network(network: Network) -> tuple[str, ...]:
     row = network.row
     return (
         code(network.hash),
-        count(network.parameters),
+        count(network.cost),
         spread(network.validation_accuracies_pct) if network.validation_accuracies_pct else DASH,
         mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3) if row else DASH,
         sentence(f"{network.state} {network.remark}"),

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from harness.evidence.events import SessionBegan, SessionEnded
-from harness.evidence.leaderboard import VERIFIED_SEEDS, LeaderboardRow, Tier
+from harness.evidence.leaderboard import VERIFIED_SEEDS, LeaderboardRow, Tier, cost_of
 from harness.evidence.study import StudyConfig
 from harness.search.nearest_miss import allowed_errors
 from reports.html.dataset_tag import shown_name
 from reports.html.numbers import count, decimal, duration, pct, plural, short
-from reports.study.networks import DIGITS, Network, State, cost
+from reports.study.networks import DIGITS, Network, State
 from reports.study.study_files import StudyFiles
 from reports.study.winner import Winner
 from search_spaces.network_name import network_name
-from search_spaces.spaces.space import OBJECTIVES
+from search_spaces.spaces.space import Metric, size_text
 
 
 class Outcome(StrEnum):
@@ -67,12 +67,12 @@ def is_over(files: StudyFiles) -> bool:
 def _verdict(files: StudyFiles, of: list[Network], answer: Winner | None) -> tuple[Outcome, str]:
     target = f"the target of {short(files.config.target_pct)} %"
     if answer is not None and answer.row is not None:
-        return _measured(answer.row, target)
+        return _measured(answer.row, target, files.config.minimise)
     if answer is not None:
         return (
             Outcome.UNVERIFIED,
-            f"Not verified yet: network {_named(answer.hash, of)} with {plural(answer.parameters, 'parameter')} "
-            f"reached {pct(answer.validation_accuracy_pct)} on validation; whether it reaches {target} on the test set "
+            f"Not verified yet: network {_named(answer, of, files.config.minimise)} reached "
+            f"{pct(answer.validation_accuracy_pct)} on validation; whether it reaches {target} on the test set "
             "has not been measured.",
         )
     trained = [network for network in of if network.complete and network.accuracy_pct is not None]
@@ -86,10 +86,10 @@ def _verdict(files: StudyFiles, of: list[Network], answer: Winner | None) -> tup
         )
     standing = [network for network in trained if network.state is State.CONFIRMED]
     if standing and not over:
-        smallest = min(standing, key=lambda network: cost(network, files.config))
+        smallest = min(standing, key=lambda network: network.cost)
         return Outcome.SEARCHING, f"No verdict yet. {_standing(smallest, files.config)}"
     best = max(trained, key=lambda network: network.accuracy_pct or 0.0)
-    figures = _validation_figures(best, files.config.threshold_pct)
+    figures = _validation_figures(best, files.config)
     if over:
         return Outcome.MISSED, f"Missed: no network was confirmed for {target}. {figures}"
     return Outcome.SEARCHING, f"No verdict yet: no network is confirmed for {target} so far. {figures}"
@@ -101,15 +101,20 @@ def _stopped(of: list[Network]) -> str:
     return f"; {plural(pruned, 'training was', 'trainings were')} stopped early" if pruned else ""
 
 
-def _named(network_hash: str, of: list[Network]) -> str:
-    return next((network.label for network in of if network.hash == network_hash), network_hash[:DIGITS])
+def _named(answer: Winner, of: list[Network], minimise: Metric) -> str:
+    """Return the label and the size of an answer; its parameters alone where the log has lost the network."""
+    network = next((network for network in of if network.hash == answer.hash), None)
+    if network is None:
+        return f"{answer.hash[:DIGITS]} with {plural(answer.parameters, 'parameter')}"
+    return f"{network.label} with {size_text(network.parameters, network.cost, minimise)}"
 
 
-def _measured(row: LeaderboardRow, target: str) -> tuple[Outcome, str]:
+def _measured(row: LeaderboardRow, target: str, minimise: Metric) -> tuple[Outcome, str]:
     name = f"{network_name(row.architecture, row.parameters)} {row.hash[:DIGITS]}".strip()
     wrong = "" if row.test_errors_mean is None else f" ({short(round(row.test_errors_mean, 1))} wrong images)"
+    size = size_text(row.parameters, cost_of(row, minimise), minimise)
     figures = (
-        f"network {name} with {plural(row.parameters, 'parameter')} has a mean test accuracy of "
+        f"network {name} with {size} has a mean test accuracy of "
         f"{pct(row.mean_test_accuracy_pct, 3)}{wrong} over {plural(row.seeds, 'training seed')} on "
         f"{shown_name(row.dataset)}"
     )
@@ -125,9 +130,8 @@ def _measured(row: LeaderboardRow, target: str) -> tuple[Outcome, str]:
 def _standing(network: Network, config: StudyConfig) -> str:
     accuracy, seeds = pct(network.accuracy_pct), plural(len(network.validation_accuracies_pct), "fresh seed")
     return (
-        f"The confirmed network of the lowest cost so far is {network.label} with {count(cost(network, config))} "
-        f"{OBJECTIVES[config.minimise]}: "
-        f"{accuracy} on validation over {seeds}."
+        f"The confirmed network of the lowest cost so far is {network.label} with "
+        f"{size_text(network.parameters, network.cost, config.minimise)}: {accuracy} on validation over {seeds}."
     )
 
 
@@ -141,19 +145,19 @@ def _lacking(row: LeaderboardRow) -> str:
     )
 
 
-def _validation_figures(best: Network, threshold_pct: float) -> str:
+def _validation_figures(best: Network, config: StudyConfig) -> str:
     accuracy = best.accuracy_pct or 0.0
     seeds = plural(len(best.validation_accuracies_pct), "seed")
     size = next((run.validation_size for run in best.runs if run.validation_size), None)
     images = ""
     if size is not None:
         wrong = (100 - accuracy) / 100 * size
-        images = f": {short(round(wrong, 1))} errors; {count(allowed_errors(threshold_pct, size))} allowed"
+        images = f": {short(round(wrong, 1))} errors; {count(allowed_errors(config.threshold_pct, size))} allowed"
     text = (
-        f"The most accurate, {best.label} with {plural(best.parameters, 'parameter')}, has {pct(accuracy)} on "
-        f"validation over {seeds}{images}"
+        f"The most accurate, {best.label} with {size_text(best.parameters, best.cost, config.minimise)}, has "
+        f"{pct(accuracy)} on validation over {seeds}{images}"
     )
-    return f"{text}." if accuracy < threshold_pct else f"{text}. It is not confirmed on fresh seeds."
+    return f"{text}." if accuracy < config.threshold_pct else f"{text}. It is not confirmed on fresh seeds."
 
 
 def _progress(files: StudyFiles) -> str:

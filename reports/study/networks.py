@@ -15,13 +15,13 @@ from harness.search.race import why_refuted
 from harness.system import statistics
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
-from reports.html.numbers import pct, plural
+from reports.html.numbers import count, pct, plural
 from reports.study.study_files import StudyFiles
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
 from search_spaces.network_name import network_name
 from search_spaces.spaces.judge import measured
-from search_spaces.spaces.space import Metric
+from search_spaces.spaces.space import OBJECTIVES, Metric
 
 # The best ones: to name and to draw a network takes time, and a search rewrites its report again and again.
 MOST_NAMED = 100
@@ -63,6 +63,7 @@ class Network:
             confirmation failed; empty where neither is so.
         epochs: of the training that the figures speak of, None where the journal does not say.
         name: from form and size, such as ``posed-1462``; empty where it has none here.
+        minimised: what it has of the metric that its study minimises; None where that is its parameters.
         runs: the finished ones of that training, in order of purpose and seed.
         other_runs: those of trainings of other lengths, which the figures leave out.
     """
@@ -81,6 +82,12 @@ class Network:
     name: str = ""
     runs: tuple[Result, ...] = ()
     other_runs: tuple[Result, ...] = ()
+    minimised: int | None = None
+
+    @property
+    def cost(self) -> int:
+        """What its study minimises."""
+        return self.parameters if self.minimised is None else self.minimised
 
     @property
     def label(self) -> str:
@@ -111,7 +118,7 @@ class Network:
 def networks(files: StudyFiles) -> list[Network]:
     """Return all networks that the study has decided to train, best first.
 
-    Reached targets come first, then what meets the threshold (smaller is better), then the other trained networks
+    Reached targets come first, then what meets the threshold (a lower cost is better), then the other trained networks
     and the pruned ones (more accurate is better), then those without any figure.
     """
     runs: dict[str, list[Result]] = defaultdict(list)
@@ -127,7 +134,8 @@ def networks(files: StudyFiles) -> list[Network]:
     rows = _best_rows(files)
     hoped = {event.trial: event.predicted_pct for event in _pruned(files)}
     made = [_network(key, events, runs[key], states.get(key), rows.get(key), hoped) for key, events in found.items()]
-    return sorted(made, key=lambda network: _order(network, files.config.threshold_pct))
+    counted = [replace(network, minimised=_minimised(network, files.config)) for network in made]
+    return sorted(counted, key=lambda network: _order(network, files.config.threshold_pct))
 
 
 def _lost(first: Result) -> Proposal:
@@ -151,9 +159,9 @@ def named(of: Sequence[Network]) -> list[Network]:
 
 
 def front_of(of: Iterable[Network]) -> list[Network]:
-    """Return the trained networks that beat every one of equal or smaller size on validation, smallest first."""
+    """Return the trained networks that beat every one of equal or lower cost on validation, the lowest cost first."""
     trained = [network for network in of if network.complete and network.accuracy_pct is not None]
-    return pareto_front(trained, lambda network: network.accuracy_pct or 0.0)
+    return pareto_front(trained, lambda network: network.accuracy_pct or 0.0, lambda network: network.cost)
 
 
 def _network(
@@ -263,18 +271,24 @@ def _best_rows(files: StudyFiles) -> dict[str, LeaderboardRow]:
 def _order(network: Network, threshold_pct: float) -> tuple[int, float, float, str]:
     accuracy = network.accuracy_pct
     if network.row is not None and network.row.reached:
-        return (0, network.parameters, 0.0, network.hash)
+        return (0, network.cost, 0.0, network.hash)
     if accuracy is None:
-        return (4, network.parameters, 0.0, network.hash)
+        return (4, network.cost, 0.0, network.hash)
     if not network.complete:
-        return (3, -accuracy, network.parameters, network.hash)
+        return (3, -accuracy, network.cost, network.hash)
     if accuracy >= threshold_pct:
-        return (1, network.parameters, -accuracy, network.hash)
-    return (2, -accuracy, network.parameters, network.hash)
+        return (1, network.cost, -accuracy, network.hash)
+    return (2, -accuracy, network.cost, network.hash)
 
 
-def cost(network: Network, config: StudyConfig) -> int:
-    """Return what a network has of what its study minimises."""
+def minimised(network: Network | None, config: StudyConfig) -> list[tuple[str, str]]:
+    """Return what a study minimises, where it is not the parameters, and how much of it a network has."""
+    if network is None or config.minimise is Metric.PARAMETERS:
+        return []
+    return [(f"{OBJECTIVES[config.minimise]}, minimised", f"{count(network.cost)} ({count(config.bound)} at most)")]
+
+
+def _minimised(network: Network, config: StudyConfig) -> int | None:
     if config.minimise is Metric.PARAMETERS:
-        return network.parameters
+        return None
     return measured(analyse(network.architecture, dataset(config.dataset).task), config.minimise)

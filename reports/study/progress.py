@@ -12,7 +12,7 @@ from harness.training.seeds import Purpose
 from reports.html.numbers import DASH, count, duration, plural, short
 from reports.html.page import Column, Html, element, figures, foreign, joined, table, text
 from reports.study.course.worker_lanes import Fate, WorkerLanes
-from reports.study.networks import Network, State, cost
+from reports.study.networks import Network, State
 from reports.study.standings import anchor
 from reports.study.study_files import StudyFiles
 from search_spaces.spaces.space import OBJECTIVES
@@ -81,7 +81,7 @@ def progress(files: StudyFiles, of: Sequence[Network], lanes: WorkerLanes) -> Pr
     rejected = rejections(files.events).total()
     ends = [entry.event for entry in files.entries_of(RunEnded)]
     trained = [event for event in ends if event.purpose == Purpose.SEARCH and event.validation_errors is not None]
-    sizes = [cost(network, files.config) for network in of if network.state in (State.CONFIRMED, State.WINNER)]
+    sizes = [network.cost for network in of if network.state in (State.CONFIRMED, State.WINNER)]
     smallest = min(sizes, default=None)
     return Progress(
         searching=files.searching,
@@ -92,9 +92,7 @@ def progress(files: StudyFiles, of: Sequence[Network], lanes: WorkerLanes) -> Pr
         trained=len(trained),
         smallest=smallest,
         unit=OBJECTIVES[files.config.minimise],
-        nearest=_nearest(
-            [item for item in of if not smallest or cost(item, files.config) < smallest], files.config.threshold_pct
-        ),
+        nearest=_nearest([item for item in of if not smallest or item.cost < smallest], files.config.threshold_pct),
         running=tuple(_running(files, of, lanes)),
     )
 
@@ -168,7 +166,7 @@ def _nearest(of: Sequence[Network], threshold_pct: float) -> Nearest | None:
     for network in of:
         size = next((run.validation_size for run in network.runs if run.validation_size), None)
         if network.state in (State.TRAINED, State.REFUTED) and network.accuracy_pct is not None and size:
-            found.append((network.accuracy_pct, -network.parameters, network, size))
+            found.append((network.accuracy_pct, -network.cost, network, size))
     if not found:
         return None
     accuracy, _, network, size = max(found, key=lambda item: item[:2])

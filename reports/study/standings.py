@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Tier
+from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Tier, cost_of
 from harness.system.invocation import typed
 from reports.html import thumbnail
 from reports.html.numbers import DASH, count, decimal, mean_and_deviation, plural, short, spread
 from reports.html.page import Column, Html, details, element, foreign, joined, paragraph, table, text
 from reports.study.networks import DIGITS, MOST_NAMED, Network, State
 from search_spaces.network_name import network_name
+from search_spaces.spaces.space import OBJECTIVES, Metric
 from search_spaces.task import Task
 
 # More rows than any study has had; a page of a hundred thousand would help nobody.
@@ -19,40 +20,17 @@ MOST_ROWS = 5
 # A longer note is folded away.
 _LONG_NOTE = 40
 
-# The style sheet of the study's page knows these columns by their places.
-_NETWORK_COLUMNS = (
-    Column("#", numeric=True, bare=True),
-    Column("network"),
-    Column("layers"),
-    Column("parameters", numeric=True, bare=True),
-    Column("epochs", numeric=True, bare=True),
-    Column("validation, % (seeds)", numeric=True, largest_first=True, bare=True),
-    Column("errors", numeric=True, bare=True),
-    Column("test, % (seeds)", numeric=True, largest_first=True, bare=True),
-    Column("tier"),
-    Column("state"),
-    Column("notation"),
-)
-_ROW_COLUMNS = (
-    Column("place", numeric=True),
-    Column("network"),
-    Column("tier"),
-    Column("parameters", numeric=True),
-    Column("test accuracy, % (seeds)", numeric=True, largest_first=True),
-    Column("99 % lower bound", numeric=True, largest_first=True),
-    Column("recipe"),
-    Column("note"),
-)
 
-
-def networks_table(networks: Sequence[Network], task: Task, threshold_pct: float) -> Html:
+def networks_table(
+    networks: Sequence[Network], task: Task, threshold_pct: float, minimise: Metric = Metric.PARAMETERS
+) -> Html:
     """Return the study's networks, best first."""
     if not networks:
         return paragraph("No network has been chosen for training yet.")
     shown = networks[:MOST_NETWORKS]
     caption = (
         "First the networks proven to reach the target, then those whose validation accuracy meets the threshold of "
-        f"{short(threshold_pct)} % (smallest first), then the others (most accurate first). "
+        f"{short(threshold_pct)} % (fewest {OBJECTIVES[minimise]} first), then the others (most accurate first). "
         "\N{PLUS-MINUS SIGN} is one standard deviation over training seeds; their number stands in brackets. Fresh "
         "seeds played no part in the choice. Errors are wrong validation images, the mean over seeds. In the strips a "
         "bar is as tall as a layer's map and wider for more channels; kernels used several times have their own colour."
@@ -61,7 +39,7 @@ def networks_table(networks: Sequence[Network], task: Task, threshold_pct: float
     rows = [_network_cells(number, network, task) for number, network in enumerate(shown, start=1)]
     made = table(
         caption,
-        _NETWORK_COLUMNS,
+        _network_columns(minimise),
         rows,
         identifier="networks-caption",
         row_header=1,
@@ -73,20 +51,23 @@ def networks_table(networks: Sequence[Network], task: Task, threshold_pct: float
     return made
 
 
-def leaderboard_table(rows: Sequence[LeaderboardRow], dataset: str, target_pct: float) -> Html:
+def leaderboard_table(
+    rows: Sequence[LeaderboardRow], dataset: str, target_pct: float, minimise: Metric = Metric.PARAMETERS
+) -> Html:
     """Return the workspace's best rows for a target on a data set, and how to see all."""
     ours = [row for row in rows if (row.dataset, row.target_pct) == (dataset, target_pct)]
     if not ours:
         return paragraph("The leaderboard has no row for this target yet.")
     shown = ours[:MOST_ROWS]
     caption = (
-        f"The best {len(shown)} of {plural(len(ours), 'row')} for {short(target_pct)} % on {dataset}. Accuracy is the "
-        "mean on the test set; v marks validation accuracy, c a claim that nobody has checked here."
+        f"The best {len(shown)} of {plural(len(ours), 'row')} for {short(target_pct)} % on {dataset}, ranked by "
+        "parameters. Accuracy is the mean on the test set; v marks validation accuracy, c a claim that nobody has "
+        "checked here."
     )
     made = table(
         caption,
-        _ROW_COLUMNS,
-        [_row_cells(place, row) for place, row in enumerate(shown, start=1)],
+        _row_columns(minimise),
+        [_row_cells(place, row, minimise) for place, row in enumerate(shown, start=1)],
         identifier="leaderboard-caption",
         row_header=1,
         sortable=True,
@@ -105,6 +86,43 @@ def tier_tag(tier: Tier) -> Html:
     return _tag(tier, "good filled" if tier is Tier.CERTIFIED else "good" if tier in PROVEN else None)
 
 
+def _network_columns(minimise: Metric) -> tuple[Column, ...]:
+    # The style sheet of the study's page knows these columns by their places.
+    return (
+        Column("#", numeric=True, bare=True),
+        Column("network"),
+        Column("layers"),
+        Column(OBJECTIVES[minimise], numeric=True, bare=True),
+        Column("epochs", numeric=True, bare=True),
+        Column("validation, % (seeds)", numeric=True, largest_first=True, bare=True),
+        Column("errors", numeric=True, bare=True),
+        Column("test, % (seeds)", numeric=True, largest_first=True, bare=True),
+        Column("tier"),
+        Column("state"),
+        *_also_parameters(minimise),
+        Column("notation"),
+    )
+
+
+def _row_columns(minimise: Metric) -> tuple[Column, ...]:
+    return (
+        Column("place", numeric=True),
+        Column("network"),
+        Column("tier"),
+        Column(OBJECTIVES[minimise], numeric=True),
+        Column("test accuracy, % (seeds)", numeric=True, largest_first=True),
+        Column("99 % lower bound", numeric=True, largest_first=True),
+        *_also_parameters(minimise),
+        Column("recipe"),
+        Column("note"),
+    )
+
+
+def _also_parameters(minimise: Metric) -> list[Column]:
+    """Return the column of the parameters where another metric stands in their place."""
+    return [] if minimise is Metric.PARAMETERS else [Column("parameters", numeric=True)]
+
+
 def _network_cells(number: int, network: Network, task: Task) -> list[Html]:
     row = network.row
     accuracies = network.validation_accuracies_pct
@@ -114,13 +132,14 @@ def _network_cells(number: int, network: Network, task: Task) -> list[Html]:
         text(number),
         text(network.label),
         thumbnail.draw(network.architecture, task) if number <= MOST_NAMED else text(DASH),
-        text(count(network.parameters)),
+        text(count(network.cost)),
         text(count(network.epochs)),
         text(f"{spread(accuracies)} {seeds}" if accuracies else DASH),
         text(_errors(network)),
         text(f"{test} ({row.seeds})" if row else DASH),
         tier_tag(row.tier) if row else text(Tier.SEARCHED if network.complete else DASH),
         state_tag(network),
+        *([] if network.minimised is None else [text(count(network.parameters))]),
         foreign(str(network.architecture)),
     ]
 
@@ -133,7 +152,7 @@ def _errors(network: Network) -> str:
     return short(round((100 - network.accuracy_pct) / 100 * sizes.pop(), 1))
 
 
-def _row_cells(place: int, row: LeaderboardRow) -> list[Html]:
+def _row_cells(place: int, row: LeaderboardRow, minimise: Metric) -> list[Html]:
     accuracy = mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)
     if row.tier is Tier.SEARCHED:
         accuracy = f"{decimal(row.validation_accuracy_pct, 2)} v"
@@ -145,9 +164,10 @@ def _row_cells(place: int, row: LeaderboardRow) -> list[Html]:
         text(place),
         joined([foreign(name), element("code", text(row.hash[:DIGITS]))], " "),
         tier_tag(row.tier),
-        text(count(row.parameters)),
+        text(count(cost_of(row, minimise))),
         text(f"{accuracy} ({seeds})" if seeds else accuracy),
         text(decimal(row.lower_bound_pct, 3)),
+        *([] if minimise is Metric.PARAMETERS else [text(count(row.parameters))]),
         foreign(row.recipe),
         _note(row.note),
     ]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.data.datasets import dataset
-from harness.evidence.study import StudyConfig
 from harness.search import race
 from harness.system import files
 from harness.system.workspace import Workspace
@@ -44,7 +43,7 @@ from reports.study.course.rungs_tables import rungs_tables
 from reports.study.headline import Outcome
 from reports.study.network.network_info import NetworkInfo
 from reports.study.network.network_section import about, network_section
-from reports.study.networks import Network, cost
+from reports.study.networks import minimised
 from reports.study.next_step import NextStep
 from reports.study.progress import cards, running_table
 from reports.study.provenance_tables import provenance_tables
@@ -53,7 +52,6 @@ from reports.study.study_controls import filter_bar, study_data, study_script
 from reports.study.study_files import read_study
 from reports.study.study_info import StudyInfo, study_info
 from reports.toy.toy_row import toy_row, toy_table
-from search_spaces.spaces.space import OBJECTIVES, Metric
 
 GLOSSARY = {
     "parameters": "learned numbers, a shared kernel once; the running statistics of batch normalisation are not "
@@ -135,7 +133,7 @@ def _sections(info: StudyInfo) -> list[Section]:
     return [
         Section(
             "picture",
-            "Parameters against accuracy",
+            info.picture.title,
             accuracy_picture.draw(info.picture) if info.picture.points else none,
             ANSWER,
         ),
@@ -155,7 +153,9 @@ def _sections(info: StudyInfo) -> list[Section]:
         Section(
             "leaderboard",
             "Leaderboard",
-            leaderboard_table(info.rows, info.config.dataset, info.config.target_pct) if info.rows else none,
+            leaderboard_table(info.rows, info.config.dataset, info.config.target_pct, info.config.minimise)
+            if info.rows
+            else none,
             EVIDENCE,
         ),
         Section(
@@ -167,7 +167,9 @@ def _sections(info: StudyInfo) -> list[Section]:
         Section(
             "networks",
             "Networks of this study",
-            networks_table(info.networks, dataset(info.config.dataset).task, info.config.threshold_pct)
+            networks_table(
+                info.networks, dataset(info.config.dataset).task, info.config.threshold_pct, info.config.minimise
+            )
             if info.networks
             else none,
             SEARCH,
@@ -235,18 +237,10 @@ def _figures(info: StudyInfo) -> Html:
     shown += [
         ("target", text(f"{short(info.config.target_pct)} % on {info.config.dataset}")),
         ("budget", text(count(info.config.budget))),
-        *_minimised(info.config, network),
+        *((name, text(words)) for name, words in minimised(network, info.config)),
         ("time in all", text(duration(info.provenance.wall_seconds))),
     ]
     return figures(shown)
-
-
-def _minimised(config: StudyConfig, network: Network | None) -> list[tuple[str, Html]]:
-    """Return what was minimised, where it was not the parameters, and how much of it the answer has."""
-    if config.minimise is Metric.PARAMETERS or network is None:
-        return []
-    had = f"{count(cost(network, config))} ({count(config.bound)} at most)"
-    return [(f"{OBJECTIVES[config.minimise]}, minimised", text(had))]
 
 
 def _closer(others: Sequence[NetworkInfo], networks: int) -> Html:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.evidence.events import Confirmed, Verified, WinnerChosen
-from harness.evidence.leaderboard import LeaderboardRow
+from harness.evidence.leaderboard import LeaderboardRow, cost_of
 from harness.evidence.record import Record
 from reports.study.study_files import Measured, StudyFiles
-from search_spaces.spaces.space import Metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +43,7 @@ def winner(files: StudyFiles) -> Winner | None:
     ]
     reached = [item for item in evidence if item.row.reached]
     if reached:
-        return _winner(min(reached, key=lambda item: (_cost(item.row, files.config.minimise), item.row.rank)), files)
+        return _winner(min(reached, key=lambda item: (cost_of(item.row, files.config.minimise), item.row.rank)), files)
     if not chosen:
         return None
     last = chosen[-1]
@@ -71,7 +70,3 @@ def _winner(item: Measured, files: StudyFiles) -> Winner:
         record=item.record,
         row=item.row,
     )
-
-
-def _cost(row: LeaderboardRow, minimise: Metric) -> int:
-    return row.parameters if minimise is Metric.PARAMETERS else row.macs

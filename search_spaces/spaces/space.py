@@ -166,6 +166,13 @@ class Metric(StrEnum):
 # What it is worth to have less of, and what one of it is called.
 OBJECTIVES: Mapping[Metric, str] = {Metric.PARAMETERS: "parameters", Metric.MACS: "multiply-adds"}
 
+
+def size_text(parameters: int, cost: int, minimise: Metric) -> str:
+    """Return the parameters of a network for people, after its cost where something else is minimised."""
+    size = f"{parameters:,} parameter{'' if parameters == 1 else 's'}"
+    return size if minimise is Metric.PARAMETERS else f"{cost:,} {OBJECTIVES[minimise]}, {size}"
+
+
 COMPARISONS: Mapping[str, Callable[[int, int], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,

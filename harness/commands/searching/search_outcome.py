@@ -10,8 +10,7 @@ from typing import Any
 from harness.data.datasets import dataset
 from harness.evidence import study
 from harness.evidence.events import Entry, Event, Repeated, of_kind
-from harness.evidence.leaderboard import LeaderboardRow
-from harness.evidence.leaderboard_csv import standings_file
+from harness.evidence.leaderboard_csv import cost_of, standings_file
 from harness.evidence.verification.verdict import Verdict
 from harness.search.last_words import FAILED, LastWords, Postponed, Searched, end_of, last_words
 from harness.search.nearest_miss import NearestMiss, nearest_miss
@@ -20,7 +19,7 @@ from harness.search.session import Session
 from harness.system.document import document_of
 from harness.system.duration import duration_text
 from harness.system.invocation import typed
-from search_spaces.spaces.space import OBJECTIVES, Metric
+from search_spaces.spaces.space import size_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +109,13 @@ def outcome_document(end: Outcome, report: Path) -> dict[str, Any]:
 def outcome_text(end: Outcome) -> str:
     """Return it for people."""
     lines: list[str] = []
+    config = end.plan.config
     if end.verdict is not None:
         row, spent = end.verdict.row, duration_text(study.elapsed_seconds(end.events))
+        cost = cost_of(row, config.minimise)
         accuracy = f"mean test accuracy {row.mean_test_accuracy_pct:.3f} % over {row.seeds} seeds"
         lines += [
-            f"{row.tier}: {_size_text(row, end.plan.config.minimise)}, {accuracy} (deviation "
+            f"{row.tier}: {size_text(row.parameters, cost, config.minimise)}, {accuracy} (deviation "
             f"{row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} % on {dataset(row.dataset).title}, in "
             f"{spent}",
             f"  {row.architecture}",
@@ -124,8 +125,3 @@ def outcome_text(end: Outcome) -> str:
     if end.words is not None:
         lines += [*end.words.sentences, f"  {end.words.command}"]
     return "\n".join(lines)
-
-
-def _size_text(row: LeaderboardRow, minimise: Metric) -> str:
-    parameters = f"{row.parameters:,} parameters"
-    return parameters if minimise is Metric.PARAMETERS else f"{row.macs:,} {OBJECTIVES[minimise]}, {parameters}"

@@ -22,7 +22,7 @@ from harness.training.workers.progress import PLAIN_SECONDS, test_outcome
 from harness.training.workers.workers import Broken, Event, Finished, Progress
 from search_spaces.cost import analyse
 from search_spaces.network_name import network_name
-from search_spaces.spaces.space import OBJECTIVES, Metric
+from search_spaces.spaces.space import OBJECTIVES, Metric, size_text
 from search_spaces.task import Task
 
 REFRESHES_A_SECOND = 2
@@ -142,7 +142,7 @@ class SearchReporter:
         if self.verbose or found.status not in (Status.COMPLETE, Status.PRUNED):
             accuracy = found.validation_accuracy_pct
             shown = f"{accuracy:.2f} % validation" if accuracy is not None else found.message
-            line = f"trial {proposal.trial} ({proposal.parameters:,} parameters, {kind}): {found.status}, {shown}"
+            line = f"trial {proposal.trial} ({_size(candidate, self.about.minimise)}, {kind}): {found.status}, {shown}"
             self.say(f"{line}, {found.train_seconds:.0f} s")
         if decided is not None:
             self._say_decided(candidate, decided)
@@ -226,8 +226,7 @@ def _running(job: Job, task: Task, state: _State, now: float) -> Running:
 
 
 def _size(candidate: Candidate, minimise: Metric) -> str:
-    parameters = f"{candidate.proposal.parameters:,} parameters"
-    return parameters if minimise is Metric.PARAMETERS else f"{candidate.cost:,} {OBJECTIVES[minimise]}, {parameters}"
+    return size_text(candidate.proposal.parameters, candidate.cost, minimise)
 
 
 def _best(at: Moment, minimise: Metric) -> str:

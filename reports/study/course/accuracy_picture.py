@@ -1,4 +1,4 @@
-"""Parameters against accuracy: the facts of the picture, and the picture.
+"""What a study minimises (by default parameters) against accuracy: the facts of the picture, and the picture.
 
 Accuracies near 100 % crowd together, so the vertical axis is logarithmic in the share of errors: 99.4 to 99.7 is
 as far as 98 to 99.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from harness.evidence.leaderboard import cost_of
 from harness.system import statistics
 from reports.html import svg
 from reports.html.numbers import count, mean_and_deviation, pct, plural, short
@@ -17,6 +18,7 @@ from reports.html.svg import errors_pct
 from reports.study.networks import DIGITS, Network, State, front_of
 from reports.study.study_files import StudyFiles
 from search_spaces.network_name import network_name
+from search_spaces.spaces.space import OBJECTIVES, Metric, size_text
 
 MOST_GHOSTS = 3
 
@@ -36,7 +38,8 @@ class Point:
     Attributes:
         number: place of the network in the order of the study's networks.
         deviation_pct: standard deviation over the seeds, None below two seeds.
-        on_front: no network of equal or smaller size is as accurate on validation.
+        cost: what the network has of what the study minimises.
+        on_front: no network of equal or lower cost is as accurate on validation.
         reached: its test accuracy is at the target.
         words: what the point says when asked.
     """
@@ -44,7 +47,7 @@ class Point:
     kind: Kind
     number: int
     hash: str
-    parameters: int
+    cost: int
     accuracy_pct: float
     deviation_pct: float | None
     on_front: bool
@@ -57,7 +60,8 @@ class Ghost:
     """A network of the leaderboard that this study did not find."""
 
     label: str
-    parameters: int
+    cost: int
+    words: str
     accuracy_pct: float
 
 
@@ -66,20 +70,37 @@ class AccuracyPicture:
     """All that the picture shows; ``left_out`` counts networks without any accuracy.
 
     Attributes:
-        ghosts: the smallest networks of the leaderboard that reach the target, with their mean test accuracy.
+        bound: the most that a network may have of what is minimised.
+        ghosts: the networks of the leaderboard that reach the target at the lowest cost, with their mean test accuracy.
     """
 
     points: tuple[Point, ...]
     target_pct: float
     threshold_pct: float
-    budget: int
+    minimise: Metric
+    bound: int
     left_out: int
     ghosts: tuple[Ghost, ...] = ()
 
     @property
     def front(self) -> list[Point]:
-        """The Pareto front, smallest first."""
-        return sorted((point for point in self.points if point.on_front), key=lambda point: point.parameters)
+        """The Pareto front, the lowest cost first."""
+        return sorted((point for point in self.points if point.on_front), key=lambda point: point.cost)
+
+    @property
+    def unit(self) -> str:
+        """What is minimised."""
+        return OBJECTIVES[self.minimise]
+
+    @property
+    def title(self) -> str:
+        """What the picture is called."""
+        return f"{self.unit.capitalize()} against accuracy"
+
+    @property
+    def bound_words(self) -> str:
+        """The bound, as it is called."""
+        return f"{'budget' if self.minimise is Metric.PARAMETERS else 'at most'} {count(self.bound)}"
 
 
 def accuracy_picture(files: StudyFiles, of: list[Network]) -> AccuracyPicture:
@@ -87,13 +108,15 @@ def accuracy_picture(files: StudyFiles, of: list[Network]) -> AccuracyPicture:
     front = {network.hash for network in front_of(of)}
     sized = [(number, network) for number, network in enumerate(of) if network.parameters > 0]
     searched = [(number, network) for number, network in sized if network.accuracy_pct is not None]
-    points = [_searched(number, network, network.hash in front) for number, network in searched]
-    points += [point for number, network in sized if (point := _tested(number, network)) is not None]
+    minimise = files.config.minimise
+    points = [_searched(number, network, minimise, network.hash in front) for number, network in searched]
+    points += [point for number, network in sized if (point := _tested(number, network, minimise)) is not None]
     return AccuracyPicture(
         points=tuple(points),
         target_pct=files.config.target_pct,
         threshold_pct=files.config.threshold_pct,
-        budget=files.config.budget,
+        minimise=minimise,
+        bound=files.config.bound,
         left_out=len(of) - len(searched),
         ghosts=_ghosts(files, {network.hash for network in of}),
     )
@@ -113,15 +136,14 @@ def _picture(facts: AccuracyPicture, narrow: bool) -> Html:
     shown = [point for point in facts.points if not narrow or _notable(point)]
     order = sorted(shown, key=lambda point: (_LAYERS.index(point.kind), point.on_front))
     front = [
-        (area.across.position(point.parameters), area.up.position(errors_pct(point.accuracy_pct)))
-        for point in facts.front
+        (area.across.position(point.cost), area.up.position(errors_pct(point.accuracy_pct))) for point in facts.front
     ]
     return svg.picture(
         area,
         "accuracy-picture-narrow" if narrow else "accuracy-picture",
-        "Parameters against accuracy",
+        facts.title,
         description(facts),
-        _grid(area, narrow),
+        _grid(area, facts.unit, narrow),
         _lines(area, facts),
         svg.path(svg.staircase(front, area.across.end), "front"),
         *(_ghost(area, ghost) for ghost in facts.ghosts),
@@ -133,17 +155,17 @@ def _picture(facts: AccuracyPicture, narrow: bool) -> Html:
 
 def description(facts: AccuracyPicture) -> str:
     """Return what the picture shows, in words."""
-    front = "; ".join(f"{count(point.parameters)} with {pct(point.accuracy_pct)}" for point in facts.front)
+    front = "; ".join(f"{count(point.cost)} with {pct(point.accuracy_pct)}" for point in facts.front)
     kinds = [sum(point.kind is kind for point in facts.points) for kind in Kind]
     return (
         f"{plural(kinds[0], 'trained network')}, {kinds[1]} pruned, {kinds[2]} measured on the test set. "
         f"Target {short(facts.target_pct)} %, validation threshold {short(facts.threshold_pct)} %, "
-        f"budget {count(facts.budget)} parameters. Pareto front on validation, as parameters with accuracy: "
+        f"{facts.bound_words} {facts.unit}. Pareto front on validation, as {facts.unit} with accuracy: "
         f"{front or 'empty'}. The table of networks below has every figure."
     )
 
 
-def _searched(number: int, network: Network, on_front: bool) -> Point:
+def _searched(number: int, network: Network, minimise: Metric, on_front: bool) -> Point:
     accuracies = network.validation_accuracies_pct
     deviation = statistics.standard_deviation(accuracies) if len(accuracies) > 1 else None
     mean = statistics.mean(accuracies)
@@ -153,16 +175,16 @@ def _searched(number: int, network: Network, on_front: bool) -> Point:
         kind=Kind.PRUNED if network.state is State.PRUNED else Kind.TRAINED,
         number=number,
         hash=network.hash,
-        parameters=network.parameters,
+        cost=network.cost,
         accuracy_pct=mean,
         deviation_pct=deviation,
         on_front=on_front,
-        words=f"{network.label}: {plural(network.parameters, 'parameter')}, validation "
+        words=f"{network.label}: {size_text(network.parameters, network.cost, minimise)}, validation "
         f"{mean_and_deviation(mean, deviation)} % ({seeds}), {state}",
     )
 
 
-def _tested(number: int, network: Network) -> Point | None:
+def _tested(number: int, network: Network, minimise: Metric) -> Point | None:
     row = network.row
     if row is None or row.mean_test_accuracy_pct is None:
         return None
@@ -171,11 +193,11 @@ def _tested(number: int, network: Network) -> Point | None:
         kind=Kind.TESTED,
         number=number,
         hash=network.hash,
-        parameters=network.parameters,
+        cost=network.cost,
         accuracy_pct=row.mean_test_accuracy_pct,
         deviation_pct=row.std_test_accuracy_pct,
         on_front=False,
-        words=f"{network.label}: {plural(network.parameters, 'parameter')}, test {figures} % "
+        words=f"{network.label}: {size_text(network.parameters, network.cost, minimise)}, test {figures} % "
         f"({plural(row.seeds, 'seed')}), {row.tier}",
         reached=row.reached,
     )
@@ -190,11 +212,12 @@ def _ghosts(files: StudyFiles, known: set[str]) -> tuple[Ghost, ...]:
         and (row.dataset, row.target_pct) == (config.dataset, config.target_pct)
         and row.hash not in known
     ]
-    best = sorted({row.hash: row for row in rows}.values(), key=lambda row: row.parameters)[:MOST_GHOSTS]
+    best = sorted({row.hash: row for row in rows}.values(), key=lambda row: cost_of(row, config.minimise))[:MOST_GHOSTS]
     return tuple(
         Ghost(
             f"{network_name(row.architecture, row.parameters)} {row.hash[:DIGITS]}".strip(),
-            row.parameters,
+            cost_of(row, config.minimise),
+            size_text(row.parameters, cost_of(row, config.minimise), config.minimise),
             row.mean_test_accuracy_pct,
         )
         for row in best
@@ -208,7 +231,7 @@ def _notable(point: Point) -> bool:
 
 def _frame(facts: AccuracyPicture, narrow: bool) -> svg.Frame:
     drawn: list[Point | Ghost] = [*facts.points, *facts.ghosts]
-    sizes = [item.parameters for item in drawn]
+    sizes = [item.cost for item in drawn]
     errors = [errors_pct(value) for value in (facts.target_pct, facts.threshold_pct)]
     errors += [errors_pct(item.accuracy_pct) for item in drawn]
     errors += [errors_pct(point.accuracy_pct + (point.deviation_pct or 0.0)) for point in facts.points]
@@ -220,39 +243,39 @@ def _frame(facts: AccuracyPicture, narrow: bool) -> svg.Frame:
     )
 
 
-def _grid(area: svg.Frame, narrow: bool) -> Html:
+def _grid(area: svg.Frame, unit: str, narrow: bool) -> Html:
     places = svg.log_ticks(area.across.low, area.across.high, 4 if narrow else 9)
     sizes = [svg.Tick(value, count(value)) for value in places if value >= 1]
     shares = [svg.Tick(value, short(100 - value)) for value in svg.log_ticks(area.up.high, area.up.low, 12)]
-    return svg.grid(area, sizes, shares, "parameters (logarithmic)", "accuracy, % (errors logarithmic)")
+    return svg.grid(area, sizes, shares, f"{unit} (logarithmic)", "accuracy, % (errors logarithmic)")
 
 
 def _lines(area: svg.Frame, facts: AccuracyPicture) -> Html:
     left, right = area.across.start, area.across.end
     target = area.up.position(errors_pct(facts.target_pct))
     threshold = area.up.position(errors_pct(facts.threshold_pct))
-    budget = area.across.position(facts.budget)
+    bound = area.across.position(facts.bound)
     target_words = f"target {short(facts.target_pct)} % (test)"
     threshold_words = f"threshold {short(facts.threshold_pct)} % (validation)"
     # The axis ends near the largest network: an empty half would say nothing.
-    within = facts.budget <= area.across.high
-    budget_words = f"budget {count(facts.budget)}{'' if within else ' ' + chr(0x2192)}"
+    within = facts.bound <= area.across.high
+    bound_words = f"{facts.bound_words}{'' if within else ' ' + chr(0x2192)}"
     # The lines lie close together: each label stands on the side away from the other line.
     above = facts.threshold_pct >= facts.target_pct
     return joined(
         [
             svg.line(left, target, right, target, "target"),
             svg.line(left, threshold, right, threshold, "threshold"),
-            svg.line(budget, area.up.start, budget, area.up.end, "budget") if within else Html(""),
+            svg.line(bound, area.up.start, bound, area.up.end, "budget") if within else Html(""),
             svg.label(left + 6, target + (15 if above else -6), target_words, class_="on-target"),
             svg.label(left + 6, threshold + (-6 if above else 15), threshold_words, class_="on-threshold"),
-            svg.label(budget - 6, area.up.start - 8, budget_words, "end", "on-budget"),
+            svg.label(bound - 6, area.up.start - 8, bound_words, "end", "on-budget"),
         ]
     )
 
 
 def _mark(area: svg.Frame, point: Point, *, numbered: bool) -> Html:
-    x = area.across.position(point.parameters)
+    x = area.across.position(point.cost)
     y = area.up.position(errors_pct(point.accuracy_pct))
     shape, class_ = _SHAPES[point.kind]
     number = point.number if numbered else None
@@ -270,10 +293,8 @@ def _mark(area: svg.Frame, point: Point, *, numbered: bool) -> Html:
 
 
 def _ghost(area: svg.Frame, ghost: Ghost) -> Html:
-    x, y = area.across.position(ghost.parameters), area.up.position(errors_pct(ghost.accuracy_pct))
-    words = (
-        f"{ghost.label}, on the leaderboard: {plural(ghost.parameters, 'parameter')}, test {pct(ghost.accuracy_pct, 3)}"
-    )
+    x, y = area.across.position(ghost.cost), area.up.position(errors_pct(ghost.accuracy_pct))
+    words = f"{ghost.label}, on the leaderboard: {ghost.words}, test {pct(ghost.accuracy_pct, 3)}"
     mark = svg.mark("diamond", x, y, "ghost", words)
     return joined([mark, svg.label(x, y + 20, ghost.label.split()[0], "middle", "title small")], "")
 

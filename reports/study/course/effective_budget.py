@@ -8,7 +8,7 @@ from itertools import zip_longest
 
 from harness.evidence.events import Confirmed, Entry, Event, FailedConfirmation, RunEnded
 from harness.training.seeds import Purpose
-from reports.study.networks import Network, cost
+from reports.study.networks import Network
 from reports.study.study_files import StudyFiles
 from search_spaces.spaces.space import OBJECTIVES, Metric
 
@@ -70,14 +70,14 @@ def tried(files: StudyFiles, of: Sequence[Network]) -> tuple[Tried, ...]:
     for entry in files.entries_of(RunEnded):
         number = trials.get(entry.event.trial)
         if number is not None and entry.event.purpose == Purpose.SEARCH and of[number].parameters > 0:
-            found.append(Tried(number, entry.elapsed, cost(of[number], files.config), of[number].complete))
+            found.append(Tried(number, entry.elapsed, of[number].cost, of[number].complete))
     return tuple(found)
 
 
 def effective_budget(files: StudyFiles, of: Sequence[Network]) -> EffectiveBudget:
     """Return how the effective budget of a study fell."""
     config = files.config
-    budget, costs = config.bound, {network.hash: cost(network, config) for network in of}
+    budget, costs = config.bound, {network.hash: network.cost for network in of}
     smallest: str | None = None
     trials = []
     decided = [entry for entry in files.events if isinstance(entry.event, Confirmed | FailedConfirmation)]

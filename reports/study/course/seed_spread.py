@@ -13,6 +13,7 @@ from reports.html.numbers import count, decimal, plural, short
 from reports.html.page import Html, element, items, joined, paragraph
 from reports.study.networks import Network
 from reports.study.study_files import StudyFiles
+from search_spaces.spaces.space import OBJECTIVES
 
 MOST_NETWORKS = 40
 # Heights in the drawing, and the room for the names of the two lines.
@@ -34,7 +35,7 @@ class SeedRow:
     number: int
     label: str
     hash: str
-    parameters: int
+    cost: int
     chosen_by: float | None
     fresh: tuple[float, ...]
     test: tuple[float, ...]
@@ -42,9 +43,10 @@ class SeedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedSpread:
-    """The networks that were trained on several seeds, smallest first.
+    """The networks that were trained on several seeds, the lowest cost first.
 
     Attributes:
+        unit: what the study minimises.
         pooled_points: deviation within networks over fresh and test seeds together, None where no network has two.
     """
 
@@ -52,6 +54,7 @@ class SeedSpread:
     target_pct: float
     threshold_pct: float
     pooled_points: float | None
+    unit: str
     left_out: int = 0
 
 
@@ -59,15 +62,14 @@ def seed_spread(files: StudyFiles, of: Sequence[Network]) -> SeedSpread:
     """Return how far the seeds of a study's networks lie apart."""
     test = {item.record.hash: item.record.accuracies_pct for item in reversed(files.measured)}
     found = [_row(number, network, test.get(network.hash, ())) for number, network in enumerate(of)]
-    several = sorted(
-        (row for row in found if len(row.fresh) + len(row.test) > 1), key=lambda row: (row.parameters, row.hash)
-    )
+    several = sorted((row for row in found if len(row.fresh) + len(row.test) > 1), key=lambda row: (row.cost, row.hash))
     pooled, freedom = statistics.pooled_deviation([group for row in several for group in (row.fresh, row.test)])
     return SeedSpread(
         rows=tuple(several[:MOST_NETWORKS]),
         target_pct=files.config.target_pct,
         threshold_pct=files.config.threshold_pct,
         pooled_points=pooled if freedom else None,
+        unit=OBJECTIVES[files.config.minimise],
         left_out=max(0, len(several) - MOST_NETWORKS),
     )
 
@@ -112,7 +114,7 @@ def _picture(facts: SeedSpread, narrow: bool) -> Html:
 def description(facts: SeedSpread) -> str:
     """Return what the picture shows, in words."""
     rows = "; ".join(
-        f"{row.hash} with {count(row.parameters)} parameters: "
+        f"{row.hash} with {count(row.cost)} {facts.unit}: "
         + " and ".join(
             f"{name} {', '.join(decimal(value, 2) for value in group)}"
             for name, group in (("validation", row.fresh), ("test", row.test))
@@ -140,7 +142,7 @@ def _row(number: int, network: Network, test: tuple[float, ...]) -> SeedRow:
         number=number,
         label=network.label,
         hash=network.hash,
-        parameters=network.parameters,
+        cost=network.cost,
         chosen_by=network.first.validation_accuracy_pct if network.first is not None and network.complete else None,
         fresh=tuple(value for value in fresh if value is not None),
         test=test,
@@ -162,7 +164,7 @@ def _grid(area: svg.Frame, facts: SeedSpread) -> Html:
     parts.append(svg.line(area.across.start, bottom, area.across.end, bottom, "axis"))
     left, middle = area.across.start, (area.across.start + area.across.end) / 2
     if area.width > svg.NARROW:
-        parts.append(svg.label(left - 12, _TOP - 12, "network, parameters", "end", "title"))
+        parts.append(svg.label(left - 12, _TOP - 12, f"network, {facts.unit}", "end", "title"))
     parts.append(svg.label(middle, area.height - 12, "accuracy of a seed, %", "middle", "title"))
     return joined(parts)
 
@@ -170,7 +172,7 @@ def _grid(area: svg.Frame, facts: SeedSpread) -> Html:
 def _marks(area: svg.Frame, place: int, row: SeedRow) -> Html:
     y = area.up.position(place + 0.5)
     left, right = area.across.start, area.across.end
-    words = row.label.split()[0] if area.width == svg.NARROW else f"{row.label}, {count(row.parameters)}"
+    words = row.label.split()[0] if area.width == svg.NARROW else f"{row.label}, {count(row.cost)}"
     parts = [svg.label(left - 12, y + 4, words, "end"), svg.line(left, y, right, y, "grid")]
     for values, shape, kind, shift in ((row.fresh, "circle", "trained", -5.0), (row.test, "diamond", "tested", 5.0)):
         for value in values:

@@ -98,7 +98,7 @@ def test_lines_and_numbers_are_told_in_words_too(realistic_study: Any, place: Wo
     words = description(found)
 
     assert "Target 99.4 %, validation threshold 99.45 %, budget 20,000 parameters." in words
-    assert all(f"{point.parameters:,} with" in words for point in found.front)
+    assert all(f"{point.cost:,} with" in words for point in found.front)
     assert words in draw(found).replace("&#x27;", "'").replace("\N{NO-BREAK SPACE}", " ")
 
 
@@ -121,12 +121,12 @@ def test_without_any_accuracy_there_is_a_sentence(new_study: Any, place: Workspa
 
 def test_the_axis_ends_near_the_largest_network_and_names_a_budget_beyond_it(realistic_study: Any, place: Workspace):
     found = facts(realistic_study, place)
-    largest = max(point.parameters for point in found.points)
-    assert largest * 1.3 < found.budget
+    largest = max(point.cost for point in found.points)
+    assert largest * 1.3 < found.bound
 
     assert "budget 20,000 \u2192" in draw(found)
     assert 'class="budget"' not in draw(found)
-    assert 'class="budget"' in draw(replace(found, budget=largest))
+    assert 'class="budget"' in draw(replace(found, bound=largest))
 
 
 def test_what_the_leaderboard_has_and_the_study_lacks_is_drawn_as_a_ghost(
@@ -138,7 +138,7 @@ def test_what_the_leaderboard_has_and_the_study_lacks_is_drawn_as_a_ghost(
 
     [ghost] = facts(realistic_study, place).ghosts
 
-    assert ghost.parameters == analyse(smaller, MNIST).parameters
+    assert ghost.cost == analyse(smaller, MNIST).parameters
     assert ghost.label.endswith(smaller.hash[:6])
 
 
