@@ -24,9 +24,10 @@ def plan_facts(document: dict[str, Any]) -> dict[str, str]:
     return {
         "study": f"{document['study']} ({'continues' if document['exists'] else 'new'}) in {document['folder']}",
         "target": f"{config['target_pct']:g} % on the test images of {dataset(config['dataset']).title}",
-        "threshold": f"{config['threshold_pct']:g} % on the validation images ({_offset_text(document['offset'])})",
-        "space": f"{config['space']}: {derivations_text(document['derivations'])}; {_share_text(document)} "
-        f"keep its conditions and the budget of {config['budget']:,} parameters",
+        "threshold": f"{config['threshold_pct']:g} % on the validation images; it stands for the target, because a "
+        f"search does not read the test images ({_offset_text(document['offset'])})",
+        "space": f"{config['space']}: {derivations_text(document['derivations'])} (ways to draw a network)",
+        "share": _share_text(document),
         **_objective_text(config),
         "sampler": f"{config['sampler']}, seed {config['seed']}",
         "prior": _prior_text(document),
@@ -94,7 +95,7 @@ def _prior_text(document: dict[str, Any]) -> str:
 
 def _offset_text(offset: dict[str, Any]) -> str:
     if offset["relative_error"] is None:
-        return f"between validation and test {offset['protocol']}"
+        return "as many errors are expected on both; the ratio is not measured for these images"
     return (
         f"{offset['errors_ratio']:.3f} test errors are expected for each validation error, "
         f"standard error {100 * offset['relative_error']:.1f} %"
@@ -114,8 +115,14 @@ def _expected_text(document: dict[str, Any]) -> str:
 
 
 def _share_text(document: dict[str, Any]) -> str:
+    """Return how much of a space a search can train, and how that is known."""
     low, high = (100 * share for share in document["feasible_share"])
     count = document["feasible"]
+    share, known = (
+        f"{low:.3g} to {high:.3g} %",
+        f"{count['looked_at']:,} drawn, {100 * count['confidence']:g} % interval",
+    )
     if count["exact"]:
-        return f"{low:.3g} % (exact)"
-    return f"{low:.3g} to {high:.3g} % ({100 * count['confidence']:g} % interval, {count['looked_at']:,} drawn)"
+        share, known = f"{low:.3g} %", "all counted"
+    limits = f"the budget of {document['config']['budget']:,} parameters and the conditions of the space"
+    return f"{share} of the derivations keep {limits} ({known}); the others are rejected before they are trained"

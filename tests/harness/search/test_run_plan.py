@@ -268,7 +268,7 @@ def test_people_are_told_every_matter(tmp_path: Path):
     facts = plan_facts(plan_document(plan(tmp_path, budget=5_000, trials=7)))
 
     assert list(facts) == [
-        "study", "target", "threshold", "space", "sampler", "prior", "recipe", "confirmed", "effort", "limits",
+        "study", "target", "threshold", "space", "share", "sampler", "prior", "recipe", "confirmed", "effort", "limits",
         "expected", "set by you",
     ]  # fmt: skip
     assert facts["study"].endswith(f"(new) in {plan(tmp_path, budget=5_000).folder}")
@@ -279,8 +279,8 @@ def test_people_are_told_every_matter(tmp_path: Path):
     assert facts["limits"] == "30 min 0 s a training, 4096 MiB a worker"
     assert facts["sampler"] == "surrogate, seed 0"
     assert facts["set by you"] == "--budget, --trials"
-    assert "2,000 drawn" in facts["space"]
-    assert "5,000 parameters" in facts["space"]
+    assert "2,000 drawn" in facts["share"]
+    assert "5,000 parameters" in facts["share"]
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_a_space_of_more_derivations_than_a_float_holds_is_no_obstacle(tmp_path:
     document = plan_document(plan(tmp_path, space=f"@{space}"))
 
     assert document["derivations"] == 100**200
-    assert plan_facts(document)["space"].startswith("huge: 1.00e400 derivations; ")
+    assert plan_facts(document)["space"].startswith("huge: 1.00e400 derivations")
 
 
 def test_the_name_of_a_study_is_the_one_it_was_begun_with():
