@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,12 @@ def test_the_table_of_targets_is_that_of_the_leaderboard(rows: list[LeaderboardR
         f"| {row.lower_bound_images_pct:.3f} | {row.seeds} | `{row.hash[:6]}` |"
         for row in smallest
     ]
+
+
+def test_every_column_of_the_leaderboard_is_explained_in_its_order() -> None:
+    table = RESULTS.partition("## The columns of leaderboard.csv")[2].partition("\n## ")[0]
+
+    assert re.findall(r"^\| `(\w+)` \| .+ \|$", table, re.MULTILINE) == [item.name for item in fields(LeaderboardRow)]
 
 
 def test_the_headline_of_the_readme_is_that_of_the_leaderboard(headline: LeaderboardRow) -> None:

@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from harness.evidence.leaderboard import LeaderboardRow
     from harness.system.workspace import Workspace
 
+# What a title alone does not say.
+_LEGEND = {
+    "learned": "parameters, as torch counts them",
+    "stored": "parameters, and means and variances of batch normalisation",
+    "MACs": "multiply-adds for one image",
+    "accuracy, %": "mean and deviation over seeds on the test set; v: on validation images, c: an unchecked claim",
+    "99 % low": "lower 99 % bound of the mean, over seeds",
+    "+ images": "the same bound, over seeds and images",
+    "seeds": "15/20: 15 of 20 training seeds reach the target",
+    "tier": "how far the accuracy is proven (docs/commands.md); docs/results.md has the columns of leaderboard.csv",
+}
+
 
 @click.command(short_help="Show the standings.")
 @click.option("--dataset", help="Only rows on this data set.")
@@ -47,7 +59,8 @@ def leaderboard(
     The rows come from records/, from published claims, and from the studies in runs/. A damaged file is reported on
     stderr and left out; --publish refuses it. Accuracy is the mean over seeds on the test set; v marks a validation
     accuracy, c a claim that nobody has checked here. Each data set and target has its own ranks. The tier "at the
-    target" means that the mean reaches the target, but its lower 90 % bound does not.
+    target" means that the mean reaches the target, but its lower 90 % bound does not. docs/results.md explains the
+    columns of leaderboard.csv.
 
     Searches and verifications update the standings. In a git clone they write runs/leaderboard.csv; --publish writes
     the committed leaderboard.csv.
@@ -160,16 +173,17 @@ def _show_frontier(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> 
     targets = sorted({row.target_pct for row in proven})
     smallest = [min((row for row in proven if row.target_pct == each), key=_size) for each in targets]
     show_heading(where, f"{_title(name)}: the smallest network found for each target")
-    _show_table(where, smallest, names)
+    titles = _show_table(where, smallest, names)
     default = DATASETS[name].target_pct if name in DATASETS else proven[0].target_pct
     also = [row for row in proven if row.target_pct == default and row not in smallest]
     if also:
         click.echo()
         show_heading(where, f"{default:g} %: the other proven networks")
-        _show_table(where, also, names)
+        titles += _show_table(where, also, names)
     left = len(rows) - len(smallest) - len(also)
     if left:
         click.echo(f"+{left} more: {typed('leaderboard', '--all')}")
+    _show_legend(where, titles)
 
 
 def _title(name: str) -> str:
@@ -189,16 +203,29 @@ def _show_rows(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None
 
     from harness.system.terminal import console, show_heading
 
-    where = console()
+    where, titles = console(), list[str]()
     for number, ((name, target), group) in enumerate(groupby(rows, key=lambda row: (row.dataset, row.target_pct))):
         if number:
             click.echo()
         show_heading(where, f"{_title(name)}, {target:g} %")
-        _show_table(where, list(group), names, ranked=True)
+        titles += _show_table(where, list(group), names, ranked=True)
+    _show_legend(where, titles)
 
 
-def _show_table(where: Any, rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, ranked: bool = False) -> None:
-    """Print rows as a table: of one group with their ranks, else with their targets."""
+def _show_legend(where: Any, titles: Sequence[str]) -> None:
+    """Print what the columns mean, where somebody looks; a pipe gets the rows alone."""
+    from harness.system.terminal import show_grid
+
+    shown = [(title, words) for title, words in _LEGEND.items() if title in titles]
+    if where.is_terminal:
+        click.echo()
+        show_grid(where, shown, [("dim", "dim")] * len(shown))
+
+
+def _show_table(
+    where: Any, rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, ranked: bool = False
+) -> list[str]:
+    """Print rows as a table, of one group with their ranks, else with their targets; return the titles shown."""
     from harness.system.terminal import STYLES, Column, show_table
 
     columns = (
@@ -218,7 +245,7 @@ def _show_table(where: Any, rows: Sequence[LeaderboardRow], names: Mapping[str, 
         [str(row.rank) if ranked else f"{row.target_pct:g} %", f"{row.hash[:6]} {names[row.hash]}", *_cells(row)]
         for row in rows
     ]
-    show_table(where, columns, cells, [STYLES[row.tier.value] for row in rows])
+    return show_table(where, columns, cells, [STYLES[row.tier.value] for row in rows])
 
 
 def _cells(row: LeaderboardRow) -> list[str]:

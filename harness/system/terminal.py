@@ -52,8 +52,8 @@ def console(*, stderr: bool = False) -> Any:
 
 def show_table(
     where: Any, columns: Sequence[Column], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()
-) -> None:
-    """Print a table; spare columns are left out until it fits, and what still does not fit is cut.
+) -> list[str]:
+    """Print a table and return the titles shown; spare columns are left out until it fits, what is too long is cut.
 
     Args:
         where: as ``console`` gives it.
@@ -72,6 +72,7 @@ def show_table(
     for number, row in enumerate(texts):
         made.add_row(*(row[index] for index in kept), style=styles[number] if styles else None)
     _show(where, made)
+    return [columns[index].title for index in kept]
 
 
 def show_facts(where: Any, facts: Mapping[str, str]) -> None:

@@ -39,7 +39,7 @@ def standings(group: Group, number: int) -> Html:
         f"{proven} proven to reach it. Stored: parameters, and means and variances of BN. MACs: millions of "
         "multiply-adds for an image. Accuracy and errors: means over the seeds on the test set; v marks validation "
         "accuracy, c an unchecked claim. Seeds: a dot is a training seed by its errors, the line is the target; 15/20: "
-        "15 of 20 seeds reach it."
+        "15 of 20 seeds reach it. Rank and tier: see the end of the page."
     )
     across = seed_dots.shared_axis(entry.seeds for entry in group.entries if entry.seeds)
     rows = [_cells(entry, across) for entry in group.entries]

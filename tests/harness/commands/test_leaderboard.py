@@ -11,6 +11,7 @@ from harness.cli import run
 from harness.evidence import record
 from harness.evidence.leaderboard import read
 from harness.evidence.record import Record
+from harness.system import terminal
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 from search_spaces.task import MNIST
@@ -105,6 +106,32 @@ def test_a_narrow_terminal_keeps_size_accuracy_and_tier(board: Path, capsys: pyt
     ):
         show_table(Console(width=width), columns, [["1,462", "a", "b", "best"]])
         assert capsys.readouterr().out.splitlines()[0].split() == titles
+
+
+def test_a_terminal_says_below_the_tables_what_their_columns_mean(
+    board: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    assert run(["leaderboard", "--all"]) == 0
+
+    *_, legend = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).rstrip().split("\n\n")
+    named = [re.split(r" {2,}", line)[0] for line in legend.splitlines() if not line.startswith(" ")]
+    assert named == ["learned", "stored", "MACs", "accuracy, %", "99 % low", "+ images", "seeds", "tier"]
+
+
+def test_the_legend_names_no_column_that_a_narrow_terminal_leaves_out(
+    board: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(terminal, "PIPE_WIDTH", 60)
+
+    assert run(["leaderboard", "--all"]) == 0
+
+    shown = capsys.readouterr().out
+    assert "learned" in shown
+    assert "+ images" not in shown
 
 
 def test_what_could_steer_a_terminal_is_left_out(board: Path, capsys: pytest.CaptureFixture[str]):
