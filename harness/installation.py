@@ -6,9 +6,10 @@ torch and what rests on it are imported inside the checks, so that a broken one 
 from __future__ import annotations
 
 import importlib.metadata
+import re
 from typing import Any
 
-from harness.diagnosis import REINSTALL, Check, failed
+from harness.diagnosis import REINSTALL, Check, Verdict, failed
 
 PACKAGES = (
     "click",
@@ -33,6 +34,8 @@ PACKAGES = (
 
 _OLD_NAME = "torch-summary"
 """The distribution that torchinfo grew out of; it installs a module of torchsummary's name."""
+_TORCH = re.compile(r"torch\s*\(?==\s*([\w.]+)").match
+_TOGETHER = "if you need more of torchvision, install it together with torch, with one command of pip from one index"
 _PROBE = "conv3x3(8) bn relu conv3x3(8, tie=a) relu maxpool conv3x3(8, pad=0, bias, tie=a) relu gap linear(10)"
 
 
@@ -100,8 +103,20 @@ def check_fvcore() -> Check:
 
 
 def check_torchvision() -> Check:
-    """Check that torchvision can be imported, with the stubs that it may need."""
-    from harness.data.torchvision_import import import_torchvision
+    """Check that torchvision can be imported, with the stubs that it may need, and say whether it fits torch."""
+    import torch
 
-    version = str(import_torchvision().__version__)
-    return Check(name="torchvision", message=f"{version} can be imported", facts={"version": version})
+    from harness.data import torchvision_import
+
+    version, installed = str(torchvision_import.import_torchvision().__version__), str(torch.__version__)
+    due = next((found[1] for line in importlib.metadata.requires("torchvision") or () if (found := _TORCH(line))), None)
+    facts = {"version": version, "torch": installed, "made_for_torch": due, "fits": False}
+    if due is not None and due != installed.partition("+")[0]:
+        misfit = f"{version} is made for torch {due}, but {installed} is installed"
+    elif not torchvision_import.compiled_part_loads():
+        misfit = f"{version} is another build than torch {installed}: its compiled part cannot be loaded"
+    else:
+        message = f"{version} beside torch {installed}; they fit each other"
+        return Check(name="torchvision", message=message, facts=facts | {"fits": True})
+    message = f"{misfit}. Its data sets work, and this program uses nothing else of it"
+    return Check(name="torchvision", message=message, verdict=Verdict.WARN, hint=_TOGETHER, facts=facts)

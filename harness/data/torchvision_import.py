@@ -35,13 +35,13 @@ def import_torchvision() -> ModuleType:
     Raises:
         ImportError: torchvision is not installed.
     """
-    if "torchvision" not in sys.modules and not _compiled_part_loads():
+    if "torchvision" not in sys.modules and not compiled_part_loads():
         _declare_stubs()
     return importlib.import_module("torchvision")
 
 
-def _compiled_part_loads() -> bool:
-    """Load the compiled part as torchvision will do; loading it twice is harmless."""
+def compiled_part_loads() -> bool:
+    """Return whether the compiled part can be loaded, as torchvision will do; loading it twice is harmless."""
     found = importlib.util.find_spec("torchvision")
     folders = found.submodule_search_locations if found else None
     for library in sorted(path for folder in folders or () for path in Path(folder).glob("_C*.so")):

@@ -267,6 +267,33 @@ def test_a_library_that_counts_wrongly_is_a_failure(
     assert check.message.endswith(message)
 
 
+@pytest.mark.parametrize(
+    ("asked", "loads", "verdict", "said"),
+    [
+        ("torch (==2.0.1)", True, Verdict.WARN, "made for torch 2.0.1"),
+        ("torch==2.0.1", False, Verdict.WARN, "made for torch 2.0.1"),
+        (f"torch (=={torch.__version__.partition('+')[0]})", False, Verdict.WARN, "another build"),
+        (f"torch (=={torch.__version__.partition('+')[0]})", True, Verdict.OK, "they fit each other"),
+        ("numpy", True, Verdict.OK, "they fit each other"),
+    ],
+)
+def test_torchvision_is_named_beside_torch_and_whether_they_fit(
+    asked: str, loads: bool, verdict: Verdict, said: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torchvision_import, "import_torchvision", lambda: SimpleNamespace(__version__="0.28.0+cu130"))
+    monkeypatch.setattr(torchvision_import, "compiled_part_loads", lambda: loads)
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: ["pillow (>=5.3.0)", asked])
+
+    check = installation.check_torchvision()
+
+    assert check.verdict is verdict
+    assert bool(check.hint) is (verdict is Verdict.WARN)
+    assert check.message.startswith("0.28.0+cu130")
+    assert torch.__version__ in check.message
+    assert said in check.message
+    assert check.facts["fits"] is (verdict is Verdict.OK)
+
+
 def test_a_torchvision_that_cannot_be_imported_is_a_failure(place: Workspace, monkeypatch: pytest.MonkeyPatch):
     def broken() -> None:
         raise RuntimeError("operator torchvision::nms does not exist\nand more")

@@ -33,18 +33,18 @@ def test_stubs_are_declared_exactly_where_the_plain_import_fails():
     assert ours.stdout == ("1\n" if plain.returncode else "0\n")
 
 
-def test_no_stub_is_declared_where_the_compiled_part_loads():
+def test_no_stub_is_declared_where_thecompiled_part_loads():
     program = (
         "import torch; from harness.data import torchvision_import as t;"
         "torch.ops.load_library = lambda path: None;"
-        "print(t._compiled_part_loads())"
+        "print(t.compiled_part_loads())"
     )
 
     assert run(program).stdout == "True\n"
 
 
 def test_a_torchvision_that_is_not_installed_is_an_import_error(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torchvision_import, "_compiled_part_loads", lambda: True)
+    monkeypatch.setattr(torchvision_import, "compiled_part_loads", lambda: True)
     monkeypatch.setitem(sys.modules, "torchvision", None)
 
     with pytest.raises(ImportError, match="torchvision"):
