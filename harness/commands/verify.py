@@ -245,7 +245,10 @@ def _repeat_text(repeat: Any) -> str:
         return "identical to the record, bit for bit"
     if repeat.identical is False:
         return f"NOT the recorded weights ({repeat.recorded_test_errors} errors there) on an equal machine"
-    return f"recorded {repeat.recorded_test_errors} errors, by another machine, torch or build of the engine"
+    return (
+        f"recorded {repeat.recorded_test_errors} errors; other weights are expected, as another machine, torch or "
+        "build of the engine trained them"
+    )
 
 
 def _verdict_text(verdict: Verdict) -> str:

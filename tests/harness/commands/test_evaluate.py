@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from harness.cli import run
 from harness.evidence import record
 from harness.evidence.record import Record
-from harness.evidence.weight_file import path_of
+from harness.evidence.weight_file import Repeat, add_repeat, path_of
 from harness.system.workspace import Workspace
 from tests.harness.commands.conftest import NETWORK, ROW, Trainer
 
@@ -102,6 +102,32 @@ def test_kept_weights_make_the_recorded_mistakes_image_by_image(
     assert lines[1].startswith(f"seed 0: {evidence.seeds[0].test_errors} errors (")
     assert lines[1].endswith("as recorded, image by image")
     assert len(lines) == 2
+
+
+def test_weights_of_a_repeat_are_said_to_have_other_bits_as_expected_and_what_is_compared(
+    place: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
+):
+    kept = evidence.seeds[0]
+    edit(place, lambda seed: seed.update(weights_sha256="0" * 64))
+    repeat = Repeat(
+        hash=evidence.hash,
+        recipe_hash=evidence.recipe_hash,
+        dataset=evidence.dataset,
+        seed_index=0,
+        recorded_sha256="0" * 64,
+        weights_sha256=kept.weights_sha256 or "",
+        environment=kept.environment,
+        trained_utc=kept.started_utc,
+    )
+    add_repeat(place.records, repeat)
+
+    assert run(["evaluate", NETWORK]) == 0
+
+    _, seed, said = capsys.readouterr().out.splitlines()
+    assert seed.endswith("as recorded, image by image")
+    assert said.startswith("seed 0: ")
+    for part in ("not those of the record bit for bit", "expected", "class of each test image", "repeats.jsonl"):
+        assert part in said
 
 
 def test_all_kept_seeds_as_json(evidence: Record, evaluated: Callable[..., dict[str, Any]]):
