@@ -1,6 +1,7 @@
 """A network drawn to scale: each map with its true edge, its channels, its cost, and how much of a digit it sees.
 
 Ops that compute each value from the one in its place (bn, activations, dropout) are drawn with the op before them.
+Each column is a picture by itself, so that a narrow screen can wrap them.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ from dataclasses import dataclass, replace
 
 from reports.html import svg
 from reports.html.numbers import count
-from reports.html.page import Html, element, joined
+from reports.html.page import Html, element, joined, text
 from search_spaces.cost import Analysis, Layer
 from search_spaces.op_specs import op_text
 from search_spaces.ops import Conv, Linear, Op, kernels
 from search_spaces.shapes import is_global, is_pointwise
 from search_spaces.task import Shape, shape_text
 
-_COLUMN = 104
-# Room for the names of the rows.
-_LEFT = 116
+# The style sheet gives these widths in the size of the type.
+_COLUMN, _NAMES = 104, 116
+_HEIGHT = 334
 # Pixels of the drawing for a pixel of a map, and for a pixel of the digit below it.
 _SCALE = 3
 _DIGIT_SCALE = 2
@@ -100,21 +101,24 @@ def _repeats_joined(found: Sequence[Block]) -> list[Block]:
 def draw(analysis: Analysis, identifier: str) -> Html:
     """Return the strip of a network; ``identifier`` makes the names on the page unique."""
     columns = blocks(analysis)
-    area = svg.Frame(
-        max(_LEFT + _COLUMN * (len(columns) + 1) + 8, 1120), 334, svg.Axis(0, 1, 0, 1), svg.Axis(0, 1, 0, 1)
-    )
+    words = f"{identifier}-strip-text"
     widest = max([block.shape[0] for block in columns], default=1)
     most = max([block.parameters for block in columns], default=1), max([block.macs for block in columns], default=1)
-    drawn = [_column(place + 1, block, widest, most) for place, block in enumerate(columns)]
-    return svg.picture(
-        area,
-        f"{identifier}-strip",
-        "Layers to scale",
-        description(columns, analysis.task.input_shape),
-        _labels(),
-        _input(widest, analysis.task.input_shape),
-        *drawn,
+    strip = element(
+        "div",
+        _picture(_NAMES, _names(), class_="names"),
+        _picture(_COLUMN, _input(widest, analysis.task.input_shape)),
+        *(_picture(_COLUMN, _column(block, widest, most)) for block in columns),
+        class_="strip",
+        role="img",
+        aria_label="Layers to scale",
+        aria_describedby=words,
     )
+    return joined([strip, element("p", text(description(columns, analysis.task.input_shape)), id=words, hidden="")])
+
+
+def _picture(width: int, parts: Html, class_: str | None = None) -> Html:
+    return element("svg", parts, viewBox=f"0 0 {width} {_HEIGHT}", class_=class_, aria_hidden="true")
 
 
 def description(columns: Sequence[Block], image: Shape) -> str:
@@ -141,7 +145,7 @@ def _times(block: Block) -> str:
     return f"{block.times} times " if block.times > 1 else ""
 
 
-def _labels() -> Html:
+def _names() -> Html:
     rows = (
         (_BARS, "parameters"),
         (_BARS + 34, "multiply-adds"),
@@ -152,7 +156,7 @@ def _labels() -> Html:
 
 
 def _input(widest: int, image: Shape) -> Html:
-    x = _LEFT + _COLUMN / 2
+    x = _COLUMN / 2
     return joined(
         [
             svg.label(x, 16, "image", "middle"),
@@ -164,8 +168,8 @@ def _input(widest: int, image: Shape) -> Html:
     )
 
 
-def _column(place: int, block: Block, widest: int, most: tuple[int, int]) -> Html:
-    x = _LEFT + _COLUMN * (place + 0.5)
+def _column(block: Block, widest: int, most: tuple[int, int]) -> Html:
+    x = _COLUMN / 2
     name, bracket, arguments = block.op.partition("(")
     name += f" x{block.times}" if block.times > 1 else ""
     lines = [(16, name, None), (31, bracket + arguments, "small"), (46, block.followers, "title small")]
@@ -223,4 +227,4 @@ def _digit(x: float, field: int | None) -> Html:
 
 def _cut(words: str) -> str:
     # Of the small type so many letters fit into a column.
-    return words if len(words) <= 16 else f"{words[:15]}\N{HORIZONTAL ELLIPSIS}"
+    return words if len(words) <= 15 else f"{words[:14]}\N{HORIZONTAL ELLIPSIS}"

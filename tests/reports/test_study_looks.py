@@ -56,6 +56,21 @@ def test_the_theme_can_be_chosen(report_page: browser.Page):
     ]  # fmt: skip
 
 
+def test_the_strip_of_layers_wraps_on_a_telephone(report_page: browser.Page):
+    report_page.send("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=False)
+    report_page.evaluate("document.querySelectorAll('details').forEach((item) => { item.open = true; })")
+    columns = "[...document.querySelectorAll('.strip svg')].map((item) => item.getBoundingClientRect())"
+    right, tops = report_page.evaluate(
+        f"(() => {{ const all = {columns}; "
+        "return [Math.max(...all.map((box) => box.right)), new Set(all.map((box) => box.top)).size]; })()"
+    )
+    strips = report_page.evaluate("document.querySelectorAll('.strip').length")
+    report_page.send("Emulation.clearDeviceMetricsOverride")
+
+    assert 0 < right <= 390
+    assert tops > strips > 0
+
+
 def test_it_prints_whole_and_without_controls(report_page: browser.Page):
     report_page.send("Emulation.setEmulatedMedia", media="print")
     hidden = report_page.evaluate("getComputedStyle(document.getElementById('filter')).display")

@@ -204,6 +204,20 @@ def test_the_receptive_field_is_drawn_to_scale_and_everything_from_the_first_glo
     assert re.findall(r'height="(\d+)" class="map', made) == ["84", "84", "84", "3", "3"]
 
 
+def test_the_strip_is_a_picture_a_column_so_that_a_narrow_screen_can_wrap_it():
+    analysis = analyse(parse_network(PRESETS["seed4"].text), MNIST)
+
+    made = layer_diagram.draw(analysis, "x")
+
+    widths = [int(width) for width in re.findall(r'viewBox="0 0 (\d+) ', made)]
+    # The names of the rows, the image, then the blocks.
+    assert len(widths) == 2 + len(layer_diagram.blocks(analysis))
+    assert max(widths) < 130
+    assert made.count('aria-hidden="true"') == len(widths)
+    assert 'role="img"' in made
+    assert 'aria-describedby="x-strip-text"' in made
+
+
 POSED = (
     "conv3x3(16, poses=8) bn(poses=8) relu | avgpool | conv1x1(8) "
     + "res(conv3x3(8, tie=a) bn) relu " * 3
