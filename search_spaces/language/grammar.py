@@ -66,6 +66,17 @@ def read_space(text: str) -> Definitions | Sequence:
     return tree
 
 
+def read_limits(text: str) -> Where:
+    """Return the syntax tree of conditions as they stand after ``where``.
+
+    Raises:
+        NotationError: the text does not follow the grammar or is too long.
+    """
+    tree = _read(text, "limits")
+    assert isinstance(tree, Where)
+    return tree
+
+
 def _read(text: str, start: str) -> object:
     _check_extent(text)
     try:
@@ -83,7 +94,7 @@ def _parser() -> lark.Lark:
     return lark.Lark(
         grammar,
         parser="lalr",
-        start=["network", "space"],
+        start=["network", "space", "limits"],
         transformer=_Builder(),
         maybe_placeholders=False,
     )
@@ -169,6 +180,8 @@ class _Builder(lark.Transformer[lark.Token, object]):
 
     def where(self, children: list[Limit]) -> Where:
         return Where(tuple(children))
+
+    limits = where
 
     def limit(self, children: tuple[lark.Token, lark.Token, lark.Token]) -> Limit:
         metric, comparison, bound = children

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search_spaces.errors import NotationError, nearest
 from search_spaces.language.signatures import plain_name
-from search_spaces.language.syntax import Definitions, Let, Rule, Sequence, Where
+from search_spaces.language.syntax import Definitions, Let, Limit, Rule, Sequence, Where
 from search_spaces.language.value_sets import whole
 from search_spaces.op_specs import OP_NAMES
 from search_spaces.spaces.space import Condition, Metric
@@ -55,19 +55,35 @@ def conditions(definitions: Definitions) -> tuple[Condition, ...]:
     Raises:
         NotationError: a metric is unknown or a bound is not a whole number.
     """
-    found = []
-    for statement in definitions.statements:
-        for limit in statement.limits if isinstance(statement, Where) else ():
-            if limit.metric not in list(Metric):
-                known = ", ".join(Metric)
-                raise NotationError(
-                    f"unknown metric '{limit.metric}'; known are {known}",
-                    position=limit.position,
-                    hint=nearest(limit.metric, [metric.value for metric in Metric]),
-                )
-            bound = whole(limit.bound, f"the bound of {limit.metric}", LARGEST_BOUND)
-            found.append(Condition(Metric(limit.metric), limit.comparison, bound))
-    return tuple(found)
+    stated = [statement for statement in definitions.statements if isinstance(statement, Where)]
+    return tuple(_condition(limit) for statement in stated for limit in statement.limits)
+
+
+def parse_conditions(text: str) -> tuple[Condition, ...]:
+    """Return conditions that are given by themselves, such as ``macs<=1000000, receptive_field>=20``.
+
+    Raises:
+        NotationError: the text holds something else, a metric is unknown or a bound is not a whole number.
+    """
+    # Reading needs lark, whose import would slow the start of commands that read nothing.
+    from search_spaces.language.grammar import read_limits
+
+    try:
+        return tuple(map(_condition, read_limits(text).limits))
+    except NotationError as error:
+        error.text = text
+        raise
+
+
+def _condition(limit: Limit) -> Condition:
+    if limit.metric not in list(Metric):
+        raise NotationError(
+            f"unknown metric '{limit.metric}'; known are {', '.join(Metric)}",
+            position=limit.position,
+            hint=nearest(limit.metric, [metric.value for metric in Metric]),
+        )
+    bound = whole(limit.bound, f"the bound of {limit.metric}", LARGEST_BOUND)
+    return Condition(Metric(limit.metric), limit.comparison, bound)
 
 
 def _check_parameters(rule: Rule) -> None:

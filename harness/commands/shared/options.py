@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -245,22 +244,16 @@ class Conditions(click.ParamType["tuple[Condition, ...]"]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Condition, ...]:
         """Return them as they are given."""
-        from search_spaces.spaces.space import COMPARISONS, Condition, Metric
+        from search_spaces.errors import NotationError
+        from search_spaces.spaces.statements import parse_conditions
 
         if isinstance(value, tuple):
             return value
-        made = []
-        for part in value.split(","):
-            found = re.fullmatch(r"\s*(\w+)\s*([<>=]+)\s*(\d{1,12})\s*", part)
-            if found is None or found[1] not in list(Metric) or found[2] not in COMPARISONS:
-                self.fail(
-                    f"{part!r} is no condition such as macs<=1000000: one of {', '.join(Metric)}, one of "
-                    f"{' '.join(COMPARISONS)}, and a whole number.",
-                    param,
-                    ctx,
-                )
-            made.append(Condition(Metric(found[1]), found[2], int(found[3])))
-        return tuple(made)
+        try:
+            return parse_conditions(value)
+        except NotationError as error:
+            said = "; ".join(filter(None, (f"{error.message}, in {value!r}", error.hint)))
+            self.fail(f"{said}; conditions are such as macs<=1000000,receptive_field>=20.", param, ctx)
 
 
 PER_CENT = PerCent()

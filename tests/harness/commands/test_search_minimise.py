@@ -33,7 +33,9 @@ def place(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (("--minimise", "macs"), "--minimise macs needs a limit to begin below"),
         (("--minimise", "size"), "Invalid value for '--minimise': 'size' is not one of"),
-        (("--limit", "latency<=3"), "Invalid value for '--limit': 'latency<=3' is no condition such as"),
+        (("--limit", "latency<=3"), "Invalid value for '--limit': unknown metric 'latency'"),
+        (("--limit", "macs<=1e6"), "Invalid value for '--limit': unexpected 'e6'"),
+        (("--limit", "macs<=9; net = bn"), "Invalid value for '--limit': unexpected ';'"),
         (("--limit", "macs<=100,macs>=200"), "--limit macs <= 100, macs >= 200: no network can meet this"),
         (("--minimise", "macs", "--limit", "macs<1"), "--limit macs < 1: no network can meet this"),
     ],

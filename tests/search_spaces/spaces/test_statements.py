@@ -1,0 +1,42 @@
+"""Conditions that are given by themselves."""
+
+from __future__ import annotations
+
+import pytest
+
+from search_spaces.errors import NotationError
+from search_spaces.spaces.resolve import parse_space
+from search_spaces.spaces.statements import parse_conditions
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["macs<=1000000", " macs < 5 ,receptive_field>= 20,parameters==162", "macs > 3 # more than that\n, macs <= 7"],
+)
+def test_conditions_by_themselves_are_those_that_a_space_reads_after_where(text: str):
+    found = parse_conditions(text)
+
+    assert found == parse_space(f"net = bn; where {text}").conditions
+    assert len(found) == text.count(",") + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "message"),
+    [
+        ("latency<=3", 0, "unknown metric 'latency'; known are parameters, macs, receptive_field"),
+        ("macs<=1e9", 7, "unexpected 'e9'"),
+        ("macs=3", 4, "unexpected '='"),
+        ("macs<=3, ", 9, "unexpected end of the text; expected a name"),
+        ("", 0, "unexpected end of the text; expected a name"),
+        ("macs<=3; net = bn", 7, "unexpected ';'"),
+        ("where macs<=3", 0, "unexpected 'where'"),
+        ("macs<=0.5", 6, "the bound of macs"),
+        ("macs<=1000000000001", 6, "the bound of macs"),
+    ],
+)
+def test_what_is_no_condition_is_refused_at_its_place(text: str, position: int, message: str):
+    with pytest.raises(NotationError) as caught:
+        parse_conditions(text)
+
+    assert (caught.value.position, caught.value.text) == (position, text)
+    assert caught.value.message.startswith(message)
