@@ -11,10 +11,10 @@ from harness.evidence.leaderboard import refresh
 from harness.evidence.record import Found
 from harness.evidence.verification.verdict import Verdict
 from harness.evidence.verification.verify import Plan, finished_indices, forget, recorded_verdict, run_seeds
-from harness.search.finals import least_verify_seconds, verify_seconds
 from harness.search.proposals.estimate import VERIFY_FACTOR, verify_seeds
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session, note
+from harness.search.time_left import least_verify_seconds, verify_seconds
 from harness.training.recipes import NamedRecipe
 from harness.training.workers import workers
 from harness.training.workers.workers import Limits

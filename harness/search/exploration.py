@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from harness.evidence.events import Looked, Rejected, Repeated
 from harness.search import race
-from harness.search.finals import closing_seconds, remaining_seconds
 from harness.search.race import STAND_SEEDS, Candidate
 from harness.search.reactions import poll
 from harness.search.session import (
@@ -16,11 +15,10 @@ from harness.search.session import (
     job_for,
     jobs_at_work,
     note,
-    room,
-    run_seconds,
     smallest_standing,
     trial_of,
 )
+from harness.search.time_left import closing_seconds, remaining_seconds, room, run_seconds
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 

@@ -13,6 +13,7 @@ from harness.data.datasets import Dataset, dataset
 from harness.data.training_images import resolve
 from harness.evidence.error_ratio import ErrorRatio, error_ratio_of
 from harness.evidence.study import StudyConfig, check_config, config_document
+from harness.search.effort import Effort
 from harness.search.proposals.estimate import PACES, Room, taught
 from harness.search.proposals.features import step_work
 from harness.search.proposals.look import lengths
@@ -20,7 +21,6 @@ from harness.search.proposals.prior import Prior, kept, observations, past_train
 from harness.search.proposals.sampler import sampler_name
 from harness.search.proposals.trainings import PastTraining, digest, shipped
 from harness.search.race import CONFIDENCE, MOST_SEEDS, STAND_SEEDS, needed_share, rungs
-from harness.search.session import Effort
 from harness.system import statistics
 from harness.system.device import choose_device, worker_count
 from harness.system.errors import ContentError, UsageError

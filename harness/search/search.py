@@ -1,8 +1,9 @@
 """The search: one coordinator asks the sampler, rejects, hands runs to workers, prunes, confirms, and names a winner.
 
 Workers only train. What has happened is in the study's folder at any moment, so a killed search goes on where it was.
-``exploration`` holds the open part, ``finals`` the choice of the winner, ``reactions`` what follows from a worker's
-report, ``race`` the decisions, ``proposer`` the proposals, ``replay`` how they go on after a stop, ``study`` the files.
+``opening`` reads what earlier sessions left, ``exploration`` holds the open part, ``reactions`` what follows from a
+worker's report, ``race`` the decisions, ``proposer`` the proposals, ``replay`` how they go on after a stop, ``study``
+the files.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from types import FrameType
 from harness.evidence import study
 from harness.evidence.events import SessionBegan, SessionEnded
 from harness.evidence.study import StudyConfig
+from harness.search import race
+from harness.search.effort import Effort
 from harness.search.exploration import explore
-from harness.search.finals import choose
+from harness.search.opening import open_session
 from harness.search.proposals import sampler
 from harness.search.proposals.proposer import Proposer
-from harness.search.session import Effort, Session, note, open_session
+from harness.search.session import Session, chosen, note
+from harness.search.time_left import least_verify_seconds
 from harness.search.watcher import Watcher
 from harness.training.workers.executor import ExecutorOf, Processes
 from harness.training.workers.workers import Source
@@ -70,6 +74,16 @@ def run_search(
         )
         note(session, ended)
     return session
+
+
+def choose(session: Session) -> None:
+    """Note the winner: the smallest network that stands and can still be verified; the smallest where none can."""
+    if session.interrupted:
+        return
+    standing = race.final_order(list(session.candidates.values()), session.config.threshold_pct)
+    in_time = [item for item in standing if least_verify_seconds(session, item) <= session.left]
+    if standing:
+        note(session, chosen((in_time or standing)[0]))
 
 
 @contextmanager

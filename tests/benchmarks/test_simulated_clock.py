@@ -15,7 +15,7 @@ from harness.bench.simulation.clock import SimulatedExecutor
 from harness.bench.simulation.live_run import Running
 from harness.bench.simulation.readings import Reading, TableReadings
 from harness.bench.simulation.replay import run_repeat
-from harness.search.session import Effort
+from harness.search.effort import Effort
 from harness.training.result import Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose

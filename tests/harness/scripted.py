@@ -21,10 +21,12 @@ from harness.evidence import study
 from harness.evidence.events import Proposal
 from harness.evidence.study import StudyConfig
 from harness.search import race, search
+from harness.search.effort import Effort
+from harness.search.opening import open_session
 from harness.search.proposals import proposer, sampler
 from harness.search.proposals.proposer import Proposer
 from harness.search.race import Candidate
-from harness.search.session import Effort, Session, file_result, job_for, open_session
+from harness.search.session import Session, file_result, job_for
 from harness.system import files
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
@@ -46,8 +48,6 @@ SIZE = 10_000
 TARGET_PCT = 99.0
 RECIPE = Recipe(epochs=8)
 RECIPE_HASH = RECIPE.hash
-
-Script = Callable[[Job], Event]
 
 
 class Killed(BaseException):

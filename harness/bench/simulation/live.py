@@ -17,7 +17,7 @@ from harness.bench.results.comparison import Judged
 from harness.bench.results.trace import Trace
 from harness.bench.simulation.replay import run_repeat
 from harness.evidence.verification.seed_training import train_one_by_one
-from harness.search.session import Effort
+from harness.search.effort import Effort
 from harness.system import statistics
 from harness.training.result import Result
 from harness.training.run import Job

@@ -18,8 +18,8 @@ from harness.bench.simulation.setting import Setting, check_rungs, methods_of, s
 from harness.bench.tables.machine import this_machine
 from harness.bench.tables.table import Table
 from harness.data.training_images import ImageData, resolve
+from harness.search.effort import Effort
 from harness.search.race import rungs
-from harness.search.session import Effort
 from harness.system.device import choose_device
 from harness.system.duration import duration_text
 from harness.system.errors import ContentError

@@ -17,13 +17,14 @@ from harness.bench.simulation.readings import Readings
 from harness.data.datasets import dataset
 from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.search import race
+from harness.search.effort import Effort
 from harness.search.event_log import MemoryLog
 from harness.search.exploration import explore
 from harness.search.proposals.proposer import Proposer
 from harness.search.proposals.proposing import Proposing
 from harness.search.proposals.switches import Switches
 from harness.search.race import Candidate
-from harness.search.session import Effort, Session
+from harness.search.session import Session
 from harness.search.watcher import Moment
 from harness.training.result import Result
 from harness.training.workers.executor import Executor

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from torch import nn
 
-from harness.search import exploration, finals, race, session
+from harness.search import exploration, race, session, time_left
 from harness.search.reactions import poll
 from harness.training.modules import build
 from harness.training.result import Status
@@ -226,7 +225,7 @@ def test_the_search_ends_when_the_time_of_the_verification_has_come(trainer: Tra
     opened = scripted.opened(tmp_path, [Made(30, fresh=(99.4, 99.4))], seconds=1_000.0)
     assert exploration._stop_reason(opened) == ""
 
-    opened.before = 1_000.0 - finals.closing_seconds(opened)
+    opened.before = 1_000.0 - time_left.closing_seconds(opened)
 
     assert exploration._stop_reason(opened) == "time"
     exploration.explore(opened)
@@ -272,31 +271,6 @@ def test_more_trials_go_on_with_a_finished_search(trainer: Trainer, tmp_path: Pa
 
     assert len(scripted.events(tmp_path, "proposed")) == 8
     assert len(scripted.events(tmp_path, "ended")) == 2
-
-
-@pytest.mark.parametrize(
-    ("ended", "given", "finished"),
-    [
-        ({"reason": "time", "seconds": 60.0, "trials": None}, {"seconds": 60.0}, True),
-        ({"reason": "time", "seconds": 60.0, "trials": None}, {"seconds": 61.0}, False),
-        ({"reason": "time", "seconds": 60.0, "trials": None}, {"seconds": None}, False),
-        ({"reason": "trials", "seconds": 60.0, "trials": 9}, {"trials": 9, "seconds": 90.0}, True),
-        ({"reason": "trials", "seconds": 60.0, "trials": 9}, {"trials": 10}, False),
-        ({"reason": "trials", "seconds": 60.0, "trials": 9}, {"trials": None}, False),
-        ({"reason": "exhausted", "seconds": 60.0, "trials": 9}, {"trials": 99, "seconds": 60.0}, True),
-        ({"reason": "exhausted", "seconds": 60.0, "trials": 9}, {"trials": 9, "seconds": 61.0}, False),
-        ({"reason": "exhausted", "seconds": None, "trials": 9}, {"trials": 99, "seconds": 9e9}, True),
-        ({"reason": "interrupted", "seconds": 60.0, "trials": 9}, {"trials": 9, "seconds": 60.0}, False),
-    ],
-)
-def test_a_search_is_finished_when_no_more_effort_is_given(
-    ended: dict[str, Any], given: dict[str, object], finished: bool
-):
-    spent = scripted.effort(**given)
-
-    assert session._is_finished(spent, [logged.entry("ended", **ended)]) is finished
-    assert not session._is_finished(spent, [logged.entry("ended", **ended), logged.entry("session")])
-    assert not session._is_finished(spent, [])
 
 
 def test_a_watcher_goes_on_counting_after_a_restart(trainer: Trainer, tmp_path: Path):

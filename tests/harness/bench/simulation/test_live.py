@@ -14,7 +14,7 @@ from harness.bench.results.trace import Answer, Trace
 from harness.bench.simulation.live import judged
 from harness.bench.simulation.live_run import Running
 from harness.bench.simulation.readings import Reading
-from harness.search.session import Effort
+from harness.search.effort import Effort
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from harness.training.run import Job

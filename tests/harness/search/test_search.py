@@ -1,4 +1,4 @@
-"""The winner: the smallest network that stands, if it can still be verified; and the time that is kept for that."""
+"""The winner of a search: the smallest network that stands, if it can still be verified."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.search import finals
+from harness.search import search
 from harness.search.race import Candidate
 from harness.search.session import Session
 from harness.training.seeds import Purpose, derive_seed
@@ -38,9 +38,6 @@ def slow(opened: Session, trial: int, seconds: float = 1_000.0) -> Candidate:
     return candidate
 
 
-# The winner -------------------------------------------------------------------------------------------------
-
-
 def test_the_smallest_that_stands_on_two_fresh_seeds_wins(trainer: Trainer, tmp_path: Path):
     confirmed = {
         derive_seed(
@@ -62,7 +59,7 @@ def test_the_smallest_that_stands_on_two_fresh_seeds_wins(trainer: Trainer, tmp_
 def test_of_several_that_stand_the_smallest_wins_without_further_runs(trainer: Trainer, tmp_path: Path):
     opened = scripted.opened(tmp_path, [Made(12, fresh=STANDS), Made(8, fresh=(99.2, 99.2)), Made(4, fresh=(99.3,))])
 
-    finals.choose(opened)
+    search.choose(opened)
 
     assert winner_of(tmp_path)["trial"] == 1
     assert trainer.asked == []
@@ -95,7 +92,7 @@ def test_where_time_is_short_a_network_that_can_be_verified_in_it_wins(trainer: 
     opened = scripted.opened(tmp_path, networks, seconds=90.0)
     slow(opened, 2)
 
-    finals.choose(opened)
+    search.choose(opened)
 
     assert winner_of(tmp_path)["trial"] == 1
 
@@ -105,7 +102,7 @@ def test_where_none_can_be_verified_in_time_the_smallest_wins(trainer: Trainer, 
     slow(opened, 0)
     slow(opened, 1)
 
-    finals.choose(opened)
+    search.choose(opened)
 
     assert winner_of(tmp_path)["trial"] == 1
 
@@ -114,60 +111,6 @@ def test_an_interrupted_choice_names_nobody(trainer: Trainer, tmp_path: Path):
     opened = scripted.opened(tmp_path, [Made(4, fresh=STANDS)])
     opened.interrupted = True
 
-    finals.choose(opened)
+    search.choose(opened)
 
     assert scripted.events(tmp_path, "winner") == []
-
-
-# Time -------------------------------------------------------------------------------------------------------
-
-
-def test_no_time_is_kept_for_the_end_while_nothing_stands_or_time_has_no_end(trainer: Trainer, tmp_path: Path):
-    one, two = Made(4, fresh=(99.4,)), Made(4, fresh=STANDS)
-
-    assert finals.closing_seconds(scripted.opened(tmp_path / "a", [one], seconds=1000.0)) == 0.0
-    assert finals.closing_seconds(scripted.opened(tmp_path / "b", [two], seconds=None)) == 0.0
-
-
-# Each made-up run takes 8 s; a verification trains on a fifth more images. All is raised by 10 %, and 12 s are kept for
-# what is no training.
-@pytest.mark.parametrize(("workers", "rounds"), [(1, 5), (2, 3), (5, 1)])
-def test_the_time_for_the_end_is_that_of_five_seeds_of_the_smallest_that_stands(
-    workers: int, rounds: int, trainer: Trainer, tmp_path: Path
-):
-    networks = [Made(12, fresh=STANDS), Made(8, fresh=STANDS)]
-    opened = scripted.opened(tmp_path, networks, seconds=1000.0, workers=workers)
-    slow(opened, 0)
-
-    assert finals.closing_seconds(opened) == pytest.approx(1.1 * 1.2 * rounds * 8 + 12)
-    assert finals.verify_seconds(opened, opened.candidates[1], 4) == pytest.approx(
-        1.1 * 1.2 * -(-4 // workers) * 8 + 12
-    )
-
-
-def test_a_verification_trains_a_teacher_of_its_own(trainer: Trainer, tmp_path: Path):
-    opened = scripted.opened(tmp_path, [Made(4, fresh=STANDS)], workers=5)
-    candidate = opened.candidates[0]
-    candidate.fresh[1] = replace(candidate.fresh[1], teacher_seconds=50.0)
-
-    assert finals.verify_seconds(opened, candidate) == pytest.approx(1.1 * 1.2 * (8 + 50) + 12)
-
-
-@pytest.mark.parametrize(
-    ("made", "workers", "rounds"),
-    [
-        (Made(4, fresh=STANDS), 1, 0),
-        (Made(4, fresh=(99.4,)), 1, 1),
-        (Made(4), 1, 2),
-        (Made(4), 2, 1),
-        (Made(4, fresh=(99.4,)), 2, 1),
-    ],
-)
-def test_a_network_still_takes_its_lacking_runs_and_the_verification(
-    made: Made, workers: int, rounds: int, trainer: Trainer, tmp_path: Path
-):
-    opened = scripted.opened(tmp_path, [made], workers=workers, seconds=10_000.0)
-
-    found = finals.remaining_seconds(opened, opened.candidates[0], workers)
-
-    assert found == pytest.approx(1.1 * rounds * 8 + 1.1 * 1.2 * -(-5 // workers) * 8 + 12)

@@ -1,0 +1,45 @@
+"""How much a search may spend, and whether its last session has spent it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded
+from harness.training.workers.workers import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How much a search may spend; not part of what it searches for.
+
+    Attributes:
+        seconds: of all sessions together, verification included; None for no end.
+        trials: networks to train at most; None for no end.
+        workers: networks that train at once, so many of them ``side_by_side`` in a process.
+        engine: ``native`` or ``torch``.
+    """
+
+    seconds: float | None
+    trials: int | None
+    workers: int
+    device: str
+    limits: Limits
+    side_by_side: int = 1
+    engine: str = "torch"
+
+
+def is_spent(effort: Effort, events: list[Entry[Event]]) -> bool:
+    """Return whether the last session came to its end, with no less effort than is allowed now."""
+    ends = [entry.event for entry in events if isinstance(entry.event, SessionBegan | SessionEnded)]
+    if not ends or not isinstance(last := ends[-1], SessionEnded):
+        return False
+    match last.reason:
+        case "exhausted" if last.seconds is None:
+            return True
+        case "exhausted" | "time":
+            # With more time there may be networks that were too slow to be trained before.
+            return effort.seconds is not None and effort.seconds <= (last.seconds or 0)
+        case "trials":
+            return effort.trials is not None and effort.trials <= (last.trials or 0)
+        case _:
+            return False

@@ -1,0 +1,90 @@
+"""What there is time for in a search, by the pace of its workers: runs, fresh seeds, the verification of its winner."""
+
+from __future__ import annotations
+
+from harness.data.datasets import dataset
+from harness.search.proposals.estimate import (
+    CAUTION,
+    CAUTION_SECONDS,
+    LEAST_VERIFY_SEEDS,
+    PACES,
+    VERIFY_FACTOR,
+    Pace,
+    Room,
+    rounds,
+    scaled,
+    slowest,
+    taught,
+    training_seconds,
+    verifying,
+)
+from harness.search.proposals.features import work
+from harness.search.race import STAND_SEEDS, Candidate
+from harness.search.session import Session, runs_of, smallest_standing
+from harness.system import statistics
+from harness.training.result import Status
+
+
+def room(session: Session) -> Room:
+    """Return what there is time for: a training whose network can still be confirmed and verified."""
+    pace, images, workers = pace_of(session), dataset(session.config.dataset).train_size, session.workers
+    if session.effort.seconds is None:
+        return Room(images, pace, workers=workers)
+    confirmed = CAUTION * (1 + rounds(STAND_SEEDS, workers))
+    verified = CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
+    seconds = max(0.0, session.left - CAUTION_SECONDS) / (confirmed + verified)
+    return Room(images, pace, seconds, session.left, workers, session.elapsed, is_over=lambda: session.left <= 0)
+
+
+def pace_of(session: Session) -> Pace:
+    """Return the pace as it was measured, that of the slowest node of a cluster; a guess until a run has ended."""
+    data = dataset(session.config.dataset)
+    pace = taught(PACES[session.effort.engine], session.config.recipe, data.task)
+    runs = [run for candidate in session.candidates.values() for run in runs_of(candidate)]
+    return scaled(pace, slowest(runs, data.train_size, pace, data.task) or 1.0)
+
+
+def run_seconds(session: Session, candidate: Candidate) -> float:
+    """Return what one whole run of a network takes: from those it has had, else estimated."""
+    seconds = [run.train_seconds for run in runs_of(candidate) if run.status is Status.COMPLETE]
+    if seconds:
+        return statistics.mean(seconds)
+    proposal, data = candidate.proposal, dataset(session.config.dataset)
+    epochs = proposal.epochs or session.config.recipe.epochs
+    return training_seconds(epochs, data.train_size, work(proposal.architecture, data.task), pace_of(session))
+
+
+def closing_seconds(session: Session) -> float:
+    """Return the time that is kept for verifying the smallest network that stands; 0 while none does."""
+    standing = smallest_standing(session)
+    if session.effort.seconds is None or standing is None:
+        return 0.0
+    return verify_seconds(session, standing)
+
+
+def verify_seconds(session: Session, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
+    """Return what verifying a network on so many seeds will take, in seconds of wall-clock; rather too much."""
+    # The teacher of the search has not seen all training images, so a verification has one of its own.
+    teaching = max((run.teacher_seconds for run in runs_of(candidate)), default=0.0)
+    return verifying(run_seconds(session, candidate), session.workers, seeds) + CAUTION * VERIFY_FACTOR * teaching
+
+
+def least_verify_seconds(session: Session, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
+    """Do as ``verify_seconds`` without what that is raised by: what fits so is begun."""
+    return (verify_seconds(session, candidate, seeds) - CAUTION_SECONDS) / CAUTION
+
+
+def remaining_seconds(session: Session, candidate: Candidate, confirming: int) -> float:
+    """Return what a network that passed still takes until it is verified, if it comes to stand.
+
+    Args:
+        confirming: workers that run its fresh seeds.
+
+    Returns:
+        seconds; 0 where time has no end.
+    """
+    if session.effort.seconds is None:
+        return 0.0
+    one = run_seconds(session, candidate)
+    lacking = max(0, STAND_SEEDS - len(candidate.fresh))
+    return CAUTION * rounds(lacking, confirming) * one + verifying(one, session.workers)
