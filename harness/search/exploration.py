@@ -17,6 +17,7 @@ from harness.search.session import (
     note,
     smallest_standing,
     trial_of,
+    update_contenders,
 )
 from harness.search.time_left import closing_seconds, remaining_seconds, room, run_seconds
 from harness.training.run import Job
@@ -87,7 +88,8 @@ def _confirmable(session: Session, *, explored: bool) -> Candidate | None:
     workers, half = session.workers, max(1, session.workers // 2)
     flying = Counter(trial_of(job) for job in jobs_at_work(session) if job.purpose is Purpose.CONFIRM)
     stands = smallest_standing(session) is not None
-    candidates = list(session.candidates.values())
+    # One that is still in its first training wants no fresh seeds yet.
+    candidates = [each for each in session.contenders.values() if each.first is not None]
     in_time = [item for item in candidates if remaining_seconds(session, item, workers) <= session.left]
     candidate = _next(session, in_time, flying)
     if candidate is None and not stands:
@@ -118,6 +120,7 @@ def _propose(session: Session) -> Job | None:
                 session.reporter.rejected += 1
             case Repeated(trial=trial):
                 session.candidates[trial].repeats += session.switches.repeats
+                update_contenders(session, session.candidates[trial])
                 note(session, replace(passed, hash=session.candidates[trial].proposal.hash))
     if found.proposal is None:
         # There is no use in asking again before another run has ended.
@@ -125,6 +128,7 @@ def _propose(session: Session) -> Job | None:
         return None
     candidate = race.candidate_of(session.config, found.proposal, STAND_SEEDS if session.switches.confirmation else 0)
     session.candidates[found.proposal.trial] = candidate
+    update_contenders(session, candidate)
     note(session, found.proposal)
     if found.rejected:
         note(session, Looked(rejected=dict(found.rejected)))

@@ -19,6 +19,7 @@ from harness.search.session import (
     confirmed,
     file_result,
     job_for,
+    look_for_nearest,
     note,
     note_finished,
     runs_of,
@@ -68,6 +69,7 @@ def open_session(
     reporter.trained = sum(candidate.first is not None for candidate in candidates.values())
     reporter.rejected = study.rejections(events).total()
     _mend(session, proposer, events)
+    look_for_nearest(session)
     session.waiting = [
         job_for(session, candidate, Purpose.SEARCH, 0) for candidate in candidates.values() if candidate.first is None
     ]

@@ -82,6 +82,7 @@ class Candidate:
         repeats: how often it was proposed again.
         stand_seeds: fresh seeds that it stands on at the least; 0 where its first run suffices.
         minimised: what it has of the metric that is minimised; None where that is its parameters.
+        work: what a step of its training takes (``features.work``), once somebody has asked.
     """
 
     proposal: Proposal
@@ -90,6 +91,7 @@ class Candidate:
     repeats: int = 0
     stand_seeds: int = STAND_SEEDS
     minimised: int | None = None
+    work: float | None = field(default=None, repr=False, compare=False)
 
     @property
     def cost(self) -> int:
@@ -164,6 +166,13 @@ def refuted(candidate: Candidate, threshold_pct: float) -> bool:
     if stands(candidate, threshold_pct) or not known:
         return False
     return known >= MOST_SEEDS or chance_to_stand(candidate, threshold_pct) < LEAST_CHANCE
+
+
+def settled(candidate: Candidate, threshold_pct: float) -> bool:
+    """Return whether a network neither stands nor is to have another run, as far as its runs tell."""
+    if candidate.first is None or stands(candidate, threshold_pct):
+        return False
+    return seeds_wanted(candidate, threshold_pct) <= len(candidate.fresh) or refuted(candidate, threshold_pct)
 
 
 def why_refuted(fresh_seeds: int, *, stood: bool) -> str:

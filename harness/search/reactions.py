@@ -7,19 +7,20 @@ from dataclasses import replace
 from harness.data.datasets import dataset
 from harness.evidence.events import Confirmed, FailedConfirmation, RungReached
 from harness.search import race
-from harness.search.nearest_miss import nearest_miss
 from harness.search.race import Candidate, is_exempt
 from harness.search.session import (
     Session,
     confirmed,
     failed_confirmation,
     file_result,
+    look_for_nearest,
     next_rung,
     note,
     note_finished,
     runs_of,
     smallest_standing,
     trial_of,
+    update_contenders,
 )
 from harness.search.watcher import Moment
 from harness.system import statistics
@@ -40,10 +41,7 @@ def poll(session: Session, seconds: float = POLL_SECONDS) -> None:
     for event in session.executor.poll(seconds):
         _on_event(session, event)
     standing = smallest_standing(session)
-    nearest = None
-    if standing is None:
-        nearest = nearest_miss(session.candidates.values(), session.config.threshold_pct)
-    session.reporter.tick(Moment(session.elapsed, standing, nearest, tuple(session.executor.jobs.values())))
+    session.reporter.tick(Moment(session.elapsed, standing, session.nearest, tuple(session.executor.jobs.values())))
 
 
 def _on_event(session: Session, event: Event) -> None:
@@ -96,6 +94,8 @@ def _ended(session: Session, job: Job, found: Result) -> None:
     open_before = not race.refuted(candidate, session.config.threshold_pct)
     session.log.keep(trial_of(job), found)
     file_result(session.candidates, found)
+    update_contenders(session, candidate)
+    look_for_nearest(session)
     if job.checkpoint is not None:
         job.checkpoint.unlink(missing_ok=True)
     note_finished(session, found)

@@ -20,6 +20,7 @@ from harness.evidence.study import StudyConfig
 from harness.search import race
 from harness.search.effort import Effort
 from harness.search.event_log import EventLog
+from harness.search.nearest_miss import NearestMiss, nearest_miss
 from harness.search.proposals.proposing import Proposing
 from harness.search.proposals.switches import ALL_ON, Switches
 from harness.search.race import Candidate
@@ -46,6 +47,9 @@ class Session:
         reason: why the search has ended; empty while it has not.
         switches: which parts of the search are at work.
         is_hopeless: the rule of the rungs, asked for each run that reaches one; None for that of ``race``.
+        contenders: the candidates that are not settled, by trial. Each event asks about these alone: of thousands of
+            networks nearly all are settled.
+        nearest: what came nearest to standing, while nothing stands.
     """
 
     folder: Path
@@ -68,6 +72,13 @@ class Session:
     reason: str = ""
     switches: Switches = ALL_ON
     is_hopeless: Callable[[Result], bool] | None = None
+    contenders: dict[int, Candidate] = field(default_factory=dict, init=False)
+    nearest: NearestMiss | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        """Find the contenders among the candidates."""
+        for candidate in self.candidates.values():
+            update_contenders(self, candidate)
 
     @property
     def elapsed(self) -> float:
@@ -129,9 +140,24 @@ def file_result(candidates: dict[int, Candidate], found: Result) -> None:
         candidate.fresh = sorted([*others, found], key=lambda run: run.seed_index)
 
 
+def update_contenders(session: Session, candidate: Candidate) -> None:
+    """Keep a network among the contenders unless it is settled; it is new, has had a run, or is to have another."""
+    if race.settled(candidate, session.config.threshold_pct):
+        session.contenders.pop(candidate.proposal.trial, None)
+    else:
+        session.contenders[candidate.proposal.trial] = candidate
+
+
+def look_for_nearest(session: Session) -> None:
+    """Note what came nearest to standing, while nothing stands; it can change when a run ends."""
+    standing = smallest_standing(session)
+    known = session.candidates.values()
+    session.nearest = nearest_miss(known, session.config.threshold_pct) if standing is None else None
+
+
 def smallest_standing(session: Session) -> Candidate | None:
     """Return the network of the lowest cost that stands."""
-    return race.smallest_standing(list(session.candidates.values()), session.config.threshold_pct)
+    return race.smallest_standing(list(session.contenders.values()), session.config.threshold_pct)
 
 
 def free_indices(session: Session, candidate: Candidate) -> Iterator[int]:

@@ -13,7 +13,7 @@ from harness.search.proposals.estimate import (
     Room,
     rounds,
     scaled,
-    slowest,
+    slowdown,
     taught,
     training_seconds,
     verifying,
@@ -23,6 +23,7 @@ from harness.search.race import STAND_SEEDS, Candidate
 from harness.search.session import Session, runs_of, smallest_standing
 from harness.system import statistics
 from harness.training.result import Status
+from search_spaces.task import Task
 
 
 def room(session: Session) -> Room:
@@ -40,8 +41,8 @@ def pace_of(session: Session) -> Pace:
     """Return the pace as it was measured, that of the slowest node of a cluster; a guess until a run has ended."""
     data = dataset(session.config.dataset)
     pace = taught(PACES[session.effort.engine], session.config.recipe, data.task)
-    runs = [run for candidate in session.candidates.values() for run in runs_of(candidate)]
-    return scaled(pace, slowest(runs, data.train_size, pace, data.task) or 1.0)
+    trained = ((run, _work(each, data.task)) for each in session.candidates.values() for run in runs_of(each))
+    return scaled(pace, slowdown(trained, data.train_size, pace, lambda run: run.node) or 1.0)
 
 
 def run_seconds(session: Session, candidate: Candidate) -> float:
@@ -51,7 +52,14 @@ def run_seconds(session: Session, candidate: Candidate) -> float:
         return statistics.mean(seconds)
     proposal, data = candidate.proposal, dataset(session.config.dataset)
     epochs = proposal.epochs or session.config.recipe.epochs
-    return training_seconds(epochs, data.train_size, work(proposal.architecture, data.task), pace_of(session))
+    return training_seconds(epochs, data.train_size, _work(candidate, data.task), pace_of(session))
+
+
+def _work(candidate: Candidate, task: Task) -> float:
+    # Each proposal asks for the work of all that was trained, and ``work`` takes most of that even where it knows.
+    if candidate.work is None:
+        candidate.work = work(candidate.proposal.architecture, task)
+    return candidate.work
 
 
 def closing_seconds(session: Session) -> float:

@@ -26,7 +26,7 @@ from harness.search.opening import open_session
 from harness.search.proposals import proposer, sampler
 from harness.search.proposals.proposer import Proposer
 from harness.search.race import Candidate
-from harness.search.session import Session, file_result, job_for
+from harness.search.session import Session, file_result, job_for, update_contenders
 from harness.system import files
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
@@ -313,12 +313,12 @@ def opened(folder: Path, networks: Sequence[Made], *, sampler: str = "tpe", **sp
     session = open_session(folder, configured, effort(**spent), Source("mnist", None), Silent())
     session.executor.start(session.effort.workers)
     for trial, made in enumerate(networks):
-        candidate = Candidate(proposal(trial, f"conv3x3({made.width}) gap linear(10)"))
-        session.candidates[trial] = candidate
+        session.candidates[trial] = candidate = Candidate(proposal(trial, f"conv3x3({made.width}) gap linear(10)"))
         if made.first is not None:
             _file(session, candidate, Purpose.SEARCH, 0, made.first)
         for index, accuracy_pct in enumerate(made.fresh):
             _file(session, candidate, Purpose.CONFIRM, index, accuracy_pct)
+        update_contenders(session, candidate)
     return session
 
 

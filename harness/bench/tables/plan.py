@@ -45,7 +45,8 @@ def planned(recording: Recording, chosen: SampledNetworks, ended: Mapping[Key, R
     """Return the facts of a recording of which these runs have ended."""
     data = dataset(recording.dataset)
     pace = taught(PACES[engine_kind(recording.machine)], recording.recipe, data.task)
-    slow = slowdown(ended.values(), data.train_size, pace, data.task)
+    known = ((run, work(run.architecture, data.task)) for run in ended.values())
+    slow = slowdown(known, data.train_size, pace)
     each = {
         network.architecture: training_seconds(1, data.train_size, work(network.architecture, data.task), pace)
         * (slow or 1.0)

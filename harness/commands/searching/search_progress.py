@@ -26,6 +26,7 @@ from search_spaces.spaces.space import OBJECTIVES, Metric, size_text
 from search_spaces.task import Task
 
 REFRESHES_A_SECOND = 2
+_Key = tuple[int | None, str, int, int | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +58,13 @@ class _State:
 
     Attributes:
         ticked: when ``at`` was, by the clock.
-        began: when each training began, by the clock; ``epochs`` that each training of a verification has had.
+        began: when each training began, by the clock and ``_key``; ``epochs`` that each training of a verification has
+            had.
     """
 
     ticked: float
     at: Moment = field(default_factory=lambda: Moment(0.0, None, None, ()))
-    began: Mapping[Job, float] = field(default_factory=dict)
+    began: Mapping[_Key, float] = field(default_factory=dict)
     epochs: Mapping[Job, int] = field(default_factory=dict)
     is_verifying: bool = False
 
@@ -123,7 +125,7 @@ class SearchReporter:
         self._state = _State(
             ticked=now,
             at=at if is_nearer else replace(at, nearest=before.at.nearest),
-            began={job: before.began.get(job, now) for job in at.jobs if job is not None},
+            began={(key := _key(job)): before.began.get(key, now) for job in at.jobs if job is not None},
         )
         if is_nearer and nearest is not None:
             self.say(f"{clock_text(at.elapsed)}  nearest so far: {miss_text(nearest)}")
@@ -214,6 +216,11 @@ class SearchReporter:
         self.say(f"{clock_text(at.elapsed)}{whole} | {best} | {self._counts()} | {busy} running")
 
 
+def _key(job: Job) -> _Key:
+    """Return what tells a job of a search from all others: to hash hundreds of whole jobs at each event takes long."""
+    return (job.trial, job.purpose, job.seed_index, job.until_epoch)
+
+
 def _running(job: Job, task: Task, state: _State, now: float) -> Running:
     """Return a training as the panel shows it; when the seeds of a verification began is not known."""
     return Running(
@@ -221,7 +228,7 @@ def _running(job: Job, task: Task, state: _State, now: float) -> Running:
         name=network_name(job.architecture, analyse(job.architecture, task).parameters),
         epochs=job.until_epoch or job.recipe.epochs,
         epoch=state.epochs.get(job),
-        seconds=now - state.began[job] if job in state.began else None,
+        seconds=now - began if (began := state.began.get(_key(job))) is not None else None,
     )
 
 

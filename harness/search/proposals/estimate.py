@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from harness.search.proposals.features import work
@@ -98,18 +98,22 @@ def training_seconds(epochs: int, images: int, network_work: float, pace: Pace) 
     return epochs * images * (pace.seconds_an_image + pace.seconds_a_mac * network_work)
 
 
-def slowest(runs: Sequence[Result], images: int, pace: Pace, task: Task) -> float | None:
-    """Return the slowdown of the cluster's node that has the largest; of this machine, where it trains alone."""
-    nodes = {run.node for run in runs}
-    factors = [slowdown((run for run in runs if run.node == node), images, pace, task) for node in nodes]
-    return max((factor for factor in factors if factor is not None), default=None)
+def slowdown(
+    trained: Iterable[tuple[Result, float]], images: int, pace: Pace, place: Callable[[Result], str] = lambda run: ""
+) -> float | None:
+    """Return measured over estimated seconds of all runs, of the slowest place where they have several.
 
+    Args:
+        trained: runs, each with the ``features.work`` of its network.
+        place: where a run was trained.
 
-def slowdown(runs: Iterable[Result], images: int, pace: Pace, task: Task) -> float | None:
-    """Return measured over estimated seconds of all runs, None where there are none."""
-    measured = estimated = 0.0
-    for run in runs:
+    Returns:
+        None where no run tells it.
+    """
+    places: dict[str, tuple[float, float]] = {}
+    for run, network_work in trained:
         if run.history and run.macs:
-            measured += run.train_seconds
-            estimated += training_seconds(len(run.history), images, work(run.architecture, task), pace)
-    return measured / estimated if estimated else None
+            measured, estimated = places.get(place(run), (0.0, 0.0))
+            more = training_seconds(len(run.history), images, network_work, pace)
+            places[place(run)] = (measured + run.train_seconds, estimated + more)
+    return max((measured / estimated for measured, estimated in places.values() if estimated), default=None)

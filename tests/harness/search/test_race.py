@@ -202,6 +202,31 @@ def test_a_network_without_a_run_has_no_outcome():
         race.outcome(candidate(first=None), THRESHOLD)
 
 
+@pytest.mark.parametrize(
+    ("network", "is_settled"),
+    [
+        (candidate(first=None), False),  # in training
+        (candidate(first=120), True),  # missed
+        (candidate(first=80), False),  # passed: fresh seeds are wanted
+        (candidate(80, first=80), False),  # another one is wanted
+        (candidate(80, 80, first=80), False),  # stands
+        (candidate(150, first=80), True),  # refuted
+        (candidate(92, 97, 99, 96, 95, 98, first=80), True),  # six seeds, and does not stand
+    ],
+)
+def test_a_network_is_settled_when_it_neither_stands_nor_is_to_have_a_run(network: Candidate, is_settled: bool):
+    assert race.settled(network, THRESHOLD) is is_settled
+
+
+def test_a_network_that_missed_and_was_proposed_again_is_not_settled_until_it_had_its_seed():
+    again = candidate(first=120)
+    again.repeats = 1
+    assert not race.settled(again, THRESHOLD)
+
+    again.fresh = [result(120)]
+    assert race.settled(again, THRESHOLD)
+
+
 # Rungs ------------------------------------------------------------------------------------------------------
 
 

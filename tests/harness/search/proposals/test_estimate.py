@@ -76,8 +76,7 @@ def test_a_slowdown_is_the_measured_over_the_estimated_seconds_of_all_runs(new_r
     runs = [measured(new_result, 10, 25 * one), measured(new_result, 5, 5 * one)]
 
     assert work(parse_network(NETWORK), MNIST) == pytest.approx(WORK)
-    assert slowdown(runs, IMAGES, PACE, MNIST) == pytest.approx(2.0)
-    assert slowdown(iter(runs), IMAGES, PACE, MNIST) == pytest.approx(2.0)
+    assert slowdown([(run, WORK) for run in runs], IMAGES, PACE) == pytest.approx(2.0)
 
 
 def test_runs_without_an_epoch_or_a_size_tell_nothing(new_result: Callable[..., Result]):
@@ -85,9 +84,20 @@ def test_runs_without_an_epoch_or_a_size_tell_nothing(new_result: Callable[..., 
     crashed = measured(new_result, 0, 100.0)
     unknown = replace(measured(new_result, 10, 100.0), macs=0)
 
-    assert slowdown([], IMAGES, PACE, MNIST) is None
-    assert slowdown([crashed, unknown], IMAGES, PACE, MNIST) is None
-    assert slowdown([crashed, measured(new_result, 10, 10 * one)], IMAGES, PACE, MNIST) == pytest.approx(1.0)
+    known = measured(new_result, 10, 10 * one)
+
+    assert slowdown([], IMAGES, PACE) is None
+    assert slowdown([(crashed, WORK), (unknown, WORK)], IMAGES, PACE) is None
+    assert slowdown([(crashed, WORK), (known, WORK)], IMAGES, PACE) == pytest.approx(1.0)
+
+
+def test_of_several_places_the_slowest_by_all_its_runs_is_told(new_result: Callable[..., Result]):
+    one = 10 * IMAGES * (1e-4 + 2e-11 * WORK)
+    seconds = (("a", 1.0), ("b", 4.0), ("a", 3.0), ("b", 1.0), ("c", 2.2))
+    runs = [(replace(measured(new_result, 10, factor * one), node=node), WORK) for node, factor in seconds]
+
+    assert slowdown(runs, IMAGES, PACE, lambda run: run.node) == pytest.approx(2.5)
+    assert slowdown(runs, IMAGES, PACE) == pytest.approx((1 + 4 + 3 + 1 + 2.2) / 5)
 
 
 # Room -------------------------------------------------------------------------------------------------------
