@@ -37,6 +37,8 @@ CURSE = 0.93
 # time of every training: many small steps down cost more than one large one.
 STRIDE_SHARE = 0.05
 CERTAIN = 1 - 1e-12
+# Where one look chooses several networks, it compares so many times as many: those that are worth most.
+AMONG = 4
 # What cannot improve the answer is not proposed once there is one.
 LEAST_CHANCE = 0.03
 
@@ -122,7 +124,8 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
     margins = margins_to_stand(aim, [(each.row, epochs) for each, epochs in pairs])
     chances = np.array([statistics.normal_share(float(margin)) for margin in margins])
     seconds = np.array([aim.room.takes(epochs, each.work) for each, epochs in pairs])
-    falls = np.array([expected_fall(each.cost, aim.limit, aim.open) for each, _ in pairs])
+    fall_of = {cost: expected_fall(cost, aim.limit, aim.open) for cost in {each.cost for each, _ in pairs}}
+    falls = np.array([fall_of[each.cost] for each, _ in pairs])
     more = rounds(STAND_SEEDS, aim.room.workers)
     hopeful = np.full(len(pairs), fill_value=True)
     if aim.stands:
@@ -148,6 +151,26 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
         each, epochs = pairs[at]
         found.setdefault(each.hash, Choice(each, epochs, float(chances[at]), float(worths[at])))
     return list(found.values())
+
+
+def one_by_one(aim: Aim, ranked: Sequence[Choice], count: int) -> list[Choice]:
+    """Return so many choices where there are as many: each is worth most with those before it in training, too.
+
+    A worth is in proportion to the expected fall, and that is all of it that networks in training lessen.
+
+    Args:
+        ranked: of ``choices``, not empty.
+    """
+    found, open_ = [ranked[0]], list(aim.open)
+    left = [(each, expected_fall(each.option.cost, aim.limit, open_)) for each in ranked[1 : AMONG * count]]
+    while left and len(found) < count:
+        open_.append((found[-1].option.cost, found[-1].chance))
+        worths = [
+            each.worth * expected_fall(each.option.cost, aim.limit, open_) / fall if fall else 0.0
+            for each, fall in left
+        ]
+        found.append(left.pop(worths.index(max(worths)))[0])
+    return found
 
 
 def margins_to_stand(aim: Aim, trainings: Sequence[tuple[tuple[float, ...], int]]) -> Any:

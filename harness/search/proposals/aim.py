@@ -30,6 +30,10 @@ from search_spaces.task import Task
 # looked for").
 AIM_DRAWS, AIM_LOOKS = 600, 1600
 PARENTS, CHILDREN = 24, 8
+# A look chooses one network for each so many workers: with a look for each network hundreds of workers would wait.
+WORKERS_A_CHOICE = 8
+# The model is fitted to the latest so many observations, as its time grows with their cube.
+MOST_OBSERVATIONS = 1_500
 # The rounds end when so many have not raised the highest worth by this share, and after so many in all.
 PATIENCE, RISE, MOST_ROUNDS = 6, 0.01, 25
 # Errors that are believed of a network of middling size where no earlier training tells, by those that are allowed: a
@@ -46,11 +50,13 @@ class Aimed:
     Attributes:
         looked_at: networks that the model had to choose among: new ones, or of a new length, that there is time for.
         lacks_time: with more time something would have a chance.
+        further: what is worth most with the choice in training, and so on; empty where few workers train.
     """
 
     choice: Choice | None
     looked_at: int
     lacks_time: bool = False
+    further: tuple[Choice, ...] = ()
 
 
 def aimed(look: Look, past: Sequence[Observation], rng: random.Random) -> Aimed:
@@ -69,7 +75,8 @@ def aimed(look: Look, past: Sequence[Observation], rng: random.Random) -> Aimed:
         for each in options
     )
     if ranked:
-        return Aimed(ranked[0], new)
+        first, *further = acquisition.one_by_one(aim, ranked, max(1, look.room.workers // WORKERS_A_CHOICE))
+        return Aimed(first, new, further=tuple(further))
     endless = replace(aim, room=replace(aim.room, seconds=None))
     return Aimed(None, new, lacks_time=bool(acquisition.choices(endless, options, look.taken)))
 
@@ -97,9 +104,10 @@ def _aim_of(look: Look, past: Sequence[Observation]) -> Aim:
     """Return what the model is asked for, fitted to all that is known at the moment."""
     config, candidates = look.config, list(look.candidates.values())
     observed = [seen for candidate in candidates for seen in _observed(candidate, config, look.space.task)]
+    known = [*past, *observed][-MOST_OBSERVATIONS:]
     allowed = (100 - config.threshold_pct) * 100
     return Aim(
-        model=fitted([*past, *observed], belief=PRIOR_ERRORS if past else BELIEF * max(1.0, allowed)),
+        model=fitted(known, belief=PRIOR_ERRORS if past else BELIEF * max(1.0, allowed)),
         recipe=config.recipe,
         lengths=look.lengths,
         allowed=allowed,

@@ -49,6 +49,7 @@ class Proposer:
 
     Attributes:
         past: of the model's prior; other studies' trainings.
+        ahead: what the model's last look has left for the next proposals, as long as the limit is ``ahead_limit``.
     """
 
     space: SearchSpace
@@ -58,6 +59,8 @@ class Proposer:
     past: tuple[Observation, ...] = ()
     running: dict[int, Trial] = field(default_factory=dict)
     switches: Switches = ALL_ON
+    ahead: list[Choice] = field(default_factory=list)
+    ahead_limit: int = 0
 
     @classmethod
     def new(
@@ -196,11 +199,28 @@ def _aim(proposer: Proposer, look: Look) -> Proposal | Aimed | None:
     """Take the model's choice, where it is its turn; where it has none, return what it says of that."""
     if not proposer.switches.aim or not is_aimed(proposer.config.sampler, look.number):
         return None
-    found = aimed(look, proposer.past, sampler.generator(proposer.index))
-    choice = found.choice
+    # One question a proposal, whether its look was taken before or not: so they are counted after a stop.
+    rng = sampler.generator(proposer.index)
+    choice = _ahead(proposer, look)
     if choice is None:
-        return found
+        found = aimed(look, proposer.past, rng)
+        if found.choice is None:
+            return found
+        choice, proposer.ahead, proposer.ahead_limit = found.choice, list(found.further), look.limit
     return _entered(proposer, look, choice.option.found, choice.option.judgement, "aim", choice)
+
+
+def _ahead(proposer: Proposer, look: Look) -> Choice | None:
+    """Return the next network that the last look has left and that is still new and in time.
+
+    Once another network stands something else is worth most, so all of it is dropped.
+    """
+    while proposer.ahead and proposer.ahead_limit == look.limit:
+        choice = proposer.ahead.pop(0)
+        is_new = (choice.option.hash, choice.epochs) not in look.taken
+        if is_new and look.room.has(choice.epochs, choice.option.work):
+            return choice
+    return None
 
 
 def _ask(proposer: Proposer, look: Look) -> Proposal | None:

@@ -42,12 +42,9 @@ RECIPE = Recipe(epochs=8)
 ROOM = Room(images=1, pace=Pace(0.0, 1e-6), workers=2)
 
 
-def options() -> list[Option]:
+def options(metric: Metric = Metric.PARAMETERS) -> list[Option]:
     """Return the networks, smallest first."""
-    return [
-        acquisition.option(found, judge(SPACE, found.architecture), Metric.PARAMETERS)
-        for found in enumerate_draws(SPACE)
-    ]
+    return [acquisition.option(found, judge(SPACE, found.architecture), metric) for found in enumerate_draws(SPACE)]
 
 
 def known(errors: Sequence[float], epochs: int = 8) -> list[Observation]:
@@ -108,6 +105,43 @@ def test_alone_a_network_takes_the_whole_fall_and_behind_a_certain_smaller_one_n
     assert expected_fall(500, 1_000, []) == pytest.approx(math.log(2))
     assert expected_fall(500, 1_000, [(400, 1.0)]) == 0.0
     assert expected_fall(1_000, 500, []) == 0.0
+
+
+# Several choices --------------------------------------------------------------------------------------------
+
+
+def test_one_choice_is_the_first():
+    asked = aim(stands=True)
+    ranked = choices(asked, options())
+
+    assert acquisition.one_by_one(asked, ranked, 1) == ranked[:1]
+
+
+@pytest.mark.parametrize(("metric", "limit"), [(Metric.PARAMETERS, 3_000), (Metric.MACS, 1_100_000)])
+@pytest.mark.parametrize(("errors", "stands"), [((150, 90, 60, 60, 40), True), ((100, 90, 80, 70, 50), False)])
+def test_several_choices_are_those_that_asking_again_would_give(
+    errors: Sequence[float], stands: bool, metric: Metric, limit: int
+):
+    """Each is put among the open ones, and the whole order is worked out anew."""
+    asked = aim(errors, stands=stands, limit=limit)
+    ranked = choices(asked, options(metric))
+    expected: list[str] = []
+    again = asked
+    while len(expected) < 4:
+        best = next(each for each in choices(again, options(metric)) if each.option.hash not in expected)
+        expected.append(best.option.hash)
+        again = replace(again, open=(*again.open, (best.option.cost, best.chance)))
+
+    found = acquisition.one_by_one(asked, ranked, 4)
+
+    assert [each.option.hash for each in found] == expected
+    assert expected != [each.option.hash for each in ranked[:4]]
+
+
+def test_there_are_no_more_choices_than_networks():
+    asked = aim(stands=True)
+
+    assert len(acquisition.one_by_one(asked, choices(asked, options()), 50)) == len(WIDTHS)
 
 
 # Chances ----------------------------------------------------------------------------------------------------
