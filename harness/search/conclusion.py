@@ -9,8 +9,9 @@ from harness.evidence import study
 from harness.evidence.events import Entry, Event, Postponed, Proposal, Verified, WinnerChosen, of_kind
 from harness.evidence.leaderboard import refresh
 from harness.evidence.record import Found
+from harness.evidence.verification.plan import Plan
 from harness.evidence.verification.verdict import Verdict
-from harness.evidence.verification.verify import Plan, finished_indices, forget, recorded_verdict, run_seeds
+from harness.evidence.verification.verify import finished_indices, forget, recorded_verdict, run_seeds
 from harness.search.proposals.estimate import VERIFY_FACTOR, verify_seeds
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session, note

@@ -184,7 +184,7 @@ def _after_running_out(of: Literal["time", "trials"], searched: Searched, neares
         why=of,
         sentences=(
             f"the {of_what} used up and {_nothing_stands(searched)}",
-            *_nearest_sentence(nearest),
+            *_nearest_sentence(nearest, searched),
             "this command goes on with the same study",
         ),
         command=_command(searched, changes),
@@ -195,7 +195,7 @@ def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | No
     """Return what helps where no further network was found: time, another target, a larger budget or another space."""
     found = (
         f"no further network was found: {message}; {_nothing_stands(searched)}",
-        *_nearest_sentence(nearest),
+        *_nearest_sentence(nearest, searched),
     )
     # In the second half of the time only what can still be trained, confirmed and verified is proposed.
     if searched.seconds is not None and searched.elapsed > searched.seconds / 2:
@@ -280,8 +280,8 @@ def _wider(searched: Searched) -> dict[str, str]:
     return {"--limit": ",".join([*others, f"{searched.minimise}<={2 * searched.bound}"])}
 
 
-def _nearest_sentence(nearest: NearestMiss | None) -> tuple[str, ...]:
-    return () if nearest is None else (f"nearest: {miss_text(nearest)}",)
+def _nearest_sentence(nearest: NearestMiss | None, searched: Searched) -> tuple[str, ...]:
+    return () if nearest is None else (f"nearest: {miss_text(nearest, searched.minimise)}",)
 
 
 def _more_time(searched: Searched) -> dict[str, str]:

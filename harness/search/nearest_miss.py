@@ -10,6 +10,7 @@ from harness.search import race
 from harness.search.race import CHANCE_PCT, Candidate, by_cost
 from harness.system import statistics
 from harness.training.result import Result, Status, accuracy_pct
+from search_spaces.spaces.space import Metric, size_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,17 +60,18 @@ def nearest_miss(candidates: Iterable[Candidate], threshold_pct: float) -> Neare
     return None
 
 
-def miss_text(miss: NearestMiss) -> str:
-    """Return a miss for people, in images."""
+def miss_text(miss: NearestMiss, minimise: Metric) -> str:
+    """Return a miss for people, in images, with what the search minimises."""
+    size = size_text(miss.parameters, miss.cost, minimise)
     if miss.pruned_after is not None:
         return (
-            f"{miss.parameters:,} parameters, {miss.errors:,.0f} errors when it was stopped after epoch "
+            f"{size}, {miss.errors:,.0f} errors when it was stopped after epoch "
             f"{miss.pruned_after} of {miss.epochs}, {miss.allowed:,} allowed at the end"
         )
     errors = f"{miss.errors:,.0f} errors" if miss.runs == 1 else f"mean {miss.errors:,.1f} errors of {miss.runs} runs"
     # One that passed by luck, or whose runs differ too much, is near in errors and yet does not stand.
     doubt = ", not confirmed" if miss.errors <= miss.allowed else ""
-    return f"{miss.parameters:,} parameters, {errors}, {miss.allowed:,} allowed{doubt}"
+    return f"{size}, {errors}, {miss.allowed:,} allowed{doubt}"
 
 
 def _miss(candidate: Candidate, first: Result, threshold_pct: float) -> NearestMiss:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from search_spaces.errors import DrawError
 from search_spaces.spaces.draw import Decision, Draw, Uniform, replay
-from search_spaces.spaces.judge import judge
+from search_spaces.spaces.judge import Judgement, judge
 from search_spaces.spaces.space import SearchSpace
 
 
@@ -19,23 +19,42 @@ def mutate(
     attempts: int = 1_000,
     changes: int = 1,
 ) -> Draw:
+    """Do as ``mutated`` for a parent of which only the decisions are known, by name; return the network.
+
+    A parent from elsewhere is completed at random.
+    """
+    return mutated(space, replay(space, indices, Uniform(rng)), rng, budget, attempts, changes)[0]
+
+
+def mutated(
+    space: SearchSpace,
+    parent: Draw,
+    rng: random.Random,
+    budget: int | None = None,
+    attempts: int = 1_000,
+    changes: int = 1,
+) -> tuple[Draw, Judgement]:
     """Return an accepted network that differs from its parent by a few decisions and what these open anew.
 
     Args:
-        indices: the parent's decisions, by name; a parent from elsewhere is completed at random.
         changes: decisions that are drawn again, all of them where there are no more.
+
+    Returns:
+        the network, and its judgement by the space and the budget.
 
     Raises:
         DrawError: none of ``attempts`` changes gave another network that is accepted.
     """
-    parent = replay(space, indices, Uniform(rng))
     if not parent.decisions:
         raise DrawError(f"'{space.name}' decides nothing, so its network cannot be changed")
     for _ in range(attempts):
         changed = rng.sample(parent.decisions, min(changes, len(parent.decisions)))
         child = replay(space, {**parent.indices, **{each.name: _other(each, rng) for each in changed}}, Uniform(rng))
-        if child.architecture != parent.architecture and judge(space, child.architecture, budget).accepted:
-            return child
+        if child.architecture == parent.architecture:
+            continue
+        judgement = judge(space, child.architecture, budget)
+        if judgement.accepted:
+            return child, judgement
     raise DrawError(
         f"none of {attempts:,} changes of {'one decision' if changes == 1 else f'{changes} decisions'} gave another "
         f"accepted network of '{space.name}'",

@@ -128,7 +128,7 @@ class SearchReporter:
             began={(key := _key(job)): before.began.get(key, now) for job in at.jobs if job is not None},
         )
         if is_nearer and nearest is not None:
-            self.say(f"{clock_text(at.elapsed)}  nearest so far: {miss_text(nearest)}")
+            self.say(f"{clock_text(at.elapsed)}  nearest so far: {miss_text(nearest, self.about.minimise)}")
         self._say_where()
         self.heartbeat()
 
@@ -239,7 +239,7 @@ def _size(candidate: Candidate, minimise: Metric) -> str:
 def _best(at: Moment, minimise: Metric) -> str:
     if at.standing is not None:
         return _size(at.standing, minimise)
-    return "none yet" if at.nearest is None else miss_text(at.nearest)
+    return "none yet" if at.nearest is None else miss_text(at.nearest, minimise)
 
 
 def _goal(about: About) -> str:

@@ -14,8 +14,7 @@ from harness.evidence.record import Record, SeedRun
 from harness.evidence.study import is_owned, owned
 from harness.evidence.verification.declaration import as_declared, declare_fresh
 from harness.evidence.verification.futility import is_futile
-from harness.evidence.verification.plan import Plan as Plan
-from harness.evidence.verification.plan import folder_of, record_of, trains_together
+from harness.evidence.verification.plan import Plan, folder_of, record_of, trains_together
 from harness.evidence.verification.seed_training import train_one_by_one, train_together
 from harness.evidence.verification.verdict import Verdict, verdict_of
 from harness.system import files, statistics

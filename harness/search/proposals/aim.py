@@ -13,14 +13,14 @@ from harness.evidence.study import StudyConfig, recipe_of
 from harness.search.proposals import acquisition
 from harness.search.proposals.acquisition import Aim, Choice, Option
 from harness.search.proposals.enumeration import enumerated
-from harness.search.proposals.look import Look, accepted
+from harness.search.proposals.look import Look, accepted, in_time
 from harness.search.proposals.surrogate import PRIOR_ERRORS, Observation, fitted, row_of
 from harness.search.race import Candidate, by_cost, chance_to_stand, expected_errors, passed_first, refuted, stands
 from harness.training.result import Status
 from search_spaces.errors import DrawError
 from search_spaces.spaces.draw import Draw, Uniform, replay
 from search_spaces.spaces.judge import Judgement
-from search_spaces.spaces.mutate import mutate
+from search_spaces.spaces.mutate import mutated
 from search_spaces.spaces.resolve import parse_space
 from search_spaces.spaces.space import Metric
 from search_spaces.task import Task
@@ -176,13 +176,14 @@ def _indices(proposal: Proposal) -> dict[str, int]:
 
 def _children(look: Look, parents: Sequence[Draw], rng: random.Random) -> Iterator[Option]:
     """Yield networks that differ from a parent by a decision or two, within the limits."""
+    limited = look.limited
     for parent in parents:
         for number in range(CHILDREN):
             try:
-                child = mutate(look.limited, parent.indices, rng, attempts=5, changes=1 + number % 2)
+                child, judged = mutated(limited, parent, rng, attempts=5, changes=1 + number % 2)
             except DrawError:
                 continue
-            judgement = look.judge(child)
+            judgement = in_time(judged, look.room, look.lengths)
             if judgement.accepted:
                 yield acquisition.option(child, judgement, look.config.minimise)
             else:

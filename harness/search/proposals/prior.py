@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.search.proposals.surrogate import Observation, training_row
 from harness.search.proposals.trainings import PastTraining, comparable, own, parse, shipped, text
 from harness.system import files
-from harness.system.errors import ContentError
+from harness.system.errors import ContentError, reason
 from harness.system.workspace import Workspace
 from harness.training.recipe import Recipe
 from search_spaces.task import Task
@@ -64,7 +64,7 @@ def kept(folder: Path) -> tuple[PastTraining, ...] | None:
         text = files.read_bytes(path).decode("utf-8")
         return parse(text, str(path), "bring the file back, or begin another study: --study NAME")
     except (OSError, UnicodeDecodeError) as error:
-        raise ContentError(f"cannot read the study's past trainings {path}: {error}") from error
+        raise ContentError(f"cannot read the study's past trainings {path}: {reason(error)}") from error
 
 
 def observations(trainings: Iterable[PastTraining], recipe: Recipe, task: Task) -> tuple[Observation, ...]:

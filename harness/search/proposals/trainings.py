@@ -22,7 +22,7 @@ from typing import Any
 from harness.evidence.study import finished_results, read_config
 from harness.system.csv_text import csv_text, unguarded
 from harness.system.document import read_each
-from harness.system.errors import ContentError
+from harness.system.errors import ContentError, reason
 from harness.system.statistics import mean
 from harness.system.workspace import Workspace
 from harness.training.recipe import Recipe
@@ -118,7 +118,7 @@ def shipped(dataset: str) -> tuple[PastTraining, ...]:
         expected = json.loads(noted.read_bytes())["sha256"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ContentError(
-            f"cannot read the past trainings {path} and {noted.name}: {error}", hint=_REINSTALL
+            f"cannot read the past trainings {path} and {noted.name}: {reason(error)}", hint=_REINSTALL
         ) from error
     if hashlib.sha256(content.encode()).hexdigest() != expected:
         raise ContentError(f"{path} is not the file that {noted.name} was written with", hint=_REINSTALL)

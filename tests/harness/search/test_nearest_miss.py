@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -12,6 +13,7 @@ from harness.search.nearest_miss import allowed_errors, miss_text, nearest_miss
 from harness.search.race import Candidate
 from harness.training.result import Epoch, Status
 from harness.training.seeds import Purpose
+from search_spaces.spaces.space import Metric
 from tests.harness.raced import SIZE, THRESHOLD, candidate, proposal, result
 
 
@@ -111,11 +113,20 @@ def test_a_pruned_run_is_named_only_where_none_was_complete():
 def text(*networks: Candidate) -> str:
     found = nearest_miss(networks, THRESHOLD)
     assert found is not None
-    return miss_text(found)
+    return miss_text(found, Metric.PARAMETERS)
 
 
 def test_a_miss_is_told_in_images():
     assert text(candidate(first=104, parameters=2140)) == "2,140 parameters, 104 errors, 100 allowed"
+
+
+def test_a_miss_is_told_with_what_is_minimised():
+    found = nearest_miss([candidate(first=104, parameters=2140)], THRESHOLD)
+    assert found is not None
+
+    shown = miss_text(replace(found, cost=71_000), Metric.MACS)
+
+    assert shown == "71,000 multiply-adds, 2,140 parameters, 104 errors, 100 allowed"
 
 
 def test_a_mean_says_that_it_is_one():
