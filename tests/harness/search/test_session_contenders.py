@@ -16,11 +16,6 @@ from tests.harness.raced import THRESHOLD, candidate, result
 from tests.harness.scripted import Made, Trainer
 
 
-@pytest.fixture
-def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    return scripted.without_processes(monkeypatch)
-
-
 def test_settled_networks_are_left_out(trainer: Trainer, tmp_path: Path):
     networks = [Made(4, first=None), Made(5, first=90.0), Made(6), Made(7, fresh=(99.4, 99.4)), Made(8, fresh=(90.0,))]
 

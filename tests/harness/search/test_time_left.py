@@ -8,39 +8,17 @@ from pathlib import Path
 import pytest
 
 from harness.search import session, time_left
-from harness.search.opening import open_session
 from harness.search.proposals.features import work
 from harness.search.race import Candidate
 from harness.search.session import Session
 from harness.training.result import Status
 from harness.training.seeds import Purpose
-from harness.training.workers.workers import Source
 from search_spaces.task import MNIST
 from tests.harness import scripted
 from tests.harness.scripted import Made, Trainer
-from tests.harness.silent import Silent
+from tests.harness.search.conftest import PROPOSAL
 
-PROPOSAL = scripted.proposal(0, "conv3x3(4) gap linear(10)")
-FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
 STANDS = (99.4, 99.4)
-
-
-@pytest.fixture
-def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    return scripted.without_processes(monkeypatch)
-
-
-@pytest.fixture
-def opened(tmp_path: Path, trainer: Trainer) -> Session:
-    found = open_session(
-        tmp_path,
-        scripted.config(space_text=FEW),
-        scripted.effort(),
-        Source("mnist", None),
-        Silent(),
-    )
-    found.candidates[0] = Candidate(PROPOSAL)
-    return found
 
 
 def file(opened: Session, *seconds: float) -> Candidate:

@@ -10,7 +10,7 @@ from search_spaces.catalog import SPACES, space
 from search_spaces.errors import DrawError
 from search_spaces.spaces.draw import Decision, draw_uniform
 from search_spaces.spaces.judge import judge
-from search_spaces.spaces.mutate import mutate
+from search_spaces.spaces.mutate import mutate, mutated
 from search_spaces.spaces.resolve import parse_space
 from search_spaces.spaces.space import SearchSpace
 
@@ -71,6 +71,18 @@ def test_every_other_option_is_reached():
     found = parse_space("net = conv3x3(1..5) gap linear(10)")
     children = {mutate(found, {"channels": 2}, random.Random(seed)).indices["channels"] for seed in range(100)}
     assert children == {0, 1, 3, 4}
+
+
+@given(st.integers(0, 1_000))
+def test_a_change_comes_with_the_judgement_that_accepted_it(seed: int):
+    found = space("card")
+    parent = draw_uniform(found, random.Random(seed))
+
+    child, judgement = mutated(found, parent, random.Random(seed), budget=19_000)
+
+    assert judgement == judge(found, child.architecture, 19_000)
+    assert judgement.accepted
+    assert child == mutate(found, parent.indices, random.Random(seed), budget=19_000)
 
 
 def test_a_space_of_one_network_cannot_change():
