@@ -242,8 +242,9 @@ def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool,
     if any(item.repeated for item in found):
         again = ", ".join(str(item.index) for item in found if item.repeated)
         click.echo(
-            f"seed {again}: the weights are not those of the record bit for bit. This is expected: they were trained "
-            "again on another processor, which rounds differently (records/weights/repeats.jsonl). What is compared is "
+            f"seed {again}: kept weights are evaluated, nothing is trained. They are not those of the record bit for "
+            "bit. This is expected: they were trained again on another processor, which rounds differently "
+            "(records/weights/repeats.jsonl). What is compared is "
             "the class of each test image"
         )
     if bound is not None and image_bound is not None:
