@@ -120,7 +120,7 @@ def _refuse_device(path: Path) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line; a single ``write`` on an O_APPEND file keeps lines of several processes apart.
+    """Append one line, one process after the other, so that lines of several stay whole.
 
     A last line without its end, which a kill has torn, stays a line of its own: it takes no other with it.
 
@@ -131,6 +131,8 @@ def append_line(path: Path, line: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
+            # A line that another process is writing would look torn, and what a full disk refused be cut off with it.
+            fcntl.flock(handle, fcntl.LOCK_EX)
             size = os.fstat(handle).st_size
             is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
             _write_whole(handle, ("\n" * is_torn + line + "\n").encode("utf-8"))

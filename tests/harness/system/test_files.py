@@ -257,7 +257,7 @@ from pathlib import Path
 from harness.system import files
 os.fsync = lambda handle: None
 for number in range(50):
-    files.append_line(Path(sys.argv[1]), sys.argv[2] * 3000)
+    files.append_line(Path(sys.argv[1]), sys.argv[2] * 20_000)
 """
 
 
@@ -267,7 +267,7 @@ def test_lines_of_several_processes_stay_whole(tmp_path: Path):
     processes = [subprocess.Popen([sys.executable, "-c", APPEND, str(path), letter]) for letter in "abc"]
 
     assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
-    assert sorted(path.read_text().splitlines()) == [letter * 3000 for letter in "abc" for _ in range(50)]
+    assert sorted(path.read_text().splitlines()) == [letter * 20_000 for letter in "abc" for _ in range(50)]
 
 
 def is_free(path: Path) -> bool:
