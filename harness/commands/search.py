@@ -111,9 +111,11 @@ def search(
     origins = {
         name: (source.name.lower() if (source := ctx.get_parameter_source(name)) else "default") for name in given
     }
+    # A wrong word is told before images are read, or fetched.
+    space = space_of(given["space"], task_of(given["dataset"]))
     with busy("reading the images and earlier trainings"):
         plan = make_plan(given, origins, workspace())
-        fewest = fewest_found(space_of(given["space"], plan.space.task), plan.config.budget, Random(0))
+        fewest = fewest_found(space, plan.config.budget, Random(0))
     if fewest is not None and fewest > plan.config.budget:
         click.echo(
             f"harness: --budget {plan.config.budget} is below the smallest network that was found in the space "

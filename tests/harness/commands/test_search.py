@@ -148,6 +148,14 @@ def test_a_wrong_value_is_one_line_and_nothing_is_written(
     assert found[2] == hint
 
 
+@pytest.mark.parametrize("dataset", ["mnist", "auto"])
+def test_a_wrong_space_is_told_before_data_are_looked_for(dataset: str, capsys: pytest.CaptureFixture[str]):
+    given = ("search", "--dataset", dataset, "--device", "cpu", "--data", "nowhere")
+
+    assert failure(capsys, *given, "--space", "crad")[::2] == (2, "did you mean 'card'?")
+    assert failure(capsys, *given)[0] == 5
+
+
 def test_missing_and_damaged_data_are_data_errors(workspace: Path, capsys: pytest.CaptureFixture[str]):
     given = ("search", "--dataset", "mnist", "--device", "cpu", "--data")
     assert failure(capsys, *given, "nowhere")[:2] == (5, "the data folder nowhere does not exist")
