@@ -96,7 +96,9 @@ def _greeting() -> str:
         ("evaluate eab8ff", "check the best one on the test images, in seconds"),
         ("search --budget 20000", "find one yourself; add --plan to see what it would do"),
     )
-    lines = [f"  {typed(*command.split()):<34}{words}" for command, words in first]
+    commands = [(typed(*command.split()), words) for command, words in first]
+    width = max(len(command) for command, _ in commands)
+    lines = [f"  {command:<{width}}  {words}" for command, words in commands]
     return "\n".join(
         ["How few numbers does it take to read handwritten digits?", "", *lines, "", f"All commands: {typed('--help')}"]
     )

@@ -119,6 +119,17 @@ def test_no_command_greets_with_commands_that_the_program_understands(capsys: py
     assert all(words[1] in cli.COMMANDS for words in shown)
 
 
+def test_the_words_of_the_greeting_stand_in_one_column_however_the_program_is_called(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("HARNESS_COMMAND", "../the/other/checkout/scripts/harness")
+    assert run([]) == 0
+
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ../")]
+    assert len(lines) == 3
+    assert len({line.rindex("  ") for line in lines}) == 1
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_is_told_how_to_complete(shell: str, capsys: pytest.CaptureFixture[str]):
     assert run(["completion", shell]) == 0
