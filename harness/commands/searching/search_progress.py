@@ -88,6 +88,8 @@ class SearchReporter:
         self.heartbeat: Callable[[], None] = lambda: None
         self.rejected = self.trained = 0
         self._said = -PLAIN_SECONDS
+        self._told: NearestMiss | None = None
+        self._told_at = ""
         self._state = _State(ticked=clock())
         self._where = console(stderr=True)
         self._live: Any = None
@@ -120,16 +122,11 @@ class SearchReporter:
 
     def tick(self, at: Moment) -> None:
         """Take note of where the search is; without a terminal say it once a minute."""
-        now, before, nearest = self._clock(), self._state, at.nearest
-        is_nearer = at.standing is None and nearest is not None and _is_nearer(nearest, before.at.nearest)
-        self._state = _State(
-            ticked=now,
-            at=at if is_nearer else replace(at, nearest=before.at.nearest),
-            began={(key := _key(job)): before.began.get(key, now) for job in at.jobs if job is not None},
-        )
-        if is_nearer and nearest is not None:
-            self.say(f"{clock_text(at.elapsed)}  nearest so far: {miss_text(nearest, self.about.minimise)}")
+        now, before = self._clock(), self._state.began
+        began = {(key := _key(job)): before.get(key, now) for job in at.jobs if job is not None}
+        self._state = _State(ticked=now, at=at, began=began)
         self._say_where()
+        self._say_nearest()
         self.heartbeat()
 
     def verifying(self) -> None:
@@ -201,6 +198,15 @@ class SearchReporter:
         bound = "" if self.about.trials is None else f" of {self.about.trials:,} at most"
         return f"{self.trained:,} trained{bound}, {self.rejected:,} rejected before they were built"
 
+    def _say_nearest(self) -> None:
+        """Print what has come nearer than all that was told; of several in one second the first, then what is left."""
+        at, clock = self._state.at, clock_text(self._state.at.elapsed)
+        if at.standing is not None or at.nearest is None or clock == self._told_at:
+            return
+        if _is_nearer(at.nearest, self._told):
+            self._told, self._told_at = at.nearest, clock
+            self.say(f"{clock}  nearest so far: {miss_text(at.nearest, self.about.minimise)}")
+
     def _say_where(self) -> None:
         """Print a line, once a minute, where no panel says it."""
         at = self._state.at
@@ -212,6 +218,7 @@ class SearchReporter:
         best = "nothing confirmed yet" if at.standing is None else f"smallest {_best(at, minimise)}"
         if at.standing is None and at.nearest is not None:
             best += f"; nearest {_best(at, minimise)}"
+            self._told = at.nearest if _is_nearer(at.nearest, self._told) else self._told
         busy = sum(job is not None for job in at.jobs)
         self.say(f"{clock_text(at.elapsed)}{whole} | {best} | {self._counts()} | {busy} running")
 

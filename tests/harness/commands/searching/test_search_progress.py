@@ -146,13 +146,43 @@ def test_only_first_runs_count_as_trained_networks():
     assert reporter.trained == 1
 
 
-def test_a_nearer_miss_is_a_line_and_a_farther_one_is_not(capsys: pytest.CaptureFixture[str]):
+def nearest_lines(capsys: pytest.CaptureFixture[str], *seen: tuple[float, float]) -> list[str]:
+    """Return what is said of the nearest miss at moments of so many seconds, each with its errors."""
     with SearchReporter(ABOUT) as reporter:
-        for errors in (75, 80, 70, 70):
-            reporter.tick(Moment(1.0, None, replace(NEAREST, errors=errors), [None]))
+        reporter.tick(Moment(0.0, None, None, [None]))
+        for elapsed, errors in seen:
+            reporter.tick(Moment(elapsed, None, replace(NEAREST, errors=errors), [None]))
+    return capsys.readouterr().err.splitlines()[1:]
 
-    lines = [line for line in capsys.readouterr().err.splitlines() if "nearest so far" in line]
+
+def test_a_nearer_miss_is_a_line_and_a_farther_one_is_not(capsys: pytest.CaptureFixture[str]):
+    lines = nearest_lines(capsys, (1.0, 75), (2.0, 80), (3.0, 70), (4.0, 70))
+
     assert ["75 errors" in lines[0], "70 errors, 69 allowed" in lines[1], len(lines)] == [True, True, 2]
+
+
+def test_nearer_misses_of_one_second_are_one_line_and_the_last_one_is_not_lost(capsys: pytest.CaptureFixture[str]):
+    lines = nearest_lines(capsys, (1.0, 80), (1.1, 75), (1.2, 72), (3.0, 72))
+
+    assert [line.partition("  ")[0] for line in lines] == ["0:01", "0:03"]
+    assert ["80 errors" in lines[0], "72 errors" in lines[1]] == [True, True]
+
+
+def test_the_line_of_a_minute_says_what_came_nearest_and_no_other_line_does(capsys: pytest.CaptureFixture[str]):
+    [line] = nearest_lines(capsys, (61.0, 75))
+
+    assert "; nearest 2,140 parameters, 75 errors" in line
+
+
+def test_what_came_nearest_is_told_as_its_fresh_seeds_have_left_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    reporter = SearchReporter(ABOUT)
+    reporter.tick(Moment(0.0, None, NEAREST, [None]))
+    reporter.tick(Moment(61.0, None, replace(NEAREST, errors=81.5, runs=2), [None]))
+
+    assert "mean 81.5 errors of 2 runs" in capsys.readouterr().err.splitlines()[-1]
+    assert "mean 81.5 errors of 2 runs" in seen(reporter.view(), monkeypatch)
 
 
 def test_without_a_terminal_a_search_says_once_a_minute_where_it_is(capsys: pytest.CaptureFixture[str]):
