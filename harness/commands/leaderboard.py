@@ -9,22 +9,38 @@ import click
 
 from harness.commands.shared import options
 from harness.system.invocation import typed
+from harness.system.terminal import STYLES, Column
 
 if TYPE_CHECKING:
     from harness.evidence.leaderboard import LeaderboardRow
     from harness.system.workspace import Workspace
 
+# After the target or the rank.
+_COLUMNS = (
+    Column("network"),
+    Column("learned", numeric=True),
+    Column("stored", numeric=True, spare=5),
+    Column("MACs", numeric=True, spare=6),
+    Column("accuracy, %", numeric=True, spare=1),
+    Column("99 % low", numeric=True, spare=4),
+    Column("+ images", numeric=True, spare=8),
+    Column("seeds", numeric=True, spare=3),
+    Column("tier", spare=2),
+    Column("recipe", spare=7),
+)
 # What a title alone does not say.
 _LEGEND = {
     "learned": "parameters, as torch counts them",
     "stored": "parameters, and means and variances of batch normalisation",
     "MACs": "multiply-adds for one image",
-    "accuracy, %": "mean and deviation over seeds on the test set; v: on validation images, c: an unchecked claim",
+    "accuracy, %": "mean and deviation over seeds on the test set",
     "99 % low": "lower 99 % bound of the mean, over seeds",
     "+ images": "the same bound, over seeds and images",
     "seeds": "15/20: 15 of 20 training seeds reach the target",
     "tier": "how far the accuracy is proven (docs/commands.md); docs/results.md has the columns of leaderboard.csv",
 }
+# What a letter beside an accuracy says, by the tier that has it.
+_MARKS = {"searched": "v: on validation images", "claimed": "c: an unchecked claim"}
 
 
 @click.command(short_help="Show the standings.")
@@ -183,7 +199,7 @@ def _show_frontier(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> 
     left = len(rows) - len(smallest) - len(also)
     if left:
         click.echo(f"+{left} more: {typed('leaderboard', '--all')}")
-    _show_legend(where, titles)
+    _show_legend(where, titles, [*smallest, *also])
 
 
 def _title(name: str) -> str:
@@ -209,38 +225,30 @@ def _show_rows(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None
             click.echo()
         show_heading(where, f"{_title(name)}, {target:g} %")
         titles += _show_table(where, list(group), names, ranked=True)
-    _show_legend(where, titles)
+    _show_legend(where, titles, rows)
 
 
-def _show_legend(where: Any, titles: Sequence[str]) -> None:
-    """Print what the columns mean, where somebody looks; a pipe gets the rows alone."""
+def _show_legend(where: Any, titles: Sequence[str], rows: Sequence[LeaderboardRow]) -> None:
+    """Print what the columns of these rows and their marks mean, and which columns a narrow terminal lacks."""
     from harness.system.terminal import show_grid
 
-    shown = [(title, words) for title, words in _LEGEND.items() if title in titles]
-    if where.is_terminal:
-        click.echo()
-        show_grid(where, shown, [("dim", "dim")] * len(shown))
+    marks = [words for tier, words in _MARKS.items() if any(row.tier == tier for row in rows)]
+    legend = _LEGEND | {"accuracy, %": "; ".join([_LEGEND["accuracy, %"], *marks])}
+    shown = [(title, words) for title, words in legend.items() if title in titles]
+    lacking = [column.title for column in _COLUMNS if column.title not in titles]
+    if lacking:
+        shown.append(("no room for", "; ".join(lacking)))
+    click.echo()
+    show_grid(where, shown, [("dim", "dim")] * len(shown))
 
 
 def _show_table(
     where: Any, rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, ranked: bool = False
 ) -> list[str]:
     """Print rows as a table, of one group with their ranks, else with their targets; return the titles shown."""
-    from harness.system.terminal import STYLES, Column, show_table
+    from harness.system.terminal import show_table
 
-    columns = (
-        Column("rank" if ranked else "target", numeric=True),
-        Column("network"),
-        Column("learned", numeric=True),
-        Column("stored", numeric=True, spare=5),
-        Column("MACs", numeric=True, spare=6),
-        Column("accuracy, %", numeric=True, spare=1),
-        Column("99 % low", numeric=True, spare=4),
-        Column("+ images", numeric=True, spare=8),
-        Column("seeds", numeric=True, spare=3),
-        Column("tier", spare=2),
-        Column("recipe", spare=7),
-    )
+    columns = (Column("rank" if ranked else "target", numeric=True), *_COLUMNS)
     cells = [
         [str(row.rank) if ranked else f"{row.target_pct:g} %", f"{row.hash[:6]} {names[row.hash]}", *_cells(row)]
         for row in rows

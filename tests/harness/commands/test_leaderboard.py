@@ -48,7 +48,8 @@ def board(workspace: Path, new_record: NewRecord) -> Path:
 def tables(text: str) -> dict[str, list[list[str]]]:
     """Return the cells of each printed table by its heading; columns are two spaces apart."""
     found: dict[str, list[list[str]]] = {}
-    for block in text.rstrip().split("\n\n"):
+    *blocks, _ = text.rstrip().split("\n\n")
+    for block in blocks:
         heading, titles, *lines = [line for line in block.splitlines() if not line.startswith("+")]
         assert titles.split()[0] in ("rank", "target")
         found[heading] = [re.split(r" {2,}", line.strip()) for line in lines]
@@ -86,7 +87,7 @@ def test_without_a_choice_the_smallest_of_each_target_come_first(
     sizes = [int(cells[2].replace(",", "")) for cells in (*first, *second)]
     assert sizes == [parameters(width) for width in (12, 9, 10, 11)]
     # Three rows are not proven or of another data set.
-    assert shown.rstrip().splitlines()[-1].startswith("+3 more: ")
+    assert shown.split("\n\n")[1].splitlines()[-1].startswith("+3 more: ")
 
 
 def parameters(width: int) -> int:
@@ -108,30 +109,41 @@ def test_a_narrow_terminal_keeps_size_accuracy_and_tier(board: Path, capsys: pyt
         assert capsys.readouterr().out.splitlines()[0].split() == titles
 
 
-def test_a_terminal_says_below_the_tables_what_their_columns_mean(
-    board: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def legend(text: str) -> dict[str, str]:
+    """Return what stands below the tables, by its first column."""
+    *_, block = re.sub(r"\x1b\[[0-9;]*m", "", text).rstrip().split("\n\n")
+    lines = re.sub(r"\n +", " ", block).splitlines()
+    return {title: words for title, words in (re.split(r" {2,}", line.strip(), maxsplit=1) for line in lines)}
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_below_the_tables_stands_what_their_columns_and_marks_mean(
+    is_terminal: bool, board: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("NO_COLOR", "1")
+    if is_terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
 
     assert run(["leaderboard", "--all"]) == 0
 
-    *_, legend = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).rstrip().split("\n\n")
-    named = [re.split(r" {2,}", line)[0] for line in legend.splitlines() if not line.startswith(" ")]
-    assert named == ["learned", "stored", "MACs", "accuracy, %", "99 % low", "+ images", "seeds", "tier"]
+    found = legend(capsys.readouterr().out)
+    assert list(found) == ["learned", "stored", "MACs", "accuracy, %", "99 % low", "+ images", "seeds", "tier"]
+    assert "c: " in found["accuracy, %"]
+    assert "v: " not in found["accuracy, %"]
 
 
-def test_the_legend_names_no_column_that_a_narrow_terminal_leaves_out(
+def test_the_legend_says_which_columns_a_narrow_terminal_leaves_out(
     board: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setattr(terminal, "PIPE_WIDTH", 60)
 
     assert run(["leaderboard", "--all"]) == 0
 
     shown = capsys.readouterr().out
-    assert "learned" in shown
-    assert "+ images" not in shown
+    titles, found = shown.splitlines()[1], legend(shown)
+    assert ["+ images" in titles, "+ images" in found, "learned" in found] == [False, False, True]
+    lacking = found["no room for"].split("; ")
+    assert "+ images" in lacking
+    assert not any(title in titles for title in lacking)
 
 
 def test_what_could_steer_a_terminal_is_left_out(board: Path, capsys: pytest.CaptureFixture[str]):
@@ -251,9 +263,9 @@ def test_a_damaged_record_is_named_and_left_out(
     assert run(["leaderboard", "--all", "--html"]) == 0
 
     shown = capsys.readouterr()
-    heading, titles, *lines, page = shown.out.splitlines()
-    assert (heading, titles.split()[0], page) == ("MNIST, 99.4 %", "rank", str(board / "leaderboard.html"))
-    assert [line.split()[0] for line in lines] == ["1", "2", "3"]
+    found = tables(shown.out)
+    assert shown.out.splitlines()[-1] == str(board / "leaderboard.html")
+    assert {heading: [row[0] for row in rows] for heading, rows in found.items()} == {"MNIST, 99.4 %": ["1", "2", "3"]}
     [line] = shown.err.splitlines()
     assert line.startswith("harness: left out: ")
     assert str(path) in line
