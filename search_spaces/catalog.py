@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from search_spaces.errors import NotationError, UnknownNameError, nearest
+from search_spaces.errors import NotationError, UnknownNameError, nearest, reason
 from search_spaces.language.notation import parse_network
 from search_spaces.spaces.resolve import parse_space
 from search_spaces.spaces.space import SearchSpace
@@ -160,8 +160,7 @@ def _file_text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(_LARGEST_FILE + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UnknownNameError(f"cannot read the search space {path}: {reason}") from None
+        raise UnknownNameError(f"cannot read the search space {path}: {reason(error)}") from None
     if len(content) > _LARGEST_FILE:
         raise NotationError(f"{path} is larger than {_LARGEST_FILE:,} bytes, so it is no search space")
     try:

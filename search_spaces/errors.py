@@ -70,6 +70,11 @@ class UnknownNameError(SearchSpaceError):
     """Raise when no preset or search space has the name asked for."""
 
 
+def reason(error: BaseException) -> str:
+    """Return what an error says, without the number and the path that the system adds to it."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return a "did you mean" hint for ``name``, or None when nothing is near."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

@@ -18,6 +18,9 @@ from __future__ import annotations
 import errno
 from typing import ClassVar
 
+# The words of the system are told alike in both packages.
+from search_spaces.errors import reason as reason
+
 
 class HarnessError(Exception):
     """Base of all errors that are reported in one line.
@@ -92,11 +95,6 @@ class Interrupted(HarnessError):
 
     exit_code = 130
     kind = "interrupted"
-
-
-def reason(error: BaseException) -> str:
-    """Return what an error says, without the number and the path that the system adds to it."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 # What the system says of a disk that is full, over a quota, read-only or broken.
