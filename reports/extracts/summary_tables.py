@@ -7,11 +7,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from harness.data.datasets import dataset
 from harness.system import files, statistics
 from harness.system.csv_text import csv_text
 from harness.training.result import finite
 from reports.study.networks import Network
 from reports.study.study_info import StudyInfo
+from search_spaces.cost import analyse
+from search_spaces.task import Task
 
 SCHEMA_VERSION = 1
 
@@ -20,7 +23,7 @@ SCHEMA_VERSION = 1
 class NetworkLine:
     """One network; the names of the fields are the columns, in this order. What is not known is None.
 
-    ``place`` is that of the report's table, best first.
+    ``place`` is that of the report's table, best first; ``macs`` is younger than the others, and so stands last.
     """
 
     place: int
@@ -42,11 +45,13 @@ class NetworkLine:
     trial: int | None
     origin: str
     architecture: str
+    macs: int
 
 
 def lines(info: StudyInfo) -> list[NetworkLine]:
     """Return a line a network, best first."""
-    return [_line(place, network) for place, network in enumerate(info.networks, start=1)]
+    task = dataset(info.config.dataset).task
+    return [_line(place, network, task) for place, network in enumerate(info.networks, start=1)]
 
 
 def write_tables(info: StudyInfo, folder: Path) -> list[Path]:
@@ -73,7 +78,7 @@ def write_tables(info: StudyInfo, folder: Path) -> list[Path]:
     return list(made)
 
 
-def _line(place: int, network: Network) -> NetworkLine:
+def _line(place: int, network: Network, task: Task) -> NetworkLine:
     row, accuracies = network.row, network.validation_accuracies_pct
     return NetworkLine(
         place=place,
@@ -95,6 +100,7 @@ def _line(place: int, network: Network) -> NetworkLine:
         trial=network.trial,
         origin=network.origin,
         architecture=str(network.architecture),
+        macs=analyse(network.architecture, task).macs,
     )
 
 

@@ -14,6 +14,7 @@ from harness.system.workspace import Workspace
 from reports.extracts.summary_tables import NetworkLine, lines, write_tables
 from reports.study.study_files import read_study
 from reports.study.study_info import StudyInfo, study_info
+from search_spaces.language.notation import parse_network
 
 
 def info_of(study: Any, place: Workspace) -> StudyInfo:
@@ -35,6 +36,8 @@ def test_both_tables_hold_every_network_in_the_order_of_the_report(realistic_stu
     assert [row["hash"] for row in document["networks"]] == hashes
     assert [row["place"] for row in document["networks"]] == list(range(1, len(hashes) + 1))
     assert list(rows[0]) == list(document["networks"][0]) == [item.name for item in fields(NetworkLine)]
+    first = ["place", "hash", "parameters", "tier", "state", "remark", "epochs", "validation_accuracy_pct"]
+    assert list(rows[0])[: len(first)] == first
     assert (document["study"], document["target_pct"], document["schema_version"]) == (info.name, 99.4, 1)
 
 
@@ -50,6 +53,19 @@ def test_numbers_are_raw_and_both_tables_say_the_same(realistic_study: Any, plac
     # Errors of the six seeds of the winner, see conftest.py.
     assert winner["mean_test_accuracy_pct"] == pytest.approx(100 - (55 + 58 + 52 + 61 + 57 + 54) / 6 / 100)
     assert (winner["tier"], winner["test_seeds"], winner["reached"]) == ("verified", 6, True)
+
+
+def test_the_multiply_adds_of_every_network_are_told_trained_or_not(new_study: Any, place: Workspace):
+    study = new_study()
+    # 28 x 28 places of 9 x 8 weights, then 10 x 8; 12 instead of 8.
+    study.finish(study.propose(parse_network("conv3x3(8) | gap | linear(10)")), 50)
+    study.propose(parse_network("conv3x3(12) | gap | linear(10)"))
+    study.write()
+
+    rows, document = read(write_tables(info_of(study, place), study.folder))
+
+    expected = {28 * 28 * 9 * 8 + 80, 28 * 28 * 9 * 12 + 120}
+    assert {int(row["macs"]) for row in rows} == {row["macs"] for row in document["networks"]} == expected
 
 
 def test_what_was_not_finished_has_no_figures(new_study: Any, place: Workspace, synthetic: Any):
