@@ -43,17 +43,19 @@ function makeStudy(data) {
   // One filter for all views.
 
   function readFilter() {
-    const number = (name) => (inputs[name].value.trim() === "" ? null : Number(inputs[name].value));
+    // A page has no input for multiply-adds where its study minimises the parameters.
+    const number = (name) => ((inputs[name]?.value.trim() ?? "") === "" ? null : Number(inputs[name].value));
     const within = (value, low, high) =>
       (low === null && high === null) || (value != null && (low === null || value >= low) && (high === null || value <= high));
     const wanted = inputs.q.value.toLowerCase().split(/\s+/).filter(Boolean);
     const state = inputs.state.value;
-    const bounds = ["smallest", "largest", "least", "most"].map(number);
+    const bounds = ["smallest", "largest", "least", "most", "least_macs", "most_macs"].map(number);
     return (n) =>
       wanted.every((word) => haystack[n]?.includes(word)) &&
       (state === "" || networks.state[n] === state) &&
       within(networks.parameters[n], bounds[0], bounds[1]) &&
       within(networks.validation_accuracy_pct[n], bounds[2], bounds[3]) &&
+      within(networks.macs[n], bounds[4], bounds[5]) &&
       (!inputs.front.checked || networks.on_front[n]) &&
       (!inputs.tested.checked || networks.test_accuracy_pct[n] != null);
   }

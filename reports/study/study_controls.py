@@ -12,6 +12,7 @@ from reports.study.course.choices import Choice, Choices
 from reports.study.course.learning_curves import curve_points
 from reports.study.networks import Network, State, front_of
 from reports.study.study_info import StudyInfo
+from search_spaces.spaces.space import OBJECTIVES, Metric
 
 # More than is shown.
 _DIGITS = 4
@@ -24,8 +25,9 @@ def study_script() -> str:
     return "".join(map(resource, names))
 
 
-def filter_bar(networks: Sequence[Network]) -> Html:
+def filter_bar(networks: Sequence[Network], minimise: Metric) -> Html:
     """Return the filter, hidden until the script finds it; it needs none to be left out of a printed page."""
+    costs = [] if minimise is Metric.PARAMETERS else [_range(OBJECTIVES[minimise], "least_macs", "most_macs")]
     present = {network.state for network in networks}
     states = [element("option", text("any"), value="")]
     states += [element("option", text(state), value=state) for state in State if state in present]
@@ -33,6 +35,7 @@ def filter_bar(networks: Sequence[Network]) -> Html:
         "div",
         _labelled("search", element("input", type="search", name="q", placeholder="hash, op, origin", size=14)),
         _labelled("state", element("select", *states, name="state")),
+        *costs,
         _range("parameters", "smallest", "largest"),
         _range("validation, %", "least", "most"),
         element("label", element("input", type="checkbox", name="front", value="1"), text("on the Pareto front")),
@@ -98,10 +101,17 @@ def _columns(networks: Sequence[Network]) -> dict[str, object]:
         "validation_accuracy_pct": [_number(network.accuracy_pct) for network in networks],
         "validation_seeds": [len(network.validation_accuracies_pct) for network in networks],
         "on_front": [int(network.hash in front) for network in networks],
-        "macs": [network.first.macs if network.first else None for network in networks],
+        "macs": [_macs(network) for network in networks],
         "epochs": [network.epochs for network in networks],
         "trial": [network.trial if isinstance(network.trial, int) else None for network in networks],
     }
+
+
+def _macs(network: Network) -> int | None:
+    """Return the multiply-adds of a network; None where they are not minimised and its run has not ended."""
+    if network.minimised is not None:
+        return network.minimised
+    return network.first.macs if network.first else None
 
 
 def _tested(networks: Sequence[Network]) -> dict[str, object]:

@@ -114,7 +114,7 @@ def render(info: StudyInfo) -> str:
         introduction,
         [part for part in _sections(info) if part.content],
         footer,
-        toolbar=filter_bar(info.networks) if info.networks else None,
+        toolbar=filter_bar(info.networks, info.config.minimise) if info.networks else None,
         toolbar_group=SEARCH,
         styles=resource("study/study.css"),
         script=study_script(),

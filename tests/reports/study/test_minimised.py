@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 from search_spaces.spaces.space import Metric
 from search_spaces.task import MNIST
+from tests import browser
+from tests.reports.reading import shown, type_into
 
 # 178 parameters, 56,528 multiply-adds.
 FEW_PARAMETERS = parse_network("conv3x3(8) bn relu gap linear(10)")
@@ -63,6 +66,22 @@ def test_the_table_of_networks_shows_what_is_minimised_and_the_parameters_too(fi
     # The name of the network is a heading of its row, and its strip has no words.
     assert cells[columns.index("multiply-adds") - 2] == "28,384"
     assert cells[columns.index("parameters") - 2] == "346"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("name", "bound"), [("most_macs", "30000"), ("smallest", "200")])
+def test_a_reader_filters_by_multiply_adds_and_by_parameters(
+    name: str, bound: str, files: StudyFiles, opened: browser.Page, tmp_path: Path
+):
+    (page := tmp_path / "report.html").write_text(render(study_info(files)), encoding="utf-8")
+    opened.open(page)
+    assert shown(opened) == 2
+
+    type_into(opened, name, bound)
+
+    assert shown(opened) == 1
+    assert opened.evaluate("document.querySelector('#networks tbody tr:not([hidden])').id").endswith(FEW_MACS.hash)
+    assert opened.complaints == []
 
 
 def test_the_picture_draws_multiply_adds(files: StudyFiles):
