@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.evidence.events import SessionBegan, SessionEnded
+from harness.evidence.events import Proposal, SessionBegan, SessionEnded
 from harness.evidence.leaderboard import Tier
+from harness.system.duration import LONGEST, duration_option
 from harness.system.invocation import typed
 from reports.html.dataset_tag import MNIST
 from reports.study.headline import is_over
@@ -13,12 +15,7 @@ from reports.study.study_files import StudyFiles
 from reports.study.winner import Winner
 from search_spaces.spaces.space import Metric
 
-# What a search that ended for this reason needs in order to find more.
-_FURTHER = {
-    "time": "with a longer --time goes on where the search ended",
-    "trials": "with more --trials goes on where the search ended",
-    "exhausted": "with another --space or a larger --budget has more to try",
-}
+_GOES_ON = "goes on with the search where it ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +30,7 @@ def next_step(files: StudyFiles, answer: Winner | None) -> NextStep | None:
     """Return what brings a study on, None while a search is at work or where the journal names no command."""
     row = answer.row if answer is not None else None
     if not is_over(files):
-        return None if files.searching else _search(files, "goes on with the search where it stopped")
+        return None if files.searching else _search(files, {}, "goes on with the search where it stopped")
     if answer is not None and row is None:
         return NextStep(typed("verify", answer.hash), "trains it on fresh seeds and reads the test set")
     if row is not None and not row.reached and (row.mean_test_accuracy_pct or 0.0) >= row.target_pct:
@@ -51,13 +48,41 @@ def next_step(files: StudyFiles, answer: Winner | None) -> NextStep | None:
             limit = ["--minimise", files.config.minimise, "--limit", f"{files.config.minimise}<={row.macs - 1}"]
             smaller = typed("search", "--budget", str(files.config.budget), *limit, *asked)
         return NextStep(smaller, "looks for a smaller network still")
-    reason = files.entries_of(SessionEnded)[-1].event.reason
-    return _search(files, _FURTHER.get(reason, "goes on with the search where it ended"))
+    return _further(files, files.entries_of(SessionEnded)[-1].event)
 
 
-def _search(files: StudyFiles, words: str) -> NextStep | None:
+def _further(files: StudyFiles, ended: SessionEnded) -> NextStep | None:
+    """Return the command of a search that has ended, with more of what it lacked."""
+    match ended.reason:
+        case "time" if ended.seconds:
+            seconds = 2 * ended.seconds
+            # An earlier session may have been allowed more.
+            while seconds <= files.elapsed:
+                seconds *= 2
+            return _search(files, {"--time": duration_option(min(seconds, LONGEST))}, f"{_GOES_ON}, with more time")
+        case "trials" if ended.trials:
+            trials = 2 * max(ended.trials, len(files.entries_of(Proposal)))
+            return _search(files, {"--trials": str(trials)}, f"{_GOES_ON}, with more trials")
+        case "exhausted":
+            return _search(files, {}, "with another --space or a larger --budget has more to try")
+        case _:
+            return _search(files, {}, _GOES_ON)
+
+
+def _search(files: StudyFiles, changes: Mapping[str, str], words: str) -> NextStep | None:
     commands = [entry.event.command for entry in files.entries_of(SessionBegan)]
     if not commands or not commands[-1]:
         return None
     # The first word is the program, however it was called then.
-    return NextStep(typed(*commands[-1][1:]), words)
+    kept = _without(commands[-1][1:], changes)
+    return NextStep(typed(*kept, *(word for option in changes.items() for word in option)), words)
+
+
+def _without(words: Sequence[str], options: Container[str]) -> list[str]:
+    """Return the words of a command but for some options and their values, ``--time 1m`` as well as ``--time=1m``."""
+    before = ("", *words)
+    return [
+        word
+        for word, last in zip(words, before, strict=False)
+        if last not in options and word.partition("=")[0] not in options
+    ]

@@ -18,6 +18,12 @@ def step(study: Any, place: Workspace) -> NextStep | None:
     return next_step(files, winner(files))
 
 
+def end(study: Any, **values: Any) -> None:
+    """Note that the search has ended; the study's own ``note`` takes ``seconds`` for what has passed."""
+    study.note("ended")
+    study.events[-1] |= values
+
+
 @pytest.fixture
 def proposal(study: Any, synthetic: Any) -> Any:
     return study.propose(synthetic.network(8, 8, 8))
@@ -33,16 +39,37 @@ def test_a_search_that_has_not_ended_is_gone_on_with(study: Any, place: Workspac
 
 
 @pytest.mark.parametrize(
-    ("reason", "words"), [("time", "a longer --time"), ("trials", "more --trials"), ("exhausted", "another --space")]
+    ("given", "ended", "command"),
+    [
+        ("", {"reason": "time", "seconds": 3420.0}, "--time 1h54m"),
+        ("--time 1m --seed 3", {"reason": "time", "seconds": 60.0}, "--seed 3 --time 2m"),
+        ("--time=1m --seed 3", {"reason": "time", "seconds": 60.0}, "--seed 3 --time 2m"),
+        ("--trials 4 --time 9m", {"reason": "trials", "trials": 4, "seconds": 540.0}, "--time 9m --trials 8"),
+        ("", {"reason": "exhausted"}, ""),
+        # As older logs have it.
+        ("--time 1m", {"reason": "time"}, "--time 1m"),
+    ],
 )
-def test_a_search_that_found_nothing_is_told_what_it_lacked(study: Any, place: Workspace, reason: str, words: str):
-    study.note("ended", reason=reason)
+def test_a_search_that_found_nothing_goes_on_with_twice_of_what_it_lacked(
+    study: Any, place: Workspace, given: str, ended: dict[str, Any], command: str
+):
+    study.events[0]["command"] = ["harness", "search", *given.split()]
+    end(study, **ended)
 
     found = step(study, place)
 
     assert found is not None
-    assert found.command == SEARCH
-    assert words in found.words
+    assert found.command == f"harness search {command}".strip()
+
+
+def test_more_time_is_more_than_all_sessions_together_have_used(study: Any, place: Workspace):
+    study.elapsed = 500.0
+    end(study, reason="time", seconds=60.0)
+
+    found = step(study, place)
+
+    assert found is not None
+    assert found.command == f"{SEARCH} --time 16m"
 
 
 def test_a_winner_that_was_not_tested_is_verified(study: Any, place: Workspace, proposal: Any):
