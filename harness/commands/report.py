@@ -31,8 +31,8 @@ _MOST = 4
 def report(names: tuple[str, ...], as_json: bool, storage: str | None, **given: bool) -> int:
     """Write the report of STUDY, one HTML file that needs no network, and print its path.
 
-    STUDY is a name or the path of a study's folder; without it, the latest study. Two to four studies, or two to four
-    networks (presets, hashes, names, the notation in quotes, or @FILE), are compared side by side.
+    STUDY is a name, or the path of a study's folder or report; without it, the latest study. Two to four studies, or
+    two to four networks (presets, hashes, names, the notation in quotes, or @FILE), are compared side by side.
 
     A search rewrites its own report while it runs, and the page reloads itself. --watch rewrites it whenever there is
     something new, and ends with the search. --all writes missing and outdated reports, and runs/index.html. --figures
@@ -71,8 +71,10 @@ def report(names: tuple[str, ...], as_json: bool, storage: str | None, **given: 
 
 
 def _study_of_path(name: str, place: Workspace) -> str:
-    """Return the study whose folder a path names, as a shell completes it; other names stay as they are."""
+    """Return the study whose folder, or report, a path names; other names stay as they are."""
     path = Path(name).resolve() if "/" in name else None
+    if path is not None and path.name == "report.html":
+        path = path.parent
     return path.name if path is not None and path.parent == place.runs.resolve() else name
 
 
@@ -301,7 +303,7 @@ def _folder(place: Workspace, name: str | None) -> Path:
 
     studies = _studies(place)
     if name is not None and name not in studies and _is_of_network(name):
-        raise UsageError(f"{name!r} is a network: one report is of a study, or compares two to {_MOST} networks")
+        raise UsageError(f"{name!r} is a network: one report is of a study, or compares 2 to {_MOST} networks")
     if not studies:
         begin = typed("search", "--budget", "20000")
         raise UsageError(f"there is no study in {place.runs} yet", hint=f"{begin} begins one")

@@ -51,8 +51,8 @@ def test_without_a_name_it_is_the_study_worked_on_last(begin: Callable[..., Path
     assert Path(document["report"]).exists()
 
 
-@pytest.mark.parametrize("given", ["runs/one", "runs/one/", "./runs/../runs/one"])
-def test_a_study_may_be_named_by_the_path_of_its_folder(
+@pytest.mark.parametrize("given", ["runs/one", "runs/one/", "./runs/../runs/one", "runs/one/report.html"])
+def test_a_study_may_be_named_by_the_path_of_its_folder_or_report(
     given: str, begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ):
     begin("one", 100)
