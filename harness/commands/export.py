@@ -9,6 +9,7 @@ import click
 
 from harness.commands.shared import options
 from harness.system.errors import TargetMissed, UsageError
+from harness.system.terminal import counted
 
 if TYPE_CHECKING:
     from harness.commands.shared.network_argument import KnownRow, NetworkArgument
@@ -287,7 +288,7 @@ def _document(
 
 def _text(document: dict[str, Any]) -> str:
     how = (
-        f"{document['epochs']} epochs in {document['train_seconds']:.0f} s ({document['engine']})"
+        f"{counted(document['epochs'], 'epoch')} in {document['train_seconds']:.0f} s ({document['engine']})"
         if document["trained"]
         else "the weights of the record, nothing was trained"
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands.shared import options
+from harness.system.terminal import counted
 
 if TYPE_CHECKING:
     from harness.data.training_images import ImageData
@@ -153,7 +154,7 @@ def _text(result: Result) -> str:
         f"hash {result.hash}, {result.parameters:,} parameters",
         f"{result.dataset}, recipe {result.recipe_name}, seed {result.seed_index}",
         f"validation accuracy {result.validation_accuracy_pct:.2f} % ({result.validation_errors} errors of "
-        f"{result.validation_size:,}) after {len(result.history)} epochs",
+        f"{result.validation_size:,}) after {counted(len(result.history), 'epoch')}",
         f"{result.train_seconds:.1f} s on {device} ({engine}), {result.images_per_second:,.0f} images a second",
     ]
     if result.teacher_seconds:

@@ -229,9 +229,10 @@ def _text(verdict: Verdict) -> str:
             "several kinds of machines trained: " + "; ".join(f"{count} on {kind}" for kind, count in machines)
         )
     row = verdict.row
+    seeds = "the only seed" if row.seeds == 1 else f"all {row.seeds} seeds"
     bound = f", 99 % lower bound {row.lower_bound_pct:.3f} %" if row.lower_bound_pct is not None else ""
     lines.append(
-        f"the row, all {row.seeds} seeds ever run: mean {row.mean_test_accuracy_pct:.3f} %{bound}; "
+        f"the row, {seeds} ever run: mean {row.mean_test_accuracy_pct:.3f} %{bound}; "
         f"{row.parameters:,} parameters, recipe {row.recipe}, {row.dataset}"
     )
     if verdict.record.teacher_seconds:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from harness.bench.tables.table import Row, Table, is_exhaustive
 from harness.system.duration import duration_text
+from harness.system.terminal import counted
 from harness.training.result import Status
 
 
@@ -122,7 +123,7 @@ def summary_text(table: Table, found: Summary) -> str:
     fewest, most = found.seeds
     seeds = f"{fewest}" if fewest == most else f"{fewest} to {most}"
     lines = [
-        f"table {facts.name}: {found.networks:,} networks, {extent} of the space {facts.space_name!r}; "
+        f"table {facts.name}: {counted(found.networks, 'network')}, {extent} of the space {facts.space_name!r}; "
         f"seeds a network: {seeds}",
         f"  {found.runs:,} runs ({found.diverged:,} diverged), {facts.dataset}, recipe {facts.recipe_name} "
         f"({facts.recipe.hash}), {duration_text(found.train_seconds)} of training on {len(facts.machines)} "

@@ -13,7 +13,7 @@ import click
 
 from harness.system.errors import Interrupted
 from harness.system.invocation import typed
-from harness.system.terminal import printable_json
+from harness.system.terminal import counted, printable_json
 
 if TYPE_CHECKING:
     from harness.commands.shared.network_argument import KnownRow
@@ -100,7 +100,7 @@ def say_teacher(recipe: Recipe, task: Task, folder: Path) -> None:
         parameters = analyse(parse_network(recipe.teacher, task), task).parameters
         click.echo(
             f"harness: {recipe.teacher_seeds} x {parameters:,} parameters teach; what of them {folder} does not hold "
-            f"is trained first, {recipe.teacher_recipe.epochs} epochs each",
+            f"is trained first, {counted(recipe.teacher_recipe.epochs, 'epoch')} each",
             err=True,
         )
 

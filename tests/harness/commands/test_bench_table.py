@@ -123,7 +123,7 @@ def test_a_table_is_shown_by_its_name(place: Path, capsys: pytest.CaptureFixture
     assert run(["bench", "table", "here"]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "table here: 1 networks, all of the space 'few'; seeds a network: 1"
+    assert lines[0] == "table here: 1 network, all of the space 'few'; seeds a network: 1"
     assert lines[-1].split() == ["4", "98.00", "98.00", "98.00", "-", "-", "4.0"]
 
 

@@ -74,6 +74,12 @@ def test_text_says_how_the_network_validates_and_progress_goes_to_stderr(capsys:
     assert [line.partition(":")[0] for line in captured.err.splitlines()] == ["epoch 1/2", "epoch 2/2"]
 
 
+def test_one_epoch_is_told_as_one(capsys: pytest.CaptureFixture[str]):
+    assert run(["train", NETWORK, "--recipe", "@quick.toml", "--epochs", "1"]) == 0
+
+    assert capsys.readouterr().out.splitlines()[3].endswith(" after 1 epoch")
+
+
 def test_a_teacher_is_announced_trained_first_and_kept_for_the_next_student(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -89,7 +95,7 @@ def test_a_teacher_is_announced_trained_first_and_kept_for_the_next_student(
 
     teachers = workspace / "runs" / ".teachers"
     assert (
-        f"harness: 1 x 20 parameters teach; what of them {teachers} does not hold is trained first, 1 epochs each"
+        f"harness: 1 x 20 parameters teach; what of them {teachers} does not hold is trained first, 1 epoch each"
         in first.err.splitlines()
     )
     [line] = [line for line in first.out.splitlines() if line.startswith("teacher: ")]

@@ -116,6 +116,7 @@ def test_one_seed_has_no_deviation_and_misses(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("count", "errors", "code", "said"),
     [
+        ("1", 61, 3, "measured: 99.4 % is not reached (it takes at least 5 seeds with a mean at or above it)"),
         ("5", 60, 0, "verified: the mean is at or above 99.4 %"),
         ("4", 40, 3, "measured: 99.4 % is not reached (it takes at least 5 seeds with a mean at or above it)"),
         ("5", 61, 3, "measured: 99.4 % is not reached (it takes at least 5 seeds with a mean at or above it)"),
@@ -130,7 +131,8 @@ def test_text_ends_with_the_verdict(
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"seed 0: {100 - errors / 100:.2f} % ({errors} errors), 50 s"
-    assert lines[-2].startswith(f"the row, all {count} seeds ever run: mean {100 - errors / 100:.3f} %")
+    seeds_run = "the only seed" if count == "1" else f"all {count} seeds"
+    assert lines[-2].startswith(f"the row, {seeds_run} ever run: mean {100 - errors / 100:.3f} %")
     assert lines[-1] == said
 
 
