@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -130,11 +131,15 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
 @click.argument("file", type=click.Path())
 @options.as_json
 def check(file: str, as_json: bool) -> None:
-    """Check the search space in FILE; exit code 4 if it is not valid."""
-    from search_spaces.catalog import space
+    """Check the search space in FILE; exit code 4 if it is not valid.
+
+    A name of 'harness spaces list' is checked too, where no file is called so.
+    """
+    from search_spaces.catalog import SPACES, space
     from search_spaces.spaces.count import derivations_text
 
-    found = space(f"@{file.removeprefix('@')}")
+    is_name = file in SPACES and not os.path.exists(file)
+    found = space(file if is_name else f"@{file.removeprefix('@')}")
     facts = _facts(found)
     if as_json:
         options.print_json(facts)
@@ -161,6 +166,6 @@ def _sentence(counted: Count) -> str:
     low, high = (100 * (number / counted.derivations) for number in (counted.low, counted.high))
     return (
         f"accepted: {count_text(counted.low)} to {count_text(counted.high)} ({low:.2f} to {high:.2f} %) "
-        f"with {counted.confidence:.0%} confidence, "
+        f"with {100 * counted.confidence:g} % confidence, "
         f"because {counted.accepted:,} of {counted.looked_at:,} derivations drawn at random are"
     )

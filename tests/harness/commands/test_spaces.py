@@ -93,7 +93,7 @@ def test_count_is_exact_for_small_spaces(tmp_path: Path):
 def test_count_is_an_interval_for_large_spaces():
     text = run("count", "seeds", "--samples", "100")
     assert " derivations\naccepted: " in text
-    assert "with 95% confidence" in text
+    assert "with 95 % confidence" in text
     assert "of 100 derivations drawn at random" in text
     document = run_json("count", "card", "--samples", "200", "--seed", "3")
     assert document["feasible"]["exact"] is False
@@ -105,6 +105,13 @@ def test_check_accepts_a_file_that_is_a_space(tmp_path: Path):
     file.write_text("net = bn? linear(10)", encoding="utf-8")
     assert run("check", str(file)).startswith("mine is a search space: 2 derivations, hash ")
     assert run_json("check", f"@{file}")["derivations"] == 2
+
+
+def test_check_accepts_a_name_unless_a_file_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_json("check", "posed")["derivations"] == 3360
+    (tmp_path / "posed").write_text("net = bn? linear(10)", encoding="utf-8")
+    assert run_json("check", "posed")["derivations"] == 2
 
 
 def test_check_refuses_a_file_that_is_none(tmp_path: Path):
