@@ -1,4 +1,4 @@
-// Activations and batch normalisation, value by value and channel by channel, for those who pass over maps.
+// Activations, batch normalisation and dropout, value by value and channel by channel, for those who pass over maps.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -141,5 +141,34 @@ INLINE NormGradient norm_gradient(const Pointwise& p, const Norm& norm, const Ma
   gradient.shift[first] += total;
   return {splat(total / count), splat(product / count * inverse)};
 }
+
+// Where the draws for channel c of group n begin.
+INLINE size_t drawn_at(const Map& y, int n, int c) { return (size_t(n) * y.channels + c) * draws(y.positions()); }
+
+// What dropout does with a value, from what was drawn for it. Whole channels share one draw.
+struct Dropped {
+  bool whole;
+  Bits threshold;
+  V kept;  // what a value that stays is multiplied by
+
+  explicit Dropped(const Pointwise& p)
+      : whole(p.dropout == 2),
+        threshold(Bits{} + uint32_t(std::lround(double(p.rate) * 65536))),
+        kept(splat(1 / (1 - p.rate))) {}
+
+  // Draws for the values of channel c of group n; returns where they begin.
+  INLINE const Bits* draw(Bits* drawn, const Map& y, int n, int c, Random& random) const {
+    Bits* own = drawn + drawn_at(y, n, c);
+    for (size_t k = 0; k < (whole ? 1 : y.positions()); k += SERVED) own[k / SERVED] = random.next(n % PARTS);
+    return own;
+  }
+
+  // What the value at that position of its channel is multiplied by.
+  INLINE V factor(const Bits* own, size_t position) const {
+    const size_t index = whole ? 0 : position;
+    const Bits half = (own[index / SERVED] >> uint32_t(16 * (index % SERVED))) & 0xffffu;
+    return __builtin_convertvector((half >= threshold) & 1, V) * kept;
+  }
+};
 
 }  // namespace engine

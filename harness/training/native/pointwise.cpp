@@ -6,26 +6,6 @@
 namespace engine {
 namespace {
 
-// What dropout does with a value, from what was drawn for it. Whole channels share one draw.
-struct Dropped {
-  Bits threshold;
-  V kept;  // what a value that stays is multiplied by
-
-  explicit Dropped(real rate) : threshold(Bits{} + uint32_t(std::lround(double(rate) * 65536))),
-                                kept(splat(1 / (1 - rate))) {}
-
-  // What the value of that index is multiplied by.
-  INLINE V factor(const Bits* drawn, size_t index) const {
-    const Bits half = (drawn[index / SERVED] >> uint32_t(16 * (index % SERVED))) & 0xffffu;
-    return __builtin_convertvector((half >= threshold) & 1, V) * kept;
-  }
-};
-
-// Draws for the values of one channel of a group.
-void draw(Bits* drawn, size_t values, int part, Random& random) {
-  for (size_t k = 0; k < values; k += SERVED) drawn[k / SERVED] = random.next(part);
-}
-
 // What one value adds to the gradient of a learned slope.
 INLINE V slope_share(V x, V g) { return x > V{} ? V{} : g * x; }
 
@@ -45,14 +25,13 @@ INLINE V activated(V y, const Affine& a, const Slopes& slopes) {
 template <Activation BEFORE, bool NORM, Activation AFTER>
 void forward(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, Bits* drawn, Random& random,
              bool training) {
-  const Dropped dropped(p.rate);
+  const Dropped dropped(p);
   const Slopes slopes(p);
   const bool drops = p.dropout && training;
   for (int c = 0; c < y.channels; c++) {
     const Affine a = NORM ? affine_of<BEFORE>(p, norm, y, c, training) : Affine{};
     for (int n = 0; n < y.groups; n++) {
-      Bits* own = drops ? drawn + (size_t(n) * y.channels + c) * draws(y.positions()) : nullptr;
-      if (drops) draw(own, p.dropout == 2 ? 1 : y.positions(), n % PARTS, random);
+      const Bits* own = drops ? dropped.draw(drawn, y, n, c, random) : nullptr;
       for (int h = 0; h < y.height; h++) {
         const V* from = y.line(n, c, h);
         V* to = z.line(n, c, h);
@@ -61,7 +40,7 @@ void forward(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, B
         } else {
           for (int w = 0; w < y.width; w++)
             to[w] = activated<BEFORE, NORM, AFTER>(from[w], a, slopes) *
-                    dropped.factor(own, p.dropout == 2 ? 0 : size_t(h) * y.width + w);
+                    dropped.factor(own, size_t(h) * y.width + w);
         }
       }
     }
@@ -71,7 +50,7 @@ void forward(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, B
 template <Activation BEFORE, bool NORM, Activation AFTER>
 void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy, const Bits* drawn,
           const PointwiseGradient& gradient) {
-  const Dropped dropped(p.rate);
+  const Dropped dropped(p);
   const Slopes slopes(p);
   for (int first = 0; first < y.channels; first += p.shared) {
     // Channels that share a mean have one scale too, so what is taken from their gradients is one sum.
@@ -82,14 +61,14 @@ void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, con
       V sums{}, products{}, before_slope{}, after_slope{};
       for (int c = first; c < first + p.shared; c++)
         for (int n = part; n < y.groups; n += PARTS) {
-          const Bits* own = p.dropout ? drawn + (size_t(n) * y.channels + c) * draws(y.positions()) : nullptr;
+          const Bits* own = p.dropout ? drawn + drawn_at(y, n, c) : nullptr;
           for (int h = 0; h < y.height; h++) {
             const V* from = y.line(n, c, h);
             V* d = dz.line(n, c, h);
             V* to = dy.line(n, c, h);
             for (int w = 0; w < y.width; w++) {
               V g = d[w];
-              if (p.dropout) g *= dropped.factor(own, p.dropout == 2 ? 0 : size_t(h) * y.width + w);
+              if (p.dropout) g *= dropped.factor(own, size_t(h) * y.width + w);
               const V u = activate<BEFORE>(from[w], slopes.before);
               const V v = NORM ? u * a.slope + a.offset : u;
               if (AFTER == PRELU) after_slope += slope_share(v, g);

@@ -51,8 +51,9 @@ void pointwise_back(const Pointwise& p, const Norm& norm, const Map& y, const Ma
                     const Bits* drawn, const PointwiseGradient& gradient);
 
 // The same with a pool over windows of two by two behind it: what lies between is never in memory. `z` and `dz` are the
-// map behind the pool and its gradient; y has even sides. With BN, without dropout, and with no rectifier but ReLU.
-void pooled_pointwise(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& z, bool training);
+// map behind the pool and its gradient; y has even sides. With BN, and with no rectifier but ReLU.
+void pooled_pointwise(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& z, Bits* drawn,
+                      Random& random, bool training);
 
 // The convolution that makes y, where it is 3x3 over images of one channel, has no bias, and nobody else reads y.
 struct Stem {
@@ -63,6 +64,6 @@ struct Stem {
 
 // With a stem, dy is not written, and the gradient of the stem's kernel is added to.
 void pooled_pointwise_back(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& dz,
-                           const Map& dy, const Stem* stem, const PointwiseGradient& gradient);
+                           const Map& dy, const Stem* stem, const Bits* drawn, const PointwiseGradient& gradient);
 
 }  // namespace engine

@@ -5,27 +5,31 @@
 namespace engine {
 namespace {
 
-// One window of two by two of what is pooled: what lies before BN and what comes out.
-template <Activation BEFORE, Activation AFTER>
+// One window of two by two of what is pooled: what lies before BN, what behind the rectifier, and what comes out.
+template <Activation BEFORE, Activation AFTER, bool DROPS>
 struct Window {
-  V before[4], after[4];
+  V before[4], after[4], out[4], factors[4];
 
-  INLINE Window(const V* y, ptrdiff_t row, const Affine& a) {
-    const V values[4] = {y[0], y[1], y[row], y[row + 1]};
+  // That of row h and column w of what comes out. `plane` is the channel, `own` what was drawn for it.
+  INLINE Window(const Map& y, const V* plane, int h, int w, const Affine& a, const Dropped& dropped, const Bits* own) {
+    const V* at = plane + 2 * (h * y.row + w);
+    const V values[4] = {at[0], at[1], at[y.row], at[y.row + 1]};
 #pragma GCC unroll 4
     for (int k = 0; k < 4; k++) {
       before[k] = activate<BEFORE>(values[k], V{});
       after[k] = activate<AFTER>(before[k] * a.slope + a.offset, V{});
+      if (DROPS) factors[k] = dropped.factor(own, size_t(2 * h + k / 2) * y.width + 2 * w + k % 2);
+      out[k] = DROPS ? after[k] * factors[k] : after[k];
     }
   }
 
   INLINE V largest() const {
-    V most = after[0];
+    V most = out[0];
 #pragma GCC unroll 4
-    for (int k = 1; k < 4; k++) most = (after[k] > most) | (after[k] != after[k]) ? after[k] : most;  // a nan stays
+    for (int k = 1; k < 4; k++) most = (out[k] > most) | (out[k] != out[k]) ? out[k] : most;  // a nan stays
     return most;
   }
-  INLINE V sum() const { return ((after[0] + after[1]) + after[2]) + after[3]; }
+  INLINE V sum() const { return ((out[0] + out[1]) + out[2]) + out[3]; }
 
   // The gradients behind BN. What a rectifier let through is above zero behind it, too.
   template <bool LARGEST>
@@ -35,25 +39,30 @@ struct Window {
     for (int k = 0; k < 4; k++) {
       g[k] = d;
       if (LARGEST) {
-        const auto hit = after[k] == most;
+        const auto hit = out[k] == most;
         g[k] = hit ? d : V{};
         d = hit ? V{} : d;
       }
+      if (DROPS) g[k] *= factors[k];
       g[k] = passed<AFTER>(after[k], g[k], V{});
     }
   }
 };
 
-template <Activation BEFORE, Activation AFTER, bool LARGEST>
-void pooled(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, bool training) {
+template <Activation BEFORE, Activation AFTER, bool LARGEST, bool DROPS>
+void pooled(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, Bits* drawn, Random& random,
+            bool training) {
+  const Dropped dropped(p);
   for (int c = 0; c < y.channels; c++) {
     const Affine a = affine_of<BEFORE>(p, norm, y, c, training);
-    for (int n = 0; n < y.groups; n++)
+    for (int n = 0; n < y.groups; n++) {
+      const Bits* own = DROPS ? dropped.draw(drawn, y, n, c, random) : nullptr;
       for (int h = 0; h < z.height; h++)
         for (int w = 0; w < z.width; w++) {
-          const Window<BEFORE, AFTER> window(y.line(n, c, 2 * h) + 2 * w, y.row, a);
+          const Window<BEFORE, AFTER, DROPS> window(y, y.line(n, c, 0), h, w, a, dropped, own);
           z.line(n, c, h)[w] = LARGEST ? window.largest() : window.sum() * real(0.25);
         }
+    }
   }
 }
 
@@ -98,9 +107,10 @@ struct ToStem {
 };
 
 // `target` makes a taker for a channel.
-template <Activation BEFORE, Activation AFTER, bool LARGEST, class Target>
+template <Activation BEFORE, Activation AFTER, bool LARGEST, bool DROPS, class Target>
 void pooled_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Target& target,
-                 const PointwiseGradient& gradient) {
+                 const Bits* drawn, const PointwiseGradient& gradient) {
+  const Dropped dropped(p);
   const real share = LARGEST ? 1 : real(0.25);
   for (int first = 0; first < y.channels; first += p.shared) {
     const Affine a = affine(norm, first);
@@ -109,10 +119,11 @@ void pooled_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& 
     for (int part = 0; part < PARTS; part++) {
       V sums{}, products{};
       for (int c = first; c < first + p.shared; c++)
-        for (int n = part; n < y.groups; n += PARTS)
+        for (int n = part; n < y.groups; n += PARTS) {
+          const Bits* own = DROPS ? drawn + drawn_at(y, n, c) : nullptr;
           for (int h = 0; h < dz.height; h++)
             for (int w = 0; w < dz.width; w++) {
-              const Window<BEFORE, AFTER> window(y.line(n, c, 2 * h) + 2 * w, y.row, a);
+              const Window<BEFORE, AFTER, DROPS> window(y, y.line(n, c, 0), h, w, a, dropped, own);
               V g[4];
               window.template gradients<LARGEST>(dz.line(n, c, h)[w] * share, g);
 #pragma GCC unroll 4
@@ -121,16 +132,18 @@ void pooled_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& 
                 products += g[k] * (window.before[k] - mean);
               }
             }
+        }
       all_sums[part] = sums;
       all_products[part] = products;
     }
     const NormGradient taken = norm_gradient(p, norm, y, first, sum(all_sums), sum(all_products), gradient);
     for (int c = first; c < first + p.shared; c++) {
       auto taker = target(c);
-      for (int n = 0; n < y.groups; n++)
+      for (int n = 0; n < y.groups; n++) {
+        const Bits* own = DROPS ? drawn + drawn_at(y, n, c) : nullptr;
         for (int h = 0; h < dz.height; h++)
           for (int w = 0; w < dz.width; w++) {
-            const Window<BEFORE, AFTER> window(y.line(n, c, 2 * h) + 2 * w, y.row, a);
+            const Window<BEFORE, AFTER, DROPS> window(y, y.line(n, c, 0), h, w, a, dropped, own);
             V g[4];
             window.template gradients<LARGEST>(dz.line(n, c, h)[w] * share, g);
 #pragma GCC unroll 4
@@ -140,16 +153,20 @@ void pooled_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& 
             }
             taker.take(n, h, w, g);
           }
+      }
       taker.end();
     }
   }
 }
 
-// Calls f with both rectifiers and what is pooled by as types.
+// Calls f with both rectifiers, what is pooled by and whether values are dropped as types.
 template <class F>
-void pooled_by(const Pointwise& p, bool largest, F f) {
+void pooled_by(const Pointwise& p, bool largest, bool drops, F f) {
+  const auto dropping = [&](auto before, auto after, auto by_largest) {
+    drops ? f(before, after, by_largest, std::true_type{}) : f(before, after, by_largest, std::false_type{});
+  };
   const auto by = [&](auto before, auto after) {
-    largest ? f(before, after, std::true_type{}) : f(before, after, std::false_type{});
+    largest ? dropping(before, after, std::true_type{}) : dropping(before, after, std::false_type{});
   };
   const std::integral_constant<Activation, NONE> none;
   const std::integral_constant<Activation, RELU> relu;
@@ -161,21 +178,22 @@ void pooled_by(const Pointwise& p, bool largest, F f) {
 
 }  // namespace
 
-void pooled_pointwise(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& z, bool training) {
-  pooled_by(p, largest, [&](auto before, auto after, auto by_largest) {
-    pooled<before.value, after.value, by_largest.value>(p, norm, y, z, training);
+void pooled_pointwise(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& z, Bits* drawn,
+                      Random& random, bool training) {
+  pooled_by(p, largest, p.dropout && training, [&](auto before, auto after, auto by_largest, auto drops) {
+    pooled<before.value, after.value, by_largest.value, drops.value>(p, norm, y, z, drawn, random, training);
   });
 }
 
 void pooled_pointwise_back(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& dz,
-                           const Map& dy, const Stem* stem, const PointwiseGradient& gradient) {
-  pooled_by(p, largest, [&](auto before, auto after, auto by_largest) {
+                           const Map& dy, const Stem* stem, const Bits* drawn, const PointwiseGradient& gradient) {
+  pooled_by(p, largest, p.dropout, [&](auto before, auto after, auto by_largest, auto drops) {
     if (stem)
-      pooled_back<before.value, after.value, by_largest.value>(
-          p, norm, y, dz, [&](int c) { return ToStem(*stem, c); }, gradient);
+      pooled_back<before.value, after.value, by_largest.value, drops.value>(
+          p, norm, y, dz, [&](int c) { return ToStem(*stem, c); }, drawn, gradient);
     else
-      pooled_back<before.value, after.value, by_largest.value>(
-          p, norm, y, dz, [&](int c) { return ToMap{p, dy, c}; }, gradient);
+      pooled_back<before.value, after.value, by_largest.value, drops.value>(
+          p, norm, y, dz, [&](int c) { return ToMap{p, dy, c}; }, drawn, gradient);
   });
 }
 

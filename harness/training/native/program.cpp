@@ -65,7 +65,7 @@ bool pools_next(const Instruction* code, int k, int count, const Map& x) {
   if (Code(next.code) != Code::MAX_POOL && Code(next.code) != Code::AVERAGE_POOL) return false;
   if (readers(code, count, code[k].target) != 1) return false;
   return next.source == code[k].target && next.rows == 2 && next.columns == 2 && x.height % 2 == 0 && x.width % 2 == 0 &&
-         code[k].shift >= 0 && !code[k].dropout && code[k].before <= RELU && code[k].after <= RELU;
+         code[k].shift >= 0 && code[k].before <= RELU && code[k].after <= RELU;
 }
 
 // The biases of group g, null where there are none.
@@ -293,7 +293,7 @@ void Program::forward(real* state, bool training) {
         if (step.pool == Code::POINTWISE)
           pointwise(p, by, x, y, step.drawn.get(), random, training);
         else
-          pooled_pointwise(p, step.pool == Code::MAX_POOL, by, x, y, training);
+          pooled_pointwise(p, step.pool == Code::MAX_POOL, by, x, y, step.drawn.get(), random, training);
         break;
       }
       case Code::MAX_POOL: max_pool(i.rows, x, y); break;
@@ -338,7 +338,8 @@ void Program::back(const real* state) {
         } else {
           const Instruction& first = steps[0].code;
           const Stem stem{input(), first.row_padding, step.stem ? kernel_gradient_of(steps[0]) : nullptr};
-          pooled_pointwise_back(p, step.pool == Code::MAX_POOL, by, x, dy, dx, step.stem ? &stem : nullptr, of);
+          pooled_pointwise_back(p, step.pool == Code::MAX_POOL, by, x, dy, dx, step.stem ? &stem : nullptr,
+                                step.drawn.get(), of);
         }
         return_gradient(step.scale, scale);
         return_gradient(step.shift, shift);

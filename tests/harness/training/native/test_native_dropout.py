@@ -83,6 +83,23 @@ def test_gradients_pass_through_the_masks_of_the_forward_pass(batch: int, level:
 
 
 @LEVELS
+@pytest.mark.parametrize("batch", [16, 21])
+@pytest.mark.parametrize("dropout", ["dropout(0.3)", "dropout2d(0.4)"])
+@pytest.mark.parametrize("pool", ["maxpool", "avgpool"])
+def test_a_pool_right_behind_dropout_sees_the_same_masks(pool: str, dropout: str, batch: int, level: Level):
+    # A pool over windows of one value changes nothing, but keeps the engine from taking dropout and pool as one.
+    texts = [
+        f"conv3x3(4) bn relu {dropout} {between} {pool} conv3x3(6) relu bn {dropout} {between} {pool} gap linear(10)"
+        for between in ("", "maxpool(1)")
+    ]
+
+    (loss, gradient), (apart, of_apart) = (opened_with(text, batch, in_float64(level))[2]() for text in texts)
+
+    assert loss == pytest.approx(apart, rel=1e-12)
+    assert torch.allclose(gradient, of_apart, rtol=1e-9, atol=1e-12)
+
+
+@LEVELS
 def test_dropout_is_off_when_predicting(level: Level):
     network = parse_network("dropout(0.9) conv3x3(4) dropout2d(0.9) gap linear(10)")
     run = start(network, Recipe(batch_size=32), 0, CPU, in_float64(level), task=MNIST)
