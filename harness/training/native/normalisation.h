@@ -11,6 +11,14 @@ namespace engine {
 // The images of a group that belong to the batch; the lanes beyond them hold values that belong to nobody.
 INLINE int used_lanes(const Pointwise& p, int n) { return std::clamp(p.images - n * LANES, 0, LANES); }
 
+// Normalisation spreads gradients over the whole batch, and so into the lanes beyond it.
+INLINE void clear_unused(const Pointwise& p, int n, V* line, int width) {
+  const int used = used_lanes(p, n);
+  if (used == LANES) return;
+  for (int w = 0; w < width; w++)
+    for (int lane = used; lane < LANES; lane++) line[w][lane] = 0;
+}
+
 // Of how many values of the batch one mean is.
 INLINE real values_of_a_mean(const Pointwise& p, const Map& y) {
   return real(y.positions() * size_t(p.shared)) * p.images;

@@ -107,10 +107,7 @@ void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, con
             if (BEFORE == PRELU) share += slope_share(from[w], g);
             to[w] = passed<BEFORE>(from[w], g, slopes.before);
           }
-          // Normalisation spreads gradients over the whole batch, and so into the lanes beyond it.
-          if (used_lanes(p, n) < LANES)
-            for (int w = 0; w < y.width; w++)
-              for (int lane = used_lanes(p, n); lane < LANES; lane++) to[w][lane] = 0;
+          clear_unused(p, n, to, y.width);
         }
         if (BEFORE == PRELU) {
           shares = sum(share, used_lanes(p, n), n % PARTS ? shares : 0);

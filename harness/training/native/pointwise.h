@@ -66,4 +66,11 @@ struct Stem {
 void pooled_pointwise_back(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& dz,
                            const Map& dy, const Stem* stem, const Bits* drawn, const PointwiseGradient& gradient);
 
+// The same with a residual sum and a ReLU behind it: r = relu(BN(y) + other). Back, `dy` holds the gradient of r before
+// and that of y after, and `d_other` is written. With BN, and with nothing else before the sum.
+void summed_pointwise(const Pointwise& p, const Norm& norm, const Map& y, const Map& other, const Map& r,
+                      bool training);
+void summed_pointwise_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& r, const Map& dy,
+                           const Map& d_other, const PointwiseGradient& gradient);
+
 }  // namespace engine

@@ -77,12 +77,9 @@ struct ToMap {
 #pragma GCC unroll 4
     for (int k = 0; k < 4; k++) to[k / 2 * dy.row + k % 2] = gradients[k];
   }
-  // As in pointwise.cpp: not into the lanes beyond the batch.
   void end() const {
     for (int n = 0; n < dy.groups; n++)
-      for (int h = 0; h < dy.height && used_lanes(p, n) < LANES; h++)
-        for (int w = 0; w < dy.width; w++)
-          for (int lane = used_lanes(p, n); lane < LANES; lane++) dy.line(n, c, h)[w][lane] = 0;
+      for (int h = 0; h < dy.height; h++) clear_unused(p, n, dy.line(n, c, h), dy.width);
   }
 };
 

@@ -68,6 +68,17 @@ bool pools_next(const Instruction* code, int k, int count, const Map& x) {
          code[k].shift >= 0 && code[k].before <= RELU && code[k].after <= RELU;
 }
 
+// Whether instruction k and the next two are one: BN, the sum of what it gives, and a rectifier.
+bool sums_next(const Instruction* code, int k, int count) {
+  if (Code(code[k].code) != Code::POINTWISE || k + 2 >= count) return false;
+  const Instruction &bn = code[k], &sum = code[k + 1], &rectifier = code[k + 2];
+  if (Code(sum.code) != Code::SUM || sum.source != bn.target || readers(code, count, bn.target) != 1) return false;
+  if (Code(rectifier.code) != Code::POINTWISE || rectifier.source != sum.target) return false;
+  if (readers(code, count, sum.target) != 1) return false;
+  return bn.shift >= 0 && !bn.before && !bn.after && !bn.dropout &&
+         rectifier.shift < 0 && rectifier.before == RELU && !rectifier.dropout;
+}
+
 // The biases of group g, null where there are none.
 template <class T>
 T* bias_at(T* bias, int g, const Convolution& c) {
@@ -106,12 +117,17 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
   for (int k = 0; k < instruction_count; k++) {
     const Instruction& i = instructions[k];
     const Map &x = values[i.source].map, &y = values[i.target].map;
-    Step step{i, {}, {}, nullptr, {}, -1, tiled(i, rows), tiled_back(i, rows), Code(i.code), false, {}, {}, {}};
+    Step step{i, {}, {}, nullptr, {}, -1, tiled(i, rows), tiled_back(i, rows), Code(i.code), false, false, {}, {}, {}};
     if (pools_next(instructions, k, instruction_count, x)) {
       step.pool = Code(instructions[++k].code);
       step.code.target = instructions[k].target;
       step.stem = steps.size() == 1 && steps[0].code.target == i.source &&
                   is_stem(steps[0].code, values[0].map) && readers(instructions, instruction_count, i.source) == 1;
+    }
+    if (sums_next(instructions, k, instruction_count)) {
+      step.sums = true;
+      step.code.other = instructions[k + 1].other;
+      step.code.target = instructions[k += 2].target;
     }
     if (Code(i.code) == Code::CONVOLUTION) {
       const Convolution c = convolution_of(i, x, y);
@@ -290,7 +306,9 @@ void Program::forward(real* state, bool training) {
         const Norm by{in_poses(step.scale, at(state, i.scale)), in_poses(step.shift, at(state, i.shift)),
                       norm ? state + i.mean : nullptr, norm ? state + i.variance : nullptr, step.mean.data(),
                       step.inverse.data()};
-        if (step.pool == Code::POINTWISE)
+        if (step.sums)
+          summed_pointwise(p, by, x, values[i.other].map, y, training);
+        else if (step.pool == Code::POINTWISE)
           pointwise(p, by, x, y, step.drawn.get(), random, training);
         else
           pooled_pointwise(p, step.pool == Code::MAX_POOL, by, x, y, step.drawn.get(), random, training);
@@ -333,7 +351,9 @@ void Program::back(const real* state) {
                       nullptr, step.mean.data(), step.inverse.data()};
         const PointwiseGradient of{gradient_in_poses(step.scale, scale), gradient_in_poses(step.shift, shift),
                                    slope_gradient(i.before, i.before_slope), slope_gradient(i.after, i.after_slope)};
-        if (step.pool == Code::POINTWISE) {
+        if (step.sums) {
+          summed_pointwise_back(p, by, x, y, dy, values[i.other].gradient, of);
+        } else if (step.pool == Code::POINTWISE) {
           pointwise_back(p, by, x, dy, dx, step.drawn.get(), of);
         } else {
           const Instruction& first = steps[0].code;

@@ -48,5 +48,7 @@ NETWORKS = (
     "conv3x3(5) bn(unscaled) relu maxpool(4) conv3x3(6) leaky bn(unscaled) linear(7) bn(unscaled) relu linear(10)",
     "conv1x1(12, stride=3) bn relu dwconv3x3(pad=0, stride=2) gap linear(10)",
     "conv3x3(8, poses=4) bn(poses=4, shared) relu avgpool res(conv3x3(8) bn) relu bn(unscaled) maxpool linear(10)",
+    "conv3x3(4) bn relu res(conv3x3(4) bn) relu res(dwconv3x3 bn(unscaled)) relu maxpool res(bn) relu gap linear(10)",
+    "conv3x3(8, poses=4) bn relu maxpool res(conv1x1(8) bn(poses=4, shared)) relu res(res(bn) relu) relu linear(10)",
     ACROSS,
 )
