@@ -8,8 +8,9 @@ seeds, and effects of several factors together. The test set is not read.
 
     python -m benchmarks.factorial choices --epochs 20 --data FOLDER
     python -m benchmarks.factorial amounts --epochs 30 --data FOLDER
+    python -m benchmarks.factorial separable --epochs 60 --data FOLDER
 
-writes benchmarks/results/factorial-choices.json or factorial-amounts.json, and keeps the runs beside it.
+writes benchmarks/results/factorial-choices.json and so on, and keeps the runs beside it.
 """
 
 from __future__ import annotations
@@ -92,6 +93,24 @@ AMOUNTS = (
     Factor("kaiming -> torch's first weights", {}, {"initialisation": Initialisation.TORCH}),
     Factor("average 0.998 -> 0.9998", {"average_decay": 0.998}, {"average_decay": 0.9998}),
 )
+# Around what `small` is, on a network of another form.
+SEPARABLE = (
+    Factor("learning rate 0.1 -> 0.2", {"learning_rate": 0.1}, {"learning_rate": 0.2}),
+    Factor("weight decay 5e-5 -> 3e-4", {"weight_decay": 5e-5}, {"weight_decay": 3e-4}),
+    Factor("moved images 0.4 -> 0.8", {"augmented_share": 0.4}, {"augmented_share": 0.8}),
+    Factor("bn before -> after the rectifier", rewrite=lambda text: text.replace("bn relu", "relu bn")),
+    Factor("batch 32 -> 64", {"batch_size": 32}, {"batch_size": 64}),
+    Factor("warm-up 0.05 -> 0.2", {"warmup": 0.05}, {"warmup": 0.2}),
+    Factor("momentum 0.9 -> 0.95", {"momentum": 0.9}, {"momentum": 0.95}),
+    Factor("rotation 7 -> 13 degrees", {"rotation_degrees": 7.0}, {"rotation_degrees": 13.0}),
+    Factor("shift 1.5 -> 2.5 pixels", {"shift_pixels": 1.5}, {"shift_pixels": 2.5}),
+    Factor("scale 0.07 -> 0.15", {"scale": 0.07}, {"scale": 0.15}),
+    Factor("shear 0.05 -> 0.15", {"shear": 0.05}, {"shear": 0.15}),
+    Factor("moves to the end -> off in the last 0.1", {}, {"augmentation_off_share": 0.1}),
+    Factor("kaiming -> dirac", {}, {"initialisation": Initialisation.DIRAC}),
+    Factor("head drawn -> of zeros", {}, {"zero_head": True}),
+    Factor("average 0.998 -> 0.9995", {"average_decay": 0.998}, {"average_decay": 0.9995}),
+)
 # Rewritten in this order: the order of the two ops, then each op's own form.
 _ORDER = ("bn before -> after the rectifier", "relu -> leaky(0.1)", "bn scaled -> unscaled", "maxpool -> avgpool")
 
@@ -101,7 +120,7 @@ class Design:
     """What is varied, and on what.
 
     Attributes:
-        network: text with ``relu``, ``bn`` and, where it pools, ``maxpool``.
+        network: text with what the factors rewrite.
         recipe: what the factors leave as it is.
     """
 
@@ -122,6 +141,13 @@ DESIGNS = {
         AMOUNTS,
         "conv3x3(18) bn relu | avgpool | conv1x1(6) | conv3x3(12, pad=0) bn relu conv3x3(12, tie=b, pad=0) bn relu "
         "conv3x3(12, tie=b, pad=0) bn relu conv3x3(12, tie=b, pad=0) bn relu | gap | linear(10)",
+        replace(Recipe(), schedule=Schedule.COSINE, average_statistics=AverageStatistics.RECOMPUTED),
+    ),
+    "separable": Design(
+        SEPARABLE,
+        "conv3x3(16) bn relu | avgpool | conv1x1(16) bn relu res(dwconv3x3 conv1x1(16) bn) relu "
+        "res(dwconv3x3 conv1x1(16) bn) relu | avgpool | res(dwconv3x3 conv1x1(16) bn) relu "
+        "res(dwconv3x3 conv1x1(16) bn) relu res(dwconv3x3 conv1x1(16) bn) relu | gap | linear(10)",
         replace(Recipe(), schedule=Schedule.COSINE, average_statistics=AverageStatistics.RECOMPUTED),
     ),
 }
