@@ -11,9 +11,6 @@
 #include <cstring>
 #include <new>
 
-#ifndef REAL
-#define REAL float  // double in the builds whose gradients are compared with torch's
-#endif
 #if defined(VECTOR_BYTES)  // by a test
 #elif defined(__AVX512F__)
 #define VECTOR_BYTES 64
@@ -29,7 +26,11 @@
 
 namespace engine {
 
-using real = REAL;
+#if defined(DOUBLE)  // in the builds whose gradients are compared with torch's
+using real = double;
+#else
+using real = float;
+#endif
 typedef real V __attribute__((vector_size(VECTOR_BYTES)));
 constexpr size_t LARGE_PAGE = size_t(1) << 21;
 constexpr int LANES = VECTOR_BYTES / sizeof(real);

@@ -175,7 +175,7 @@ def _outcome(wanted: Level | None, double: bool, extra: tuple[str, ...]) -> Engi
 
 
 def _loaded(wanted: Level, double: bool, extra: tuple[str, ...]) -> Engine:
-    options = (*OPTIONS, *wanted.options, f"-DREAL={'double' if double else 'float'}", *extra)
+    options = (*OPTIONS, *wanted.options, *(("-DDOUBLE",) if double else ()), *extra)
     path = _built(options)
     try:
         library = ctypes.CDLL(str(path))

@@ -3,7 +3,7 @@
 namespace engine {
 namespace {
 
-#if defined(__AVX512BF16__)
+#if PAIRS
 // Both vectors rounded, those of `first` in the low half of the register, those of `second` in the high half.
 INLINE __m512i halves(V first, V second) { return __m512i(_mm512_cvtne2ps_pbh(__m512(second), __m512(first))); }
 
@@ -15,7 +15,7 @@ INLINE V interleaved(V first, V second) {
 }
 INLINE V side_by_side(V first, V second) { return V(halves(first, second)); }
 #else
-// Never called: PAIRS is false.
+// Never called: such a build has none.
 INLINE V interleaved(V, V) { return V{}; }
 INLINE V side_by_side(V, V) { return V{}; }
 #endif

@@ -4,18 +4,15 @@
 #pragma once
 #include "layout.h"
 
-#if defined(__AVX512BF16__)
+// Whether this build multiplies pairs; one in float64, which is compared with torch, does not.
+#if defined(__AVX512BF16__) && !defined(DOUBLE)
+#define PAIRS 1
 #include <immintrin.h>
+#else
+#define PAIRS 0
 #endif
 
 namespace engine {
-
-// Whether this build multiplies pairs; one in float64, which is compared with torch, does not.
-#if defined(__AVX512BF16__)
-constexpr bool PAIRS = sizeof(real) == sizeof(float);
-#else
-constexpr bool PAIRS = false;
-#endif
 
 // Two weights as one word; `second` may be 0 where there is none.
 uint32_t pair(float first, float second);
@@ -30,7 +27,7 @@ Map pair_channels(const Map& map, V* room);
 // A map of half the groups: a word holds the values of two images of one channel, in an order of its own.
 Map pair_groups(const Map& map, V* room);
 
-#if defined(__AVX512BF16__)
+#if PAIRS
 // What a convolution is computed with, where it is in pairs: `total` plus the products of both halves of each word.
 struct Pairs {
   using Weight = uint32_t;

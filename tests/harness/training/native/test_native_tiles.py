@@ -110,7 +110,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """winograd.cpp alone, in fp32, for this processor."""
     folder: Path = tmp_path_factory.mktemp("tiles")
     (folder / "driver.cpp").write_text(DRIVER, encoding="utf-8")
-    options = [*native.OPTIONS, *native.level().options, "-DREAL=float", f"-I{native.SOURCES}", "-O1"]
+    options = [*native.OPTIONS, *native.level().options, f"-I{native.SOURCES}", "-O1"]
     units = [str(folder / "driver.cpp"), str(native.SOURCES / "winograd.cpp")]
     subprocess.run([*native.compiler(), *options, *units, "-o", str(folder / "tiles.so")], check=True)
     return ctypes.CDLL(str(folder / "tiles.so"))
