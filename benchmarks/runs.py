@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.system import files
-from harness.system.device import core_count
 from harness.system.document import read_as
 from harness.system.errors import HarnessError
+from harness.system.processor import core_count
 from harness.system.workspace import TEACHERS
 from harness.training.environment import code_version, instructions
 from harness.training.native.engine_choice import TORCH

@@ -127,7 +127,7 @@ def _engine() -> Check:
 def _threads() -> Check:
     import torch
 
-    from harness.system.device import core_count
+    from harness.system.processor import core_count
 
     cores = core_count()
     allowed = _cores_by_quota()

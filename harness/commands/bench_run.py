@@ -148,7 +148,7 @@ def _replayed(made: Setting, table: Table, given: dict[str, Any], folder: Path) 
     from harness.bench.methods.task import NoiseModel
     from harness.bench.results import comparison
     from harness.bench.simulation.repeats import run_repeats
-    from harness.system.device import core_count
+    from harness.system.processor import core_count
     from harness.training.workers.progress import Reporter
 
     asked = made.comparison

@@ -238,7 +238,7 @@ def _with_workers(plan: SearchPlan) -> SearchPlan:
     """Return the plan with as many workers as its GPU bears."""
     from dataclasses import replace
 
-    from harness.system.device import core_count
+    from harness.system.processor import core_count
     from harness.training.workers.gpu_workers import measured_parallelism
 
     click.echo(f"measuring how many networks {plan.effort.device} bears; --workers PxN goes without", err=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 import torch
 
 from harness.system.errors import DeviceError, UsageError
+from harness.system.processor import core_count
 from search_spaces.errors import nearest
 
 
@@ -51,9 +51,3 @@ def worker_count(given: int | None, device: torch.device) -> int:
     if device.type != "cpu":
         return 1
     return core_count()
-
-
-def core_count() -> int:
-    """Return the cores that this process may use."""
-    # Only Linux says which.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,10 +1,17 @@
-"""What Linux says of this machine's processor."""
+"""What the system says of this machine's processor; its flags and its name only Linux."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 INFO = Path("/proc/cpuinfo")
+
+
+def core_count() -> int:
+    """Return the cores that this process may use."""
+    # Only Linux says which.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor_flags() -> set[str]:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 
 from harness.bench.tables.table import Machine
-from harness.system.device import core_count, device_name
-from harness.system.processor import processor_name
+from harness.system.device import device_name
+from harness.system.processor import core_count, processor_name
 from harness.training.environment import environment
 
 

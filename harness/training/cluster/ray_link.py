@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from harness.system import extras
-from harness.system.device import core_count
 from harness.system.errors import DeviceError, reason
+from harness.system.processor import core_count
 from harness.training.cluster.link import NodeFault, NodeInfo, NodeLost
 from harness.training.cluster.message import Terms
 from harness.training.cluster.node import Node

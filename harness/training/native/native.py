@@ -23,12 +23,13 @@ from typing import Any
 from harness.data.data_files import cache_folder
 from harness.system import files
 from harness.system.errors import UsageError, reason
-from harness.system.processor import processor_flags
+from harness.system.processor import core_count, processor_flags
+from harness.training.native.compilation import run_side_by_side
 
 SOURCES = Path(__file__).resolve().parent
-# Some half a minute; builds with sanitizers take minutes where other programs run beside them.
+# Some twenty seconds of one core; builds with sanitizers take minutes where other programs run beside them.
 COMPILE_SECONDS = 900
-_COMPILING = "harness: compiling the engine for this processor, once; it takes about half a minute"
+_COMPILING = "harness: compiling the engine for this processor, once; on two cores it takes some ten seconds"
 # Vectors are the engine's own types; the rest says that nobody asks for errno or floating-point traps.
 OPTIONS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
 
@@ -248,17 +249,21 @@ def _is_whole(path: Path) -> bool:
 
 def _compile_again_if_killed(command: list[str], path: Path) -> None:
     try:
-        _compile(command, path)
+        _compile(command, path, core_count())
     except CompilerKilled:
-        _compile(command, path)
+        # Mostly for lack of memory, of which one at a time needs the least.
+        _compile(command, path, 1)
 
 
-def _compile(command: list[str], path: Path) -> None:
-    units = [str(source) for source in source_files() if source.suffix == ".cpp"]
+def _compile(command: list[str], path: Path, at_once: int) -> None:
+    units = [source for source in source_files() if source.suffix == ".cpp"]
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as folder:
+        objects = {source: f"{folder}/{source.stem}.o" for source in units}
         made = Path(folder) / path.name
         try:
-            _run_compiler([*command, "-o", str(made), *units])
+            compiling = ([*command, "-c", "-o", to, str(source)] for source, to in objects.items())
+            run_side_by_side(compiling, at_once, COMPILE_SECONDS)
+            run_side_by_side([[*command, "-o", str(made), *objects.values()]], 1, COMPILE_SECONDS)
         except subprocess.CalledProcessError as error:
             # The compiler's driver itself, or a program that it has started.
             if error.returncode < 0 or "Killed signal" in error.stderr:
@@ -274,34 +279,6 @@ def _compile(command: list[str], path: Path) -> None:
         with made.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(made, path)
-
-
-def _run_compiler(command: list[str]) -> None:
-    """Run a compiler so that nothing of it is left when it ends, or when this process ends, however it does.
-
-    A compiler starts other programs, which know nothing of this process. So they are a group, and a shell waits for the
-    end of a pipe: the system closes it when this process is killed. The compiler begins when the shell is there.
-
-    Raises:
-        CalledProcessError: it has failed, or was killed.
-        TimeoutExpired: it took too long.
-    """
-    begin = ["/bin/sh", "-c", 'read -r go && exec "$@" </dev/null', "sh", *command]
-    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
-    with subprocess.Popen(begin, stdin=pipe, stdout=nothing, stderr=pipe, text=True, process_group=0) as running:
-        guard = subprocess.Popen(
-            ["/bin/sh", "-c", 'read -r done || kill -KILL "-$0"', str(running.pid)],
-            stdin=pipe,
-            stderr=nothing,
-            process_group=0,
-        )
-        try:
-            _, errors = running.communicate("go\n", timeout=COMPILE_SECONDS)
-            guard.communicate(b"done\n")
-        finally:
-            guard.communicate()
-    if running.returncode:
-        raise subprocess.CalledProcessError(running.returncode, command, stderr=errors)
 
 
 def compiler_version() -> str:

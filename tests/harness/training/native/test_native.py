@@ -36,28 +36,39 @@ def program(path: Path, text: str) -> Path:
     return path
 
 
-def compiler_that_counts(folder: Path) -> Path:
-    """A compiler that notes each compilation and then does what the real one does."""
-    real = " ".join(native.compiler())
-    text = f'case "$*" in *--version*) ;; *) echo run >> {folder}/runs;; esac\nexec {real} -O0 "$@" -O0'
-    return program(folder / "counting", text)
+@pytest.fixture(scope="module")
+def library() -> Path:
+    """An engine that the real compiler has made, for this processor or any other of its kind."""
+    return Path(native.load(LEVELS[-1], extra=("-O0",)).path)
+
+
+def copying(path: Path, library: Path, first: str = "") -> Path:
+    """A compiler that takes no time: whatever it is to make is a copy of a library. ``first`` is run before."""
+    made = f'while [ $# -gt 0 ]; do [ "$1" = -o ] && cp {library} "$2"; shift; done'
+    return program(path, f'case "$*" in *--version*) exit;; esac\n{first}\n{made}')
 
 
 def test_an_engine_is_compiled_once_and_then_kept(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("CXX", str(compiler_that_counts(tmp_path)))
+    real = " ".join(native.compiler())
+    text = f'case "$*" in *--version*) ;; *) echo "$*" >> {tmp_path}/runs;; esac\nexec {real} -O0 "$@" -O0'
+    monkeypatch.setenv("CXX", str(program(tmp_path / "noting", text)))
 
     first = native.load(LEVELS[-1])
     native._outcome.cache_clear()
     second = native.load(LEVELS[-1])
 
-    assert (tmp_path / "runs").read_text() == "run\n"
+    # Each unit once, and all objects once.
+    runs = (tmp_path / "runs").read_text().splitlines()
+    units = sorted(map(str, native.SOURCES.glob("*.cpp")))
+    assert sorted(run.split()[-1] for run in runs if " -c " in run) == units
+    assert [run.count(".o") for run in runs if " -c " not in run] == [len(units)]
     assert first.path == second.path
     assert first.name == second.name == f"native plain {Path(first.path).stem.removeprefix('engine-')[:8]}"
     assert sorted(path.suffix or path.name for path in cache.iterdir()) == [".lock", ".sha256", ".so"]
 
 
 def test_other_options_make_another_engine():
-    plain, double = native.load(LEVELS[-1]), native.load(LEVELS[-1], double=True)
+    plain, double = (native.load(LEVELS[-1], double=double, extra=("-O0",)) for double in (False, True))
 
     assert plain.path != double.path
     assert plain.library.engine_lanes() == 2 * double.library.engine_lanes()
@@ -77,11 +88,14 @@ def test_a_compiler_s_name_that_no_shell_reads_is_said(cache: Path, monkeypatch:
         native.load()
 
 
-def test_a_cache_is_found_by_a_relative_name_too(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_cache_is_found_by_a_relative_name_too(
+    library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CXX", str(copying(tmp_path / "copying", library)))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HARNESS_ENGINE_CACHE", ".")
 
-    assert Path(native.load(LEVELS[-1], extra=("-O0",)).path).parent == tmp_path
+    assert Path(native.load().path).parent == tmp_path
 
 
 def test_a_compiler_that_is_too_slow_is_not_tried_for_every_instruction_set(
@@ -90,6 +104,7 @@ def test_a_compiler_that_is_too_slow_is_not_tried_for_every_instruction_set(
     text = f'echo x >> {tmp_path}/calls\ncase "$*" in *--version*) echo 1;; *) exec sleep 60;; esac'
     monkeypatch.setenv("CXX", str(program(tmp_path / "slow", text)))
     monkeypatch.setattr(native, "COMPILE_SECONDS", 0.5)
+    monkeypatch.setattr(native, "core_count", lambda: 1)
 
     with pytest.raises(EngineUnavailable, match="took more than"):
         native.load()
@@ -101,6 +116,7 @@ def test_a_compiler_that_is_too_slow_is_not_tried_for_every_instruction_set(
 def test_an_engine_that_cannot_be_had_is_asked_for_once(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     text = f'echo x >> {tmp_path}/calls\ncase "$*" in *--version*) echo 1;; *) echo "error: no" >&2; exit 1;; esac'
     monkeypatch.setenv("CXX", str(program(tmp_path / "failing", text)))
+    monkeypatch.setattr(native, "core_count", lambda: 1)
 
     reasons = []
     for _ in range(3):
@@ -145,24 +161,29 @@ def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
-def test_a_damaged_library_is_made_anew(share: float, cache: Path, tmp_path: Path):
+def test_a_damaged_library_is_made_anew(
+    share: float, library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CXX", str(copying(tmp_path / "copying", library)))
     # Half of one is loaded without complaint, and kills whoever calls it.
-    path = Path(native.load(LEVELS[-1], extra=("-O0",)).path)
+    path = Path(native.load().path)
     native._outcome.cache_clear()
     # A new file: the loaded one must not change under its user.
     whole = path.read_bytes()
     path.unlink()
     path.write_bytes(whole[: int(share * len(whole))])
 
-    assert native.load(LEVELS[-1], extra=("-O0",)).library.engine_lanes() == 4
+    assert native.load().library.engine_lanes() == 4
+    assert path.read_bytes() == library.read_bytes()
+
+
+UNKNOWN = 'case "$*" in *x86-64-v*) echo "error: bad value for -march" >&2; exit 1;; esac'
 
 
 def test_an_instruction_set_that_the_compiler_does_not_know_leaves_the_next(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    real = " ".join(native.compiler())
-    text = f'case "$*" in *x86-64-v*) echo "error: bad value for -march" >&2; exit 1;; esac\nexec {real} "$@" -O0'
-    monkeypatch.setenv("CXX", str(program(tmp_path / "old", text)))
+    monkeypatch.setenv("CXX", str(copying(tmp_path / "old", library, UNKNOWN)))
 
     assert native.load().name.startswith("native plain ")
     with pytest.raises(EngineUnavailable, match="bad value for -march"):

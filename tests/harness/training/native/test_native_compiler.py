@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,18 +16,16 @@ from harness.commands.shared import options
 from harness.training.native import native
 from harness.training.native.engine_choice import Choice
 from harness.training.native.native import LEVELS, EngineUnavailable
-from tests.harness.training.native.test_native import REPOSITORY, cache, program
+from tests.harness.training.native.test_native import REPOSITORY, UNKNOWN, cache, copying, library, program
 
-__all__ = ["cache"]
+__all__ = ["cache", "library"]
 
 
 def test_the_instruction_sets_that_were_skipped_are_said(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(native, "level", lambda: LEVELS[-2])
-    real = " ".join(native.compiler())
-    text = f'case "$*" in *x86-64-v*) echo "error: bad value for -march" >&2; exit 1;; esac\nexec {real} "$@" -O0'
-    monkeypatch.setenv("CXX", str(program(tmp_path / "old", text)))
+    monkeypatch.setenv("CXX", str(copying(tmp_path / "old", library, UNKNOWN)))
 
     engine = native.load()
 
@@ -41,12 +40,18 @@ KILLED = ["kill -KILL $$", 'echo "g++: fatal error: Killed signal terminated pro
 
 
 @pytest.mark.parametrize("killed", KILLED)
-def test_a_compiler_that_is_killed_once_is_run_again(
-    killed: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_compiler_that_is_killed_once_is_run_again_one_unit_at_a_time(
+    killed: str,
+    library: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
-    real = " ".join(native.compiler())
-    first = f'case "$*" in *--version*) ;; *) mkdir {tmp_path}/first 2>/dev/null && {{ {killed}; }};; esac'
-    monkeypatch.setenv("CXX", str(program(tmp_path / "killed", f'{first}\nexec {real} "$@" -O0')))
+    first = f"mkdir {tmp_path}/first 2>/dev/null && {{ {killed}; }}"
+    noted = f'echo "begin $*" >> {tmp_path}/runs; sleep 0.01; trap "echo end $* >> {tmp_path}/runs" EXIT'
+    monkeypatch.setenv("CXX", str(copying(tmp_path / "killed", library, f"{first}\n{noted}")))
+    monkeypatch.setattr(native, "core_count", lambda: 2)
     monkeypatch.setattr(native, "level", lambda: LEVELS[-2])
 
     engine = native.load()
@@ -55,6 +60,10 @@ def test_a_compiler_that_is_killed_once_is_run_again(
     assert engine.name.startswith("native avx2 ")
     assert engine.skipped == ()
     assert capsys.readouterr().err.startswith("harness: compiling the engine")
+    runs = (tmp_path / "runs").read_text().splitlines()
+    [second] = re.findall(r"-o (\S+\.build-\w+)/", runs[-1])
+    own = [run.split()[0] for run in runs if second in run]
+    assert own == ["begin", "end"] * (1 + len(list(native.SOURCES.glob("*.cpp"))))
 
 
 @pytest.mark.parametrize("killed", KILLED)
@@ -63,6 +72,7 @@ def test_a_compiler_that_is_killed_twice_is_said(
 ):
     text = f'case "$*" in *--version*) ;; *) echo run >> {tmp_path}/runs; {killed};; esac'
     monkeypatch.setenv("CXX", str(program(tmp_path / "killed", text)))
+    monkeypatch.setattr(native, "core_count", lambda: 1)
 
     with pytest.raises(EngineUnavailable, match="was killed, twice"):
         native.load()
