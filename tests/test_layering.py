@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -150,13 +151,17 @@ def imports_in(file: str, source: str) -> Iterator[Import]:
     yield from visit(ast.parse(source, file), False)
 
 
-def all_imports(*packages: str) -> list[Import]:
-    paths = [path for package in packages for path in sorted((REPOSITORY / package).rglob("*.py"))]
-    return [
+@functools.cache
+def package_imports(package: str) -> tuple[Import, ...]:
+    return tuple(
         found
-        for path in paths
+        for path in sorted((REPOSITORY / package).rglob("*.py"))
         for found in imports_in(path.relative_to(REPOSITORY).as_posix(), path.read_text(encoding="utf-8"))
-    ]
+    )
+
+
+def all_imports(*packages: str) -> list[Import]:
+    return [found for package in packages for found in package_imports(package)]
 
 
 def test_the_walk_sees_every_form_of_import():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import datetime
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -78,14 +79,20 @@ def literals_in(tree: ast.AST) -> list[str]:
     ]
 
 
+@functools.cache
 def programs() -> dict[str, ast.AST]:
     paths = [p for package in ("search_spaces", "harness", "reports") for p in (REPOSITORY / package).rglob("*.py")]
     return {path.relative_to(REPOSITORY).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
 
 
+@functools.cache
+def names_of_programs() -> dict[str, set[str]]:
+    return {file: names_in(tree) for file, tree in programs().items()}
+
+
 @pytest.mark.parametrize("way", WAYS_IN)
 def test_no_other_file_has_a_way_to_the_test_set(way: str):
-    users = {file for file, tree in programs().items() if way in names_in(tree)}
+    users = {file for file, names in names_of_programs().items() if way in names}
 
     assert users - WAYS_IN[way] == set()
     assert users, f"{way} is gone: this test looks for a name that no longer exists"
