@@ -125,7 +125,7 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
                   is_stem(steps[0].code, values[0].map) && readers(instructions, instruction_count, i.source) == 1;
     }
     if (sums_next(instructions, k, instruction_count)) {
-      step.sums = true;
+      step.summed = true;
       step.code.other = instructions[k + 1].other;
       step.code.target = instructions[k += 2].target;
     }
@@ -306,7 +306,7 @@ void Program::forward(real* state, bool training) {
         const Norm by{in_poses(step.scale, at(state, i.scale)), in_poses(step.shift, at(state, i.shift)),
                       norm ? state + i.mean : nullptr, norm ? state + i.variance : nullptr, step.mean.data(),
                       step.inverse.data()};
-        if (step.sums)
+        if (step.summed)
           summed_pointwise(p, by, x, values[i.other].map, y, training);
         else if (step.pool == Code::POINTWISE)
           pointwise(p, by, x, y, step.drawn.get(), random, training);
@@ -351,7 +351,7 @@ void Program::back(const real* state) {
                       nullptr, step.mean.data(), step.inverse.data()};
         const PointwiseGradient of{gradient_in_poses(step.scale, scale), gradient_in_poses(step.shift, shift),
                                    slope_gradient(i.before, i.before_slope), slope_gradient(i.after, i.after_slope)};
-        if (step.sums) {
+        if (step.summed) {
           summed_pointwise_back(p, by, x, y, dy, values[i.other].gradient, of);
         } else if (step.pool == Code::POINTWISE) {
           pointwise_back(p, by, x, dy, dx, step.drawn.get(), of);

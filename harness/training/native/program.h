@@ -40,7 +40,7 @@ struct Step {
   int kernel;                       // which of the program's
   bool tiled, tiled_back;           // convolved in tiles (winograd.h), and its inputs' gradient
   Code pool;                        // what a pointwise one does at once with its own (pooled.cpp), or that itself
-  bool sums;                        // a pointwise one and the sum and rectifier behind it (summed.cpp)
+  bool summed;                      // a pointwise one and the sum and rectifier behind it (summed.cpp)
   bool stem;                        // its gradients go to the convolution before it, without a map between
   Posed bias, scale, shift;
 };
