@@ -5,7 +5,6 @@ import io
 import re
 import subprocess
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import openpyxl
@@ -17,7 +16,6 @@ from reports.toy.toy_workbook import COLUMNS, FIRST_ROW, INPUT_CELLS, PRINTED_UP
 from tests import browser
 
 OFFICE = ("soffice", "libreoffice")
-CHANGED = {"learning_rate": 1.75, "w1": -0.6, "w8": 1.25, "i2": 0.8, "t1": 0.3}
 
 
 @pytest.fixture(scope="module")
@@ -118,15 +116,26 @@ def test_the_notes_say_where_the_rate_overshoots_and_where_nothing_moves(formula
 # From here on with LibreOffice.
 
 
-def recalculated(content: bytes, changes: dict[str, float], folder: Path) -> Any:
-    """Change inputs, drop every cached value, let LibreOffice calculate, and return what it shows."""
+# What is changed in the inputs of a book.
+BOOKS: dict[str, dict[str, float]] = {
+    "documents": {},
+    "changed": {"learning_rate": 1.75, "w1": -0.6, "w8": 1.25, "i2": 0.8, "t1": 0.3},
+    "weight": {"w5": -2000.0},
+    "rate": {"learning_rate": 1e8},
+}
+
+
+@pytest.fixture(scope="module")
+def recalculated(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What LibreOffice shows of each book, whose cached values are dropped; it starts once for all of them."""
     program = browser.find_program(OFFICE, "the workbook's test")
-    book = opened(content, cached=False)  # openpyxl writes formulas without values
-    for name, number in changes.items():
-        book["Inputs"][INPUT_CELLS[name]] = number
-    given, made = folder / "given.xlsx", folder / "made"
-    book.save(given)
-    assert opened(given.read_bytes(), cached=True)["Training"]["T5"].value is None
+    folder = tmp_path_factory.mktemp("books")
+    for name, changes in BOOKS.items():
+        book = opened(content, cached=False)  # openpyxl writes formulas without values
+        for quantity, number in changes.items():
+            book["Inputs"][INPUT_CELLS[quantity]] = number
+        book.save(folder / f"{name}.xlsx")
+        assert opened((folder / f"{name}.xlsx").read_bytes(), cached=True)["Training"]["T5"].value is None
     subprocess.run(
         [
             program,
@@ -135,31 +144,29 @@ def recalculated(content: bytes, changes: dict[str, float], folder: Path) -> Any
             "--convert-to",
             "xlsx",
             "--outdir",
-            str(made),
-            str(given),
+            str(folder / "made"),
+            *(str(folder / f"{name}.xlsx") for name in BOOKS),
         ],
         check=True,
         capture_output=True,
         timeout=240,
     )
-    return opened((made / "given.xlsx").read_bytes(), cached=True)
+    return {name: opened((folder / "made" / f"{name}.xlsx").read_bytes(), cached=True) for name in BOOKS}
 
 
 @pytest.mark.office
-def test_libreoffice_calculates_every_cell_as_python_does(tmp_path: Path, content: bytes):
-    book = recalculated(content, {}, tmp_path)
-
-    for found, expected in zip(shown_rows(book), expected_rows(0.5), strict=True):
+def test_libreoffice_calculates_every_cell_as_python_does(recalculated: dict[str, Any]):
+    for found, expected in zip(shown_rows(recalculated["documents"]), expected_rows(0.5), strict=True):
         assert found == pytest.approx(expected, rel=0, abs=1e-12)
 
 
 @pytest.mark.office
-def test_a_changed_input_changes_every_cell_as_in_python(tmp_path: Path, content: bytes):
-    book = recalculated(content, CHANGED, tmp_path)
+def test_a_changed_input_changes_every_cell_as_in_python(recalculated: dict[str, Any]):
+    book, changes = recalculated["changed"], BOOKS["changed"]
 
-    weights = dataclasses.replace(WEIGHTS, w1=CHANGED["w1"], w8=CHANGED["w8"])
-    example = dataclasses.replace(EXAMPLE, i2=CHANGED["i2"], t1=CHANGED["t1"])
-    rows = expected_rows(CHANGED["learning_rate"], weights, example)
+    weights = dataclasses.replace(WEIGHTS, w1=changes["w1"], w8=changes["w8"])
+    example = dataclasses.replace(EXAMPLE, i2=changes["i2"], t1=changes["t1"])
+    rows = expected_rows(changes["learning_rate"], weights, example)
     for found, expected in zip(shown_rows(book), rows, strict=True):
         assert found == pytest.approx(expected, rel=0, abs=1e-12)
     results = [book["Inputs"][f"B{row}"].value for row in range(23, 28)]
@@ -168,12 +175,12 @@ def test_a_changed_input_changes_every_cell_as_in_python(tmp_path: Path, content
 
 
 @pytest.mark.office
-@pytest.mark.parametrize("changes", [{"w5": -2000.0}, {"learning_rate": 1e8}], ids=["weight", "rate"])
-def test_a_saturated_network_is_calculated_as_in_python(changes: dict[str, float], tmp_path: Path, content: bytes):
-    book = recalculated(content, changes, tmp_path)
+@pytest.mark.parametrize("name", ["weight", "rate"])
+def test_a_saturated_network_is_calculated_as_in_python(name: str, recalculated: dict[str, Any]):
+    book, changes = recalculated[name], BOOKS[name]
 
     weights = dataclasses.replace(WEIGHTS, w5=changes.get("w5", WEIGHTS.w5))
     rows = expected_rows(changes.get("learning_rate", 0.5), weights)
-    assert min(row[COLUMNS.index(name)] for row in rows for name in ("h1", "h2", "o1", "o2")) < -709
+    assert min(row[COLUMNS.index(quantity)] for row in rows for quantity in ("h1", "h2", "o1", "o2")) < -709
     for found, expected in zip(shown_rows(book), rows, strict=True):
         assert found == pytest.approx(expected, rel=1e-12, abs=1e-12)

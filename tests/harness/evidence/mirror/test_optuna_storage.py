@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,12 +35,21 @@ WRITES = (
 )
 
 
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of 12 networks that has come to its end; tests take a copy."""
+    folder = tmp_path_factory.mktemp("ended") / "study"
+    with pytest.MonkeyPatch.context() as patch:
+        scripted.without_processes(patch)
+        scripted.run(folder, CONFIG, scripted.effort(trials=12))
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A study of 12 networks that has come to its end."""
+def folder(ended: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Its copy, in which a search goes on without processes."""
     scripted.without_processes(monkeypatch)
-    scripted.run(tmp_path / "study", CONFIG, scripted.effort(trials=12))
-    return tmp_path / "study"
+    return shutil.copytree(ended, tmp_path / "study")
 
 
 def opened(url: str, folder: Path, config: StudyConfig = CONFIG) -> Mirror:
