@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.sources import DATASET, Recorded, recorded
 from benchmarks.stratified import Planned
+from harness.evidence.study import finished_results, read_config
 from harness.system import files
 from harness.system.errors import HarnessError
 from harness.training.recipes import named_recipe
@@ -36,7 +37,8 @@ def record(planned: Iterable[Planned], folder: Path | None, path: Path) -> None:
         ContentError: ``path`` holds something else than a recording.
     """
     _drop_torn_line(path)
-    done = {(line.hash, line.epochs) for line in _on_file(path) if (line.recipe, line.seed) == (RECIPE, SEED)}
+    reference = (RECIPE, SEED, Purpose.REFERENCE)
+    done = {(line.hash, line.epochs) for line in _on_file(path) if (line.recipe, line.seed, line.purpose) == reference}
     waiting = [job for job in map(_job, planned) if (job.architecture.hash, job.recipe.epochs) not in done]
     print(f"{len(waiting):,} trainings are not on file", flush=True)
     if not waiting:
@@ -60,6 +62,35 @@ def record(planned: Iterable[Planned], folder: Path | None, path: Path) -> None:
         workers.stop(pool)
 
 
+def keep(studies: Iterable[Path], path: Path) -> int:
+    """Append the whole trainings of searches that are not on file, with the errors at their end; return their number.
+
+    All of them, whatever came of them: a choice by the outcome would make a model of the errors too hopeful. Only those
+    on the fixed 50,000 images of mnist by the recipe ``small`` but for its epochs; a verification has other images.
+
+    Raises:
+        ContentError: a folder is no study, or ``path`` holds something else than a recording.
+    """
+    _drop_torn_line(path)
+    done = {(line.hash, line.epochs, line.drawn_by) for line in _on_file(path)}
+    before = len(done)
+    for folder in studies:
+        config = read_config(folder)
+        for run in finished_results(folder):
+            line = _line(run, study_seed=config.seed)
+            key = (run.hash, run.recipe.epochs, line.drawn_by)
+            if _is_whole(run) and key not in done:
+                files.append_line(path, json.dumps(asdict(line), allow_nan=False))
+                done.add(key)
+    return len(done) - before
+
+
+def _is_whole(run: Result) -> bool:
+    by_small = run.recipe == named_recipe(RECIPE, epochs=run.recipe.epochs).recipe
+    searched = run.dataset == DATASET and run.purpose in (Purpose.SEARCH, Purpose.CONFIRM)
+    return searched and by_small and run.status is Status.COMPLETE and run.validation_errors is not None
+
+
 def _job(planned: Planned) -> Job:
     recipe = named_recipe(RECIPE, epochs=planned.epochs)
     return Job(
@@ -76,7 +107,13 @@ def _keep(run: Result, path: Path) -> None:
     if run.status is not Status.COMPLETE or run.validation_errors is None:
         print(f"{run.status}: {run.architecture}: {run.message}", file=sys.stderr, flush=True)
         return
-    line = Recorded(
+    line = _line(run)
+    files.append_line(path, json.dumps(asdict(line), allow_nan=False))
+    print(f"{line.epochs} epochs, {line.parameters:,} parameters: {line.errors} errors, {line.seconds} s", flush=True)
+
+
+def _line(run: Result, study_seed: int = 0) -> Recorded:
+    return Recorded(
         hash=run.hash,
         recipe=RECIPE,
         epochs=run.recipe.epochs,
@@ -86,9 +123,9 @@ def _keep(run: Result, path: Path) -> None:
         errors=run.validation_errors,
         seconds=round(run.train_seconds, 1),
         network=str(run.architecture),
+        purpose=run.purpose,
+        study_seed=study_seed,
     )
-    files.append_line(path, json.dumps(asdict(line), allow_nan=False))
-    print(f"{line.epochs} epochs, {line.parameters:,} parameters: {line.errors} errors, {line.seconds} s", flush=True)
 
 
 def _on_file(path: Path) -> tuple[Recorded, ...]:

@@ -67,8 +67,10 @@ class Recorded:
 
     Attributes:
         recipe: name in the catalog; ``epochs`` takes the place of the recipe's own.
-        seed: index of one of the fixed seeds of the purpose ``reference``.
+        seed: index of one of the fixed seeds of its purpose.
         errors: wrong validation images; None where a run has none.
+        purpose: ``reference``, or that of a search's training.
+        study_seed: of that search.
     """
 
     hash: str
@@ -80,6 +82,14 @@ class Recorded:
     errors: int | None
     seconds: float
     network: str
+    purpose: Purpose = Purpose.REFERENCE
+    study_seed: int = 0
+
+    @property
+    def drawn_by(self) -> str:
+        """What its random numbers come from, in words that no other run of the network and the recipe has."""
+        of_study = f", study {self.study_seed}" if self.purpose is not Purpose.REFERENCE else ""
+        return f"{self.purpose} {self.seed}{of_study}"
 
 
 def wrong(accuracy_pct: float) -> int:
@@ -150,7 +160,7 @@ def _of_recording(path: Path) -> Source:
                 parse_notation(line.network),
                 named_recipe(line.recipe, epochs=line.epochs).recipe,
                 line.errors,
-                f"{Purpose.REFERENCE} {line.seed}",
+                line.drawn_by,
             )
             for line in recorded(path)
         ),

@@ -15,6 +15,10 @@ to benchmarks/results/trainings.jsonl. What is on file is not trained again, so 
 it was. With ``--below SIZE`` the set is the one that a search would begin with if its answer had to be smaller
 (``benchmarks/worthiest.py``), by a model that is fitted to all that the files tell; called again with another seed, to
 what the first call has trained, too.
+
+    python -m benchmarks.trainings keep STUDY ...
+
+appends the trainings of searches, whose folders are named, to the same file.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchmarks.recording import RECIPE, record
+from benchmarks.recording import RECIPE, keep, record
 from benchmarks.sources import DATASET, READERS, Source, Told
 from benchmarks.stratified import drawn
 from benchmarks.worthiest import worthiest
@@ -50,6 +54,8 @@ def main() -> None:
     try:
         if given.command == "collect":
             _collect()
+        elif given.command == "keep":
+            print(f"{keep(given.studies, RECORDING):,} trainings were not on file")
         else:
             chosen = space(given.space)
             if given.below is None:
@@ -161,6 +167,8 @@ def _arguments() -> argparse.Namespace:
     recording.add_argument("--seed", type=int, default=0, help="of the random numbers that draw the set")
     recording.add_argument("--space", default="all", help="a space's name, or @FILE")
     recording.add_argument("--seconds", type=float, default=60, help="that a training may be estimated to take")
+    keeping = commands.add_parser("keep", help="keep the trainings of searches")
+    keeping.add_argument("studies", type=Path, nargs="+", metavar="STUDY", help="the folder of a search on mnist")
     recording.add_argument("--below", type=int, help="parameters that all networks of the set stay below")
     return parser.parse_args()
 

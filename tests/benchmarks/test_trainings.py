@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks import recording, stratified, trainings
-from benchmarks.recording import record
+from benchmarks.recording import keep, record
 from benchmarks.sources import READERS, recorded, wrong, wrong_in_all
 from benchmarks.stratified import Planned, drawn
 from benchmarks.trainings import PACKAGED, ROOT, collected, provenance, sources
@@ -25,7 +25,7 @@ from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.training.native.engine_choice import TORCH
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.recipes import RECIPES
-from harness.training.result import Status
+from harness.training.result import Result, Status
 from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose
 from harness.training.workers import workers
@@ -257,6 +257,38 @@ def test_a_run_that_diverges_is_not_kept(tmp_path: Path, capsys: pytest.CaptureF
     recording._keep(replace(validated(job, 9_000), status=Status.DIVERGED), tmp_path / "x.jsonl")
     assert not (tmp_path / "x.jsonl").exists()
     assert capsys.readouterr().err.startswith("diverged: ")
+
+
+def test_the_trainings_of_a_search_are_kept_once_whatever_came_of_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def run(purpose: Purpose, index: int, errors: int, recipe: Recipe = SMALL) -> Result:
+        job = Job(architecture=parse_network(TEXT), recipe=recipe, recipe_name="x", purpose=purpose, seed_index=index)
+        return replace(validated(job, errors), dataset="mnist")
+
+    runs = [
+        run(Purpose.SEARCH, 0, 60),
+        run(Purpose.CONFIRM, 0, 900),
+        run(Purpose.CONFIRM, 0, 70, replace(SMALL, epochs=12)),
+        run(Purpose.CONFIRM, 1, 61, replace(SMALL, label_smoothing=0.1)),
+        run(Purpose.VERIFY, 0, 62),
+        replace(run(Purpose.CONFIRM, 2, 63), status=Status.DIVERGED),
+        replace(run(Purpose.CONFIRM, 3, 64), dataset="mnist-5k"),
+    ]
+    studies = {tmp_path / "a": 0, tmp_path / "b": 7}
+    monkeypatch.setattr(recording, "finished_results", lambda folder: runs)
+    monkeypatch.setattr(recording, "read_config", lambda folder: SimpleNamespace(seed=studies[folder]))
+    path = tmp_path / "trainings.jsonl"
+    path.write_text(line())
+
+    assert [keep(chosen, path) for chosen in ([tmp_path / "a"], studies, studies)] == [3, 3, 0]
+
+    kept = recorded(path)
+    assert [(item.errors, item.epochs, item.drawn_by) for item in kept[:4]] == [
+        (90, 30, "reference 0"),
+        (60, 30, "search 0, study 0"),
+        (900, 30, "confirm 0, study 0"),
+        (70, 12, "confirm 0, study 0"),
+    ]
+    assert {item.drawn_by for item in kept[4:]} == {"search 0, study 7", "confirm 0, study 7"}
 
 
 def test_the_commands_answer_in_lines(
