@@ -189,13 +189,13 @@ def _show_frontier(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> 
     targets = sorted({row.target_pct for row in proven})
     smallest = [min((row for row in proven if row.target_pct == each), key=_size) for each in targets]
     show_heading(where, f"{_title(name)}: the smallest network found for each target")
-    titles = _show_table(where, smallest, names)
+    titles = [_show_table(where, smallest, names)]
     default = DATASETS[name].target_pct if name in DATASETS else proven[0].target_pct
     also = [row for row in proven if row.target_pct == default and row not in smallest]
     if also:
         click.echo()
         show_heading(where, f"{default:g} %: the other proven networks")
-        titles += _show_table(where, also, names)
+        titles.append(_show_table(where, also, names))
     left = len(rows) - len(smallest) - len(also)
     if left:
         click.echo(f"+{left} more: {typed('leaderboard', '--all')}")
@@ -219,23 +219,27 @@ def _show_rows(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None
 
     from harness.system.terminal import console, show_heading
 
-    where, titles = console(), list[str]()
+    where, titles = console(), list[list[str]]()
     for number, ((name, target), group) in enumerate(groupby(rows, key=lambda row: (row.dataset, row.target_pct))):
         if number:
             click.echo()
         show_heading(where, f"{_title(name)}, {target:g} %")
-        titles += _show_table(where, list(group), names, ranked=True)
+        titles.append(_show_table(where, list(group), names, ranked=True))
     _show_legend(where, titles, rows)
 
 
-def _show_legend(where: Any, titles: Sequence[str], rows: Sequence[LeaderboardRow]) -> None:
-    """Print what the columns of these rows and their marks mean, and which columns a narrow terminal lacks."""
+def _show_legend(where: Any, titles: Sequence[Sequence[str]], rows: Sequence[LeaderboardRow]) -> None:
+    """Print what the columns of these rows and their marks mean, and which columns a narrow terminal lacks.
+
+    Args:
+        titles: those of each table that is shown.
+    """
     from harness.system.terminal import show_grid
 
     marks = [words for tier, words in _MARKS.items() if any(row.tier == tier for row in rows)]
     legend = _LEGEND | {"accuracy, %": "; ".join([_LEGEND["accuracy, %"], *marks])}
-    shown = [(title, words) for title, words in legend.items() if title in titles]
-    lacking = [column.title for column in _COLUMNS if column.title not in titles]
+    shown = [(title, words) for title, words in legend.items() if any(title in table for table in titles)]
+    lacking = [column.title for column in _COLUMNS if any(column.title not in table for table in titles)]
     if lacking:
         shown.append(("no room for", "; ".join(lacking)))
     click.echo()

@@ -135,10 +135,10 @@ def check(file: str, as_json: bool) -> None:
 
     A name of 'harness spaces list' is checked too, where no file is called so.
     """
-    from search_spaces.catalog import SPACES, space
+    from search_spaces.catalog import space
     from search_spaces.spaces.count import derivations_text
 
-    is_name = file in SPACES and not os.path.exists(file)
+    is_name = file.isidentifier() and not os.path.exists(file)
     found = space(file if is_name else f"@{file.removeprefix('@')}")
     facts = _facts(found)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,16 +54,16 @@ def next_step(files: StudyFiles, answer: Winner | None) -> NextStep | None:
 
 def _further(files: StudyFiles, ended: SessionEnded) -> NextStep | None:
     """Return the command of a search that has ended, with more of what it lacked."""
+    seconds = ended.seconds or 0.0
+    # An earlier session may have been allowed more.
+    more_time = {"--time": duration_option(min(60 * math.ceil(max(seconds, files.elapsed) / 30), LONGEST))}
     match ended.reason:
-        case "time" if ended.seconds:
-            seconds = 2 * ended.seconds
-            # An earlier session may have been allowed more.
-            while seconds <= files.elapsed:
-                seconds *= 2
-            return _search(files, {"--time": duration_option(min(seconds, LONGEST))}, f"{_GOES_ON}, with more time")
+        case "time" if seconds > 0:
+            return _search(files, more_time, f"{_GOES_ON}, with more time")
         case "trials" if ended.trials:
-            trials = 2 * max(ended.trials, len(files.entries_of(Proposal)))
-            return _search(files, {"--trials": str(trials)}, f"{_GOES_ON}, with more trials")
+            trials = {"--trials": str(2 * max(ended.trials, len(files.entries_of(Proposal))))}
+            is_short = 0 < seconds < 2 * files.elapsed
+            return _search(files, trials | (more_time if is_short else {}), f"{_GOES_ON}, with more trials")
         case "exhausted":
             return _search(files, {}, "with another --space or a larger --budget has more to try")
         case _:

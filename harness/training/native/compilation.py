@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
@@ -11,21 +12,32 @@ from itertools import islice
 from subprocess import DEVNULL, PIPE, Popen
 
 
-def run_side_by_side(commands: Iterable[list[str]], at_once: int, seconds: float) -> None:
+def run_side_by_side(commands: Iterable[list[str]], at_once: int, seconds: float, folder: str) -> None:
     """Run commands, at most ``at_once`` at the same time and ``seconds`` in all; when one fails, end the others.
+
+    Args:
+        folder: where they keep their temporary files, so that those of a killed one go with it.
 
     Raises:
         CalledProcessError: the first that has failed, or was killed.
         TimeoutExpired: they took too long.
         OSError: one cannot be started.
     """
-    end, waiting = time.monotonic() + seconds, iter(commands)
+    end, waiting, environment = time.monotonic() + seconds, iter(commands), os.environ | {"TMPDIR": folder}
     running: set[Future[None]] = set()
     # The group ends before the pool, whose threads wait for its processes.
     with ThreadPoolExecutor(at_once) as pool, _group() as group:
         while True:
             for command in islice(waiting, at_once - len(running)):
-                process = Popen(command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, text=True, process_group=group)
+                process = Popen(
+                    command,
+                    stdin=DEVNULL,
+                    stdout=DEVNULL,
+                    stderr=PIPE,
+                    text=True,
+                    env=environment,
+                    process_group=group,
+                )
                 running.add(pool.submit(_end_of, process, command))
             if not running:
                 return

@@ -29,6 +29,8 @@ from harness.training.native.compilation import run_side_by_side
 SOURCES = Path(__file__).resolve().parent
 # Some twenty seconds of one core; builds with sanitizers take minutes where other programs run beside them.
 COMPILE_SECONDS = 900
+# The longest unit takes a quarter of the time of all; each compiler takes up to 300 MB.
+MOST_COMPILERS = 4
 _COMPILING = "harness: compiling the engine for this processor, once; on two cores it takes some ten seconds"
 # Vectors are the engine's own types; the rest says that nobody asks for errno or floating-point traps.
 OPTIONS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
@@ -249,7 +251,7 @@ def _is_whole(path: Path) -> bool:
 
 def _compile_again_if_killed(command: list[str], path: Path) -> None:
     try:
-        _compile(command, path, core_count())
+        _compile(command, path, min(MOST_COMPILERS, core_count()))
     except CompilerKilled:
         # Mostly for lack of memory, of which one at a time needs the least.
         _compile(command, path, 1)
@@ -257,13 +259,16 @@ def _compile_again_if_killed(command: list[str], path: Path) -> None:
 
 def _compile(command: list[str], path: Path, at_once: int) -> None:
     units = [source for source in source_files() if source.suffix == ".cpp"]
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as folder:
+    # What a killed build of this library has left; its lock is held here.
+    for left in path.parent.glob(f".build-{path.stem}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".build-{path.stem}-") as folder:
         objects = {source: f"{folder}/{source.stem}.o" for source in units}
         made = Path(folder) / path.name
         try:
             compiling = ([*command, "-c", "-o", to, str(source)] for source, to in objects.items())
-            run_side_by_side(compiling, at_once, COMPILE_SECONDS)
-            run_side_by_side([[*command, "-o", str(made), *objects.values()]], 1, COMPILE_SECONDS)
+            run_side_by_side(compiling, at_once, COMPILE_SECONDS, folder)
+            run_side_by_side([[*command, "-o", str(made), *objects.values()]], 1, COMPILE_SECONDS, folder)
         except subprocess.CalledProcessError as error:
             # The compiler's driver itself, or a program that it has started.
             if error.returncode < 0 or "Killed signal" in error.stderr:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import run
+from harness.commands.leaderboard import _COLUMNS, _show_legend
 from harness.evidence import record
 from harness.evidence.leaderboard import read
 from harness.evidence.record import Record
@@ -144,6 +145,15 @@ def test_the_legend_says_which_columns_a_narrow_terminal_leaves_out(
     lacking = found["no room for"].split("; ")
     assert "+ images" in lacking
     assert not any(title in titles for title in lacking)
+
+
+def test_a_column_that_any_of_the_tables_lacks_had_no_room(capsys: pytest.CaptureFixture[str]):
+    every = [column.title for column in _COLUMNS]
+
+    _show_legend(terminal.console(), [every, [title for title in every if title != "seeds"]], [])
+
+    found = legend(f"tables\n{capsys.readouterr().out}")
+    assert (found["no room for"], "seeds" in found) == ("seeds", True)
 
 
 def test_what_could_steer_a_terminal_is_left_out(board: Path, capsys: pytest.CaptureFixture[str]):

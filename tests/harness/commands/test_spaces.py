@@ -123,7 +123,7 @@ def test_check_refuses_a_file_that_is_none(tmp_path: Path):
     assert caught.value.text == "net = bn? linaer(10)"
 
 
-@pytest.mark.parametrize("command", ["show", "sample", "count"])
+@pytest.mark.parametrize("command", ["show", "sample", "count", "check"])
 def test_an_unknown_space_is_named(command: str):
     with pytest.raises(UnknownNameError) as caught:
         run(command, "crad")

@@ -69,7 +69,27 @@ def test_more_time_is_more_than_all_sessions_together_have_used(study: Any, plac
     found = step(study, place)
 
     assert found is not None
-    assert found.command == f"{SEARCH} --time 16m"
+    assert found.command == f"{SEARCH} --time 17m"
+
+
+def test_more_trials_come_with_more_time_where_it_would_not_last(study: Any, place: Workspace):
+    study.elapsed = 67.0
+    study.events[0]["command"] = ["harness", "search", "--trials", "4", "--time", "1m"]
+    end(study, reason="trials", trials=4, seconds=60.0)
+
+    found = step(study, place)
+
+    assert found is not None
+    assert found.command == "harness search --trials 8 --time 3m"
+
+
+def test_a_damaged_time_asks_for_nothing(study: Any, place: Workspace):
+    end(study, reason="time", seconds=-60.0)
+
+    found = step(study, place)
+
+    assert found is not None
+    assert found.command == SEARCH
 
 
 def test_a_winner_that_was_not_tested_is_verified(study: Any, place: Workspace, proposal: Any):

@@ -23,7 +23,9 @@ def test_commands_run_side_by_side(tmp_path: Path):
     # Each waits for the other.
     first, second = tmp_path / "first", tmp_path / "second"
 
-    run_side_by_side([shell(f"touch {first}; {until(second)}"), shell(f"touch {second}; {until(first)}")], 2, 60)
+    run_side_by_side(
+        [shell(f"touch {first}; {until(second)}"), shell(f"touch {second}; {until(first)}")], 2, 60, str(tmp_path)
+    )
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
@@ -34,7 +36,7 @@ def test_no_more_run_at_once_than_are_allowed(at_once: int, tmp_path: Path):
     )
     (tmp_path.parent / "seen").unlink(missing_ok=True)
 
-    run_side_by_side([command] * 5, at_once, 60)
+    run_side_by_side([command] * 5, at_once, 60, str(tmp_path))
 
     seen = (tmp_path.parent / "seen").read_text().split()
     assert len(seen) == 5
@@ -48,7 +50,7 @@ def test_one_that_fails_ends_the_others(tmp_path: Path):
     failing = shell(f"{until(child)}; echo 'error: no' >&2; exit 3")
 
     with pytest.raises(subprocess.CalledProcessError) as caught:
-        run_side_by_side([busy, failing, shell(f"touch {third}")], 2, 60)
+        run_side_by_side([busy, failing, shell(f"touch {third}")], 2, 60, str(tmp_path))
 
     assert (caught.value.returncode, caught.value.stderr, caught.value.cmd) == (3, "error: no\n", failing)
     assert within(60, lambda: not is_alive(int(child.read_text())))
@@ -59,7 +61,7 @@ def test_what_takes_too_long_is_ended(tmp_path: Path):
     child = tmp_path / "child"
 
     with pytest.raises(subprocess.TimeoutExpired):
-        run_side_by_side([shell(f"echo $$ > {child}; exec sleep 300"), shell("true")], 2, 0.5)
+        run_side_by_side([shell(f"echo $$ > {child}; exec sleep 300"), shell("true")], 2, 0.5, str(tmp_path))
 
     assert within(60, lambda: not is_alive(int(child.read_text())))
 
@@ -71,6 +73,6 @@ def test_a_command_that_cannot_be_started_ends_the_others(tmp_path: Path):
     )
 
     with pytest.raises(FileNotFoundError):
-        run_side_by_side(commands, 2, 60)
+        run_side_by_side(commands, 2, 60, str(tmp_path))
 
     assert within(60, lambda: not is_alive(int(child.read_text())))

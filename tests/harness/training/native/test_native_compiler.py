@@ -61,7 +61,7 @@ def test_a_compiler_that_is_killed_once_is_run_again_one_unit_at_a_time(
     assert engine.skipped == ()
     assert capsys.readouterr().err.startswith("harness: compiling the engine")
     runs = (tmp_path / "runs").read_text().splitlines()
-    [second] = re.findall(r"-o (\S+\.build-\w+)/", runs[-1])
+    [second] = re.findall(r"-o (\S+\.build-[\w-]+)/", runs[-1])
     own = [run.split()[0] for run in runs if second in run]
     assert own == ["begin", "end"] * (1 + len(list(native.SOURCES.glob("*.cpp"))))
 
