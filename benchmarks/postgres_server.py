@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,9 @@ class Server:
         assert self.process is not None
         found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for number in (self.process.pid, *map(int, found)):
-            os.kill(number, signal.SIGSTOP if stopped else signal.SIGCONT)
+            # The child of a client that has just left may end between the two lines.
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGSTOP if stopped else signal.SIGCONT)
 
     def _answers(self) -> bool:
         ask = [f"{self.programs}/pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
