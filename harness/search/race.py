@@ -48,8 +48,9 @@ SEED_SHARE = 0.08
 # miss (docs/experiments.md, "what first looks owe to luck"), by less where they are chosen for their predicted chance.
 LUCK_SHARE = 0.04
 SEED_FREEDOM = 20
-# What networks differ by in the ratio of errors on unseen images to errors on the validation images, as a share
-# (benchmarks/results/third-split.json).
+# What networks differ by in the ratio of errors on unseen images to errors on the validation images, as a share: 0.032
+# among five of five to eight epochs, nothing beyond their seeds among five of 12 to 60 (docs/experiments.md, "the
+# threshold from ..."). The larger is kept.
 NETWORK_SHARE = 0.032
 # One network in so many is never pruned. These alone can be counted to tell how often pruning is wrong; a share of what
 # it lets through would flatter it.
