@@ -56,7 +56,7 @@ OFFSETS = ROOT / "harness" / "evidence" / "error-ratios.json"
 FOLDS = 5
 WORKERS = 2
 RECIPE = "small"
-# Epochs and network, fixed before anything was measured: of each form one that a search names, trained for as long as it
+# Epochs and network, fixed before anything was measured: of each form one that a search names, trained as long as it
 # trains it. Until 2026-11-22 they were trained for five to eight epochs.
 NETWORKS = (
     (

@@ -14,14 +14,13 @@ from harness.data.data_files import MissingData
 from harness.diagnosis import REINSTALL, Check, Verdict, failed
 from harness.system.errors import DataError, DeviceError, HarnessError, UsageError
 from harness.system.invocation import typed
-from harness.system.processor import processor_flags
+from harness.system.processor import core_count, cores_by_quota, cores_shown, processor_flags
+from harness.system.terminal import counted
 from harness.system.workspace import Workspace, check_writable
 from harness.training.native import native
 
 # A study keeps some kilobytes a run; the rest is room for checkpoints, a download and the reports.
 _ENOUGH_DISK_BYTES = 500 * 2**20
-# Where a container finds its share of the processor (cgroup v2).
-_QUOTA_FILE = Path("/sys/fs/cgroup/cpu.max")
 
 
 def diagnose(place: Workspace, dataset: str = datasets.AUTO, folder: Path | None = None) -> list[Check]:
@@ -34,7 +33,7 @@ def diagnose(place: Workspace, dataset: str = datasets.AUTO, folder: Path | None
     Raises:
         UsageError: there is no data set of that name.
     """
-    spec = datasets.dataset("mnist" if dataset == datasets.AUTO else dataset)
+    spec = datasets.asked_for(dataset)
     probes: tuple[tuple[str, Callable[[], Check]], ...] = (
         ("python", _python),
         ("packages", installation.check_packages),
@@ -127,25 +126,11 @@ def _engine() -> Check:
 def _threads() -> Check:
     import torch
 
-    from harness.system.processor import core_count
-
-    cores = core_count()
-    allowed = _cores_by_quota()
-    facts = {"cores": cores, "cores_by_quota": allowed, "torch_threads": torch.get_num_threads()}
-    message = f"{cores} cores for this process, torch would use {torch.get_num_threads()} threads; a worker uses 1"
-    if allowed is not None and allowed < cores:
-        hint = f"the container may use {allowed:g} cores only: pass --workers {max(1, int(allowed))}"
-        return Check(name="threads", message=message, verdict=Verdict.WARN, hint=hint, facts=facts)
+    cores, threads = core_count(), torch.get_num_threads()
+    facts = {"cores": cores, "cores_by_quota": cores_by_quota(), "torch_threads": threads}
+    quota = f" (the quota of its container; the machine shows {cores_shown()})" if cores < cores_shown() else ""
+    message = f"{counted(cores, 'core')} for this process{quota}, torch would use {threads} threads; a worker uses 1"
     return Check(name="threads", message=message, facts=facts)
-
-
-def _cores_by_quota() -> float | None:
-    """Return how many cores a container's quota amounts to, None without one."""
-    try:
-        quota, period = _QUOTA_FILE.read_text(encoding="utf-8").split()
-    except (OSError, ValueError):
-        return None
-    return None if quota == "max" else int(quota) / int(period)
 
 
 def _data(spec: datasets.Dataset, folder: Path | None) -> Check:

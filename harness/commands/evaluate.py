@@ -84,12 +84,12 @@ def evaluate(
 
         return _own(evidence, weights, own_images(images), as_json)
 
+    if other is not None:
+        return _elsewhere(evidence, indices, weights, other, folder, place, as_json)
+
     from harness.data.training_images import load
 
-    data = load(evidence.dataset, folder)
-    if other is not None:
-        return _elsewhere(evidence, indices, weights, other, data, folder, place, as_json)
-    return _recorded(evidence, indices, weights, data, place, as_json)
+    return _recorded(evidence, indices, weights, load(evidence.dataset, folder), place, as_json)
 
 
 def _evidence(network: str, place: Workspace, dataset: str | None, recipe: str | None) -> Record:
@@ -155,18 +155,18 @@ def _elsewhere(
     indices: list[int],
     weights: list[WeightFile],
     other: str,
-    data: ImageData,
     folder: Path | None,
     place: Workspace,
     as_json: bool,
 ) -> int:
     """Enter an evaluation on other images, make it, and enter what came of it; a second one is held to the first."""
+    from harness.data.datasets import dataset
     from harness.data.labelled import labelled_images
     from harness.evidence import ledger
     from harness.evidence.verification.evaluation import evaluated
     from harness.training.environment import code_version
 
-    images = labelled_images(other, data.dataset, folder)
+    images = labelled_images(other, dataset(evidence.dataset), folder)
     entry = ledger.register(
         place.ledger,
         ledger.Registration(

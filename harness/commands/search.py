@@ -111,10 +111,9 @@ def search(
     origins = {
         name: (source.name.lower() if (source := ctx.get_parameter_source(name)) else "default") for name in given
     }
-    # A wrong word is told before images are read, or fetched.
-    space = space_of(given["space"], task_of(given["dataset"]))
     with busy("reading the images and earlier trainings"):
         plan = make_plan(given, origins, workspace())
+        space = space_of(given["space"], task_of(given["dataset"]))
         fewest = fewest_found(space, plan.config.budget, Random(0))
     if fewest is not None and fewest > plan.config.budget:
         click.echo(
@@ -150,11 +149,13 @@ def _run(
     from harness.commands.searching.search_outcome import outcome, outcome_document, outcome_text
     from harness.commands.searching.search_progress import SearchReporter
     from harness.commands.shared.live_report import LiveReport
+    from harness.evidence.events import Advised
     from harness.evidence.mirror.url import hidden
     from harness.evidence.study import open_study, owned, read_log
     from harness.search.conclusion import conclude
     from harness.search.proposals.prior import keep
     from harness.search.search import run_search
+    from harness.search.session import note
     from harness.system.workspace import no_empty_folder
     from reports.study.study_page import write_report
 
@@ -181,10 +182,12 @@ def _run(
             )
             reporter.verifying()
             verdict = None if session.interrupted else conclude(plan, session, reporter.on_event)
+        end = None if session.interrupted else outcome(plan, session, verdict, given, fewest)
+        if end is not None and end.words is not None:
+            note(session, Advised(command=end.words.command, advice=end.words.advice))
         report = write_report(plan.folder, plan.workspace)
-    if session.interrupted:
+    if end is None:
         raise KeyboardInterrupt
-    end = outcome(plan, session, verdict, given, fewest)
     if as_json:
         options.print_json(outcome_document(end, report))
     else:

@@ -105,13 +105,22 @@ def dataset(name: str) -> Dataset:
     raise UsageError(f"unknown data set {name!r}: known are {', '.join(DATASETS)}{guess}")
 
 
+def asked_for(name: str) -> Dataset:
+    """Return the data set that an option names: for ``auto`` MNIST, which is used where it can be had.
+
+    Raises:
+        UsageError: there is no such data set.
+    """
+    return dataset("mnist" if name == AUTO else name)
+
+
 def task_of(name: str) -> Task:
     """Return the task of a data set as an option names it; both sets that ``auto`` may stand for have the same.
 
     Raises:
         UsageError: there is no such data set.
     """
-    return dataset("mnist" if name == AUTO else name).task
+    return asked_for(name).task
 
 
 def pixel_properties(dataset: Dataset) -> dict[str, str]:

@@ -203,6 +203,15 @@ class Verified:
     passed: bool | None = None
 
 
+@_logged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advised:
+    """What was said at the end of a search without an answer: a command, and what it does."""
+
+    command: str
+    advice: str
+
+
 Event = (
     SessionBegan
     | SessionEnded
@@ -217,6 +226,7 @@ Event = (
     | WinnerChosen
     | Postponed
     | Verified
+    | Advised
 )
 # The words in the file, which never change.
 KINDS: dict[str, type[Event]] = {
@@ -233,6 +243,7 @@ KINDS: dict[str, type[Event]] = {
     "winner": WinnerChosen,
     "postponed": Postponed,
     "verified": Verified,
+    "advised": Advised,
 }
 _WORDS = {kind: word for word, kind in KINDS.items()}
 

@@ -28,6 +28,7 @@ FAR_MISS = 1.5
 LEAST_SECONDS = 120.0
 # The space that holds every form.
 WIDEST_SPACE = "all"
+_SAME, _LARGER = "goes on with the same study", "looks among larger networks"
 # What may change without another study beginning.
 _EFFORT = {"--time", "--trials"}
 
@@ -49,11 +50,13 @@ class LastWords:
         why: what stood in the way.
         sentences: without full stops, a line each.
         command: goes on with the same study, or begins one that differs in what stood in the way.
+        advice: what the command does; the words go on from it.
     """
 
     why: Why
     sentences: tuple[str, ...]
     command: str
+    advice: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,10 +164,14 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
         case Postponed():
             known = (
                 f"{end.parameters:,} parameters are confirmed on validation (hash {end.hash}), but there was not "
-                "enough time to verify them",
-                "this command goes on with the same study and verifies it",
+                "enough time to verify them"
             )
-            return LastWords(why="time", sentences=known, command=_command(searched, _minutes(end.seconds)))
+            return LastWords(
+                why="time",
+                sentences=(known,),
+                command=_command(searched, _minutes(end.seconds)),
+                advice=f"{_SAME} and verifies the network",
+            )
         case Missed():
             return _after_a_miss(end, searched)
         case _:
@@ -185,9 +192,9 @@ def _after_running_out(of: Literal["time", "trials"], searched: Searched, neares
         sentences=(
             f"the {of_what} used up and {_nothing_stands(searched)}",
             *_nearest_sentence(nearest, searched),
-            "this command goes on with the same study",
         ),
         command=_command(searched, changes),
+        advice=_SAME,
     )
 
 
@@ -199,19 +206,24 @@ def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | No
     )
     # In the second half of the time only what can still be trained, confirmed and verified is proposed.
     if searched.seconds is not None and searched.elapsed > searched.seconds / 2:
-        advice = "with more time slower networks are tried too; this command goes on with the same study"
-        return LastWords(why="time", sentences=(*found, advice), command=_command(searched, _more_time(searched)))
+        advice = f"{_SAME}; with more time slower networks are tried, too"
+        return LastWords(why="time", sentences=found, command=_command(searched, _more_time(searched)), advice=advice)
     if nearest is not None and nearest.errors > FAR_MISS * nearest.allowed:
-        advice = "the target is far from what these networks reach; this command asks for what the nearest may reach"
+        far = "the target is far from what these networks reach"
         target = {"--target": f"{_target_in_reach(nearest, searched):g}"}
-        return LastWords(why="target", sentences=(*found, advice), command=_command(searched, target))
+        return LastWords(
+            why="target",
+            sentences=(*found, far),
+            command=_command(searched, target),
+            advice="asks for what the nearest network may reach",
+        )
     # Where the budget does not bind, more of it adds nothing.
     binds = nearest is None or 2 * nearest.cost > searched.bound
     if binds or searched.space == WIDEST_SPACE:
-        advice, change = "this command looks among larger networks", _wider(searched)
+        advice, change = _LARGER, _wider(searched)
     else:
-        advice, change = "this command looks among more forms of networks", {"--space": WIDEST_SPACE}
-    return LastWords(why="space", sentences=(*found, advice), command=_command(searched, change))
+        advice, change = "looks among more forms of networks", {"--space": WIDEST_SPACE}
+    return LastWords(why="space", sentences=found, command=_command(searched, change), advice=advice)
 
 
 def _is_below_the_space(searched: Searched) -> bool:
@@ -224,8 +236,9 @@ def _below_the_space(searched: Searched) -> LastWords:
     smallest = f"the smallest network that was found in the space {searched.space!r} has {searched.fewest:,} parameters"
     return LastWords(
         why="space",
-        sentences=(f"{smallest}; {_nothing_stands(searched)}", "this command looks among larger networks"),
+        sentences=(f"{smallest}; {_nothing_stands(searched)}",),
         command=_command(searched, {"--budget": f"{2 * (searched.fewest or 0)}"}),
+        advice=_LARGER,
     )
 
 
@@ -240,11 +253,11 @@ def _larger_limit(searched: Searched) -> dict[str, str]:
 
 def _after_a_limit(searched: Searched, limit: Mapping[str, str]) -> LastWords:
     """Return what helps where a limit has ended every training: a study tries a network once, so it is a new study."""
-    advice = "this command begins a search with another seed and twice the limit"
     return LastWords(
         why="limit",
-        sentences=(_nothing_stands(searched), advice),
+        sentences=(_nothing_stands(searched),),
         command=_command(searched, {**limit, "--seed": f"{searched.seed + 1}"}),
+        advice="begins a search with another seed and twice the limit",
     )
 
 
@@ -253,11 +266,9 @@ def _after_a_miss(end: Missed, searched: Searched) -> LastWords:
     missed = f"{mean}, {end.errors - end.allowed:,.1f} more than the {end.allowed:,.1f} allowed"
     return LastWords(
         why="verification",
-        sentences=(
-            f"{mean}, which contradicts its record" if end.contradicted else missed,
-            "more --time looks among smaller networks only; this command begins a search with another seed",
-        ),
+        sentences=(f"{mean}, which contradicts its record" if end.contradicted else missed,),
         command=_command(searched, {"--seed": f"{searched.seed + 1}"}),
+        advice="begins a search with another seed; more --time would look among smaller networks only",
     )
 
 

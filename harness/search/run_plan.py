@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.data.datasets import Dataset, dataset
+from harness.data.datasets import Dataset, asked_for, dataset, task_of
 from harness.data.training_images import resolve
 from harness.evidence.error_ratio import ErrorRatio, error_ratio_of
 from harness.evidence.study import StudyConfig, check_config, config_document
@@ -91,15 +91,20 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     name = given["name"]
     if name is not None:
         place.study(name)
-    data = resolve(given["dataset"], given["folder"])
     minimise, limits = Metric(given["minimise"]), given["limits"] or ()
     _check_limits(limits)
     budget = min([given["budget"], *_upper_bounds(limits, Metric.PARAMETERS)])
     if minimise is not Metric.PARAMETERS:
         limits = (Condition(Metric.PARAMETERS, "<=", budget), *limits)
-    space = with_conditions(space_of(given["space"], data.dataset.task), limits)
-    check_batch(recipe.recipe, data.dataset.train_size)
+    space = with_conditions(space_of(given["space"], task_of(given["dataset"])), limits)
+    most = None if minimise is Metric.PARAMETERS else _most(space, minimise)
+    epochs = _lengths(given["epochs"], recipe.recipe, chosen=origins.get("recipe", "default") != "default")
+    if given["target"] is not None:
+        _check_target(given["target"], asked_for(given["dataset"]))
     _check_budget(space, given["space"], budget)
+    # Images are read, or fetched, when nothing else is left to refuse.
+    data = resolve(given["dataset"], given["folder"])
+    check_batch(recipe.recipe, data.dataset.train_size)
     offset = error_ratio_of(data.dataset.name)
     target = data.dataset.target_pct if given["target"] is None else given["target"]
     _check_target(target, data.dataset)
@@ -116,11 +121,11 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         recipe_name=recipe.name,
         rungs=rungs(recipe.recipe.epochs),
         seed=given["seed"],
-        lengths=_lengths(given["epochs"], recipe.recipe, chosen=origins.get("recipe", "default") != "default"),
+        lengths=epochs,
         prior=given["prior"],
         prior_sha256=_shipped_digest(Prior(given["prior"]), data.dataset.name),
         minimise=minimise,
-        most=None if minimise is Metric.PARAMETERS else _most(space, minimise),
+        most=most,
     )
     folder = place.study(default_name(config) if name is None else name)
     left_out: tuple[str, ...] = ()

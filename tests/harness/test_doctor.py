@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture
 def place(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    monkeypatch.setattr(doctor, "_QUOTA_FILE", workspace / "no quota")
+    monkeypatch.setattr(processor, "QUOTA", workspace / "no quota")
     return Workspace(workspace)
 
 
@@ -191,17 +191,17 @@ def test_a_cache_that_cannot_be_written_is_not_blamed_on_the_compiler(
     assert (check.verdict, check.hint) == (Verdict.WARN, "HARNESS_ENGINE_CACHE names another folder")
 
 
-@pytest.mark.parametrize(("quota", "hint"), [("50000 100000", "0.5 cores only: pass --workers 1"), ("max 100000", "")])
-def test_a_container_with_fewer_cores_than_it_shows_is_a_warning(
-    quota: str, hint: str, place: Workspace, monkeypatch: pytest.MonkeyPatch
-):
-    (place.root / "cpu.max").write_text(quota, encoding="utf-8")
-    monkeypatch.setattr(doctor, "_QUOTA_FILE", place.root / "cpu.max")
+def test_a_container_with_fewer_cores_than_it_shows_is_told(place: Workspace, monkeypatch: pytest.MonkeyPatch):
+    (place.root / "cpu.max").write_text("150000 100000", encoding="utf-8")
+    monkeypatch.setattr(processor, "QUOTA", place.root / "cpu.max")
+    monkeypatch.setattr(processor, "cores_shown", lambda: 64)
+    monkeypatch.setattr(doctor, "cores_shown", lambda: 64)
 
     check = found(place, "threads")
 
-    assert check.verdict is (Verdict.WARN if hint else Verdict.OK)
-    assert check.hint.endswith(hint)
+    assert (check.verdict, check.facts["cores"], check.facts["cores_by_quota"]) == (Verdict.OK, 1, 1.5)
+    assert "1 core " in check.message
+    assert "64" in check.message
 
 
 def test_torch_that_cannot_be_imported_is_a_failure_and_the_other_checks_go_on(

@@ -123,5 +123,5 @@ def outcome_text(end: Outcome) -> str:
             f"standings: {standings_file(end.plan.workspace)}",
         ]
     if end.words is not None:
-        lines += [*end.words.sentences, f"  {end.words.command}"]
+        lines += [*end.words.sentences, f"this command {end.words.advice}:", f"  {end.words.command}"]
     return "\n".join(lines)

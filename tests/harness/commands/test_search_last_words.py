@@ -12,9 +12,12 @@ import pytest
 
 from harness.cli import run
 from harness.data import training_images as data
+from harness.system.workspace import Workspace
 from harness.training.result import Status
 from harness.training.workers.workers import Broken
 from reports.study import study_page
+from reports.study.next_step import NextStep, next_step
+from reports.study.study_files import read_study
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
 
@@ -135,9 +138,14 @@ def test_a_target_out_of_reach_is_lowered(trainer: Trainer, capsys: pytest.Captu
     assert plan["config"]["budget"] == document["budget"]
 
 
-def test_people_are_told_the_same(trainer: Trainer, capsys: pytest.CaptureFixture[str]):
-    words = documents(capsys, *SEARCH, "--trials", "2")["last_words"]
+def test_the_terminal_and_the_report_advise_the_same(
+    trainer: Trainer, workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    document = documents(capsys, *SEARCH, "--trials", "2")
+    words = document["last_words"]
+    told = [*words["sentences"], f"this command {words['advice']}:", f"  {words['command']}"]
 
     assert run([*SEARCH, "--trials", "2"]) == 3
-    shown = capsys.readouterr().out.splitlines()
-    assert shown[: len(words["sentences"]) + 1] == [*words["sentences"], f"  {words['command']}"]
+    assert capsys.readouterr().out.splitlines()[: len(told)] == told
+    files = read_study(Path(document["report"]).parent, Workspace(workspace))
+    assert next_step(files, None) == NextStep(words["command"], words["advice"])

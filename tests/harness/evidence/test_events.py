@@ -9,6 +9,7 @@ import pytest
 
 from harness.evidence.events import (
     KINDS,
+    Advised,
     Confirmed,
     Entry,
     Event,
@@ -56,6 +57,7 @@ EVENTS: list[Event] = [
     WinnerChosen(**NETWORK, validation_accuracy_pct=99.4, validation_seeds=2),
     Postponed(hash="ab", parameters=5, seconds=48.5),
     Verified(hash="ab", recipe_hash="cd", tier="verified", mean_test_accuracy_pct=99.45, seeds=6, passed=True),
+    Advised(command="harness search --time 2m", advice="goes on with the same study"),
 ]
 
 
@@ -73,7 +75,7 @@ def test_an_event_reads_back_as_it_was_written(event: Event):
 def test_the_words_in_the_file_are_those_of_every_version():
     assert list(KINDS) == [
         *("session", "ended", "proposed", "looked", "rejected", "repeated", "rung", "finished", "standing", "refuted"),
-        *("winner", "postponed", "verified"),
+        *("winner", "postponed", "verified", "advised"),
     ]
     written = json.loads(line(Entry(1.00049, EVENTS[8], UTC)))
     assert list(written)[:6] == ["event", "elapsed", "utc", "trial", "hash", "parameters"]

@@ -13,12 +13,13 @@ from harness.evidence import error_ratio as offset_module
 from harness.evidence import study
 from harness.search import run_plan
 from harness.search.run_plan import SearchPlan, make_plan, plan_document
-from harness.system.errors import ContentError, DeviceError, UsageError
+from harness.system.errors import ContentError, DeviceError, HarnessError, UsageError
 from harness.system.workspace import Workspace
 from harness.training.recipe import Recipe
 from harness.training.workers.parallelism import Parallelism
-from search_spaces.errors import UnknownNameError
+from search_spaces.errors import SearchSpaceError, UnknownNameError
 from search_spaces.spaces.count import feasible
+from search_spaces.spaces.space import Condition, Metric
 
 GIVEN: dict[str, Any] = {
     "budget": 20_000,
@@ -144,6 +145,26 @@ def test_a_hostile_name_is_refused_before_the_data_are_read(name: str, tmp_path:
 
 
 # What is refused --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"epochs": (0,)},
+        {"target": 100.0},
+        {"space": "nowhere"},
+        {"minimise": "macs"},
+        {"limits": (Condition(Metric.MACS, "<=", 5), Condition(Metric.MACS, ">=", 10))},
+    ],
+)
+@pytest.mark.parametrize("dataset", ["auto", "mnist-5k"])
+def test_what_can_be_refused_without_images_is_refused_before_they_are_read(
+    dataset: str, changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(run_plan, "resolve", lambda *arguments: pytest.fail("the data were read"))
+
+    with pytest.raises((HarnessError, SearchSpaceError)):
+        plan(tmp_path, dataset=dataset, **changes)
 
 
 @pytest.mark.parametrize(

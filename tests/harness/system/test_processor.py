@@ -39,3 +39,26 @@ def test_the_model_is_the_one_that_the_system_names(
     (tmp_path / "cpuinfo").write_text(text, encoding="utf-8")
 
     assert processor.processor_name() == name
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [
+        ("max 100000", 8),
+        ("350000 100000", 3),
+        ("50000 100000", 1),
+        ("1600000 100000", 8),
+        ("", 8),
+        ("100000 0", 8),
+        (None, 8),
+    ],
+)
+def test_no_more_cores_are_used_than_a_container_s_quota_pays_for(
+    quota: str | None, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(processor, "cores_shown", lambda: 8)
+    monkeypatch.setattr(processor, "QUOTA", tmp_path / "cpu.max")
+    if quota is not None:
+        (tmp_path / "cpu.max").write_text(quota, encoding="utf-8")
+
+    assert processor.core_count() == cores

@@ -38,58 +38,28 @@ def test_a_search_that_has_not_ended_is_gone_on_with(study: Any, place: Workspac
     assert step(study, place) == NextStep(SEARCH, "goes on with the search where it stopped")
 
 
-@pytest.mark.parametrize(
-    ("given", "ended", "command"),
-    [
-        ("", {"reason": "time", "seconds": 3420.0}, "--time 1h54m"),
-        ("--time 1m --seed 3", {"reason": "time", "seconds": 60.0}, "--seed 3 --time 2m"),
-        ("--time=1m --seed 3", {"reason": "time", "seconds": 60.0}, "--seed 3 --time 2m"),
-        ("--trials 4 --time 9m", {"reason": "trials", "trials": 4, "seconds": 540.0}, "--time 9m --trials 8"),
-        ("", {"reason": "exhausted"}, ""),
-        # As older logs have it.
-        ("--time 1m", {"reason": "time"}, "--time 1m"),
-    ],
-)
-def test_a_search_that_found_nothing_goes_on_with_twice_of_what_it_lacked(
-    study: Any, place: Workspace, given: str, ended: dict[str, Any], command: str
-):
-    study.events[0]["command"] = ["harness", "search", *given.split()]
-    end(study, **ended)
-
-    found = step(study, place)
-
-    assert found is not None
-    assert found.command == f"harness search {command}".strip()
-
-
-def test_more_time_is_more_than_all_sessions_together_have_used(study: Any, place: Workspace):
-    study.elapsed = 500.0
+def test_a_search_without_an_answer_is_advised_as_it_was_on_the_terminal(study: Any, place: Workspace, proposal: Any):
+    study.standing("winner", proposal, [50, 52, 54])
     end(study, reason="time", seconds=60.0)
+    study.note("advised", command=f"{SEARCH} --time 3m", advice="goes on with the same study")
 
-    found = step(study, place)
-
-    assert found is not None
-    assert found.command == f"{SEARCH} --time 17m"
+    assert step(study, place) == NextStep(f"{SEARCH} --time 3m", "goes on with the same study")
 
 
-def test_more_trials_come_with_more_time_where_it_would_not_last(study: Any, place: Workspace):
-    study.elapsed = 67.0
-    study.events[0]["command"] = ["harness", "search", "--trials", "4", "--time", "1m"]
-    end(study, reason="trials", trials=4, seconds=60.0)
+def test_the_advice_of_an_earlier_session_is_not_repeated(study: Any, place: Workspace):
+    end(study, reason="time", seconds=60.0)
+    study.note("advised", command=f"{SEARCH} --time 3m", advice="goes on with the same study")
+    study.elapsed += 60.0
+    study.note("session", command=SEARCH.split())
+    end(study, reason="trials")
 
-    found = step(study, place)
-
-    assert found is not None
-    assert found.command == "harness search --trials 8 --time 3m"
+    assert step(study, place) == NextStep(SEARCH, "goes on with the search where it ended")
 
 
-def test_a_damaged_time_asks_for_nothing(study: Any, place: Workspace):
-    end(study, reason="time", seconds=-60.0)
+def test_a_search_of_an_older_program_that_found_nothing_is_gone_on_with(study: Any, place: Workspace):
+    end(study, reason="exhausted")
 
-    found = step(study, place)
-
-    assert found is not None
-    assert found.command == SEARCH
+    assert step(study, place) == NextStep(SEARCH, "goes on with the search where it ended")
 
 
 def test_a_winner_that_was_not_tested_is_verified(study: Any, place: Workspace, proposal: Any):
