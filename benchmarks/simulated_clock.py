@@ -77,6 +77,10 @@ class Noting:
         """What each place is doing."""
         return self.inner.jobs
 
+    def node(self, place: int) -> str:
+        """Return the name of a place's node."""
+        return self.inner.node(place)
+
     def start(self, count: int, side_by_side: int = 1) -> None:
         """Make so many places; time counts from then on, as in a search."""
         self.inner.start(count)

@@ -40,8 +40,15 @@ def poll(session: Session, seconds: float = POLL_SECONDS) -> None:
     """Wait a moment for the workers, act on what they report, and show where the search is."""
     for event in session.executor.poll(seconds):
         _on_event(session, event)
-    standing = smallest_standing(session)
-    session.reporter.tick(Moment(session.elapsed, standing, session.nearest, tuple(session.executor.jobs.values())))
+    jobs = session.executor.jobs
+    at = Moment(
+        elapsed=session.elapsed,
+        standing=smallest_standing(session),
+        nearest=session.nearest,
+        jobs=tuple(jobs.values()),
+        nodes=tuple(map(session.executor.node, jobs)),
+    )
+    session.reporter.tick(at)
 
 
 def _on_event(session: Session, event: Event) -> None:

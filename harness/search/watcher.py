@@ -20,13 +20,15 @@ class Moment:
     Attributes:
         elapsed: seconds of all its sessions.
         standing: the smallest confirmed network; ``nearest`` is looked for while there is none.
-        jobs: what each worker trains, None for one that waits.
+        jobs: what each worker trains, None for one that waits; ``nodes`` are the names of the nodes that they are on,
+            empty on this machine.
     """
 
     elapsed: float
     standing: Candidate | None
     nearest: NearestMiss | None
     jobs: Sequence[Job | None]
+    nodes: Sequence[str] = ()
 
 
 class Watcher(Protocol):

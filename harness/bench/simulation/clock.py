@@ -41,6 +41,10 @@ class SimulatedExecutor:
         """What each worker is doing."""
         return {place: worker.job for place, worker in enumerate(self.workers)}
 
+    def node(self, place: int) -> str:
+        """Return an empty name: no machine trains."""
+        return ""
+
     def start(self, count: int, side_by_side: int = 1) -> None:
         """Make so many workers."""
         self.workers = [SimulatedWorker() for _ in range(count)]

@@ -41,7 +41,7 @@ class View:
         best: the smallest network that stands, or what came nearest.
         is_standing: whether one stands.
         counts: what has been trained and rejected, in words.
-        running: a place a worker; None where it is idle.
+        running: a place a worker; None where it is idle. ``nodes``: the name of each one's node; none on this machine.
         report: where the page lies.
     """
 
@@ -55,6 +55,7 @@ class View:
     counts: str
     running: Sequence[Running | None]
     report: str
+    nodes: Sequence[str] = ()
 
 
 def panel(view: View) -> Any:
@@ -81,9 +82,11 @@ def panel(view: View) -> Any:
         "smallest" if view.is_standing else "nearest", Text(view.best, style="green" if view.is_standing else "")
     )
     facts.add_row("networks", view.counts)
-    for number, run in enumerate(view.running[:MOST_LINES], start=1):
+    nodes = view.nodes or [""] * len(view.running)
+    for number, (run, node) in enumerate(zip(view.running[:MOST_LINES], nodes, strict=False), start=1):
         place = f"worker {number}" if view.phase == "searching" else "training"
-        facts.add_row(place, Text("idle", style="dim") if run is None else running_text(run))
+        on = f" on {node}" if node else ""
+        facts.add_row(printable(place + on), Text("idle", style="dim") if run is None else running_text(run))
     if len(view.running) > MOST_LINES:
         facts.add_row("", f"and {len(view.running) - MOST_LINES} more")
     facts.add_row("report", Text(printable(view.report)))

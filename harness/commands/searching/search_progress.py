@@ -131,7 +131,7 @@ class SearchReporter:
 
     def verifying(self) -> None:
         """Take note that the search is over and its winner is verified."""
-        self._state = replace(self._state, at=replace(self._state.at, jobs=()), began={}, is_verifying=True)
+        self._state = replace(self._state, at=replace(self._state.at, jobs=(), nodes=()), began={}, is_verifying=True)
 
     def ended(self, candidate: Candidate, found: Result, decided: Confirmed | FailedConfirmation | None) -> None:
         """Say how a run has ended, if it decides about its network or went wrong."""
@@ -192,6 +192,7 @@ class SearchReporter:
             counts=self._counts(),
             running=[None if job is None else _running(job, self.about.task, state, now) for job in state.at.jobs],
             report=about.report,
+            nodes=state.at.nodes,
         )
 
     def _counts(self) -> str:

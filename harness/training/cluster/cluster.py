@@ -81,6 +81,11 @@ class Cluster:
         """What each place is doing."""
         return {number: None if place.task is None else place.task.job for number, place in self.places.items()}
 
+    def node(self, place: int) -> str:
+        """Return the name of a place's node; empty while it has none."""
+        member = self.places[place].member
+        return "" if member is None else member.node.name
+
     def start(self, count: int, side_by_side: int = 1) -> None:
         """Ask all nodes to join, and wait for those that are there.
 

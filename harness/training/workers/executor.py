@@ -26,6 +26,10 @@ class Executor(Protocol):
         """
         ...
 
+    def node(self, place: int) -> str:
+        """Return the name of the cluster's node that a place is on; empty on this machine, and while it has none."""
+        ...
+
     def start(self, count: int, side_by_side: int = 1) -> None:
         """Make so many places, so many of them in a process.
 
@@ -66,6 +70,10 @@ class Processes:
     def jobs(self) -> dict[int, Job | None]:
         """What each process trains."""
         return {place: worker.job for place, worker in enumerate(self.pool)}
+
+    def node(self, place: int) -> str:
+        """Return an empty name: all places are on this machine."""
+        return ""
 
     def start(self, count: int, side_by_side: int = 1) -> None:
         """Start so many workers, so many of them side by side in a process."""

@@ -226,6 +226,19 @@ def test_the_panel_goes_on_between_two_events_and_counts_from_the_last(monkeypat
     assert "/there/report.html" in shown
 
 
+def test_the_panel_names_the_node_of_each_worker(monkeypatch: pytest.MonkeyPatch):
+    reporter = SearchReporter(ABOUT)
+    reporter.tick(Moment(1.0, None, None, [JOB, None, None], ["forge", "anvil\x1b", ""]))
+
+    rows = [line for line in seen(reporter.view(), monkeypatch).splitlines() if "worker" in line]
+
+    assert [" ".join(row.strip("│ ").split()[:4]) for row in rows] == [
+        "worker 1 on forge",
+        "worker 2 on anvil?",
+        "worker 3 idle",
+    ]
+
+
 def test_the_panel_names_what_stands_in_place_of_what_came_nearest(monkeypatch: pytest.MonkeyPatch):
     reporter = SearchReporter(ABOUT)
     reporter.tick(Moment(1.0, None, NEAREST, [None]))

@@ -122,6 +122,7 @@ def test_a_job_whose_node_is_lost_goes_on_elsewhere_from_its_last_rung(tmp_path:
     assert after(cluster) == []
     # The other node is at work, so the job waits at its place, and counts as being at work.
     assert cluster.jobs == {0: clustered.job(0, state), 1: clustered.job(1)}
+    assert [cluster.node(place) for place in cluster.jobs] == ["", "two"]
     assert one.is_killed
 
     two.say(two.begun[0], clustered.result())
