@@ -12,7 +12,9 @@ from benchmarks.main_job_results import FIRST_STANDING_SECONDS, Case, MeasuredSe
 from harness.system.terminal import counted
 
 MINUTES = (5, 10, 20, 40)
-_HALVED = ", both workers of a search on one core (half the speed of this machine, as it is a fast one)"
+_HALVED = (
+    "; the figures are meant for cores of some 130, so both workers of a search shared one core of this faster machine"
+)
 NONE_YET = "There are no results yet; `python -m benchmarks.main_job` makes them.\n"
 COLUMNS = (
     "search",
@@ -82,8 +84,9 @@ def _carried(results: Results) -> str:
     if not replayed:
         return ""
     return (
-        f" Since then the code has changed {len(results.carried)} times. Each time old and new code replayed the same "
-        f"searches on recorded trainings, without prior, start and verification: {equal} of {replayed} are equal."
+        f" The code has changed since, {counted(len(results.carried), 'time')}, in ways that change no search: old and "
+        f"new code replayed the same searches on recorded trainings, without prior, start and verification, and "
+        f"{equal} of {replayed} are equal."
     )
 
 

@@ -42,7 +42,7 @@ class SeedChoice(click.ParamType[int | None]):
 @click.option("--seed", type=SeedChoice(), default="0", show_default=True, help="Index of a recorded seed, or all.")
 @click.option("--on", "other", help="Other labelled images: qmnist-50k, or a folder with two IDX files.")
 @click.option("--images", type=click.Path(path_type=Path), help="Your own pictures of digits: a file or a folder.")
-@click.option("--recipe", help="Which row, where the network has several: the recipe's name.")
+@click.option("--recipe", help="The recipe's name, where the network has several rows.")
 @options.data_options
 @options.as_json
 def evaluate(
@@ -105,7 +105,7 @@ def _evidence(network: str, place: Workspace, dataset: str | None, recipe: str |
         others = f" by that recipe or on that data set: {_rows(there)}" if there else ""
         raise ContentError(
             f"{given.architecture.hash} has no record here{others}",
-            hint=f"'{typed('verify')}' makes one, and keeps the weights",
+            hint=f"'{typed('verify', network)}' trains it, which takes minutes, and keeps record and weights",
         )
     if len({(item.recipe_hash, item.dataset) for item in fitting}) > 1:
         raise ContentError(
@@ -192,7 +192,7 @@ def _elsewhere(
         ledger.end_registration(place.ledger, entry, errors, *_bounds(found))
     _show(evidence, found, images.name, as_json, on_sha256=images.sha256)
     if entry.errors and entry.errors != errors:
-        click.echo(f"the ledger has other errors for these seeds and images: {entry.errors}", err=True)
+        click.echo(f"an earlier evaluation of these seeds and images had other errors: {entry.errors}", err=True)
         return 3
     return 0
 
@@ -264,9 +264,9 @@ def _comparison(found: Evaluation) -> str:
         return ", as recorded, image by image"
     shown = ", ".join(map(str, found.differing[:8])) + (", ..." if len(found.differing) > 8 else "")
     if found.as_recorded:
-        return f", as recorded but for {counted(found.ties, 'image')} between two classes as good as equal: {shown}"
+        return f", as recorded but for {counted(found.ties, 'image')} with two almost equal classes: {shown}"
     other = counted(len(found.differing), "image")
-    return f": NOT as recorded ({found.recorded_errors:,} errors there); another class comes out for {other}: {shown}"
+    return f": NOT as recorded ({found.recorded_errors:,} errors there); {other} got another class: {shown}"
 
 
 def _own(evidence: Record, weights: list[WeightFile], pictures: list[OwnImage], as_json: bool) -> int:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.training.train import Training
 
 
-@click.command(short_help="Train a network and write it as ONNX or safetensors.")
+@click.command(short_help="Write a network as ONNX or safetensors; train it where no weights are kept.")
 @click.argument("network")
 @click.option("--onnx", type=click.Path(path_type=Path), help="Write an ONNX model there.")
 @click.option("--safetensors", type=click.Path(path_type=Path), help="Write the weights there.")

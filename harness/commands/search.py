@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 @click.option("--target", type=options.PER_CENT, help="Per cent [default: the data set's].")
 @click.option("--space", default="all", show_default=True, help="A space's name, or @FILE.")
 @click.option(
-    "--sampler", default="auto", show_default=True, help="auto (surrogate), surrogate, evolution, tpe, nsga2 or random."
+    "--sampler",
+    default="auto",
+    show_default=True,
+    help="auto (the same as surrogate), surrogate, evolution, tpe, nsga2 or random.",
 )
 @click.option("--recipe", default="small", show_default=True, help="A recipe's name, or @FILE.toml.")
 @click.option(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.training.workers.workers import Source
 
 
-@click.command(short_help="Train a network on fresh seeds and read the test set.")
+@click.command(short_help="Train a network on the seeds for tests and read the test set.")
 @click.argument("network")
 @click.option("--seeds", type=click.IntRange(1, 1000), help="How many seeds [default: 10, or 30 with --certify].")
 @click.option("--recipe", help="A recipe's name or @FILE.toml [default: the row's own, else fast].")
@@ -54,7 +54,7 @@ def verify(
     cluster: str | None,
     as_json: bool,
 ) -> int:
-    """Train NETWORK again on new seeds and all training images, and read the test set once for each seed.
+    """Train NETWORK on a fixed list of seeds and all training images, and read the test set once for each seed.
 
     NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-' (stdin).
     Nobody chooses the seeds: seed 0 is the same number for everybody. Exit code 3 if the target is missed. After an
@@ -265,9 +265,9 @@ def _verdict_text(verdict: Verdict) -> str:
     if verdict.contradicted:
         return "this re-run is worse than the record (one-sided test, 5 %)"
     if verdict.row.reached:
-        return f"{verdict.row.tier}: the mean is at or above {target}"
+        return f"{verdict.row.tier}: the lower 90 % bound of the mean reaches {target}"
     lacking = (
-        "all seeds that were declared" if _is_unfinished(verdict) else "at least 5 seeds with a mean at or above it"
+        "all seeds that were declared" if _is_unfinished(verdict) else "5 seeds or more whose lower bound reaches it"
     )
     return f"{verdict.row.tier}: {target} is not reached (it takes {lacking})"
 

@@ -23,8 +23,8 @@ from search_spaces.spaces.space import Metric
 STAND_SEEDS = 2
 MOST_SEEDS = 6
 # A network stands when its verification on so many seeds passes with this probability, by its fresh seeds alone and by
-# the ratio that was measured on training images. By the verifications on record, whose ratio is lower, one in fifty
-# that just stand then misses (docs/experiments.md, "how sure a winner is").
+# the ratio that was measured on training images. By the verifications on record at most one in twenty misses
+# (docs/experiments.md, "the threshold from networks trained as long as a search trains them").
 CONFIDENCE = 0.80
 VERIFY_SEEDS = 6
 # While a network has at least this chance to stand all workers run its fresh seeds; else half of them go on searching.

@@ -221,8 +221,8 @@ def _most(space: SearchSpace, metric: Metric) -> int:
     bounds = _upper_bounds(space.conditions, metric)
     if not bounds:
         raise UsageError(
-            f"--minimise {metric} needs a limit to begin below",
-            hint=f"give one that networks which reach the target easily can meet, such as --limit '{metric}<=1000000'",
+            f"--minimise {metric} needs an upper limit, from which the search goes down",
+            hint=f"give one that large networks meet, such as --limit '{metric}<=1000000'",
         )
     return min(bounds)
 
@@ -239,16 +239,16 @@ def _check_limits(limits: Sequence[Condition]) -> None:
         given = [each for each in limits if each.metric is metric]
         numbers = {each.bound + step for each in given for step in (-1, 0, 1)}
         if not any(number > 0 and all(each.holds(number) for each in given) for number in numbers):
-            raise UsageError(f"--limit {', '.join(map(str, given))}: no network can meet this")
+            raise UsageError(f"--limit {', '.join(map(str, given))}: no network can meet these together")
 
 
 def _check_budget(space: SearchSpace, name: str, budget: int) -> None:
     """Raise ContentError where it is known that no network of the space may be trained."""
     if has_none(space, budget):
         fewest = fewest_parameters(space)
-        smallest = "none keeps them with any" if fewest is None else f"the smallest that keeps them has {fewest:,}"
+        smallest = "none meets the conditions" if fewest is None else f"the smallest that meets both has {fewest:,}"
         raise ContentError(
-            f"no network of space '{space.name}' keeps its conditions and a budget of {budget:,} parameters; "
+            f"no network of space '{space.name}' meets its conditions and a budget of {budget:,} parameters; "
             f"{smallest}",
             hint=f"count them with '{typed('spaces', 'count', name, '--budget', str(budget))}'",
         )

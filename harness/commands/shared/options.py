@@ -46,7 +46,8 @@ def data_options(command: _Command) -> _Command:
         "--dataset",
         default="auto",
         show_default=True,
-        help="auto, mnist, fashion-mnist, kmnist or mnist-5k; auto is mnist, or mnist-5k where there is none.",
+        help="auto, mnist, fashion-mnist, kmnist or mnist-5k; auto is the data set of a recorded network, "
+        "else mnist, or mnist-5k where there is no MNIST.",
     )(command)
 
 

@@ -31,13 +31,13 @@ def place(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (("--minimise", "macs"), "--minimise macs needs a limit to begin below"),
+        (("--minimise", "macs"), "--minimise macs needs an upper limit"),
         (("--minimise", "size"), "Invalid value for '--minimise': 'size' is not one of"),
         (("--limit", "latency<=3"), "Invalid value for '--limit': unknown metric 'latency'"),
         (("--limit", "macs<=1e6"), "Invalid value for '--limit': unexpected 'e6'"),
         (("--limit", "macs<=9; net = bn"), "Invalid value for '--limit': unexpected ';'"),
-        (("--limit", "macs<=100,macs>=200"), "--limit macs <= 100, macs >= 200: no network can meet this"),
-        (("--minimise", "macs", "--limit", "macs<1"), "--limit macs < 1: no network can meet this"),
+        (("--limit", "macs<=100,macs>=200"), "--limit macs <= 100, macs >= 200: no network can meet these together"),
+        (("--minimise", "macs", "--limit", "macs<1"), "--limit macs < 1: no network can meet these together"),
     ],
 )
 def test_a_limit_that_cannot_be_is_one_line(given: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]):

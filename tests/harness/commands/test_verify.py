@@ -116,10 +116,10 @@ def test_one_seed_has_no_deviation_and_misses(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("count", "errors", "code", "said"),
     [
-        ("1", 61, 3, "measured: 99.4 % is not reached (it takes at least 5 seeds with a mean at or above it)"),
-        ("5", 60, 0, "verified: the mean is at or above 99.4 %"),
-        ("4", 40, 3, "measured: 99.4 % is not reached (it takes at least 5 seeds with a mean at or above it)"),
-        ("5", 61, 3, "measured: 99.4 % is not reached (it takes at least 5 seeds with a mean at or above it)"),
+        ("1", 61, 3, "measured: 99.4 % is not reached (it takes 5 seeds or more whose lower bound reaches it)"),
+        ("5", 60, 0, "verified: the lower 90 % bound of the mean reaches 99.4 %"),
+        ("4", 40, 3, "measured: 99.4 % is not reached (it takes 5 seeds or more whose lower bound reaches it)"),
+        ("5", 61, 3, "measured: 99.4 % is not reached (it takes 5 seeds or more whose lower bound reaches it)"),
     ],
 )
 def test_text_ends_with_the_verdict(

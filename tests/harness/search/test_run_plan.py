@@ -204,8 +204,8 @@ def test_a_budget_that_no_network_of_the_space_keeps_is_refused_with_the_least_t
     # conv3x3(8) gap linear(10) has 8 * 9 + 90 parameters, conv3x3(12) 12 * 9 + 130.
     with pytest.raises(
         ContentError,
-        match=r"^no network of space '.*few' keeps its conditions and a budget of 200 parameters; "
-        r"the smallest that keeps them has 238$",
+        match=r"^no network of space '.*few' meets its conditions and a budget of 200 parameters; "
+        r"the smallest that meets both has 238$",
     ) as caught:
         plan(tmp_path, space=f"@{space}", budget=200)
     assert caught.value.hint is not None
@@ -217,7 +217,7 @@ def test_a_space_whose_conditions_nothing_keeps_is_refused(tmp_path: Path):
     space = tmp_path / "none.space"
     space.write_text("net = conv3x3({4, 8}) gap linear(10); where macs <= 10")
 
-    with pytest.raises(ContentError, match=r"20,000 parameters; none keeps them with any$"):
+    with pytest.raises(ContentError, match=r"20,000 parameters; none meets the conditions$"):
         plan(tmp_path, space=f"@{space}")
 
 
