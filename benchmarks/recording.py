@@ -16,7 +16,7 @@ from harness.system.errors import HarnessError
 from harness.training.recipes import named_recipe
 from harness.training.result import Result, Status
 from harness.training.run import Job
-from harness.training.seeds import Purpose
+from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
 from harness.training.workers import workers
 from harness.training.workers.workers import Broken, Finished, Limits, Source
 from search_spaces.language.notation import parse_network
@@ -65,8 +65,10 @@ def record(planned: Iterable[Planned], folder: Path | None, path: Path) -> None:
 def keep(studies: Iterable[Path], path: Path) -> int:
     """Append the whole trainings of searches that are not on file, with the errors at their end; return their number.
 
-    All of them, whatever came of them: a choice by the outcome would make a model of the errors too hopeful. Only those
-    on the fixed 50,000 images of mnist by the recipe ``small`` but for its epochs; a verification has other images.
+    All that came to their end, whatever came of them: a choice by the errors would make a model of them too hopeful.
+    Pruned ones have no errors at the end and are missing, so what a model learns of such networks is somewhat hopeful.
+    Only those on the fixed 50,000 images of mnist by the recipe ``small`` but for its epochs; a verification has other
+    images.
 
     Raises:
         ContentError: a folder is no study, or ``path`` holds something else than a recording.
@@ -76,8 +78,12 @@ def keep(studies: Iterable[Path], path: Path) -> int:
     before = len(done)
     for folder in studies:
         config = read_config(folder)
+        if config.protocol_version != PROTOCOL_VERSION:
+            continue
         for run in finished_results(folder):
-            line = _line(run, study_seed=config.seed)
+            # Searches of before their seeds were a hash of their configuration had the study's own.
+            drawn = derive_seed(run.hash, run.recipe_hash, run.purpose, run.seed_index, config.run_seed)
+            line = _line(run, study_seed=config.run_seed if run.seed == drawn else config.seed)
             key = (run.hash, run.recipe.epochs, line.drawn_by)
             if _is_whole(run) and key not in done:
                 files.append_line(path, json.dumps(asdict(line), allow_nan=False))

@@ -187,7 +187,9 @@ def _run(
             verdict = None if session.interrupted else conclude(plan, session, reporter.on_event)
         end = None if session.interrupted else outcome(plan, session, verdict, given, fewest)
         if end is not None and end.words is not None:
-            note(session, Advised(command=end.words.command, advice=end.words.advice))
+            advised = Advised(arguments=end.words.arguments, advice=end.words.advice)
+            if end.events[-1].event != advised:
+                note(session, advised)
         report = write_report(plan.folder, plan.workspace)
     if end is None:
         raise KeyboardInterrupt

@@ -206,9 +206,9 @@ class Verified:
 @_logged
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advised:
-    """What was said at the end of a search without an answer: a command, and what it does."""
+    """What was said at the end of a search without an answer: the arguments of a command, and what it does."""
 
-    command: str
+    arguments: tuple[str, ...]
     advice: str
 
 

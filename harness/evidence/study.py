@@ -6,6 +6,7 @@ These files are the record; the Optuna index is made from them.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -66,6 +67,17 @@ class StudyConfig:
     protocol_version: int = PROTOCOL_VERSION
     minimise: Metric = Metric.PARAMETERS
     most: int | None = None
+
+    @property
+    def run_seed(self) -> int:
+        """Seed of its trainings: its own; where the model begins with earlier ones a hash of the configuration.
+
+        With the same seed a search would run what the model has learned from once more, and take it for a fresh seed.
+        """
+        if self.prior == "none":
+            return self.seed
+        text = json.dumps(config_document(self), sort_keys=True)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
 
     @property
     def bound(self) -> int:

@@ -49,14 +49,19 @@ class LastWords:
     Attributes:
         why: what stood in the way.
         sentences: without full stops, a line each.
-        command: goes on with the same study, or begins one that differs in what stood in the way.
+        arguments: of a command that goes on with the same study, or begins one that differs in what stood in the way.
         advice: what the command does; the words go on from it.
     """
 
     why: Why
     sentences: tuple[str, ...]
-    command: str
+    arguments: tuple[str, ...]
     advice: str
+
+    @property
+    def command(self) -> str:
+        """The command as it is typed here."""
+        return typed(*self.arguments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +125,12 @@ class Missed:
     """The winner was verified and does not reach the target.
 
     Attributes:
+        hash: of the winner.
         errors: mean wrong test images over its seeds; ``allowed`` are those of the target, perhaps not whole.
         contradicted: the seeds are worse than those recorded before, whatever their mean.
     """
 
+    hash: str
     errors: float
     allowed: float
     seeds: int
@@ -169,7 +176,7 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
             return LastWords(
                 why="time",
                 sentences=(known,),
-                command=_command(searched, _minutes(end.seconds)),
+                arguments=_arguments(searched, _minutes(end.seconds)),
                 advice=f"{_SAME} and verifies the network",
             )
         case Missed():
@@ -181,7 +188,7 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
 def _missed(verdict: Verdict) -> Missed:
     row, size = verdict.row, verdict.record.seeds[0].test_size
     allowed = (100 - row.target_pct) / 100 * size
-    return Missed(row.test_errors_mean or 0.0, allowed, row.seeds, verdict.contradicted)
+    return Missed(row.hash, row.test_errors_mean or 0.0, allowed, row.seeds, verdict.contradicted)
 
 
 def _after_running_out(of: Literal["time", "trials"], searched: Searched, nearest: NearestMiss | None) -> LastWords:
@@ -193,7 +200,7 @@ def _after_running_out(of: Literal["time", "trials"], searched: Searched, neares
             f"the {of_what} used up and {_nothing_stands(searched)}",
             *_nearest_sentence(nearest, searched),
         ),
-        command=_command(searched, changes),
+        arguments=_arguments(searched, changes),
         advice=_SAME,
     )
 
@@ -207,14 +214,16 @@ def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | No
     # In the second half of the time only what can still be trained, confirmed and verified is proposed.
     if searched.seconds is not None and searched.elapsed > searched.seconds / 2:
         advice = f"{_SAME}; with more time slower networks are tried, too"
-        return LastWords(why="time", sentences=found, command=_command(searched, _more_time(searched)), advice=advice)
+        return LastWords(
+            why="time", sentences=found, arguments=_arguments(searched, _more_time(searched)), advice=advice
+        )
     if nearest is not None and nearest.errors > FAR_MISS * nearest.allowed:
         far = "the target is far from what these networks reach"
         target = {"--target": f"{_target_in_reach(nearest, searched):g}"}
         return LastWords(
             why="target",
             sentences=(*found, far),
-            command=_command(searched, target),
+            arguments=_arguments(searched, target),
             advice="asks for what the nearest network may reach",
         )
     # Where the budget does not bind, more of it adds nothing.
@@ -223,7 +232,7 @@ def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | No
         advice, change = _LARGER, _wider(searched)
     else:
         advice, change = "looks among more forms of networks", {"--space": WIDEST_SPACE}
-    return LastWords(why="space", sentences=found, command=_command(searched, change), advice=advice)
+    return LastWords(why="space", sentences=found, arguments=_arguments(searched, change), advice=advice)
 
 
 def _is_below_the_space(searched: Searched) -> bool:
@@ -237,7 +246,7 @@ def _below_the_space(searched: Searched) -> LastWords:
     return LastWords(
         why="space",
         sentences=(f"{smallest}; {_nothing_stands(searched)}",),
-        command=_command(searched, {"--budget": f"{2 * (searched.fewest or 0)}"}),
+        arguments=_arguments(searched, {"--budget": f"{2 * (searched.fewest or 0)}"}),
         advice=_LARGER,
     )
 
@@ -256,18 +265,25 @@ def _after_a_limit(searched: Searched, limit: Mapping[str, str]) -> LastWords:
     return LastWords(
         why="limit",
         sentences=(_nothing_stands(searched),),
-        command=_command(searched, {**limit, "--seed": f"{searched.seed + 1}"}),
+        arguments=_arguments(searched, {**limit, "--seed": f"{searched.seed + 1}"}),
         advice="begins a search with another seed and twice the limit",
     )
 
 
 def _after_a_miss(end: Missed, searched: Searched) -> LastWords:
     mean = f"its verification gave a mean of {end.errors:,.1f} test errors over {end.seeds} seeds"
+    if end.errors <= end.allowed and not end.contradicted:
+        return LastWords(
+            why="verification",
+            sentences=(f"{mean}; {end.allowed:,.1f} are allowed, but so few seeds or so wide a spread prove nothing",),
+            arguments=("verify", end.hash, "--seeds", "10"),
+            advice="adds the seeds that a verdict needs",
+        )
     missed = f"{mean}, {end.errors - end.allowed:,.1f} more than the {end.allowed:,.1f} allowed"
     return LastWords(
         why="verification",
         sentences=(f"{mean}, which contradicts its record" if end.contradicted else missed,),
-        command=_command(searched, {"--seed": f"{searched.seed + 1}"}),
+        arguments=_arguments(searched, {"--seed": f"{searched.seed + 1}"}),
         advice="begins a search with another seed; more --time would look among smaller networks only",
     )
 
@@ -326,9 +342,9 @@ def _target_in_reach(nearest: NearestMiss, searched: Searched) -> float:
     return 0.0
 
 
-def _command(searched: Searched, changes: Mapping[str, str]) -> str:
-    """Return the command that was given with some options changed; a study of its own name keeps its configuration."""
+def _arguments(searched: Searched, changes: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the arguments given with some options changed; a study of its own name keeps its configuration."""
     kept = {**searched.given, **changes}
     if changes.keys() - _EFFORT:
         kept.pop("--study", None)
-    return typed("search", *(word for option in kept.items() for word in option))
+    return "search", *(word for option in kept.items() for word in option)

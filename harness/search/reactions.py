@@ -155,7 +155,7 @@ def _on_broken(session: Session, event: Broken) -> None:
         dataset=session.config.dataset,
         purpose=job.purpose,
         seed_index=job.seed_index,
-        seed=derive_seed(proposal.hash, job.recipe.hash, job.purpose, job.seed_index, session.config.seed),
+        seed=derive_seed(proposal.hash, job.recipe.hash, job.purpose, job.seed_index, job.study_seed),
         status=event.status,
         message=event.message,
         study=session.folder.name,

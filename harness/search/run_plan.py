@@ -102,7 +102,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     if given["target"] is not None:
         _check_target(given["target"], asked_for(given["dataset"]))
     _check_budget(space, given["space"], budget)
-    # Images are read, or fetched, when nothing else is left to refuse.
+    # Images are read, or fetched, after all that the options alone can have wrong.
     data = resolve(given["dataset"], given["folder"])
     check_batch(recipe.recipe, data.dataset.train_size)
     offset = error_ratio_of(data.dataset.name)

@@ -106,7 +106,7 @@ def job_for(session: Session, candidate: Candidate, purpose: Purpose, index: int
         recipe_name=recipe_name,
         purpose=purpose,
         seed_index=index,
-        study_seed=session.config.seed,
+        study_seed=session.config.run_seed,
         device=session.effort.device,
         engine=session.effort.engine,
         until_epoch=next_rung(session, recipe.epochs, 0) if purpose is Purpose.SEARCH else None,

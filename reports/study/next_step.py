@@ -27,6 +27,11 @@ def next_step(files: StudyFiles, answer: Winner | None) -> NextStep | None:
     row = answer.row if answer is not None else None
     if not is_over(files):
         return None if files.searching else _search(files, "goes on with the search where it stopped")
+    advised = files.entries_of(Advised)
+    is_latest = advised and advised[-1].elapsed >= files.entries_of(SessionEnded)[-1].elapsed
+    if is_latest and (row is None or advised[-1].utc >= row.date_utc):
+        # What the search itself said at its end.
+        return NextStep(typed(*advised[-1].event.arguments), advised[-1].event.advice)
     if row is not None and not row.reached and (row.mean_test_accuracy_pct or 0.0) >= row.target_pct:
         return NextStep(typed("verify", row.hash, "--seeds", "10"), "adds the seeds that a verdict needs")
     if row is not None and row.reached and row.tier is not Tier.CERTIFIED and row.dataset == MNIST:
@@ -42,10 +47,6 @@ def next_step(files: StudyFiles, answer: Winner | None) -> NextStep | None:
             limit = ["--minimise", files.config.minimise, "--limit", f"{files.config.minimise}<={row.macs - 1}"]
             smaller = typed("search", "--budget", str(files.config.budget), *limit, *asked)
         return NextStep(smaller, "looks for a smaller network still")
-    advised = files.entries_of(Advised)
-    if advised and advised[-1].elapsed >= files.entries_of(SessionEnded)[-1].elapsed:
-        # What the search itself said at its end.
-        return NextStep(advised[-1].event.command, advised[-1].event.advice)
     if answer is not None and row is None:
         return NextStep(typed("verify", answer.hash), "trains it on fresh seeds and reads the test set")
     return _search(files, "goes on with the search where it ended")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,16 @@ def test_every_case_gives_its_searches_a_time_of_their_own():
     for case in (main_job.CASES | main_job.COMPARED).values():
         assert case.options.count("--time") == 1
         assert case.seeds
+
+
+def test_no_seed_is_one_whose_trainings_the_prior_has_learned_from():
+    lines = (main_job.ROOT / "benchmarks" / "results" / "trainings.jsonl").read_text(encoding="utf-8").splitlines()
+    learned = {line["study_seed"] for line in map(json.loads, lines) if line.get("purpose", "reference") != "reference"}
+    asked = [seed for case in main_job.CASES.values() for seed in case.seeds]
+
+    assert learned
+    assert not learned & set(asked)
+    assert len(set(asked)) == len(asked)
 
 
 def test_what_is_missing_is_run_and_kept(runs: Runs, monkeypatch: pytest.MonkeyPatch, capsys: Any):

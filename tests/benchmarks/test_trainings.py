@@ -27,7 +27,7 @@ from harness.training.recipe import Recipe, recipe_document
 from harness.training.recipes import RECIPES
 from harness.training.result import Result, Status
 from harness.training.run import Job, TrainingData, execute
-from harness.training.seeds import Purpose
+from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
 from harness.training.workers import workers
 from harness.training.workers.workers import Broken, Finished, Limits
 from search_spaces.catalog import space
@@ -259,6 +259,31 @@ def test_a_run_that_diverges_is_not_kept(tmp_path: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().err.startswith("diverged: ")
 
 
+def config(seed: int, run_seed: int | None = None) -> SimpleNamespace:
+    """Return as much of a study's configuration as is read."""
+    return SimpleNamespace(
+        seed=seed, run_seed=seed if run_seed is None else run_seed, protocol_version=PROTOCOL_VERSION
+    )
+
+
+def test_a_training_is_kept_by_the_number_that_it_was_drawn_by(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def run(study_seed: int, index: int) -> Result:
+        job = Job(
+            architecture=parse_network(TEXT), recipe=SMALL, recipe_name="x", purpose=Purpose.CONFIRM, seed_index=index
+        )
+        found = replace(validated(job, 60), dataset="mnist")
+        return replace(found, seed=derive_seed(found.hash, found.recipe_hash, Purpose.CONFIRM, index, study_seed))
+
+    monkeypatch.setattr(recording, "finished_results", lambda folder: [run(99, 0), run(3, 1)])
+    monkeypatch.setattr(recording, "read_config", lambda folder: config(3, 99))
+    path = tmp_path / "trainings.jsonl"
+    path.write_text(line())
+
+    keep([tmp_path], path)
+
+    assert [item.drawn_by for item in recorded(path)[1:]] == ["confirm 0, study 99", "confirm 1, study 3"]
+
+
 def test_the_trainings_of_a_search_are_kept_once_whatever_came_of_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def run(purpose: Purpose, index: int, errors: int, recipe: Recipe = SMALL) -> Result:
         job = Job(architecture=parse_network(TEXT), recipe=recipe, recipe_name="x", purpose=purpose, seed_index=index)
@@ -275,7 +300,7 @@ def test_the_trainings_of_a_search_are_kept_once_whatever_came_of_them(monkeypat
     ]
     studies = {tmp_path / "a": 0, tmp_path / "b": 7}
     monkeypatch.setattr(recording, "finished_results", lambda folder: runs)
-    monkeypatch.setattr(recording, "read_config", lambda folder: SimpleNamespace(seed=studies[folder]))
+    monkeypatch.setattr(recording, "read_config", lambda folder: config(studies[folder]))
     path = tmp_path / "trainings.jsonl"
     path.write_text(line())
 

@@ -100,7 +100,7 @@ def outcome_document(end: Outcome, report: Path) -> dict[str, Any]:
         "winner": None if verdict is None else document_of(verdict.row),
         "reached": verdict is not None and verdict.passed,
         "nearest_miss": None if end.nearest is None else asdict(end.nearest),
-        "last_words": None if end.words is None else asdict(end.words),
+        "last_words": None if end.words is None else {**asdict(end.words), "command": end.words.command},
         "report": str(report),
         "leaderboard": str(standings_file(end.plan.workspace)),
     }

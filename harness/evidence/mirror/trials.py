@@ -176,7 +176,7 @@ def _proposed(config: StudyConfig, event: Proposal, utc: str) -> MirroredTrial:
         "recipe": recipe_name,
         "proposed by": event.origin,
         "chance": event.chance,
-        "seed": derive_seed(event.hash, recipe.hash, Purpose.SEARCH, 0, config.seed),
+        "seed": derive_seed(event.hash, recipe.hash, Purpose.SEARCH, 0, config.run_seed),
     }
     known = {name: value for name, value in attributes.items() if value is not None}
     return MirroredTrial(State.RUNNING, known, event.decisions, began=utc)

@@ -32,12 +32,11 @@ AIM_DRAWS, AIM_LOOKS = 600, 1600
 PARENTS, CHILDREN = 24, 8
 # A look chooses one network for each so many workers: with a look for each network hundreds of workers would wait.
 WORKERS_A_CHOICE = 8
-# The model is fitted to the latest so many observations, as its time grows with their cube.
+# The model is fitted to so many observations at most, as its time grows with their cube.
 MOST_OBSERVATIONS = 1_500
 # The rounds end when so many have not raised the highest worth by this share, and after so many in all.
 PATIENCE, RISE, MOST_ROUNDS = 6, 0.01, 25
-# Errors that are believed of a network of middling size where no earlier training tells, by those that are allowed: a
-# hundred and 66 for MNIST.
+# Errors that are believed of a network of middling size where no earlier training tells, by those that are allowed.
 BELIEF = 1.5
 # What a run that was pruned would have come to is a guess: further deviation of its logarithm.
 PRUNED_DOUBT = 0.15
@@ -100,14 +99,23 @@ def _climbed(look: Look, aim: Aim, options: list[Option], ranked: list[Choice], 
     return ranked
 
 
+def _learned(past: Sequence[Observation], observed: Sequence[Observation]) -> list[Observation]:
+    """Return the latest of a search's own observations, and as many of the past as there is room for.
+
+    These are taken evenly: they are sorted by form, and no form is forgotten first.
+    """
+    latest = observed[-MOST_OBSERVATIONS:]
+    room = min(len(past), MOST_OBSERVATIONS - len(latest))
+    return [*(past[number * len(past) // room] for number in range(room)), *latest]
+
+
 def _aim_of(look: Look, past: Sequence[Observation]) -> Aim:
     """Return what the model is asked for, fitted to all that is known at the moment."""
     config, candidates = look.config, list(look.candidates.values())
     observed = [seen for candidate in candidates for seen in _observed(candidate, config, look.space.task)]
-    known = [*past, *observed][-MOST_OBSERVATIONS:]
     allowed = (100 - config.threshold_pct) * 100
     return Aim(
-        model=fitted(known, belief=PRIOR_ERRORS if past else BELIEF * max(1.0, allowed)),
+        model=fitted(_learned(past, observed), belief=PRIOR_ERRORS if past else BELIEF * max(1.0, allowed)),
         recipe=config.recipe,
         lengths=look.lengths,
         allowed=allowed,

@@ -215,7 +215,9 @@ def _ahead(proposer: Proposer, look: Look) -> Choice | None:
 
     Once another network stands something else is worth most, so all of it is dropped.
     """
-    while proposer.ahead and proposer.ahead_limit == look.limit:
+    if proposer.ahead_limit != look.limit:
+        proposer.ahead.clear()
+    while proposer.ahead:
         choice = proposer.ahead.pop(0)
         is_new = (choice.option.hash, choice.epochs) not in look.taken
         if is_new and look.room.has(choice.epochs, choice.option.work):

@@ -57,7 +57,7 @@ EVENTS: list[Event] = [
     WinnerChosen(**NETWORK, validation_accuracy_pct=99.4, validation_seeds=2),
     Postponed(hash="ab", parameters=5, seconds=48.5),
     Verified(hash="ab", recipe_hash="cd", tier="verified", mean_test_accuracy_pct=99.45, seeds=6, passed=True),
-    Advised(command="harness search --time 2m", advice="goes on with the same study"),
+    Advised(arguments=("search", "--time", "2m"), advice="goes on with the same study"),
 ]
 
 

@@ -59,6 +59,21 @@ def test_lengths_and_prior_are_read_as_they_were_written(folder: Path):
     assert study.read_config(folder) == config
 
 
+def test_a_search_with_a_prior_trains_by_other_seeds_than_the_searches_that_the_prior_knows():
+    plain = replace(CONFIG, prior="none", seed=7)
+    with_prior = replace(plain, prior="shipped", prior_sha256="ab")
+    others = [
+        replace(with_prior, prior_sha256="cd"),
+        replace(with_prior, seed=8),
+        replace(with_prior, budget=plain.budget + 1),
+        replace(with_prior, prior="own"),
+    ]
+
+    assert plain.run_seed == 7
+    assert with_prior.run_seed == replace(with_prior).run_seed
+    assert len({each.run_seed for each in (plain, with_prior, *others)}) == 6
+
+
 def test_a_configuration_of_the_time_before_lengths_and_priors_is_read(folder: Path):
     study.open_study(folder, CONFIG, ORIGINS)
     path = folder / "config.json"

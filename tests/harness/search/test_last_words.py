@@ -235,7 +235,7 @@ def test_the_target_in_reach_allows_the_nearest_its_errors(errors: int):
 
 
 def test_a_winner_that_missed_its_verification_says_by_how_many_errors_and_another_seed():
-    words = said(Missed(63.4, 60.0, 6, False), None, seed=2)
+    words = said(Missed("ab", 63.4, 60.0, 6, False), None, seed=2)
 
     assert words.why == "verification"
     assert options(words) == {"--budget": "4000", "--space": "tiny", "--seed": "3"}
@@ -243,8 +243,16 @@ def test_a_winner_that_missed_its_verification_says_by_how_many_errors_and_anoth
     assert ", 3.4 more" in words.sentences[0]
 
 
+def test_a_mean_at_the_target_that_proves_too_little_gets_more_seeds():
+    words = said(Missed("ab12", 59.0, 60.0, 6, False), None)
+
+    assert words.why == "verification"
+    assert words.arguments == ("verify", "ab12", "--seeds", "10")
+    assert "more than" not in words.sentences[0]
+
+
 def test_seeds_that_contradict_their_record_missed_by_no_number():
-    (first, *_) = said(Missed(58.0, 60.0, 6, True), None).sentences
+    (first, *_) = said(Missed("ab", 58.0, 60.0, 6, True), None).sentences
 
     assert "more than" not in first
     assert "record" in first

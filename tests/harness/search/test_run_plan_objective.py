@@ -33,7 +33,7 @@ def test_what_is_minimised_begins_at_the_least_limit_of_it(tmp_path: Path):
 
 
 def test_what_is_minimised_needs_a_limit(tmp_path: Path):
-    with pytest.raises(UsageError, match=r"^--minimise macs needs a limit"):
+    with pytest.raises(UsageError, match=r"^--minimise macs needs an upper limit"):
         plan(tmp_path, minimise="macs")
     assert list(tmp_path.iterdir()) == []
 

@@ -41,14 +41,41 @@ def test_a_search_that_has_not_ended_is_gone_on_with(study: Any, place: Workspac
 def test_a_search_without_an_answer_is_advised_as_it_was_on_the_terminal(study: Any, place: Workspace, proposal: Any):
     study.standing("winner", proposal, [50, 52, 54])
     end(study, reason="time", seconds=60.0)
-    study.note("advised", command=f"{SEARCH} --time 3m", advice="goes on with the same study")
+    study.note("advised", arguments=["search", "--time", "3m"], advice="goes on with the same study")
 
-    assert step(study, place) == NextStep(f"{SEARCH} --time 3m", "goes on with the same study")
+    assert step(study, place) == NextStep("harness search --time 3m", "goes on with the same study")
+
+
+def test_a_contradicted_winner_is_not_certified_but_what_the_search_advised(
+    study: Any, place: Workspace, proposal: Any
+):
+    study.standing("winner", proposal, [50, 52, 54])
+    study.verify(proposal, [50] * 6)
+    study.note("ended", 3600.0, reason="time")
+    study.note("advised", arguments=["search", "--seed", "1"], advice="begins a search with another seed")
+
+    found = step(study, place)
+
+    assert found is not None
+    assert found.command == "harness search --seed 1"
+
+
+def test_a_verification_by_hand_ends_the_advice_of_the_search(study: Any, place: Workspace, proposal: Any):
+    study.standing("winner", proposal, [50, 52, 54])
+    end(study, reason="time", seconds=60.0)
+    study.note("advised", arguments=["search", "--time", "3m"], advice="goes on with the same study")
+    study.events[-1]["utc"] = "2020-01-01T00:00:00+00:00"
+    study.verify(proposal, [50] * 6)
+
+    found = step(study, place)
+
+    assert found is not None
+    assert found.command == f"harness verify {proposal['hash']} --certify --declare-only"
 
 
 def test_the_advice_of_an_earlier_session_is_not_repeated(study: Any, place: Workspace):
     end(study, reason="time", seconds=60.0)
-    study.note("advised", command=f"{SEARCH} --time 3m", advice="goes on with the same study")
+    study.note("advised", arguments=["search", "--time", "3m"], advice="goes on with the same study")
     study.elapsed += 60.0
     study.note("session", command=SEARCH.split())
     end(study, reason="trials")

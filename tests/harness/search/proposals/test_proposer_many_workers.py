@@ -116,6 +116,26 @@ def test_what_a_look_has_left_is_dropped_when_another_network_stands(looks: list
     assert {each.option.cost < standing.cost for each in asked.ahead} == {True}
 
 
+def test_what_a_look_has_left_stays_dropped_when_the_other_network_stands_no_longer(looks: list[Look]):
+    asked, many = new(WIDE, LARGER_IS_BETTER), replace(ROOM, workers=40)
+    proposed(asked, room=many)
+    assert proposed(asked, budget=1, room=many).proposal is None
+
+    proposed(asked, room=many)
+
+    assert len(looks) == 3
+
+
+def test_of_too_many_earlier_trainings_every_form_keeps_its_share(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(aim, "MOST_OBSERVATIONS", 5)
+    past = [replace(LARGER_IS_BETTER[0], errors=float(errors)) for errors in range(8)]
+    own = [replace(LARGER_IS_BETTER[0], errors=100.0)]
+
+    assert [seen.errors for seen in aim._learned(past, own)] == [0, 2, 4, 6, 100]
+    assert aim._learned(past, own * 9) == own * 5
+    assert aim._learned(past[:2], own) == [*past[:2], *own]
+
+
 def test_the_model_is_fitted_to_the_latest_observations(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(aim, "MOST_OBSERVATIONS", 3)
     known = [network(trial, 10 + trial, 100 + trial) for trial in range(5)]

@@ -67,7 +67,7 @@ def test_the_help_says_which_sampler_auto_is():
     (said,) = (option.help for option in search.params if isinstance(option, click.Option) and option.name == "sampler")
 
     assert said is not None
-    assert f"auto ({sampler.DEFAULT})" in said
+    assert f"auto (the same as {sampler.DEFAULT})" in said
 
 
 def test_an_unknown_sampler_is_refused_with_the_known_ones():
