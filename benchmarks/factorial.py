@@ -81,6 +81,7 @@ AMOUNTS = (
     Factor("weight decay 0 -> 2e-4", {"weight_decay": 0.0}, {"weight_decay": 2e-4}),
     Factor("momentum 0.9 -> 0.95", {"momentum": 0.9}, {"momentum": 0.95}),
     Factor("moved images 0.5 -> 1", {"augmented_share": 0.5}, {"augmented_share": 1.0}),
+    # In the two places outside the sums; in a sum there is no rectifier.
     Factor("bn before -> after the rectifier", rewrite=lambda text: text.replace("bn relu", "relu bn")),
     Factor("batch 32 -> 64", {"batch_size": 32}, {"batch_size": 64}),
     Factor("warm-up 0.02 -> 0.2", {"warmup": 0.02}, {"warmup": 0.2}),

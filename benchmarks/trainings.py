@@ -167,9 +167,9 @@ def _arguments() -> argparse.Namespace:
     recording.add_argument("--seed", type=int, default=0, help="of the random numbers that draw the set")
     recording.add_argument("--space", default="all", help="a space's name, or @FILE")
     recording.add_argument("--seconds", type=float, default=60, help="that a training may be estimated to take")
+    recording.add_argument("--below", type=int, help="parameters that all networks of the set stay below")
     keeping = commands.add_parser("keep", help="keep the trainings of searches")
     keeping.add_argument("studies", type=Path, nargs="+", metavar="STUDY", help="the folder of a search on mnist")
-    recording.add_argument("--below", type=int, help="parameters that all networks of the set stay below")
     return parser.parse_args()
 
 

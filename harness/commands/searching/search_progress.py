@@ -231,12 +231,13 @@ def _key(job: Job) -> _Key:
 
 def _running(job: Job, task: Task, state: _State, now: float) -> Running:
     """Return a training as the panel shows it; when the seeds of a verification began is not known."""
+    began = state.began.get(_key(job))
     return Running(
         what=f"seed {job.seed_index}" if state.is_verifying else f"trial {job.trial}",
         name=network_name(job.architecture, analyse(job.architecture, task).parameters),
         epochs=job.until_epoch or job.recipe.epochs,
         epoch=state.epochs.get(job),
-        seconds=now - began if (began := state.began.get(_key(job))) is not None else None,
+        seconds=None if began is None else now - began,
     )
 
 

@@ -16,6 +16,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -259,14 +261,14 @@ def _compile_again_if_killed(command: list[str], path: Path) -> None:
 
 def _compile(command: list[str], path: Path, at_once: int) -> None:
     units = [source for source in source_files() if source.suffix == ".cpp"]
-    # What a killed build of this library has left; its lock is held here.
-    for left in path.parent.glob(f".build-{path.stem}-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    _sweep(path)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".build-{path.stem}-") as folder:
+        # Some compilers warn of an option that is for the linker alone.
+        compiler_only = [word for word in command if word != "-shared"]
         objects = {source: f"{folder}/{source.stem}.o" for source in units}
         made = Path(folder) / path.name
         try:
-            compiling = ([*command, "-c", "-o", to, str(source)] for source, to in objects.items())
+            compiling = ([*compiler_only, "-c", "-o", to, str(source)] for source, to in objects.items())
             run_side_by_side(compiling, at_once, COMPILE_SECONDS, folder)
             run_side_by_side([[*command, "-o", str(made), *objects.values()]], 1, COMPILE_SECONDS, folder)
         except subprocess.CalledProcessError as error:
@@ -284,6 +286,14 @@ def _compile(command: list[str], path: Path, at_once: int) -> None:
         with made.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(made, path)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed builds have left: of this library, whose lock is held here, and what nobody can be at."""
+    for left in path.parent.glob(".build-*"):
+        with suppress(OSError):
+            if left.name.startswith(f".build-{path.stem}-") or time.time() - left.stat().st_mtime > 2 * COMPILE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def compiler_version() -> str:

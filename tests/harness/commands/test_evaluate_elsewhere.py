@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from harness.cli import run
+from harness.data import training_images
 from harness.data.training_images import load
 from harness.evidence import ledger
 from harness.evidence.record import Record
@@ -120,6 +121,14 @@ def test_other_images_are_registered_before_a_network_sees_them(
     assert ended.on_sha256 == found["on_sha256"]
     assert (found["images"], {seed["as_recorded"] for seed in found["seeds"]}) == ("other", {None})
     assert place.test_log.read_bytes() == reads
+
+
+def test_other_images_need_no_copy_of_the_data_set(
+    other: Path, place: Workspace, evaluated: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(training_images, "load", lambda *arguments: pytest.fail("the data set was read"))
+
+    assert evaluated("--on", "other")["images"] == "other"
 
 
 def test_a_second_call_is_held_to_the_first(

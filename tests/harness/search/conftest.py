@@ -8,7 +8,7 @@ import pytest
 
 from harness.search.opening import open_session
 from harness.search.race import Candidate
-from harness.search.session import Session
+from harness.search.session import Session, update_contenders
 from harness.training.workers.workers import Source
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
@@ -33,4 +33,5 @@ def opened(tmp_path: Path, trainer: Trainer) -> Session:
         Silent(),
     )
     found.candidates[0] = Candidate(PROPOSAL)
+    update_contenders(found, found.candidates[0])
     return found

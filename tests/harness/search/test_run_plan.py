@@ -148,22 +148,22 @@ def test_a_hostile_name_is_refused_before_the_data_are_read(name: str, tmp_path:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "said"),
     [
-        {"epochs": (0,)},
-        {"target": 100.0},
-        {"space": "nowhere"},
-        {"minimise": "macs"},
-        {"limits": (Condition(Metric.MACS, "<=", 5), Condition(Metric.MACS, ">=", 10))},
+        ({"epochs": (0,)}, "--epochs 0"),
+        ({"target": 100.0}, "--target 100"),
+        ({"space": "nowhere"}, "'nowhere'"),
+        ({"minimise": "macs"}, "--minimise macs"),
+        ({"limits": (Condition(Metric.MACS, "<=", 5), Condition(Metric.MACS, ">=", 10))}, "--limit macs <= 5"),
     ],
 )
 @pytest.mark.parametrize("dataset", ["auto", "mnist-5k"])
 def test_what_can_be_refused_without_images_is_refused_before_they_are_read(
-    dataset: str, changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: str, changes: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(run_plan, "resolve", lambda *arguments: pytest.fail("the data were read"))
 
-    with pytest.raises((HarnessError, SearchSpaceError)):
+    with pytest.raises((HarnessError, SearchSpaceError), match=said):
         plan(tmp_path, dataset=dataset, **changes)
 
 

@@ -31,16 +31,15 @@ def test_commands_run_side_by_side(tmp_path: Path):
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_no_more_run_at_once_than_are_allowed(at_once: int, tmp_path: Path):
     # Each notes how many are there when it begins.
-    command = shell(
-        f"touch {tmp_path}/$$; ls {tmp_path} | wc -l >> {tmp_path.parent}/seen; sleep 0.05; rm {tmp_path}/$$"
-    )
-    (tmp_path.parent / "seen").unlink(missing_ok=True)
+    here, seen = tmp_path / "here", tmp_path / "seen"
+    here.mkdir()
+    command = shell(f"touch {here}/$$; ls {here} | wc -l >> {seen}; sleep 0.05; rm {here}/$$")
 
     run_side_by_side([command] * 5, at_once, 60, str(tmp_path))
 
-    seen = (tmp_path.parent / "seen").read_text().split()
-    assert len(seen) == 5
-    assert max(map(int, seen)) == at_once
+    numbers = [int(word) for word in seen.read_text().split()]
+    assert len(numbers) == 5
+    assert max(numbers) <= at_once
 
 
 def test_one_that_fails_ends_the_others(tmp_path: Path):
@@ -61,7 +60,7 @@ def test_what_takes_too_long_is_ended(tmp_path: Path):
     child = tmp_path / "child"
 
     with pytest.raises(subprocess.TimeoutExpired):
-        run_side_by_side([shell(f"echo $$ > {child}; exec sleep 300"), shell("true")], 2, 0.5, str(tmp_path))
+        run_side_by_side([shell(f"echo $$ > {child}; exec sleep 300"), shell("true")], 2, 3, str(tmp_path))
 
     assert within(60, lambda: not is_alive(int(child.read_text())))
 

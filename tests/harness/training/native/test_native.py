@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,10 +175,16 @@ def test_a_damaged_library_is_made_anew(
     path.write_bytes(whole[: int(share * len(whole))])
     # Of a build that was killed.
     (path.parent / f".build-{path.stem}-1" / "left").mkdir(parents=True)
+    # Of other libraries: one of an older program, and one that is being made.
+    old, new = (path.parent / f".build-engine-{name}-1" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir()
+    long_ago = time.time() - 3 * native.COMPILE_SECONDS
+    os.utime(old, (long_ago, long_ago))
 
     assert native.load().library.engine_lanes() == 4
     assert path.read_bytes() == library.read_bytes()
-    assert not list(path.parent.glob(".build-*"))
+    assert list(path.parent.glob(".build-*")) == [new]
 
 
 UNKNOWN = 'case "$*" in *x86-64-v*) echo "error: bad value for -march" >&2; exit 1;; esac'
