@@ -24,8 +24,6 @@ from search_spaces.ops import Conv, DepthwiseConv, Kernel, Op, Residual, kernel_
 from search_spaces.shapes import Field, check_output, field_after, is_global, output_shape
 from search_spaces.task import Shape, Task, shape_text
 
-BUDGET = 20_000
-
 
 @dataclass(frozen=True, slots=True)
 class Layer:

@@ -52,11 +52,6 @@ class Mistakes:
     confusion: tuple[tuple[int, ...], ...] | None
     image_shape: tuple[int, int] | None
 
-    @property
-    def pictured(self) -> int:
-        """Mistakes whose image is known."""
-        return sum(mistake.pixels is not None for mistake in self.mistakes)
-
 
 def mistakes(record: Record, inspections: Sequence[Inspection]) -> Mistakes:
     """Return the mistakes of a record; ``inspections`` are those of its own seeds, and may be none."""
