@@ -12,6 +12,7 @@ from benchmarks.faults import Kind
 from harness.system import files
 from harness.system.document import documented, read_as
 from harness.system.duration import duration_text
+from harness.system.terminal import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +138,7 @@ def _facts(results: Results) -> str:
     lines = [
         f"Test images were read again for {again} seeds, whose worker or coordinator fell before the result was on "
         "the disk; `test_reads.jsonl` has a line for each time.",
-        f"Measured on {machine['processor']}, {machine['cores']} cores, with commit {', '.join(commits)}:",
+        f"Measured on {machine['processor']}, {counted(machine['cores'], 'core')}, with commit {', '.join(commits)}:",
     ]
     return "\n\n".join(lines) + "\n\n```console\n" + "".join(f"$ {command}\n" for command in commands) + "```\n"
 
