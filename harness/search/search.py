@@ -1,4 +1,4 @@
-"""The search: one coordinator asks the sampler, rejects, hands runs to workers, prunes, confirms, and names a winner.
+"""The search: one coordinator asks the proposer, rejects, hands runs to workers, prunes, confirms, and names a winner.
 
 Workers only train. What has happened is in the study's folder at any moment, so a killed search goes on where it was.
 ``opening`` reads what earlier sessions left, ``exploration`` holds the open part, ``reactions`` what follows from a

@@ -1,6 +1,6 @@
 r"""From text to network: the ops that a text names, checked, with the position of whatever is wrong.
 
-The grammar is ``notation.lark``, the table of ops ``signatures``; search spaces are read by ``resolve``.
+The grammar is ``notation.lark``, the table of ops ``op_specs``; search spaces are read by ``resolve``.
 
     >>> network = parse_network("conv3x3(8) bn relu  # a comment\n | gap | linear(10)")
     >>> print(network)

@@ -1,7 +1,7 @@
 """Which network is trained next, and for how long.
 
-The model of the errors (``surrogate``) chooses among many draws and their neighbours (``acquisition``); a sampler that
-was asked for takes turns with it. Where no earlier training is known a ladder of sizes comes first.
+The model of the errors (``surrogate``) chooses among many draws and their neighbours (``aim``, ``acquisition``); a
+sampler that was asked for takes turns with it. Where no earlier training is known a ladder of sizes comes first.
 """
 
 from __future__ import annotations

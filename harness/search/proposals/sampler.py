@@ -114,7 +114,7 @@ def _nsga2(seed: int) -> BaseSampler:
 
 
 NSGA2 = "nsga2"
-# The model of the errors proposes (``acquisition``); Optuna keeps the study, and draws where the model is left out.
+# The model of the errors proposes (``aim``); Optuna keeps the study, and draws where the model is left out.
 SURROGATE = "surrogate"
 SAMPLERS: dict[str, Callable[[Question], BaseSampler]] = {
     "tpe": lambda question: _tpe(question.seed),

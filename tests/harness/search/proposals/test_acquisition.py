@@ -250,18 +250,18 @@ def test_while_nothing_stands_a_sure_and_quick_network_comes_before_a_small_one(
 @pytest.mark.parametrize(
     ("passed", "left", "workers", "seconds"),
     [
-        (0.0, math.inf, 2, 360.0),
-        (0.0, 3_600.0, 1, 180.0),
-        (80.0, 3_600.0, 1, 100.0),
+        (0.0, math.inf, 2, 150.0),
+        (0.0, 3_600.0, 1, 75.0),
+        (5.0, 3_600.0, 1, 70.0),
         (900.0, 2_000.0, 2, 120.0),
-        (0.0, 300.0, 2, 198.0),
+        (0.0, 150.0, 2, 99.0),
         (900.0, 30.0, 1, 9.9),
     ],
 )
 def test_while_nothing_stands_the_worth_is_the_chance_that_one_of_several_attempts_stands(
     passed: float, left: float, workers: int, seconds: float
 ):
-    # Worker seconds within which something is to stand: the first three minutes, later one, or a third of what is left.
+    # Worker seconds within which something is to stand: 75 seconds, later sixty, or a third of what is left.
     room = replace(ROOM, workers=workers, left=left, passed=passed)
     for work in (1e6, 1e7, 1e8):
         network = replace(options()[3], work=work)
