@@ -106,7 +106,6 @@ def search(
     from harness.search.run_plan import make_plan, on_cluster, plan_document
     from harness.system.terminal import busy, console, show_facts
     from harness.system.workspace import workspace
-    from search_spaces.catalog import space as space_of
     from search_spaces.spaces.count import fewest_found
 
     if storage is not None:
@@ -116,11 +115,10 @@ def search(
     }
     with busy("reading the images and earlier trainings"):
         plan = make_plan(given, origins, workspace())
-        space = space_of(given["space"], task_of(given["dataset"]))
-        fewest = fewest_found(space, plan.config.budget, Random(0))
+        fewest = fewest_found(plan.space, plan.config.budget, Random(0))
     if fewest is not None and fewest > plan.config.budget:
         click.echo(
-            f"harness: --budget {plan.config.budget} is below the smallest network that was found in the space "
+            f"harness: a budget of {plan.config.budget:,} is below the smallest network that was found in the space "
             f"'{plan.space.name}': {fewest:,} parameters",
             err=True,
         )
