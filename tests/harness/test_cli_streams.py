@@ -37,7 +37,7 @@ def test_a_reader_that_goes_away_amid_an_unbuffered_document_is_noticed():
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
     "line",
-    ["spaces list", "spaces list --json", "toy --help", "serach --json", "doctor --dataset mnist-5k"],
+    ["spaces list", "spaces list --json", "toy --help", "serach --json", "explain seed4"],
     ids=["text", "json", "help", "error", "table"],
 )
 def test_an_output_that_takes_nothing_is_one_line(line: str, unbuffered: str):
