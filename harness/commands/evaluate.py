@@ -105,7 +105,7 @@ def _evidence(network: str, place: Workspace, dataset: str | None, recipe: str |
         others = f" by that recipe or on that data set: {_rows(there)}" if there else ""
         raise ContentError(
             f"{given.architecture.hash} has no record here{others}",
-            hint=f"'{typed('verify', network)}' trains it, which takes minutes, and keeps record and weights",
+            hint=f"{typed('verify', network)} trains it, which takes minutes, and keeps record and weights",
         )
     if len({(item.recipe_hash, item.dataset) for item in fitting}) > 1:
         raise ContentError(

@@ -203,7 +203,7 @@ def test_a_record_that_was_edited_by_hand_is_found_out(
     named = evidence.seeds[0].wrong[0 if change is all_gone else 3][0]
     said, _, shown = line.partition(": NOT as recorded ")[2].partition(": ")
     assert str(named) in shown.split(", ")
-    assert re.search(r" (1 image|[\d,]+ images)$", said)
+    assert re.search(r" (1 image|[\d,]+ images) got another class$", said)
 
 
 def test_one_seed_that_is_not_as_recorded_is_enough(place: Workspace, evaluated: Callable[..., dict[str, Any]]):
@@ -269,7 +269,7 @@ def test_several_recipes_need_a_choice_and_several_targets_do_not(
         ([NETWORK, "--images", "leaderboard.csv"], 5, "cannot read the picture leaderboard.csv"),
         ([NETWORK, "--recipe", "fast"], 4, "no record here by that recipe or on that data set: smoke on mnist-5k"),
         ([NETWORK, "--dataset", "kmnist"], 4, "no record here by that recipe or on that data set"),
-        (["gap | linear(10)"], 4, "has no record here ('harness verify' makes one"),
+        (["gap | linear(10)"], 4, "has no record here (harness verify 'gap | linear(10)' trains it"),
         (["conv9x9(3)"], 4, "conv9x9"),
         (["abcdef012345"], 4, "abcdef012345"),
     ],

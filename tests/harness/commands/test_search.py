@@ -21,6 +21,7 @@ from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verification.verdict import Verdict
 from harness.search import conclusion, search
+from harness.search.event_log import FolderLog
 from reports.study import study_page
 from tests.harness import logged
 
@@ -43,7 +44,9 @@ def searched(monkeypatch: pytest.MonkeyPatch, verdict: Verdict | None = None, **
     def end(folder: Path, *arguments: Any) -> Any:
         logged.note(folder, "session", 0.0, command=[], workers=1, device="cpu")
         logged.note(folder, ends.pop("event", "ended"), 90.0, **ends.pop("values", {"reason": "time"}))
-        return SimpleNamespace(interrupted=ends.get("interrupted", False), candidates={})
+        return SimpleNamespace(
+            interrupted=ends.get("interrupted", False), candidates={}, elapsed=90.0, log=FolderLog(folder)
+        )
 
     monkeypatch.setattr(search, "run_search", end)
     monkeypatch.setattr(conclusion, "conclude", lambda plan, session, on_event: verdict)
@@ -216,9 +219,9 @@ def test_a_budget_below_every_network_that_was_found_is_said_at_once(capsys: pyt
     for budget, lines in (("10", 1), ("2000", 0)):
         assert run([*SEARCH, "--plan", "--budget", budget]) == 0
 
-        warned = [line for line in capsys.readouterr().err.splitlines() if line.startswith("harness: --budget")]
+        warned = [line for line in capsys.readouterr().err.splitlines() if line.startswith("harness: a budget of")]
         assert len(warned) == lines
-        assert all(f"--budget {budget} " in line and "300 parameters" in line for line in warned)
+        assert all(f"a budget of {budget} " in line and "300 parameters" in line for line in warned)
 
 
 def test_a_plan_trains_and_writes_nothing(workspace: Path, capsys: pytest.CaptureFixture[str]):

@@ -17,6 +17,7 @@ from harness.data import training_images as data
 from harness.evidence import study
 from harness.evidence.mirror import process
 from harness.search import conclusion, search
+from harness.search.event_log import FolderLog
 from reports.study import study_page
 from tests.harness import logged
 from tests.harness.loaded_study import loaded
@@ -35,7 +36,7 @@ def begun(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         commands.append(arguments[4])
         logged.note(folder, "session", 0.0, command=[], workers=1, device="cpu")
         logged.note(folder, "ended", 90.0, reason="time")
-        return SimpleNamespace(interrupted=False, candidates={})
+        return SimpleNamespace(interrupted=False, candidates={}, elapsed=90.0, log=FolderLog(folder))
 
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.setattr(data, "_load_embedded", LOAD)
