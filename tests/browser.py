@@ -20,6 +20,7 @@ import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 # A busy machine is slow to answer; a browser that hangs never does.
+_RELOADED = "Inspected target navigated or closed"
 PATIENCE_SECONDS = 300.0
 
 
@@ -78,7 +79,11 @@ class Page:
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression; a promise is awaited."""
-        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        asked = {"expression": expression, "returnByValue": True, "awaitPromise": True}
+        # A live page loads itself anew, perhaps while it is asked.
+        while (answer := self._answer("Runtime.evaluate", asked)).get("error", {}).get("message") == _RELOADED:
+            pass
+        answer = self._result("Runtime.evaluate", answer)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
@@ -91,7 +96,15 @@ class Page:
         self.send("Input.dispatchKeyEvent", type="keyUp", **common)
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command and return its answer."""
+        """Send a command and return its result."""
+        return self._result(method, self._answer(method, parameters))
+
+    def _result(self, method: str, answer: dict[str, Any]) -> dict[str, Any]:
+        assert "error" not in answer, f"{method}: {answer['error']}"
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def _answer(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -100,9 +113,7 @@ class Page:
         while True:
             answer = self._read()
             if answer.get("id") == self._number:
-                assert "error" not in answer, f"{method}: {answer['error']}"
-                result: dict[str, Any] = answer["result"]
-                return result
+                return answer
 
     def _read(self) -> dict[str, Any]:
         until = time.monotonic() + PATIENCE_SECONDS
