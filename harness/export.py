@@ -32,6 +32,7 @@ class Match(StrEnum):
     """How exported weights compare with those on record."""
 
     IDENTICAL = "identical"
+    REPEATED = "repeated"
     DIFFERENT = "different"
     ELSEWHERE = "made elsewhere"
     UNRECORDED = "not on record"

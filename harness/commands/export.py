@@ -198,7 +198,8 @@ def _kept(evidence: Record, place: Workspace, seed: int) -> tuple[Network, dict[
     if not path_of(place.records, evidence, seed).exists():
         return None
     found = read_recorded(place.records, evidence, seed)
-    return network_of(found, dataset(evidence.dataset).task), dict(found.about)
+    about = dict(found.about) | {"weights_sha256": found.sha256}
+    return network_of(found, dataset(evidence.dataset).task), about
 
 
 def _learned(result: Result, trained: Training, data: ImageData) -> tuple[Network, dict[str, str]]:
@@ -241,8 +242,8 @@ def _facts_of_record(about: dict[str, str], recorded: SeedRun) -> dict[str, Any]
         "seed": recorded.seed,
         "engine": recorded.environment.engine,
         "train_seconds": recorded.train_seconds,
-        "weights_sha256": recorded.weights_sha256,
-        "match": Match.IDENTICAL,
+        "weights_sha256": about["weights_sha256"],
+        "match": Match.IDENTICAL if about["weights_sha256"] == recorded.weights_sha256 else Match.REPEATED,
     }
 
 
@@ -290,7 +291,7 @@ def _text(document: dict[str, Any]) -> str:
     how = (
         f"{counted(document['epochs'], 'epoch')} in {document['train_seconds']:.0f} s ({document['engine']})"
         if document["trained"]
-        else "the weights of the record, nothing was trained"
+        else "the weights kept with the record, nothing was trained"
     )
     lines = [
         f"{document['hash']}, {document['parameters']:,} parameters ({document['stored_numbers']:,} stored numbers), "
@@ -314,6 +315,11 @@ def _match_text(document: dict[str, Any]) -> str:
     match document["match"]:
         case "identical":
             return f"{weights}: those of the record, bit for bit"
+        case "repeated":
+            return (
+                f"{weights}: trained again on another processor (records/weights/repeats.jsonl). They make the "
+                "recorded errors, and are not the recorded ones bit for bit"
+            )
         case "different":
             return f"{weights}: NOT those of the record, though machine and engine are equal: please report this"
         case "made elsewhere":

@@ -181,8 +181,10 @@ def _run(
             session = run_search(
                 plan.folder, plan.config, plan.effort, plan.source, reporter, command, plan.executor_of
             )
-            reporter.verifying()
-            verdict = None if session.interrupted else conclude(plan, session, reporter.on_event)
+            verdict = None
+            if not session.interrupted:
+                reporter.verifying()
+                verdict = conclude(plan, session, reporter.on_event)
         end = None if session.interrupted else outcome(plan, session, verdict, given, fewest)
         if end is not None and end.words is not None:
             advised = Advised(arguments=end.words.arguments, advice=end.words.advice)

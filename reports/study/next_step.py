@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.evidence.events import Advised, SessionBegan, SessionEnded
-from harness.evidence.leaderboard import Tier
+from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.system.invocation import typed
 from reports.html.dataset_tag import MNIST
 from reports.study.headline import is_over
@@ -41,20 +41,36 @@ def next_step(files: StudyFiles, answer: Winner | None) -> NextStep | None:
         )
         return NextStep(typed("verify", row.hash, "--certify", "--declare-only"), words)
     if row is not None and row.reached:
-        asked = ["--dataset", row.dataset, "--space", files.config.space, "--target", f"{row.target_pct:g}"]
-        smaller = typed("search", "--budget", str(row.parameters - 1), *asked)
-        if files.config.minimise is not Metric.PARAMETERS:
-            limit = ["--minimise", files.config.minimise, "--limit", f"{files.config.minimise}<={row.macs - 1}"]
-            smaller = typed("search", "--budget", str(files.config.budget), *limit, *asked)
-        return NextStep(smaller, "looks for a smaller network still")
+        return _smaller(files, row)
     if answer is not None and row is None:
         return NextStep(typed("verify", answer.hash), "trains it on fresh seeds and reads the test set")
     return _search(files, "goes on with the search where it ended")
 
 
 def _search(files: StudyFiles, words: str) -> NextStep | None:
-    commands = [entry.event.command for entry in files.entries_of(SessionBegan)]
-    if not commands or not commands[-1]:
+    given = _given(files)
+    return NextStep(typed(*given), words) if given else None
+
+
+def _smaller(files: StudyFiles, row: LeaderboardRow) -> NextStep | None:
+    """Return the command of a search below its answer: the one that was given, but for what it must stay below."""
+    given, minimise = _given(files), files.config.minimise
+    if not given:
         return None
-    # The first word is the program, however it was called then.
-    return NextStep(typed(*commands[-1][1:]), words)
+    if minimise is Metric.PARAMETERS:
+        option, bound = "--budget", str(row.parameters - 1)
+    else:
+        limits = [word for place, word in enumerate(given[1:]) if given[place] == "--limit"]
+        kept = [each for limit in limits for each in limit.split(",") if not each.strip().startswith(minimise)]
+        option, bound = "--limit", ",".join([*kept, f"{minimise}<={row.macs - 1}"])
+    # With another bound it is another study.
+    left_out = (option, "--study")
+    pairs = zip(given, ("", *given), strict=False)
+    words = [word for word, last in pairs if last not in left_out and word.partition("=")[0] not in left_out]
+    return NextStep(typed(*words, option, bound), "looks for a smaller network still")
+
+
+def _given(files: StudyFiles) -> tuple[str, ...]:
+    """Return the arguments of the last session's command; its first word is the program, however it was called then."""
+    commands = [entry.event.command for entry in files.entries_of(SessionBegan)]
+    return tuple(commands[-1][1:]) if commands else ()

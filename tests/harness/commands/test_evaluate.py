@@ -129,6 +129,12 @@ def test_weights_of_a_repeat_are_said_to_have_other_bits_as_expected_and_what_is
     for part in ("not those of the record bit for bit", "expected", "class of each test image", "repeats.jsonl"):
         assert part in said
 
+    assert run(["export", evidence.hash[:8], "--seed", "0", "--safetensors", "kept.safetensors", "--json"]) == 0
+    exported = json.loads(capsys.readouterr().out)
+    assert (exported["match"], exported["trained"]) == ("repeated", False)
+    assert exported["weights_sha256"] == kept.weights_sha256
+    assert exported["recorded_weights_sha256"] == "0" * 64
+
 
 def test_all_kept_seeds_as_json(evidence: Record, evaluated: Callable[..., dict[str, Any]]):
     found = evaluated("--seed", "all")
