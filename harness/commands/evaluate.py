@@ -244,8 +244,7 @@ def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool,
         click.echo(
             f"seed {again}: kept weights are evaluated, nothing is trained. They are not those of the record bit for "
             "bit. This is expected: they were trained again on another processor, which rounds differently "
-            "(records/weights/repeats.jsonl). What is "
-            "compared is the class of each test image"
+            "(records/weights/repeats.jsonl). What is compared is the class of each test image"
         )
     if bound is not None and image_bound is not None:
         recorded = f" of the {len(evidence.seeds)} on record" if len(found) < len(evidence.seeds) else ""
