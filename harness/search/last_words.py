@@ -21,8 +21,7 @@ from harness.training.result import Status
 from harness.training.workers.workers import Limits
 from search_spaces.spaces.space import OBJECTIVES, Metric
 
-# A space that has been searched through and whose best makes so many times the errors allowed: another size of the same
-# forms will not do.
+# Where the best network makes so many times the errors allowed, another of the same forms and size will not do.
 FAR_MISS = 1.5
 # Less leaves no time to train, confirm and verify a network.
 LEAST_SECONDS = 120.0
@@ -32,7 +31,7 @@ _SAME, _LARGER = "goes on with the same study", "looks among larger networks"
 # What may change without another study beginning.
 _EFFORT = {"--time", "--trials"}
 
-# What may end a training before it has an accuracy, in words.
+# What may end a training without an accuracy.
 FAILED = {
     Status.OUT_OF_MEMORY: "ended out of memory",
     Status.TIMED_OUT: "ended at the time limit",
@@ -192,17 +191,17 @@ def _missed(verdict: Verdict) -> Missed:
 
 
 def _after_running_out(of: Literal["time", "trials"], searched: Searched, nearest: NearestMiss | None) -> LastWords:
-    changes = _more_time(searched) if of == "time" else _more_trials(searched)
     of_what = "time is" if of == "time" else "trials are"
-    return LastWords(
-        why=of,
-        sentences=(
-            f"the {of_what} used up and {_nothing_stands(searched)}",
-            *_nearest_sentence(nearest, searched),
-        ),
-        arguments=_arguments(searched, changes),
-        advice=_SAME,
-    )
+    found = (f"the {of_what} used up and {_nothing_stands(searched)}", *_nearest_sentence(nearest, searched))
+    if nearest is not None and _is_far(nearest) and _is_large(nearest, searched):
+        return LastWords(
+            why="space",
+            sentences=(*found, "the target is far from what networks of this size reach"),
+            arguments=_arguments(searched, _wider(searched)),
+            advice=_LARGER,
+        )
+    changes = _more_time(searched) if of == "time" else _more_trials(searched)
+    return LastWords(why=of, sentences=found, arguments=_arguments(searched, changes), advice=_SAME)
 
 
 def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | None) -> LastWords:
@@ -214,10 +213,9 @@ def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | No
     # In the second half of the time only what can still be trained, confirmed and verified is proposed.
     if searched.seconds is not None and searched.elapsed > searched.seconds / 2:
         advice = f"{_SAME}; with more time slower networks are tried, too"
-        return LastWords(
-            why="time", sentences=found, arguments=_arguments(searched, _more_time(searched)), advice=advice
-        )
-    if nearest is not None and nearest.errors > FAR_MISS * nearest.allowed:
+        changed = _arguments(searched, _more_time(searched))
+        return LastWords(why="time", sentences=found, arguments=changed, advice=advice)
+    if nearest is not None and _is_far(nearest):
         far = "the target is far from what these networks reach"
         target = {"--target": f"{_target_in_reach(nearest, searched):g}"}
         return LastWords(
@@ -227,12 +225,19 @@ def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | No
             advice="asks for what the nearest network may reach",
         )
     # Where the budget does not bind, more of it adds nothing.
-    binds = nearest is None or 2 * nearest.cost > searched.bound
-    if binds or searched.space == WIDEST_SPACE:
+    if nearest is None or _is_large(nearest, searched) or searched.space == WIDEST_SPACE:
         advice, change = _LARGER, _wider(searched)
     else:
         advice, change = "looks among more forms of networks", {"--space": WIDEST_SPACE}
     return LastWords(why="space", sentences=found, arguments=_arguments(searched, change), advice=advice)
+
+
+def _is_far(nearest: NearestMiss) -> bool:
+    return nearest.errors > FAR_MISS * nearest.allowed
+
+
+def _is_large(nearest: NearestMiss, searched: Searched) -> bool:
+    return 2 * nearest.cost > searched.bound
 
 
 def _is_below_the_space(searched: Searched) -> bool:
@@ -243,11 +248,9 @@ def _is_below_the_space(searched: Searched) -> bool:
 def _below_the_space(searched: Searched) -> LastWords:
     """Return what helps where the space has no network of the budget."""
     smallest = f"the smallest network that was found in the space {searched.space!r} has {searched.fewest:,} parameters"
+    changed = _arguments(searched, {"--budget": f"{2 * (searched.fewest or 0)}"})
     return LastWords(
-        why="space",
-        sentences=(f"{smallest}; {_nothing_stands(searched)}",),
-        arguments=_arguments(searched, {"--budget": f"{2 * (searched.fewest or 0)}"}),
-        advice=_LARGER,
+        why="space", sentences=(f"{smallest}; {_nothing_stands(searched)}",), arguments=changed, advice=_LARGER
     )
 
 
@@ -262,12 +265,9 @@ def _larger_limit(searched: Searched) -> dict[str, str]:
 
 def _after_a_limit(searched: Searched, limit: Mapping[str, str]) -> LastWords:
     """Return what helps where a limit has ended every training: a study tries a network once, so it is a new study."""
-    return LastWords(
-        why="limit",
-        sentences=(_nothing_stands(searched),),
-        arguments=_arguments(searched, {**limit, "--seed": f"{searched.seed + 1}"}),
-        advice="begins a search with another seed and twice the limit",
-    )
+    changed = _arguments(searched, {**limit, "--seed": f"{searched.seed + 1}"})
+    advice = "begins a search with another seed and twice the limit"
+    return LastWords(why="limit", sentences=(_nothing_stands(searched),), arguments=changed, advice=advice)
 
 
 def _after_a_miss(end: Missed, searched: Searched) -> LastWords:

@@ -66,7 +66,8 @@ def open_session(
         before=study.elapsed_seconds(events),
         finished=is_spent(effort, events),
     )
-    reporter.trained = sum(candidate.first is not None for candidate in candidates.values())
+    firsts = [candidate.first for candidate in candidates.values() if candidate.first is not None]
+    reporter.trained = sum(first.validation_errors is not None for first in firsts)
     reporter.rejected = study.rejections(events).total()
     _mend(session, proposer, events)
     look_for_nearest(session)

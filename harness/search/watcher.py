@@ -35,7 +35,7 @@ class Watcher(Protocol):
     """Whoever sees a search go on.
 
     Attributes:
-        rejected: networks rejected so far; ``trained`` those that were trained.
+        rejected: networks rejected so far; ``trained`` those whose first run has ended with an accuracy.
     """
 
     rejected: int

@@ -74,7 +74,7 @@ class SearchReporter:
 
     Attributes:
         heartbeat: called whenever there may be something new to show.
-        rejected: networks rejected so far; ``trained`` those that were trained.
+        rejected: networks rejected so far; ``trained`` those whose first run has ended with an accuracy.
     """
 
     def __init__(self, about: About, *, verbose: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
@@ -137,7 +137,7 @@ class SearchReporter:
         """Say how a run has ended, if it decides about its network or went wrong."""
         proposal = candidate.proposal
         kind = "first run" if found.purpose is Purpose.SEARCH else f"fresh seed {found.seed_index}"
-        self.trained += found.purpose is Purpose.SEARCH
+        self.trained += found.purpose is Purpose.SEARCH and found.validation_errors is not None
         if self.verbose or found.status not in (Status.COMPLETE, Status.PRUNED):
             accuracy = found.validation_accuracy_pct
             shown = f"{accuracy:.2f} % validation" if accuracy is not None else found.message

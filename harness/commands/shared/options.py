@@ -233,7 +233,9 @@ class PerCent(click.FloatRange):
         number = float(super().convert(given, param, ctx))
         if math.isnan(number):
             self.fail(f"{value!r} is not a number from 0 to 100.", param, ctx)
-        if 0 < number < 1:
+        if number == 0:
+            self.fail("every network reaches 0 per cent; a target is at least 1.", param, ctx)
+        if number < 1:
             self.fail(f"{value} is less than one per cent; did you mean {100 * number:.12g}?", param, ctx)
         return number
 

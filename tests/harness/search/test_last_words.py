@@ -115,6 +115,18 @@ def test_more_trials_bring_more_time_where_that_would_not_last():
     assert options(said(RanOut("trials"), trials=38, seconds=None)) == GIVEN | {"--trials": "76"}
 
 
+@pytest.mark.parametrize("of", ["time", "trials"])
+def test_after_a_search_that_stayed_far_from_the_target_larger_networks_are_searched_not_more_small_ones(of: Any):
+    far = replace(NEAREST, errors=340)
+
+    words = said(RanOut(of), far, trials=38)
+
+    assert words.why == "space"
+    assert options(words) == {"--budget": "8000", "--space": "tiny"}
+    # Where the nearest has less than half of the budget, larger networks were allowed anyway.
+    assert said(RanOut(of), replace(far, cost=900), trials=38).why == of
+
+
 def test_a_postponed_verification_is_given_the_minutes_that_it_needs():
     words = said(Postponed("abc", 1234, 661.0), None)
 

@@ -138,8 +138,10 @@ def test_a_network_that_failed_its_confirmation_is_a_line_with_the_cause(
     assert all(fact in line for fact in ("trial 3", "3,330 parameters", mean, f"{len(errors)} fresh", "99.300 %", why))
 
 
-def test_only_first_runs_count_as_trained_networks():
+def test_only_first_runs_that_gave_an_accuracy_count_as_trained_networks():
+    crashed = replace(validated(104), status=Status.CRASHED, validation_errors=None)
     with SearchReporter(ABOUT) as reporter:
+        reporter.ended(Candidate(PROPOSAL), crashed, None)
         reporter.ended(Candidate(PROPOSAL), validated(104), None)
         reporter.ended(Candidate(PROPOSAL), validated(104, purpose=Purpose.CONFIRM), None)
 
