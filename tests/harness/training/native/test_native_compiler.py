@@ -15,7 +15,7 @@ import pytest
 from harness.commands.shared import options
 from harness.training.native import native
 from harness.training.native.engine_choice import Choice
-from harness.training.native.native import LEVELS, EngineUnavailable
+from harness.training.native.native import LEVELS, OPTIONS, SOURCES, EngineUnavailable, compiler
 from tests.harness.training.native.test_native import REPOSITORY, UNKNOWN, cache, copying, library, program
 
 __all__ = ["cache", "library"]
@@ -33,6 +33,20 @@ def test_the_instruction_sets_that_were_skipped_are_said(
     capsys.readouterr()
     options.say_engine(Choice(engine))
     assert capsys.readouterr().err == f"harness: the engine is built {engine.skipped[0]}\n"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [path for path in sorted(SOURCES.glob("*.cpp")) if "switch (" in path.read_text()],
+    ids=lambda path: path.stem,
+)
+def test_every_op_and_every_activation_has_its_case(source: Path):
+    options = [option for option in OPTIONS if option != "-shared"]
+    checked = subprocess.run(
+        [*compiler(), *options, "-fsyntax-only", "-Werror=switch", source], capture_output=True, text=True, check=False
+    )
+
+    assert checked.returncode == 0, checked.stderr
 
 
 # How a compiler comes to be killed: its driver, or a program that the driver has started.
