@@ -28,8 +28,12 @@ COLUMNS = (
 )
 
 
-def summary(results: Results, cases: Mapping[str, Case]) -> str:
-    """Return a line a case."""
+def summary(results: Results, cases: Mapping[str, Case], known: frozenset[str]) -> str:
+    """Return a line a case.
+
+    Args:
+        known: hashes of the networks among the earlier trainings.
+    """
     if not results.searches:
         return NONE_YET
     done = {search.key: search for search in results.searches}
@@ -57,14 +61,15 @@ def summary(results: Results, cases: Mapping[str, Case]) -> str:
             "never" if len(stood) < len(found) else f"{median(stood):.0f} ({max(stood):.0f})",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", _machines(results)]) + "\n"
+    return "\n".join([*lines, "", f"{_machines(results)}{_answers(results, cases, known)}"]) + "\n"
 
 
-def section(results: Results, cases: Mapping[str, Case], compared: Mapping[str, Case]) -> str:
+def section(results: Results, cases: Mapping[str, Case], compared: Mapping[str, Case], known: frozenset[str]) -> str:
     """Return a line a search, and what parts of the search are worth.
 
     Args:
         cases: the first is what the compared ones are compared with.
+        known: hashes of the networks among the earlier trainings.
     """
     done = {search.key: search for search in results.searches}
     if not any(key in done for key in planned(cases)):
@@ -74,8 +79,23 @@ def section(results: Results, cases: Mapping[str, Case], compared: Mapping[str, 
         f"|{' --- |' * len(COLUMNS)}",
         *(_line(name, seed, done.get((name, seed))) for name, seed in planned(cases)),
     ]
-    head = f"{_count(done, cases)} {_asked(cases)} {_machines(results)}{_carried(results)}"
+    said = f"{_machines(results)}{_answers(results, cases, known)}{_carried(results)}"
+    head = f"{_count(done, cases)} {_asked(cases)} {said}"
     return "\n".join([head, "", *lines, *_comparison(done, cases, compared)]) + "\n"
+
+
+def _answers(results: Results, cases: Mapping[str, Case], known: frozenset[str]) -> str:
+    """Return how many networks the answers are: a search may find what others have found before."""
+    asked = set(planned(cases))
+    winners = [each.outcome.winner for each in results.searches if each.key in asked and each.outcome.reached]
+    answers = [winner.hash for winner in winners if winner is not None]
+    if not answers:
+        return ""
+    different = set(answers)
+    return (
+        f" The {counted(len(answers), 'answer')} are {counted(len(different), 'different network')}; "
+        f"{len(different & known)} of them are among the earlier trainings that come with the program."
+    )
 
 
 def _carried(results: Results) -> str:

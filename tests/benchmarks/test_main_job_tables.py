@@ -8,6 +8,7 @@ from benchmarks.main_job_results import Case, Results
 from benchmarks.main_job_tables import section, summary
 from tests.benchmarks.measured import CASES, how, outcome, search
 
+NONE: frozenset[str] = frozenset()
 MACHINE = {"processor": "another", "instructions": "other", "cores": 4}
 RESULTS = Results(
     configurations={},
@@ -20,7 +21,7 @@ RESULTS = Results(
 
 
 def test_every_search_has_a_line_one_that_was_not_run_too():
-    lines = section(RESULTS, CASES, {}).splitlines()
+    lines = section(RESULTS, CASES, {}, NONE).splitlines()
 
     assert lines[1:] == [
         "",
@@ -37,7 +38,7 @@ def test_every_search_has_a_line_one_that_was_not_run_too():
 
 
 def test_what_is_asked_and_where_it_was_measured_stands_above():
-    head = section(RESULTS, CASES, {}).splitlines()[0]
+    head = section(RESULTS, CASES, {}, NONE).splitlines()[0]
 
     assert head.startswith("1 of 3 cold searches")
     assert "1 more" in head
@@ -48,15 +49,28 @@ def test_what_is_asked_and_where_it_was_measured_stands_above():
     assert "both workers of a search shared one core" in head
 
 
+def test_it_is_said_how_many_networks_the_answers_are_and_which_were_known():
+    same = [search("short", seed, outcome(7_000)) for seed in (0, 1)]
+    results = Results(configurations={}, searches=(*same, search("long", 0, outcome(1_900))))
+    other = replace(results.searches[2].outcome.winner, hash="b2")
+    results = replace(
+        results, searches=(*same, replace(results.searches[2], outcome=replace(outcome(1_900), winner=other)))
+    )
+
+    for said in (section(results, CASES, {}, frozenset({"a1"})), summary(results, CASES, frozenset({"a1"}))):
+        assert "3 answers are 2 different networks; 1 of them" in said
+    assert "different" not in section(RESULTS, {"crowded": CASES["crowded"]}, {}, NONE)
+
+
 def test_it_is_said_that_searches_count_for_later_code():
-    head = section(replace(RESULTS, carried=(how(), how())), CASES, {}).splitlines()[0]
+    head = section(replace(RESULTS, carried=(how(), how())), CASES, {}, NONE).splitlines()[0]
 
     assert "14 of 14 are equal" in head
-    assert "replayed" not in section(RESULTS, CASES, {})
+    assert "replayed" not in section(RESULTS, CASES, {}, NONE)
 
 
 def test_without_results_there_is_one_sentence():
-    made = section(Results(configurations={}, searches=()), CASES, {})
+    made = section(Results(configurations={}, searches=()), CASES, {}, NONE)
 
     assert made.count("\n") == 1
     assert "python -m benchmarks.main_job" in made
@@ -73,7 +87,7 @@ def test_compared_searches_have_a_table_of_answers_by_seed_and_are_not_counted()
         replace(search("short", 0, outcome(5_000)), case="other", configuration="by other defaults"),
     ]
 
-    made = section(Results(configurations={}, searches=tuple(found)), CASES, compared)
+    made = section(Results(configurations={}, searches=tuple(found)), CASES, compared, NONE)
 
     assert made.startswith("1 of 2 cold searches")
     assert made.splitlines()[-4:] == [
@@ -85,7 +99,7 @@ def test_compared_searches_have_a_table_of_answers_by_seed_and_are_not_counted()
 
 
 def test_the_summary_has_a_line_a_case_and_hides_no_miss():
-    lines = summary(RESULTS, CASES).splitlines()
+    lines = summary(RESULTS, CASES, NONE).splitlines()
 
     assert [line.split(" | ")[1:4] for line in lines[2:5]] == [
         ["1 of 2 run", "0", "none"],
@@ -96,4 +110,4 @@ def test_the_summary_has_a_line_a_case_and_hides_no_miss():
 
 
 def test_the_summary_names_a_case_that_was_not_run():
-    assert "| 0 of 2 run | | |" in summary(RESULTS, {"other": Case(options=("-x",), seeds=(0, 1)), **CASES})
+    assert "| 0 of 2 run | | |" in summary(RESULTS, {"other": Case(options=("-x",), seeds=(0, 1)), **CASES}, NONE)
