@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.system.errors import ContentError, StorageError, reason
+from harness.system.errors import LOCK_ADVICE, NO_LOCKS, ContentError, StorageError, reason
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -132,7 +132,7 @@ def append_line(path: Path, line: str) -> None:
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             # A line that another process is writing would look torn, and what a full disk refused be cut off with it.
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            _take_lock(handle, path)
             size = os.fstat(handle).st_size
             is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
             _write_whole(handle, ("\n" * is_torn + line + "\n").encode("utf-8"))
@@ -158,12 +158,30 @@ def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock, shared by all processes that name the same ``path``, for the block.
 
     The lock is the kernel's, so it falls with its holder, however that ends.
+
+    Raises:
+        StorageError: the file cannot be written, or its file system has no locks.
     """
     with _naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        _take_lock(handle, path)
         yield
     finally:
         os.close(handle)
+
+
+def _take_lock(handle: int, path: Path) -> None:
+    """Wait for an exclusive lock on the open file ``handle``, whose name is ``path``.
+
+    Raises:
+        StorageError: the file system has no locks. Nothing goes on without: two processes would mix what they write.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        message = f"cannot lock {path}: its file system has no locks ({reason(error)}); {LOCK_ADVICE}"
+        raise StorageError(message) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -111,6 +112,32 @@ def test_nothing_of_a_compiler_outlives_a_process_that_is_killed(cache: Path, tm
     ours.wait()
 
     assert within(60, lambda: not is_alive(int(child.read_text())))
+
+
+def test_an_interrupt_ends_the_compilers_and_is_one_line(cache: Path, tmp_path: Path):
+    # A unit's compiler has a child, as g++ has cc1plus, and both keep files in the folder of the build.
+    text = f'case "$*" in *--version*) ;; *) sleep 300 & echo "$$ $!" >> {tmp_path}/compilers; wait;; esac'
+    compiler = program(tmp_path / "slow", text)
+    ours = subprocess.Popen(
+        [sys.executable, "-m", "harness", "doctor"],
+        cwd=REPOSITORY,
+        env={**os.environ, "CXX": str(compiler), "HARNESS_WORKSPACE": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # As a shell does: Ctrl-C reaches the whole group.
+        process_group=0,
+    )
+    compilers = tmp_path / "compilers"
+    assert within(120, lambda: compilers.exists() and compilers.read_text().endswith("\n"))
+
+    os.killpg(ours.pid, signal.SIGINT)
+    _, said = ours.communicate(timeout=60)
+
+    assert ours.returncode == 130
+    assert said.splitlines() == [native._COMPILING, "harness: interrupted"]
+    assert within(60, lambda: not any(is_alive(int(number)) for number in compilers.read_text().split()))
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
 
 
 def within(seconds: float, holds: Callable[[], bool]) -> bool:
