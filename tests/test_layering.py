@@ -46,7 +46,6 @@ TORCH_FILES = {
         "training/modules/build",
         "training/modules/seeded_initialisation",
         "training/modules/first_weights",
-        "training/modules/grouped",
         "training/modules/op_modules",
         "training/modules/posed",
         "training/native/engine_choice",

@@ -22,14 +22,25 @@ from harness.training.distillation import Teacher, soft_losses, soft_targets
 from harness.training.gpu.captured_step import captured, replay, stream_of_ones_own
 from harness.training.images import Images, normalised
 from harness.training.modules.build import Network, seed_dropout
-from harness.training.modules.grouped import grouped_network, stack, unstack
+from harness.training.modules.op_modules import sequence
 from harness.training.modules.seeded_initialisation import drawing_from
-from harness.training.native.flat_state import MEMORIES, state_tensors
+from harness.training.native.flat_state import (
+    MEMORIES,
+    average_tensors,
+    engine_tensors,
+    flat_of,
+    flat_optimizer_state,
+    flat_state,
+    restore,
+    restore_optimizer,
+)
 from harness.training.recipe import Optimizer, Recipe, decay_of, first_averaged_step, recipe_of_epoch
 from harness.training.recipes import check_batch
 from harness.training.result import Epoch
 from harness.training.schedule import epoch_steps, learning_rate
 from harness.training.train import Training, autocast
+from search_spaces.architecture import Architecture
+from search_spaces.task import Task
 
 # Steps before a capture: cuDNN chooses its kernels and allocates in the first ones (torch's notes on CUDA graphs).
 WARM_UP = 3
@@ -62,6 +73,8 @@ class Population:
     """The grouped network of several runs, the state of its optimizer, its average, and its images.
 
     Attributes:
+        optimizer_state: a tensor a parameter, for each kind of state.
+        average: a tensor for each of ``engine_tensors``.
         schedule: of the latest epoch; the next one is written into the same tensors where it has the same parts.
         graph: a captured step, which reads and writes all these tensors; None before the first, and off a GPU.
     """
@@ -90,6 +103,19 @@ class Population:
         return self.members[0].device
 
 
+def grouped_network(architecture: Architecture, members: int, task: Task) -> Network:
+    """Return several copies of one network as one network: channels side by side, every convolution grouped by member.
+
+    Nothing of one member reaches another: kernels are grouped, BN statistics are those of a channel or of the poses of
+    one kernel, which are one member's. So a population trains in as many kernel launches as a single network, which is
+    what a GPU needs for networks this small.
+
+    It takes (batch, members * channels, rows, columns) and gives (batch, members * classes). Its parameters
+    and buffers come in the order of the single network's, each with ``members`` times the rows.
+    """
+    return Network(sequence(architecture.ops, task.input_shape, members))
+
+
 def population_of(runs: Sequence[Training], images: Images) -> Population:
     """Return a population of runs of one network and recipe, all at the same step; their dropout draws as the first's.
 
@@ -105,7 +131,7 @@ def population_of(runs: Sequence[Training], images: Images) -> Population:
     seed_dropout(network, runs[0].generator)
     names = MEMORIES[recipe.optimizer]
     optimizer_state = [[torch.zeros_like(parameter) for parameter in network.parameters()] for _ in names]
-    average = [torch.zeros_like(tensor) for tensor in state_tensors(network)]
+    average = [torch.zeros_like(tensor) for tensor in engine_tensors(network)]
     return Population(runs, network, images, optimizer_state, average)
 
 
@@ -139,26 +165,26 @@ def _ended(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
 
 def _gather(population: Population) -> None:
     """Copy the runs as they are now into the population."""
-    runs = population.members
-    stack([run.network for run in runs], population.network)
-    for name, memory in zip(MEMORIES[population.recipe.optimizer], population.optimizer_state, strict=True):
-        _gather_memory(population, name, memory)
-    averages = [run.average or run.state for run in runs]
+    runs, real = population.members, torch.float32
+    spread([flat_state(run.network, real) for run in runs], engine_tensors(population.network))
+    memories = [flat_optimizer_state(run.network, run.optimizer, real) for run in runs]
+    for of_each, memory in zip(zip(*memories, strict=True), population.optimizer_state, strict=True):
+        spread(of_each, memory)
+    averages = [flat_of(run.network, run.average or run.state, real) for run in runs]
+    spread(averages, population.average)
+
+
+def spread(flat: Sequence[Tensor], tensors: list[Tensor]) -> None:
+    """Copy the flat states of members into the tensors of a grouped network, which has a member's rows together."""
+    sizes = [tensor.numel() // len(flat) for tensor in tensors]
     with torch.no_grad():
-        for target, *parts in zip(population.average, *averages, strict=True):
-            target.copy_(torch.cat([part.reshape(-1) for part in parts]).view(target.shape))
+        for tensor, parts in zip(tensors, torch.stack(list(flat)).split(sizes, 1), strict=True):
+            tensor.copy_(parts.reshape(tensor.shape))
 
 
-def _gather_memory(population: Population, name: str, memory: list[Tensor]) -> None:
-    """Copy one kind of optimizer state of all members, a tensor a parameter; zeros where there is none yet."""
-    runs = population.members
-    for target, *parts in zip(memory, *(run.network.parameters() for run in runs), strict=True):
-        kept = [run.optimizer.state[part].get(name) for run, part in zip(runs, parts, strict=True)]
-        known = [
-            torch.zeros(part.numel(), device=part.device) if value is None else value.reshape(-1)
-            for part, value in zip(parts, kept, strict=True)
-        ]
-        target.copy_(torch.cat(known).view(target.shape))
+def collected(tensors: list[Tensor], members: int) -> Tensor:
+    """Return the flat state of each member, (members, size), from the tensors of a grouped network."""
+    return torch.cat([tensor.detach().reshape(members, -1) for tensor in tensors], 1)
 
 
 def _renewed(population: Population, fresh: EpochSteps) -> EpochSteps:
@@ -248,8 +274,7 @@ def _step(population: Population, schedule: EpochSteps) -> None:
         _update(population, parameters, gradients, schedule)
         if recipe.average_decay:
             share = schedule.shares.index_select(0, schedule.step)
-            state = state_tensors(population.network)
-            for kept, value in zip(population.average, state, strict=True):
+            for kept, value in zip(population.average, engine_tensors(population.network), strict=True):
                 kept.add_(share * (value - kept))
         schedule.loss += each.detach()
         schedule.step += 1
@@ -281,21 +306,13 @@ def _update(population: Population, parameters: list[Tensor], gradients: list[Te
 def _scatter(population: Population, steps: int) -> None:
     """Give the members back what became of them."""
     runs, recipe = population.members, population.recipe
-    for run in runs:
-        run.finished_average = None
-    unstack(population.network, [run.network for run in runs])
     step = runs[0].step + steps
-    averages = [tensor.reshape(len(runs), -1) for tensor in population.average]
+    states = collected(engine_tensors(population.network), len(runs))
+    memories = [collected(memory, len(runs)) for memory in population.optimizer_state]
+    averages = collected(population.average, len(runs))
     for index, run in enumerate(runs):
-        run.step = step
-        for name, memory in zip(MEMORIES[recipe.optimizer], population.optimizer_state, strict=True):
-            for parameter, values in zip(run.network.parameters(), memory, strict=True):
-                run.optimizer.state[parameter][name] = (
-                    values.reshape(len(runs), -1)[index].view(parameter.shape).clone()
-                )
-        if recipe.optimizer is Optimizer.ADAM:
-            for parameter in run.network.parameters():
-                run.optimizer.state[parameter]["step"] = torch.tensor(float(step))
+        run.finished_average, run.step = None, step
+        restore(run.network, states[index])
+        restore_optimizer(run.network, run.optimizer, [memory[index] for memory in memories], step)
         if recipe.average_decay and step >= max(1, first_averaged_step(recipe, steps)):
-            shapes = state_tensors(run.network)
-            run.average = [rows[index].view(like.shape).clone() for rows, like in zip(averages, shapes, strict=True)]
+            run.average = average_tensors(run.network, averages[index])

@@ -1,41 +1,32 @@
 """The state of a torch network and of its optimizer as flat arrays, in the order of the native engine, and back.
 
 The engine's order is that of ``program.py``: parameters, each once, then running means and variances. Torch's
-``state_dict`` has another, and a tied kernel once a user.
+``state_dict`` has another, and a tied kernel once a user. A grouped network of several members keeps it too.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.training.recipe import Optimizer
 
 
-def _engine_tensors(network: nn.Module) -> list[Tensor]:
+def engine_tensors(network: nn.Module) -> list[Tensor]:
     """Return parameters, each once, then means and variances, in the order of the engine's state."""
-    statistics = [
-        getattr(module, name)
-        for module in network.modules()
-        if isinstance(module, _BatchNorm)
-        for name in ("running_mean", "running_var")
-    ]
-    return [*network.parameters(), *statistics]
+    return [*network.parameters(), *(tensor for tensor in network.buffers() if tensor.is_floating_point())]
 
 
 def flat_state(network: nn.Module, real: torch.dtype) -> Tensor:
     """Return a network's own state, (state_size,)."""
-    return torch.cat([tensor.detach().reshape(-1) for tensor in _engine_tensors(network)]).to(real)
+    return torch.cat([tensor.detach().reshape(-1) for tensor in engine_tensors(network)]).to(real)
 
 
 def _parts(network: nn.Module, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Return each tensor of the network with its part of a flat state."""
-    pairs, at = [], 0
-    for tensor in _engine_tensors(network):
-        pairs.append((tensor, flat[at : at + tensor.numel()].view(tensor.shape)))
-        at += tensor.numel()
-    return pairs
+    tensors = engine_tensors(network)
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    return [(tensor, part.view(tensor.shape)) for tensor, part in zip(tensors, parts, strict=True)]
 
 
 def restore(network: nn.Module, state: Tensor) -> None:
@@ -48,7 +39,7 @@ def restore(network: nn.Module, state: Tensor) -> None:
 def flat_of(network: nn.Module, tensors: list[Tensor], real: torch.dtype) -> Tensor:
     """Return as a flat state the tensors that stand for those of ``state_tensors``, as averages do."""
     named = dict(zip((tensor.data_ptr() for tensor in state_tensors(network)), tensors, strict=True))
-    return torch.cat([named[tensor.data_ptr()].reshape(-1) for tensor in _engine_tensors(network)]).to(real)
+    return torch.cat([named[tensor.data_ptr()].reshape(-1) for tensor in engine_tensors(network)]).to(real)
 
 
 def average_tensors(network: nn.Module, flat: Tensor) -> list[Tensor]:
@@ -71,29 +62,21 @@ def _kind(optimizer: torch.optim.Optimizer) -> Optimizer:
 
 
 def flat_optimizer_state(network: nn.Module, optimizer: torch.optim.Optimizer, real: torch.dtype) -> list[Tensor]:
-    """Return the optimizer's two kinds of state, flat, zeros before the first step; the second is empty for SGD."""
+    """Return each kind of state that the optimizer keeps, flat, (parameter_count,); zeros before the first step."""
     found = []
     for name in MEMORIES[_kind(optimizer)]:
-        parts = []
-        for parameter in network.parameters():
-            kept = optimizer.state[parameter].get(name) if parameter in optimizer.state else None
-            none = torch.zeros(parameter.numel(), device=parameter.device)
-            parts.append(none if kept is None else kept.reshape(-1))
-        found.append(torch.cat(parts).to(real))
-    return [*found, torch.empty(0, dtype=real)]
+        kept = [(parameter, optimizer.state.get(parameter, {}).get(name)) for parameter in network.parameters()]
+        parts = [torch.zeros_like(parameter) if value is None else value for parameter, value in kept]
+        found.append(torch.cat([part.detach().reshape(-1) for part in parts]).to(real))
+    return found
 
 
-def restore_optimizer(
-    network: nn.Module, optimizer: torch.optim.Optimizer, optimizer_state: list[Tensor], steps: int
-) -> None:
+def restore_optimizer(network: nn.Module, optimizer: torch.optim.Optimizer, memories: list[Tensor], steps: int) -> None:
     """Copy flat state back into the optimizer, as torch leaves it after so many steps."""
-    kind = _kind(optimizer)
-    for name, memory in zip(MEMORIES[kind], optimizer_state, strict=False):
-        at = 0
-        for parameter in network.parameters():
-            part = memory[at : at + parameter.numel()].view(parameter.shape)
-            optimizer.state[parameter][name] = part.to(parameter.dtype).clone()
-            at += parameter.numel()
-    if kind is Optimizer.ADAM:
-        for parameter in network.parameters():
+    parameters = list(network.parameters())
+    for name, memory in zip(MEMORIES[_kind(optimizer)], memories, strict=True):
+        for parameter, part in zip(parameters, memory.split([each.numel() for each in parameters]), strict=True):
+            optimizer.state[parameter][name] = part.view(parameter.shape).to(parameter.dtype).clone()
+    if _kind(optimizer) is Optimizer.ADAM:
+        for parameter in parameters:
             optimizer.state[parameter]["step"] = torch.tensor(float(steps))

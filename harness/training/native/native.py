@@ -78,38 +78,28 @@ class EngineNotKept(EngineUnavailable):
     """The folder in which compiled engines are kept cannot be used."""
 
 
-class TrainingRow(ctypes.Structure):
-    """The recipe as ``engine_train`` takes it; ``real`` is float, or double in builds for tests."""
+_INT, _LONG, _POINTER = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
+_FLOAT, _DOUBLE = ctypes.c_float, ctypes.c_double
 
-    _fields_ = (
-        ("adam", ctypes.c_int),
-        ("nesterov", ctypes.c_int),
-        ("momentum", ctypes.c_float),
-        ("smoothing", ctypes.c_float),
-    )
+
+class TrainingRow(ctypes.Structure):
+    """The recipe as ``engine_train`` takes it."""
+
+    _fields_ = (("adam", _INT), ("nesterov", _INT), ("momentum", _FLOAT), ("smoothing", _FLOAT))
 
 
 class TrainingRow64(ctypes.Structure):
-    """``TrainingRow`` for an engine of doubles."""
+    """``TrainingRow`` for an engine of doubles, as tests build it."""
 
-    _fields_ = (
-        ("adam", ctypes.c_int),
-        ("nesterov", ctypes.c_int),
-        ("momentum", ctypes.c_double),
-        ("smoothing", ctypes.c_double),
-    )
+    _fields_ = (("adam", _INT), ("nesterov", _INT), ("momentum", _DOUBLE), ("smoothing", _DOUBLE))
 
 
 class TeacherRow(ctypes.Structure):
     """The teachers of a recipe as ``engine_train`` takes them: a program, a state each, their share of the loss."""
 
     _fields_ = (
-        ("program", ctypes.c_void_p),
-        ("states", ctypes.c_void_p),
-        ("state_size", ctypes.c_int64),
-        ("count", ctypes.c_int64),
-        ("weight", ctypes.c_double),
-        ("temperature", ctypes.c_double),
+        *(("program", _POINTER), ("states", _POINTER), ("state_size", _LONG), ("count", _LONG)),
+        *(("weight", _DOUBLE), ("temperature", _DOUBLE)),
     )
 
 

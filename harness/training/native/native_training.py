@@ -130,11 +130,11 @@ def open_program(
     task = images.task
     flat = program(architecture, task.input_shape)
     handle = _opened(engine, flat, recipe, images)
-    taught = None
-    if teacher is not None:
-        opened = _opened(engine, program(teacher.architecture, task.input_shape), recipe, images)
-        taught = _native_teacher(engine, teacher, opened, recipe)
-    return NativeProgram(engine, flat, task, recipe, handle, taught, _decays(flat, recipe).to(_real(engine)))
+    taught = None if teacher is None else _native_teacher(engine, teacher, recipe, images)
+    # A network may have no parameters.
+    decays = [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in flat.parameters]
+    decay = torch.cat([*decays, torch.empty(0)]).to(_real(engine))
+    return NativeProgram(engine, flat, task, recipe, handle, taught, decay)
 
 
 def rounded(recipe: Recipe, engine: Engine) -> Recipe:
@@ -142,14 +142,8 @@ def rounded(recipe: Recipe, engine: Engine) -> Recipe:
     return replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=_real(engine)).item())
 
 
-def _decays(flat: Program, recipe: Recipe) -> Tensor:
-    """Return the L2 coefficient of each parameter, (parameter_count,)."""
-    return torch.cat(
-        [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in flat.parameters] or [torch.empty(0)]
-    )
-
-
-def _native_teacher(engine: Engine, teacher: Teacher, handle: _Handle, recipe: Recipe) -> NativeTeacher:
+def _native_teacher(engine: Engine, teacher: Teacher, recipe: Recipe, images: Images) -> NativeTeacher:
+    handle = _opened(engine, program(teacher.architecture, images.task.input_shape), recipe, images)
     states = torch.stack([flat_state(network, _real(engine)) for network in teacher.networks])
     count, state_size = states.shape
     weight, temperature = recipe.distill_weight, recipe.distill_temperature
@@ -197,46 +191,48 @@ def train_steps(
     check_order(order, steps * recipe.batch_size, len(images))
     maps = transforms_of(recipe_of_epoch(recipe, len(run.history)), run.generator, steps, native.task)
     _seed_dropout(native, run.generator)
-    held = _held(native, run)
-    row = _row(native)
-    rates, shares = torch.tensor([moving.rates, moving.shares], dtype=_real(native.engine))
+    real = _real(native.engine)
+    # Flat, in the engine's order; the engine changes them in place.
+    state = flat_state(run.network, real)
+    assert state.numel() == native.program.state_size, "the network is not that of the program"
+    # SGD has one kind, and the engine then reads no second.
+    memory = flat_optimizer_state(run.network, run.optimizer, real)
+    # Of no meaning before averaging begins.
+    averaged = torch.empty_like(state) if run.average is None else flat_of(run.network, run.average, real)
+    rates, shares = torch.tensor([moving.rates, moving.shares], dtype=real)
     loss = 0.0
     for first in range(0, steps, CHUNK):
         taken = slice(first, min(first + CHUNK, steps))
         count = taken.stop - first
         chosen = slice(first * recipe.batch_size, taken.stop * recipe.batch_size)
-        transforms = None if maps is None else maps[chosen]
-        loss += _take_steps(native, images, order[chosen], transforms, rates[taken], shares[taken], run.step, row, held)
+        loss += native.engine.library.engine_train(
+            native.handle.pointer,
+            images.pixels.data_ptr(),
+            images.labels.data_ptr(),
+            order[chosen].data_ptr(),
+            None if maps is None else maps[chosen].data_ptr(),
+            rates[taken].data_ptr(),
+            shares[taken].data_ptr(),
+            count,
+            run.step,
+            ctypes.byref(_row(native)),
+            native.decay.data_ptr(),
+            native.program.state_size,
+            state.data_ptr(),
+            memory[0].data_ptr(),
+            memory[-1].data_ptr(),
+            averaged.data_ptr(),
+            _teacher_row(native),
+        )
         run.step += count
-        for _ in range(count if on_step is not None else 0):
-            on_step()  # type: ignore[misc]  # the range is empty where there is none
-    restore(run.network, held.state)
-    restore_optimizer(run.network, run.optimizer, held.optimizer_state, run.step)
+        if on_step is not None:
+            for _ in range(count):
+                on_step()
+    restore(run.network, state)
+    restore_optimizer(run.network, run.optimizer, memory, run.step)
     if recipe.average_decay > 0 and run.step >= max(1, first_averaged_step(recipe, steps)):
-        run.average = average_tensors(run.network, held.averaged)
+        run.average = average_tensors(run.network, averaged)
     return loss
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """What a run holds, flat, in the engine's order; the engine changes it in place.
-
-    Attributes:
-        optimizer_state: the optimizer's two kinds of it, (parameter_count,); the second is empty for SGD.
-        averaged: the averaged state; of no meaning before averaging begins.
-    """
-
-    state: Tensor
-    optimizer_state: list[Tensor]
-    averaged: Tensor
-
-
-def _held(native: NativeProgram, run: Trained) -> _Held:
-    real = _real(native.engine)
-    state = flat_state(run.network, real)
-    assert state.numel() == native.program.state_size, "the network is not that of the program"
-    averaged = torch.empty_like(state) if run.average is None else flat_of(run.network, run.average, real)
-    return _Held(state, flat_optimizer_state(run.network, run.optimizer, real), averaged)
 
 
 def _seed_dropout(native: NativeProgram, generator: torch.Generator) -> None:
@@ -244,40 +240,6 @@ def _seed_dropout(native: NativeProgram, generator: torch.Generator) -> None:
     if any(item.dropout for item in native.program.instructions):
         seed = torch.randint(2**62, (), generator=generator, dtype=torch.int64)
         native.engine.library.engine_seed(native.handle.pointer, int(seed))
-
-
-def _take_steps(
-    native: NativeProgram,
-    images: Images,
-    chosen: Tensor,
-    transforms: Tensor | None,
-    rates: Tensor,
-    shares: Tensor,
-    step: int,
-    row: ctypes.Structure,
-    held: _Held,
-) -> float:
-    """Take a step a rate on these images and return the sum of the losses; ``step`` were taken before."""
-    loss: float = native.engine.library.engine_train(
-        native.handle.pointer,
-        images.pixels.data_ptr(),
-        images.labels.data_ptr(),
-        chosen.data_ptr(),
-        None if transforms is None else transforms.data_ptr(),
-        rates.data_ptr(),
-        shares.data_ptr(),
-        len(rates),
-        step,
-        ctypes.byref(row),
-        native.decay.data_ptr(),
-        native.program.state_size,
-        held.state.data_ptr(),
-        held.optimizer_state[0].data_ptr(),
-        held.optimizer_state[1].data_ptr(),
-        held.averaged.data_ptr(),
-        _teacher_row(native),
-    )
-    return loss
 
 
 def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
@@ -320,15 +282,9 @@ def _teacher_row(native: NativeProgram) -> Any:
 
 
 def _row(native: NativeProgram) -> ctypes.Structure:
-    recipe = native.recipe
-    kind: Any = TrainingRow64 if native.engine.double else TrainingRow
-    row: ctypes.Structure = kind(
-        int(recipe.optimizer is Optimizer.ADAM),
-        int(recipe.nesterov),
-        recipe.momentum,
-        recipe.label_smoothing,
-    )
-    return row
+    recipe, kind = native.recipe, TrainingRow64 if native.engine.double else TrainingRow
+    adam = recipe.optimizer is Optimizer.ADAM
+    return kind(int(adam), int(recipe.nesterov), recipe.momentum, recipe.label_smoothing)
 
 
 def transforms_of(recipe: Recipe, generator: torch.Generator, steps: int, task: Task) -> Tensor | None:

@@ -9,8 +9,8 @@ import torch
 
 from harness.system.errors import ContentError
 from harness.training.gpu import population as population_module
-from harness.training.gpu.population import population_of, train_epoch_together
-from harness.training.modules.grouped import grouped_network, stack, unstack
+from harness.training.gpu.population import collected, grouped_network, population_of, spread, train_epoch_together
+from harness.training.native.flat_state import engine_tensors, flat_state, restore
 from harness.training.recipe import Optimizer, Recipe
 from harness.training.train import Training, count_errors, start, train_epoch
 from search_spaces.language.notation import parse_network
@@ -38,7 +38,7 @@ def test_a_grouped_network_says_what_its_members_say(text: str):
     architecture, images = parse_network(text), some_images(9)
     runs = runs_of(text, Recipe(), 4)
     grouped = grouped_network(architecture, 4, MNIST)
-    stack([run.network for run in runs], grouped)
+    spread([flat_state(run.network, torch.float32) for run in runs], engine_tensors(grouped))
     values = (images.pixels.float() / 255 - 0.13) / 0.31
 
     for mode in (True, False):
@@ -53,12 +53,13 @@ def test_what_is_stacked_comes_back():
     before = [[tensor.clone() for tensor in run.state] for run in runs]
     grouped = grouped_network(parse_network(NETWORKS[2]), 3, MNIST)
 
-    stack([run.network for run in runs], grouped)
+    spread([flat_state(run.network, torch.float32) for run in runs], engine_tensors(grouped))
     for run in runs:
         with torch.no_grad():
             for tensor in run.state:
                 tensor.zero_()
-    unstack(grouped, [run.network for run in runs])
+    for run, state in zip(runs, collected(engine_tensors(grouped), 3), strict=True):
+        restore(run.network, state)
 
     for run, tensors in zip(runs, before, strict=True):
         assert all(torch.equal(now, then) for now, then in zip(run.state, tensors, strict=True))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.training.native.buffer_checks import check_images, check_order, check_orders, check_pixels
+from harness.training.native.buffer_checks import check_images, check_order, check_pixels
 from search_spaces.task import MNIST
 
 PIXELS, LABELS = torch.zeros(4, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 9, 2, 3])
@@ -38,20 +38,6 @@ def test_what_the_engine_reads_is_accepted():
 def test_an_order_is_of_images_that_are_there(order: Tensor, message: str):
     with pytest.raises(AssertionError, match=f"^{re.escape(message)}"):
         check_order(order, 3, 4)
-
-
-@pytest.mark.parametrize(
-    ("order", "message"),
-    [
-        (torch.tensor([0, 4]), "the order: from 0 to 4; the engine reads 0 to 3"),
-        (torch.tensor([0]), "the order names 1 images, but the steps take 2"),
-    ],
-)
-def test_one_of_several_orders_that_is_wrong_is_an_error(order: Tensor, message: str):
-    check_orders([ORDER, torch.tensor([2, 2])], [3, 2], 4)
-
-    with pytest.raises(AssertionError, match=f"^{re.escape(message)}$"):
-        check_orders([ORDER, order], [3, 2], 4)
 
 
 @pytest.mark.parametrize(
