@@ -13,27 +13,8 @@ from math import prod
 from typing import Any
 
 from harness.training.native.instruction import RATE_PARTS, SLOPE_PARTS, Activation, Code, Instruction, Value
+from search_spaces import ops as spec
 from search_spaces.architecture import Architecture
-from search_spaces.ops import (
-    AvgPool,
-    BatchNorm,
-    Conv,
-    DepthwiseConv,
-    Dropout,
-    Dropout2d,
-    GlobalAvgPool,
-    LeakyReLU,
-    Linear,
-    MaxPool,
-    Op,
-    PReLU,
-    ReLU,
-    Residual,
-    Swish,
-    Unshuffle,
-    kernel_shape,
-    paddings,
-)
 from search_spaces.shapes import output_shape
 from search_spaces.task import Shape
 
@@ -128,7 +109,7 @@ def _located(item: Instruction, first: int) -> Instruction:
     return replace(item, mean=first + item.mean, variance=first + item.variance) if item.shift >= 0 else item
 
 
-def _sequence(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) -> int:
+def _sequence(draft: _Draft, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> int:
     """Write the instructions of ops that read ``source``, and return the value that they leave."""
     index = 0
     while index < len(ops):
@@ -143,26 +124,26 @@ def _sequence(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) -> 
     return source
 
 
-def _pointwise_count(ops: tuple[Op, ...]) -> int:
+def _pointwise_count(ops: tuple[spec.Op, ...]) -> int:
     """Return how many ops from the first one instruction takes.
 
     They are activation, BN, activation and dropout in this order, each or none; a second activation only after BN.
     """
     count = 0
-    for kinds in (ACTIVATIONS, {BatchNorm}, ACTIVATIONS, DROPOUTS):
-        second = kinds is ACTIVATIONS and count > 0 and not isinstance(ops[count - 1], BatchNorm)
+    for kinds in (ACTIVATIONS, {spec.BatchNorm}, ACTIVATIONS, DROPOUTS):
+        second = kinds is ACTIVATIONS and count > 0 and not isinstance(ops[count - 1], spec.BatchNorm)
         if count < len(ops) and type(ops[count]) in kinds and not second:
             count += 1
     return count
 
 
-def _pointwise(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) -> int:
+def _pointwise(draft: _Draft, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> int:
     target = draft.value(shape)
     item = Instruction(code=Code.POINTWISE, source=source, target=target)
     for op in ops:
-        if isinstance(op, BatchNorm):
+        if isinstance(op, spec.BatchNorm):
             item = _normed(draft, op, shape, item)
-        elif isinstance(op, Dropout | Dropout2d):
+        elif isinstance(op, spec.Dropout | spec.Dropout2d):
             rate = min(round(op.p * RATE_PARTS), RATE_PARTS - 1)
             item = replace(item, dropout=DROPOUTS[type(op)], rate=rate)
         else:
@@ -176,7 +157,7 @@ def _pointwise(draft: _Draft, ops: tuple[Op, ...], shape: Shape, source: int) ->
     return target
 
 
-def _normed(draft: _Draft, op: BatchNorm, shape: Shape, item: Instruction) -> Instruction:
+def _normed(draft: _Draft, op: spec.BatchNorm, shape: Shape, item: Instruction) -> Instruction:
     learned = shape[0] // op.poses
     shared = op.poses if op.shared else 1
     means = shape[0] // shared
@@ -187,11 +168,11 @@ def _normed(draft: _Draft, op: BatchNorm, shape: Shape, item: Instruction) -> In
     return replace(item, poses=op.poses, shared=shared, scale=scale, shift=shift, mean=mean, variance=mean + means)
 
 
-def _slope(draft: _Draft, op: Op) -> int:
+def _slope(draft: _Draft, op: spec.Op) -> int:
     """Return what stands for the slope of an activation: parts where it is given, a place where it is learned."""
-    if isinstance(op, PReLU):
+    if isinstance(op, spec.PReLU):
         return draft.parameter(1, kernel=False)
-    return round(op.slope * SLOPE_PARTS) if isinstance(op, LeakyReLU) else 0
+    return round(op.slope * SLOPE_PARTS) if isinstance(op, spec.LeakyReLU) else 0
 
 
 def _window(code: Code) -> _Writer:
@@ -204,29 +185,29 @@ def _window(code: Code) -> _Writer:
     return written
 
 
-def _linear(draft: _Draft, op: Linear, shape: Shape, source: int) -> int:
+def _linear(draft: _Draft, op: spec.Linear, shape: Shape, source: int) -> int:
     weights = draft.parameter(prod(shape) * op.out_features, kernel=True)
     bias = draft.parameter(op.out_features, kernel=False)
     return _write(draft, op, shape, Instruction(code=Code.LINEAR, source=source, target=0, kernel=weights, bias=bias))
 
 
-def _write(draft: _Draft, op: Op, shape: Shape, item: Instruction) -> int:
+def _write(draft: _Draft, op: spec.Op, shape: Shape, item: Instruction) -> int:
     target = draft.value(output_shape(op, shape))
     draft.instructions.append(replace(item, target=target))
     return target
 
 
-def _convolution(draft: _Draft, op: Conv | DepthwiseConv, shape: Shape, source: int) -> int:
-    rows, columns = kernel_shape(op)
-    above, left = paddings(op)
-    out, groups = (op.out_channels, op.groups) if isinstance(op, Conv) else (shape[0], shape[0])
-    poses = op.poses if isinstance(op, Conv) else 1
+def _convolution(draft: _Draft, op: spec.Conv | spec.DepthwiseConv, shape: Shape, source: int) -> int:
+    rows, columns = spec.kernel_shape(op)
+    above, left = spec.paddings(op)
+    out, groups = (op.out_channels, op.groups) if isinstance(op, spec.Conv) else (shape[0], shape[0])
+    poses = op.poses if isinstance(op, spec.Conv) else 1
     learned = out // poses
     weights = draft.kernel(rows * columns * learned * (shape[0] // groups), op.tie)
     bias = draft.parameter(learned, kernel=False) if op.bias else -1
     draft.widen(source, margin=max(above, left))
     item = Instruction(
-        code=Code.CONVOLUTION if isinstance(op, Conv) else Code.DEPTHWISE,
+        code=Code.CONVOLUTION if isinstance(op, spec.Conv) else Code.DEPTHWISE,
         source=source,
         target=0,
         rows=rows,
@@ -244,7 +225,7 @@ def _convolution(draft: _Draft, op: Conv | DepthwiseConv, shape: Shape, source: 
     return target
 
 
-def _residual(draft: _Draft, op: Residual, shape: Shape, source: int) -> int:
+def _residual(draft: _Draft, op: spec.Residual, shape: Shape, source: int) -> int:
     branch = draft.value(shape)
     draft.instructions.append(Instruction(code=Code.BRANCH, source=source, target=branch))
     inner = _sequence(draft, op.ops, shape, branch)
@@ -255,23 +236,23 @@ def _residual(draft: _Draft, op: Residual, shape: Shape, source: int) -> int:
 
 _Writer = Callable[[_Draft, Any, Shape, int], int]
 # Ops that one pointwise instruction takes together with BN, and what they are in it.
-ACTIVATIONS: Mapping[type[Op], Activation] = {
-    ReLU: Activation.RELU,
-    LeakyReLU: Activation.LEAKY,
-    PReLU: Activation.PRELU,
-    Swish: Activation.SWISH,
+ACTIVATIONS: Mapping[type[spec.Op], Activation] = {
+    spec.ReLU: Activation.RELU,
+    spec.LeakyReLU: Activation.LEAKY,
+    spec.PReLU: Activation.PRELU,
+    spec.Swish: Activation.SWISH,
 }
-DROPOUTS: Mapping[type[Op], int] = {Dropout: 1, Dropout2d: 2}
+DROPOUTS: Mapping[type[spec.Op], int] = {spec.Dropout: 1, spec.Dropout2d: 2}
 # Ops with instructions of their own: they write what reads one value, and return the value that it leaves.
-INSTRUCTIONS: Mapping[type[Op], _Writer] = {
-    Conv: _convolution,
-    DepthwiseConv: _convolution,
-    MaxPool: _window(Code.MAX_POOL),
-    AvgPool: _window(Code.AVERAGE_POOL),
-    GlobalAvgPool: _window(Code.AVERAGE_POOL),
-    Unshuffle: _window(Code.UNSHUFFLE),
-    Linear: _linear,
-    Residual: _residual,
+INSTRUCTIONS: Mapping[type[spec.Op], _Writer] = {
+    spec.Conv: _convolution,
+    spec.DepthwiseConv: _convolution,
+    spec.MaxPool: _window(Code.MAX_POOL),
+    spec.AvgPool: _window(Code.AVERAGE_POOL),
+    spec.GlobalAvgPool: _window(Code.AVERAGE_POOL),
+    spec.Unshuffle: _window(Code.UNSHUFFLE),
+    spec.Linear: _linear,
+    spec.Residual: _residual,
 }
 
 
