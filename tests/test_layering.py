@@ -51,7 +51,6 @@ TORCH_FILES = {
         "training/native/engine_choice",
         "training/native/flat_state",
         "training/native/native_training",
-        "training/native/buffer_checks",
         "training/run",
         "training/teacher",
         "training/train",

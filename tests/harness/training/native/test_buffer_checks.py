@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.training.native.buffer_checks import check_images, check_order, check_pixels
+from harness.training.native.native_training import check_images, check_order, check_pixels
 from search_spaces.task import MNIST
 
 PIXELS, LABELS = torch.zeros(4, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 9, 2, 3])
