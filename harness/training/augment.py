@@ -20,24 +20,19 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     """
     if recipe.augmented_share == 0:
         return images
-    rows, columns = images.shape[-2:]
-    theta = affine_maps(len(images), rows, columns, recipe, generator)
+    # One draw for all seven numbers an image: on a GPU each call is a launch.
+    draws = torch.rand(7, len(images), generator=generator, device=generator.device)
+    theta = maps_of(draws, *images.shape[-2:], recipe)
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, align_corners=False)
 
 
-def affine_maps(count: int, rows: int, columns: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Return ``count`` random maps from output to input coordinates, (count, 2, 3), in units of half an edge.
-
-    The linear part is scale times rotation, plus a shear of the horizontal axis; images that are not to be
-    moved get the identity.
-    """
-    # One draw for all seven numbers an image: on a GPU each call is a launch.
-    return maps_of(torch.rand(7, count, generator=generator, device=generator.device), rows, columns, recipe)
-
-
 def maps_of(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tensor:
-    """Return the maps, (count, 2, 3), that seven uniform draws an image, (7, count), stand for."""
+    """Return the maps, (count, 2, 3), that seven uniform draws an image, (7, count), stand for.
+
+    They lead from output to input coordinates, in units of half an edge. The linear part is scale times rotation, plus
+    a shear of the horizontal axis; images that are not to be moved get the identity.
+    """
     moved = (draws[6] < recipe.augmented_share).float()
     spread = (2 * draws[:6] - 1) * moved  # (6, count), each from -1 to 1
     angle = spread[0] * math.radians(recipe.rotation_degrees)
