@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-_TURN = threading.RLock()
+# Whose turn it is: a thread holds it for all but replays.
+TURN = threading.RLock()
 # Steps that may be asked for and not be taken yet: whoever is to stop at its next step has to wait for them, and the
 # rest of an epoch may take longer than a lane is given. Chosen by estimate, not measured: no GPU has run it.
 AHEAD = 100
@@ -27,24 +28,17 @@ class CaptureLost(RuntimeError):
 
 
 @contextlib.contextmanager
-def own_turn() -> Iterator[None]:
-    """Wait until it is this thread's turn, and keep it for the block."""
-    with _TURN:
-        yield
-
-
-@contextlib.contextmanager
 def turn_of_others() -> Iterator[None]:
     """Let others have their turn for the block, and wait for one's own after it; nothing to do for who has none."""
     try:
-        _TURN.release()
+        TURN.release()
     except RuntimeError:  # whoever has no turn trains alone in its process
         yield
         return
     try:
         yield
     finally:
-        _TURN.acquire()
+        TURN.acquire()
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from harness.data.training_images import load
 from harness.system.child import die_with
 from harness.system.device import choose_device
 from harness.system.errors import DataError, HarnessError, StorageError, refused_memory, refused_storage
-from harness.training.gpu.captured_step import CaptureLost, own_turn
+from harness.training.gpu.captured_step import TURN, CaptureLost
 from harness.training.result import Epoch, Result, Status
 from harness.training.run import Job, TrainingData, execute
 from harness.training.workers.parallelism import MOST_SIDE_BY_SIDE
@@ -201,7 +201,7 @@ def _enter(place: contextlib.ExitStack, lane: Lane, job: Job) -> None:
     device = choose_device(job.device)
     if device.type != "cuda":
         return
-    place.enter_context(own_turn())
+    place.enter_context(TURN)
     place.enter_context(torch.cuda.device(device))
     if device not in lane.streams:
         lane.streams[device] = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from harness.training.gpu.captured_step import AHEAD, CaptureLost, captured, own_turn, replay, turn_of_others
+from harness.training.gpu.captured_step import AHEAD, TURN, CaptureLost, captured, replay, turn_of_others
 
 
 @dataclass
@@ -70,7 +70,7 @@ def test_a_turn_is_one_threads_until_it_gives_it_to_others():
     seen: list[str] = []
 
     def go() -> None:
-        with own_turn():
+        with TURN:
             seen.append("lane")
             with turn_of_others():
                 inside.set()
@@ -81,7 +81,7 @@ def test_a_turn_is_one_threads_until_it_gives_it_to_others():
     lane = threading.Thread(target=go, name="lane")
     lane.start()
     assert inside.wait(60)
-    with own_turn():
+    with TURN:
         # The lane wants its turn back, and has to wait for it.
         done.set()
         lane.join(0.1)
@@ -96,7 +96,7 @@ def test_who_has_no_turn_gives_none_away():
     with turn_of_others():
         pass
 
-    with own_turn():
+    with TURN:
         pass
 
 
