@@ -58,7 +58,7 @@ def check(name: str, folder: Path | None) -> DataReport:
     """
     spec = dataset(name)
     if spec.embedded:
-        embedded.verify()
+        embedded.verified()
         source = embedded.source()
         reports = [
             FileReport("images", embedded.IMAGES_SHA256, ""),

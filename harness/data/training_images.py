@@ -55,27 +55,18 @@ class Split:
 
 
 def resolve(name: str, folder: Path | None) -> ImageData:
-    """Load the data set that ``--dataset`` names, ``auto`` included.
+    """Load the data set that ``--dataset`` names; for ``auto`` MNIST, or ``mnist-5k`` where MNIST cannot be had.
+
+    A folder that was named must hold MNIST, and a damaged copy is an error: neither is passed over.
 
     Raises:
         UsageError: there is no data set of that name.
         DataError: the files are missing or damaged.
     """
-    return resolve_auto(folder) if name == AUTO else load(name, folder)
-
-
-def resolve_auto(folder: Path | None) -> ImageData:
-    """Load MNIST, or ``mnist-5k`` where there is no copy of MNIST and none can be fetched.
-
-    A folder that was named must hold MNIST, and a damaged copy is an error: neither is passed over.
-
-    Raises:
-        DataError: the files in ``folder`` are missing, or a copy is damaged.
-    """
     try:
-        return load("mnist", folder)
+        return load("mnist" if name == AUTO else name, folder)
     except MissingData as error:
-        if folder is not None:
+        if name != AUTO or folder is not None:
             raise
         data = load("mnist-5k", None)
         print(_fallback_warning(error), file=sys.stderr, flush=True)

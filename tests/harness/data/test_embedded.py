@@ -17,9 +17,9 @@ from harness.system.errors import DataError
 @pytest.fixture
 def fresh_cache():
     """Nothing is remembered from an earlier read, and nothing of this test is left."""
-    embedded._verified.cache_clear()
+    embedded.verified.cache_clear()
     yield
-    embedded._verified.cache_clear()
+    embedded.verified.cache_clear()
 
 
 def rows(part: embedded.Part) -> list[bytes]:
@@ -63,13 +63,13 @@ def test_other_images_than_the_known_ones_are_refused(fresh_cache, monkeypatch: 
     monkeypatch.setattr(embedded, "_arrays", lambda: (np.zeros((5000, 784)), np.zeros(5000)))
 
     with pytest.raises(DataError, match=r"^mlxtend \S+ brings other images than mnist-5k: SHA-256 should be 2913"):
-        embedded.verify()
+        embedded.verified()
 
 
 def test_a_missing_mlxtend_is_named(fresh_cache, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
 
     with pytest.raises(MissingData, match=r"^mnist-5k comes inside mlxtend, which cannot be imported: ") as caught:
-        embedded.verify()
+        embedded.verified()
 
     assert caught.value.hint == "pip install mlxtend"
