@@ -66,6 +66,11 @@ class Precision(StrEnum):
 _LATER = {"later": True}
 
 
+def _number(default: float, low: float, high: float, *, later: bool = False) -> Any:
+    """Return a field for a number from ``low`` to ``high``."""
+    return field(default=default, metadata={"limits": (low, high), "later": later})
+
+
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -106,36 +111,36 @@ class Recipe:
         decay_all: ``weight_decay`` holds for scales, shifts, biases and slopes too, as in torch's optimizers.
     """
 
-    epochs: int = 15
-    batch_size: int = 64
+    epochs: int = _number(15, 1, 100_000)
+    batch_size: int = _number(64, 1, 10_000)
     optimizer: Optimizer = Optimizer.SGD
-    learning_rate: float = 0.1
-    momentum: float = 0.9
+    learning_rate: float = _number(0.1, 1e-12, 1e3)
+    momentum: float = _number(0.9, 0, 0.9999)
     nesterov: bool = True
-    weight_decay: float = 1e-4
+    weight_decay: float = _number(1e-4, 0, 1)
     schedule: Schedule = Schedule.LINEAR
-    warmup: float = 0.2
+    warmup: float = _number(0.2, 0, 1)
     step_epochs: tuple[int, ...] = ()
-    step_factor: float = 0.1
-    label_smoothing: float = 0.0
-    augmented_share: float = 0.7
-    rotation_degrees: float = 10.0
-    shift_pixels: float = 2.0
-    scale: float = 0.1
-    shear: float = 0.1
-    average_decay: float = 0.998
-    average_start: float = 0.1
+    step_factor: float = _number(0.1, 0, 1)
+    label_smoothing: float = _number(0.0, 0, 1)
+    augmented_share: float = _number(0.7, 0, 1)
+    rotation_degrees: float = _number(10.0, 0, 180)
+    shift_pixels: float = _number(2.0, 0, 14)
+    scale: float = _number(0.1, 0, 0.9)
+    shear: float = _number(0.1, 0, 2)
+    average_decay: float = _number(0.998, 0, 0.99999)
+    average_start: float = _number(0.1, 0, 1)
     initialisation: Initialisation = Initialisation.KAIMING
     precision: Precision = Precision.FP32
-    final_rate: float = field(default=0.0, metadata=_LATER)
+    final_rate: float = _number(0.0, 0, 1, later=True)
     teacher: str = field(default="", metadata=_LATER)
     teacher_recipe: Recipe | None = field(default=None, metadata=_LATER)
-    teacher_seeds: int = field(default=1, metadata=_LATER)
-    distill_weight: float = field(default=0.5, metadata=_LATER)
-    distill_temperature: float = field(default=4.0, metadata=_LATER)
+    teacher_seeds: int = _number(1, 1, 100, later=True)
+    distill_weight: float = _number(0.5, 0, 1, later=True)
+    distill_temperature: float = _number(4.0, 0.1, 100, later=True)
     average_statistics: AverageStatistics = field(default=AverageStatistics.AVERAGED, metadata=_LATER)
     zero_head: bool = field(default=False, metadata=_LATER)
-    augmentation_off_share: float = field(default=0.0, metadata=_LATER)
+    augmentation_off_share: float = _number(0.0, 0, 1, later=True)
     decay_all: bool = field(default=False, metadata=_LATER)
 
     def __post_init__(self) -> None:
@@ -143,22 +148,8 @@ class Recipe:
         for item in fields(self):
             if item.type == "float":
                 object.__setattr__(self, item.name, float(getattr(self, item.name)))
-        _check("epochs", self.epochs, 1, 100_000)
-        _check("batch_size", self.batch_size, 1, 10_000)
-        _check("learning_rate", self.learning_rate, 1e-12, 1e3)
-        _check("momentum", self.momentum, 0.0, 0.9999)
-        _check("weight_decay", self.weight_decay, 0.0, 1.0)
-        for name in ("warmup", "label_smoothing", "augmented_share", "average_start", "step_factor", "final_rate"):
-            _check(name, getattr(self, name), 0.0, 1.0)
-        _check("augmentation_off_share", self.augmentation_off_share, 0.0, 1.0)
-        _check("rotation_degrees", self.rotation_degrees, 0.0, 180.0)
-        _check("shift_pixels", self.shift_pixels, 0.0, 14.0)
-        _check("scale", self.scale, 0.0, 0.9)
-        _check("shear", self.shear, 0.0, 2.0)
-        _check("average_decay", self.average_decay, 0.0, 0.99999)
-        _check("teacher_seeds", self.teacher_seeds, 1, 100)
-        _check("distill_weight", self.distill_weight, 0.0, 1.0)
-        _check("distill_temperature", self.distill_temperature, 0.1, 100.0)
+            if limits := item.metadata.get("limits"):
+                _check(item.name, getattr(self, item.name), *limits)
         if self.augmentation_off_share and self.augmented_share == 0:
             raise ContentError("recipe: augmentation_off_share ends an augmentation, but augmented_share is 0")
         if self.decay_all and self.weight_decay == 0:
