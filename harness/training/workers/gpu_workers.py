@@ -28,20 +28,16 @@ EPOCHS = 2
 LIMITS = Limits(seconds=600.0, memory_mb=float("inf"))
 
 
-def best_count(images_a_second: Callable[[int], float], most: int) -> tuple[int, dict[int, float]]:
-    """Return the best number, and the rate at each number that was tried: 1, 2, 4 and so on up to ``most``.
+def best_count(images_a_second: Callable[[int], float], most: int) -> int:
+    """Return the best number of those that are tried: 1, 2, 4 and so on up to ``most``, until one gains too little.
 
     Args:
         images_a_second: measures the rate of so many together; 0 where they cannot train.
     """
-    rates: dict[int, float] = {}
-    best, count = 1, 1
-    while count <= most:
-        rates[count] = images_a_second(count)
-        if not rates[count] or (count > 1 and rates[count] < LEAST_GAIN * rates[best]):
-            break
-        best, count = count, 2 * count
-    return best, rates
+    best, highest, count = 1, 0.0, 1
+    while count <= most and (rate := images_a_second(count)) and rate >= LEAST_GAIN * highest:
+        best, highest, count = count, rate, 2 * count
+    return best
 
 
 def best_parallelism(
@@ -60,8 +56,8 @@ def best_parallelism(
             rates[parallelism] = images_a_second(parallelism)
         return rates[parallelism]
 
-    side_by_side, _ = best_count(lambda count: rate(Parallelism(1, count)), MOST_SIDE_BY_SIDE)
-    best, _ = best_count(lambda count: rate(Parallelism(count, side_by_side)), processes)
+    side_by_side = best_count(lambda count: rate(Parallelism(1, count)), MOST_SIDE_BY_SIDE)
+    best = best_count(lambda count: rate(Parallelism(count, side_by_side)), processes)
     return Parallelism(best, side_by_side), rates
 
 
