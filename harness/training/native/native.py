@@ -98,8 +98,12 @@ class TeacherRow(ctypes.Structure):
     """The teachers of a recipe as ``engine_train`` takes them: a program, a state each, their share of the loss."""
 
     _fields_ = (
-        *(("program", _POINTER), ("states", _POINTER), ("state_size", _LONG), ("count", _LONG)),
-        *(("weight", _DOUBLE), ("temperature", _DOUBLE)),
+        ("program", _POINTER),
+        ("states", _POINTER),
+        ("state_size", _LONG),
+        ("count", _LONG),
+        ("weight", _DOUBLE),
+        ("temperature", _DOUBLE),
     )
 
 
@@ -176,7 +180,7 @@ def _loaded(wanted: Level, double: bool, extra: tuple[str, ...]) -> Engine:
         library = ctypes.CDLL(str(path))
     except OSError as error:
         raise EngineUnavailable(f"{path} cannot be loaded: {error}") from error
-    _declare(library, ctypes.c_double if double else ctypes.c_float)
+    _declare(library)
     name = f"native {wanted.name} {path.stem.rpartition('-')[2][:8]}"
     return Engine(name, str(path), double, bool(library.engine_pairs()), library)
 
@@ -304,24 +308,19 @@ def _version(command: tuple[str, ...]) -> str:
     return answer.stdout
 
 
-def _declare(library: Any, real: type[ctypes.c_float] | type[ctypes.c_double]) -> None:
-    pointer, number, long = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
-    library.engine_new.restype = pointer
-    library.engine_new.argtypes = [pointer, number, pointer, number, number, number, number, pointer, pointer, number]
-    library.engine_free.argtypes = [pointer]
-    library.engine_free.restype = None
-    library.engine_seed.argtypes = [pointer, ctypes.c_uint64]
-    library.engine_seed.restype = None
-    library.engine_train.restype = ctypes.c_double
-    library.engine_train.argtypes = [
-        *[pointer] * 7,
-        long,
-        long,
-        *[pointer] * 2,
-        ctypes.c_size_t,
-        *[pointer] * 5,
-    ]
-    library.engine_predict.argtypes = [pointer, pointer, long, pointer, pointer]
-    library.engine_predict.restype = None
-    library.engine_gradients.argtypes = [pointer] * 7
-    library.engine_gradients.restype = ctypes.c_double
+def _declare(library: Any) -> None:
+    """Say what the engine's functions return and take."""
+    functions = (
+        (library.engine_new, _POINTER, [_POINTER, _INT, _POINTER, *[_INT] * 4, _POINTER, _POINTER, _INT]),
+        (library.engine_free, None, [_POINTER]),
+        (library.engine_seed, None, [_POINTER, ctypes.c_uint64]),
+        (
+            library.engine_train,
+            _DOUBLE,
+            [*[_POINTER] * 7, *[_LONG] * 2, *[_POINTER] * 2, ctypes.c_size_t, *[_POINTER] * 5],
+        ),
+        (library.engine_predict, None, [_POINTER, _POINTER, _LONG, _POINTER, _POINTER]),
+        (library.engine_gradients, _DOUBLE, [_POINTER] * 7),
+    )
+    for function, returned, taken in functions:
+        function.restype, function.argtypes = returned, taken
