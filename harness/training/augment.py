@@ -9,6 +9,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from harness.training.recipe import Recipe
+from search_spaces.task import Task
 
 
 def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
@@ -22,9 +23,18 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
         return images
     # One draw for all seven numbers an image: on a GPU each call is a launch.
     draws = torch.rand(7, len(images), generator=generator, device=generator.device)
-    theta = maps_of(draws, *images.shape[-2:], recipe)
+    rows, columns = images.shape[-2:]
+    theta = maps_of(draws, rows, columns, recipe)
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, align_corners=False)
+
+
+def epoch_maps(recipe: Recipe, generator: torch.Generator, steps: int, task: Task) -> Tensor | None:
+    """Draw what ``augment`` draws, in its order, for all steps at once, (steps * batch, 2, 3); None without moves."""
+    if recipe.augmented_share == 0:
+        return None
+    draws = torch.rand(steps, 7, recipe.batch_size, generator=generator, device=generator.device)
+    return maps_of(draws.transpose(0, 1).reshape(7, -1), *task.input_shape[1:], recipe).contiguous()
 
 
 def maps_of(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tensor:

@@ -109,8 +109,7 @@ def start(
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator(device=device).manual_seed(seed)
     seed_dropout(network, generator)
-    state = state_tensors(network)
-    optimizer = _optimizer_of(network, recipe)
+    optimizer, state = _optimizer_of(network, recipe), state_tensors(network)
     return Training(
         architecture, task, network, optimizer, generator, recipe, device, state, engine=engine, teacher=teacher
     )
@@ -151,12 +150,15 @@ def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | Non
         loss = _train_steps(run, images, order, moving, on_step)
     else:
         loss = native_training.train_steps(_native(run, run.engine, images), run, images, order, moving, on_step)
-    loss /= steps
-    run.seconds += time.perf_counter() - began
+    return end_epoch(run, loss / steps, moving.rates[-1], time.perf_counter() - began)
+
+
+def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
+    """Append an epoch to the history: its mean loss, its last rate, the seconds that it took; return it."""
+    run.seconds += seconds
     run.diverged = not math.isfinite(loss)
-    epoch = Epoch(len(run.history) + 1, moving.rates[-1], None if run.diverged else loss, run.seconds)
-    run.history.append(epoch)
-    return epoch
+    run.history.append(Epoch(len(run.history) + 1, rate, None if run.diverged else loss, run.seconds))
+    return run.history[-1]
 
 
 def _train_steps(

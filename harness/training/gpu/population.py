@@ -8,7 +8,6 @@ after each epoch.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -17,7 +16,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from harness.training.augment import maps_of
+from harness.training.augment import epoch_maps
 from harness.training.distillation import Teacher, soft_losses, soft_targets
 from harness.training.gpu.captured_step import captured, replay, stream_of_ones_own
 from harness.training.images import Images, normalised
@@ -38,7 +37,7 @@ from harness.training.recipe import Optimizer, Recipe, decay_of, first_averaged_
 from harness.training.recipes import check_batch
 from harness.training.result import Epoch
 from harness.training.schedule import epoch_steps, learning_rate
-from harness.training.train import Training, autocast
+from harness.training.train import Training, autocast, end_epoch
 from search_spaces.architecture import Architecture
 from search_spaces.task import Task
 
@@ -152,15 +151,7 @@ def train_epoch_together(population: Population, on_step: Callable[[], None] | N
     _scatter(population, steps)
     seconds = time.perf_counter() - began
     rate = learning_rate(recipe, runs[0].step - 1, steps)
-    return [_ended(run, loss, rate, seconds / len(runs)) for run, loss in zip(runs, losses, strict=True)]
-
-
-def _ended(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
-    run.seconds += seconds
-    run.diverged = not math.isfinite(loss)
-    epoch = Epoch(len(run.history) + 1, rate, None if run.diverged else loss, run.seconds)
-    run.history.append(epoch)
-    return epoch
+    return [end_epoch(run, loss, rate, seconds / len(runs)) for run, loss in zip(runs, losses, strict=True)]
 
 
 def _gather(population: Population) -> None:
@@ -178,7 +169,7 @@ def spread(flat: Sequence[Tensor], tensors: list[Tensor]) -> None:
     """Copy the flat states of members into the tensors of a grouped network, which has a member's rows together."""
     sizes = [tensor.numel() // len(flat) for tensor in tensors]
     with torch.no_grad():
-        for tensor, parts in zip(tensors, torch.stack(list(flat)).split(sizes, 1), strict=True):
+        for tensor, parts in zip(tensors, torch.split(torch.stack(list(flat)), sizes, 1), strict=True):
             tensor.copy_(parts.reshape(tensor.shape))
 
 
@@ -210,10 +201,8 @@ def _schedule(population: Population, steps: int) -> EpochSteps:
     orders, maps = [], []
     for run in runs:
         orders.append(torch.randperm(len(images), generator=run.generator, device=device)[:count])
-        if transforms.augmented_share:
-            draws = torch.rand(steps, 7, recipe.batch_size, generator=run.generator, device=device)
-            flat = draws.transpose(0, 1).reshape(7, -1)
-            maps.append(maps_of(flat, *images.task.input_shape[1:], transforms).view(steps, recipe.batch_size, 2, 3))
+        if (moves := epoch_maps(transforms, run.generator, steps, images.task)) is not None:
+            maps.append(moves.view(steps, recipe.batch_size, 2, 3))
     moving = epoch_steps(recipe, before, steps)
     return EpochSteps(
         step=torch.zeros(1, dtype=torch.int64, device=device),

@@ -25,7 +25,7 @@ def flat_state(network: nn.Module, real: torch.dtype) -> Tensor:
 def _parts(network: nn.Module, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Return each tensor of the network with its part of a flat state."""
     tensors = engine_tensors(network)
-    parts = flat.split([tensor.numel() for tensor in tensors])
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
     return [(tensor, part.view(tensor.shape)) for tensor, part in zip(tensors, parts, strict=True)]
 
 
@@ -74,8 +74,9 @@ def flat_optimizer_state(network: nn.Module, optimizer: torch.optim.Optimizer, r
 def restore_optimizer(network: nn.Module, optimizer: torch.optim.Optimizer, memories: list[Tensor], steps: int) -> None:
     """Copy flat state back into the optimizer, as torch leaves it after so many steps."""
     parameters = list(network.parameters())
+    sizes = [parameter.numel() for parameter in parameters]
     for name, memory in zip(MEMORIES[_kind(optimizer)], memories, strict=True):
-        for parameter, part in zip(parameters, memory.split([each.numel() for each in parameters]), strict=True):
+        for parameter, part in zip(parameters, torch.split(memory, sizes), strict=True):
             optimizer.state[parameter][name] = part.view(parameter.shape).to(parameter.dtype).clone()
     if _kind(optimizer) is Optimizer.ADAM:
         for parameter in parameters:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.training.augment import maps_of
+from harness.training.augment import epoch_maps
 from harness.training.distillation import Teacher
 from harness.training.images import Images
 from harness.training.modules.build import Network
@@ -190,7 +190,7 @@ def train_steps(
     recipe, steps = native.recipe, len(moving.rates)
     check_images(images.pixels, images.labels, native.task)
     check_order(order, steps * recipe.batch_size, len(images))
-    maps = transforms_of(recipe_of_epoch(recipe, len(run.history)), run.generator, steps, native.task)
+    maps = epoch_maps(recipe_of_epoch(recipe, len(run.history)), run.generator, steps, native.task)
     _seed_dropout(native, run.generator)
     real = _real(native.engine)
     # Flat, in the engine's order; the engine changes them in place.
@@ -286,14 +286,6 @@ def _row(native: NativeProgram) -> ctypes.Structure:
     recipe, kind = native.recipe, TrainingRow64 if native.engine.double else TrainingRow
     adam = recipe.optimizer is Optimizer.ADAM
     return kind(int(adam), int(recipe.nesterov), recipe.momentum, recipe.label_smoothing)
-
-
-def transforms_of(recipe: Recipe, generator: torch.Generator, steps: int, task: Task) -> Tensor | None:
-    """Draw what ``augment`` draws, in its order, for all steps at once."""
-    if recipe.augmented_share == 0:
-        return None
-    draws = torch.rand(steps, 7, recipe.batch_size, generator=generator, device=generator.device)
-    return maps_of(draws.transpose(0, 1).reshape(7, -1), *task.input_shape[1:], recipe).contiguous()
 
 
 def check_pixels(pixels: Tensor, count: int, task: Task) -> None:
