@@ -1,7 +1,8 @@
 """A node as its coordinator calls it: one object a machine, which looks after the worker processes there.
 
-A thread does the work, so that a call never waits for a training. A node that hears nothing from its coordinator for
-long ends its processes: nobody wants what they do. Ray is not known here.
+It obeys orders, and makes ready to travel what its workers say. A thread does the work, so that a call never waits for
+a training. A node that hears nothing from its coordinator for long ends its processes: nobody wants what they do. Ray
+is not known here.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -20,14 +21,103 @@ from harness.data.data_files import cache_folder
 from harness.data.training_images import load
 from harness.system import files
 from harness.system.errors import DataError, HarnessError
+from harness.training.cluster import job_files
 from harness.training.cluster.facts import Facts, facts_here
-from harness.training.cluster.message import Order, Said, Terms
-from harness.training.cluster.work import Work
-from harness.training.workers.workers import Source
+from harness.training.cluster.message import Begin, End, Key, Order, Said, Terms
+from harness.training.result import Status
+from harness.training.run import Job
+from harness.training.workers import workers
+from harness.training.workers.lanes import Fault
+from harness.training.workers.workers import Broken, Event, Finished, Limits, Progress, Source, Worker
 
 # How soon an order is obeyed, at the latest; and how long a coordinator may be silent, asleep or at a long proposal.
 POLL_SECONDS = 0.1
 SILENCE_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A job at work; its paths are the node's."""
+
+    key: Key
+    job: Job
+    folder: Path
+
+
+@dataclass(slots=True)
+class Work:
+    """The places of a node. A process is started with its first job.
+
+    Attributes:
+        folder: where jobs keep their files while they run; ``teachers`` where trained teachers stay.
+        processes: by number, each with its workers; ``running`` by the number of the place.
+    """
+
+    source: Source
+    limits: Limits
+    side_by_side: int
+    folder: Path
+    teachers: Path
+    processes: dict[int, list[Worker]] = field(default_factory=dict)
+    running: dict[int, Running] = field(default_factory=dict)
+
+    def obey(self, order: Order) -> None:
+        """Begin a job or leave one; an order to leave what is not at work any more has no effect."""
+        match order:
+            case Begin(key, place, job, checkpoint):
+                folder = self.folder / f"{key.job}-{key.attempt}"
+                local = job_files.on_node(job, folder, self.teachers)
+                if local.checkpoint is not None and checkpoint is not None:
+                    files.write_bytes(local.checkpoint, checkpoint)
+                workers.assign(self._worker(place), local)
+                self.running[place] = Running(key, local, folder)
+            case End(key, place):
+                if place in self.running and self.running[place].key == key:
+                    workers.abandon(self._worker(place))
+                    self._forget(place)
+
+    def poll(self, timeout: float) -> list[Said]:
+        """Return what the workers say, after at most ``timeout`` seconds.
+
+        Raises:
+            DataError: a process could not load the data.
+        """
+        pool = [worker for group in self.processes.values() for worker in group]
+        return [self._said(event) for event in workers.poll(pool, self.limits, timeout)]
+
+    def stop(self) -> None:
+        """End all processes and remove what they have left."""
+        workers.stop([group[0] for group in self.processes.values()])
+        self.processes, self.running = {}, {}
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _worker(self, place: int) -> Worker:
+        number, lane = divmod(place, self.side_by_side)
+        if number not in self.processes:
+            self.processes[number] = workers.start_process(self.source, self.side_by_side)
+        return self.processes[number][lane]
+
+    def _said(self, event: Event) -> Said:
+        # A worker reports the very job that it was given.
+        place, running = next(item for item in self.running.items() if item[1].job is event.job)
+        match event:
+            case Progress(_, epoch):
+                return Said(running.key, epoch)
+            case Finished(job, found):
+                content = job_files.written(job)
+                # Its state is wanted only where it goes on.
+                if found.status is not Status.RUNNING:
+                    content.pop("checkpoint", None)
+                self._forget(place)
+                return Said(running.key, found, content)
+            case Broken(job, status, message):
+                # What it has read of the test set before it broke is a read all the same.
+                content = {name: text for name, text in job_files.written(job).items() if name == "test_log"}
+                self._forget(place)
+                return Said(running.key, Fault(status, message), content)
+
+    def _forget(self, place: int) -> None:
+        shutil.rmtree(self.running.pop(place).folder, ignore_errors=True)
 
 
 class Node:
