@@ -10,6 +10,7 @@ from harness.toy.backprop import Example, Step
 from harness.toy.formulas import BACKWARD, FORWARD, GRADIENTS, gradients, values, with_numbers
 from harness.toy.gradient_check import GradientCheck
 from harness.toy.rate_curve import RateCurve, remarks, shortest
+from harness.training.result import finite
 
 
 def document(start: Step, curves: Sequence[RateCurve], target: float) -> dict[str, Any]:
@@ -17,7 +18,7 @@ def document(start: Step, curves: Sequence[RateCurve], target: float) -> dict[st
     return {
         "initial_loss": start.forward.E_total,
         "gradients": gradients(start),
-        "curves": {str(curve.learning_rate): [_finite(loss) for loss in curve.losses] for curve in curves},
+        "curves": {str(curve.learning_rate): [finite(loss) for loss in curve.losses] for curve in curves},
         "target": target,
         "updates_to_target": {str(curve.learning_rate): curve.reached_after for curve in curves},
         "updates_searched": curves[0].searched,
@@ -88,10 +89,6 @@ def _worked_out(formulas: Mapping[str, str], numbers: Mapping[str, float]) -> li
         f"  {name:<{widths[0]}} = {formula:<{widths[1]}} = {put_in[name]:<{widths[2]}} = {numbers[name]: .12f}"
         for name, formula in formulas.items()
     ]
-
-
-def _finite(loss: float) -> float | None:
-    return loss if math.isfinite(loss) else None
 
 
 def _loss(loss: float) -> str:

@@ -26,11 +26,12 @@ def test_the_three_sources_agree():
 @settings(max_examples=30)
 @given(st.builds(Weights, *[numbers] * 8), st.builds(Example, *[numbers] * 4))
 def test_they_agree_for_any_network(weights: Weights, example: Example):
-    assert checked(weights, example).passed
+    # It raises where they do not.
+    assert len(checked(weights, example).autograd) == 8
 
 
 def test_a_large_error_is_allowed_its_rounding():
-    assert checked(WEIGHTS, Example(0.05, 0.1, 1000.0, 1e4)).passed
+    checked(WEIGHTS, Example(0.05, 0.1, 1000.0, 1e4))
 
 
 def test_a_difference_is_a_fault_of_the_program(monkeypatch: pytest.MonkeyPatch):
