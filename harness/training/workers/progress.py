@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -19,16 +18,11 @@ REFRESH_SECONDS = 1.0
 
 
 class Reporter:
-    """A progress bar over ``total`` things; use it as a context manager.
-
-    Attributes:
-        heartbeat: called whenever there may be something new to show.
-    """
+    """A progress bar over ``total`` things; use it as a context manager."""
 
     def __init__(self, total: int | None, unit: str) -> None:
         """Start at nothing done."""
         self.terminal = sys.stderr.isatty()
-        self.heartbeat: Callable[[], None] = lambda: None
         self.bar: tqdm[None] = tqdm(
             total=total, unit=f" {unit}", disable=not self.terminal, file=sys.stderr, dynamic_ncols=True
         )
@@ -72,7 +66,6 @@ class Reporter:
                 self.say(f"seed {job.seed_index}: {test_outcome(result)}")
             case Broken(job, status, message):
                 self.say(f"seed {job.seed_index}: {status}, {message}; it is run again")
-        self.heartbeat()
 
 
 def test_outcome(result: Result) -> str:

@@ -48,7 +48,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Worker]]:
 
 
 def test_the_number_is_doubled_while_the_throughput_rises():
-    rates, tried = {1: 100.0, 2: 190.0, 4: 300.0, 8: 310.0, 16: 900.0}, []
+    rates = {1: 100.0, 2: 190.0, 4: 300.0, 8: 310.0, 16: 900.0}
+    tried: list[int] = []
 
     def rate(count: int) -> float:
         tried.append(count)

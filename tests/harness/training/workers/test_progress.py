@@ -80,13 +80,3 @@ def test_the_bar_goes_on_while_nothing_happens(monkeypatch: pytest.MonkeyPatch):
                 break
 
         assert len(terminal.getvalue()) > before
-
-
-def test_whatever_happens_is_a_beat_for_what_shows_it_elsewhere():
-    beats: list[int] = []
-    with Reporter(1, "seeds") as reporter:
-        reporter.heartbeat = lambda: beats.append(1)
-        reporter.on_event(Progress(VERIFY, Epoch(1, 0.1, 0.1, 1.0)))
-        reporter.on_event(Finished(VERIFY, with_test_errors(57)))
-
-    assert len(beats) == 2
