@@ -33,17 +33,18 @@ def cores_by_quota() -> float | None:
 
 def processor_flags() -> set[str]:
     """Return the instruction sets by Linux's names (``flags``, on ARM ``Features``); empty where it does not say."""
-    try:
-        lines = INFO.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return set()
-    return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.partition(":")[2].split()}
+    return {
+        flag for line in _info() if line.startswith(("flags", "Features")) for flag in line.partition(":")[2].split()
+    }
 
 
 def processor_name() -> str:
     """Return the model of the processor as Linux names it, ``unknown`` where it does not say."""
+    return next((line.partition(":")[2].strip() for line in _info() if line.startswith("model name")), "unknown")
+
+
+def _info() -> list[str]:
     try:
-        lines = INFO.read_text(encoding="utf-8").splitlines()
+        return INFO.read_text(encoding="utf-8").splitlines()
     except OSError:
-        return "unknown"
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+        return []

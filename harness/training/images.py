@@ -52,14 +52,11 @@ def normalised(pixels: Tensor, mean: tuple[float, ...], deviation: tuple[float, 
     if len(mean) == 1:
         # Records were made with plain numbers; a GPU rounds a division by a tensor otherwise.
         return pixels.sub_(mean[0]).div_(deviation[0])
-    return pixels.sub_(_by_channel(mean, pixels)).div_(_by_channel(deviation, pixels))
-
-
-def _by_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
-    return _placed(values, like.dtype, like.device)
+    centre, scale = (_by_channel(values, pixels.dtype, pixels.device) for values in (mean, deviation))
+    return pixels.sub_(centre).div_(scale)
 
 
 @lru_cache(maxsize=64)
-def _placed(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+def _by_channel(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     # Kept, because a captured step must not copy from the host.
     return torch.tensor(values, dtype=dtype, device=device).view(-1, 1, 1)

@@ -16,9 +16,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 class _Gathered:
     """Sums over everything that one BN was given, in float64: a number a mean, be it a channel's or a group's."""
 
-    def __init__(self, means: int, device: torch.device) -> None:
+    def __init__(self, norm: _BatchNorm) -> None:
         self.count = 0
-        self.sums = torch.zeros(2, means, dtype=torch.float64, device=device)
+        # Not the scale's device: a BN may have no scale.
+        assert norm.running_mean is not None
+        self.sums = torch.zeros(2, norm.num_features, dtype=torch.float64, device=norm.running_mean.device)
 
     def add(self, norm: nn.Module, given: tuple[Tensor, ...]) -> None:
         """Add what a BN is given, (batch, channels) or (batch, channels, height, width)."""
@@ -34,12 +36,6 @@ class _Gathered:
         return mean, (square - mean * mean).clamp(min=0) * (self.count / max(1, self.count - 1))
 
 
-def _gathered(norm: _BatchNorm) -> _Gathered:
-    # Not the scale's device: a BN may have no scale.
-    assert norm.running_mean is not None
-    return _Gathered(norm.num_features, norm.running_mean.device)
-
-
 def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Set the running statistics of every BN to those of all that the batches bring it, dropout off.
 
@@ -47,7 +43,7 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     some hundred images a batch that holds closely. The network is left in evaluation mode.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    gathered = {norm: _gathered(norm) for norm in norms}
+    gathered = {norm: _Gathered(norm) for norm in norms}
     network.eval()
     hooks = [norm.train().register_forward_pre_hook(sums.add) for norm, sums in gathered.items()]
     try:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from harness.training.modules.op_modules import FastDropout, sequence
 from harness.training.recipe import Initialisation
 from search_spaces.architecture import Architecture
-from search_spaces.cost import Analysis, analyse
+from search_spaces.cost import analyse
 from search_spaces.task import Task
 
 
@@ -33,9 +33,13 @@ def build(architecture: Architecture, task: Task) -> Network:
         ShapeError: the ops do not fit together.
         AssertionError: torch counts other parameters than ``search_spaces.cost``; a fault of this program.
     """
-    analysis = analyse(architecture, task)
+    expected = analyse(architecture, task).parameters
     network = Network(sequence(architecture.ops, task.input_shape))
-    _check_count(network, analysis)
+    counted = sum(parameter.numel() for parameter in network.parameters())
+    if counted != expected:
+        raise AssertionError(
+            f"torch counts {counted} parameters, search_spaces.cost {expected}: please report this network"
+        )
     return network
 
 
@@ -59,11 +63,3 @@ def seed_dropout(network: Network, generator: torch.Generator) -> None:
     for module in network.modules():
         if isinstance(module, FastDropout):
             module.generator = generator
-
-
-def _check_count(network: Network, analysis: Analysis) -> None:
-    counted = sum(parameter.numel() for parameter in network.parameters())
-    if counted != analysis.parameters:
-        raise AssertionError(
-            f"torch counts {counted} parameters, search_spaces.cost {analysis.parameters}: please report this network"
-        )

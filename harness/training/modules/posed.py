@@ -5,6 +5,8 @@ Their parameters are what is learned, so that a network's ``parameters()`` are t
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
@@ -38,20 +40,12 @@ def _reordered(kernel: Tensor, pose: int, poses: int) -> Tensor:
 class PosedConv2d(nn.Conv2d):
     """A convolution with one learned kernel, and one bias, for each ``poses`` neighbouring outputs."""
 
-    def __init__(
-        self,
-        poses: int,
-        channels: int,
-        out: int,
-        window: int,
-        stride: int = 1,
-        padding: tuple[int, int] = (0, 0),
-        *,
-        groups: int = 1,
-        bias: bool = True,
-    ) -> None:
-        """Make room for the weights, (out / poses, channels / groups, window, window); ``out`` counts all poses."""
-        super().__init__(channels, out // poses, window, stride, padding, groups=groups, bias=bias)
+    def __init__(self, poses: int, channels: int, out: int, *further: Any, **named: Any) -> None:
+        """Make room for the weights, (out / poses, channels / groups, window, window); ``out`` counts all poses.
+
+        What follows are the arguments of ``nn.Conv2d``.
+        """
+        super().__init__(channels, out // poses, *further, **named)
         self.poses = poses
 
     def forward(self, input: Tensor) -> Tensor:
@@ -89,13 +83,5 @@ class PosedBatchNorm(nn.modules.batchnorm._BatchNorm):
         return self._normalised(input, scale, self.bias.repeat_interleave(self.poses))
 
     def _normalised(self, values: Tensor, scale: Tensor | None, shift: Tensor) -> Tensor:
-        return functional.batch_norm(
-            values,
-            self.running_mean,
-            self.running_var,
-            scale,
-            shift,
-            self.training,
-            self.momentum or 0.0,
-            self.eps,
-        )
+        statistics, momentum = (self.running_mean, self.running_var), self.momentum or 0.0
+        return functional.batch_norm(values, *statistics, scale, shift, self.training, momentum, self.eps)
