@@ -45,7 +45,6 @@ TORCH_FILES = {
         "training/modules/batch_statistics",
         "training/modules/build",
         "training/modules/seeded_initialisation",
-        "training/modules/first_weights",
         "training/modules/op_modules",
         "training/modules/posed",
         "training/native/engine_choice",

@@ -32,7 +32,6 @@ class Images:
         assert len(self.mean) == len(self.deviation) == channels, f"{channels} channels need as many means"
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.labels)
 
     @property

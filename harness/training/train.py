@@ -22,8 +22,7 @@ from harness.training.augment import augment
 from harness.training.distillation import Teacher, soft_losses, soft_targets
 from harness.training.images import Images, normalised
 from harness.training.modules.batch_statistics import recompute_statistics
-from harness.training.modules.build import Network, build, seed_dropout
-from harness.training.modules.first_weights import draw_first_weights
+from harness.training.modules.build import Network, build, draw_first_weights, seed_dropout
 from harness.training.modules.seeded_initialisation import drawing_from
 from harness.training.native import native_training
 from harness.training.native.flat_state import state_tensors

@@ -124,7 +124,6 @@ class Node:
     """The worker processes of a machine, and what they have said since the coordinator asked last."""
 
     def __init__(self, terms: Terms) -> None:
-        """Begin with no process."""
         self._terms = terms
         self._source: Source | None = None
         self._orders: SimpleQueue[Order] = SimpleQueue()

@@ -120,7 +120,6 @@ class RayLink:
     """A cluster that this process is connected to, as a ``harness.training.cluster.link.Link``."""
 
     def __init__(self) -> None:
-        """Take note of where its head is."""
         import ray
 
         self._ray = ray
@@ -128,11 +127,7 @@ class RayLink:
         self._answered = time.monotonic()
 
     def nodes(self) -> list[NodeInfo]:
-        """Return the nodes that are there now.
-
-        Raises:
-            DeviceError: the head has not answered for long.
-        """
+        """Return the nodes that are there now; raise DeviceError where the head has not answered for long."""
         if not self._has_head():
             return []
         alive = [node for node in self._ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # Ray leaves it untyped
@@ -181,11 +176,7 @@ class RayLink:
         return ended
 
     def result(self, call: Any) -> Any:
-        """Return what a call that has ended has given.
-
-        Raises:
-            NodeLost: nothing, and nothing will come; ``NodeFault`` where the node says why.
-        """
+        """Return what a call that has ended has given, or raise as ``Link`` says."""
         errors = self._ray.exceptions
         try:
             return self._ray.get(call, timeout=CONNECT_SECONDS)
@@ -209,11 +200,7 @@ class RayLink:
         self._ray.kill(handle, no_restart=True)
 
     def _has_head(self) -> bool:
-        """Return whether the head answers.
-
-        Raises:
-            DeviceError: it has not for long.
-        """
+        """Return whether the head answers; raise DeviceError where it has not for long."""
         host, _, port = self._head.rpartition(":")
         try:
             socket.create_connection((host, int(port)), 5.0).close()

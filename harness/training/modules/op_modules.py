@@ -20,7 +20,6 @@ class Residual(nn.Module):
     """Adds its input to what its ops make of it."""
 
     def __init__(self, ops: nn.Sequential) -> None:
-        """Take the built ops."""
         super().__init__()
         self.ops = ops
 
@@ -91,7 +90,6 @@ class GroupedPReLU(nn.Module):
     """A PReLU a member, each with one slope for all its channels: (members,)."""
 
     def __init__(self, members: int) -> None:
-        """Make room for the slopes."""
         super().__init__()
         self.weight = nn.Parameter(torch.empty(members))
 

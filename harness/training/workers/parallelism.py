@@ -22,7 +22,6 @@ class Parallelism:
     side_by_side: int = 1
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
         if not (1 <= self.processes <= MOST_PROCESSES and 1 <= self.side_by_side <= MOST_SIDE_BY_SIDE):
             raise ValueError(
                 f"{self} is out of range; allowed are 1 to {MOST_PROCESSES} processes, and PxN with 1 to "

@@ -21,7 +21,6 @@ class Reporter:
     """A progress bar over ``total`` things; use it as a context manager."""
 
     def __init__(self, total: int | None, unit: str) -> None:
-        """Start at nothing done."""
         self.terminal = sys.stderr.isatty()
         self.bar: tqdm[None] = tqdm(
             total=total, unit=f" {unit}", disable=not self.terminal, file=sys.stderr, dynamic_ncols=True
@@ -31,7 +30,6 @@ class Reporter:
         self._clock = threading.Thread(target=self._go_on, daemon=True)
 
     def __enter__(self) -> Self:
-        """Return itself."""
         if self.terminal:
             self._clock.start()
         return self
@@ -39,7 +37,6 @@ class Reporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the bar as it stands."""
         self._ended.set()
         if self.terminal:
             self._clock.join()

@@ -7,8 +7,7 @@ import threading
 import pytest
 import torch
 
-from harness.training.modules.build import Network, build
-from harness.training.modules.first_weights import draw_first_weights
+from harness.training.modules.build import Network, build, draw_first_weights
 from harness.training.modules.seeded_initialisation import drawing_from
 from harness.training.recipe import Initialisation, Recipe
 from search_spaces.language.notation import parse_network

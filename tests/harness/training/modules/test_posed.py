@@ -10,8 +10,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.training.modules.build import build
-from harness.training.modules.first_weights import draw_first_weights
+from harness.training.modules.build import build, draw_first_weights
 from harness.training.modules.op_modules import MODULES
 from harness.training.modules.posed import PosedBatchNorm, PosedConv2d, in_poses
 from harness.training.recipe import Initialisation, Recipe
