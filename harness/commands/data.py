@@ -4,37 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from harness.commands.shared import options
 from harness.data import data_check, data_files, datasets
 from harness.system.errors import DataError
 
-
-def _options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that all three commands share."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
-        click.option(
-            "--data",
-            "folder",
-            envvar="HARNESS_DATA",
-            type=click.Path(path_type=Path),
-            help="Folder of the data, in torchvision's layout [env HARNESS_DATA; default: the user's cache].",
-        ),
-        click.option(
-            "--dataset",
-            "name",
-            default="mnist",
-            show_default=True,
-            help=f"One of {', '.join(datasets.DATASETS)}.",
-        ),
-    ):
-        command = option(command)
-    return command
+_dataset = click.option(
+    "--dataset",
+    "name",
+    default="mnist",
+    show_default=True,
+    help=f"One of {', '.join(datasets.DATASETS)}.",
+)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.group("data", short_help="Fetch and check the images.")
@@ -52,7 +38,9 @@ def data() -> None:
 
 
 @data.command()
-@_options
+@_dataset
+@options.data_option
+@_as_json
 @click.option(
     "--mirror-seconds",
     type=click.FloatRange(min=0, max=86_400, min_open=True),
@@ -73,14 +61,18 @@ def fetch(name: str, folder: Path | None, as_json: bool, mirror_seconds: float) 
 
 
 @data.command(short_help="Check every file by its hash.")
-@_options
+@_dataset
+@options.data_option
+@_as_json
 def check(name: str, folder: Path | None, as_json: bool) -> None:
     """Check every file by its hash; exit code 5 when one is missing or damaged."""
     _print(_checked(datasets.dataset(name), folder), as_json)
 
 
 @data.command()
-@_options
+@_dataset
+@options.data_option
+@_as_json
 def path(name: str, folder: Path | None, as_json: bool) -> None:
     """Print the folder that holds the files, without looking into them."""
     spec = datasets.dataset(name)

@@ -22,24 +22,15 @@ if TYPE_CHECKING:
     from harness.system.workspace import Workspace
 
 
-class SeedChoice(click.ParamType[int | None]):
-    """The index of a seed, or ``all``, which becomes None."""
-
-    name = "index|all"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        """Return the index, None for ``all``."""
-        if value is None or value == "all":
-            return None
-        try:
-            return click.IntRange(0).convert(value, param, ctx)
-        except click.BadParameter:
-            self.fail(f"{value!r} is neither all nor the index of a seed, counted from 0.", param, ctx)
-
-
 @click.command(short_help="Check kept weights image by image, or try your own digits.")
 @click.argument("network")
-@click.option("--seed", type=SeedChoice(), default="0", show_default=True, help="Index of a recorded seed, or all.")
+@click.option(
+    "--seed",
+    type=options.CountOrWord("all", "the index of a seed, counted from 0", 0, name="index"),
+    default="0",
+    show_default=True,
+    help="Index of a recorded seed, or all.",
+)
 @click.option("--on", "other", help="Other labelled images: qmnist-50k, or a folder with two IDX files.")
 @click.option("--images", type=click.Path(path_type=Path), help="Your own pictures of digits: a file or a folder.")
 @click.option("--recipe", help="The recipe's name, where the network has several rows.")

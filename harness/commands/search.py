@@ -74,7 +74,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Memory limit of one worker in MiB, mapped files not counted.",
 )
-@options.storage_option("Show the search in this database too, for optuna-dashboard: postgresql://..., sqlite:///FILE.")
+@options.storage_option(
+    help="Show the search in this database too, for optuna-dashboard: postgresql://..., sqlite:///FILE."
+)
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be done; train nothing.")
 @click.option("--verbose", "-v", is_flag=True, help="Say how every training ended.")
 @options.parallelism_option

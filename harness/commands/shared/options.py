@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +14,7 @@ import click
 
 from harness.system.errors import Interrupted
 from harness.system.invocation import typed
-from harness.system.terminal import counted, printable_json
+from harness.system.terminal import busy, counted, printable_json
 
 if TYPE_CHECKING:
     from harness.commands.shared.network_argument import KnownRow
@@ -28,47 +29,34 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def as_json(command: _Command) -> _Command:
-    """Add ``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")(command)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")
+data_option = click.option(
+    "--data",
+    "folder",
+    envvar="HARNESS_DATA",
+    type=click.Path(path_type=Path),
+    help="Folder of the data, in torchvision's layout [env HARNESS_DATA; default: the user's cache].",
+)
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+engine_option = click.option(
+    "--engine",
+    default="auto",
+    show_default=True,
+    help="native (compiled, for CPUs), torch, or auto (native where it can train the recipe).",
+)
+# What it does differs from command to command, so the help is theirs.
+storage_option = partial(click.option, "--storage", metavar="URL")
 
 
 def data_options(command: _Command) -> _Command:
     """Add ``--dataset`` and ``--data``."""
-    command = click.option(
-        "--data",
-        "folder",
-        envvar="HARNESS_DATA",
-        type=click.Path(path_type=Path),
-        help="Folder of the data, in torchvision's layout [env HARNESS_DATA; default: the user's cache].",
-    )(command)
     return click.option(
         "--dataset",
         default="auto",
         show_default=True,
         help="auto, mnist, fashion-mnist, kmnist or mnist-5k; auto is the data set of a recorded network, "
         "else mnist, or mnist-5k where there is no MNIST.",
-    )(command)
-
-
-def device_option(command: _Command) -> _Command:
-    """Add ``--device``."""
-    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")(command)
-
-
-def engine_option(command: _Command) -> _Command:
-    """Add ``--engine``."""
-    return click.option(
-        "--engine",
-        default="auto",
-        show_default=True,
-        help="native (compiled, for CPUs), torch, or auto (native where it can train the recipe).",
-    )(command)
-
-
-def storage_option(help: str) -> Callable[[_Command], _Command]:
-    """Return the option ``--storage``; what it does differs from command to command."""
-    return click.option("--storage", metavar="URL", help=help)
+    )(data_option(command))
 
 
 def say_engine(choice: Choice) -> None:
@@ -106,46 +94,12 @@ def say_teacher(recipe: Recipe, task: Task, folder: Path) -> None:
         )
 
 
-def workers_option(command: _Command) -> _Command:
-    """Add ``--workers``; the value is None for ``auto``."""
-    return click.option(
-        "--workers",
-        type=WorkerCount(),
-        default="auto",
-        show_default=True,
-        help="Training processes. auto: one a core on a CPU, one on a GPU.",
-    )(command)
-
-
-def parallelism_option(command: _Command) -> _Command:
-    """Add ``--workers`` of processes that may train several networks each; the value is None for ``auto``."""
-    return click.option(
-        "--workers",
-        type=ParallelismText(),
-        default="auto",
-        show_default=True,
-        help="Training processes, or PxN: P processes, each with N networks side by side, for GPUs. auto: one a core "
-        "on a CPU; on a GPU measured.",
-    )(command)
-
-
-def cluster_option(command: _Command) -> _Command:
-    """Add ``--cluster``; the value is None for this machine's processes."""
-    return click.option(
-        "--cluster",
-        type=ClusterAddress(),
-        help="Train on the nodes of a Ray cluster: one started here, the one this machine is in, or the one whose head "
-        "is named; --workers then counts for each node (docs/cluster.md).",
-    )(command)
-
-
 @contextmanager
 def cluster(address: str | None, processes: int | None) -> Iterator[Link | None]:
     """Be connected to a cluster for the block; None where no address is given."""
     if address is None:
         yield None
         return
-    from harness.system.terminal import busy
     from harness.training.cluster.ray_link import connected
 
     with ExitStack() as held:
@@ -185,19 +139,21 @@ class ParallelismText(click.ParamType["Parallelism | None"]):
             self.fail(f"{error}; auto is allowed too.", param, ctx)
 
 
-class WorkerCount(click.ParamType[int | None]):
-    """A number of processes from 1 to 256, or ``auto``, which becomes None."""
+class CountOrWord(click.ParamType[int | None]):
+    """A number of a range, or a word, which becomes None."""
 
-    name = "number|auto"
+    def __init__(self, word: str, number: str, low: int, high: int | None = None, name: str = "number") -> None:
+        """Take the word, what the number is called in an error, and its range."""
+        self.word, self.number, self.range, self.name = word, number, click.IntRange(low, high), f"{name}|{word}"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        """Return the number, None for ``auto``."""
-        if value is None or value == "auto":
+        """Return the number, None for the word."""
+        if value is None or value == self.word:
             return None
         try:
-            return click.IntRange(1, 256).convert(value, param, ctx)
+            return self.range.convert(value, param, ctx)
         except click.BadParameter:
-            self.fail(f"{value!r} is neither auto nor a number from 1 to 256.", param, ctx)
+            self.fail(f"{value!r} is neither {self.word} nor {self.number}.", param, ctx)
 
 
 class Epochs(click.ParamType[tuple[int, ...]]):
@@ -262,6 +218,30 @@ class Conditions(click.ParamType["tuple[Condition, ...]"]):
 PER_CENT = PerCent()
 EPOCHS = Epochs()
 CONDITIONS = Conditions()
+
+# The value of each is None for ``auto``.
+workers_option = click.option(
+    "--workers",
+    type=CountOrWord("auto", "a number from 1 to 256", 1, 256),
+    default="auto",
+    show_default=True,
+    help="Training processes. auto: one a core on a CPU, one on a GPU.",
+)
+parallelism_option = click.option(
+    "--workers",
+    type=ParallelismText(),
+    default="auto",
+    show_default=True,
+    help="Training processes, or PxN: P processes, each with N networks side by side, for GPUs. auto: one a core "
+    "on a CPU; on a GPU measured.",
+)
+# And None for this machine's processes.
+cluster_option = click.option(
+    "--cluster",
+    type=ClusterAddress(),
+    help="Train on the nodes of a Ray cluster: one started here, the one this machine is in, or the one whose head "
+    "is named; --workers then counts for each node (docs/cluster.md).",
+)
 
 
 def interrupted() -> Interrupted:
