@@ -25,11 +25,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.machine import machine
-from harness.bench.methods.external_method import Limits
 from harness.bench.methods.method import Method
 from harness.bench.methods.task import SearchTask
 from harness.bench.simulation.clock import SimulatedExecutor
-from harness.bench.simulation.live_run import Running, prepared
+from harness.bench.simulation.live import Running, prepared
 from harness.bench.simulation.readings import Reading, Readings, TableReadings
 from harness.bench.simulation.replay import run_repeat
 from harness.bench.tables.table import Table, runs_of
@@ -199,10 +198,10 @@ def both(
         otherwise: what trainings give that the live search never began, by what it ended.
     """
     live = Noting(Processes(running.source, running.effort.limits))
-    run_repeat(method, task, live, 0, repeat, Limits(), folder, running.effort)
+    run_repeat(method, task, live, 0, repeat, 10.0, folder, running.effort)
     readings = NotedReadings(live.known, otherwise(live.ends))
     replayed = Noting(SimulatedExecutor(readings, repeat, task.seconds))
-    run_repeat(method, task, replayed, 0, repeat, Limits())
+    run_repeat(method, task, replayed, 0, repeat, 10.0)
     return live, replayed, len(readings.borrowed)
 
 

@@ -144,7 +144,6 @@ def _refuse(ctx: click.Context, names: tuple[str, ...], why: str) -> None:
 
 def _replayed(made: Setting, table: Table, given: dict[str, Any], folder: Path) -> list[Trace]:
     """Return the traces of a table; those that an earlier call has left are not done again."""
-    from harness.bench.methods.external_method import Limits
     from harness.bench.methods.task import NoiseModel
     from harness.bench.results import comparison
     from harness.bench.simulation.repeats import run_repeats
@@ -168,7 +167,7 @@ def _replayed(made: Setting, table: Table, given: dict[str, Any], folder: Path) 
             asked.spread or NoiseModel.POOLED,
             asked.repeats,
             asked.seed,
-            Limits(asked.answer_seconds),
+            asked.answer_seconds,
             given["processes"] or core_count(),
             there,
             keep,
@@ -215,16 +214,16 @@ def _folder(given: dict[str, Any], asked: Comparison) -> Iterator[Path]:
 
 
 def _live(given: dict[str, Any], table: Table | None, as_json: bool) -> int:
-    from harness.bench.simulation import live_run
+    from harness.bench.simulation import live
 
-    made, running = live_run.prepared(given, table)
+    made, running = live.prepared(given, table)
     with _folder(given, made.comparison) as folder:
         there = _begun(folder, made.comparison)
         try:
             with options.cluster(given["cluster"], running.effort.workers) as link:
-                running = running if link is None else live_run.on_cluster(running, link)
+                running = running if link is None else live.on_cluster(running, link)
                 say = partial(click.echo, err=True)
-                traces, judged = live_run.carried_out(made, running, folder, there, say)
+                traces, judged = live.carried_out(made, running, folder, there, say)
         except KeyboardInterrupt as error:
             raise options.interrupted() from error
         return _show(folder, made, traces, judged, as_json)

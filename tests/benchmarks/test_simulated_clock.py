@@ -9,10 +9,9 @@ import pytest
 
 from benchmarks import simulated_clock
 from benchmarks.simulated_clock import End, Noting, at_the_pace_of, beside_the_table, compared, key_of, training_share
-from harness.bench.methods.external_method import Limits
 from harness.bench.methods.method import BUILT_IN
 from harness.bench.simulation.clock import SimulatedExecutor
-from harness.bench.simulation.live_run import Running
+from harness.bench.simulation.live import Running
 from harness.bench.simulation.readings import Reading, TableReadings
 from harness.bench.simulation.replay import run_repeat
 from harness.search.effort import Effort
@@ -68,7 +67,7 @@ def test_a_live_side_that_is_slower_by_a_share_is_found_to_be_so(
 
 def test_both_sides_of_equal_clocks_end_at_the_same_seconds(tmp_path: Path):
     executor = Noting(SimulatedExecutor(TableReadings(TABLE), 7, TASK.seconds))
-    run_repeat(BUILT_IN["random"], TASK, executor, 0, 0, Limits())
+    run_repeat(BUILT_IN["random"], TASK, executor, 0, 0, 10.0)
 
     assert compared(executor.ends, executor.ends)["live_over_simulated"] == {"last": 1.0, "least": 1.0, "most": 1.0}
     assert [end.seconds for end in executor.ends] == sorted(end.seconds for end in executor.ends)

@@ -10,7 +10,6 @@ import json
 import os
 import sys
 from importlib.metadata import entry_points
-from typing import Any
 
 from harness.bench.methods.external_method import GROUP, Begin, Problem, Trial
 
@@ -34,17 +33,11 @@ def main(name: str) -> None:
     # Where several packages have it, all mean the same function.
     point, *_ = entry_points(group=GROUP, name=name)
     begin: Begin = point.load()
-    ask = begin(_problem(json.loads(questions.readline())["begin"]))
+    told = json.loads(questions.readline())["begin"]
+    ask = begin(Problem(**told | {"networks": told["networks"] and tuple(told["networks"])}))
     for line in questions:
-        answer = ask(tuple(map(_trial, json.loads(line)["tried"])))
+        tried = json.loads(line)["tried"]
+        answer = ask(tuple(Trial(**trial | {"fresh_pct": tuple(trial["fresh_pct"])}) for trial in tried))
         if not isinstance(answer, str):
             raise TypeError(f"answered {type(answer).__name__}, but the text of a network is wanted")
         print(json.dumps({"network": answer}), file=answers, flush=True)
-
-
-def _problem(told: dict[str, Any]) -> Problem:
-    return Problem(**told | {"networks": None if told["networks"] is None else tuple(told["networks"])})
-
-
-def _trial(told: dict[str, Any]) -> Trial:
-    return Trial(**told | {"fresh_pct": tuple(told["fresh_pct"])})

@@ -40,13 +40,6 @@ class MethodError(ContentError):
     """Raise when a method of somebody else's does not keep to the rules; says which, in which repeat and at what."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a method may take: seconds for one answer."""
-
-    answer_seconds: float = 10.0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """What a method is told at the beginning of a repeat.
@@ -93,13 +86,13 @@ Begin = Callable[[Problem], Ask]
 
 @dataclass(slots=True)
 class Asker:
-    """Proposes to a search what somebody's method says."""
+    """Proposes to a search what somebody's method says, which is asked by ``ask``."""
 
     name: str
     repeat: int
     space: SearchSpace
     problem: Problem
-    ask: Ask
+    ask: Ask = field(init=False)
     asked: int = 0
     checked: dict[str, Architecture] = field(default_factory=dict)
 
@@ -161,13 +154,8 @@ class Asker:
 
     def fault(self, what: str) -> MethodError:
         """Return an error that says where it happened."""
-        return fault(self.name, self.repeat, self.asked, what)
-
-
-def fault(name: str, repeat: int, asked: int, what: str) -> MethodError:
-    """Return an error of a method."""
-    place = f"question {asked}" if asked else "the beginning"
-    return MethodError(f"method {name!r}, repeat {repeat}, {place}: {what}")
+        place = f"question {self.asked}" if self.asked else "the beginning"
+        return MethodError(f"method {self.name!r}, repeat {self.repeat}, {place}: {what}")
 
 
 def installed() -> dict[str, tuple[str, ...]]:

@@ -17,11 +17,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import IO, Any
 
 from harness.bench.methods import entry_point_host
-from harness.bench.methods.external_method import Ask, Asker, Limits, MethodError, Problem, Trial
-from harness.bench.methods.method import BuiltIn, EntryPoint, Method, Program
+from harness.bench.methods.external_method import Asker, MethodError, Problem, Trial
+from harness.bench.methods.method import BuiltIn, Method, Program
 from harness.bench.methods.task import SearchTask
 from harness.data.datasets import dataset
 from harness.system.errors import reason
@@ -36,19 +37,19 @@ _SHOWN = 120
 
 @dataclass(slots=True)
 class _Talk:
-    """A running program, with what it has said and not yet been read."""
+    """A running program, with what it has said and not yet been read, and what it has not yet been sent."""
 
     process: subprocess.Popen[bytes]
     asker: Asker
-    limits: Limits
+    answer_seconds: float
+    unsent: bytes
     said: bytearray = field(default_factory=bytearray)
     complaints: bytearray = field(default_factory=bytearray)
     complained: int = 0
-    unsent: bytes = b""
 
 
 @contextmanager
-def opened(method: Method, task: SearchTask, seed: int, repeat: int, limits: Limits) -> Iterator[Asker | None]:
+def opened(method: Method, task: SearchTask, seed: int, repeat: int, answer_seconds: float) -> Iterator[Asker | None]:
     """Be ready to ask a method for the block; None for one that comes with the bench.
 
     Raises:
@@ -57,7 +58,6 @@ def opened(method: Method, task: SearchTask, seed: int, repeat: int, limits: Lim
     if isinstance(method, BuiltIn):
         yield None
         return
-    space = parse_space(task.space, task.space_name, dataset(task.dataset).task)
     problem = Problem(
         space=task.space,
         budget=task.budget,
@@ -67,42 +67,19 @@ def opened(method: Method, task: SearchTask, seed: int, repeat: int, limits: Lim
         seed=seed,
         networks=task.networks,
     )
-    asker = Asker(method.name, repeat, space, problem, _not_begun)
-    with running(method, asker, limits) as ask:
-        asker.ask = ask
-        yield asker
-
-
-@contextmanager
-def running(method: EntryPoint | Program, asker: Asker, limits: Limits) -> Iterator[Ask]:
-    """Run a program, or the one around an entry point, for the block and tell it its problem.
-
-    Raises:
-        MethodError: it cannot be started.
-    """
+    space = parse_space(task.space, task.space_name, dataset(task.dataset).task)
+    asker = Asker(method.name, repeat, space, problem)
     command = method.command if isinstance(method, Program) else entry_point_host.command(method.name)
+    pipe = subprocess.PIPE
     try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
     except (OSError, ValueError) as error:
         raise asker.fault(f"cannot start {command[0]!r}: {reason(error)}") from error
-    talk = _Talk(process, asker, limits)
     try:
         for stream in _streams(process):
             os.set_blocking(stream.fileno(), False)
-        first = _line({"begin": asdict(asker.problem)})
-
-        def ask(tried: Sequence[Trial]) -> str:
-            nonlocal first
-            question, first = first + _line({"tried": [asdict(item) for item in tried]}), b""
-            return _network(talk, _exchange(talk, question))
-
-        yield ask
+        asker.ask = partial(_ask, _Talk(process, asker, answer_seconds, _line({"begin": asdict(problem)})))
+        yield asker
     finally:
         _end(process)
 
@@ -123,8 +100,8 @@ def _exchange(talk: _Talk, question: bytes) -> bytes:
     stdin, stdout, stderr = _streams(talk.process)
     if talk.said:
         raise talk.asker.fault(f"said more than was asked: {_shown(talk.said)}")
-    deadline = time.monotonic() + talk.limits.answer_seconds
-    talk.unsent = question
+    deadline = time.monotonic() + talk.answer_seconds
+    talk.unsent += question
     with selectors.DefaultSelector() as waiting:
         waiting.register(stdin, selectors.EVENT_WRITE)
         waiting.register(stdout, selectors.EVENT_READ)
@@ -132,7 +109,7 @@ def _exchange(talk: _Talk, question: bytes) -> bytes:
         while True:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise talk.asker.fault(f"gave no answer in {talk.limits.answer_seconds:g} s{_complaint(talk)}")
+                raise talk.asker.fault(f"gave no answer in {talk.answer_seconds:g} s{_complaint(talk)}")
             ready = {key.fileobj for key, _ in waiting.select(left)}
             if stdin in ready and not _sent(talk, stdin):
                 waiting.unregister(stdin)
@@ -195,7 +172,8 @@ def _complaint(talk: _Talk) -> str:
     return f"; its last words: {last[:_SHOWN]}" if last else ""
 
 
-def _network(talk: _Talk, answer: bytes) -> str:
+def _ask(talk: _Talk, tried: Sequence[Trial]) -> str:
+    answer = _exchange(talk, _line({"tried": [asdict(item) for item in tried]}))
     try:
         document = json.loads(answer)
     except ValueError:
@@ -221,7 +199,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
     stdout.close()
     stderr.close()
-
-
-def _not_begun(tried: Sequence[Trial]) -> str:
-    raise AssertionError("asked before it was begun")

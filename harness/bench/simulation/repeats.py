@@ -10,15 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event, Semaphore
 
-from harness.bench.methods.external_method import Limits
 from harness.bench.methods.method import Method
 from harness.bench.methods.task import NoiseModel, SearchTask
 from harness.bench.results.trace import Trace
-from harness.bench.simulation.readings import Readings, TableReadings
+from harness.bench.simulation.readings import TableReadings
 from harness.bench.simulation.replay import replay
 from harness.bench.tables.table import Table
 from harness.system.child import deaf_to_interrupts
@@ -27,25 +25,8 @@ from harness.system.errors import HarnessError
 # Repeats of one method that a process does in one go.
 CHUNK = 5
 
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    method: Method
-    repeats: tuple[int, ...]
-
-
-@dataclass(slots=True)
-class _Worker:
-    """What one process needs, made once."""
-
-    task: SearchTask
-    readings: Readings
-    seed: int
-    limits: Limits
-    stopped: Event
-
-
-_WORKER: _Worker | None = None
+# How a process does a repeat of a method, and the sign to stop; made once in each.
+_WORKER: tuple[Callable[[Method, int], Trace], Event] | None = None
 
 
 def run_repeats(
@@ -55,7 +36,7 @@ def run_repeats(
     spread: NoiseModel,
     repeats: int,
     seed: int,
-    limits: Limits,
+    answer_seconds: float,
     processes: int,
     there: Sequence[Trace] = (),
     on_traces: Callable[[Sequence[Trace]], None] = lambda traces: None,
@@ -74,7 +55,7 @@ def run_repeats(
     done = {(trace.method, trace.repeat): trace for trace in there}
     # Repeat by repeat, so that a comparison that is stopped has about as many of each method.
     pieces = [
-        _Piece(method, missing)
+        (method, missing)
         for first in range(0, repeats, CHUNK)
         for method in methods
         if (
@@ -86,13 +67,13 @@ def run_repeats(
     context = multiprocessing.get_context("spawn")
     if pieces:
         stopped, ready = context.Event(), context.Semaphore(0)
-        prepared = (task, table, spread, seed, limits, stopped, ready)
+        prepared = (task, table, spread, seed, answer_seconds, stopped, ready)
         with ProcessPoolExecutor(processes, context, _prepare, prepared) as pool:
             try:
                 # A process that is not yet prepared cannot be told to stop, and would end in a traceback.
                 with _interrupts_afterwards():
                     with deaf_to_interrupts():
-                        futures = [pool.submit(_do, piece) for piece in pieces]
+                        futures = [pool.submit(_do, *piece) for piece in pieces]
                     _wait_for(ready, min(processes, len(pieces)), futures)
                 for future in as_completed(futures):
                     traces = future.result()
@@ -136,14 +117,21 @@ def _wait_for(ready: Semaphore, count: int, futures: Sequence[Future[list[Trace]
 
 
 def _prepare(
-    task: SearchTask, table: Table, spread: NoiseModel, seed: int, limits: Limits, stopped: Event, ready: Semaphore
+    task: SearchTask,
+    table: Table,
+    spread: NoiseModel,
+    seed: int,
+    answer_seconds: float,
+    stopped: Event,
+    ready: Semaphore,
 ) -> None:
     global _WORKER
     # Ctrl-C reaches the whole terminal group; the process that was asked decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if (parent := multiprocessing.parent_process()) is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _WORKER = _Worker(task, TableReadings(table, spread), seed, limits, stopped)
+    readings = TableReadings(table, spread)
+    _WORKER = (lambda method, repeat: replay(method, task, readings, seed, repeat, answer_seconds)), stopped
     ready.release()
 
 
@@ -153,11 +141,7 @@ def _end_with(parent: BaseProcess) -> None:
     os._exit(1)
 
 
-def _do(piece: _Piece) -> list[Trace]:
+def _do(method: Method, repeats: Sequence[int]) -> list[Trace]:
     assert _WORKER is not None, "a process is prepared before it works"
-    worker = _WORKER
-    return [
-        replay(piece.method, worker.task, worker.readings, worker.seed, repeat, worker.limits)
-        for repeat in piece.repeats
-        if not worker.stopped.is_set()
-    ]
+    replayed, stopped = _WORKER
+    return [replayed(method, repeat) for repeat in repeats if not stopped.is_set()]

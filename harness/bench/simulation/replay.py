@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
-from harness.bench.methods.external_method import Asker, Limits
+from harness.bench.methods.external_method import Asker
 from harness.bench.methods.halving import Halving
 from harness.bench.methods.method import BARE, BuiltIn, EntryPoint, Method, Program, Stops
 from harness.bench.methods.program import opened
@@ -28,7 +28,7 @@ from harness.search.session import Session
 from harness.search.watcher import Moment
 from harness.training.result import Result
 from harness.training.workers.executor import Executor
-from harness.training.workers.workers import Limits as RunLimits
+from harness.training.workers.workers import Limits
 from search_spaces.spaces.resolve import parse_space
 
 
@@ -65,7 +65,9 @@ class Watch:
         self.runs += 1
 
 
-def replay(method: Method, task: SearchTask, readings: Readings, seed: int, repeat: int, limits: Limits) -> Trace:
+def replay(
+    method: Method, task: SearchTask, readings: Readings, seed: int, repeat: int, answer_seconds: float
+) -> Trace:
     """Run one repeat on a simulated clock.
 
     Raises:
@@ -73,7 +75,7 @@ def replay(method: Method, task: SearchTask, readings: Readings, seed: int, repe
         MethodError: a method of somebody else's misbehaved.
     """
     executor = SimulatedExecutor(readings, repeat_seed(seed, repeat), task.seconds)
-    return run_repeat(method, task, executor, seed, repeat, limits)
+    return run_repeat(method, task, executor, seed, repeat, answer_seconds)
 
 
 def run_repeat(
@@ -82,7 +84,7 @@ def run_repeat(
     executor: Executor,
     seed: int,
     repeat: int,
-    limits: Limits,
+    answer_seconds: float,
     folder: Path = Path("nowhere"),
     effort: Effort | None = None,
 ) -> Trace:
@@ -97,8 +99,8 @@ def run_repeat(
     stops = built_in.stops if built_in else Stops.NEVER
     config = study_config(task, built_in.sampler if built_in else "random", rungs_of(stops, task), own_seed)
     watch = Watch(task.seconds)
-    spent = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=RunLimits())
-    with opened(method, task, own_seed, repeat, limits) as asker:
+    spent = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=Limits())
+    with opened(method, task, own_seed, repeat, answer_seconds) as asker:
         switches = built_in.switches if built_in else BARE
         session = Session(
             folder=folder,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.bench.methods import external_method
-from harness.bench.methods.external_method import Limits, MethodError
+from harness.bench.methods.external_method import MethodError
 from harness.bench.methods.method import EntryPoint
 from harness.bench.simulation.readings import TableReadings
 from harness.bench.simulation.replay import replay
@@ -41,7 +41,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 def run(method: EntryPoint, limit: float = 60.0, repeat: int = 2):
     task = made_up_table.task(TABLE, seconds=30.0, workers=1, target_pct=97.0)
-    return replay(method, task, READINGS, 0, repeat, Limits(limit))
+    return replay(method, task, READINGS, 0, repeat, limit)
 
 
 def test_the_example_of_a_dozen_lines_is_found_and_plays_along(install: Install):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.methods.external_method import Limits, MethodError
+from harness.bench.methods.external_method import MethodError
 from harness.bench.methods.method import Program
 from harness.bench.simulation.readings import TableReadings
 from harness.bench.simulation.replay import replay
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[4]
 def run(*command: str, seconds: float = 60.0, limit: float = 5.0, budget: int = 20_000):
     task = made_up_table.task(TABLE, seconds=seconds, budget=budget, workers=1, target_pct=97.0)
     method = Program(name="theirs", command=(sys.executable, *command))
-    return replay(method, task, READINGS, 0, 3, Limits(limit))
+    return replay(method, task, READINGS, 0, 3, limit)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_program_that_cannot_be_started_says_why():
     with pytest.raises(
         MethodError, match=r"method 'theirs', repeat 0, the beginning: cannot start 'no-such-program': "
     ):
-        replay(Program(name="theirs", command=("no-such-program",)), task, READINGS, 0, 0, Limits())
+        replay(Program(name="theirs", command=("no-such-program",)), task, READINGS, 0, 0, 10.0)
 
 
 def test_no_process_of_a_program_is_left(tmp_path: Path):

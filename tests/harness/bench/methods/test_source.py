@@ -10,7 +10,6 @@ from types import FrameType
 import pytest
 
 from harness.bench.methods import source
-from harness.bench.methods.external_method import Limits
 from harness.bench.methods.method import BUILT_IN, MAIN, EntryPoint, Method, Program
 from harness.bench.methods.source import code_files, code_sha256, source_sha256
 from harness.bench.simulation.readings import TableReadings
@@ -117,7 +116,7 @@ def test_all_code_that_a_repeat_runs_through_is_covered(tmp_path: Path):
     try:
         readings = TableReadings(table)
         for method in methods:
-            replay(method, task, readings, 0, 0, Limits())
+            replay(method, task, readings, 0, 0, 10.0)
     finally:
         sys.setprofile(None)
 

@@ -11,8 +11,7 @@ from benchmarks import simulated_clock
 from harness.bench.methods.method import MAIN
 from harness.bench.methods.task import SearchTask
 from harness.bench.results.trace import Answer, Trace
-from harness.bench.simulation.live import judged
-from harness.bench.simulation.live_run import Running
+from harness.bench.simulation.live import Running, judged
 from harness.bench.simulation.readings import Reading
 from harness.search.effort import Effort
 from harness.training.recipe import Recipe
@@ -120,7 +119,9 @@ def test_answers_are_judged_by_the_mean_of_fresh_seeds(tmp_path: Path):
     )
     trace = Trace(method="m", repeat=0, seed=0, answers=answers, networks=2, runs=2, rejected=0, ended=1.0)
 
-    found = judged([trace], replace(task(1.0), recipe=Recipe(epochs=2), target_pct=1.0), SOURCE, EFFORT, 2, tmp_path)
+    found = judged(
+        [trace], replace(task(1.0), recipe=Recipe(epochs=2), target_pct=1.0), Running(SOURCE, EFFORT), 2, tmp_path
+    )
 
     assert list(found.accuracies_pct) == sorted(parse_network(text).hash for text in (small, large))
     assert all(10.0 < value < 100.0 for value in found.accuracies_pct.values())

@@ -11,7 +11,7 @@ import pytest
 from harness.bench.results import comparison
 from harness.bench.results.comparison import Judged
 from harness.bench.results.trace import Trace
-from harness.bench.simulation import live_run
+from harness.bench.simulation import live
 from harness.bench.simulation.setting import table_task
 from harness.bench.tables.table import Table
 from harness.data.training_images import load
@@ -47,7 +47,7 @@ def digits() -> Table:
 
 
 def test_with_a_table_the_question_is_the_tables_and_the_judge_is_not():
-    made, running = live_run.prepared(GIVEN, digits())
+    made, running = live.prepared(GIVEN, digits())
 
     assert made.comparison.task == table_task(digits(), GIVEN)
     assert made.comparison.table is None
@@ -56,7 +56,7 @@ def test_with_a_table_the_question_is_the_tables_and_the_judge_is_not():
 
 
 def test_repeats_of_another_machine_are_another_comparison(tmp_path: Path):
-    made, _ = live_run.prepared(GIVEN, digits())
+    made, _ = live.prepared(GIVEN, digits())
     machine = made.comparison.machine
     assert machine is not None
     assert (machine.environment.engine, machine.environment.commit, machine.workers) == ("torch", None, 2)
@@ -69,7 +69,7 @@ def test_repeats_of_another_machine_are_another_comparison(tmp_path: Path):
 
 
 def test_without_one_the_options_ask():
-    made, _ = live_run.prepared(GIVEN | {"target": 99.2, "seconds": 60.0}, None)
+    made, _ = live.prepared(GIVEN | {"target": 99.2, "seconds": 60.0}, None)
 
     task = made.comparison.task
     assert (task.space_name, task.recipe_name, task.target_pct, task.seconds) == ("tiny", "fast", 99.2, 60.0)
@@ -82,29 +82,29 @@ def test_other_images_than_those_of_the_table_are_refused():
     other = Table(replace(made.facts, data_hash="1" * 64), made.rows)
 
     with pytest.raises(ContentError, match="are not those that the table 'made-up' was made of"):
-        live_run.prepared(GIVEN, other)
+        live.prepared(GIVEN, other)
 
 
 def test_what_a_stop_left_is_done_repeat_by_repeat_and_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    made, running = live_run.prepared(GIVEN, digits())
+    made, running = live.prepared(GIVEN, digits())
     done: list[tuple[str, int]] = []
 
-    def live_repeat(method: Any, task: Any, source: Any, effort: Any, seed: int, repeat: int, *rest: Any) -> Trace:
+    def live_repeat(method: Any, asked: Any, repeat: int, *rest: Any) -> Trace:
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append((method.name, repeat))
         return Trace(method=method.name, repeat=repeat, seed=0, answers=(), networks=1, runs=1, rejected=0, ended=1.0)
 
-    monkeypatch.setattr(live_run, "live_repeat", live_repeat)
-    monkeypatch.setattr(live_run, "judged", lambda *rest, **how: Judged(accuracies_pct={}, smallest=None))
+    monkeypatch.setattr(live, "live_repeat", live_repeat)
+    monkeypatch.setattr(live, "judged", lambda *rest, **how: Judged(accuracies_pct={}, smallest=None))
     there = comparison.begin(tmp_path, made.comparison)
     with pytest.raises(KeyboardInterrupt):
-        live_run.carried_out(made, running, tmp_path, there, lambda line: None)
+        live.carried_out(made, running, tmp_path, there, lambda line: None)
     assert done == [("random", 0), ("halving", 0)]
 
     done.clear()
     there = comparison.begin(tmp_path, made.comparison)
-    traces, _ = live_run.carried_out(made, running, tmp_path, there, lambda line: None)
+    traces, _ = live.carried_out(made, running, tmp_path, there, lambda line: None)
 
     assert done == [("random", 1), ("halving", 1)]
     assert [(trace.method, trace.repeat) for trace in traces] == [

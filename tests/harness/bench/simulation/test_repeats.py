@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from harness.bench.methods.external_method import Limits
 from harness.bench.methods.method import MAIN
 from harness.bench.methods.task import NoiseModel
 from harness.bench.results.trace import Trace
@@ -18,7 +17,7 @@ from tests.harness.bench import made_up_table
 
 TABLE = made_up_table.table(made_up_table.TINY)
 TASK = made_up_table.task(TABLE, seconds=30.0, target_pct=97.0)
-PIECE = repeats._Piece(MAIN["random"], (3, 5))
+PIECE = (MAIN["random"], (3, 5))
 
 
 @pytest.fixture(autouse=True)
@@ -32,9 +31,9 @@ def signals_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_process_that_is_told_to_stop_begins_no_further_repeat(monkeypatch: pytest.MonkeyPatch):
     context = multiprocessing.get_context("spawn")
     stopped, ready = context.Event(), context.Semaphore(0)
-    repeats._prepare(TASK, TABLE, NoiseModel.POOLED, 0, Limits(), stopped, ready)
+    repeats._prepare(TASK, TABLE, NoiseModel.POOLED, 0, 10.0, stopped, ready)
     assert ready.acquire(block=False)
-    assert [trace.repeat for trace in repeats._do(PIECE)] == [3, 5]
+    assert [trace.repeat for trace in repeats._do(*PIECE)] == [3, 5]
 
     def replay_and_stop(
         method: object, task: object, readings: object, seed: int, repeat: int, limits: object
@@ -43,8 +42,8 @@ def test_a_process_that_is_told_to_stop_begins_no_further_repeat(monkeypatch: py
         return Trace(method="random", repeat=repeat, seed=0, answers=(), networks=1, runs=1, rejected=0, ended=1.0)
 
     monkeypatch.setattr(repeats, "replay", replay_and_stop)
-    assert [trace.repeat for trace in repeats._do(PIECE)] == [3]
-    assert repeats._do(PIECE) == []
+    assert [trace.repeat for trace in repeats._do(*PIECE)] == [3]
+    assert repeats._do(*PIECE) == []
 
 
 def test_repeats_that_are_there_are_not_done_again_and_all_end_in_order():
@@ -54,7 +53,7 @@ def test_repeats_that_are_there_are_not_done_again_and_all_end_in_order():
     there = [trace("tpe", 1), trace("random", 1), trace("tpe", 0), trace("random", 0)]
     methods = [MAIN["random"], MAIN["tpe"]]
 
-    found = repeats.run_repeats(methods, TASK, TABLE, NoiseModel.POOLED, 2, 0, Limits(), 2, there)
+    found = repeats.run_repeats(methods, TASK, TABLE, NoiseModel.POOLED, 2, 0, 10.0, 2, there)
 
     assert [(each.method, each.repeat) for each in found] == [("random", 0), ("random", 1), ("tpe", 0), ("tpe", 1)]
 
@@ -68,7 +67,7 @@ def test_a_process_that_is_killed_is_told_in_one_line_and_what_has_ended_is_kept
             child.kill()
 
     with pytest.raises(HarnessError, match="a process of the comparison was killed") as caught:
-        repeats.run_repeats([MAIN["random"]], TASK, TABLE, NoiseModel.POOLED, 200, 0, Limits(), 1, (), keep_and_kill)
+        repeats.run_repeats([MAIN["random"]], TASK, TABLE, NoiseModel.POOLED, 200, 0, 10.0, 1, (), keep_and_kill)
 
     assert type(caught.value) is HarnessError
     assert [trace.repeat for trace in kept][: repeats.CHUNK] == list(range(repeats.CHUNK))

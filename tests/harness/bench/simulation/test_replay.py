@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from harness.bench.methods import external_method, program
-from harness.bench.methods.external_method import Ask, Limits, Problem, Trial
+from harness.bench.methods.external_method import Ask, Problem, Trial
 from harness.bench.methods.method import ABLATIONS, BUILT_IN, MAIN, EntryPoint, Method, Stops
 from harness.bench.results.curve import curve
 from harness.bench.results.findings import findings
@@ -37,7 +37,7 @@ LATE = {"no-falling-budget"}
 
 def run(method: Method, repeats: int = REPEATS, **changes: object) -> list[Trace]:
     task = made_up_table.task(TABLE, **({"seconds": 300.0, "target_pct": TARGET_PCT} | changes))
-    return [replay(method, task, READINGS, 0, repeat, Limits()) for repeat in range(repeats)]
+    return [replay(method, task, READINGS, 0, repeat, 10.0) for repeat in range(repeats)]
 
 
 def scores(traces: Sequence[Trace], seconds: float = TASK.seconds) -> list[float]:
