@@ -10,27 +10,7 @@ import re
 from typing import Any
 
 from harness.diagnosis import REINSTALL, Check, Verdict, failed
-
-PACKAGES = (
-    "click",
-    "fvcore",
-    "lark",
-    "matplotlib",
-    "mlxtend",
-    "numpy",
-    "optuna",
-    "pandas",
-    "pydantic",
-    "rich",
-    "safetensors",
-    "scipy",
-    "torch",
-    "torchsummary",
-    "torchvision",
-    "tqdm",
-    "XlsxWriter",
-)
-"""What pyproject.toml asks for; a test compares the two."""
+from harness.system.extras import DISTRIBUTION
 
 _OLD_NAME = "torch-summary"
 """The distribution that torchinfo grew out of; it installs a module of torchsummary's name."""
@@ -39,10 +19,16 @@ _TOGETHER = "if you need more of torchvision, install it together with torch, wi
 _PROBE = "conv3x3(8) bn relu conv3x3(8, tie=a) relu maxpool conv3x3(8, pad=0, bias, tie=a) relu gap linear(10)"
 
 
+def packages() -> list[str]:
+    """Return the packages that this one says it needs, without those of its extras."""
+    lines = importlib.metadata.requires(DISTRIBUTION) or []
+    return [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
+
+
 def check_packages() -> Check:
     """Check that every library is installed, and name the versions."""
     found: dict[str, Any] = {}
-    for name in PACKAGES:
+    for name in packages():
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -19,7 +19,6 @@ PACKAGES = ("search_spaces", "harness", "reports")
 TORCH_FILES = {
     f"harness/{name}.py"
     for name in (
-        "bench/tables/machine",
         "bench/tables/request",
         "commands/evaluate",
         "commands/export",

@@ -115,7 +115,7 @@ def _show(found: Table, as_json: bool, written: Path | None = None) -> None:
 
     facts = summary(found)
     if as_json:
-        document = {"name": found.facts.name, "dataset": found.dataset, "space": found.facts.space_name}
+        document = {"name": found.facts.name, "dataset": found.facts.dataset, "space": found.facts.space_name}
         recipe = {"recipe": found.facts.recipe_name, "recipe_hash": found.recipe.hash}
         options.print_json(document | recipe | asdict(facts) | {"folder": None if written is None else str(written)})
         return
@@ -125,7 +125,7 @@ def _show(found: Table, as_json: bool, written: Path | None = None) -> None:
 
 
 def _export(found: Table, folder: Path, as_json: bool) -> int:
-    from harness.bench.tables.export import export_table
+    from harness.bench.tables.table_files import export_table
 
     paths = export_table(found, folder)
     if as_json:
@@ -171,7 +171,7 @@ def _check_free(folder: Path, place: Workspace) -> None:
 def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) -> int:
     from harness.bench.tables.plan import plan_text, planned
     from harness.bench.tables.recording import Near, check_recording, finished_runs
-    from harness.bench.tables.request import Request, prepared
+    from harness.bench.tables.request import prepared
     from harness.bench.tables.table_files import write_table
     from harness.data.datasets import task_of
     from harness.system.workspace import check_writable, workspace
@@ -188,7 +188,7 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
         raise UsageError(f"--near-seeds {seeds}: networks near the target get more runs than --seeds {given['seeds']}")
     wanted = None if near is None else Near(target_pct=near, within_pct=within, seeds=seeds)
     address = given.pop("cluster")
-    ready = prepared(Request(name=name, near=wanted, **given))
+    ready = prepared(name=name, near=wanted, **given)
     check_recording(folder, ready.recording)
     plan = planned(ready.recording, ready.chosen, finished_runs(folder, ready.recording))
     if only_plan:

@@ -7,7 +7,7 @@ only this file knows the words in a log. Fields that older programs did not writ
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
@@ -18,14 +18,22 @@ from search_spaces.spaces.draw import Decision
 
 _T = TypeVar("_T")
 
-
-def _logged(kind: type[_T]) -> type[_T]:
-    """Mark a dataclass as one that a log holds: fields of other versions are passed over, nan is refused."""
-    kind.__pydantic_config__ = {"extra": "ignore", "allow_inf_nan": False}  # type: ignore[attr-defined]
-    return kind
+# The events by their words in the file, which never change.
+KINDS: dict[str, type[Any]] = {}
 
 
-@_logged
+def _logged(word: str) -> Callable[[type[_T]], type[_T]]:
+    """Enter a dataclass as one that a log holds: fields of other versions are passed over, nan is refused."""
+
+    def entered(kind: type[_T]) -> type[_T]:
+        kind.__pydantic_config__ = {"extra": "ignore", "allow_inf_nan": False}  # type: ignore[attr-defined]
+        KINDS[word] = kind
+        return kind
+
+    return entered
+
+
+@_logged("session")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionBegan:
     """A program has begun to work on the study; ``seconds`` is the time it was given, None for no end."""
@@ -36,7 +44,7 @@ class SessionBegan:
     seconds: float | None = None
 
 
-@_logged
+@_logged("ended")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEnded:
     """The search has ended in order.
@@ -52,7 +60,7 @@ class SessionEnded:
     trials: int | None = None
 
 
-@_logged
+@_logged("proposed")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
     """A network that a search has decided to train.
@@ -72,7 +80,7 @@ class Proposal:
     chance: float | None = None
 
 
-@_logged
+@_logged("looked")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
     """Networks that were looked at and rejected on the way to a proposal: their number by reason."""
@@ -80,7 +88,7 @@ class Looked:
     rejected: Mapping[str, int]
 
 
-@_logged
+@_logged("rejected")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
     """A proposal that was rejected before anything was built.
@@ -101,7 +109,7 @@ class Rejected:
     budget: int | None = None
 
 
-@_logged
+@_logged("repeated")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeated:
     """A proposal of a network that is known already, as ``trial``; ``indices`` are the decisions made this time."""
@@ -111,7 +119,7 @@ class Repeated:
     indices: Mapping[str, int] = field(default_factory=dict)
 
 
-@_logged
+@_logged("rung")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungReached:
     """A training was looked at after an epoch.
@@ -131,7 +139,7 @@ class RungReached:
     exempt: bool = False
 
 
-@_logged
+@_logged("finished")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded:
     """A training has ended; its result is on disk."""
@@ -143,44 +151,38 @@ class RunEnded:
     validation_errors: int | None = None
 
 
-@_logged
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Confirmed:
-    """A network is now the confirmed one of the lowest cost; from here on others may have at most ``budget`` of it."""
+class _OnFreshSeeds:
+    """A network, and what its fresh validation seeds say of it."""
 
     trial: int
     hash: str
     parameters: int
     validation_accuracy_pct: float | None = None
     validation_seeds: int | None = None
+
+
+@_logged("standing")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed(_OnFreshSeeds):
+    """A network is now the confirmed one of the lowest cost; from here on others may have at most ``budget`` of it."""
+
     budget: int | None = None
 
 
-@_logged
+@_logged("refuted")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailedConfirmation:
+class FailedConfirmation(_OnFreshSeeds):
     """A network that met the threshold once has missed it on fresh seeds."""
 
-    trial: int
-    hash: str
-    parameters: int
-    validation_accuracy_pct: float | None = None
-    validation_seeds: int | None = None
 
-
-@_logged
+@_logged("winner")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WinnerChosen:
+class WinnerChosen(_OnFreshSeeds):
     """The network that the search answers with, before its verification."""
 
-    trial: int
-    hash: str
-    parameters: int
-    validation_accuracy_pct: float | None = None
-    validation_seeds: int | None = None
 
-
-@_logged
+@_logged("postponed")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postponed:
     """There was too little time to verify the winner; it takes so many ``seconds``."""
@@ -190,7 +192,7 @@ class Postponed:
     seconds: float
 
 
-@_logged
+@_logged("verified")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
     """The winner was trained on fresh seeds and tested."""
@@ -203,7 +205,7 @@ class Verified:
     passed: bool | None = None
 
 
-@_logged
+@_logged("advised")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advised:
     """What was said at the end of a search without an answer: the arguments of a command, and what it does."""
@@ -228,23 +230,6 @@ Event = (
     | Verified
     | Advised
 )
-# The words in the file, which never change.
-KINDS: dict[str, type[Event]] = {
-    "session": SessionBegan,
-    "ended": SessionEnded,
-    "proposed": Proposal,
-    "looked": Looked,
-    "rejected": Rejected,
-    "repeated": Repeated,
-    "rung": RungReached,
-    "finished": RunEnded,
-    "standing": Confirmed,
-    "refuted": FailedConfirmation,
-    "winner": WinnerChosen,
-    "postponed": Postponed,
-    "verified": Verified,
-    "advised": Advised,
-}
 _WORDS = {kind: word for word, kind in KINDS.items()}
 
 _E = TypeVar("_E", bound=Event, covariant=True)

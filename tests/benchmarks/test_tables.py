@@ -35,7 +35,7 @@ def test_the_table_of_the_bench_has_every_network_of_its_space_with_two_seeds_an
     networks = {
         found.architecture.hash for found in enumerate_draws(searched) if judge(searched, found.architecture).accepted
     }
-    assert table.space == searched.text
+    assert table.facts.space == searched.text
     assert is_exhaustive(table.facts)
     assert set(table.runs) == networks
     assert len(networks) == 384

@@ -86,7 +86,7 @@ def test_the_packages_are_those_of_the_project():
     document = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 
     named = [entry.partition(">")[0] for entry in document["project"]["dependencies"]]
-    assert list(installation.PACKAGES) == named
+    assert installation.packages() == named
 
 
 def test_no_copy_of_the_data_yet_is_a_warning(place: Workspace, cache: Path):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from harness.bench.results.comparison import Comparison
 from harness.bench.results.findings import Findings, MethodFinding
+from harness.bench.results.ranks import Pair
+from harness.bench.results.runtime import Runtime
 from harness.system import files
 from harness.system.csv_text import csv_text
 from harness.system.duration import duration_text
@@ -25,13 +27,9 @@ def write_figures(folder: Path, facts: Findings) -> list[Path]:
     Raises:
         UsageError: the folder cannot be written.
     """
-    ranks = facts.ranking.mean_ranks
     methods = [
-        (
-            *(m.name, m.is_variant, ranks.get(m.name), finite(m.ratio), finite(m.final_size)),
-            *(m.answered, m.false, m.networks, m.runs),
-        )
-        for m in facts.methods
+        [document["name" if column == "method" else column] for column in _METHOD_COLUMNS]
+        for document in (_method_document(method, facts) for method in facts.methods)
     ]
     times = [
         [method.name, *map(finite, line)]
@@ -39,39 +37,18 @@ def write_figures(folder: Path, facts: Findings) -> list[Path]:
         for line in zip(method.curve.times, method.curve.median, method.curve.low, method.curve.high, strict=True)
     ]
     runtimes = [
-        (
-            *(method.name, r.size, finite(r.expected_seconds), finite(r.low), finite(r.high)),
-            *(r.hits, r.repeats, r.share_low, r.share_high),
-        )
-        for method in facts.methods
-        for r in method.runtimes
+        [method.name, *_plain(asdict(runtime)).values()] for method in facts.methods for runtime in method.runtimes
     ]
-    compared = [[*map(finite_or_text, asdict(pair).values())] for pair in (*facts.pairs, *facts.variants)]
-    runtime_columns = (
-        "method",
-        "size",
-        "expected_seconds",
-        "low",
-        "high",
-        "hits",
-        "repeats",
-        "share_low",
-        "share_high",
-    )
+    compared = [_plain(asdict(pair)).values() for pair in (*facts.pairs, *facts.variants)]
     contents = {
         METHODS: csv_text(_METHOD_COLUMNS, methods),
         TIMES: csv_text(("method", "seconds", "median_size", "low", "high"), times),
-        RUNTIMES: csv_text(runtime_columns, runtimes),
-        PAIRS: csv_text(("first", "second", "when", "ratio", "low", "high", "p", "corrected_p", "balance"), compared),
+        RUNTIMES: csv_text(("method", *_names(Runtime)), runtimes),
+        PAIRS: csv_text(_names(Pair), [[*values] for values in compared]),
     }
     made = {folder / name: text.encode() for name, text in contents.items()}
     files.write_together(made)
     return list(made)
-
-
-def finite_or_text(value: object) -> object:
-    """Return a number that is finite, None for one that is not, and anything else as it is."""
-    return finite(value) if isinstance(value, float) else value
 
 
 def figures_document(comparison: Comparison, facts: Findings) -> dict[str, Any]:
@@ -110,16 +87,13 @@ def figures_text(comparison: Comparison, facts: Findings) -> str:
         for line in lines
     )
     smallest = f"{facts.judge.smallest:,.0f} parameters" if math.isfinite(facts.judge.smallest) else "none known"
+    runtimes = facts.methods[0].runtimes
+    aim = f"{runtimes[_shown(runtimes)].size:,} parameters" if runtimes else "no size, since none reaches"
     note = (
         f"over time: size of the answers over the smallest that reaches ({smallest}), geometric mean; at the end: "
-        f"median size; expected time: to {_aim(facts)}, misses counted (repeats that got there)"
+        f"median size; expected time: to {aim}, misses counted (repeats that got there)"
     )
     return "\n".join([head, "", table, "", note, *facts.sentences])
-
-
-def _aim(facts: Findings) -> str:
-    runtimes = facts.methods[0].runtimes
-    return f"{runtimes[_shown(runtimes)].size:,} parameters" if runtimes else "no size, since none reaches"
 
 
 def _shown(runtimes: tuple[object, ...]) -> int:
@@ -160,4 +134,9 @@ def _method_document(method: MethodFinding, facts: Findings) -> dict[str, Any]:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: finite_or_text(value) for name, value in values.items()}
+    """Return the values with None for each number that is not finite."""
+    return {name: finite(value) if isinstance(value, float) else value for name, value in values.items()}
+
+
+def _names(kind: type[Runtime | Pair]) -> list[str]:
+    return [item.name for item in fields(kind)]

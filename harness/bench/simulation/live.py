@@ -19,7 +19,7 @@ from harness.bench.results.comparison import Comparison, Judged
 from harness.bench.results.trace import Trace
 from harness.bench.simulation.replay import run_repeat
 from harness.bench.simulation.setting import Setting, check_rungs, methods_of, setting, table_task
-from harness.bench.tables.machine import this_machine
+from harness.bench.tables.request import this_machine
 from harness.bench.tables.table import Table
 from harness.data.training_images import ImageData, resolve
 from harness.evidence.verification.seed_training import train_one_by_one
@@ -67,7 +67,7 @@ def prepared(given: dict[str, Any], table: Table | None) -> tuple[Setting, Runni
         ContentError: the recipe does not suit the data set, or the data are not those of the table.
         DataError: the data are missing or damaged.
     """
-    data = resolve(table.dataset if table else given["dataset"], given["folder"])
+    data = resolve(table.facts.dataset if table else given["dataset"], given["folder"])
     if table is not None and data.data_hash != table.facts.data_hash:
         raise ContentError(f"the data in {data.source} are not those that the table {table.facts.name!r} was made of")
     task = table_task(table, given) if table else _asked(given, data)

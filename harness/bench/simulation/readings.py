@@ -87,7 +87,7 @@ class TableReadings:
 
     def __post_init__(self) -> None:
         """Work out means and spreads once."""
-        self.size = dataset(self.table.dataset).validation_size
+        self.size = dataset(self.table.facts.dataset).validation_size
         self.known = {key: _known(tuple(runs.values()), self.size) for key, runs in self.table.runs.items()}
         last = self.table.rungs[-1]
         lent = [(known.means[last], off) for known in self.known.values() for off in known.offs]

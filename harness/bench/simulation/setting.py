@@ -120,9 +120,9 @@ def table_task(table: Table, given: dict[str, Any]) -> SearchTask:
         )
     rows = (runs[min(runs)][table.rungs[0]] for key, runs in table.runs.items() if key in within)
     return SearchTask(
-        dataset=table.dataset,
+        dataset=table.facts.dataset,
         data_hash=table.facts.data_hash,
-        space=table.space,
+        space=table.facts.space,
         space_name=table.facts.space_name,
         recipe=table.recipe,
         recipe_name=table.facts.recipe_name,

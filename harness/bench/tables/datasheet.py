@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from harness.bench.tables.summary import Spread, Summary, summary
+from harness.bench.tables.summary import Summary, range_text, seeds_text, summary
 from harness.bench.tables.table import Machine, Table, is_exhaustive
 from harness.system.duration import duration_text
 from harness.training.recipe import recipe_document
@@ -47,16 +47,15 @@ def datasheet(table: Table, rows_sha256: str) -> str:
 
 
 def _what(table: Table, found: Summary) -> str:
-    fewest, most = found.seeds
-    seeds = f"{fewest}" if fewest == most else f"{fewest} to {most}"
     return "\n".join(
         (
-            f"- {found.networks:,} distinct networks of {_range(found.parameters)} parameters and {_range(found.macs)} "
-            "multiply-adds.",
-            f"- {seeds} seeds a network, {found.runs:,} runs in all, {found.diverged:,} of them diverged; a diverged "
-            "run keeps what its last weights gave. Seeds are hashes of network, recipe and index, with the purpose "
-            "`bench`: nobody chose one, and no search or verification uses them.",
-            f"- {table.dataset}: trained on the search split's training images, looked at on its validation images.",
+            f"- {found.networks:,} distinct networks of {range_text(found.parameters)} parameters and "
+            f"{range_text(found.macs)} multiply-adds.",
+            f"- {seeds_text(found)} seeds a network, {found.runs:,} runs in all, {found.diverged:,} of them diverged; a "
+            "diverged run keeps what its last weights gave. Seeds are hashes of network, recipe and index, with the "
+            "purpose `bench`: nobody chose one, and no search or verification uses them.",
+            f"- {table.facts.dataset}: trained on the search split's training images, looked at on its validation "
+            "images.",
             f"- One run to epoch {table.rungs[-1]} under one schedule, read after epochs "
             f"{', '.join(map(str, table.rungs))}: an early rung is a prefix of the schedule, not a short training.",
             f"- {duration_text(found.train_seconds)} of training, all runs together; `seconds` is training since the "
@@ -117,10 +116,6 @@ def _machine_text(machine: Machine) -> str:
         f"{machine.processor}, {machine.cores} cores, {machine.workers} runs side by side, engine "
         f"`{environment.engine}`, torch {environment.torch}, Python {environment.python}, commit {commit}{dirty}"
     )
-
-
-def _range(spread: Spread) -> str:
-    return f"{spread.low:,.0f} to {spread.high:,.0f} (median {spread.median:,.0f})"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from harness.bench.tables.machine import this_machine
 from harness.bench.tables.recording import Near, Recording, check_rungs, default_rungs, split_digest
 from harness.bench.tables.sample import SampledNetworks, sampled
+from harness.bench.tables.table import Machine
 from harness.data.datasets import task_of
 from harness.data.training_images import resolve, split
-from harness.system.device import choose_device, worker_count
+from harness.system.device import choose_device, device_name, worker_count
+from harness.system.processor import core_count, processor_name
+from harness.training.environment import environment
 from harness.training.native.engine_choice import TORCH, Choice, choose_engine
-from harness.training.recipes import NamedRecipe, check_batch, check_statistics, named_recipe
+from harness.training.recipes import check_batch, check_statistics, named_recipe
 from harness.training.workers.workers import Source
-from search_spaces.catalog import space
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """The options of a recording; ``rungs`` None are those of its recipe, ``workers`` None is one a core."""
-
-    name: str
-    space: str
-    networks: int
-    seeds: int
-    rungs: tuple[int, ...] | None
-    recipe: str
-    epochs: int | None
-    budget: int | None
-    seed: int
-    workers: int | None
-    dataset: str
-    folder: Path | None
-    device: str
-    engine: str
-    near: Near | None = None
+from search_spaces.catalog import space as space_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +32,47 @@ class Prepared:
     choice: Choice
 
 
-def prepared(request: Request) -> Prepared:
+def prepared(
+    *,
+    name: str,
+    space: str,
+    networks: int,
+    seeds: int,
+    rungs: tuple[int, ...] | None,
+    recipe: str,
+    epochs: int | None,
+    budget: int | None,
+    seed: int,
+    workers: int | None,
+    dataset: str,
+    folder: Path | None,
+    device: str,
+    engine: str,
+    near: Near | None = None,
+) -> Prepared:
     """Choose the networks, load the data and name the machine.
+
+    Args:
+        rungs: None for those of the recipe.
+        workers: None for one a core.
 
     Raises:
         HarnessError, SearchSpaceError: an option has no such value, or the data are missing.
     """
-    named, rungs = _recipe(request)
-    known = space(request.space, task_of(request.dataset))
-    chosen = sampled(known, request.networks, request.seed, request.budget)
+    named = named_recipe(recipe, epochs=epochs)
+    rungs = default_rungs(named.recipe.epochs) if rungs is None else rungs
+    check_rungs(rungs, named.recipe.epochs)
+    known = space_of(space, task_of(dataset))
+    chosen = sampled(known, networks, seed, budget)
     for network in chosen.networks:
         check_statistics(named.recipe, network.architecture, known.task)
-    device = choose_device(request.device)
-    choice = choose_engine(request.engine, named.recipe, device)
-    data = resolve(request.dataset, request.folder)
+    trainer = choose_device(device)
+    choice = choose_engine(engine, named.recipe, trainer)
+    data = resolve(dataset, folder)
     check_batch(named.recipe, data.dataset.train_size)
-    engine = TORCH if choice.engine is None else choice.engine.name
+    built = TORCH if choice.engine is None else choice.engine.name
     recording = Recording(
-        name=request.name,
+        name=name,
         dataset=data.dataset.name,
         data_hash=data.data_hash,
         split_sha256=split_digest(split(data).validation.tolist()),
@@ -77,17 +81,17 @@ def prepared(request: Request) -> Prepared:
         recipe=named.recipe,
         recipe_name=named.name,
         rungs=rungs,
-        seeds=request.seeds,
+        seeds=seeds,
         sample=chosen.sample,
-        machine=this_machine(device, data.data_hash, engine, worker_count(request.workers, device)),
+        machine=this_machine(trainer, data.data_hash, built, worker_count(workers, trainer)),
         networks=tuple(network.architecture for network in chosen.networks),
-        near=request.near,
+        near=near,
     )
-    return Prepared(recording, chosen, Source(data.dataset.name, request.folder), device, choice)
+    return Prepared(recording, chosen, Source(data.dataset.name, folder), trainer, choice)
 
 
-def _recipe(request: Request) -> tuple[NamedRecipe, tuple[int, ...]]:
-    named = named_recipe(request.recipe, epochs=request.epochs)
-    rungs = default_rungs(named.recipe.epochs) if request.rungs is None else request.rungs
-    check_rungs(rungs, named.recipe.epochs)
-    return named, rungs
+def this_machine(device: torch.device, data_hash: str, engine: str, workers: int) -> Machine:
+    """Return the facts of this machine, without a commit: a recording may go on with a later one."""
+    facts = replace(environment(device, data_hash, engine), commit=None, dirty=None, threads=1)
+    processor = processor_name() if device.type == "cpu" else device_name(device)
+    return Machine(processor=processor, cores=core_count(), workers=workers, environment=facts)

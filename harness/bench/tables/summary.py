@@ -6,10 +6,11 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from harness.bench.tables.table import Row, Table, is_exhaustive
+from harness.bench.tables.table import Table, is_exhaustive
 from harness.system.duration import duration_text
+from harness.system.statistics import pooled_deviation, spearman
 from harness.system.terminal import counted
-from harness.training.result import Status
+from harness.training.result import Status, finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,36 +81,19 @@ def means_at(table: Table, rung: int) -> list[float]:
     return [statistics.fmean(at[rung].validation_accuracy_pct for at in runs.values()) for runs in table.runs.values()]
 
 
-def spearman(first: list[float], second: list[float]) -> float | None:
-    """Return Spearman's rank correlation, None for fewer than three pairs or without any spread."""
-    if len(first) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
-        return None
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(first, second).statistic)
-
-
 def _rung(table: Table, rung: int) -> Rung:
     rows = [row for row in table.rows if row.rung == rung]
     means = means_at(table, rung)
+    seeds = [[at[rung].validation_accuracy_pct for at in runs.values()] for runs in table.runs.values()]
+    # Two pairs always agree, or always disagree.
+    correlation = spearman(means, means_at(table, table.rungs[-1])) if len(means) > 2 else math.nan
     return Rung(
         epoch=rung,
         accuracy_pct=_spread(means),
-        seed_deviation_pct=_pooled_deviation(table, rung),
-        rank_correlation=spearman(means, means_at(table, table.rungs[-1])),
+        seed_deviation_pct=finite(pooled_deviation(seeds)[0]),
+        rank_correlation=finite(correlation),
         seconds=_spread([row.seconds for row in rows]),
     )
-
-
-def _pooled_deviation(table: Table, rung: int) -> float | None:
-    """Return the square root of the mean variance within networks, weighted by degrees of freedom."""
-    squares, freedom = 0.0, 0
-    for runs in table.runs.values():
-        rows: list[Row] = [at[rung] for at in runs.values()]
-        centre = statistics.fmean(row.validation_accuracy_pct for row in rows)
-        squares += math.fsum((row.validation_accuracy_pct - centre) ** 2 for row in rows)
-        freedom += len(rows) - 1
-    return math.sqrt(squares / freedom) if freedom else None
 
 
 def _spread(values: list[int] | list[float]) -> Spread:
@@ -120,15 +104,13 @@ def summary_text(table: Table, found: Summary) -> str:
     """Return the facts of a table for people."""
     facts = table.facts
     extent = "all" if is_exhaustive(facts) else "a sample"
-    fewest, most = found.seeds
-    seeds = f"{fewest}" if fewest == most else f"{fewest} to {most}"
     lines = [
         f"table {facts.name}: {counted(found.networks, 'network')}, {extent} of the space {facts.space_name!r}; "
-        f"seeds a network: {seeds}",
+        f"seeds a network: {seeds_text(found)}",
         f"  {found.runs:,} runs ({found.diverged:,} diverged), {facts.dataset}, recipe {facts.recipe_name} "
         f"({facts.recipe.hash}), {duration_text(found.train_seconds)} of training on {len(facts.machines)} "
         f"machine{'s' if len(facts.machines) != 1 else ''}",
-        f"  parameters {_counts(found.parameters)}; multiply-adds {_counts(found.macs)}",
+        f"  parameters {range_text(found.parameters)}; multiply-adds {range_text(found.macs)}",
         "epoch  validation accuracy %, lowest median highest  between seeds  rank correlation  seconds",
     ]
     for rung in found.rungs:
@@ -142,5 +124,11 @@ def summary_text(table: Table, found: Summary) -> str:
     return "\n".join(lines)
 
 
-def _counts(spread: Spread) -> str:
+def range_text(spread: Spread) -> str:
+    """Return the ends and the middle of whole numbers."""
     return f"{spread.low:,.0f} to {spread.high:,.0f} (median {spread.median:,.0f})"
+
+
+def seeds_text(found: Summary) -> str:
+    """Return the number of seeds of a network, or the fewest and the most."""
+    return " to ".join(map(str, dict.fromkeys(found.seeds)))

@@ -7,7 +7,7 @@ Methods of search are replayed on it. It holds validation accuracies only; the t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Literal
 
@@ -153,16 +153,6 @@ class Table:
         object.__setattr__(self, "runs", _by_network(self.facts, rows))
 
     @property
-    def dataset(self) -> str:
-        """Name of the data set."""
-        return self.facts.dataset
-
-    @property
-    def space(self) -> str:
-        """Definition of the space, in its language."""
-        return self.facts.space
-
-    @property
     def recipe(self) -> Recipe:
         """What every run was trained by."""
         return self.facts.recipe
@@ -206,11 +196,10 @@ def _by_network(facts: Facts, rows: tuple[Row, ...]) -> dict[str, dict[int, dict
     if (most := max(row.machine for row in rows)) >= len(facts.machines):
         raise _broken(facts, f"a row is of machine {most}, counted from 0, of {len(facts.machines)}")
     found: dict[str, dict[int, dict[int, Row]]] = {}
-    constant = [item.name for item in fields(Row) if item.name in ("architecture", "parameters", "macs")]
     for network_hash, group in groupby(rows, key=lambda row: row.hash):
         runs: dict[int, dict[int, Row]] = {}
         network = list(group)
-        for name in constant:
+        for name in ("architecture", "parameters", "macs"):
             if len(values := {getattr(row, name) for row in network}) > 1:
                 raise _broken(facts, f"network {network_hash} has {len(values)} different values of {name}")
         for seed, run in groupby(network, key=lambda row: row.seed):

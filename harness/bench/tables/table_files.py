@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from harness.bench.tables.datasheet import datasheet
 from harness.bench.tables.table import Facts, Row, Table, TableError
-from harness.system import files
+from harness.system import extras, files
 from harness.system.csv_text import csv_text, finite, unguarded
 from harness.system.document import documented, read_as
 from harness.system.errors import ContentError, UsageError, reason
@@ -26,6 +26,8 @@ from search_spaces.errors import nearest
 ROWS = "table.csv"
 FACTS = "table.json"
 DATASHEET = "DATASHEET.md"
+# For other programs; the latter in the form that `sha256sum --check` reads.
+PARQUET, CHECKSUMS = "table.parquet", "SHA256SUMS"
 # The tables that come with the checkout.
 COMMITTED = Path(__file__).resolve().parents[3] / "benchmarks" / "tables"
 _MEND = "fetch the table again, or record it anew with 'harness bench table'"
@@ -59,8 +61,10 @@ def contents(table: Table) -> dict[str, bytes]:
     """Return a table's files by their names; equal tables give equal bytes."""
     rows = rows_text(table.rows).encode()
     digest = hashlib.sha256(rows).hexdigest()
-    facts = files.json_text(_document(table, digest))
-    return {ROWS: rows, FACTS: facts.encode(), DATASHEET: datasheet(table, digest).encode()}
+    whole = _FactsFile(facts=table.facts, networks=len(table.runs), rows=len(table.rows), rows_sha256=digest)
+    document = asdict(whole)
+    document["facts"]["recipe"] = recipe_document(table.recipe)
+    return {ROWS: rows, FACTS: files.json_text(document).encode(), DATASHEET: datasheet(table, digest).encode()}
 
 
 def read_table(folder: Path) -> Table:
@@ -91,6 +95,35 @@ def read_table(folder: Path) -> Table:
     return table
 
 
+def export_table(table: Table, folder: Path) -> list[Path]:
+    """Write a table as CSV and Parquet with its facts, its datasheet and checksums; return the files.
+
+    Raises:
+        DeviceError: pyarrow is not installed; nothing is written.
+        UsageError: the folder cannot be written.
+    """
+    written = contents(table) | {PARQUET: parquet(table)}
+    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(written.items()))
+    written[CHECKSUMS] = sums.encode()
+    files.write_together({folder / name: content for name, content in written.items()})
+    return [folder / name for name in written]
+
+
+def parquet(table: Table) -> bytes:
+    """Return the rows as a Parquet file: a column a field of ``Row``, in the order of the table.
+
+    Raises:
+        DeviceError: pyarrow is not installed.
+    """
+    extras.require("export", ("pyarrow",), "Parquet")
+    import pandas
+
+    frame = pandas.DataFrame([*map(asdict, table.rows)])
+    buffer = io.BytesIO()
+    frame.astype({"status": "str"}).to_parquet(buffer, engine="pyarrow", index=False)
+    return buffer.getvalue()
+
+
 def table_folder(name: str, place: Workspace) -> Path:
     """Return where the table of that name is: a folder that is named with a slash, a person's own, or a committed one.
 
@@ -116,13 +149,6 @@ def rows_text(rows: tuple[Row, ...]) -> str:
     """Return rows as CSV; the columns are the fields of ``Row``."""
     columns = [item.name for item in fields(Row)]
     return csv_text(columns, ([getattr(row, column) for column in columns] for row in rows))
-
-
-def _document(table: Table, rows_sha256: str) -> dict[str, Any]:
-    whole = _FactsFile(facts=table.facts, networks=len(table.runs), rows=len(table.rows), rows_sha256=rows_sha256)
-    document = asdict(whole)
-    document["facts"]["recipe"] = recipe_document(table.recipe)
-    return document
 
 
 def _rows(content: bytes, path: Path) -> list[Row]:

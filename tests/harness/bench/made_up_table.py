@@ -95,9 +95,9 @@ def table(space: str = SPACE, seed: int = 0, seeds: int = 2, noise: float = 0.12
 def task(of: Table, **changes: object) -> SearchTask:
     """Return a task on a table."""
     values: dict[str, object] = {
-        "dataset": of.dataset,
+        "dataset": of.facts.dataset,
         "data_hash": of.facts.data_hash,
-        "space": of.space,
+        "space": of.facts.space,
         "space_name": of.facts.space_name,
         "recipe": of.recipe,
         "recipe_name": of.facts.recipe_name,

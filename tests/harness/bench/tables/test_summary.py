@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from harness.bench.tables.datasheet import datasheet
-from harness.bench.tables.summary import Spread, spearman, summary
+from harness.bench.tables.summary import Spread, summary
 from harness.bench.tables.table import Sample, Table
 from harness.training.result import Status
 from tests.harness.bench.some_table import run_rows, some_table
@@ -43,9 +43,12 @@ def test_a_rung_is_worth_what_its_order_says_of_the_last():
     assert ranks[2] == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("pair", [([1.0, 2.0], [1.0, 2.0]), ([1.0, 1.0, 1.0], [1.0, 2.0, 3.0])])
-def test_a_rank_correlation_that_is_not_defined_is_none(pair: tuple[list[float], list[float]]):
-    assert spearman(*pair) is None
+def test_a_rank_correlation_that_is_not_defined_is_none():
+    two = some_table(run_rows(0, 0, (90.0, 95.0, 96.0)), run_rows(1, 0, (92.0, 94.0, 97.0)))
+    alike = some_table(*(run_rows(number, 0, (90.0, 95.0 + number, 96.0)) for number in range(3)))
+
+    for found in map(summary, (two, alike)):
+        assert [rung.rank_correlation for rung in found.rungs] == [None, None, None]
 
 
 def test_counts_are_of_networks_runs_and_rows():
