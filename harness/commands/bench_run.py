@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -9,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from harness.commands.shared import options
 from harness.system.duration import DURATION
 from harness.system.errors import UsageError
+from harness.system.workspace import check_writable, workspace
 
 if TYPE_CHECKING:
     from harness.bench.results.comparison import Comparison, Judged
@@ -100,7 +104,6 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     given["repeats"] = given["repeats"] or (LIVE_REPEATS if given["live"] else REPEATS)
     from harness.bench.simulation.setting import check_rungs, check_whole, methods_of, setting, table_judged, table_task
     from harness.bench.tables.table_files import read_table, table_folder
-    from harness.system.workspace import workspace
 
     table = None if given["table"] is None else read_table(table_folder(given["table"], workspace()))
     if given["live"]:
@@ -112,10 +115,8 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     check_rungs(methods, task)
     made = setting(task, methods, given, table)
     with _folder(given, made.comparison) as folder:
-        try:
+        with options.resumable():
             traces = _replayed(made, table, given, folder)
-        except KeyboardInterrupt as error:
-            raise options.interrupted() from error
         return _show(folder, made, traces, table_judged(table, task), as_json)
 
 
@@ -134,8 +135,6 @@ def _check_form(ctx: click.Context, given: dict[str, Any]) -> None:
 
 
 def _refuse(ctx: click.Context, names: tuple[str, ...], why: str) -> None:
-    from click.core import ParameterSource
-
     for name in names:
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             shown = {"folder": "data"}.get(name, name).replace("_", "-")
@@ -196,12 +195,8 @@ def _folder(given: dict[str, Any], asked: Comparison) -> Iterator[Path]:
     Raises:
         UsageError: it cannot be written, or another process works there.
     """
-    import hashlib
-    import json
-
     from harness.bench.results.comparison import document
     from harness.evidence import study
-    from harness.system.workspace import check_writable, workspace
 
     if given["out"] is not None:
         folder = Path(given["out"])
@@ -219,13 +214,9 @@ def _live(given: dict[str, Any], table: Table | None, as_json: bool) -> int:
     made, running = live.prepared(given, table)
     with _folder(given, made.comparison) as folder:
         there = _begun(folder, made.comparison)
-        try:
-            with options.cluster(given["cluster"], running.effort.workers) as link:
-                running = running if link is None else live.on_cluster(running, link)
-                say = partial(click.echo, err=True)
-                traces, judged = live.carried_out(made, running, folder, there, say)
-        except KeyboardInterrupt as error:
-            raise options.interrupted() from error
+        with options.resumable(), options.cluster(given["cluster"], running.effort.workers) as link:
+            running = running if link is None else live.on_cluster(running, link)
+            traces, judged = live.carried_out(made, running, folder, there, partial(click.echo, err=True))
         return _show(folder, made, traces, judged, as_json)
 
 
@@ -237,10 +228,9 @@ def _show(folder: Path, made: Setting, traces: list[Trace], judged: Judged, as_j
     facts = comparison.found(made.comparison, traces, judged)
     written = figures.write_figures(folder, facts)
     report = write_page(folder, made.comparison, facts)
-    if as_json:
-        paths = [str(path) for path in (*written, report)]
-        options.print_json(figures.figures_document(made.comparison, facts) | {"files": paths})
-    else:
-        click.echo(figures.figures_text(made.comparison, facts))
-        click.echo(f"report: {report}")
+    options.answer(
+        as_json,
+        figures.figures_document(made.comparison, facts) | {"files": [str(path) for path in (*written, report)]},
+        f"{figures.figures_text(made.comparison, facts)}\nreport: {report}",
+    )
     return 0

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.commands.shared import options
+from harness.data.datasets import task_of
 from harness.system.errors import UsageError
 from harness.system.invocation import typed
+from harness.system.workspace import Workspace, check_writable, workspace
 
 if TYPE_CHECKING:
     from harness.bench.tables.plan import RecordingPlan
     from harness.bench.tables.request import Prepared
     from harness.bench.tables.table import Table
-    from harness.system.workspace import Workspace
 
 
 @click.command(short_help="Record, show, merge or export a table of trainings.")
@@ -80,7 +82,11 @@ def table(
         return _record(names[0], given, only_plan, as_json)
     found = _read(names[0])
     if export_to is not None:
-        return _export(found, export_to, as_json)
+        from harness.bench.tables.table_files import export_table
+
+        paths = [str(path) for path in export_table(found, export_to)]
+        options.answer(as_json, {"files": paths}, "\n".join(paths))
+        return 0
     _show(found, as_json)
     return 0
 
@@ -103,14 +109,11 @@ def _check_form(
 
 def _read(name: str) -> Table:
     from harness.bench.tables.table_files import read_table, table_folder
-    from harness.system.workspace import workspace
 
     return read_table(table_folder(name, workspace()))
 
 
 def _show(found: Table, as_json: bool, written: Path | None = None) -> None:
-    from dataclasses import asdict
-
     from harness.bench.tables.summary import summary, summary_text
 
     facts = summary(found)
@@ -124,21 +127,9 @@ def _show(found: Table, as_json: bool, written: Path | None = None) -> None:
         click.echo(f"table: {written}")
 
 
-def _export(found: Table, folder: Path, as_json: bool) -> int:
-    from harness.bench.tables.table_files import export_table
-
-    paths = export_table(found, folder)
-    if as_json:
-        options.print_json({"files": [str(path) for path in paths]})
-    else:
-        click.echo("\n".join(map(str, paths)))
-    return 0
-
-
 def _merge(names: tuple[str, ...], into: str, as_json: bool) -> int:
     from harness.bench.tables.merge import merged
     from harness.bench.tables.table_files import write_table
-    from harness.system.workspace import workspace
 
     place = workspace()
     folder = Path(into) if "/" in into else place.table(into)
@@ -169,12 +160,10 @@ def _check_free(folder: Path, place: Workspace) -> None:
 
 
 def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) -> int:
-    from harness.bench.tables.plan import plan_text, planned
+    from harness.bench.tables.plan import plan_document, plan_text, planned
     from harness.bench.tables.recording import Near, check_recording, finished_runs
     from harness.bench.tables.request import prepared
     from harness.bench.tables.table_files import write_table
-    from harness.data.datasets import task_of
-    from harness.system.workspace import check_writable, workspace
 
     place = workspace()
     out, folder = place.table(name), place.recording(name)
@@ -192,7 +181,7 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
     check_recording(folder, ready.recording)
     plan = planned(ready.recording, ready.chosen, finished_runs(folder, ready.recording))
     if only_plan:
-        _show_plan(plan, as_json)
+        options.answer(as_json, plan_document(plan), plan_text(plan))
         return 0
     check_writable(out.parent)
     click.echo(plan_text(plan), err=True)
@@ -210,23 +199,12 @@ def _train(ready: Prepared, plan: RecordingPlan, folder: Path, place: Workspace,
     from harness.training.workers.executor import Processes
     from harness.training.workers.progress import Reporter
 
-    try:
-        with (
-            study.owned(folder),
-            options.cluster(address, ready.recording.machine.workers) as link,
-            Reporter(plan.runs, "runs") as reporter,
-        ):
-            reporter.bar.update(plan.ended)
-            executor_of = Processes if link is None else on_cluster(ready, link)
-            return record(folder, ready, place.teachers, plan.seconds_an_epoch, reporter, executor_of)
-    except KeyboardInterrupt as error:
-        raise options.interrupted() from error
-
-
-def _show_plan(plan: RecordingPlan, as_json: bool) -> None:
-    from harness.bench.tables.plan import plan_document, plan_text
-
-    if as_json:
-        options.print_json(plan_document(plan))
-    else:
-        click.echo(plan_text(plan))
+    with (
+        options.resumable(),
+        study.owned(folder),
+        options.cluster(address, ready.recording.machine.workers) as link,
+        Reporter(plan.runs, "runs") as reporter,
+    ):
+        reporter.bar.update(plan.ended)
+        executor_of = Processes if link is None else on_cluster(ready, link)
+        return record(folder, ready, place.teachers, plan.seconds_an_epoch, reporter, executor_of)

@@ -10,6 +10,8 @@ import click
 
 from harness.commands.shared import options
 from harness.system.errors import DataError, DeviceError, UsageError
+from harness.system.terminal import console, show_grid
+from harness.system.workspace import workspace
 
 if TYPE_CHECKING:
     from harness.diagnosis import Check
@@ -31,7 +33,6 @@ def doctor(dataset: str, folder: Path | None, as_json: bool) -> int:
     harness doctor --json
     """
     from harness.doctor import diagnose, first_failure
-    from harness.system.workspace import workspace
 
     checks = diagnose(workspace(), dataset, folder)
     failure = first_failure(checks)
@@ -53,14 +54,9 @@ def doctor(dataset: str, folder: Path | None, as_json: bool) -> int:
 
 def _show(checks: list[Check]) -> None:
     """Print a line a check, and under it what to do where there is something to do."""
-    from harness.system.terminal import console, show_grid
-
     looks = {"ok": "green", "warn": "yellow", "fail": "bold red"}
-    rows, styles = [], []
+    lines = []
     for check in checks:
-        rows.append((str(check.verdict), check.name, check.message))
-        styles.append((looks[str(check.verdict)], "bold", ""))
-        if check.hint:
-            rows.append(("", "", f"-> {check.hint}"))
-            styles.append(("", "", "dim"))
-    show_grid(console(), rows, styles)
+        lines.append(((str(check.verdict), check.name, check.message), (looks[check.verdict], "bold", "")))
+        lines += [(("", "", f"-> {check.hint}"), ("", "", "dim"))] if check.hint else []
+    show_grid(console(), *zip(*lines, strict=True))

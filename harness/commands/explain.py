@@ -7,6 +7,7 @@ import dataclasses
 import click
 
 from harness.commands.shared import options
+from harness.system.workspace import workspace
 
 
 @click.command(short_help="Say what a network costs, op by op.")
@@ -26,7 +27,6 @@ def explain(network: str, budget: int | None, with_torch: bool, as_json: bool) -
     """
     from harness.commands.shared.network_argument import read_network
     from harness.explain import document, table
-    from harness.system.workspace import workspace
     from search_spaces.cost import analyse, check_budget
     from search_spaces.task import MNIST
 

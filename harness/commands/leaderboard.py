@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.commands.shared import options
+from harness.data.datasets import DATASETS
+from harness.data.datasets import dataset as known_dataset
+from harness.system.errors import ContentError
 from harness.system.invocation import typed
-from harness.system.terminal import STYLES, Column
+from harness.system.terminal import STYLES, Column, busy, console, show_grid, show_heading, show_table
+from harness.system.workspace import Workspace, workspace
 
 if TYPE_CHECKING:
     from harness.evidence.leaderboard import LeaderboardRow
-    from harness.system.workspace import Workspace
 
 # After the target or the rank.
 _COLUMNS = (
@@ -91,10 +96,8 @@ def leaderboard(
     harness leaderboard --tier verified --dataset mnist
     harness leaderboard --html
     """
-    from harness.data.datasets import dataset as known_dataset
-    from harness.evidence.leaderboard import survey
+    from harness.evidence.leaderboard import PROVEN, survey
     from harness.system.document import document_of
-    from harness.system.workspace import workspace
 
     if dataset is not None:
         known_dataset(dataset)
@@ -121,7 +124,8 @@ def leaderboard(
         rows_shown = [document_of(row) for row in shown]
         options.print_json({"leaderboard": str(place.leaderboard), "rows": rows_shown, "left_out": left_out, **page})
         return 0
-    if shown and not show_all and (dataset, tier, target, limit) == (None,) * 4 and _has_proven(shown):
+    is_whole = not show_all and (dataset, tier, target, limit) == (None,) * 4
+    if is_whole and any(row.tier in PROVEN for row in shown):
         _show_frontier(shown, _names(rows))
     elif shown:
         _show_rows(shown, _names(rows))
@@ -142,7 +146,6 @@ def leaderboard(
 def _publish(place: Workspace) -> None:
     from harness.evidence.audit import vanished
     from harness.evidence.leaderboard import refresh
-    from harness.system.errors import ContentError
 
     for fault in vanished(place):
         raise ContentError(fault, hint="a failed attempt is never taken out; bring it back, with its record")
@@ -151,15 +154,10 @@ def _publish(place: Workspace) -> None:
 
 def _check(place: Workspace, as_json: bool) -> int:
     from harness.evidence.audit import audit
-    from harness.system.errors import ContentError
-    from harness.system.terminal import busy
 
     with busy("checking records, weights, ledger, log and git history"):
         faults = audit(place)
-    if as_json:
-        options.print_json({"faults": faults})
-    else:
-        click.echo("\n".join(faults) or f"the evidence in {place.root} holds together")
+    options.answer(as_json, {"faults": faults}, "\n".join(faults) or f"the evidence in {place.root} holds together")
     return ContentError.exit_code if faults else 0
 
 
@@ -171,23 +169,17 @@ def _names(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
     return network_names((row.architecture, row.parameters) for row in rows) | given
 
 
-def _has_proven(rows: Sequence[LeaderboardRow]) -> bool:
-    from harness.evidence.leaderboard import PROVEN
-
-    return any(row.tier in PROVEN for row in rows)
-
-
 def _show_frontier(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None:
     """Print a line a target of the first data set, and what is proven at its default target."""
-    from harness.data.datasets import DATASETS
     from harness.evidence.leaderboard import PROVEN
-    from harness.system.terminal import console, show_heading
 
     where = console()
     name = rows[0].dataset
     proven = [row for row in rows if row.dataset == name and row.tier in PROVEN]
     targets = sorted({row.target_pct for row in proven})
-    smallest = [min((row for row in proven if row.target_pct == each), key=_size) for each in targets]
+    smallest = [
+        min((row for row in proven if row.target_pct == each), key=attrgetter("parameters")) for each in targets
+    ]
     show_heading(where, f"{_title(name)}: the smallest network found for each target")
     titles = [_show_table(where, smallest, names)]
     default = DATASETS[name].target_pct if name in DATASETS else proven[0].target_pct
@@ -204,21 +196,11 @@ def _show_frontier(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> 
 
 def _title(name: str) -> str:
     """Return what a data set is called, also one of a newer version."""
-    from harness.data.datasets import DATASETS
-
     return DATASETS[name].title if name in DATASETS else name
-
-
-def _size(row: LeaderboardRow) -> int:
-    return row.parameters
 
 
 def _show_rows(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None:
     """Print rows in their groups, each with a heading."""
-    from itertools import groupby
-
-    from harness.system.terminal import console, show_heading
-
     where, titles = console(), list[list[str]]()
     for number, ((name, target), group) in enumerate(groupby(rows, key=lambda row: (row.dataset, row.target_pct))):
         if number:
@@ -234,8 +216,6 @@ def _show_legend(where: Any, titles: Sequence[Sequence[str]], rows: Sequence[Lea
     Args:
         titles: those of each table that is shown.
     """
-    from harness.system.terminal import show_grid
-
     marks = [words for tier, words in _MARKS.items() if any(row.tier == tier for row in rows)]
     legend = _LEGEND | {"accuracy, %": "; ".join([_LEGEND["accuracy, %"], *marks])}
     shown = [(title, words) for title, words in legend.items() if any(title in table for table in titles)]
@@ -250,8 +230,6 @@ def _show_table(
     where: Any, rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, ranked: bool = False
 ) -> list[str]:
     """Print rows as a table, of one group with their ranks, else with their targets; return the titles shown."""
-    from harness.system.terminal import show_table
-
     columns = (Column("rank" if ranked else "target", numeric=True), *_COLUMNS)
     cells = [
         [str(row.rank) if ranked else f"{row.target_pct:g} %", f"{row.hash[:6]} {names[row.hash]}", *_cells(row)]

@@ -5,13 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from harness.commands.shared import options
+from harness.data.datasets import dataset, task_of
+from harness.evidence.mirror.url import check_url, hidden
 from harness.system.duration import DURATION, duration_option
+from harness.system.processor import core_count
+from harness.system.terminal import busy, console, show_facts
+from harness.system.workspace import check_writable, no_empty_folder, workspace
 
 if TYPE_CHECKING:
     from harness.commands.searching.search_progress import About
@@ -100,14 +107,8 @@ def search(
     harness search --minimise macs --limit 'macs<=1000000'
     harness search --plan
     """
-    from random import Random
-
     from harness.commands.searching.search_plan import plan_facts
-    from harness.data.datasets import task_of
-    from harness.evidence.mirror.url import check_url
     from harness.search.run_plan import make_plan, on_cluster, plan_document
-    from harness.system.terminal import busy, console, show_facts
-    from harness.system.workspace import workspace
     from search_spaces.spaces.count import fewest_found
 
     if storage is not None:
@@ -124,20 +125,18 @@ def search(
             f"'{plan.space.name}': {fewest:,} parameters",
             err=True,
         )
-    try:
-        with options.cluster(given["cluster"], plan.effort.workers // plan.effort.side_by_side) as link:
-            if link is not None:
-                plan = on_cluster(plan, link, given["workers"])
-            if plan_only:
-                with busy("counting the networks of the space"):
-                    document = plan_document(plan)
-                options.print_json(document) if as_json else show_facts(console(), plan_facts(document))
-                return 0
-            options.say_engine(plan.engine)
-            options.say_teacher(plan.recipe.recipe, task_of(plan.config.dataset), plan.workspace.teachers)
-            return _run(plan, storage, _given(ctx), fewest, as_json, verbose=verbose)
-    except KeyboardInterrupt as error:
-        raise options.interrupted() from error
+    processes = plan.effort.workers // plan.effort.side_by_side
+    with options.resumable(), options.cluster(given["cluster"], processes) as link:
+        if link is not None:
+            plan = on_cluster(plan, link, given["workers"])
+        if plan_only:
+            with busy("counting the networks of the space"):
+                document = plan_document(plan)
+            options.print_json(document) if as_json else show_facts(console(), plan_facts(document))
+            return 0
+        options.say_engine(plan.engine)
+        options.say_teacher(plan.recipe.recipe, task_of(plan.config.dataset), plan.workspace.teachers)
+        return _run(plan, storage, _given(ctx), fewest, as_json, verbose=verbose)
 
 
 def _run(
@@ -153,13 +152,11 @@ def _run(
     from harness.commands.searching.search_progress import SearchReporter
     from harness.commands.shared.live_report import LiveReport
     from harness.evidence.events import Advised
-    from harness.evidence.mirror.url import hidden
     from harness.evidence.study import open_study, owned, read_log
     from harness.search.conclusion import conclude
     from harness.search.proposals.prior import keep
     from harness.search.search import run_search
     from harness.search.session import note
-    from harness.system.workspace import no_empty_folder
     from reports.study.study_page import write_report
 
     _check_place(plan)
@@ -208,7 +205,6 @@ def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[M
         return nullcontext()
     from harness.evidence.mirror.process import Mirroring
     from harness.evidence.study import check_config
-    from harness.system.terminal import busy
 
     if (plan.folder / "config.json").exists():
         check_config(plan.folder, plan.config)
@@ -227,7 +223,6 @@ def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[],
 def _about(plan: SearchPlan) -> About:
     """Return what progress says of a search."""
     from harness.commands.searching.search_progress import About
-    from harness.data.datasets import dataset
 
     spec = dataset(plan.config.dataset)
     return About(
@@ -246,9 +241,6 @@ def _about(plan: SearchPlan) -> About:
 
 def _with_workers(plan: SearchPlan) -> SearchPlan:
     """Return the plan with as many workers as its GPU bears."""
-    from dataclasses import replace
-
-    from harness.system.processor import core_count
     from harness.training.workers.gpu_workers import measured_parallelism
 
     click.echo(f"measuring how many networks {plan.effort.device} bears; --workers PxN goes without", err=True)
@@ -261,7 +253,6 @@ def _with_workers(plan: SearchPlan) -> SearchPlan:
 def _check_place(plan: SearchPlan) -> None:
     """Find out now, not after an hour, that results cannot be written or the standings cannot be read."""
     from harness.evidence.leaderboard import collect
-    from harness.system.workspace import check_writable
 
     collect(plan.workspace)
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
@@ -283,8 +274,6 @@ def _given(ctx: click.Context) -> dict[str, str]:
 
 def _typed(option: click.Parameter, value: Any) -> str:
     """Return the value of an option as it is typed, but for a password."""
-    from harness.evidence.mirror.url import hidden
-
     if option.type is DURATION:
         return duration_option(value)
     return ",".join(map(str, value)) if isinstance(value, tuple) else hidden(str(value))

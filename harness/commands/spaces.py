@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import random
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -53,10 +55,7 @@ def show(name: str, as_json: bool) -> None:
     from search_spaces.catalog import space
 
     found = space(name)
-    if as_json:
-        options.print_json(_facts(found) | {"text": found.text})
-        return
-    click.echo(found.text.rstrip("\n"))
+    options.answer(as_json, _facts(found) | {"text": found.text}, found.text.rstrip("\n"))
 
 
 @spaces.command(short_help="Draw networks from a space.")
@@ -69,8 +68,6 @@ def show(name: str, as_json: bool) -> None:
 @options.as_json
 def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) -> None:
     """Draw networks from a space, each decision uniformly; rejected networks are drawn again."""
-    import random
-
     from search_spaces.catalog import space
     from search_spaces.cost import analyse
     from search_spaces.spaces.draw import draw_uniform
@@ -91,11 +88,9 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
                 "decisions": drawn.indices,
             }
         )
-    if as_json:
-        options.print_json({"space": found.name, "seed": seed, "budget": budget, "networks": networks})
-        return
-    for network in networks:
-        click.echo(f"{network['hash']} {network['parameters']:>7,}  {network['architecture']}")
+    lines = [f"{network['hash']} {network['parameters']:>7,}  {network['architecture']}" for network in networks]
+    document = {"space": found.name, "seed": seed, "budget": budget, "networks": networks}
+    options.answer(as_json, document, "\n".join(lines))
 
 
 @spaces.command(short_help="Count the derivations of a space.")
@@ -112,19 +107,14 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
 @options.as_json
 def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool) -> None:
     """Count the derivations of a space, and how many keep its conditions and the budget: exactly, or as an interval."""
-    import dataclasses
-    import random
-
     from search_spaces.catalog import space
     from search_spaces.spaces.count import derivations_text, feasible
 
     found = space(name)
     counted = feasible(found, budget, rng=random.Random(seed), samples=samples)
-    if as_json:
-        options.print_json(_facts(found) | {"budget": budget, "feasible": dataclasses.asdict(counted)})
-        return
-    click.echo(f"{found.name}: {derivations_text(counted.derivations)}")
-    click.echo(_sentence(counted))
+    facts = {"budget": budget, "feasible": dataclasses.asdict(counted)}
+    said = f"{found.name}: {derivations_text(counted.derivations)}\n{_sentence(counted)}"
+    options.answer(as_json, _facts(found) | facts, said)
 
 
 @spaces.command(short_help="Check the search space in a file.")
@@ -141,10 +131,8 @@ def check(file: str, as_json: bool) -> None:
     is_name = file.isidentifier() and not os.path.exists(file)
     found = space(file if is_name else f"@{file.removeprefix('@')}")
     facts = _facts(found)
-    if as_json:
-        options.print_json(facts)
-        return
-    click.echo(f"{found.name} is a search space: {derivations_text(facts['derivations'])}, hash {found.hash}")
+    said = f"{found.name} is a search space: {derivations_text(facts['derivations'])}, hash {found.hash}"
+    options.answer(as_json, facts, said)
 
 
 def _facts(found: SearchSpace) -> dict[str, Any]:

@@ -8,7 +8,9 @@ import click
 from click.core import ParameterSource
 
 from harness.commands.shared import options
+from harness.system import files
 from harness.system.errors import UsageError
+from harness.system.workspace import check_writable
 
 
 @click.command(short_help="Work out backpropagation on a network of eight weights.")
@@ -71,9 +73,6 @@ def toy(
 
 def _write(out: str) -> list[Path]:
     """Write the files of the toy, all or none, and return their paths; they show the documents' rates."""
-    from harness.system import files
-    from harness.system.workspace import check_writable
-
     if not out:
         raise UsageError("--out '': name a folder; . is the current one")
     folder = Path(out)
@@ -83,12 +82,7 @@ def _write(out: str) -> list[Path]:
     contents = toy_page.contents() | toy_workbook.contents() | toy_figures.contents()
     written = {folder / name: content for name, content in contents.items()}
     files.write_together(written)
-    _say_what_is_not_shown()
-    return list(written)
-
-
-def _say_what_is_not_shown() -> None:
-    """Say once on stderr which of the options given have no part in the files."""
+    # Some of the options given may have no part in the files.
     context = click.get_current_context()
     shaping = {"learning_rates": "--learning-rate", "iterations": "--iterations", "target": "--target"}
     given = [
@@ -100,3 +94,4 @@ def _say_what_is_not_shown() -> None:
             f"change{'s' * (len(given) == 1)} only what is printed",
             err=True,
         )
+    return list(written)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands.shared import options
+from harness.data.datasets import task_of
 from harness.system.terminal import counted
+from harness.system.workspace import workspace
 
 if TYPE_CHECKING:
     from harness.data.training_images import ImageData
     from harness.training.result import Epoch, Result
     from harness.training.run import Job
-
-_MISSED = 3
 
 
 @click.command(short_help="Train one network once and validate it.")
@@ -52,13 +52,11 @@ def train(
     harness train 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)' --json
     """
     from harness.commands.shared.network_argument import read_network
-    from harness.data.datasets import task_of
-    from harness.system.workspace import workspace
     from harness.training.recipes import check_statistics, named_recipe
     from search_spaces.cost import analyse, check_budget
 
-    task = task_of(dataset)
-    given = read_network(network, workspace(), task)
+    task, place = task_of(dataset), workspace()
+    given = read_network(network, place, task)
     if budget is not None:
         check_budget(analyse(given.architecture, task).parameters, budget)
     named = named_recipe(recipe, epochs=epochs)
@@ -75,7 +73,6 @@ def train(
     chosen = choose_device(device)
     choice = choose_engine(engine, named.recipe, chosen)
     options.say_engine(choice)
-    place = workspace()
     options.say_teacher(named.recipe, task, place.teachers)
     job = Job(
         architecture=given.architecture,
@@ -89,11 +86,8 @@ def train(
         evaluate_each_epoch=True,
     )
     result = _run(job, resolve(dataset, folder))
-    if as_json:
-        options.print_json(_document(result))
-    else:
-        click.echo(_text(result))
-    return _MISSED if result.status is Status.DIVERGED else 0
+    options.print_json(_document(result)) if as_json else click.echo(_text(result))
+    return 3 if result.status is Status.DIVERGED else 0
 
 
 def _run(job: Job, data: ImageData) -> Result:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.commands.shared import options
+from harness.data.datasets import task_of
+from harness.system import statistics
 from harness.system.errors import UsageError
+from harness.system.workspace import Workspace, check_writable, workspace
 
 if TYPE_CHECKING:
     from harness.evidence.verification.plan import Plan
     from harness.evidence.verification.verdict import Verdict
-    from harness.system.workspace import Workspace
     from harness.training.cluster.link import Link
     from harness.training.workers.workers import Source
 
@@ -69,13 +72,11 @@ def verify(
     harness verify 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)'
     """
     from harness.commands.shared.network_argument import only_row, read_network, recipe_of
-    from harness.data.datasets import task_of
     from harness.data.training_images import resolve
     from harness.evidence import ledger
     from harness.evidence.leaderboard import collect
     from harness.evidence.verification.plan import Plan
     from harness.system.device import choose_device, worker_count
-    from harness.system.workspace import check_writable, workspace
     from harness.training.native.engine_choice import choose_engine
     from harness.training.recipes import check_batch, check_statistics
     from harness.training.workers.workers import Source
@@ -118,33 +119,24 @@ def verify(
     options.say_recipe(named, recipe, row)
     if declare_only:
         return _declare(plan, place, seeds or ledger.DEFAULT_SEEDS, as_json)
-    try:
-        with options.cluster(cluster, plan.workers) as link:
-            verdict = _run(plan, place, Source(data.dataset.name, folder), link, workers)
-    except KeyboardInterrupt as error:
-        raise options.interrupted() from error
-    if as_json:
-        options.print_json(_document(verdict))
-    else:
-        click.echo(_text(verdict))
+    with options.resumable(), options.cluster(cluster, plan.workers) as link:
+        verdict = _run(plan, place, Source(data.dataset.name, folder), link, workers)
+    options.print_json(_document(verdict)) if as_json else click.echo(_text(verdict))
     return 0 if verdict.passed else 3
 
 
 def _declare(plan: Plan, place: Workspace, seeds: int, as_json: bool) -> int:
-    from dataclasses import asdict
-
     from harness.evidence.verification.declaration import declare
 
     attempt = declare(plan, place, seeds)
-    if as_json:
-        options.print_json({"attempt": asdict(attempt), "ledger": str(place.ledger)})
-    else:
-        click.echo(
-            f"attempt {attempt.number}: {attempt.hash} with recipe {attempt.recipe_hash}, {attempt.dataset}, target "
-            f"{attempt.target_pct:g} %, seeds {attempt.indices[0]} to {attempt.indices[-1]}, "
-            f"{100 * (1 - attempt.alpha):g} % lower bound\n"
-            f"commit {place.ledger}, then run the same command without --declare-only and --seeds"
-        )
+    options.answer(
+        as_json,
+        {"attempt": asdict(attempt), "ledger": str(place.ledger)},
+        f"attempt {attempt.number}: {attempt.hash} with recipe {attempt.recipe_hash}, {attempt.dataset}, target "
+        f"{attempt.target_pct:g} %, seeds {attempt.indices[0]} to {attempt.indices[-1]}, "
+        f"{100 * (1 - attempt.alpha):g} % lower bound\n"
+        f"commit {place.ledger}, then run the same command without --declare-only and --seeds",
+    )
     return 0
 
 
@@ -169,11 +161,8 @@ def _run(plan: Plan, place: Workspace, source: Source, link: Link | None, proces
 
 
 def _document(verdict: Verdict) -> dict[str, Any]:
-    from dataclasses import asdict
-
     from harness.evidence import ledger
     from harness.evidence.verification.verdict import machines_of
-    from harness.system import statistics
     from harness.system.document import document_of
     from harness.training.result import finite
 
@@ -207,7 +196,6 @@ def _document(verdict: Verdict) -> dict[str, Any]:
 
 def _text(verdict: Verdict) -> str:
     from harness.evidence.verification.verdict import machines_of
-    from harness.system import statistics
 
     lines = []
     repeats = {repeat.index: repeat for repeat in verdict.repeats}
@@ -275,7 +263,6 @@ def _verdict_text(verdict: Verdict) -> str:
 def _is_unfinished(verdict: Verdict) -> bool:
     """Whether seeds enough reach the target on average, and only seeds that were declared and not run are wanting."""
     from harness.evidence.leaderboard import VERIFIED_SEEDS
-    from harness.system import statistics
 
     mean = verdict.row.mean_test_accuracy_pct or 0.0
     return verdict.row.seeds >= VERIFIED_SEEDS and statistics.reaches(mean, verdict.record.target_pct)

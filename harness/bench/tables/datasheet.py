@@ -51,8 +51,8 @@ def _what(table: Table, found: Summary) -> str:
         (
             f"- {found.networks:,} distinct networks of {range_text(found.parameters)} parameters and "
             f"{range_text(found.macs)} multiply-adds.",
-            f"- {seeds_text(found)} seeds a network, {found.runs:,} runs in all, {found.diverged:,} of them diverged; a "
-            "diverged run keeps what its last weights gave. Seeds are hashes of network, recipe and index, with the "
+            f"- {seeds_text(found)} seeds a network, {found.runs:,} runs in all, {found.diverged:,} of them diverged; "
+            "a diverged run keeps what its last weights gave. Seeds are hashes of network, recipe and index, with the "
             "purpose `bench`: nobody chose one, and no search or verification uses them.",
             f"- {table.facts.dataset}: trained on the search split's training images, looked at on its validation "
             "images.",

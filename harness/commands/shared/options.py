@@ -244,11 +244,20 @@ cluster_option = click.option(
 )
 
 
-def interrupted() -> Interrupted:
-    """Return the error that ends an interrupted command which goes on when it is repeated."""
-    return Interrupted("interrupted", hint=f"the same command goes on: {typed(*sys.argv[1:])}")
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say to whoever interrupts the block that the same command goes on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted("interrupted", hint=f"the same command goes on: {typed(*sys.argv[1:])}") from error
 
 
 def print_json(document: dict[str, Any]) -> None:
     """Print one JSON document on stdout; non-finite numbers must have been made null."""
     click.echo(printable_json(document))
+
+
+def answer(as_json: bool, document: dict[str, Any], text: str) -> None:
+    """Print what a command has found, for programs or for people."""
+    print_json(document) if as_json else click.echo(text)
