@@ -11,7 +11,7 @@ from pathlib import Path
 from harness import installation
 from harness.data import data_check, datasets
 from harness.data.data_files import MissingData
-from harness.diagnosis import REINSTALL, Check, Verdict, failed
+from harness.installation import REINSTALL, Check, Verdict, failed
 from harness.system.errors import DataError, DeviceError, HarnessError, UsageError
 from harness.system.invocation import typed
 from harness.system.processor import core_count, cores_by_quota, cores_shown, processor_flags

@@ -1,4 +1,4 @@
-"""Do the libraries work here, and are they the right ones? Checks for ``doctor``.
+"""What a check of ``doctor`` finds, and the checks of the libraries: do they work here, are they the right ones?
 
 torch and what rests on it are imported inside the checks, so that a broken one is a line of the answer.
 """
@@ -7,16 +7,51 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
-from harness.diagnosis import REINSTALL, Check, Verdict, failed
+from harness.system.errors import DeviceError
 from harness.system.extras import DISTRIBUTION
 
+REINSTALL = "run 'pip install .' again in a fresh environment"
 _OLD_NAME = "torch-summary"
 """The distribution that torchinfo grew out of; it installs a module of torchsummary's name."""
 _TORCH = re.compile(r"torch\s*\(?==\s*([\w.]+)").match
 _TOGETHER = "if you need more of torchvision, install it together with torch, with one command of pip from one index"
 _PROBE = "conv3x3(8) bn relu conv3x3(8, tie=a) relu maxpool conv3x3(8, pad=0, bias, tie=a) relu gap linear(10)"
+
+
+class Verdict(StrEnum):
+    """What a check found; ``warn`` is worth knowing and stops nothing."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        message: what was found, one line.
+        hint: what to do about it, empty where nothing is to be done.
+        exit_code: of the family that a failure belongs to, 0 for none.
+        facts: the same for programs.
+    """
+
+    name: str
+    message: str
+    verdict: Verdict = Verdict.OK
+    hint: str = ""
+    exit_code: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def failed(name: str, message: str, hint: str, code: int = DeviceError.exit_code) -> Check:
+    """Return a check that failed; unless another is given, the code is that of device and installation."""
+    return Check(name=name, message=message, verdict=Verdict.FAIL, hint=hint, exit_code=code)
 
 
 def packages() -> list[str]:

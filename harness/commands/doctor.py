@@ -14,7 +14,7 @@ from harness.system.terminal import console, show_grid
 from harness.system.workspace import workspace
 
 if TYPE_CHECKING:
-    from harness.diagnosis import Check
+    from harness.installation import Check
 
 _KINDS = {family.exit_code: family.kind for family in (UsageError, DataError, DeviceError)}
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.commands.shared import options
+from harness.data.datasets import AUTO, task_of
+from harness.data.datasets import dataset as known_dataset
+from harness.system import statistics
 from harness.system.errors import ContentError, UsageError
 from harness.system.invocation import typed
+from harness.system.terminal import busy, counted
+from harness.system.workspace import Workspace, workspace
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +25,6 @@ if TYPE_CHECKING:
     from harness.evidence.record import Record
     from harness.evidence.verification.evaluation import Evaluation
     from harness.evidence.weight_file import WeightFile
-    from harness.system.workspace import Workspace
 
 
 @click.command(short_help="Check kept weights image by image, or try your own digits.")
@@ -64,7 +69,6 @@ def evaluate(
     if other is not None and images is not None:
         raise UsageError("--on is for labelled images, --images for pictures without labels: give one of them")
     from harness.evidence.weight_file import kept_indices, read_recorded
-    from harness.system.workspace import workspace
 
     place = workspace()
     evidence = _evidence(network, place, None if dataset == "auto" else dataset, recipe)
@@ -86,7 +90,6 @@ def evaluate(
 def _evidence(network: str, place: Workspace, dataset: str | None, recipe: str | None) -> Record:
     """Return the record that is meant; of several targets the one with most seeds: a target has no part in weights."""
     from harness.commands.shared.network_argument import read_network
-    from harness.data.datasets import AUTO, task_of
     from harness.evidence import record
 
     given = read_network(network, place, task_of(dataset or AUTO))
@@ -111,11 +114,9 @@ def _rows(records: list[Record]) -> str:
 
 def _sure(evidence: Record, weights: list[WeightFile], pixels: Tensor) -> list[Tensor]:
     """Return each seed's probabilities, (images, classes)."""
-    from harness.data.datasets import dataset
     from harness.evidence.verification.evaluation import probabilities
-    from harness.system.terminal import busy, counted
 
-    spec = dataset(evidence.dataset)
+    spec = known_dataset(evidence.dataset)
     with busy(f"evaluating {counted(len(weights), 'seed')} on {counted(len(pixels), 'image')}"):
         return [probabilities(item, pixels, spec, evidence.recipe.precision) for item in weights]
 
@@ -123,8 +124,6 @@ def _sure(evidence: Record, weights: list[WeightFile], pixels: Tensor) -> list[T
 def _recorded(
     evidence: Record, indices: list[int], weights: list[WeightFile], data: ImageData, place: Workspace, as_json: bool
 ) -> int:
-    from dataclasses import replace
-
     from harness.data.testset import read_test_set
     from harness.evidence.verification.evaluation import evaluated
 
@@ -151,13 +150,12 @@ def _elsewhere(
     as_json: bool,
 ) -> int:
     """Enter an evaluation on other images, make it, and enter what came of it; a second one is held to the first."""
-    from harness.data.datasets import dataset
     from harness.data.labelled import labelled_images
     from harness.evidence import ledger
     from harness.evidence.verification.evaluation import evaluated
     from harness.training.environment import code_version
 
-    images = labelled_images(other, dataset(evidence.dataset), folder)
+    images = labelled_images(other, known_dataset(evidence.dataset), folder)
     entry = ledger.register(
         place.ledger,
         ledger.Registration(
@@ -192,7 +190,6 @@ def _bounds(found: list[Evaluation]) -> tuple[float | None, float | None]:
     """Return the 99 % lower bounds over seeds, and over seeds and images; None where there is one seed."""
     from harness.evidence.ledger import CONFIDENCE
     from harness.evidence.variance_components import components
-    from harness.system import statistics
     from harness.training.result import finite
 
     over_seeds = finite(statistics.lower_bound([item.accuracy_pct for item in found], CONFIDENCE))
@@ -201,9 +198,6 @@ def _bounds(found: list[Evaluation]) -> tuple[float | None, float | None]:
 
 
 def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool, **more: Any) -> None:
-    from dataclasses import asdict
-
-    from harness.system import statistics
 
     accuracies = [item.accuracy_pct for item in found]
     bound, image_bound = _bounds(found)
@@ -246,8 +240,6 @@ def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool,
 
 
 def _comparison(found: Evaluation) -> str:
-    from harness.system.terminal import counted
-
     if found.recorded_errors is None:
         return ""
     if not found.differing:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.commands.shared import options
+from harness.data.datasets import dataset as known_dataset
+from harness.data.datasets import task_of
+from harness.system import extras, files
 from harness.system.errors import TargetMissed, UsageError
 from harness.system.terminal import counted
+from harness.system.workspace import Workspace, check_reachable, workspace
 
 if TYPE_CHECKING:
     from harness.commands.shared.network_argument import KnownRow, NetworkArgument
     from harness.data.training_images import ImageData
     from harness.evidence.record import Record, SeedRun
-    from harness.system.workspace import Workspace
     from harness.training.modules.build import Network
     from harness.training.recipes import NamedRecipe
     from harness.training.result import Result
@@ -72,8 +76,6 @@ def export(
     _check_places(wanted)
 
     from harness.commands.shared.network_argument import read_network, recipe_of
-    from harness.data.datasets import task_of
-    from harness.system.workspace import workspace
 
     place = workspace()
     given = read_network(network, place, task_of(dataset))
@@ -81,20 +83,21 @@ def export(
     named = recipe_of(row, recipe, epochs)
 
     # torch is loaded from here on: bad input is refused before.
-    from dataclasses import replace
-
-    from harness.export import LIBRARIES
-    from harness.system import extras
+    from harness.evidence import record
+    from harness.export import LIBRARIES, record_of_seed
 
     if onnx is not None:
         extras.require("export", LIBRARIES, "--onnx")
     from harness.data.training_images import resolve
     from harness.training.recipes import check_batch, check_statistics
+    from harness.training.weights import final_network, properties
 
     data = resolve(row.dataset if row and row.dataset and dataset == "auto" else dataset, folder)
     check_batch(named.recipe, len(data.train_labels))
     check_statistics(named.recipe, given.architecture, data.dataset.task)
-    evidence = _evidence(given, named, data, place, seed)
+    evidence = record_of_seed(
+        record.read_all(place.records), given.architecture.hash, named.recipe.hash, data.dataset.name, seed
+    )
     recorded = evidence.seed(seed) if evidence else None
     kept = None if retrain or evidence is None else _kept(evidence, place, seed)
     if kept is not None and recorded is not None:
@@ -106,7 +109,7 @@ def export(
         job = replace(_job(given, named, seed, device, engine, recorded), teachers=place.teachers)
         options.say_recipe(named, recipe, row)
         result, trained = _train(job, data)
-        learned, about = _learned(result, trained, data)
+        learned, about = final_network(trained), properties(result, data.dataset)
         facts = _facts_of_result(result, recorded)
     written = _write(wanted, given, data, learned, about)
     document = _document(given, data, facts, recorded, written)
@@ -116,8 +119,6 @@ def export(
 
 def _check_places(wanted: dict[str, Path]) -> None:
     """Find out now, not after the training, that nothing can be written."""
-    from harness.system.workspace import check_reachable
-
     if not wanted:
         raise UsageError("nothing to export: give --onnx FILE, --safetensors FILE, or both")
     if len({path.absolute() for path in wanted.values()}) < len(wanted):
@@ -130,23 +131,11 @@ def _check_places(wanted: dict[str, Path]) -> None:
 
 def _row(given: NetworkArgument, place: Workspace, dataset: str | None, *, recipe_given: bool) -> KnownRow | None:
     """Return the row that is meant, however the network was named; a target has no part in weights."""
-    from dataclasses import replace
-
     from harness.commands.shared.network_argument import only_row, recorded_rows
 
     rows = given.rows or recorded_rows(given.architecture, place)
     rows = tuple(replace(row, target_pct=None) for row in rows)
     return only_row(replace(given, rows=rows), dataset=dataset, target_pct=None, recipe_given=recipe_given)
-
-
-def _evidence(
-    given: NetworkArgument, named: NamedRecipe, data: ImageData, place: Workspace, seed: int
-) -> Record | None:
-    from harness.evidence import record
-    from harness.export import record_of_seed
-
-    records = record.read_all(place.records)
-    return record_of_seed(records, given.architecture.hash, named.recipe.hash, data.dataset.name, seed)
 
 
 def _job(
@@ -191,7 +180,6 @@ def _train(job: Job, data: ImageData) -> tuple[Result, Training]:
 
 def _kept(evidence: Record, place: Workspace, seed: int) -> tuple[Network, dict[str, str]] | None:
     """Return the network that is kept with the record, and what its file says of itself; None where none is kept."""
-    from harness.data.datasets import dataset
     from harness.evidence.verification.evaluation import network_of
     from harness.evidence.weight_file import path_of, read_recorded
 
@@ -199,23 +187,14 @@ def _kept(evidence: Record, place: Workspace, seed: int) -> tuple[Network, dict[
         return None
     found = read_recorded(place.records, evidence, seed)
     about = dict(found.about) | {"weights_sha256": found.sha256}
-    return network_of(found, dataset(evidence.dataset).task), about
-
-
-def _learned(result: Result, trained: Training, data: ImageData) -> tuple[Network, dict[str, str]]:
-    from harness.training.weights import final_network, properties
-
-    return final_network(trained), properties(result, data.dataset)
+    return network_of(found, known_dataset(evidence.dataset).task), about
 
 
 def _write(
     wanted: dict[str, Path], given: NetworkArgument, data: ImageData, network: Network, about: dict[str, str]
 ) -> list[dict[str, Any]]:
     """Make all files, then write them; return what is to be said of each."""
-    from dataclasses import asdict
-
     from harness import export as files_of
-    from harness.system import files
     from harness.training.weights import to_safetensors
 
     made: list[tuple[Path, bytes, dict[str, Any]]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,11 @@ import click
 from harness.commands.shared import options
 from harness.system.errors import UsageError
 from harness.system.invocation import typed
+from harness.system.terminal import busy
+from harness.system.workspace import Workspace, workspace
+from search_spaces.errors import nearest
 
 if TYPE_CHECKING:
-    from harness.system.workspace import Workspace
     from search_spaces.architecture import Architecture
 
 _MOST = 4
@@ -45,8 +48,6 @@ def report(names: tuple[str, ...], as_json: bool, storage: str | None, **given: 
     harness report seed1 seed4 anchor3762
     harness report --markdown | gh pr create --body-file -
     """
-    from harness.system.workspace import workspace
-
     _check(names, given, storage)
     place = workspace()
     names = tuple(_study_of_path(name, place) for name in names)
@@ -100,7 +101,6 @@ def _check(names: tuple[str, ...], given: dict[str, bool], storage: str | None) 
 def _study(folder: Path, place: Workspace, given: dict[str, bool]) -> dict[str, Any]:
     """Write the report of a study and what else is asked for."""
     from harness.evidence.study import read_log
-    from harness.system.terminal import busy
     from reports.study.study_files import lost_lines
     from reports.study.study_page import write_report
 
@@ -126,7 +126,6 @@ def _store(folder: Path, url: str) -> None:
     """
     from harness.evidence.mirror.process import Mirroring
     from harness.evidence.study import owned, read_config
-    from harness.system.terminal import busy
 
     config = read_config(folder)
     with (
@@ -250,11 +249,8 @@ def _compared(names: tuple[str, ...], place: Workspace) -> tuple[list[Path], lis
 
 
 def _network(name: str, place: Workspace, studies: dict[str, Path]) -> tuple[str, Architecture]:
-    import re
-
     from harness.commands.shared.network_argument import read_network
     from search_spaces.catalog import PRESETS
-    from search_spaces.errors import nearest
     from search_spaces.task import MNIST
 
     if re.fullmatch(r"[\w.-]+", name) and name != "-" and not _is_of_network(name):
@@ -269,8 +265,6 @@ def _network(name: str, place: Workspace, studies: dict[str, Path]) -> tuple[str
 
 def _is_of_network(name: str) -> bool:
     """Return whether a word is a preset, or has the form of a network's hash or name."""
-    import re
-
     from search_spaces.catalog import PRESETS
     from search_spaces.network_name import PATTERN
 
@@ -299,8 +293,6 @@ def _folder(place: Workspace, name: str | None) -> Path:
     Raises:
         UsageError: there is no study, or none of that name.
     """
-    from search_spaces.errors import nearest
-
     studies = _studies(place)
     if name is not None and name not in studies and _is_of_network(name):
         raise UsageError(f"{name!r} is a network: one report is of a study, or compares 2 to {_MOST} networks")

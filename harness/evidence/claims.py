@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.data.datasets import dataset
-from harness.evidence.leaderboard_csv import LeaderboardRow, Tier
+from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, columns_of
 from harness.system import files
 from harness.system.document import documented, read_as
 from harness.system.errors import ContentError, reason
 from harness.training.seeds import PROTOCOL_VERSION
-from search_spaces.cost import analyse
 from search_spaces.errors import SearchSpaceError
 from search_spaces.language.notation import parse_network
-from search_spaces.stored import stored_numbers
 
 
 @documented
@@ -78,24 +76,17 @@ def _check(claim: Claim, path: Path) -> None:
 def row_of_claim(claim: Claim) -> LeaderboardRow:
     """Return the row of a claim; it never counts as reached."""
     task = dataset(claim.dataset).task
-    architecture = parse_network(claim.architecture, task)
-    analysis = analyse(architecture, task)
     return LeaderboardRow(
         name=claim.name,
         tier=Tier.CLAIMED,
         target_pct=claim.target_pct,
         reached=False,
-        parameters=analysis.parameters,
-        stored_numbers=stored_numbers(architecture, task),
-        macs=analysis.macs,
-        receptive_field=analysis.receptive_field,
         mean_test_accuracy_pct=claim.test_accuracy_pct,
         seeds=claim.runs,
         epochs=claim.epochs,
         dataset=claim.dataset,
         recipe=claim.recipe,
-        architecture=architecture,
-        hash=architecture.hash,
+        **columns_of(parse_network(claim.architecture, task), task),
         note=f"{claim.metric}; {claim.source}",
         protocol_version=claim.protocol_version,
     )

@@ -11,7 +11,16 @@ from typing import Any, Protocol, TypeVar
 
 from harness.data.datasets import DATASETS, dataset
 from harness.evidence import certification, claims, leaderboard_csv, ledger, record
-from harness.evidence.leaderboard_csv import PROVEN, LeaderboardRow, Tier, cost_of, read, standings_file, to_csv
+from harness.evidence.leaderboard_csv import (
+    PROVEN,
+    LeaderboardRow,
+    Tier,
+    columns_of,
+    cost_of,
+    read,
+    standings_file,
+    to_csv,
+)
 from harness.evidence.ledger import Attempt, Declaration, Outcome, Registration
 from harness.evidence.record import Record
 from harness.evidence.study import finished_results, read_config
@@ -23,8 +32,6 @@ from harness.system.workspace import Workspace
 from harness.training.result import Result, Status, finite
 from harness.training.seeds import Purpose
 from search_spaces.catalog import name_of
-from search_spaces.cost import analyse
-from search_spaces.stored import stored_numbers
 
 # The row and its file are part of what this module offers.
 __all__ = ["PROVEN", "LeaderboardRow", "Tier", "cost_of", "read", "to_csv"]
@@ -99,7 +106,6 @@ def row_of_record(
         declared: all verifications of the ledger.
         elsewhere: all evaluations of the ledger on other images.
     """
-    task = dataset(evidence.dataset).task
     accuracies = evidence.accuracies_pct
     own = [attempt for attempt in attempts if attempt.key == evidence.key]
     tier = tier_of(evidence, own, [item for item in declared if item.key == evidence.key])
@@ -115,10 +121,6 @@ def row_of_record(
         tier=tier,
         target_pct=evidence.target_pct,
         reached=tier in REACHED,
-        parameters=evidence.parameters,
-        stored_numbers=stored_numbers(evidence.architecture, task),
-        macs=evidence.macs,
-        receptive_field=analyse(evidence.architecture, task).receptive_field,
         mean_test_accuracy_pct=finite(statistics.mean(accuracies)),
         std_test_accuracy_pct=finite(statistics.standard_deviation(accuracies)),
         min_test_accuracy_pct=min(accuracies, default=None),
@@ -141,8 +143,7 @@ def row_of_record(
         recipe=evidence.recipe_name,
         recipe_hash=evidence.recipe_hash,
         device=_joined(run.environment.device for run in evidence.seeds),
-        architecture=evidence.architecture,
-        hash=evidence.hash,
+        **columns_of(evidence.architecture, dataset(evidence.dataset).task),
         study=found.study if found else "",
         commit=_joined(_commit(run.environment.commit, run.environment.dirty) for run in evidence.seeds),
         date_utc=max((run.started_utc for run in evidence.seeds), default=""),
@@ -290,17 +291,12 @@ def refresh(workspace: Workspace, *, publish: bool = False) -> list[LeaderboardR
 
 def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
     first = results[0]
-    task = dataset(first.dataset).task
     environment = first.environment
     return LeaderboardRow(
         name=name_of(first.hash) or "",
         tier=Tier.SEARCHED,
         target_pct=target_pct,
         reached=False,
-        parameters=first.parameters,
-        stored_numbers=stored_numbers(first.architecture, task),
-        macs=first.macs,
-        receptive_field=analyse(first.architecture, task).receptive_field,
         validation_accuracy_pct=_validation_mean_pct(results),
         validation_seeds=len(results),
         epochs=first.recipe.epochs,
@@ -309,8 +305,7 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
         recipe=first.recipe_name,
         recipe_hash=first.recipe_hash,
         device=environment.device if environment else "",
-        architecture=first.architecture,
-        hash=first.hash,
+        **columns_of(first.architecture, dataset(first.dataset).task),
         study=first.study or "",
         commit=_commit(environment.commit, environment.dirty) if environment else "",
         date_utc=max(result.started_utc for result in results),

@@ -23,7 +23,7 @@ from search_spaces.errors import NotationError, ShapeError
 from search_spaces.language.notation import parse_notation
 from search_spaces.spaces.space import Metric
 from search_spaces.stored import stored_numbers
-from search_spaces.task import MNIST
+from search_spaces.task import MNIST, Task
 
 SCHEMA_VERSION = 3
 # Columns that earlier versions had.
@@ -104,6 +104,23 @@ class LeaderboardRow:
         return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version, claimed)
 
 
+def columns_of(architecture: Architecture, task: Task) -> dict[str, Any]:
+    """Return the columns of a row that follow from its network.
+
+    Raises:
+        ShapeError: its ops do not fit together.
+    """
+    analysis = analyse(architecture, task)
+    return {
+        "architecture": architecture,
+        "hash": architecture.hash,
+        "parameters": analysis.parameters,
+        "stored_numbers": stored_numbers(architecture, task),
+        "macs": analysis.macs,
+        "receptive_field": analysis.receptive_field,
+    }
+
+
 def cost_of(row: LeaderboardRow, minimise: Metric) -> int:
     """Return what a row's network has of what a search minimises."""
     return row.parameters if minimise is Metric.PARAMETERS else row.macs
@@ -167,20 +184,10 @@ def _searched(path: Path, row: LeaderboardRow) -> LeaderboardRow:
     """
     task = DATASETS[row.dataset].task if row.dataset in DATASETS else MNIST
     try:
-        analysis = analyse(row.architecture, task)
+        columns = columns_of(row.architecture, task)
     except ShapeError as error:
         raise ContentError(f"{path}: the network of {row.hash}: {error.message}") from error
-    due = replace(
-        row,
-        hash=row.architecture.hash,
-        parameters=analysis.parameters,
-        stored_numbers=stored_numbers(row.architecture, task),
-        macs=analysis.macs,
-        receptive_field=analysis.receptive_field,
-        reached=False,
-        seeds=0,
-        mean_test_accuracy_pct=None,
-    )
+    due = replace(row, **columns, reached=False, seeds=0, mean_test_accuracy_pct=None)
     for item in fields(LeaderboardRow):
         stated, computed = getattr(row, item.name), getattr(due, item.name)
         if stated != computed and (item.name, stated) != ("stored_numbers", None):

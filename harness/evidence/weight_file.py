@@ -147,7 +147,9 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
         there = f"kept are those of {_listed(kept)}" if kept else "none are kept"
         raise ContentError(f"no weights of seed {index} of {evidence.hash} with recipe {evidence.recipe_name}: {there}")
     found = read(path)
-    if not _is_known(records, evidence, run, found.sha256):
+    # The recorded ones, or those of a repeat that made the recorded errors.
+    repeat = None if found.sha256 == run.weights_sha256 else repeat_of(records, evidence, run)
+    if found.sha256 != (repeat.weights_sha256 if repeat else run.weights_sha256):
         raise ContentError(
             f"{path} holds the weights {found.sha256[:12]}, but those of the record are "
             f"{(run.weights_sha256 or 'not known')[:12]}: the file was changed, or belongs to another training"
@@ -157,14 +159,6 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
         if (said := found.about.get(name, None if name == "architecture" else due)) != due:
             raise ContentError(f"{path} states its {name} as {said}, but the record has {due}")
     return found
-
-
-def _is_known(records: Path, evidence: Record, run: SeedRun, sha256: str) -> bool:
-    """Return whether weights are the recorded ones, or those of a repeat that made the recorded errors."""
-    if sha256 == run.weights_sha256:
-        return True
-    repeat = repeat_of(records, evidence, run)
-    return repeat is not None and repeat.weights_sha256 == sha256
 
 
 def _due(evidence: Record, run: SeedRun) -> dict[str, str]:

@@ -13,8 +13,8 @@ import torch
 
 from harness import cross_check, doctor, installation
 from harness.data import torchvision_import
-from harness.diagnosis import Check, Verdict
 from harness.doctor import diagnose, first_failure
+from harness.installation import Check, Verdict
 from harness.system import processor
 from harness.system.errors import UsageError
 from harness.system.workspace import Workspace

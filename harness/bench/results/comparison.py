@@ -154,7 +154,11 @@ def read_comparison(folder: Path) -> Comparison:
     Raises:
         ContentError: it is not there, or is not what this program writes.
     """
-    return read_as(Comparison, _content(folder / ASKED), f"the comparison {folder / ASKED}")
+    path = folder / ASKED
+    try:
+        return read_as(Comparison, path.read_bytes(), f"the comparison {path}")
+    except OSError as error:
+        raise ContentError(f"cannot read {path}: {reason(error)}") from error
 
 
 def read_traces(folder: Path) -> list[Trace]:
@@ -200,10 +204,3 @@ def found(comparison: Comparison, traces: Sequence[Trace], judged: Judged) -> Fi
 
 def _line(trace: Trace) -> str:
     return json.dumps(document_of(trace), separators=(",", ":"), allow_nan=False)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ContentError(f"cannot read {path}: {reason(error)}") from error

@@ -103,7 +103,7 @@ def open_recording(folder: Path, recording: Recording) -> bool:
     """
     path = folder / "recording.json"
     if not path.exists():
-        files.write_json(path, _document(recording))
+        files.write_json(path, document_of(recording) | {"recipe": recipe_document(recording.recipe)})
         return True
     check_recording(folder, recording)
     return False
@@ -248,7 +248,3 @@ def rows_of(run: Result, rungs: Sequence[int], machine: int) -> list[Row]:
             )
         )
     return rows
-
-
-def _document(recording: Recording) -> dict[str, Any]:
-    return document_of(recording) | {"recipe": recipe_document(recording.recipe)}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,16 +109,11 @@ def watch(
     return ran
 
 
-def _changes(folder: Path, place: Workspace) -> tuple[tuple[int, int] | None, ...]:
+def _changes(folder: Path, place: Workspace) -> dict[Path, tuple[int, int]]:
     """Return what tells whether there is something new to show."""
-    return tuple(
-        (found.st_size, found.st_mtime_ns) if (found := _stat(path)) else None
-        for path in (folder / "log.jsonl", folder / "results", place.records, place.test_log)
-    )
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except OSError:
-        return None
+    found = {}
+    for path in (folder / "log.jsonl", folder / "results", place.records, place.test_log):
+        with suppress(OSError):
+            state = path.stat()
+            found[path] = (state.st_size, state.st_mtime_ns)
+    return found

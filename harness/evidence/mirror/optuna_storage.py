@@ -173,8 +173,7 @@ def _words(error: BaseException) -> str:
 
 
 def _storage(url: str) -> RDBStorage:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
         return RDBStorage(url)
 
 
@@ -203,8 +202,7 @@ def _study_of(storage: BaseStorage, name: str, config: StudyConfig) -> int:
             hint="give --study another name",
         )
     if len(lacking) == len(wanted):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
             optuna.load_study(study_name=name, storage=storage).set_metric_names(list(metrics(config)))
     for key in lacking:
         storage.set_study_user_attr(study_id, key, wanted[key])

@@ -108,8 +108,7 @@ def _contradicts(runs: Sequence[SeedRun], recorded: Sequence[SeedRun], repeats: 
 
 
 def _repeat(run: SeedRun, recorded: SeedRun) -> Repeat:
-    same_machine = result.same_bits_due(run.environment, recorded.environment)
     # Equal bits prove themselves; unequal ones say something only where the same bits were due.
     same_bits = run.weights_sha256 == recorded.weights_sha256
-    identical = True if same_bits else False if same_machine else None
+    identical = same_bits if same_bits or result.same_bits_due(run.environment, recorded.environment) else None
     return Repeat(run.index, run.test_errors, recorded.test_errors, identical)

@@ -68,7 +68,7 @@ def run_seeds(
         with closing(_trained(plan, waiting, source, limits, on_event, executor_of)) as results:
             for found in results:
                 done[found.seed_index] = found
-                _keep(folder, found)
+                result.write(folder / f"seed-{found.seed_index:04d}.json", found)
                 evidence = _pooled(evidence, plan, place, found)
                 ended = ended or _closed_if_futile(plan, place, done)
                 if ended:
@@ -177,10 +177,6 @@ def _weights(folder: Path, index: int) -> Path:
     return folder / f"seed-{index:04d}.safetensors"
 
 
-def _keep(folder: Path, found: Result) -> None:
-    result.write(folder / f"seed-{found.seed_index:04d}.json", found)
-
-
 def _interrupted(folder: Path) -> dict[int, Result]:
     """Return what an earlier call finished before it was interrupted."""
     found = [result.read(path) for path in sorted(folder.glob("seed-*.json"))]
@@ -199,8 +195,8 @@ def _closed_if_futile(plan: Plan, place: Workspace, done: dict[int, Result]) -> 
     confidence = 1 - plan.attempt.alpha
     if not is_futile(errors, runs[0].test_size or 1, len(plan.indices), plan.target_pct, confidence):
         return None
-    bound = _bound_pct([record.seed_run(run) for run in runs], confidence)
-    return ledger.close(place.ledger, plan.attempt, Outcome.FUTILE, bound)
+    bound = statistics.lower_bound([record.seed_run(run).accuracy_pct for run in runs], confidence)
+    return ledger.close(place.ledger, plan.attempt, Outcome.FUTILE, result.finite(bound))
 
 
 def _verdict(
@@ -217,7 +213,3 @@ def _verdict(
         ended = ledger.close(place.ledger, plan.attempt, *certification.ending(plan.attempt, evidence))
     declared = ledger.declarations(place.ledger)
     return verdict_of(evidence, ledger.read(place.ledger), runs, list(before.values()), ended, declared)
-
-
-def _bound_pct(runs: list[SeedRun], confidence: float) -> float | None:
-    return result.finite(statistics.lower_bound([run.accuracy_pct for run in runs], confidence))

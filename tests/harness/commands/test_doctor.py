@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import run
-from harness.diagnosis import Check, Verdict
+from harness.installation import Check, Verdict
 
 
 def test_the_doctor_prints_a_line_a_check_and_leaves_with_0(workspace: Path, capsys: pytest.CaptureFixture[str]):
