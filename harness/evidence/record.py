@@ -181,16 +181,12 @@ def read_all(folder: Path) -> list[Record]:
     Raises:
         ContentError: a file is not a record, or contradicts itself.
     """
-    return [read(path) for path in _paths(folder)]
+    return [read(path) for path in sorted(folder.glob("*-*.json"))]
 
 
 def read_sound(folder: Path) -> tuple[list[Record], list[ContentError]]:
     """Return the records that hold together, in order of their file names, and what is wrong with the others."""
-    return read_each(read, _paths(folder))
-
-
-def _paths(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*-*.json"))
+    return read_each(read, sorted(folder.glob("*-*.json")))
 
 
 def read(path: Path) -> Record:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,15 +28,25 @@ class Curve:
     high: tuple[float, ...]
 
 
-def curve(repeats: Sequence[Steps], times: Sequence[float], seed: int = 0) -> Curve:
+def interval(drawn: Callable[[Any], Any], count: int, method: Any = "linear") -> Any:
+    """Return the ends of a bootstrap interval.
+
+    Args:
+        drawn: what is wanted of ``count`` repeats, for each row of their numbers, (DRAWS, count).
+        method: how ``numpy.quantile`` comes to a quantile.
+    """
+    chosen = np.random.default_rng(0).integers(0, count, (DRAWS, count))
+    tail = (1 - CONFIDENCE) / 2
+    return np.quantile(drawn(chosen), [tail, 1 - tail], axis=0, method=method)
+
+
+def curve(repeats: Sequence[Steps], times: Sequence[float]) -> Curve:
     """Return the curve of at least one repeat."""
     sizes = np.array([[found.at(time) for time in times] for found in repeats])  # (repeats, times)
-    rng = np.random.default_rng(seed)
-    chosen = rng.integers(0, len(repeats), (DRAWS, len(repeats)))
-    drawn = np.array([_median(sizes[rows]) for rows in chosen])  # (DRAWS, times)
-    tail = (1 - CONFIDENCE) / 2
     # Between a number and infinity nothing can be interpolated, so ends are values that were seen.
-    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0, method="inverted_cdf")
+    low, high = interval(
+        lambda chosen: np.array([_median(sizes[rows]) for rows in chosen]), len(repeats), "inverted_cdf"
+    )
     return Curve(tuple(times), *(tuple(map(float, line)) for line in (_median(sizes), low, high)))
 
 
@@ -46,11 +56,8 @@ def _median(sizes: Any) -> Any:
     return np.partition(sizes, middle, axis=0)[middle]
 
 
-def mean_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     """Return the bootstrap interval of a mean."""
     given = np.array(values)
-    rng = np.random.default_rng(seed)
-    means = given[rng.integers(0, len(given), (DRAWS, len(given)))].mean(axis=1)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = interval(lambda chosen: given[chosen].mean(axis=1), len(given))
     return float(low), float(high)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.bench.results.curve import CONFIDENCE, DRAWS
+from harness.bench.results.curve import CONFIDENCE, interval
 from harness.bench.results.sizes import Steps, first_hit
 from search_spaces.spaces.count import clopper_pearson
 
@@ -45,7 +45,7 @@ class Runtime:
         return self.hits / self.repeats
 
 
-def runtime(repeats: Sequence[Steps], size: int, seconds: float, seed: int = 0) -> Runtime:
+def runtime(repeats: Sequence[Steps], size: int, seconds: float) -> Runtime:
     """Return the expected running time to an answer of at most that size.
 
     Args:
@@ -55,12 +55,10 @@ def runtime(repeats: Sequence[Steps], size: int, seconds: float, seed: int = 0) 
     hits = [first_hit(found, size) for found in repeats]
     spent = np.array([min(hit, seconds) for hit in hits])
     there = np.array([hit <= seconds for hit in hits])
-    rng = np.random.default_rng(seed)
-    chosen = rng.integers(0, len(hits), (DRAWS, len(hits)))
     with np.errstate(divide="ignore"):
-        drawn = spent[chosen].sum(axis=1) / there[chosen].sum(axis=1)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail], method="inverted_cdf")
+        low, high = interval(
+            lambda chosen: spent[chosen].sum(axis=1) / there[chosen].sum(axis=1), len(hits), "inverted_cdf"
+        )
     count = int(there.sum())
     share_low, share_high = clopper_pearson(count, len(hits), CONFIDENCE)
     return Runtime(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.bench.results.trace import Trace
@@ -96,6 +96,6 @@ def times(seconds: float) -> list[float]:
     return [seconds * step / STEPS for step in range(STEPS + 1)]
 
 
-def size_targets(smallest: float, factors: Sequence[float] = (1.0, 1.1, 1.25, 1.5, 2.0)) -> list[int]:
+def size_targets(smallest: float) -> list[int]:
     """Return the sizes that runtimes are asked for: the smallest that reaches, and multiples of it."""
-    return [math.floor(smallest * factor) for factor in factors] if math.isfinite(smallest) else []
+    return [math.floor(smallest * factor) for factor in (1.0, 1.1, 1.25, 1.5, 2.0)] if math.isfinite(smallest) else []

@@ -13,7 +13,7 @@ import math
 import random
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from harness.bench.methods.task import NoiseModel
@@ -68,7 +68,6 @@ class _Known:
     offs: tuple[Mapping[int, float], ...]
 
 
-@dataclass(slots=True)
 class TableReadings:
     """Runs as a table tells them.
 
@@ -78,15 +77,9 @@ class TableReadings:
             lend to a network.
     """
 
-    table: Table
-    spread: NoiseModel = NoiseModel.POOLED
-    size: int = field(init=False)
-    known: dict[str, _Known] = field(init=False)
-    lenders: list[tuple[float, Mapping[int, float]]] = field(init=False)
-    lent: int = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, table: Table, spread: NoiseModel = NoiseModel.POOLED) -> None:
         """Work out means and spreads once."""
+        self.table, self.spread = table, spread
         self.size = dataset(self.table.facts.dataset).validation_size
         self.known = {key: _known(tuple(runs.values()), self.size) for key, runs in self.table.runs.items()}
         last = self.table.rungs[-1]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import assert_never
 
 from harness.bench.methods.external_method import Asker
-from harness.bench.methods.halving import Halving
 from harness.bench.methods.method import BARE, BuiltIn, EntryPoint, Method, Program, Stops
 from harness.bench.methods.program import opened
 from harness.bench.methods.task import SearchTask, repeat_seed, study_config
@@ -26,10 +25,41 @@ from harness.search.proposals.switches import Switches
 from harness.search.race import Candidate
 from harness.search.session import Session
 from harness.search.watcher import Moment
+from harness.system import statistics
 from harness.training.result import Result
 from harness.training.workers.executor import Executor
 from harness.training.workers.workers import Limits
 from search_spaces.spaces.resolve import parse_space
+
+# One run in so many goes on: rungs of a table double, so each round costs the same.
+REDUCTION = 2
+
+
+@dataclass(slots=True)
+class Halving:
+    """Asynchronous successive halving: of the runs that have come to a rung, the better half goes on.
+
+    The form that decides at once, as Optuna's SuccessiveHalvingPruner does (Li et al., "A System for Massively Parallel
+    Hyperparameter Tuning", arXiv 1810.05934, with promotion instead). "Better" is meant as everywhere in a constrained
+    search (Deb, "An efficient constraint handling method for genetic algorithms", 2000): one that already reaches the
+    target beats one that does not, two that reach it go by size, two that do not by their errors.
+
+    Attributes:
+        seen: the runs that have come to each rung, best first.
+    """
+
+    target_pct: float
+    seen: dict[int, list[tuple[bool, int]]] = field(default_factory=dict)
+
+    def is_hopeless(self, found: Result) -> bool:
+        """Enter a run at its rung and return whether it ends there."""
+        accuracy = found.validation_accuracy_pct or 0.0
+        reaches = statistics.reaches(accuracy, self.target_pct)
+        place = (not reaches, found.parameters if reaches else found.validation_errors or 0)
+        ranked = self.seen.setdefault(len(found.history), [])
+        ranked.append(place)
+        ranked.sort()
+        return place > ranked[max(1, len(ranked) // REDUCTION) - 1]
 
 
 @dataclass(slots=True)

@@ -12,13 +12,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.bench.tables.table import Facts, Machine, Row, Sample, Table
+from harness.bench.tables.table import Facts, Machine, Question, Row, Sample, Table
 from harness.search import race
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, document_of, documented, read_as
 from harness.system.errors import ContentError, UsageError
 from harness.training import result
-from harness.training.recipe import Recipe, recipe_document
+from harness.training.recipe import recipe_document
 from harness.training.result import Result, accuracy_pct, same_bits_due
 from harness.training.seeds import PROTOCOL_VERSION, Purpose
 from search_spaces.architecture import Architecture
@@ -45,7 +45,7 @@ class Near:
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recording:
+class Recording(Question):
     """What decides the content of a table; a recording never changes it.
 
     Attributes:
@@ -54,15 +54,6 @@ class Recording:
         seeds: runs a network, more of those that are ``near``.
     """
 
-    name: str
-    dataset: str
-    data_hash: str
-    split_sha256: str
-    space: str
-    space_name: str
-    recipe: Recipe
-    recipe_name: str
-    rungs: tuple[int, ...]
     seeds: int
     sample: Sample
     machine: Machine
@@ -214,15 +205,9 @@ def table_of(recording: Recording, runs: Mapping[Key, Result]) -> Table:
         if machine not in machines:
             machines.append(machine)
         rows += rows_of(run, recording.rungs, machines.index(machine))
-    facts = Facts(
-        samples=(recording.sample,),
-        machines=tuple(machines),
-        **{
-            item.name: getattr(recording, item.name)
-            for item in fields(Facts)
-            if item.name not in ("samples", "machines")
-        },
-    )
+    asked = {item.name: getattr(recording, item.name) for item in fields(Question)}
+    version = recording.protocol_version
+    facts = Facts(**asked, samples=(recording.sample,), machines=tuple(machines), protocol_version=version)
     return Table(facts, tuple(rows))
 
 

@@ -98,16 +98,14 @@ class Sample:
     budget: int | None = None
 
 
-@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What holds for all rows of a table.
+class Question:
+    """What a table and its recordings are of.
 
     Attributes:
         split_sha256: of the indices of the validation images, in ascending order, joined by commas.
         space: the whole definition, in the language of spaces; ``space_name`` is for people.
         rungs: epochs, ascending; the last one is the recipe's last.
-        samples: one a recording that went into the table.
     """
 
     name: str
@@ -119,6 +117,13 @@ class Facts:
     recipe: Recipe
     recipe_name: str
     rungs: tuple[int, ...]
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts(Question):
+    """What holds for all rows of a table; ``samples`` has one for each recording that went into it."""
+
     samples: tuple[Sample, ...]
     machines: tuple[Machine, ...]
     protocol_version: int = PROTOCOL_VERSION

@@ -78,7 +78,8 @@ def only_row(
     there = [row for row in given.rows if dataset is None or row.dataset in (None, dataset)]
     at_target = [row for row in there if target_pct is None or row.target_pct in (None, target_pct)]
     fitting = at_target or [replace(row, target_pct=None) for row in there]
-    distinct = {(None if recipe_given else _recipe_key(row), row.dataset, row.target_pct): row for row in fitting}
+    recipes = [None if recipe_given else row.recipe.hash if row.recipe else row.recipe_name for row in fitting]
+    distinct = {(key, row.dataset, row.target_pct): row for key, row in zip(recipes, fitting, strict=True)}
     if len(distinct) > 1:
         listed = "; ".join(
             sorted(f"{row.recipe_name or 'any recipe'} on {row.dataset}, target {row.target_pct}" for row in fitting)
@@ -89,10 +90,6 @@ def only_row(
             f"{given.architecture.hash} has several rows: {listed}", hint=f"choose with {' and '.join(choices)}"
         )
     return next(iter(distinct.values()), None)
-
-
-def _recipe_key(row: KnownRow) -> str:
-    return row.recipe_name if row.recipe is None else row.recipe.hash
 
 
 def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> NamedRecipe:
