@@ -55,7 +55,8 @@ def fetch(name: str, folder: Path | None, as_json: bool, mirror_seconds: float) 
     if not spec.embedded:
         from harness.data.download import fetch_dataset
 
-        target = _fetch_target(spec, folder)
+        # The place that holds most of the files already, else torchvision's layout.
+        target = max(data_files.describe_sources(name, folder), key=lambda place: place.present).folder
         fetched = fetch_dataset(spec, target, mirror_seconds)
     _print(_checked(spec, folder) | {"fetched": fetched}, as_json)
 
@@ -78,12 +79,6 @@ def path(name: str, folder: Path | None, as_json: bool) -> None:
     spec = datasets.dataset(name)
     found = data_files.describe_sources(name, folder)[0].folder if spec.embedded else data_files.find(spec, folder)
     click.echo(json.dumps({"dataset": name, "path": str(found)}) if as_json else str(found))
-
-
-def _fetch_target(spec: datasets.Dataset, folder: Path | None) -> Path:
-    """Fetch into the place that holds most of the files already, else into torchvision's layout."""
-    places = data_files.describe_sources(spec.name, folder)
-    return max(places, key=lambda place: place.present).folder
 
 
 def _checked(spec: datasets.Dataset, folder: Path | None) -> dict[str, Any]:

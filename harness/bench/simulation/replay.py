@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
-from harness.bench.methods.external_method import Asker
-from harness.bench.methods.method import BARE, BuiltIn, EntryPoint, Method, Program, Stops
+from harness.bench.methods.method import BARE, BuiltIn, Method, Stops
 from harness.bench.methods.program import opened
 from harness.bench.methods.task import SearchTask, repeat_seed, study_config
 from harness.bench.results.trace import Answer, Trace
@@ -21,7 +20,6 @@ from harness.search.event_log import MemoryLog
 from harness.search.exploration import explore
 from harness.search.proposals.proposer import Proposer
 from harness.search.proposals.proposing import Proposing
-from harness.search.proposals.switches import Switches
 from harness.search.race import Candidate
 from harness.search.session import Session
 from harness.search.watcher import Moment
@@ -132,13 +130,18 @@ def run_repeat(
     spent = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=Limits())
     with opened(method, task, own_seed, repeat, answer_seconds) as asker:
         switches = built_in.switches if built_in else BARE
+        # A method of somebody's is asked; one that comes with the bench proposes as a search does.
+        proposer: Proposing | None = asker
+        if proposer is None:
+            space = parse_space(task.space, task.space_name, dataset(task.dataset).task)
+            proposer = Proposer.new(space, replace(config, rungs=()), switches=switches)
         session = Session(
             folder=folder,
             config=config,
             effort=replace(spent, seconds=None, trials=None, workers=task.workers),
             executor=executor,
             log=MemoryLog(),
-            proposer=_proposer(method, asker, task, own_seed, switches),
+            proposer=proposer,
             candidates={},
             reporter=watch,
             began=0.0,
@@ -177,16 +180,3 @@ def rungs_of(stops: Stops, task: SearchTask) -> tuple[int, ...]:
             return task.rungs[:-1]
         case _:
             assert_never(stops)
-
-
-def _proposer(method: Method, asker: Asker | None, task: SearchTask, seed: int, switches: Switches) -> Proposing:
-    match method:
-        case BuiltIn():
-            config = study_config(task, method.sampler, (), seed)
-            space = parse_space(task.space, task.space_name, dataset(task.dataset).task)
-            return Proposer.new(space, config, switches=switches)
-        case EntryPoint() | Program():
-            assert asker is not None
-            return asker
-        case _:
-            assert_never(method)

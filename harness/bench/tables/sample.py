@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from harness.bench.tables.table import Sample
 from search_spaces.architecture import Architecture
 from search_spaces.errors import DrawError
 from search_spaces.spaces.count import derivations
-from search_spaces.spaces.draw import Uniform, draw, enumerate_draws
+from search_spaces.spaces.draw import Draw, Uniform, draw, enumerate_draws
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.space import SearchSpace
 
@@ -59,7 +59,9 @@ def sampled(space: SearchSpace, count: int, seed: int, budget: int | None = None
     """
     rng = random.Random(seed)
     enumerated = derivations(space) <= MOST_ENUMERATED
-    pool = _all(space, budget) if enumerated else _drawn(space, count, rng, budget)
+    drawn = (draw(space, Uniform(rng)) for _ in range(max(LEAST_DRAWS, DRAWS_FACTOR * count)))
+    draws, most = (enumerate_draws(space), math.inf) if enumerated else (drawn, POOL_FACTOR * count)
+    pool = _pool(space, draws, most, budget)
     if not pool:
         raise DrawError(
             f"no network of the space '{space.name}' keeps its conditions"
@@ -71,28 +73,18 @@ def sampled(space: SearchSpace, count: int, seed: int, budget: int | None = None
     return SampledNetworks(Sample(seed=seed, networks=count, bands=bands, budget=budget), chosen, len(pool), enumerated)
 
 
-def _all(space: SearchSpace, budget: int | None) -> list[SampledNetwork]:
+def _pool(space: SearchSpace, draws: Iterable[Draw], most: float, budget: int | None) -> list[SampledNetwork]:
+    """Return the distinct networks of draws that are accepted, at most so many."""
     found: dict[str, SampledNetwork] = {}
-    for each in enumerate_draws(space):
-        _keep(found, space, each.architecture, budget)
-    return list(found.values())
-
-
-def _drawn(space: SearchSpace, count: int, rng: random.Random, budget: int | None) -> list[SampledNetwork]:
-    found: dict[str, SampledNetwork] = {}
-    for _ in range(max(LEAST_DRAWS, DRAWS_FACTOR * count)):
-        if len(found) >= POOL_FACTOR * count:
+    for each in draws:
+        judgement = judge(space, each.architecture, budget)
+        if judgement.accepted and (analysis := judgement.analysis) is not None:
+            network = SampledNetwork(each.architecture, analysis.parameters, analysis.macs)
+            found.setdefault(each.architecture.hash, network)
+        # Before the next draw, which would take random numbers.
+        if len(found) >= most:
             break
-        _keep(found, space, draw(space, Uniform(rng)).architecture, budget)
     return list(found.values())
-
-
-def _keep(found: dict[str, SampledNetwork], space: SearchSpace, architecture: Architecture, budget: int | None) -> None:
-    judgement = judge(space, architecture, budget)
-    if judgement.accepted and judgement.analysis is not None:
-        analysis = judgement.analysis
-        network = SampledNetwork(architecture, analysis.parameters, analysis.macs)
-        found.setdefault(architecture.hash, network)
 
 
 def _stratified(pool: list[SampledNetwork], rng: random.Random) -> Iterator[SampledNetwork]:

@@ -62,17 +62,14 @@ class LiveReport:
         cost = self._clock() - before
         if self._told:
             self._spent += cost
-            self._due = self._after(cost)
+            # So that all together stay below their share.
+            share = self._began + (self._spent + _GROWTH * cost) / SEARCH_SHARE
+            self._due = max(share, self._clock() + SOONEST_SECONDS)
         else:
             # The first page loads what pages are made of; its cost says nothing about the next.
             self._told = True
             self._due = self._clock() + SOONEST_SECONDS
             self._say(f"report, rewritten now and then: {path}")
-
-    def _after(self, cost: float) -> float:
-        """Return when so costly a report may be written next, so that all together stay below their share."""
-        share = self._began + (self._spent + _GROWTH * cost) / SEARCH_SHARE
-        return max(share, self._clock() + SOONEST_SECONDS)
 
 
 def watch(
