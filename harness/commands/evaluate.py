@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands.shared import options
-from harness.data.datasets import AUTO, task_of
-from harness.data.datasets import dataset as known_dataset
+from harness.data import datasets
 from harness.system import statistics
 from harness.system.errors import ContentError, UsageError
 from harness.system.invocation import typed
@@ -92,7 +91,7 @@ def _evidence(network: str, place: Workspace, dataset: str | None, recipe: str |
     from harness.commands.shared.network_argument import read_network
     from harness.evidence import record
 
-    given = read_network(network, place, task_of(dataset or AUTO))
+    given = read_network(network, place, datasets.task_of(dataset or datasets.AUTO))
     there = [item for item in record.read_all(place.records) if item.hash == given.architecture.hash]
     fitting = [item for item in there if dataset in (None, item.dataset) and recipe in (None, item.recipe_name)]
     if not fitting:
@@ -116,7 +115,7 @@ def _sure(evidence: Record, weights: list[WeightFile], pixels: Tensor) -> list[T
     """Return each seed's probabilities, (images, classes)."""
     from harness.evidence.verification.evaluation import probabilities
 
-    spec = known_dataset(evidence.dataset)
+    spec = datasets.dataset(evidence.dataset)
     with busy(f"evaluating {counted(len(weights), 'seed')} on {counted(len(pixels), 'image')}"):
         return [probabilities(item, pixels, spec, evidence.recipe.precision) for item in weights]
 
@@ -155,7 +154,7 @@ def _elsewhere(
     from harness.evidence.verification.evaluation import evaluated
     from harness.training.environment import code_version
 
-    images = labelled_images(other, known_dataset(evidence.dataset), folder)
+    images = labelled_images(other, datasets.dataset(evidence.dataset), folder)
     entry = ledger.register(
         place.ledger,
         ledger.Registration(

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands.shared import options
-from harness.data.datasets import dataset as known_dataset
-from harness.data.datasets import task_of
+from harness.data import datasets
 from harness.system import extras, files
 from harness.system.errors import TargetMissed, UsageError
 from harness.system.terminal import counted
@@ -78,7 +77,7 @@ def export(
     from harness.commands.shared.network_argument import read_network, recipe_of
 
     place = workspace()
-    given = read_network(network, place, task_of(dataset))
+    given = read_network(network, place, datasets.task_of(dataset))
     row = _row(given, place, None if dataset == "auto" else dataset, recipe_given=recipe is not None)
     named = recipe_of(row, recipe, epochs)
 
@@ -187,7 +186,7 @@ def _kept(evidence: Record, place: Workspace, seed: int) -> tuple[Network, dict[
         return None
     found = read_recorded(place.records, evidence, seed)
     about = dict(found.about) | {"weights_sha256": found.sha256}
-    return network_of(found, known_dataset(evidence.dataset).task), about
+    return network_of(found, datasets.dataset(evidence.dataset).task), about
 
 
 def _write(

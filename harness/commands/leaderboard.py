@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands.shared import options
-from harness.data.datasets import DATASETS
-from harness.data.datasets import dataset as known_dataset
+from harness.data import datasets
 from harness.system.errors import ContentError
 from harness.system.invocation import typed
 from harness.system.terminal import STYLES, Column, busy, console, show_grid, show_heading, show_table
@@ -100,7 +99,7 @@ def leaderboard(
     from harness.system.document import document_of
 
     if dataset is not None:
-        known_dataset(dataset)
+        datasets.dataset(dataset)
     place = workspace()
     if check:
         return _check(place, as_json)
@@ -131,9 +130,9 @@ def leaderboard(
         _show_rows(shown, _names(rows))
     elif rows:
         targets = ", ".join(f"{each:g}" for each in sorted({row.target_pct for row in rows}))
-        datasets = ", ".join(sorted({row.dataset for row in rows}))
+        sets = ", ".join(sorted({row.dataset for row in rows}))
         click.echo(
-            f"none of the {len(rows)} rows is of that kind; their targets are {targets} %, their data sets {datasets}",
+            f"none of the {len(rows)} rows is of that kind; their targets are {targets} %, their data sets {sets}",
             err=True,
         )
     else:
@@ -182,7 +181,7 @@ def _show_frontier(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> 
     ]
     show_heading(where, f"{_title(name)}: the smallest network found for each target")
     titles = [_show_table(where, smallest, names)]
-    default = DATASETS[name].target_pct if name in DATASETS else proven[0].target_pct
+    default = datasets.DATASETS[name].target_pct if name in datasets.DATASETS else proven[0].target_pct
     also = [row for row in proven if row.target_pct == default and row not in smallest]
     if also:
         click.echo()
@@ -196,7 +195,7 @@ def _show_frontier(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> 
 
 def _title(name: str) -> str:
     """Return what a data set is called, also one of a newer version."""
-    return DATASETS[name].title if name in DATASETS else name
+    return datasets.DATASETS[name].title if name in datasets.DATASETS else name
 
 
 def _show_rows(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None:

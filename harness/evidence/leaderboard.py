@@ -11,16 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from harness.data.datasets import DATASETS, dataset
 from harness.evidence import certification, claims, leaderboard_csv, ledger, record
-from harness.evidence.leaderboard_csv import (
-    PROVEN,
-    LeaderboardRow,
-    Tier,
-    columns_of,
-    cost_of,
-    read,
-    standings_file,
-    to_csv,
-)
+from harness.evidence.leaderboard_csv import PROVEN, LeaderboardRow, Tier, cost_of, read, standings_file, to_csv
 from harness.evidence.ledger import Attempt, Declaration, Outcome, Registration
 from harness.evidence.record import Record
 from harness.evidence.study import finished_results, read_config
@@ -143,7 +134,7 @@ def row_of_record(
         recipe=evidence.recipe_name,
         recipe_hash=evidence.recipe_hash,
         device=_joined(run.environment.device for run in evidence.seeds),
-        **columns_of(evidence.architecture, dataset(evidence.dataset).task),
+        **leaderboard_csv.columns_of(evidence.architecture, dataset(evidence.dataset).task),
         study=found.study if found else "",
         commit=_joined(_commit(run.environment.commit, run.environment.dirty) for run in evidence.seeds),
         date_utc=max((run.started_utc for run in evidence.seeds), default=""),
@@ -305,7 +296,7 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
         recipe=first.recipe_name,
         recipe_hash=first.recipe_hash,
         device=environment.device if environment else "",
-        **columns_of(first.architecture, dataset(first.dataset).task),
+        **leaderboard_csv.columns_of(first.architecture, dataset(first.dataset).task),
         study=first.study or "",
         commit=_commit(environment.commit, environment.dirty) if environment else "",
         date_utc=max(result.started_utc for result in results),
