@@ -24,9 +24,9 @@ _LONG_NOTE = 40
 def networks_table(
     networks: Sequence[Network], task: Task, threshold_pct: float, minimise: Metric = Metric.PARAMETERS
 ) -> Html:
-    """Return the study's networks, best first."""
+    """Return the study's networks, best first; nothing where there is none."""
     if not networks:
-        return paragraph("No network has been chosen for training yet.")
+        return Html("")
     shown = networks[:MOST_NETWORKS]
     caption = (
         "First the networks proven to reach the target, then those whose validation accuracy meets the threshold of "

@@ -127,72 +127,27 @@ ANSWER, EVIDENCE, SEARCH, PROVENANCE = "Answer", "Evidence", "Search", "Provenan
 
 def _sections(info: StudyInfo) -> list[Section]:
     """Return the sections in the order in which a reader asks; those without content have nothing to say yet."""
-    none = Html("")
+    config = info.config
+    task = dataset(config.dataset).task
     answer = next((item for item in info.closer if info.answer and item.network.hash == info.answer.hash), None)
     others = [item for item in info.closer if item is not answer]
+    rows = leaderboard_table(info.rows, config.dataset, config.target_pct, config.minimise) if info.rows else Html("")
+    networks = networks_table(info.networks, task, config.threshold_pct, config.minimise)
     return [
-        Section(
-            "picture",
-            info.picture.title,
-            accuracy_picture.draw(info.picture) if info.picture.points else none,
-            ANSWER,
-        ),
-        Section("winner", "The winner", network_section(answer, unfolded=True) if answer else none, ANSWER),
+        Section("picture", info.picture.title, accuracy_picture.draw(info.picture), ANSWER),
+        Section("winner", "The winner", network_section(answer, unfolded=True) if answer else Html(""), ANSWER),
         Section("next", "What to do next", _next(info.next_step), ANSWER),
         Section("caveats", "Can this be believed?", caveats_box.box(info.caveats), EVIDENCE),
-        Section(
-            "seeds", "Variation between seeds", seed_spread.draw(info.seeds) if info.seeds.rows else none, EVIDENCE
-        ),
-        Section(
-            "curse",
-            "How much was luck?",
-            winners_curse_picture.draw(info.curse) if info.curse.looks else none,
-            EVIDENCE,
-            folded=True,
-        ),
-        Section(
-            "leaderboard",
-            "Leaderboard",
-            leaderboard_table(info.rows, info.config.dataset, info.config.target_pct, info.config.minimise)
-            if info.rows
-            else none,
-            EVIDENCE,
-        ),
-        Section(
-            "budget",
-            "The search over time",
-            budget_picture.draw(info.budget, info.tried, info.lanes) if info.budget.elapsed > 0 else none,
-            SEARCH,
-        ),
-        Section(
-            "networks",
-            "Networks of this study",
-            networks_table(
-                info.networks, dataset(info.config.dataset).task, info.config.threshold_pct, info.config.minimise
-            )
-            if info.networks
-            else none,
-            SEARCH,
-        ),
+        Section("seeds", "Variation between seeds", seed_spread.draw(info.seeds), EVIDENCE),
+        Section("curse", "How much was luck?", winners_curse_picture.draw(info.curse), EVIDENCE, folded=True),
+        Section("leaderboard", "Leaderboard", rows, EVIDENCE),
+        Section("budget", "The search over time", budget_picture.draw(info.budget, info.tried, info.lanes), SEARCH),
+        Section("networks", "Networks of this study", networks, SEARCH),
         Section("closer", "Other networks in detail", _closer(others, len(info.networks)), SEARCH),
-        Section(
-            "curves",
-            "Learning curves",
-            learning_curves.draw(info.curves) if info.curves.curves else none,
-            SEARCH,
-            folded=True,
-        ),
+        Section("curves", "Learning curves", learning_curves.draw(info.curves), SEARCH, folded=True),
         Section("rungs", "Was early stopping right?", _rungs(info.rungs), SEARCH, folded=True),
-        Section(
-            "choices",
-            "Which choices mattered",
-            choices_tables(info.choices) if info.choices and info.choices.choices else none,
-            SEARCH,
-            folded=True,
-        ),
-        Section(
-            "time", "Where the time went", time_spent.draw(info.time) if info.time.spent else none, SEARCH, folded=True
-        ),
+        Section("choices", "Which choices mattered", choices_tables(info.choices), SEARCH, folded=True),
+        Section("time", "Where the time went", time_spent.draw(info.time), SEARCH, folded=True),
         Section("proposals", "Where the proposals went", _accounting(info.accounting), SEARCH, folded=True),
         Section("provenance", "Commands, code and machine", provenance_tables(info.provenance), PROVENANCE),
         Section("glossary", "Glossary", _glossary(), PROVENANCE, folded=True),

@@ -123,9 +123,9 @@ def accuracy_picture(files: StudyFiles, of: list[Network]) -> AccuracyPicture:
 
 
 def draw(facts: AccuracyPicture) -> Html:
-    """Return the picture with its legend, or a sentence where there is nothing to draw."""
+    """Return the picture with its legend; nothing where there is nothing to draw."""
     if not facts.points:
-        return element("p", text("No network has an accuracy yet."))
+        return Html("")
     image = svg.wide_or_narrow(lambda narrow: _picture(facts, narrow))
     return joined([image, _legend(facts), element("p", text(_note(facts)), class_="note")])
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from reports.html import svg
 from reports.html.numbers import count, duration, pct, plural, short
-from reports.html.page import Html, element, items, joined, text
+from reports.html.page import Html, items, joined
 from reports.study.course import worker_lanes_picture
 from reports.study.course.effective_budget import EffectiveBudget, Trial, Tried
 from reports.study.course.worker_lanes import WorkerLanes
@@ -17,9 +17,9 @@ _NO_LANES = WorkerLanes((), 0, None)
 
 
 def draw(facts: EffectiveBudget, networks: Sequence[Tried] = (), lanes: WorkerLanes = _NO_LANES) -> Html:
-    """Return the picture with its legend, or a sentence where no time has passed."""
+    """Return the picture with its legend; nothing where no time has passed."""
     if facts.elapsed <= 0:
-        return element("p", text(f"The budget is {count(facts.first)} {facts.unit}; no time has passed yet."))
+        return Html("")
     legend = [svg.key("line", "budget-steps", "largest size still worth trying")]
     if any(item.whole for item in networks):
         legend.append(svg.key("circle", "trained", "trained to the end"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reports.html.numbers import count, decimal, pct
 from reports.html.page import Column, Html, details, foreign, joined, paragraph, table, text
 from reports.html.shares import bar
-from reports.study.course.choices import FEWEST_NETWORKS, Choice, Choices, Option
+from reports.study.course.choices import Choice, Choices, Option
 
 _CHOICES = (
     Column("choice"),
@@ -26,11 +26,9 @@ _OPTIONS = (
 
 
 def choices_tables(facts: Choices | None) -> Html:
-    """Return what the choices explain, every option folded away; a sentence where too little is known."""
+    """Return what the choices explain, every option folded away; nothing where too little is known."""
     if facts is None or not facts.choices:
-        return paragraph(
-            f"At least {FEWEST_NETWORKS} networks with an accuracy and with choices on record are needed to say."
-        )
+        return Html("")
     when = "at the end of its first run" if facts.epoch is None else f"after epoch {facts.epoch} of its first run"
     note = paragraph(
         f"We compare the validation accuracy of each network{_which(facts)} {when}, when all had the same training; "

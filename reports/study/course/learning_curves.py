@@ -9,7 +9,7 @@ from harness.evidence.study import StudyConfig, rungs_of
 from harness.training.result import Result, Status
 from reports.html import svg
 from reports.html.numbers import count, plural, short
-from reports.html.page import Html, element, items, joined, paragraph, text
+from reports.html.page import Html, element, items, joined, text
 from reports.html.svg import errors_pct
 from reports.study.networks import Network
 
@@ -77,9 +77,9 @@ def curve_points(run: Result | None) -> tuple[tuple[int, float], ...]:
 
 
 def draw(facts: LearningCurves) -> Html:
-    """Return the picture with its legend, or a sentence where there is nothing to draw."""
+    """Return the picture with its legend; nothing where there is nothing to draw."""
     if not facts.curves:
-        return paragraph("No network has been looked at during its training yet.")
+        return Html("")
     image = svg.wide_or_narrow(lambda narrow: _picture(facts, narrow))
     kinds = {curve.ended for curve in facts.curves}
     legend = [svg.key("line", "curve whole", "trained to the end")] if Status.COMPLETE in kinds else []

@@ -75,9 +75,9 @@ def seed_spread(files: StudyFiles, of: Sequence[Network]) -> SeedSpread:
 
 
 def draw(facts: SeedSpread) -> Html:
-    """Return the picture with its legend, or a sentence where no network has several seeds."""
+    """Return the picture with its legend; nothing where no network has several seeds."""
     if not facts.rows:
-        return paragraph("No network has been trained on several seeds yet.")
+        return Html("")
     image = svg.wide_or_narrow(lambda narrow: _picture(facts, narrow))
     legend = [svg.key("circle", "trained", "validation, a fresh seed")]
     if any(row.chosen_by is not None for row in facts.rows):

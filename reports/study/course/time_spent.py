@@ -79,7 +79,9 @@ def time_spent(files: StudyFiles, of: Sequence[Network]) -> TimeSpent:
 
 
 def draw(facts: TimeSpent) -> Html:
-    """Return the table with what there is to say about it."""
+    """Return the table with what there is to say about it; nothing where no training has ended."""
+    if not facts.spent:
+        return Html("")
     shares = [Share(KINDS[item.kind], item.seconds, duration(item.seconds)) for item in facts.spent]
     identifiers = [f"spent-{item.kind}" for item in facts.spent]
     if facts.rest_seconds:

@@ -24,9 +24,9 @@ _TESTED = (Column("test set, mean % (seeds)", numeric=True), Column("rank on the
 
 
 def draw(facts: WinnersCurse) -> Html:
-    """Return the picture with its table, or a sentence where no network has fresh seeds."""
+    """Return the picture with its table; nothing where no network has fresh seeds."""
     if not facts.looks:
-        return paragraph("No network has been trained on fresh seeds yet.")
+        return Html("")
     return joined([_picture(facts), _legend(facts), paragraph(*_words(facts), class_="note"), _table(facts)])
 
 

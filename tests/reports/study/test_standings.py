@@ -85,8 +85,8 @@ def test_a_long_list_says_that_it_is_cut(monkeypatch: pytest.MonkeyPatch):
     assert "The first 1,000 of 1,001 networks." in made
 
 
-def test_without_networks_there_is_a_sentence():
-    assert standings.networks_table([], MNIST, 99.45) == "<p>No network has been chosen for training yet.</p>"
+def test_without_networks_there_is_no_table():
+    assert standings.networks_table([], MNIST, 99.45) == ""
 
 
 def test_the_leaderboard_marks_what_is_not_a_test_accuracy(row: LeaderboardRow):

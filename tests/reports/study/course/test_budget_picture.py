@@ -67,5 +67,5 @@ def test_long_studies_are_told_in_hours(elapsed: float, unit: str):
     assert f"time of search, {unit}" in draw(EffectiveBudget(20_000, (), elapsed))
 
 
-def test_before_any_time_has_passed_there_is_a_sentence():
-    assert draw(EffectiveBudget(900, (), 0.0)) == "<p>The budget is 900 parameters; no time has passed yet.</p>"
+def test_before_any_time_has_passed_there_is_no_picture():
+    assert draw(EffectiveBudget(900, (), 0.0)) == ""

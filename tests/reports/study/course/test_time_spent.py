@@ -77,7 +77,7 @@ def test_a_session_without_a_number_of_workers_leaves_the_rest_unknown(new_study
     assert made.rest_seconds == 0
 
 
-def test_without_any_run_there_is_a_sentence(new_study: Any, place: Workspace):
+def test_without_any_run_there_is_no_table(new_study: Any, place: Workspace):
     study = new_study()
 
-    assert "Time of all workers together: none." in draw(found(study, place))
+    assert draw(found(study, place)) == ""
