@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from harness.data.datasets import DATASETS
+from harness.data.datasets import dataset
 from harness.evidence.record import SeedRun
 from harness.system import statistics
 from harness.training.result import Status
@@ -17,22 +17,6 @@ from reports.study.winner import Winner
 CONFIRMED_LABEL_ERRORS: dict[str, frozenset[int]] = {
     "mnist": frozenset((947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729))
 }
-
-
-@dataclass(frozen=True, slots=True)
-class SeedFigures:
-    """One verification seed of the winner.
-
-    Attributes:
-        errors_outside: wrong images other than the confirmed label errors, None where none are known for the data set.
-    """
-
-    index: int
-    seed: int
-    status: Status
-    accuracy_pct: float
-    errors: int
-    errors_outside: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +48,15 @@ class Caveats:
     """
 
     dataset: str
-    validation_size: int | None
-    test_size: int | None
+    validation_size: int
+    test_size: int
     target_pct: float
     threshold_pct: float
     offset_points: float
     winner_reads: int
     workspace_reads: int
-    binomial_points: float | None
-    seeds: tuple[SeedFigures, ...]
+    binomial_points: float
+    seeds: tuple[SeedRun, ...]
     label_errors: LabelErrors | None
     diverged_in_search: int
 
@@ -85,21 +69,20 @@ class Caveats:
 def caveats(files: StudyFiles, answer: Winner | None) -> Caveats:
     """Return what a reader must know before believing a study."""
     config = files.config
-    dataset = DATASETS.get(config.dataset)
-    test_size = dataset.test_size if dataset else None
+    images = dataset(config.dataset)
     suspects = CONFIRMED_LABEL_ERRORS.get(config.dataset)
     runs = answer.record.seeds if answer and answer.record else ()
     return Caveats(
         dataset=config.dataset,
-        validation_size=dataset.validation_size if dataset else None,
-        test_size=test_size,
+        validation_size=images.validation_size,
+        test_size=images.test_size,
         target_pct=config.target_pct,
         threshold_pct=config.threshold_pct,
         offset_points=config.threshold_pct - config.target_pct,
         winner_reads=sum(answer.hash in purpose.split() for purpose in files.test_reads) if answer else 0,
         workspace_reads=len(files.test_reads),
-        binomial_points=binomial_error(config.target_pct, test_size) if test_size else None,
-        seeds=tuple(_figures(run, suspects) for run in runs),
+        binomial_points=binomial_error(config.target_pct, images.test_size),
+        seeds=runs,
         label_errors=_label_errors(runs, suspects) if runs and suspects else None,
         diverged_in_search=sum(result.status is Status.DIVERGED for result in files.results),
     )
@@ -111,13 +94,13 @@ def binomial_error(accuracy_pct: float, images: int) -> float:
     return 100 * math.sqrt(share * (1 - share) / images)
 
 
-def _figures(run: SeedRun, suspects: frozenset[int] | None) -> SeedFigures:
-    outside = None if suspects is None else sum(index not in suspects for index, _ in run.wrong)
-    return SeedFigures(run.index, run.seed, run.status, run.accuracy_pct, run.test_errors, outside)
+def errors_outside(run: SeedRun, suspects: frozenset[int]) -> int:
+    """Return how many images a seed got wrong, other than these suspects."""
+    return sum(index not in suspects for index, _ in run.wrong)
 
 
 def _label_errors(runs: tuple[SeedRun, ...], suspects: frozenset[int]) -> LabelErrors:
-    outside = [sum(index not in suspects for index, _ in run.wrong) for run in runs]
+    outside = [errors_outside(run, suspects) for run in runs]
     among = [len(run.wrong) - count for run, count in zip(runs, outside, strict=True)]
     others = runs[0].test_size - len(suspects)
     return LabelErrors(

@@ -6,7 +6,7 @@ from harness.evidence.leaderboard import VERIFIED_CONFIDENCE, VERIFIED_SEEDS, Ti
 from harness.evidence.ledger import DEFAULT_SEEDS, FEWEST_SEEDS
 from reports.html.numbers import count, decimal, pct, plural, short
 from reports.html.page import Column, Html, details, joined, table, terms, text
-from reports.study.caveats import Caveats, LabelErrors
+from reports.study.caveats import CONFIRMED_LABEL_ERRORS, Caveats, LabelErrors, errors_outside
 
 TIERS = {
     Tier.CERTIFIED: f"the number of seeds was declared before the first one ({DEFAULT_SEEDS} unless stated, at least "
@@ -44,7 +44,7 @@ def box(facts: Caveats) -> Html:
 
 
 def _errors(facts: Caveats) -> str:
-    return ", ".join(count(seed.errors) for seed in facts.seeds)
+    return ", ".join(count(seed.test_errors) for seed in facts.seeds)
 
 
 def _data(facts: Caveats) -> str:
@@ -54,10 +54,9 @@ def _data(facts: Caveats) -> str:
 
 
 def _selection(facts: Caveats) -> str:
-    number = f"{count(facts.validation_size)} " if facts.validation_size else ""
     return (
-        f"The search trained, compared and chose networks by the {number}validation images, a fixed part of the "
-        "training images. It never saw the test set."
+        f"The search trained, compared and chose networks by the {count(facts.validation_size)} validation images, a "
+        "fixed part of the training images. It never saw the test set."
     )
 
 
@@ -80,16 +79,13 @@ def _reads(facts: Caveats) -> str:
 
 
 def _claim(facts: Caveats) -> str:
-    images = f"these {count(facts.test_size)} test images" if facts.test_size else "these test images"
     return (
-        f"The mean over training seeds on {images}, at the last epoch of a fixed schedule: not one lucky run, not the "
-        "best epoch, and not other images."
+        f"The mean over training seeds on these {count(facts.test_size)} test images, at the last epoch of a fixed "
+        "schedule: not one lucky run, not the best epoch, and not other images."
     )
 
 
 def _noise(facts: Caveats) -> str:
-    if facts.binomial_points is None or not facts.test_size:
-        return "How much a test set of this size blurs one accuracy is not known here."
     errors = (100 - facts.target_pct) / 100 * facts.test_size
     return (
         f"The target leaves room for {short(errors)} errors. From the finite test set alone an accuracy at the target "
@@ -125,14 +121,15 @@ def _seeds_table(facts: Caveats) -> Html:
         Column("ended"),
         *((Column("errors outside mislabelled images", numeric=True),) if facts.label_errors else ()),
     )
+    suspects = CONFIRMED_LABEL_ERRORS.get(facts.dataset, frozenset())
     rows = [
         [
             text(seed.index),
             text(seed.seed),
             text(decimal(seed.accuracy_pct, 2)),
-            text(count(seed.errors)),
+            text(count(seed.test_errors)),
             text(seed.status),
-            *((text(count(seed.errors_outside)),) if facts.label_errors else ()),
+            *((text(count(errors_outside(seed, suspects))),) if facts.label_errors else ()),
         ]
         for seed in facts.seeds
     ]

@@ -148,11 +148,10 @@ def _lacking(row: LeaderboardRow) -> str:
 def _validation_figures(best: Network, config: StudyConfig) -> str:
     accuracy = best.accuracy_pct or 0.0
     seeds = plural(len(best.validation_accuracies_pct), "seed")
-    size = next((run.validation_size for run in best.runs if run.validation_size), None)
     images = ""
-    if size is not None:
-        wrong = (100 - accuracy) / 100 * size
-        images = f": {short(round(wrong, 1))} errors; {count(allowed_errors(config.threshold_pct, size))} allowed"
+    if best.errors is not None and best.validation_size is not None:
+        allowed = allowed_errors(config.threshold_pct, best.validation_size)
+        images = f": {short(round(best.errors, 1))} errors; {count(allowed)} allowed"
     text = (
         f"The most accurate, {best.label} with {size_text(best.parameters, best.cost, config.minimise)}, has "
         f"{pct(accuracy)} on validation over {seeds}{images}"

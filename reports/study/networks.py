@@ -105,6 +105,29 @@ class Network:
         return next((run for run in self.runs if run.purpose is Purpose.SEARCH), None)
 
     @property
+    def first_pct(self) -> float | None:
+        """The validation accuracy that the search chose it by, which luck has raised; None before a whole training."""
+        return self.first.validation_accuracy_pct if self.first is not None and self.complete else None
+
+    @property
+    def fresh_pct(self) -> tuple[float, ...]:
+        """Validation accuracies of fresh seeds."""
+        found = [run.validation_accuracy_pct for run in self.runs if run.purpose is Purpose.CONFIRM]
+        return tuple(value for value in found if value is not None)
+
+    @property
+    def validation_size(self) -> int | None:
+        """Validation images, None where no run has been looked at."""
+        return next((run.validation_size for run in self.runs if run.validation_size), None)
+
+    @property
+    def errors(self) -> float | None:
+        """Wrong validation images, the mean of its seeds; None where there are none to count."""
+        if self.accuracy_pct is None or self.validation_size is None:
+            return None
+        return (100 - self.accuracy_pct) / 100 * self.validation_size
+
+    @property
     def all_runs(self) -> tuple[Result, ...]:
         """All finished runs, those that the figures speak of first."""
         return (*self.runs, *self.other_runs)
@@ -209,11 +232,6 @@ def _length(results: list[Result], decided: _Decided | None) -> int | None:
         return is_decided, bool(validation_runs(runs)), epochs
 
     return max(lengths, key=weight, default=None)
-
-
-def _whole(value: object) -> int | None:
-    """Return what a journal holds where it is a whole number."""
-    return value if isinstance(value, int) else None
 
 
 def _pruned(files: StudyFiles) -> list[RungReached]:

@@ -135,21 +135,13 @@ def _network_cells(number: int, network: Network, task: Task) -> list[Html]:
         text(count(network.cost)),
         text(count(network.epochs)),
         text(f"{spread(accuracies)} {seeds}" if accuracies else DASH),
-        text(_errors(network)),
+        text(DASH if network.errors is None else short(round(network.errors, 1))),
         text(f"{test} ({row.seeds})" if row else DASH),
         tier_tag(row.tier) if row else text(Tier.SEARCHED if network.complete else DASH),
         state_tag(network),
         *([] if network.minimised is None else [text(count(network.parameters))]),
         foreign(str(network.architecture)),
     ]
-
-
-def _errors(network: Network) -> str:
-    """Return the wrong validation images of a network, the mean of its seeds."""
-    sizes = {run.validation_size for run in network.runs if run.validation_size}
-    if network.accuracy_pct is None or len(sizes) != 1:
-        return DASH
-    return short(round((100 - network.accuracy_pct) / 100 * sizes.pop(), 1))
 
 
 def _row_cells(place: int, row: LeaderboardRow, minimise: Metric) -> list[Html]:

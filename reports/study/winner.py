@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.evidence.events import Confirmed, Verified, WinnerChosen
+from harness.evidence.events import Verified, WinnerChosen
 from harness.evidence.leaderboard import LeaderboardRow, cost_of
 from harness.evidence.record import Record
 from reports.study.study_files import Measured, StudyFiles
@@ -16,20 +16,14 @@ class Winner:
 
     Attributes:
         record: its test evidence, None before a verification; ``row`` is what that has earned.
-        validation_accuracy_pct: mean over ``validation_seeds`` fresh seeds, None where the journal has lost it.
+        validation_accuracy_pct: mean over fresh seeds before a verification, None where the journal has lost it.
     """
 
     hash: str
     parameters: int
     validation_accuracy_pct: float | None = None
-    validation_seeds: int | None = None
     record: Record | None = None
     row: LeaderboardRow | None = None
-
-    @property
-    def reached(self) -> bool:
-        """Whether the target is proven to stand."""
-        return self.row is not None and self.row.reached
 
 
 def winner(files: StudyFiles) -> Winner | None:
@@ -43,30 +37,15 @@ def winner(files: StudyFiles) -> Winner | None:
     ]
     reached = [item for item in evidence if item.row.reached]
     if reached:
-        return _winner(min(reached, key=lambda item: (cost_of(item.row, files.config.minimise), item.row.rank)), files)
+        return _measured(min(reached, key=lambda item: (cost_of(item.row, files.config.minimise), item.row.rank)))
     if not chosen:
         return None
     last = chosen[-1]
     measured = [item for item in evidence if item.row.hash == last.hash]
     if measured:
-        return _winner(min(measured, key=lambda item: item.row.rank), files)
-    return Winner(
-        hash=last.hash,
-        parameters=last.parameters,
-        validation_accuracy_pct=last.validation_accuracy_pct,
-        validation_seeds=last.validation_seeds,
-    )
+        return _measured(min(measured, key=lambda item: item.row.rank))
+    return Winner(hash=last.hash, parameters=last.parameters, validation_accuracy_pct=last.validation_accuracy_pct)
 
 
-def _winner(item: Measured, files: StudyFiles) -> Winner:
-    known: list[Confirmed | WinnerChosen] = [entry.event for entry in files.entries_of(Confirmed)]
-    known += [entry.event for entry in files.entries_of(WinnerChosen)]
-    last = next((event for event in reversed(known) if event.hash == item.row.hash), None)
-    return Winner(
-        hash=item.row.hash,
-        parameters=item.row.parameters,
-        validation_accuracy_pct=last.validation_accuracy_pct if last else None,
-        validation_seeds=last.validation_seeds if last else None,
-        record=item.record,
-        row=item.row,
-    )
+def _measured(item: Measured) -> Winner:
+    return Winner(hash=item.row.hash, parameters=item.row.parameters, record=item.record, row=item.row)

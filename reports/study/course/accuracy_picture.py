@@ -46,7 +46,6 @@ class Point:
 
     kind: Kind
     number: int
-    hash: str
     cost: int
     accuracy_pct: float
     deviation_pct: float | None
@@ -174,7 +173,6 @@ def _searched(number: int, network: Network, minimise: Metric, on_front: bool) -
     return Point(
         kind=Kind.PRUNED if network.state is State.PRUNED else Kind.TRAINED,
         number=number,
-        hash=network.hash,
         cost=network.cost,
         accuracy_pct=mean,
         deviation_pct=deviation,
@@ -192,7 +190,6 @@ def _tested(number: int, network: Network, minimise: Metric) -> Point | None:
     return Point(
         kind=Kind.TESTED,
         number=number,
-        hash=network.hash,
         cost=network.cost,
         accuracy_pct=row.mean_test_accuracy_pct,
         deviation_pct=row.std_test_accuracy_pct,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.system import statistics
-from harness.training.seeds import Purpose
 from reports.html import svg
 from reports.html.numbers import count, decimal, plural, short
 from reports.html.page import Html, element, items, joined, paragraph
@@ -27,16 +26,12 @@ class SeedRow:
 
     Attributes:
         number: place of the network in the order of the study's networks.
-        chosen_by: the accuracy that the search chose it by, which luck has raised; None where there is none.
         fresh: validation accuracies of fresh seeds.
         test: test accuracies of verification seeds.
     """
 
     number: int
-    label: str
-    hash: str
-    cost: int
-    chosen_by: float | None
+    network: Network
     fresh: tuple[float, ...]
     test: tuple[float, ...]
 
@@ -61,8 +56,12 @@ class SeedSpread:
 def seed_spread(files: StudyFiles, of: Sequence[Network]) -> SeedSpread:
     """Return how far the seeds of a study's networks lie apart."""
     test = {item.record.hash: item.record.accuracies_pct for item in reversed(files.measured)}
-    found = [_row(number, network, test.get(network.hash, ())) for number, network in enumerate(of)]
-    several = sorted((row for row in found if len(row.fresh) + len(row.test) > 1), key=lambda row: (row.cost, row.hash))
+    found = [
+        SeedRow(number=number, network=network, fresh=network.fresh_pct, test=test.get(network.hash, ()))
+        for number, network in enumerate(of)
+    ]
+    several = [row for row in found if len(row.fresh) + len(row.test) > 1]
+    several.sort(key=lambda row: (row.network.cost, row.network.hash))
     pooled, freedom = statistics.pooled_deviation([group for row in several for group in (row.fresh, row.test)])
     return SeedSpread(
         rows=tuple(several[:MOST_NETWORKS]),
@@ -80,7 +79,7 @@ def draw(facts: SeedSpread) -> Html:
         return Html("")
     image = svg.wide_or_narrow(lambda narrow: _picture(facts, narrow))
     legend = [svg.key("circle", "trained", "validation, a fresh seed")]
-    if any(row.chosen_by is not None for row in facts.rows):
+    if any(row.network.first_pct is not None for row in facts.rows):
         legend.append(svg.key("triangle", "pruned", "validation, the run that it was chosen by"))
     if any(row.test for row in facts.rows):
         legend.append(svg.key("diamond", "tested", "test set, a verification seed"))
@@ -114,7 +113,7 @@ def _picture(facts: SeedSpread, narrow: bool) -> Html:
 def description(facts: SeedSpread) -> str:
     """Return what the picture shows, in words."""
     rows = "; ".join(
-        f"{row.hash} with {count(row.cost)} {facts.unit}: "
+        f"{row.network.hash} with {count(row.network.cost)} {facts.unit}: "
         + " and ".join(
             f"{name} {', '.join(decimal(value, 2) for value in group)}"
             for name, group in (("validation", row.fresh), ("test", row.test))
@@ -134,19 +133,6 @@ def _words(facts: SeedSpread) -> list[str]:
     if facts.left_out:
         words.append(f"{plural(facts.left_out, 'larger network')} with several seeds not drawn.")
     return words
-
-
-def _row(number: int, network: Network, test: tuple[float, ...]) -> SeedRow:
-    fresh = [run.validation_accuracy_pct for run in network.runs if run.purpose is Purpose.CONFIRM]
-    return SeedRow(
-        number=number,
-        label=network.label,
-        hash=network.hash,
-        cost=network.cost,
-        chosen_by=network.first.validation_accuracy_pct if network.first is not None and network.complete else None,
-        fresh=tuple(value for value in fresh if value is not None),
-        test=test,
-    )
 
 
 def _grid(area: svg.Frame, facts: SeedSpread) -> Html:
@@ -172,7 +158,8 @@ def _grid(area: svg.Frame, facts: SeedSpread) -> Html:
 def _marks(area: svg.Frame, place: int, row: SeedRow) -> Html:
     y = area.up.position(place + 0.5)
     left, right = area.across.start, area.across.end
-    words = row.label.split()[0] if area.width == svg.NARROW else f"{row.label}, {count(row.cost)}"
+    label, first_pct = row.network.label, row.network.first_pct
+    words = label.split()[0] if area.width == svg.NARROW else f"{label}, {count(row.network.cost)}"
     parts = [svg.label(left - 12, y + 4, words, "end"), svg.line(left, y, right, y, "grid")]
     for values, shape, kind, shift in ((row.fresh, "circle", "trained", -5.0), (row.test, "diamond", "tested", 5.0)):
         for value in values:
@@ -180,7 +167,7 @@ def _marks(area: svg.Frame, place: int, row: SeedRow) -> Html:
         if len(values) > 1:
             mean = area.across.position(statistics.mean(values))
             parts.append(svg.line(mean, y + shift - 8, mean, y + shift + 8, f"mean {kind}"))
-    if row.chosen_by is not None:
-        x = area.across.position(row.chosen_by)
+    if first_pct is not None:
+        x = area.across.position(first_pct)
         parts.append(svg.mark("triangle", x, y - 5, "pruned", size=4.0, number=row.number))
     return element("g", *parts, data_n=row.number, class_="seed-row")

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.system import statistics
-from harness.training.seeds import Purpose
 from reports.study.networks import Network
 from reports.study.study_files import StudyFiles
 
@@ -35,9 +34,7 @@ class Look:
     """
 
     number: int
-    label: str
-    hash: str
-    parameters: int
+    network: Network
     passed: bool
     first_pct: float
     place: int
@@ -90,8 +87,8 @@ class WinnersCurse:
 def winners_curse(files: StudyFiles, of: Sequence[Network]) -> WinnersCurse:
     """Return how first looks compare with fresh seeds."""
     threshold_pct = files.config.threshold_pct
-    firsts = {number: first for number, network in enumerate(of) if (first := _first_pct(network)) is not None}
-    fresh = {number: found for number in firsts if (found := _fresh_pct(of[number]))}
+    firsts = {number: first for number, network in enumerate(of) if (first := network.first_pct) is not None}
+    fresh = {number: found for number in firsts if (found := of[number].fresh_pct)}
     means = {number: statistics.mean(found) for number, found in fresh.items()}
     records = {item.record.hash: item.record.accuracies_pct for item in reversed(files.measured)}
     tests = {number: seeds for number in fresh if (seeds := records.get(of[number].hash, ()))}
@@ -99,9 +96,7 @@ def winners_curse(files: StudyFiles, of: Sequence[Network]) -> WinnersCurse:
     looks = [
         Look(
             number=number,
-            label=of[number].label,
-            hash=of[number].hash,
-            parameters=of[number].parameters,
+            network=of[number],
             passed=statistics.reaches(firsts[number], threshold_pct),
             first_pct=firsts[number],
             place=_rank(firsts[number], list(firsts.values())),
@@ -115,7 +110,7 @@ def winners_curse(files: StudyFiles, of: Sequence[Network]) -> WinnersCurse:
         )
         for number, found in fresh.items()
     ]
-    looks.sort(key=lambda look: (look.first_rank, look.parameters, look.hash))
+    looks.sort(key=lambda look: (look.first_rank, look.network.parameters, look.network.hash))
     return WinnersCurse(
         looks=tuple(looks),
         trained=len(firsts),
@@ -124,15 +119,6 @@ def winners_curse(files: StudyFiles, of: Sequence[Network]) -> WinnersCurse:
         others=_drop([look for look in looks if not look.passed]),
         spearman=_spearman(looks),
     )
-
-
-def _first_pct(network: Network) -> float | None:
-    return network.first.validation_accuracy_pct if network.first is not None and network.complete else None
-
-
-def _fresh_pct(network: Network) -> list[float]:
-    found = [run.validation_accuracy_pct for run in network.runs if run.purpose is Purpose.CONFIRM]
-    return [value for value in found if value is not None]
 
 
 def _rank(value: float, among: Sequence[float]) -> int:

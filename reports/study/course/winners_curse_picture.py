@@ -67,7 +67,9 @@ def _picture(facts: WinnersCurse) -> Html:
 def _mark(area: svg.Frame, look: Look) -> Html:
     shape, class_ = ("circle", "trained") if look.passed else ("triangle", "pruned")
     x, y = area.across.position(look.first_pct), area.up.position(look.fresh_pct)
-    words = f"{look.label}: first look {decimal(look.first_pct, 2)} %, fresh seeds {decimal(look.fresh_pct, 2)} %"
+    words = (
+        f"{look.network.label}: first look {decimal(look.first_pct, 2)} %, fresh seeds {decimal(look.fresh_pct, 2)} %"
+    )
     return svg.mark(shape, x, y, class_, words, number=look.number)
 
 
@@ -123,7 +125,7 @@ def _table(facts: WinnersCurse) -> Html:
 def _cells(look: Look) -> list[Html]:
     test = DASH if look.test_pct is None else f"{decimal(look.test_pct, 3)} ({look.test_seeds})"
     figures = (
-        count(look.parameters),
+        count(look.network.parameters),
         decimal(look.first_pct, 2),
         count(look.place),
         count(look.first_rank),
@@ -134,4 +136,4 @@ def _cells(look: Look) -> list[Html]:
         test,
         count(look.test_rank),
     )
-    return [text(look.label), *map(text, figures)]
+    return [text(look.network.label), *map(text, figures)]

@@ -96,7 +96,7 @@ def test_the_picture_draws_multiply_adds(files: StudyFiles):
 
 
 def test_the_seeds_are_in_the_order_of_multiply_adds(files: StudyFiles):
-    assert [row.hash for row in study_info(files).seeds.rows] == [FEW_MACS.hash, FEW_PARAMETERS.hash]
+    assert [row.network.hash for row in study_info(files).seeds.rows] == [FEW_MACS.hash, FEW_PARAMETERS.hash]
 
 
 def test_a_measured_answer_is_told_with_its_multiply_adds(

@@ -33,10 +33,10 @@ def study(new_study: Any, synthetic: Any) -> Any:
 def test_networks_with_several_seeds_are_shown_smallest_first(study: Any, place: Workspace):
     small, large = found(study, place).rows
 
-    assert small.cost < large.cost
+    assert small.network.cost < large.network.cost
     assert small.fresh == (99.5, 99.5, 99.2)
     assert small.test == (99.45, 99.35)
-    assert (small.chosen_by, large.chosen_by) == (99.7, 99.6)
+    assert (small.network.first_pct, large.network.first_pct) == (99.7, 99.6)
 
 
 def test_the_deviation_within_networks_is_told(study: Any, place: Workspace):
