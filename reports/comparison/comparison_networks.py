@@ -18,6 +18,7 @@ from reports.html.numbers import count, decimal, duration, mean_and_deviation, p
 from reports.study.caveats import CONFIRMED_LABEL_ERRORS
 from reports.study.network.mistakes import mistakes as all_mistakes
 from reports.study.network.shared_mistakes import SharedMistake, shared_mistakes
+from reports.study.provenance import shown
 from reports.study.study_files import inspections_of
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis, analyse
@@ -237,14 +238,10 @@ def _recipes(sides: Sequence[NetworkSide]) -> list[Quantity]:
     names = next((list(table) for table in tables if table), [])
     lines = [(name, [table.get(name, "") for table in tables]) for name in names]
     return [
-        plain(name, [_shown(value) for value in values])
+        plain(name, [shown(value) for value in values])
         for name, values in lines
         if len({str(value) for value, table in zip(values, tables, strict=True) if table}) > 1
     ]
-
-
-def _shown(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def _mistakes(sides: Sequence[NetworkSide]) -> tuple[Mistakes, ...]:

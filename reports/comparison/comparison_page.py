@@ -326,10 +326,9 @@ def _shared(names: Sequence[str], facts: StudyComparison) -> Html:
 def _study_commands(infos: Sequence[StudyInfo]) -> Html:
     lines = []
     for info in infos:
-        commands = [session.command for session in info.provenance.sessions[:1]]
-        commands += [info.provenance.rerun] if info.provenance.rerun else []
         lines.append(element("h3", foreign(info.name)))
-        lines.append(element("pre", element("code", text("\n".join(commands) or "no command in the log"))))
+        words = "\n".join(info.provenance.commands) or "no command in the log"
+        lines.append(element("pre", element("code", text(words))))
     return joined(lines)
 
 

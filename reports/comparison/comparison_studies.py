@@ -171,7 +171,7 @@ def _notes(infos: Sequence[StudyInfo]) -> list[str]:
     elif len({info.config.threshold_pct for info in infos}) > 1:
         notes.append("The validation thresholds differ, so a network may be confirmed in one study and not in another.")
     machines = {value for info in infos for name, value in info.provenance.facts if name == "device"}
-    workers = {session.workers for info in infos for session in info.provenance.sessions}
+    workers = {entry.event.workers for info in infos for entry in info.provenance.sessions}
     if len(machines) > 1 or len(workers) > 1:
         notes.append("Machines or numbers of workers differ: an hour of one is not an hour of the other.")
     if any(info.headline.outcome in ("no verdict yet", "no result yet") for info in infos):

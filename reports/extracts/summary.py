@@ -37,10 +37,8 @@ def study_summary(info: StudyInfo) -> str:
         )
         columns = ("network", OBJECTIVES[info.config.minimise], "validation, %", "test, %", "state")
         parts.append(_table(columns, map(_network, shown)))
-    commands = [session.command for session in info.provenance.sessions[:1] if session.command]
-    commands += [info.provenance.rerun] if info.provenance.rerun else []
-    if commands:
-        parts.append(_fenced("\n".join(commands)))
+    if info.provenance.commands:
+        parts.append(_fenced("\n".join(info.provenance.commands)))
     return "\n\n".join(parts) + "\n"
 
 

@@ -24,22 +24,13 @@ class Setting:
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """One call of the search that worked on the study."""
-
-    utc: str
-    command: str
-    workers: str
-    device: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """Everything it takes to check or repeat a study.
 
     Attributes:
         recipe: the fields of the training recipe.
+        sessions: the calls of the search that worked on the study.
         facts: what made the results, each with all values that occur.
         train_seconds: of all finished runs together, which several workers spend side by side.
         rerun: the command that trains the answer again, None where there is no answer.
@@ -47,14 +38,20 @@ class Provenance:
     """
 
     settings: tuple[Setting, ...]
-    recipe: tuple[Setting, ...]
+    recipe: tuple[tuple[str, str], ...]
     space_text: str
-    sessions: tuple[Session, ...]
+    sessions: tuple[Entry[SessionBegan], ...]
     facts: tuple[tuple[str, str], ...]
     wall_seconds: float
     train_seconds: float
     rerun: str | None
     last_utc: str
+
+    @property
+    def commands(self) -> list[str]:
+        """What began the study, and what trains its answer again; those that are known."""
+        first = [shlex.join(entry.event.command) for entry in self.sessions[:1]]
+        return [command for command in (*first, self.rerun) if command]
 
 
 def provenance(files: StudyFiles, answer: Winner | None) -> Provenance:
@@ -65,16 +62,16 @@ def provenance(files: StudyFiles, answer: Winner | None) -> Provenance:
     if config.rungs:
         # A training of another length is looked at after the same shares of it.
         values["rungs"] = (
-            f"{_shown(config.rungs)} of {config.recipe.epochs} epochs, and the same shares of other lengths"
+            f"{shown(config.rungs)} of {config.recipe.epochs} epochs, and the same shares of other lengths"
         )
     recipe = recipe_document(config.recipe)
     if config.lengths:
         recipe["epochs"] = f"{', '.join(map(str, config.lengths))}: chosen for each network"
     return Provenance(
-        settings=tuple(Setting(name, _shown(value), _origin(files, name)) for name, value in values.items()),
-        recipe=tuple(Setting(name, _shown(value), "") for name, value in recipe.items()),
+        settings=tuple(Setting(name, shown(value), _origin(files, name)) for name, value in values.items()),
+        recipe=tuple((name, shown(value)) for name, value in recipe.items()),
         space_text=config.space_text,
-        sessions=tuple(map(_session, files.entries_of(SessionBegan))),
+        sessions=tuple(files.entries_of(SessionBegan)),
         facts=_facts(files, answer),
         wall_seconds=files.elapsed,
         train_seconds=sum(result.train_seconds for result in files.results),
@@ -88,16 +85,6 @@ def rerun_command(answer: Winner) -> str:
     if answer.row is None:
         return typed("verify", answer.hash)
     return typed("verify", answer.hash, "--seeds", str(answer.row.seeds))
-
-
-def _session(entry: Entry[SessionBegan]) -> Session:
-    began = entry.event
-    return Session(
-        utc=entry.utc,
-        command=shlex.join(began.command),
-        workers=DASH if began.workers is None else str(began.workers),
-        device=began.device or DASH,
-    )
 
 
 def _origin(files: StudyFiles, setting: str) -> str:
@@ -141,7 +128,8 @@ def _commit(environment: Environment) -> str:
     return environment.commit[:12] + (" with uncommitted changes" if environment.dirty else "")
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value of a setting in words."""
     if isinstance(value, tuple | list):
         return " ".join(str(item) for item in value) or DASH
     return str(value)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from reports.html.numbers import DASH, duration
+import shlex
+
+from reports.html.numbers import DASH, count, duration
 from reports.html.page import Column, Html, details, element, foreign, joined, paragraph, table, text
 from reports.study.provenance import Provenance
 
@@ -10,8 +12,13 @@ from reports.study.provenance import Provenance
 def provenance_tables(facts: Provenance) -> Html:
     """Return commands, code, machine, configuration, recipe and search space."""
     sessions = [
-        [text(item.utc), element("code", foreign(item.command or DASH)), text(item.workers), foreign(item.device)]
-        for item in facts.sessions
+        [
+            text(entry.utc),
+            element("code", foreign(shlex.join(entry.event.command) or DASH)),
+            text(count(entry.event.workers)),
+            foreign(entry.event.device or DASH),
+        ]
+        for entry in facts.sessions
     ]
     settings = [[text(item.name), foreign(item.value), foreign(item.origin)] for item in facts.settings]
     parts = [
@@ -54,7 +61,7 @@ def provenance_tables(facts: Provenance) -> Html:
             table(
                 "Fields of the recipe",
                 (Column("field"), Column("value")),
-                [[text(item.name), foreign(item.value)] for item in facts.recipe],
+                [[text(name), foreign(value)] for name, value in facts.recipe],
                 identifier="recipe-caption",
             ),
         ),

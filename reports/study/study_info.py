@@ -70,6 +70,7 @@ def study_info(files: StudyFiles) -> StudyInfo:
     found = named(networks(files))
     lanes = worker_lanes(files, found)
     answer = winner(files)
+    counts = accounting(files, found)
     config = files.config
     return StudyInfo(
         name=files.name,
@@ -87,8 +88,8 @@ def study_info(files: StudyFiles) -> StudyInfo:
         curse=winners_curse(files, found),
         choices=choices(found, config),
         time=time_spent(files, found),
-        accounting=accounting(files, found),
-        progress=progress(files, found, lanes),
+        accounting=counts,
+        progress=progress(files, found, lanes, counts),
         lanes=lanes,
         budget=effective_budget(files, found),
         tried=tried(files, found),
