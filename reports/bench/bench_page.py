@@ -26,6 +26,7 @@ from reports.html.page import (
     foreign,
     items,
     joined,
+    numeric,
     page,
     paragraph,
     resource,
@@ -80,9 +81,7 @@ def _methods(facts: Findings) -> Html:
     rows = [_method_row(method, ranks.get(method.name)) for method in facts.methods]
     columns = (
         Column("method"),
-        Column("mean rank", numeric=True),
-        Column("over time", numeric=True),
-        Column("at the end", numeric=True),
+        *numeric("mean rank", "over time", "at the end"),
         Column("answered, %", numeric=True, largest_first=True),
         Column("false, %", numeric=True),
         Column("networks", numeric=True, class_="spare"),
@@ -116,7 +115,7 @@ def _runtimes(facts: Findings) -> Html:
     sizes = [item.size for item in facts.methods[0].runtimes]
     if not sizes:
         return paragraph("No network is known to reach the target, so there is no size to be asked for.")
-    columns = (Column("method"), *(Column(f"{count(size)} parameters", numeric=True) for size in sizes))
+    columns = (Column("method"), *numeric(*(f"{count(size)} parameters" for size in sizes)))
     rows = [[foreign(method.name), *map(_runtime_cell, method.runtimes)] for method in facts.methods]
     caption = (
         "Expected running time to an answer of at most this size that reaches the target: the time of all repeats, "
@@ -194,10 +193,7 @@ def _pair_table(pairs: Sequence[Pair], caption: str, identifier: str) -> Html:
         Column("first"),
         Column("second"),
         Column("when"),
-        Column("ratio", numeric=True),
-        Column("95 % interval, uncorrected", numeric=True),
-        Column("p", numeric=True),
-        Column("corrected p", numeric=True),
+        *numeric("ratio", "95 % interval, uncorrected", "p", "corrected p"),
         Column(f"differs at {100 * LEVEL:g} %"),
     )
     words = f"{caption}, geometric mean over repeats (and over time), with the bootstrap interval."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.bench.results.ranks import Pair
 from reports.html.numbers import decimal
-from reports.html.page import Column, Html, element, foreign, joined, table, text
+from reports.html.page import Column, Html, element, foreign, joined, numeric, table, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def matrix(pairs: Sequence[Pair], names: Sequence[str], when: str) -> tuple[tupl
 def draw(cells: Sequence[Sequence[Cell | None]], names: Sequence[str], caption: str, identifier: str) -> Html:
     """Return the matrix as a table; cells of differences that hold have a tag."""
     rows = [[foreign(name), *map(_cell, line)] for name, line in zip(names, cells, strict=True)]
-    columns = (Column("method"), *(Column(name, numeric=True) for name in names))
+    columns = (Column("method"), *numeric(*names))
     return element("div", table(caption, columns, rows, identifier=identifier), class_="ratios")
 
 

@@ -33,6 +33,7 @@ from reports.html.page import (
     items,
     joined,
     left_out,
+    numeric,
     page,
     paragraph,
     resource,
@@ -227,7 +228,7 @@ def _ops(place: int, side: NetworkSide) -> Html:
     columns = (
         Column("op"),
         Column("output"),
-        *(Column(name, numeric=True) for name in ("parameters", "MACs", "field")),
+        *numeric("parameters", "MACs", "field"),
     )
     made = table(
         f"Ops of {side.name}: shape of the output, parameters, multiply-adds, receptive field in pixels.",
@@ -245,10 +246,7 @@ def _mistakes(facts: NetworkComparison) -> Html:
     rows = [_mistakes_row(side, item) for side, item in zip(facts.sides, facts.mistakes, strict=True)]
     columns = (
         Column("network"),
-        *(
-            Column(name, numeric=True)
-            for name in ("mean errors a seed", "often wrong", "only this network", "with a wrong label")
-        ),
+        *numeric("mean errors a seed", "often wrong", "only this network", "with a wrong label"),
     )
     names = [side.name for side in facts.sides]
     made = table(
@@ -316,7 +314,7 @@ def _shared(names: Sequence[str], facts: StudyComparison) -> Html:
     columns = (
         Column("network"),
         Column("parameters", numeric=True),
-        *(Column(name, numeric=True) for name in names),
+        *numeric(*names),
         Column("notation"),
     )
     caption = f"Mean validation accuracy in each study, %: the smallest {len(rows)} of {count(facts.shared_count)}."

@@ -45,6 +45,11 @@ class Column:
     largest_first: bool = False
 
 
+def numeric(*titles: str) -> tuple[Column, ...]:
+    """Return columns of numbers."""
+    return tuple(Column(title, numeric=True) for title in titles)
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """A part of a page with a heading and an entry in the list of contents.

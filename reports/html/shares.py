@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.html.numbers import count, pct
-from reports.html.page import Column, Html, element, foreign, paragraph, table, text
+from reports.html.page import Column, Html, element, foreign, numeric, paragraph, table, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def shares_table(
         ]
         for share in shares
     ]
-    columns = (Column(name), Column(amount, numeric=True), Column("share", numeric=True), Column("of the largest"))
+    columns = (Column(name), *numeric(amount, "share"), Column("of the largest"))
     return table(caption, columns, rows, identifier=identifier, row_identifiers=row_identifiers)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.evidence.leaderboard import VERIFIED_CONFIDENCE, VERIFIED_SEEDS, Tier
 from harness.evidence.ledger import DEFAULT_SEEDS, FEWEST_SEEDS
 from reports.html.numbers import count, decimal, pct, plural, short
-from reports.html.page import Column, Html, details, joined, table, terms, text
+from reports.html.page import Column, Html, details, joined, numeric, table, terms, text
 from reports.study.caveats import CONFIRMED_LABEL_ERRORS, Caveats, LabelErrors, errors_outside
 
 TIERS = {
@@ -116,8 +116,7 @@ def _seeds_table(facts: Caveats) -> Html:
     columns = (
         Column("seed", numeric=True),
         Column("value"),
-        Column("test accuracy, %", numeric=True),
-        Column("errors", numeric=True),
+        *numeric("test accuracy, %", "errors"),
         Column("ended"),
         *((Column("errors outside mislabelled images", numeric=True),) if facts.label_errors else ()),
     )

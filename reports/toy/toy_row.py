@@ -6,15 +6,12 @@ from dataclasses import dataclass
 
 from harness.toy.backprop import EXAMPLE, LEARNING_RATES, PARAMETERS, WEIGHTS, losses
 from reports.html.numbers import count, short
-from reports.html.page import Column, Html, element, joined, paragraph, table, text
+from reports.html.page import Column, Html, element, joined, numeric, paragraph, table, text
 
 UPDATES = 1_000
 _COLUMNS = (
     Column("network"),
-    Column("parameters", numeric=True),
-    Column("learning rate", numeric=True),
-    Column("loss at the start", numeric=True),
-    Column(f"loss after {UPDATES:,} updates", numeric=True),
+    *numeric("parameters", "learning rate", "loss at the start", f"loss after {UPDATES:,} updates"),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.html.numbers import count, decimal, pct
-from reports.html.page import Column, Html, details, foreign, joined, paragraph, table, text
+from reports.html.page import Column, Html, details, foreign, joined, numeric, paragraph, table, text
 from reports.html.shares import bar
 from reports.study.course.choices import Choice, Choices, Option
 
@@ -11,8 +11,7 @@ _CHOICES = (
     Column("choice"),
     Column("explains", numeric=True),
     Column("of all spread"),
-    Column("networks", numeric=True),
-    Column("options", numeric=True),
+    *numeric("networks", "options"),
     Column("most accurate option"),
 )
 _OPTIONS = (

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from reports.html.numbers import DASH, count, decimal, pct, plural
-from reports.html.page import Column, Html, joined, paragraph, table, text
+from reports.html.page import Column, Html, joined, numeric, paragraph, table, text
 from reports.study.course.rungs import CONFIDENCE, FEWEST, Prediction, Rungs, WrongPruning
 
 _CORRELATION = (
     Column("after epoch", numeric=True),
     Column("networks"),
-    Column("n", numeric=True),
-    Column("Spearman", numeric=True),
-    Column(f"{100 * CONFIDENCE:.0f} % interval", numeric=True),
-    Column("Kendall", numeric=True),
+    *numeric("n", "Spearman", f"{100 * CONFIDENCE:.0f} % interval", "Kendall"),
 )
 _PRUNING = (
     Column("after epoch"),
-    Column("pruned", numeric=True),
-    Column("exempt that it would have pruned", numeric=True),
-    Column("of these reached", numeric=True),
-    Column("wrong, %", numeric=True),
-    Column(f"{100 * CONFIDENCE:.0f} % interval", numeric=True),
+    *numeric(
+        "pruned",
+        "exempt that it would have pruned",
+        "of these reached",
+        "wrong, %",
+        f"{100 * CONFIDENCE:.0f} % interval",
+    ),
 )
 
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from reports.html import svg
 from reports.html.numbers import DASH, count, decimal, plural, short
-from reports.html.page import Column, Html, items, joined, paragraph, table, text
+from reports.html.page import Column, Html, items, joined, numeric, paragraph, table, text
 from reports.study.course.winners_curse import Drop, Look, WinnersCurse
 
 MOST_ROWS = 40
 _COLUMNS = (
     Column("network"),
-    Column("parameters", numeric=True),
-    Column("first look, %", numeric=True),
-    Column("rank of all trained", numeric=True),
-    Column("rank of these", numeric=True),
-    Column("fresh seeds, mean %", numeric=True),
-    Column("seeds", numeric=True),
-    Column("rank on fresh seeds", numeric=True),
-    Column("change, points", numeric=True),
+    *numeric(
+        "parameters",
+        "first look, %",
+        "rank of all trained",
+        "rank of these",
+        "fresh seeds, mean %",
+        "seeds",
+        "rank on fresh seeds",
+        "change, points",
+    ),
 )
 # Where any of the networks was tested.
-_TESTED = (Column("test set, mean % (seeds)", numeric=True), Column("rank on the test set", numeric=True))
+_TESTED = numeric("test set, mean % (seeds)", "rank on the test set")
 
 
 def draw(facts: WinnersCurse) -> Html:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.training.inspection import Confidence, Inspection
 from reports.html import svg
 from reports.html.numbers import count, decimal, pct, plural, short
-from reports.html.page import Column, Html, details, joined, paragraph, table, text
+from reports.html.page import Column, Html, details, joined, numeric, paragraph, table, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +74,7 @@ def _curve(facts: Calibration, identifier: str) -> Html:
 def _table(facts: Calibration, identifier: str) -> Html:
     columns = (
         Column("probability of the class said"),
-        Column("images", numeric=True),
-        Column("mean, %", numeric=True),
-        Column("right, %", numeric=True),
-        Column("wrong", numeric=True),
+        *numeric("images", "mean, %", "right, %", "wrong"),
     )
     rows = [
         [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reports.html import png
 from reports.html.numbers import count, decimal, plural
-from reports.html.page import Column, Html, element, items, joined, paragraph, table, text
+from reports.html.page import Column, Html, element, items, joined, numeric, paragraph, table, text
 from reports.study.network.mistakes import Mistake, Mistakes
 
 # An image takes about 400 bytes of the page.
@@ -45,7 +45,7 @@ def _matrix(facts: Mistakes, identifier: str) -> Html:
         f"Confusion matrix: test images by their label (rows) and what was said (columns), summed over "
         f"{plural(facts.seeds, 'seed')}."
     )
-    columns = [Column("label"), *(Column(str(said), numeric=True) for said in classes)]
+    columns = [Column("label"), *numeric(*map(str, classes))]
     return element("div", table(caption, columns, rows, identifier=f"{identifier}-matrix"), class_="matrix")
 
 

@@ -9,7 +9,7 @@ from harness.training.result import Result
 from harness.training.seeds import Purpose
 from reports.html import layer_diagram, png, svg
 from reports.html.numbers import DASH, count, decimal, duration, mean_and_deviation, plural, short, spread
-from reports.html.page import Column, Html, details, element, foreign, items, joined, paragraph, table, text
+from reports.html.page import Column, Html, details, element, foreign, items, joined, numeric, paragraph, table, text
 from reports.study.course.learning_curves import curve_points
 from reports.study.network.calibration import calibration_curve
 from reports.study.network.mistakes_gallery import gallery
@@ -27,16 +27,11 @@ MOST_KERNELS = 64
 _MOST_LOSS = 1e6
 _LAYERS = (
     Column("layer"),
-    Column("output shape", numeric=True),
-    Column("parameters", numeric=True),
-    Column("multiply-adds", numeric=True),
-    Column("receptive field", numeric=True),
+    *numeric("output shape", "parameters", "multiply-adds", "receptive field"),
 )
 _RUNS = (
     Column("run"),
-    Column("epochs", numeric=True),
-    Column("accuracy, %", numeric=True),
-    Column("errors", numeric=True),
+    *numeric("epochs", "accuracy, %", "errors"),
     Column("training"),
     Column("ended"),
 )
