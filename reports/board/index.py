@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from harness.evidence.events import SessionBegan
-from harness.evidence.leaderboard import Tier
 from harness.evidence.study import is_owned
 from harness.system.errors import ContentError
 from harness.system.workspace import Workspace
@@ -16,40 +15,22 @@ from reports.board.leaderboard_info import Group, groups
 from reports.board.leaderboard_page import with_weights
 from reports.html.numbers import duration
 from reports.study.course.rungs import Rungs, rungs_by_protocol
-from reports.study.headline import Outcome
 from reports.study.study_files import Standings, StudyFiles, read_standings, read_study
 from reports.study.study_info import StudyInfo, study_info
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class IndexedStudy:
     """One study of the index.
 
     Attributes:
         link: address of its report, relative to the folder of all studies; None where it has none.
         state: how far its search has come, in a few words.
-        parameters: of the network that it answers with, None where it has no answer; so with ``tier``, which that
-            network's row has.
-        trained: networks whose training has ended, one for each length.
-        last_utc: time of its last event, empty where there is none.
     """
 
-    name: str
+    info: StudyInfo
     link: str | None
-    outcome: Outcome
     state: str
-    verdict: str
-    dataset: str
-    target_pct: float
-    budget: int
-    space: str
-    parameters: int | None
-    tier: Tier | None
-    mean_test_accuracy_pct: float | None
-    std_test_accuracy_pct: float | None
-    trained: int
-    wall_seconds: float
-    last_utc: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +77,13 @@ def read_index(workspace: Workspace) -> Index:
     for folder in study_folders(workspace):
         try:
             found = read_study(folder, workspace, standings)
-            studies.append(_indexed(folder, found, study_info(found)))
+            studies.append(_indexed(folder, found))
         except ContentError as error:
             unreadable.append(Unreadable(folder.name, error.told))
         else:
             contents.append(found)
-    studies.sort(key=lambda item: item.name)
-    studies.sort(key=lambda item: item.last_utc, reverse=True)
+    # The folders came in order of their names, which the sort keeps where times are equal.
+    studies.sort(key=lambda item: item.info.provenance.last_utc, reverse=True)
     pooled = tuple(rungs_by_protocol(contents))
     made = groups(standings.rows, standings.records, with_weights(workspace, standings.records))
     return Index(tuple(studies), tuple(unreadable), made, problem, pooled, standings.left_out)
@@ -129,25 +110,6 @@ def state_of(files: StudyFiles, *, running: bool) -> str:
     return f"Ended after {spent}"
 
 
-def _indexed(folder: Path, files: StudyFiles, info: StudyInfo) -> IndexedStudy:
-    answer = info.answer
-    row = answer.row if answer else None
-    page = folder / "report.html"
-    return IndexedStudy(
-        name=folder.name,
-        link=f"{quote(os.fsencode(folder.name))}/report.html" if page.exists() else None,
-        outcome=info.headline.outcome,
-        state=state_of(files, running=is_owned(folder)),
-        verdict=info.headline.verdict,
-        dataset=info.config.dataset,
-        target_pct=info.config.target_pct,
-        budget=info.config.budget,
-        space=info.config.space,
-        parameters=answer.parameters if answer else None,
-        tier=row.tier if row else None,
-        mean_test_accuracy_pct=row.mean_test_accuracy_pct if row else None,
-        std_test_accuracy_pct=row.std_test_accuracy_pct if row else None,
-        trained=info.accounting.begun,
-        wall_seconds=info.provenance.wall_seconds,
-        last_utc=info.provenance.last_utc,
-    )
+def _indexed(folder: Path, files: StudyFiles) -> IndexedStudy:
+    link = f"{quote(os.fsencode(folder.name))}/report.html" if (folder / "report.html").exists() else None
+    return IndexedStudy(study_info(files), link, state_of(files, running=is_owned(folder)))

@@ -10,7 +10,7 @@ from harness.system import files
 from harness.system.errors import ContentError
 from harness.system.invocation import typed
 from harness.system.workspace import Workspace
-from reports.board.index import Index, IndexedStudy, read_index, study_folders
+from reports.board.index import Index, IndexedStudy, study_folders
 from reports.board.leaderboard_page import leaderboard_sections, with_tables
 from reports.html.chooser import choosable, figure, named
 from reports.html.dataset_tag import dataset_tag
@@ -32,6 +32,7 @@ from reports.html.page import (
 from reports.study.course.rungs_tables import rungs_tables
 from reports.study.headline import Outcome
 from reports.study.standings import tier_tag
+from reports.study.study_info import StudyInfo
 from reports.study.study_page import write_report
 
 # The style sheet leaves ``spare`` columns out on a telephone.
@@ -50,14 +51,14 @@ _COLUMNS = (
 _KINDS = {Outcome.REACHED: "tag good", Outcome.MISSED: "tag bad"}
 
 
-def write_index(workspace: Workspace, index: Index | None = None) -> Path:
-    """Write the index of all studies, read now where it is not given, beside them, and return its path.
+def write_index(workspace: Workspace, index: Index) -> Path:
+    """Write the index of all studies beside them, and return its path.
 
     Raises:
         UsageError: the folder cannot be written.
     """
     path = workspace.runs / "index.html"
-    files.write_text(path, render(index or read_index(workspace)))
+    files.write_text(path, render(index))
     return path
 
 
@@ -79,7 +80,7 @@ def write_lacking_reports(workspace: Workspace) -> Iterator[tuple[str, str]]:
 
 def render(index: Index) -> str:
     """Return the page of an index."""
-    reached = sum(item.outcome is Outcome.REACHED for item in index.studies)
+    reached = sum(item.info.headline.outcome is Outcome.REACHED for item in index.studies)
     introduction = joined(
         [
             element("h1", text("Studies and leaderboard")),
@@ -110,7 +111,7 @@ def _studies(index: Index) -> Html:
     parts = []
     if index.studies:
         rows = [_cells(item) for item in index.studies]
-        folds = [_fold(item) for item in index.studies]
+        folds = [_fold(item.info) for item in index.studies]
         made = table(
             "Studies of this workspace, the latest first.", _COLUMNS, rows, identifier="studies-caption", folds=folds
         )
@@ -125,28 +126,31 @@ def _studies(index: Index) -> Html:
 
 
 def _cells(item: IndexedStudy) -> list[Html]:
-    name = named(foreign(item.name), item.name)
-    accuracy = mean_and_deviation(item.mean_test_accuracy_pct, item.std_test_accuracy_pct, 3)
+    info, answer = item.info, item.info.answer
+    row = answer.row if answer else None
+    name = named(foreign(info.name), info.name)
+    accuracy = mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3) if row else DASH
+    outcome, size = info.headline.outcome, answer.parameters if answer else None
     return [
         element("a", name, href=item.link) if item.link else name,
         text(item.state),
-        element("span", text(item.outcome), class_=_KINDS.get(item.outcome, "tag")),
-        figure(count(item.parameters), item.parameters, is_amount=True),
-        figure(accuracy, item.mean_test_accuracy_pct),
-        tier_tag(item.tier) if item.tier else text(DASH),
-        joined([text(f"{short(item.target_pct)} % on"), dataset_tag(item.dataset)], " "),
-        figure(count(item.trained), item.trained, is_amount=True),
-        text(item.last_utc.partition("+")[0].replace("T", " ")[:16] or DASH),
+        element("span", text(outcome), class_=_KINDS.get(outcome, "tag")),
+        figure(count(size), size, is_amount=True),
+        figure(accuracy, row.mean_test_accuracy_pct if row else None),
+        tier_tag(row.tier) if row else text(DASH),
+        joined([text(f"{short(info.config.target_pct)} % on"), dataset_tag(info.config.dataset)], " "),
+        figure(count(info.accounting.begun), info.accounting.begun, is_amount=True),
+        text(info.provenance.last_utc.partition("+")[0].replace("T", " ")[:16] or DASH),
         Html(""),
     ]
 
 
-def _fold(item: IndexedStudy) -> Html:
+def _fold(info: StudyInfo) -> Html:
     """Return what a row unfolds to: the verdict, and what was searched for."""
-    goal = [text(f"Budget: {count(item.budget)} parameters. Search space: "), foreign(item.space), text(".")]
-    spent = f"Networks trained: {count(item.trained)} in {duration(item.wall_seconds)}."
-    content = joined([element("p", text(item.verdict)), element("p", *goal), paragraph(spent)])
-    summary = element("summary", text("more"), aria_label=f"more about {item.name}")
+    goal = [text(f"Budget: {count(info.config.budget)} parameters. Search space: "), foreign(info.config.space)]
+    spent = f"Networks trained: {count(info.accounting.begun)} in {duration(info.provenance.wall_seconds)}."
+    content = joined([element("p", text(info.headline.verdict)), element("p", *goal, text(".")), paragraph(spent)])
+    summary = element("summary", text("more"), aria_label=f"more about {info.name}")
     return element("details", summary, element("div", content, class_="inside"))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.evidence import weight_file
-from harness.evidence.leaderboard import Survey, survey
+from harness.evidence.leaderboard import Survey
 from harness.evidence.record import Record
 from harness.system import files
 from harness.system.workspace import Workspace
@@ -20,15 +20,13 @@ from reports.html.page import Html, Section, element, joined, left_out, page, pa
 from reports.html.page_script import with_script
 
 
-def write_leaderboard(workspace: Workspace, found: Survey | None = None) -> Path:
-    """Write the leaderboard, read now where it is not given, as a page beside its CSV file and return its path.
+def write_leaderboard(workspace: Workspace, found: Survey) -> Path:
+    """Write the leaderboard as a page beside its CSV file and return its path.
 
     Raises:
-        ContentError: the ledger does not hold together.
         UsageError: the folder cannot be written.
     """
     path = workspace.leaderboard.with_suffix(".html")
-    found = found or survey(workspace)
     made = groups(found.rows, found.records, with_weights(workspace, found.records))
     introduction = joined(
         [

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from harness.evidence import record
+from harness.evidence.leaderboard import survey
 from harness.system.workspace import Workspace
+from reports.board.index import read_index
 from reports.board.index_page import write_index
 from reports.board.leaderboard_page import write_leaderboard
 from reports.comparison.comparison_page import write_network_comparison, write_study_comparison
@@ -53,8 +55,8 @@ def pages(realistic_template: Any, tmp_path_factory: pytest.TempPathFactory) -> 
         "networks": write_network_comparison(named, place),
         "studies": write_study_comparison(studies, place),
         "live": write_live_report(begun.folder, place),
-        "index": write_index(place),
-        "leaderboard": write_leaderboard(place),
+        "index": write_index(place, read_index(place)),
+        "leaderboard": write_leaderboard(place, survey(place)),
     }
 
 
@@ -173,7 +175,7 @@ def test_two_hundred_studies_are_listed_soon_and_in_a_small_file(tab: browser.Pa
         study.note("ended", reason="time")
         study.write()
     before = time.process_time()
-    path = write_index(place)
+    path = write_index(place, read_index(place))
     assert time.process_time() - before < 10
 
     assert path.stat().st_size < 1_000_000

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.evidence import record
+from harness.evidence.leaderboard import survey
 from harness.system.workspace import Workspace
 from harness.training.result import Status
 from reports.board.index import read_index, state_of
@@ -29,14 +30,14 @@ def test_all_studies_are_listed_the_one_worked_on_last_first(
 
     index = read_index(place)
 
-    assert [item.name for item in index.studies] == [realistic_study.name, "old"]
+    assert [item.info.name for item in index.studies] == [realistic_study.name, "old"]
     reached, missed = index.studies
-    assert (reached.outcome, missed.outcome) == (Outcome.REACHED, Outcome.MISSED)
-    assert reached.parameters == next(
+    assert (reached.info.headline.outcome, missed.info.headline.outcome) == (Outcome.REACHED, Outcome.MISSED)
+    assert reached.info.answer is not None
+    assert reached.info.answer.parameters == next(
         event["parameters"] for event in realistic_study.events if event["event"] == "winner"
     )
-    assert missed.parameters is None
-    assert reached.mean_test_accuracy_pct is not None
+    assert missed.info.answer is None
     assert index.standings[0].entries[0].row.hash == next(
         event["hash"] for event in realistic_study.events if event["event"] == "winner"
     )
@@ -49,7 +50,7 @@ def test_a_report_is_linked_where_it_is(new_study: Any, place: Workspace):
     for name in ("with", "odd #?&\"'%"):
         (place.runs / name / "report.html").write_text("x")
 
-    links = {item.name: item.link for item in read_index(place).studies}
+    links = {item.info.name: item.link for item in read_index(place).studies}
 
     assert links == {
         "with": "with/report.html",
@@ -66,9 +67,9 @@ def test_a_study_that_cannot_be_read_is_named_and_stops_nothing(new_study: Any, 
     (place.runs / "foreign" / "results" / "trial-00000-search-0.json").write_text("[]", encoding="utf-8")
 
     index = read_index(place)
-    page = checked(write_index(place).read_text(encoding="utf-8"))
+    page = checked(write_index(place, read_index(place)).read_text(encoding="utf-8"))
 
-    assert [item.name for item in index.studies] == ["good"]
+    assert [item.info.name for item in index.studies] == ["good"]
     assert [item.name for item in index.unreadable] == ["foreign", "torn"]
     assert "is not what this program writes" in index.unreadable[1].why
     assert index.problem == ""
@@ -114,9 +115,9 @@ def test_a_damaged_line_of_the_ledger_is_named(new_study: Any, place: Workspace)
     place.records.mkdir(exist_ok=True)
     place.ledger.write_text("[]\n", encoding="utf-8")
 
-    page = checked(write_index(place).read_text(encoding="utf-8"))
+    page = checked(write_index(place, read_index(place)).read_text(encoding="utf-8"))
 
-    assert [item.name for item in read_index(place).studies] == ["good"]
+    assert [item.info.name for item in read_index(place).studies] == ["good"]
     assert f"the ledger {place.ledger}, line 1" in page.text()
 
 
@@ -132,14 +133,14 @@ def test_a_study_that_vanishes_while_it_is_read_is_named(new_study: Any, place: 
 
     found = read_index(place)
 
-    assert [item.name for item in found.studies] == ["a"]
+    assert [item.info.name for item in found.studies] == ["a"]
     assert [item.name for item in found.unreadable] == ["b"]
 
 
 def test_the_page_lists_studies_and_standings(realistic_study: Any, place: Workspace):
     list(write_lacking_reports(place))
 
-    path = write_index(place)
+    path = write_index(place, read_index(place))
 
     link = f"{realistic_study.name}/report.html"
     page = checked(path.read_text(encoding="utf-8"), links=(link,))
@@ -161,15 +162,15 @@ def test_the_page_lists_studies_and_standings(realistic_study: Any, place: Works
 def test_a_workspace_without_anything_has_pages_too(place: Workspace):
     place.runs.mkdir()
 
-    index = checked(write_index(place).read_text(encoding="utf-8"))
-    standings = checked(write_leaderboard(place).read_text(encoding="utf-8"))
+    index = checked(write_index(place, read_index(place)).read_text(encoding="utf-8"))
+    standings = checked(write_leaderboard(place, survey(place)).read_text(encoding="utf-8"))
 
     assert "harness search --budget 20000" in index.text("p")
     assert "No row yet." in standings.text("p")
 
 
 def test_the_leaderboard_is_a_page_of_all_rows_beside_its_csv(realistic_study: Any, place: Workspace):
-    path = write_leaderboard(place)
+    path = write_leaderboard(place, survey(place))
 
     page = checked(path.read_text(encoding="utf-8"))
     assert path == place.root / "leaderboard.html"
@@ -183,7 +184,7 @@ def test_the_leaderboard_is_a_page_of_all_rows_beside_its_csv(realistic_study: A
 def test_the_seeds_of_a_row_say_how_many_reach_the_target(place: Workspace, synthetic: Any):
     record.write(place.records, synthetic.evidence(synthetic.network(4, 5, 6), [58, 59, 60, 61, 62, 30, 31]))
 
-    text = write_leaderboard(place).read_text(encoding="utf-8")
+    text = write_leaderboard(place, survey(place)).read_text(encoding="utf-8")
 
     assert text.count(">5/7<") == 1
 
@@ -192,7 +193,7 @@ def test_a_row_at_the_target_is_marked_and_not_called_proven(place: Workspace, s
     record.write(place.records, synthetic.evidence(synthetic.network(4, 5, 6), [57, 58, 59, 60, 61]))
     record.write(place.records, synthetic.evidence(synthetic.network(4, 5, 7), [50, 51, 52, 53, 54]))
 
-    text = write_leaderboard(place).read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
+    text = write_leaderboard(place, survey(place)).read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
 
     assert "2 rows on MNIST with a target of 99.4 %; 1 proven to reach it." in text
     assert '<span class="tag">at the target</span>' in text
@@ -200,8 +201,10 @@ def test_a_row_at_the_target_is_marked_and_not_called_proven(place: Workspace, s
 
 
 def test_the_same_files_give_the_same_bytes(realistic_study: Any, place: Workspace):
-    for write in (write_index, write_leaderboard):
-        assert write(place).read_bytes() == write(place).read_bytes()
+    first = write_index(place, read_index(place)).read_bytes(), write_leaderboard(place, survey(place)).read_bytes()
+
+    assert write_index(place, read_index(place)).read_bytes() == first[0]
+    assert write_leaderboard(place, survey(place)).read_bytes() == first[1]
 
 
 def test_reports_that_are_missing_or_outdated_are_written_and_no_others(new_study: Any, place: Workspace):
@@ -232,7 +235,7 @@ def test_hostile_words_are_words(new_study: Any, place: Workspace, synthetic: An
     study.verify(study.propose(synthetic.network(4, 5, 6)), [50, 51], name=words, recipe_name=words)
     study.write()
 
-    page = checked(write_index(place).read_text(encoding="utf-8"))
+    page = checked(write_index(place, read_index(place)).read_text(encoding="utf-8"))
 
     assert len(page.all("script")) == 2, "those of the page itself"
     assert words in page.text("bdi")

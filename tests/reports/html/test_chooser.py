@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from harness.evidence import record
+from harness.evidence.leaderboard import survey
 from harness.system.workspace import Workspace
+from reports.board.index import read_index
 from reports.board.index_page import write_index
 from reports.board.leaderboard_page import write_leaderboard
 from reports.comparison.comparison import ratio_text
@@ -258,7 +260,7 @@ def standing(place: Workspace, synthetic: Any) -> Callable[[], Path]:
     """Two networks with records, one of them twice, with two targets."""
     for widths, errors, target in (((4, 6, 8), 60, 99.4), ((6, 8, 10), 50, 99.4), ((8, 9, 16), 52, 99.4)):
         record.write(place.records, synthetic.evidence(synthetic.network(*widths), [errors] * 5, target_pct=target))
-    return lambda: write_leaderboard(place)
+    return lambda: write_leaderboard(place, survey(place))
 
 
 @pytest.mark.browser
@@ -283,7 +285,7 @@ def test_the_index_compares_studies_by_their_names(tab: browser.Page, new_study:
     for name in ("a", "b c"):
         new_study(name=name).write()
     tab.complaints.clear()
-    tab.open(write_index(place))
+    tab.open(write_index(place, read_index(place)))
     tab.evaluate("document.querySelectorAll('tbody input').forEach((box) => box.click())")
     press_compare(tab)
 
