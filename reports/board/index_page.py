@@ -14,7 +14,7 @@ from reports.board.index import Index, IndexedStudy, study_folders
 from reports.board.leaderboard_page import leaderboard_sections, with_tables
 from reports.html.chooser import choosable, figure, named
 from reports.html.dataset_tag import dataset_tag
-from reports.html.numbers import DASH, count, duration, mean_and_deviation, plural, short
+from reports.html.numbers import DASH, count, duration, plural, short
 from reports.html.page import (
     Column,
     Html,
@@ -31,7 +31,7 @@ from reports.html.page import (
 )
 from reports.study.course.rungs_tables import rungs_tables
 from reports.study.headline import Outcome
-from reports.study.standings import tier_tag
+from reports.study.standings import accuracy_words, tier_tag
 from reports.study.study_info import StudyInfo
 from reports.study.study_page import write_report
 
@@ -129,7 +129,7 @@ def _cells(item: IndexedStudy) -> list[Html]:
     info, answer = item.info, item.info.answer
     row = answer.row if answer else None
     name = named(foreign(info.name), info.name)
-    accuracy = mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3) if row else DASH
+    accuracy = accuracy_words(row) if row else DASH
     outcome, size = info.headline.outcome, answer.parameters if answer else None
     return [
         element("a", name, href=item.link) if item.link else name,

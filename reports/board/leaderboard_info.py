@@ -12,6 +12,7 @@ from harness.evidence.record import Record
 from harness.system.invocation import typed
 from reports.html.numbers import short
 from reports.html.seed_dots import SeedDots, seed_dots
+from reports.study.provenance import recipe_options
 from search_spaces.cost import Analysis, analyse
 from search_spaces.network_name import network_names
 from search_spaces.task import MNIST, Task
@@ -119,7 +120,7 @@ def _commands(
         found.append((typed("verify", row.hash, *which, "--seeds", seeds), said))
     else:
         where = ["--dataset", row.dataset, "--target", short(row.target_pct)]
-        recipe = _recipe_options(row.recipe, row.epochs) if row.recipe else []
+        recipe = recipe_options(row.recipe, row.epochs) if row.recipe else []
         said = "trains it on fresh seeds and reads the test set"
         found.append((typed("verify", row.hash, *recipe, *where), said))
     return (*found, (typed("explain", row.hash), "shows its layers and their costs"))
@@ -129,17 +130,9 @@ def _which_row(record: Record, records: Sequence[Record]) -> list[str]:
     """Return the options that tell a record from the others of its network."""
     options: list[str] = []
     if len({item.recipe_hash for item in records}) > 1:
-        options += _recipe_options(record.recipe_name, record.recipe.epochs)
+        options += recipe_options(record.recipe_name, record.recipe.epochs)
     if len({item.dataset for item in records}) > 1:
         options += ["--dataset", record.dataset]
     if len({item.target_pct for item in records}) > 1:
         options += ["--target", short(record.target_pct)]
     return options
-
-
-def _recipe_options(name: str, epochs: int | None) -> list[str]:
-    """Return the options that name a recipe; one with other epochs than its own is called ``NAME-20ep``."""
-    changed = f"-{epochs}ep"
-    if epochs is not None and name.endswith(changed):
-        return ["--recipe", name.removesuffix(changed), "--epochs", str(epochs)]
-    return ["--recipe", name]

@@ -7,9 +7,9 @@ from reports.board.leaderboard_info import HASH_DIGITS, Entry, Group
 from reports.html import layer_diagram, seed_dots, svg, thumbnail
 from reports.html.chooser import choosable, copyable, figure, named
 from reports.html.dataset_tag import dataset_banner, shown_name
-from reports.html.numbers import DASH, count, decimal, duration, mean_and_deviation, plural, short
+from reports.html.numbers import DASH, count, decimal, duration, plural, short
 from reports.html.page import Column, Html, element, foreign, joined, paragraph, table, terms, text
-from reports.study.standings import tier_tag
+from reports.study.standings import accuracy_words, tier_tag
 
 # The style sheet leaves ``spare`` columns out on a telephone.
 _COLUMNS = (
@@ -58,24 +58,13 @@ def _cells(entry: Entry, across: svg.Axis | None) -> list[Html]:
         figure(count(row.parameters), row.parameters, is_amount=True),
         figure(count(row.stored_numbers), row.stored_numbers, is_amount=True),
         figure(f"{row.macs / 1e6:.2f}", row.macs, is_amount=True),
-        figure(_accuracy(entry), entry.accuracy_pct),
+        figure(accuracy_words(row), entry.accuracy_pct),
         figure(decimal(row.test_errors_mean, 1), row.test_errors_mean, is_amount=True),
         _seeds(entry, across),
         tier_tag(row.tier),
         foreign(row.recipe or DASH),
         Html(""),
     ]
-
-
-def _accuracy(entry: Entry) -> str:
-    row = entry.row
-    match row.tier:
-        case Tier.SEARCHED:
-            return f"{decimal(row.validation_accuracy_pct, 2)} v"
-        case Tier.CLAIMED:
-            return f"{decimal(row.mean_test_accuracy_pct, 2)} c"
-        case _:
-            return mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)
 
 
 def _seeds(entry: Entry, across: svg.Axis | None) -> Html:

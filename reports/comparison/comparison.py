@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from harness.system import statistics
 from reports.html.numbers import DASH, count, decimal, plural
@@ -13,6 +14,9 @@ FEWEST, MOST = 2, 4
 # Below it a difference is called more than chance; the usual convention (Fisher 1925), and no more than that.
 CHANCE = 0.05
 TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+_Side = TypeVar("_Side")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,11 @@ def plain(name: str, words: Sequence[object]) -> Quantity:
     """Return a line of texts, which have no ratios; what is missing or empty is a dash."""
     shown = tuple(DASH if word is None or word == "" else str(word) for word in words)
     return Quantity(name, shown, (None,) * len(shown))
+
+
+def of_known(name: str, sides: Sequence[_Side | None], words: Callable[[_Side], object]) -> Quantity:
+    """Return a line of texts, a dash where nothing is known of a side."""
+    return plain(name, [None if side is None else words(side) for side in sides])
 
 
 def known(quantities: Iterable[Quantity]) -> list[Quantity]:

@@ -13,12 +13,13 @@ from harness.evidence.record import Record
 from harness.system.workspace import Workspace
 from harness.training.inspection import Inspection
 from harness.training.result import Result
-from reports.comparison.comparison import Quantity, accuracy_sentence, known, more_or_fewer, plain, quantity
-from reports.html.numbers import count, decimal, duration, mean_and_deviation, plural, short, spread
+from reports.comparison.comparison import Quantity, accuracy_sentence, known, more_or_fewer, of_known, plain, quantity
+from reports.html.numbers import count, decimal, duration, plural, short, spread
 from reports.study.caveats import CONFIRMED_LABEL_ERRORS
 from reports.study.network.mistakes import mistakes as all_mistakes
 from reports.study.network.shared_mistakes import SharedMistake, shared_mistakes
 from reports.study.provenance import shown
+from reports.study.standings import accuracy_words
 from reports.study.study_files import inspections_of
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis, analyse
@@ -189,28 +190,16 @@ def _quantities(sides: Sequence[NetworkSide]) -> list[Quantity]:
         quantity("multiply-adds an image", [side.analysis.macs for side in sides]),
         quantity("receptive field, pixels", [side.analysis.receptive_field for side in sides]),
         quantity("ops", [len(side.analysis.layers) for side in sides]),
-        plain("tier", [row.tier if row else "" for row in rows]),
-        plain(
-            "mean test accuracy, %",
-            [
-                mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3) if row else ""
-                for row in rows
-            ],
-        ),
-        plain("99 % lower bound, %", [decimal(row.lower_bound_pct, 3) if row else "" for row in rows]),
-        plain(
-            "99 % lower bound over images too, %",
-            [decimal(row.lower_bound_images_pct, 3) if row else "" for row in rows],
-        ),
-        plain("worst seed, %", [decimal(row.min_test_accuracy_pct, 2) if row else "" for row in rows]),
+        of_known("tier", rows, lambda row: row.tier),
+        of_known("mean test accuracy, %", rows, accuracy_words),
+        of_known("99 % lower bound, %", rows, lambda row: decimal(row.lower_bound_pct, 3)),
+        of_known("99 % lower bound over images too, %", rows, lambda row: decimal(row.lower_bound_images_pct, 3)),
+        of_known("worst seed, %", rows, lambda row: decimal(row.min_test_accuracy_pct, 2)),
         quantity(
             "mean test errors", [row.test_errors_mean if row else None for row in rows], lambda value: decimal(value, 1)
         ),
-        plain("seeds on the test set", [row.seeds if row else "" for row in rows]),
-        plain(
-            "seeds at the target",
-            ["" if row is None or row.seeds_at_target is None else row.seeds_at_target for row in rows],
-        ),
+        of_known("seeds on the test set", rows, lambda row: row.seeds),
+        of_known("seeds at the target", rows, lambda row: row.seeds_at_target),
         plain("validation accuracy, %", [spread(side.validation_pct) if side.validation_pct else "" for side in sides]),
         plain("seeds on validation", [len(side.validation_pct) or "" for side in sides]),
         quantity("epochs", [row.epochs if row else None for row in rows]),
@@ -220,10 +209,10 @@ def _quantities(sides: Sequence[NetworkSide]) -> list[Quantity]:
             duration,
             comparable=len(machines) == 1 and len({_engines(side) for side in sides if side.record}) == 1,
         ),
-        plain("recipe", [row.recipe if row else "" for row in rows]),
-        plain("data set and target", [f"{row.dataset}, {short(row.target_pct)} %" if row else "" for row in rows]),
-        plain("found by study", [row.study if row else "" for row in rows]),
-        plain("device", [row.device if row else "" for row in rows]),
+        of_known("recipe", rows, lambda row: row.recipe),
+        of_known("data set and target", rows, lambda row: f"{row.dataset}, {short(row.target_pct)} %"),
+        of_known("found by study", rows, lambda row: row.study),
+        of_known("device", rows, lambda row: row.device),
     ]
 
 

@@ -306,10 +306,10 @@ def _shared(names: Sequence[str], facts: StudyComparison) -> Html:
         [
             element("code", text(network.hash)),
             text(count(network.parameters)),
-            *(text(decimal(value, 2)) for value in network.accuracies_pct),
-            element("code", foreign(network.architecture), class_="network"),
+            *(text(decimal(value, 2)) for value in accuracies),
+            element("code", foreign(str(network.architecture)), class_="network"),
         ]
-        for network in facts.shared
+        for network, accuracies in facts.shared
     ]
     columns = (
         Column("network"),

@@ -6,22 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from harness.evidence.study import StudyConfig
-from reports.comparison.comparison import Quantity, known, more_or_fewer, plain, quantity
-from reports.html.numbers import count, decimal, duration, mean_and_deviation, plural, short
-from reports.study.networks import State
+from reports.comparison.comparison import Quantity, known, more_or_fewer, of_known, plain, quantity
+from reports.html.numbers import count, decimal, duration, plural, short
+from reports.study.networks import Network, State
+from reports.study.standings import accuracy_words
 from reports.study.study_info import StudyInfo
 
 MOST_SHARED = 25
-
-
-@dataclass(frozen=True, slots=True)
-class SharedNetwork:
-    """A network that several studies have trained: its mean validation accuracy in each, None where it was not."""
-
-    hash: str
-    architecture: str
-    parameters: int
-    accuracies_pct: tuple[float | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +21,8 @@ class StudyComparison:
 
     Attributes:
         settings: what was set differently; ``equal`` names what was set alike.
-        shared: the smallest networks that several studies have trained; there are ``shared_count`` such networks.
+        shared: the smallest networks that several studies have trained, each with its mean validation accuracy in each
+            study, None where it was not trained; there are ``shared_count`` such networks.
         notes: what keeps figures from being compared.
     """
 
@@ -39,7 +31,7 @@ class StudyComparison:
     quantities: tuple[Quantity, ...]
     settings: tuple[Quantity, ...]
     equal: tuple[str, ...]
-    shared: tuple[SharedNetwork, ...]
+    shared: tuple[tuple[Network, tuple[float | None, ...]], ...]
     shared_count: int
     notes: tuple[str, ...]
 
@@ -84,18 +76,12 @@ def _quantities(infos: Sequence[StudyInfo]) -> list[Quantity]:
     rows = [answer.row if answer else None for answer in answers]
     return [
         plain("outcome", [info.headline.outcome for info in infos]),
-        plain("network", [answer.hash if answer else "" for answer in answers]),
+        of_known("network", answers, lambda answer: answer.hash),
         quantity("parameters", [_answer_size(info) for info in infos]),
-        plain("tier", [row.tier if row else "" for row in rows]),
-        plain(
-            "mean test accuracy, %",
-            [
-                mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3) if row else ""
-                for row in rows
-            ],
-        ),
-        plain("99 % lower bound, %", [decimal(row.lower_bound_pct, 3) if row else "" for row in rows]),
-        plain("seeds on the test set", [row.seeds if row else "" for row in rows]),
+        of_known("tier", rows, lambda row: row.tier),
+        of_known("mean test accuracy, %", rows, accuracy_words),
+        of_known("99 % lower bound, %", rows, lambda row: decimal(row.lower_bound_pct, 3)),
+        of_known("seeds on the test set", rows, lambda row: row.seeds),
         quantity("time of all sessions", [info.provenance.wall_seconds for info in infos], duration),
         quantity("training time of all runs", [info.provenance.train_seconds for info in infos], duration),
         quantity("first network confirmed after", [_stood(info, first=True) for info in infos], duration),
@@ -148,20 +134,15 @@ def _shown(value: object) -> str:
     return short(value) if isinstance(value, float) else str(value)
 
 
-def _shared(infos: Sequence[StudyInfo]) -> list[SharedNetwork]:
+def _shared(infos: Sequence[StudyInfo]) -> list[tuple[Network, tuple[float | None, ...]]]:
     found = [{network.hash: network for network in info.networks if network.complete} for info in infos]
     known = {key: network for networks in reversed(found) for key, network in networks.items()}
-    several = [key for key in known if sum(key in networks for networks in found) > 1]
-    made = [
-        SharedNetwork(
-            hash=key,
-            architecture=str(known[key].architecture),
-            parameters=known[key].parameters,
-            accuracies_pct=tuple(networks[key].accuracy_pct if key in networks else None for networks in found),
-        )
-        for key in several
+    several = [network for key, network in known.items() if sum(key in networks for networks in found) > 1]
+    several.sort(key=lambda network: (network.parameters, network.hash))
+    return [
+        (network, tuple(of[network.hash].accuracy_pct if network.hash in of else None for of in found))
+        for network in several
     ]
-    return sorted(made, key=lambda network: (network.parameters, network.hash))
 
 
 def _notes(infos: Sequence[StudyInfo]) -> list[str]:

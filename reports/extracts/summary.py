@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from reports.comparison.comparison import Quantity, ratio_text
 from reports.comparison.comparison_networks import NetworkComparison
 from reports.comparison.comparison_studies import StudyComparison
-from reports.html.numbers import DASH, count, duration, mean_and_deviation, pct, plural, short, spread
+from reports.html.numbers import DASH, count, duration, pct, plural, short, spread
 from reports.study.networks import Network, minimised
+from reports.study.standings import accuracy_words
 from reports.study.study_info import StudyInfo
 from search_spaces.spaces.space import OBJECTIVES
 
@@ -98,8 +99,7 @@ def _facts(info: StudyInfo) -> list[tuple[str, str]]:
         *minimised(found, config),
         (
             "mean test accuracy",
-            f"{mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)} % over "
-            f"{plural(row.seeds, 'seed')}, 99 % lower bound {pct(row.lower_bound_pct, 3)}"
+            f"{accuracy_words(row)} % over {plural(row.seeds, 'seed')}, 99 % lower bound {pct(row.lower_bound_pct, 3)}"
             if row
             else "not measured",
         ),
@@ -123,7 +123,7 @@ def _network(network: Network) -> tuple[str, ...]:
         code(network.hash),
         count(network.cost),
         spread(network.validation_accuracies_pct) if network.validation_accuracies_pct else DASH,
-        mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3) if row else DASH,
+        accuracy_words(row) if row else DASH,
         sentence(f"{network.state} {network.remark}"),
     )
 

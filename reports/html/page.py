@@ -213,31 +213,35 @@ def page(
         id="content",
         tabindex=-1,
     )
-    head = element(
-        "head",
-        joined(
-            [
-                element("meta", charset="utf-8"),
-                element("meta", http_equiv="Content-Security-Policy", content=policy(script)),
-                element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-                element("meta", name="color-scheme", content="light dark"),
-                element("title", text(title)),
-                element("style", style(), Html(styles)),
-                *([element("script", Html(script))] if script else []),
-            ]
-        ),
-    )
-    body = element(
-        "body",
+    return document(
+        title,
+        styles,
+        script,
         element("a", text("Skip to the report"), href="#content", class_="skip"),
         main,
         element("footer", footer),
         *([data] if data is not None else []),
     )
-    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
-def policy(script: str = "") -> str:
+def document(title: str, styles: str, script: str, *body: Html, script_last: bool = False) -> str:
+    """Return a document of these parts; ``script`` may run, before the body or as the last of it."""
+    scripts = [element("script", Html(script))] if script else []
+    first, last = ([], scripts) if script_last else (scripts, [])
+    head = [
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy(script)),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", text(title)),
+        element("style", style(), Html(styles)),
+        *first,
+    ]
+    whole = element("html", element("head", joined(head)), element("body", *body, *last), lang="en")
+    return f"<!doctype html>\n{whole}\n"
+
+
+def policy(script: str) -> str:
     """Return a Content-Security-Policy: nothing can be fetched, and nothing can run but this script.
 
     It holds even if a text slipped through unescaped.

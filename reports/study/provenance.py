@@ -87,6 +87,14 @@ def rerun_command(answer: Winner) -> str:
     return typed("verify", answer.hash, "--seeds", str(answer.row.seeds))
 
 
+def recipe_options(name: str, epochs: int | None) -> list[str]:
+    """Return the options that name a recipe; one with other epochs than its own is called ``NAME-20ep``."""
+    changed = f"-{epochs}ep"
+    if epochs is not None and name.endswith(changed):
+        return ["--recipe", name.removesuffix(changed), "--epochs", str(epochs)]
+    return ["--recipe", name]
+
+
 def _origin(files: StudyFiles, setting: str) -> str:
     """Return where a setting came from; the options that people give are named a little differently."""
     option = "epochs" if setting == "lengths" else setting.removesuffix("_pct").removesuffix("_name")

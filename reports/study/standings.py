@@ -81,6 +81,17 @@ def anchor(network_hash: str) -> str:
     return f"network-{network_hash}"
 
 
+def accuracy_words(row: LeaderboardRow) -> str:
+    """Return mean and deviation on the test set, per cent; v marks validation accuracy, c an unchecked claim."""
+    match row.tier:
+        case Tier.SEARCHED:
+            return f"{decimal(row.validation_accuracy_pct, 2)} v"
+        case Tier.CLAIMED:
+            return f"{decimal(row.mean_test_accuracy_pct, 2)} c"
+        case _:
+            return mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)
+
+
 def tier_tag(tier: Tier) -> Html:
     """Return a tier as a small label: filled where it is certified, an outline where it is verified."""
     return _tag(tier, "good filled" if tier is Tier.CERTIFIED else "good" if tier in PROVEN else None)
@@ -127,7 +138,6 @@ def _network_cells(number: int, network: Network, task: Task) -> list[Html]:
     row = network.row
     accuracies = network.validation_accuracies_pct
     seeds = f"({len(accuracies)}{' fresh' if network.fresh else ''})"
-    test = mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3) if row else DASH
     return [
         text(number),
         text(network.label),
@@ -136,7 +146,7 @@ def _network_cells(number: int, network: Network, task: Task) -> list[Html]:
         text(count(network.epochs)),
         text(f"{spread(accuracies)} {seeds}" if accuracies else DASH),
         text(DASH if network.errors is None else short(round(network.errors, 1))),
-        text(f"{test} ({row.seeds})" if row else DASH),
+        text(f"{accuracy_words(row)} ({row.seeds})" if row else DASH),
         tier_tag(row.tier) if row else text(Tier.SEARCHED if network.complete else DASH),
         state_tag(network),
         *([] if network.minimised is None else [text(count(network.parameters))]),
@@ -145,11 +155,7 @@ def _network_cells(number: int, network: Network, task: Task) -> list[Html]:
 
 
 def _row_cells(place: int, row: LeaderboardRow, minimise: Metric) -> list[Html]:
-    accuracy = mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)
-    if row.tier is Tier.SEARCHED:
-        accuracy = f"{decimal(row.validation_accuracy_pct, 2)} v"
-    elif row.tier is Tier.CLAIMED:
-        accuracy = f"{decimal(row.mean_test_accuracy_pct, 2)} c"
+    accuracy = accuracy_words(row)
     seeds = row.validation_seeds if row.tier is Tier.SEARCHED else row.seeds
     name = row.name or network_name(row.architecture, row.parameters)
     return [

@@ -7,13 +7,12 @@ Each picture holds an empty line, ``data-live``, that the script of the page fil
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, losses
 from reports.html import svg
 from reports.html.numbers import count, short
-from reports.html.page import Html, element, joined
+from reports.html.page import Html, element, items
 
 UPDATES = 1_000
 _LOWEST = 1e-5
@@ -23,27 +22,19 @@ _LABEL_DISTANCE = 15.0
 _LABEL_WIDTH = 46.0
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """The curve of one learning rate of the documents."""
-
-    learning_rate: float
-    losses: tuple[float, ...]
+def references() -> dict[float, list[float]]:
+    """Return the six curves by their learning rates: the loss before the first update and after each."""
+    return {rate: losses(WEIGHTS, EXAMPLE, rate, UPDATES) for rate in LEARNING_RATES}
 
 
-def references() -> tuple[Reference, ...]:
-    """Return the six curves."""
-    return tuple(Reference(rate, tuple(losses(WEIGHTS, EXAMPLE, rate, UPDATES))) for rate in LEARNING_RATES)
-
-
-def draw(curves: Sequence[Reference], *, logarithmic: bool) -> Html:
+def draw(curves: Mapping[float, Sequence[float]], *, logarithmic: bool) -> Html:
     """Return the picture."""
     name = "loss-logarithmic" if logarithmic else "loss-linear"
     area = svg.frame(620, 420, (0, UPDATES, False), (_LOWEST if logarithmic else 0.0, _HIGHEST, logarithmic))
     area = svg.Frame(
         area.width, area.height, svg.Axis(0, UPDATES, area.across.start, area.across.end - _LABEL_WIDTH), area.up
     )
-    lines = [svg.path(_points(area, curve), f"curve rate-{number}") for number, curve in enumerate(curves)]
+    lines = [svg.path(_points(area, curve), f"curve rate-{number}") for number, curve in enumerate(curves.values())]
     live = element(
         "polyline",
         points="",
@@ -72,20 +63,20 @@ def spread(places: Sequence[float], distance: float, highest: float) -> list[flo
     return moved
 
 
-def _points(area: svg.Frame, curve: Reference) -> list[tuple[float, float]]:
+def _points(area: svg.Frame, curve: Sequence[float]) -> list[tuple[float, float]]:
     # Every update at the beginning, where the curve bends, then fewer and fewer.
     shown = sorted({round(UPDATES * (number / 150) ** 2) for number in range(151)} | set(range(12)))
-    return [(area.across.position(update), area.up.position(max(curve.losses[update], _LOWEST))) for update in shown]
+    return [(area.across.position(update), area.up.position(max(curve[update], _LOWEST))) for update in shown]
 
 
-def _labels(area: svg.Frame, curves: Sequence[Reference]) -> list[Html]:
+def _labels(area: svg.Frame, curves: Mapping[float, Sequence[float]]) -> list[Html]:
     """Return the learning rate at the end of each line; where ends lie together, labels move up on a leader."""
-    ends = [area.up.position(curve.losses[-1]) for curve in curves]
+    ends = [area.up.position(curve[-1]) for curve in curves.values()]
     x = area.across.end
     parts = []
-    for number, (curve, end, place) in enumerate(zip(curves, ends, spread(ends, _LABEL_DISTANCE, 999), strict=True)):
+    for number, (rate, end, place) in enumerate(zip(curves, ends, spread(ends, _LABEL_DISTANCE, 999), strict=True)):
         parts.append(svg.line(x + 1, end, x + 14, place, "leader"))
-        parts.append(svg.label(x + 17, place + 4, str(curve.learning_rate), class_=f"on-rate-{number}"))
+        parts.append(svg.label(x + 17, place + 4, str(rate), class_=f"on-rate-{number}"))
     return parts
 
 
@@ -99,19 +90,16 @@ def _grid(area: svg.Frame) -> Html:
     return svg.grid(area, across, up, "updates", "E_total")
 
 
-def _description(curves: Sequence[Reference]) -> str:
-    ends = "; ".join(f"{curve.learning_rate}: {short(curve.losses[-1])}" for curve in curves)
+def _description(curves: Mapping[float, Sequence[float]]) -> str:
+    start = next(iter(curves.values()))[0]
+    ends = "; ".join(f"{rate}: {short(curve[-1])}" for rate, curve in curves.items())
     return (
-        f"All begin at {short(curves[0].losses[0])}. Loss after {count(UPDATES)} updates by learning rate: {ends}. "
+        f"All begin at {short(start)}. Loss after {count(UPDATES)} updates by learning rate: {ends}. "
         "The thick line is your own run; the status line above says where it is."
     )
 
 
-def legend(curves: Sequence[Reference]) -> Html:
+def legend(curves: Mapping[float, Sequence[float]]) -> Html:
     """Return which line is which learning rate."""
-    entries = [
-        element("li", svg.key("line", f"curve rate-{number}", f"learning rate {curve.learning_rate}"))
-        for number, curve in enumerate(curves)
-    ]
-    own = element("li", svg.key("line", "curve live", "your run"))
-    return element("ul", joined([*entries, own]), class_="legend")
+    entries = [svg.key("line", f"curve rate-{number}", f"learning rate {rate}") for number, rate in enumerate(curves)]
+    return items([*entries, svg.key("line", "curve live", "your run")], class_="legend")

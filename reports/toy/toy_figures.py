@@ -70,9 +70,9 @@ def curves_figure() -> Figure:
         axes.set_ylim((1e-4, 0.4) if scale == "log" else (0, 0.26))
         axes.grid(color=GRID, linewidth=0.6)
         axes.spines["top"].set_visible(False)
-        for reference, colour, line in zip(references(), COLOURS, _STYLES, strict=True):
-            axes.plot(reference.losses, color=colour, linestyle=line, linewidth=1.8)
-        _label_ends(axes, [reference.losses[-1] for reference in references()])
+        for curve, colour, line in zip(references().values(), COLOURS, _STYLES, strict=True):
+            axes.plot(curve, color=colour, linestyle=line, linewidth=1.8)
+        _label_ends(axes, [curve[-1] for curve in references().values()])
     return figure
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from reports.html import svg
 from reports.html.numbers import short
 from reports.html.page import Html, element, joined, text
 
@@ -37,22 +38,19 @@ _LOSSES = {"E1": ("o1", "t1", _TOP), "E2": ("o2", "t2", _BOTTOM)}
 
 def draw(numbers: Mapping[str, float]) -> Html:
     """Return the picture with these numbers in it."""
-    image = element(
-        "svg",
-        element("title", text("The network with its current numbers"), id="network-title"),
-        element("desc", text(_DESCRIPTION), id="network-text"),
+    nowhere = svg.Axis(0, 1, 0, 1)
+    return svg.picture(
+        svg.Frame(_WIDTH, _HEIGHT, nowhere, nowhere),
+        "network",
+        "The network with its current numbers",
+        _DESCRIPTION,
         joined(_edge_line(name) for name in _EDGES),
         joined(_loss(name, numbers) for name in _LOSSES),
         joined(_edge_label(name, numbers) for name in _EDGES),
         joined(_input(name, numbers) for name in _INPUTS),
         joined(_unit(name, numbers) for name in _UNITS),
-        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
-        role="img",
-        aria_labelledby="network-title",
-        aria_describedby="network-text",
         class_="network",
     )
-    return element("div", image, class_="picture", role="region", aria_labelledby="network-title", tabindex=0)
 
 
 _DESCRIPTION = (
@@ -74,7 +72,7 @@ def _place(name: str) -> tuple[float, float]:
 
 def _edge_line(name: str) -> Html:
     (x1, y1), (x2, y2) = (_place(end) for end in _EDGES[name][:2])
-    return element("line", x1=x1, y1=y1, x2=x2, y2=y2, class_="edge")
+    return svg.line(x1, y1, x2, y2, "edge")
 
 
 def _edge_label(name: str, numbers: Mapping[str, float]) -> Html:
@@ -125,8 +123,8 @@ def _node(x: float, y: float, lines: list[Html], class_: str) -> Html:
 def _loss(name: str, numbers: Mapping[str, float]) -> Html:
     unit, target, y = _LOSSES[name]
     x = 985.0
-    parts = [element("line", x1=_UNITS[unit][0], y1=y, x2=x, y2=y, class_="edge")]
-    parts.append(element("line", x1=x, y1=y, x2=x, y2=(_TOP + _BOTTOM) / 2, class_="edge"))
+    parts = [svg.line(_UNITS[unit][0], y, x, y, "edge")]
+    parts.append(svg.line(x, y, x, (_TOP + _BOTTOM) / 2, "edge"))
     box = element("rect", x=x - 70, y=y - 34, width=140, height=68, class_="loss")
     words = element("text", text(f"{name} "), value(name, numbers), x=x, y=y - 5, text_anchor="middle")
     wanted = element(

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, train
 from harness.toy.formulas import BACKWARD, EXAMPLE_NAMES, FORWARD, UPDATE, WEIGHT_NAMES, values, with_numbers
 from reports.html.numbers import count, short
-from reports.html.page import Column, Html, data_block, element, joined, paragraph, policy, resource, style, table, text
+from reports.html.page import Column, Html, data_block, document, element, joined, paragraph, resource, table, text
 from reports.toy import toy_curves, toy_network
 
 FIRST_RATE = 0.5
+# The documents' numbers, also for the script.
+_START = dataclasses.asdict(EXAMPLE) | dataclasses.asdict(WEIGHTS)
 _COLUMNS = (Column("quantity"), Column("formula"), Column("with the numbers put in"), Column("value", numeric=True))
 
 
@@ -28,8 +30,9 @@ def render() -> str:
     """Return the page."""
     numbers = values(EXAMPLE, next(train(WEIGHTS, EXAMPLE, FIRST_RATE))) | {"learning_rate": FIRST_RATE}
     main = element("main", joined(_parts(numbers)), id="content", tabindex=-1)
-    document = element("html", _head(), element("body", main, _start(), _script()), lang="en")
-    return f"<!doctype html>\n{document}\n"
+    start = data_block("numbers", _START)
+    source = resource("toy/toy.js")
+    return document("Backpropagation on eight weights", resource("toy/toy.css"), source, main, start, script_last=True)
 
 
 def _parts(numbers: Mapping[str, float]) -> list[Html]:
@@ -61,22 +64,6 @@ def _parts(numbers: Mapping[str, float]) -> list[Html]:
         element("h2", text("Begin with other numbers"), class_="others"),
         _other_numbers(),
     ]
-
-
-def _head() -> Html:
-    return element(
-        "head",
-        joined(
-            [
-                element("meta", charset="utf-8"),
-                element("meta", http_equiv="Content-Security-Policy", content=policy(_source())),
-                element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-                element("meta", name="color-scheme", content="light dark"),
-                element("title", text("Backpropagation on eight weights")),
-                element("style", style(), Html(resource("toy/toy.css"))),
-            ]
-        ),
-    )
 
 
 def _controls(loss: float) -> Html:
@@ -136,21 +123,17 @@ def _table(caption: str, identifier: str, formulas: Mapping[str, str], numbers: 
 
 def _value(name: str, numbers: Mapping[str, float]) -> Html:
     if name in UPDATE:  # The next weight has no name of its own.
-        return element("span", text(f"{_updated(name, numbers):.9g}"), data_next=name, data_digits=9)
+        updated = numbers[name] - numbers["learning_rate"] * numbers[f"dE_d{name}"]
+        return element("span", text(f"{updated:.9g}"), data_next=name, data_digits=9)
     return element("span", text(f"{numbers[name]:.9g}"), data_value=name, data_digits=9)
 
 
-def _updated(name: str, numbers: Mapping[str, float]) -> float:
-    return numbers[name] - numbers["learning_rate"] * numbers[f"dE_d{name}"]
-
-
 def _other_numbers() -> Html:
-    known = dataclasses.asdict(EXAMPLE) | dataclasses.asdict(WEIGHTS)
     boxes = [
         element(
             "label",
             text(f"{name} "),
-            element("input", type="number", step="any", value=known[name], data_start=name),
+            element("input", type="number", step="any", value=_START[name], data_start=name),
         )
         for name in (*EXAMPLE_NAMES, *WEIGHT_NAMES)
     ]
@@ -163,17 +146,3 @@ def _other_numbers() -> Html:
     return element(
         "div", element("div", joined(boxes), class_="boxes"), element("div", back, class_="row"), note, class_="others"
     )
-
-
-def _start() -> Html:
-    """Return the documents' numbers for the script, as data."""
-    known = dataclasses.asdict(EXAMPLE) | dataclasses.asdict(WEIGHTS)
-    return data_block("numbers", known)
-
-
-def _script() -> Html:
-    return element("script", Html(_source()))
-
-
-def _source() -> str:
-    return resource("toy/toy.js")

@@ -16,6 +16,7 @@ from reports.html.numbers import count, mean_and_deviation, pct, plural, short
 from reports.html.page import Html, element, items, joined, text
 from reports.html.svg import errors_pct
 from reports.study.networks import DIGITS, Network, State, front_of
+from reports.study.standings import accuracy_words
 from reports.study.study_files import StudyFiles
 from search_spaces.network_name import network_name
 from search_spaces.spaces.space import OBJECTIVES, Metric, size_text
@@ -186,7 +187,6 @@ def _tested(number: int, network: Network, minimise: Metric) -> Point | None:
     row = network.row
     if row is None or row.mean_test_accuracy_pct is None:
         return None
-    figures = mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)
     return Point(
         kind=Kind.TESTED,
         number=number,
@@ -194,7 +194,7 @@ def _tested(number: int, network: Network, minimise: Metric) -> Point | None:
         accuracy_pct=row.mean_test_accuracy_pct,
         deviation_pct=row.std_test_accuracy_pct,
         on_front=False,
-        words=f"{network.label}: {size_text(network.parameters, network.cost, minimise)}, test {figures} % "
+        words=f"{network.label}: {size_text(network.parameters, network.cost, minimise)}, test {accuracy_words(row)} % "
         f"({plural(row.seeds, 'seed')}), {row.tier}",
         reached=row.reached,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from harness.training.inspection import Inspection
 from reports.study.network.calibration import Calibration, calibration
 from reports.study.network.mistakes import Mistakes, mistakes
 from reports.study.networks import Network, State, front_of
+from reports.study.provenance import recipe_options
 from reports.study.study_files import StudyFiles
 from search_spaces.cost import Analysis, analyse
 
@@ -78,32 +78,21 @@ def _info(files: StudyFiles, number: int, network: Network) -> NetworkInfo:
 
 def _commands(files: StudyFiles, network: Network, record: Record | None) -> list[tuple[str, str]]:
     """Return the commands, the exact repetition first; the second needs neither this study nor its records."""
-    notation = shlex.quote(str(network.architecture))
-    config = files.config
+    notation, config = str(network.architecture), files.config
     if record is None:
-        again = (typed("verify", network.hash), "trains it on fresh seeds and reads the test set")
-        _, name = recipe_of(config, network.epochs)
-        recipe, seeds, target = _recipe_words(name, network.epochs), "", config.target_pct
+        seeds, target = [], config.target_pct
+        again = "trains it on fresh seeds and reads the test set"
+        recipe = recipe_options(recipe_of(config, network.epochs)[1], network.epochs)
     else:
-        seeds = f" --seeds {max(run.index for run in record.seeds) + 1}"
-        again = (
-            f"{typed('verify', network.hash)}{seeds}",
-            "trains the recorded seeds again and compares them with the record, bit for bit on an equal machine",
-        )
-        recipe, target = _recipe_words(record.recipe_name, record.recipe.epochs), record.target_pct
-    anywhere = (
-        f"{typed('verify')} {notation} {recipe} --dataset {shlex.quote(config.dataset)} --target {target:.12g}{seeds}"
-    )
+        seeds, target = ["--seeds", str(max(run.index for run in record.seeds) + 1)], record.target_pct
+        again = "trains the recorded seeds again and compares them with the record, bit for bit on an equal machine"
+        recipe = recipe_options(record.recipe_name, record.recipe.epochs)
+    goal = ["--dataset", config.dataset, "--target", f"{target:.12g}"]
     return [
-        again,
-        (anywhere, "does the same where this study is not at hand, if the recipe of that name is still the same"),
-        (f"{typed('explain')} {notation} --torch", "counts it again, with torch and others"),
+        (typed("verify", network.hash, *seeds), again),
+        (
+            typed("verify", notation, *recipe, *goal, *seeds),
+            "does the same where this study is not at hand, if the recipe of that name is still the same",
+        ),
+        (typed("explain", notation, "--torch"), "counts it again, with torch and others"),
     ]
-
-
-def _recipe_words(name: str, epochs: int | None) -> str:
-    """Return the options that name a recipe; one with other epochs than its own is ``NAME-20ep`` in results."""
-    changed = f"-{epochs}ep"
-    if name.endswith(changed):
-        return f"--recipe {shlex.quote(name.removesuffix(changed))} --epochs {epochs}"
-    return f"--recipe {shlex.quote(name)}"

@@ -8,17 +8,17 @@ from harness.training.inspection import Inspection
 from harness.training.result import Result
 from harness.training.seeds import Purpose
 from reports.html import layer_diagram, png, svg
-from reports.html.numbers import DASH, count, decimal, duration, mean_and_deviation, plural, short, spread
+from reports.html.numbers import DASH, count, decimal, duration, plural, short, spread
 from reports.html.page import Column, Html, details, element, foreign, items, joined, numeric, paragraph, table, text
 from reports.study.course.learning_curves import curve_points
 from reports.study.network.calibration import calibration_curve
 from reports.study.network.mistakes_gallery import gallery
 from reports.study.network.network_info import NetworkInfo
-from reports.study.standings import state_tag, tier_tag
+from reports.study.standings import accuracy_words, state_tag, tier_tag
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis
 from search_spaces.op_specs import op_text
-from search_spaces.ops import Conv, DepthwiseConv, Residual, kernels
+from search_spaces.ops import Conv, kernels
 from search_spaces.stored import stored_numbers
 from search_spaces.task import shape_text
 
@@ -77,7 +77,7 @@ def _heading(info: NetworkInfo) -> Html:
     if accuracies:
         words.append(f"validation {spread(accuracies)} %")
     if row is not None:
-        words.append(f"test {mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)} %")
+        words.append(f"test {accuracy_words(row)} %")
     tags = [state_tag(network), *([tier_tag(row.tier)] if row is not None else [])]
     return joined([element("h4", foreign(network.label)), element("span", text(", ".join(words))), *tags], " ")
 
@@ -225,14 +225,8 @@ def _test(info: NetworkInfo, identifier: str) -> list[Html]:
 
 def _first_poses(info: NetworkInfo) -> int:
     """Return in how many poses the first op that has kernels uses each of them."""
-    ops = list(info.network.architecture.ops)
-    while ops:
-        op = ops.pop(0)
-        if isinstance(op, Residual):
-            ops = [*op.ops, *ops]
-        elif isinstance(op, Conv | DepthwiseConv):
-            return op.poses if isinstance(op, Conv) else 1
-    return 1
+    first = next(iter(kernels(info.network.architecture.ops)), None)
+    return first.poses if isinstance(first, Conv) else 1
 
 
 def _kernels(inspection: Inspection, poses: int) -> Html:

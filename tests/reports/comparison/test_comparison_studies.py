@@ -104,9 +104,9 @@ def test_networks_that_several_studies_have_trained_are_listed_smallest_first(
     facts = facts_of(place, *studies)
 
     assert facts.shared_count == len(shared)
-    assert [network.hash for network in facts.shared] == [network.hash for network in shared[:MOST_SHARED]]
+    assert [network.hash for network, _ in facts.shared] == [network.hash for network in shared[:MOST_SHARED]]
     # A pruned run is no figure of a whole training.
-    assert facts.shared[0].accuracies_pct == (99.4, 99.39, None)
+    assert facts.shared[0][1] == (99.4, 99.39, None)
 
 
 @pytest.mark.parametrize(

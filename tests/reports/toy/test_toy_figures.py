@@ -83,5 +83,5 @@ def test_labels_that_would_touch_move_apart_and_keep_their_order():
 
 
 def test_the_references_of_the_page_are_the_documents_rates():
-    assert [reference.learning_rate for reference in references()] == list(LEARNING_RATES)
-    assert list(references()[2].losses) == losses(WEIGHTS, EXAMPLE, 0.5, 1_000)
+    assert list(references()) == list(LEARNING_RATES)
+    assert references()[0.5] == losses(WEIGHTS, EXAMPLE, 0.5, 1_000)
