@@ -15,7 +15,7 @@ from harness.search import race
 from harness.system import files
 from reports.bench import ratio_matrix
 from reports.bench.bench_pictures import bands_pictures, curves_picture
-from reports.html.chooser import figure, with_chooser
+from reports.html.chooser import chooser_script, figure
 from reports.html.numbers import DASH, count, decimal, duration, plural
 from reports.html.page import (
     Column,
@@ -72,8 +72,8 @@ def render(comparison: Comparison, facts: Findings) -> str:
         sections.append(Section("variants", "Worth of each part of the default", _variants(facts)))
     sections.append(Section("rules", "Rules of the comparison", _rules(comparison, facts)))
     footer = paragraph("Made by harness bench run from the comparison's folder; the same files give the same page.")
-    source = page("Comparison of search methods", introduction, sections, footer, styles=resource("bench/bench.css"))
-    return with_chooser(source)
+    styles, scripts = resource("bench/bench.css"), [chooser_script()]
+    return page("Comparison of search methods", introduction, sections, footer, styles=styles, last_scripts=scripts)
 
 
 def _methods(facts: Findings) -> Html:

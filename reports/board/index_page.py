@@ -11,7 +11,7 @@ from harness.system.errors import ContentError
 from harness.system.invocation import typed
 from harness.system.workspace import Workspace
 from reports.board.index import Index, IndexedStudy, study_folders
-from reports.board.leaderboard_page import leaderboard_sections, with_tables
+from reports.board.leaderboard_page import leaderboard_sections, table_scripts
 from reports.html.chooser import choosable, figure, named
 from reports.html.dataset_tag import dataset_tag
 from reports.html.numbers import DASH, count, duration, plural, short
@@ -103,8 +103,8 @@ def render(index: Index) -> str:
         parts = [rungs_tables(facts, f"rungs-{number}") for number, facts in enumerate(index.rungs) if facts.finished]
         sections.append(Section("rungs", "Was early stopping right?", joined(parts)))
     footer = paragraph("Made by harness from the files of its workspace; the same files give the same page.")
-    styles = resource("board/board.css")
-    return with_tables(page("Studies and leaderboard", introduction, sections, footer, styles=styles))
+    styles, scripts = resource("board/board.css"), table_scripts()
+    return page("Studies and leaderboard", introduction, sections, footer, styles=styles, last_scripts=scripts)
 
 
 def _studies(index: Index) -> Html:

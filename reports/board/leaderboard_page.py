@@ -13,11 +13,10 @@ from harness.system.workspace import Workspace
 from reports.board import frontier_picture
 from reports.board.leaderboard_info import Group, Key, groups
 from reports.board.leaderboard_table import standings, what_tiers_mean
-from reports.html.chooser import with_chooser
+from reports.html.chooser import chooser_script
 from reports.html.dataset_tag import MNIST, shown_name
 from reports.html.numbers import plural, short
 from reports.html.page import Html, Section, element, joined, left_out, page, paragraph, resource, text
-from reports.html.page_script import with_script
 
 
 def write_leaderboard(workspace: Workspace, found: Survey) -> Path:
@@ -36,9 +35,9 @@ def write_leaderboard(workspace: Workspace, found: Survey) -> Path:
         ]
     )
     footer = paragraph("Made by harness from the files of its workspace; the same files give the same page.")
-    sections = leaderboard_sections(made)
-    source = page("Leaderboard", introduction, sections, footer, styles=resource("board/board.css"))
-    files.write_text(path, with_tables(source))
+    styles, scripts = resource("board/board.css"), table_scripts()
+    source = page("Leaderboard", introduction, leaderboard_sections(made), footer, styles=styles, last_scripts=scripts)
+    files.write_text(path, source)
     return path
 
 
@@ -60,9 +59,9 @@ def leaderboard_sections(made: Sequence[Group]) -> list[Section]:
     ]
 
 
-def with_tables(source: str) -> str:
-    """Return a page with the scripts of its tables and its tabs."""
-    return with_script(with_chooser(source), "board/tabs.js")
+def table_scripts() -> list[str]:
+    """Return the scripts of the tables and the tabs."""
+    return [chooser_script(), resource("board/tabs.js")]
 
 
 def _answer(made: Sequence[Group]) -> Html:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 
 from harness.system.invocation import typed
-from reports.html.page import Html, element, text
-from reports.html.page_script import with_script
+from reports.html.page import Html, element, resource, text
 
 
 def choosable(content: Html, kind: str) -> Html:
@@ -37,6 +36,6 @@ def copyable(code: Html) -> Html:
     return element("span", code, data_copy="")
 
 
-def with_chooser(page: str) -> str:
-    """Return a page with the script."""
-    return with_script(page, "html/sorting.js", "html/chooser.js")
+def chooser_script() -> str:
+    """Return the script of such tables."""
+    return "".join(map(resource, ("html/sorting.js", "html/chooser.js")))

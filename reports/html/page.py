@@ -2,7 +2,7 @@
 
 ``Html`` is text that is markup already. Everything else becomes ``Html`` through ``text`` or ``element`` alone, so the
 type checker finds what was not escaped. A page is one file with no address outside itself. It says all it has to say
-without a script; where one is given, the page allows that one and no other.
+without a script; where some are given, the page allows these and no others.
 """
 
 from __future__ import annotations
@@ -191,6 +191,8 @@ def page(
     styles: str = "",
     script: str = "",
     data: Html | None = None,
+    last_scripts: Sequence[str] = (),
+    top: Html = Html(""),
 ) -> str:
     """Return the whole document.
 
@@ -201,8 +203,10 @@ def page(
         footer: the last lines.
         toolbar: stands before the sections of ``toolbar_group`` and may stay in sight over these.
         styles: what the page needs beyond the common style sheet.
-        script: the text of the one script that may run; it is loaded before the page's content.
+        script: the text of a script that is loaded before the page's content.
         data: what the script reads, as ``data_block`` returns it.
+        last_scripts: the texts of those that are loaded after it; no other script may run.
+        top: stands before all else.
     """
     groups = [(name, list(parts)) for name, parts in groupby(sections, lambda part: part.group)]
     main = element(
@@ -217,6 +221,8 @@ def page(
         title,
         styles,
         script,
+        last_scripts,
+        top,
         element("a", text("Skip to the report"), href="#content", class_="skip"),
         main,
         element("footer", footer),
@@ -224,30 +230,31 @@ def page(
     )
 
 
-def document(title: str, styles: str, script: str, *body: Html, script_last: bool = False) -> str:
-    """Return a document of these parts; ``script`` may run, before the body or as the last of it."""
-    scripts = [element("script", Html(script))] if script else []
-    first, last = ([], scripts) if script_last else (scripts, [])
+def document(title: str, styles: str, script: str, last_scripts: Sequence[str], *body: Html) -> str:
+    """Return a document of these parts; ``script`` runs before the body, the others after it."""
+    first = [script] if script else []
     head = [
         element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy(script)),
+        element("meta", http_equiv="Content-Security-Policy", content=_policy([*last_scripts, *first])),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("title", text(title)),
         element("style", style(), Html(styles)),
-        *first,
+        *(element("script", Html(each)) for each in first),
     ]
+    last = (element("script", Html(each)) for each in last_scripts)
     whole = element("html", element("head", joined(head)), element("body", *body, *last), lang="en")
     return f"<!doctype html>\n{whole}\n"
 
 
-def policy(script: str) -> str:
-    """Return a Content-Security-Policy: nothing can be fetched, and nothing can run but this script.
+def _policy(scripts: Sequence[str]) -> str:
+    """Return a Content-Security-Policy: nothing can be fetched, and nothing can run but these scripts.
 
     It holds even if a text slipped through unescaped.
     """
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    allowed = f"script-src 'sha256-{digest}'; " if script else ""
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    sources = " ".join(f"'sha256-{digest}'" for digest in digests)
+    allowed = f"script-src {sources}; " if scripts else ""
     return f"default-src 'none'; {allowed}style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 

@@ -5,13 +5,11 @@ The page of a search that is over has no such script, so that the last one writt
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from harness.system import files
 from harness.system.workspace import Workspace
-from reports.html.page import Html, element, joined, text
-from reports.html.page_script import with_script
+from reports.html.page import Html, element, joined, resource, text
 from reports.study.progress import time_bar
 from reports.study.study_files import read_study
 from reports.study.study_info import study_info
@@ -31,17 +29,8 @@ def write_live_report(folder: Path, workspace: Workspace) -> Path:
     """
     path = folder / "report.html"
     info = study_info(read_study(folder, workspace))
-    files.write_text(path, reloading(render(info), time_bar(info.progress)))
+    files.write_text(path, render(info, _bar(time_bar(info.progress)), [resource("study/live.js")]))
     return path
-
-
-def reloading(page: str, time: Html | None = None) -> str:
-    """Return a page with the script that reloads it, which the page's policy then allows.
-
-    ``time`` is what the bar at its top says of the search's time.
-    """
-    page = re.sub("<body[^>]*>", lambda found: found[0] + _bar(time or Html("")), page, count=1)
-    return with_script(page, "study/live.js")
 
 
 def _bar(time: Html) -> Html:

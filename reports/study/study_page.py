@@ -89,8 +89,8 @@ def write_report(folder: Path, workspace: Workspace) -> Path:
     return path
 
 
-def render(info: StudyInfo) -> str:
-    """Return the page."""
+def render(info: StudyInfo, top: Html | None = None, last_scripts: Sequence[str] = ()) -> str:
+    """Return the page; ``top`` stands before all else, and ``last_scripts`` are loaded last."""
     introduction = joined(
         [
             element("h1", text("Study "), foreign(info.name)),
@@ -119,6 +119,8 @@ def render(info: StudyInfo) -> str:
         styles=resource("study/study.css"),
         script=study_script(),
         data=study_data(info) if info.networks else None,
+        last_scripts=last_scripts,
+        top=top or Html(""),
     )
 
 
@@ -133,6 +135,7 @@ def _sections(info: StudyInfo) -> list[Section]:
     others = [item for item in info.closer if item is not answer]
     rows = leaderboard_table(info.rows, config.dataset, config.target_pct, config.minimise) if info.rows else Html("")
     networks = networks_table(info.networks, task, config.threshold_pct, config.minimise)
+    glossary = terms({word: f"{meaning}." for word, meaning in GLOSSARY.items()})
     return [
         Section("picture", info.picture.title, accuracy_picture.draw(info.picture), ANSWER),
         Section("winner", "The winner", network_section(answer, unfolded=True) if answer else Html(""), ANSWER),
@@ -150,7 +153,7 @@ def _sections(info: StudyInfo) -> list[Section]:
         Section("time", "Where the time went", time_spent.draw(info.time), SEARCH, folded=True),
         Section("proposals", "Where the proposals went", _accounting(info.accounting), SEARCH, folded=True),
         Section("provenance", "Commands, code and machine", provenance_tables(info.provenance), PROVENANCE),
-        Section("glossary", "Glossary", _glossary(), PROVENANCE, folded=True),
+        Section("glossary", "Glossary", glossary, PROVENANCE, folded=True),
         Section("toy", "The toy", toy_table(), PROVENANCE, folded=True),
     ]
 
@@ -236,7 +239,3 @@ def _accounting(facts: Accounting) -> Html:
             shares_table("Finished runs by outcome", "ended", "count", facts.outcomes, "outcomes-caption"),
         ]
     )
-
-
-def _glossary() -> Html:
-    return terms({word: f"{meaning}." for word, meaning in GLOSSARY.items()})

@@ -31,8 +31,8 @@ def render() -> str:
     numbers = values(EXAMPLE, next(train(WEIGHTS, EXAMPLE, FIRST_RATE))) | {"learning_rate": FIRST_RATE}
     main = element("main", joined(_parts(numbers)), id="content", tabindex=-1)
     start = data_block("numbers", _START)
-    source = resource("toy/toy.js")
-    return document("Backpropagation on eight weights", resource("toy/toy.css"), source, main, start, script_last=True)
+    scripts = [resource("toy/toy.js")]
+    return document("Backpropagation on eight weights", resource("toy/toy.css"), "", scripts, main, start)
 
 
 def _parts(numbers: Mapping[str, float]) -> list[Html]:

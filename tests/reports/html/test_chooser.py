@@ -17,7 +17,7 @@ from reports.board.index import read_index
 from reports.board.index_page import write_index
 from reports.board.leaderboard_page import write_leaderboard
 from reports.comparison.comparison import ratio_text
-from reports.html.chooser import choosable, copyable, figure, named, with_chooser
+from reports.html.chooser import choosable, chooser_script, copyable, figure, named
 from reports.html.page import Column, Html, Section, page, table, text
 from tests import browser
 from tests.outline import checked
@@ -77,7 +77,9 @@ def rows(tab: browser.Page, tmp_path: Path) -> Iterator[browser.Page]:
         for rank in range(1, 7)
     ]
     made = choosable(table("Six rows.", columns, cells, identifier="six", row_header=1, folds=folds), "rows")
-    source = with_chooser(page("Six", Html("<h1>Six</h1>"), [Section("all", "All", made)], text("end")))
+    source = page(
+        "Six", Html("<h1>Six</h1>"), [Section("all", "All", made)], text("end"), last_scripts=[chooser_script()]
+    )
     checked(source)
     path = tmp_path / "six.html"
     path.write_text(source, encoding="utf-8")
