@@ -15,7 +15,7 @@ from reports.html.seed_dots import SeedDots, seed_dots
 from reports.study.provenance import recipe_options
 from search_spaces.cost import Analysis, analyse
 from search_spaces.network_name import network_names
-from search_spaces.task import MNIST, Task
+from search_spaces.task import MNIST
 
 # Digits of a hash that people see; the commands get all of it.
 HASH_DIGITS = 6
@@ -81,10 +81,12 @@ def groups(rows: Sequence[LeaderboardRow], records: Iterable[Record], kept: Iter
 
     def entry(row: LeaderboardRow) -> Entry:
         record = by_key.get(row.key[:5]) if row.tier is not Tier.CLAIMED else None
+        # A file may hold rows of other versions of this program.
+        task = DATASETS[row.dataset].task if row.dataset in DATASETS else MNIST
         return Entry(
             row=row,
             name=names[row.hash],
-            analysis=analyse(row.architecture, _task(row)),
+            analysis=analyse(row.architecture, task),
             seeds=seed_dots(record) if record else None,
             commands=_commands(row, [item for item in by_key.values() if item.hash == row.hash], record, weights),
         )
@@ -96,11 +98,6 @@ def groups(rows: Sequence[LeaderboardRow], records: Iterable[Record], kept: Iter
     first = made[0].dataset if made else ""
     default = DATASETS[first].target_pct if first in DATASETS else None
     return tuple(sorted(made, key=lambda group: (group.dataset, group.target_pct) != (first, default)))
-
-
-def _task(row: LeaderboardRow) -> Task:
-    # A file may hold rows of other versions of this program.
-    return DATASETS[row.dataset].task if row.dataset in DATASETS else MNIST
 
 
 def _commands(

@@ -9,6 +9,7 @@ from reports.html.chooser import choosable, copyable, figure, named
 from reports.html.dataset_tag import dataset_banner, shown_name
 from reports.html.numbers import DASH, count, decimal, duration, plural, short
 from reports.html.page import Column, Html, element, foreign, joined, paragraph, table, terms, text
+from reports.study.caveats_box import TIERS
 from reports.study.standings import accuracy_words, tier_tag
 
 # The style sheet leaves ``spare`` columns out on a telephone.
@@ -114,16 +115,7 @@ def _facts(entry: Entry) -> dict[str, str]:
 
 def what_tiers_mean() -> Html:
     """Return the tiers with what each has behind it."""
-    said = {
-        Tier.CERTIFIED: "A lower bound of the mean test accuracy, at 99 % or more, reaches the target, on seeds "
-        "that were declared before they were run.",
-        Tier.VERIFIED: "The mean over at least five seeds reaches the target, and so does its 90 % lower bound.",
-        Tier.AT_TARGET: "The mean reaches the target, its 90 % lower bound does not.",
-        Tier.MEASURED: "The mean misses the target, or seeds are lacking: fewer than five, or some that were declared.",
-        Tier.SEARCHED: "A search measured it on validation images. Nobody has tested it.",
-        Tier.CLAIMED: "Others say so. Nobody has checked it here.",
-    }
-    rows = [[tier_tag(tier), text(words)] for tier, words in said.items()]
+    rows = [[tier_tag(tier), text(f"{words[0].upper()}{words[1:]}.")] for tier, words in TIERS.items()]
     note = paragraph(
         "Rows are ranked by tier, the best first, and within a tier by parameters, the fewest first. Test accuracy is "
         "that of the last epoch. Seeds are fixed in advance. Each reads the test set once, at the last epoch; only the "

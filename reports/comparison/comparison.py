@@ -90,7 +90,8 @@ def accuracy_sentence(names: tuple[str, str], accuracies_pct: tuple[Sequence[flo
         lacking = " and ".join(name for name, values in zip(names, accuracies_pct, strict=True) if not values)
         return f"Nobody has measured {lacking} on the test set, so the accuracies cannot be compared."
     gap = statistics.mean(theirs) - statistics.mean(ours)
-    said = f"The mean test accuracy of {names[1]} is {decimal(abs(gap), 3)} points {_than(gap)} that of {names[0]}"
+    beside = f"points {'below' if gap < 0 else 'above'} that of {names[0]}"
+    said = f"The mean test accuracy of {names[1]} is {decimal(abs(gap), 3)} {beside}"
     chance = two_sided(ours, theirs)
     if not math.isfinite(chance):
         return f"{said}; with a single seed on a side nobody can say whether that is chance."
@@ -118,7 +119,3 @@ def _ratio(value: float | None, first: float | None) -> float | None:
     if value is None or first is None or not (math.isfinite(value) and math.isfinite(first)):
         return None
     return value / first if first > 0 and value >= 0 else None
-
-
-def _than(gap: float) -> str:
-    return "below" if gap < 0 else "above"

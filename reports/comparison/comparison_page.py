@@ -106,7 +106,17 @@ def render_networks(facts: NetworkComparison) -> str:
         ]
     )
     footer = paragraph("Made by harness from the records and studies of its workspace; the same files, the same page.")
-    sections = [*_figures(facts), *_parts(facts)]
+    recipes = (
+        _table("Fields of the recipes that differ", "recipe-figures", names, facts.recipes)
+        if facts.recipes
+        else paragraph("The recipes of the measured rows do not differ.")
+    )
+    sections = [
+        *_figures(facts),
+        Section("mistakes", "Shared mistakes", _mistakes(facts)),
+        Section("recipes", "Recipes", recipes),
+        Section("commands", "Train them again", _network_commands(facts.sides)),
+    ]
     title = f"Comparison: {', '.join(names)}"
     return page(title, introduction, sections, footer, styles=resource("comparison/comparison.css"))
 
@@ -170,20 +180,6 @@ def _figures(facts: NetworkComparison) -> list[Section]:
         Section("seeds", "Seed by seed", comparison_pictures.seeds_picture(facts.sides)),
         Section("parameters", "Where the parameters sit", comparison_pictures.parameters_picture(facts.sides)),
         Section("ops", "Op by op", joined(_ops(place, side) for place, side in enumerate(facts.sides))),
-    ]
-
-
-def _parts(facts: NetworkComparison) -> list[Section]:
-    names = [side.name for side in facts.sides]
-    recipes = (
-        _table("Fields of the recipes that differ", "recipe-figures", names, facts.recipes)
-        if facts.recipes
-        else paragraph("The recipes of the measured rows do not differ.")
-    )
-    return [
-        Section("mistakes", "Shared mistakes", _mistakes(facts)),
-        Section("recipes", "Recipes", recipes),
-        Section("commands", "Train them again", _network_commands(facts.sides)),
     ]
 
 
@@ -332,11 +328,9 @@ def _study_commands(infos: Sequence[StudyInfo]) -> Html:
 
 def _network_commands(sides: Sequence[NetworkSide]) -> Html:
     lines = [
-        typed("verify", side.architecture.hash if side.row else str(side.architecture), "--seeds", _seeds(side))
+        typed("verify", side.architecture.hash, "--seeds", str(side.row.seeds))
+        if side.row
+        else typed("verify", str(side.architecture), "--seeds", str(VERIFIED_SEEDS))
         for side in sides
     ]
     return element("pre", element("code", text("\n".join(lines))))
-
-
-def _seeds(side: NetworkSide) -> str:
-    return str(side.row.seeds if side.row else VERIFIED_SEEDS)

@@ -123,7 +123,10 @@ def _picture(width: int, parts: Html, class_: str | None = None) -> Html:
 
 def description(columns: Sequence[Block], image: Shape) -> str:
     """Return what the strip shows, in words."""
-    steps = ", ".join(f"{_times(block)}{block.op} to {shape_text(block.shape)}" for block in columns)
+    times = [f"{block.times} times " if block.times > 1 else "" for block in columns]
+    steps = ", ".join(
+        f"{often}{each.op} to {shape_text(each.shape)}" for often, each in zip(times, columns, strict=True)
+    )
     fields = [block.receptive_field for block in columns if block.receptive_field is not None]
     return (
         f"From {shape_text(image)}: {steps}. The receptive field grows to "
@@ -139,10 +142,6 @@ def _joined(block: Block, layer: Layer) -> Block:
         parameters=block.parameters + layer.parameters,
         macs=block.macs + layer.macs,
     )
-
-
-def _times(block: Block) -> str:
-    return f"{block.times} times " if block.times > 1 else ""
 
 
 def _names() -> Html:

@@ -18,8 +18,8 @@ TIERS = {
     f"one-sided {100 * VERIFIED_CONFIDENCE:g} % lower bound does not",
     Tier.MEASURED: "the test set was read, but the mean is below the target, or there are fewer than "
     f"{VERIFIED_SEEDS} seeds or fewer than were declared",
-    Tier.SEARCHED: "validation accuracy only",
-    Tier.CLAIMED: "someone's word, with its source",
+    Tier.SEARCHED: "a search measured it on validation images; nobody has tested it",
+    Tier.CLAIMED: "others say so, and name a source; nobody has checked it here",
 }
 
 
@@ -38,13 +38,10 @@ def box(facts: Caveats) -> Html:
         entries["Wrong labels"] = _labels(facts.label_errors, len(facts.seeds))
     parts = [terms(entries, class_="box")]
     if facts.seeds:
-        parts.append(details(f"Every seed: {_errors(facts)} errors", _seeds_table(facts)))
+        errors = ", ".join(count(seed.test_errors) for seed in facts.seeds)
+        parts.append(details(f"Every seed: {errors} errors", _seeds_table(facts)))
     parts.append(details("What the tiers mean", terms({str(tier): f"{words}." for tier, words in TIERS.items()})))
     return joined(parts)
-
-
-def _errors(facts: Caveats) -> str:
-    return ", ".join(count(seed.test_errors) for seed in facts.seeds)
 
 
 def _data(facts: Caveats) -> str:

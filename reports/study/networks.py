@@ -155,7 +155,8 @@ def networks(files: StudyFiles) -> list[Network]:
         found.setdefault(network_hash, [_lost(results[0])])
     states = _states(files)
     rows = _best_rows(files)
-    hoped = {event.trial: event.predicted_pct for event in _pruned(files)}
+    pruned = [entry.event for entry in files.entries_of(RungReached) if entry.event.pruned]
+    hoped = {event.trial: event.predicted_pct for event in pruned}
     made = [_network(key, events, runs[key], states.get(key), rows.get(key), hoped) for key, events in found.items()]
     counted = [replace(network, minimised=_minimised(network, files.config)) for network in made]
     return sorted(counted, key=lambda network: _order(network, files.config.threshold_pct))
@@ -232,10 +233,6 @@ def _length(results: list[Result], decided: _Decided | None) -> int | None:
         return is_decided, bool(validation_runs(runs)), epochs
 
     return max(lengths, key=weight, default=None)
-
-
-def _pruned(files: StudyFiles) -> list[RungReached]:
-    return [entry.event for entry in files.entries_of(RungReached) if entry.event.pruned]
 
 
 def _progress(results: list[Result], hoped: Mapping[int, float | None]) -> tuple[State, str, list[Result]]:

@@ -33,8 +33,10 @@ def filter_bar(networks: Sequence[Network], minimise: Metric) -> Html:
     states += [element("option", text(state), value=state) for state in State if state in present]
     return element(
         "div",
-        _labelled("search", element("input", type="search", name="q", placeholder="hash, op, origin", size=14)),
-        _labelled("state", element("select", *states, name="state")),
+        element(
+            "label", text("search"), element("input", type="search", name="q", placeholder="hash, op, origin", size=14)
+        ),
+        element("label", text("state"), element("select", *states, name="state")),
         *costs,
         _range("parameters", "smallest", "largest"),
         _range("validation, %", "least", "most"),
@@ -74,10 +76,6 @@ def study_data(info: StudyInfo) -> Html:
             "rest_seconds": _number(info.time.rest_seconds),
         },
     )
-
-
-def _labelled(words: str, control: Html) -> Html:
-    return element("label", text(words), control)
 
 
 def _range(words: str, low: str, high: str) -> Html:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from harness.evidence.events import Proposal, Repeated
 from harness.evidence.study import rejections
 from harness.system import statistics
-from harness.training.result import Result, Status
+from harness.training.result import Status
 from harness.training.seeds import Purpose
 from reports.html.shares import Share
 from reports.study.networks import Network, State
@@ -59,7 +59,7 @@ def accounting(files: StudyFiles, of: list[Network]) -> Accounting:
     words = Counter[str]()
     for word, number in rejections(files.events).items():
         words[_REASONS.get(word, word)] += number
-    reasons = _shares(words)
+    reasons = [Share(name, words[name]) for name in sorted(words, key=lambda name: (-words[name], name))]
     outcomes = Counter(result.status for result in files.results)
     first = [result for result in files.results if result.purpose is Purpose.SEARCH]
     trained = [result for result in first if result.validation_errors is not None]
@@ -73,7 +73,9 @@ def accounting(files: StudyFiles, of: list[Network]) -> Accounting:
         "within the limits": to_train + repeated,
         "trained": len(trained),
         "not stopped early": len(whole),
-        "reached the threshold": sum(_passed(result, files.config.threshold_pct) for result in whole),
+        "reached the threshold": sum(
+            statistics.reaches(result.validation_accuracy_pct or 0.0, files.config.threshold_pct) for result in whole
+        ),
         "confirmed": len(confirmed),
         "verified": sum(network.row is not None and network.row.reached for network in confirmed),
     }
@@ -87,15 +89,6 @@ def accounting(files: StudyFiles, of: list[Network]) -> Accounting:
         runs=len(files.results),
         steps=tuple(Share(name, number) for name, number in steps.items()),
     )
-
-
-def _passed(first: Result, threshold_pct: float) -> bool:
-    """Return whether the first run of a proposal met the threshold."""
-    return statistics.reaches(first.validation_accuracy_pct or 0.0, threshold_pct)
-
-
-def _shares(counted: Counter[str]) -> list[Share]:
-    return [Share(name, counted[name]) for name in sorted(counted, key=lambda name: (-counted[name], name))]
 
 
 def _summed_up(shares: list[Share]) -> tuple[Share, ...]:

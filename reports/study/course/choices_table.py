@@ -29,8 +29,9 @@ def choices_tables(facts: Choices | None) -> Html:
     if facts is None or not facts.choices:
         return Html("")
     when = "at the end of its first run" if facts.epoch is None else f"after epoch {facts.epoch} of its first run"
+    which = "" if facts.length is None else f" that was trained for {facts.length} epochs"
     note = paragraph(
-        f"We compare the validation accuracy of each network{_which(facts)} {when}, when all had the same training; "
+        f"We compare the validation accuracy of each network{which} {when}, when all had the same training; "
         "its errors on a logarithmic scale. Each choice is taken by itself. Choices depend on each other, the sampler "
         "repeats good ones, and a choice may stand for size. Size alone (the logarithm of the parameters) explains "
         f"{pct(100 * facts.size_explained, 0)} over all networks. A share is a hint, not an effect."
@@ -54,11 +55,6 @@ def choices_tables(facts: Choices | None) -> Html:
         sortable=True,
     )
     return joined([note, summary, details("Every option of every choice", options)])
-
-
-def _which(facts: Choices) -> str:
-    """Return which networks are compared, where trainings have several lengths."""
-    return "" if facts.length is None else f" that was trained for {facts.length} epochs"
 
 
 def _choice_cells(choice: Choice) -> list[Html]:

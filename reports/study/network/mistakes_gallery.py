@@ -7,6 +7,8 @@ from reports.html.numbers import count, decimal, plural
 from reports.html.page import Column, Html, element, items, joined, numeric, paragraph, table, text
 from reports.study.network.mistakes import Mistake, Mistakes
 
+# Of an image with a confirmed label error.
+LABEL_WRONG = element("span", text("label wrong"), class_="tag wait")
 # An image takes about 400 bytes of the page.
 MOST_PICTURES = 60
 # Shades of the matrix: a cell's share of the largest count off the diagonal.
@@ -78,20 +80,24 @@ def _pictures(facts: Mistakes) -> Html:
 
 def _picture(mistake: Mistake, facts: Mistakes) -> Html:
     assert mistake.pixels is not None, "only known images are shown"
-    rows, columns = facts.image_shape or (28, 28)
     said = " or ".join(str(answer) for answer, _ in mistake.said)
-    alt = f"test image {mistake.image}, label {mistake.label}, said {said}"
-    image = element("img", src=png.data_uri(mistake.pixels, columns, rows), width=2 * columns, height=2 * rows, alt=alt)
     sure = f", {decimal(mistake.confidence, 2)}" if mistake.confidence is not None else ""
     lines = [
         element("b", text(f"{mistake.label} \N{RIGHTWARDS ARROW} {said}")),
         text(f"{mistake.seeds} of {facts.seeds}{sure}"),
         text(f"#{mistake.image}"),
+        *([LABEL_WRONG] if mistake.mislabelled else []),
     ]
-    if mistake.mislabelled:
-        lines.append(element("span", text("label wrong"), class_="tag wait"))
-    body = element("span", joined(lines, "<br>"))
-    return element("figure", image, element("figcaption", body), class_="suspect" if mistake.mislabelled else None)
+    alt = f"test image {mistake.image}, label {mistake.label}, said {said}"
+    caption = element("span", joined(lines, "<br>"))
+    return digit(mistake.pixels, facts.image_shape or (28, 28), alt, caption, mislabelled=mistake.mislabelled)
+
+
+def digit(pixels: bytes, shape: tuple[int, int], alt: str, caption: Html, *, mislabelled: bool) -> Html:
+    """Return a test image, twice as large as it is, with what is said of it."""
+    rows, columns = shape
+    image = element("img", src=png.data_uri(pixels, columns, rows), width=2 * columns, height=2 * rows, alt=alt)
+    return element("figure", image, element("figcaption", caption), class_="suspect" if mislabelled else None)
 
 
 def _said(mistake: Mistake) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from reports.html import png
 from reports.html.page import Html, element, foreign, items, joined, text
 from reports.study.network.mistakes import Mistake, Mistakes
+from reports.study.network.mistakes_gallery import LABEL_WRONG, digit
 
 # An image takes about 400 bytes of the page.
 MOST_PICTURES = 40
@@ -71,15 +71,10 @@ def _said(mistake: Mistake | None, seeds: int) -> tuple[tuple[int, ...], float]:
 
 
 def _figure(item: SharedMistake, names: Sequence[str]) -> Html:
-    rows, columns = item.shape
-    alt = f"test image {item.image}, label {item.label}"
-    image = element("img", src=png.data_uri(item.pixels, columns, rows), width=2 * columns, height=2 * rows, alt=alt)
-    lines = [element("b", text(f"label {item.label}"))]
-    if item.mislabelled:
-        lines.append(element("span", text("label wrong"), class_="tag wait"))
+    lines = [element("b", text(f"label {item.label}")), *([LABEL_WRONG] if item.mislabelled else [])]
     for name, (answers, share) in zip(names, item.said, strict=True):
         words = f": {' or '.join(map(str, answers))}, {100 * share:.0f} %" if answers else ": right"
         lines.append(joined([foreign(name), text(words)], ""))
-    lines.append(text(f"#{item.image}"))
-    caption = element("figcaption", joined(lines, "<br>"))
-    return element("figure", image, caption, class_="suspect" if item.mislabelled else None)
+    caption = joined([*lines, text(f"#{item.image}")], "<br>")
+    alt = f"test image {item.image}, label {item.label}"
+    return digit(item.pixels, item.shape, alt, caption, mislabelled=item.mislabelled)
