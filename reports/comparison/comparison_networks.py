@@ -16,6 +16,7 @@ from harness.training.result import Result
 from reports.comparison.comparison import Quantity, accuracy_sentence, known, more_or_fewer, of_known, plain, quantity
 from reports.html.numbers import count, decimal, duration, plural, short, spread
 from reports.study.caveats import CONFIRMED_LABEL_ERRORS
+from reports.study.network.mistakes import Mistakes as AllMistakes
 from reports.study.network.mistakes import mistakes as all_mistakes
 from reports.study.network.shared_mistakes import SharedMistake, shared_mistakes
 from reports.study.provenance import shown
@@ -132,7 +133,10 @@ def network_comparison(sides: Sequence[NetworkSide]) -> NetworkComparison:
     """Return the facts of a comparison of networks; ratios are to the first."""
     alike = len({(side.row.dataset, side.row.target_pct) for side in sides if side.row}) == 1
     measured = alike and all(side.record for side in sides)
-    mistakes = _mistakes(sides) if measured else ()
+    seen = [all_mistakes(side.record, side.inspections) for side in sides if side.record]
+    mistakes = (
+        _mistakes(seen, CONFIRMED_LABEL_ERRORS.get(sides[0].row.dataset if sides[0].row else "")) if measured else ()
+    )
     shared = frozenset.intersection(*(item.images for item in mistakes)) if mistakes else frozenset()
     return NetworkComparison(
         sides=tuple(sides),
@@ -140,7 +144,7 @@ def network_comparison(sides: Sequence[NetworkSide]) -> NetworkComparison:
         quantities=tuple(known(_quantities(sides))),
         mistakes=mistakes,
         shared=shared,
-        pictures=_pictures(sides, shared),
+        pictures=shared_mistakes(shared, seen),
         recipes=tuple(_recipes(sides)),
         notes=tuple(_notes(sides, alike=alike)),
     )
@@ -233,31 +237,14 @@ def _recipes(sides: Sequence[NetworkSide]) -> list[Quantity]:
     ]
 
 
-def _mistakes(sides: Sequence[NetworkSide]) -> tuple[Mistakes, ...]:
-    found = [_often_wrong(side.record) for side in sides if side.record]
-    suspects = CONFIRMED_LABEL_ERRORS.get(sides[0].record.dataset if sides[0].record else "")
-    return tuple(
-        Mistakes(
-            images=images,
-            alone=images.difference(*(found[:place] + found[place + 1 :])),
-            mislabelled=None if suspects is None else len(images & suspects),
-            pictures=_pictures(sides, images.difference(*(found[:place] + found[place + 1 :]))),
-        )
-        for place, images in enumerate(found)
-    )
-
-
-def _pictures(sides: Sequence[NetworkSide], images: frozenset[int]) -> tuple[SharedMistake, ...]:
-    measured = [(side.record, side.inspections) for side in sides if side.record]
-    return shared_mistakes(images, [all_mistakes(*pair) for pair in measured]) if images else ()
-
-
-def _often_wrong(evidence: Record) -> frozenset[int]:
-    times: dict[int, int] = defaultdict(int)
-    for run in evidence.seeds:
-        for image, _ in run.wrong:
-            times[image] += 1
-    return frozenset(image for image, count_ in times.items() if 2 * count_ >= len(evidence.seeds))
+def _mistakes(seen: Sequence[AllMistakes], suspects: frozenset[int] | None) -> tuple[Mistakes, ...]:
+    often = [frozenset(item.image for item in side.mistakes if 2 * item.seeds >= side.seeds) for side in seen]
+    found = []
+    for place, images in enumerate(often):
+        alone = images.difference(*often[:place], *often[place + 1 :])
+        mislabelled = None if suspects is None else len(images & suspects)
+        found.append(Mistakes(images, alone, mislabelled, shared_mistakes(alone, seen)))
+    return tuple(found)
 
 
 def _notes(sides: Sequence[NetworkSide], *, alike: bool) -> list[str]:

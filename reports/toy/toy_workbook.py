@@ -7,8 +7,8 @@ that Python computed, for those programs that show a file without calculating it
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import xlsxwriter
 from xlsxwriter.utility import xl_col_to_name
 
-from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, Example, Weights, train
+from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, Example, Weights, losses, train
 from harness.toy.formulas import BACKWARD, EXAMPLE_NAMES, FORWARD, UPDATE, WEIGHT_NAMES, values, with_names
 
 UPDATES = 1_000
@@ -86,7 +86,8 @@ def workbook(weights: Weights, example: Example, learning_rate: float) -> bytes:
     formats = {name: book.add_format(look) for name, look in _LOOKS.items()}
     inputs = book.add_worksheet("Inputs")
     training = book.add_worksheet("Training")
-    _write_inputs(inputs, formats, _inputs(weights, example, learning_rate))
+    numbers = {"learning_rate": learning_rate} | asdict(example) | asdict(weights)
+    _write_inputs(inputs, formats, numbers, losses(weights, example, learning_rate, UPDATES))
     _write_training(training, formats, weights, example, learning_rate)
     for number, logarithmic in enumerate((False, True)):
         inputs.insert_chart(5 + 19 * number, 3, _chart(book, logarithmic))
@@ -115,13 +116,7 @@ def cells(weights: Weights, example: Example, learning_rate: float) -> Iterator[
             yield Cell(row, place, f"={formula}", known[name])
 
 
-def _inputs(weights: Weights, example: Example, learning_rate: float) -> dict[str, float]:
-    known = {name: getattr(example, name) for name in EXAMPLE_NAMES}
-    known |= {name: getattr(weights, name) for name in WEIGHT_NAMES}
-    return {"learning_rate": learning_rate} | known
-
-
-def _write_inputs(sheet: Any, formats: Mapping[str, Any], numbers: Mapping[str, float]) -> None:
+def _write_inputs(sheet: Any, formats: Mapping[str, Any], numbers: Mapping[str, float], found: Sequence[float]) -> None:
     sheet.set_landscape()
     sheet.fit_to_pages(1, 0)
     sheet.set_column(0, 0, 16)
@@ -153,15 +148,9 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], numbers: Mapping[str, 
     for row, updates in enumerate((0, 1, 10, 100, UPDATES), start=22):
         sheet.write(row, 0, f"loss after {updates:,}")
         place = f"Training!{xl_col_to_name(COLUMNS.index('E_total'))}{last - UPDATES + updates}"
-        sheet.write_formula(row, 1, f"={place}", formats["number"], _loss(numbers, updates))
+        sheet.write_formula(row, 1, f"={place}", formats["number"], found[updates])
     for row, words in enumerate(_NOTES[1:], start=_BELOW_THE_CHARTS):
         sheet.write(row, 0, words, formats["note"])
-
-
-def _loss(numbers: Mapping[str, float], updates: int) -> float:
-    weights = Weights(*(numbers[name] for name in WEIGHT_NAMES))
-    example = Example(*(numbers[name] for name in EXAMPLE_NAMES))
-    return next(islice(train(weights, example, numbers["learning_rate"]), updates, None)).forward.E_total
 
 
 def _write_training(

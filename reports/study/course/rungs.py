@@ -7,6 +7,7 @@ readings.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -94,14 +95,8 @@ class Rungs:
     pruning: tuple[WrongPruning, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """A network that was trained to the end: its errors at each rung, then at the end; ``seed`` is that of the run."""
-
-    hash: str
-    seed: int
-    parameters: int
-    errors: tuple[int, ...]
+# A run to the end of a training, with its errors at each rung and at the end.
+_Reading = tuple[Result, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +137,7 @@ def rungs(studies: Sequence[StudyFiles], epochs: int | None = None) -> Rungs:
     epochs = config.recipe.epochs if epochs is None else epochs
     at = rungs_of(config, epochs)
     found = [reading for files in studies for reading in _readings(files, epochs)]
-    readings = list({(reading.hash, reading.seed): reading for reading in found}.values())
+    readings = list({(run.hash, run.seed): (run, errors) for run, errors in found}.values())
     decisions = [decision for files in studies for decision in _decisions(files, epochs)]
     return Rungs(
         studies=len(studies),
@@ -151,7 +146,7 @@ def rungs(studies: Sequence[StudyFiles], epochs: int | None = None) -> Rungs:
         epochs=epochs,
         rungs=at,
         finished=len(readings),
-        exempt=sum(is_exempt(reading.hash) for reading in readings),
+        exempt=sum(is_exempt(run.hash) for run, _ in readings),
         predictions=tuple(_predictions(at, readings)),
         pruning=tuple(_wrong(decisions, epoch) for epoch in (*at, None)),
     )
@@ -172,17 +167,17 @@ def _readings(files: StudyFiles, epochs: int) -> list[_Reading]:
         looks = [*(known.get(rung) for rung in at), run.validation_errors]
         errors = tuple(look for look in looks if look is not None)
         if run.purpose is Purpose.SEARCH and run.status is Status.COMPLETE and len(errors) == len(looks):
-            found.append(_Reading(run.hash, run.seed, run.parameters, errors))
+            found.append((run, errors))
     return found
 
 
 def _predictions(at: Sequence[int], readings: Sequence[_Reading]) -> Iterable[Prediction]:
-    lots = [reading for reading in readings if is_exempt(reading.hash)]
+    lots = [reading for reading in readings if is_exempt(reading[0].hash)]
     groups = {"all that went to the end": list(readings), "those exempt by lot": lots, **_bands(readings)}
     for place, epoch in enumerate(at):
         for group, members in groups.items():
-            early = [float(reading.errors[place]) for reading in members]
-            yield _prediction(epoch, group, early, [float(reading.errors[-1]) for reading in members])
+            early = [float(errors[place]) for _, errors in members]
+            yield _prediction(epoch, group, early, [float(errors[-1]) for _, errors in members])
 
 
 def _prediction(epoch: int, group: str, early: Sequence[float], final: Sequence[float]) -> Prediction:
@@ -198,7 +193,7 @@ def _bands(readings: Sequence[_Reading]) -> dict[str, list[_Reading]]:
     """Return the readings by size, the smallest band first; bands without any are left out."""
     found: dict[str, list[_Reading]] = {}
     for low, high in zip((0, *BAND_ENDS), (*BAND_ENDS, None), strict=True):
-        members = [item for item in readings if item.parameters > low and (high is None or item.parameters <= high)]
+        members = [item for item in readings if low < item[0].parameters <= (high or math.inf)]
         words = f"over {low:,}" if high is None else f"{low + 1:,} to {high:,}"
         if members:
             found[f"{words} parameters"] = members
