@@ -59,21 +59,23 @@ def accuracy_figure(info: StudyInfo) -> Figure:
     if front:
         sizes = [point.cost for point in front]
         axes.step(
-            [*sizes, facts.bound],
+            [*sizes, info.config.bound],
             [*(errors_pct(point.accuracy_pct) for point in front), errors_pct(front[-1].accuracy_pct)],
             where="post",
             color=_GREEN,
             label="Pareto front of validation",
         )
-    axes.axhline(errors_pct(facts.target_pct), color=_BLACK, linewidth=1, label=f"target {short(facts.target_pct)} %")
     axes.axhline(
-        errors_pct(facts.threshold_pct),
+        errors_pct(info.config.target_pct), color=_BLACK, linewidth=1, label=f"target {short(info.config.target_pct)} %"
+    )
+    axes.axhline(
+        errors_pct(info.config.threshold_pct),
         color=_BLACK,
         linewidth=1,
         linestyle=(0, (6, 3)),
-        label=f"threshold {short(facts.threshold_pct)} %, validation",
+        label=f"threshold {short(info.config.threshold_pct)} %, validation",
     )
-    axes.axvline(facts.bound, color=_PINK, linestyle=(0, (2, 2)), label=facts.bound_words)
+    axes.axvline(info.config.bound, color=_PINK, linestyle=(0, (2, 2)), label=facts.bound_words)
     axes.set(xscale="log", yscale="log", xlabel=facts.unit, ylabel="accuracy, % (errors logarithmic)")
     axes.invert_yaxis()
     low, high = axes.get_xlim()

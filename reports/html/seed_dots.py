@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from harness.evidence.record import Record
 from harness.search.nearest_miss import allowed_errors
-from harness.system import statistics
 from reports.html import svg
 from reports.html.page import Html, element, joined, text
 
@@ -24,12 +23,10 @@ class SeedDots:
 
     Attributes:
         errors: wrong test images of each seed.
-        reached: for each seed whether its own accuracy reaches the target.
-        allowed: the most errors with which one does.
+        allowed: the most errors with which a seed's own accuracy reaches the target.
     """
 
     errors: tuple[int, ...]
-    reached: tuple[bool, ...]
     allowed: int
 
 
@@ -37,12 +34,8 @@ def seed_dots(evidence: Record) -> SeedDots | None:
     """Return the seeds of a record, None where it has none."""
     if not evidence.seeds:
         return None
-    images = evidence.seeds[0].test_size
-    return SeedDots(
-        errors=tuple(run.test_errors for run in evidence.seeds),
-        reached=tuple(statistics.reaches(value, evidence.target_pct) for value in evidence.accuracies_pct),
-        allowed=allowed_errors(evidence.target_pct, images),
-    )
+    allowed = allowed_errors(evidence.target_pct, evidence.seeds[0].test_size)
+    return SeedDots(tuple(run.test_errors for run in evidence.seeds), allowed)
 
 
 def shared_axis(rows: Iterable[SeedDots]) -> svg.Axis | None:
@@ -69,7 +62,7 @@ def draw(row: SeedDots, across: svg.Axis) -> Html:
     places = Counter(xs)
     step = min(2.5, (middle - _RADIUS) / max(1, max(places.values(), default=1) - 1))
     stacked: Counter[float] = Counter()
-    for x, reached in sorted(zip(xs, row.reached, strict=True)):
+    for x, reached in sorted((x, errors <= row.allowed) for x, errors in zip(xs, row.errors, strict=True)):
         parts.append(svg.mark("circle", x, middle - step * stacked[x], "reached" if reached else "short", size=_RADIUS))
         stacked[x] += 1
     words = f"Errors of each seed: {', '.join(map(str, sorted(row.errors)))}. Allowed: {row.allowed}."

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from harness.data.datasets import dataset
 from harness.evidence.record import SeedRun
+from harness.evidence.study import StudyConfig
 from harness.system import statistics
 from harness.training.result import Status
 from reports.study.study_files import StudyFiles
@@ -39,23 +39,15 @@ class Caveats:
     """The facts behind the caveats box.
 
     Attributes:
-        offset_points: the validation threshold less the target.
         winner_reads: reads of the test set for this study's answer, whoever made them;
             ``workspace_reads`` for anything.
-        binomial_points: standard error of one seed's accuracy at the target from the finite test set alone.
         seeds: the answer's verification seeds.
         diverged_in_search: runs, counted apart from those in ``seeds``.
     """
 
-    dataset: str
-    validation_size: int
-    test_size: int
-    target_pct: float
-    threshold_pct: float
-    offset_points: float
+    config: StudyConfig
     winner_reads: int
     workspace_reads: int
-    binomial_points: float
     seeds: tuple[SeedRun, ...]
     label_errors: LabelErrors | None
     diverged_in_search: int
@@ -68,20 +60,12 @@ class Caveats:
 
 def caveats(files: StudyFiles, answer: Winner | None) -> Caveats:
     """Return what a reader must know before believing a study."""
-    config = files.config
-    images = dataset(config.dataset)
-    suspects = CONFIRMED_LABEL_ERRORS.get(config.dataset)
+    suspects = CONFIRMED_LABEL_ERRORS.get(files.config.dataset)
     runs = answer.record.seeds if answer and answer.record else ()
     return Caveats(
-        dataset=config.dataset,
-        validation_size=images.validation_size,
-        test_size=images.test_size,
-        target_pct=config.target_pct,
-        threshold_pct=config.threshold_pct,
-        offset_points=config.threshold_pct - config.target_pct,
+        config=files.config,
         winner_reads=sum(answer.hash in purpose.split() for purpose in files.test_reads) if answer else 0,
         workspace_reads=len(files.test_reads),
-        binomial_points=binomial_error(config.target_pct, images.test_size),
         seeds=runs,
         label_errors=_label_errors(runs, suspects) if runs and suspects else None,
         diverged_in_search=sum(result.status is Status.DIVERGED for result in files.results),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from harness.data.datasets import dataset
 from harness.evidence.leaderboard import VERIFIED_CONFIDENCE, VERIFIED_SEEDS, Tier
 from harness.evidence.ledger import DEFAULT_SEEDS, FEWEST_SEEDS
 from reports.html.numbers import count, decimal, pct, plural, short
 from reports.html.page import Column, Html, details, joined, numeric, table, terms, text
-from reports.study.caveats import CONFIRMED_LABEL_ERRORS, Caveats, LabelErrors, errors_outside
+from reports.study.caveats import CONFIRMED_LABEL_ERRORS, Caveats, LabelErrors, binomial_error, errors_outside
 
 TIERS = {
     Tier.CERTIFIED: f"the number of seeds was declared before the first one ({DEFAULT_SEEDS} unless stated, at least "
@@ -45,25 +46,28 @@ def box(facts: Caveats) -> Html:
 
 
 def _data(facts: Caveats) -> str:
-    if facts.dataset == "mnist-5k":
+    name = facts.config.dataset
+    if name == "mnist-5k":
         return "mnist-5k: 5,000 images in place of MNIST. These figures cannot be compared with figures on MNIST."
-    return f"{facts.dataset}. Compare these figures only with figures on {facts.dataset} for the same target."
+    return f"{name}. Compare these figures only with figures on {name} for the same target."
 
 
 def _selection(facts: Caveats) -> str:
+    images = dataset(facts.config.dataset).validation_size
     return (
-        f"The search trained, compared and chose networks by the {count(facts.validation_size)} validation images, a "
-        "fixed part of the training images. It never saw the test set."
+        f"The search trained, compared and chose networks by the {count(images)} validation images, a fixed part of "
+        "the training images. It never saw the test set."
     )
 
 
 def _threshold(facts: Caveats) -> str:
-    threshold = f"On validation a network had to reach {short(facts.threshold_pct)} %"
-    if facts.offset_points == 0:
+    offset = facts.config.threshold_pct - facts.config.target_pct
+    threshold = f"On validation a network had to reach {short(facts.config.threshold_pct)} %"
+    if offset == 0:
         return f"{threshold}: the target itself; no offset between validation and test accuracy was allowed for."
-    sign = "plus" if facts.offset_points > 0 else "less"
+    sign = "plus" if offset > 0 else "less"
     return (
-        f"{threshold}: the target of {short(facts.target_pct)} % {sign} {decimal(abs(facts.offset_points), 3)} points. "
+        f"{threshold}: the target of {short(facts.config.target_pct)} % {sign} {decimal(abs(offset), 3)} points. "
         "So much more accuracy was expected on test images; training images alone were used to estimate that."
     )
 
@@ -71,22 +75,24 @@ def _threshold(facts: Caveats) -> str:
 def _reads(facts: Caveats) -> str:
     return (
         f"{plural(facts.winner_reads, 'time')} for this study's answer, "
-        f"{plural(facts.workspace_reads, 'time')} for any purpose on {facts.dataset} in this workspace."
+        f"{plural(facts.workspace_reads, 'time')} for any purpose on {facts.config.dataset} in this workspace."
     )
 
 
 def _claim(facts: Caveats) -> str:
+    images = dataset(facts.config.dataset).test_size
     return (
-        f"The mean over training seeds on these {count(facts.test_size)} test images, at the last epoch of a fixed "
-        "schedule: not one lucky run, not the best epoch, and not other images."
+        f"The mean over training seeds on these {count(images)} test images, at the last epoch of a fixed schedule: "
+        "not one lucky run, not the best epoch, and not other images."
     )
 
 
 def _noise(facts: Caveats) -> str:
-    errors = (100 - facts.target_pct) / 100 * facts.test_size
+    target_pct, images = facts.config.target_pct, dataset(facts.config.dataset).test_size
     return (
-        f"The target leaves room for {short(errors)} errors. From the finite test set alone an accuracy at the target "
-        f"has a binomial standard error of {decimal(facts.binomial_points, 3)} points, so one seed proves little."
+        f"The target leaves room for {short((100 - target_pct) / 100 * images)} errors. From the finite test set alone "
+        f"an accuracy at the target has a binomial standard error of {decimal(binomial_error(target_pct, images), 3)} "
+        "points, so one seed proves little."
     )
 
 
@@ -117,7 +123,7 @@ def _seeds_table(facts: Caveats) -> Html:
         Column("ended"),
         *((Column("errors outside mislabelled images", numeric=True),) if facts.label_errors else ()),
     )
-    suspects = CONFIRMED_LABEL_ERRORS.get(facts.dataset, frozenset())
+    suspects = CONFIRMED_LABEL_ERRORS.get(facts.config.dataset, frozenset())
     rows = [
         [
             text(seed.index),

@@ -13,8 +13,7 @@ import pytest
 from harness.evidence import record
 from harness.evidence.leaderboard import survey
 from harness.system.workspace import Workspace
-from reports.board.index import read_index
-from reports.board.index_page import write_index
+from reports.board.index import read_index, write_index
 from reports.board.leaderboard_page import write_leaderboard
 from reports.comparison.comparison_page import write_network_comparison, write_study_comparison
 from reports.study.live import write_live_report

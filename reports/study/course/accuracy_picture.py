@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from harness.evidence.leaderboard import cost_of
+from harness.evidence.study import StudyConfig
 from harness.system import statistics
 from reports.html import svg
 from reports.html.numbers import count, mean_and_deviation, pct, plural, short
@@ -70,15 +71,11 @@ class AccuracyPicture:
     """All that the picture shows; ``left_out`` counts networks without any accuracy.
 
     Attributes:
-        bound: the most that a network may have of what is minimised.
         ghosts: the networks of the leaderboard that reach the target at the lowest cost, with their mean test accuracy.
     """
 
     points: tuple[Point, ...]
-    target_pct: float
-    threshold_pct: float
-    minimise: Metric
-    bound: int
+    config: StudyConfig
     left_out: int
     ghosts: tuple[Ghost, ...] = ()
 
@@ -90,7 +87,7 @@ class AccuracyPicture:
     @property
     def unit(self) -> str:
         """What is minimised."""
-        return OBJECTIVES[self.minimise]
+        return OBJECTIVES[self.config.minimise]
 
     @property
     def title(self) -> str:
@@ -100,7 +97,7 @@ class AccuracyPicture:
     @property
     def bound_words(self) -> str:
         """The bound, as it is called."""
-        return f"{'budget' if self.minimise is Metric.PARAMETERS else 'at most'} {count(self.bound)}"
+        return f"{'budget' if self.config.minimise is Metric.PARAMETERS else 'at most'} {count(self.config.bound)}"
 
 
 def accuracy_picture(files: StudyFiles, of: list[Network]) -> AccuracyPicture:
@@ -113,10 +110,7 @@ def accuracy_picture(files: StudyFiles, of: list[Network]) -> AccuracyPicture:
     points += [point for number, network in sized if (point := _tested(number, network, minimise)) is not None]
     return AccuracyPicture(
         points=tuple(points),
-        target_pct=files.config.target_pct,
-        threshold_pct=files.config.threshold_pct,
-        minimise=minimise,
-        bound=files.config.bound,
+        config=files.config,
         left_out=len(of) - len(searched),
         ghosts=_ghosts(files, {network.hash for network in of}),
     )
@@ -159,7 +153,7 @@ def description(facts: AccuracyPicture) -> str:
     kinds = [sum(point.kind is kind for point in facts.points) for kind in Kind]
     return (
         f"{plural(kinds[0], 'trained network')}, {kinds[1]} pruned, {kinds[2]} measured on the test set. "
-        f"Target {short(facts.target_pct)} %, validation threshold {short(facts.threshold_pct)} %, "
+        f"Target {short(facts.config.target_pct)} %, validation threshold {short(facts.config.threshold_pct)} %, "
         f"{facts.bound_words} {facts.unit}. Pareto front on validation, as {facts.unit} with accuracy: "
         f"{front or 'empty'}. The table of networks below has every figure."
     )
@@ -229,7 +223,7 @@ def _notable(point: Point) -> bool:
 def _frame(facts: AccuracyPicture, narrow: bool) -> svg.Frame:
     drawn: list[Point | Ghost] = [*facts.points, *facts.ghosts]
     sizes = [item.cost for item in drawn]
-    errors = [errors_pct(value) for value in (facts.target_pct, facts.threshold_pct)]
+    errors = [errors_pct(value) for value in (facts.config.target_pct, facts.config.threshold_pct)]
     errors += [errors_pct(item.accuracy_pct) for item in drawn]
     errors += [errors_pct(point.accuracy_pct + (point.deviation_pct or 0.0)) for point in facts.points]
     return svg.frame(
@@ -249,16 +243,16 @@ def _grid(area: svg.Frame, unit: str, narrow: bool) -> Html:
 
 def _lines(area: svg.Frame, facts: AccuracyPicture) -> Html:
     left, right = area.across.start, area.across.end
-    target = area.up.position(errors_pct(facts.target_pct))
-    threshold = area.up.position(errors_pct(facts.threshold_pct))
-    bound = area.across.position(facts.bound)
-    target_words = f"target {short(facts.target_pct)} % (test)"
-    threshold_words = f"threshold {short(facts.threshold_pct)} % (validation)"
+    target = area.up.position(errors_pct(facts.config.target_pct))
+    threshold = area.up.position(errors_pct(facts.config.threshold_pct))
+    bound = area.across.position(facts.config.bound)
+    target_words = f"target {short(facts.config.target_pct)} % (test)"
+    threshold_words = f"threshold {short(facts.config.threshold_pct)} % (validation)"
     # The axis ends near the largest network: an empty half would say nothing.
-    within = facts.bound <= area.across.high
+    within = facts.config.bound <= area.across.high
     bound_words = f"{facts.bound_words}{'' if within else ' ' + chr(0x2192)}"
     # The lines lie close together: each label stands on the side away from the other line.
-    above = facts.threshold_pct >= facts.target_pct
+    above = facts.config.threshold_pct >= facts.config.target_pct
     return joined(
         [
             svg.line(left, target, right, target, "target"),

@@ -12,8 +12,7 @@ from harness.evidence import record
 from harness.evidence.leaderboard import survey
 from harness.system.workspace import Workspace
 from harness.training.result import Status
-from reports.board.index import read_index, state_of
-from reports.board.index_page import write_index, write_lacking_reports
+from reports.board.index import read_index, state_of, write_index, write_lacking_reports
 from reports.board.leaderboard_page import write_leaderboard
 from reports.study import study_files
 from reports.study.headline import Outcome

@@ -13,8 +13,7 @@ import pytest
 from harness.evidence import record
 from harness.evidence.leaderboard import survey
 from harness.system.workspace import Workspace
-from reports.board.index import read_index
-from reports.board.index_page import write_index
+from reports.board.index import read_index, write_index
 from reports.board.leaderboard_page import write_leaderboard
 from reports.comparison.comparison import ratio_text
 from reports.html.chooser import choosable, chooser_script, copyable, figure, named

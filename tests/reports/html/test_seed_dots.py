@@ -16,7 +16,7 @@ def centres(drawn: str) -> list[float]:
 def test_a_row_has_the_errors_of_each_seed_and_those_allowed(synthetic: Any):
     made = seed_dots(synthetic.evidence(synthetic.network(4, 5, 6), [59, 60, 61, 40]))
 
-    assert made == SeedDots(errors=(59, 60, 61, 40), reached=(True, True, False, True), allowed=60)
+    assert made == SeedDots(errors=(59, 60, 61, 40), allowed=60)
 
 
 @pytest.mark.parametrize(("target_pct", "allowed"), [(99.4, 60), (99.45, 55), (98.0, 200), (99.999, 0)])
@@ -35,7 +35,7 @@ def test_a_record_without_seeds_has_no_dots(synthetic: Any):
 
 
 def test_fewer_errors_lie_further_left_on_the_axis_that_rows_share():
-    rows = [SeedDots((50, 70), (True, False), 60), SeedDots((55,), (True,), 60)]
+    rows = [SeedDots((50, 70), 60), SeedDots((55,), 60)]
     across = shared_axis(rows)
     assert across is not None
 
@@ -45,7 +45,7 @@ def test_fewer_errors_lie_further_left_on_the_axis_that_rows_share():
 
 
 def test_equal_errors_do_not_hide_each_other():
-    row = SeedDots((50, 50), (True, True), 60)
+    row = SeedDots((50, 50), 60)
     across = shared_axis([row])
     assert across is not None
 
@@ -55,7 +55,7 @@ def test_equal_errors_do_not_hide_each_other():
 
 
 def test_a_diverged_seed_lies_at_the_end_and_squeezes_nobody():
-    row = SeedDots((50, 9_000), (True, False), 60)
+    row = SeedDots((50, 9_000), 60)
     across = shared_axis([row])
     assert across is not None
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -59,13 +58,6 @@ def test_reads_of_the_test_set_are_those_for_the_answer_and_all(verified: Any, p
     found = facts(verified, place)
 
     assert (found.winner_reads, found.workspace_reads) == (5, 9)
-
-
-def test_sizes_target_and_offset_are_stated(verified: Any, place: Workspace):
-    found = facts(verified, place)
-
-    assert (found.validation_size, found.test_size) == (10_000, 10_000)
-    assert math.isclose(found.offset_points, 0.05)
 
 
 def test_diverged_runs_are_counted_apart(new_study: Any, place: Workspace, synthetic: Any):

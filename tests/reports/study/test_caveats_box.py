@@ -42,7 +42,9 @@ def test_the_box_says_what_chose_what_was_read_and_what_is_claimed(facts: Caveat
     [(0.0, "the target itself; no offset"), (-0.1, "less 0.100 points"), (0.1, "plus 0.100 points")],
 )
 def test_the_offset_is_told_with_its_sign(facts: Caveats, offset: float, words: str):
-    assert words in caveats_box.box(replace(facts, offset_points=offset))
+    config = replace(facts.config, threshold_pct=facts.config.target_pct + offset)
+
+    assert words in caveats_box.box(replace(facts, config=config))
 
 
 def test_what_is_not_known_is_not_made_up(facts: Caveats):
@@ -70,7 +72,7 @@ def test_every_seed_has_its_row(facts: Caveats):
 
 
 def test_a_stand_in_for_mnist_is_called_one(facts: Caveats):
-    made = caveats_box.box(replace(facts, dataset="mnist-5k", label_errors=None))
+    made = caveats_box.box(replace(facts, config=replace(facts.config, dataset="mnist-5k"), label_errors=None))
 
     assert "mnist-5k: 5,000 images in place of MNIST" in made
     assert "errors outside mislabelled images" not in made
