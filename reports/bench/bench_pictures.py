@@ -69,8 +69,8 @@ def _unit(facts: Findings) -> tuple[str, float]:
 
 def _grid(area: svg.Frame, facts: Findings) -> Html:
     small = area.width == _SMALL
-    across = [svg.Tick(value, short(value)) for value in svg.linear_ticks(0.0, area.across.high, 4 if small else 7)]
-    up = [svg.Tick(value, count(value)) for value in svg.log_ticks(area.up.low, area.up.high, 5 if small else 7)]
+    across = svg.ticks(area.across, short, 4 if small else 7)
+    up = svg.ticks(area.up, count, 5 if small else 7)
     title = "parameters" if small else "parameters of the answer (logarithmic)"
     parts = [svg.grid(area, across, up, f"time, {_unit(facts)[0]}", title)]
     if math.isfinite(facts.judge.smallest):

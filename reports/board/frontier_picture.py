@@ -80,8 +80,7 @@ def _drawn(facts: Frontier, default_pct: float, *, narrow: bool) -> Html:
     area = svg.frame(
         width, height, (min(sizes) / 1.3, max(sizes) * 1.3, True), (max(levels) * 1.2, min(levels) / 1.25, True)
     )
-    ticks = svg.log_ticks(area.across.low, area.across.high, width // 80)
-    across = [svg.Tick(value, count(value)) for value in ticks if value >= 1]
+    across = svg.ticks(area.across, count, width // 80, whole=True)
     y = area.up.position(errors_pct(default_pct))
     joining = [_place(area, *point) for point in facts.smallest]
     title = f"Parameters against errors on {facts.dataset}"
@@ -105,9 +104,8 @@ def _drawn(facts: Frontier, default_pct: float, *, narrow: bool) -> Html:
 def _levels(facts: Frontier, area: svg.Frame) -> list[svg.Tick]:
     """Return a tick a target; round shares of errors where there are fewer than three targets."""
     if len(facts.targets_pct) < FEWEST_POINTS:
-        shares = svg.log_ticks(area.up.high, area.up.low, _SHARES_OF_ERRORS)
-        return [svg.Tick(value, short(100 - value)) for value in shares]
-    return [svg.Tick(errors_pct(target), short(target)) for target in facts.targets_pct]
+        return svg.ticks(area.up, lambda errors: short(100 - errors), _SHARES_OF_ERRORS)
+    return [(errors_pct(target), short(target)) for target in facts.targets_pct]
 
 
 def _place(area: svg.Frame, entry: Entry, value: float) -> tuple[float, float]:

@@ -35,8 +35,7 @@ def seeds_picture(sides: Sequence[NetworkSide]) -> Html:
     bottom = 34 + _ROW * len(shown)
     across = svg.Axis(low - room, high + room, _LEFT, _WIDTH - 20)
     area = svg.Frame(_WIDTH, bottom + 56, across, svg.Axis(0, 1, bottom, 28))
-    ticks = [svg.Tick(value, short(value)) for value in svg.linear_ticks(across.low, across.high)]
-    parts = [svg.grid(area, ticks, [], "test accuracy, %", "")]
+    parts = [svg.grid(area, svg.ticks(across, short), [], "test accuracy, %", "")]
     for target in sorted(targets):
         x = across.position(target)
         parts.append(svg.line(x, bottom, x, 28, "target"))
@@ -79,8 +78,7 @@ def parameters_picture(sides: Sequence[NetworkSide]) -> Html:
     bottom = 10 + _ROW * len(sides)
     across = svg.Axis(0, largest * 1.02, _LEFT, _WIDTH - 20)
     area = svg.Frame(_WIDTH, bottom + 56, across, svg.Axis(0, 1, bottom, 10))
-    ticks = [svg.Tick(value, count(value)) for value in svg.linear_ticks(0, across.high)]
-    parts = [svg.grid(area, ticks, [], "parameters", "")]
+    parts = [svg.grid(area, svg.ticks(across, count), [], "parameters", "")]
     kinds = set()
     for row, side in enumerate(sides):
         top, done = 10 + _ROW * row, 0
@@ -151,8 +149,8 @@ def fronts_picture(infos: Sequence[StudyInfo]) -> Html:
     area = svg.frame(
         _WIDTH, 460, (min(sizes) / 1.15, max(sizes) * 1.15, True), (max(levels) * 1.15, min(levels) / 1.15, True)
     )
-    ticks = [svg.Tick(value, count(value)) for value in svg.log_ticks(area.across.low, area.across.high) if value >= 1]
-    shares = [svg.Tick(value, short(100 - value)) for value in svg.log_ticks(area.up.high, area.up.low, 12)]
+    ticks = svg.ticks(area.across, count, 9, whole=True)
+    shares = svg.ticks(area.up, lambda errors: short(100 - errors), 12)
     parts = [svg.grid(area, ticks, shares, f"{unit} (logarithmic)", "validation accuracy, % (errors logarithmic)")]
     for threshold in sorted({info.config.threshold_pct for info in infos}):
         y = area.up.position(errors_pct(threshold))
@@ -201,8 +199,7 @@ def budgets_picture(infos: Sequence[StudyInfo]) -> Html:
     area = svg.frame(
         _WIDTH, 340, (0.0, elapsed / seconds, False), (max(min(sizes), 1) / 1.3, max(max(sizes), 1) * 1.15, True)
     )
-    ticks = [svg.Tick(value, short(value)) for value in svg.linear_ticks(0.0, elapsed / seconds)]
-    levels = [svg.Tick(value, count(value)) for value in svg.log_ticks(area.up.low, area.up.high, 7)]
+    ticks, levels = svg.ticks(area.across, short), svg.ticks(area.up, count)
     parts = [svg.grid(area, ticks, levels, f"time of search, {unit}", "effective budget (logarithmic)")]
     said = []
     for place, info in enumerate(infos):

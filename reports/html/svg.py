@@ -44,12 +44,8 @@ class Axis:
 WIDE, NARROW = 1120, 390
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A labelled place on an axis."""
-
-    value: float
-    label: str
+# A value on an axis, with its label.
+Tick = tuple[float, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +92,26 @@ def log_ticks(low: float, high: float, most: int = 9) -> list[float]:
     return [10.0**power for power in powers if low <= 10.0**power <= high]
 
 
+def ticks(axis: Axis, words: Callable[[float], str], most: int = 7, *, whole: bool = False) -> list[Tick]:
+    """Return labelled places at round values of an axis, only at whole numbers where it counts something."""
+    low, high = sorted((axis.low, axis.high))
+    values = log_ticks(low, high, most) if axis.logarithmic else linear_ticks(low, high, most)
+    return [(value, words(value)) for value in values if not whole or value % 1 == 0]
+
+
 def grid(area: Frame, across: Sequence[Tick], up: Sequence[Tick], across_title: str, up_title: str) -> Html:
     """Return axes, grid lines, labels and axis titles."""
     left, right = area.across.start, area.across.end
     bottom, top = area.up.start, area.up.end
     parts = []
-    for tick in across:
-        place = area.across.position(tick.value)
+    for value, words in across:
+        place = area.across.position(value)
         parts.append(line(place, bottom, place, top, "grid"))
-        parts.append(label(place, bottom + 20, tick.label, anchor="middle"))
-    for tick in up:
-        place = area.up.position(tick.value)
+        parts.append(label(place, bottom + 20, words, anchor="middle"))
+    for value, words in up:
+        place = area.up.position(value)
         parts.append(line(left, place, right, place, "grid"))
-        parts.append(label(left - 8, place + 4, tick.label, anchor="end"))
+        parts.append(label(left - 8, place + 4, words, anchor="end"))
     parts.append(line(left, bottom, right, bottom, "axis"))
     parts.append(line(left, bottom, left, top, "axis"))
     parts.append(label((left + right) / 2, area.height - 12, across_title, anchor="middle", class_="title"))

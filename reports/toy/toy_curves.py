@@ -81,12 +81,12 @@ def _labels(area: svg.Frame, curves: Mapping[float, Sequence[float]]) -> list[Ht
 
 
 def _grid(area: svg.Frame) -> Html:
-    across = [svg.Tick(value, count(value)) for value in svg.linear_ticks(0, UPDATES, 6)]
+    across = svg.ticks(area.across, count, 6)
     if area.up.logarithmic:
         powers = range(round(math.log10(_LOWEST)), math.floor(math.log10(_HIGHEST)) + 1)
-        up = [svg.Tick(10.0**power, short(10.0**power)) for power in powers]
+        up = [(10.0**power, short(10.0**power)) for power in powers]
     else:
-        up = [svg.Tick(value, short(value)) for value in svg.linear_ticks(0, _HIGHEST)]
+        up = svg.ticks(area.up, short)
     return svg.grid(area, across, up, "updates", "E_total")
 
 

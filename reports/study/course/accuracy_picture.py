@@ -235,9 +235,8 @@ def _frame(facts: AccuracyPicture, narrow: bool) -> svg.Frame:
 
 
 def _grid(area: svg.Frame, unit: str, narrow: bool) -> Html:
-    places = svg.log_ticks(area.across.low, area.across.high, 4 if narrow else 9)
-    sizes = [svg.Tick(value, count(value)) for value in places if value >= 1]
-    shares = [svg.Tick(value, short(100 - value)) for value in svg.log_ticks(area.up.high, area.up.low, 12)]
+    sizes = svg.ticks(area.across, count, 4 if narrow else 9, whole=True)
+    shares = svg.ticks(area.up, lambda errors: short(100 - errors), 12)
     return svg.grid(area, sizes, shares, f"{unit} (logarithmic)", "accuracy, % (errors logarithmic)")
 
 

@@ -41,8 +41,7 @@ def _picture(facts: EffectiveBudget, networks: Sequence[Tried], lanes: WorkerLan
     lowest = min([facts.last, *sizes, *(item.cost for item in networks)])
     across = (0.0, max(facts.elapsed, 60.0) / seconds, False)
     area = svg.frame(svg.NARROW if narrow else svg.WIDE, 300, across, (max(lowest, 1) / 1.3, facts.first * 1.15, True))
-    ticks = [svg.Tick(value, short(value)) for value in svg.linear_ticks(*across[:2], 4 if narrow else 12)]
-    powers = [svg.Tick(value, count(value)) for value in svg.log_ticks(area.up.low, area.up.high, 7)]
+    ticks = svg.ticks(area.across, short, 4 if narrow else 12)
     numbered = [] if narrow else networks
     # The lanes hang below the names of the axis and share it.
     height = area.height + (worker_lanes_picture.lane_height(lanes) * lanes.lanes + 6 if lanes.lanes else 0)
@@ -51,7 +50,7 @@ def _picture(facts: EffectiveBudget, networks: Sequence[Tried], lanes: WorkerLan
         "budget-picture-narrow" if narrow else "budget-picture",
         "The search over time",
         description(facts, networks, lanes),
-        svg.grid(area, ticks, powers, f"time of search, {unit}", f"{facts.unit} (logarithmic)"),
+        svg.grid(area, ticks, svg.ticks(area.up, count), f"time of search, {unit}", f"{facts.unit} (logarithmic)"),
         *(_dot(area, item, seconds) for item in numbered),
         svg.path(_steps(area, facts, seconds), "budget-steps"),
         *(_mark(area, trial, seconds, facts.unit) for trial in facts.trials),

@@ -141,12 +141,8 @@ def _frame(facts: LearningCurves, width: int) -> svg.Frame:
 
 
 def _grid(area: svg.Frame, facts: LearningCurves) -> Html:
-    epochs = [
-        svg.Tick(value, count(value))
-        for value in svg.linear_ticks(area.across.low, area.across.high, area.width // 70)
-        if value % 1 == 0
-    ]
-    shares = [svg.Tick(value, short(100 - value)) for value in svg.log_ticks(area.up.high, area.up.low, 10)]
+    epochs = svg.ticks(area.across, count, area.width // 70, whole=True)
+    shares = svg.ticks(area.up, lambda errors: short(100 - errors), 10)
     rungs = [
         svg.line(area.across.position(rung), area.up.start, area.across.position(rung), area.up.end, "rung")
         for rung in facts.rungs

@@ -48,7 +48,7 @@ def _picture(facts: WinnersCurse) -> Html:
     margin = max((max(values) - low) * 0.06, 0.02)
     ends = (low - margin, max(values) + margin, False)
     area = svg.frame(svg.NARROW, 340, ends, ends)
-    ticks = [svg.Tick(value, short(value)) for value in svg.linear_ticks(ends[0], ends[1], 5)]
+    ticks = svg.ticks(area.across, short, 5)
     level, place = area.up.position(facts.threshold_pct), area.across.position(facts.threshold_pct)
     left, right = area.across.start, area.across.end
     return svg.picture(

@@ -51,7 +51,7 @@ def _curve(facts: Calibration, identifier: str) -> Html:
     lowest = min(value for point in points for value in point)
     ends = (max(0.0, lowest - 5), 100.0, False)
     area = svg.frame(svg.NARROW, 320, ends, ends)
-    ticks = [svg.Tick(value, short(value)) for value in svg.linear_ticks(*ends[:2], 5)]
+    ticks = svg.ticks(area.across, short, 5)
     places = [(area.across.position(said), area.up.position(right)) for said, right in points]
     titles = (
         f"{plural(item.images, 'image')}: said {pct(said, 1)}, right {pct(right, 1)}"

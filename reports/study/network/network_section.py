@@ -175,8 +175,8 @@ def _curves(runs: tuple[Result, ...], identifier: str) -> Html:
     levels = [*values, *(max(error, 1e-4) for _, error in reads)]
     epochs = max(epoch for curve in losses for epoch, _ in curve)
     area = svg.frame(svg.NARROW, 260, (0.0, float(epochs), False), (min(levels) / 1.3, max(levels) * 1.3, True))
-    across = [svg.Tick(value, count(value)) for value in svg.linear_ticks(0, epochs, 6) if value % 1 == 0]
-    up = [svg.Tick(value, short(value)) for value in svg.log_ticks(area.up.low, area.up.high, 8)]
+    across = svg.ticks(area.across, count, 6, whole=True)
+    up = svg.ticks(area.up, short, 8)
     lines = [
         svg.path([(area.across.position(epoch), area.up.position(loss)) for epoch, loss in curve], "curve whole")
         for curve in losses
