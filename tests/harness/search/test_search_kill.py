@@ -13,7 +13,7 @@ import pytest
 
 from harness.evidence import study
 from harness.evidence.study import StudyConfig
-from harness.search.proposals import enumeration, evolution
+from harness.search.proposals import aim, enumeration, evolution
 from harness.system.errors import ContentError
 from harness.training.result import Status
 from tests.harness import scripted
@@ -82,8 +82,10 @@ def test_a_search_killed_at_any_point_ends_as_if_it_had_not_been(
     # So that networks have children among the nine.
     monkeypatch.setattr(evolution, "POPULATION", 4)
     if sampler == "surrogate":
-        # So that it draws, and changes what it has drawn.
+        # So that it draws, and changes what it has drawn; it looks at a tenth, as it is run again and again.
         monkeypatch.setattr(enumeration, "MOST", 1)
+        for name, number in {"AIM_DRAWS": 60, "AIM_LOOKS": 160, "PARENTS": 3}.items():
+            monkeypatch.setattr(aim, name, number)
     configured = scripted.config(sampler=sampler)
     expected, points = whole(tmp_path / "whole", trainer, configured)
     assert points > 150

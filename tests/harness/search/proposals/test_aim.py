@@ -43,6 +43,13 @@ LARGER_IS_BETTER = tuple(
 ROOM = Room(images=50_000, pace=PACES["native"], workers=2)
 
 
+@pytest.fixture(autouse=True)
+def few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the draws and changes that a search looks at; whatever it looks at, it must choose the best of it."""
+    for name, number in {"AIM_DRAWS": 60, "AIM_LOOKS": 160, "PARENTS": 3}.items():
+        monkeypatch.setattr(aim_module, name, number)
+
+
 def network(trial: int, width: int, errors: int, fresh: Sequence[int] = ()) -> Candidate:
     """Return a network whose runs ended with so many errors; 100 are the threshold."""
     made = scripted.proposal(trial, f"conv3x3({width}) gap linear(10)")
