@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -14,7 +15,7 @@ from harness.bench.methods.external_method import Ask, Problem, Trial
 from harness.bench.methods.method import ABLATIONS, BUILT_IN, MAIN, EntryPoint, Method, Stops
 from harness.bench.results.curve import curve
 from harness.bench.results.findings import findings
-from harness.bench.results.ranks import pairs
+from harness.bench.results.ranks import fewest_repeats, pairs
 from harness.bench.results.sizes import Judge, score, steps, times
 from harness.bench.results.trace import Trace
 from harness.bench.simulation.readings import TableReadings, true_accuracies_pct
@@ -36,8 +37,20 @@ LATE = {"no-falling-budget"}
 
 
 def run(method: Method, repeats: int = REPEATS, **changes: object) -> list[Trace]:
+    return [_replayed(method, repeat, **changes) for repeat in range(repeats)]
+
+
+def _replayed(method: Method, repeat: int, **changes: object) -> Trace:
     task = made_up_table.task(TABLE, **({"seconds": 300.0, "target_pct": TARGET_PCT} | changes))
-    return [replay(method, task, READINGS, 0, repeat, 10.0) for repeat in range(repeats)]
+    return replay(method, task, READINGS, 0, repeat, 10.0)
+
+
+_kept = cache(_replayed)
+
+
+def known(method: Method, repeats: int = REPEATS, **changes: object) -> list[Trace]:
+    """Return what `run` returns, for a method of the program's own; each repeat is run once for all tests."""
+    return [_kept(method, repeat, **changes) for repeat in range(repeats)]
 
 
 def scores(traces: Sequence[Trace], seconds: float = TASK.seconds) -> list[float]:
@@ -70,7 +83,7 @@ def oracle(problem: Problem) -> Ask:
 
 @pytest.mark.parametrize("name", [*MAIN, "no-rungs", "no-confirmation"])
 def test_the_same_seeds_give_the_same_trace_and_others_another(name: str):
-    once, again = run(BUILT_IN[name], 2, seconds=150.0), run(BUILT_IN[name], 2, seconds=150.0)
+    once, again = run(BUILT_IN[name], 2, seconds=100.0), run(BUILT_IN[name], 2, seconds=100.0)
 
     assert once == again
     assert once[0].answers != once[1].answers or once[0].networks != once[1].networks
@@ -90,7 +103,7 @@ def test_the_default_stands_beside_samplers_alone_and_with_its_rungs_and_falling
 
 
 def test_no_answer_is_later_than_the_end_and_a_longer_time_only_adds():
-    short, long = run(MAIN["random"], 4, seconds=150.0), run(MAIN["random"], 4, seconds=300.0)
+    short, long = known(MAIN["random"], 4, seconds=150.0), known(MAIN["random"], 4)
 
     for early, late in zip(short, long, strict=True):
         assert all(answer.seconds <= 150.0 for answer in early.answers)
@@ -99,7 +112,7 @@ def test_no_answer_is_later_than_the_end_and_a_longer_time_only_adds():
 
 
 def test_twice_the_workers_train_about_twice_as_much():
-    two, four = run(MAIN["random"], 4, workers=2), run(MAIN["random"], 4, workers=4)
+    two, four = known(MAIN["random"], 4), known(MAIN["random"], 4, workers=4)
 
     assert sum(trace.runs for trace in four) == pytest.approx(2 * sum(trace.runs for trace in two), rel=0.15)
 
@@ -108,7 +121,7 @@ def test_twice_the_workers_train_about_twice_as_much():
 
 
 def test_a_planted_method_that_ignores_history_is_as_good_as_random(monkeypatch: pytest.MonkeyPatch):
-    theirs, ours = run(MAIN["random"]), run(planted(monkeypatch, blind))
+    theirs, ours = known(MAIN["random"]), run(planted(monkeypatch, blind))
 
     marks = times(TASK.seconds)
     band = curve([steps(trace, JUDGE) for trace in theirs], marks)
@@ -125,7 +138,8 @@ def test_a_planted_oracle_beats_all(monkeypatch: pytest.MonkeyPatch):
     # Not for so long that a method has tried the whole table.
     seconds = 0.4 * TASK.seconds
     methods: dict[str, Method] = {**MAIN, "oracle": planted(monkeypatch, oracle)}
-    found = {name: scores(run(method, 16, seconds=seconds), seconds) for name, method in methods.items()}
+    repeats = fewest_repeats(len(MAIN)) + 3
+    found = {name: scores(run(method, repeats, seconds=seconds), seconds) for name, method in methods.items()}
 
     compared = pairs({"once": found}, [("oracle", name) for name in MAIN])
     assert [(pair.second, pair.differs, pair.ratio < 1) for pair in compared] == [(name, True, True) for name in MAIN]
@@ -139,7 +153,7 @@ def test_the_test_of_planted_methods_can_fail(monkeypatch: pytest.MonkeyPatch):
         ordered = sorted(truth, key=lambda text: truth[text])
         return lambda tried: ordered[len(tried)]
 
-    ours, theirs = scores(run(planted(monkeypatch, worst), 24)), scores(run(MAIN["random"], 24))
+    ours, theirs = scores(run(planted(monkeypatch, worst), 24)), scores(known(MAIN["random"], 24))
     (pair,) = pairs({"once": {"worst": ours, "random": theirs}}, [("worst", "random")])
     assert pair.differs
     assert pair.ratio > 1.1
@@ -150,7 +164,7 @@ def test_the_test_of_planted_methods_can_fail(monkeypatch: pytest.MonkeyPatch):
 
 def test_without_confirmation_answers_come_sooner_and_are_more_often_false():
     facts = findings(
-        [trace for name in ("default", "no-confirmation") for trace in run(BUILT_IN[name])],
+        [trace for name in ("default", "no-confirmation") for trace in known(BUILT_IN[name])],
         {"default": "", "no-confirmation": ""},
         frozenset({"no-confirmation"}),
         TASK.seconds,
@@ -174,7 +188,7 @@ def test_without_rungs_fewer_networks_are_tried():
 @pytest.mark.parametrize("name", sorted(ABLATIONS))
 def test_every_variant_does_something_else_than_the_default(name: str):
     def shown(method: Method) -> list[object]:
-        traces = run(method, 3, seconds=900.0 if name in LATE else 200.0)
+        traces = known(method, 2, seconds=900.0 if name in LATE else 200.0)
         return [(trace.answers, trace.networks, trace.runs, trace.rejected) for trace in traces]
 
     assert shown(ABLATIONS[name]) != shown(MAIN["default"])
