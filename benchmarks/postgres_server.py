@@ -52,7 +52,7 @@ class Server:
             if self.process is None or self.process.poll() is not None:
                 with (self.folder / "log").open("ab") as log:
                     self.process = subprocess.Popen(command, stdout=log, stderr=log, **unprivileged())
-            time.sleep(0.2)
+            time.sleep(0.05)
 
     def kill(self) -> None:
         """Kill it with SIGKILL; its children end when they find out."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # results do not depend on the thread count, and two test runs do not fight for the cores.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"
+# Waiting for a disk takes a great part of the time of tests that write databases and studies. So they write to memory,
+# where there is enough of it and programs may be run from there.
+MEMORY = "/dev/shm"
+if "TMPDIR" not in os.environ and os.path.isdir(MEMORY):
+    found = os.statvfs(MEMORY)
+    if not found.f_flag & os.ST_NOEXEC and found.f_bavail * found.f_frsize > 4 * 2**30:
+        os.environ["TMPDIR"] = tempfile.tempdir = MEMORY
 # Hypothesis keeps character tables on disk even without a database of examples.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(REPOSITORY / ".pytest_cache" / "hypothesis"))
 

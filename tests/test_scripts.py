@@ -21,7 +21,7 @@ STARTED = ("scripts/harness", "scripts/test", "scripts/check", ".ci/run")
 ENVIRONMENT_ERROR = 6
 
 
-ALL_TESTS = "pytest --numprocesses auto --dist loadfile"
+ALL_TESTS = "pytest --numprocesses auto --dist loadfile --no-loadscope-reorder"
 
 
 @pytest.fixture
