@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from harness.cli import run
 from harness.evidence import study
 from harness.training.result import Result
 from harness.training.seeds import Purpose
@@ -39,8 +40,8 @@ class Search:
         (place / "few.space").write_text(SPACE)
         (place / "short.toml").write_text(RECIPE)
         self.folder = place / "work" / "runs" / "s"
-        self.command = [
-            *(sys.executable, "-m", "harness", "search", "--dataset", "mnist-5k", "--study", "s", "--target", target),
+        self.arguments = [
+            *("search", "--dataset", "mnist-5k", "--study", "s", "--target", target),
             *("--space", f"@{place / 'few.space'}", "--recipe", f"@{place / 'short.toml'}"),
             *("--trials", str(trials), "--time", "100h", "--workers", "1"),
         ]
@@ -49,7 +50,7 @@ class Search:
     def start(self, *more: str) -> subprocess.Popen[str]:
         """Start the command in a process group of its own."""
         process = subprocess.Popen(
-            [*self.command, *more],
+            [sys.executable, "-m", "harness", *self.arguments, *more],
             cwd=REPOSITORY,
             env=os.environ | {"HARNESS_WORKSPACE": str(self.place / "work"), "PYTHONPATH": str(REPOSITORY)},
             stdout=subprocess.PIPE,
@@ -188,10 +189,25 @@ def test_a_search_killed_four_times_is_bit_for_bit_the_one_that_was_not(seed: in
     }
 
 
-def test_an_interrupted_search_ends_in_order_with_the_command_that_goes_on(search: Callable[..., Search]):
+def test_a_second_coordinator_is_refused_and_an_interrupt_ends_the_first_in_order(
+    search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     stopped = search(trials=6, target="99.8")
     process = stopped.start("--json")
     stopped.wait_for(lambda: len(stopped.events("proposed")) >= 1)
+    before = (stopped.folder / "config.json").read_bytes()
+
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(stopped.place / "work"))
+    assert run([*stopped.arguments, "--json"]) == 2
+
+    shown = capsys.readouterr()
+    message = f"another process is working in {stopped.folder}; wait for it or stop it"
+    error = {"code": 2, "kind": "usage", "message": message, "position": None, "hint": None}
+    assert json.loads(shown.out)["error"] == error
+    assert "Traceback" not in shown.err
+    assert (stopped.folder / "config.json").read_bytes() == before
+    assert len(stopped.events("session")) == 1
+    assert process.poll() is None
 
     # As a terminal does it: to the whole group.
     os.killpg(process.pid, signal.SIGINT)
@@ -226,20 +242,3 @@ def test_sigterm_interrupts_too_and_a_second_signal_ends_a_search_at_once(search
     assert len(lines) == 1
     assert lines[0].startswith("harness: interrupted (the same command goes on: ")
     assert gone(process.pid)
-
-
-def test_a_second_coordinator_is_refused_and_changes_nothing(search: Callable[..., Search]):
-    first = search(trials=6, target="99.8")
-    first.start()
-    first.wait_for(lambda: len(first.events("proposed")) >= 1)
-    before = (first.folder / "config.json").read_bytes()
-
-    code, out, err = first.run("--json")
-
-    assert code == 2
-    message = f"another process is working in {first.folder}; wait for it or stop it"
-    assert json.loads(out)["error"] == {"code": 2, "kind": "usage", "message": message, "position": None, "hint": None}
-    assert "Traceback" not in err
-    assert (first.folder / "config.json").read_bytes() == before
-    assert len(first.events("session")) == 1
-    assert first.started[0].poll() is None
