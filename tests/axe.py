@@ -14,13 +14,14 @@ from tests import browser
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 
 
-def violations(page: browser.Page) -> list[str]:
-    """Return the serious and critical violations, each with the first elements that break the rule."""
+def violations(page: browser.Page, within: str = "html") -> list[str]:
+    """Return the serious and critical violations in an element, each with the first elements that break the rule."""
     if not AXE.exists():
         browser.lack("no axe-core in tests/node_modules; scripts/test installs it where npm is")
     page.evaluate(AXE.read_text(encoding="utf-8") + "; 0")
     found: list[dict[str, Any]] = page.evaluate(
-        "axe.run(document, {resultTypes: ['violations'], elementRef: false}).then((result) => result.violations"
+        f"axe.run({within!r}, "
+        "{resultTypes: ['violations'], elementRef: false}).then((result) => result.violations"
         ".filter(({impact}) => impact === 'serious' || impact === 'critical')"
         ".map(({id, help, nodes}) => ({id, help, nodes: nodes.slice(0, 3).map(({html}) => html.slice(0, 300))})))"
     )

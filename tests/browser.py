@@ -77,6 +77,13 @@ class Page:
         while loader not in self._loaded:
             self._read()
 
+    def reload(self) -> None:
+        """Load the page anew and wait until it has loaded."""
+        before = len(self._loaded)
+        self.send("Page.reload")
+        while len(self._loaded) == before:
+            self._read()
+
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression; a promise is awaited."""
         asked = {"expression": expression, "returnByValue": True, "awaitPromise": True}
