@@ -35,21 +35,27 @@ JOB = Job(
 )
 
 
-@pytest.fixture
-def terms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terms:
-    """The embedded images, and a cache of one's own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def on_embedded_images() -> Terms:
     hashed = load("mnist-5k").data_hash
     return Terms(source=Source("mnist-5k", None), data_hash=hashed, device="cpu", engine="torch", limits=Limits(120.0))
 
 
 @pytest.fixture
-def begun(terms: Terms) -> Iterator[Node]:
-    """A node that has joined."""
-    made = Node(terms)
-    made.join()
-    yield made
-    made.leave()
+def terms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terms:
+    """The embedded images, and a cache of one's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return on_embedded_images()
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node that has joined, one for all tests, because its process takes seconds to start; each leaves it idle."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        made = Node(on_embedded_images())
+        made.join()
+        yield made
+        made.leave()
 
 
 def heard(of: Node, count: int) -> list[Said]:
