@@ -55,13 +55,6 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return shown.err
 
 
-def test_a_search_is_kept_in_the_database_too(workspace: Path):
-    assert run([*SEARCH, "--storage", DATABASE]) == 3
-
-    with loaded(DATABASE, "mine") as found:
-        assert (found.user_attrs["budget"], found.user_attrs["search"]) == (20_000, "ended: time")
-
-
 def test_a_server_that_does_not_answer_is_not_waited_for(
     begun: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], workspace: Path
 ):
@@ -76,10 +69,13 @@ def test_a_server_that_does_not_answer_is_not_waited_for(
     assert (begun, (workspace / "runs" / "mine" / "config.json").exists()) == ([], False)
 
 
-def test_a_study_of_another_configuration_in_the_database_is_refused(
+def test_a_search_is_kept_in_the_database_too_and_one_of_another_configuration_is_refused(
     begun: list[list[str]], capsys: pytest.CaptureFixture[str], workspace: Path
 ):
-    run([*SEARCH, "--storage", DATABASE, "--budget", "900"])
+    assert run([*SEARCH, "--storage", DATABASE, "--budget", "900"]) == 3
+
+    with loaded(DATABASE, "mine") as found:
+        assert (found.user_attrs["budget"], found.user_attrs["search"]) == (900, "ended: time")
     capsys.readouterr()
     shutil.rmtree(workspace / "runs")
 
