@@ -114,14 +114,14 @@ def test_the_same_command_gives_the_same_bytes_elsewhere(folder: str, tmp_path: 
 
 
 def test_processes_change_no_byte(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    words = ["bench", "run", folder, "--repeats", "7", "--time", "60s", "--target", "98.3", "--method", "random"]
+    assert run([*words, "--out", str(tmp_path / "here")]) == 0
     monkeypatch.undo()
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
-    words = ["bench", "run", folder, "--repeats", "7", "--time", "60s", "--target", "98.3", "--method", "random"]
 
-    for count in ("1", "2"):
-        assert run([*words, "--processes", count, "--out", str(tmp_path / count)]) == 0
+    assert run([*words, "--processes", "2", "--out", str(tmp_path / "two")]) == 0
 
-    assert files_of(tmp_path / "1") == files_of(tmp_path / "2")
+    assert files_of(tmp_path / "here") == files_of(tmp_path / "two")
 
 
 def test_a_comparison_that_is_there_is_not_run_again_and_another_is_refused(
