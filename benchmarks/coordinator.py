@@ -22,7 +22,7 @@ from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from benchmarks.machine import machine
 from benchmarks.main_job import numbers
@@ -41,8 +41,9 @@ from harness.search.proposals.prior import keep
 from harness.search.proposals.proposer import Proposer
 from harness.search.proposals.switches import Switches
 from harness.search.proposals.trainings import shipped
-from harness.search.race import rungs
+from harness.search.pruning import rungs
 from harness.search.run_plan import LENGTHS
+from harness.search.session import FolderLog
 from harness.system import files
 from harness.system.document import documented, read_as
 from harness.system.errors import HarnessError, UsageError
@@ -109,7 +110,7 @@ def measured(workers: int, drawn: int, rounds: int, folder: Path, command: str) 
         # Below the smallest that stands there is hardly anything to draw.
         session.switches = Switches(falling_budget=False)
         session.proposer = Timed(meter.drawing, meter.asking)
-        session.log = Timed(session.log, meter.recording)
+        session.log = cast(FolderLog, Timed(session.log, meter.recording))
         session.executor.start(workers)
         explore(session)
     (runs, *before), (more, *after) = meter.marks

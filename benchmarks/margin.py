@@ -166,7 +166,7 @@ def raced(made: Network, trial: int, threshold_pct: float, confidence: float) ->
         trial=trial, architecture=_NETWORK, hash="", parameters=max(NETWORKS) - trial, origin="made up", decisions=()
     )
     lucks = iter(made.luck[: 1 + race.MOST_SEEDS])
-    candidate = Candidate(proposal, _run(made, next(lucks), Purpose.SEARCH))
+    candidate = Candidate(proposal, proposal.parameters, _run(made, next(lucks), Purpose.SEARCH))
     while not stands(candidate, threshold_pct, confidence):
         wanted = race.seeds_wanted(candidate, threshold_pct) - len(candidate.fresh)
         given_up = len(candidate.fresh) >= race.MOST_SEEDS or race.refuted(candidate, threshold_pct)

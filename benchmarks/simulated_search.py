@@ -98,13 +98,13 @@ class Drawing:
     known: set[str] = field(default_factory=set)
     is_over: bool = False
 
-    def propose(self, limit: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
+    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
         """Return a new network of any size and length."""
         if self.is_over:
-            return self.real.propose(limit, candidates, room)
-        found = draw_uniform(self.real.space, self.rng, limit)
+            return self.real.propose(ceiling, candidates, room)
+        found = draw_uniform(self.real.space, self.rng, ceiling)
         while found.architecture.hash in self.known:
-            found = draw_uniform(self.real.space, self.rng, limit)
+            found = draw_uniform(self.real.space, self.rng, ceiling)
         self.known.add(found.architecture.hash)
         proposal = Proposal(
             trial=len(candidates),

@@ -82,7 +82,7 @@ def worthiest(
         if found is None:
             raise UsageError(f"the model knows only {len(made):,} networks to train below {limit:,} parameters")
         assert found.epochs is not None, "the study leaves the length open"
-        chosen[trial] = Candidate(found)
+        chosen[trial] = Candidate(found, found.parameters)
         network = found.architecture
         if (found.hash, found.epochs) not in trained:
             macs = analyse(network, MNIST).macs

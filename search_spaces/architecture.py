@@ -30,13 +30,11 @@ class Architecture:
     bars: tuple[int, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        """Bring the ops to canonical form."""
         ops, bars = _canonical(self.ops, self.bars, _tie_names(self.ops))
         object.__setattr__(self, "ops", ops)
         object.__setattr__(self, "bars", bars)
 
     def __str__(self) -> str:
-        """Return the canonical text, with its bars."""
         return ops_text(self.ops, self.bars, show_bars=True)
 
     @property

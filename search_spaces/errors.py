@@ -27,7 +27,6 @@ class SearchSpaceError(Exception):
     """
 
     def __init__(self, message: str, *, position: int | None = None, hint: str | None = None) -> None:
-        """Keep the parts apart, so that a command can print or encode them."""
         super().__init__(message)
         self.message = message
         self.position = position
@@ -47,7 +46,6 @@ class ShapeError(SearchSpaceError):
     """
 
     def __init__(self, message: str, *, path: tuple[int, ...] = (), position: int | None = None) -> None:
-        """Keep the path, from which a parser finds the position."""
         super().__init__(message, position=position)
         self.path = path
 
@@ -56,7 +54,6 @@ class BudgetExceededError(SearchSpaceError):
     """Raise when a network has more parameters than the budget allows."""
 
     def __init__(self, parameters: int, budget: int) -> None:
-        """Keep both numbers, in parameters."""
         super().__init__(f"{parameters:,} parameters are {parameters - budget:,} over the budget of {budget:,}")
         self.parameters = parameters
         self.budget = budget

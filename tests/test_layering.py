@@ -77,6 +77,7 @@ REPORTED = {
     "search_spaces.network_name",
     "harness.search.nearest_miss.allowed_errors",
     "harness.search.proposals.prior",  # how many earlier trainings a study keeps
+    "harness.search.pruning",  # where the rungs are, and who is spared
     "harness.search.race",  # the numbers of its rules, for the glossaries
     "harness.evidence.study",
     "harness.toy.backprop",

@@ -250,8 +250,7 @@ def _document(
     recorded: SeedRun | None,
     written: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    from search_spaces.cost import analyse
-    from search_spaces.stored import stored_numbers
+    from search_spaces.cost import analyse, stored_numbers
 
     return {
         "architecture": str(given.architecture),

@@ -18,11 +18,10 @@ from harness.system.csv_text import csv_text, finite, unguarded
 from harness.system.errors import ContentError, reason
 from harness.system.workspace import Workspace
 from search_spaces.architecture import Architecture
-from search_spaces.cost import analyse
+from search_spaces.cost import analyse, stored_numbers
 from search_spaces.errors import NotationError, ShapeError
 from search_spaces.language.notation import parse_notation
 from search_spaces.spaces.space import Metric
-from search_spaces.stored import stored_numbers
 from search_spaces.task import MNIST, Task
 
 SCHEMA_VERSION = 3

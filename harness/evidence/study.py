@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import math
 import os
 import time
 from collections import Counter
@@ -46,7 +45,7 @@ class StudyConfig:
         prior: what earlier trainings the model of the errors begins with, ``none``, ``shipped`` or ``own``.
         prior_sha256: of those that come with the package; empty where there are none, or where none are taken.
         minimise: what the answer has as little of as possible.
-        most: what an answer may have of it; None for the budget.
+        most: what an answer may have of it, its ceiling; None for the budget.
     """
 
     dataset: str
@@ -80,9 +79,20 @@ class StudyConfig:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
 
     @property
-    def bound(self) -> int:
+    def ceiling(self) -> int:
         """The most that an answer may have of what is minimised."""
         return self.budget if self.most is None else self.most
+
+    @property
+    def all_lengths(self) -> tuple[int, ...]:
+        """The epochs that a network may be trained for, the recipe's own where none are named."""
+        return self.lengths or (self.recipe.epochs,)
+
+    def recipe_of(self, epochs: int | None) -> tuple[Recipe, str]:
+        """Return the recipe of a training of so many epochs, its own where none are said, and its name."""
+        if epochs is None or epochs == self.recipe.epochs:
+            return self.recipe, self.recipe_name
+        return replace(self.recipe, epochs=epochs), f"{self.recipe_name}-{epochs}ep"
 
 
 @documented
@@ -108,19 +118,6 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
         return True
     check_config(folder, config)
     return False
-
-
-def recipe_of(config: StudyConfig, epochs: int | None) -> tuple[Recipe, str]:
-    """Return the recipe of a training of so many epochs, and its name."""
-    if epochs is None or epochs == config.recipe.epochs:
-        return config.recipe, config.recipe_name
-    return replace(config.recipe, epochs=epochs), f"{config.recipe_name}-{epochs}ep"
-
-
-def rungs_of(config: StudyConfig, epochs: int) -> tuple[int, ...]:
-    """Return the epochs after which pruning is decided in a training of so many."""
-    found = sorted({math.ceil(rung * epochs / config.recipe.epochs) for rung in config.rungs})
-    return tuple(epoch for epoch in found if 0 < epoch < epochs)
 
 
 def config_document(config: StudyConfig) -> dict[str, Any]:

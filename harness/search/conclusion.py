@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from harness.evidence import study
-from harness.evidence.events import Entry, Event, Postponed, Proposal, Verified, WinnerChosen, of_kind
+from harness.evidence.events import Entry, Event, Postponed, Verified, WinnerChosen, of_kind
 from harness.evidence.leaderboard import refresh
 from harness.evidence.record import Found
 from harness.evidence.verification.plan import Plan
@@ -16,9 +16,7 @@ from harness.search.proposals.estimate import VERIFY_FACTOR, verify_seeds
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session, note
 from harness.search.time_left import least_verify_seconds, verify_seconds
-from harness.training.recipes import NamedRecipe
 from harness.training.workers import workers
-from harness.training.workers.workers import Limits
 
 
 def conclude(
@@ -56,7 +54,8 @@ def conclude(
         verification,
         plan.workspace,
         plan.source,
-        _limits(plan),
+        # Longer than a trial by as much as there are more images.
+        replace(plan.effort.limits, seconds=plan.effort.limits.seconds * VERIFY_FACTOR),
         on_event,
         plan.executor_of,
         on_verdict=lambda verdict: note(session, _verified(verdict)),
@@ -77,21 +76,9 @@ def _verified(verdict: Verdict) -> Verified:
     )
 
 
-def _limits(plan: SearchPlan) -> Limits:
-    """Return the limits of a verification's runs: those of a trial, longer by as much as there are more images."""
-    limits = plan.effort.limits
-    return Limits(limits.seconds * VERIFY_FACTOR, limits.memory_mb)
-
-
-def _recipe(plan: SearchPlan, proposal: Proposal) -> NamedRecipe:
-    """Return what the winner was trained by, with what the catalog knows about it."""
-    recipe, name = study.recipe_of(plan.config, proposal.epochs)
-    return replace(plan.recipe, recipe=recipe, name=name)
-
-
 def _verification(plan: SearchPlan, winner: WinnerChosen, events: list[Entry[Event]]) -> Plan:
     proposal = next(item for item in study.proposals(events) if item.trial == winner.trial)
-    seeds = verify_seeds(plan.effort.workers)
+    recipe, name = plan.config.recipe_of(proposal.epochs)
     found = Found(
         study=plan.folder.name,
         study_seed=plan.config.seed,
@@ -107,10 +94,11 @@ def _verification(plan: SearchPlan, winner: WinnerChosen, events: list[Entry[Eve
     )
     return Plan(
         architecture=proposal.architecture,
-        recipe=_recipe(plan, proposal),
+        # With what the catalog knows about the recipe.
+        recipe=replace(plan.recipe, recipe=recipe, name=name),
         dataset=plan.config.dataset,
         target_pct=plan.config.target_pct,
-        indices=tuple(range(seeds)),
+        indices=tuple(range(verify_seeds(plan.effort.workers))),
         device=plan.effort.device,
         engine=plan.effort.engine,
         workers=plan.effort.workers,

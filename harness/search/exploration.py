@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 from harness.evidence.events import Looked, Rejected, Repeated
 from harness.search import race
@@ -103,25 +102,21 @@ def _confirmable(session: Session, *, explored: bool) -> Candidate | None:
 
 
 def _next(session: Session, candidates: list[Candidate], flying: Counter[int]) -> Candidate | None:
-    config = session.config
-    return race.next_to_confirm(
-        candidates, config.threshold_pct, config.bound, flying, lambda candidate: run_seconds(session, candidate)
-    )
+    threshold_pct, ceiling = session.config.threshold_pct, session.config.ceiling
+    return race.next_to_confirm(candidates, threshold_pct, ceiling, flying, lambda each: run_seconds(session, each))
 
 
 def _propose(session: Session) -> Job | None:
     """Return the first run of a new network; None when the space has no further one."""
-    limit = _effective_limit(session)
-    found = session.proposer.propose(limit, session.candidates, room(session))
+    found = session.proposer.propose(_ceiling(session), session.candidates, room(session))
     for passed in found.passed:
         match passed:
             case Rejected():
-                note(session, replace(passed, budget=limit))
                 session.reporter.rejected += 1
             case Repeated(trial=trial):
                 session.candidates[trial].repeats += session.switches.repeats
                 update_contenders(session, session.candidates[trial])
-                note(session, replace(passed, hash=session.candidates[trial].proposal.hash))
+        note(session, passed)
     if found.proposal is None:
         # There is no use in asking again before another run has ended.
         session.exhausted, session.lacks_time = found.why, found.lacks_time
@@ -136,7 +131,7 @@ def _propose(session: Session) -> Job | None:
     return job_for(session, candidate, Purpose.SEARCH, 0)
 
 
-def _effective_limit(session: Session) -> int:
+def _ceiling(session: Session) -> int:
     """Return the highest cost worth proposing: below the lowest of a network that stands."""
     standing = smallest_standing(session) if session.switches.falling_budget else None
-    return session.config.bound if standing is None else min(session.config.bound, standing.cost - 1)
+    return session.config.ceiling if standing is None else min(session.config.ceiling, standing.cost - 1)

@@ -10,15 +10,15 @@ from typing import Literal, assert_never
 
 from harness.evidence import events as logged
 from harness.evidence.error_ratio import ErrorRatio
-from harness.evidence.study import elapsed_seconds
+from harness.evidence.study import StudyConfig, elapsed_seconds
 from harness.evidence.verification.verdict import Verdict
+from harness.search.effort import Effort
 from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text
 from harness.search.race import SEED_SHARE
 from harness.system.duration import LONGEST, duration_option, duration_text
 from harness.system.invocation import typed
 from harness.system.terminal import counted
 from harness.training.result import Status
-from harness.training.workers.workers import Limits
 from search_spaces.spaces.space import OBJECTIVES, Metric
 
 # Where the best network makes so many times the errors allowed, another of the same forms and size will not do.
@@ -68,30 +68,19 @@ class Searched:
     """What was searched for, and how much was spent on it.
 
     Attributes:
-        bound: the most that an answer could have of what is minimised; the budget where that is the parameters.
-        seconds: allowed, verification included; None for no end. ``elapsed`` were used by all sessions.
-        trials: networks allowed, None for no end.
+        elapsed: seconds used by all sessions.
         trained: networks whose first run has ended; ``failed`` those whose run was broken off, by how.
-        limits: of a training.
         fewest: parameters of a small network of the space, None where none was found; not above the budget if one was
             found there.
         given: options of the command line and their values, as they are typed.
     """
 
-    budget: int
-    bound: int
-    minimise: Metric
-    target_pct: float
-    threshold_pct: float
+    config: StudyConfig
+    effort: Effort
     offset: ErrorRatio
-    space: str
-    seed: int
-    seconds: float | None
     elapsed: float
-    trials: int | None
     trained: int
     failed: Mapping[Status, int]
-    limits: Limits
     fewest: int | None
     given: Mapping[str, str]
 
@@ -211,7 +200,7 @@ def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | No
         *_nearest_sentence(nearest, searched),
     )
     # In the second half of the time only what can still be trained, confirmed and verified is proposed.
-    if searched.seconds is not None and searched.elapsed > searched.seconds / 2:
+    if searched.effort.seconds is not None and searched.elapsed > searched.effort.seconds / 2:
         advice = f"{_SAME}; with more time slower networks are tried, too"
         changed = _arguments(searched, _more_time(searched))
         return LastWords(why="time", sentences=found, arguments=changed, advice=advice)
@@ -225,7 +214,7 @@ def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | No
             advice="asks for what the nearest network may reach",
         )
     # Where the budget does not bind, more of it adds nothing.
-    if nearest is None or _is_large(nearest, searched) or searched.space == WIDEST_SPACE:
+    if nearest is None or _is_large(nearest, searched) or searched.config.space == WIDEST_SPACE:
         advice, change = _LARGER, _wider(searched)
     else:
         advice, change = "looks among more forms of networks", {"--space": WIDEST_SPACE}
@@ -237,35 +226,34 @@ def _is_far(nearest: NearestMiss) -> bool:
 
 
 def _is_large(nearest: NearestMiss, searched: Searched) -> bool:
-    return 2 * nearest.cost > searched.bound
+    return 2 * nearest.cost > searched.config.ceiling
 
 
 def _is_below_the_space(searched: Searched) -> bool:
     """Return whether the budget is below the smallest network that was found."""
-    return (searched.fewest or 0) > searched.budget
+    return (searched.fewest or 0) > searched.config.budget
 
 
 def _below_the_space(searched: Searched) -> LastWords:
     """Return what helps where the space has no network of the budget."""
-    smallest = f"the smallest network that was found in the space {searched.space!r} has {searched.fewest:,} parameters"
+    smallest = f"the smallest network that was found in the space {searched.config.space!r} has"
+    sentence = f"{smallest} {searched.fewest:,} parameters; {_nothing_stands(searched)}"
     changed = _arguments(searched, {"--budget": f"{2 * (searched.fewest or 0)}"})
-    return LastWords(
-        why="space", sentences=(f"{smallest}; {_nothing_stands(searched)}",), arguments=changed, advice=_LARGER
-    )
+    return LastWords(why="space", sentences=(sentence,), arguments=changed, advice=_LARGER)
 
 
 def _larger_limit(searched: Searched) -> dict[str, str]:
     """Return twice the limit that has ended trainings; nothing where none has."""
     if Status.OUT_OF_MEMORY in searched.failed:
-        return {"--trial-memory": f"{2 * searched.limits.memory_mb:.0f}"}
+        return {"--trial-memory": f"{2 * searched.effort.limits.memory_mb:.0f}"}
     if Status.TIMED_OUT in searched.failed:
-        return {"--trial-time": duration_option(min(2 * searched.limits.seconds, LONGEST))}
+        return {"--trial-time": duration_option(min(2 * searched.effort.limits.seconds, LONGEST))}
     return {}
 
 
 def _after_a_limit(searched: Searched, limit: Mapping[str, str]) -> LastWords:
     """Return what helps where a limit has ended every training: a study tries a network once, so it is a new study."""
-    changed = _arguments(searched, {**limit, "--seed": f"{searched.seed + 1}"})
+    changed = _arguments(searched, {**limit, "--seed": f"{searched.config.seed + 1}"})
     advice = "begins a search with another seed and twice the limit"
     return LastWords(why="limit", sentences=(_nothing_stands(searched),), arguments=changed, advice=advice)
 
@@ -283,7 +271,7 @@ def _after_a_miss(end: Missed, searched: Searched) -> LastWords:
     return LastWords(
         why="verification",
         sentences=(f"{mean}, which contradicts its record" if end.contradicted else missed,),
-        arguments=_arguments(searched, {"--seed": f"{searched.seed + 1}"}),
+        arguments=_arguments(searched, {"--seed": f"{searched.config.seed + 1}"}),
         advice="begins a search with another seed; more --time would look among smaller networks only",
     )
 
@@ -291,31 +279,31 @@ def _after_a_miss(end: Missed, searched: Searched) -> LastWords:
 def _nothing_stands(searched: Searched) -> str:
     networks = "1 network was" if searched.trained == 1 else f"{searched.trained:,} networks were"
     failed = "".join(f", {counted(number, 'training')} {FAILED[how]}" for how, number in searched.failed.items())
-    size = f"{searched.bound:,} {OBJECTIVES[searched.minimise]}"
+    size = f"{searched.config.ceiling:,} {OBJECTIVES[searched.config.minimise]}"
     return (
-        f"no network of at most {size} was confirmed at {searched.threshold_pct:.2f} % validation; {networks} trained "
-        f"in {duration_text(searched.elapsed)}{failed}, nothing was verified, the test set was not read"
+        f"no network of at most {size} was confirmed at {searched.config.threshold_pct:.2f} % validation; {networks} "
+        f"trained in {duration_text(searched.elapsed)}{failed}, nothing was verified, the test set was not read"
     )
 
 
 def _wider(searched: Searched) -> dict[str, str]:
     """Return the option that allows twice as much of what is minimised."""
-    if searched.minimise is Metric.PARAMETERS:
-        return {"--budget": f"{2 * searched.bound}"}
-    upper = re.compile(rf"\s*{searched.minimise}\s*(<|<=|==)\s*\d")
+    if searched.config.minimise is Metric.PARAMETERS:
+        return {"--budget": f"{2 * searched.config.ceiling}"}
+    upper = re.compile(rf"\s*{searched.config.minimise}\s*(<|<=|==)\s*\d")
     others = [each for each in searched.given.get("--limit", "").split(",") if each and not upper.match(each)]
-    return {"--limit": ",".join([*others, f"{searched.minimise}<={2 * searched.bound}"])}
+    return {"--limit": ",".join([*others, f"{searched.config.minimise}<={2 * searched.config.ceiling}"])}
 
 
 def _nearest_sentence(nearest: NearestMiss | None, searched: Searched) -> tuple[str, ...]:
-    return () if nearest is None else (f"nearest: {miss_text(nearest, searched.minimise)}",)
+    return () if nearest is None else (f"nearest: {miss_text(nearest, searched.config.minimise)}",)
 
 
 def _more_time(searched: Searched) -> dict[str, str]:
     """Return twice the time, more often doubled where an earlier session was allowed more."""
-    if searched.seconds is None:
+    if searched.effort.seconds is None:
         return {}
-    seconds = max(2 * searched.seconds, LEAST_SECONDS)
+    seconds = max(2 * searched.effort.seconds, LEAST_SECONDS)
     while seconds <= searched.elapsed:
         seconds *= 2
     return {"--time": duration_option(min(seconds, LONGEST))}
@@ -324,8 +312,8 @@ def _more_time(searched: Searched) -> dict[str, str]:
 def _more_trials(searched: Searched) -> dict[str, str]:
     """Return twice the trials, and twice the time where that would not last for them."""
     begun = searched.trained + sum(searched.failed.values())
-    trials = {"--trials": f"{2 * max(searched.trials or 1, begun)}"}
-    is_short = searched.seconds is not None and 2 * searched.elapsed > searched.seconds
+    trials = {"--trials": f"{2 * max(searched.effort.trials or 1, begun)}"}
+    is_short = searched.effort.seconds is not None and 2 * searched.elapsed > searched.effort.seconds
     return trials | (_more_time(searched) if is_short else {})
 
 
@@ -336,7 +324,7 @@ def _minutes(seconds: float) -> dict[str, str]:
 def _target_in_reach(nearest: NearestMiss, searched: Searched) -> float:
     """Return the highest target, in hundredths, that the nearest may reach with what fresh seeds differ by."""
     errors = min(nearest.size, math.ceil(nearest.errors * (1 + SEED_SHARE)))
-    for hundredths in range(math.floor(100 * searched.target_pct), 0, -1):
+    for hundredths in range(math.floor(100 * searched.config.target_pct), 0, -1):
         if allowed_errors(searched.offset.threshold_pct(hundredths / 100), nearest.size) >= errors:
             return hundredths / 100
     return 0.0

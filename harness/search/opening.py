@@ -10,11 +10,11 @@ from harness.evidence.events import Confirmed, Entry, Event, Repeated, RunEnded,
 from harness.evidence.study import StudyConfig
 from harness.search import race
 from harness.search.effort import Effort, is_spent
-from harness.search.event_log import FolderLog
 from harness.search.proposals.prior import kept, observations
 from harness.search.proposals.proposer import Proposer
 from harness.search.replay import replay_journal, tell_outcome
 from harness.search.session import (
+    FolderLog,
     Session,
     confirmed,
     file_result,

@@ -1,4 +1,4 @@
-"""The decisions of a search, as pure functions: what to prune, what stands, what is refuted, what is run next.
+"""The decisions of a search, as pure functions: what stands, what is refuted, what is run next.
 
 Accuracies are per cent of the validation images; the threshold is what stands for the target there: the target, by the
 measured ratio of errors on unseen images to errors on the validation images.
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from harness.data.datasets import dataset
 from harness.evidence.events import Proposal
 from harness.evidence.study import StudyConfig
+from harness.search.pruning import guessed_errors
 from harness.system import statistics
 from harness.training.result import Result, Status
 from search_spaces.cost import analyse
@@ -31,14 +32,6 @@ VERIFY_SEEDS = 6
 LIKELY = 0.5
 # A network gets fresh seeds while its chance to stand is at least this, and is given up when it is not.
 LEAST_CHANCE = 0.25
-# Errors at the end per error at a rung, the luckiest tenth, by share of the epochs; used until a study has runs of
-# its own (docs/experiments.md, "rungs").
-PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
-# The same for the run in the middle.
-TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
-# Shares of the epochs after which pruning is decided.
-RUNG_SHARES = (0.25, 0.5)
-OWN_RATIOS = 8
 CHANCE_PCT = 10.0
 # What the seeds of a network differ by, as a share of its errors: 0.06 to 0.08 whether it makes 100 or 400 of them
 # (docs/experiments.md, "the table of the bench"), and for how many degrees of freedom that stands: the deviation of a
@@ -52,9 +45,6 @@ SEED_FREEDOM = 20
 # among five of five to eight epochs, nothing beyond their seeds among five of 12 to 60 (docs/experiments.md, "the
 # threshold from ..."). The larger is kept.
 NETWORK_SHARE = 0.032
-# One network in so many is never pruned. These alone can be counted to tell how often pruning is wrong; a share of what
-# it lets through would flatter it.
-EXEMPT_SHARE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +68,21 @@ class Candidate:
     """A proposed network and the runs it has had.
 
     Attributes:
+        cost: what it has of the metric that is minimised.
         first: its run in the search, None until that has ended.
         fresh: its runs on fresh validation seeds, in order of the seeds.
         repeats: how often it was proposed again.
         stand_seeds: fresh seeds that it stands on at the least; 0 where its first run suffices.
-        minimised: what it has of the metric that is minimised; None where that is its parameters.
         work: what a step of its training takes (``features.work``), once somebody has asked.
     """
 
     proposal: Proposal
+    cost: int
     first: Result | None = None
     fresh: list[Result] = field(default_factory=list)
     repeats: int = 0
     stand_seeds: int = STAND_SEEDS
-    minimised: int | None = None
     work: float | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def cost(self) -> int:
-        """What is minimised."""
-        return self.proposal.parameters if self.minimised is None else self.minimised
 
     @property
     def fresh_pct(self) -> list[float]:
@@ -108,16 +93,10 @@ class Candidate:
 
 def candidate_of(config: StudyConfig, proposal: Proposal, stand_seeds: int = STAND_SEEDS) -> Candidate:
     """Return a proposed network that has had no run, with its cost."""
-    if config.minimise is Metric.PARAMETERS:
-        return Candidate(proposal, stand_seeds=stand_seeds)
-    analysis = analyse(proposal.architecture, dataset(config.dataset).task)
-    return Candidate(proposal, stand_seeds=stand_seeds, minimised=measured(analysis, config.minimise))
-
-
-def rungs(epochs: int) -> tuple[int, ...]:
-    """Return the epochs after which pruning is decided, for a recipe of so many epochs."""
-    found = sorted({math.ceil(share * epochs) for share in RUNG_SHARES})
-    return tuple(epoch for epoch in found if 0 < epoch < epochs)
+    cost = proposal.parameters
+    if config.minimise is not Metric.PARAMETERS:
+        cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimise)
+    return Candidate(proposal, cost, stand_seeds=stand_seeds)
 
 
 def passed_first(candidate: Candidate, threshold_pct: float) -> bool:
@@ -228,31 +207,31 @@ def smallest_standing(candidates: Sequence[Candidate], threshold_pct: float) -> 
 def next_to_confirm(
     candidates: Sequence[Candidate],
     threshold_pct: float,
-    bound: int,
+    ceiling: int,
     flying: Mapping[int, int],
     seconds: Callable[[Candidate], float] = lambda candidate: 1.0,
 ) -> Candidate | None:
     """Return the network whose next fresh seed is worth most, of those that want one and are still open.
 
     Args:
-        bound: what the cost of a network is compared with while none stands.
+        ceiling: the most that a network may cost; worth is counted from there while none stands.
         flying: fresh seeds that are being trained, by trial.
         seconds: what a seed of a network takes.
     """
     standing = smallest_standing(candidates, threshold_pct)
-    limit = standing.cost if standing else bound + 1
+    below = standing.cost if standing else ceiling + 1
     open_ = [
         candidate
         for candidate in candidates
         if seeds_wanted(candidate, threshold_pct) > len(candidate.fresh) + flying.get(candidate.proposal.trial, 0)
-        and candidate.cost < limit
+        and candidate.cost < below
         and not stands(candidate, threshold_pct)
         and not refuted(candidate, threshold_pct)
     ]
 
     def order(candidate: Candidate) -> tuple[float, int, int]:
         lacking = max(1, STAND_SEEDS - len(candidate.fresh) - flying.get(candidate.proposal.trial, 0))
-        fall = math.log(limit / candidate.cost)
+        fall = math.log(below / candidate.cost)
         worth = chance_to_stand(candidate, threshold_pct) * fall / (lacking * max(1e-9, seconds(candidate)))
         return (-worth, *by_cost(candidate))
 
@@ -282,24 +261,6 @@ def final_order(candidates: Sequence[Candidate], threshold_pct: float) -> list[C
     return sorted(standing, key=by_cost)
 
 
-def hopeful_ratio(results: Sequence[Result], rung: int, epochs: int) -> float:
-    """Return the errors at the end per error at a rung for the luckiest tenth of the runs that went to the end.
-
-    Few networks have been trained to the end when a search begins; then a figure measured beforehand holds.
-    """
-    ratios = []
-    for result in results:
-        if result.recipe.epochs != epochs or result.status is not Status.COMPLETE:
-            continue
-        at_rung = [epoch.validation_errors for epoch in result.history if epoch.epoch == rung]
-        if at_rung and at_rung[0] and result.validation_errors is not None:
-            ratios.append(result.validation_errors / at_rung[0])
-    if len(ratios) < OWN_RATIOS:
-        share = min(PRIOR_RATIO, key=lambda share: abs(share * epochs - rung))
-        return PRIOR_RATIO[share]
-    return sorted(ratios)[len(ratios) // 10]
-
-
 def expected_errors(candidate: Candidate) -> float | None:
     """Return the validation errors that a network makes at the end: the mean of its runs, a guess where it was pruned.
 
@@ -311,15 +272,7 @@ def expected_errors(candidate: Candidate) -> float | None:
     if first.status is Status.COMPLETE:
         known = [run.validation_errors for run in (first, *candidate.fresh) if run.validation_errors is not None]
         return statistics.mean([float(errors) for errors in known])
-    if first.status is not Status.PRUNED:
-        return None
-    done = len(first.history) / first.recipe.epochs
-    return TYPICAL_RATIO[min(TYPICAL_RATIO, key=lambda share: abs(share - done))] * first.validation_errors
-
-
-def predicted_pct(errors: int, size: int, ratio: float) -> float:
-    """Return the accuracy at the end that a run can hope for, from its errors at a rung."""
-    return 100 * (1 - ratio * errors / size)
+    return guessed_errors(first) if first.status is Status.PRUNED else None
 
 
 def _log_ratio(allowed: float, made: float) -> float:
@@ -329,8 +282,3 @@ def _log_ratio(allowed: float, made: float) -> float:
 def by_cost(candidate: Candidate) -> tuple[int, int]:
     """Return what orders networks: the lowest cost first, the earlier one of equal cost."""
     return (candidate.cost, candidate.proposal.trial)
-
-
-def is_exempt(network_hash: str) -> bool:
-    """Return whether a network is trained to the end whatever its rungs say; its hash is the lot."""
-    return int(network_hash, 16) % EXEMPT_SHARE == 0

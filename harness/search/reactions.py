@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.data.datasets import dataset
-from harness.evidence.events import Confirmed, FailedConfirmation, RungReached
-from harness.search import race
-from harness.search.race import Candidate, is_exempt
+from harness.evidence.events import Confirmed, FailedConfirmation
+from harness.search import pruning, race
+from harness.search.race import Candidate
 from harness.search.session import (
     Session,
     confirmed,
-    failed_confirmation,
     file_result,
+    known_of,
     look_for_nearest,
-    next_rung,
     note,
     note_finished,
     runs_of,
@@ -23,7 +22,6 @@ from harness.search.session import (
     update_contenders,
 )
 from harness.search.watcher import Moment
-from harness.system import statistics
 from harness.system.errors import HarnessError
 from harness.training.result import Result, Status
 from harness.training.run import Job
@@ -65,32 +63,13 @@ def _on_event(session: Session, event: Event) -> None:
 
 def _at_rung(session: Session, job: Job, found: Result) -> None:
     """Decide at a rung whether a run goes on."""
-    trial = trial_of(job)
-    errors, size = found.validation_errors or 0, found.validation_size or 1
-    ended = [run for candidate in session.candidates.values() for run in runs_of(candidate)]
-    ratio = race.hopeful_ratio(ended, len(found.history), job.recipe.epochs)
-    hoped = race.predicted_pct(errors, size, ratio)
-    if session.is_hopeless is None:
-        hopeless = not statistics.reaches(hoped, session.config.threshold_pct)
-        spared = hopeless and is_exempt(found.hash)
+    ended = (run for candidate in session.candidates.values() for run in runs_of(candidate))
+    rung = pruning.at_rung(found, ended, session.config.threshold_pct, session.is_hopeless)
+    note(session, rung)
+    if rung.pruned:
+        _ended(session, job, replace(found, status=Status.PRUNED, message=pruning.why_pruned(rung)))
     else:
-        hopeless, spared = session.is_hopeless(found), False
-    reached = RungReached(
-        trial=trial,
-        purpose=job.purpose,
-        seed_index=job.seed_index,
-        epoch=len(found.history),
-        validation_errors=errors,
-        predicted_pct=hoped,
-        pruned=hopeless and not spared,
-        exempt=spared,
-    )
-    note(session, reached)
-    if hopeless and not spared:
-        message = f"after epoch {len(found.history)} at best {hoped:.2f} % was to be hoped for"
-        _ended(session, job, replace(found, status=Status.PRUNED, message=message))
-    else:
-        until = next_rung(session, job.recipe.epochs, len(found.history))
+        until = pruning.next_rung(session.config, job.recipe.epochs, rung.epoch)
         session.waiting.insert(0, replace(job, until_epoch=until, spent_seconds=found.train_seconds))
 
 
@@ -125,7 +104,7 @@ def _note_decision(
     decided: Confirmed | FailedConfirmation | None = None
     has_fallen = candidate is before and not race.stands(candidate, threshold_pct)
     if has_fallen or (open_before and race.refuted(candidate, threshold_pct)):
-        decided = failed_confirmation(candidate)
+        decided = FailedConfirmation(**known_of(candidate))
         note(session, decided)
     after = smallest_standing(session)
     if after is None or after is before:

@@ -15,7 +15,7 @@ from harness.search.proposals.proposer import Proposer, is_aimed, tell_repeat
 from harness.search.race import Candidate
 from harness.training.seeds import Purpose
 from search_spaces.cost import analyse
-from search_spaces.spaces.draw import Decision, Uniform, replay
+from search_spaces.spaces.draw import Draw, Uniform, replay
 from search_spaces.spaces.judge import measured
 
 
@@ -48,7 +48,7 @@ def _reject(proposer: Proposer, event: Rejected) -> None:
     if event.violation is None or event.parameters is None:
         proposer.index.asked += 1
         return
-    again = replay(proposer.space, event.indices, Uniform(random.Random(0)))
+    again = _drawn(proposer, event.indices)
     trial = sampler.impose(proposer.index, again.decisions)
     cost = measured(analyse(again.architecture, proposer.space.task), proposer.config.minimise)
     sampler.reject(proposer.index, trial, cost, event.violation)
@@ -58,9 +58,9 @@ def _repeat(proposer: Proposer, event: Repeated, candidate: Candidate) -> None:
     if candidate.proposal.trial in proposer.running:
         proposer.index.asked += 1
         return
-    trial = sampler.impose(proposer.index, _decisions(proposer, event.indices))
+    trial = sampler.impose(proposer.index, _drawn(proposer, event.indices).decisions)
     tell_repeat(proposer, trial, candidate)
 
 
-def _decisions(proposer: Proposer, indices: Mapping[str, int]) -> tuple[Decision, ...]:
-    return replay(proposer.space, indices, Uniform(random.Random(0))).decisions
+def _drawn(proposer: Proposer, indices: Mapping[str, int]) -> Draw:
+    return replay(proposer.space, indices, Uniform(random.Random(0)))

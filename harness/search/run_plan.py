@@ -16,11 +16,11 @@ from harness.evidence.study import StudyConfig, check_config, config_document
 from harness.search.effort import Effort
 from harness.search.proposals.estimate import PACES, Room, taught
 from harness.search.proposals.features import step_work
-from harness.search.proposals.look import lengths
 from harness.search.proposals.prior import Prior, kept, observations, past_trainings
 from harness.search.proposals.sampler import sampler_name
 from harness.search.proposals.trainings import PastTraining, digest, shipped
-from harness.search.race import CONFIDENCE, MOST_SEEDS, STAND_SEEDS, needed_share, rungs
+from harness.search.pruning import rungs
+from harness.search.race import CONFIDENCE, MOST_SEEDS, STAND_SEEDS, needed_share
 from harness.system import statistics
 from harness.system.device import choose_device, worker_count
 from harness.system.errors import ContentError, UsageError
@@ -269,7 +269,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     each: list[float] = []
     if count.median_macs is not None and count.median_numbers is not None and count.median_parameters is not None:
         work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
-        each = [room.takes(epochs, work) for epochs in lengths(plan.config)]
+        each = [room.takes(epochs, work) for epochs in plan.config.all_lengths]
     return {
         "study": plan.folder.name,
         "folder": str(plan.folder),
@@ -283,7 +283,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "derivations": count.derivations,
         "feasible": asdict(count),
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
-        "lengths": lengths(plan.config),
+        "lengths": plan.config.all_lengths,
         "estimated_seconds_a_training": [min(each), max(each)] if each else None,
         "past_trainings": len(observations(plan.past, plan.config.recipe, data.task)),
         "stand_seeds": STAND_SEEDS,

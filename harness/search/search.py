@@ -2,8 +2,8 @@
 
 Workers only train. What has happened is in the study's folder at any moment, so a killed search goes on where it was.
 ``opening`` reads what earlier sessions left, ``exploration`` holds the open part, ``reactions`` what follows from a
-worker's report, ``race`` the decisions, ``proposer`` the proposals, ``replay`` how they go on after a stop, ``study``
-the files.
+worker's report, ``pruning`` and ``race`` the decisions, ``proposer`` the proposals, ``replay`` how they go on after a
+stop, ``study`` the files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from harness.evidence import study
-from harness.evidence.events import SessionBegan, SessionEnded
+from harness.evidence.events import SessionBegan, SessionEnded, WinnerChosen
 from harness.evidence.study import StudyConfig
 from harness.search import race
 from harness.search.effort import Effort
@@ -23,7 +23,7 @@ from harness.search.exploration import explore
 from harness.search.opening import open_session
 from harness.search.proposals import sampler
 from harness.search.proposals.proposer import Proposer
-from harness.search.session import Session, chosen, note
+from harness.search.session import Session, known_of, note
 from harness.search.time_left import least_verify_seconds
 from harness.search.watcher import Watcher
 from harness.training.workers.executor import ExecutorOf, Processes
@@ -83,7 +83,7 @@ def choose(session: Session) -> None:
     standing = race.final_order(list(session.candidates.values()), session.config.threshold_pct)
     in_time = [item for item in standing if least_verify_seconds(session, item) <= session.left]
     if standing:
-        note(session, chosen((in_time or standing)[0]))
+        note(session, WinnerChosen(**known_of((in_time or standing)[0])))
 
 
 @contextmanager

@@ -9,27 +9,51 @@ from pathlib import Path
 from typing import Any
 
 from harness.evidence import study
-from harness.evidence.events import (
-    Confirmed,
-    Event,
-    FailedConfirmation,
-    RunEnded,
-    WinnerChosen,
-)
+from harness.evidence.events import Confirmed, Entry, Event, RunEnded
 from harness.evidence.study import StudyConfig
 from harness.search import race
 from harness.search.effort import Effort
-from harness.search.event_log import EventLog
 from harness.search.nearest_miss import NearestMiss, nearest_miss
 from harness.search.proposals.proposing import Proposing
 from harness.search.proposals.switches import ALL_ON, Switches
+from harness.search.pruning import next_rung
 from harness.search.race import Candidate
 from harness.search.watcher import Watcher
 from harness.system import statistics
+from harness.training import result
 from harness.training.result import Result
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers.executor import Executor
+
+
+@dataclass(frozen=True, slots=True)
+class FolderLog:
+    """The log and the results of a study."""
+
+    folder: Path
+
+    def note(self, event: Event, elapsed: float) -> None:
+        """Append to the log."""
+        study.note(self.folder, event, elapsed)
+
+    def keep(self, trial: int, found: Result) -> None:
+        """Write the run's file."""
+        result.write(study.result_path(self.folder, trial, found.purpose, found.seed_index), found)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLog:
+    """Nothing but memory, where only the answer of a search counts; runs are with their candidates anyway."""
+
+    entries: list[Entry[Event]] = field(default_factory=list)
+
+    def note(self, event: Event, elapsed: float) -> None:
+        """Append to the list."""
+        self.entries.append(Entry(elapsed, event))
+
+    def keep(self, trial: int, found: Result) -> None:
+        """Do nothing."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,7 +70,7 @@ class Session:
         lacks_time: with more time there might be one.
         reason: why the search has ended; empty while it has not.
         switches: which parts of the search are at work.
-        is_hopeless: the rule of the rungs, asked for each run that reaches one; None for that of ``race``.
+        is_hopeless: the rule of the rungs, asked for each run that reaches one; None for that of ``pruning``.
         contenders: the candidates that are not settled, by trial. Each event asks about these alone: of thousands of
             networks nearly all are settled.
         nearest: what came nearest to standing, while nothing stands.
@@ -56,7 +80,7 @@ class Session:
     config: StudyConfig
     effort: Effort
     executor: Executor
-    log: EventLog
+    log: FolderLog | MemoryLog
     proposer: Proposing
     candidates: dict[int, Candidate]
     reporter: Watcher
@@ -76,7 +100,6 @@ class Session:
     nearest: NearestMiss | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        """Find the contenders among the candidates."""
         for candidate in self.candidates.values():
             update_contenders(self, candidate)
 
@@ -99,7 +122,7 @@ class Session:
 def job_for(session: Session, candidate: Candidate, purpose: Purpose, index: int) -> Job:
     """Return the job of one run of a network; the first run stops at every rung."""
     proposal = candidate.proposal
-    recipe, recipe_name = study.recipe_of(session.config, proposal.epochs)
+    recipe, recipe_name = session.config.recipe_of(proposal.epochs)
     return Job(
         architecture=proposal.architecture,
         recipe=recipe,
@@ -109,7 +132,7 @@ def job_for(session: Session, candidate: Candidate, purpose: Purpose, index: int
         study_seed=session.config.run_seed,
         device=session.effort.device,
         engine=session.effort.engine,
-        until_epoch=next_rung(session, recipe.epochs, 0) if purpose is Purpose.SEARCH else None,
+        until_epoch=next_rung(session.config, recipe.epochs, 0) if purpose is Purpose.SEARCH else None,
         checkpoint=study.checkpoint_path(session.folder, proposal.trial, purpose, index),
         teachers=study.teachers_path(session.folder),
         study=session.folder.name,
@@ -121,11 +144,6 @@ def job_for(session: Session, candidate: Candidate, purpose: Purpose, index: int
 def jobs_at_work(session: Session) -> list[Job]:
     """Return what is being trained."""
     return [job for job in session.executor.jobs.values() if job is not None]
-
-
-def next_rung(session: Session, epochs: int, epoch: int) -> int | None:
-    """Return the next rung after an epoch of a training of so many, None where the run then goes to its end."""
-    return next((rung for rung in study.rungs_of(session.config, epochs) if rung > epoch), None)
 
 
 def file_result(candidates: dict[int, Candidate], found: Result) -> None:
@@ -203,21 +221,11 @@ def note_finished(session: Session, found: Result) -> None:
 
 def confirmed(candidate: Candidate) -> Confirmed:
     """Return the event that a network is the confirmed one of the lowest cost."""
-    return Confirmed(**_known(candidate), budget=candidate.cost - 1)
+    return Confirmed(**known_of(candidate), budget=candidate.cost - 1)
 
 
-def failed_confirmation(candidate: Candidate) -> FailedConfirmation:
-    """Return the event that a network has missed the threshold on fresh seeds."""
-    return FailedConfirmation(**_known(candidate))
-
-
-def chosen(candidate: Candidate) -> WinnerChosen:
-    """Return the event that a network is the search's answer."""
-    return WinnerChosen(**_known(candidate))
-
-
-def _known(candidate: Candidate) -> dict[str, Any]:
-    """Return what is known of a network on fresh seeds."""
+def known_of(candidate: Candidate) -> dict[str, Any]:
+    """Return what is known of a network on fresh seeds, as fields of an event."""
     return {
         "trial": candidate.proposal.trial,
         "hash": candidate.proposal.hash,

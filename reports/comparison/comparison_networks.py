@@ -23,9 +23,8 @@ from reports.study.provenance import shown
 from reports.study.standings import accuracy_words
 from reports.study.study_files import inspections_of
 from search_spaces.architecture import Architecture
-from search_spaces.cost import Analysis, analyse
+from search_spaces.cost import Analysis, analyse, stored_numbers
 from search_spaces.network_name import network_names
-from search_spaces.stored import stored_numbers
 from search_spaces.task import MNIST
 
 

@@ -142,7 +142,7 @@ def fronts_picture(infos: Sequence[StudyInfo]) -> Html:
     if apart := _apart(infos):
         return apart
     unit = infos[0].picture.unit
-    sizes = [point.cost for point in points] + [info.config.bound for info in infos]
+    sizes = [point.cost for point in points] + [info.config.ceiling for info in infos]
     levels = [errors_pct(point.accuracy_pct) for point in points] + [
         errors_pct(info.config.threshold_pct) for info in infos
     ]

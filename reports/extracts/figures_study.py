@@ -59,7 +59,7 @@ def accuracy_figure(info: StudyInfo) -> Figure:
     if front:
         sizes = [point.cost for point in front]
         axes.step(
-            [*sizes, info.config.bound],
+            [*sizes, info.config.ceiling],
             [*(errors_pct(point.accuracy_pct) for point in front), errors_pct(front[-1].accuracy_pct)],
             where="post",
             color=_GREEN,
@@ -75,7 +75,7 @@ def accuracy_figure(info: StudyInfo) -> Figure:
         linestyle=(0, (6, 3)),
         label=f"threshold {short(info.config.threshold_pct)} %, validation",
     )
-    axes.axvline(info.config.bound, color=_PINK, linestyle=(0, (2, 2)), label=facts.bound_words)
+    axes.axvline(info.config.ceiling, color=_PINK, linestyle=(0, (2, 2)), label=facts.bound_words)
     axes.set(xscale="log", yscale="log", xlabel=facts.unit, ylabel="accuracy, % (errors logarithmic)")
     axes.invert_yaxis()
     low, high = axes.get_xlim()

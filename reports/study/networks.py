@@ -300,7 +300,7 @@ def minimised(network: Network | None, config: StudyConfig) -> list[tuple[str, s
     """Return what a study minimises, where it is not the parameters, and how much of it a network has."""
     if network is None or config.minimise is Metric.PARAMETERS:
         return []
-    return [(f"{OBJECTIVES[config.minimise]}, minimised", f"{count(network.cost)} ({count(config.bound)} at most)")]
+    return [(f"{OBJECTIVES[config.minimise]}, minimised", f"{count(network.cost)} ({count(config.ceiling)} at most)")]
 
 
 def _minimised(network: Network, config: StudyConfig) -> int | None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.evidence.events import RungReached
-from harness.evidence.study import recipe_of
 from harness.search.nearest_miss import allowed_errors
 from reports.html.numbers import count, duration, plural, short
 from reports.html.page import Column, Html, element, figures, foreign, joined, table, text
@@ -153,6 +152,6 @@ def _running(files: StudyFiles, of: Sequence[Network], lanes: WorkerLanes) -> li
             continue
         network = of[bar.number]
         look = None if bar.fresh or network.trial is None else looks.get(network.trial)
-        epochs = recipe_of(files.config, network.epochs)[0].epochs
+        epochs = files.config.recipe_of(network.epochs)[0].epochs
         found.append(Training(bar, network, epochs, look))
     return found

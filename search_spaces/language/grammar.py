@@ -158,72 +158,58 @@ def _at(token: lark.Token) -> int:
     return token.start_pos
 
 
+@lark.v_args(inline=True)
 class _Builder(lark.Transformer[lark.Token, object]):
     """One method a grammar rule, run when the parser completes the rule."""
 
-    def network(self, children: list[Sequence]) -> Sequence:
-        return children[0]
+    def definitions(self, *statements: Let | Rule | Where) -> Definitions:
+        return Definitions(statements)
 
-    def space(self, children: list[Definitions | Sequence]) -> Definitions | Sequence:
-        return children[0]
-
-    def definitions(self, children: list[Let | Rule | Where]) -> Definitions:
-        return Definitions(tuple(children))
-
-    def let(self, children: tuple[lark.Token, Operand]) -> Let:
-        name, body = children
+    def let(self, name: lark.Token, body: Operand) -> Let:
         return Let(str(name), body, _at(name))
 
-    def rule(self, children: tuple[Call, Operand]) -> Rule:
-        head, body = children
+    def rule(self, head: Call, body: Operand) -> Rule:
         return Rule(head, body, head.position)
 
-    def where(self, children: list[Limit]) -> Where:
-        return Where(tuple(children))
+    def where(self, *limits: Limit) -> Where:
+        return Where(limits)
 
     limits = where
 
-    def limit(self, children: tuple[lark.Token, lark.Token, lark.Token]) -> Limit:
-        metric, comparison, bound = children
+    def limit(self, metric: lark.Token, comparison: lark.Token, bound: lark.Token) -> Limit:
         return Limit(str(metric), str(comparison), _number(bound), _at(metric))
 
-    def sequence(self, children: list[Item]) -> Sequence:
-        return Sequence(tuple(children), children[0].position if children else 0)
+    def sequence(self, *items: Item) -> Sequence:
+        return Sequence(items, items[0].position if items else 0)
 
     filled = sequence
 
-    def maybe(self, children: list[Call | Group]) -> Maybe:
-        return Maybe(children[0], children[0].position)
+    def maybe(self, body: Call | Group) -> Maybe:
+        return Maybe(body, body.position)
 
-    def repeat(self, children: list[Any]) -> Repeat:
-        body, *counts = children
+    def repeat(self, body: Call | Group, *counts: lark.Token) -> Repeat:
         return Repeat(body, _number(counts[0]), _number(counts[-1]), body.position)
 
-    def group(self, children: list[Any]) -> Group:
-        opening, *alternatives = children
-        return Group(tuple(alternatives), _at(opening))
+    def group(self, opening: lark.Token, *alternatives: Sequence) -> Group:
+        return Group(alternatives, _at(opening))
 
-    def call(self, children: list[Any]) -> Call:
-        name, *arguments = children
-        return Call(str(name), tuple(arguments), _at(name))
+    def call(self, name: lark.Token, *arguments: Argument) -> Call:
+        return Call(str(name), arguments, _at(name))
 
-    def bar(self, children: tuple[lark.Token]) -> Bar:
-        return Bar(_at(children[0]))
+    def bar(self, mark: lark.Token) -> Bar:
+        return Bar(_at(mark))
 
-    def keyword(self, children: tuple[lark.Token]) -> lark.Token:
-        return children[0]
-
-    def argument(self, children: list[Any]) -> Argument:
+    def argument(self, *children: Any) -> Argument:
         *keywords, operand = children
         keyword = keywords[0] if keywords else None
         return Argument(keyword and str(keyword), operand, _at(keyword) if keyword else operand.position)
 
-    def set(self, children: list[Number | Range]) -> ValueSet:
-        return ValueSet(tuple(children), children[0].position)
+    def set(self, *elements: Number | Range) -> ValueSet:
+        return ValueSet(elements, elements[0].position)
 
-    def range(self, children: list[lark.Token]) -> Range:
-        low, high, *step = map(_number, children)
+    def range(self, *numbers: lark.Token) -> Range:
+        low, high, *step = map(_number, numbers)
         return Range(low, high, step[0] if step else None, low.position)
 
-    def number(self, children: tuple[lark.Token]) -> Number:
-        return _number(children[0])
+    def number(self, token: lark.Token) -> Number:
+        return _number(token)

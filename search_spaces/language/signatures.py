@@ -91,10 +91,8 @@ def tie_name(argument: Argument) -> str:
 
 def is_optional(argument: Argument) -> bool:
     """Return whether an argument is a single word with a question mark."""
-    match argument.operand:
-        case Sequence(items=(Maybe(),)):
-            return True
-    return False
+    operand = argument.operand
+    return isinstance(operand, Sequence) and len(operand.items) == 1 and isinstance(operand.items[0], Maybe)
 
 
 def plain_name(operand: Operand) -> str | None:

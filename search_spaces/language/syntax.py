@@ -18,7 +18,6 @@ class Number:
     position: int = field(compare=False)
 
     def __str__(self) -> str:
-        """Return the number without needless zeros."""
         text = format(self.value, "f")
         return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -33,7 +32,6 @@ class Range:
     position: int = field(compare=False)
 
     def __str__(self) -> str:
-        """Return ``low..high step s``."""
         return f"{self.low}..{self.high}" + (f" step {self.step}" if self.step else "")
 
 
@@ -45,7 +43,6 @@ class ValueSet:
     position: int = field(compare=False)
 
     def __str__(self) -> str:
-        """Return the elements in braces."""
         return "{" + ", ".join(map(str, self.elements)) + "}"
 
 
@@ -56,7 +53,6 @@ class Bar:
     position: int = field(compare=False)
 
     def __str__(self) -> str:
-        """Return the bar."""
         return "|"
 
 
@@ -69,7 +65,6 @@ class Call:
     position: int = field(compare=False)
 
     def __str__(self) -> str:
-        """Return the name, with its arguments in parentheses if there are any."""
         return self.name + (f"({', '.join(map(str, self.arguments))})" if self.arguments else "")
 
 
@@ -82,7 +77,6 @@ class Argument:
     position: int = field(compare=False)
 
     def __str__(self) -> str:
-        """Return the operand after its keyword."""
         return f"{self.keyword}={self.operand}" if self.keyword else str(self.operand)
 
 
@@ -94,7 +88,6 @@ class Group:
     position: int = field(compare=False)
 
     def __str__(self) -> str:
-        """Return the alternatives in angle brackets."""
         return f"<{' / '.join(map(str, self.alternatives))}>"
 
 
@@ -106,7 +99,6 @@ class Maybe:
     position: int = field(compare=False)
 
     def __str__(self) -> str:
-        """Return the part and its question mark."""
         return f"{self.body}?"
 
 
@@ -120,7 +112,6 @@ class Repeat:
     position: int = field(compare=False)
 
     def __str__(self) -> str:
-        """Return the part and its counts."""
         counts = f"{self.low}" if self.low == self.high else f"{self.low}..{self.high}"
         return f"{self.body}{{{counts}}}"
 
@@ -133,7 +124,6 @@ class Sequence:
     position: int = field(compare=False)
 
     def __str__(self) -> str:
-        """Return the items, one space between them."""
         return " ".join(map(str, self.items))
 
 
@@ -146,7 +136,6 @@ class Let:
     position: int = field(compare=False)
 
     def __str__(self) -> str:
-        """Return the statement without its semicolon."""
         return f"let {self.name} = {self.body}"
 
 
@@ -159,7 +148,6 @@ class Rule:
     position: int = field(compare=False)
 
     def __str__(self) -> str:
-        """Return the statement without its semicolon."""
         return f"{self.head} = {self.body}"
 
 
@@ -173,7 +161,6 @@ class Limit:
     position: int = field(compare=False)
 
     def __str__(self) -> str:
-        """Return the condition as it stands after ``where``."""
         return f"{self.metric} {self.comparison} {self.bound}"
 
 
@@ -184,7 +171,6 @@ class Where:
     limits: tuple[Limit, ...]
 
     def __str__(self) -> str:
-        """Return the statement without its semicolon."""
         return f"where {', '.join(map(str, self.limits))}"
 
 
@@ -195,7 +181,6 @@ class Definitions:
     statements: tuple[Let | Rule | Where, ...]
 
     def __str__(self) -> str:
-        """Return one statement a line."""
         return "".join(f"{statement};\n" for statement in self.statements)
 
 

@@ -61,7 +61,7 @@ class Draw:
 
     @property
     def indices(self) -> dict[str, int]:
-        """The index chosen at each decision, by name: what ``replay`` and ``mutate`` take."""
+        """The index chosen at each decision, by name: what ``replay`` takes."""
         return {decision.name: decision.index for decision in self.decisions}
 
 
@@ -199,8 +199,7 @@ class _Walk:
     def aside(self, body: Body, values: Environment, path: str) -> _Ops:
         """Return the ops of a body by themselves."""
         found = _Ops()
-        for node in body.nodes:
-            self._visit(node, found, values, path)
+        self._body(body, found, values, path)
         return found
 
     def value(self, value: Value, values: Environment, path: str) -> Scalar:

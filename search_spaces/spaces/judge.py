@@ -1,27 +1,16 @@
-"""Whether a network belongs into a search: it fits together, and keeps the space's conditions and a limit.
+"""Whether a network belongs into a search: it fits together, and keeps the space's conditions and a ceiling.
 
-No tensor is made. The smaller of the limit and the space's own condition on the same metric holds.
+No tensor is made. The smaller of the ceiling and the space's own condition on the same metric holds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import assert_never
 
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis, analyse
 from search_spaces.errors import ShapeError
 from search_spaces.spaces.space import Metric, SearchSpace
-
-
-class Reason(StrEnum):
-    """Why a network is rejected."""
-
-    SHAPE = "shape"
-    PARAMETERS = "parameters"
-    MACS = "macs"
-    RECEPTIVE_FIELD = "receptive_field"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +19,12 @@ class Judgement:
 
     Attributes:
         analysis: None when the ops do not fit together.
-        reason: None when the network is accepted.
+        reason: ``shape`` or the metric that breaks a limit; None when the network is accepted.
         message: the reason in one line, or empty.
     """
 
     analysis: Analysis | None
-    reason: Reason | None = None
+    reason: str | None = None
     message: str = ""
 
     @property
@@ -45,31 +34,25 @@ class Judgement:
 
 
 def judge(
-    space: SearchSpace, architecture: Architecture, limit: int | None = None, of: Metric = Metric.PARAMETERS
+    space: SearchSpace, architecture: Architecture, ceiling: int | None = None, of: Metric = Metric.PARAMETERS
 ) -> Judgement:
-    """Return whether ``architecture`` may be trained: has at most ``limit`` of a metric, and is one of the space."""
+    """Return whether ``architecture`` may be trained: has at most ``ceiling`` of a metric, and is one of the space."""
     try:
         analysis = analyse(architecture, space.task)
     except ShapeError as error:
-        return Judgement(None, Reason.SHAPE, error.message)
-    if limit is not None and (value := measured(analysis, of)) > limit:
-        return Judgement(analysis, Reason(of.value), f"{of} is {value:,}, but at most {limit:,} are allowed")
+        return Judgement(None, "shape", error.message)
+    if ceiling is not None and (value := measured(analysis, of)) > ceiling:
+        return Judgement(analysis, of.value, f"{of} is {value:,}, but at most {ceiling:,} are allowed")
     for condition in space.conditions:
         value = measured(analysis, condition.metric)
         if not condition.holds(value):
             message = f"{condition.metric} is {value:,}, but the space has {condition}"
-            return Judgement(analysis, Reason(condition.metric.value), message)
+            return Judgement(analysis, condition.metric.value, message)
     return Judgement(analysis)
 
 
 def measured(analysis: Analysis, metric: Metric) -> int:
     """Return what a network has of a metric."""
-    match metric:
-        case Metric.PARAMETERS:
-            return analysis.parameters
-        case Metric.MACS:
-            return analysis.macs
-        case Metric.RECEPTIVE_FIELD:
-            return analysis.receptive_field
-        case _:
-            assert_never(metric)
+    # A metric is named as the field of an analysis is.
+    value: int = getattr(analysis, metric)
+    return value

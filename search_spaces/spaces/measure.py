@@ -132,7 +132,7 @@ def _nodes(node: Node, shared: dict[str, Body]) -> int:
         case Either():
             return 1 + max(branch.max_nodes for branch in node.branches)
         case RepeatNode():
-            return 1 + _most(node) * (1 + node.body.max_nodes)
+            return 1 + node.most * (1 + node.body.max_nodes)
         case RuleRef():
             return 1 + len(node.arguments) + node.body.max_nodes
         case SharedOps():
@@ -151,7 +151,3 @@ def _height(node: Node, shared: dict[str, Body]) -> int:
             return 1 + shared[node.name].height
         case _:
             return 1
-
-
-def _most(node: RepeatNode) -> int:
-    return node.low + (node.options.size - 1 if node.options else 0)

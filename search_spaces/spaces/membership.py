@@ -12,7 +12,6 @@ from typing import NamedTuple, assert_never
 
 from search_spaces.architecture import Architecture
 from search_spaces.ops import Conv, DepthwiseConv, Dropout, Dropout2d, Op, Residual
-from search_spaces.spaces.findings import Findings, Ops, Slot, settled, tied
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.space import (
     Body,
@@ -32,6 +31,46 @@ from search_spaces.spaces.space import (
     Value,
     Variable,
 )
+
+Ops = tuple[Op, ...]
+# A tie in the space of which the network's canonical form shows nothing, because it is used once.
+_ONCE = ""
+
+
+class Slot(NamedTuple):
+    """A value that may be bound: under ``key``, or each time anew when that is None."""
+
+    key: tuple[str, ...] | None
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What reading has settled.
+
+    Attributes:
+        bound: values, shared ops and names of ties by key.
+        trace: the ops as the space writes them since a shared part began; None outside of shared parts.
+    """
+
+    bound: frozenset[tuple[tuple[str, ...], Scalar | Ops]] = frozenset()
+    trace: Ops | None = None
+
+    def get(self, key: tuple[str, ...]) -> Scalar | Ops:
+        """Return what is bound to ``key``, or None."""
+        return dict(self.bound).get(key)
+
+    def bind(self, key: tuple[str, ...], value: Scalar | Ops) -> Findings:
+        """Return the findings with one more."""
+        return replace(self, bound=self.bound | {(key, value)})
+
+    def without(self, kind: str) -> Findings:
+        """Return the findings without those whose key begins with ``kind``."""
+        return replace(self, bound=frozenset(pair for pair in self.bound if pair[0][0] != kind))
+
+    def traced(self, *ops: Op) -> Findings:
+        """Return the findings with ops added to the trace, if there is one."""
+        return self if self.trace is None else replace(self, trace=self.trace + ops)
 
 
 def contains(space: SearchSpace, architecture: Architecture) -> bool:
@@ -127,14 +166,14 @@ class _Reader:
         found = NOWHERE
         if node.op in (Dropout, Dropout2d):
             # A rate of zero leaves nothing in the canonical form.
-            found |= _moved(place, 0, settled(slots["p"], 0, place.findings), Dropout(0))
+            found |= _moved(place, 0, _settled(slots["p"], 0, place.findings), Dropout(0))
         op = place.op
         if type(op) is not node.op or op is None:
             return found
         findings: Findings | None = place.findings
         for name, slot in slots.items():
             if name != "tie" and findings is not None:
-                findings = settled(slot, getattr(op, name), findings)
+                findings = _settled(slot, getattr(op, name), findings)
         if findings is None:
             return found
         ties = slots["tie"].values if "tie" in slots else (None,)
@@ -156,8 +195,7 @@ class _Reader:
     def _times(self, node: RepeatNode, place: _Place, frame: _Frame) -> Places:
         places: Places = frozenset({place})
         found = places if node.low == 0 else NOWHERE
-        most = node.low + (node.options.size - 1 if node.options else 0)
-        for count in range(1, most + 1):
+        for count in range(1, node.most + 1):
             places = NOWHERE.union(*(self.body(node.body, start, frame) for start in places))
             if count >= node.low:
                 found |= places
@@ -241,8 +279,32 @@ def _taken(op: Op, tie: Scalar, place: _Place) -> Places:
     if not isinstance(op, Conv | DepthwiseConv):
         return _moved(place, 1, place.findings, op)
     name = None if tie is None else str(tie)
-    return _moved(place, 1, tied(name, op.tie, place.findings), replace(op, tie=name))
+    return _moved(place, 1, _tied(name, op.tie, place.findings), replace(op, tie=name))
 
 
 def _untied(op: Op) -> Op:
     return replace(op, tie=None) if isinstance(op, Conv | DepthwiseConv) else op
+
+
+def _tied(written: str | None, canonical: str | None, findings: Findings) -> Findings | None:
+    """Return the findings when the space's tie ``written`` shows as ``canonical``, or None when it cannot."""
+    if written is None:
+        return findings if canonical is None else None
+    known = findings.get(("tie", written))
+    if known is not None:
+        return findings if known == canonical else None
+    if canonical is not None and any(key[0] == "tie" and name == canonical for key, name in findings.bound):
+        return None
+    return findings.bind(("tie", written), canonical or _ONCE)
+
+
+def _settled(slot: Slot, value: Scalar, findings: Findings) -> Findings | None:
+    """Return the findings when ``slot`` has ``value``, or None when it cannot."""
+    if value not in slot.values:
+        return None
+    if slot.key is None:
+        return findings
+    known = findings.get(slot.key)
+    if known is None:
+        return findings.bind(slot.key, value)
+    return findings if known == value else None

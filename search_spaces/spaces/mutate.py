@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 
 from search_spaces.errors import DrawError
 from search_spaces.spaces.draw import Decision, Draw, Uniform, replay
@@ -12,27 +11,7 @@ from search_spaces.spaces.space import SearchSpace
 
 
 def mutate(
-    space: SearchSpace,
-    indices: Mapping[str, int],
-    rng: random.Random,
-    budget: int | None = None,
-    attempts: int = 1_000,
-    changes: int = 1,
-) -> Draw:
-    """Do as ``mutated`` for a parent of which only the decisions are known, by name; return the network.
-
-    A parent from elsewhere is completed at random.
-    """
-    return mutated(space, replay(space, indices, Uniform(rng)), rng, budget, attempts, changes)[0]
-
-
-def mutated(
-    space: SearchSpace,
-    parent: Draw,
-    rng: random.Random,
-    budget: int | None = None,
-    attempts: int = 1_000,
-    changes: int = 1,
+    space: SearchSpace, parent: Draw, rng: random.Random, attempts: int = 1_000, changes: int = 1
 ) -> tuple[Draw, Judgement]:
     """Return an accepted network that differs from its parent by a few decisions and what these open anew.
 
@@ -40,7 +19,7 @@ def mutated(
         changes: decisions that are drawn again, all of them where there are no more.
 
     Returns:
-        the network, and its judgement by the space and the budget.
+        the network, and its judgement by the space.
 
     Raises:
         DrawError: none of ``attempts`` changes gave another network that is accepted.
@@ -52,7 +31,7 @@ def mutated(
         child = replay(space, {**parent.indices, **{each.name: _other(each, rng) for each in changed}}, Uniform(rng))
         if child.architecture == parent.architecture:
             continue
-        judgement = judge(space, child.architecture, budget)
+        judgement = judge(space, child.architecture)
         if judgement.accepted:
             return child, judgement
     raise DrawError(

@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
+from collections import Counter
+from dataclasses import dataclass, field, fields
 from typing import assert_never
 
 from search_spaces.errors import NotationError, nearest
@@ -30,7 +31,6 @@ from search_spaces.language.syntax import (
 from search_spaces.language.value_sets import numbers
 from search_spaces.op_specs import OP_NAMES, SIGNATURES, Kind, Parameter
 from search_spaces.spaces import measure
-from search_spaces.spaces.scope import Need, Numbers, Scope
 from search_spaces.spaces.space import (
     Body,
     Choice,
@@ -55,6 +55,35 @@ from search_spaces.task import MNIST, Task
 
 # The number of classes of the task, in the text of a space.
 CLASSES = "classes"
+# An op, and that parameter of it which a number is for.
+Need = tuple[str, Parameter]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What an operand can be: any of ``values``; ``variable`` stands for one that is drawn elsewhere."""
+
+    values: tuple[int | float, ...]
+    variable: Variable | None = None
+
+
+@dataclass(slots=True)
+class Scope:
+    """What the body of one statement sees.
+
+    Attributes:
+        needs: the parameters of the rule, each with what the numbers given for it have to suit.
+        taken: how often each label has been given out.
+    """
+
+    needs: dict[str, list[Need]] = field(default_factory=dict)
+    taken: Counter[str] = field(default_factory=Counter)
+
+    def label(self, wanted: str) -> str:
+        """Return ``wanted``, numbered when it has been given out before."""
+        self.taken[wanted] += 1
+        count = self.taken[wanted]
+        return wanted if count == 1 else f"{wanted}.{count}"
 
 
 def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpace:
@@ -254,14 +283,13 @@ class _Resolver:
         }
         # Any number does: what it fills in is not asked for.
         example = signature.make(**({signature.number.field: 1} if signature.number else {}))
-        fields = tuple(
-            (each.name, given.get(each.name, Constant(getattr(example, each.name))))
-            for each in dataclasses.fields(example)
+        filled = tuple(
+            (each.name, given.get(each.name, Constant(getattr(example, each.name)))) for each in fields(example)
         )
-        constants = {name: value.value for name, value in fields if isinstance(value, Constant)}
-        if len(constants) == len(fields) and constants.get("tie") is None:
+        constants = {name: value.value for name, value in filled if isinstance(value, Constant)}
+        if len(constants) == len(filled) and constants.get("tie") is None:
             return Fixed(signature.make(**{name: constants[name] for name in given}))
-        return Template(type(example), fields)
+        return Template(type(example), filled)
 
     def _argument(self, name: str, parameter: Parameter, argument: Argument, scope: Scope, depth: int) -> Value:
         if parameter.kind in (Kind.FLAG, Kind.TIE):

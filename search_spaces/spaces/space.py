@@ -111,6 +111,11 @@ class RepeatNode:
     low: int
     options: Options | None
 
+    @property
+    def most(self) -> int:
+        """The highest number of times."""
+        return self.low + (self.options.size - 1 if self.options else 0)
+
 
 @dataclass(frozen=True, slots=True)
 class RuleRef:
@@ -195,7 +200,6 @@ class Condition:
         return COMPARISONS[self.comparison](value, self.bound)
 
     def __str__(self) -> str:
-        """Return the condition as it stands after ``where``."""
         return f"{self.metric} {self.comparison} {self.bound}"
 
 

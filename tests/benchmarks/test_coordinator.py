@@ -18,7 +18,7 @@ from harness.search.proposals import aim
 from harness.search.proposals.acquisition import Aim
 from harness.search.proposals.look import Look
 from harness.search.proposals.surrogate import Observation
-from harness.search.race import rungs
+from harness.search.pruning import rungs
 from tests.benchmarks.made_up import ask
 from tests.harness import scripted
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from benchmarks.main_job_results import Case, Results
 from benchmarks.main_job_tables import section, summary
-from tests.benchmarks.measured import CASES, how, outcome, search
+from tests.benchmarks.measured import CASES, how, outcome, search, winner
 
 NONE: frozenset[str] = frozenset()
 MACHINE = {"processor": "another", "instructions": "other", "cores": 4}
@@ -52,7 +52,7 @@ def test_what_is_asked_and_where_it_was_measured_stands_above():
 def test_it_is_said_how_many_networks_the_answers_are_and_which_were_known():
     same = [search("short", seed, outcome(7_000)) for seed in (0, 1)]
     results = Results(configurations={}, searches=(*same, search("long", 0, outcome(1_900))))
-    other = replace(results.searches[2].outcome.winner, hash="b2")
+    other = replace(winner(1_900), hash="b2")
     results = replace(
         results, searches=(*same, replace(results.searches[2], outcome=replace(outcome(1_900), winner=other)))
     )

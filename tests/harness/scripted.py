@@ -20,7 +20,7 @@ import pytest
 from harness.evidence import study
 from harness.evidence.events import Proposal
 from harness.evidence.study import StudyConfig
-from harness.search import race, search
+from harness.search import pruning, search
 from harness.search.effort import Effort
 from harness.search.opening import open_session
 from harness.search.proposals import proposer, sampler
@@ -225,7 +225,7 @@ def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     monkeypatch.setattr(sampler, "write_database", lambda index, path: None)
     monkeypatch.setattr(proposer, "LADDER_DRAWS", 40)
     # Made-up runs fall to 0.35 and 0.6 times the errors of their rungs, whatever the real ones are measured to do.
-    monkeypatch.setattr(race, "PRIOR_RATIO", {0.25: 0.30, 0.5: 0.55})
+    monkeypatch.setattr(pruning, "PRIOR_RATIO", {0.25: 0.30, 0.5: 0.55})
     _count_writes(made, monkeypatch)
     return made
 
@@ -313,7 +313,8 @@ def opened(folder: Path, networks: Sequence[Made], *, sampler: str = "tpe", **sp
     session = open_session(folder, configured, effort(**spent), Source("mnist", None), Silent())
     session.executor.start(session.effort.workers)
     for trial, made in enumerate(networks):
-        session.candidates[trial] = candidate = Candidate(proposal(trial, f"conv3x3({made.width}) gap linear(10)"))
+        network = proposal(trial, f"conv3x3({made.width}) gap linear(10)")
+        session.candidates[trial] = candidate = Candidate(network, network.parameters)
         if made.first is not None:
             _file(session, candidate, Purpose.SEARCH, 0, made.first)
         for index, accuracy_pct in enumerate(made.fresh):

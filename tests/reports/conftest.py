@@ -17,6 +17,7 @@ import pytest
 from harness.evidence import record, study
 from harness.evidence.record import Found, Record, SeedRun
 from harness.evidence.study import StudyConfig
+from harness.search.pruning import rungs_of
 from harness.system.workspace import Workspace
 from harness.training import inspection, result
 from harness.training.recipe import Recipe
@@ -125,10 +126,10 @@ class SyntheticStudy:
         epochs: int | None = None,
         decisions: tuple[Decision, ...] = (),
     ) -> Result:
-        recipe, recipe_name = study.recipe_of(self.config, proposal.get("epochs"))
+        recipe, recipe_name = self.config.recipe_of(proposal.get("epochs"))
         epochs = recipe.epochs if epochs is None else epochs
         # Looked at where pruning is decided and at the end, with fewer errors each time.
-        rungs = study.rungs_of(self.config, recipe.epochs)
+        rungs = rungs_of(self.config, recipe.epochs)
         looks = {rung: min(SIZE, errors * (1 + (epochs - rung) // 4)) for rung in rungs if errors and rung < epochs}
         looks |= {} if errors is None else {epochs: errors}
         made = Result(

@@ -96,7 +96,7 @@ class Asker:
     asked: int = 0
     checked: dict[str, Architecture] = field(default_factory=dict)
 
-    def propose(self, limit: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
+    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
         """Return the next network: the method's, or a uniform draw where it names known ones ``ASKS`` times in a row.
 
         Raises:
@@ -110,11 +110,11 @@ class Asker:
             architecture = self._checked(self.ask(tried))
             if architecture.hash not in known:
                 return Found(self._proposal(len(candidates), architecture, self.name), tuple(passed))
-            passed.append(Repeated(trial=known[architecture.hash]))
+            passed.append(Repeated(trial=known[architecture.hash], hash=architecture.hash))
         rng = random.Random(f"{self.problem.seed}/{len(candidates)}")
         for _ in range(_DRAWS):
             try:
-                architecture = draw_uniform(self.space, rng, limit).architecture
+                architecture = draw_uniform(self.space, rng, ceiling).architecture
             except DrawError as error:
                 return Found(None, tuple(passed), error.message)
             if architecture.hash not in known:

@@ -24,7 +24,7 @@ from harness.bench.tables.table import Table
 from harness.data.training_images import ImageData, resolve
 from harness.evidence.verification.seed_training import train_one_by_one
 from harness.search.effort import Effort
-from harness.search.race import rungs
+from harness.search.pruning import rungs
 from harness.system import statistics
 from harness.system.device import choose_device
 from harness.system.duration import duration_text

@@ -14,14 +14,13 @@ from harness.bench.simulation.clock import SimulatedExecutor
 from harness.bench.simulation.readings import Readings
 from harness.data.datasets import dataset
 from harness.evidence.events import Confirmed, FailedConfirmation
-from harness.search import race
+from harness.search import pruning
 from harness.search.effort import Effort
-from harness.search.event_log import MemoryLog
 from harness.search.exploration import explore
 from harness.search.proposals.proposer import Proposer
 from harness.search.proposals.proposing import Proposing
 from harness.search.race import Candidate
-from harness.search.session import Session
+from harness.search.session import MemoryLog, Session
 from harness.search.watcher import Moment
 from harness.system import statistics
 from harness.training.result import Result
@@ -175,7 +174,7 @@ def rungs_of(stops: Stops, task: SearchTask) -> tuple[int, ...]:
         case Stops.NEVER:
             return ()
         case Stops.RACE:
-            return race.rungs(task.recipe.epochs)
+            return pruning.rungs(task.recipe.epochs)
         case Stops.HALVING:
             return task.rungs[:-1]
         case _:

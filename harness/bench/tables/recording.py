@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.bench.tables.table import Facts, Machine, Question, Row, Sample, Table
-from harness.search import race
+from harness.search import pruning
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, document_of, documented, read_as
 from harness.system.errors import ContentError, UsageError
@@ -77,7 +77,7 @@ def check_rungs(rungs: Sequence[int], epochs: int) -> None:
 
 def default_rungs(epochs: int) -> tuple[int, ...]:
     """Return the rungs of a search, an earlier one and the last epoch, ascending: 1, 2, 4, 8 of 8."""
-    return tuple(sorted({max(1, epochs // 8), *race.rungs(epochs), epochs}))
+    return tuple(sorted({max(1, epochs // 8), *pruning.rungs(epochs), epochs}))
 
 
 def split_digest(validation: Sequence[int]) -> str:

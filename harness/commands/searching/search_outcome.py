@@ -58,20 +58,12 @@ def outcome(
     if end is None:
         return Outcome(plan, verdict, events, trained)
     searched = Searched(
-        budget=config.budget,
-        bound=config.bound,
-        minimise=config.minimise,
-        target_pct=config.target_pct,
-        threshold_pct=config.threshold_pct,
+        config=config,
+        effort=plan.effort,
         offset=plan.offset,
-        space=config.space,
-        seed=config.seed,
-        seconds=plan.effort.seconds,
         elapsed=study.elapsed_seconds(events),
-        trials=plan.effort.trials,
         trained=trained,
         failed=failed,
-        limits=plan.effort.limits,
         fewest=fewest,
         given=given,
     )
@@ -89,7 +81,7 @@ def outcome_document(end: Outcome, report: Path) -> dict[str, Any]:
         "study": end.plan.folder.name,
         "budget": config.budget,
         "minimise": config.minimise,
-        "most": config.bound,
+        "most": config.ceiling,
         "target_pct": config.target_pct,
         "threshold_pct": config.threshold_pct,
         "proposed": proposed + rejected + repeated,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.datasets import dataset
-from harness.evidence import events, study
+from harness.evidence import events
 from harness.evidence.events import (
     Confirmed,
     Event,
@@ -165,7 +165,7 @@ def _known_of_search(event: Event, known: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _proposed(config: StudyConfig, event: Proposal, utc: str) -> MirroredTrial:
-    recipe, recipe_name = study.recipe_of(config, event.epochs)
+    recipe, recipe_name = config.recipe_of(event.epochs)
     attributes = {
         "name": network_name(event.architecture, event.parameters),
         "network": str(event.architecture),

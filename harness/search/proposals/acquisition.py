@@ -80,7 +80,7 @@ class Aim:
         recipe: without its length.
         lengths: epochs that may be chosen.
         allowed: most validation errors of ten thousand that stand for the target.
-        limit: the cost to get below: the lowest that stands, or the bound of the search.
+        below: the cost to get below: the lowest that stands, or one more than the ceiling of the search.
         open: costs and chances of networks that may come to stand, in training or confirmed at the moment.
         stands: whether something stands.
         room: what there is time for.
@@ -90,7 +90,7 @@ class Aim:
     recipe: Recipe
     lengths: tuple[int, ...]
     allowed: float
-    limit: int
+    below: int
     open: tuple[tuple[int, float], ...]
     stands: bool
     room: Room
@@ -124,7 +124,7 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
     margins = margins_to_stand(aim, [(each.row, epochs) for each, epochs in pairs])
     chances = np.array([statistics.normal_share(float(margin)) for margin in margins])
     seconds = np.array([aim.room.takes(epochs, each.work) for each, epochs in pairs])
-    fall_of = {cost: expected_fall(cost, aim.limit, aim.open) for cost in {each.cost for each, _ in pairs}}
+    fall_of = {cost: expected_fall(cost, aim.below, aim.open) for cost in {each.cost for each, _ in pairs}}
     falls = np.array([fall_of[each.cost] for each, _ in pairs])
     more = rounds(STAND_SEEDS, aim.room.workers)
     hopeful = np.full(len(pairs), fill_value=True)
@@ -162,11 +162,11 @@ def one_by_one(aim: Aim, ranked: Sequence[Choice], count: int) -> list[Choice]:
         ranked: of ``choices``, not empty.
     """
     found, open_ = [ranked[0]], list(aim.open)
-    left = [(each, expected_fall(each.option.cost, aim.limit, open_)) for each in ranked[1 : AMONG * count]]
+    left = [(each, expected_fall(each.option.cost, aim.below, open_)) for each in ranked[1 : AMONG * count]]
     while left and len(found) < count:
         open_.append((found[-1].option.cost, found[-1].chance))
         worths = [
-            each.worth * expected_fall(each.option.cost, aim.limit, open_) / fall if fall else 0.0
+            each.worth * expected_fall(each.option.cost, aim.below, open_) / fall if fall else 0.0
             for each, fall in left
         ]
         found.append(left.pop(worths.index(max(worths)))[0])
@@ -191,14 +191,14 @@ def margins_to_stand(aim: Aim, trainings: Sequence[tuple[tuple[float, ...], int]
     return (math.log(max(1e-9, needed)) - means) / spread
 
 
-def expected_fall(cost: int, limit: int, open_: Sequence[tuple[int, float]]) -> float:
-    """Return by how much a network that stands lowers the limit, in the logarithm, others being likely to lower it too.
+def expected_fall(cost: int, below: int, open_: Sequence[tuple[int, float]]) -> float:
+    """Return by how much a network that stands lowers the cost to get below, in the logarithm; others may lower it too.
 
     Args:
-        open_: costs and chances of the others, which are taken to be independent; one above the limit lowers nothing.
+        open_: costs and chances of the others, which are taken to be independent; one above it lowers nothing.
     """
     fall, left = 0.0, 1.0
-    for other, chance in sorted(each for each in open_ if each[0] < limit):
+    for other, chance in sorted(each for each in open_ if each[0] < below):
         fall += left * chance * max(0.0, math.log(other / cost))
         left *= 1 - chance
-    return fall + left * max(0.0, math.log(limit / cost))
+    return fall + left * max(0.0, math.log(below / cost))

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from harness.evidence.events import Proposal
-from harness.evidence.study import StudyConfig, recipe_of
+from harness.evidence.study import StudyConfig
 from harness.search.proposals import acquisition
 from harness.search.proposals.acquisition import Aim, Choice, Option
 from harness.search.proposals.enumeration import enumerated
@@ -18,9 +17,9 @@ from harness.search.proposals.surrogate import PRIOR_ERRORS, Observation, fitted
 from harness.search.race import Candidate, by_cost, chance_to_stand, expected_errors, passed_first, refuted, stands
 from harness.training.result import Status
 from search_spaces.errors import DrawError
-from search_spaces.spaces.draw import Draw, Uniform, replay
+from search_spaces.spaces.draw import Draw
 from search_spaces.spaces.judge import Judgement
-from search_spaces.spaces.mutate import mutated
+from search_spaces.spaces.mutate import mutate
 from search_spaces.spaces.resolve import parse_space
 from search_spaces.spaces.space import Metric
 from search_spaces.task import Task
@@ -117,9 +116,9 @@ def _aim_of(look: Look, past: Sequence[Observation]) -> Aim:
     return Aim(
         model=fitted(_learned(past, observed), belief=PRIOR_ERRORS if past else BELIEF * max(1.0, allowed)),
         recipe=config.recipe,
-        lengths=look.lengths,
+        lengths=look.config.all_lengths,
         allowed=allowed,
-        limit=look.limit + 1,
+        below=look.ceiling + 1,
         open=tuple(_open(candidate, config.threshold_pct) for candidate in candidates if _is_open(candidate, config)),
         stands=any(stands(candidate, config.threshold_pct) for candidate in candidates),
         room=look.room,
@@ -144,7 +143,7 @@ def _observed(candidate: Candidate, config: StudyConfig, task: Task) -> list[Obs
     errors, first = expected_errors(candidate), candidate.first
     if errors is None or first is None or not first.validation_size:
         return []
-    recipe, _ = recipe_of(config, candidate.proposal.epochs)
+    recipe, _ = config.recipe_of(candidate.proposal.epochs)
     doubt = 0.0 if first.status is Status.COMPLETE else PRUNED_DOUBT
     scaled = errors * 10_000 / first.validation_size
     return [Observation(row_of(candidate.proposal.architecture, recipe, task), scaled, 1 + len(candidate.fresh), doubt)]
@@ -154,7 +153,7 @@ def _listed(look: Look, rng: random.Random) -> list[Option]:
     """Return what the model looks at first: all that is open of a small space, else draws."""
     if enumerated(look.space) is not None:
         known = _all_options(look.space.text, look.space.name, look.space.task, look.config.minimise)
-        return [each for each in known if each.cost <= look.limit]
+        return [each for each in known if each.cost <= look.ceiling]
     draws = list(itertools.islice(accepted(look, rng, AIM_LOOKS), AIM_DRAWS))
     # Where hardly a draw is within the limits one is enough to begin with: its changes are nearer to them.
     draws = draws or list(itertools.islice(accepted(look, rng), 1))
@@ -175,11 +174,7 @@ def _parents(look: Look) -> list[Draw]:
     passed = [each for each in candidates if passed_first(each, look.config.threshold_pct)]
     smallest = sorted(passed, key=by_cost)[:PARENTS]
     chosen = {each.proposal.hash: each.proposal for each in (*smallest, *candidates[-PARENTS:])}
-    return [replay(look.space, _indices(proposal), Uniform(random.Random(0))) for proposal in chosen.values()]
-
-
-def _indices(proposal: Proposal) -> dict[str, int]:
-    return {decision.name: decision.index for decision in proposal.decisions}
+    return [Draw(proposal.architecture, proposal.decisions) for proposal in chosen.values()]
 
 
 def _children(look: Look, parents: Sequence[Draw], rng: random.Random) -> Iterator[Option]:
@@ -188,10 +183,10 @@ def _children(look: Look, parents: Sequence[Draw], rng: random.Random) -> Iterat
     for parent in parents:
         for number in range(CHILDREN):
             try:
-                child, judged = mutated(limited, parent, rng, attempts=5, changes=1 + number % 2)
+                child, judged = mutate(limited, parent, rng, attempts=5, changes=1 + number % 2)
             except DrawError:
                 continue
-            judgement = in_time(judged, look.room, look.lengths)
+            judgement = in_time(judged, look.room, look.config.all_lengths)
             if judgement.accepted:
                 yield acquisition.option(child, judgement, look.config.minimise)
             else:
@@ -200,7 +195,7 @@ def _children(look: Look, parents: Sequence[Draw], rng: random.Random) -> Iterat
 
 def length(look: Look, past: Sequence[Observation], found: Draw, judgement: Judgement) -> Choice | None:
     """Return the length that the model thinks most of for a network; None where there is no choice."""
-    if len(look.lengths) == 1:
+    if len(look.config.all_lengths) == 1:
         return None
     option = acquisition.option(found, judgement, look.config.minimise)
     return next(iter(acquisition.choices(_aim_of(look, past), [option], look.taken)), None)

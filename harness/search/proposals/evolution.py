@@ -12,7 +12,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from search_spaces.errors import DrawError
-from search_spaces.spaces.draw import Draw, Uniform, draw, draw_uniform
+from search_spaces.spaces.draw import Draw, Uniform, draw, draw_uniform, replay
 from search_spaces.spaces.mutate import mutate
 from search_spaces.spaces.space import SearchSpace
 
@@ -73,7 +73,8 @@ def offspring(space: SearchSpace, members: Sequence[Member], known: Container[st
             while rng.random() < MORE_CHANGES:
                 changes += 1
             try:
-                child = mutate(space, parent.indices, rng, attempts=MUTATIONS, changes=changes)
+                known_parent = replay(space, parent.indices, Uniform(rng))
+                child, _ = mutate(space, known_parent, rng, attempts=MUTATIONS, changes=changes)
             except DrawError:
                 continue
             if child.architecture.hash not in known:

@@ -14,8 +14,8 @@ from harness.search.proposals.estimate import Room
 from harness.search.proposals.features import work_of
 from harness.search.race import Candidate
 from search_spaces.spaces.draw import Draw, Uniform, draw
-from search_spaces.spaces.judge import Judgement, Reason, judge, measured
-from search_spaces.spaces.space import Condition, SearchSpace
+from search_spaces.spaces.judge import Judgement, judge, measured
+from search_spaces.spaces.space import Condition, Metric, SearchSpace
 
 # Draws after which a space counts as searched through: some seconds.
 DRAWS = 20_000
@@ -26,14 +26,14 @@ class Look:
     """One look for the next network: what it may be, and what was passed over so far.
 
     Attributes:
-        limit: the most that a network may have of what is minimised.
+        ceiling: the most that a network may have of what is minimised.
         taken: hashes and lengths that were proposed before.
         rejected: networks that were looked at and rejected without being anybody's proposal, by reason.
     """
 
     space: SearchSpace
     config: StudyConfig
-    limit: int
+    ceiling: int
     candidates: Mapping[int, Candidate]
     known: Mapping[str, int]
     taken: frozenset[tuple[str, int]]
@@ -44,24 +44,14 @@ class Look:
 
     @property
     def limited(self) -> SearchSpace:
-        """The space with the limit of the moment among its conditions."""
-        limit = Condition(self.config.minimise, "<=", self.limit)
-        return replace(self.space, conditions=(*self.space.conditions, limit))
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """The epochs that a network may be trained for."""
-        return lengths(self.config)
+        """The space with the ceiling among its conditions."""
+        ceiling = Condition(self.config.minimise, "<=", self.ceiling)
+        return replace(self.space, conditions=(*self.space.conditions, ceiling))
 
     def judge(self, found: Draw) -> Judgement:
-        """Judge a draw by the space, the limit and the time."""
-        judgement = judge(self.space, found.architecture, self.limit, self.config.minimise)
-        return in_time(judgement, self.room, self.lengths)
-
-
-def lengths(config: StudyConfig) -> tuple[int, ...]:
-    """Return the epochs that a network of a study may be trained for."""
-    return config.lengths or (config.recipe.epochs,)
+        """Judge a draw by the space, the ceiling and the time."""
+        judgement = judge(self.space, found.architecture, self.ceiling, self.config.minimise)
+        return in_time(judgement, self.room, self.config.all_lengths)
 
 
 def in_time(judgement: Judgement, room: Room, allowed: Sequence[int]) -> Judgement:
@@ -69,8 +59,7 @@ def in_time(judgement: Judgement, room: Room, allowed: Sequence[int]) -> Judgeme
     analysis = judgement.analysis
     if not judgement.accepted or analysis is None or room.has(min(allowed), work_of(analysis)):
         return judgement
-    message = f"{analysis.macs:,} multiply-adds take longer than the search has time to train and verify"
-    return Judgement(analysis, Reason.MACS, message)
+    return Judgement(analysis, Metric.MACS.value)
 
 
 def accepted(look: Look, rng: random.Random, draws: int = DRAWS) -> Iterator[tuple[Draw, Judgement]]:
@@ -93,5 +82,6 @@ def accepted(look: Look, rng: random.Random, draws: int = DRAWS) -> Iterator[tup
 def _may_be(look: Look, entry: Entry) -> bool:
     analysis = entry.judgement.analysis
     assert analysis is not None, "an accepted network has been analysed"
-    is_low = measured(analysis, look.config.minimise) <= look.limit
-    return is_low and in_time(entry.judgement, look.room, look.lengths).accepted and entry.hash not in look.known
+    if entry.hash in look.known or measured(analysis, look.config.minimise) > look.ceiling:
+        return False
+    return in_time(entry.judgement, look.room, look.config.all_lengths).accepted

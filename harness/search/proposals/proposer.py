@@ -23,11 +23,7 @@ from harness.search.proposals.proposing import Found
 from harness.search.proposals.sampler import SURROGATE, Index, Trial
 from harness.search.proposals.surrogate import Observation
 from harness.search.proposals.switches import ALL_ON, Switches
-from harness.search.race import (
-    Candidate,
-    Outcome,
-    outcome,
-)
+from harness.search.race import Candidate, Outcome, outcome
 from search_spaces.cost import Analysis
 from search_spaces.spaces.draw import Draw, Uniform, draw
 from search_spaces.spaces.judge import Judgement, judge, measured
@@ -35,7 +31,7 @@ from search_spaces.spaces.space import OBJECTIVES, Metric, SearchSpace
 
 LADDER_STEPS = 7
 LADDER_DRAWS = 300
-# Rejected or known proposals in a row after which a network is drawn below the limit instead.
+# Rejected or known proposals in a row after which a network is drawn below the ceiling instead.
 ASKS = 40
 # With a sampler that was asked for every second network after the ladder is the model's.
 AIM_EVERY = 2
@@ -49,7 +45,7 @@ class Proposer:
 
     Attributes:
         past: of the model's prior; other studies' trainings.
-        ahead: what the model's last look has left for the next proposals, as long as the limit is ``ahead_limit``.
+        ahead: what the model's last look has left for the next proposals, as long as the ceiling is ``ahead_ceiling``.
     """
 
     space: SearchSpace
@@ -60,15 +56,11 @@ class Proposer:
     running: dict[int, Trial] = field(default_factory=dict)
     switches: Switches = ALL_ON
     ahead: list[Choice] = field(default_factory=list)
-    ahead_limit: int = 0
+    ahead_ceiling: int = 0
 
     @classmethod
     def new(
-        cls,
-        space: SearchSpace,
-        config: StudyConfig,
-        switches: Switches = ALL_ON,
-        past: Sequence[Observation] = (),
+        cls, space: SearchSpace, config: StudyConfig, switches: Switches = ALL_ON, past: Sequence[Observation] = ()
     ) -> Proposer:
         """Return a proposer at the beginning of a study."""
         has_ladder = switches.ladder and not past
@@ -76,14 +68,28 @@ class Proposer:
             space,
             config,
             sampler.new_index(config.sampler, config.seed),
-            size_ladder(space, config.bound, config.minimise, random.Random(config.seed)) if has_ladder else [],
+            size_ladder(space, config.ceiling, config.minimise, random.Random(config.seed)) if has_ladder else [],
             past=tuple(past),
             switches=switches,
         )
 
-    def propose(self, limit: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
-        """Return the next network to train; see the function ``propose``."""
-        return propose(self, limit, candidates, room)
+    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
+        """Return the next network to train, of at most ``ceiling`` of what is minimised and not proposed before."""
+        known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
+        taken = frozenset(
+            (item.proposal.hash, item.proposal.epochs or self.config.recipe.epochs) for item in candidates.values()
+        )
+        number = max(candidates, default=-1) + 1
+        look = Look(self.space, self.config, ceiling, candidates, known, taken, number, [], room)
+        proposal = _climb(self, look) or _aim(self, look)
+        # The model's word is the last one where no other sampler takes turns with it.
+        hopeless = proposal if isinstance(proposal, Aimed) and self.config.sampler == SURROGATE else None
+        if hopeless is None and not isinstance(proposal, Proposal):
+            proposal = _ask(self, look) or _draw(self, look)
+        if isinstance(proposal, Proposal):
+            return Found(proposal, tuple(look.passed), rejected=look.rejected)
+        why, lacks_time = _why_nothing(look, hopeless)
+        return Found(None, tuple(look.passed), why, lacks_time, look.rejected)
 
     def enter(self, proposal: Proposal) -> None:
         """Enter a network to be trained that is not the sampler's own proposal of this session."""
@@ -94,7 +100,7 @@ class Proposer:
         sampler.tell(self.index, self.running.pop(trial), outcome)
 
 
-def size_ladder(space: SearchSpace, limit: int, metric: Metric, rng: random.Random) -> list[Draw]:
+def size_ladder(space: SearchSpace, ceiling: int, metric: Metric, rng: random.Random) -> list[Draw]:
     """Return networks of many draws whose costs are spread evenly in the logarithm, those above the middle first.
 
     It brackets the cost at which the target becomes reachable with a handful of runs, whatever the space's
@@ -105,7 +111,7 @@ def size_ladder(space: SearchSpace, limit: int, metric: Metric, rng: random.Rand
     accepted = 0
     for _ in range(DRAWS):
         found = draw(space, Uniform(rng))
-        judgement = judge(space, found.architecture, limit, metric)
+        judgement = judge(space, found.architecture, ceiling, metric)
         if judgement.accepted and judgement.analysis is not None:
             sized.setdefault(measured(judgement.analysis, metric), found)
             accepted += 1
@@ -122,39 +128,20 @@ def size_ladder(space: SearchSpace, limit: int, metric: Metric, rng: random.Rand
     return list(rungs.values())
 
 
-def propose(proposer: Proposer, limit: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
-    """Return the next network to train, of at most ``limit`` of what is minimised and not proposed before."""
-    known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
-    taken = frozenset(
-        (item.proposal.hash, item.proposal.epochs or proposer.config.recipe.epochs) for item in candidates.values()
-    )
-    number = max(candidates, default=-1) + 1
-    look = Look(proposer.space, proposer.config, limit, candidates, known, taken, number, [], room)
-    proposal = _climb(proposer, look) or _aim(proposer, look)
-    # The model's word is the last one where no other sampler takes turns with it.
-    hopeless = proposal if isinstance(proposal, Aimed) and proposer.config.sampler == SURROGATE else None
-    if hopeless is None and not isinstance(proposal, Proposal):
-        proposal = _ask(proposer, look) or _draw(proposer, look)
-    if isinstance(proposal, Proposal):
-        return Found(proposal, tuple(look.passed), rejected=look.rejected)
-    return replace(_nothing(look, hopeless), passed=tuple(look.passed), rejected=look.rejected)
-
-
-def _nothing(look: Look, aimed: Aimed | None) -> Found:
-    """Return why there is no further network: none was found, there is no time, or the model has no hope."""
+def _why_nothing(look: Look, aimed: Aimed | None) -> tuple[str, bool]:
+    """Return why there is no further network, none found, no time or no hope of the model's; and whether time helps."""
     if look.room.is_over():
-        return Found(None, (), "the time was over before a further network was found", lacks_time=True)
-    limits = f"at most {look.limit:,} {OBJECTIVES[look.config.minimise]}"
+        return "the time was over before a further network was found", True
+    limits = f"at most {look.ceiling:,} {OBJECTIVES[look.config.minimise]}"
     if look.room.seconds is not None:
         limits += f" whose training takes at most {look.room.seconds:.0f} s, so that there is time to verify it"
     if aimed is not None and aimed.looked_at:
-        why = f"of {aimed.looked_at:,} networks of {limits} none has a chance to reach the target"
-        return Found(None, (), why, lacks_time=aimed.lacks_time)
+        return f"of {aimed.looked_at:,} networks of {limits} none has a chance to reach the target", aimed.lacks_time
     endless = replace(look, room=replace(look.room, seconds=None))
     lacks_time = look.room.seconds is not None and next(accepted(endless, random.Random(0)), None) is not None
     if enumerated(look.space) is not None:
-        return Found(None, (), f"the space has no further network of {limits}", lacks_time)
-    return Found(None, (), f"none of {DRAWS:,} further draws was a new network of {limits}", lacks_time)
+        return f"the space has no further network of {limits}", lacks_time
+    return f"none of {DRAWS:,} further draws was a new network of {limits}", lacks_time
 
 
 def is_aimed(sampler_name: str, trial: int) -> bool:
@@ -170,28 +157,25 @@ def tell_repeat(proposer: Proposer, trial: Trial, candidate: Candidate) -> None:
         sampler.tell(proposer.index, trial, outcome(candidate, proposer.config.threshold_pct))
 
 
-def violation(space: SearchSpace, analysis: Analysis, limit: int, metric: Metric) -> float:
-    """Return what a network breaks its limits by, as a sum of shares of the limits."""
-    shares = [max(0, measured(analysis, metric) - limit) / limit]
-    for condition in space.conditions:
-        value = measured(analysis, condition.metric)
-        if not condition.holds(value):
-            # A strict condition is broken by its own bound.
-            shares.append(max(1, abs(value - condition.bound)) / max(1, condition.bound))
-    return math.fsum(shares)
+def violation(space: SearchSpace, analysis: Analysis) -> float:
+    """Return what a network breaks the conditions of a space by, as a sum of shares of their bounds."""
+    broken = ((measured(analysis, each.metric), each) for each in space.conditions)
+    # A strict condition is broken by its own bound.
+    return math.fsum(
+        max(1, abs(value - each.bound)) / max(1, each.bound) for value, each in broken if not each.holds(value)
+    )
 
 
 def _climb(proposer: Proposer, look: Look) -> Proposal | None:
-    """Take the next network of the ladder that is new and within the limit."""
-    ladder = proposer.ladder
-    while ladder:
-        found = ladder.pop(0)
+    """Take the next network of the ladder that is new and below the ceiling."""
+    while proposer.ladder:
+        found = proposer.ladder.pop(0)
         if found.architecture.hash in look.known:
             continue
         judgement = look.judge(found)
         if judgement.accepted:
-            return _entered(proposer, look, found, judgement, "ladder", length(look, proposer.past, found, judgement))
-        look.passed.append(_rejection(found, judgement, "ladder"))
+            return _entered(proposer, look, found, judgement, "ladder")
+        look.passed.append(_rejection(look, found, judgement, "ladder"))
     return None
 
 
@@ -206,7 +190,7 @@ def _aim(proposer: Proposer, look: Look) -> Proposal | Aimed | None:
         found = aimed(look, proposer.past, rng)
         if found.choice is None:
             return found
-        choice, proposer.ahead, proposer.ahead_limit = found.choice, list(found.further), look.limit
+        choice, proposer.ahead, proposer.ahead_ceiling = found.choice, list(found.further), look.ceiling
     return _entered(proposer, look, choice.option.found, choice.option.judgement, "aim", choice)
 
 
@@ -215,7 +199,7 @@ def _ahead(proposer: Proposer, look: Look) -> Choice | None:
 
     Once another network stands something else is worth most, so all of it is dropped.
     """
-    if proposer.ahead_limit != look.limit:
+    if proposer.ahead_ceiling != look.ceiling:
         proposer.ahead.clear()
     while proposer.ahead:
         choice = proposer.ahead.pop(0)
@@ -226,7 +210,7 @@ def _ahead(proposer: Proposer, look: Look) -> Choice | None:
 
 
 def _ask(proposer: Proposer, look: Look) -> Proposal | None:
-    """Ask the sampler until it proposes a new network within the limit, ``ASKS`` times at most."""
+    """Ask the sampler until it proposes a new network below the ceiling, ``ASKS`` times at most."""
     limited = look.limited
     for asked in range(ASKS):
         trial, found = sampler.ask(proposer.index, limited, look.known)
@@ -234,51 +218,58 @@ def _ask(proposer: Proposer, look: Look) -> Proposal | None:
         if not judgement.accepted:
             look.passed.append(_reject(proposer, look, trial, found, judgement, lesson=asked < LESSONS))
         elif found.architecture.hash in look.known:
-            repeat = Repeated(trial=look.known[found.architecture.hash], indices=found.indices)
+            known = look.candidates[look.known[found.architecture.hash]]
+            repeat = Repeated(trial=known.proposal.trial, hash=known.proposal.hash, indices=found.indices)
             look.passed.append(repeat)
-            tell_repeat(proposer, trial, look.candidates[repeat.trial])
+            tell_repeat(proposer, trial, known)
         else:
             proposer.running[look.number] = trial
-            choice = length(look, proposer.past, found, judgement)
-            return _proposal(look, found, judgement, proposer.config.sampler, choice)
+            return _proposal(proposer, look, found, judgement, proposer.config.sampler)
     return None
 
 
 def _draw(proposer: Proposer, look: Look) -> Proposal | None:
-    """Draw uniformly until there is a new network within the limit, where the sampler found none."""
+    """Draw uniformly until there is a new network below the ceiling, where the sampler found none."""
     for found, judgement in accepted(look, sampler.generator(proposer.index)):
-        return _entered(proposer, look, found, judgement, "draw", length(look, proposer.past, found, judgement))
+        return _entered(proposer, look, found, judgement, "draw")
     return None
 
 
 def _reject(
     proposer: Proposer, look: Look, trial: Trial, found: Draw, judgement: Judgement, *, lesson: bool
 ) -> Rejected:
-    rejection = _rejection(found, judgement, "sampler")
+    rejection = _rejection(look, found, judgement, "sampler")
     if judgement.analysis is None or not lesson:
         sampler.forget(proposer.index, trial)
         return rejection
-    metric = look.config.minimise
-    broken = violation(proposer.space, judgement.analysis, look.limit, metric)
-    sampler.reject(proposer.index, trial, measured(judgement.analysis, metric), broken)
+    broken = violation(look.limited, judgement.analysis)
+    sampler.reject(proposer.index, trial, measured(judgement.analysis, look.config.minimise), broken)
     return replace(rejection, violation=broken, indices=found.indices)
 
 
-def _rejection(found: Draw, judgement: Judgement, origin: str) -> Rejected:
-    size = judgement.analysis.parameters if judgement.analysis else None
-    return Rejected(reason=str(judgement.reason), parameters=size, hash=found.architecture.hash, origin=origin)
+def _rejection(look: Look, found: Draw, judgement: Judgement, origin: str) -> Rejected:
+    return Rejected(
+        reason=str(judgement.reason),
+        parameters=judgement.analysis.parameters if judgement.analysis else None,
+        hash=found.architecture.hash,
+        origin=origin,
+        budget=look.ceiling,
+    )
 
 
 def _entered(
-    proposer: Proposer, look: Look, found: Draw, judgement: Judgement, origin: str, choice: Choice | None
+    proposer: Proposer, look: Look, found: Draw, judgement: Judgement, origin: str, choice: Choice | None = None
 ) -> Proposal:
-    proposal = _proposal(look, found, judgement, origin, choice)
+    proposal = _proposal(proposer, look, found, judgement, origin, choice)
     proposer.enter(proposal)
     return proposal
 
 
-def _proposal(look: Look, found: Draw, judgement: Judgement, origin: str, choice: Choice | None) -> Proposal:
+def _proposal(
+    proposer: Proposer, look: Look, found: Draw, judgement: Judgement, origin: str, choice: Choice | None = None
+) -> Proposal:
     assert judgement.analysis is not None, "an accepted network has been analysed"
+    choice = choice or length(look, proposer.past, found, judgement)
     return Proposal(
         trial=look.number,
         architecture=found.architecture,
@@ -286,7 +277,7 @@ def _proposal(look: Look, found: Draw, judgement: Judgement, origin: str, choice
         parameters=judgement.analysis.parameters,
         origin=origin,
         decisions=found.decisions,
-        epochs=choice.epochs if choice else min(look.lengths),
+        epochs=choice.epochs if choice else min(look.config.all_lengths),
         chance=choice.chance if choice else None,
     )
 

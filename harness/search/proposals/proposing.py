@@ -16,7 +16,7 @@ class Found:
     """A network to train, with what was rejected and repeated on the way to it.
 
     Attributes:
-        proposal: None where no further network below the limit was found; ``why`` then says so.
+        proposal: None where no further network below the ceiling was found; ``why`` then says so.
         lacks_time: with more time there might be one.
         rejected: networks that were only looked at on the way and rejected, by reason.
     """
@@ -31,8 +31,8 @@ class Found:
 class Proposing(Protocol):
     """Whoever proposes networks to a search."""
 
-    def propose(self, limit: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
-        """Return the next network to train; see the function ``propose``."""
+    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
+        """Return the next network to train, of at most ``ceiling`` of what is minimised and not proposed before."""
         ...
 
     def tell(self, trial: int, outcome: Outcome) -> None:

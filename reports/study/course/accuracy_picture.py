@@ -97,7 +97,7 @@ class AccuracyPicture:
     @property
     def bound_words(self) -> str:
         """The bound, as it is called."""
-        return f"{'budget' if self.config.minimise is Metric.PARAMETERS else 'at most'} {count(self.config.bound)}"
+        return f"{'budget' if self.config.minimise is Metric.PARAMETERS else 'at most'} {count(self.config.ceiling)}"
 
 
 def accuracy_picture(files: StudyFiles, of: list[Network]) -> AccuracyPicture:
@@ -244,11 +244,11 @@ def _lines(area: svg.Frame, facts: AccuracyPicture) -> Html:
     left, right = area.across.start, area.across.end
     target = area.up.position(errors_pct(facts.config.target_pct))
     threshold = area.up.position(errors_pct(facts.config.threshold_pct))
-    bound = area.across.position(facts.config.bound)
+    bound = area.across.position(facts.config.ceiling)
     target_words = f"target {short(facts.config.target_pct)} % (test)"
     threshold_words = f"threshold {short(facts.config.threshold_pct)} % (validation)"
     # The axis ends near the largest network: an empty half would say nothing.
-    within = facts.config.bound <= area.across.high
+    within = facts.config.ceiling <= area.across.high
     bound_words = f"{facts.bound_words}{'' if within else ' ' + chr(0x2192)}"
     # The lines lie close together: each label stands on the side away from the other line.
     above = facts.config.threshold_pct >= facts.config.target_pct

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.data.datasets import dataset
-from harness.evidence.study import StudyConfig, rungs_of
+from harness.evidence.study import StudyConfig
+from harness.search.pruning import rungs_of
 from harness.system import statistics
 from harness.training.result import Result
 from reports.study.networks import Network

@@ -77,7 +77,7 @@ def tried(files: StudyFiles, of: Sequence[Network]) -> tuple[Tried, ...]:
 def effective_budget(files: StudyFiles, of: Sequence[Network]) -> EffectiveBudget:
     """Return how the effective budget of a study fell."""
     config = files.config
-    budget, costs = config.bound, {network.hash: network.cost for network in of}
+    budget, costs = config.ceiling, {network.hash: network.cost for network in of}
     smallest: str | None = None
     trials = []
     decided = [entry for entry in files.events if isinstance(entry.event, Confirmed | FailedConfirmation)]
@@ -87,9 +87,9 @@ def effective_budget(files: StudyFiles, of: Sequence[Network]) -> EffectiveBudge
                 budget = left or budget
             case FailedConfirmation(hash=network) if network == smallest and not _at_once(entry, following):
                 # The only confirmed network has fallen, so the whole budget is open again.
-                budget, smallest = config.bound, None
+                budget, smallest = config.ceiling, None
         trials.append(_trial(entry.elapsed, entry.event, costs, budget))
-    return EffectiveBudget(config.bound, tuple(trials), files.elapsed, OBJECTIVES[config.minimise])
+    return EffectiveBudget(config.ceiling, tuple(trials), files.elapsed, OBJECTIVES[config.minimise])
 
 
 def _at_once(entry: Entry[Event], following: Entry[Event] | None) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.evidence.study import StudyConfig, rungs_of
+from harness.evidence.study import StudyConfig
+from harness.search.pruning import rungs_of
 from harness.training.result import Result, Status
 from reports.html import svg
 from reports.html.numbers import count, plural, short

@@ -13,8 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.evidence.events import Proposal, RungReached
-from harness.evidence.study import StudyConfig, recipe_of, rungs_of
-from harness.search.race import is_exempt
+from harness.search.pruning import is_exempt, rungs_of
 from harness.system import statistics
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
@@ -112,16 +111,16 @@ def rungs_by_protocol(studies: Iterable[StudyFiles]) -> list[Rungs]:
     """Return the facts of all studies that prune, those of equal data, recipe, length and rungs together."""
     groups: dict[tuple[str, int, str, tuple[int, ...]], list[StudyFiles]] = defaultdict(list)
     for files in studies:
-        for epochs in _lengths(files.config):
+        for epochs in files.config.all_lengths:
             if at := rungs_of(files.config, epochs):
-                recipe, _ = recipe_of(files.config, epochs)
+                recipe, _ = files.config.recipe_of(epochs)
                 groups[files.config.dataset, epochs, recipe.hash, at].append(files)
     return [rungs(group, epochs) for (_, epochs, _, _), group in sorted(groups.items(), key=lambda item: item[0])]
 
 
 def rungs_by_length(files: StudyFiles) -> tuple[Rungs, ...]:
     """Return the facts of one study for each length of its trainings that has any, one at the least."""
-    found = tuple(rungs([files], epochs) for epochs in _lengths(files.config))
+    found = tuple(rungs([files], epochs) for epochs in files.config.all_lengths)
     return tuple(item for item in found if item.finished or item.pruning[-1].pruned) or found[-1:]
 
 
@@ -142,7 +141,7 @@ def rungs(studies: Sequence[StudyFiles], epochs: int | None = None) -> Rungs:
     return Rungs(
         studies=len(studies),
         dataset=config.dataset,
-        recipe_name=recipe_of(config, epochs)[1],
+        recipe_name=config.recipe_of(epochs)[1],
         epochs=epochs,
         rungs=at,
         finished=len(readings),
@@ -150,10 +149,6 @@ def rungs(studies: Sequence[StudyFiles], epochs: int | None = None) -> Rungs:
         predictions=tuple(_predictions(at, readings)),
         pruning=tuple(_wrong(decisions, epoch) for epoch in (*at, None)),
     )
-
-
-def _lengths(config: StudyConfig) -> tuple[int, ...]:
-    return config.lengths or (config.recipe.epochs,)
 
 
 def _readings(files: StudyFiles, epochs: int) -> list[_Reading]:

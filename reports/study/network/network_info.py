@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from harness.data.datasets import dataset
 from harness.evidence.record import Record
-from harness.evidence.study import recipe_of
 from harness.system.invocation import typed
 from harness.training.inspection import Inspection
 from reports.study.network.calibration import Calibration, calibration
@@ -82,7 +81,7 @@ def _commands(files: StudyFiles, network: Network, record: Record | None) -> lis
     if record is None:
         seeds, target = [], config.target_pct
         again = "trains it on fresh seeds and reads the test set"
-        recipe = recipe_options(recipe_of(config, network.epochs)[1], network.epochs)
+        recipe = recipe_options(config.recipe_of(network.epochs)[1], network.epochs)
     else:
         seeds, target = ["--seeds", str(max(run.index for run in record.seeds) + 1)], record.target_pct
         again = "trains the recorded seeds again and compares them with the record, bit for bit on an equal machine"

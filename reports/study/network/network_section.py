@@ -16,10 +16,9 @@ from reports.study.network.mistakes_gallery import gallery
 from reports.study.network.network_info import NetworkInfo
 from reports.study.standings import accuracy_words, state_tag, tier_tag
 from search_spaces.architecture import Architecture
-from search_spaces.cost import Analysis
+from search_spaces.cost import Analysis, stored_numbers
 from search_spaces.op_specs import op_text
 from search_spaces.ops import Conv, kernels
-from search_spaces.stored import stored_numbers
 from search_spaces.task import shape_text
 
 MOST_KERNELS = 64

@@ -21,7 +21,7 @@ from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verification.verdict import Verdict
 from harness.search import conclusion, search
-from harness.search.event_log import FolderLog
+from harness.search.session import FolderLog
 from reports.study import study_page
 from tests.harness import logged
 

@@ -17,7 +17,7 @@ from harness.data import training_images as data
 from harness.evidence import study
 from harness.evidence.mirror import process
 from harness.search import conclusion, search
-from harness.search.event_log import FolderLog
+from harness.search.session import FolderLog
 from reports.study import study_page
 from tests.harness import logged
 from tests.harness.loaded_study import loaded

@@ -93,28 +93,16 @@ def test_a_configuration_of_the_time_before_lengths_and_priors_is_read(folder: P
 
 
 def test_a_training_of_the_recipe_s_own_length_is_the_recipe():
-    assert study.recipe_of(CONFIG, None) == (CONFIG.recipe, "fast")
-    assert study.recipe_of(CONFIG, CONFIG.recipe.epochs) == (CONFIG.recipe, "fast")
+    assert CONFIG.recipe_of(None) == (CONFIG.recipe, "fast")
+    assert CONFIG.recipe_of(CONFIG.recipe.epochs) == (CONFIG.recipe, "fast")
 
 
 def test_a_training_of_another_length_is_the_recipe_but_for_that_and_says_so_in_its_name():
-    recipe, name = study.recipe_of(CONFIG, 30)
+    recipe, name = CONFIG.recipe_of(30)
 
     assert recipe == replace(CONFIG.recipe, epochs=30)
     assert recipe.hash != CONFIG.recipe.hash
     assert name == "fast-30ep"
-
-
-# The recipe has 15 epochs, and is looked at after 4 and 8 of them.
-@pytest.mark.parametrize(
-    ("epochs", "expected"), [(1, ()), (2, (1,)), (5, (2, 3)), (8, (3, 5)), (15, (4, 8)), (30, (8, 16)), (60, (16, 32))]
-)
-def test_rungs_lie_at_the_same_shares_of_every_length(epochs: int, expected: tuple[int, ...]):
-    assert study.rungs_of(CONFIG, epochs) == expected
-
-
-def test_without_rungs_no_length_has_any():
-    assert study.rungs_of(replace(CONFIG, rungs=()), 30) == ()
 
 
 # Journal and files ------------------------------------------------------------------------------------------

@@ -32,6 +32,6 @@ def opened(tmp_path: Path, trainer: Trainer) -> Session:
         Source("mnist", None),
         Silent(),
     )
-    found.candidates[0] = Candidate(PROPOSAL)
+    found.candidates[0] = Candidate(PROPOSAL, PROPOSAL.parameters)
     update_contenders(found, found.candidates[0])
     return found

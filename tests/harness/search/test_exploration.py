@@ -112,7 +112,7 @@ def test_where_nothing_is_within_the_budget_the_search_ends_and_says_why(trainer
 # Budget and repeats -----------------------------------------------------------------------------------------
 
 
-def test_the_effective_limit_falls_only_when_two_fresh_seeds_stand(trainer: Trainer, tmp_path: Path):
+def test_the_ceiling_falls_only_when_two_fresh_seeds_stand(trainer: Trainer, tmp_path: Path):
     scripted.run(tmp_path, scripted.config(seed=2), scripted.effort(trials=30))
 
     budget = 20_000
@@ -153,7 +153,7 @@ def test_one_lucky_run_lowers_no_budget(trainer: Trainer, tmp_path: Path):
 def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, tmp_path: Path):
     """Three seeds of it were begun when two had not ended; the third is bad."""
     opened = scripted.opened(tmp_path, [Made(20, fresh=(99.2, 99.2)), Made(12, fresh=(99.2, 99.2))], workers=2)
-    assert exploration._effective_limit(opened) == 10 + 19 * 12 - 1
+    assert exploration._ceiling(opened) == 10 + 19 * 12 - 1
     opened.executor.assign(0, session.job_for(opened, opened.candidates[1], Purpose.CONFIRM, 2))
     trainer.accuracy_pct = always(90.0)
 
@@ -162,7 +162,7 @@ def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, 
     assert [event["trial"] for event in scripted.events(tmp_path, "refuted")] == [1]
     [standing] = scripted.events(tmp_path, "standing")
     assert (standing["trial"], standing["budget"]) == (0, 10 + 19 * 20 - 1)
-    assert exploration._effective_limit(opened) == 10 + 19 * 20 - 1
+    assert exploration._ceiling(opened) == 10 + 19 * 20 - 1
 
 
 def test_a_repeated_proposal_becomes_a_further_seed_of_a_network_that_missed(trainer: Trainer, tmp_path: Path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -13,7 +13,9 @@ from harness.evidence.error_ratio import ErrorRatio
 from harness.evidence.events import Entry, Event
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
+from harness.evidence.study import StudyConfig
 from harness.evidence.verification.verdict import Verdict
+from harness.search.effort import Effort
 from harness.search.last_words import (
     End,
     Exhausted,
@@ -30,25 +32,17 @@ from harness.system.duration import DURATION
 from harness.training.result import Status
 from harness.training.workers.workers import Limits
 from search_spaces.spaces.space import Metric
-from tests.harness import logged
+from tests.harness import logged, scripted
 
 OFFSET = ErrorRatio(dataset="mnist", errors_ratio=0.8, relative_error=None, protocol="made up")
 GIVEN = {"--budget": "4000", "--space": "tiny", "--study": "mine"}
 SEARCHED = Searched(
-    budget=4000,
-    bound=4000,
-    minimise=Metric.PARAMETERS,
-    target_pct=99.4,
-    threshold_pct=OFFSET.threshold_pct(99.4),
+    config=scripted.config(budget=4000, target_pct=99.4, threshold_pct=OFFSET.threshold_pct(99.4), space="tiny"),
+    effort=scripted.effort(seconds=600.0, trials=None, limits=Limits(seconds=90.0, memory_mb=64.0)),
     offset=OFFSET,
-    space="tiny",
-    seed=0,
-    seconds=600.0,
     elapsed=250.0,
-    trials=None,
     trained=38,
     failed={},
-    limits=Limits(seconds=90.0, memory_mb=64.0),
     fewest=384,
     given=GIVEN,
 )
@@ -59,7 +53,11 @@ NEAREST = NearestMiss(
 
 
 def said(end: End, nearest: NearestMiss | None = NEAREST, **changes: Any) -> LastWords:
-    return last_words(end, replace(SEARCHED, **changes), nearest)
+    """Return what is said where the search, its configuration or its effort differs from ``SEARCHED`` by this."""
+    config = {each.name: changes.pop(each.name) for each in fields(StudyConfig) if each.name in changes}
+    effort = {each.name: changes.pop(each.name) for each in fields(Effort) if each.name in changes}
+    searched = replace(SEARCHED, config=replace(SEARCHED.config, **config), effort=replace(SEARCHED.effort, **effort))
+    return last_words(end, replace(searched, **changes), nearest)
 
 
 def options(words: LastWords) -> dict[str, str]:
@@ -156,7 +154,7 @@ def test_where_the_budget_does_not_bind_the_widest_space_is_searched():
 
 def test_where_multiply_adds_are_minimised_their_limit_is_doubled():
     given = {"--minimise": "macs", "--limit": "receptive_field >= 20,macs <= 300000"}
-    words = said(Exhausted(""), None, minimise=Metric.MACS, bound=300_000, given=given)
+    words = said(Exhausted(""), None, minimise=Metric.MACS, most=300_000, given=given)
 
     assert options(words) == {"--minimise": "macs", "--limit": "receptive_field >= 20,macs<=600000"}
     assert "at most 300,000 multiply-adds" in " ".join(words.sentences)
@@ -176,13 +174,13 @@ def test_in_the_second_half_of_the_time_it_was_the_time_that_kept_networks_away(
 
 @pytest.mark.parametrize("end", [RanOut("time"), Exhausted("none of 20,000 draws")])
 def test_a_budget_below_every_network_gives_way_to_one_that_some_keep(end: End):
-    words = said(end, None, budget=10, bound=10, fewest=260, trained=0, elapsed=599.0)
+    words = said(end, None, budget=10, fewest=260, trained=0, elapsed=599.0)
 
     assert words.why == "space"
     assert options(words) == {"--budget": "520", "--space": "tiny"}
     assert "260 parameters" in words.sentences[0]
     # The smallest was found by a descent, which may miss a smaller one that has been trained.
-    assert options(said(end, None, budget=10, bound=10, fewest=260, trained=1, elapsed=599.0))["--time"] == "20m"
+    assert options(said(end, None, budget=10, fewest=260, trained=1, elapsed=599.0))["--time"] == "20m"
 
 
 # Limits -----------------------------------------------------------------------------------------------------

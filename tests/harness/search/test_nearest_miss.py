@@ -21,7 +21,7 @@ def pruned(errors: int, trial: int = 0) -> Candidate:
     """Return a network that was stopped after two epochs."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, errors) for number in (1, 2))
     run = result(errors, status=Status.PRUNED, purpose=Purpose.SEARCH, history=history)
-    return Candidate(proposal(trial), run)
+    return Candidate(proposal(trial), 1000, run)
 
 
 # Errors that are allowed ------------------------------------------------------------------------------------
@@ -54,8 +54,8 @@ def test_before_any_run_has_ended_there_is_none():
 
 
 def test_a_run_that_failed_is_no_near_miss():
-    diverged = Candidate(proposal(), result(50, status=Status.DIVERGED, purpose=Purpose.SEARCH))
-    crashed = Candidate(proposal(1), result(None, status=Status.CRASHED, purpose=Purpose.SEARCH))
+    diverged = Candidate(proposal(), 1000, result(50, status=Status.DIVERGED, purpose=Purpose.SEARCH))
+    crashed = Candidate(proposal(1), 1000, result(None, status=Status.CRASHED, purpose=Purpose.SEARCH))
 
     assert nearest_miss([diverged, crashed], THRESHOLD) is None
 

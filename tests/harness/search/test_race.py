@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -12,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.search import race
+from harness.search import pruning, race
 from harness.search.race import Candidate, Outcome
 from harness.training.recipe import Recipe
-from harness.training.result import Epoch, Result, Status
+from harness.training.result import Epoch, Status
 from harness.training.seeds import Purpose
 from tests.harness.raced import SIZE, THRESHOLD, candidate, proposal, result
 
@@ -155,7 +154,7 @@ def test_a_network_is_refuted_when_its_chance_to_stand_is_below_a_quarter():
 
 def test_a_network_without_a_fresh_seed_is_not_refuted():
     assert not race.refuted(candidate(first=5000), THRESHOLD)
-    assert not race.refuted(Candidate(proposal()), THRESHOLD)
+    assert not race.refuted(Candidate(proposal(), 1000), THRESHOLD)
 
 
 def test_seeds_that_leave_a_network_in_doubt_leave_it_open_until_the_sixth():
@@ -186,13 +185,13 @@ def test_the_sampler_learns_how_far_a_network_stays_below_the_threshold():
 
 @pytest.mark.parametrize("status", [Status.DIVERGED, Status.TIMED_OUT, Status.OUT_OF_MEMORY, Status.CRASHED])
 def test_the_sampler_learns_nothing_from_a_run_that_failed(status: Status):
-    failed = Candidate(proposal(), result(9000, status=status, purpose=Purpose.SEARCH))
+    failed = Candidate(proposal(), 1000, result(9000, status=status, purpose=Purpose.SEARCH))
 
     assert race.outcome(failed, THRESHOLD) == Outcome(1000, None, False)
 
 
 def test_a_pruned_run_is_a_shortfall_that_is_not_complete():
-    pruned = Candidate(proposal(), result(300, status=Status.PRUNED, purpose=Purpose.SEARCH))
+    pruned = Candidate(proposal(), 1000, result(300, status=Status.PRUNED, purpose=Purpose.SEARCH))
 
     assert race.outcome(pruned, THRESHOLD) == Outcome(1000, 2.0, False)
 
@@ -227,101 +226,26 @@ def test_a_network_that_missed_and_was_proposed_again_is_not_settled_until_it_ha
     assert race.settled(again, THRESHOLD)
 
 
-# Rungs ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("epochs", "expected"),
-    [(1, ()), (2, (1,)), (3, (1, 2)), (4, (1, 2)), (5, (2, 3)), (8, (2, 4)), (15, (4, 8)), (30, (8, 15))],
-)
-def test_rungs_are_a_quarter_and_a_half_of_the_epochs(epochs: int, expected: tuple[int, ...]):
-    assert race.rungs(epochs) == expected
-
-
-def full_run(at_rung: int, at_end: int, rung: int = 4) -> Result:
-    history = tuple(Epoch(number, 0.1, 0.1, 1.0, at_rung if number == rung else None) for number in range(1, 16))
-    return result(at_end, history=history)
-
-
-def test_the_ratio_is_the_prior_until_eight_runs_of_the_study_say_better():
-    seven = [full_run(200, 180) for _ in range(7)]
-
-    assert race.hopeful_ratio(seven, 4, 15) == race.PRIOR_RATIO[0.25]
-    assert race.hopeful_ratio(seven, 8, 15) == race.PRIOR_RATIO[0.5]
-    assert race.hopeful_ratio([*seven, full_run(200, 180)], 4, 15) == 0.9
-
-
-def test_the_ratio_is_that_of_the_luckiest_tenth():
-    runs = [full_run(100, errors) for errors in range(30, 50)]
-
-    assert race.hopeful_ratio(runs, 4, 15) == 0.32
-    assert race.hopeful_ratio(runs[:9], 4, 15) == 0.30
-    assert race.hopeful_ratio(runs[:10], 4, 15) == 0.31
-
-
-def test_only_runs_to_the_end_that_were_looked_at_at_the_rung_have_a_ratio():
-    seven = [full_run(200, 180) for _ in range(7)]
-    others = [
-        replace(full_run(200, 2), status=Status.PRUNED),
-        replace(full_run(200, 2), status=Status.DIVERGED),
-        full_run(200, 2, rung=8),
-        full_run(0, 2),
-        result(2),
-        replace(full_run(200, 2), recipe=Recipe(epochs=30)),
-    ]
-
-    assert race.hopeful_ratio([*seven, *others], 4, 15) == race.PRIOR_RATIO[0.25]
-
-
-def test_runs_of_a_length_have_a_ratio_of_their_own():
-    short = [replace(full_run(200, 180), recipe=Recipe(epochs=8)) for _ in range(8)]
-    long = [full_run(200, 100) for _ in range(8)]
-
-    assert race.hopeful_ratio([*short, *long], 4, 8) == 0.9
-    assert race.hopeful_ratio([*short, *long], 4, 15) == 0.5
-
-
-@pytest.mark.parametrize(
-    ("epochs", "shares"), [(5, (0.4, 0.6)), (8, (0.25, 0.5)), (15, (0.25, 0.5)), (30, (0.25, 0.5))]
-)
-def test_the_prior_of_a_rung_is_that_of_the_nearest_share_of_the_epochs(epochs: int, shares: tuple[float, ...]):
-    found = [race.hopeful_ratio([], rung, epochs) for rung in race.rungs(epochs)]
-
-    assert found == [race.PRIOR_RATIO[share] for share in shares]
+# Expected errors --------------------------------------------------------------------------------------------
 
 
 def pruned(epochs: int) -> Candidate:
     """Return a network that was stopped after the fourth of so many epochs, with 200 errors."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, 200) for number in range(1, 5))
     stopped = result(200, status=Status.PRUNED, purpose=Purpose.SEARCH, history=history)
-    return Candidate(proposal(), replace(stopped, recipe=Recipe(epochs=epochs)))
+    return Candidate(proposal(), 1000, replace(stopped, recipe=Recipe(epochs=epochs)))
 
 
 def test_the_expected_errors_are_the_mean_of_all_runs_and_a_guess_where_a_run_was_pruned():
     assert race.expected_errors(candidate(90, 80, first=100)) == 90.0
     assert race.expected_errors(candidate(first=100)) == 100.0
-    assert race.expected_errors(pruned(16)) == race.TYPICAL_RATIO[0.25] * 200
-    assert race.expected_errors(pruned(8)) == race.TYPICAL_RATIO[0.5] * 200
+    assert race.expected_errors(pruned(16)) == pruning.TYPICAL_RATIO[0.25] * 200
+    assert race.expected_errors(pruned(8)) == pruning.TYPICAL_RATIO[0.5] * 200
 
 
 @pytest.mark.parametrize("status", [Status.CRASHED, Status.TIMED_OUT, Status.DIVERGED])
 def test_a_run_that_failed_says_nothing_of_the_errors(status: Status):
-    failed = Candidate(proposal(), result(None, status=status, purpose=Purpose.SEARCH))
+    failed = Candidate(proposal(), 1000, result(None, status=status, purpose=Purpose.SEARCH))
 
     assert race.expected_errors(failed) is None
-    assert race.expected_errors(Candidate(proposal())) is None
-
-
-def test_the_prediction_lets_errors_fall_by_the_ratio():
-    assert race.predicted_pct(200, SIZE, 0.3) == pytest.approx(99.4)
-    assert race.predicted_pct(0, SIZE, 0.3) == 100.0
-
-
-@given(st.integers(0, 2000), st.sampled_from([0.3, 0.55, 0.32, 0.9]), st.sampled_from([99.0, 99.4, 97.25]))
-def test_what_can_reach_the_threshold_by_the_ratio_is_hoped_for_and_nothing_else(
-    errors: int, ratio: float, threshold: float
-):
-    end = Fraction(str(ratio)) * errors
-    allowed = (100 - Fraction(str(threshold))) / 100 * SIZE
-
-    assert (race.predicted_pct(errors, SIZE, ratio) >= threshold - 1e-9) == (end <= allowed)
+    assert race.expected_errors(Candidate(proposal(), 1000)) is None

@@ -41,14 +41,14 @@ def test_a_network_that_missed_gets_one_seed_for_each_time_it_was_proposed_again
 
 @pytest.mark.parametrize("status", [Status.PRUNED, Status.DIVERGED, Status.TIMED_OUT, Status.OUT_OF_MEMORY])
 def test_a_network_whose_first_run_was_not_completed_gets_none(status: Status):
-    network = Candidate(proposal(), result(0, status=status, purpose=Purpose.SEARCH), repeats=3)
+    network = Candidate(proposal(), 1000, result(0, status=status, purpose=Purpose.SEARCH), repeats=3)
 
     assert not race.passed_first(network, THRESHOLD)
     assert race.next_to_confirm([network], THRESHOLD, BUDGET, {}) is None
 
 
 def test_a_network_that_is_still_in_its_first_run_gets_none():
-    assert race.next_to_confirm([Candidate(proposal(), repeats=1)], THRESHOLD, BUDGET, {}) is None
+    assert race.next_to_confirm([Candidate(proposal(), 1000, repeats=1)], THRESHOLD, BUDGET, {}) is None
 
 
 def test_of_networks_that_passed_alike_the_smallest_is_confirmed_first():

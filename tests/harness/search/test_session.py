@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.search import session
+from harness.search.pruning import next_rung
 from harness.search.race import Candidate
 from harness.search.session import Session
 from harness.training.seeds import Purpose
@@ -48,11 +49,11 @@ def test_the_first_run_stops_at_every_rung_and_fresh_seeds_do_not(opened: Sessio
     assert (first.until_epoch, fresh.until_epoch) == (2, None)
     assert first.checkpoint == opened.folder / "checkpoints" / "trial-00000-search-0.pt"
     assert fresh.checkpoint == opened.folder / "checkpoints" / "trial-00000-confirm-4.pt"
-    assert [session.next_rung(opened, 8, epoch) for epoch in (0, 2, 3, 4, 8)] == [2, 4, 4, None, None]
+    assert [next_rung(opened.config, 8, epoch) for epoch in (0, 2, 3, 4, 8)] == [2, 4, 4, None, None]
 
 
 def test_a_network_of_another_length_is_trained_so_and_stops_at_rungs_of_its_own(opened: Session):
-    candidate = Candidate(replace(PROPOSAL, epochs=20))
+    candidate = Candidate(replace(PROPOSAL, epochs=20), PROPOSAL.parameters)
 
     first = session.job_for(opened, candidate, Purpose.SEARCH, 0)
     fresh = session.job_for(opened, candidate, Purpose.CONFIRM, 0)
@@ -60,7 +61,7 @@ def test_a_network_of_another_length_is_trained_so_and_stops_at_rungs_of_its_own
     assert (first.recipe.epochs, first.recipe_name, first.until_epoch) == (20, "short-20ep", 5)
     assert (fresh.recipe, fresh.recipe_name, fresh.until_epoch) == (first.recipe, "short-20ep", None)
     assert replace(first.recipe, epochs=8) == scripted.RECIPE
-    assert session.next_rung(opened, 20, 5) == 10
+    assert next_rung(opened.config, 20, 5) == 10
 
 
 def test_free_seeds_leave_out_what_is_run_and_what_is_being_run(opened: Session):

@@ -43,7 +43,7 @@ def test_a_run_of_a_network_that_was_not_trained_takes_the_pace_of_the_others(op
     pace = time_left.pace_of(opened)
 
     slow = file(opened, 3 * estimated)
-    other = Candidate(replace(PROPOSAL, trial=1, epochs=16))
+    other = Candidate(replace(PROPOSAL, trial=1, epochs=16), PROPOSAL.parameters)
 
     assert time_left.run_seconds(opened, other) == pytest.approx(3 * 2 * estimated)
     assert time_left.run_seconds(opened, slow) == pytest.approx(3 * estimated)

@@ -88,7 +88,7 @@ def test_the_picture_draws_multiply_adds(files: StudyFiles):
     info = study_info(files)
 
     assert {point.cost for point in info.picture.points} == {28_384, 56_528}
-    assert info.picture.config.bound == 60_000
+    assert info.picture.config.ceiling == 60_000
     page = render(info)
     assert "Multiply-adds against accuracy" in page
     assert "Parameters against accuracy" not in page

@@ -20,7 +20,7 @@ from harness.bench.tables.recording import (
     table_of,
 )
 from harness.bench.tables.table import Sample
-from harness.search import race
+from harness.search import pruning
 from harness.system.errors import ContentError, UsageError
 from harness.training import result
 from harness.training.recipe import Recipe
@@ -97,7 +97,7 @@ def test_rungs_that_nobody_names_are_a_few_up_to_the_end(epochs: int, rungs: tup
 @pytest.mark.parametrize("epochs", range(1, 70))
 def test_rungs_that_nobody_names_hold_those_at_which_a_search_stops(epochs: int):
     check_rungs(default_rungs(epochs), epochs)
-    assert set(race.rungs(epochs)) <= set(default_rungs(epochs))
+    assert set(pruning.rungs(epochs)) <= set(default_rungs(epochs))
 
 
 def test_the_digest_of_a_split_is_that_of_its_indices():

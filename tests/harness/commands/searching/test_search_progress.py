@@ -10,9 +10,10 @@ import pytest
 
 from harness.commands.searching.search_panel import MOST_LINES, Running, View, panel
 from harness.commands.searching.search_progress import About, SearchReporter
+from harness.evidence.events import FailedConfirmation
 from harness.search.nearest_miss import NearestMiss
 from harness.search.race import Candidate
-from harness.search.session import confirmed, failed_confirmation
+from harness.search.session import confirmed, known_of
 from harness.search.watcher import Moment
 from harness.system.terminal import console
 from harness.training.result import Epoch, Result, Status
@@ -87,7 +88,7 @@ def test_a_run_that_went_wrong_is_a_line_and_others_are_not(
     result: Result, line: str | None, capsys: pytest.CaptureFixture[str]
 ):
     with SearchReporter(ABOUT) as reporter:
-        reporter.ended(Candidate(PROPOSAL), result, None)
+        reporter.ended(Candidate(PROPOSAL, PROPOSAL.parameters), result, None)
 
     assert capsys.readouterr().err.splitlines() == ([] if line is None else [line])
 
@@ -104,7 +105,7 @@ def test_a_run_that_went_wrong_is_a_line_and_others_are_not(
 )
 def test_each_run_is_a_line_on_demand(result: Result, line: str, capsys: pytest.CaptureFixture[str]):
     with SearchReporter(ABOUT, verbose=True) as reporter:
-        reporter.ended(Candidate(PROPOSAL), result, None)
+        reporter.ended(Candidate(PROPOSAL, PROPOSAL.parameters), result, None)
 
     assert capsys.readouterr().err == f"{line}\n"
 
@@ -112,7 +113,7 @@ def test_each_run_is_a_line_on_demand(result: Result, line: str, capsys: pytest.
 def test_a_network_that_comes_to_stand_is_announced(capsys: pytest.CaptureFixture[str]):
     fresh = [validated(errors, purpose=Purpose.CONFIRM) for errors in (90, 95, 91)]
     with SearchReporter(ABOUT) as reporter:
-        network = Candidate(PROPOSAL, fresh=fresh)
+        network = Candidate(PROPOSAL, PROPOSAL.parameters, fresh=fresh)
         reporter.ended(network, fresh[-1], confirmed(network))
 
     said = capsys.readouterr().err
@@ -128,10 +129,10 @@ def test_a_network_that_failed_its_confirmation_is_a_line_with_the_cause(
     errors: tuple[int, ...], stood: bool, why: str, capsys: pytest.CaptureFixture[str]
 ):
     fresh = [validated(each, purpose=Purpose.CONFIRM) for each in errors]
-    network = Candidate(PROPOSAL, fresh=fresh)
+    network = Candidate(PROPOSAL, PROPOSAL.parameters, fresh=fresh)
     with SearchReporter(ABOUT) as reporter:
         reporter.tick(Moment(0.5, network if stood else None, None, [None]))
-        reporter.ended(network, fresh[-1], failed_confirmation(network))
+        reporter.ended(network, fresh[-1], FailedConfirmation(**known_of(network)))
 
     line = capsys.readouterr().err.splitlines()[-1]
     mean = f"{100 - sum(errors) / len(errors) / 100:.3f} %"
@@ -141,9 +142,9 @@ def test_a_network_that_failed_its_confirmation_is_a_line_with_the_cause(
 def test_only_first_runs_that_gave_an_accuracy_count_as_trained_networks():
     crashed = replace(validated(104), status=Status.CRASHED, validation_errors=None)
     with SearchReporter(ABOUT) as reporter:
-        reporter.ended(Candidate(PROPOSAL), crashed, None)
-        reporter.ended(Candidate(PROPOSAL), validated(104), None)
-        reporter.ended(Candidate(PROPOSAL), validated(104, purpose=Purpose.CONFIRM), None)
+        reporter.ended(Candidate(PROPOSAL, PROPOSAL.parameters), crashed, None)
+        reporter.ended(Candidate(PROPOSAL, PROPOSAL.parameters), validated(104), None)
+        reporter.ended(Candidate(PROPOSAL, PROPOSAL.parameters), validated(104, purpose=Purpose.CONFIRM), None)
 
     assert reporter.trained == 1
 
@@ -244,7 +245,7 @@ def test_the_panel_names_the_node_of_each_worker(monkeypatch: pytest.MonkeyPatch
 def test_the_panel_names_what_stands_in_place_of_what_came_nearest(monkeypatch: pytest.MonkeyPatch):
     reporter = SearchReporter(ABOUT)
     reporter.tick(Moment(1.0, None, NEAREST, [None]))
-    reporter.tick(Moment(2.0, Candidate(PROPOSAL), None, [None]))
+    reporter.tick(Moment(2.0, Candidate(PROPOSAL, PROPOSAL.parameters), None, [None]))
 
     shown = seen(reporter.view(), monkeypatch)
 
@@ -257,7 +258,7 @@ def test_the_panel_shows_the_seeds_of_the_verification(
 ):
     verify = [replace(JOB, purpose=Purpose.VERIFY, seed_index=index) for index in (0, 1, 2)]
     reporter = SearchReporter(ABOUT)
-    reporter.tick(Moment(60.0, Candidate(PROPOSAL), None, [JOB, None]))
+    reporter.tick(Moment(60.0, Candidate(PROPOSAL, PROPOSAL.parameters), None, [JOB, None]))
     reporter.verifying()
     assert "trial 3" not in seen(reporter.view(), monkeypatch)
     for job in verify:

@@ -64,7 +64,7 @@ def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: object) ->
         recipe=RECIPE,
         lengths=(8,),
         allowed=100.0,
-        limit=20_001,
+        below=20_001,
         open=(),
         stands=False,
         room=ROOM,
@@ -123,7 +123,7 @@ def test_several_choices_are_those_that_asking_again_would_give(
     errors: Sequence[float], stands: bool, metric: Metric, limit: int
 ):
     """Each is put among the open ones, and the whole order is worked out anew."""
-    asked = aim(errors, stands=stands, limit=limit)
+    asked = aim(errors, stands=stands, below=limit)
     ranked = choices(asked, options(metric))
     expected: list[str] = []
     again = asked
@@ -305,7 +305,7 @@ def test_once_something_stands_a_training_is_not_the_better_for_being_short():
     far = replace(options()[3], hash="far", cost=300, work=1e5)
 
     # The falls from 1,001 are 0.11 and 1.2; ten times the work takes ten times the seconds.
-    stood = aim(stands=True, limit=1_001)
+    stood = aim(stands=True, below=1_001)
     assert choices(replace(stood, room=replace(ROOM, left=0.0)), [quick, far])[0].option is far
     nearer = replace(far, cost=500)
     assert choices(replace(stood, room=replace(ROOM, left=0.0)), [quick, nearer])[0].option is quick

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from harness.search import race
+from harness.search import pruning, race
 from harness.search.proposals import acquisition
 from harness.search.proposals import aim as aim_module
 from harness.search.proposals.aim import _aim_of, _observed, aimed
 from harness.search.proposals.estimate import PACES, Room
 from harness.search.proposals.look import Look
-from harness.search.proposals.proposer import Proposer, propose
+from harness.search.proposals.proposer import Proposer
 from harness.search.proposals.proposing import Found
 from harness.search.proposals.surrogate import Observation, predicted, row_of, training_row
 from harness.search.race import Candidate
@@ -55,7 +55,7 @@ def network(trial: int, width: int, errors: int, fresh: Sequence[int] = ()) -> C
     made = scripted.proposal(trial, f"conv3x3({width}) gap linear(10)")
     run = scripted.made_result(scripted.first_job(made), scripted.by_size, scripted.RECIPE.epochs)
     seeds = [replace(run, seed_index=index, validation_errors=count) for index, count in enumerate(fresh)]
-    return Candidate(made, replace(run, validation_errors=errors), seeds)
+    return Candidate(made, made.parameters, replace(run, validation_errors=errors), seeds)
 
 
 def new(text: str, past: Sequence[Observation] = (), **changes: object) -> Proposer:
@@ -71,7 +71,7 @@ def look(*candidates: Candidate, budget: int = 20_000, room: Room = ROOM, **chan
 
 
 def proposed(proposer: Proposer, *candidates: Candidate, budget: int = 20_000, room: Room = ROOM) -> Found:
-    return propose(proposer, budget, {item.proposal.trial: item for item in candidates}, room)
+    return proposer.propose(budget, {item.proposal.trial: item for item in candidates}, room)
 
 
 # The ladder -------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_no_network_is_proposed_twice_with_one_length(lengths: tuple[int, ...]):
     proposer = new(FEW, LARGER_IS_BETTER, lengths=lengths)
     candidates: list[Candidate] = []
     while (found := proposed(proposer, *candidates).proposal) is not None:
-        candidates.append(Candidate(found))
+        candidates.append(Candidate(found, found.parameters))
 
     pairs = {(item.proposal.hash, item.proposal.epochs) for item in candidates}
     assert len(pairs) == len(candidates) == 3 * max(1, len(lengths))
@@ -181,7 +181,7 @@ def test_the_same_seed_and_history_give_the_same_proposal():
 
 def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pytest.MonkeyPatch):
     found = space("card")
-    asked = replace(look(), space=found, limit=4_000)
+    asked = replace(look(), space=found, ceiling=4_000)
     seen: list[list[acquisition.Option]] = []
     choices = acquisition.choices
 
@@ -207,9 +207,9 @@ def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pyt
 
 
 def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch: pytest.MonkeyPatch):
-    asked = replace(look(), space=space("card"), limit=4_000)
+    asked = replace(look(), space=space("card"), ceiling=4_000)
     proposer = card()
-    missed = Candidate(proposed(proposer, budget=4_000).proposal)  # type: ignore[arg-type]
+    missed = Candidate(proposed(proposer, budget=4_000).proposal, 4_000)  # type: ignore[arg-type]
     parents: list[Draw] = []
 
     def no_children(look: Look, found: Sequence[Draw], rng: random.Random) -> list[acquisition.Option]:
@@ -225,7 +225,7 @@ def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch:
 
 def test_where_hardly_a_draw_keeps_the_budget_one_is_looked_for_longer(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(aim_module, "AIM_LOOKS", 0)
-    asked = replace(look(), space=space("card"), limit=4_000)
+    asked = replace(look(), space=space("card"), ceiling=4_000)
 
     assert aimed(asked, LARGER_IS_BETTER, random.Random(0)).choice is not None
 
@@ -264,25 +264,25 @@ def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
     stopped = replace(trained.first, status=Status.PRUNED, history=trained.first.history[:2])
     [guess] = _observed(replace_first(trained, stopped), scripted.config(), MNIST)
 
-    assert guess.errors == pytest.approx(300 * race.TYPICAL_RATIO[0.25])
+    assert guess.errors == pytest.approx(300 * pruning.TYPICAL_RATIO[0.25])
     assert guess.doubt > 0
     failed = replace(trained.first, status=Status.DIVERGED, validation_errors=None, validation_size=None)
     assert _observed(replace_first(trained, failed), scripted.config(), MNIST) == []
-    assert _observed(Candidate(trained.proposal), scripted.config(), MNIST) == []
+    assert _observed(Candidate(trained.proposal, trained.proposal.parameters), scripted.config(), MNIST) == []
 
 
 def replace_first(trained: Candidate, first: object) -> Candidate:
-    return Candidate(trained.proposal, first)  # type: ignore[arg-type]
+    return Candidate(trained.proposal, trained.proposal.parameters, first)  # type: ignore[arg-type]
 
 
 def test_an_aim_knows_what_stands_and_what_may_come_to():
-    training = Candidate(replace(network(0, 30, 0).proposal, chance=0.3))
+    training = Candidate(replace(network(0, 30, 0).proposal, chance=0.3), 580)
     passed, missed = network(1, 40, 80), network(2, 10, 400)
     standing, refuted = network(3, 60, 50, fresh=(60, 60)), network(4, 20, 90, fresh=(200, 200))
 
     aim = _aim_of(look(training, passed, missed, standing, refuted, budget=1_000), ())
 
-    assert (aim.limit, aim.stands) == (1_001, True)
+    assert (aim.below, aim.stands) == (1_001, True)
     assert aim.allowed == pytest.approx(100.0)
     assert aim.open == ((580, 0.3), (770, race.chance_to_stand(passed, 99.0)))
     assert not _aim_of(look(passed, missed, refuted), ()).stands

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from harness.evidence.events import Rejected, Repeated
 from harness.search.proposals import proposer as proposer_module
 from harness.search.proposals.estimate import PACES, Room
-from harness.search.proposals.proposer import Proposer, propose, size_ladder, violation
+from harness.search.proposals.proposer import Proposer, size_ladder, violation
 from harness.search.proposals.proposing import Found
 from harness.search.proposals.switches import ALL_ON, Switches
 from harness.search.race import Candidate, Outcome
@@ -21,7 +22,7 @@ from search_spaces.catalog import space
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 from search_spaces.spaces.resolve import parse_space
-from search_spaces.spaces.space import Metric
+from search_spaces.spaces.space import Condition, Metric
 from search_spaces.task import MNIST
 from tests.harness import scripted
 
@@ -59,10 +60,10 @@ def take(
     candidates: dict[int, Candidate] = {}
     answers = []
     for _ in range(count):
-        answers.append(propose(proposer, budget, candidates, ROOM))
+        answers.append(proposer.propose(budget, candidates, ROOM))
         proposal = answers[-1].proposal
         if proposal is not None:
-            candidates[proposal.trial] = Candidate(proposal)
+            candidates[proposal.trial] = Candidate(proposal, proposal.parameters)
         if proposal is not None and finished:
             job = scripted.first_job(proposal)
             candidates[proposal.trial].first = scripted.made_result(job, scripted.by_size, job.recipe.epochs)
@@ -144,7 +145,7 @@ def test_steps_over_the_budget_of_the_day_are_counted_as_rejected():
     sizes = [analyse(step.architecture, MNIST).parameters for step in proposer.ladder]
     budget = sorted(sizes)[2]
 
-    found = propose(proposer, budget, {}, ROOM)
+    found = proposer.propose(budget, {}, ROOM)
 
     before = sizes[: next(number for number, size in enumerate(sizes) if size <= budget)]
     assert [(item.reason, item.parameters, item.origin) for item in rejections([found])] == [
@@ -208,7 +209,8 @@ def test_a_condition_of_the_space_is_a_reason_of_its_own():
 def test_the_violation_sums_what_is_broken_as_shares_of_the_limits(condition: str, budget: int, expected: float):
     within = parse_space(f"net = conv3x3(4) gap linear(10); {condition};" if condition else FEW)
 
-    found = violation(within, analyse(parse_network("conv3x3(4) gap linear(10)"), MNIST), budget, Metric.PARAMETERS)
+    limited = replace(within, conditions=(*within.conditions, Condition(Metric.PARAMETERS, "<=", budget)))
+    found = violation(limited, analyse(parse_network("conv3x3(4) gap linear(10)"), MNIST))
 
     assert found == pytest.approx(expected)
 
@@ -216,7 +218,7 @@ def test_the_violation_sums_what_is_broken_as_shares_of_the_limits(condition: st
 def test_only_the_first_rejections_of_a_proposal_are_lessons():
     proposer = only_asking(WIDE, sampler="random", seed=2)
 
-    found = propose(proposer, 29, {}, ROOM)
+    found = proposer.propose(29, {}, ROOM)
 
     told = [item.violation is not None for item in rejections([found])]
     assert len(told) > proposer_module.LESSONS
@@ -260,7 +262,7 @@ def test_a_repeat_of_a_network_in_training_tells_nothing():
 def test_where_the_sampler_finds_nothing_new_a_network_is_drawn(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(proposer_module, "ASKS", 0)
 
-    found = propose(only_asking(), 20_000, {}, ROOM)
+    found = only_asking().propose(20_000, {}, ROOM)
 
     assert found.proposal is not None
     assert found.proposal.origin == "draw"

@@ -11,7 +11,7 @@ from harness.search.proposals import enumeration
 from harness.search.proposals import proposer as proposer_module
 from harness.search.proposals.estimate import Room
 from harness.search.proposals.features import work_of
-from harness.search.proposals.proposer import is_aimed, propose
+from harness.search.proposals.proposer import is_aimed
 from harness.search.proposals.switches import Switches
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
@@ -50,7 +50,7 @@ def test_every_network_is_trained_for_one_of_the_lengths(origin: str, monkeypatc
     if origin == "draw":
         monkeypatch.setattr(proposer_module, "ASKS", 0)
 
-    found = propose(proposer, 20_000, {}, ROOM)
+    found = proposer.propose(20_000, {}, ROOM)
 
     assert found.proposal is not None
     assert found.proposal.origin == origin
@@ -61,7 +61,7 @@ def test_every_network_is_trained_for_one_of_the_lengths(origin: str, monkeypatc
 
 @pytest.mark.parametrize("lengths", [(), (8,)])
 def test_with_one_length_there_is_no_choice(lengths: tuple[int, ...]):
-    found = propose(only_asking(sampler="random", lengths=lengths), 20_000, {}, ROOM)
+    found = only_asking(sampler="random", lengths=lengths).propose(20_000, {}, ROOM)
 
     assert found.proposal is not None
     assert (found.proposal.epochs, found.proposal.chance) == (8, None)
@@ -73,7 +73,7 @@ def test_of_two_lengths_the_one_that_there_is_time_for_is_taken(ladder: bool):
     proposer = new(only, Switches(ladder=ladder, aim=False), sampler="random", lengths=(5, 10))
     seconds = ROOM.takes(5, work_of_channels(12)) + 1e-6
 
-    found = propose(proposer, 20_000, {}, replace(ROOM, seconds=seconds))
+    found = proposer.propose(20_000, {}, replace(ROOM, seconds=seconds))
 
     assert found.proposal is not None
     assert found.proposal.epochs == 5
@@ -96,7 +96,7 @@ def for_channels(channels: int) -> Room:
 def test_networks_that_take_too_long_are_rejected_for_their_multiply_adds(ladder: bool):
     proposer = new(WIDE, Switches(ladder=ladder, aim=False), sampler="random")
 
-    found = propose(proposer, 20_000, {}, for_channels(5))
+    found = proposer.propose(20_000, {}, for_channels(5))
 
     assert found.proposal is not None
     assert found.proposal.parameters <= 10 + 19 * 5
@@ -107,13 +107,13 @@ def test_networks_that_take_too_long_are_rejected_for_their_multiply_adds(ladder
 def test_a_training_that_there_is_just_time_for_is_accepted(sampler: str):
     proposer = without_ladder("net = conv3x3(4) gap linear(10);", sampler=sampler)
 
-    assert propose(proposer, 20_000, {}, for_channels(3)).proposal is None
-    assert propose(proposer, 20_000, {}, for_channels(4)).proposal is not None
+    assert proposer.propose(20_000, {}, for_channels(3)).proposal is None
+    assert proposer.propose(20_000, {}, for_channels(4)).proposal is not None
 
 
 @pytest.mark.parametrize("sampler", ["surrogate", "random"])
 def test_a_search_without_time_for_any_network_says_so(sampler: str):
-    found = propose(without_ladder(WIDE, sampler=sampler), 20_000, {}, replace(ROOM, seconds=0.25))
+    found = without_ladder(WIDE, sampler=sampler).propose(20_000, {}, replace(ROOM, seconds=0.25))
 
     assert found.proposal is None
     assert found.lacks_time
@@ -124,7 +124,7 @@ def test_a_search_without_time_for_any_network_says_so(sampler: str):
 def test_without_an_end_in_time_nothing_lacks_it():
     candidates, _ = take(without_ladder(FEW, sampler="surrogate"), 3)
 
-    found = propose(without_ladder(FEW, sampler="surrogate"), 20_000, candidates, ROOM)
+    found = without_ladder(FEW, sampler="surrogate").propose(20_000, candidates, ROOM)
 
     assert (found.proposal, found.lacks_time) == (None, False)
 
@@ -133,9 +133,9 @@ def test_without_an_end_in_time_nothing_lacks_it():
 def test_a_space_that_is_used_up_lacks_no_time(sampler: str):
     candidates, _ = take(without_ladder(FEW, sampler=sampler), 3)
 
-    used_up = propose(without_ladder(FEW, sampler=sampler), 20_000, candidates, replace(ROOM, seconds=1_000.0))
+    used_up = without_ladder(FEW, sampler=sampler).propose(20_000, candidates, replace(ROOM, seconds=1_000.0))
     del candidates[2]
-    slow = propose(without_ladder(FEW, sampler=sampler), 20_000, candidates, replace(ROOM, seconds=0.0))
+    slow = without_ladder(FEW, sampler=sampler).propose(20_000, candidates, replace(ROOM, seconds=0.0))
 
     assert [(found.proposal, found.lacks_time) for found in (used_up, slow)] == [(None, False), (None, True)]
     assert "the space has no further network" in used_up.why
@@ -146,7 +146,7 @@ def test_a_space_too_large_to_be_listed_is_drawn_from_a_bounded_number_of_times(
     monkeypatch.setattr(enumeration, "MOST", 10)
 
     for sampler, end in (("surrogate", "further draws was"), ("random", "further draws was a new network")):
-        found = propose(without_ladder(WIDE, sampler=sampler), 20_000, {}, replace(ROOM, seconds=0.0))
+        found = without_ladder(WIDE, sampler=sampler).propose(20_000, {}, replace(ROOM, seconds=0.0))
 
         assert found.proposal is None
         assert found.lacks_time
@@ -159,7 +159,7 @@ def test_a_look_that_finds_nothing_ends_with_the_time_of_the_search(sampler: str
     asked = itertools.count(1)
     room = replace(ROOM, seconds=0.0, is_over=lambda: next(asked) > 50)
 
-    found = propose(without_ladder(WIDE, sampler=sampler), 20_000, {}, room)
+    found = without_ladder(WIDE, sampler=sampler).propose(20_000, {}, room)
 
     assert found.proposal is None
     assert found.lacks_time

@@ -43,7 +43,7 @@ def trained(asked: Proposer, workers: int, count: int = 8) -> list[Candidate]:
     for _ in range(count):
         proposal = proposed(asked, *found, room=replace(ROOM, workers=workers)).proposal
         assert proposal is not None
-        found.append(Candidate(proposal))
+        found.append(Candidate(proposal, proposal.parameters))
     return found
 
 
@@ -94,7 +94,7 @@ def test_what_a_look_has_left_is_passed_over_where_it_is_known_or_takes_too_long
     known, slow, good, *_ = asked.ahead
     asked.ahead[1] = replace(slow, option=replace(slow.option, work=1e18))
     again = scripted.proposal(1, str(known.option.found.architecture))
-    candidates = [Candidate(first), Candidate(replace(again, epochs=known.epochs))]
+    candidates = [Candidate(first, first.parameters), Candidate(replace(again, epochs=known.epochs), again.parameters)]
 
     found = proposed(asked, *candidates, room=replace(many, seconds=1e6)).proposal
 

@@ -122,7 +122,7 @@ def test_without_any_accuracy_there_is_no_picture(new_study: Any, place: Workspa
 def test_the_axis_ends_near_the_largest_network_and_names_a_budget_beyond_it(realistic_study: Any, place: Workspace):
     found = facts(realistic_study, place)
     largest = max(point.cost for point in found.points)
-    assert largest * 1.3 < found.config.bound
+    assert largest * 1.3 < found.config.ceiling
 
     assert "budget 20,000 \u2192" in draw(found)
     assert 'class="budget"' not in draw(found)

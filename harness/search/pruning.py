@@ -1,0 +1,114 @@
+"""What decides that a training is pruned: when it is looked at, what is hoped for, who is spared, and the words for it.
+
+A training is stopped at a rung where even the luckiest tenth of those before it would not come down from its errors to
+the threshold. One network in ten is spared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+from harness.evidence.events import RungReached
+from harness.evidence.study import StudyConfig
+from harness.system import statistics
+from harness.training.result import Result, Status
+
+# Shares of the epochs after which pruning is decided.
+RUNG_SHARES = (0.25, 0.5)
+# Errors at the end per error at a rung, the luckiest tenth, by share of the epochs; used until a study has runs of
+# its own (docs/experiments.md, "rungs").
+PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
+# The same for the run in the middle.
+TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
+OWN_RATIOS = 8
+# One network in so many is never pruned. These alone can be counted to tell how often pruning is wrong; a share of what
+# it lets through would flatter it.
+EXEMPT_SHARE = 10
+
+
+def rungs(epochs: int) -> tuple[int, ...]:
+    """Return the epochs after which pruning is decided, for a recipe of so many epochs."""
+    return _inside((share * epochs for share in RUNG_SHARES), epochs)
+
+
+def rungs_of(config: StudyConfig, epochs: int) -> tuple[int, ...]:
+    """Return the epochs after which pruning is decided in a training of so many, at the shares of the study's rungs."""
+    return _inside((rung * epochs / config.recipe.epochs for rung in config.rungs), epochs)
+
+
+def next_rung(config: StudyConfig, epochs: int, epoch: int) -> int | None:
+    """Return the next rung after an epoch of a training of so many, None where the run then goes to its end."""
+    return next((rung for rung in rungs_of(config, epochs) if rung > epoch), None)
+
+
+def at_rung(
+    found: Result,
+    ended: Iterable[Result],
+    threshold_pct: float,
+    is_hopeless: Callable[[Result], bool] | None = None,
+) -> RungReached:
+    """Return what is decided of a run that has reached a rung.
+
+    Args:
+        found: the run so far; ``ended`` are the study's runs that have ended.
+        is_hopeless: another rule in place of this one, which spares nobody.
+    """
+    errors, epoch = found.validation_errors or 0, len(found.history)
+    hoped = predicted_pct(errors, found.validation_size or 1, hopeful_ratio(ended, epoch, found.recipe.epochs))
+    hopeless = is_hopeless(found) if is_hopeless else not statistics.reaches(hoped, threshold_pct)
+    spared = hopeless and is_hopeless is None and is_exempt(found.hash)
+    assert found.trial is not None, "every run of a search belongs to a trial"
+    return RungReached(
+        trial=found.trial,
+        purpose=found.purpose,
+        seed_index=found.seed_index,
+        epoch=epoch,
+        validation_errors=errors,
+        predicted_pct=hoped,
+        pruned=hopeless and not spared,
+        exempt=spared,
+    )
+
+
+def why_pruned(rung: RungReached) -> str:
+    """Return why a run was stopped at a rung, for people."""
+    return f"after epoch {rung.epoch} at best {rung.predicted_pct:.2f} % was to be hoped for"
+
+
+def hopeful_ratio(results: Iterable[Result], rung: int, epochs: int) -> float:
+    """Return the errors at the end per error at a rung for the luckiest tenth of the runs that went to the end.
+
+    Few networks have been trained to the end when a search begins; then a figure measured beforehand holds.
+    """
+    ratios = []
+    for result in results:
+        if result.recipe.epochs != epochs or result.status is not Status.COMPLETE:
+            continue
+        at_rung = [epoch.validation_errors for epoch in result.history if epoch.epoch == rung]
+        if at_rung and at_rung[0] and result.validation_errors is not None:
+            ratios.append(result.validation_errors / at_rung[0])
+    if len(ratios) < OWN_RATIOS:
+        return PRIOR_RATIO[min(PRIOR_RATIO, key=lambda share: abs(share * epochs - rung))]
+    return sorted(ratios)[len(ratios) // 10]
+
+
+def predicted_pct(errors: int, size: int, ratio: float) -> float:
+    """Return the accuracy at the end that a run can hope for, from its errors at a rung."""
+    return 100 * (1 - ratio * errors / size)
+
+
+def guessed_errors(pruned: Result) -> float:
+    """Return the validation errors that a pruned run would have made at its end, as the run in the middle does."""
+    done = len(pruned.history) / pruned.recipe.epochs
+    ratio = TYPICAL_RATIO[min(TYPICAL_RATIO, key=lambda share: abs(share - done))]
+    return ratio * (pruned.validation_errors or 0)
+
+
+def is_exempt(network_hash: str) -> bool:
+    """Return whether a network is trained to the end whatever its rungs say; its hash is the lot."""
+    return int(network_hash, 16) % EXEMPT_SHARE == 0
+
+
+def _inside(epochs: Iterable[float], last: int) -> tuple[int, ...]:
+    return tuple(sorted({whole for whole in map(math.ceil, epochs) if 0 < whole < last}))
