@@ -125,6 +125,7 @@ class RungReached:
     """A training was looked at after an epoch.
 
     Attributes:
+        ratio: errors at the end for each error now, of the luckiest tenth of trainings; None in older logs.
         predicted_pct: the validation accuracy that could be hoped for.
         pruned: the training was stopped; ``exempt`` if it would have been and was spared.
     """
@@ -134,6 +135,7 @@ class RungReached:
     purpose: str = "search"
     seed_index: int = 0
     validation_errors: int | None = None
+    ratio: float | None = None
     predicted_pct: float | None = None
     pruned: bool = False
     exempt: bool = False

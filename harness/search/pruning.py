@@ -55,7 +55,8 @@ def at_rung(
         is_hopeless: another rule in place of this one, which spares nobody.
     """
     errors, epoch = found.validation_errors or 0, len(found.history)
-    hoped = predicted_pct(errors, found.validation_size or 1, hopeful_ratio(ended, epoch, found.recipe.epochs))
+    ratio = hopeful_ratio(ended, epoch, found.recipe.epochs)
+    hoped = predicted_pct(errors, found.validation_size or 1, ratio)
     hopeless = is_hopeless(found) if is_hopeless else not statistics.reaches(hoped, threshold_pct)
     spared = hopeless and is_hopeless is None and is_exempt(found.hash)
     assert found.trial is not None, "every run of a search belongs to a trial"
@@ -65,15 +66,17 @@ def at_rung(
         seed_index=found.seed_index,
         epoch=epoch,
         validation_errors=errors,
+        ratio=ratio,
         predicted_pct=hoped,
         pruned=hopeless and not spared,
         exempt=spared,
     )
 
 
-def why_pruned(rung: RungReached) -> str:
+def why_pruned(rung: RungReached, threshold_pct: float) -> str:
     """Return why a run was stopped at a rung, for people."""
-    return f"after epoch {rung.epoch} at best {rung.predicted_pct:.2f} % was to be hoped for"
+    hoped = f"after epoch {rung.epoch} at best {rung.predicted_pct:.3f} % was to be hoped for"
+    return f"{hoped}; the threshold is {threshold_pct:.3f} %"
 
 
 def hopeful_ratio(results: Iterable[Result], rung: int, epochs: int) -> float:

@@ -67,7 +67,8 @@ def _at_rung(session: Session, job: Job, found: Result) -> None:
     rung = pruning.at_rung(found, ended, session.config.threshold_pct, session.is_hopeless)
     note(session, rung)
     if rung.pruned:
-        _ended(session, job, replace(found, status=Status.PRUNED, message=pruning.why_pruned(rung)))
+        why = pruning.why_pruned(rung, session.config.threshold_pct)
+        _ended(session, job, replace(found, status=Status.PRUNED, message=why))
     else:
         until = pruning.next_rung(session.config, job.recipe.epochs, rung.epoch)
         session.waiting.insert(0, replace(job, until_epoch=until, spent_seconds=found.train_seconds))

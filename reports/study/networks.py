@@ -15,7 +15,7 @@ from harness.search.race import why_refuted
 from harness.system import statistics
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
-from reports.html.numbers import count, pct, plural
+from reports.html.numbers import count, plural
 from reports.study.study_files import StudyFiles
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
@@ -201,6 +201,10 @@ def _network(
     proposal = next((each for each in proposals if ours and each.trial == ours[0].trial), proposals[-1])
     state, remark, speaking = _progress(ours, hoped)
     accuracies = [result.validation_accuracy_pct for result in speaking]
+    others = [result for result in results if result.recipe.epochs != epochs]
+    pruned = [run for run in others if run.status is Status.PRUNED]
+    stopped = [f"(pruned {_where_pruned(run, hoped)})" for run in pruned]
+    words = [decided.remark if decided else "", remark, *stopped]
     return Network(
         hash=network_hash,
         architecture=proposal.architecture,
@@ -211,10 +215,10 @@ def _network(
         validation_accuracies_pct=tuple(pct for pct in accuracies if pct is not None),
         fresh=any(result.purpose is Purpose.CONFIRM for result in speaking),
         row=row,
-        remark=f"{decided.remark if decided else ''} {remark}".strip(),
+        remark=" ".join(filter(None, words)),
         epochs=epochs if ours else proposal.epochs,
         runs=tuple(ours),
-        other_runs=tuple(result for result in results if result.recipe.epochs != epochs),
+        other_runs=tuple(others),
     )
 
 
@@ -248,12 +252,20 @@ def _progress(results: list[Result], hoped: Mapping[int, float | None]) -> tuple
         return State.TRAINED, remark, speaking
     pruned = [result for result in results if result.status is Status.PRUNED]
     if pruned:
-        where = f"at epoch {len(pruned[0].history)} of {pruned[0].recipe.epochs}"
-        best = hoped.get(-1 if pruned[0].trial is None else pruned[0].trial)
-        return State.PRUNED, where if best is None else f"{where} ({pct(best, 2)})", pruned
+        return State.PRUNED, _where_pruned(pruned[0], hoped), pruned
     if results:
         return State.FAILED, results[0].status.replace("_", " "), []
     return State.UNFINISHED, "", []
+
+
+def _where_pruned(run: Result, hoped: Mapping[int, float | None]) -> str:
+    """Return when a run was stopped, with which errors, and what could be hoped for."""
+    where = f"in trial {run.trial} at epoch {len(run.history)} of {run.recipe.epochs}"
+    best = hoped.get(-1 if run.trial is None else run.trial)
+    if best is None or run.validation_errors is None or run.validation_size is None:
+        return where
+    at_best = count(round((100 - best) / 100 * run.validation_size))
+    return f"{where}: {plural(run.validation_errors, 'error')} then, at best {at_best} at the end"
 
 
 def _states(files: StudyFiles) -> dict[str, _Decided]:

@@ -65,7 +65,7 @@ GLOSSARY = {
     f"passes is {100 * race.CONFIDENCE:g} % or more",
     "failed confirmation": f"it met the threshold with its first seed, but not on fresh ones: {race.MOST_SEEDS} were "
     f"run, or the chance that more confirm it is below {100 * race.LEAST_CHANCE:g} %; their mean itself may meet it",
-    "pruned": "stopped early, because even the best accuracy predicted from its curve is below the threshold",
+    "pruned": "stopped early, because even the luckiest tenth of trainings would miss the threshold from there",
     "rung": "an epoch after which it is decided whether a run is pruned",
     "exempt": "trained to the end whatever its rungs said: one network in ten, by its hash, so that wrong pruning can "
     "be counted",

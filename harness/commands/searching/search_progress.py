@@ -140,7 +140,8 @@ class SearchReporter:
         self.trained += found.purpose is Purpose.SEARCH and found.validation_errors is not None
         if self.verbose or found.status not in (Status.COMPLETE, Status.PRUNED):
             accuracy = found.validation_accuracy_pct
-            shown = f"{accuracy:.2f} % validation" if accuracy is not None else found.message
+            reached = "" if accuracy is None else f"{accuracy:.2f} % validation"
+            shown = ", ".join(filter(None, (reached, found.message)))
             line = f"trial {proposal.trial} ({_size(candidate, self.about.minimise)}, {kind}): {found.status}, {shown}"
             self.say(f"{line}, {found.train_seconds:.0f} s")
         if decided is not None:

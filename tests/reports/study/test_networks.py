@@ -94,6 +94,8 @@ def test_a_pruned_longer_training_does_not_speak_for_a_whole_shorter_one(
     [network] = found(study, place)
 
     assert (network.epochs, network.state) == (5, State.TRAINED)
+    # Whoever looks for the trial finds it.
+    assert network.remark == f"(pruned in trial {long['trial']} at epoch 8 of 30)"
 
 
 def test_the_epochs_of_a_network_in_training_are_those_of_the_journal(
@@ -144,18 +146,18 @@ def test_a_failed_confirmation_names_its_seeds_and_the_rule(
 def test_a_pruned_network_says_what_was_predicted(new_study: NewStudy, place: Workspace, architecture: Any):
     study = new_study()
     proposal = study.propose(architecture(8))
-    study.note("rung", trial=proposal["trial"], epoch=4, pruned=True, predicted_pct=98.765)
+    study.note("rung", trial=proposal["trial"], epoch=4, pruned=True, predicted_pct=98.76)
     study.finish(proposal, 300, status=Status.PRUNED, epochs=4)
 
     [network] = found(study, place)
 
-    assert network.remark == "at epoch 4 of 15 (98.77 %)"
+    assert network.remark == "in trial 0 at epoch 4 of 15: 300 errors then, at best 124 at the end"
 
 
 @pytest.mark.parametrize(
     ("status", "state", "remark", "accuracies"),
     [
-        (Status.PRUNED, State.PRUNED, "at epoch 4 of 15", (97.0,)),
+        (Status.PRUNED, State.PRUNED, "in trial 0 at epoch 4 of 15", (97.0,)),
         (Status.DIVERGED, State.FAILED, "diverged", ()),
         (Status.OUT_OF_MEMORY, State.FAILED, "out of memory", ()),
         (Status.TIMED_OUT, State.FAILED, "timed out", ()),
