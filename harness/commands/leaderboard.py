@@ -152,11 +152,16 @@ def _publish(place: Workspace) -> None:
 
 
 def _check(place: Workspace, as_json: bool) -> int:
+    from harness.evidence import history
     from harness.evidence.audit import audit
 
     with busy("checking records, weights, ledger, log and git history"):
         faults = audit(place)
-    options.answer(as_json, {"faults": faults}, "\n".join(faults) or f"the evidence in {place.root} holds together")
+    whole = history.is_whole(place.root)
+    said = f"the evidence in {place.root} holds together"
+    if not whole:
+        said += "; git has not all of its history here, so it was not compared with what was committed"
+    options.answer(as_json, {"faults": faults, "with_history": whole}, "\n".join(faults) or said)
     return ContentError.exit_code if faults else 0
 
 

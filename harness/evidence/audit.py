@@ -29,12 +29,17 @@ def audit(place: Workspace) -> list[str]:
         sound = {record.path_of(place.records, evidence) for evidence in found.records}
         unsound = sorted(set(place.records.glob("*-*.json")) - sound)
         told = _unsound_networks(place, unsound)
-        return [error.told for error in found.damage] + [
-            *_table_faults(place, found, unsound),
+        readable, _ = record.read_sound(place.records)
+        lost = _lost_lines(place.ledger)
+        changed = [*_record_faults(place.records, {record.path_of(place.records, each) for each in readable}), *lost]
+        return [
+            *changed,
+            *(error.told for error in found.damage),
+            # The table follows from records and ledger, and so do its faults where these are not as they were.
+            *([] if changed else _table_faults(place, found, unsound)),
             *(_lost_lines(weight_file.repeats_file(place.records)) or _weight_faults(place, found.records, unsound)),
-            *(_lost_lines(place.ledger) or ledger_audit.faults(place.ledger, found.records, told)),
+            *([] if lost else ledger_audit.faults(place.ledger, found.records, told)),
             *(_lost_lines(place.test_log) or _read_faults(place, found.records, told)),
-            *_record_faults(place.records, sound),
         ]
     except ContentError as error:
         return [error.told]
@@ -190,14 +195,29 @@ def _read(line: str) -> _Read | None:
 
 
 def _lost_lines(path: Path) -> list[str]:
-    """Return what a log lacks of the lines that were committed once."""
-    there = set(files.log_text(path).splitlines())
-    lost = {line: version.commit for version in history.versions(path) for line in version.content.splitlines()}
+    """Return what a log lacks of the lines that were committed once, and which line stands in place of each."""
+    there = files.log_text(path).splitlines()
+    committed = {line: version.commit for version in history.versions(path) for line in version.content.splitlines()}
+    added = [line for line in there if line not in committed]
     return [
-        f"{path} lacks a line that commit {commit[:12]} has: {line[:100]}"
-        for line, commit in lost.items()
+        f"{path} lacks a line that commit {commit[:12]} has: {_changed_field(line, added) or line[:100]}"
+        for line, commit in committed.items()
         if line not in there
     ]
+
+
+def _changed_field(lost: str, added: Iterable[str]) -> str:
+    """Return which field of a lost line another line has with another value; empty where none is equal but for one."""
+    try:
+        before = json.loads(lost)
+        for line in added:
+            now = json.loads(line)
+            parted = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+            if len(parted) == 1:
+                return f"{parted[0]} was {before.get(parted[0])}, and is {now.get(parted[0])}"
+    except (ValueError, TypeError, AttributeError):
+        pass
+    return ""
 
 
 def _record_faults(folder: Path, sound: Collection[Path]) -> Iterator[str]:

@@ -36,11 +36,20 @@ def test_an_honest_workspace_holds_together(place: Workspace, capsys: pytest.Cap
     assert run(["leaderboard", "--check"]) == 0
     assert capsys.readouterr().out == f"the evidence in {place.root} holds together\n"
     assert run(["leaderboard", "--check", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"faults": []}
+    assert json.loads(capsys.readouterr().out) == {"faults": [], "with_history": True}
 
     # It has what the rest of this file takes from it.
     assert [row.tier for row in leaderboard.collect(place)] == [Tier.CERTIFIED, Tier.MEASURED]
     assert len(list(place.records.glob("weights/*/*"))) == 26
+
+
+def test_without_all_of_git_s_history_it_is_said_that_nothing_was_compared_with_it(
+    place: Workspace, capsys: pytest.CaptureFixture[str]
+):
+    forget(place)
+
+    assert run(["leaderboard", "--check"]) == 0
+    assert "git" in capsys.readouterr().out
 
 
 def test_an_honest_workspace_without_git_holds_together(place: Workspace):

@@ -64,6 +64,26 @@ def test_a_line_that_was_taken_out_of_the_ledger_is_told_by_git(
     assert f"{place.ledger} lacks a line that commit " in fault_of(place)
 
 
+def test_a_line_of_the_ledger_that_was_changed_is_told_by_git_with_its_field(place: Workspace):
+    text = place.ledger.read_text(encoding="utf-8").splitlines(keepends=True)
+    entry = json.loads(text[0])
+    before, entry["declared_utc"] = entry["declared_utc"], "2026-11-20T08:30:00+00:00"
+    place.ledger.write_text("".join([json.dumps(entry) + "\n", *text[1:]]), encoding="utf-8")
+
+    assert f"declared_utc was {before}, and is 2026-11-20T08:30:00+00:00" in audit(place)[0]
+
+
+def test_a_seed_of_a_certified_record_that_was_changed_is_named_first(place: Workspace):
+    def fewer(seeds: list[dict[str, Any]]) -> None:
+        seeds[-1]["test_errors"] -= 1
+        del seeds[-1]["wrong"][-1]
+
+    edit(record_of(place), fewer)
+
+    assert "is not as commit " in audit(place)[0]
+    assert not any("leaderboard.csv" in fault for fault in audit(place))
+
+
 def test_an_attempt_with_both_of_its_lines_gone_is_told_by_its_seeds(place: Workspace):
     forget(place)
     drop(place.ledger, lambda line: line.get("outcome") == "open")
