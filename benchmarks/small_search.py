@@ -157,14 +157,19 @@ class SmallSearch:
 
     def _end_survivors(self) -> None:
         """Give processes without their coordinator a while to end; note and end those that do not."""
-        until = time.monotonic() + GRACE_SECONDS
-        while (found := self.processes()) and time.monotonic() < until:
-            time.sleep(0.02)
-        for number in found:
+        for number in self._waited():
             words = _read(number, "cmdline").decode(errors="replace").split("\0")
             self.survivors.append("process " + " ".join(Path(word).name for word in words if word))
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
+        self._waited()
+
+    def _waited(self) -> list[int]:
+        """Return the processes that are there after a while, at once where there are none."""
+        until = time.monotonic() + GRACE_SECONDS
+        while (found := self.processes()) and time.monotonic() < until:
+            time.sleep(0.02)
+        return found
 
 
 def _numbers() -> list[int]:

@@ -337,8 +337,7 @@ def realistic_files(realistic_template: SyntheticStudy) -> StudyFiles:
 
 @pytest.fixture(scope="session")
 def realistic_report(realistic_files: StudyFiles, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(render(study_info(realistic_files)), encoding="utf-8")
+    (path := tmp_path_factory.mktemp("report") / "report.html").write_text(render(study_info(realistic_files)), "utf-8")
     return path
 
 

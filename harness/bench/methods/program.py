@@ -58,6 +58,24 @@ def opened(method: Method, task: SearchTask, seed: int, repeat: int, answer_seco
     if isinstance(method, BuiltIn):
         yield None
         return
+    asker = asker_of(method, task, seed, repeat)
+    command = method.command if isinstance(method, Program) else entry_point_host.command(method.name)
+    pipe = subprocess.PIPE
+    try:
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+    except (OSError, ValueError) as error:
+        raise asker.fault(f"cannot start {command[0]!r}: {reason(error)}") from error
+    try:
+        for stream in _streams(process):
+            os.set_blocking(stream.fileno(), False)
+        asker.ask = partial(_ask, _Talk(process, asker, answer_seconds, _line({"begin": asdict(asker.problem)})))
+        yield asker
+    finally:
+        _end(process)
+
+
+def asker_of(method: Method, task: SearchTask, seed: int, repeat: int) -> Asker:
+    """Return the method's side of a search, without its voice."""
     problem = Problem(
         space=task.space,
         budget=task.budget,
@@ -68,20 +86,7 @@ def opened(method: Method, task: SearchTask, seed: int, repeat: int, answer_seco
         networks=task.networks,
     )
     space = parse_space(task.space, task.space_name, dataset(task.dataset).task)
-    asker = Asker(method.name, repeat, space, problem)
-    command = method.command if isinstance(method, Program) else entry_point_host.command(method.name)
-    pipe = subprocess.PIPE
-    try:
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
-    except (OSError, ValueError) as error:
-        raise asker.fault(f"cannot start {command[0]!r}: {reason(error)}") from error
-    try:
-        for stream in _streams(process):
-            os.set_blocking(stream.fileno(), False)
-        asker.ask = partial(_ask, _Talk(process, asker, answer_seconds, _line({"begin": asdict(problem)})))
-        yield asker
-    finally:
-        _end(process)
+    return Asker(method.name, repeat, space, problem)
 
 
 def _line(document: dict[str, Any]) -> bytes:

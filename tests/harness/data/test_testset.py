@@ -38,7 +38,6 @@ WAYS_IN = {
     },
     "checked_payload": {"harness/data/data_files.py", "harness/data/download.py"},
     "locked_part": {"harness/data/embedded.py", "harness/data/testset.py"},
-    "mnist_data": {"harness/data/embedded.py"},
     "torchvision": {"harness/data/torchvision_import.py", "harness/data/download.py", "harness/data/labelled.py"},
     # what verifications have left of it for people to look at: nothing that trains or decides may
     "read_inspections": {"harness/training/inspection.py", "reports/study/study_files.py"},
@@ -102,6 +101,12 @@ def test_the_files_of_the_test_set_are_named_in_one_place():
     users = {file for file, tree in programs().items() if any("t10k" in text for text in literals_in(tree))}
 
     assert users == {"harness/data/datasets.py"}
+
+
+def test_the_file_of_mnist_5k_which_holds_a_test_part_too_is_named_in_one_place():
+    users = {file for file, tree in programs().items() if any("mnist_5k" in text for text in literals_in(tree))}
+
+    assert users == {"harness/data/embedded.py"}
 
 
 def test_the_loader_touches_only_the_hashes_of_the_test_files():

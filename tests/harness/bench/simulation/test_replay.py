@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from harness.bench.results.findings import findings
 from harness.bench.results.ranks import fewest_repeats, pairs
 from harness.bench.results.sizes import Judge, score, steps, times
 from harness.bench.results.trace import Trace
+from harness.bench.simulation import replay as replay_module
 from harness.bench.simulation.readings import TableReadings, true_accuracies_pct
 from harness.bench.simulation.replay import replay
 from harness.bench.simulation.setting import table_judged
@@ -59,7 +61,15 @@ def scores(traces: Sequence[Trace], seconds: float = TASK.seconds) -> list[float
 
 def planted(monkeypatch: pytest.MonkeyPatch, begin: external_method.Begin) -> EntryPoint:
     """Plant a method in this process; that others' run in one of their own is tested with the door."""
-    monkeypatch.setattr(program, "running", lambda method, asker, limits: nullcontext(begin(asker.problem)))
+
+    def opened(method: Method, task: Any, seed: int, repeat: int, answer_seconds: float) -> Any:
+        if method.name != "planted":
+            return nullcontext()
+        asker = program.asker_of(method, task, seed, repeat)
+        asker.ask = begin(asker.problem)
+        return nullcontext(asker)
+
+    monkeypatch.setattr(replay_module, "opened", opened)
     return EntryPoint(name="planted")
 
 
