@@ -155,7 +155,7 @@ def test_the_chance_to_stand_is_how_often_two_seeds_make_few_enough_errors():
     means, deviations = predicted(asked.model, [item.row for item in known((1,) * 5)])
     logs = draw.normal(means, deviations, (200_000, 5)) + draw.normal(0, SCALES.seed, (2, 200_000, 5)).mean(axis=0)
 
-    expected = (logs <= math.log(100 * needed_share() * CURSE)).mean(axis=0)
+    expected = (logs + CURSE * deviations <= math.log(100 * needed_share())).mean(axis=0)
     found = chances(asked, rows)
     assert found == pytest.approx(expected, abs=0.005)
     assert found == sorted(found)
