@@ -15,7 +15,7 @@ MINUTES = (5, 10, 20, 40)
 _HALVED = (
     "; the figures are meant for cores of some 130, so both workers of a search shared one core of this faster machine"
 )
-NONE_YET = "There are no results yet; `python -m benchmarks.main_job` makes them.\n"
+NONE_YET = "Searches by the present rules have not been run yet; `python -m benchmarks.main_job` runs them.\n"
 COLUMNS = (
     "search",
     "seed",

@@ -125,7 +125,7 @@ class RungReached:
     """A training was looked at after an epoch.
 
     Attributes:
-        ratio: errors at the end for each error now, of the luckiest tenth of trainings; None in older logs.
+        ratio: errors at the end for each error now; a tenth of the trainings had fewer. None in older logs.
         predicted_pct: the validation accuracy that could be hoped for.
         pruned: the training was stopped; ``exempt`` if it would have been and was spared.
     """

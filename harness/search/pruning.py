@@ -1,7 +1,7 @@
-"""What decides that a training is pruned: when it is looked at, what is hoped for, who is spared, and the words for it.
+"""What decides that a training is pruned: when it is looked at, what is expected of it, and which networks are exempt.
 
-A training is stopped at a rung where even the luckiest tenth of those before it would not come down from its errors to
-the threshold. One network in ten is spared.
+A training is stopped at a rung from where only about one training in ten would reach the threshold. One network in ten
+is exempt.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from harness.training.result import Result, Status
 
 # Shares of the epochs after which pruning is decided.
 RUNG_SHARES = (0.25, 0.5)
-# Errors at the end per error at a rung, the luckiest tenth, by share of the epochs; used until a study has runs of
-# its own (docs/experiments.md, "rungs").
+# Errors at the end per error at a rung, at the edge of the best tenth, by share of the epochs; used until a study has
+# runs of its own (docs/experiments.md, "rungs").
 PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
 # The same for the run in the middle.
 TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
@@ -75,12 +75,12 @@ def at_rung(
 
 def why_pruned(rung: RungReached, threshold_pct: float) -> str:
     """Return why a run was stopped at a rung, for people."""
-    hoped = f"after epoch {rung.epoch} at best {rung.predicted_pct:.3f} % was to be hoped for"
-    return f"{hoped}; the threshold is {threshold_pct:.3f} %"
+    hoped = f"after epoch {rung.epoch}, one training in ten would reach {rung.predicted_pct:.4f} % or more"
+    return f"{hoped}; the threshold is {threshold_pct:.4f} %"
 
 
 def hopeful_ratio(results: Iterable[Result], rung: int, epochs: int) -> float:
-    """Return the errors at the end per error at a rung for the luckiest tenth of the runs that went to the end.
+    """Return the errors at the end per error at a rung, so that a tenth of the runs that went to the end had fewer.
 
     Few networks have been trained to the end when a search begins; then a figure measured beforehand holds.
     """

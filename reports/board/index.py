@@ -242,7 +242,7 @@ def _cells(item: IndexedStudy) -> list[Html]:
         figure(accuracy, row.mean_test_accuracy_pct if row else None),
         tier_tag(row.tier) if row else text(DASH),
         joined([text(f"{short(info.config.target_pct)} % on"), dataset_tag(info.config.dataset)], " "),
-        figure(count(info.accounting.begun), info.accounting.begun, is_amount=True),
+        figure(count(info.accounting.trained), info.accounting.trained, is_amount=True),
         text(info.provenance.last_utc.partition("+")[0].replace("T", " ")[:16] or DASH),
         Html(""),
     ]
@@ -251,7 +251,7 @@ def _cells(item: IndexedStudy) -> list[Html]:
 def _fold(info: StudyInfo) -> Html:
     """Return what a row unfolds to: the verdict, and what was searched for."""
     goal = [text(f"Budget: {count(info.config.budget)} parameters. Search space: "), foreign(info.config.space)]
-    spent = f"Networks trained: {count(info.accounting.begun)} in {duration(info.provenance.wall_seconds)}."
+    spent = f"Networks trained: {count(info.accounting.trained)} in {duration(info.provenance.wall_seconds)}."
     content = joined([element("p", text(info.headline.verdict)), element("p", *goal, text(".")), paragraph(spent)])
     summary = element("summary", text("more"), aria_label=f"more about {info.name}")
     return element("details", summary, element("div", content, class_="inside"))

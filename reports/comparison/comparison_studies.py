@@ -89,7 +89,7 @@ def _quantities(infos: Sequence[StudyInfo]) -> list[Quantity]:
         quantity("effective budget at the end", [info.budget.last for info in infos]),
         quantity("proposals", [info.accounting.proposed for info in infos]),
         quantity("networks rejected before building", [info.accounting.rejected for info in infos]),
-        quantity("networks trained", [info.accounting.begun for info in infos]),
+        quantity("networks trained", [info.accounting.trained for info in infos]),
         quantity("networks an hour", [_hourly(info) for info in infos], lambda value: decimal(value, 1)),
         quantity("finished runs", [info.accounting.runs for info in infos]),
         quantity("networks pruned", [_of_state(info, State.PRUNED) for info in infos]),
@@ -106,7 +106,7 @@ def _stood(info: StudyInfo, *, first: bool) -> float | None:
 
 def _hourly(info: StudyInfo) -> float | None:
     seconds = info.provenance.wall_seconds
-    return 3600 * info.accounting.begun / seconds if seconds > 0 else None
+    return 3600 * info.accounting.trained / seconds if seconds > 0 else None
 
 
 def _of_state(info: StudyInfo, state: State) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -259,13 +260,14 @@ def _progress(results: list[Result], hoped: Mapping[int, float | None]) -> tuple
 
 
 def _where_pruned(run: Result, hoped: Mapping[int, float | None]) -> str:
-    """Return when a run was stopped, with which errors, and what could be hoped for."""
+    """Return when a run was stopped, with which errors, and with how many one in ten would end."""
     where = f"in trial {run.trial} at epoch {len(run.history)} of {run.recipe.epochs}"
     best = hoped.get(-1 if run.trial is None else run.trial)
     if best is None or run.validation_errors is None or run.validation_size is None:
         return where
-    at_best = count(round((100 - best) / 100 * run.validation_size))
-    return f"{where}: {plural(run.validation_errors, 'error')} then, at best {at_best} at the end"
+    # Rounded up: what was stopped for 70.3 errors is not to look as if it had been allowed.
+    end = count(math.ceil((100 - best) / 100 * run.validation_size - 1e-9))
+    return f"{where}: {plural(run.validation_errors, 'error')} then; one training in ten ends below {end}"
 
 
 def _states(files: StudyFiles) -> dict[str, _Decided]:

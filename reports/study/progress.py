@@ -79,7 +79,7 @@ def cards(facts: Progress) -> Html:
     shown = [
         ("proposed", text(count(facts.counts.proposed))),
         ("rejected before training", text(count(facts.counts.rejected))),
-        ("trained", text(count(facts.counts.begun))),
+        ("trained", text(count(facts.counts.trained))),
         ("running", text(count(len(facts.running)))),
         (f"fewest {facts.unit} confirmed", text(count(facts.smallest) if facts.smallest else "none yet")),
     ]

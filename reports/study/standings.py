@@ -34,7 +34,7 @@ def networks_table(
         "\N{PLUS-MINUS SIGN} is one standard deviation over training seeds; their number stands in brackets. Fresh "
         "seeds played no part in the choice. Errors are wrong validation images, the mean over seeds. In the strips a "
         "bar is as tall as a layer's map and wider for more channels; kernels used several times have their own colour."
-        " Pruned: stopped early, because even the luckiest tenth of trainings would miss the threshold from there."
+        " Pruned: stopped early, because at most one training in ten would reach the threshold from there."
     )
     rows = [_network_cells(number, network, task) for number, network in enumerate(shown, start=1)]
     made = table(

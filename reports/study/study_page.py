@@ -65,7 +65,7 @@ GLOSSARY = {
     f"passes is {100 * race.CONFIDENCE:g} % or more",
     "failed confirmation": f"it met the threshold with its first seed, but not on fresh ones: {race.MOST_SEEDS} were "
     f"run, or the chance that more confirm it is below {100 * race.LEAST_CHANCE:g} %; their mean itself may meet it",
-    "pruned": "stopped early, because even the luckiest tenth of trainings would miss the threshold from there",
+    "pruned": "stopped early, because at most one training in ten would reach the threshold from there",
     "rung": "an epoch after which it is decided whether a run is pruned",
     "exempt": "trained to the end whatever its rungs said: one network in ten, by its hash, so that wrong pruning can "
     "be counted",
@@ -232,8 +232,8 @@ def _accounting(facts: Accounting) -> Html:
             paragraph(
                 f"{plural(facts.proposed, 'proposal')} = {count(facts.rejected)} rejected before training "
                 f"+ {count(facts.repeated)} repeated + {count(facts.to_train)} to train. Trained so far: "
-                f"{count(facts.begun)}. There are {plural(facts.runs, 'finished run')}: what reaches the threshold is "
-                "trained on further seeds."
+                f"{count(facts.trained)}. There are {plural(facts.runs, 'finished run')}: what reaches the threshold "
+                "is trained on further seeds."
             ),
             shares_table("Rejections by reason", "reason", "count", facts.rejections, "rejections-caption"),
             shares_table("Finished runs by outcome", "ended", "count", facts.outcomes, "outcomes-caption"),

@@ -16,7 +16,7 @@ class Winner:
 
     Attributes:
         record: its test evidence, None before a verification; ``row`` is what that has earned.
-        validation_accuracy_pct: mean over fresh seeds before a verification, None where the journal has lost it.
+        validation_accuracy_pct: mean over fresh seeds; None once it is verified, or where the journal has lost it.
     """
 
     hash: str

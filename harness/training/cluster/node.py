@@ -132,6 +132,7 @@ class Node:
         self._failure = ""
         self._ended = False
         self._heard = time.monotonic()
+        self._silence_seconds = SILENCE_SECONDS
         self._thread: threading.Thread | None = None
 
     def join(self) -> Facts:
@@ -194,7 +195,7 @@ class Node:
         terms, folder = self._terms, _work_folder()
         work = Work(self._source, terms.limits, terms.side_by_side, folder, cache_folder() / "cluster" / "teachers")
         try:
-            while not self._ended and time.monotonic() - self._heard < SILENCE_SECONDS:
+            while not self._ended and time.monotonic() - self._heard < self._silence_seconds:
                 while not self._orders.empty():
                     work.obey(self._orders.get())
                 self._say(work.poll(POLL_SECONDS))

@@ -33,7 +33,7 @@ class Accounting:
 
     Attributes:
         rejections: by reason, most frequent first; rare ones beyond the first dozen are summed up in the last.
-        to_train: proposals chosen for training; ``begun`` have a first run that has ended with an accuracy.
+        to_train: proposals chosen for training; ``trained`` have a first run that has ended with an accuracy.
         repeated: proposals of a network that was known already.
         outcomes: finished training runs by how they ended.
         steps: how many proposals are left after each step of the search.
@@ -42,7 +42,7 @@ class Accounting:
     rejections: tuple[Share, ...]
     rejected: int
     to_train: int
-    begun: int
+    trained: int
     repeated: int
     outcomes: tuple[Share, ...]
     runs: int
@@ -83,7 +83,7 @@ def accounting(files: StudyFiles, of: list[Network]) -> Accounting:
         rejections=_summed_up(reasons),
         rejected=words.total(),
         to_train=to_train,
-        begun=len(trained),
+        trained=len(trained),
         repeated=repeated,
         outcomes=tuple(Share(status.replace("_", " "), outcomes[status]) for status in Status if outcomes[status]),
         runs=len(files.results),

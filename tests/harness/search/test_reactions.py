@@ -61,7 +61,7 @@ def test_a_run_that_cannot_reach_the_threshold_is_pruned_at_the_first_rung(train
     first = found.candidates[0].first
     assert first is not None
     assert (first.status, len(first.history)) == (Status.PRUNED, 2)
-    assert all(figure in first.message for figure in ("epoch 2", "98.959 %", "99.000 %"))
+    assert all(figure in first.message for figure in ("epoch 2", "98.9590 %", "99.0000 %"))
     assert states(found) == ["PRUNED"]
     assert scripted.proposer_of(found).index.study.trials[0].constraints == {"accuracy": pytest.approx(2.47)}
 

@@ -41,7 +41,7 @@ def running(new_study: Any, synthetic: Any) -> Any:
 def test_everything_is_counted_once(running: Any, place: Workspace):
     found = facts(running, place)
 
-    assert (found.counts.proposed, found.counts.rejected, found.counts.begun, len(found.running)) == (10, 7, 2, 1)
+    assert (found.counts.proposed, found.counts.rejected, found.counts.trained, len(found.running)) == (10, 7, 2, 1)
     assert found.smallest is None
     assert found.searching
 
@@ -49,7 +49,7 @@ def test_everything_is_counted_once(running: Any, place: Workspace):
 def test_a_training_that_was_broken_off_is_not_counted_as_trained(running: Any, place: Workspace, synthetic: Any):
     running.finish(running.propose(synthetic.network(6, 8, 8)), None, status=Status.OUT_OF_MEMORY)
 
-    assert facts(running, place).counts.begun == 2
+    assert facts(running, place).counts.trained == 2
 
 
 def test_the_nearest_miss_is_told_in_images(running: Any, place: Workspace):

@@ -163,7 +163,7 @@ def test_the_test_of_planted_methods_can_fail(monkeypatch: pytest.MonkeyPatch):
         ordered = sorted(truth, key=lambda text: truth[text])
         return lambda tried: ordered[len(tried)]
 
-    ours, theirs = scores(run(planted(monkeypatch, worst), 24)), scores(known(MAIN["random"], 24))
+    theirs, ours = scores(known(MAIN["random"], 24)), scores(run(planted(monkeypatch, worst), 24))
     (pair,) = pairs({"once": {"worst": ours, "random": theirs}}, [("worst", "random")])
     assert pair.differs
     assert pair.ratio > 1.1

@@ -36,12 +36,11 @@ def test_the_instruction_sets_that_were_skipped_are_said(
     assert capsys.readouterr().err == f"harness: the engine is built {engine.skipped[0]}\n"
 
 
-@pytest.mark.parametrize(
-    "source",
-    [path for path in sorted(SOURCES.glob("*.cpp")) if "switch (" in path.read_text()],
-    ids=lambda path: path.stem,
-)
-def test_every_op_and_every_activation_has_its_case(source: Path):
+@pytest.mark.parametrize("name", ["pointwise", "program"])
+def test_every_op_and_every_activation_has_its_case(name: str):
+    source = SOURCES / f"{name}.cpp"
+    # With a default the compiler would not tell.
+    assert "default:" not in source.read_text(encoding="utf-8")
     options = [option for option in OPTIONS if option != "-shared"]
     checked = subprocess.run(
         [*compiler(), *options, "-fsyntax-only", "-Werror=switch", source], capture_output=True, text=True, check=False

@@ -20,7 +20,7 @@ def test_every_proposal_is_counted_once(realistic_study: Any, place: Workspace):
     asked = sum(kind in ("rejected", "repeated", "proposed") for kind in kinds)
     assert found.proposed == asked
     assert found.rejected == sum(share.count for share in found.rejections) == kinds.count("rejected")
-    assert found.to_train == found.begun + 1
+    assert found.to_train == found.trained + 1
     assert found.runs == sum(share.count for share in found.outcomes) == kinds.count("finished")
 
 
@@ -54,7 +54,7 @@ def test_each_length_of_a_network_is_a_proposal(new_study: Any, place: Workspace
 
     found = accounting(files, networks(files))
 
-    assert (found.proposed, found.to_train, found.begun) == (2, 2, 1)
+    assert (found.proposed, found.to_train, found.trained) == (2, 2, 1)
 
 
 def test_the_steps_of_the_funnel_count_the_same_thing(new_study: Any, place: Workspace, synthetic: Any):
@@ -76,7 +76,7 @@ def test_a_training_that_was_broken_off_is_not_counted_as_trained(new_study: Any
 
     found = accounting(files, networks(files))
 
-    assert (found.to_train, found.begun, found.runs) == (1, 0, 1)
+    assert (found.to_train, found.trained, found.runs) == (1, 0, 1)
 
 
 def test_reasons_are_in_words_and_the_most_frequent_is_first(synthetic: Any):
