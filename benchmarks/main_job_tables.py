@@ -93,8 +93,8 @@ def _answers(results: Results, cases: Mapping[str, Case], known: frozenset[str])
         return ""
     different = set(answers)
     return (
-        f" The {counted(len(answers), 'answer')} are {counted(len(different), 'different network')}; "
-        f"{len(different & known)} of them are among the earlier trainings that come with the program."
+        f" Answers: {len(answers)}; different networks among them: {len(different)}; of these "
+        f"{len(different & known)} are among the earlier trainings that come with the program."
     )
 
 

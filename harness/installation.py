@@ -63,7 +63,11 @@ def packages() -> list[str]:
 def check_packages() -> Check:
     """Check that every library is installed, and name the versions."""
     found: dict[str, Any] = {}
-    for name in packages():
+    try:
+        needed = packages()
+    except importlib.metadata.PackageNotFoundError:
+        return failed("packages", f"{DISTRIBUTION} itself is not installed, so what it needs is not known", REINSTALL)
+    for name in needed:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -160,7 +160,7 @@ def _check(place: Workspace, as_json: bool) -> int:
     whole = history.is_whole(place.root)
     said = f"the evidence in {place.root} holds together"
     if not whole:
-        said += "; there is no repository with all of its history, so it was not compared with what was committed"
+        said += "; git has no history of it here, or not all, so it was not compared with all that was committed"
     options.answer(as_json, {"faults": faults, "with_history": whole}, "\n".join(faults) or said)
     return ContentError.exit_code if faults else 0
 

@@ -1,7 +1,8 @@
 """Whether the evidence of a workspace holds together: records, weights, ledger, reads, and the table made of them.
 
 Nothing is trained or evaluated; ``harness evaluate`` does that. What git remembers is used where there is a repository.
-One change gives one fault: what follows from a fault that is named already is left out.
+One change gives one fault: what follows from a fault that is named already is left out. So the table is compared only
+where records and ledger are as they were committed.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from harness.evidence import history, ledger, ledger_audit, record, weight_file
-from harness.evidence.leaderboard import LeaderboardRow, Survey, Tier, read, survey
+from harness.evidence.leaderboard import LeaderboardRow, Survey, Tier, ledger_fault, read, survey
 from harness.evidence.ledger import Attempt, Declaration
 from harness.evidence.record import Record
 from harness.system import files
@@ -30,13 +32,23 @@ def audit(place: Workspace) -> list[str]:
         unsound = sorted(set(place.records.glob("*-*.json")) - sound)
         told = _unsound_networks(place, unsound)
         readable, _ = record.read_sound(place.records)
+        changed = {record.path_of(place.records, each): each for each in readable}
+        changes = list(_record_faults(place.records, changed))
         lost = _lost_lines(place.ledger)
-        changed = [*_record_faults(place.records, {record.path_of(place.records, each) for each in readable}), *lost]
+        damage = {error.told for error in found.damage}
+        if changes:
+            # A record that was changed contradicts its attempts, which is no further fault.
+            attempts = ledger.read_sound(place.ledger).attempts
+            for path, each in changed.items():
+                fault = ledger_fault(each, attempts, place.ledger)
+                if fault is not None and any(said.startswith(str(path)) for said in changes):
+                    damage.discard(fault.told)
         return [
-            *changed,
-            *(error.told for error in found.damage),
+            *changes,
+            *lost,
+            *(error.told for error in found.damage if error.told in damage),
             # The table follows from records and ledger, and so do its faults where these are not as they were.
-            *([] if changed else _table_faults(place, found, unsound)),
+            *([] if changes or lost else _table_faults(place, found, unsound)),
             *(_lost_lines(weight_file.repeats_file(place.records)) or _weight_faults(place, found.records, unsound)),
             *([] if lost else ledger_audit.faults(place.ledger, found.records, told)),
             *(_lost_lines(place.test_log) or _read_faults(place, found.records, told)),
@@ -195,12 +207,12 @@ def _read(line: str) -> _Read | None:
 
 
 def _lost_lines(path: Path) -> list[str]:
-    """Return what a log lacks of the lines that were committed once, and which line stands in place of each."""
+    """Return what a log lacks of the lines that were committed once, and what differs in a line that is like it."""
     there = files.log_text(path).splitlines()
     committed = {line: version.commit for version in history.versions(path) for line in version.content.splitlines()}
     added = [line for line in there if line not in committed]
     return [
-        f"{path} lacks a line that commit {commit[:12]} has: {_changed_field(line, added) or line[:100]}"
+        f"{path} lacks a line that commit {commit[:12]} has: {line[:100]}{_changed_field(line, added)}"
         for line, commit in committed.items()
         if line not in there
     ]
@@ -208,16 +220,21 @@ def _lost_lines(path: Path) -> list[str]:
 
 def _changed_field(lost: str, added: Iterable[str]) -> str:
     """Return which field of a lost line another line has with another value; empty where none is equal but for one."""
-    try:
-        before = json.loads(lost)
-        for line in added:
-            now = json.loads(line)
-            parted = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-            if len(parted) == 1:
-                return f"{parted[0]} was {before.get(parted[0])}, and is {now.get(parted[0])}"
-    except (ValueError, TypeError, AttributeError):
-        pass
+    before = _fields(lost)
+    for now in map(_fields, added):
+        parted = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        if now and len(parted) == 1:
+            return f" ({parted[0]} was {before.get(parted[0])}, and is {now.get(parted[0])})"
     return ""
+
+
+def _fields(line: str) -> dict[str, Any]:
+    """Return the fields of a line, none of one that is torn."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _record_faults(folder: Path, sound: Collection[Path]) -> Iterator[str]:

@@ -209,7 +209,7 @@ def survey(workspace: Workspace) -> Survey:
     entered = ledger.read_sound(workspace.ledger)
     attempts = entered.attempts
     readable, damage = record.read_sound(workspace.records)
-    faults = [_ledger_fault(item, attempts, workspace.ledger) for item in readable]
+    faults = [ledger_fault(item, attempts, workspace.ledger) for item in readable]
     records = [item for item, fault in zip(readable, faults, strict=True) if fault is None]
     contradicted = [fault for fault in faults if fault is not None]
     claimed, unclear = read_each(claims.read, [workspace.records / "claims.json"])
@@ -228,7 +228,7 @@ def survey(workspace: Workspace) -> Survey:
     return Survey(tuple(records), tuple(ranked(list(rows.values()))), found)
 
 
-def _ledger_fault(evidence: Record, attempts: Iterable[Attempt], path: Path) -> ContentError | None:
+def ledger_fault(evidence: Record, attempts: Iterable[Attempt], path: Path) -> ContentError | None:
     """Return how a record and the attempts of its row contradict each other; None where they do not."""
     own = [attempt for attempt in attempts if attempt.key == evidence.key]
     for attempt in own:

@@ -210,7 +210,7 @@ def owned(folder: Path) -> Iterator[None]:
         raise StorageError(f"cannot write to the folder {folder}: {reason(error)}") from error
     try:
         # One that only asks holds the lock for a moment too.
-        if not any(_locks(handle, fcntl.LOCK_EX, wait) for wait in (0.05, 0.2, 0.5)):
+        if not any(_locks(folder, handle, fcntl.LOCK_EX, wait) for wait in (0.05, 0.2, 0.5)):
             raise UsageError(f"another process is working in {folder}; wait for it or stop it")
         yield
     finally:
@@ -224,18 +224,25 @@ def is_owned(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        return not _locks(handle, fcntl.LOCK_SH)
+        return not _locks(folder, handle, fcntl.LOCK_SH)
     finally:
         os.close(handle)
 
 
-def _locks(handle: int, kind: int, wait: float = 0.0) -> bool:
-    """Take a lock and return True, or wait so many seconds and return False where another holds it."""
+def _locks(folder: Path, handle: int, kind: int, wait: float = 0.0) -> bool:
+    """Take the lock of a study, open as ``handle``, and return True; False after so many seconds where another has it.
+
+    Raises:
+        StorageError: the file system of the folder has no locks.
+    """
     try:
         fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         time.sleep(wait)
         return False
+    except OSError as error:
+        files.raise_without_locks(folder, error)
+        raise
     return True
 
 

@@ -222,7 +222,8 @@ def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | No
 
 
 def _is_far(nearest: NearestMiss) -> bool:
-    return nearest.errors > FAR_MISS * nearest.allowed
+    # A training that was stopped has not come to its errors yet.
+    return nearest.pruned_after is None and nearest.errors > FAR_MISS * nearest.allowed
 
 
 def _is_large(nearest: NearestMiss, searched: Searched) -> bool:

@@ -67,7 +67,8 @@ def _at_rung(session: Session, job: Job, found: Result) -> None:
     rung = pruning.at_rung(found, ended, session.config.threshold_pct, session.is_hopeless)
     note(session, rung)
     if rung.pruned:
-        why = pruning.why_pruned(rung, session.config.threshold_pct)
+        own_rule = session.is_hopeless is not None
+        why = "by another rule" if own_rule else pruning.why_pruned(rung, session.config.threshold_pct)
         _ended(session, job, replace(found, status=Status.PRUNED, message=why))
     else:
         until = pruning.next_rung(session.config, job.recipe.epochs, rung.epoch)

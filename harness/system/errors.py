@@ -100,10 +100,6 @@ class Interrupted(HarnessError):
 # What the system says of a disk that is full, over a quota, read-only or broken.
 _STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
-# What it says where a file system has no locks: network disks that were mounted without them.
-NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
-LOCK_ADVICE = "mount it with locks, or use a folder on another disk"
-
 
 def refused_storage(error: BaseException) -> StorageError | None:
     """Return what an error says of storage that was refused; None where it, and its cause, say nothing of it."""
@@ -111,9 +107,6 @@ def refused_storage(error: BaseException) -> StorageError | None:
         return error
     if isinstance(error, OSError) and error.errno in _STORAGE:
         return StorageError(f"the storage fails at {error.filename or 'a file'}: {reason(error)}")
-    # What is locked is an open file, so no name comes with the refusal.
-    if isinstance(error, OSError) and error.errno in NO_LOCKS and error.filename is None:
-        return StorageError(f"a folder is on a file system without locks ({reason(error)}); {LOCK_ADVICE}")
     # SQLite's own words, in which Optuna passes them on.
     if "database or disk is full" in str(error):
         return StorageError("cannot write a database: the disk is full")

@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.system.errors import LOCK_ADVICE, NO_LOCKS, ContentError, StorageError, reason
+from harness.system.errors import ContentError, StorageError, reason
+
+# What the system says of a lock where a file system has none: network disks that were mounted without them.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -181,7 +184,14 @@ def _take_lock(handle: int, path: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
     except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-        message = f"cannot lock {path}: its file system has no locks ({reason(error)}); {LOCK_ADVICE}"
-        raise StorageError(message) from error
+        raise_without_locks(path, error)
+        raise
+
+
+def raise_without_locks(path: Path, error: OSError) -> None:
+    """Raise StorageError where a lock was refused because the file system of ``path`` has none."""
+    if error.errno in _NO_LOCKS:
+        raise StorageError(
+            f"cannot lock {path}: its file system has no locks ({reason(error)}); mount it with locks, or use a folder "
+            "on another disk"
+        ) from error

@@ -238,6 +238,15 @@ def test_a_package_that_is_missing_is_named(place: Workspace, monkeypatch: pytes
     assert found(place, "packages").exit_code == 6
 
 
+def test_a_checkout_that_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(installation, "DISTRIBUTION", "nobody-has-this")
+
+    found = installation.check_packages()
+
+    assert found.verdict is Verdict.FAIL
+    assert "nobody-has-this itself is not installed" in found.message
+
+
 def test_the_older_package_by_the_name_of_torchsummary_is_recognised(place: Workspace, monkeypatch: pytest.MonkeyPatch):
     owners = {"torchsummary": ["torch-summary", "torchsummary"]}
     monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: owners)

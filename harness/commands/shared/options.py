@@ -190,7 +190,7 @@ class PerCent(click.FloatRange):
         if math.isnan(number):
             self.fail(f"{value!r} is not a number from 0 to 100.", param, ctx)
         if number == 0:
-            self.fail("every network reaches 0 per cent; a target is at least 1.", param, ctx)
+            self.fail("0 is no accuracy to ask for; allowed are 1 to 100.", param, ctx)
         if number < 1:
             self.fail(f"{value} is less than one per cent; did you mean {100 * number:.12g}?", param, ctx)
         return number

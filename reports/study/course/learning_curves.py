@@ -59,7 +59,7 @@ def learning_curves(of: Sequence[Network], config: StudyConfig) -> LearningCurve
             found.append(Curve(number, network.first.status, points))
     epochs = max((curve.points[-1][0] for curve in found), default=0)
     shown = found[:MOST_CURVES]
-    lengths = config.lengths or (config.recipe.epochs,)
+    lengths = config.all_lengths
     rungs = rungs_of(config, lengths[0]) if len(lengths) == 1 else ()
     return LearningCurves(tuple(shown), epochs, rungs, config.threshold_pct, len(found) - len(shown))
 

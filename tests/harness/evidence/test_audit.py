@@ -49,7 +49,7 @@ def test_without_all_of_git_s_history_it_is_said_that_nothing_was_compared_with_
     forget(place)
 
     assert run(["leaderboard", "--check"]) == 0
-    assert capsys.readouterr().out.endswith("it was not compared with what was committed\n")
+    assert capsys.readouterr().out.endswith("it was not compared with all that was committed\n")
     assert run(["leaderboard", "--check", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["with_history"] is False
 
