@@ -182,7 +182,9 @@ def _missed(verdict: Verdict) -> Missed:
 def _after_running_out(of: Literal["time", "trials"], searched: Searched, nearest: NearestMiss | None) -> LastWords:
     of_what = "time is" if of == "time" else "trials are"
     found = (f"the {of_what} used up and {_nothing_stands(searched)}", *_nearest_sentence(nearest, searched))
-    if nearest is not None and _is_far(nearest) and _is_large(nearest, searched):
+    # A training that was stopped has not come to its errors yet.
+    is_whole = nearest is not None and nearest.pruned_after is None
+    if nearest is not None and is_whole and _is_far(nearest) and _is_large(nearest, searched):
         return LastWords(
             why="space",
             sentences=(*found, "the target is far from what networks of this size reach"),
@@ -222,8 +224,7 @@ def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | No
 
 
 def _is_far(nearest: NearestMiss) -> bool:
-    # A training that was stopped has not come to its errors yet.
-    return nearest.pruned_after is None and nearest.errors > FAR_MISS * nearest.allowed
+    return nearest.errors > FAR_MISS * nearest.allowed
 
 
 def _is_large(nearest: NearestMiss, searched: Searched) -> bool:

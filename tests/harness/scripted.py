@@ -9,7 +9,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -344,8 +344,7 @@ def killed_at(trainer: Trainer, point: int) -> Iterator[None]:
     """Let the session in the block die at a fault point, counted from here."""
     trainer.points, trainer.kill_at = 0, point
     try:
-        yield
-    except Killed:
-        pass
+        with suppress(Killed):
+            yield
     finally:
         trainer.kill_at = None

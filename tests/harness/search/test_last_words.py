@@ -121,6 +121,8 @@ def test_after_a_search_that_stayed_far_from_the_target_larger_networks_are_sear
 
     assert words.why == "space"
     assert options(words) == {"--budget": "8000", "--space": "tiny"}
+    # What was stopped early would have ended with fewer errors.
+    assert said(RanOut(of), replace(far, pruned_after=4), trials=38).why == of
     # Where the nearest has less than half of the budget, larger networks were allowed anyway.
     assert said(RanOut(of), replace(far, cost=900), trials=38).why == of
 
