@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from harness.evidence.events import (
 )
 from harness.evidence.study import proposals, read_events, rejections
 from harness.system.errors import Interrupted, UsageError
+from harness.system.processor import core_count
 from harness.training.result import Status
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -96,6 +98,8 @@ class Outcome:
             parameters where none does.
         trained: networks with at least one run that has ended.
         proposed: networks that were chosen, rejected or known already.
+        processor_share: seconds of processor time, of the search and all that it began, for each second of each core
+            that it could keep busy; None where it was not measured.
     """
 
     exit_code: int
@@ -108,6 +112,7 @@ class Outcome:
     trained: int
     proposed: int
     rejected: int
+    processor_share: float | None = None
 
 
 def command_of(options: Sequence[str], seed: int, setting: Setting) -> list[str]:
@@ -124,20 +129,34 @@ def run(arguments: Sequence[str], setting: Setting, folder: Path) -> Outcome:
         Interrupted: somebody has ended the search.
         UsageError: its command line or its data are wrong, or there is no taskset.
     """
-    before = time.monotonic()
+    before, used = time.monotonic(), _processor_seconds()
     with (folder / "stdout.json").open("wb") as out, (folder / "stderr.txt").open("wb") as err, ExitStack() as beside:
         for _ in range(setting.busy):
             beside.enter_context(_busy(setting))
         code = _run_to_its_end(
             [*_pinned(setting), sys.executable, "-m", "harness", *arguments], setting, folder, out, err
         )
+        seconds, used = time.monotonic() - before, _processor_seconds() - used
     if code in NO_OUTCOME:
         said = " ".join((folder / name).read_text(errors="replace") for name in ("stdout.json", "stderr.txt")).split()
         kind = Interrupted if code == 130 else UsageError
         raise kind(f"a search gave no outcome, {NO_OUTCOME[code]}: {' '.join(said)[-400:]}")
     log = next(folder.glob("runs/*/log.jsonl"), None)
     events = [] if log is None else read_events(log.parent)
-    return outcome(code, time.monotonic() - before, events, _printed(folder / "stdout.json"), _validation_size(log))
+    found = outcome(code, seconds, events, _printed(folder / "stdout.json"), _validation_size(log))
+    return replace(found, processor_share=round(used / (seconds * cores_of(arguments, setting)), 3))
+
+
+def cores_of(arguments: Sequence[str], setting: Setting) -> int:
+    """Return how many cores a search can keep busy."""
+    cores = 1 if setting.half_speed else core_count()
+    return min(cores, int(arguments[arguments.index("--workers") + 1])) if "--workers" in arguments else cores
+
+
+def _processor_seconds() -> float:
+    """Return processor time of all processes that this one has begun and waited for, and of those they have."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def outcome(

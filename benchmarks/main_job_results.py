@@ -15,6 +15,8 @@ from harness.system.document import documented, read_as
 
 # A person who sees nothing for longer takes the search for stuck.
 FIRST_STANDING_SECONDS = 240.0
+# A search that got less than this of the cores that were its own shows what other programs left, not what it can do.
+LEAST_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,7 @@ class Case:
 
     Attributes:
         options: of ``harness search``; all others stay at their defaults.
-        most_parameters: the answer may have at most so many; None where any answer will do.
+        most_parameters: the answer may have at most so many, and the first one comes soon; None where any answer does.
         goal_parameters: what is hoped for, which decides nothing.
         busy: other processes beside the search.
     """
@@ -113,11 +115,19 @@ class Results:
 
     Attributes:
         configurations: the defaults that searches rest on, by their key.
+        disturbed: searches that other programs have slowed down (``is_disturbed``); they are run again.
     """
 
     configurations: dict[str, dict[str, Any]]
     searches: tuple[MeasuredSearch, ...]
     carried: tuple[Carried, ...] = ()
+    disturbed: tuple[MeasuredSearch, ...] = ()
+
+
+def is_disturbed(search: MeasuredSearch) -> bool:
+    """Return whether other programs than those of its case took a great part of its cores."""
+    share = search.outcome.processor_share
+    return not search.busy and share is not None and share < LEAST_SHARE
 
 
 def verdict(case: Case, outcome: Outcome) -> Verdict:
@@ -130,7 +140,7 @@ def verdict(case: Case, outcome: Outcome) -> Verdict:
         missed.append(f"more than {case.most_parameters:,} parameters")
     if outcome.first_standing_seconds is None:
         missed.append("nothing stood")
-    elif outcome.first_standing_seconds > FIRST_STANDING_SECONDS:
+    elif case.most_parameters is not None and outcome.first_standing_seconds > FIRST_STANDING_SECONDS:
         missed.append(f"nothing stood within {FIRST_STANDING_SECONDS:.0f} s")
     goal = case.goal_parameters
     return Verdict(
@@ -162,11 +172,16 @@ def missing(results: Results, cases: Mapping[str, Case], configuration: dict[str
 
 
 def with_search(results: Results, search: MeasuredSearch, configuration: dict[str, Any]) -> Results:
-    """Return the results with this search in the place of an older one of its case and seed."""
+    """Return the results with this search in the place of an older one of its case and seed.
+
+    A disturbed one takes no place; it is kept beside the others.
+    """
     assert search.configuration == configuration_key(configuration), "a search names the defaults that it rests on"
+    known = replace(results, configurations=results.configurations | {search.configuration: configuration})
+    if is_disturbed(search):
+        return replace(known, disturbed=(*results.disturbed, search))
     others = tuple(other for other in results.searches if other.key != search.key)
-    known = results.configurations | {search.configuration: configuration}
-    return replace(results, configurations=known, searches=(*others, search))
+    return replace(known, searches=(*others, search))
 
 
 def tidied(results: Results, cases: Mapping[str, Case]) -> Results:
@@ -177,14 +192,15 @@ def tidied(results: Results, cases: Mapping[str, Case]) -> Results:
     order = {(name, seed): place for place, (name, seed) in enumerate(planned(cases))}
     kept = sorted((search for search in results.searches if search.key in order), key=lambda each: order[each.key])
     judged = tuple(replace(each, verdict=verdict(cases[each.case], each.outcome)) for each in kept)
-    used = {each.configuration for each in judged}
+    disturbed = tuple(each for each in results.disturbed if each.key in order)
+    used = {each.configuration for each in (*judged, *disturbed)}
     known = {key: value for key, value in results.configurations.items() if key in used}
     led, carried = set(used), list[Carried]()
     for each in reversed(results.carried):
         if each.new in led:
             led.add(each.old)
             carried.insert(0, each)
-    return replace(results, configurations=known, searches=judged, carried=tuple(carried))
+    return replace(results, configurations=known, searches=judged, carried=tuple(carried), disturbed=disturbed)
 
 
 def read(path: Path) -> Results:

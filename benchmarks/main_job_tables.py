@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import median
 
-from benchmarks.main_job_results import FIRST_STANDING_SECONDS, Case, MeasuredSearch, Results, planned
+from benchmarks.main_job_results import (
+    FIRST_STANDING_SECONDS,
+    LEAST_SHARE,
+    Case,
+    MeasuredSearch,
+    Results,
+    planned,
+)
 from harness.system.terminal import counted
 
 MINUTES = (5, 10, 20, 40)
@@ -79,7 +86,7 @@ def section(results: Results, cases: Mapping[str, Case], compared: Mapping[str, 
         f"|{' --- |' * len(COLUMNS)}",
         *(_line(name, seed, done.get((name, seed))) for name, seed in planned(cases)),
     ]
-    said = f"{_machines(results)}{_answers(results, cases, known)}{_carried(results)}"
+    said = f"{_machines(results)}{_answers(results, cases, known)}{_disturbed(results)}{_carried(results)}"
     head = f"{_count(done, cases)} {_asked(cases)} {said}"
     return "\n".join([head, "", *lines, *_comparison(done, cases, compared)]) + "\n"
 
@@ -95,6 +102,17 @@ def _answers(results: Results, cases: Mapping[str, Case], known: frozenset[str])
     return (
         f" Answers: {len(answers)}; different networks among them: {len(different)}; of these "
         f"{len(different & known)} are among the earlier trainings that come with the program."
+    )
+
+
+def _disturbed(results: Results) -> str:
+    """Return how many searches were not counted."""
+    if not results.disturbed:
+        return ""
+    count, met = len(results.disturbed), sum(each.verdict.met for each in results.disturbed)
+    return (
+        f" Not counted, as other programs took more than {1 - LEAST_SHARE:.0%} of their cores: "
+        f"{count} {'search' if count == 1 else 'searches'}, of which {met} met what is asked."
     )
 
 
@@ -156,14 +174,14 @@ def _answer(search: MeasuredSearch | None) -> str:
 
 def _asked(cases: Mapping[str, Case]) -> str:
     asked = [
-        f"an answer of at most {case.most_parameters:,} parameters from `{' '.join(case.options)}`"
+        f"at most {case.most_parameters:,} parameters from `{' '.join(case.options)}`"
         + (f" (goal: {case.goal_parameters:,})" if case.goal_parameters is not None else "")
         for case in cases.values()
         if case.most_parameters is not None
     ]
     others = [f"`{' '.join(case.options)}`{_beside(case)}" for case in cases.values() if case.most_parameters is None]
-    parts = [f"a first answer within {FIRST_STANDING_SECONDS:.0f} s", *asked]
-    return f"Asked: {'; '.join(parts)}" + (f"; and any answer from {', '.join(others)}." if others else ".")
+    sized = f"Asked: a first answer within {FIRST_STANDING_SECONDS:.0f} s, and at the end {', '.join(asked)}"
+    return sized + (f"; any answer from {', '.join(others)}." if others else ".")
 
 
 def _beside(case: Case) -> str:

@@ -245,6 +245,28 @@ def test_a_busy_process_is_beside_a_search_and_ends_with_it(program: Path, folde
     assert (search.returncode, busy.returncode) == (0, -signal.SIGKILL)
 
 
+def test_the_share_of_its_cores_is_the_processor_time_that_a_search_got(
+    program: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cold_search, "core_count", lambda: 1)
+    busy = "begun = time.process_time()\nwhile time.process_time() < begun + 0.3: pass"
+    program.write_text(PROGRAM.replace("CODE", f"{busy}\ntime.sleep(0.3); print('{{}}')"))
+
+    found = run(["search"], ALONE, folder)
+
+    assert found.processor_share is not None
+    assert 0.3 <= found.processor_share * (found.seconds + 0.05) < found.seconds - 0.25
+
+
+def test_a_search_keeps_no_more_cores_busy_than_it_has_workers(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cold_search, "core_count", lambda: 4)
+    halved = Setting(data=None, half_speed=True, busy=0)
+
+    assert cold_search.cores_of(["search"], ALONE) == 4
+    assert cold_search.cores_of(["search", "--workers", "3"], ALONE) == 3
+    assert cold_search.cores_of(["search", "--workers", "2"], halved) == 1
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux says which cores a process may use")
 def test_at_half_the_speed_a_search_has_one_core(program: Path, folder: Path):
     program.write_text(PROGRAM.replace("CODE", "print(json.dumps({'cores': sorted(os.sched_getaffinity(0))}))"))

@@ -29,11 +29,13 @@ def test_every_miss_is_named():
     none = verdict(CASES["long"], outcome(None))
     crashed = verdict(CASES["long"], outcome(None, ((1.0, 2_000),), exit_code=1))
     unproven = verdict(CASES["crowded"], replace(GOOD, reached=False, exit_code=3))
+    any_answer = verdict(CASES["crowded"], outcome(9_000, ((900.0, 9_000),)))
 
     assert (late.met, late.missed) == (False, ("more than 8,000 parameters", "nothing stood within 240 s"))
     assert (none.missed, none.goal_met) == (("no answer", "nothing stood"), False)
     assert crashed.missed == ("no answer, exit code 1",)
     assert unproven.missed == ("no answer",)
+    assert any_answer.met
 
 
 def test_what_was_measured_with_these_defaults_and_options_is_not_missing():
@@ -43,6 +45,19 @@ def test_what_was_measured_with_these_defaults_and_options_is_not_missing():
     assert missing(EMPTY, CASES, CONFIGURATION) == [("short", 0), ("short", 1), ("long", 0), ("crowded", 4)]
     assert missing(results, CASES, CONFIGURATION) == [("short", 0), ("long", 0), ("crowded", 4)]
     assert len(missing(results, CASES, CONFIGURATION | {"threshold_pct": 99.4})) == 4
+
+
+def test_a_search_that_other_programs_slowed_down_is_kept_and_stays_missing():
+    slow, alone = replace(GOOD, processor_share=0.89), replace(GOOD, processor_share=0.9)
+    results = with_search(EMPTY, search("short", 0, GOOD), CONFIGURATION)
+    results = with_search(results, search("short", 0, slow), CONFIGURATION)
+    results = with_search(results, search("short", 1, slow), CONFIGURATION)
+    results = with_search(results, search("long", 0, alone), CONFIGURATION)
+    results = tidied(with_search(results, search("crowded", 4, slow), CONFIGURATION), CASES)
+
+    assert missing(results, CASES, CONFIGURATION) == [("short", 1)]
+    assert [each.key for each in results.disturbed] == [("short", 0), ("short", 1)]
+    assert tidied(results, {"long": CASES["long"]}).disturbed == ()
 
 
 def test_an_older_search_stays_until_the_new_one_is_there():

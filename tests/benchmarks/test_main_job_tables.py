@@ -69,6 +69,14 @@ def test_it_is_said_that_searches_count_for_later_code():
     assert "replayed" not in section(RESULTS, CASES, {}, NONE)
 
 
+def test_disturbed_searches_are_counted_but_have_no_line():
+    slow = (search("short", 0, outcome(7_000, ((9.0, 7_000),))), search("short", 0, outcome(None)))
+    told = section(replace(RESULTS, disturbed=slow), CASES, {}, NONE)
+
+    assert "2 searches, of which 1 met" in told.splitlines()[0]
+    assert told.splitlines()[1:] == section(RESULTS, CASES, {}, NONE).splitlines()[1:]
+
+
 def test_without_results_there_is_one_sentence():
     made = section(Results(configurations={}, searches=()), CASES, {}, NONE)
 
