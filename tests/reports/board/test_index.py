@@ -179,6 +179,7 @@ def test_the_leaderboard_is_a_page_of_all_rows_beside_its_csv(realistic_study: A
     for row in rows:
         assert row.hash[:6] in page.text("code")
         assert str(row.architecture) in page.text("bdi")
+    assert "receptive field" in page.text("p"), "layers are drawn, and how to read them is said"
 
 
 def test_the_seeds_of_a_row_say_how_many_reach_the_target(place: Workspace, synthetic: Any):
