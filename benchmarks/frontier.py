@@ -20,9 +20,9 @@ from harness.system import files
 ROOT = Path(__file__).resolve().parent.parent
 LEADERBOARD = ROOT / "leaderboard.csv"
 DATASET = "mnist"
-WIDTH, HEIGHT = 860, 400
+WIDTH, HEIGHT = 860, 420
 # The plot's edges within the picture, and what its axes span: parameters, and errors in 10,000 images.
-LEFT, RIGHT, TOP, BOTTOM = 78, 836, 56, 346
+LEFT, RIGHT, TOP, BOTTOM = 78, 836, 76, 366
 SIZES, ERRORS = (300.0, 25_000.0), (260.0, 28.0)
 SIZE_TICKS = (300, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
 ACCURACY_TICKS = (98.0, 98.5, 99.0, 99.2, 99.4, 99.5, 99.6)
@@ -78,15 +78,17 @@ def current() -> dict[str, str]:
     return {f"frontier-{theme}.svg": picture(rows, colours) for theme, colours in THEMES.items()}
 
 
-def _svg(parts: Sequence[str], said: str, colours: Colours) -> str:
-    title = _text(16, 26, said, colours.text, "start", ' font-size="16" font-weight="700"')
+def _svg(parts: Sequence[str], said: tuple[str, str], colours: Colours) -> str:
+    title = _text(16, 26, said[0], colours.text, "start", ' font-size="16" font-weight="700"')
+    beside = _text(16, 46, said[1], colours.text, "start", ' font-size="14"')
     font = 'font-family="system-ui, \'Segoe UI\', Helvetica, Arial, sans-serif" font-size="13"'
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" {font}>',
-            f"<title>{escape(said)}</title>",
+            f"<title>{escape(', '.join(said))}</title>",
             f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{colours.page}"/>',
             title,
+            beside,
             *parts,
             "</svg>",
             "",
@@ -94,15 +96,15 @@ def _svg(parts: Sequence[str], said: str, colours: Colours) -> str:
     )
 
 
-def _said(best: Sequence[LeaderboardRow], theirs: Sequence[LeaderboardRow]) -> str:
+def _said(best: Sequence[LeaderboardRow], theirs: Sequence[LeaderboardRow]) -> tuple[str, str]:
+    """Return the title and a comparison."""
     certified = min((row for row in best if row.tier is Tier.CERTIFIED), key=lambda row: row.parameters)
     reaching = [row for row in theirs if (row.mean_test_accuracy_pct or 0) >= certified.target_pct]
     least = min(reaching, key=lambda row: row.parameters)
     share = least.parameters / certified.parameters
-    return (
-        f"{certified.parameters:,} learned numbers read {certified.target_pct:g} % of MNIST's test digits "
-        f"(mean of {certified.seeds} runs), {share:.1f} times fewer than {least.name} ({least.seeds} runs)"
-    )
+    learned = f"{certified.parameters:,} learned numbers read {certified.target_pct:g} % of MNIST's test digits"
+    fewer = f"{share:.1f} times fewer than {least.name} ({least.seeds} runs)"
+    return f"{learned} (mean of {certified.seeds} runs)", fewer
 
 
 def _axes(colours: Colours) -> list[str]:
@@ -117,7 +119,9 @@ def _axes(colours: Colours) -> list[str]:
         parts.append(_text(LEFT - 8, y + 4, f"{accuracy:g} %", colours.muted, "end"))
     middle = (LEFT + RIGHT) / 2
     parts.append(_text(middle, BOTTOM + 42, "learned parameters (logarithmic)", colours.muted, "middle"))
-    said = "green: the smallest found for each target; named: the five documents; rings: all else that was measured"
+    said = (
+        "green: the smallest found for each target; named: the five documents; rings: other networks that were measured"
+    )
     parts.append(_text(16, TOP - 10, said, colours.muted, "start"))
     return parts
 

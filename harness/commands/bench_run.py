@@ -64,7 +64,7 @@ OF_A_REPLAY = ("spread", "processes")
     help="Time limit for an answer of your own method.",
 )
 @click.option("--processes", type=click.IntRange(1, 256), help="Processes that replay [default: one a core].")
-@click.option("--live", is_flag=True, help="Real trainings on this machine; a TABLE then only says what is asked.")
+@click.option("--live", is_flag=True, help="Real trainings on this machine; a TABLE then only names the task.")
 @click.option("--space", help="With --live alone: a space's name, or @FILE.")
 @click.option("--recipe", default="fast", show_default=True, help="With --live alone: a recipe's name, or @FILE.toml.")
 @click.option(

@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 )
 @click.option("--seeds", type=click.IntRange(1, 1000), default=2, show_default=True, help="Runs of each network.")
 @click.option("--near", type=options.PER_CENT, help="More runs of networks near this validation accuracy.")
-@click.option("--within", type=click.FloatRange(0, 100), default=0.1, show_default=True, help="How near, in points.")
-@click.option("--near-seeds", type=click.IntRange(1, 1000), default=4, show_default=True, help="Runs of each of these.")
+@click.option(
+    "--within", type=click.FloatRange(0, 100), default=0.1, show_default=True, help="Distance from --near, in points."
+)
+@click.option(
+    "--near-seeds", type=click.IntRange(1, 1000), default=4, show_default=True, help="Runs of each network near --near."
+)
 @click.option(
     "--rungs",
     type=options.EPOCHS,
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
     "--epochs", type=click.IntRange(1), help="Number of epochs, in place of the recipe's; the last of --rungs."
 )
 @click.option("--budget", type=click.IntRange(1), help="Most parameters of a network.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the choice of networks.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the choice of networks.")
 @options.workers_option
 @options.cluster_option
 @options.data_options

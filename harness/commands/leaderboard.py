@@ -56,9 +56,9 @@ _MARKS = {"searched": "v: on validation images", "claimed": "c: an unchecked cla
 )
 @click.option("--target", type=options.PER_CENT, help="Only rows of this target, in per cent.")
 @click.option("--all", "show_all", is_flag=True, help="All rows, grouped by data set and target.")
-@click.option("--limit", type=click.IntRange(1), help="Only so many rows, the best.")
+@click.option("--limit", type=click.IntRange(1), help="Largest number of rows to show, the best first.")
 @click.option("--publish", is_flag=True, help="Write leaderboard.csv, with what was run here.")
-@click.option("--check", is_flag=True, help="Say whether records, weights, ledger and table hold together.")
+@click.option("--check", is_flag=True, help="Check that records, weights, ledger and table agree.")
 @click.option("--html", is_flag=True, help="Write leaderboard.html, all rows on one page, beside it.")
 @options.as_json
 def leaderboard(

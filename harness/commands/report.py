@@ -32,7 +32,7 @@ _MOST = 4
 @options.storage_option(help="Bring the study in this database up to date too; see docs/storage.md.")
 @options.as_json
 def report(names: tuple[str, ...], as_json: bool, storage: str | None, **given: bool) -> int:
-    """Write the report of STUDY, one HTML file that needs no network, and print its path.
+    """Write the report of STUDY, one HTML file that works offline, and print its path.
 
     STUDY is a name, or the path of a study's folder or report; without it, the latest study. Two to four studies, or
     two to four networks (presets, hashes, names, the notation in quotes, or @FILE), are compared side by side.

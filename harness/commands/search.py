@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Find the smallest network that reaches the target.")
-@click.option("--budget", type=click.IntRange(1), default=20_000, show_default=True, help="Most parameters.")
+@click.option(
+    "--budget", type=click.IntRange(1), default=20_000, show_default=True, help="Most parameters of a network."
+)
 @click.option(
     "--minimise",
     type=click.Choice(["parameters", "macs"]),
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     type=options.CONDITIONS,
     help="Conditions that every network must meet, such as 'macs<=1000000,receptive_field>=20'.",
 )
-@click.option("--target", type=options.PER_CENT, help="Per cent [default: the data set's].")
+@click.option("--target", type=options.PER_CENT, help="Test accuracy to reach, in per cent [default: the data set's].")
 @click.option("--space", default="all", show_default=True, help="A space's name, or @FILE.")
 @click.option(
     "--sampler",
@@ -53,14 +55,14 @@ if TYPE_CHECKING:
 @click.option(
     "--epochs",
     type=options.EPOCHS,
-    help="Lengths of a training to choose from, such as 5,10,30 [default: 5,8,12,20,30,60; of a --recipe its own].",
+    help="Lengths of a training to choose from, such as 5,10,30 [default: 5,8,12,20,30,60; with --recipe its own].",
 )
 @click.option(
     "--prior",
     type=click.Choice(["shipped", "own", "none"]),
     default="shipped",
     show_default=True,
-    help="Earlier trainings to learn from: the package's, also those of your studies, or none.",
+    help="Earlier trainings to learn from: the package's; these and those of your own studies; or none.",
 )
 @click.option("--trials", type=click.IntRange(1), help="Networks to train at most [default: no end].")
 @click.option(
@@ -84,8 +86,8 @@ if TYPE_CHECKING:
 @options.storage_option(
     help="Show the search in this database too, for optuna-dashboard: postgresql://..., sqlite:///FILE."
 )
-@click.option("--plan", "plan_only", is_flag=True, help="Say what would be done; train nothing.")
-@click.option("--verbose", "-v", is_flag=True, help="Say how every training ended.")
+@click.option("--plan", "plan_only", is_flag=True, help="Print the plan of the search; train nothing.")
+@click.option("--verbose", "-v", is_flag=True, help="Print a line for every training.")
 @options.parallelism_option
 @options.cluster_option
 @options.device_option

@@ -21,7 +21,9 @@ from harness.system.workspace import check_writable
     multiple=True,
     help="May be repeated [default: 0.1 0.2 0.5 0.8 1.0 2.0].",
 )
-@click.option("--iterations", type=click.IntRange(1, 1_000_000), default=1_000, show_default=True, help="Updates.")
+@click.option(
+    "--iterations", type=click.IntRange(1, 1_000_000), default=1_000, show_default=True, help="Number of updates."
+)
 @click.option("--target", type=float, default=0.01, show_default=True, help="Count the updates to a loss below it.")
 @click.option("--check", "with_check", is_flag=True, help="Compare the gradients with autograd and differences.")
 @click.option("--out", type=click.Path(), help="Write the page, the workbook and the figures there.")

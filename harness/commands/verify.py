@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 )
 @click.option("--certify", is_flag=True, help="The lower bound must reach the target, on seeds declared in a commit.")
 @click.option("--declare-only", is_flag=True, help="With --certify: enter the attempt in the ledger, train nothing.")
-@click.option("--target", type=options.PER_CENT, help="Per cent [default: the row's, else the data set's].")
+@click.option(
+    "--target",
+    type=options.PER_CENT,
+    help="Test accuracy to reach, in per cent [default: the row's, else the data set's].",
+)
 @click.option("--name", default="", help="Name of the row.")
 @options.data_options
 @options.device_option
@@ -64,8 +68,8 @@ def verify(
     interruption, the same command runs only the missing seeds.
 
     To certify a network: declare the attempt (--certify --declare-only), commit records/ledger.jsonl, then run it
-    (--certify). All attempts at a target share a chance of five per cent that any of them succeeds falsely; each
-    attempt spends a part of it.
+    (--certify). For all attempts at a target together, the chance that any of them is certified
+    falsely is at most five per cent; each attempt uses a part of it.
 
     \b
     harness verify 4b8be5 --seeds 5

@@ -87,7 +87,7 @@ def _fetch_missing(spec: Dataset, needed: list[DataFile], folder: Path, mirror_s
 
 def _fetch_file(mirror: str, file: DataFile, folder: Path, deadline: float) -> None:
     stored = fetch(f"{mirror}{file.name}.gz", deadline - time.monotonic())
-    checked_payload(stored, file, True, "what it sent")
+    checked_payload(stored, file, True, "the file that it sent")
     files.write_bytes(folder / f"{file.name}.gz", stored)
 
 

@@ -173,7 +173,7 @@ def _fetch(url: str, md5: str, path: Path) -> None:
     try:
         stored = fetch(url, MIRROR_SECONDS)
         if problem := _problem(stored, md5):
-            raise ValueError(f"what came is {problem}")
+            raise ValueError(f"the downloaded file is {problem}")
         files.write_bytes(path, stored)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise MissingData(

@@ -60,7 +60,7 @@ def rates_text(curves: Sequence[RateCurve], target: float) -> str:
         for curve in curves
     ]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    lines = [f"Learning rates: the loss, {curves[0].losses[0]:.9f} at the start, after so many updates", ""]
+    lines = [f"Learning rates: the loss, {curves[0].losses[0]:.9f} at the start, and after further updates", ""]
     lines += [
         "  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)
     ]

@@ -89,10 +89,10 @@ def _methods(facts: Findings) -> Html:
         Column("description", class_="says"),
     )
     caption = (
-        f"{plural(facts.repeats, 'repeat')} of each method. Over time: size of the answer over the smallest that"
-        " reaches, geometric mean over repeats and time, no answer counted as the budget. At the end: size of the"
-        " median repeat. False: share of the answers at the end that do not reach. Networks and trainings: means of a"
-        " repeat."
+        f"{plural(facts.repeats, 'repeat')} of each method. Over time: size of the answer, divided by the"
+        " smallest size that reaches the target; geometric mean over repeats and time; before the first answer the"
+        " budget counts. At the end: size of the median repeat. False: share of the answers at the end that miss the"
+        " target. Networks and trainings: means of a repeat."
     )
     return table(caption, columns, rows, identifier="methods-caption", sortable=True)
 
@@ -119,8 +119,8 @@ def _runtimes(facts: Findings) -> Html:
     rows = [[foreign(method.name), *map(_runtime_cell, method.runtimes)] for method in facts.methods]
     caption = (
         "Expected running time to an answer of at most this size that reaches the target: the time of all repeats, "
-        "each until its answer or until the end, over the number of repeats with an answer; 95 % bootstrap interval. "
-        "Below it the share of repeats with an answer, with its exact 95 % interval."
+        "each until its answer or until the end, divided by the number of repeats with an answer. Below it, its 95 % "
+        "bootstrap interval, then the share of repeats with an answer and its exact 95 % interval."
     )
     return table(caption, columns, rows, identifier="runtimes-caption")
 

@@ -77,7 +77,7 @@ def _grid(area: svg.Frame, facts: Findings) -> Html:
         y = area.up.position(facts.judge.smallest)
         parts.append(svg.line(area.across.start, y, area.across.end, y, "smallest"))
         if not small:
-            words = f"smallest that reaches: {count(facts.judge.smallest)}"
+            words = f"smallest size that reaches the target: {count(facts.judge.smallest)}"
             parts.append(svg.label(area.across.start + 6, y - 6, words, class_="on-smallest"))
     return joined(parts)
 

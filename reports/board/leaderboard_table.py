@@ -79,14 +79,15 @@ def _seeds(entry: Entry, across: svg.Axis | None) -> Html:
 def _fold(entry: Entry, identifier: str, place: int) -> Html:
     """Return what a row unfolds to."""
     row = entry.row
-    strip = layer_diagram.draw(entry.analysis, identifier) if place <= MOST_STRIPS else Html("")
+    drawn = place <= MOST_STRIPS
+    strip = [layer_diagram.draw(entry.analysis, identifier), layer_diagram.note(row.architecture)] if drawn else []
     commands = [
         element("p", copyable(element("code", text(command))), text(f" {said}"), class_="command")
         for command, said in entry.commands
     ]
     content = joined(
         [
-            strip,
+            *strip,
             element("p", copyable(element("code", foreign(str(row.architecture)), class_="notation"))),
             *commands,
             terms(_facts(entry)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +11,25 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from harness.system import files
 from reports.html import figures, svg
-from reports.html.figures import COLOURS, GRID
+from reports.html.figures import GRID
 from reports.html.numbers import count, short
+from reports.html.page import style
 from reports.html.svg import FEWEST_ERRORS_PCT, errors_pct
 from reports.study.course.accuracy_picture import Kind, Point
 from reports.study.study_info import StudyInfo
 
-_BLUE, _ORANGE, _GREEN, _PINK, _RED, _BLACK = COLOURS
+# Those of the report on light ground.
+_COLOURS = dict(re.findall(r"--(\w+): (#\w+);", style().partition("@media")[0]))
 _SIZE = (9, 5)
 _MARKS: dict[Kind, dict[str, Any]] = {
-    Kind.TRAINED: {"marker": "o", "color": _BLUE, "label": "trained, validation accuracy"},
+    Kind.TRAINED: {"marker": "o", "color": _COLOURS["trained"], "label": "trained, validation accuracy"},
     Kind.PRUNED: {
         "marker": "v",
-        "color": "#6F7A84",
+        "color": _COLOURS["pruned"],
         "markerfacecolor": "white",
         "label": "pruned, validation accuracy when stopped",
     },
-    Kind.TESTED: {"marker": "D", "color": _RED, "label": "mean test accuracy, trained on all images"},
+    Kind.TESTED: {"marker": "D", "color": _COLOURS["tested"], "label": "mean test accuracy, trained on all images"},
 }
 
 
@@ -62,20 +65,23 @@ def accuracy_figure(info: StudyInfo) -> Figure:
             [*sizes, info.config.ceiling],
             [*(errors_pct(point.accuracy_pct) for point in front), errors_pct(front[-1].accuracy_pct)],
             where="post",
-            color=_GREEN,
+            color=_COLOURS["front"],
             label="Pareto front of validation",
         )
     axes.axhline(
-        errors_pct(info.config.target_pct), color=_BLACK, linewidth=1, label=f"target {short(info.config.target_pct)} %"
+        errors_pct(info.config.target_pct),
+        color=_COLOURS["text"],
+        linewidth=1,
+        label=f"target {short(info.config.target_pct)} %",
     )
     axes.axhline(
         errors_pct(info.config.threshold_pct),
-        color=_BLACK,
+        color=_COLOURS["trained"],
         linewidth=1,
         linestyle=(0, (6, 3)),
         label=f"threshold {short(info.config.threshold_pct)} %, validation",
     )
-    axes.axvline(info.config.ceiling, color=_PINK, linestyle=(0, (2, 2)), label=facts.bound_words)
+    axes.axvline(info.config.ceiling, color=_COLOURS["budget"], linestyle=(0, (2, 2)), label=facts.bound_words)
     axes.set(xscale="log", yscale="log", xlabel=facts.unit, ylabel="accuracy, % (errors logarithmic)")
     axes.invert_yaxis()
     low, high = axes.get_xlim()
@@ -93,10 +99,10 @@ def budget_figure(info: StudyInfo) -> Figure:
     figure, axes = _begun(f"{info.name}: effective budget over time")
     at = [0.0, *(trial.elapsed / seconds for trial in facts.trials), facts.elapsed / seconds]
     levels = [facts.first, *(trial.budget for trial in facts.trials), facts.last]
-    axes.step(at, levels, where="post", color=_BLUE, label="effective budget")
+    axes.step(at, levels, where="post", color=_COLOURS["budget"], label="effective budget")
     for stands, marker, colour, words in (
-        (True, "s", _GREEN, "confirmed on fresh validation seeds"),
-        (False, "x", _RED, "failed on fresh validation seeds"),
+        (True, "s", _COLOURS["good"], "confirmed on fresh validation seeds"),
+        (False, "x", _COLOURS["bad"], "failed on fresh validation seeds"),
     ):
         found = [trial for trial in facts.trials if trial.stands is stands and trial.cost > 0]
         if found:
@@ -113,9 +119,9 @@ def proposals_figure(info: StudyInfo) -> Figure:
     """Return where the proposals went: rejected by reason, repeated, and trained by how that ended."""
     facts = info.accounting
     figure, axes = _begun(f"{info.name}: where the proposals went")
-    bars = [(f"rejected: {share.name}", share.count, _RED) for share in facts.rejections]
-    bars += [("repeated", facts.repeated, "#6F7A84")] if facts.repeated else []
-    bars += [(f"runs, {share.name}", share.count, _BLUE) for share in facts.outcomes]
+    bars = [(f"rejected: {share.name}", share.count, _COLOURS["bad"]) for share in facts.rejections]
+    bars += [("repeated", facts.repeated, _COLOURS["pruned"])] if facts.repeated else []
+    bars += [(f"runs, {share.name}", share.count, _COLOURS["trained"]) for share in facts.outcomes]
     names = [figures.plain(name, 60) for name, _, _ in bars]
     drawn = axes.barh(range(len(bars)), [number for _, number, _ in bars], color=[colour for _, _, colour in bars])
     axes.bar_label(drawn, [count(number) for _, number, _ in bars], padding=3)

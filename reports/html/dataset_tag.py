@@ -23,5 +23,5 @@ def dataset_banner(dataset: str) -> Html:
     """Return an amber banner over figures that are not about MNIST, nothing over others."""
     if dataset == MNIST:
         return Html("")
-    words = text(". Its test images are others, so these figures cannot be compared with figures on MNIST.")
+    words = text(". It has other test images, so these figures cannot be compared with figures on MNIST.")
     return element("p", element("strong", text("Not MNIST: "), foreign(dataset)), words, class_="banner")

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from reports.html import svg
 from reports.html.numbers import count
-from reports.html.page import Html, element, joined, text
+from reports.html.page import Html, element, joined, paragraph, text
+from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis, Layer
 from search_spaces.op_specs import op_text
 from search_spaces.ops import Conv, Linear, Op, kernels
@@ -227,3 +228,19 @@ def _digit(x: float, field: int | None) -> Html:
 def _cut(words: str) -> str:
     # Of the small type so many letters fit into a column.
     return words if len(words) <= 15 else f"{words[:14]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def note(architecture: Architecture) -> Html:
+    """Return how to read the strip, with what is special in it."""
+    words = [
+        "A block is as tall as its map and wider for more channels. The square on the digit is its receptive field."
+    ]
+    used = kernels(architecture.ops)
+    if any(kernel.tie or (isinstance(kernel, Conv) and kernel.poses > 1) for kernel in used):
+        words.append("Purple blocks use a kernel several times.")
+    if any(isinstance(kernel, Conv) and kernel.poses > 1 for kernel in used):
+        words.append(
+            "Poses are rotated or mirrored copies of one kernel that share its weights, as in p4 and p4m group "
+            "convolutions."
+        )
+    return paragraph(*words, class_="note")

@@ -114,7 +114,9 @@ def left_out(damage: Iterable[str]) -> Html:
     found = list(damage)
     if not found:
         return Html("")
-    words = paragraph("Left out, because they do not hold together; whatever rests on them is missing here:")
+    words = paragraph(
+        "These files are damaged or contradict each other. They are left out, with all that rests on them:"
+    )
     return element("div", words, items(foreign(message) for message in found), class_="box")
 
 

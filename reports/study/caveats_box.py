@@ -65,10 +65,10 @@ def _threshold(facts: Caveats) -> str:
     threshold = f"On validation a network had to reach {short(facts.config.threshold_pct)} %"
     if offset == 0:
         return f"{threshold}: the target itself; no offset between validation and test accuracy was allowed for."
-    sign = "plus" if offset > 0 else "less"
+    sign, expected = ("plus", "lower") if offset > 0 else ("less", "higher")
     return (
         f"{threshold}: the target of {short(facts.config.target_pct)} % {sign} {decimal(abs(offset), 3)} points. "
-        "So much more accuracy was expected on test images; training images alone were used to estimate that."
+        f"Test accuracy is expected to be {expected} by this difference, which was estimated on training images alone."
     )
 
 

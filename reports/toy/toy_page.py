@@ -53,8 +53,8 @@ def _parts(numbers: Mapping[str, float]) -> list[Html]:
         toy_curves.legend(curves),
         element("h2", text("Every number")),
         paragraph(
-            "dE_dw1 is the partial derivative of E_total with respect to w1, and so on; h1 is what enters a unit, a_h1 "
-            "what leaves it."
+            "dE_dw1 is the partial derivative of E_total with respect to w1, and so on; h1 is the input of a "
+            "unit, a_h1 its output."
         ),
         _table("Forward pass", "forward-caption", FORWARD, numbers),
         _table(
@@ -139,7 +139,7 @@ def _other_numbers() -> Html:
     ]
     back = element("button", text("The documents' numbers"), type="button", id="documents")
     note = paragraph(
-        "A change begins anew. The thin curves stay those of the documents' numbers, over "
+        "A changed number starts the training again. The thin curves always show the documents' numbers, over "
         f"{count(toy_curves.UPDATES)} updates.",
         class_="note",
     )

@@ -82,6 +82,15 @@ def test_what_was_measured_on_the_test_images_of_mnist_is_shown_and_nothing_else
     assert {"seed0", "seed1"} <= set(words)
 
 
+def test_no_words_run_out_of_the_picture(drawn: ElementTree.Element):
+    for found in drawn.iter(f"{SVG}text"):
+        if found.attrib["text-anchor"] == "start":
+            # Shares of the size that a letter of DejaVu Sans takes on average; few usual fonts are wider.
+            share = 0.6 if "font-weight" in found.attrib else 0.52
+            width = share * float(found.attrib.get("font-size", "13")) * len(found.text or "")
+            assert float(found.attrib["x"]) + width <= frontier.WIDTH, found.text
+
+
 def test_the_title_compares_with_the_smallest_document_that_reaches_the_target(drawn: ElementTree.Element):
     title = next(drawn.iter(f"{SVG}title")).text or ""
 

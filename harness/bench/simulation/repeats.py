@@ -82,7 +82,7 @@ def run_repeats(
             except BrokenProcessPool as error:
                 raise HarnessError(
                     "a process of the comparison was killed, as happens where memory is short",
-                    hint="what has ended is kept and the same command goes on; --processes 1 takes the least memory",
+                    hint="finished repeats are kept; the same command continues; --processes 1 takes least memory",
                 ) from error
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):

@@ -186,7 +186,7 @@ def _again(session: RecordingSession, job: Job, message: str) -> None:
     if session.broken[key] > RETRIES:
         raise HarnessError(
             f"seed {job.seed_index} of {job.architecture} failed {session.broken[key]} times: {message}",
-            hint="what is finished is kept; the same command goes on",
+            hint="finished trainings are kept; the same command continues",
         )
     if session.broken[key] == RETRIES:
         job.checkpoint.unlink(missing_ok=True)

@@ -88,8 +88,8 @@ def say_teacher(recipe: Recipe, task: Task, folder: Path) -> None:
 
         parameters = analyse(parse_network(recipe.teacher, task), task).parameters
         click.echo(
-            f"harness: {recipe.teacher_seeds} x {parameters:,} parameters teach; what of them {folder} does not hold "
-            f"is trained first, {counted(recipe.teacher_recipe.epochs, 'epoch')} each",
+            f"harness: {counted(recipe.teacher_seeds, 'teacher')} of {parameters:,} parameters; a missing one is "
+            f"trained first, for {counted(recipe.teacher_recipe.epochs, 'epoch')}, and kept in {folder}",
             err=True,
         )
 

@@ -138,7 +138,7 @@ class Cluster:
         elif self.now() - self.served > self.patience.alone:
             raise DeviceError(
                 f"the cluster has had no node that can train for {self.patience.alone:.0f} s",
-                hint="what is finished is kept; the same command goes on",
+                hint="finished trainings are kept; the same command continues",
             )
         return events
 

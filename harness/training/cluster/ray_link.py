@@ -103,7 +103,7 @@ def _why_not(address: str, said: str) -> str:
         return "no cluster runs on this machine: 'ray start' joins one, and --cluster HOST:PORT names one"
     last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
     if not last or "rpc_client" in last or "gcs_client" in last:
-        return f"what is at {address} has not answered as a Ray cluster for {CONNECT_SECONDS:.0f} s"
+        return f"{address} has not answered as a Ray cluster for {CONNECT_SECONDS:.0f} s"
     return f"the cluster at {address} cannot be used: {last.partition(': ')[2] or last}"
 
 
@@ -208,7 +208,7 @@ class RayLink:
             if time.monotonic() - self._answered > HEAD_SECONDS:
                 raise DeviceError(
                     f"the head of the cluster, {self._head}, does not answer any more",
-                    hint="what is finished is kept; when the cluster is there again, the same command goes on",
+                    hint="finished trainings are kept; when the cluster is there again, the same command continues",
                 ) from error
             return False
         self._answered = time.monotonic()

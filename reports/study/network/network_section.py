@@ -84,25 +84,9 @@ def _heading(info: NetworkInfo) -> Html:
 def _layers(info: NetworkInfo, identifier: str) -> list[Html]:
     return [
         layer_diagram.draw(info.analysis, identifier),
-        paragraph(*_strip_words(info.network.architecture), class_="note"),
+        layer_diagram.note(info.network.architecture),
         details("Every layer", _layer_table(info.network.architecture, info.analysis, identifier)),
     ]
-
-
-def _strip_words(architecture: Architecture) -> list[str]:
-    """Return how to read the strip, with what is special in it."""
-    words = [
-        "A block is as tall as its map and wider for more channels. The square on the digit is its receptive field."
-    ]
-    used = kernels(architecture.ops)
-    if any(kernel.tie or (isinstance(kernel, Conv) and kernel.poses > 1) for kernel in used):
-        words.append("Coloured blocks use a kernel several times.")
-    if any(isinstance(kernel, Conv) and kernel.poses > 1 for kernel in used):
-        words.append(
-            "Poses are rotated or mirrored copies of one kernel that share its weights, as in p4 and p4m group "
-            "convolutions."
-        )
-    return words
 
 
 def _layer_table(architecture: Architecture, analysis: Analysis, identifier: str) -> Html:

@@ -202,7 +202,7 @@ def test_when_every_mirror_fails_each_is_named_with_its_reason(toy, tmp_path: Pa
 
     told = caught.value.message
     assert told.startswith(f"toy could not be fetched: {first}{IMAGES}.gz: HTTP Error 404: Not Found; ")
-    assert f"; {second}{IMAGES}.gz: what it sent is damaged: it cannot be unpacked" in told
+    assert f"; {second}{IMAGES}.gz: the file that it sent is damaged: it cannot be unpacked" in told
     assert f"; {third}{IMAGES}.gz: time" in told
     assert told.endswith("; http://127.0.0.1:9/train-images-idx3-ubyte.gz: [Errno 111] Connection refused")
     assert (caught.value.hint or "").startswith(
@@ -252,7 +252,7 @@ def test_without_a_known_sha256_the_md5_decides(packed_toy, tmp_path: Path, use_
 
     with mirror(other) as url:
         use_mirrors(url)
-        with pytest.raises(MissingData, match=r"what it sent is damaged or another file: MD5 of the \.gz file"):
+        with pytest.raises(MissingData, match=r"sent is damaged or another file: MD5 of the \.gz file"):
             fetch_dataset(packed_toy.spec, tmp_path)
 
 

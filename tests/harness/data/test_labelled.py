@@ -142,7 +142,7 @@ def test_what_came_and_is_another_file_is_not_kept(
 ):
     with mirror({IMAGES: b"<html>moved</html>"}) as address:
         listed(monkeypatch, qmnist, address)
-        with pytest.raises(MissingData, match="what came is damaged or another file: its MD5 should be"):
+        with pytest.raises(MissingData, match="file is damaged or another file: its MD5 should be"):
             labelled_images(QMNIST, MNIST, None)
 
     assert not list(cache.rglob("qmnist*"))

@@ -5,12 +5,14 @@ from typing import Any
 
 import matplotlib
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from harness.system.errors import UsageError
 from harness.system.workspace import Workspace
 from reports.extracts.figures_study import accuracy_figure, budget_figure, proposals_figure, write_figures
 from reports.html import figures
+from reports.html.page import resource
 from reports.study.study_files import read_study
 from reports.study.study_info import StudyInfo, study_info
 
@@ -44,6 +46,17 @@ def test_the_same_figures_are_the_same_bytes_whatever_matplotlib_was_told(realis
         again = [path.read_bytes() for path in write_figures(info, place.root / "b")]
 
     assert again == first
+
+
+def test_figures_have_the_colours_of_the_page(realistic_study: Any, place: Workspace):
+    colours = re.findall(r"--(?:trained|front|tested|budget): (#\w+);", resource("html/page.css"))[:4]
+
+    figure = accuracy_figure(info_of(realistic_study, place))
+
+    lines = [to_hex(line.get_color()) for line in figure.axes[0].get_lines()]
+    assert len({*colours}) == 4
+    assert {*colours} <= {*lines}
+    assert "#10693a" not in lines, "green is for success"
 
 
 def test_the_accuracy_figure_has_the_points_of_the_report(realistic_study: Any, place: Workspace):

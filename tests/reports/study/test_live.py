@@ -28,7 +28,7 @@ def test_the_page_is_the_report_with_a_bar_and_a_script(realistic_study: Any, pl
 
     page = checked(path.read_text(encoding="utf-8"))
     assert path == realistic_study.folder / "report.html"
-    assert "The search goes on; reload this page to see what is new." in page.text("span")
+    assert "reload this page" in page.text("span")
     assert page.all("aside")[0]["data-seconds"] == str(RELOAD_SECONDS)
     # Taken away again, what was added leaves the report.
     source = path.read_text(encoding="utf-8")

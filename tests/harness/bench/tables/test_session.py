@@ -204,7 +204,7 @@ def test_a_run_that_breaks_its_worker_three_times_ends_the_recording_and_keeps_t
     with pytest.raises(HarnessError, match=r"^seed 1 of .* failed 3 times: no reason$") as caught:
         run_session(tmp_path)
 
-    assert caught.value.hint == "what is finished is kept; the same command goes on"
+    assert "same command" in str(caught.value.hint)
     assert len(finished_runs(tmp_path, RECORDING)) == 5
 
 

@@ -280,4 +280,4 @@ def test_without_any_node_for_long_it_ends_with_what_is_finished():
     with pytest.raises(DeviceError, match="no node that can train") as caught:
         after(cluster)
 
-    assert caught.value.hint == "what is finished is kept; the same command goes on"
+    assert "same command" in str(caught.value.hint)

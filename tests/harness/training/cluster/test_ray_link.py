@@ -50,8 +50,8 @@ def test_an_address_at_which_nobody_listens_is_named():
     ("said", "why"),
     [
         ("gcs_client.cc:210: RPC error: InvalidAuthToken: missing", "the cluster at h:1 refuses the token"),
-        ("rpc_client.h:153: Failed to connect to GCS at h:1", "what is at h:1 has not answered as a Ray cluster"),
-        ("", "what is at h:1 has not answered as a Ray cluster"),
+        ("rpc_client.h:153: Failed to connect to GCS at h:1", "h:1 has not answered as a Ray cluster"),
+        ("", "h:1 has not answered as a Ray cluster"),
         ("Traceback\nRuntimeError: Version mismatch", "the cluster at h:1 cannot be used: Version mismatch"),
     ],
 )
