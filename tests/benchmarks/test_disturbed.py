@@ -18,7 +18,8 @@ import pytest
 
 from benchmarks import accounts, disturbed, small_search
 from benchmarks.disturbed import Disturbed
-from benchmarks.faults import KINDS, Kind, Surroundings
+from benchmarks.fault_kind import Kind, Surroundings
+from benchmarks.faults import KINDS
 from benchmarks.small_search import SmallSearch, Stuck
 
 TRAININGS = 6
