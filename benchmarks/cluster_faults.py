@@ -21,6 +21,8 @@ from benchmarks.small_search import SmallSearch, words_of
 TRAINERS = 2
 # The longest cut; a node is lost when it has not answered for a minute.
 CUT_SECONDS = 90.0
+# So long may a node that was given up go on speaking.
+LATE_SECONDS = 5.0
 
 
 def _kill_node(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
@@ -65,7 +67,7 @@ def _freeze_node(search: SmallSearch, rng: random.Random, given: Surroundings) -
     finally:
         ray_nodes.send(frozen, signal.SIGCONT)
     # What it says now is too late.
-    time.sleep(rng.uniform(0, 5))
+    time.sleep(rng.uniform(0, LATE_SECONDS))
     nodes.kill(node)
     nodes.add()
 
