@@ -31,7 +31,7 @@ def _marked(place: Path) -> Iterator[None]:
     """Let what is started in the block have the mark; the token stays for the search."""
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
     # Ray lets all that it starts give way to other programs (15); the searches that these are compared with do not.
-    os.environ["RAY_worker_niceness"] = "0"
+    os.environ |= {"RAY_worker_niceness": "0"}
     os.environ[MARK] = str(place)
     try:
         yield
