@@ -10,11 +10,9 @@ what is measured. Results go to benchmarks/results/scaling.json and, as a table,
 from __future__ import annotations
 
 import argparse
-import io
 import random
 import sys
 import tempfile
-from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,7 +89,7 @@ class Paces:
 
 
 class Clock(SearchReporter):
-    """Shows a search to nobody, notes when trainings end, and ends the search after so many.
+    """Shows a search as every search is shown, notes when trainings end, and ends the search after so many.
 
     Attributes:
         ends: of each training, by the executor's clock, and how long it has slept.
@@ -115,17 +113,16 @@ def measured(nodes: int, trainings: int, folder: Path, executor_of: ExecutorOf, 
     config = default_config()
     open_study(folder, config, {})
     effort = Effort(seconds=None, trials=None, workers=nodes, device="cpu", limits=Limits(), engine=TORCH)
-    with redirect_stderr(io.StringIO()):
-        clock = Clock(about(config), trainings + 1)
-        session = open_session(folder, config, effort, Source(DATASET, None), clock, executor_of)
-        assert isinstance(session.proposer, Proposer), "a study's networks are the sampler's"
-        clock.session, session.switches = session, Switches(falling_budget=False)
-        session.proposer = Drawing(session.proposer, random.Random(0))
-        session.executor.start(nodes)
-        try:
-            explore(session)
-        finally:
-            session.executor.stop()
+    clock = Clock(about(config), trainings + 1)
+    session = open_session(folder, config, effort, Source(DATASET, None), clock, executor_of)
+    assert isinstance(session.proposer, Proposer), "a study's networks are the sampler's"
+    clock.session, session.switches = session, Switches(falling_budget=False)
+    session.proposer = Drawing(session.proposer, random.Random(0))
+    session.executor.start(nodes)
+    try:
+        explore(session)
+    finally:
+        session.executor.stop()
     (began, _), *ends = clock.ends[: trainings + 1]
     return Pace(
         nodes=nodes,
