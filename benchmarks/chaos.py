@@ -26,7 +26,8 @@ from typing import Any
 from benchmarks import accounts, chaos_results
 from benchmarks.chaos_results import Measured, is_equal, next_number, struck, wrong_ends
 from benchmarks.disturbed import disturbed
-from benchmarks.faults import KINDS, Kind
+from benchmarks.fault_kind import Kind
+from benchmarks.faults import KINDS
 from benchmarks.machine import machine
 from benchmarks.marked_block import marks, with_block
 from benchmarks.small_search import SmallSearch, Stuck

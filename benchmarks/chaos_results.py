@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.disturbed import Disturbed
-from benchmarks.faults import Kind
+from benchmarks.fault_kind import Kind
 from harness.system import files
 from harness.system.document import documented, read_as
 from harness.system.duration import duration_text

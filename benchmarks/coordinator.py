@@ -98,12 +98,12 @@ class Costs:
 
 def measured(workers: int, drawn: int, rounds: int, folder: Path, command: str) -> Cost:
     """Search in an empty folder and return what a training has cost the coordinator."""
-    config = _config()
+    config = default_config()
     keep(folder, shipped(DATASET))
     open_study(folder, config, {})
     effort = Effort(seconds=None, trials=None, workers=workers, device="cpu", limits=Limits(), engine="native")
     with redirect_stderr(io.StringIO()):
-        meter = Meter(_about(config), drawn, rounds * workers)
+        meter = Meter(about(config), drawn, rounds * workers)
         session = open_session(folder, config, effort, Source(DATASET, None), meter, _simulated)
         assert isinstance(session.proposer, Proposer), "a study's networks are the sampler's"
         meter.session, meter.drawing = session, Drawing(session.proposer, random.Random(0))
@@ -133,7 +133,7 @@ def _simulated(source: Source, limits: Limits) -> Executor:
     return SimulatedExecutor(MadeUp(), 0, math.inf)
 
 
-def _config() -> StudyConfig:
+def default_config() -> StudyConfig:
     """Return the configuration of ``harness search`` with its defaults."""
     recipe, data = named_recipe("small"), DATASETS[DATASET]
     return StudyConfig(
@@ -154,7 +154,8 @@ def _config() -> StudyConfig:
     )
 
 
-def _about(config: StudyConfig) -> About:
+def about(config: StudyConfig) -> About:
+    """Return what a reporter needs to know of a search without an end."""
     return About(
         task=MNIST,
         study="s",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import accounts
-from benchmarks.faults import Kind
+from benchmarks.fault_kind import Kind
 from benchmarks.small_search import SmallSearch
 
 # After the end of a run, where a fault does not end the session.
@@ -49,7 +49,7 @@ def disturbed(kind: Kind, place: Path, rng: random.Random, faults: int, work_sec
     """
     found = Disturbed()
     with kind.around(place) as given:
-        search = SmallSearch(place, more=given.options)
+        search = SmallSearch(place, more=given.options, within=given.within)
         search.start()
         try:
             while found.faults < faults and _moment_comes(kind, search, rng, work_seconds):
@@ -63,7 +63,7 @@ def disturbed(kind: Kind, place: Path, rng: random.Random, faults: int, work_sec
         after = accounts.books(search.work)
         found.lost += [*accounts.unnoted(after), *given.lacks(search)]
         found.repeated, found.read_again = accounts.repeated(after), accounts.read_again(after)
-        found.leftovers = [*search.survivors, *accounts.leftovers(search.work, place / "tmp")]
+        found.leftovers = [*search.survivors, *given.left(), *accounts.leftovers(search.work, place / "tmp")]
         found.answer, found.codes = accounts.answer(search.work), search.codes
     return found
 

@@ -8,62 +8,18 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
-from importlib.util import find_spec
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from benchmarks import accounts, postgres_server
+from benchmarks.cluster_faults import KINDS as CLUSTER_KINDS
+from benchmarks.fault_kind import Kind, Surroundings
 from benchmarks.small_search import SmallSearch
 from harness.system.errors import ContentError, StorageError
 
 DISK_MIB = 16
 TIME_LIMIT = "10s"
-TOKEN = "0123456789abcdef" * 2
-
-
-@dataclass(slots=True)
-class Surroundings:
-    """What a search is given besides its own options.
-
-    Attributes:
-        options: of ``harness search``.
-        thing: what the fault strikes: a database, a cluster; None where it is the search itself.
-        lacks: looks for what is missing at the end, beyond the search's own files.
-    """
-
-    options: Sequence[str] = ()
-    thing: Any = None
-    lacks: Callable[[SmallSearch], list[str]] = lambda search: []
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """One kind of fault.
-
-    Attributes:
-        what: for people.
-        strike: does it, and makes the search go on.
-        around: what the search is given, as a block; its argument is the folder of the search.
-        why_not: why this machine cannot have it; empty where it can.
-        each_session: it ends the session, so its moment is drawn anew for each; else one follows the end of a run.
-        is_repeatable: the order of events is as without it, so that the answer must be equal to the bit.
-        ends: exit codes with which it may end a session; one below zero is a signal.
-        minutes: it costs minutes rather than seconds.
-        at_once: most faults in one search.
-    """
-
-    what: str
-    strike: Callable[[SmallSearch, random.Random, Surroundings], None]
-    around: Callable[[Path], AbstractContextManager[Surroundings]]
-    why_not: Callable[[], str] = lambda: ""
-    each_session: bool = True
-    is_repeatable: bool = True
-    ends: frozenset[int] = frozenset()
-    minutes: bool = False
-    at_once: int = 12
 
 
 def _kill_coordinator(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
@@ -125,13 +81,6 @@ def _tear(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
     if ledger in whole and search.wait() == ContentError.exit_code:
         ledger.write_bytes(whole[ledger])
         search.go_on()
-
-
-def _kill_node(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
-    """Kill a node of the cluster with all that runs on it; another one joins."""
-    nodes = given.thing.trainers
-    given.thing.remove_node(nodes.pop(rng.randrange(len(nodes))), allow_graceful=False)
-    nodes.append(given.thing.add_node(num_cpus=1))
 
 
 def _kill_database(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
@@ -201,20 +150,6 @@ def _not_mirrored(search: SmallSearch, url: str) -> list[str]:
     return [f"not in the database as in the files: {each}" for each in sorted(wanted ^ there, key=str)]
 
 
-@contextmanager
-def _cluster(place: Path) -> Iterator[Surroundings]:
-    """Start a Ray cluster of a head that trains nothing and two nodes of one core."""
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
-    from ray.cluster_utils import Cluster
-
-    made: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
-        made.trainers = [made.add_node(num_cpus=1) for _ in range(2)]
-        yield Surroundings(("--workers", "1", "--cluster", made.address), made)
-    finally:
-        made.shutdown()
-
-
 def _no_mounting() -> str:
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -227,10 +162,6 @@ def _no_mounting() -> str:
 
 def _no_database() -> str:
     return "" if postgres_server.programs() else "there is no PostgreSQL server (initdb)"
-
-
-def _no_cluster() -> str:
-    return "" if find_spec("ray") else "Ray is not installed (the extra cluster)"
 
 
 KINDS = {
@@ -269,14 +200,4 @@ KINDS = {
         each_session=False,
         at_once=4,
     ),
-    "node": Kind(
-        what="SIGKILL of a Ray node with its worker; another one joins",
-        strike=_kill_node,
-        around=_cluster,
-        why_not=_no_cluster,
-        each_session=False,
-        is_repeatable=False,
-        minutes=True,
-        at_once=2,
-    ),
-}
+} | CLUSTER_KINDS

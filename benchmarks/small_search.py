@@ -41,12 +41,14 @@ class SmallSearch:
     Attributes:
         place: folder of its own: ``work`` is the workspace, ``tmp`` for temporary files, ``said.txt`` its messages.
         more: options besides those that all have.
+        within: the command that starts it, such as ``ip netns exec NAME``; empty where nothing does.
         codes: how its processes have ended, oldest first.
         survivors: processes that have lived on although their coordinator had gone.
     """
 
     place: Path
     more: Sequence[str] = ()
+    within: Sequence[str] = ()
     process: subprocess.Popen[bytes] | None = None
     codes: list[int] = field(default_factory=list)
     survivors: list[str] = field(default_factory=list)
@@ -122,12 +124,11 @@ class SmallSearch:
 
     def processes(self) -> list[int]:
         """Return all processes of this search that are not dead, its coordinator included."""
-        mark = f"HARNESS_WORKSPACE={self.work}".encode()
-        return [number for number in _numbers() if mark in _environment(number) and not _is_dead(number)]
+        return marked(f"HARNESS_WORKSPACE={self.work}")
 
     def workers(self) -> list[int]:
         """Return the processes that train; what else Python starts beside them is left out."""
-        return [number for number in self.processes() if b"spawn_main" in _read(number, "cmdline")]
+        return [number for number in self.processes() if "spawn_main" in words_of(number)]
 
     def go_on(self) -> None:
         """Start the same command again, after all that the last one has left."""
@@ -146,7 +147,7 @@ class SmallSearch:
         made = {"HARNESS_WORKSPACE": str(self.work), "TMPDIR": str(self.place / "tmp"), "PYTHONPATH": str(ROOT)}
         with (self.place / "said.txt").open("ab") as said:
             return subprocess.Popen(
-                [sys.executable, "-m", "harness", *arguments],
+                [*self.within, sys.executable, "-m", "harness", *arguments],
                 cwd=self.place,
                 env=kept | made,
                 stdin=subprocess.DEVNULL,
@@ -157,27 +158,39 @@ class SmallSearch:
 
     def _end_survivors(self) -> None:
         """Give processes without their coordinator a while to end; note and end those that do not."""
-        for number in self._waited():
-            words = _read(number, "cmdline").decode(errors="replace").split("\0")
-            self.survivors.append("process " + " ".join(Path(word).name for word in words if word))
+        self.survivors += survivors(self.processes)
+        for number in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
-        self._waited()
-
-    def _waited(self) -> list[int]:
-        """Return the processes that are there after a while, at once where there are none."""
-        until = time.monotonic() + GRACE_SECONDS
-        while (found := self.processes()) and time.monotonic() < until:
-            time.sleep(0.02)
-        return found
+        _waited(self.processes)
 
 
-def _numbers() -> list[int]:
-    return [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+def survivors(look: Callable[[], list[int]]) -> list[str]:
+    """Return the processes that a look still finds when they have had a while to end, each by its command."""
+    found = (words_of(number).split("\0") for number in _waited(look))
+    return ["process " + " ".join(Path(word).name for word in words if word) for words in found]
 
 
-def _environment(number: int) -> list[bytes]:
-    return _read(number, "environ").split(b"\0")
+def marked(mark: str) -> list[int]:
+    """Return the processes that are not dead with ``NAME=value`` in their environment."""
+    return [
+        number
+        for number in map(int, (folder.name for folder in Path("/proc").glob("[0-9]*")))
+        if mark.encode() in _read(number, "environ").split(b"\0") and not _is_dead(number)
+    ]
+
+
+def words_of(number: int) -> str:
+    """Return the command line of a process, its words divided by NUL; empty where it is gone."""
+    return _read(number, "cmdline").decode(errors="replace")
+
+
+def _waited(look: Callable[[], list[int]]) -> list[int]:
+    """Return the processes that are there after a while, at once where there are none."""
+    until = time.monotonic() + GRACE_SECONDS
+    while (found := look()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return found
 
 
 def _is_dead(number: int) -> bool:

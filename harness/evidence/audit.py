@@ -49,7 +49,11 @@ def audit(place: Workspace) -> list[str]:
             *(error.told for error in found.damage if error.told in damage),
             # The table follows from records and ledger, and so do its faults where these are not as they were.
             *([] if changes or lost else _table_faults(place, found, unsound)),
-            *(_lost_lines(weight_file.repeats_file(place.records)) or _weight_faults(place, found.records, unsound)),
+            # A damaged line of the repeats is told of each seed that asks for its repeat.
+            *(
+                _lost_lines(weight_file.repeats_file(place.records))
+                or dict.fromkeys(_weight_faults(place, found.records, unsound))
+            ),
             *([] if lost else ledger_audit.faults(place.ledger, found.records, told)),
             *(_lost_lines(place.test_log) or _read_faults(place, found.records, told)),
         ]

@@ -98,7 +98,11 @@ def repeats(records: Path) -> list[Repeat]:
     """
     path = repeats_file(records)
     lines = files.log_text(path).splitlines()
-    return [read_as(Repeat, line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+    try:
+        return [read_as(Repeat, line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+    except ContentError as error:
+        error.hint = "if a kill or a full disk has torn the line, remove it: the command that wrote it enters it again"
+        raise
 
 
 def add_repeat(records: Path, repeat: Repeat) -> None:

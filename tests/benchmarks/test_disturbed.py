@@ -18,7 +18,8 @@ import pytest
 
 from benchmarks import accounts, disturbed, small_search
 from benchmarks.disturbed import Disturbed
-from benchmarks.faults import KINDS, Kind, Surroundings
+from benchmarks.fault_kind import Kind, Surroundings
+from benchmarks.faults import KINDS
 from benchmarks.small_search import SmallSearch, Stuck
 
 TRAININGS = 6
@@ -121,6 +122,21 @@ def test_what_is_missing_around_the_search_is_lost_too(program: object, tmp_path
     kind = replace(KINDS["coordinator"], around=lambda place: nullcontext(given))
 
     assert result(kind, tmp_path / "a", count=0).lost == ["a trial of the database"]
+
+
+def test_what_is_left_around_the_search_is_left_over_too(program: object, tmp_path: Path):
+    given = Surroundings(left=lambda: ["process of a node"])
+    kind = replace(KINDS["coordinator"], around=lambda place: nullcontext(given))
+
+    assert result(kind, tmp_path / "a", count=0).leftovers == ["process of a node"]
+
+
+def test_a_search_is_started_within_what_it_is_given(program: object, tmp_path: Path):
+    within = ("env", f"TMPDIR={tmp_path}", "sh", "-c", 'touch "$TMPDIR/within"; exec "$@"', "sh")
+    kind = replace(KINDS["coordinator"], around=lambda place: nullcontext(Surroundings(within=within)))
+
+    assert result(kind, tmp_path / "a", count=0).codes == [0]
+    assert (tmp_path / "within").exists()
 
 
 def test_a_training_that_ends_twice_is_repeated(program: Callable[[str], None], tmp_path: Path):

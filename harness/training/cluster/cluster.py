@@ -60,7 +60,7 @@ class Cluster:
 
     Attributes:
         tasks: jobs without a result, by number.
-        ended: results of jobs that had several attempts, with which a late one is compared.
+        ended: jobs that had several attempts with their results, with which a late one is compared.
         served: when there was a node last.
     """
 
@@ -72,7 +72,7 @@ class Cluster:
     roster: Roster | None = None
     places: dict[int, Place] = field(default_factory=dict)
     tasks: dict[int, Task] = field(default_factory=dict)
-    ended: dict[int, Result] = field(default_factory=dict)
+    ended: dict[int, tuple[Job, Result]] = field(default_factory=dict)
     served: float = 0.0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -259,15 +259,22 @@ class Cluster:
             case Result():
                 found = replace(what, node=member.node.name)
                 if task.attempt > 1:
-                    self.ended[task.number] = found
+                    self.ended[task.number] = (task.job, found)
                 return [Finished(task.job, found)]
             case _:
                 assert_never(what)
 
     def _compare(self, member: Member, said: Said) -> None:
-        """Say so where a late result is not the one that counts, though it should be; it is dropped in any case."""
-        counted, late = self.ended.get(said.key.job), said.what
-        if counted is None or not isinstance(late, Result) or counted.environment is None or late.environment is None:
+        """Say so where a late result is not the one that counts, though it should be; it is dropped in any case.
+
+        What it has read of the test set is a read all the same.
+        """
+        late = said.what
+        if said.key.job not in self.ended or not isinstance(late, Result):
+            return
+        job, counted = self.ended[said.key.job]
+        job_files.put(job, {name: content for name, content in said.files.items() if name == "test_log"})
+        if counted.environment is None or late.environment is None:
             return
         if same_bits_due(counted.environment, late.environment) and outcome(counted) != outcome(late):
             assert self.roster is not None

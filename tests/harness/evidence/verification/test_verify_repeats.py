@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.evidence import record, weight_file
+from harness.evidence import audit, record, weight_file
 from harness.system import files
 from harness.system.errors import ContentError
 from harness.system.workspace import Workspace
@@ -106,6 +106,29 @@ def test_without_its_line_a_repeat_is_a_file_of_other_weights(place: Workspace, 
 
     with pytest.raises(ContentError, match="holds the weights"):
         weight_file.read_recorded(place.records, evidence, 0)
+
+
+def test_a_torn_line_of_the_repeats_is_told_once_and_the_same_command_mends_what_is_left(
+    place: Workspace, seeds: Seeds, tmp_path: Path
+):
+    seeds.weights = lambda index: digest(index, tmp_path)
+    unrun.run(place, unrun.plan(range(2)))
+    log = weight_file.repeats_file(place.records)
+    whole = log.read_bytes()
+    log.write_bytes(whole[:-60])
+
+    [fault] = [line for line in audit.audit(place) if str(log) in line]
+
+    assert fault.startswith(f"{log}, line 2 is not what this program writes")
+    assert fault.endswith(
+        "(if a kill or a full disk has torn the line, remove it: the command that wrote it enters it again)"
+    )
+    # A kill tears the line before the weights are there.
+    log.write_bytes(whole.splitlines(keepends=True)[0])
+    [evidence] = record.read_all(place.records)
+    weight_file.path_of(place.records, evidence, 1).unlink()
+    unrun.run(place, unrun.plan(range(2)))
+    assert [line.seed_index for line in weight_file.repeats(place.records)] == [0, 1]
 
 
 def test_a_repeat_never_takes_the_place_of_what_is_kept(place: Workspace, seeds: Seeds, tmp_path: Path):

@@ -226,6 +226,28 @@ def test_the_first_result_counts_also_that_of_an_earlier_attempt():
     assert after(cluster) == []
 
 
+def test_what_a_late_attempt_has_read_of_the_test_set_is_taken_down_too(tmp_path: Path):
+    one, two = clustered.node("one"), clustered.node("two")
+    cluster, link = clustered.cluster(one, two)
+    cluster.start(1)
+    cluster.assign(0, clustered.job(test_log=tmp_path / "reads", weights=tmp_path / "weights"))
+    after(cluster)
+    one.is_silent = True
+    assert cluster.roster is not None
+    cluster._meet(cluster.roster._lost(cluster.roster.members["id-one"], "no answer"))
+    link.there = [two]
+    after(cluster)
+    two.say(two.begun[0], clustered.result(), test_log=b"the second\n", weights=b"w")
+    after(cluster)
+
+    one.is_silent = False
+    one.say(one.begun[0], clustered.result(), test_log=b"the first\n", weights=b"other")
+    assert after(cluster) == []
+
+    assert (tmp_path / "reads").read_text() == "the second\nthe first\n"
+    assert (tmp_path / "weights").read_bytes() == b"w"
+
+
 def test_a_job_that_is_abandoned_is_left_and_what_comes_of_it_is_dropped():
     one = clustered.node("one")
     cluster = begun(one)

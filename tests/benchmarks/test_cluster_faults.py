@@ -1,0 +1,193 @@
+"""Faults of a cluster, struck on processes that play its nodes; and a network that can be cut."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from benchmarks import cluster_faults, ray_nodes, small_search
+from benchmarks.cluster_faults import KINDS
+from benchmarks.fault_kind import Surroundings
+from benchmarks.small_search import SmallSearch
+
+# A node of Ray, whose actor has a worker.
+NODE = """
+import subprocess
+actor = ["bash", "-c", "sleep 60 & exec -a ray::NodeActor sleep 60"]
+subprocess.Popen(actor).wait()
+"""
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Iterator[SmallSearch]:
+    made = SmallSearch(tmp_path)
+    (tmp_path / "said.txt").touch()
+    made.process = subprocess.Popen(["sleep", "60"])
+    yield made
+    made.process.kill()
+    made.process.wait()
+
+
+@dataclass
+class PlayedNodes:
+    """Nodes that are processes of a test; a node that is killed is noted."""
+
+    trainers: list[subprocess.Popen[bytes]]
+    killed: list[object] = field(default_factory=list)
+    added: int = 0
+
+    def processes(self, node: subprocess.Popen[bytes]) -> list[int]:
+        return ray_nodes.descendants(node.pid)
+
+    def kill(self, node: object) -> None:
+        self.killed.append(node)
+
+    def add(self) -> None:
+        self.added += 1
+
+
+@pytest.fixture
+def nodes() -> Iterator[PlayedNodes]:
+    node = subprocess.Popen([sys.executable, "-c", NODE])
+    yield PlayedNodes([node])
+    ray_nodes.send(ray_nodes.descendants(node.pid), signal.SIGKILL)
+    node.wait()
+
+
+def state(number: int) -> str:
+    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+def test_an_actor_is_killed_and_the_node_stays(search: SmallSearch, nodes: PlayedNodes):
+    (node,) = nodes.trainers
+
+    KINDS["actor"].strike(search, random.Random(0), Surroundings(thing=nodes))
+
+    node.wait(60)
+    assert (nodes.killed, nodes.added) == ([], 0)
+
+
+@pytest.mark.parametrize(("seed", "whole"), [(0, False), (2, True)])
+def test_a_frozen_node_goes_on_when_it_counts_as_lost(
+    seed: int, whole: bool, search: SmallSearch, nodes: PlayedNodes, monkeypatch: pytest.MonkeyPatch
+):
+    (node,) = nodes.trainers
+    asked: list[str] = []
+
+    def losses(search: SmallSearch) -> int:
+        """Stand for the search: it loses the node when it has stopped."""
+        if asked:
+            until(lambda: set(states(nodes, node)[1:]) == {"T"})
+        asked.append(states(nodes, node))
+        return len(asked)
+
+    monkeypatch.setattr(cluster_faults, "_losses", losses)
+    monkeypatch.setattr(cluster_faults, "LATE_SECONDS", 0.0)
+
+    KINDS["frozen"].strike(search, random.Random(seed), Surroundings(thing=nodes))
+
+    assert len(asked) == 2
+    assert (asked[1][0] == "T") is whole
+    until(lambda: "T" not in states(nodes, node))
+    assert (nodes.killed, nodes.added) == ([node], 1)
+
+
+def states(nodes: PlayedNodes, node: subprocess.Popen[bytes]) -> str:
+    return "".join(map(state, nodes.processes(node)))
+
+
+def test_a_search_that_has_ended_freezes_nothing(search: SmallSearch, nodes: PlayedNodes):
+    assert search.process is not None
+    search.process.kill()
+    search.process.wait()
+    bare = subprocess.Popen(["sleep", "60"])
+    nodes.trainers = [bare]
+
+    KINDS["frozen"].strike(search, random.Random(0), Surroundings(thing=nodes))
+
+    assert state(bare.pid) == "S"
+    bare.kill()
+    bare.wait()
+
+
+def test_the_losses_are_those_that_a_search_has_said(search: SmallSearch):
+    (search.place / "said.txt").write_text("harness: node one is lost: it has not answered for 60 s\nmore\n")
+
+    assert cluster_faults._losses(search) == 1
+
+
+@pytest.mark.parametrize("words", ["ray::NodeActor", "python -c spawn_main"])
+def test_what_a_search_leaves_on_a_node_is_found(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(small_search, "GRACE_SECONDS", 0.2)
+    with ray_nodes._marked(tmp_path):
+        planted = subprocess.Popen(["bash", "-c", f"exec -a '{words}' sleep 60"])
+        rays_own = subprocess.Popen(["sleep", "61"])
+    elsewhere = subprocess.Popen(["bash", "-c", f"exec -a '{words}' sleep 62"])
+    try:
+        until(lambda: len(ray_nodes.of_searches(tmp_path)) == 1)
+        (left,) = ray_nodes.left_on(tmp_path)
+    finally:
+        for each in (planted, rays_own, elsewhere):
+            each.kill()
+            each.wait()
+
+    assert left.startswith("process ")
+    assert ray_nodes.left_on(tmp_path) == []
+
+
+def answers(network: ray_nodes.Network, seconds: float) -> bool:
+    """Return whether the head, which listens, can be reached from the first node."""
+    ask = f"import socket; socket.create_connection(('{ray_nodes.ADDRESSES}1', 6379), {seconds})"
+    command = [*network.within(1), sys.executable, "-c", ask]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+def test_a_network_is_cut_and_mended_and_nothing_of_it_stays():
+    if why_not := KINDS["cut"].why_not():
+        pytest.skip(why_not)
+    listen = f"import socket, time; s = socket.create_server(('{ray_nodes.ADDRESSES}1', 6379))"
+    listen += "; print(flush=True); time.sleep(600)"
+    with ray_nodes.network(2) as network:
+        served = subprocess.Popen([*network.within(0), sys.executable, "-c", listen], stdout=subprocess.PIPE)
+        assert served.stdout is not None
+        served.stdout.readline()
+        assert answers(network, 60)
+        network.plug(1, "down")
+        assert not answers(network, 0.5)
+        network.plug(1, "up")
+        until(lambda: answers(network, 5))
+
+    assert served.wait(60) == -signal.SIGKILL
+    served.stdout.close()
+    there = subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout
+    assert network.names[0] not in there
+
+
+def test_a_cut_ends_with_the_cable_in_its_place(search: SmallSearch, monkeypatch: pytest.MonkeyPatch):
+    plugs: list[tuple[int, str]] = []
+
+    class Noted:
+        def plug(self, number: int, state: str) -> None:
+            plugs.append((number, state))
+
+    monkeypatch.setattr(cluster_faults, "CUT_SECONDS", 0.2)
+
+    KINDS["cut"].strike(search, random.Random(0), Surroundings(thing=Noted()))
+
+    assert [state for _, state in plugs] == ["down", "up"]
+    assert plugs[0][0] == plugs[1][0] in (1, 2)
