@@ -28,9 +28,8 @@ from benchmarks.machine import machine
 from benchmarks.main_job import numbers
 from benchmarks.marked_block import marks, with_block
 from benchmarks.search_defaults import DATASET
-from benchmarks.simulated_search import MINUTE, SIZE, Drawing, MadeUp, Meter, Timed
+from benchmarks.simulated_search import MINUTE, Drawing, MadeUp, Meter, Timed
 from harness.bench.simulation.clock import SimulatedExecutor
-from harness.commands.searching.search_progress import About
 from harness.data.datasets import DATASETS
 from harness.evidence.error_ratio import error_ratio_of
 from harness.evidence.study import StudyConfig, open_study
@@ -51,7 +50,6 @@ from harness.training.recipes import named_recipe
 from harness.training.workers.executor import Executor
 from harness.training.workers.workers import Limits, Source
 from search_spaces.catalog import space
-from search_spaces.task import MNIST
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "cluster.md"
@@ -103,7 +101,7 @@ def measured(workers: int, drawn: int, rounds: int, folder: Path, command: str) 
     open_study(folder, config, {})
     effort = Effort(seconds=None, trials=None, workers=workers, device="cpu", limits=Limits(), engine="native")
     with redirect_stderr(io.StringIO()):
-        meter = Meter(about(config), drawn, rounds * workers)
+        meter = Meter(folder, config, effort, drawn, rounds * workers)
         session = open_session(folder, config, effort, Source(DATASET, None), meter, _simulated)
         assert isinstance(session.proposer, Proposer), "a study's networks are the sampler's"
         meter.session, meter.drawing = session, Drawing(session.proposer, random.Random(0))
@@ -151,21 +149,6 @@ def default_config() -> StudyConfig:
         seed=0,
         lengths=LENGTHS,
         prior="shipped",
-    )
-
-
-def about(config: StudyConfig) -> About:
-    """Return what a reporter needs to know of a search without an end."""
-    return About(
-        task=MNIST,
-        study="s",
-        dataset="MNIST",
-        seconds=None,
-        trials=None,
-        target_pct=config.target_pct,
-        threshold_pct=config.threshold_pct,
-        validation_size=SIZE,
-        report="",
     )
 
 

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import ray_nodes
-from benchmarks.coordinator import about, default_config
+from benchmarks.coordinator import default_config
 from benchmarks.machine import machine
 from benchmarks.main_job import numbers
 from benchmarks.marked_block import marks, with_block
 from benchmarks.simulated_search import Drawing
 from benchmarks.sleeping_node import TRAINING_SECONDS, SleepingActor, slept
-from harness.commands.searching.search_progress import About, SearchReporter
-from harness.evidence.study import open_study
+from harness.commands.searching.search_progress import SearchReporter
+from harness.evidence.study import StudyConfig, open_study
 from harness.search.effort import Effort
 from harness.search.exploration import explore
 from harness.search.opening import open_session
@@ -95,8 +95,8 @@ class Clock(SearchReporter):
         ends: of each training, by the executor's clock, and how long it has slept.
     """
 
-    def __init__(self, about: About, count: int) -> None:
-        super().__init__(about)
+    def __init__(self, folder: Path, config: StudyConfig, effort: Effort, count: int) -> None:
+        super().__init__(folder, config, effort)
         self.count = count
         self.session: Session
         self.ends: list[tuple[float, float]] = []
@@ -113,7 +113,7 @@ def measured(nodes: int, trainings: int, folder: Path, executor_of: ExecutorOf, 
     config = default_config()
     open_study(folder, config, {})
     effort = Effort(seconds=None, trials=None, workers=nodes, device="cpu", limits=Limits(), engine=TORCH)
-    clock = Clock(about(config), trainings + 1)
+    clock = Clock(folder, config, effort, trainings + 1)
     session = open_session(folder, config, effort, Source(DATASET, None), clock, executor_of)
     assert isinstance(session.proposer, Proposer), "a study's networks are the sampler's"
     clock.session, session.switches = session, Switches(falling_budget=False)

@@ -10,11 +10,14 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from harness.bench.simulation.readings import Reading
-from harness.commands.searching.search_progress import About, SearchReporter
+from harness.commands.searching.search_progress import SearchReporter
 from harness.evidence.events import Proposal
+from harness.evidence.study import StudyConfig
+from harness.search.effort import Effort
 from harness.search.proposals.estimate import Room
 from harness.search.proposals.proposer import Proposer
 from harness.search.proposals.proposing import Found
@@ -130,9 +133,9 @@ class Meter(SearchReporter):
         marks: (trainings that have ended, processor seconds in all, asking, recording) at these two moments.
     """
 
-    def __init__(self, about: About, drawn: int, count: int) -> None:
+    def __init__(self, folder: Path, config: StudyConfig, effort: Effort, drawn: int, count: int) -> None:
         """Measure ``count`` networks after ``drawn`` others; ``session`` and ``drawing`` are to be set."""
-        super().__init__(about)
+        super().__init__(folder, config, effort)
         self.ends = [drawn, drawn + count]
         self.asking, self.recording = Stopwatch(), Stopwatch()
         self.session: Session

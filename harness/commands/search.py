@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from harness.commands.shared import options
-from harness.data.datasets import dataset, task_of
+from harness.data.datasets import task_of
 from harness.evidence.mirror.url import check_url, hidden
 from harness.system.duration import DURATION, duration_option
 from harness.system.processor import core_count
@@ -21,7 +21,6 @@ from harness.system.terminal import busy, console, show_facts
 from harness.system.workspace import check_writable, no_empty_folder, workspace
 
 if TYPE_CHECKING:
-    from harness.commands.searching.search_progress import About
     from harness.evidence.mirror.process import Mirroring
     from harness.search.run_plan import SearchPlan
 
@@ -172,7 +171,7 @@ def _run(
         click.echo(f"{'new study' if fresh else 'going on with study'} {plan.folder.name} in {plan.folder}", err=True)
         if plan.measures_workers:
             plan = _with_workers(plan)
-        with SearchReporter(_about(plan), verbose=verbose) as reporter:
+        with SearchReporter(plan.folder, plan.config, plan.effort, verbose=verbose) as reporter:
             live = LiveReport(plan.folder, plan.workspace, reporter.say)
             reporter.heartbeat = live.refresh
             if mirroring is not None:
@@ -220,25 +219,6 @@ def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[],
         second()
 
     return call
-
-
-def _about(plan: SearchPlan) -> About:
-    """Return what progress says of a search."""
-    from harness.commands.searching.search_progress import About
-
-    spec = dataset(plan.config.dataset)
-    return About(
-        task=spec.task,
-        study=plan.folder.name,
-        dataset=spec.title,
-        seconds=plan.effort.seconds,
-        trials=plan.effort.trials,
-        target_pct=plan.config.target_pct,
-        threshold_pct=plan.config.threshold_pct,
-        minimise=plan.config.minimise,
-        validation_size=spec.validation_size,
-        report=str(plan.folder / "report.html"),
-    )
 
 
 def _with_workers(plan: SearchPlan) -> SearchPlan:

@@ -16,7 +16,7 @@ from harness.system.workspace import Workspace, check_writable, workspace
 
 if TYPE_CHECKING:
     from harness.evidence.verification.plan import Plan
-    from harness.evidence.verification.verdict import Verdict
+    from harness.evidence.verification.verdict import Rerun, Verdict
     from harness.training.cluster.link import Link
     from harness.training.workers.workers import Source
 
@@ -191,7 +191,7 @@ def _document(verdict: Verdict) -> dict[str, Any]:
         "statuses": [run.status for run in verdict.runs],
         "weights_sha256": [run.weights_sha256 for run in verdict.runs],
         "machines": [{"kind": kind, "seeds": count} for kind, count in machines_of(verdict.runs)],
-        "repeats": [asdict(repeat) for repeat in verdict.repeats],
+        "repeats": [asdict(rerun) for rerun in verdict.reruns],
         "contradicted": verdict.contradicted,
         "attempt": None if verdict.attempt is None else asdict(verdict.attempt),
         "row": document_of(verdict.row),
@@ -202,11 +202,11 @@ def _text(verdict: Verdict) -> str:
     from harness.evidence.verification.verdict import machines_of
 
     lines = []
-    repeats = {repeat.index: repeat for repeat in verdict.repeats}
+    reruns = {rerun.index: rerun for rerun in verdict.reruns}
     for run in verdict.runs:
         line = f"seed {run.index}: {run.accuracy_pct:.2f} % ({run.test_errors} errors), {run.train_seconds:.0f} s"
-        if run.index in repeats:
-            line += f"; {_repeat_text(repeats[run.index])}"
+        if run.index in reruns:
+            line += f"; {_rerun_text(reruns[run.index])}"
         lines.append(line)
     accuracies = [run.accuracy_pct for run in verdict.runs]
     # One seed has no deviation.
@@ -233,13 +233,13 @@ def _text(verdict: Verdict) -> str:
     return "\n".join(lines)
 
 
-def _repeat_text(repeat: Any) -> str:
-    if repeat.identical:
+def _rerun_text(rerun: Rerun) -> str:
+    if rerun.identical:
         return "identical to the record, bit for bit"
-    if repeat.identical is False:
-        return f"NOT the recorded weights ({repeat.recorded_test_errors} errors there) on an equal machine"
+    if rerun.identical is False:
+        return f"NOT the recorded weights ({rerun.recorded_test_errors} errors there) on an equal machine"
     return (
-        f"recorded {repeat.recorded_test_errors} errors; other weights are expected, as another machine, torch or "
+        f"recorded {rerun.recorded_test_errors} errors; other weights are expected, as another machine, torch or "
         "build of the engine trained them"
     )
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from harness.data.datasets import dataset
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, columns_of
 from harness.system import files
-from harness.system.document import documented, read_as
+from harness.system.document import WrittenNetwork, documented, read_as
 from harness.system.errors import ContentError, reason
 from harness.training.seeds import PROTOCOL_VERSION
+from search_spaces.cost import analyse
 from search_spaces.errors import SearchSpaceError
-from search_spaces.language.notation import parse_network
 
 
 @documented
@@ -27,7 +27,7 @@ class Claim:
     """
 
     name: str
-    architecture: str
+    architecture: WrittenNetwork
     test_accuracy_pct: float
     metric: str
     runs: int
@@ -68,14 +68,13 @@ def _check(claim: Claim, path: Path) -> None:
                 f"{path}: claim {claim.name!r} states {name} as {value!r}, which is not a number from 0 to 100"
             )
     try:
-        parse_network(claim.architecture, dataset(claim.dataset).task)
+        analyse(claim.architecture, dataset(claim.dataset).task)
     except SearchSpaceError as error:
         raise ContentError(f"{path}: the network of claim {claim.name!r}: {error.message}") from error
 
 
 def row_of_claim(claim: Claim) -> LeaderboardRow:
     """Return the row of a claim; it never counts as reached."""
-    task = dataset(claim.dataset).task
     return LeaderboardRow(
         name=claim.name,
         tier=Tier.CLAIMED,
@@ -86,7 +85,7 @@ def row_of_claim(claim: Claim) -> LeaderboardRow:
         epochs=claim.epochs,
         dataset=claim.dataset,
         recipe=claim.recipe,
-        **columns_of(parse_network(claim.architecture, task), task),
+        **columns_of(claim.architecture, dataset(claim.dataset).task),
         note=f"{claim.metric}; {claim.source}",
         protocol_version=claim.protocol_version,
     )

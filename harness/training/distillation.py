@@ -33,8 +33,8 @@ class Teacher:
 def soft_targets(teacher: Teacher, batch: Tensor, temperature: float) -> Tensor:
     """Return the mean over the teachers of their softened probabilities, (batch, classes), without a gradient."""
     with torch.no_grad():
-        said = [functional.softmax(network(batch).float() / temperature, 1) for network in teacher.networks]
-        return torch.stack(said).mean(0)
+        each = [functional.softmax(network(batch).float() / temperature, 1) for network in teacher.networks]
+        return torch.stack(each).mean(0)
 
 
 def soft_losses(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
@@ -42,5 +42,5 @@ def soft_losses(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
 
     The square keeps the gradient's size independent of the temperature.
     """
-    said = functional.log_softmax(logits / temperature, 1)
-    return functional.kl_div(said, targets, reduction="none").sum(1) * temperature**2
+    log_probabilities = functional.log_softmax(logits / temperature, 1)
+    return functional.kl_div(log_probabilities, targets, reduction="none").sum(1) * temperature**2

@@ -50,8 +50,8 @@ def inspect(run: Training, test: Images, result: Result) -> Inspection:
 
 
 def _confidences(sure: torch.Tensor, test: Images) -> tuple[Confidence, ...]:
-    highest, said = sure.max(1)
-    right = said == test.labels
+    highest, predicted = sure.max(1)
+    right = predicted == test.labels
     found = []
     for low, high in pairwise(CONFIDENCE_EDGES):
         inside = (highest > low) & (highest <= high)

@@ -337,9 +337,9 @@ def ended(
 
 
 def _tested(result: Result, test: Images, run: Training) -> Result:
-    said = predictions(run, test)
-    index = (said != test.labels).nonzero().flatten()
-    wrong = tuple(zip(index.tolist(), said[index].tolist(), strict=True))
+    predicted = predictions(run, test)
+    index = (predicted != test.labels).nonzero().flatten()
+    wrong = tuple(zip(index.tolist(), predicted[index].tolist(), strict=True))
     return replace(result, test_errors=len(wrong), test_size=len(test), wrong=wrong)
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from harness.commands.searching.search_panel import Running, View, clock_text, panel
+from harness.data.datasets import Dataset, dataset
 from harness.evidence.events import Confirmed, FailedConfirmation
+from harness.evidence.study import StudyConfig
+from harness.search.effort import Effort
 from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text
 from harness.search.race import Candidate, why_refuted
 from harness.search.watcher import Moment
@@ -27,29 +31,6 @@ from search_spaces.task import Task
 
 REFRESHES_A_SECOND = 2
 _Key = tuple[int | None, str, int, int | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class About:
-    """What is shown of a search beside its progress.
-
-    Attributes:
-        dataset: its title.
-        seconds: that it may take, None for no end; ``trials`` likewise.
-        threshold_pct: asked for on ``validation_size`` images.
-        report: where its page lies.
-    """
-
-    study: str
-    dataset: str
-    task: Task
-    seconds: float | None
-    trials: int | None
-    target_pct: float
-    threshold_pct: float
-    validation_size: int
-    report: str
-    minimise: Metric = Metric.PARAMETERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +58,24 @@ class SearchReporter:
         rejected: networks rejected so far; ``trained`` those whose first run has ended with an accuracy.
     """
 
-    def __init__(self, about: About, *, verbose: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: StudyConfig,
+        effort: Effort,
+        *,
+        verbose: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Start at nothing done.
 
         Args:
+            folder: that of the study.
             verbose: say how every training ended, not only what changes the answer.
             clock: in seconds.
         """
-        self.about, self.verbose, self._clock = about, verbose, clock
+        self.folder, self.config, self.effort, self.verbose, self._clock = folder, config, effort, verbose, clock
+        self._dataset = dataset(config.dataset)
         self.heartbeat: Callable[[], None] = lambda: None
         self.rejected = self.trained = 0
         self._said = -PLAIN_SECONDS
@@ -142,7 +133,7 @@ class SearchReporter:
             accuracy = found.validation_accuracy_pct
             reached = "" if accuracy is None else f"{accuracy:.2f} % validation"
             shown = ", ".join(filter(None, (reached, found.message)))
-            line = f"trial {proposal.trial} ({_size(candidate, self.about.minimise)}, {kind}): {found.status}, {shown}"
+            line = f"trial {proposal.trial} ({_size(candidate, self.config.minimise)}, {kind}): {found.status}, {shown}"
             self.say(f"{line}, {found.train_seconds:.0f} s")
         if decided is not None:
             self._say_decided(candidate, decided)
@@ -152,13 +143,13 @@ class SearchReporter:
         at, seeds = self._state.at, len(candidate.fresh)
         if isinstance(decided, Confirmed):
             verdict, style = "is confirmed", "green"
-            more = f"from here on only networks of fewer {OBJECTIVES[self.about.minimise]} are proposed"
+            more = f"from here on only networks of fewer {OBJECTIVES[self.config.minimise]} are proposed"
         else:
             verdict, style = "failed its confirmation", ""
             why = why_refuted(seeds, stood=candidate is at.standing)
-            more = f"the threshold is {self.about.threshold_pct:.3f} %, and {why}"
+            more = f"the threshold is {self.config.threshold_pct:.3f} %, and {why}"
         mean = f"mean {statistics.mean(candidate.fresh_pct):.3f} % validation over {counted(seeds, 'fresh seed')}"
-        line = f"trial {decided.trial} {verdict} with {_size(candidate, self.about.minimise)}: {mean}; {more}"
+        line = f"trial {decided.trial} {verdict} with {_size(candidate, self.config.minimise)}: {mean}; {more}"
         self.say(f"{clock_text(at.elapsed)}  {line}", style=style)
 
     def on_event(self, event: Event) -> None:
@@ -181,23 +172,23 @@ class SearchReporter:
 
     def view(self) -> View:
         """Return what the panel shows now."""
-        about, now, state = self.about, self._clock(), self._state
+        now, state = self._clock(), self._state
         return View(
-            study=about.study,
+            study=self.folder.name,
             elapsed=state.at.elapsed + now - state.ticked,
-            seconds=about.seconds,
+            seconds=self.effort.seconds,
             phase="verifying" if state.is_verifying else "searching",
-            goal=_goal(about),
-            best=_best(state.at, about.minimise),
+            goal=_goal(self.config, self._dataset),
+            best=_best(state.at, self.config.minimise),
             is_standing=state.at.standing is not None,
             counts=self._counts(),
-            running=[None if job is None else _running(job, self.about.task, state, now) for job in state.at.jobs],
-            report=about.report,
+            running=[None if job is None else _running(job, self._dataset.task, state, now) for job in state.at.jobs],
+            report=str(self.folder / "report.html"),
             nodes=state.at.nodes,
         )
 
     def _counts(self) -> str:
-        bound = "" if self.about.trials is None else f" of {self.about.trials:,} at most"
+        bound = "" if self.effort.trials is None else f" of {self.effort.trials:,} at most"
         return f"{self.trained:,} trained{bound}, {self.rejected:,} rejected before they were built"
 
     def _say_nearest(self) -> None:
@@ -207,7 +198,7 @@ class SearchReporter:
             return
         if _is_nearer(at.nearest, self._told):
             self._told, self._told_at = at.nearest, clock
-            self.say(f"{clock}  nearest so far: {miss_text(at.nearest, self.about.minimise)}")
+            self.say(f"{clock}  nearest so far: {miss_text(at.nearest, self.config.minimise)}")
 
     def _say_where(self) -> None:
         """Print a line, once a minute, where no panel says it."""
@@ -215,8 +206,8 @@ class SearchReporter:
         if self._live is not None or at.elapsed - self._said < PLAIN_SECONDS:
             return
         self._said = at.elapsed
-        whole = "" if self.about.seconds is None else f" of {clock_text(self.about.seconds)}"
-        minimise = self.about.minimise
+        whole = "" if self.effort.seconds is None else f" of {clock_text(self.effort.seconds)}"
+        minimise = self.config.minimise
         best = "nothing confirmed yet" if at.standing is None else f"smallest {_best(at, minimise)}"
         if at.standing is None and at.nearest is not None:
             best += f"; nearest {_best(at, minimise)}"
@@ -252,10 +243,10 @@ def _best(at: Moment, minimise: Metric) -> str:
     return "none yet" if at.nearest is None else miss_text(at.nearest, minimise)
 
 
-def _goal(about: About) -> str:
-    allowed = allowed_errors(about.threshold_pct, about.validation_size)
-    images = f"{about.validation_size:,} validation images"
-    return f"{about.target_pct:g} % on {about.dataset}: at most {allowed:,} errors on {images}"
+def _goal(config: StudyConfig, data: Dataset) -> str:
+    allowed = allowed_errors(config.threshold_pct, data.validation_size)
+    images = f"{data.validation_size:,} validation images"
+    return f"{config.target_pct:g} % on {data.title}: at most {allowed:,} errors on {images}"
 
 
 def _is_nearer(found: NearestMiss, before: NearestMiss | None) -> bool:

@@ -52,10 +52,12 @@ class Mirror:
     """An Optuna study that follows a log.
 
     Attributes:
+        url: of the database.
         rows: of the trials 0, 1 and so on, as the database holds them.
         has_served: it has been caught up with once.
     """
 
+    url: str
     storage: BaseStorage
     study_id: int
     story: Story
@@ -89,7 +91,7 @@ def _compared(storage: BaseStorage, story: Story, url: str) -> Mirror:
         attributes = storage.get_study_user_attrs(study_id)
     # After the database, so that the log knows all that the database can know.
     read_on(story)
-    mirror = Mirror(storage, study_id, story, attributes=attributes)
+    mirror = Mirror(url, storage, study_id, story, attributes=attributes)
     told = all_trials(story, is_running=True)
     for number, frozen in enumerate(sorted(held, key=lambda trial: trial.number)):
         trial = told[number] if number < len(told) else None
@@ -100,7 +102,7 @@ def _compared(storage: BaseStorage, story: Story, url: str) -> Mirror:
     return mirror
 
 
-def catch_up(mirror: Mirror, url: str, *, is_running: bool, seconds: float = float("inf")) -> bool:
+def catch_up(mirror: Mirror, *, is_running: bool, seconds: float = float("inf")) -> bool:
     """Write what the database lacks, for about so many seconds at most; return whether it lacks nothing any more.
 
     Raises:
@@ -109,7 +111,7 @@ def catch_up(mirror: Mirror, url: str, *, is_running: bool, seconds: float = flo
     """
     until = time.monotonic() + seconds
     read_on(mirror.story)
-    with _explained(url):
+    with _explained(mirror.url):
         for number, trial in enumerate(all_trials(mirror.story, is_running=is_running)):
             if time.monotonic() > until:
                 return False

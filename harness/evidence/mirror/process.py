@@ -96,7 +96,7 @@ def _attempt(
     try:
         if mirror is None:
             return open_mirror(url, Story(folder, config)), Answer(Outcome.BEHIND)
-        whole = catch_up(mirror, url, is_running=is_running, seconds=WRITE_SECONDS)
+        whole = catch_up(mirror, is_running=is_running, seconds=WRITE_SECONDS)
     except Away as error:
         # A connection that has served may have been closed meanwhile: the next attempt opens another one.
         served = mirror is not None and mirror.has_served

@@ -17,7 +17,7 @@ SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Repeat:
+class Rerun:
     """A recorded seed that was run again.
 
     Attributes:
@@ -37,7 +37,7 @@ class Verdict:
 
     Attributes:
         runs: the seeds of this call, in order of their index.
-        repeats: those of them that the record held already.
+        reruns: those of them that the record held already.
         contradicted: a one-sided test at 5 % says that the re-run is worse than the record.
         row: the standing of the record with all seeds ever run.
         attempt: the certification attempt as it ended, None outside one.
@@ -46,7 +46,7 @@ class Verdict:
     record: Record
     row: LeaderboardRow
     runs: tuple[SeedRun, ...]
-    repeats: tuple[Repeat, ...]
+    reruns: tuple[Rerun, ...]
     contradicted: bool
     attempt: Attempt | None = None
 
@@ -88,27 +88,27 @@ def verdict_of(
         attempt: the certification attempt as it ended.
         declared: all verifications of the ledger; a row stands when their seeds have been run.
     """
-    # An interrupted call has recorded its runs itself; those are no repeats.
+    # An interrupted call has recorded its runs itself; those are no reruns.
     recorded = {run.index: run for run in before if not any(_is_same_run(run, other) for other in runs)}
-    repeats = tuple(_repeat(run, recorded[run.index]) for run in runs if run.index in recorded)
-    contradicted = _contradicts(runs, list(recorded.values()), repeats)
+    reruns = tuple(_rerun(run, recorded[run.index]) for run in runs if run.index in recorded)
+    contradicted = _contradicts(runs, list(recorded.values()), reruns)
     row = row_of_record(evidence, attempts, declared)
-    return Verdict(evidence, row, tuple(runs), repeats, contradicted, attempt)
+    return Verdict(evidence, row, tuple(runs), reruns, contradicted, attempt)
 
 
 def _is_same_run(run: SeedRun, other: SeedRun) -> bool:
     return (run.index, run.started_utc, run.train_seconds) == (other.index, other.started_utc, other.train_seconds)
 
 
-def _contradicts(runs: Sequence[SeedRun], recorded: Sequence[SeedRun], repeats: Sequence[Repeat]) -> bool:
-    if not repeats or all(repeat.identical for repeat in repeats):
+def _contradicts(runs: Sequence[SeedRun], recorded: Sequence[SeedRun], reruns: Sequence[Rerun]) -> bool:
+    if not reruns or all(rerun.identical for rerun in reruns):
         return False
     chance = statistics.chance_that_lower([run.accuracy_pct for run in runs], [run.accuracy_pct for run in recorded])
     return chance < SIGNIFICANCE
 
 
-def _repeat(run: SeedRun, recorded: SeedRun) -> Repeat:
+def _rerun(run: SeedRun, recorded: SeedRun) -> Rerun:
     # Equal bits prove themselves; unequal ones say something only where the same bits were due.
     same_bits = run.weights_sha256 == recorded.weights_sha256
     identical = same_bits if same_bits or result.same_bits_due(run.environment, recorded.environment) else None
-    return Repeat(run.index, run.test_errors, recorded.test_errors, identical)
+    return Rerun(run.index, run.test_errors, recorded.test_errors, identical)

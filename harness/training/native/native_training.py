@@ -248,11 +248,11 @@ def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pi
     check_pixels(pixels, len(pixels), native.task)
     state = flat_of(network, tensors, _real(native.engine))
     assert state.numel() == native.program.state_size, "the network is not that of the program"
-    said = torch.empty(len(pixels), dtype=torch.int64)
+    predicted = torch.empty(len(pixels), dtype=torch.int64)
     native.engine.library.engine_predict(
-        native.handle.pointer, pixels.data_ptr(), len(pixels), state.data_ptr(), said.data_ptr()
+        native.handle.pointer, pixels.data_ptr(), len(pixels), state.data_ptr(), predicted.data_ptr()
     )
-    return said
+    return predicted
 
 
 def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, Tensor]:

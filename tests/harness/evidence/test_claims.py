@@ -51,10 +51,27 @@ def test_what_is_no_list_of_claims_is_refused(path: Path, content: str):
         claims.read(path)
 
 
-def test_a_claim_about_no_network_is_refused_with_its_name(path: Path):
-    path.write_text(json.dumps([{**CLAIM, "architecture": "conv3x4(8)"}]), encoding="utf-8")
+def test_a_claim_about_no_network_is_refused_with_the_place_of_its_fault(path: Path):
+    path.write_text(json.dumps([CLAIM, {**CLAIM, "architecture": "conv3x4(8)"}]), encoding="utf-8")
+
+    with pytest.raises(ContentError, match=r"its 1\.architecture is not a network") as raised:
+        claims.read(path)
+
+    assert (raised.value.text, raised.value.position) == ("conv3x4(8)", 0)
+
+
+def test_a_claim_about_a_network_for_other_classes_is_refused_with_its_name(path: Path):
+    path.write_text(json.dumps([{**CLAIM, "architecture": "conv3x3(8) | gap | linear(3)"}]), encoding="utf-8")
 
     with pytest.raises(ContentError, match="the network of claim 'n'"):
+        claims.read(path)
+
+
+def test_two_claims_about_one_network_are_refused_however_it_is_written(path: Path):
+    again = {**CLAIM, "name": "m", "architecture": "conv3x3(8) gap linear(10)"}
+    path.write_text(json.dumps([CLAIM, again]), encoding="utf-8")
+
+    with pytest.raises(ContentError, match="several claims about the network of 'n'"):
         claims.read(path)
 
 

@@ -13,7 +13,6 @@ import pytest
 
 from harness.evidence import study
 from harness.evidence.events import Proposal, RungReached, SessionBegan, SessionEnded
-from harness.evidence.study import StudyConfig
 from harness.system.errors import ContentError, UsageError
 from harness.training import result
 from harness.training.recipe import Recipe
@@ -21,22 +20,9 @@ from harness.training.result import Result
 from harness.training.seeds import Purpose
 from search_spaces.language.notation import parse_network
 from search_spaces.spaces.draw import Decision
-from tests.harness import logged
+from tests.harness import logged, some_study
 
-CONFIG = StudyConfig(
-    dataset="mnist",
-    data_hash="ab" * 32,
-    budget=20_000,
-    target_pct=99.4,
-    threshold_pct=99.45,
-    space="card",
-    space_text="net = gap | linear(10);",
-    sampler="tpe",
-    recipe=Recipe(),
-    recipe_name="fast",
-    rungs=(4, 8),
-    seed=0,
-)
+CONFIG = replace(some_study.CONFIG, space_text="net = gap | linear(10);", rungs=(4, 8))
 ORIGINS = {"budget": "commandline"}
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from harness.commands.searching.search_panel import MOST_LINES, Running, View, panel
-from harness.commands.searching.search_progress import About, SearchReporter
+from harness.commands.searching.search_progress import SearchReporter
 from harness.evidence.events import FailedConfirmation
 from harness.search.nearest_miss import NearestMiss
 from harness.search.race import Candidate
@@ -19,7 +20,6 @@ from harness.system.terminal import console
 from harness.training.result import Epoch, Result, Status
 from harness.training.seeds import Purpose
 from harness.training.workers.workers import Broken, Finished, Progress
-from search_spaces.task import MNIST
 from tests.harness import scripted
 
 PROPOSAL = scripted.proposal(3, "conv3x3(40) relu conv3x3(8) relu gap linear(10)")
@@ -27,17 +27,9 @@ JOB = scripted.first_job(PROPOSAL)
 NEAREST = NearestMiss(
     trial=3, hash="0" * 12, parameters=2140, epochs=8, errors=70, runs=1, allowed=69, size=10_000, cost=2140
 )
-ABOUT = About(
-    task=MNIST,
-    study="mine",
-    dataset="mnist-5k (not MNIST)",
-    seconds=2700.0,
-    trials=None,
-    target_pct=99.4,
-    threshold_pct=99.3,
-    validation_size=10_000,
-    report="/there/report.html",
-)
+FOLDER = Path("/there/mine")
+CONFIG = scripted.config(dataset="kmnist", target_pct=99.4, threshold_pct=99.3)
+EFFORT = scripted.effort(seconds=2700.0, trials=None)
 
 
 class Terminal(io.StringIO):
@@ -87,7 +79,7 @@ def seen(view: View, monkeypatch: pytest.MonkeyPatch, width: int = 80) -> str:
 def test_a_run_that_went_wrong_is_a_line_and_others_are_not(
     result: Result, line: str | None, capsys: pytest.CaptureFixture[str]
 ):
-    with SearchReporter(ABOUT) as reporter:
+    with SearchReporter(FOLDER, CONFIG, EFFORT) as reporter:
         reporter.ended(Candidate(PROPOSAL, PROPOSAL.parameters), result, None)
 
     assert capsys.readouterr().err.splitlines() == ([] if line is None else [line])
@@ -104,7 +96,7 @@ def test_a_run_that_went_wrong_is_a_line_and_others_are_not(
     ],
 )
 def test_each_run_is_a_line_on_demand(result: Result, line: str, capsys: pytest.CaptureFixture[str]):
-    with SearchReporter(ABOUT, verbose=True) as reporter:
+    with SearchReporter(FOLDER, CONFIG, EFFORT, verbose=True) as reporter:
         reporter.ended(Candidate(PROPOSAL, PROPOSAL.parameters), result, None)
 
     assert capsys.readouterr().err == f"{line}\n"
@@ -112,7 +104,7 @@ def test_each_run_is_a_line_on_demand(result: Result, line: str, capsys: pytest.
 
 def test_a_network_that_comes_to_stand_is_announced(capsys: pytest.CaptureFixture[str]):
     fresh = [validated(errors, purpose=Purpose.CONFIRM) for errors in (90, 95, 91)]
-    with SearchReporter(ABOUT) as reporter:
+    with SearchReporter(FOLDER, CONFIG, EFFORT) as reporter:
         network = Candidate(PROPOSAL, PROPOSAL.parameters, fresh=fresh)
         reporter.ended(network, fresh[-1], confirmed(network))
 
@@ -130,7 +122,7 @@ def test_a_network_that_failed_its_confirmation_is_a_line_with_the_cause(
 ):
     fresh = [validated(each, purpose=Purpose.CONFIRM) for each in errors]
     network = Candidate(PROPOSAL, PROPOSAL.parameters, fresh=fresh)
-    with SearchReporter(ABOUT) as reporter:
+    with SearchReporter(FOLDER, CONFIG, EFFORT) as reporter:
         reporter.tick(Moment(0.5, network if stood else None, None, [None]))
         reporter.ended(network, fresh[-1], FailedConfirmation(**known_of(network)))
 
@@ -141,7 +133,7 @@ def test_a_network_that_failed_its_confirmation_is_a_line_with_the_cause(
 
 def test_only_first_runs_that_gave_an_accuracy_count_as_trained_networks():
     crashed = replace(validated(104), status=Status.CRASHED, validation_errors=None)
-    with SearchReporter(ABOUT) as reporter:
+    with SearchReporter(FOLDER, CONFIG, EFFORT) as reporter:
         reporter.ended(Candidate(PROPOSAL, PROPOSAL.parameters), crashed, None)
         reporter.ended(Candidate(PROPOSAL, PROPOSAL.parameters), validated(104), None)
         reporter.ended(Candidate(PROPOSAL, PROPOSAL.parameters), validated(104, purpose=Purpose.CONFIRM), None)
@@ -151,7 +143,7 @@ def test_only_first_runs_that_gave_an_accuracy_count_as_trained_networks():
 
 def nearest_lines(capsys: pytest.CaptureFixture[str], *seen: tuple[float, float]) -> list[str]:
     """Return what is said of the nearest miss at moments of so many seconds, each with its errors."""
-    with SearchReporter(ABOUT) as reporter:
+    with SearchReporter(FOLDER, CONFIG, EFFORT) as reporter:
         reporter.tick(Moment(0.0, None, None, [None]))
         for elapsed, errors in seen:
             reporter.tick(Moment(elapsed, None, replace(NEAREST, errors=errors), [None]))
@@ -180,7 +172,7 @@ def test_the_line_of_a_minute_says_what_came_nearest_and_no_other_line_does(caps
 def test_what_came_nearest_is_told_as_its_fresh_seeds_have_left_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    reporter = SearchReporter(ABOUT)
+    reporter = SearchReporter(FOLDER, CONFIG, EFFORT)
     reporter.tick(Moment(0.0, None, NEAREST, [None]))
     reporter.tick(Moment(61.0, None, replace(NEAREST, errors=81.5, runs=2), [None]))
 
@@ -189,7 +181,7 @@ def test_what_came_nearest_is_told_as_its_fresh_seeds_have_left_it(
 
 
 def test_without_a_terminal_a_search_says_once_a_minute_where_it_is(capsys: pytest.CaptureFixture[str]):
-    with SearchReporter(ABOUT) as reporter:
+    with SearchReporter(FOLDER, CONFIG, EFFORT) as reporter:
         reporter.rejected = 7
         for elapsed in (0.4, 30.0, 59.0, 61.0, 100.0, 121.5):
             reporter.tick(Moment(elapsed, None, None, [JOB, replace(JOB, trial=4, until_epoch=2), None]))
@@ -203,7 +195,7 @@ def test_a_terminal_that_cannot_move_its_cursor_has_lines(monkeypatch: pytest.Mo
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "dumb")
-    with SearchReporter(ABOUT) as reporter:
+    with SearchReporter(FOLDER, CONFIG, EFFORT) as reporter:
         reporter.tick(Moment(61.0, None, None, [None]))
 
     assert terminal.getvalue().startswith("1:01 of 45:00 | ")
@@ -215,7 +207,7 @@ def test_a_terminal_that_cannot_move_its_cursor_has_lines(monkeypatch: pytest.Mo
 
 def test_the_panel_goes_on_between_two_events_and_counts_from_the_last(monkeypatch: pytest.MonkeyPatch):
     clock = Clock()
-    reporter = SearchReporter(ABOUT, clock=clock)
+    reporter = SearchReporter(FOLDER, CONFIG, EFFORT, clock=clock)
     reporter.tick(Moment(60.0, None, NEAREST, [JOB, None]))
     clock.now += 7.0
 
@@ -223,14 +215,14 @@ def test_the_panel_goes_on_between_two_events_and_counts_from_the_last(monkeypat
 
     assert "searching 1:07 of 45:00" in shown
     assert "2,140 parameters, 70 errors, 69 allowed" in shown
-    assert "99.4 % on mnist-5k (not MNIST): at most 70 errors" in shown
+    assert "99.4 % on kmnist (not MNIST): at most 70 errors" in shown
     assert "trial 3: plain-3330, to epoch 8, for 0:07" in shown
     assert "idle" in shown
-    assert "/there/report.html" in shown
+    assert "/there/mine/report.html" in shown
 
 
 def test_the_panel_names_the_node_of_each_worker(monkeypatch: pytest.MonkeyPatch):
-    reporter = SearchReporter(ABOUT)
+    reporter = SearchReporter(FOLDER, CONFIG, EFFORT)
     reporter.tick(Moment(1.0, None, None, [JOB, None, None], ["forge", "anvil\x1b", ""]))
 
     rows = [line for line in seen(reporter.view(), monkeypatch).splitlines() if "worker" in line]
@@ -243,7 +235,7 @@ def test_the_panel_names_the_node_of_each_worker(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_panel_names_what_stands_in_place_of_what_came_nearest(monkeypatch: pytest.MonkeyPatch):
-    reporter = SearchReporter(ABOUT)
+    reporter = SearchReporter(FOLDER, CONFIG, EFFORT)
     reporter.tick(Moment(1.0, None, NEAREST, [None]))
     reporter.tick(Moment(2.0, Candidate(PROPOSAL, PROPOSAL.parameters), None, [None]))
 
@@ -257,7 +249,7 @@ def test_the_panel_shows_the_seeds_of_the_verification(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     verify = [replace(JOB, purpose=Purpose.VERIFY, seed_index=index) for index in (0, 1, 2)]
-    reporter = SearchReporter(ABOUT)
+    reporter = SearchReporter(FOLDER, CONFIG, EFFORT)
     reporter.tick(Moment(60.0, Candidate(PROPOSAL, PROPOSAL.parameters), None, [JOB, None]))
     reporter.verifying()
     assert "trial 3" not in seen(reporter.view(), monkeypatch)
@@ -277,14 +269,14 @@ def test_the_panel_shows_the_seeds_of_the_verification(
 
 
 def test_a_search_without_an_end_shows_its_trials(monkeypatch: pytest.MonkeyPatch):
-    shown = seen(SearchReporter(replace(ABOUT, seconds=None, trials=20)).view(), monkeypatch)
+    shown = seen(SearchReporter(FOLDER, CONFIG, scripted.effort(trials=20)).view(), monkeypatch)
 
     assert "0 trained of 20 at most" in shown
     assert " of 45:00" not in shown
 
 
 def test_a_name_is_no_markup_and_steers_no_terminal(monkeypatch: pytest.MonkeyPatch):
-    shown = seen(SearchReporter(replace(ABOUT, study="s[bold]1", report="a\x1b[2Jb")).view(), monkeypatch)
+    shown = seen(SearchReporter(Path("a\x1b[2Jb/s[bold]1"), CONFIG, EFFORT).view(), monkeypatch)
 
     assert "s[bold]1" in shown
     assert "a?[2Jb" in shown
@@ -296,7 +288,7 @@ def test_the_panel_keeps_to_the_width_and_to_some_lines(width: int, monkeypatch:
         Running(what=f"trial {number}", name="plain-20", epochs=8, epoch=None, seconds=1.0)
         for number in range(MOST_LINES + 3)
     ]
-    view = replace(SearchReporter(ABOUT).view(), running=running)
+    view = replace(SearchReporter(FOLDER, CONFIG, EFFORT).view(), running=running)
 
     lines = seen(view, monkeypatch, width).splitlines()
 
@@ -309,7 +301,7 @@ def test_on_a_terminal_the_panel_goes_when_the_search_ends_and_lines_stay(monkey
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
-    with SearchReporter(ABOUT) as reporter:
+    with SearchReporter(FOLDER, CONFIG, EFFORT) as reporter:
         reporter.say("a line that stays")
 
     shown = terminal.getvalue()

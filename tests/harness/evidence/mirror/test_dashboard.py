@@ -60,7 +60,7 @@ def test_the_dashboard_shows_the_networks_of_a_search(tmp_path: Path, monkeypatc
     folder, config, url = tmp_path / "study", scripted.config(), f"sqlite:///{tmp_path}/of.db"
     scripted.run(folder, config, scripted.effort(trials=12))
     mirror = open_mirror(url, Story(folder, config))
-    assert catch_up(mirror, url, is_running=False)
+    assert catch_up(mirror, is_running=False)
     close_storage(mirror.storage)
 
     with dashboard(url) as address:

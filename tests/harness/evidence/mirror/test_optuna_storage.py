@@ -60,7 +60,7 @@ def mirrored(url: str, folder: Path) -> None:
     """Bring a database up to date, as a process that is started anew."""
     mirror = opened(url, folder)
     try:
-        assert catch_up(mirror, url, is_running=False)
+        assert catch_up(mirror, is_running=False)
     finally:
         close_storage(mirror.storage)
 
@@ -108,8 +108,8 @@ def test_a_database_that_follows_line_by_line_ends_like_one_that_is_written_at_o
     for line in (folder / "log.jsonl").read_text().splitlines(keepends=True):
         with (growing / "log.jsonl").open("a") as log:
             log.write(line)
-        assert catch_up(mirror, url, is_running=True)
-    assert catch_up(mirror, url, is_running=False)
+        assert catch_up(mirror, is_running=True)
+    assert catch_up(mirror, is_running=False)
     close_storage(mirror.storage)
 
     assert held(url) == held(database(tmp_path))
@@ -191,7 +191,7 @@ def test_a_database_that_is_emptied_while_it_is_written_is_written_anew(what: st
     url, lines = database(growing), (folder / "log.jsonl").read_text().splitlines(keepends=True)
     (growing / "log.jsonl").write_text("".join(lines[: len(lines) // 2]))
     mirror = opened(url, growing)
-    catch_up(mirror, url, is_running=True)
+    catch_up(mirror, is_running=True)
 
     if what == "deleted":
         mirror.storage.delete_study(mirror.study_id)
@@ -199,7 +199,7 @@ def test_a_database_that_is_emptied_while_it_is_written_is_written_anew(what: st
         (growing / "of.db").unlink()
     (growing / "log.jsonl").write_text("".join(lines))
     with pytest.raises(Away):
-        catch_up(mirror, url, is_running=True)
+        catch_up(mirror, is_running=True)
     close_storage(mirror.storage)
     mirrored(url, growing)
 
@@ -209,9 +209,9 @@ def test_a_database_that_is_emptied_while_it_is_written_is_written_anew(what: st
 def test_what_is_written_in_one_go_ends_in_time(folder: Path, tmp_path: Path):
     mirror = opened(database(tmp_path), folder)
 
-    assert not catch_up(mirror, database(tmp_path), is_running=True, seconds=-1.0)
+    assert not catch_up(mirror, is_running=True, seconds=-1.0)
     assert mirror.rows == []
-    assert catch_up(mirror, database(tmp_path), is_running=True)
+    assert catch_up(mirror, is_running=True)
     close_storage(mirror.storage)
 
 
@@ -265,10 +265,10 @@ def test_trials_that_the_log_does_not_know_are_refused(folder: Path, tmp_path: P
 def test_two_who_write_the_same_study_are_found_out(folder: Path, tmp_path: Path):
     url = database(tmp_path)
     one, other = opened(url, folder), opened(url, folder)
-    assert catch_up(one, url, is_running=True)
+    assert catch_up(one, is_running=True)
 
     with pytest.raises(UsageError, match="another program adds trials to it"):
-        catch_up(other, url, is_running=True)
+        catch_up(other, is_running=True)
 
     for mirror in (one, other):
         close_storage(mirror.storage)

@@ -38,7 +38,7 @@ def test_equal_weights_are_identical_wherever_they_were_made(evidence: Record):
 
     found = verdict_of(evidence, [], [run], evidence.seeds)
 
-    [repeat] = found.repeats
+    [repeat] = found.reruns
     assert (repeat.index, repeat.test_errors, repeat.recorded_test_errors, repeat.identical) == (0, 50, 50, True)
     assert (found.contradicted, found.passed) == (False, True)
 
@@ -49,7 +49,7 @@ def test_other_weights_say_something_on_an_equal_machine_only(
 ):
     run = again(evidence.seeds[0], errors=51, weights="f" * 64, torch=torch)
 
-    [repeat] = verdict_of(evidence, [], [run], evidence.seeds).repeats
+    [repeat] = verdict_of(evidence, [], [run], evidence.seeds).reruns
 
     assert repeat.identical is identical
 
@@ -77,7 +77,7 @@ def test_a_rerun_that_is_much_worse_contradicts_the_record(more: int, contradict
 def test_what_this_verification_has_recorded_itself_is_no_repeat(evidence: Record):
     found = verdict_of(evidence, [], evidence.seeds, evidence.seeds)
 
-    assert (found.runs, found.repeats, found.contradicted) == (evidence.seeds, (), False)
+    assert (found.runs, found.reruns, found.contradicted) == (evidence.seeds, (), False)
 
 
 @pytest.mark.parametrize(("outcome", "passed"), [(Outcome.FAILED, False), (Outcome.CERTIFIED, True)])

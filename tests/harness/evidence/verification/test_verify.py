@@ -77,7 +77,7 @@ def test_a_real_verification_runs_the_fixed_seeds_and_repeats_them_bit_for_bit(
     assert ours == [derive_seed(network.hash, smoke.recipe.hash, Purpose.VERIFY, index) for index in (0, 1)]
     searched = (Purpose.SEARCH, Purpose.CONFIRM)
     assert not {derive_seed(network.hash, smoke.recipe.hash, use, i) for use in searched for i in range(2)} & {*ours}
-    assert [repeat.identical for repeat in again.repeats] == [True]
+    assert [repeat.identical for repeat in again.reruns] == [True]
     assert again.runs[0].weights_sha256 == first.runs[1].weights_sha256 != first.runs[0].weights_sha256
     assert again.runs[0].test_errors == first.runs[1].test_errors
     assert [run.test_size for run in recorded(place).seeds] == [500, 500]
@@ -116,7 +116,7 @@ def test_new_seeds_join_the_record_and_repeated_ones_stay_as_they_were_measured(
     assert [run.test_errors for run in verdict.runs] == [70, 70, 70]
     assert verdict.row.seeds == 4
     assert verdict.row.test_errors_mean == 62.5
-    [repeat] = verdict.repeats
+    [repeat] = verdict.reruns
     assert (repeat.index, repeat.test_errors, repeat.recorded_test_errors) == (1, 70, 55)
 
 
@@ -166,7 +166,7 @@ def test_a_repeat_is_compared_with_the_record(
 
     verdict = unrun.run(place, unrun.plan(range(1)))
 
-    assert [repeat.identical for repeat in verdict.repeats] == [identical]
+    assert [repeat.identical for repeat in verdict.reruns] == [identical]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_the_record_is_told_from_one_of_another_target(place: Workspace, seeds: 
 
     verdict = unrun.run(place, unrun.plan(range(2), target_pct=99.0))
 
-    assert (verdict.row.seeds, verdict.repeats) == (2, ())
+    assert (verdict.row.seeds, verdict.reruns) == (2, ())
     assert len(record.read_all(place.records)) == 2
 
 
@@ -253,4 +253,4 @@ def test_what_is_on_record_is_told_without_running_a_seed(place: Workspace, seed
 
     assert seeds.asked == []
     assert [run.index for run in verdict.runs] == [3, 4]
-    assert (verdict.row.seeds, verdict.passed, verdict.repeats) == (5, True, ())
+    assert (verdict.row.seeds, verdict.passed, verdict.reruns) == (5, True, ())

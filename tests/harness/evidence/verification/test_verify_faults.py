@@ -51,7 +51,7 @@ def test_what_an_interrupted_call_has_finished_is_not_run_twice(place: Workspace
 
     assert seeds.indices == [3, 4]
     assert [run.index for run in verdict.runs] == [0, 1, 2, 3, 4]
-    assert (verdict.repeats, verdict.contradicted) == ((), False)
+    assert (verdict.reruns, verdict.contradicted) == ((), False)
     assert list(place.runs.iterdir()) == []
 
 
