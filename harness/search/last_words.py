@@ -1,4 +1,4 @@
-"""What a search says that ends without an answer: why, what came nearest, and the command that gets further."""
+"""What a search says that ends without an answer, or before a smaller one: why, and the command that gets further."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Why = Literal["time", "trials", "target", "space", "limit", "verification"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastWords:
-    """Why there is no answer, for people, and a command to paste.
+    """Why there is no answer, or no smaller one, for people, and a command to paste.
 
     Attributes:
         why: what stood in the way.
@@ -93,6 +93,14 @@ class RanOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """The winner passed; time or trials were used up before a smaller network was trained again, which had passed."""
+
+    smaller: NearestMiss
+    of: Literal["time", "trials"]
+
+
+@dataclass(frozen=True, slots=True)
 class Exhausted:
     """No further network was found; ``message`` says among which."""
 
@@ -125,11 +133,11 @@ class Missed:
     contradicted: bool
 
 
-End = RanOut | Exhausted | Postponed | Missed
+End = RanOut | Answered | Exhausted | Postponed | Missed
 
 
 def end_of(events: list[logged.Entry[logged.Event]], verdict: Verdict | None) -> End | None:
-    """Return how a search ended that was not interrupted, from its journal; None where its winner passed."""
+    """Return how a search ended without an answer that was not interrupted, from its journal; None with an answer."""
     if verdict is not None:
         return None if verdict.passed else _missed(verdict)
     last = events[-1].event
@@ -148,6 +156,11 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
         nearest: the nearest miss on validation where nothing stands.
     """
     match end:
+        case Answered(smaller, of):
+            found = f"smaller, but not confirmed: {miss_text(smaller, searched.config.minimise)}"
+            changes = _more_time(searched) if of == "time" else _more_trials(searched)
+            advice = f"{_SAME} and trains it again"
+            return LastWords(why=of, sentences=(found,), arguments=_arguments(searched, changes), advice=advice)
         case RanOut() | Exhausted() if not searched.trained and _is_below_the_space(searched):
             return _below_the_space(searched)
         case RanOut() | Exhausted() if not searched.trained and (limit := _larger_limit(searched)):
@@ -164,7 +177,7 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
             return LastWords(
                 why="time",
                 sentences=(known,),
-                arguments=_arguments(searched, _minutes(end.seconds)),
+                arguments=_arguments(searched, {"--time": duration_option(60 * math.ceil(end.seconds / 60))}),
                 advice=f"{_SAME} and verifies the network",
             )
         case Missed():
@@ -317,10 +330,6 @@ def _more_trials(searched: Searched) -> dict[str, str]:
     trials = {"--trials": f"{2 * max(searched.effort.trials or 1, begun)}"}
     is_short = searched.effort.seconds is not None and 2 * searched.elapsed > searched.effort.seconds
     return trials | (_more_time(searched) if is_short else {})
-
-
-def _minutes(seconds: float) -> dict[str, str]:
-    return {"--time": duration_option(60 * math.ceil(seconds / 60))}
 
 
 def _target_in_reach(nearest: NearestMiss, searched: Searched) -> float:

@@ -9,11 +9,12 @@ from typing import Any
 
 from harness.data.datasets import dataset
 from harness.evidence import study
-from harness.evidence.events import Entry, Event, Repeated, of_kind
+from harness.evidence.events import Entry, Event, Repeated, SessionEnded, of_kind
 from harness.evidence.leaderboard_csv import cost_of, standings_file
 from harness.evidence.verification.verdict import Verdict
-from harness.search.last_words import FAILED, LastWords, Postponed, Searched, end_of, last_words
+from harness.search.last_words import FAILED, Answered, LastWords, Postponed, Searched, end_of, last_words
 from harness.search.nearest_miss import NearestMiss, nearest_miss
+from harness.search.race import Candidate, passed_first
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session
 from harness.system.document import document_of
@@ -29,7 +30,8 @@ class Outcome:
     Attributes:
         events: all of its log.
         trained: networks whose training has ended with an accuracy.
-        nearest: what came nearest, where nothing is confirmed; ``words`` what is said where there is no answer.
+        nearest: what came nearest, where nothing is confirmed.
+        words: what is said where there is no answer, or where a smaller network has passed its first training only.
     """
 
     plan: SearchPlan
@@ -56,7 +58,14 @@ def outcome(
     trained = ends.total() - sum(failed.values())
     end = end_of(events, verdict)
     if end is None:
-        return Outcome(plan, verdict, events, trained)
+        assert verdict is not None, "a search without an answer has an end"
+        smaller = nearest_miss(waiting(session, cost_of(verdict.row, config.minimise)), config.threshold_pct)
+        if smaller is None:
+            return Outcome(plan, verdict, events, trained)
+        of = of_kind(events, SessionEnded)[-1].event.reason
+        end = Answered(smaller, "trials" if of == "trials" else "time")
+    stands = verdict is not None or isinstance(end, Postponed)
+    nearest = None if stands else nearest_miss(candidates, config.threshold_pct)
     searched = Searched(
         config=config,
         effort=plan.effort,
@@ -67,9 +76,14 @@ def outcome(
         fewest=fewest,
         given=given,
     )
-    stands = verdict is not None or isinstance(end, Postponed)
-    nearest = None if stands else nearest_miss(candidates, config.threshold_pct)
     return Outcome(plan, verdict, events, trained, nearest, last_words(end, searched, nearest))
+
+
+def waiting(session: Session, cost: int) -> list[Candidate]:
+    """Return the networks of a lower cost that passed their first training and were not given up."""
+    threshold_pct = session.config.threshold_pct
+    smaller = (candidate for candidate in session.contenders.values() if candidate.cost < cost)
+    return [candidate for candidate in smaller if passed_first(candidate, threshold_pct)]
 
 
 def outcome_document(end: Outcome, report: Path) -> dict[str, Any]:

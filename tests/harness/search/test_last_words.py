@@ -17,6 +17,7 @@ from harness.evidence.study import StudyConfig
 from harness.evidence.verification.verdict import Verdict
 from harness.search.effort import Effort
 from harness.search.last_words import (
+    Answered,
     End,
     Exhausted,
     LastWords,
@@ -75,6 +76,18 @@ def test_more_time_goes_on_with_the_same_study():
 
     assert words.why == "time"
     assert options(words) == GIVEN | {"--time": "20m"}
+
+
+def test_after_an_answer_a_smaller_network_that_passed_once_is_named():
+    passed = replace(NEAREST, errors=60)
+
+    words = said(Answered(passed, "time"), None, elapsed=603.0)
+    few = said(Answered(passed, "trials"), None, trials=40, seconds=None)
+
+    assert words.why == "time"
+    assert options(words) == GIVEN | {"--time": "20m"}
+    assert "2,140 parameters, 60 errors, 75 allowed" in " ".join(words.sentences)
+    assert (few.why, options(few)) == ("trials", GIVEN | {"--trials": "80"})
 
 
 def test_the_nearest_and_the_number_of_trained_networks_are_told():
