@@ -73,6 +73,8 @@ class Session:
         is_hopeless: the rule of the rungs, asked for each run that reaches one; None for that of ``pruning``.
         contenders: the candidates that are not settled, by trial. Each event asks about these alone: of thousands of
             networks nearly all are settled.
+        standing: the network of the lowest cost that stands; it can change only with the contenders, and is asked for
+            several times at each event.
         nearest: what came nearest to standing, while nothing stands.
     """
 
@@ -97,11 +99,13 @@ class Session:
     switches: Switches = ALL_ON
     is_hopeless: Callable[[Result], bool] | None = None
     contenders: dict[int, Candidate] = field(default_factory=dict, init=False)
+    standing: Candidate | None = field(default=None, init=False)
     nearest: NearestMiss | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         for candidate in self.candidates.values():
-            update_contenders(self, candidate)
+            _keep(self, candidate)
+        _look_for_standing(self)
 
     @property
     def elapsed(self) -> float:
@@ -160,10 +164,19 @@ def file_result(candidates: dict[int, Candidate], found: Result) -> None:
 
 def update_contenders(session: Session, candidate: Candidate) -> None:
     """Keep a network among the contenders unless it is settled; it is new, has had a run, or is to have another."""
+    _keep(session, candidate)
+    _look_for_standing(session)
+
+
+def _keep(session: Session, candidate: Candidate) -> None:
     if race.settled(candidate, session.config.threshold_pct):
         session.contenders.pop(candidate.proposal.trial, None)
     else:
         session.contenders[candidate.proposal.trial] = candidate
+
+
+def _look_for_standing(session: Session) -> None:
+    session.standing = race.smallest_standing(list(session.contenders.values()), session.config.threshold_pct)
 
 
 def look_for_nearest(session: Session) -> None:
@@ -175,7 +188,7 @@ def look_for_nearest(session: Session) -> None:
 
 def smallest_standing(session: Session) -> Candidate | None:
     """Return the network of the lowest cost that stands."""
-    return race.smallest_standing(list(session.contenders.values()), session.config.threshold_pct)
+    return session.standing
 
 
 def free_indices(session: Session, candidate: Candidate) -> Iterator[int]:

@@ -56,6 +56,7 @@ def test_no_answer_of_a_race_changes_when_it_is_asked_of_the_contenders_alone(
         every, some = list(known.values()), list(opened.contenders.values())
 
         assert race.final_order(some, THRESHOLD) == race.final_order(every, THRESHOLD)
+        assert session.smallest_standing(opened) is race.smallest_standing(every, THRESHOLD)
         assert race.next_to_confirm(some, THRESHOLD, 5_000, {}) is race.next_to_confirm(every, THRESHOLD, 5_000, {})
     assert len(opened.contenders) < len(known)
 
