@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,10 @@ def outcome(
     end = end_of(events, verdict)
     if end is None:
         assert verdict is not None, "a search without an answer has an end"
-        smaller = nearest_miss(waiting(session, cost_of(verdict.row, config.minimise)), config.threshold_pct)
+        waiting = smaller_that_passed(
+            session.contenders.values(), config.threshold_pct, cost_of(verdict.row, config.minimise)
+        )
+        smaller = nearest_miss(waiting, config.threshold_pct)
         if smaller is None:
             return Outcome(plan, verdict, events, trained)
         of = of_kind(events, SessionEnded)[-1].event.reason
@@ -79,11 +83,9 @@ def outcome(
     return Outcome(plan, verdict, events, trained, nearest, last_words(end, searched, nearest))
 
 
-def waiting(session: Session, cost: int) -> list[Candidate]:
-    """Return the networks of a lower cost that passed their first training and were not given up."""
-    threshold_pct = session.config.threshold_pct
-    smaller = (candidate for candidate in session.contenders.values() if candidate.cost < cost)
-    return [candidate for candidate in smaller if passed_first(candidate, threshold_pct)]
+def smaller_that_passed(contenders: Iterable[Candidate], threshold_pct: float, cost: int) -> list[Candidate]:
+    """Return the contenders of a lower cost that passed their first training; those that were given up are none."""
+    return [each for each in contenders if each.cost < cost and passed_first(each, threshold_pct)]
 
 
 def outcome_document(end: Outcome, report: Path) -> dict[str, Any]:

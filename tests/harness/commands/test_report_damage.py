@@ -111,4 +111,4 @@ def test_a_damaged_record_is_named_on_every_page_and_stops_none(
     for name in ("index.html", "a/report.html", "comparison-a-b.html"):
         source = (workspace / "runs" / name).read_text(encoding="utf-8")
         assert source.count(damaged.name) == 1
-        assert "Left out, because they do not hold together" in source
+        assert "They are left out" in source

@@ -21,9 +21,10 @@ from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verification.verdict import Verdict
 from harness.search import conclusion, search
+from harness.search.race import Candidate
 from harness.search.session import FolderLog
 from reports.study import study_page
-from tests.harness import logged
+from tests.harness import logged, scripted
 
 LOAD = cache(data._load_embedded)
 SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "tiny")
@@ -45,7 +46,11 @@ def searched(monkeypatch: pytest.MonkeyPatch, verdict: Verdict | None = None, **
         logged.note(folder, "session", 0.0, command=[], workers=1, device="cpu")
         logged.note(folder, ends.pop("event", "ended"), 90.0, **ends.pop("values", {"reason": "time"}))
         return SimpleNamespace(
-            interrupted=ends.get("interrupted", False), candidates={}, elapsed=90.0, log=FolderLog(folder)
+            interrupted=ends.get("interrupted", False),
+            candidates={},
+            contenders=ends.get("contenders", {}),
+            elapsed=90.0,
+            log=FolderLog(folder),
         )
 
     monkeypatch.setattr(search, "run_search", end)
@@ -318,6 +323,23 @@ def test_a_verified_winner_is_said_with_the_command_that_runs_it_again(
     assert run([*SEARCH, "--study", "one", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["reached"], document["nearest_miss"], document["last_words"]) == (True, None, None)
+
+
+def test_after_an_answer_the_command_that_trains_a_smaller_network_again_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], new_record: Callable[..., Record]
+):
+    record = new_record([50, 52, 54, 50, 51])
+    job = scripted.first_job(scripted.proposal(3, "gap linear(10)"))
+    passed = scripted.made_result(job, lambda parameters, seed: 99.9, job.recipe.epochs)
+    smaller = Candidate(scripted.proposal(3, "gap linear(10)"), passed.parameters, first=passed)
+    verdict = Verdict(record, row_of_record(record, []), record.seeds, (), False)
+    searched(monkeypatch, verdict, contenders={3: smaller})
+
+    assert run([*SEARCH, "--study", "one", "--time", "5m"]) == 0
+    *_, said, goes_on, command, _ = capsys.readouterr().out.splitlines()
+    assert "20 parameters, 10 errors, " in said
+    assert "the same study" in goes_on
+    assert typed(command) == typed(shlex.join(("harness", *SEARCH, "--study", "one", "--time", "10m")))
 
 
 def test_an_interrupted_search_says_how_it_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -65,7 +65,7 @@ def test_the_teacher_s_time_is_said_recorded_and_ranked(
     assert found["teacher_seconds"] == found["row"]["teacher_seconds"] == 321.0
     assert [evidence.teacher_seconds for evidence in record.read_all(place.records)] == [321.0]
     assert "teacher: 321 s of training, once for all seeds" in shown.out.splitlines()
-    assert shown.err.startswith("harness: 1 x 20 parameters teach; ")
+    assert shown.err.startswith("harness: 1 teacher of 20 parameters; ")
     assert {job.teachers for job in seeds.asked} == {place.teachers}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.commands.searching.search_outcome import waiting
+from harness.commands.searching.search_outcome import smaller_that_passed
 from tests.harness import scripted
 from tests.harness.scripted import Made
 
@@ -26,6 +26,6 @@ def test_smaller_networks_that_passed_once_wait_for_more_time(tmp_path: Path, mo
     ]
     session = scripted.opened(tmp_path, networks)
 
-    found = waiting(session, session.candidates[0].cost)
+    found = smaller_that_passed(session.contenders.values(), scripted.TARGET_PCT, session.candidates[0].cost)
 
     assert [candidate.proposal.trial for candidate in found] == [2, 4]
