@@ -19,8 +19,10 @@ from benchmarks.main_job_results import (
 from harness.system.terminal import counted
 
 MINUTES = (5, 10, 20, 40)
+# What the requirements were written for, in GFLOP/s a core.
+_MEANT_FOR = 130
 _HALVED = (
-    "; the figures are meant for cores of some 130, so both workers of a search shared one core of this faster machine"
+    f"; the requirements are meant for cores of some {_MEANT_FOR} GFLOP/s, so both workers of a search shared one core"
 )
 NONE_YET = "Searches by the present rules have not been run yet; `python -m benchmarks.main_job` runs them.\n"
 COLUMNS = (
@@ -100,8 +102,8 @@ def _answers(results: Results, cases: Mapping[str, Case], known: frozenset[str])
         return ""
     different = set(answers)
     return (
-        f" Answers: {len(answers)}; different networks among them: {len(different)}; of these "
-        f"{len(different & known)} are among the earlier trainings that come with the program."
+        f" The {len(answers)} answers are {counted(len(different), 'different network')}; the earlier trainings that "
+        f"come with the program hold {len(different & known)} of them."
     )
 
 

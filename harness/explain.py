@@ -56,7 +56,7 @@ def table(architecture: Architecture, analysis: Analysis) -> str:
         lines.append(f"{analysis.parameters:,} learned; {stored:,} stored, with the means and variances of BN")
     name = network_name(architecture, analysis.parameters)
     lines.append(
-        f"{name}, hash {architecture.hash}; total receptive field: before the first layer that sees the whole map"
+        f"{name}, hash {architecture.hash}; total receptive field: of the last layer before one that sees the whole map"
     )
     if any(isinstance(op, Conv) and op.poses > 1 for op in kernels(architecture.ops)):
         lines.append(

@@ -100,7 +100,8 @@ def _print(document: dict[str, Any], as_json: bool) -> None:
         return
     click.echo(f"{document['dataset']}: every file is the right one")
     click.echo(f"  found in    {document['source']}")
-    click.echo("  images      {train:,} to train on, {validation:,} to validate on, {test:,} locked".format(**document))
+    click.echo("  images      {train:,} to train on, {validation:,} to validate on,".format(**document))
+    click.echo("              {test:,} test images, which only verify and evaluate read".format(**document))
     click.echo(f"  data hash   {document['data_hash']}")
     for file in document["files"]:
         click.echo(f"  sha256      {file['sha256']}  {file['name']}")

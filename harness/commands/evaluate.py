@@ -11,7 +11,7 @@ import click
 from harness.commands.shared import options
 from harness.data import datasets
 from harness.system import statistics
-from harness.system.errors import ContentError, UsageError
+from harness.system.errors import ContentError, DataError, UsageError
 from harness.system.invocation import typed
 from harness.system.terminal import busy, counted
 from harness.system.workspace import Workspace, workspace
@@ -76,7 +76,11 @@ def evaluate(
     if images is not None:
         from harness.data.own_images import own_images
 
-        return _own(evidence, weights, own_images(images), as_json)
+        pictures, faults = own_images(images)
+        _own(evidence, weights, pictures, as_json)
+        for fault in faults:
+            click.echo(f"harness: left out: {fault.message}", err=True)
+        return DataError.exit_code if faults else 0
 
     if other is not None:
         return _elsewhere(evidence, indices, weights, other, folder, place, as_json)
@@ -96,15 +100,22 @@ def _evidence(network: str, place: Workspace, dataset: str | None, recipe: str |
     fitting = [item for item in there if dataset in (None, item.dataset) and recipe in (None, item.recipe_name)]
     if not fitting:
         others = f" by that recipe or on that data set: {_rows(there)}" if there else ""
+        again = typed("verify", network, *_options(dataset, recipe))
         raise ContentError(
             f"{given.architecture.hash} has no record here{others}",
-            hint=f"{typed('verify', network)} trains it, which takes minutes, and keeps record and weights",
+            hint=f"{again} trains it, which takes minutes, and keeps record and weights",
         )
     if len({(item.recipe_hash, item.dataset) for item in fitting}) > 1:
         raise ContentError(
             f"{given.architecture.hash} has several rows: {_rows(fitting)}", hint="choose with --recipe or --dataset"
         )
     return max(fitting, key=lambda item: len(item.seeds))
+
+
+def _options(dataset: str | None, recipe: str | None) -> list[str]:
+    """Return the options that were given, as they are typed."""
+    given = {"--dataset": dataset, "--recipe": recipe}
+    return [word for name, value in given.items() if value is not None for word in (name, value)]
 
 
 def _rows(records: list[Record]) -> str:
@@ -226,16 +237,17 @@ def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool,
     if any(item.repeated for item in found):
         again = ", ".join(str(item.index) for item in found if item.repeated)
         click.echo(
-            f"seed {again}: kept weights are evaluated, nothing is trained. They are not those of the record bit for "
-            "bit. This is expected: they were trained again on another processor, which rounds differently "
-            "(records/weights/repeats.jsonl). What is compared is the class of each test image"
+            f"seed {again}: the kept weights were trained again later, on a processor that rounds differently "
+            "(records/weights/repeats.jsonl). So their bits differ from the record's; the classes of all test images "
+            "are compared"
         )
     if bound is not None and image_bound is not None:
-        recorded = f" of the {len(evidence.seeds)} on record" if len(found) < len(evidence.seeds) else ""
-        click.echo(
-            f"{len(found)} seeds{recorded}: mean {statistics.mean(accuracies):.3f} %; 99 % lower bound {bound:.3f} % "
-            f"over seeds, {image_bound:.3f} % over seeds and images"
-        )
+        mean = f"mean {statistics.mean(accuracies):.3f} %"
+        if len(found) < len(evidence.seeds):
+            click.echo(f"{len(found)} seeds of the {len(evidence.seeds)} on record: {mean}; bounds need all of them")
+        else:
+            bounds = f"{bound:.3f} % over seeds, {image_bound:.3f} % over seeds and images"
+            click.echo(f"{len(found)} seeds: {mean}; 99 % lower bound {bounds}")
 
 
 def _comparison(found: Evaluation) -> str:
@@ -250,7 +262,7 @@ def _comparison(found: Evaluation) -> str:
     return f": NOT as recorded ({found.recorded_errors:,} errors there); {other} got another class: {shown}"
 
 
-def _own(evidence: Record, weights: list[WeightFile], pictures: list[OwnImage], as_json: bool) -> int:
+def _own(evidence: Record, weights: list[WeightFile], pictures: list[OwnImage], as_json: bool) -> None:
     import numpy as np
     import torch
 
@@ -271,11 +283,12 @@ def _own(evidence: Record, weights: list[WeightFile], pictures: list[OwnImage], 
     ]
     if as_json:
         options.print_json({"hash": evidence.hash, "dataset": evidence.dataset, "images": found})
-        return 0
+        return
+    if len(weights) > 1:
+        click.echo(f"the mean of {len(weights)} networks, one for each seed")
     for item in found:
         done = f"  ({item['done']})" if item["done"] else ""
         click.echo(
             f"{item['file']}: {item['says']}, confidence {100 * item['confidence']:.1f} %; "
             f"next {item['next']}, {100 * item['next_confidence']:.1f} %{done}"
         )
-    return 0

@@ -132,7 +132,7 @@ def leaderboard(
         targets = ", ".join(f"{each:g}" for each in sorted({row.target_pct for row in rows}))
         sets = ", ".join(sorted({row.dataset for row in rows}))
         click.echo(
-            f"none of the {len(rows)} rows is of that kind; their targets are {targets} %, their data sets {sets}",
+            f"none of the {len(rows)} rows fits these options; their targets are {targets} %, their data sets {sets}",
             err=True,
         )
     else:

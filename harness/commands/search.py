@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from harness.commands.shared import options
+from harness.data.datasets import dataset as dataset_named
 from harness.data.datasets import task_of
 from harness.evidence.mirror.url import check_url, hidden
 from harness.system.duration import DURATION, duration_option
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Find the smallest network that reaches the target.")
 @click.option(
-    "--budget", type=click.IntRange(1), default=20_000, show_default=True, help="Most parameters of a network."
+    "--budget", type=click.IntRange(1, 10**9), default=20_000, show_default=True, help="Most parameters of a network."
 )
 @click.option(
     "--minimise",
@@ -122,8 +123,8 @@ def search(
         fewest = fewest_found(plan.space, plan.config.budget, Random(0))
     if fewest is not None and fewest > plan.config.budget:
         click.echo(
-            f"harness: a budget of {plan.config.budget:,} is below the smallest network that was found in the space "
-            f"'{plan.space.name}': {fewest:,} parameters",
+            f"harness: warning: a budget of {plan.config.budget:,} is below the smallest network that was found in "
+            f"the space '{plan.space.name}': {fewest:,} parameters",
             err=True,
         )
     processes = plan.effort.workers // plan.effort.side_by_side
@@ -159,6 +160,7 @@ def _run(
     from harness.search.search import run_search
     from harness.search.session import note
     from reports.study.study_page import write_report
+    from search_spaces.spaces.space import OBJECTIVES
 
     _check_place(plan)
     for message in plan.left_out:
@@ -169,6 +171,9 @@ def _run(
         fresh = open_study(plan.folder, plan.config, plan.origins)
         options.say_left_out(read_log(plan.folder)[1])
         click.echo(f"{'new study' if fresh else 'going on with study'} {plan.folder.name} in {plan.folder}", err=True)
+        most = f"{plan.config.ceiling:,} {OBJECTIVES[plan.config.minimise]}"
+        title = dataset_named(plan.config.dataset).title
+        click.echo(f"target: {plan.config.target_pct:g} % on {title}; at most {most}", err=True)
         if plan.measures_workers:
             plan = _with_workers(plan)
         with SearchReporter(plan.folder, plan.config, plan.effort, verbose=verbose) as reporter:

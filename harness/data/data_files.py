@@ -102,7 +102,7 @@ def find(spec: Dataset, folder: Path | None) -> Path:
         return best.folder
     hint = by_hand(spec, best.folder)
     if folder is not None and not folder.is_dir():
-        raise MissingData(f"the data folder {folder} does not exist", hint=hint)
+        raise MissingData(f"the data folder {folder} {'is a file' if folder.exists() else 'does not exist'}", hint=hint)
     if best.present:
         raise MissingData(f"{best.folder} lacks {', '.join(best.missing)} of {spec.name}", hint=hint)
     looked = " or ".join(str(place.folder) for place in places)

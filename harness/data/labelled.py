@@ -106,7 +106,7 @@ def _only(folder: Path, kind: str) -> Path:
     found = sorted(path for path in folder.iterdir() if kind in path.name and "idx" in path.name)
     if len(found) != 1:
         raise DataError(
-            f"{folder} holds {len(found)} IDX files of {kind} (named like my-{kind}-idx1-ubyte.gz); one is due"
+            f"{folder} holds {len(found)} IDX files of {kind} (named like my-{kind}-idx1-ubyte.gz); one is needed"
         )
     return found[0]
 

@@ -34,21 +34,30 @@ class OwnImage:
     done: str
 
 
-def own_images(place: Path) -> list[OwnImage]:
-    """Return the picture, or those of a folder in order of their names.
+def own_images(place: Path) -> tuple[list[OwnImage], list[DataError]]:
+    """Return the picture, or those of a folder in order of their names, and why others of the folder are left out.
 
     Raises:
         UsageError: there is no such file or folder, or the folder has no picture.
-        DataError: a file is no picture, or an empty one.
+        DataError: the file is no picture, or an empty one; so is every one of the folder.
     """
     if not place.exists():
         raise UsageError(f"--images {place}: there is no such file or folder")
     if not place.is_dir():
-        return [own_image(place)]
+        return [own_image(place)], []
     paths = sorted(path for path in place.iterdir() if path.suffix.lower() in ENDINGS)
     if not paths:
         raise UsageError(f"--images {place}: the folder has no picture ({', '.join(ENDINGS)})")
-    return [own_image(path) for path in paths]
+    found: list[OwnImage] = []
+    faults: list[DataError] = []
+    for path in paths:
+        try:
+            found.append(own_image(path))
+        except DataError as error:
+            faults.append(error)
+    if not found:
+        raise faults[0]
+    return found, faults
 
 
 def own_image(path: Path) -> OwnImage:

@@ -26,7 +26,9 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
         seconds = 0.0
         if match:
             seconds = sum(float(part or 0) * unit for part, unit in zip(match.groups(), _UNITS.values(), strict=True))
-        if not 0 < seconds <= LONGEST:
+        if seconds > LONGEST:
+            self.fail(f"{value!r} is more than a hundred years.", param, ctx)
+        if seconds <= 0:
             self.fail(f"{value!r} is not a duration above zero, such as 90s, 45m or 1h30m.", param, ctx)
         return seconds
 

@@ -251,7 +251,9 @@ def _mistakes(facts: NetworkComparison) -> Html:
         rows,
         identifier="mistakes-caption",
     )
-    said = f"All of them get {plural(len(facts.shared), 'image')} wrong." if facts.shared else "They share no mistake."
+    said = (
+        f"Misread by all of them: {plural(len(facts.shared), 'image')}." if facts.shared else "They share no mistake."
+    )
     parts = [made, paragraph(said), _images(facts.shared, facts.pictures, names)]
     for name, item in zip(names, facts.mistakes, strict=True):
         if item.alone:
@@ -272,7 +274,7 @@ def _images(images: Collection[int], pictures: Sequence[SharedMistake], names: S
         parts.insert(0, paragraph(words, class_="note"))
     if rest:
         words = ", ".join(map(str, rest[:MOST_IMAGES])) + (", ..." if len(rest) > MOST_IMAGES else "")
-        note = "" if shown else f" {typed('verify')} keeps the images of the networks that it tests."
+        note = "" if shown else f" To see them here, run {typed('verify')} for these networks."
         parts.append(paragraph(f"By index in the test set: {words}.{note}", class_="note"))
     return joined(parts)
 

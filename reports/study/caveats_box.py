@@ -64,7 +64,7 @@ def _threshold(facts: Caveats) -> str:
     offset = facts.config.threshold_pct - facts.config.target_pct
     threshold = f"On validation a network had to reach {short(facts.config.threshold_pct)} %"
     if offset == 0:
-        return f"{threshold}: the target itself; no offset between validation and test accuracy was allowed for."
+        return f"{threshold}: the target itself; the same accuracy is expected on validation and on test images."
     sign, expected = ("plus", "lower") if offset > 0 else ("less", "higher")
     return (
         f"{threshold}: the target of {short(facts.config.target_pct)} % {sign} {decimal(abs(offset), 3)} points. "

@@ -58,8 +58,9 @@ def test_it_is_said_how_many_networks_the_answers_are_and_which_were_known():
     )
 
     for said in (section(results, CASES, {}, frozenset({"a1"})), summary(results, CASES, frozenset({"a1"}))):
-        assert "Answers: 3; different networks among them: 2; of these 1 are" in said
-    assert "Answers" not in section(RESULTS, {"crowded": CASES["crowded"]}, {}, NONE)
+        assert "The 3 answers are 2 different networks; " in said
+        assert " hold 1 of them." in said
+    assert " answers are " not in section(RESULTS, {"crowded": CASES["crowded"]}, {}, NONE)
 
 
 def test_it_is_said_that_searches_count_for_later_code():

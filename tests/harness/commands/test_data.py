@@ -36,7 +36,8 @@ def test_check_tells_a_person_where_and_what(toy, tmp_path: Path):
 
     assert result.exit_code == 0
     assert result.output.startswith(f"toy: every file is the right one\n  found in    {place}\n")
-    assert "20 to train on, 10 to validate on, 6 locked" in result.output
+    assert "20 to train on, 10 to validate on" in result.output
+    assert "6 test images" in result.output
     assert result.output.endswith("Ours.\n")
 
 

@@ -126,7 +126,7 @@ def test_weights_of_a_repeat_are_said_to_have_other_bits_as_expected_and_what_is
     _, seed, said = capsys.readouterr().out.splitlines()
     assert seed.endswith("as recorded, image by image")
     assert said.startswith("seed 0: ")
-    for part in ("not those of the record bit for bit", "expected", "class of each test image", "repeats.jsonl"):
+    for part in ("trained again", "bits differ", "classes of all test images", "repeats.jsonl"):
         assert part in said
 
     assert run(["export", evidence.hash[:8], "--seed", "0", "--safetensors", "kept.safetensors", "--json"]) == 0

@@ -117,7 +117,7 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
             "--budget",
             "0",
             2,
-            "Invalid value for '--budget': 0 is not in the range x>=1",
+            "Invalid value for '--budget': 0 is not in the range 1<=x<=1000000000",
             "see 'harness search --help'",
         ),
         (
@@ -224,7 +224,9 @@ def test_a_budget_below_every_network_that_was_found_is_said_at_once(capsys: pyt
     for budget, lines in (("10", 1), ("2000", 0)):
         assert run([*SEARCH, "--plan", "--budget", budget]) == 0
 
-        warned = [line for line in capsys.readouterr().err.splitlines() if line.startswith("harness: a budget of")]
+        warned = [
+            line for line in capsys.readouterr().err.splitlines() if line.startswith("harness: warning: a budget of")
+        ]
         assert len(warned) == lines
         assert all(f"a budget of {budget} " in line and "300 parameters" in line for line in warned)
 

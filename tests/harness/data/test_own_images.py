@@ -194,8 +194,22 @@ def test_a_folder_gives_its_pictures_in_order_of_their_names(tmp_path: Path):
         saved(tmp_path / name, like_mnist())
     (tmp_path / "notes.txt").write_text("which digit is which")
 
-    assert [picture.path.name for picture in own_images(tmp_path)] == ["a.png", "b.PNG", "c.bmp"]
-    assert [picture.path.name for picture in own_images(tmp_path / "a.png")] == ["a.png"]
+    assert [picture.path.name for picture in own_images(tmp_path)[0]] == ["a.png", "b.PNG", "c.bmp"]
+    assert [picture.path.name for picture in own_images(tmp_path / "a.png")[0]] == ["a.png"]
+
+
+def test_pictures_that_cannot_be_read_are_left_out_and_named(tmp_path: Path):
+    saved(tmp_path / "a.png", like_mnist())
+    saved(tmp_path / "black.png", np.zeros((28, 28), np.uint8))
+    (tmp_path / "torn.png").write_bytes(b"no picture")
+
+    found, faults = own_images(tmp_path)
+
+    assert [picture.path.name for picture in found] == ["a.png"]
+    assert ["black.png" in faults[0].message, "torn.png" in faults[1].message] == [True, True]
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(DataError, match=r"black\.png"):
+        own_images(tmp_path)
 
 
 def test_a_folder_without_pictures_and_no_folder_are_refused(tmp_path: Path):

@@ -40,7 +40,7 @@ def test_what_is_no_duration_is_refused_with_examples(text: str):
 
 @pytest.mark.parametrize("text", ["876001h", "9" * 400 + "h"], ids=["over a century", "infinity"])
 def test_what_is_too_long_is_a_slip(text: str):
-    with pytest.raises(click.BadParameter, match=r" is not a duration above zero, such as "):
+    with pytest.raises(click.BadParameter, match="hundred years"):
         DURATION.convert(text, None, None)
 
 

@@ -39,7 +39,7 @@ def test_the_box_says_what_chose_what_was_read_and_what_is_claimed(facts: Caveat
 @pytest.mark.parametrize(
     ("offset", "words"),
     [
-        (0.0, ("99.4 %", "no offset")),
+        (0.0, ("99.4 %", "same accuracy")),
         (-0.1, ("99.3 %", "less 0.100 points", "expected to be higher")),
         (0.1, ("99.5 %", "plus 0.100 points", "expected to be lower")),
     ],
