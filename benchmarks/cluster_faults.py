@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -123,45 +124,33 @@ def _no_network() -> str:
         return "this user may not make network namespaces"
 
 
+_NODE = Kind(
+    what="SIGKILL of a Ray node with its worker; another one joins",
+    strike=_kill_node,
+    around=_cluster,
+    why_not=_no_cluster,
+    each_session=False,
+    is_repeatable=False,
+    minutes=True,
+    at_once=2,
+)
 KINDS = {
-    "node": Kind(
-        what="SIGKILL of a Ray node with its worker; another one joins",
-        strike=_kill_node,
-        around=_cluster,
-        why_not=_no_cluster,
-        each_session=False,
-        is_repeatable=False,
-        minutes=True,
-        at_once=2,
-    ),
-    "actor": Kind(
+    "node": _NODE,
+    "actor": replace(
+        _NODE,
         what="SIGKILL of the process that looks after a node's workers; the node joins again",
         strike=_kill_actor,
-        around=_cluster,
-        why_not=_no_cluster,
-        each_session=False,
-        is_repeatable=False,
-        minutes=True,
-        at_once=2,
     ),
-    "frozen": Kind(
+    "frozen": replace(
+        _NODE,
         what="SIGSTOP of a Ray node, or of its actor and workers, until it counts as lost, then SIGCONT",
         strike=_freeze_node,
-        around=_cluster,
-        why_not=_no_cluster,
-        each_session=False,
-        is_repeatable=False,
-        minutes=True,
-        at_once=2,
     ),
-    "cut": Kind(
+    "cut": replace(
+        _NODE,
         what=f"the network between a node and the head is cut for up to {CUT_SECONDS:.0f} s",
         strike=_cut_network,
         around=_separate_networks,
         why_not=_no_network,
-        each_session=False,
-        is_repeatable=False,
-        minutes=True,
-        at_once=2,
     ),
 }
