@@ -200,6 +200,7 @@ class Verified:
     """The winner was trained on fresh seeds and tested."""
 
     hash: str = ""
+    parameters: int | None = None
     recipe_hash: str = ""
     tier: str = ""
     mean_test_accuracy_pct: float | None = None

@@ -57,6 +57,7 @@ class Found:
         validation_accuracy_pct: mean over the fresh validation seeds.
         validation_seeds: their number.
         search_seconds: wall-clock of the whole search, on ``workers`` processes.
+        attempt: 1 for the first network that the search has verified, 2 where that one missed the target, and so on.
     """
 
     study: str
@@ -70,6 +71,7 @@ class Found:
     rejected: int
     search_seconds: float
     workers: int
+    attempt: int = 1
 
 
 @documented

@@ -1,4 +1,4 @@
-"""What ends a search: its winner is verified on the test set, once, and ranked."""
+"""What ends a search: its winner is verified on the test set, once, and ranked; another network where it misses."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from harness.evidence.verification.verdict import Verdict
 from harness.evidence.verification.verify import finished_indices, forget, recorded_verdict, run_seeds
 from harness.search.proposals.estimate import VERIFY_FACTOR, verify_seeds
 from harness.search.run_plan import SearchPlan
+from harness.search.search import choose, verified
 from harness.search.session import Session, note
 from harness.search.time_left import least_verify_seconds, verify_seconds
 from harness.training.workers import workers
@@ -22,35 +23,46 @@ from harness.training.workers import workers
 def conclude(
     plan: SearchPlan, session: Session, on_event: Callable[[workers.Event], None] = lambda event: None
 ) -> Verdict | None:
-    """Verify the study's winner and rewrite the leaderboard.
+    """Verify the study's winner and rewrite the leaderboard; where it misses, verify the next network that stands.
 
-    Return None where the search named no winner, or where too little time is left to verify it: then the last event
-    of the log is ``Postponed``. A winner that was verified in an earlier session is not verified again.
+    That is the smallest of them for which there is time. Each is verified once, whatever came of it; the verdict that
+    is returned is the last one. None where the search named no winner, or where too little time is left to verify it.
+    Where time is lacking, for the first or for a further one, the last event of the log is ``Postponed``.
     ``on_event`` sees how the seeds go on.
     """
+    tried = verified(study.read_events(plan.folder))
+    verdict = further = _verify_winner(plan, session, on_event)
+    while further is not None and not further.passed:
+        tried[further.record.hash, further.record.recipe_hash] = False
+        if not choose(session, tried):
+            break
+        further = _verify_winner(plan, session, on_event)
+        verdict = further or verdict
+    refresh(plan.workspace)
+    return verdict
+
+
+def _verify_winner(plan: SearchPlan, session: Session, on_event: Callable[[workers.Event], None]) -> Verdict | None:
     events = study.read_events(plan.folder)
     winners = of_kind(events, WinnerChosen)
     if not winners:
-        refresh(plan.workspace)
         return None
     winner = winners[-1].event
     verification = _verification(plan, winner, events)
     recorded = recorded_verdict(verification, plan.workspace)
-    is_verified = any(entry.event.hash == winner.hash for entry in of_kind(events, Verified))
+    is_verified = (winner.hash, verification.recipe.recipe.hash) in verified(events)
     # A record can be taken away; then the seeds are run again.
     if is_verified and recorded.runs:
         # A kill after the note may have left the rest undone.
         forget(verification, plan.workspace)
-        refresh(plan.workspace)
         return recorded
     open_seeds = len(verification.indices) - len(finished_indices(verification, plan.workspace))
     candidate = session.candidates[winner.trial]
     needed = verify_seconds(session, candidate, open_seeds)
     if open_seeds and session.left < least_verify_seconds(session, candidate, open_seeds):
         note(session, Postponed(hash=winner.hash, parameters=winner.parameters, seconds=needed))
-        refresh(plan.workspace)
         return None
-    verdict = run_seeds(
+    return run_seeds(
         verification,
         plan.workspace,
         plan.source,
@@ -60,14 +72,13 @@ def conclude(
         plan.executor_of,
         on_verdict=lambda verdict: note(session, _verified(verdict)),
     )
-    refresh(plan.workspace)
-    return verdict
 
 
 def _verified(verdict: Verdict) -> Verified:
     """Return the event that the winner was verified."""
     return Verified(
         hash=verdict.record.hash,
+        parameters=verdict.record.parameters,
         recipe_hash=verdict.record.recipe_hash,
         tier=verdict.row.tier,
         mean_test_accuracy_pct=verdict.row.mean_test_accuracy_pct,
@@ -91,6 +102,7 @@ def _verification(plan: SearchPlan, winner: WinnerChosen, events: list[Entry[Eve
         rejected=study.rejections(events).total(),
         search_seconds=study.elapsed_seconds(events),
         workers=plan.effort.workers,
+        attempt=1 + sum(not met for key, met in verified(events).items() if key != (winner.hash, recipe.hash)),
     )
     return Plan(
         architecture=proposal.architecture,

@@ -9,13 +9,13 @@ stop, ``study`` the files.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from harness.evidence import study
-from harness.evidence.events import SessionBegan, SessionEnded, WinnerChosen
+from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded, Verified, WinnerChosen, of_kind
 from harness.evidence.study import StudyConfig
 from harness.search import race
 from harness.search.effort import Effort
@@ -23,6 +23,7 @@ from harness.search.exploration import explore
 from harness.search.opening import open_session
 from harness.search.proposals import sampler
 from harness.search.proposals.proposer import Proposer
+from harness.search.race import Candidate
 from harness.search.session import Session, known_of, note
 from harness.search.time_left import least_verify_seconds
 from harness.search.watcher import Watcher
@@ -61,7 +62,7 @@ def run_search(
             session.executor.start(effort.workers, effort.side_by_side)
             explore(session)
             if not session.interrupted:
-                choose(session)
+                choose(session, verified(study.read_events(folder)))
         finally:
             session.executor.stop()
         assert isinstance(session.proposer, Proposer), "a study's networks are the sampler's"
@@ -76,14 +77,35 @@ def run_search(
     return session
 
 
-def choose(session: Session) -> None:
-    """Note the winner: the smallest network that stands and can still be verified; the smallest where none can."""
+def choose(session: Session, tried: Mapping[tuple[str, str], bool]) -> bool:
+    """Note the winner: the smallest network that stands and can still be verified; the smallest where none can.
+
+    Args:
+        tried: of ``verified``; what has missed the target is passed over, what has met it takes no further time.
+
+    Returns:
+        whether there is one.
+    """
     if session.interrupted:
-        return
+        return False
     standing = race.final_order(list(session.candidates.values()), session.config.threshold_pct)
-    in_time = [item for item in standing if least_verify_seconds(session, item) <= session.left]
-    if standing:
-        note(session, WinnerChosen(**known_of((in_time or standing)[0])))
+    met = {id(item): tried.get(_key(session, item)) for item in standing}
+    left = [item for item in standing if met[id(item)] is not False]
+    in_time = [item for item in left if met[id(item)] or least_verify_seconds(session, item) <= session.left]
+    if left:
+        note(session, WinnerChosen(**known_of((in_time or left)[0])))
+    return bool(left)
+
+
+def verified(events: Iterable[Entry[Event]]) -> dict[tuple[str, str], bool]:
+    """Return whether each network that was verified has met the target, by the hashes of network and recipe."""
+    verdicts = (entry.event for entry in of_kind(events, Verified))
+    return {(each.hash, each.recipe_hash): each.passed is True for each in verdicts}
+
+
+def _key(session: Session, candidate: Candidate) -> tuple[str, str]:
+    recipe, _ = session.config.recipe_of(candidate.proposal.epochs)
+    return candidate.proposal.hash, recipe.hash
 
 
 @contextmanager

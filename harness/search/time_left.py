@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.data.datasets import dataset
+from harness.search import race
 from harness.search.proposals.estimate import (
     CAUTION,
     CAUTION_SECONDS,
@@ -34,7 +35,28 @@ def room(session: Session) -> Room:
     confirmed = CAUTION * (1 + rounds(STAND_SEEDS, workers))
     verified = CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
     seconds = max(0.0, session.left - CAUTION_SECONDS) / (confirmed + verified)
-    return Room(images, pace, seconds, session.left, workers, session.elapsed, is_over=lambda: session.left <= 0)
+    return Room(
+        images,
+        pace,
+        seconds,
+        session.left,
+        workers,
+        session.elapsed,
+        spare_seconds(session),
+        is_over=lambda: session.left <= 0,
+    )
+
+
+def spare_seconds(session: Session) -> float:
+    """Return the time that is left besides two verifications: the winner's, and the quickest other one should it miss.
+
+    Infinite where nothing stands or time has no end.
+    """
+    standing = race.final_order(list(session.contenders.values()), session.config.threshold_pct)
+    if not standing or session.effort.seconds is None:
+        return float("inf")
+    winner, *others = (verify_seconds(session, each) for each in standing)
+    return session.left - winner - min(others, default=0.0)
 
 
 def pace_of(session: Session) -> Pace:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness.evidence.events import SessionBegan, SessionEnded
+from harness.evidence.events import SessionBegan, SessionEnded, Verified
 from harness.evidence.leaderboard import VERIFIED_SEEDS, LeaderboardRow, Tier, cost_of
 from harness.evidence.study import StudyConfig
 from harness.search.nearest_miss import allowed_errors
@@ -55,7 +55,18 @@ _ENDS = {
 def headline(files: StudyFiles, of: list[Network], answer: Winner | None) -> Headline:
     """Return the verdict on a study from its networks, best first, and its answer."""
     outcome, verdict = _verdict(files, of, answer)
-    return Headline(outcome, verdict, _progress(files))
+    return Headline(outcome, verdict + _missed_before(files, answer), _progress(files))
+
+
+def _missed_before(files: StudyFiles, answer: Winner | None) -> str:
+    """Return what was verified before the answer and missed; nothing where the first one is the answer."""
+    missed = [entry.event for entry in files.entries_of(Verified) if entry.event.passed is False]
+    others = [each for each in missed if answer is None or each.hash != answer.hash]
+    return "".join(
+        f" Verified before it, and missed: network {each.hash[:DIGITS]} with {count(each.parameters or 0)} parameters, "
+        f"{pct(each.mean_test_accuracy_pct, 3)} over {plural(each.seeds or 0, 'seed')}."
+        for each in others
+    )
 
 
 def is_over(files: StudyFiles) -> bool:

@@ -10,12 +10,12 @@ from typing import Any
 
 from harness.data.datasets import dataset
 from harness.evidence import study
-from harness.evidence.events import Entry, Event, Repeated, SessionEnded, of_kind
+from harness.evidence.events import Entry, Event, Repeated, SessionEnded, Verified, of_kind
 from harness.evidence.leaderboard_csv import cost_of, standings_file
 from harness.evidence.verification.verdict import Verdict
 from harness.search.last_words import FAILED, Answered, LastWords, Postponed, Searched, end_of, last_words
 from harness.search.nearest_miss import NearestMiss, nearest_miss
-from harness.search.race import Candidate, passed_first
+from harness.search.race import Candidate, passed_first, stands
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session
 from harness.system.document import document_of
@@ -84,8 +84,12 @@ def outcome(
 
 
 def smaller_that_passed(contenders: Iterable[Candidate], threshold_pct: float, cost: int) -> list[Candidate]:
-    """Return the contenders of a lower cost that passed their first training; those that were given up are none."""
-    return [each for each in contenders if each.cost < cost and passed_first(each, threshold_pct)]
+    """Return the contenders of a lower cost that passed their first training, neither confirmed nor given up."""
+    return [
+        each
+        for each in contenders
+        if each.cost < cost and passed_first(each, threshold_pct) and not stands(each, threshold_pct)
+    ]
 
 
 def outcome_document(end: Outcome, report: Path) -> dict[str, Any]:
@@ -107,11 +111,27 @@ def outcome_document(end: Outcome, report: Path) -> dict[str, Any]:
         "seconds": study.elapsed_seconds(end.events),
         "winner": None if verdict is None else document_of(verdict.row),
         "reached": verdict is not None and verdict.passed,
+        "missed": [asdict(each) for each in _missed(end.events)],
         "nearest_miss": None if end.nearest is None else asdict(end.nearest),
         "last_words": None if end.words is None else {**asdict(end.words), "command": end.words.command},
         "report": str(report),
         "leaderboard": str(standings_file(end.plan.workspace)),
     }
+
+
+def _missed_lines(end: Outcome, answer: str) -> list[str]:
+    """Return a line for each network that was verified before the one that is named, and missed."""
+    target = end.plan.config.target_pct
+    return [
+        f"  verified before it: {each.parameters or 0:,} parameters, mean test accuracy "
+        f"{each.mean_test_accuracy_pct or 0:.3f} % over {each.seeds} seeds, which misses {target:g} %"
+        for each in _missed(end.events)
+        if each.hash != answer
+    ]
+
+
+def _missed(events: Iterable[Entry[Event]]) -> list[Verified]:
+    return [entry.event for entry in of_kind(events, Verified) if not entry.event.passed]
 
 
 def outcome_text(end: Outcome) -> str:
@@ -127,6 +147,7 @@ def outcome_text(end: Outcome) -> str:
             f"{row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} % on {dataset(row.dataset).title}, in "
             f"{spent}",
             f"  {row.architecture}",
+            *_missed_lines(end, row.hash),
             f"run it again: {typed('verify', row.hash, '--seeds', str(row.seeds))}",
             f"standings: {standings_file(end.plan.workspace)}",
         ]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.search.proposals.estimate import Room, rounds, verifying
+from harness.search.proposals.estimate import CAUTION, Room, rounds, verifying
 from harness.search.proposals.features import NAMES, features, work_of
 from harness.search.proposals.surrogate import TRAINING, Model, predicted
 from harness.search.race import STAND_SEEDS, needed_share
@@ -40,6 +40,9 @@ CERTAIN = 1 - 1e-12
 AMONG = 4
 # What cannot improve the answer is not proposed once there is one.
 LEAST_CHANCE = 0.03
+# What was given less chance has hardly ever come to stand: 1 of 242 networks (docs/experiments.md, "what an unlikely
+# network costs"). It is trained only while there is time for a second verification, should the winner's miss.
+UNLIKELY = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,8 @@ def option(found: Draw, judgement: Judgement, metric: Metric) -> Option:
 def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int]] = frozenset()) -> list[Choice]:
     """Return networks with lengths that there is time for, each network once, what is worth most first.
 
-    Once something stands and time has an end, what has hardly a chance is left out.
+    Once something stands and time has an end, what has hardly a chance is left out, and what is unlikely where it
+    would take the time of a second verification.
 
     Args:
         taken: hashes and lengths that were proposed before.
@@ -129,8 +133,8 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
     hopeful = np.full(len(pairs), fill_value=True)
     if aim.stands:
         if not math.isinf(aim.room.left):
+            hopeful = chances >= np.where(CAUTION * seconds <= aim.room.spare, LEAST_CHANCE, UNLIKELY)
             seconds = seconds + STRIDE_SHARE * aim.room.left / (1 + more)
-            hopeful = chances >= LEAST_CHANCE
         # The fresh seeds are run where the first one passes.
         worths = chances * falls / (seconds * (1 + more * chances))
     else:
@@ -150,6 +154,14 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
         each, epochs = pairs[at]
         found.setdefault(each.hash, Choice(each, epochs, float(chances[at]), float(worths[at])))
     return list(found.values())
+
+
+def is_timely(choice: Choice, room: Room) -> bool:
+    """Return whether there is still time for a training that was chosen earlier."""
+    seconds = room.takes(choice.epochs, choice.option.work)
+    return room.has(choice.epochs, choice.option.work) and (
+        choice.chance >= UNLIKELY or CAUTION * seconds <= room.spare
+    )
 
 
 def one_by_one(aim: Aim, ranked: Sequence[Choice], count: int) -> list[Choice]:

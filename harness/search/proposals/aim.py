@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -75,7 +76,7 @@ def aimed(look: Look, past: Sequence[Observation], rng: random.Random) -> Aimed:
     if ranked:
         first, *further = acquisition.one_by_one(aim, ranked, max(1, look.room.workers // WORKERS_A_CHOICE))
         return Aimed(first, new, further=tuple(further))
-    endless = replace(aim, room=replace(aim.room, seconds=None))
+    endless = replace(aim, room=replace(aim.room, seconds=None, spare=math.inf))
     return Aimed(None, new, lacks_time=bool(acquisition.choices(endless, options, look.taken)))
 
 

@@ -45,6 +45,8 @@ class Room:
         left: seconds of the search; infinite where it has no end.
         workers: trainings at once.
         passed: seconds that the search has had.
+        spare: seconds that are left besides two verifications, the winner's and that of another network should it miss;
+            infinite where the search has no end or nothing stands.
         is_over: tells whether the search's time has ended since; a look that finds nothing ends then.
     """
 
@@ -54,6 +56,7 @@ class Room:
     left: float = math.inf
     workers: int = 1
     passed: float = 0.0
+    spare: float = math.inf
     is_over: Callable[[], bool] = lambda: False
 
     def takes(self, epochs: int, network_work: float) -> float:

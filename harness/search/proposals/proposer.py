@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from harness.evidence.events import Proposal, Rejected, Repeated
 from harness.evidence.study import StudyConfig
 from harness.search.proposals import sampler
-from harness.search.proposals.acquisition import Choice
+from harness.search.proposals.acquisition import Choice, is_timely
 from harness.search.proposals.aim import Aimed, aimed, length
 from harness.search.proposals.enumeration import enumerated
 from harness.search.proposals.estimate import Room
@@ -204,7 +204,7 @@ def _ahead(proposer: Proposer, look: Look) -> Choice | None:
     while proposer.ahead:
         choice = proposer.ahead.pop(0)
         is_new = (choice.option.hash, choice.epochs) not in look.taken
-        if is_new and look.room.has(choice.epochs, choice.option.work):
+        if is_new and is_timely(choice, look.room):
             return choice
     return None
 

@@ -23,6 +23,7 @@ from harness.training.run import Job
 from harness.training.workers.executor import Processes
 from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Event, Limits, Source
+from search_spaces.architecture import Architecture
 from search_spaces.language.notation import parse_network
 from search_spaces.spaces.resolve import parse_space
 from tests.harness import scripted, unrun
@@ -31,6 +32,8 @@ from tests.harness.unrun import Seeds
 
 SPACE = "net = conv3x3({4, 8}) gap linear(10);"
 WINNER = parse_network("conv3x3(4) gap linear(10)")
+# The first to stand.
+LARGER = parse_network("conv3x3(8) gap linear(10)")
 
 
 @pytest.fixture
@@ -145,8 +148,84 @@ def test_a_winner_that_misses_on_the_test_set_is_noted_so(trainer: Trainer, seed
 
     assert verdict is not None
     assert not verdict.passed
-    [event] = scripted.events(plan.folder, "verified")
+    event, _ = scripted.events(plan.folder, "verified")
     assert (event["tier"], event["passed"]) == ("measured", False)
+
+
+def misses(seeds: Seeds, *networks: Architecture) -> None:
+    """Let these networks miss the target on the test images, and others reach it."""
+
+    def watch(job: Job) -> None:
+        seeds.errors = lambda index: 101 if job.architecture in networks else 55
+
+    seeds.watch = watch
+
+
+def test_where_the_winner_misses_the_next_network_that_stands_is_verified(
+    trainer: Trainer, seeds: Seeds, tmp_path: Path
+):
+    misses(seeds, WINNER)
+    plan, session = searched(tmp_path)
+
+    verdict = conclude(plan, session)
+
+    assert verdict is not None
+    assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
+    assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
+    events = scripted.events(plan.folder, "verified")
+    assert [(event["hash"], event["parameters"], event["passed"]) for event in events] == [
+        (WINNER.hash, 86, False),
+        (LARGER.hash, 162, True),
+    ]
+    kept = {there.hash: there for there in record.read_all(plan.workspace.records)}
+    assert kept.keys() == {WINNER.hash, LARGER.hash}
+    assert [found.attempt for key in (WINNER, LARGER) if (found := kept[key.hash].found) is not None] == [1, 2]
+    # The same command finds all done.
+    seeds.asked.clear()
+    again = conclude(plan, session)
+    assert again is not None
+    assert (again.row, seeds.asked) == (verdict.row, [])
+
+
+def test_where_all_that_stand_miss_each_is_verified_once(trainer: Trainer, seeds: Seeds, tmp_path: Path):
+    misses(seeds, WINNER, LARGER)
+    plan, session = searched(tmp_path)
+
+    for _ in range(2):
+        verdict = conclude(plan, session)
+
+        assert verdict is not None
+        assert (verdict.record.architecture, verdict.passed) == (LARGER, False)
+        assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
+        assert len(scripted.events(plan.folder, "winner", "verified")) == 4
+
+
+def test_a_further_network_for_which_there_is_no_time_is_postponed(trainer: Trainer, seeds: Seeds, tmp_path: Path):
+    misses(seeds, WINNER)
+    missing = seeds.watch
+    plan, session = searched(tmp_path)
+
+    def spending(job: Job) -> None:
+        missing(job)
+        session.before += 12.0
+
+    seeds.watch = spending
+    session.effort = replace(session.effort, seconds=session.elapsed + 70.0)
+
+    verdict = conclude(plan, session)
+
+    assert verdict is not None
+    assert (verdict.record.architecture, verdict.passed) == (WINNER, False)
+    assert [job.architecture for job in seeds.asked] == [WINNER] * 5
+    last = scripted.events(plan.folder)[-1]
+    assert (last["event"], last["hash"]) == ("postponed", LARGER.hash)
+    # With more time it goes on there.
+    session.effort = replace(session.effort, seconds=None)
+    seeds.watch = missing
+    verdict = conclude(plan, session)
+    assert verdict is not None
+    assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
+    assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
 
 
 def test_a_verified_winner_is_not_verified_again(trainer: Trainer, seeds: Seeds, tmp_path: Path):

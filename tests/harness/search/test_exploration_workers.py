@@ -75,3 +75,46 @@ def test_where_nothing_stands_a_network_is_confirmed_even_if_its_verification_mu
     opened.began = opened.executor.now()
 
     assert exploration._confirmable(opened, explored=False) is opened.candidates[0]
+
+
+# Spare time -------------------------------------------------------------------------------------------------
+
+# 90 errors where a hundred are allowed: it stands, with a chance below 0.95 to pass its verification.
+DOUBTFUL = Made(20, fresh=(99.1, 99.1))
+
+
+def test_with_nothing_else_to_do_a_worker_runs_a_further_seed_of_what_stands(trainer: Trainer, tmp_path: Path):
+    opened = scripted.opened(tmp_path, [DOUBTFUL], workers=2, trials=1, seconds=10_000.0)
+    assert race.CONFIDENCE <= race.chance_to_verify(opened.candidates[0], 99.0) < race.ASSURED
+
+    jobs = [exploration._next_job(opened) for _ in opened.executor.jobs]
+
+    assert [(job.trial, job.purpose.value, job.seed_index) for job in jobs if job] == [(0, "confirm", 2)] * 2
+    # A new network comes first.
+    searching = scripted.opened(tmp_path / "b", [DOUBTFUL], workers=2, trials=2, seconds=10_000.0)
+    assert begun(searching)[0] == (1, "search")
+
+
+@pytest.mark.parametrize(
+    ("fresh", "seconds"),
+    [
+        # Sure enough, no end of time, no time besides the verification (5 of 8 s, a fifth more images), six seeds.
+        ((99.4, 99.4), 10_000.0),
+        ((99.1, 99.1), None),
+        ((99.1, 99.1), 1.1 * 1.2 * 3 * 8 + 12 + 1.1 * 8 - 1),
+        ((99.1,) * 6, 10_000.0),
+    ],
+)
+def test_else_it_stays_idle(fresh: tuple[float, ...], seconds: float | None, trainer: Trainer, tmp_path: Path):
+    opened = scripted.opened(tmp_path, [Made(20, fresh=fresh)], workers=2, trials=1, seconds=seconds)
+
+    assert exploration._next_job(opened) is None
+
+
+def test_no_more_seeds_are_in_flight_than_a_network_may_have(trainer: Trainer, tmp_path: Path):
+    opened = scripted.opened(tmp_path, [DOUBTFUL], workers=8, trials=1, seconds=10_000.0)
+    for place in opened.executor.jobs:
+        if (job := exploration._next_job(opened)) is not None:
+            opened.executor.assign(place, job)
+
+    assert sorted(job.seed_index for job in session.jobs_at_work(opened)) == [2, 3, 4, 5]

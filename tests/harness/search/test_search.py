@@ -59,7 +59,7 @@ def test_the_smallest_that_stands_on_two_fresh_seeds_wins(trainer: Trainer, tmp_
 def test_of_several_that_stand_the_smallest_wins_without_further_runs(trainer: Trainer, tmp_path: Path):
     opened = scripted.opened(tmp_path, [Made(12, fresh=STANDS), Made(8, fresh=(99.2, 99.2)), Made(4, fresh=(99.3,))])
 
-    search.choose(opened)
+    search.choose(opened, {})
 
     assert winner_of(tmp_path)["trial"] == 1
     assert trainer.asked == []
@@ -92,7 +92,7 @@ def test_where_time_is_short_a_network_that_can_be_verified_in_it_wins(trainer: 
     opened = scripted.opened(tmp_path, networks, seconds=90.0)
     slow(opened, 2)
 
-    search.choose(opened)
+    search.choose(opened, {})
 
     assert winner_of(tmp_path)["trial"] == 1
 
@@ -102,7 +102,29 @@ def test_where_none_can_be_verified_in_time_the_smallest_wins(trainer: Trainer, 
     slow(opened, 0)
     slow(opened, 1)
 
-    search.choose(opened)
+    search.choose(opened, {})
+
+    assert winner_of(tmp_path)["trial"] == 1
+
+
+def test_what_has_missed_in_its_verification_is_not_chosen_again(trainer: Trainer, tmp_path: Path):
+    networks = [Made(12, fresh=STANDS), Made(8, fresh=STANDS), Made(4, fresh=STANDS)]
+    opened = scripted.opened(tmp_path, networks)
+    hashes = [candidate.proposal.hash for candidate in opened.candidates.values()]
+
+    assert search.choose(opened, {(hashes[2], scripted.RECIPE_HASH): False, (hashes[1], "of another recipe"): False})
+
+    assert winner_of(tmp_path)["trial"] == 1
+    assert not search.choose(opened, dict.fromkeys([(name, scripted.RECIPE_HASH) for name in hashes], False))
+    assert len(scripted.events(tmp_path, "winner")) == 1
+
+
+def test_what_has_met_the_target_needs_no_more_time(trainer: Trainer, tmp_path: Path):
+    opened = scripted.opened(tmp_path, [Made(12, fresh=STANDS), Made(8, fresh=STANDS)], seconds=90.0)
+    slow(opened, 1)
+    smaller = opened.candidates[1].proposal.hash
+
+    search.choose(opened, {(smaller, scripted.RECIPE_HASH): True})
 
     assert winner_of(tmp_path)["trial"] == 1
 
@@ -111,6 +133,6 @@ def test_an_interrupted_choice_names_nobody(trainer: Trainer, tmp_path: Path):
     opened = scripted.opened(tmp_path, [Made(4, fresh=STANDS)])
     opened.interrupted = True
 
-    search.choose(opened)
+    search.choose(opened, {})
 
     assert scripted.events(tmp_path, "winner") == []

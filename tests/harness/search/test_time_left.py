@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,6 +102,26 @@ def test_the_time_for_the_end_is_that_of_five_seeds_of_the_smallest_that_stands(
     assert time_left.verify_seconds(opened, opened.candidates[1], 4) == pytest.approx(
         1.1 * 1.2 * -(-4 // workers) * 8 + 12
     )
+
+
+def test_what_is_spare_leaves_time_for_the_winner_and_for_the_quickest_of_the_others(trainer: Trainer, tmp_path: Path):
+    networks = [Made(20), Made(16, fresh=STANDS), Made(12, fresh=STANDS), Made(8, fresh=STANDS)]
+    opened = scripted.opened(tmp_path, networks, seconds=1000.0)
+    for trial, seconds in ((1, 30.0), (2, 20.0), (3, 40.0)):
+        each = opened.candidates[trial]
+        assert each.first is not None
+        each.first = replace(each.first, train_seconds=seconds)
+        each.fresh = [replace(run, train_seconds=seconds) for run in each.fresh]
+
+    two_verifications = 1.1 * 1.2 * 5 * (40 + 20) + 2 * 12
+    assert time_left.room(opened).spare == pytest.approx(1000 - two_verifications, abs=0.5)
+    alone = scripted.opened(tmp_path / "alone", [Made(8, fresh=STANDS)], seconds=1000.0)
+    assert time_left.room(alone).spare == pytest.approx(1000 - (1.1 * 1.2 * 5 * 8 + 12), abs=0.5)
+
+
+def test_all_time_is_spare_while_nothing_stands_or_time_has_no_end(trainer: Trainer, tmp_path: Path):
+    assert math.isinf(time_left.room(scripted.opened(tmp_path / "a", [Made(8)], seconds=1000.0)).spare)
+    assert math.isinf(time_left.room(scripted.opened(tmp_path / "b", [Made(8, fresh=STANDS)])).spare)
 
 
 def test_a_verification_trains_a_teacher_of_its_own(trainer: Trainer, tmp_path: Path):

@@ -18,10 +18,12 @@ from harness.search.proposals.acquisition import (
     CURSE,
     LEAST_CHANCE,
     MOST_ATTEMPTS,
+    UNLIKELY,
     Aim,
     Option,
     choices,
     expected_fall,
+    is_timely,
     margins_to_stand,
 )
 from harness.search.proposals.estimate import Pace, Room
@@ -290,6 +292,22 @@ def test_once_something_stands_a_small_network_without_a_chance_does_not_hide_a_
     endless = choices(replace(asked, room=ROOM), [hopeless, even])
     assert {choice.option.hash for choice in endless} == {"hopeless", "even"}
     assert [choice.option.hash for choice in choices(asked, [hopeless, even])] == ["even"]
+
+
+def test_an_unlikely_network_does_not_take_the_time_of_a_second_verification():
+    # 92 errors where 100 are allowed; a training takes 8 seconds, and 8.8 with a tenth of caution.
+    unlikely, even = (replace(options()[at], hash=str(at), cost=90, work=1e6) for at in (2, 3))
+    asked = aim(errors=(400, 200, 92, 80, 25), stands=True)
+    (small,), (large,) = (chances(asked, [(each.row, 8)]) for each in (unlikely, even))
+    assert LEAST_CHANCE < small < UNLIKELY < large
+
+    for spare, expected in ((8.9, {"2", "3"}), (8.7, {"3"}), (-50.0, {"3"})):
+        room = replace(ROOM, left=1_000.0, spare=spare)
+        found = choices(replace(asked, room=room), [unlikely, even])
+        assert {choice.option.hash for choice in found} == expected
+        # An earlier choice is asked about again.
+        earlier = choices(replace(asked, room=replace(room, spare=math.inf)), [unlikely, even])
+        assert {choice.option.hash for choice in earlier if is_timely(choice, room)} == expected
 
 
 def test_where_all_chances_are_as_good_as_none_what_comes_nearest_is_first():
