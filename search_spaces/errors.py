@@ -79,7 +79,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def caret(text: str, position: int) -> str:
-    """Return the line of ``text`` that holds ``position`` and a caret under it, as two lines."""
+    """Return the line of ``text`` that holds ``position``, with its number where there are several, and a caret."""
     position = min(max(position, 0), len(text))
     start = text.rfind("\n", 0, position) + 1
     end = text.find("\n", position)
@@ -89,5 +89,7 @@ def caret(text: str, position: int) -> str:
     column = position - start
     # A long line is cut around the position, so that the caret stays in sight.
     left = max(0, column - 60)
-    shown = ("..." if left else "") + line[left : column + 40]
-    return f"  {shown}\n  {' ' * (column - left + (3 if left else 0))}^"
+    above = text.count("\n", 0, start)
+    number = f"line {above + 1}: " if "\n" in text.strip() else ""
+    before = number + ("..." if left else "")
+    return f"  {before}{line[left : column + 40]}\n  {' ' * (len(before) + column - left)}^"

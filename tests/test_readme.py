@@ -12,7 +12,7 @@ import pytest
 from harness.cli import cli, run
 from harness.evidence import record
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, read
-from search_spaces.network_name import network_names
+from search_spaces.network_name import network_name, network_names
 
 ROOT = Path(__file__).resolve().parent.parent
 # Commands that answer at once and depend on nothing but the code.
@@ -44,6 +44,21 @@ def test_the_readme_shows_the_main_commands() -> None:
     shown = {words[0] for words, _ in harness_commands(ROOT / "README.md")}
 
     assert {"search", "verify", "evaluate", "explain", "spaces", "leaderboard"} <= shown
+
+
+def test_the_readme_says_of_which_runs_weights_are_kept() -> None:
+    kept = {
+        folder: len(list(folder.glob("*.safetensors"))) for folder in (ROOT / "records" / "weights").glob("*-mnist")
+    }
+    known = {f"{each.hash}-{each.recipe_hash}-{each.dataset}": each for each in record.read_all(ROOT / "records")}
+    named = sorted(
+        (network_name(known[folder.name].architecture, known[folder.name].parameters), count)
+        for folder, count in kept.items()
+    )
+    seeds = {1: "seed 0", 2: "seeds 0 and 1"}
+
+    phrase = ", ".join(f"{seeds.get(count, f'seeds 0 to {count - 1}')} of `{name}`" for name, count in named)
+    assert f"{phrase}.\n" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("words", [words for words, _ in harness_commands(*PAGES)], ids=" ".join)

@@ -155,10 +155,10 @@ def _replayed(made: Setting, table: Table, given: dict[str, Any], folder: Path) 
     def keep(traces: Sequence[Trace]) -> None:
         for trace in traces:
             comparison.append_trace(folder, trace)
-        reporter.bar.update(len(traces))
+        reporter.advance(len(traces))
 
     with Reporter(asked.repeats * len(made.methods), "repeats") as reporter:
-        reporter.bar.update(len(there))
+        reporter.advance(len(there))
         traces = run_repeats(
             made.methods,
             asked.task,

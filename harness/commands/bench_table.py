@@ -209,6 +209,6 @@ def _train(ready: Prepared, plan: RecordingPlan, folder: Path, place: Workspace,
         options.cluster(address, ready.recording.machine.workers) as link,
         Reporter(plan.runs, "runs") as reporter,
     ):
-        reporter.bar.update(plan.ended)
+        reporter.advance(plan.ended)
         executor_of = Processes if link is None else on_cluster(ready, link)
         return record(folder, ready, place.teachers, plan.seconds_an_epoch, reporter, executor_of)

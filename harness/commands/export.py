@@ -171,7 +171,7 @@ def _train(job: Job, data: ImageData) -> tuple[Result, Training]:
     # As in a verification: the number of threads has a part in the bits.
     torch.set_num_threads(1)
     with Reporter(steps * job.recipe.epochs, "steps") as reporter:
-        result, trained = execute_and_keep(job, TrainingData.of(data), on_step=lambda: reporter.bar.update(1))
+        result, trained = execute_and_keep(job, TrainingData.of(data), on_step=lambda: reporter.advance())
     if result.status is not Status.COMPLETE:
         raise TargetMissed(f"seed {job.seed_index} {result.status}: {result.message}; nothing was written")
     return result, trained

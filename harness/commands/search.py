@@ -19,7 +19,7 @@ from harness.evidence.mirror.url import check_url, hidden
 from harness.system.duration import DURATION, duration_option
 from harness.system.processor import core_count
 from harness.system.terminal import busy, console, show_facts
-from harness.system.workspace import check_writable, no_empty_folder, workspace
+from harness.system.workspace import check_reachable, check_writable, no_empty_folder, workspace
 
 if TYPE_CHECKING:
     from harness.evidence.mirror.process import Mirroring
@@ -132,8 +132,9 @@ def search(
         if link is not None:
             plan = on_cluster(plan, link, given["workers"])
         if plan_only:
+            check_reachable(plan.folder)
             with busy("counting the networks of the space"):
-                document = plan_document(plan)
+                document = plan_document(plan) | ({} if storage is None else {"storage": hidden(storage)})
             options.print_json(document) if as_json else show_facts(console(), plan_facts(document))
             return 0
         options.say_engine(plan.engine)

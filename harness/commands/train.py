@@ -103,7 +103,7 @@ def _run(job: Job, data: ImageData) -> Result:
         def on_epoch(epoch: Epoch) -> None:
             reporter.say(_epoch_text(epoch, job.recipe.epochs, data.dataset.validation_size))
 
-        return execute(job, TrainingData.of(data), on_epoch=on_epoch, on_step=lambda: reporter.bar.update(1))
+        return execute(job, TrainingData.of(data), on_epoch=on_epoch, on_step=lambda: reporter.advance())
 
 
 def _document(result: Result) -> dict[str, Any]:

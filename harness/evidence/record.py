@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from harness.data.datasets import dataset
 from harness.system import files
-from harness.system.document import WrittenNetwork, document_of, documented, read_as, read_each
+from harness.system.document import BRING_BACK, WrittenNetwork, document_of, documented, read_as, read_each
 from harness.system.errors import ContentError, reason
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import Environment, Result, Status, accuracy_pct
@@ -230,7 +230,10 @@ def _check(record: Record, path: Path, network: str) -> None:
         facts |= _seed_facts(record, run)
     for name, (stated, computed) in facts.items():
         if stated != computed:
-            raise ContentError(f"{path}: {name} is stated as {stated}, but the record's own content gives {computed}")
+            raise ContentError(
+                f"{path}: {name} is stated as {stated}, but the record's own content gives {computed}",
+                hint=BRING_BACK,
+            )
 
 
 def _seed_facts(record: Record, run: SeedRun) -> dict[str, tuple[object, object]]:

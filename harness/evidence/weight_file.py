@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from harness.data.datasets import dataset, pixel_properties
 from harness.evidence.record import Record, SeedRun
 from harness.system import files
-from harness.system.document import documented, read_as
+from harness.system.document import BRING_BACK, documented, read_as
 from harness.system.errors import ContentError, reason
 from harness.training.result import Environment
 
@@ -134,7 +134,7 @@ def read(path: Path) -> WeightFile:
         if missing := {tied.get(name, name) for name in state} ^ kept.keys():
             raise ContentError(f"the weights {path} do not fit their list of names: {', '.join(sorted(missing))}")
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ContentError(f"cannot read the weights {path}: {reason(error)}") from error
+        raise ContentError(f"cannot read the weights {path}: {reason(error)}", hint=BRING_BACK) from error
     return made
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _NO_NETWORK = "no_network"
+# What helps where a file is not as this program wrote it.
+BRING_BACK = "bring the file back as this program wrote it ('git restore' if it is committed), or move it away"
 
 
 class _Notation:
@@ -79,7 +81,9 @@ def read_as(kind: type[_T], text: str | bytes, where: str) -> _T:
         if (first := found[0])["type"] == _NO_NETWORK:
             message = f"{where}: its {_place(first)} is not a network: {first['msg']}"
             raise ContentError(message, position=first["ctx"]["position"], text=first["input"]) from error
-        raise ContentError(f"{where} is not what this program writes: {'; '.join(faults)}{rest}") from error
+        raise ContentError(
+            f"{where} is not what this program writes: {'; '.join(faults)}{rest}", hint=BRING_BACK
+        ) from error
     return value
 
 

@@ -100,8 +100,15 @@ def _checked(name: str, kind: str, folder: Path) -> str:
 
 
 def workspace() -> Workspace:
-    """Return the folder that ``HARNESS_WORKSPACE`` names, or the current one."""
-    return Workspace(Path(os.environ.get("HARNESS_WORKSPACE") or Path.cwd()))
+    """Return the folder that ``HARNESS_WORKSPACE`` names, or the current one.
+
+    Raises:
+        UsageError: it names something else than a folder.
+    """
+    root = Path(os.environ.get("HARNESS_WORKSPACE") or Path.cwd())
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"HARNESS_WORKSPACE is {root}, which is not a folder")
+    return Workspace(root)
 
 
 def check_writable(folder: Path) -> None:

@@ -14,8 +14,8 @@ def test_nearest_suggests_only_what_is_near():
     ("text", "position", "shown"),
     [
         ("bn reul gap", 3, "  bn reul gap\n     ^"),
-        ("bn\nreul", 3, "  reul\n  ^"),
-        ("bn\r\nreul", 4, "  reul\n  ^"),
+        ("bn\nreul", 3, "  line 2: reul\n          ^"),
+        ("bn\r\nreul", 4, "  line 2: reul\n          ^"),
         ("bn\treul\x00\x1b", 3, "  bn reul  \n     ^"),
         ("bn", 2, "  bn\n    ^"),
         ("bn", 99, "  bn\n    ^"),

@@ -175,7 +175,7 @@ def _ended(session: RecordingSession, job: Job, found: Result) -> None:
     if found.status is Status.DIVERGED:
         session.left -= session.work[job.architecture] * (job.recipe.epochs - len(found.history))
     session.ended += 1
-    session.reporter.bar.update(1)
+    session.reporter.advance()
 
 
 def _again(session: RecordingSession, job: Job, message: str) -> None:

@@ -40,6 +40,7 @@ def plan_facts(document: dict[str, Any]) -> dict[str, str]:
         f"its verification passes with a chance of at least {100 * document['confidence']:g} %",
         "effort": _effort_text(document),
         **({"nodes": _nodes_text(document["nodes"])} if document["nodes"] else {}),
+        **({"storage": f"{document['storage']}, which a plan does not open"} if "storage" in document else {}),
         "limits": f"{duration_text(limits['seconds'])} a training, {limits['memory_mb']:g} MiB a worker",
         "expected": _expected_text(document),
         "set by you": _given_text(document["origins"]),

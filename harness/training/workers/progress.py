@@ -1,9 +1,10 @@
-"""Progress of long work on stderr: a bar on a terminal, a plain line an event elsewhere."""
+"""Progress of long work on stderr: a bar on a terminal, elsewhere a plain line an event and a minute."""
 
 from __future__ import annotations
 
 import sys
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +23,8 @@ class Reporter:
 
     def __init__(self, total: int | None, unit: str) -> None:
         self.terminal = sys.stderr.isatty()
+        self._unit, self._done = unit, 0
+        self._said = time.monotonic()
         self.bar: tqdm[None] = tqdm(
             total=total, unit=f" {unit}", disable=not self.terminal, file=sys.stderr, dynamic_ncols=True
         )
@@ -46,8 +49,20 @@ class Reporter:
         while not self._ended.wait(REFRESH_SECONDS):
             self.bar.refresh()
 
+    def advance(self, count: int = 1) -> None:
+        """Count so many things as done."""
+        self.bar.update(count)
+        self._done += count
+        of = "" if self.bar.total is None else f" of {self.bar.total:,}"
+        self._say_each_minute(f"{self._done:,}{of} {self._unit}")
+
+    def _say_each_minute(self, line: str) -> None:
+        if not self.terminal and time.monotonic() - self._said >= PLAIN_SECONDS:
+            self.say(line)
+
     def say(self, line: str) -> None:
         """Print one line above the bar."""
+        self._said = time.monotonic()
         if self.terminal:
             self.bar.write(line, file=sys.stderr)
         else:
@@ -57,10 +72,12 @@ class Reporter:
         """Show what a worker has reported about a verification."""
         match event:
             case Progress(job, epoch):
-                self.bar.set_postfix_str(f"seed {job.seed_index} epoch {epoch.epoch}/{job.recipe.epochs}")
+                where = f"seed {job.seed_index}: epoch {epoch.epoch} of {job.recipe.epochs}"
+                self.bar.set_postfix_str(where)
+                self._say_each_minute(where)
             case Finished(job, result):
-                self.bar.update(1)
                 self.say(f"seed {job.seed_index}: {test_outcome(result)}")
+                self.advance()
             case Broken(job, status, message):
                 self.say(f"seed {job.seed_index}: {status}, {message}; it is run again")
 

@@ -10,6 +10,7 @@ import pytest
 from harness.cli import run
 from harness.evidence import study
 from tests.harness.commands.stubbed_search import SEARCH, searched, stub
+from tests.wording import lacking
 
 
 @pytest.fixture(autouse=True)
@@ -142,18 +143,16 @@ def test_a_workspace_that_cannot_be_written_is_named_before_training(
     command: tuple[str, ...], workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     (workspace / "file").write_text("kept")
-    for place, why in ((workspace / "file", "File exists"), (Path("/proc/x"), "No such file or directory")):
+    for place, why in (
+        (workspace / "file", f"HARNESS_WORKSPACE is {workspace / 'file'}, which is not a folder"),
+        (Path("/proc/x"), "cannot write to the folder /proc/x: No such file or directory"),
+    ):
         monkeypatch.setenv("HARNESS_WORKSPACE", str(place))
-        assert failure(capsys, *command) == (2, f"cannot write to the folder {place}: {why}", None)
+        assert failure(capsys, *command) == (2, why, None)
 
 
-def test_a_workspace_without_a_study_has_no_report(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    (workspace / "file").write_text("kept")
-    monkeypatch.setenv("HARNESS_WORKSPACE", str(workspace / "file"))
-
-    assert failure(capsys, "report")[:2] == (2, f"there is no study in {workspace}/file/runs yet")
+def test_a_workspace_without_a_study_has_no_report(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    assert failure(capsys, "report")[:2] == (2, f"there is no study in {workspace}/runs yet")
 
 
 def test_another_configuration_and_a_second_coordinator_are_refused(
@@ -203,6 +202,21 @@ def test_a_plan_trains_and_writes_nothing(workspace: Path, capsys: pytest.Captur
     assert document["origins"]["seed"] == "default"
     low, high = document["feasible_share"]
     assert 0 < low <= high < 1
+
+
+def test_a_plan_says_that_it_opens_no_database_and_finds_a_folder_that_cannot_be_written(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    url = "postgresql://ann:secret@nowhere/name"
+    assert run([*SEARCH, "--plan", "--json", "--storage", url]) == 0
+    assert json.loads(capsys.readouterr().out)["storage"] == "postgresql://ann:***@nowhere/name"
+    assert run([*SEARCH, "--plan", "--storage", url]) == 0
+    shown = capsys.readouterr().out
+    assert "secret" not in shown
+    assert lacking(shown, "storage", "ann:***@nowhere", "does not open") == []
+
+    monkeypatch.setenv("HARNESS_WORKSPACE", "/proc/x")
+    assert failure(capsys, *SEARCH, "--plan")[0] == 2
 
 
 # What is said at the end ------------------------------------------------------------------------------------

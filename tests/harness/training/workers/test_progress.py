@@ -65,7 +65,7 @@ def test_on_a_terminal_a_bar_counts_the_seeds(monkeypatch: pytest.MonkeyPatch):
 
     shown = terminal.getvalue()
     assert "seed 2: complete, 99.43 % test\n" in shown
-    assert "seed 2 epoch 3/8" in shown
+    assert "seed 2: epoch 3 of 8" in shown
     assert "1/2" in shown
 
 
@@ -80,3 +80,18 @@ def test_the_bar_goes_on_while_nothing_happens(monkeypatch: pytest.MonkeyPatch):
                 break
 
         assert len(terminal.getvalue()) > before
+
+
+def test_without_a_terminal_long_work_says_each_minute_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    with Reporter(7_000, "steps") as reporter:
+        for now[0] in (101.0, 159.0, 160.0, 161.0):
+            reporter.advance(1_000)
+        for now[0], epoch in ((200.0, 1), (221.0, 2), (230.0, 3)):
+            reporter.on_event(Progress(VERIFY, Epoch(epoch, 0.1, 0.1, 1.0)))
+
+    assert capsys.readouterr().err.splitlines() == ["3,000 of 7,000 steps", "seed 2: epoch 2 of 8"]
