@@ -120,13 +120,20 @@ def _row_faults(path: Path, stated: LeaderboardRow, made: LeaderboardRow, *, ran
 
 def _weight_faults(place: Workspace, records: Iterable[Record], unsound: Iterable[Path]) -> Iterator[str]:
     known = set()
+    changed = history.changed(place.records / weight_file.FOLDER)
     for evidence in records:
         for index in weight_file.kept_indices(place.records, evidence):
-            known.add(weight_file.path_of(place.records, evidence, index))
+            path = weight_file.path_of(place.records, evidence, index)
+            known.add(path)
             try:
-                weight_file.read_recorded(place.records, evidence, index)
+                found = weight_file.read_recorded(place.records, evidence, index)
             except ContentError as error:
                 yield error.told
+                continue
+            run = evidence.seed(index)
+            # A repeat may be replaced by the recorded bits, and by nothing else.
+            if path in changed and run is not None and found.sha256 != run.weights_sha256:
+                yield f"{path} is not as commit {changed[path][:12]} has it, and does not hold the recorded weights"
     damaged = [path.name for path in unsound]
     for path in sorted((place.records / weight_file.FOLDER).glob("*/*")):
         if path not in known and not any(name.startswith(f"{path.parent.name}-") for name in damaged):

@@ -53,6 +53,23 @@ def removed(folder: Path) -> list[Path]:
     return [folder / name for name in names if not (folder / name).exists()]
 
 
+def changed(folder: Path) -> dict[Path, str]:
+    """Return the files below a folder that are not as the first commit that held them has them, and that commit."""
+    shown = ("--diff-filter=A", "--no-renames", "--no-abbrev", "--raw", "--relative", "--format=%H")
+    first: dict[str, tuple[str, str]] = {}
+    commit = ""
+    # Latest first, so the earliest of several commits that add a file stays.
+    for line in (_git(folder, "log", "--full-history", *shown, "--", ".") or "").splitlines():
+        facts, _, name = line.partition("\t")
+        if name:
+            first[name] = (commit, facts.split()[3])
+        elif line:
+            commit = line
+    there = [name for name in first if (folder / name).is_file()]
+    blobs = (_git(folder, "hash-object", "--", *there) or "").split() if there else []
+    return {folder / name: first[name][0] for name, blob in zip(there, blobs, strict=False) if blob != first[name][1]}
+
+
 def _content(path: Path, commit: str) -> str | None:
     return _git(path.parent, "show", f"{commit}:./{path.name}")
 

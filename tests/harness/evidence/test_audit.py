@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.cli import run
-from harness.evidence import leaderboard
+from harness.evidence import leaderboard, record, weight_file
 from harness.evidence.audit import audit
 from harness.evidence.leaderboard import Tier
 from harness.system import files
@@ -165,6 +165,33 @@ def test_one_bit_of_the_weights_is_told(place: Workspace):
     fault = fault_of(place)
     assert str(path) in fault
     assert "holds the weights " in fault
+
+
+def test_changed_weights_with_a_line_that_calls_them_a_repeat_are_told(place: Workspace):
+    path, [recorded] = weights(place, 3), [run for run in record.read(record_of(place)).seeds if run.index == 3]
+    unrun.commit(place)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    evidence = record.read(record_of(place))
+    weight_file.add_repeat(
+        place.records,
+        weight_file.Repeat(
+            hash=evidence.hash,
+            recipe_hash=evidence.recipe_hash,
+            dataset=evidence.dataset,
+            seed_index=3,
+            recorded_sha256=recorded.weights_sha256 or "",
+            weights_sha256=weight_file.read(path).sha256,
+            environment=unrun.ENVIRONMENT,
+            trained_utc="2026-11-21T08:00:00+00:00",
+        ),
+    )
+    unrun.commit(place)
+
+    fault = fault_of(place)
+    assert str(path) in fault
+    assert "is not as commit" in fault
 
 
 def test_weights_that_say_they_are_of_another_network_are_told(place: Workspace):

@@ -120,3 +120,30 @@ def test_a_shallow_clone_is_not_whole(place: Workspace, tmp_path: Path):
 
     assert history.is_whole(place.records)
     assert not history.is_whole(tmp_path / "clone" / "records")
+
+
+def test_a_file_is_changed_where_it_is_not_as_its_first_commit_has_it(place: Workspace):
+    folder = place.records / "weights"
+    (folder / "row").mkdir(parents=True)
+    kept, bytes_ = folder / "row" / "a b.safetensors", bytes(range(256))
+    kept.write_bytes(bytes_)
+    place.ledger.with_name("note").touch()
+    unrun.commit(place, THIRD)
+    [first] = [version.commit for version in history.versions(place.ledger.with_name("note"))]
+    (folder / "row" / "new").write_bytes(b"not committed")
+    assert history.changed(folder) == {}
+
+    kept.write_bytes(bytes_[:-1])
+    assert history.changed(folder) == {kept: first}
+    unrun.commit(place)
+    assert history.changed(folder) == {kept: first}
+
+    # Taken away and added again it is still not as it was first.
+    kept.unlink()
+    unrun.commit(place)
+    assert history.changed(folder) == {}
+    kept.write_bytes(bytes_[:-1])
+    unrun.commit(place)
+    assert history.changed(folder) == {kept: first}
+    kept.write_bytes(bytes_)
+    assert history.changed(folder) == {}
