@@ -43,6 +43,15 @@ def test_a_reached_target_names_network_size_mean_spread_seeds_and_tier(study: A
     assert found.progress == "The search ended after 6 s: its time was up."
 
 
+def test_a_search_that_stopped_early_says_what_for(study: Any, place: Workspace, synthetic: Any):
+    study.standing("winner", study.propose(synthetic.network(8, 8, 8)), [50])
+    study.note("ended", 300.0, reason="time", seconds=600.0, message="of 9 networks none has a chance")
+
+    found = said(study, place)
+
+    assert lacking(found.progress, "stopped at 5 min", "of 10 min", "verification", "of 9 networks none") == []
+
+
 def test_a_missed_target_says_by_how_much(study: Any, place: Workspace, synthetic: Any):
     proposal = study.propose(synthetic.network(8, 8, 8))
     study.standing("winner", proposal, [50])
