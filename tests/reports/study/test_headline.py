@@ -45,7 +45,8 @@ def test_a_reached_target_names_network_size_mean_spread_seeds_and_tier(study: A
 
 def test_a_search_that_stopped_early_says_what_for(study: Any, place: Workspace, synthetic: Any):
     study.standing("winner", study.propose(synthetic.network(8, 8, 8)), [50])
-    study.note("ended", 300.0, reason="time", seconds=600.0, message="of 9 networks none has a chance")
+    study.note("ended", 300.0, reason="time", message="of 9 networks none has a chance")
+    study.events[-1]["seconds"] = 600.0
 
     found = said(study, place)
 
