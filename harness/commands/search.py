@@ -190,7 +190,7 @@ def _run(
             verdict = None
             if not session.interrupted:
                 reporter.verifying()
-                verdict = conclude(plan, session, reporter.on_event)
+                verdict = conclude(plan, session, reporter.on_event, reporter.say)
         end = None if session.interrupted else outcome(plan, session, verdict, given, fewest)
         if end is not None and end.words is not None:
             advised = Advised(arguments=end.words.arguments, advice=end.words.advice)

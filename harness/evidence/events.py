@@ -200,7 +200,6 @@ class Verified:
     """The winner was trained on fresh seeds and tested."""
 
     hash: str = ""
-    parameters: int | None = None
     recipe_hash: str = ""
     tier: str = ""
     mean_test_accuracy_pct: float | None = None
@@ -289,3 +288,18 @@ def entry_of(document: dict[str, Any]) -> Entry[Event] | None:
 def of_kind(entries: Iterable[Entry[Event]], kind: type[_E]) -> list[Entry[_E]]:
     """Return the entries of one kind of event, oldest first."""
     return [cast("Entry[_E]", entry) for entry in entries if isinstance(entry.event, kind)]
+
+
+def verdicts(entries: Iterable[Entry[Event]]) -> dict[int, Verified]:
+    """Return what came of each winner that was verified, by its trial, in the order of the winners."""
+    found: dict[int, Verified] = {}
+    trial: int | None = None
+    for entry in entries:
+        match entry.event:
+            case WinnerChosen():
+                trial = entry.event.trial
+            case Verified() if trial is not None:
+                found[trial] = entry.event
+            case _:
+                pass
+    return found

@@ -57,7 +57,7 @@ class Found:
         validation_accuracy_pct: mean over the fresh validation seeds.
         validation_seeds: their number.
         search_seconds: wall-clock of the whole search, on ``workers`` processes.
-        attempt: 1 for the first network that the search has verified, 2 where that one missed the target, and so on.
+        attempt: 1 for the first network of the study that was verified, 2 for the second, and so on.
     """
 
     study: str
@@ -201,7 +201,7 @@ def read(path: Path) -> Record:
         text = files.read_bytes(path)
     except OSError as error:
         raise ContentError(f"cannot read the record {path}: {reason(error)}") from error
-    record = read_as(Record, text, f"the record {path}")
+    record = read_as(Record, text, f"the record {path}", BRING_BACK)
     _check(record, path, json.loads(text)["architecture"])
     return record
 

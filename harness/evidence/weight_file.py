@@ -133,7 +133,9 @@ def read(path: Path) -> WeightFile:
         made = WeightFile(path, kept, told, tied, state)
         if missing := {tied.get(name, name) for name in state} ^ kept.keys():
             raise ContentError(f"the weights {path} do not fit their list of names: {', '.join(sorted(missing))}")
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except OSError as error:
+        raise ContentError(f"cannot read the weights {path}: {reason(error)}") from error
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ContentError(f"cannot read the weights {path}: {reason(error)}", hint=BRING_BACK) from error
     return made
 

@@ -14,30 +14,31 @@ from harness.evidence.verification.verdict import Verdict
 from harness.evidence.verification.verify import finished_indices, forget, recorded_verdict, run_seeds
 from harness.search.proposals.estimate import VERIFY_FACTOR, verify_seeds
 from harness.search.run_plan import SearchPlan
-from harness.search.search import choose, verified
+from harness.search.search import choose
 from harness.search.session import Session, note
 from harness.search.time_left import least_verify_seconds, verify_seconds
 from harness.training.workers import workers
 
 
 def conclude(
-    plan: SearchPlan, session: Session, on_event: Callable[[workers.Event], None] = lambda event: None
+    plan: SearchPlan,
+    session: Session,
+    on_event: Callable[[workers.Event], None] = lambda event: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Verdict | None:
-    """Verify the study's winner and rewrite the leaderboard; where it misses, verify the next network that stands.
+    """Verify the study's winner and rewrite the leaderboard; where it misses, verify a second network.
 
-    That is the smallest of them for which there is time. Each is verified once, whatever came of it; the verdict that
-    is returned is the last one. None where the search named no winner, or where too little time is left to verify it.
-    Where time is lacking, for the first or for a further one, the last event of the log is ``Postponed``.
-    ``on_event`` sees how the seeds go on.
+    That is the smallest other one that stands and for which there is time. A network is verified once, whatever came
+    of it: one that was verified in an earlier session is not verified again. ``on_event`` sees how the seeds go on.
+
+    Returns:
+        the last verdict; None where the search named no winner, or where too little time is left to verify it. Where
+        time is lacking, for the first or the second one, the last event of the log is ``Postponed``.
     """
-    tried = verified(study.read_events(plan.folder))
-    verdict = further = _verify_winner(plan, session, on_event)
-    while further is not None and not further.passed:
-        tried[further.record.hash, further.record.recipe_hash] = False
-        if not choose(session, tried):
-            break
-        further = _verify_winner(plan, session, on_event)
-        verdict = further or verdict
+    verdict = _verify_winner(plan, session, on_event)
+    if verdict is not None and not verdict.passed and (second := choose(session)) is not None:
+        say(f"{verdict.record.parameters:,} parameters miss the target; next: {second.parameters:,} parameters")
+        verdict = _verify_winner(plan, session, on_event) or verdict
     refresh(plan.workspace)
     return verdict
 
@@ -48,11 +49,11 @@ def _verify_winner(plan: SearchPlan, session: Session, on_event: Callable[[worke
     if not winners:
         return None
     winner = winners[-1].event
-    verification = _verification(plan, winner, events)
+    attempt = 1 + len(session.verdicts.keys() - {winner.trial})
+    verification = _verification(plan, winner, events, attempt)
     recorded = recorded_verdict(verification, plan.workspace)
-    is_verified = (winner.hash, verification.recipe.recipe.hash) in verified(events)
     # A record can be taken away; then the seeds are run again.
-    if is_verified and recorded.runs:
+    if winner.trial in session.verdicts and recorded.runs:
         # A kill after the note may have left the rest undone.
         forget(verification, plan.workspace)
         return recorded
@@ -62,6 +63,11 @@ def _verify_winner(plan: SearchPlan, session: Session, on_event: Callable[[worke
     if open_seeds and session.left < least_verify_seconds(session, candidate, open_seeds):
         note(session, Postponed(hash=winner.hash, parameters=winner.parameters, seconds=needed))
         return None
+
+    def on_verdict(verdict: Verdict) -> None:
+        session.verdicts[winner.trial] = _verified(verdict)
+        note(session, session.verdicts[winner.trial])
+
     return run_seeds(
         verification,
         plan.workspace,
@@ -70,7 +76,7 @@ def _verify_winner(plan: SearchPlan, session: Session, on_event: Callable[[worke
         replace(plan.effort.limits, seconds=plan.effort.limits.seconds * VERIFY_FACTOR),
         on_event,
         plan.executor_of,
-        on_verdict=lambda verdict: note(session, _verified(verdict)),
+        on_verdict=on_verdict,
     )
 
 
@@ -78,7 +84,6 @@ def _verified(verdict: Verdict) -> Verified:
     """Return the event that the winner was verified."""
     return Verified(
         hash=verdict.record.hash,
-        parameters=verdict.record.parameters,
         recipe_hash=verdict.record.recipe_hash,
         tier=verdict.row.tier,
         mean_test_accuracy_pct=verdict.row.mean_test_accuracy_pct,
@@ -87,7 +92,7 @@ def _verified(verdict: Verdict) -> Verified:
     )
 
 
-def _verification(plan: SearchPlan, winner: WinnerChosen, events: list[Entry[Event]]) -> Plan:
+def _verification(plan: SearchPlan, winner: WinnerChosen, events: list[Entry[Event]], attempt: int) -> Plan:
     proposal = next(item for item in study.proposals(events) if item.trial == winner.trial)
     recipe, name = plan.config.recipe_of(proposal.epochs)
     found = Found(
@@ -102,7 +107,7 @@ def _verification(plan: SearchPlan, winner: WinnerChosen, events: list[Entry[Eve
         rejected=study.rejections(events).total(),
         search_seconds=study.elapsed_seconds(events),
         workers=plan.effort.workers,
-        attempt=1 + sum(not met for key, met in verified(events).items() if key != (winner.hash, recipe.hash)),
+        attempt=attempt,
     )
     return Plan(
         architecture=proposal.architecture,

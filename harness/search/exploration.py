@@ -6,7 +6,6 @@ from collections import Counter
 
 from harness.evidence.events import Looked, Rejected, Repeated
 from harness.search import race
-from harness.search.proposals.estimate import CAUTION
 from harness.search.race import STAND_SEEDS, Candidate
 from harness.search.reactions import poll
 from harness.search.session import (
@@ -19,7 +18,7 @@ from harness.search.session import (
     trial_of,
     update_contenders,
 )
-from harness.search.time_left import closing_seconds, remaining_seconds, room, run_seconds, spare_seconds
+from harness.search.time_left import closing_seconds, remaining_seconds, room, run_seconds
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 
@@ -69,35 +68,14 @@ def _stop_reason(session: Session) -> str:
 
 
 def _next_job(session: Session) -> Job | None:
-    """Return what a free worker does next: what is waiting, then a fresh seed, a new network, a seed to make sure."""
+    """Return what a free worker does next: what is waiting, then a fresh seed, then a new network."""
     if session.waiting:
         return session.waiting.pop(0)
     # Of several workers the first may have taken the last trial.
     explored = _stop_reason(session) == "trials" or bool(session.exhausted)
     if (candidate := _confirmable(session, explored=explored)) is not None:
-        return _fresh_seed(session, candidate)
-    proposed = None if explored else _propose(session)
-    if proposed is None and (standing := smallest_standing(session)) is not None and _is_doubtful(session, standing):
-        return _fresh_seed(session, standing)
-    return proposed
-
-
-def _fresh_seed(session: Session, candidate: Candidate) -> Job:
-    return job_for(session, candidate, Purpose.CONFIRM, next(free_indices(session, candidate)))
-
-
-def _is_doubtful(session: Session, standing: Candidate) -> bool:
-    """Return whether a worker without other work should run a further seed of the network that would be verified.
-
-    Without an end of time a search waits for nothing, so there is no spare time either.
-    """
-    if session.effort.seconds is None or not session.switches.confirmation:
-        return False
-    mine = sum(
-        job.purpose is Purpose.CONFIRM and trial_of(job) == standing.proposal.trial for job in jobs_at_work(session)
-    )
-    is_spare = CAUTION * run_seconds(session, standing) <= spare_seconds(session)
-    return is_spare and race.is_doubtful(standing, session.config.threshold_pct, mine)
+        return job_for(session, candidate, Purpose.CONFIRM, next(free_indices(session, candidate)))
+    return None if explored else _propose(session)
 
 
 def _confirmable(session: Session, *, explored: bool) -> Candidate | None:

@@ -25,6 +25,7 @@ from search_spaces.spaces.space import OBJECTIVES, Metric
 FAR_MISS = 1.5
 # Less leaves no time to train, confirm and verify a network.
 LEAST_SECONDS = 120.0
+# The space that holds every form.
 WIDEST_SPACE = "all"
 _SAME, _LARGER = "goes on with the same study", "looks among larger networks"
 # What may change without another study beginning.
@@ -108,15 +109,11 @@ class Exhausted:
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """A network stands and was not verified; the whole search takes so many ``seconds`` with its verification.
-
-    ``missed`` are the parameters of the network that was verified before it, and missed.
-    """
+    """A network stands and was not verified; the whole search takes so many ``seconds`` with its verification."""
 
     hash: str
     parameters: int
     seconds: float
-    missed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +121,7 @@ class Missed:
     """The winner was verified and does not reach the target.
 
     Attributes:
+        hash: of the winner.
         errors: mean wrong test images over its seeds; ``allowed`` are those of the target, perhaps not whole.
         contradicted: the seeds are worse than those recorded before, whatever their mean.
     """
@@ -140,12 +138,12 @@ End = RanOut | Answered | Exhausted | Postponed | Missed
 
 def end_of(events: list[logged.Entry[logged.Event]], verdict: Verdict | None) -> End | None:
     """Return how a search ended without an answer that was not interrupted, from its journal; None with an answer."""
-    last = events[-1].event if events else None
-    if isinstance(last, logged.Postponed):
-        missed = None if verdict is None else verdict.record.parameters
-        return Postponed(last.hash, last.parameters, elapsed_seconds(events) + last.seconds, missed)
+    if verdict is not None and verdict.passed:
+        return None
+    if events and isinstance(last := events[-1].event, logged.Postponed):
+        return Postponed(last.hash, last.parameters, elapsed_seconds(events) + last.seconds)
     if verdict is not None:
-        return None if verdict.passed else _missed(verdict)
+        return _missed(verdict)
     ended = logged.of_kind(events, logged.SessionEnded)[-1].event
     if ended.reason == "exhausted":
         return Exhausted(ended.message)
@@ -173,11 +171,13 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
         case Exhausted(message):
             return _after_the_space(message, searched, nearest)
         case Postponed():
-            known = f"{end.parameters:,} parameters are confirmed on validation (hash {end.hash})"
-            missed = end.missed and f"the network of {end.missed:,} parameters missed the target in its verification"
+            known = (
+                f"{end.parameters:,} parameters are confirmed on validation (hash {end.hash}), but there was not "
+                "enough time to verify them"
+            )
             return LastWords(
                 why="time",
-                sentences=(*([missed] if missed else []), f"{known}, but there was not enough time to verify them"),
+                sentences=(known,),
                 arguments=_arguments(searched, {"--time": duration_option(60 * math.ceil(end.seconds / 60))}),
                 advice=f"{_SAME} and verifies the network",
             )
@@ -189,13 +189,13 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
 
 def _missed(verdict: Verdict) -> Missed:
     row, size = verdict.row, verdict.record.seeds[0].test_size
-    allowed, made = (100 - row.target_pct) / 100 * size, row.test_errors_mean or 0.0
-    return Missed(row.hash, made, allowed, row.seeds, verdict.contradicted)
+    allowed = (100 - row.target_pct) / 100 * size
+    return Missed(row.hash, row.test_errors_mean or 0.0, allowed, row.seeds, verdict.contradicted)
 
 
 def _after_running_out(of: Literal["time", "trials"], searched: Searched, nearest: NearestMiss | None) -> LastWords:
-    used_up = f"the {'time is' if of == 'time' else 'trials are'} used up and {_nothing_stands(searched)}"
-    found = (used_up, *_nearest_sentence(nearest, searched))
+    of_what = "time is" if of == "time" else "trials are"
+    found = (f"the {of_what} used up and {_nothing_stands(searched)}", *_nearest_sentence(nearest, searched))
     # A training that was stopped has not come to its errors yet.
     is_whole = nearest is not None and nearest.pruned_after is None
     if nearest is not None and is_whole and _is_far(nearest) and _is_large(nearest, searched):
@@ -283,10 +283,10 @@ def _after_a_miss(end: Missed, searched: Searched) -> LastWords:
             arguments=("verify", end.hash, "--seeds", "10"),
             advice="adds the seeds that a verdict needs",
         )
-    more = f"{end.errors - end.allowed:,.1f} more than the {end.allowed:,.1f} allowed"
+    missed = f"{mean}, {end.errors - end.allowed:,.1f} more than the {end.allowed:,.1f} allowed"
     return LastWords(
         why="verification",
-        sentences=(f"{mean}, {'which contradicts its record' if end.contradicted else more}",),
+        sentences=(f"{mean}, which contradicts its record" if end.contradicted else missed,),
         arguments=_arguments(searched, {"--seed": f"{searched.config.seed + 1}"}),
         advice="begins a search with another seed; more --time would look among smaller networks only",
     )

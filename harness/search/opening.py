@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.data.datasets import dataset
 from harness.evidence import study
-from harness.evidence.events import Confirmed, Entry, Event, Repeated, RunEnded, of_kind
+from harness.evidence.events import Confirmed, Entry, Event, Repeated, RunEnded, of_kind, verdicts
 from harness.evidence.study import StudyConfig
 from harness.search import race
 from harness.search.effort import Effort, is_spent
@@ -64,6 +64,7 @@ def open_session(
         reporter=reporter,
         began=executor.now(),
         before=study.elapsed_seconds(events),
+        verdicts=verdicts(events),
         finished=is_spent(effort, events),
     )
     firsts = [candidate.first for candidate in candidates.values() if candidate.first is not None]

@@ -28,8 +28,6 @@ MOST_SEEDS = 6
 # this probability (docs/experiments.md, "two verifications that missed").
 CONFIDENCE = 0.80
 VERIFY_SEEDS = 6
-# One that stands gets further seeds while this is not reached and a worker has nothing else to do.
-ASSURED = 0.95
 # While a network has at least this chance to stand all workers run its fresh seeds; else half of them go on searching.
 LIKELY = 0.5
 # A network gets fresh seeds while its chance to stand is at least this, and is given up when it is not.
@@ -199,12 +197,6 @@ def needed_share(seeds: int = STAND_SEEDS) -> float:
     """
     square = SEED_SHARE**2 / seeds + verify_square()
     return math.exp(-statistics.quantile(CONFIDENCE, SEED_FREEDOM + seeds - 1) * math.sqrt(square))
-
-
-def is_doubtful(candidate: Candidate, threshold_pct: float, flying: int) -> bool:
-    """Return whether a network that stands should have a further seed besides those in flight, if time is spare."""
-    known = len(candidate.fresh) + flying
-    return 0 < known < MOST_SEEDS and chance_to_verify(candidate, threshold_pct) < ASSURED
 
 
 def smallest_standing(candidates: Sequence[Candidate], threshold_pct: float) -> Candidate | None:

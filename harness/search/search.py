@@ -9,13 +9,13 @@ stop, ``study`` the files.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from harness.evidence import study
-from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded, Verified, WinnerChosen, of_kind
+from harness.evidence.events import SessionBegan, SessionEnded, WinnerChosen
 from harness.evidence.study import StudyConfig
 from harness.search import race
 from harness.search.effort import Effort
@@ -62,7 +62,7 @@ def run_search(
             session.executor.start(effort.workers, effort.side_by_side)
             explore(session)
             if not session.interrupted:
-                choose(session, verified(study.read_events(folder)))
+                choose(session)
         finally:
             session.executor.stop()
         assert isinstance(session.proposer, Proposer), "a study's networks are the sampler's"
@@ -77,35 +77,30 @@ def run_search(
     return session
 
 
-def choose(session: Session, tried: Mapping[tuple[str, str], bool]) -> bool:
-    """Note the winner: the smallest network that stands and can still be verified; the smallest where none can.
+def choose(session: Session) -> WinnerChosen | None:
+    """Note and return the winner: the smallest network that stands and can still be verified; the smallest if none can.
 
-    Args:
-        tried: of ``verified``; what has missed the target is passed over, what has met it takes no further time.
-
-    Returns:
-        whether there is one.
+    One whose verification has missed is passed over; one that has met the target takes no further time.
     """
     if session.interrupted:
-        return False
-    standing = race.final_order(list(session.candidates.values()), session.config.threshold_pct)
-    met = {id(item): tried.get(_key(session, item)) for item in standing}
-    left = [item for item in standing if met[id(item)] is not False]
-    in_time = [item for item in left if met[id(item)] or least_verify_seconds(session, item) <= session.left]
-    if left:
-        note(session, WinnerChosen(**known_of((in_time or left)[0])))
-    return bool(left)
+        return None
 
+    def is_open(candidate: Candidate) -> bool:
+        verdict = session.verdicts.get(candidate.proposal.trial)
+        stands = race.stands(candidate, session.config.threshold_pct)
+        return stands if verdict is None else verdict.passed is True
 
-def verified(events: Iterable[Entry[Event]]) -> dict[tuple[str, str], bool]:
-    """Return whether each network that was verified has met the target, by the hashes of network and recipe."""
-    verdicts = (entry.event for entry in of_kind(events, Verified))
-    return {(each.hash, each.recipe_hash): each.passed is True for each in verdicts}
-
-
-def _key(session: Session, candidate: Candidate) -> tuple[str, str]:
-    recipe, _ = session.config.recipe_of(candidate.proposal.epochs)
-    return candidate.proposal.hash, recipe.hash
+    open_ = sorted(filter(is_open, session.candidates.values()), key=race.by_cost)
+    in_time = [
+        item
+        for item in open_
+        if item.proposal.trial in session.verdicts or least_verify_seconds(session, item) <= session.left
+    ]
+    if not open_:
+        return None
+    winner = WinnerChosen(**known_of((in_time or open_)[0]))
+    note(session, winner)
+    return winner
 
 
 @contextmanager

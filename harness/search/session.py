@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.evidence import study
-from harness.evidence.events import Confirmed, Entry, Event, RunEnded
+from harness.evidence.events import Confirmed, Entry, Event, RunEnded, Verified
 from harness.evidence.study import StudyConfig
 from harness.search import race
 from harness.search.effort import Effort
@@ -63,6 +63,7 @@ class Session:
     Attributes:
         executor: who trains, and the clock of the search.
         began: when this session began, on that clock; ``before`` are the seconds of the earlier ones.
+        verdicts: what came of each winner that was verified, by trial.
         finished: an earlier session came to its end with the same effort, so nothing is left to do.
         broken: how often the worker of a run has broken, by trial, purpose and seed.
         crashed: runs in a row that crashed for good.
@@ -88,6 +89,7 @@ class Session:
     reporter: Watcher
     began: float
     before: float
+    verdicts: dict[int, Verified] = field(default_factory=dict)
     finished: bool = False
     waiting: list[Job] = field(default_factory=list)
     broken: dict[tuple[int, str, int], int] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from harness.search.proposals.estimate import (
 )
 from harness.search.proposals.features import work
 from harness.search.race import STAND_SEEDS, Candidate
-from harness.search.session import Session, runs_of, smallest_standing
+from harness.search.session import Session, runs_of
 from harness.system import statistics
 from harness.training.result import Status
 from search_spaces.task import Task
@@ -42,21 +42,36 @@ def room(session: Session) -> Room:
         session.left,
         workers,
         session.elapsed,
-        spare_seconds(session),
+        _spare_seconds(session),
         is_over=lambda: session.left <= 0,
     )
 
 
-def spare_seconds(session: Session) -> float:
+def _spare_seconds(session: Session) -> float:
     """Return the time that is left besides two verifications: the winner's, and the quickest other one should it miss.
 
-    Infinite where nothing stands or time has no end.
+    Infinite where nothing is to be verified.
     """
-    standing = race.final_order(list(session.contenders.values()), session.config.threshold_pct)
-    if not standing or session.effort.seconds is None:
+    waiting = _to_verify(session)
+    if not waiting:
         return float("inf")
-    winner, *others = (verify_seconds(session, each) for each in standing)
+    winner, *others = (verify_seconds(session, each) for each in waiting)
     return session.left - winner - min(others, default=0.0)
+
+
+def _to_verify(session: Session) -> list[Candidate]:
+    """Return the networks that may be verified at the end, in order.
+
+    They stand, they have not missed, and none smaller has met the target.
+    """
+    waiting = []
+    for each in race.final_order(list(session.contenders.values()), session.config.threshold_pct):
+        verdict = session.verdicts.get(each.proposal.trial)
+        if verdict is None:
+            waiting.append(each)
+        elif verdict.passed:
+            break
+    return waiting
 
 
 def pace_of(session: Session) -> Pace:
@@ -85,11 +100,9 @@ def _work(candidate: Candidate, task: Task) -> float:
 
 
 def closing_seconds(session: Session) -> float:
-    """Return the time that is kept for verifying the smallest network that stands; 0 while none does."""
-    standing = smallest_standing(session)
-    if session.effort.seconds is None or standing is None:
-        return 0.0
-    return verify_seconds(session, standing)
+    """Return the time that is kept for verifying the smallest network that stands; 0 while none is to be verified."""
+    waiting = [] if session.effort.seconds is None else _to_verify(session)
+    return verify_seconds(session, waiting[0]) if waiting else 0.0
 
 
 def verify_seconds(session: Session, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _NO_NETWORK = "no_network"
-# What helps where a file is not as this program wrote it.
-BRING_BACK = "bring the file back as this program wrote it ('git restore' if it is committed), or move it away"
+# What helps where evidence is not as this program wrote it.
+BRING_BACK = "bring the file back as it was committed ('git restore')"
 
 
 class _Notation:
@@ -59,14 +59,15 @@ def _plain(value: Any) -> Any:
     return [*map(_plain, value)] if isinstance(value, list | tuple) else value
 
 
-def read_as(kind: type[_T], text: str | bytes, where: str) -> _T:
+def read_as(kind: type[_T], text: str | bytes, where: str, hint: str | None = None) -> _T:
     """Return the dataclass that a JSON text states; fields left out take their defaults.
 
     Nothing is converted: a number in quotes, a number that is not finite or an unknown field is an error. The fields
     that break a rule are named with their place in the document.
 
     Raises:
-        ContentError: the text is not JSON, or states no such value; ``where`` begins the message.
+        ContentError: the text is not JSON, or states no such value; ``where`` begins the message, ``hint`` says what
+            helps.
     """
     from pydantic import ValidationError
 
@@ -81,9 +82,8 @@ def read_as(kind: type[_T], text: str | bytes, where: str) -> _T:
         if (first := found[0])["type"] == _NO_NETWORK:
             message = f"{where}: its {_place(first)} is not a network: {first['msg']}"
             raise ContentError(message, position=first["ctx"]["position"], text=first["input"]) from error
-        raise ContentError(
-            f"{where} is not what this program writes: {'; '.join(faults)}{rest}", hint=BRING_BACK
-        ) from error
+        told = f"{where} is not what this program writes: {'; '.join(faults)}{rest}"
+        raise ContentError(told, hint=hint) from error
     return value
 
 

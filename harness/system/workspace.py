@@ -106,7 +106,8 @@ def workspace() -> Workspace:
         UsageError: it names something else than a folder.
     """
     root = Path(os.environ.get("HARNESS_WORKSPACE") or Path.cwd())
-    if root.exists() and not root.is_dir():
+    # These raise nothing, whatever the path is like.
+    if os.path.exists(root) and not os.path.isdir(root):
         raise UsageError(f"HARNESS_WORKSPACE is {root}, which is not a folder")
     return Workspace(root)
 

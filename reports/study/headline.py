@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness.evidence.events import SessionBegan, SessionEnded, Verified
+from harness.evidence.events import SessionBegan, SessionEnded, verdicts
 from harness.evidence.leaderboard import VERIFIED_SEEDS, LeaderboardRow, Tier, cost_of
 from harness.evidence.study import StudyConfig
 from harness.search.nearest_miss import allowed_errors
@@ -55,17 +55,24 @@ _ENDS = {
 def headline(files: StudyFiles, of: list[Network], answer: Winner | None) -> Headline:
     """Return the verdict on a study from its networks, best first, and its answer."""
     outcome, verdict = _verdict(files, of, answer)
-    return Headline(outcome, verdict + _missed_before(files, answer), _progress(files))
+    return Headline(outcome, verdict + _also_missed(files, of, answer), _progress(files))
 
 
-def _missed_before(files: StudyFiles, answer: Winner | None) -> str:
-    """Return what was verified before the answer and missed; nothing where the first one is the answer."""
-    missed = [entry.event for entry in files.entries_of(Verified) if entry.event.passed is False]
-    others = [each for each in missed if answer is None or each.hash != answer.hash]
+def _also_missed(files: StudyFiles, of: list[Network], answer: Winner | None) -> str:
+    """Return which other networks were verified and missed the target."""
+    record = answer.record if answer else None
+    named = record and (record.hash, record.recipe_hash)
+    missed = [
+        (next((network for network in of if network.trial == trial), None), verdict)
+        for trial, verdict in verdicts(files.events).items()
+        if verdict.passed is False and (verdict.hash, verdict.recipe_hash) != named
+    ]
     return "".join(
-        f" Verified before it, and missed: network {each.hash[:DIGITS]} with {count(each.parameters or 0)} parameters, "
-        f"{pct(each.mean_test_accuracy_pct, 3)} over {plural(each.seeds or 0, 'seed')}."
-        for each in others
+        f" Also verified, and missed: network {network.label} with "
+        f"{size_text(network.parameters, network.cost, files.config.minimise)}: "
+        f"{pct(verdict.mean_test_accuracy_pct, 3)} over {plural(verdict.seeds or 0, 'seed')}."
+        for network, verdict in missed
+        if network is not None
     )
 
 

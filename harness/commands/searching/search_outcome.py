@@ -10,14 +10,15 @@ from typing import Any
 
 from harness.data.datasets import dataset
 from harness.evidence import study
-from harness.evidence.events import Entry, Event, Repeated, SessionEnded, Verified, of_kind
+from harness.evidence.events import Entry, Event, Proposal, Repeated, SessionEnded, Verified, of_kind, verdicts
 from harness.evidence.leaderboard_csv import cost_of, standings_file
 from harness.evidence.verification.verdict import Verdict
-from harness.search.last_words import FAILED, Answered, LastWords, Postponed, Searched, end_of, last_words
+from harness.search.last_words import FAILED, Answered, End, LastWords, Postponed, Searched, end_of, last_words
 from harness.search.nearest_miss import NearestMiss, nearest_miss
-from harness.search.race import Candidate, passed_first, stands
+from harness.search.race import Candidate, candidate_of, final_order, passed_first, stands
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session
+from harness.search.time_left import verify_seconds
 from harness.system.document import document_of
 from harness.system.duration import duration_text
 from harness.system.invocation import typed
@@ -60,14 +61,9 @@ def outcome(
     end = end_of(events, verdict)
     if end is None:
         assert verdict is not None, "a search without an answer has an end"
-        waiting = smaller_that_passed(
-            session.contenders.values(), config.threshold_pct, cost_of(verdict.row, config.minimise)
-        )
-        smaller = nearest_miss(waiting, config.threshold_pct)
-        if smaller is None:
+        end = _beyond(session, config.threshold_pct, events, cost_of(verdict.row, config.minimise))
+        if end is None:
             return Outcome(plan, verdict, events, trained)
-        of = of_kind(events, SessionEnded)[-1].event.reason
-        end = Answered(smaller, "trials" if of == "trials" else "time")
     stands = verdict is not None or isinstance(end, Postponed)
     nearest = None if stands else nearest_miss(candidates, config.threshold_pct)
     searched = Searched(
@@ -81,6 +77,24 @@ def outcome(
         given=given,
     )
     return Outcome(plan, verdict, events, trained, nearest, last_words(end, searched, nearest))
+
+
+def _beyond(session: Session, threshold_pct: float, events: list[Entry[Event]], cost: int) -> End | None:
+    """Return the smaller network that a longer search would verify, or train again; None where there is none."""
+    tried = verdicts(events)
+    confirmed = [
+        each
+        for each in final_order(list(session.contenders.values()), threshold_pct)
+        if each.cost < cost and each.proposal.trial not in tried
+    ]
+    if confirmed:
+        seconds = study.elapsed_seconds(events) + verify_seconds(session, confirmed[0])
+        return Postponed(confirmed[0].proposal.hash, confirmed[0].proposal.parameters, seconds)
+    smaller = nearest_miss(smaller_that_passed(session.contenders.values(), threshold_pct, cost), threshold_pct)
+    if smaller is None:
+        return None
+    of = of_kind(events, SessionEnded)[-1].event.reason
+    return Answered(smaller, "trials" if of == "trials" else "time")
 
 
 def smaller_that_passed(contenders: Iterable[Candidate], threshold_pct: float, cost: int) -> list[Candidate]:
@@ -111,7 +125,7 @@ def outcome_document(end: Outcome, report: Path) -> dict[str, Any]:
         "seconds": study.elapsed_seconds(end.events),
         "winner": None if verdict is None else document_of(verdict.row),
         "reached": verdict is not None and verdict.passed,
-        "missed": [asdict(each) for each in _missed(end.events)],
+        "missed": [asdict(verdict) for _, verdict in _missed(end)],
         "nearest_miss": None if end.nearest is None else asdict(end.nearest),
         "last_words": None if end.words is None else {**asdict(end.words), "command": end.words.command},
         "report": str(report),
@@ -119,19 +133,24 @@ def outcome_document(end: Outcome, report: Path) -> dict[str, Any]:
     }
 
 
-def _missed_lines(end: Outcome, answer: str) -> list[str]:
-    """Return a line for each network that was verified before the one that is named, and missed."""
-    target = end.plan.config.target_pct
+def _missed(end: Outcome) -> list[tuple[Proposal, Verified]]:
+    """Return the networks that were verified and missed the target, but for the one that is named."""
+    record = None if end.verdict is None else end.verdict.record
+    named = record and (record.hash, record.recipe_hash)
+    networks = {each.trial: each for each in study.proposals(end.events)}
     return [
-        f"  verified before it: {each.parameters or 0:,} parameters, mean test accuracy "
-        f"{each.mean_test_accuracy_pct or 0:.3f} % over {each.seeds} seeds, which misses {target:g} %"
-        for each in _missed(end.events)
-        if each.hash != answer
+        (networks[trial], verdict)
+        for trial, verdict in verdicts(end.events).items()
+        if not verdict.passed and trial in networks and (verdict.hash, verdict.recipe_hash) != named
     ]
 
 
-def _missed(events: Iterable[Entry[Event]]) -> list[Verified]:
-    return [entry.event for entry in of_kind(events, Verified) if not entry.event.passed]
+def _missed_line(end: Outcome, network: Proposal, verdict: Verified) -> str:
+    size = size_text(network.parameters, candidate_of(end.plan.config, network).cost, end.plan.config.minimise)
+    return (
+        f"also verified, and missed: {size}, mean test accuracy "
+        f"{verdict.mean_test_accuracy_pct or 0:.3f} % over {verdict.seeds or 0} seeds (hash {network.hash})"
+    )
 
 
 def outcome_text(end: Outcome) -> str:
@@ -147,10 +166,10 @@ def outcome_text(end: Outcome) -> str:
             f"{row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} % on {dataset(row.dataset).title}, in "
             f"{spent}",
             f"  {row.architecture}",
-            *_missed_lines(end, row.hash),
             f"run it again: {typed('verify', row.hash, '--seeds', str(row.seeds))}",
             f"standings: {standings_file(end.plan.workspace)}",
         ]
+    lines += [_missed_line(end, *each) for each in _missed(end)]
     if end.words is not None:
         lines += [*end.words.sentences, f"this command {end.words.advice}:", f"  {end.words.command}"]
     return "\n".join(lines)

@@ -153,7 +153,9 @@ def _known_of_search(event: Event, known: Mapping[str, Any]) -> dict[str, Any]:
         case FailedConfirmation() if event.trial == known.get("smallest confirmed trial"):
             return {"smallest confirmed trial": None, "smallest confirmed parameters": None}
         case WinnerChosen():
-            return {"winner's trial": event.trial, "winner's parameters": event.parameters}
+            winner = {"winner's trial": event.trial, "winner's parameters": event.parameters}
+            is_same = event.trial == known.get("winner's trial")
+            return winner if is_same else winner | {"verified": None, "test accuracy (%)": None}
         case Verified():
             return {"verified": event.tier, "test accuracy (%)": event.mean_test_accuracy_pct}
         case SessionBegan():

@@ -133,7 +133,7 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
     hopeful = np.full(len(pairs), fill_value=True)
     if aim.stands:
         if not math.isinf(aim.room.left):
-            hopeful = chances >= np.where(CAUTION * seconds <= aim.room.spare, LEAST_CHANCE, UNLIKELY)
+            hopeful = chances >= _least_chances(aim.room, seconds)
             seconds = seconds + STRIDE_SHARE * aim.room.left / (1 + more)
         # The fresh seeds are run where the first one passes.
         worths = chances * falls / (seconds * (1 + more * chances))
@@ -159,9 +159,13 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
 def is_timely(choice: Choice, room: Room) -> bool:
     """Return whether there is still time for a training that was chosen earlier."""
     seconds = room.takes(choice.epochs, choice.option.work)
-    return room.has(choice.epochs, choice.option.work) and (
-        choice.chance >= UNLIKELY or CAUTION * seconds <= room.spare
-    )
+    is_likely = math.isinf(room.spare) or choice.chance >= _least_chances(room, seconds)
+    return room.has(choice.epochs, choice.option.work) and bool(is_likely)
+
+
+def _least_chances(room: Room, seconds: Any) -> Any:
+    """Return the chance that a network must have once something stands, for each training that takes so long."""
+    return np.where(CAUTION * seconds <= room.spare, LEAST_CHANCE, UNLIKELY)
 
 
 def one_by_one(aim: Aim, ranked: Sequence[Choice], count: int) -> list[Choice]:

@@ -44,7 +44,7 @@ def searched(monkeypatch: pytest.MonkeyPatch, verdict: Verdict | None = None, **
         )
 
     monkeypatch.setattr(search, "run_search", end)
-    monkeypatch.setattr(conclusion, "conclude", lambda plan, session, on_event: verdict)
+    monkeypatch.setattr(conclusion, "conclude", lambda *arguments: verdict)
 
 
 def typed(command: str) -> tuple[list[str], dict[str, str]]:

@@ -41,7 +41,7 @@ def begun(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.setattr(data, "_load_embedded", LOAD)
     monkeypatch.setattr(search, "run_search", search_nothing)
-    monkeypatch.setattr(conclusion, "conclude", lambda plan, session, on_event: None)
+    monkeypatch.setattr(conclusion, "conclude", lambda *arguments: None)
     monkeypatch.setattr(study_page, "write_report", lambda folder, place: folder / "report.html")
     return commands
 

@@ -166,17 +166,16 @@ def test_where_the_winner_misses_the_next_network_that_stands_is_verified(
 ):
     misses(seeds, WINNER)
     plan, session = searched(tmp_path)
+    said: list[str] = []
 
-    verdict = conclude(plan, session)
+    verdict = conclude(plan, session, say=said.append)
 
     assert verdict is not None
     assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
     assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
     events = scripted.events(plan.folder, "verified")
-    assert [(event["hash"], event["parameters"], event["passed"]) for event in events] == [
-        (WINNER.hash, 86, False),
-        (LARGER.hash, 162, True),
-    ]
+    assert [(event["hash"], event["passed"]) for event in events] == [(WINNER.hash, False), (LARGER.hash, True)]
+    assert said == ["86 parameters miss the target; next: 162 parameters"]
     kept = {there.hash: there for there in record.read_all(plan.workspace.records)}
     assert kept.keys() == {WINNER.hash, LARGER.hash}
     assert [found.attempt for key in (WINNER, LARGER) if (found := kept[key.hash].found) is not None] == [1, 2]

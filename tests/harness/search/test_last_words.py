@@ -148,13 +148,6 @@ def test_a_postponed_verification_is_given_the_minutes_that_it_needs():
     assert "1,234 parameters" in words.sentences[0]
 
 
-def test_a_network_that_waits_after_a_miss_is_said_with_it():
-    missed, waiting = said(Postponed("abc", 1234, 661.0, missed=1111), None).sentences
-
-    assert "1,111 parameters missed" in missed
-    assert "1,234 parameters" in waiting
-
-
 # The space --------------------------------------------------------------------------------------------------
 
 
@@ -304,14 +297,14 @@ def test_the_journal_says_how_a_search_ended():
     assert end_of([*ended("time"), postponed], None) == Postponed("abc", 1234, 100.0)
 
 
-def test_a_miss_with_a_network_that_waits_for_its_verification_is_told_of_both(new_record: Callable[..., Record]):
+def test_after_a_miss_the_network_that_waits_for_its_verification_is_the_way_on(new_record: Callable[..., Record]):
     record = new_record([62, 64, 66, 60, 63])
     postponed = logged.entry("postponed", 91.0, hash="abc", parameters=1234, seconds=9.0)
-    verdict = Verdict(record, row_of_record(record, []), record.seeds, (), False)
+    missed = Verdict(record, row_of_record(record, []), record.seeds, (), False)
 
-    found = end_of([logged.entry("session"), logged.entry("ended", 90.0, reason="time"), postponed], verdict)
+    found = end_of([logged.entry("session"), logged.entry("ended", 90.0, reason="time"), postponed], missed)
 
-    assert found == Postponed("abc", 1234, 100.0, record.parameters)
+    assert found == Postponed("abc", 1234, 100.0)
 
 
 def test_a_verdict_says_whether_there_is_an_answer(new_record: Callable[..., Record]):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.evidence.events import Verified
 from harness.search import search
 from harness.search.race import Candidate
 from harness.search.session import Session
@@ -59,7 +60,7 @@ def test_the_smallest_that_stands_on_two_fresh_seeds_wins(trainer: Trainer, tmp_
 def test_of_several_that_stand_the_smallest_wins_without_further_runs(trainer: Trainer, tmp_path: Path):
     opened = scripted.opened(tmp_path, [Made(12, fresh=STANDS), Made(8, fresh=(99.2, 99.2)), Made(4, fresh=(99.3,))])
 
-    search.choose(opened, {})
+    search.choose(opened)
 
     assert winner_of(tmp_path)["trial"] == 1
     assert trainer.asked == []
@@ -92,7 +93,7 @@ def test_where_time_is_short_a_network_that_can_be_verified_in_it_wins(trainer: 
     opened = scripted.opened(tmp_path, networks, seconds=90.0)
     slow(opened, 2)
 
-    search.choose(opened, {})
+    search.choose(opened)
 
     assert winner_of(tmp_path)["trial"] == 1
 
@@ -102,7 +103,7 @@ def test_where_none_can_be_verified_in_time_the_smallest_wins(trainer: Trainer, 
     slow(opened, 0)
     slow(opened, 1)
 
-    search.choose(opened, {})
+    search.choose(opened)
 
     assert winner_of(tmp_path)["trial"] == 1
 
@@ -110,21 +111,25 @@ def test_where_none_can_be_verified_in_time_the_smallest_wins(trainer: Trainer, 
 def test_what_has_missed_in_its_verification_is_not_chosen_again(trainer: Trainer, tmp_path: Path):
     networks = [Made(12, fresh=STANDS), Made(8, fresh=STANDS), Made(4, fresh=STANDS)]
     opened = scripted.opened(tmp_path, networks)
-    hashes = [candidate.proposal.hash for candidate in opened.candidates.values()]
+    opened.verdicts[2] = Verified(passed=False)
 
-    assert search.choose(opened, {(hashes[2], scripted.RECIPE_HASH): False, (hashes[1], "of another recipe"): False})
+    search.choose(opened)
 
     assert winner_of(tmp_path)["trial"] == 1
-    assert not search.choose(opened, dict.fromkeys([(name, scripted.RECIPE_HASH) for name in hashes], False))
+    opened.verdicts |= {0: Verified(passed=False), 1: Verified(passed=False)}
+    assert search.choose(opened) is None
     assert len(scripted.events(tmp_path, "winner")) == 1
 
 
-def test_what_has_met_the_target_needs_no_more_time(trainer: Trainer, tmp_path: Path):
-    opened = scripted.opened(tmp_path, [Made(12, fresh=STANDS), Made(8, fresh=STANDS)], seconds=90.0)
+def test_what_has_met_the_target_needs_no_more_time_and_stays_in_spite_of_further_seeds(
+    trainer: Trainer, tmp_path: Path
+):
+    fallen = (99.4, 98.4, 98.4)
+    opened = scripted.opened(tmp_path, [Made(12, fresh=STANDS), Made(8, fresh=fallen)], seconds=90.0)
     slow(opened, 1)
-    smaller = opened.candidates[1].proposal.hash
+    opened.verdicts[1] = Verified(passed=True)
 
-    search.choose(opened, {(smaller, scripted.RECIPE_HASH): True})
+    search.choose(opened)
 
     assert winner_of(tmp_path)["trial"] == 1
 
@@ -133,6 +138,6 @@ def test_an_interrupted_choice_names_nobody(trainer: Trainer, tmp_path: Path):
     opened = scripted.opened(tmp_path, [Made(4, fresh=STANDS)])
     opened.interrupted = True
 
-    search.choose(opened, {})
+    search.choose(opened)
 
     assert scripted.events(tmp_path, "winner") == []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.evidence.events import Verified
 from harness.search import session, time_left
 from harness.search.proposals.features import work
 from harness.search.race import Candidate
@@ -122,6 +123,28 @@ def test_what_is_spare_leaves_time_for_the_winner_and_for_the_quickest_of_the_ot
 def test_all_time_is_spare_while_nothing_stands_or_time_has_no_end(trainer: Trainer, tmp_path: Path):
     assert math.isinf(time_left.room(scripted.opened(tmp_path / "a", [Made(8)], seconds=1000.0)).spare)
     assert math.isinf(time_left.room(scripted.opened(tmp_path / "b", [Made(8, fresh=STANDS)])).spare)
+
+
+def test_time_is_kept_for_the_smallest_that_has_not_missed_and_for_none_above_one_that_has_met_the_target(
+    trainer: Trainer, tmp_path: Path
+):
+    networks = [Made(16, fresh=STANDS), Made(12, fresh=STANDS), Made(8, fresh=STANDS)]
+    opened = scripted.opened(tmp_path, networks, seconds=1000.0)
+    for trial, seconds in ((0, 10.0), (1, 40.0), (2, 20.0)):
+        each = opened.candidates[trial]
+        assert each.first is not None
+        each.first = replace(each.first, train_seconds=seconds)
+        each.fresh = [replace(run, train_seconds=seconds) for run in each.fresh]
+    one = 1.1 * 1.2 * 5
+
+    opened.verdicts[2] = Verified(passed=False)
+    assert time_left.closing_seconds(opened) == pytest.approx(one * 40 + 12)
+    assert time_left.room(opened).spare == pytest.approx(1000 - one * (40 + 10) - 24, abs=0.5)
+    opened.verdicts[1] = Verified(passed=True)
+    assert time_left.closing_seconds(opened) == 0.0
+    del opened.verdicts[2]
+    assert time_left.closing_seconds(opened) == pytest.approx(one * 20 + 12)
+    assert time_left.room(opened).spare == pytest.approx(1000 - one * 20 - 12, abs=0.5)
 
 
 def test_a_verification_trains_a_teacher_of_its_own(trainer: Trainer, tmp_path: Path):
