@@ -10,30 +10,17 @@ from pathlib import Path
 import pytest
 
 from harness.evidence import record
-from harness.evidence.error_ratio import error_ratio_of
 from harness.evidence.verification import verify
 from harness.search.conclusion import conclude
-from harness.search.run_plan import SearchPlan
-from harness.search.session import Session
-from harness.system.workspace import Workspace
-from harness.training.native.engine_choice import Choice
-from harness.training.recipes import NamedRecipe
 from harness.training.result import Result
 from harness.training.run import Job
 from harness.training.workers.executor import Processes
 from harness.training.workers.parallelism import Parallelism
-from harness.training.workers.workers import Event, Limits, Source
-from search_spaces.architecture import Architecture
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.resolve import parse_space
+from harness.training.workers.workers import Event, Limits
 from tests.harness import scripted, unrun
+from tests.harness.concluded import WINNER, searched
 from tests.harness.scripted import Trainer
 from tests.harness.unrun import Seeds
-
-SPACE = "net = conv3x3({4, 8}) gap linear(10);"
-WINNER = parse_network("conv3x3(4) gap linear(10)")
-# The first to stand.
-LARGER = parse_network("conv3x3(8) gap linear(10)")
 
 
 @pytest.fixture
@@ -46,28 +33,6 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 @pytest.fixture
 def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
     return unrun.without_training(monkeypatch)
-
-
-def searched(folder: Path, *, lengths: tuple[int, ...] = (), **effort: object) -> tuple[SearchPlan, Session]:
-    """Return a search that has come to its end, and its session."""
-    configured, spent = scripted.config(space_text=SPACE, lengths=lengths), scripted.effort(**effort)
-    place = Workspace(folder)
-    plan = SearchPlan(
-        workspace=place,
-        folder=place.study("a-study"),
-        config=configured,
-        effort=spent,
-        source=Source("mnist", None),
-        recipe=NamedRecipe("short", scripted.RECIPE),
-        space=parse_space(SPACE, "widths"),
-        offset=error_ratio_of("mnist"),
-        engine=Choice(None),
-        past=(),
-        left_out=(),
-        measures_workers=False,
-        origins={},
-    )
-    return plan, scripted.run(plan.folder, configured, spent)
 
 
 def test_without_a_winner_nothing_is_verified(trainer: Trainer, seeds: Seeds, tmp_path: Path):
@@ -150,81 +115,6 @@ def test_a_winner_that_misses_on_the_test_set_is_noted_so(trainer: Trainer, seed
     assert not verdict.passed
     event, _ = scripted.events(plan.folder, "verified")
     assert (event["tier"], event["passed"]) == ("measured", False)
-
-
-def misses(seeds: Seeds, *networks: Architecture) -> None:
-    """Let these networks miss the target on the test images, and others reach it."""
-
-    def watch(job: Job) -> None:
-        seeds.errors = lambda index: 101 if job.architecture in networks else 55
-
-    seeds.watch = watch
-
-
-def test_where_the_winner_misses_the_next_network_that_stands_is_verified(
-    trainer: Trainer, seeds: Seeds, tmp_path: Path
-):
-    misses(seeds, WINNER)
-    plan, session = searched(tmp_path)
-    said: list[str] = []
-
-    verdict = conclude(plan, session, say=said.append)
-
-    assert verdict is not None
-    assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
-    assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
-    events = scripted.events(plan.folder, "verified")
-    assert [(event["hash"], event["passed"]) for event in events] == [(WINNER.hash, False), (LARGER.hash, True)]
-    assert said == ["86 parameters miss the target; next: 162 parameters"]
-    kept = {there.hash: there for there in record.read_all(plan.workspace.records)}
-    assert kept.keys() == {WINNER.hash, LARGER.hash}
-    assert [found.attempt for key in (WINNER, LARGER) if (found := kept[key.hash].found) is not None] == [1, 2]
-    # The same command finds all done.
-    seeds.asked.clear()
-    again = conclude(plan, session)
-    assert again is not None
-    assert (again.row, seeds.asked) == (verdict.row, [])
-
-
-def test_where_all_that_stand_miss_each_is_verified_once(trainer: Trainer, seeds: Seeds, tmp_path: Path):
-    misses(seeds, WINNER, LARGER)
-    plan, session = searched(tmp_path)
-
-    for _ in range(2):
-        verdict = conclude(plan, session)
-
-        assert verdict is not None
-        assert (verdict.record.architecture, verdict.passed) == (LARGER, False)
-        assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
-        assert len(scripted.events(plan.folder, "winner", "verified")) == 4
-
-
-def test_a_further_network_for_which_there_is_no_time_is_postponed(trainer: Trainer, seeds: Seeds, tmp_path: Path):
-    misses(seeds, WINNER)
-    missing = seeds.watch
-    plan, session = searched(tmp_path)
-
-    def spending(job: Job) -> None:
-        missing(job)
-        session.before += 12.0
-
-    seeds.watch = spending
-    session.effort = replace(session.effort, seconds=session.elapsed + 70.0)
-
-    verdict = conclude(plan, session)
-
-    assert verdict is not None
-    assert (verdict.record.architecture, verdict.passed) == (WINNER, False)
-    assert [job.architecture for job in seeds.asked] == [WINNER] * 5
-    last = scripted.events(plan.folder)[-1]
-    assert (last["event"], last["hash"]) == ("postponed", LARGER.hash)
-    # With more time it goes on there.
-    session.effort = replace(session.effort, seconds=None)
-    seeds.watch = missing
-    verdict = conclude(plan, session)
-    assert verdict is not None
-    assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
-    assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
 
 
 def test_a_verified_winner_is_not_verified_again(trainer: Trainer, seeds: Seeds, tmp_path: Path):

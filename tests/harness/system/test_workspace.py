@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.system.errors import UsageError
+from harness.system.errors import StorageError, UsageError
 from harness.system.workspace import Workspace, check_reachable, check_writable, workspace
 
 
@@ -75,6 +75,19 @@ def test_another_name_is_refused(name: str, tmp_path: Path):
     )
     assert "\n" not in caught.value.message
     assert len(caught.value.message) < len(str(tmp_path)) + 350
+
+
+def test_a_workspace_that_is_no_folder_is_refused_and_a_name_that_is_too_long_is_left_to_who_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path / "file"))
+    with pytest.raises(UsageError, match=r"^HARNESS_WORKSPACE is .*file, which is not a folder$"):
+        workspace()
+
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path / ("x" * 300)))
+    with pytest.raises(StorageError):
+        check_writable(workspace().root)
 
 
 def test_a_folder_that_can_be_written_is_made_and_left_empty(tmp_path: Path):

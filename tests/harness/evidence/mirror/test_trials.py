@@ -11,7 +11,7 @@ from harness.evidence.mirror.trials import LOST, OPEN, State, Story, all_trials,
 from harness.system.errors import ContentError
 from harness.training.result import Status
 from harness.training.seeds import Purpose
-from tests.harness import scripted
+from tests.harness import logged, scripted
 from tests.harness.scripted import Trainer
 
 STATES = {Status.COMPLETE: State.COMPLETE, Status.PRUNED: State.PRUNED}
@@ -67,6 +67,20 @@ def test_what_confirms_a_network_is_an_attribute_of_the_study(trainer: Trainer, 
         if found.trial == winner["trial"]
     }
     assert attributes["search"] == "ended: trials"
+
+
+def test_the_accuracy_of_a_winner_that_missed_is_not_that_of_the_next_one(trainer: Trainer, tmp_path: Path):
+    scripted.run(tmp_path, scripted.config(), scripted.effort())
+    (winner,) = scripted.events(tmp_path, "winner")
+    logged.note(tmp_path, "verified", 90.0, tier="measured", mean_test_accuracy_pct=99.39, passed=False)
+    assert told(tmp_path).attributes["test accuracy (%)"] == 99.39
+
+    facts = {"hash": "ab", "parameters": 9_000}
+    logged.note(tmp_path, "winner", 91.0, trial=winner["trial"] + 1, **facts)
+
+    attributes = told(tmp_path).attributes
+    assert attributes["winner's parameters"] == 9_000
+    assert (attributes["verified"], attributes["test accuracy (%)"]) == (None, None)
 
 
 def test_a_log_is_read_on_from_where_it_was_left_and_a_torn_line_waits_for_its_end(trainer: Trainer, tmp_path: Path):

@@ -1,0 +1,55 @@
+"""A search of two networks that has come to its end, with made-up trainings; the larger one stood first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.evidence.error_ratio import error_ratio_of
+from harness.search.run_plan import SearchPlan
+from harness.search.session import Session
+from harness.system.workspace import Workspace
+from harness.training.native.engine_choice import Choice
+from harness.training.recipes import NamedRecipe
+from harness.training.run import Job
+from harness.training.workers.workers import Source
+from search_spaces.architecture import Architecture
+from search_spaces.language.notation import parse_network
+from search_spaces.spaces.resolve import parse_space
+from tests.harness import scripted
+from tests.harness.unrun import Seeds
+
+SPACE = "net = conv3x3({4, 8}) gap linear(10);"
+WINNER = parse_network("conv3x3(4) gap linear(10)")
+# The first to stand.
+LARGER = parse_network("conv3x3(8) gap linear(10)")
+
+
+def searched(folder: Path, *, lengths: tuple[int, ...] = (), **effort: object) -> tuple[SearchPlan, Session]:
+    """Return a search that has come to its end, and its session."""
+    configured, spent = scripted.config(space_text=SPACE, lengths=lengths), scripted.effort(**effort)
+    place = Workspace(folder)
+    plan = SearchPlan(
+        workspace=place,
+        folder=place.study("a-study"),
+        config=configured,
+        effort=spent,
+        source=Source("mnist", None),
+        recipe=NamedRecipe("short", scripted.RECIPE),
+        space=parse_space(SPACE, "widths"),
+        offset=error_ratio_of("mnist"),
+        engine=Choice(None),
+        past=(),
+        left_out=(),
+        measures_workers=False,
+        origins={},
+    )
+    return plan, scripted.run(plan.folder, configured, spent)
+
+
+def misses(seeds: Seeds, *networks: Architecture) -> None:
+    """Let these networks miss the target on the test images, and others reach it."""
+
+    def watch(job: Job) -> None:
+        seeds.errors = lambda index: 101 if job.architecture in networks else 55
+
+    seeds.watch = watch
