@@ -120,9 +120,11 @@ def test_a_search_that_has_ended_freezes_nothing(search: SmallSearch, nodes: Pla
 
     KINDS["frozen"].strike(search, random.Random(0), Surroundings(thing=nodes))
 
-    assert state(bare.pid) == "S"
+    found = state(bare.pid)
     bare.kill()
     bare.wait()
+    # It may not have begun to sleep yet.
+    assert found in {"R", "S", "D"}
 
 
 def test_the_losses_are_those_that_a_search_has_said(search: SmallSearch):
