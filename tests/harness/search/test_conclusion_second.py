@@ -12,11 +12,12 @@ import pytest
 from harness.commands.searching.search_outcome import Outcome, outcome, outcome_document, outcome_text
 from harness.evidence import record
 from harness.evidence.events import Verified
-from harness.search import conclusion
+from harness.search import conclusion, search
 from harness.search.conclusion import conclude
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session
 from harness.training.run import Job
+from harness.training.seeds import Purpose
 from tests.harness import scripted, unrun
 from tests.harness.concluded import LARGER, WINNER, misses, searched
 from tests.harness.scripted import Trainer
@@ -118,11 +119,10 @@ def test_a_search_that_is_killed_between_two_verifications_goes_on_with_the_seco
 ):
     misses(seeds, WINNER)
     plan, session = searched(tmp_path)
-    choose = conclusion.choose
 
     def killed(session: Session) -> None:
         if noted:
-            choose(session)
+            search.choose(session)
         raise Killed
 
     with monkeypatch.context() as patch:
@@ -189,7 +189,7 @@ def test_a_smaller_network_that_was_confirmed_and_had_no_time_is_named_after_the
     plan, session = searched(tmp_path)
     small = next(each for each in session.candidates.values() if each.proposal.hash == WINNER.hash)
     slow = [replace(run, train_seconds=1_000.0) for run in small.fresh]
-    small.first, small.fresh = replace(slow[0], purpose=small.first.purpose if small.first else "search"), slow
+    small.first, small.fresh = replace(slow[0], purpose=Purpose.SEARCH), slow
     session.effort = replace(session.effort, seconds=session.elapsed + 300.0)
     scripted_choice(session)
 
@@ -203,7 +203,7 @@ def test_a_smaller_network_that_was_confirmed_and_had_no_time_is_named_after_the
 
 def scripted_choice(session: Session) -> None:
     """Choose again, now that less time is left."""
-    chosen = conclusion.choose(session)
+    chosen = search.choose(session)
     assert chosen is not None
     assert chosen.hash == LARGER.hash
 
@@ -219,6 +219,7 @@ def test_a_smaller_network_that_misses_after_an_answer_leaves_the_answer(
     conclude(plan, session)
 
     there = {each.hash: each for each in record.read_all(plan.workspace.records)}
-    assert there[WINNER.hash].found is not None
-    assert there[WINNER.hash].found.attempt == 2
+    found = there[WINNER.hash].found
+    assert found is not None
+    assert found.attempt == 2
     assert scripted.events(plan.folder, "winner")[-1]["hash"] == LARGER.hash
