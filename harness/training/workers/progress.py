@@ -53,12 +53,13 @@ class Reporter:
         """Count so many things as done."""
         self.bar.update(count)
         self._done += count
-        of = "" if self.bar.total is None else f" of {self.bar.total:,}"
-        self._say_each_minute(f"{self._done:,}{of} {self._unit}")
+        # Called at every step of a training, so the line is made only when it is due.
+        if self._is_due():
+            of = "" if self.bar.total is None else f" of {self.bar.total:,}"
+            self.say(f"{self._done:,}{of} {self._unit}")
 
-    def _say_each_minute(self, line: str) -> None:
-        if not self.terminal and time.monotonic() - self._said >= PLAIN_SECONDS:
-            self.say(line)
+    def _is_due(self) -> bool:
+        return not self.terminal and time.monotonic() - self._said >= PLAIN_SECONDS
 
     def say(self, line: str) -> None:
         """Print one line above the bar."""
@@ -74,7 +75,8 @@ class Reporter:
             case Progress(job, epoch):
                 where = f"seed {job.seed_index}: epoch {epoch.epoch} of {job.recipe.epochs}"
                 self.bar.set_postfix_str(where)
-                self._say_each_minute(where)
+                if self._is_due():
+                    self.say(where)
             case Finished(job, result):
                 self.say(f"seed {job.seed_index}: {test_outcome(result)}")
                 self.advance()
