@@ -245,6 +245,8 @@ def _rerun_text(rerun: Rerun) -> str:
 
 
 def _verdict_text(verdict: Verdict) -> str:
+    from harness.evidence.leaderboard import Tier, verified_confidence
+
     target = f"{verdict.record.target_pct:g} %"
     if verdict.attempt is not None:
         bound = verdict.attempt.lower_bound_pct
@@ -257,7 +259,11 @@ def _verdict_text(verdict: Verdict) -> str:
     if verdict.contradicted:
         return "this re-run is worse than the record (one-sided test, 5 %)"
     if verdict.row.reached:
-        return f"{verdict.row.tier}: the lower 90 % bound of the mean reaches {target}"
+        found = verdict.record.found
+        confidence = f"lower {100 * verified_confidence(found.attempt if found else 1):g} % bound"
+        if verdict.row.tier is Tier.AT_TARGET:
+            return f"{verdict.row.tier}: the mean reaches {target}, but its {confidence} does not"
+        return f"{verdict.row.tier}: the {confidence} of the mean reaches {target}"
     lacking = (
         "all seeds that were declared" if _is_unfinished(verdict) else "5 seeds or more whose lower bound reaches it"
     )

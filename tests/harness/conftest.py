@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from harness.data.datasets import DATASETS, DataFile, Dataset
-from harness.evidence.record import Record, SeedRun
+from harness.evidence.record import Found, Record, SeedRun
 from harness.training.recipe import Recipe
 from harness.training.result import Environment, Result, Status
 from harness.training.seeds import Purpose, derive_seed
@@ -181,3 +181,26 @@ def new_result() -> Callable[..., Result]:
 def new_record() -> Callable[..., Record]:
     """Make a record with these test errors, one a seed: ``new_record(errors, text, first, **fields)``."""
     return made_record
+
+
+@pytest.fixture
+def new_found() -> Callable[..., Found]:
+    """Say how a search came to a network: ``new_found(**fields)``."""
+    return made_found
+
+
+def made_found(**changes: Any) -> Found:
+    made = Found(
+        study="elsewhere",
+        study_seed=0,
+        space="card",
+        sampler="tpe",
+        trial=3,
+        validation_accuracy_pct=99.5,
+        validation_seeds=5,
+        trained=50,
+        rejected=9,
+        search_seconds=3000.0,
+        workers=2,
+    )
+    return replace(made, **changes)

@@ -137,6 +137,14 @@ def test_text_ends_with_the_verdict(
     assert lacking(lines[-1], *said) == []
 
 
+def test_a_mean_at_the_target_whose_bound_is_not_is_said_to_be_so(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
+    seeds.errors = lambda index: 57 + index
+
+    assert run(["verify", NETWORK, "--seeds", "5"]) == 0
+
+    assert lacking(capsys.readouterr().out.splitlines()[-1], "at the target", "mean reaches", "90 % bound does not") == []
+
+
 def test_a_rerun_that_contradicts_the_record_misses(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
     verified(capsys, "--seeds", "5")
     seeds.errors, seeds.weights = lambda index: 90, lambda index: "other"

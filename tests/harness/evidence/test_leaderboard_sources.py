@@ -127,23 +127,12 @@ def test_a_measured_row_stands_in_place_of_the_searched_one(
     assert [item.tier for item in leaderboard.collect(place)] == [Tier.MEASURED]
 
 
-def test_rows_of_studies_on_another_machine_are_kept(place: Workspace, new_result: NewResult, new_record: NewRecord):
+def test_rows_of_studies_on_another_machine_are_kept(
+    place: Workspace, new_result: NewResult, new_record: NewRecord, new_found: Callable[..., Found]
+):
     elsewhere = add_study(place, "elsewhere", [new_result(network(4), 90)])
     here = add_study(place, "here", [new_result(network(5), 80)])
-    found = Found(
-        study="elsewhere",
-        study_seed=0,
-        space="card",
-        sampler="tpe",
-        trial=1,
-        validation_accuracy_pct=99.5,
-        validation_seeds=5,
-        trained=9,
-        rejected=9,
-        search_seconds=60.0,
-        workers=2,
-    )
-    record.write(place.records, new_record([50], network(6), found=found))
+    record.write(place.records, new_record([50], network(6), found=new_found()))
     leaderboard.refresh(place)
     os.rename(elsewhere, place.root / "gone")
     (here / "results").rename(place.root / "results-gone")

@@ -16,23 +16,10 @@ from harness.training.result import Epoch, Result, Status
 from harness.training.seeds import Purpose
 
 NewRecord = Callable[..., Record]
-FOUND = Found(
-    study="s",
-    study_seed=0,
-    space="card",
-    sampler="tpe",
-    trial=3,
-    validation_accuracy_pct=99.5,
-    validation_seeds=5,
-    trained=50,
-    rejected=9,
-    search_seconds=3000.0,
-    workers=2,
-)
 
 
-def test_a_record_is_read_as_it_was_written(tmp_path: Path, new_record: NewRecord):
-    made = new_record([55, 60], name="a 'name', \u05d0", found=FOUND, assumed=("momentum",))
+def test_a_record_is_read_as_it_was_written(tmp_path: Path, new_record: NewRecord, new_found: Callable[..., Found]):
+    made = new_record([55, 60], name="a 'name', \u05d0", found=new_found(), assumed=("momentum",))
 
     record.write(tmp_path, made)
 
@@ -48,14 +35,14 @@ def test_a_seed_stands_on_a_line_of_its_own(tmp_path: Path, new_record: NewRecor
     assert sum('"test_errors"' in line for line in lines) == 3
 
 
-def test_a_new_seed_joins_those_of_the_file(tmp_path: Path, new_record: NewRecord):
-    record.write(tmp_path, new_record([55, 60], found=FOUND, name="first"))
+def test_a_new_seed_joins_those_of_the_file(tmp_path: Path, new_record: NewRecord, new_found: Callable[..., Found]):
+    record.write(tmp_path, new_record([55, 60], found=new_found(), name="first"))
     record.write(tmp_path, new_record([70], first=5))
 
     [there] = record.read_all(tmp_path)
 
     assert [(run.index, run.test_errors) for run in there.seeds] == [(0, 55), (1, 60), (5, 70)]
-    assert (there.found, there.name) == (FOUND, "first")
+    assert (there.found, there.name) == (new_found(), "first")
 
 
 def test_a_seed_stays_as_it_was_first_measured(tmp_path: Path, new_record: NewRecord):
