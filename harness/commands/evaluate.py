@@ -188,7 +188,7 @@ def _elsewhere(
     ]
     errors = tuple(item.errors for item in found)
     if not entry.errors:
-        ledger.end_registration(place.ledger, entry, errors, *_bounds(found))
+        ledger.end_registration(place.ledger, entry, errors, *_bounds(evidence, found))
     _show(evidence, found, images.name, as_json, on_sha256=images.sha256)
     if entry.errors and entry.errors != errors:
         click.echo(f"an earlier evaluation of these seeds and images had other errors: {entry.errors}", err=True)
@@ -196,21 +196,25 @@ def _elsewhere(
     return 0
 
 
-def _bounds(found: list[Evaluation]) -> tuple[float | None, float | None]:
-    """Return the 99 % lower bounds over seeds, and over seeds and images; None where there is one seed."""
+def _bounds(evidence: Record, found: list[Evaluation]) -> tuple[float | None, float | None]:
+    """Return the 99 % lower bounds over seeds, and over seeds and images; None for one seed or a part of the record's.
+
+    Which seeds have kept weights, or are asked for, need not be chance.
+    """
     from harness.evidence.ledger import CONFIDENCE
     from harness.evidence.variance_components import components
     from harness.training.result import finite
 
+    if len(found) < len(evidence.seeds):
+        return None, None
     over_seeds = finite(statistics.lower_bound([item.accuracy_pct for item in found], CONFIDENCE))
     parts = components([[image for image, _ in item.wrong] for item in found], found[0].images)
     return over_seeds, None if parts is None else finite(parts.lower_bound_pct(CONFIDENCE))
 
 
 def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool, **more: Any) -> None:
-
     accuracies = [item.accuracy_pct for item in found]
-    bound, image_bound = _bounds(found)
+    bound, image_bound = _bounds(evidence, found)
     if as_json:
         seeds = [
             asdict(item) | {"errors": item.errors, "accuracy_pct": item.accuracy_pct, "as_recorded": item.as_recorded}
@@ -241,13 +245,14 @@ def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool,
             "(records/weights/repeats.jsonl). So their bits differ from the record's; the classes of all test images "
             "are compared"
         )
+    if len(found) == 1:
+        return
+    mean = f"mean {statistics.mean(accuracies):.3f} %"
     if bound is not None and image_bound is not None:
-        mean = f"mean {statistics.mean(accuracies):.3f} %"
-        if len(found) < len(evidence.seeds):
-            click.echo(f"{len(found)} seeds of the {len(evidence.seeds)} on record: {mean}; bounds need all of them")
-        else:
-            bounds = f"{bound:.3f} % over seeds, {image_bound:.3f} % over seeds and images"
-            click.echo(f"{len(found)} seeds: {mean}; 99 % lower bound {bounds}")
+        bounds = f"{bound:.3f} % over seeds, {image_bound:.3f} % over seeds and images"
+        click.echo(f"{len(found)} seeds: {mean}; 99 % lower bound {bounds}")
+    elif len(found) < len(evidence.seeds):
+        click.echo(f"{len(found)} seeds of the {len(evidence.seeds)} on record: {mean}; bounds need all of them")
 
 
 def _comparison(found: Evaluation) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from torch import Tensor
 from harness.cli import run
 from harness.data import training_images
 from harness.data.training_images import load
-from harness.evidence import ledger
+from harness.evidence import ledger, record
 from harness.evidence.record import Record
 from harness.evidence.verification import evaluation
 from harness.evidence.verification.evaluation import probabilities
 from harness.evidence.weight_file import WeightFile, path_of
 from harness.system.workspace import Workspace
+from harness.training.seeds import Purpose, derive_seed
 from tests.harness.commands.conftest import NETWORK
 from tests.harness.data.test_labelled import idx
 
@@ -121,6 +123,21 @@ def test_other_images_are_registered_before_a_network_sees_them(
     assert ended.on_sha256 == found["on_sha256"]
     assert (found["images"], {seed["as_recorded"] for seed in found["seeds"]}) == ("other", {None})
     assert place.test_log.read_bytes() == reads
+
+
+def test_a_part_of_the_recorded_seeds_has_no_bounds_on_other_images(
+    other: Path, place: Workspace, evidence: Record, evaluated: Callable[..., dict[str, Any]]
+):
+    third = derive_seed(evidence.hash, evidence.recipe_hash, Purpose.VERIFY, 2)
+    more = replace(evidence.seeds[1], index=2, seed=third, weights_sha256="0" * 64)
+    record.write(place.records, record.with_seed(evidence, more))
+
+    found = evaluated("--on", "other", "--seed", "all")
+
+    [entry] = ledger.registrations(place.ledger)
+    assert len(entry.errors) == len(found["seeds"]) == 2
+    assert (found["lower_bound_pct"], found["lower_bound_images_pct"]) == (None, None)
+    assert (entry.lower_bound_pct, entry.lower_bound_images_pct) == (None, None)
 
 
 def test_other_images_need_no_copy_of_the_data_set(
