@@ -59,9 +59,10 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Winner:
-    """What a search has verified last."""
+    """What a search has verified last; ``tier`` says how sure its mean is."""
 
     hash: str
+    tier: str
     parameters: int
     architecture: str
     recipe: str

@@ -16,6 +16,7 @@ from benchmarks.main_job_results import (
     Results,
     planned,
 )
+from harness.evidence.leaderboard_csv import Tier
 from harness.system.terminal import counted
 
 MINUTES = (5, 10, 20, 40)
@@ -47,30 +48,32 @@ def summary(results: Results, cases: Mapping[str, Case], known: frozenset[str]) 
         return NONE_YET
     done = {search.key: search for search in results.searches}
     lines = [
-        "| options | searches | met | parameters of the answer: median (largest) | asked for "
-        "| seconds to the first answer: median (longest) |",
-        f"|{' --- |' * 6}",
+        "| options | searches run | met | of these *verified* | parameters of the answer: median (largest) "
+        "| asked for | seconds to the first answer: median (longest) |",
+        f"|{' --- |' * 7}",
     ]
     for name, case in cases.items():
         found = [done[name, seed] for seed in case.seeds if (name, seed) in done]
         asked = "an answer" if case.most_parameters is None else f"at most {case.most_parameters:,}"
         options = f"`{' '.join(case.options)}`{_beside(case)}"
         if not found:
-            lines.append(f"| {options} | 0 of {len(case.seeds)} run | | | {asked} | |")
+            lines.append(f"| {options} | 0 of {len(case.seeds)} | | | | {asked} | |")
             continue
         sizes = [each.outcome.winner.parameters for each in found if each.outcome.reached and each.outcome.winner]
         waits = [each.outcome.first_standing_seconds for each in found]
         stood = [seconds for seconds in waits if seconds is not None]
         cells = [
             options,
-            f"{len(found)} of {len(case.seeds)} run",
+            f"{len(found)} of {len(case.seeds)}",
             str(sum(each.verdict.met for each in found)),
+            str(sum(each.verdict.met and _tier(each) == Tier.VERIFIED for each in found)),
             "none" if len(sizes) < len(found) else f"{median(sizes):,.0f} ({max(sizes):,})",
             asked,
             "never" if len(stood) < len(found) else f"{median(stood):.0f} ({max(stood):.0f})",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"{_machines(results)}{_answers(results, cases, known)}"]) + "\n"
+    said = f"{_count(done, cases)} {_machines(results)}{_answers(results, cases, known)}"
+    return "\n".join([*lines, "", said]) + "\n"
 
 
 def section(results: Results, cases: Mapping[str, Case], compared: Mapping[str, Case], known: frozenset[str]) -> str:
@@ -97,14 +100,19 @@ def _answers(results: Results, cases: Mapping[str, Case], known: frozenset[str])
     """Return how many networks the answers are: a search may find what others have found before."""
     asked = set(planned(cases))
     winners = [each.outcome.winner for each in results.searches if each.key in asked and each.outcome.reached]
-    answers = [winner.hash for winner in winners if winner is not None]
+    answers = [winner for winner in winners if winner is not None]
     if not answers:
         return ""
-    different = set(answers)
+    different, tests = ({each.hash for each in answers}, {(each.hash, each.recipe) for each in answers})
     return (
-        f" The {len(answers)} answers are {counted(len(different), 'different network')}; the earlier trainings that "
-        f"come with the program hold {len(different & known)} of them."
+        f" The {len(answers)} answers are {counted(len(different), 'different network')}, and the seeds that verify a "
+        f"network with a recipe are always the same, so they rest on {counted(len(tests), 'verification')}. The "
+        f"earlier trainings that come with the program hold {len(different & known)} of these networks."
     )
+
+
+def _tier(search: MeasuredSearch) -> str | None:
+    return None if search.outcome.winner is None else search.outcome.winner.tier
 
 
 def _disturbed(results: Results) -> str:
@@ -252,4 +260,5 @@ def _accuracy(search: MeasuredSearch) -> str:
 def _verdict(search: MeasuredSearch) -> str:
     if not search.verdict.met:
         return f"missed: {', '.join(search.verdict.missed)}"
-    return "met, and the goal" if search.verdict.goal_met else "met"
+    goal = {True: ", and the goal", False: ", not the goal", None: ""}[search.verdict.goal_met]
+    return f"met{goal} ({_tier(search)})"

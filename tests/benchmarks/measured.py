@@ -18,6 +18,7 @@ CASES = {
 def winner(parameters: int) -> Winner:
     return Winner(
         hash="a1",
+        tier="verified",
         parameters=parameters,
         architecture="gap | linear(10)",
         recipe="small",

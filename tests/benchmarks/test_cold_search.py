@@ -25,6 +25,7 @@ from tests.harness import logged
 ALONE = Setting(data=None, half_speed=False, busy=0)
 ROW = {
     "hash": "a1",
+    "tier": "verified",
     "parameters": 1_500,
     "architecture": "gap | linear(10)",
     "recipe": "small",

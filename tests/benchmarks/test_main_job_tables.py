@@ -31,7 +31,7 @@ def test_every_search_has_a_line_one_that_was_not_run_too():
         "| short | 0 | | | | | | | | | not run |",
         "| short | 1 | 250 s | 9,000 | none |  |  |  | none |  | missed: no answer, nothing stood within 240 s |",
         "| long | 0 | 100 s | 7,000 | 7,000 | 4,000 | 4,000 | 1,900 | 1,900 | 99.450 ± 0.040 (6 seeds) "
-        "| met, and the goal |",
+        "| met, and the goal (verified) |",
         "| crowded | 4 | never | none | none |  |  |  | none |  | missed: no answer, nothing stood |",
     ]
     assert {line.count("|") for line in lines[2:]} == {12}
@@ -58,8 +58,9 @@ def test_it_is_said_how_many_networks_the_answers_are_and_which_were_known():
     )
 
     for said in (section(results, CASES, {}, frozenset({"a1"})), summary(results, CASES, frozenset({"a1"}))):
-        assert "The 3 answers are 2 different networks; " in said
-        assert " hold 1 of them." in said
+        assert "The 3 answers are 2 different networks, " in said
+        assert "2 verifications." in said
+        assert " hold 1 of these networks." in said
     assert " answers are " not in section(RESULTS, {"crowded": CASES["crowded"]}, {}, NONE)
 
 
@@ -110,13 +111,22 @@ def test_compared_searches_have_a_table_of_answers_by_seed_and_are_not_counted()
 def test_the_summary_has_a_line_a_case_and_hides_no_miss():
     lines = summary(RESULTS, CASES, NONE).splitlines()
 
-    assert [line.split(" | ")[1:4] for line in lines[2:5]] == [
-        ["1 of 2 run", "0", "none"],
-        ["1 of 1 run", "1", "1,900 (1,900)"],
-        ["1 of 1 run", "0", "none"],
+    assert [line.split(" | ")[1:5] for line in lines[2:5]] == [
+        ["1 of 2", "0", "0", "none"],
+        ["1 of 1", "1", "1", "1,900 (1,900)"],
+        ["1 of 1", "0", "0", "none"],
     ]
     assert "266 GFLOP/s" in lines[-1]
 
 
+def test_an_answer_whose_bound_is_below_the_target_counts_as_met_but_not_as_verified():
+    weak = outcome(2_500)
+    weak = replace(weak, winner=replace(winner(2_500), tier="at the target"), first_standing_seconds=90.0)
+    results = Results(configurations={}, searches=(search("long", 0, weak),))
+
+    assert "| met, not the goal (at the target) |" in section(results, CASES, {}, NONE)
+    assert "| 1 of 1 | 1 | 0 | 2,500 (2,500) |" in summary(results, CASES, NONE)
+
+
 def test_the_summary_names_a_case_that_was_not_run():
-    assert "| 0 of 2 run | | |" in summary(RESULTS, {"other": Case(options=("-x",), seeds=(0, 1)), **CASES}, NONE)
+    assert "| 0 of 2 | | | |" in summary(RESULTS, {"other": Case(options=("-x",), seeds=(0, 1)), **CASES}, NONE)
