@@ -76,10 +76,10 @@ class _Group(click.Group):
 @click.version_option(package_name=DISTRIBUTION, prog_name="harness")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Find the smallest convolutional network that reaches a target accuracy, and prove it.
+    """Search for the smallest convolutional network that reaches a target accuracy, and test it on fresh seeds.
 
     \b
-    harness search --budget 20000        find, verify and rank
+    harness search --budget 20000        search, verify and rank
     harness explain seed4                what a network costs, op by op
     harness verify seed4 --seeds 5       train it again on fresh seeds, read the test set
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from harness.search.run_plan import SearchPlan
 
 
-@click.command(short_help="Find the smallest network that reaches the target.")
+@click.command(short_help="Search for the smallest network that reaches the target.")
 @click.option(
     "--budget", type=click.IntRange(1, 10**9), default=20_000, show_default=True, help="Most parameters of a network."
 )
@@ -98,7 +98,7 @@ if TYPE_CHECKING:
 def search(
     ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool, storage: str | None, **given: Any
 ) -> int:
-    """Find the smallest network that reaches the target, verify it, and rank it.
+    """Search for the smallest network that reaches the target, verify the best one found, and rank it.
 
     Networks over the budget are rejected before they are built. The same command goes on with a study that
     was interrupted. Exit code 3 when no network reached the target.
