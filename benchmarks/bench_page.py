@@ -49,8 +49,9 @@ def section(document: dict[str, Any]) -> str:
 def parts_section(document: dict[str, Any]) -> str:
     """Return the variants of the default beside it, as Markdown; the same for another document."""
     head = (
-        f"The default with one part changed, {document['repeats']} repeats: its sizes over those of the default, with "
-        "their 95 % intervals. Above 1 the part is worth having; p is corrected for all lines and both columns."
+        f"The default compared with variants that have one part changed, {document['repeats']} repeats each: the sizes "
+        "of a variant's answers over those of the default, with 95 % intervals. Above 1, the default is better; p is "
+        "corrected for all lines and both columns."
     )
     found = {(pair["first"], pair["when"]): pair for pair in document["variants"]}
     lines = [

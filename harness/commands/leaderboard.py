@@ -41,7 +41,7 @@ _LEGEND = {
     "99 % low": "lower 99 % bound of the mean, over seeds",
     "+ images": "the same bound, over seeds and images",
     "seeds": "15/20: 15 of 20 training seeds reach the target",
-    "tier": "how far the accuracy is proven (docs/commands.md); docs/results.md has the columns of leaderboard.csv",
+    "tier": "how strong the evidence is (docs/commands.md); docs/results.md has the columns of leaderboard.csv",
 }
 # What a letter beside an accuracy says, by the tier that has it.
 _MARKS = {"searched": "v: on validation images", "claimed": "c: an unchecked claim"}
@@ -72,7 +72,7 @@ def leaderboard(
     html: bool,
     as_json: bool,
 ) -> int:
-    """Show the standings: the smallest network for each target, then other proven networks at the default target.
+    """Show the smallest network for each target, then other verified or certified ones at the default target.
 
     With --all, or a choice of rows, all columns of these rows are shown. Only --publish and --html write a file.
 
@@ -190,7 +190,7 @@ def _show_frontier(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> 
     also = [row for row in proven if row.target_pct == default and row not in smallest]
     if also:
         click.echo()
-        show_heading(where, f"{default:g} %: the other proven networks")
+        show_heading(where, f"{default:g} %: the other verified or certified networks")
         titles.append(_show_table(where, also, names))
     left = len(rows) - len(smallest) - len(also)
     if left:

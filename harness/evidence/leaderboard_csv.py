@@ -30,7 +30,7 @@ _RETIRED = {"holds_corrected"}
 
 
 class Tier(StrEnum):
-    """How far an accuracy is proven, best first."""
+    """How strong the evidence of an accuracy is, best first."""
 
     CERTIFIED = "certified"
     VERIFIED = "verified"

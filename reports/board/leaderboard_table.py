@@ -37,7 +37,7 @@ def standings(group: Group, number: int) -> Html:
     caption = (
         f"{plural(len(group.entries), 'row')} on {shown_name(group.dataset)} with a target of "
         f"{short(group.target_pct)} %; "
-        f"{proven} proven to reach it. Stored: parameters, and means and variances of BN. MACs: millions of "
+        f"{proven} certified or verified. Stored: parameters, and means and variances of BN. MACs: millions of "
         "multiply-adds for an image. Accuracy and errors: means over the seeds on the test set; v marks validation "
         "accuracy, c an unchecked claim. Seeds: a dot is a training seed by its errors, the line is the target; 15/20: "
         "15 of 20 seeds reach it. Rank and tier: see the end of the page."

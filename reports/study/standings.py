@@ -29,12 +29,13 @@ def networks_table(
         return Html("")
     shown = networks[:MOST_NETWORKS]
     caption = (
-        "First the networks proven to reach the target, then those whose validation accuracy meets the threshold of "
-        f"{short(threshold_pct)} % (fewest {OBJECTIVES[minimise]} first), then the others (most accurate first). "
-        "\N{PLUS-MINUS SIGN} is one standard deviation over training seeds; their number stands in brackets. Fresh "
-        "seeds played no part in the choice. Errors are wrong validation images, the mean over seeds. In the strips a "
-        "bar is as tall as a layer's map and wider for more channels; kernels used several times have their own colour."
-        " Pruned: stopped early, because at most one training in ten would reach the threshold from there."
+        "First the networks certified or verified at the target, then those whose validation accuracy meets the "
+        f"threshold of {short(threshold_pct)} % (fewest {OBJECTIVES[minimise]} first), then the others (most accurate "
+        "first). \N{PLUS-MINUS SIGN} is one standard deviation over training seeds; their number stands in brackets. "
+        "Fresh seeds had not trained this network before. Errors are wrong validation images, the mean over seeds. In "
+        "the strips a bar is as tall as a layer's map and wider for more channels; kernels used several times have "
+        "their own colour. Pruned: stopped early, because at most one training in ten would reach the threshold from "
+        "there."
     )
     rows = [_network_cells(number, network, task) for number, network in enumerate(shown, start=1)]
     made = table(

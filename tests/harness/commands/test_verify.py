@@ -142,7 +142,8 @@ def test_a_mean_at_the_target_whose_bound_is_not_is_said_to_be_so(seeds: Seeds, 
 
     assert run(["verify", NETWORK, "--seeds", "5"]) == 0
 
-    assert lacking(capsys.readouterr().out.splitlines()[-1], "at the target", "mean reaches", "90 % bound does not") == []
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert lacking(last, "at the target", "mean reaches", "90 % bound does not") == []
 
 
 def test_a_rerun_that_contradicts_the_record_misses(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
