@@ -330,6 +330,6 @@ def test_the_standings_are_a_page_too(board: Path, capsys: pytest.CaptureFixture
     page = board / "leaderboard.html"
     assert capsys.readouterr().out.splitlines()[-1] == str(page)
     source = page.read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
-    assert lacking(source, "3 rows on MNIST", "99.4 %", "1 proven") == []
+    assert lacking(source, "3 rows on MNIST", "99.4 %", "1 certified or verified") == []
     assert run(["leaderboard", "--html", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["page"] == str(page)

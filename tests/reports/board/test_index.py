@@ -196,7 +196,7 @@ def test_a_row_at_the_target_is_marked_and_not_called_proven(place: Workspace, s
 
     text = write_leaderboard(place, survey(place)).read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
 
-    assert lacking(text, "2 rows on MNIST", "99.4 %", "1 proven") == []
+    assert lacking(text, "2 rows on MNIST", "99.4 %", "1 certified or verified") == []
     assert '<span class="tag">at the target</span>' in text
     assert '<span class="tag good">verified</span>' in text
 
