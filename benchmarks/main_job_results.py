@@ -28,6 +28,7 @@ class Case:
         most_parameters: the answer may have at most so many, and the first one comes soon; None where any answer does.
         goal_parameters: what is hoped for, which decides nothing.
         busy: other processes beside the search.
+        full_speed: the search has all cores, also where the others have one because the machine is fast.
     """
 
     options: tuple[str, ...]
@@ -35,6 +36,7 @@ class Case:
     most_parameters: int | None = None
     goal_parameters: int | None = None
     busy: int = 0
+    full_speed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

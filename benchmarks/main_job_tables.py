@@ -5,7 +5,7 @@ Misses and searches that have not been run are in both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from benchmarks.main_job_results import (
@@ -72,7 +72,7 @@ def summary(results: Results, cases: Mapping[str, Case], known: frozenset[str]) 
             "never" if len(stood) < len(found) else f"{median(stood):.0f} ({max(stood):.0f})",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    said = f"{_count(done, cases)} {_machines(results)}{_answers(results, cases, known)}"
+    said = f"{_count(done, cases)} {_machines(_among(done, cases))}{_answers(results, cases, known)}"
     return "\n".join([*lines, "", said]) + "\n"
 
 
@@ -91,7 +91,7 @@ def section(results: Results, cases: Mapping[str, Case], compared: Mapping[str, 
         f"|{' --- |' * len(COLUMNS)}",
         *(_line(name, seed, done.get((name, seed))) for name, seed in planned(cases)),
     ]
-    said = f"{_machines(results)}{_answers(results, cases, known)}{_disturbed(results)}{_carried(results)}"
+    said = f"{_machines(_among(done, cases))}{_answers(results, cases, known)}{_disturbed(results)}{_carried(results)}"
     head = f"{_count(done, cases)} {_asked(cases)} {said}"
     return "\n".join([head, "", *lines, *_comparison(done, cases, compared)]) + "\n"
 
@@ -138,8 +138,13 @@ def _carried(results: Results) -> str:
     )
 
 
+def _among(done: Mapping[tuple[str, int], MeasuredSearch], cases: Mapping[str, Case]) -> list[MeasuredSearch]:
+    """Return the searches of these cases that have been run."""
+    return [done[key] for key in planned(cases) if key in done]
+
+
 def _count(done: Mapping[tuple[str, int], MeasuredSearch], cases: Mapping[str, Case]) -> str:
-    run = [done[key] for key in planned(cases) if key in done]
+    run = _among(done, cases)
     met = sum(search.verdict.met for search in run)
     waiting = len(planned(cases)) - len(run)
     rest = f" {waiting} more have not been run." if waiting else ""
@@ -164,12 +169,13 @@ def _comparison(
     each = {first: cases[first]} | rows
     return [
         "",
-        "Parameters of the answer with other options and the same seeds:",
+        f"Parameters of the answer with other options and the same seeds. {_machines(_among(alike, compared))}",
         "",
         f"| options | {' | '.join(f'seed {seed}' for seed in seeds)} |",
         f"|{' --- |' * (1 + len(seeds))}",
         *(
-            f"| `{' '.join(case.options)}` | {' | '.join(_answer(alike.get((name, seed))) for seed in seeds)} |"
+            f"| `{' '.join(case.options)}`{_beside(case)} "
+            f"| {' | '.join(_answer(alike.get((name, seed))) for seed in seeds)} |"
             for name, case in each.items()
         ),
     ]
@@ -195,13 +201,13 @@ def _asked(cases: Mapping[str, Case]) -> str:
 
 
 def _beside(case: Case) -> str:
-    return " beside another busy process" if case.busy else ""
+    return (" beside another busy process" if case.busy else "") + (" on all cores" if case.full_speed else "")
 
 
-def _machines(results: Results) -> str:
+def _machines(searches: Sequence[MeasuredSearch]) -> str:
     """Return a sentence for each machine, with the least and the most that was measured of its cores."""
     peaks: dict[tuple[str, str, int, bool], list[float]] = {}
-    for search in results.searches:
+    for search in searches:
         facts = search.machine
         # At half speed both workers had one core, however many there are.
         cores = 1 if search.half_speed else facts["cores"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_what_is_missing_is_run_and_kept(runs: Runs, monkeypatch: pytest.MonkeyP
     assert [each.verdict.met for each in main_job_results.read(main_job.RESULTS).searches] == [True, False]
     readme, page = main_job.README.read_text(encoding="utf-8"), main_job.PAGE.read_text(encoding="utf-8")
     assert readme.startswith("before\n")
-    assert "| `--time 10m` | 2 of 2 run | 1 | none |" in readme
+    assert "| `--time 10m` | 2 of 2 | 1 | 1 | none |" in readme
     assert "| short | 1 | never |" in page
     assert "the trace of a fault" in capsys.readouterr().err
 
@@ -163,6 +164,15 @@ def test_a_fast_machine_is_halved_and_the_record_says_so(runs: Runs, monkeypatch
     assert [arguments[-2:] for arguments, _ in runs.asked] == [["--workers", "2"]] * 2 + [["--seed", "4"]]
     found = main_job_results.read(main_job.RESULTS).searches[0]
     assert (found.half_speed, found.peak_gflops) == (True, 266.0)
+
+
+def test_a_case_may_ask_for_the_whole_of_a_fast_machine():
+    case = main_job.CASES["one-worker"]
+
+    whole = main_job.setting_of(replace(case, full_speed=True), None, half_speed=True)
+
+    assert (whole.half_speed, whole.busy) == (False, 0)
+    assert main_job.setting_of(case, None, half_speed=True).half_speed
 
 
 def test_code_that_changes_meanwhile_ends_the_measurement(
