@@ -23,7 +23,8 @@ MINUTES = (5, 10, 20, 40)
 # What the requirements were written for, in GFLOP/s a core.
 _MEANT_FOR = 130
 _HALVED = (
-    f"; the requirements are meant for cores of some {_MEANT_FOR} GFLOP/s, so both workers of a search shared one core"
+    f" The requirements are meant for cores of some {_MEANT_FOR} GFLOP/s, so where cores are much faster, both workers "
+    "of a search shared one core."
 )
 NONE_YET = "Searches by the present rules have not been run yet; `python -m benchmarks.main_job` runs them.\n"
 COLUMNS = (
@@ -147,7 +148,7 @@ def _count(done: Mapping[tuple[str, int], MeasuredSearch], cases: Mapping[str, C
     run = _among(done, cases)
     met = sum(search.verdict.met for search in run)
     waiting = len(planned(cases)) - len(run)
-    rest = f" {waiting} more have not been run." if waiting else ""
+    rest = f" {waiting} more {'has' if waiting == 1 else 'have'} not been run." if waiting else ""
     return f"{met} of {len(run)} cold searches met what is asked of them.{rest}"
 
 
@@ -213,11 +214,12 @@ def _machines(searches: Sequence[MeasuredSearch]) -> str:
         cores = 1 if search.half_speed else facts["cores"]
         key = (facts["processor"], facts["instructions"], cores, search.half_speed)
         peaks.setdefault(key, []).append(search.peak_gflops)
-    return " ".join(
+    told = " ".join(
         f"{len(found)} {'search' if len(found) == 1 else 'searches'} on {counted(cores, 'core')} of {processor} "
-        f"({instructions}) with {_range(found)} GFLOP/s of fp32{' each' if cores > 1 else ''}{_HALVED if half else ''}."
-        for (processor, instructions, cores, half), found in peaks.items()
+        f"({instructions}) with {_range(found)} GFLOP/s of fp32{' each' if cores > 1 else ''}."
+        for (processor, instructions, cores, _), found in peaks.items()
     )
+    return told + (_HALVED if any(half for *_, half in peaks) else "")
 
 
 def _range(values: list[float]) -> str:

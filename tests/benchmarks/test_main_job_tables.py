@@ -45,7 +45,7 @@ def test_what_is_asked_and_where_it_was_measured_stands_above():
     for part in ("240 s", "8,000", "3,000", "2,000", "`--time 20m --workers 1` beside another busy process"):
         assert part in head
     assert "2 cores of a processor (x86) with 131 GFLOP/s" in head
-    assert "1 core of another (other) with 266 GFLOP/s of fp32; " in head
+    assert "1 core of another (other) with 266 GFLOP/s of fp32." in head
     assert "both workers of a search shared one core" in head
 
 
