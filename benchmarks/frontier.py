@@ -103,7 +103,7 @@ def _said(best: Sequence[LeaderboardRow], theirs: Sequence[LeaderboardRow]) -> t
     least = min(reaching, key=lambda row: row.parameters)
     share = least.parameters / certified.parameters
     learned = f"{certified.parameters:,} learned numbers read {certified.target_pct:g} % of MNIST's test digits"
-    fewer = f"{share:.1f} times fewer than {least.name} ({least.seeds} runs)"
+    fewer = f"{share:.1f} times fewer than {least.name} ({least.tier}, {least.seeds} runs)"
     return f"{learned} (mean of {certified.seeds} runs)", fewer
 
 
