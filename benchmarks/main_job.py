@@ -4,7 +4,8 @@
     python -m benchmarks.main_job --data FOLDER
 
 Each search is ``harness search`` with its defaults in a workspace of its own. What has ended is written at once to
-benchmarks/results/main-job.json, and as tables to README.md and docs/search.md; called again, the script goes on with
+benchmarks/results/main-job.json, and as tables to README.md and docs/search.md; its reads of the test set are appended
+to benchmarks/results/main-job-reads.jsonl. Called again, the script goes on with
 what is missing, and with what rests on other defaults than those of the present code. Misses stay in the file. Nothing
 else should run meanwhile: a search that gets less than 90 % of its cores stays in the file as disturbed, and is run
 again.
@@ -18,6 +19,7 @@ A machine whose cores are much faster than those that the figures are meant for 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -52,6 +54,7 @@ from harness.system import files
 from harness.system.duration import DURATION, duration_text
 from harness.system.errors import DeviceError, HarnessError, UsageError
 from harness.system.invocation import typed
+from harness.system.workspace import Workspace
 from harness.training.environment import code_version
 from harness.training.native.native import EngineUnavailable
 
@@ -177,7 +180,10 @@ def _measure(given: argparse.Namespace) -> None:
             arguments = tuple(command_of(cases[name].options, seed, setting))
             print(f"{' '.join(arguments)} in {folder}", file=sys.stderr)
             date, (commit, dirty) = datetime.now(UTC), code_version.__wrapped__()
-            outcome = run(arguments, setting, folder)
+            try:
+                outcome = run(arguments, setting, folder)
+            finally:
+                _keep_reads(folder, f"{name}, seed {seed}")
             found = MeasuredSearch(
                 case=name,
                 seed=seed,
@@ -195,6 +201,14 @@ def _measure(given: argparse.Namespace) -> None:
             _keep(found, configuration)
             if outcome.exit_code not in (0, 3):
                 print((folder / "stderr.txt").read_text(errors="replace")[-2000:], file=sys.stderr)
+
+
+def _keep_reads(folder: Path, search: str) -> None:
+    """Append what a search has read of the test set to the file of all such reads, beside the results."""
+    log = Workspace(folder).test_log
+    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
+        read = {**json.loads(line), "search": search}
+        files.append_line(RESULTS.with_name("main-job-reads.jsonl"), json.dumps(read))
 
 
 def _keep(search: MeasuredSearch, configuration: dict[str, Any]) -> None:

@@ -15,6 +15,8 @@ from benchmarks.main_job_results import missing, tidied
 from benchmarks.marked_block import with_block
 from benchmarks.search_defaults import defaults, differences
 from harness.system.errors import UsageError
+from harness.system.files import append_line
+from harness.system.workspace import Workspace
 from tests.benchmarks.made_up import ask
 from tests.benchmarks.measured import CASES, CONFIGURATION, outcome
 
@@ -153,6 +155,29 @@ def test_an_interrupted_search_is_not_kept_and_the_others_are(
     assert ended.value.code == 130
     assert measured() == [("short", 0)]
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_reads_of_the_test_set_are_kept_also_of_a_search_that_is_interrupted(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+):
+    def run(arguments: list[str], setting: Setting, folder: Path) -> Outcome:
+        for purpose in ("verify a1 small seed 0", "verify a1 small seed 1"):
+            append_line(Workspace(folder).test_log, json.dumps({"purpose": purpose}))
+        if "1" in arguments:
+            raise KeyboardInterrupt
+        return GOOD
+
+    monkeypatch.setattr(main_job, "run", run)
+
+    with pytest.raises(SystemExit):
+        ask(monkeypatch, main_job.main, "--cases", "short")
+
+    lines = main_job.RESULTS.with_name("main-job-reads.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"purpose": f"verify a1 small seed {seed}", "search": f"short, seed {search}"}
+        for search in (0, 1)
+        for seed in (0, 1)
+    ]
 
 
 def test_a_fast_machine_is_halved_and_the_record_says_so(runs: Runs, monkeypatch: pytest.MonkeyPatch):
