@@ -28,6 +28,7 @@ from harness.evidence.events import (
     WinnerChosen,
     of_kind,
 )
+from harness.evidence.leaderboard_csv import Tier
 from harness.evidence.study import proposals, read_events, rejections
 from harness.system.errors import Interrupted, UsageError
 from harness.system.processor import core_count
@@ -62,7 +63,7 @@ class Winner:
     """What a search has verified last; ``tier`` says how sure its mean is."""
 
     hash: str
-    tier: str
+    tier: Tier
     parameters: int
     architecture: str
     recipe: str
@@ -99,6 +100,7 @@ class Outcome:
             parameters where none does.
         trained: networks with at least one run that has ended.
         proposed: networks that were chosen, rejected or known already.
+        missed: verified networks that missed the target before the last one was verified.
         processor_share: seconds of processor time, of the search and all that it began, for each second of each core
             that it could keep busy; None where it was not measured.
     """
@@ -113,6 +115,7 @@ class Outcome:
     trained: int
     proposed: int
     rejected: int
+    missed: int = 0
     processor_share: float | None = None
 
 
@@ -184,6 +187,7 @@ def outcome(
         trained=len({entry.event.trial for entry in of_kind(events, RunEnded)}),
         proposed=proposed + rejected + len(of_kind(events, Repeated)),
         rejected=rejected,
+        missed=len(printed.get("missed", [])),
     )
 
 

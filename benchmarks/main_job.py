@@ -5,15 +5,15 @@
 
 Each search is ``harness search`` with its defaults in a workspace of its own. What has ended is written at once to
 benchmarks/results/main-job.json, and as tables to README.md and docs/search.md; its reads of the test set are appended
-to benchmarks/results/main-job-reads.jsonl. Called again, the script goes on with
-what is missing, and with what rests on other defaults than those of the present code. Misses stay in the file. Nothing
-else should run meanwhile: a search that gets less than 90 % of its cores stays in the file as disturbed, and is run
-again.
+to benchmarks/results/main-job-reads.jsonl. Called again, the script goes on with what is missing, and with what rests
+on other defaults than those of the present code. Misses stay in the file. Nothing else should run meanwhile: a search
+that gets less than 90 % of its cores stays in the file as disturbed, and is run again.
 
 Searches without the prior, and with a sampler that takes turns with the model, are run when they are named: what these
 parts are worth is the difference to the cold searches of the same seeds.
 
 A machine whose cores are much faster than those that the figures are meant for is halved: a search has one core.
+Only the case full-speed has all of them; it shows what the same search does on a machine twice as fast.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from benchmarks.main_job_results import (
     verdict,
     with_search,
 )
-from benchmarks.main_job_tables import section, summary
+from benchmarks.main_job_tables import beside, section, summary
 from benchmarks.marked_block import marks, with_block
 from benchmarks.roofline import limits
 from benchmarks.search_defaults import DATASET, defaults
@@ -61,6 +61,7 @@ from harness.training.native.native import EngineUnavailable
 ROOT = Path(__file__).resolve().parent.parent
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "search.md"
 RESULTS = ROOT / "benchmarks" / "results" / "main-job.json"
+READS = "main-job-reads.jsonl"
 MARKS = marks("main job", "benchmarks/main_job.py")
 SUMMARY_MARKS = marks("main job summary", "benchmarks/main_job.py")
 
@@ -131,8 +132,7 @@ def plan_text(waiting: list[tuple[str, int]]) -> str:
     every = CASES | COMPARED
     total = sum(_seconds(every[name].options) for name, _ in waiting)
     lines = [
-        f"{name:<12} {typed('search', *every[name].options, '--seed', str(seed))}"
-        + (" beside another busy process" if every[name].busy else "")
+        f"{name:<12} {typed('search', *every[name].options, '--seed', str(seed))}" + beside(every[name])
         for name, seed in waiting
     ]
     return "\n".join([*lines, f"{len(waiting)} searches, {duration_text(total)} at most"])
@@ -207,8 +207,8 @@ def _keep_reads(folder: Path, search: str) -> None:
     """Append what a search has read of the test set to the file of all such reads, beside the results."""
     log = Workspace(folder).test_log
     for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
-        read = {**json.loads(line), "search": search}
-        files.append_line(RESULTS.with_name("main-job-reads.jsonl"), json.dumps(read))
+        # What a kill has cut is kept as it is: it stands for a read, too.
+        files.append_line(RESULTS.with_name(READS), json.dumps({"search": search, "line": line}))
 
 
 def _keep(search: MeasuredSearch, configuration: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ def summary(results: Results, cases: Mapping[str, Case], known: frozenset[str]) 
     for name, case in cases.items():
         found = [done[name, seed] for seed in case.seeds if (name, seed) in done]
         asked = "an answer" if case.most_parameters is None else f"at most {case.most_parameters:,}"
-        options = f"`{' '.join(case.options)}`{_beside(case)}"
+        options = f"`{' '.join(case.options)}`{beside(case)}"
         if not found:
             lines.append(f"| {options} | 0 of {len(case.seeds)} | | | | {asked} | |")
             continue
@@ -97,6 +97,11 @@ def section(results: Results, cases: Mapping[str, Case], compared: Mapping[str, 
     return "\n".join([head, "", *lines, *_comparison(done, cases, compared)]) + "\n"
 
 
+def beside(case: Case) -> str:
+    """Return what is special about where the searches of a case run, for people; nothing where nothing is."""
+    return (" beside another busy process" if case.busy else "") + (" on all cores" if case.full_speed else "")
+
+
 def _answers(results: Results, cases: Mapping[str, Case], known: frozenset[str]) -> str:
     """Return how many networks the answers are: a search may find what others have found before."""
     asked = set(planned(cases))
@@ -112,7 +117,7 @@ def _answers(results: Results, cases: Mapping[str, Case], known: frozenset[str])
     )
 
 
-def _tier(search: MeasuredSearch) -> str | None:
+def _tier(search: MeasuredSearch) -> Tier | None:
     return None if search.outcome.winner is None else search.outcome.winner.tier
 
 
@@ -160,8 +165,10 @@ def _comparison(
     alike = {
         (name, seed): search
         for (name, seed), search in done.items()
-        # A search by other defaults says nothing of the present ones.
-        if (plain := done.get((first, seed))) is not None and search.configuration == plain.configuration
+        # A search by other defaults, or on another kind of machine, says nothing of the options.
+        if (plain := done.get((first, seed))) is not None
+        and search.configuration == plain.configuration
+        and all(search.machine[fact] == plain.machine[fact] for fact in ("processor", "instructions"))
     }
     rows = {name: case for name, case in compared.items() if any((name, seed) in alike for seed in case.seeds)}
     if not rows:
@@ -175,7 +182,7 @@ def _comparison(
         f"| options | {' | '.join(f'seed {seed}' for seed in seeds)} |",
         f"|{' --- |' * (1 + len(seeds))}",
         *(
-            f"| `{' '.join(case.options)}`{_beside(case)} "
+            f"| `{' '.join(case.options)}`{beside(case)} "
             f"| {' | '.join(_answer(alike.get((name, seed))) for seed in seeds)} |"
             for name, case in each.items()
         ),
@@ -196,13 +203,9 @@ def _asked(cases: Mapping[str, Case]) -> str:
         for case in cases.values()
         if case.most_parameters is not None
     ]
-    others = [f"`{' '.join(case.options)}`{_beside(case)}" for case in cases.values() if case.most_parameters is None]
-    sized = f"Asked: a first answer within {FIRST_STANDING_SECONDS:.0f} s, and at the end {', '.join(asked)}"
-    return sized + (f"; any answer from {', '.join(others)}." if others else ".")
-
-
-def _beside(case: Case) -> str:
-    return (" beside another busy process" if case.busy else "") + (" on all cores" if case.full_speed else "")
+    others = [f"`{' '.join(case.options)}`{beside(case)}" for case in cases.values() if case.most_parameters is None]
+    sized = f"Asked: a first answer within {FIRST_STANDING_SECONDS:.0f} s and at the end {', '.join(asked)}."
+    return sized + (f" Any answer, however late, from {', '.join(others)}." if others else "")
 
 
 def _machines(searches: Sequence[MeasuredSearch]) -> str:
@@ -269,4 +272,5 @@ def _verdict(search: MeasuredSearch) -> str:
     if not search.verdict.met:
         return f"missed: {', '.join(search.verdict.missed)}"
     goal = {True: ", and the goal", False: ", not the goal", None: ""}[search.verdict.goal_met]
-    return f"met{goal} ({_tier(search)})"
+    before = f", after {counted(search.outcome.missed, 'network')} that missed" if search.outcome.missed else ""
+    return f"met{goal} ({_tier(search)}{before})"

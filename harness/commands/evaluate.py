@@ -199,7 +199,7 @@ def _elsewhere(
 def _bounds(evidence: Record, found: list[Evaluation]) -> tuple[float | None, float | None]:
     """Return the 99 % lower bounds over seeds, and over seeds and images; None for one seed or a part of the record's.
 
-    Which seeds have kept weights, or are asked for, need not be chance.
+    The seeds whose weights are kept, or that somebody chose, may not be a random sample.
     """
     from harness.evidence.ledger import CONFIDENCE
     from harness.evidence.variance_components import components
@@ -251,7 +251,7 @@ def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool,
     if bound is not None and image_bound is not None:
         bounds = f"{bound:.3f} % over seeds, {image_bound:.3f} % over seeds and images"
         click.echo(f"{len(found)} seeds: {mean}; 99 % lower bound {bounds}")
-    elif len(found) < len(evidence.seeds):
+    else:
         click.echo(f"{len(found)} seeds of the {len(evidence.seeds)} on record: {mean}; bounds need all of them")
 
 

@@ -245,7 +245,7 @@ def _rerun_text(rerun: Rerun) -> str:
 
 
 def _verdict_text(verdict: Verdict) -> str:
-    from harness.evidence.leaderboard import Tier, verified_confidence
+    from harness.evidence.leaderboard import VERIFIED_CONFIDENCE, Tier
 
     target = f"{verdict.record.target_pct:g} %"
     if verdict.attempt is not None:
@@ -258,15 +258,12 @@ def _verdict_text(verdict: Verdict) -> str:
         )
     if verdict.contradicted:
         return "this re-run is worse than the record (one-sided test, 5 %)"
+    tier, confidence = verdict.row.tier, verdict.row.confidence or VERIFIED_CONFIDENCE
+    if tier is Tier.AT_TARGET:
+        return f"{tier}: the mean reaches {target}, but its lower {100 * confidence:g} % bound does not"
     if verdict.row.reached:
-        found = verdict.record.found
-        confidence = f"lower {100 * verified_confidence(found.attempt if found else 1):g} % bound"
-        if verdict.row.tier is Tier.AT_TARGET:
-            return f"{verdict.row.tier}: the mean reaches {target}, but its {confidence} does not"
-        return f"{verdict.row.tier}: the {confidence} of the mean reaches {target}"
-    lacking = (
-        "all seeds that were declared" if _is_unfinished(verdict) else "5 seeds or more whose lower bound reaches it"
-    )
+        return f"{tier}: the lower {100 * confidence:g} % bound of the mean reaches {target}"
+    lacking = "all seeds that were declared" if _is_unfinished(verdict) else "5 seeds or more whose mean reaches it"
     return f"{verdict.row.tier}: {target} is not reached (it takes {lacking})"
 
 

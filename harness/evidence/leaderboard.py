@@ -28,8 +28,7 @@ from search_spaces.catalog import name_of
 __all__ = ["PROVEN", "LeaderboardRow", "Tier", "cost_of", "read", "to_csv"]
 
 VERIFIED_SEEDS = 5
-# Of the first network of a study. Its one-sided bound must reach the target; a mean alone that does is only "at the
-# target" (docs/adr/0020-*.md).
+# Whose one-sided bound must reach the target; a mean alone that does is only "at the target" (docs/adr/0020-*.md).
 VERIFIED_CONFIDENCE = 0.90
 REACHED = (*PROVEN, Tier.AT_TARGET)
 
@@ -64,15 +63,6 @@ class Sized(Protocol):
 _Sized = TypeVar("_Sized", bound=Sized)
 
 
-def verified_confidence(attempt: int) -> float:
-    """Return the confidence of the bound that verifies the given network of a study, counted from 1.
-
-    Each has half the probability of false success of the one before, so all of them together have at most twice the
-    first one's (docs/adr/0028-*.md).
-    """
-    return 1 - (1 - VERIFIED_CONFIDENCE) / 2 ** (attempt - 1)
-
-
 def tier_of(evidence: Record, attempts: Iterable[Attempt], declared: Iterable[Declaration] = ()) -> Tier:
     """Return the tier that a record's seeds, certification attempts and declared verifications have earned.
 
@@ -89,7 +79,7 @@ def tier_of(evidence: Record, attempts: Iterable[Attempt], declared: Iterable[De
         return Tier.MEASURED
     if not statistics.reaches(statistics.mean(accuracies), evidence.target_pct):
         return Tier.MEASURED
-    bound = statistics.lower_bound(accuracies, verified_confidence(evidence.found.attempt if evidence.found else 1))
+    bound = statistics.lower_bound(accuracies, VERIFIED_CONFIDENCE)
     return Tier.VERIFIED if statistics.reaches(bound, evidence.target_pct) else Tier.AT_TARGET
 
 

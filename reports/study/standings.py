@@ -29,7 +29,7 @@ def networks_table(
         return Html("")
     shown = networks[:MOST_NETWORKS]
     caption = (
-        "First the networks certified or verified at the target, then those whose validation accuracy meets the "
+        "First the tested networks whose mean reaches the target, then those whose validation accuracy meets the "
         f"threshold of {short(threshold_pct)} % (fewest {OBJECTIVES[minimise]} first), then the others (most accurate "
         "first). \N{PLUS-MINUS SIGN} is one standard deviation over training seeds; their number stands in brackets. "
         "Fresh seeds had not trained this network before. Errors are wrong validation images, the mean over seeds. In "

@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.cold_search import Outcome, Winner
 from benchmarks.main_job_results import Carried, Case, MeasuredSearch, configuration_key, verdict
+from harness.evidence.leaderboard_csv import Tier
 
 CONFIGURATION: dict[str, Any] = {"options": {"space": "posed"}, "threshold_pct": 99.3}
 CASES = {
@@ -18,7 +19,7 @@ CASES = {
 def winner(parameters: int) -> Winner:
     return Winner(
         hash="a1",
-        tier="verified",
+        tier=Tier.VERIFIED,
         parameters=parameters,
         architecture="gap | linear(10)",
         recipe="small",

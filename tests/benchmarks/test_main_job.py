@@ -172,9 +172,9 @@ def test_reads_of_the_test_set_are_kept_also_of_a_search_that_is_interrupted(
     with pytest.raises(SystemExit):
         ask(monkeypatch, main_job.main, "--cases", "short")
 
-    lines = main_job.RESULTS.with_name("main-job-reads.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = main_job.RESULTS.with_name(main_job.READS).read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == [
-        {"purpose": f"verify a1 small seed {seed}", "search": f"short, seed {search}"}
+        {"search": f"short, seed {search}", "line": json.dumps({"purpose": f"verify a1 small seed {seed}"})}
         for search in (0, 1)
         for seed in (0, 1)
     ]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from benchmarks.main_job_results import Case, Results
 from benchmarks.main_job_tables import section, summary
+from harness.evidence.leaderboard_csv import Tier
 from tests.benchmarks.measured import CASES, how, outcome, search, winner
 
 NONE: frozenset[str] = frozenset()
@@ -87,7 +88,10 @@ def test_without_results_there_is_one_sentence():
 
 
 def test_compared_searches_have_a_table_of_answers_by_seed_and_are_not_counted():
-    compared = {"without": Case(options=("--prior", "none"), seeds=(0, 1)), "other": Case(options=("-x",), seeds=(0,))}
+    compared = {
+        "without": Case(options=("--prior", "none"), seeds=(0, 1)),
+        "other": Case(options=("-x",), seeds=(0, 1)),
+    }
     missed = search("short", 1, outcome(None))
     found = [
         search("short", 0, outcome(7_000, ((90.0, 7_000),))),
@@ -95,6 +99,7 @@ def test_compared_searches_have_a_table_of_answers_by_seed_and_are_not_counted()
         replace(missed, case="without"),
         replace(search("short", 0, outcome(9_100)), case="without"),
         replace(search("short", 0, outcome(5_000)), case="other", configuration="by other defaults"),
+        replace(missed, case="other", machine=MACHINE),
     ]
 
     made = section(Results(configurations={}, searches=tuple(found)), CASES, compared, NONE)
@@ -121,10 +126,10 @@ def test_the_summary_has_a_line_a_case_and_hides_no_miss():
 
 def test_an_answer_whose_bound_is_below_the_target_counts_as_met_but_not_as_verified():
     weak = outcome(2_500)
-    weak = replace(weak, winner=replace(winner(2_500), tier="at the target"), first_standing_seconds=90.0)
+    weak = replace(weak, winner=replace(winner(2_500), tier=Tier.AT_TARGET), first_standing_seconds=90.0, missed=1)
     results = Results(configurations={}, searches=(search("long", 0, weak),))
 
-    assert "| met, not the goal (at the target) |" in section(results, CASES, {}, NONE)
+    assert "| met, not the goal (at the target, after 1 network that missed) |" in section(results, CASES, {}, NONE)
     assert "| 1 of 1 | 1 | 0 | 2,500 (2,500) |" in summary(results, CASES, NONE)
 
 

@@ -27,6 +27,7 @@ from harness.system.workspace import Workspace
 from harness.training.seeds import Purpose, derive_seed
 from tests.harness.commands.conftest import NETWORK
 from tests.harness.data.test_labelled import idx
+from tests.wording import lacking
 
 
 def sure(place: Workspace, evidence: Record, index: int, pixels: Tensor) -> Tensor:
@@ -126,7 +127,11 @@ def test_other_images_are_registered_before_a_network_sees_them(
 
 
 def test_a_part_of_the_recorded_seeds_has_no_bounds_on_other_images(
-    other: Path, place: Workspace, evidence: Record, evaluated: Callable[..., dict[str, Any]]
+    other: Path,
+    place: Workspace,
+    evidence: Record,
+    evaluated: Callable[..., dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
 ):
     third = derive_seed(evidence.hash, evidence.recipe_hash, Purpose.VERIFY, 2)
     more = replace(evidence.seeds[1], index=2, seed=third, weights_sha256="0" * 64)
@@ -138,6 +143,8 @@ def test_a_part_of_the_recorded_seeds_has_no_bounds_on_other_images(
     assert len(entry.errors) == len(found["seeds"]) == 2
     assert (found["lower_bound_pct"], found["lower_bound_images_pct"]) == (None, None)
     assert (entry.lower_bound_pct, entry.lower_bound_images_pct) == (None, None)
+    assert run(["evaluate", NETWORK, "--on", "other", "--seed", "all"]) == 0
+    assert lacking(capsys.readouterr().out.splitlines()[-1], "2 seeds of the 3", "mean", "bounds") == []
 
 
 def test_other_images_need_no_copy_of_the_data_set(

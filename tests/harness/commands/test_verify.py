@@ -117,10 +117,10 @@ def test_one_seed_has_no_deviation_and_misses(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("count", "errors", "code", "said"),
     [
-        ("1", 61, 3, ("measured", "99.4 % is not reached", "5 seeds or more", "lower bound")),
+        ("1", 61, 3, ("measured", "99.4 % is not reached", "5 seeds or more", "mean")),
         ("5", 60, 0, ("verified", "lower 90 % bound", "reaches 99.4 %")),
-        ("4", 40, 3, ("measured", "99.4 % is not reached", "5 seeds or more", "lower bound")),
-        ("5", 61, 3, ("measured", "99.4 % is not reached", "5 seeds or more", "lower bound")),
+        ("4", 40, 3, ("measured", "99.4 % is not reached", "5 seeds or more", "mean")),
+        ("5", 61, 3, ("measured", "99.4 % is not reached", "5 seeds or more", "mean")),
     ],
 )
 def test_text_ends_with_the_verdict(
@@ -196,6 +196,8 @@ def test_a_certification_declares_thirty_seeds(seeds: Seeds, place: Workspace, c
     assert (attempt["seeds"], attempt["alpha"]) == (30, 0.01)
     assert len(seeds.asked) == 30
     assert (found["tier"], found["attempt"]["outcome"]) == ("certified", "certified")
+    assert run(["verify", NETWORK, "--seeds", "5"]) == 0
+    assert lacking(capsys.readouterr().out.splitlines()[-1], "certified", "lower 99 % bound", "99.4 %") == []
 
 
 def test_a_certification_of_fewer_than_twenty_seeds_is_refused(
