@@ -24,8 +24,8 @@ from search_spaces.spaces.space import Metric
 STAND_SEEDS = 2
 MOST_SEEDS = 6
 # A network stands when its verification on so many seeds passes with this probability, by its fresh seeds alone and by
-# the ratio that was measured on training images. Of 34 verifications on record 2 missed, and 2.6 were expected to by
-# this probability (docs/experiments.md, "what an unlikely network costs").
+# the ratio that was measured on training images. Of 53 verifications on record 3 missed
+# (docs/experiments.md, "the main job with a second verification").
 CONFIDENCE = 0.80
 VERIFY_SEEDS = 6
 # While a network has at least this chance to stand all workers run its fresh seeds; else half of them go on searching.
