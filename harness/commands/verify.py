@@ -258,11 +258,15 @@ def _verdict_text(verdict: Verdict) -> str:
         )
     if verdict.contradicted:
         return "this re-run is worse than the record (one-sided test, 5 %)"
-    tier, confidence = verdict.row.tier, verdict.row.confidence or VERIFIED_CONFIDENCE
+    tier = verdict.row.tier
+    if tier is Tier.CERTIFIED:
+        return f"{tier}: seeds that were declared first reached {target} by the lower bound of their mean"
+    bound = statistics.lower_bound(verdict.record.accuracies_pct, VERIFIED_CONFIDENCE)
+    named = f"lower {100 * VERIFIED_CONFIDENCE:g} % bound"
     if tier is Tier.AT_TARGET:
-        return f"{tier}: the mean reaches {target}, but its lower {100 * confidence:g} % bound does not"
-    if verdict.row.reached:
-        return f"{tier}: the lower {100 * confidence:g} % bound of the mean reaches {target}"
+        return f"{tier}: the mean reaches {target}, but its {named}, {bound:.3f} %, does not"
+    if tier is Tier.VERIFIED:
+        return f"{tier}: the {named} of the mean, {bound:.3f} %, reaches {target}"
     lacking = "all seeds that were declared" if _is_unfinished(verdict) else "5 seeds or more whose mean reaches it"
     return f"{verdict.row.tier}: {target} is not reached (it takes {lacking})"
 

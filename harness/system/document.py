@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _NO_NETWORK = "no_network"
 # What helps where evidence is not as this program wrote it.
-BRING_BACK = "bring the file back as it was committed ('git restore')"
+BRING_BACK = (
+    "bring the file back as it was committed ('git restore'); one that git does not know has to be removed, and its "
+    "network verified again"
+)
 
 
 class _Notation:

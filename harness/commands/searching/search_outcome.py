@@ -167,7 +167,7 @@ def outcome_text(end: Outcome) -> str:
             f"{spent}",
             f"  {row.architecture}",
             f"run it again: {typed('verify', row.hash, '--seeds', str(row.seeds))}",
-            f"standings: {standings_file(end.plan.workspace)}",
+            f"standings: {typed('leaderboard', '--dataset', config.dataset, '--target', f'{config.target_pct:g}')}",
         ]
     lines += [_missed_line(end, *each) for each in _missed(end)]
     if end.words is not None:
