@@ -16,7 +16,7 @@ from harness.commands.shared import options
 from harness.data.datasets import dataset as dataset_named
 from harness.data.datasets import task_of
 from harness.evidence.mirror.url import check_url, hidden
-from harness.system.duration import DURATION, duration_option
+from harness.system.duration import DURATION, duration_option, duration_text
 from harness.system.processor import core_count
 from harness.system.terminal import busy, console, show_facts
 from harness.system.workspace import check_reachable, check_writable, no_empty_folder, workspace
@@ -161,7 +161,6 @@ def _run(
     from harness.search.search import run_search
     from harness.search.session import note
     from reports.study.study_page import write_report
-    from search_spaces.spaces.space import OBJECTIVES
 
     _check_place(plan)
     for message in plan.left_out:
@@ -171,10 +170,7 @@ def _run(
             keep(plan.folder, plan.past)
         fresh = open_study(plan.folder, plan.config, plan.origins)
         options.say_left_out(read_log(plan.folder)[1])
-        click.echo(f"{'new study' if fresh else 'going on with study'} {plan.folder.name} in {plan.folder}", err=True)
-        most = f"{plan.config.ceiling:,} {OBJECTIVES[plan.config.minimise]}"
-        title = dataset_named(plan.config.dataset).title
-        click.echo(f"target: {plan.config.target_pct:g} % on {title}; at most {most}", err=True)
+        click.echo("\n".join(_beginning(plan, fresh)), err=True)
         if plan.measures_workers:
             plan = _with_workers(plan)
         with SearchReporter(plan.folder, plan.config, plan.effort, verbose=verbose) as reporter:
@@ -204,6 +200,23 @@ def _run(
     else:
         click.echo(f"{outcome_text(end)}\nreport: {report}")
     return 0 if verdict is not None and verdict.passed else 3
+
+
+def _beginning(plan: SearchPlan, fresh: bool) -> tuple[str, str]:
+    """Return what a search says first: which study it is, how much of its time is used, and what it looks for."""
+    from harness.evidence.study import elapsed_seconds, read_events
+    from search_spaces.spaces.space import OBJECTIVES
+
+    config = plan.config
+    where = f"{'new study' if fresh else 'going on with study'} {plan.folder.name} in {plan.folder}"
+    if not fresh:
+        used = elapsed_seconds(read_events(plan.folder))
+        left = plan.effort.seconds is None or used < plan.effort.seconds
+        advice = ", all of its time; a longer --time goes on, another --seed begins a new search"
+        where += f"; {duration_text(used)} used{'' if left else advice}"
+    target = f"target: {config.target_pct:g} % on {dataset_named(config.dataset).title}"
+    threshold = f"{config.threshold_pct:.2f} % on validation images"
+    return where, f"{target} (asked for: {threshold}); at most {config.ceiling:,} {OBJECTIVES[config.minimise]}"
 
 
 def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[Mirroring | None]:

@@ -20,6 +20,7 @@ from harness.search import conclusion, search
 from harness.search.race import Candidate
 from tests.harness import scripted
 from tests.harness.commands.stubbed_search import SEARCH, searched, stub, typed
+from tests.wording import lacking
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +46,9 @@ def test_no_winner_is_exit_code_3(workspace: Path, monkeypatch: pytest.MonkeyPat
     assert (document["study"], document["winner"], document["reached"]) == ("one", None, False)
     assert (document["nearest_miss"], document["last_words"]["why"]) == (None, "time")
     assert document["last_words"]["command"] == command.strip()
-    assert "going on with study one in" in captured.err
+    assert lacking(captured.err, "going on with study one in", "1 min 30 s used") == []
+    assert run([*SEARCH, "--study", "one", "--time", "80s"]) == 3
+    assert lacking(capsys.readouterr().err, "1 min 30 s used, all of its time", "longer --time", "--seed") == []
 
 
 def test_a_space_that_has_no_further_network_is_said_to_be_the_reason(
