@@ -55,9 +55,7 @@ def table(architecture: Architecture, analysis: Analysis) -> str:
     if stored > analysis.parameters:
         lines.append(f"{analysis.parameters:,} learned; {stored:,} stored, with the means and variances of BN")
     name = network_name(architecture, analysis.parameters)
-    lines.append(
-        f"{name}, hash {architecture.hash}; total receptive field: of the last layer before one that sees the whole map"
-    )
+    lines.append(f"{name}, hash {architecture.hash}; total receptive field: before global pooling or the classifier")
     if any(isinstance(op, Conv) and op.poses > 1 for op in kernels(architecture.ops)):
         lines.append(
             "poses: neighbouring outputs share one learned kernel; each uses a rotated copy (8: also mirrored)"

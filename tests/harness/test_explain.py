@@ -72,7 +72,7 @@ def test_the_table_has_fixed_columns_and_the_totals():
         "----------------------------------------------------------",
         "total                         168  72,128                4",
         "168 learned; 184 stored, with the means and variances of BN",
-        "plain-168, hash dbd10e2739a4; total receptive field: of the last layer before one that sees the whole map",
+        "plain-168, hash dbd10e2739a4; total receptive field: before global pooling or the classifier",
     ]
 
 
