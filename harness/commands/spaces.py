@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands.shared import options
+from harness.system.errors import ContentError
 
 if TYPE_CHECKING:
     from search_spaces.spaces.count import Count
@@ -121,18 +122,26 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
 @click.argument("file", type=click.Path())
 @options.as_json
 def check(file: str, as_json: bool) -> None:
-    """Check the search space in FILE; exit code 4 if it is not valid.
+    """Check the search space in FILE; exit code 4 if it is not valid, or if it is small and holds no network.
 
-    A name of 'harness spaces list' is checked too, where no file is called so.
+    Networks are drawn from it, and a warning says where none of them fits its conditions. A name of 'harness spaces
+    list' is checked too, where no file is called so.
     """
     from search_spaces.catalog import space
-    from search_spaces.spaces.count import derivations_text
+    from search_spaces.spaces.count import derivations_text, feasible
 
     is_name = file.isidentifier() and not os.path.exists(file)
     found = space(file if is_name else f"@{file.removeprefix('@')}")
-    facts = _facts(found)
-    said = f"{found.name} is a search space: {derivations_text(facts['derivations'])}, hash {found.hash}"
-    options.answer(as_json, facts, said)
+    counted = feasible(found, rng=random.Random(0))
+    if not counted.accepted:
+        conditions = ", ".join(map(str, found.conditions)) or "none"
+        none = f"is a network of the task that keeps the space's conditions ({conditions})"
+        if counted.exact:
+            raise ContentError(f"{found.name}: none of its {derivations_text(counted.derivations)} {none}")
+        click.echo(f"harness: warning: none of {counted.looked_at:,} derivations drawn at random {none}", err=True)
+    facts = _facts(found) | {"feasible": dataclasses.asdict(counted)}
+    said = f"{found.name} is a search space: {derivations_text(counted.derivations)}, hash {found.hash}"
+    options.answer(as_json, facts, f"{said}\n{_sentence(counted)}")
 
 
 def _facts(found: SearchSpace) -> dict[str, Any]:

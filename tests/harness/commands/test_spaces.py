@@ -8,10 +8,12 @@ import pytest
 from click.testing import CliRunner
 
 from harness.commands.spaces import spaces
+from harness.system.errors import ContentError
 from search_spaces.catalog import SPACES, space, space_text
 from search_spaces.errors import DrawError, NotationError, UnknownNameError
 from search_spaces.language.notation import parse_network
 from search_spaces.spaces.membership import contains
+from tests.wording import lacking
 
 
 def run(*arguments: str) -> str:
@@ -112,6 +114,34 @@ def test_check_accepts_a_name_unless_a_file_is_called_so(tmp_path: Path, monkeyp
     assert run_json("check", "posed")["derivations"] == 3360
     (tmp_path / "posed").write_text("net = bn? linear(10)", encoding="utf-8")
     assert run_json("check", "posed")["derivations"] == 2
+
+
+def test_check_says_how_many_networks_keep_the_conditions(tmp_path: Path):
+    file = tmp_path / "mine.space"
+    # The head alone has 7,850 parameters; bn of the one channel of an image adds 2.
+    file.write_text("net = bn? linear(10); where parameters <= 7850;", encoding="utf-8")
+
+    assert run("check", str(file)).endswith("\naccepted: 1, exactly\n")
+    assert run_json("check", str(file))["feasible"]["accepted"] == 1
+
+
+def test_check_refuses_a_small_space_that_holds_no_network(tmp_path: Path):
+    file = tmp_path / "mine.space"
+    file.write_text("net = bn? linear(10); where parameters <= 50;", encoding="utf-8")
+
+    with pytest.raises(ContentError, match=r"mine: none of its 2 derivations .*parameters <= 50"):
+        run("check", str(file))
+
+
+def test_check_warns_where_no_draw_of_a_large_space_keeps_the_conditions(tmp_path: Path):
+    file = tmp_path / "mine.space"
+    net = "net = conv3x3(4..90) bn? | conv3x3(4..90) | gap | linear(10)"
+    file.write_text(f"{net}; where parameters <= 50;", encoding="utf-8")
+
+    found = CliRunner().invoke(spaces, ["check", str(file)], catch_exceptions=False, standalone_mode=False)
+
+    assert lacking(found.stderr, "warning: none of 2,000 derivations", "parameters <= 50") == []
+    assert found.stdout.startswith("mine is a search space: ")
 
 
 def test_check_refuses_a_file_that_is_none(tmp_path: Path):
