@@ -155,7 +155,7 @@ def _run(
     from harness.commands.searching.search_progress import SearchReporter
     from harness.commands.shared.live_report import LiveReport
     from harness.evidence.events import Advised
-    from harness.evidence.study import open_study, owned, read_log
+    from harness.evidence.study import elapsed_seconds, open_study, owned, read_log
     from harness.search.conclusion import conclude
     from harness.search.proposals.prior import keep
     from harness.search.search import run_search
@@ -169,8 +169,9 @@ def _run(
         if not (plan.folder / "config.json").exists():
             keep(plan.folder, plan.past)
         fresh = open_study(plan.folder, plan.config, plan.origins)
-        options.say_left_out(read_log(plan.folder)[1])
-        click.echo("\n".join(_beginning(plan, fresh)), err=True)
+        events, left_out = read_log(plan.folder)
+        options.say_left_out(left_out)
+        click.echo("\n".join(_beginning(plan, elapsed_seconds(events), fresh)), err=True)
         if plan.measures_workers:
             plan = _with_workers(plan)
         with SearchReporter(plan.folder, plan.config, plan.effort, verbose=verbose) as reporter:
@@ -202,15 +203,13 @@ def _run(
     return 0 if verdict is not None and verdict.passed else 3
 
 
-def _beginning(plan: SearchPlan, fresh: bool) -> tuple[str, str]:
-    """Return what a search says first: which study it is, how much of its time is used, and what it looks for."""
-    from harness.evidence.study import elapsed_seconds, read_events
+def _beginning(plan: SearchPlan, used: float, fresh: bool) -> tuple[str, str]:
+    """Return what a search says first: which study it is, how many seconds are used, and what it looks for."""
     from search_spaces.spaces.space import OBJECTIVES
 
     config = plan.config
     where = f"{'new study' if fresh else 'going on with study'} {plan.folder.name} in {plan.folder}"
     if not fresh:
-        used = elapsed_seconds(read_events(plan.folder))
         left = plan.effort.seconds is None or used < plan.effort.seconds
         advice = ", all of its time; a longer --time goes on, another --seed begins a new search"
         where += f"; {duration_text(used)} used{'' if left else advice}"
