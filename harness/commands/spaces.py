@@ -13,7 +13,7 @@ from harness.commands.shared import options
 from harness.system.errors import ContentError
 
 if TYPE_CHECKING:
-    from search_spaces.spaces.count import Count
+    from search_spaces.spaces.count import Count, VainOption
     from search_spaces.spaces.space import SearchSpace
 
 _budget = click.option("--budget", type=click.IntRange(1), help="Most parameters of a network.")
@@ -124,11 +124,12 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
 def check(file: str, as_json: bool) -> None:
     """Check the search space in FILE; exit code 4 if it is not valid, or if it is small and holds no network.
 
-    Networks are drawn from it, and a warning says where none of them fits its conditions. A name of 'harness spaces
+    Networks are drawn from it, and warnings say where none of them fits its conditions, and which options lead to none
+    that does. A name of 'harness spaces
     list' is checked too, where no file is called so.
     """
     from search_spaces.catalog import space
-    from search_spaces.spaces.count import derivations_text, feasible
+    from search_spaces.spaces.count import derivations_text, feasible, vain_options
 
     is_name = file.isidentifier() and not os.path.exists(file)
     found = space(file if is_name else f"@{file.removeprefix('@')}")
@@ -139,7 +140,13 @@ def check(file: str, as_json: bool) -> None:
         if counted.exact:
             raise ContentError(f"{found.name}: none of its {derivations_text(counted.derivations)} {none}")
         click.echo(f"harness: warning: none of {counted.looked_at:,} derivations drawn at random {none}", err=True)
-    facts = _facts(found) | {"feasible": dataclasses.asdict(counted)}
+    vain = vain_options(found, random.Random(0))
+    for each in vain:
+        click.echo(f"harness: warning: {_vain_sentence(each)}", err=True)
+    facts = _facts(found) | {
+        "feasible": dataclasses.asdict(counted),
+        "vain_options": [dataclasses.asdict(each) for each in vain],
+    }
     said = f"{found.name} is a search space: {derivations_text(counted.derivations)}, hash {found.hash}"
     options.answer(as_json, facts, f"{said}\n{_sentence(counted)}")
 
@@ -153,6 +160,15 @@ def _facts(found: SearchSpace) -> dict[str, Any]:
         "derivations": derivations(found),
         "conditions": [str(condition) for condition in found.conditions],
     }
+
+
+def _vain_sentence(found: VainOption) -> str:
+    networks = (
+        "the one network with it that was looked at is"
+        if found.looked_at == 1
+        else (f"all {found.looked_at:,} networks with it that were looked at are")
+    )
+    return f"option {found.option!r} of {found.decision!r} leads to no network: {networks} rejected"
 
 
 def _sentence(counted: Count) -> str:

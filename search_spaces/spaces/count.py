@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,10 +18,12 @@ from search_spaces.errors import DrawError
 from search_spaces.spaces.draw import ByDerivations, Draw, Uniform, draw, draw_uniform, enumerate_draws, replay
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.measure import value_ways
-from search_spaces.spaces.space import Body, SearchSpace
+from search_spaces.spaces.space import Body, Options, SearchSpace
 
 # So many derivations are all looked at.
 MOST_EXACT = 5_000
+# Below this share of accepted draws, options of a space that is not looked at whole are not judged.
+LEAST_ACCEPTED = 0.25
 # Of a look for a small network; one alone may end where only two changes at once help.
 DESCENTS = 5
 
@@ -86,6 +89,65 @@ def feasible(
     lowest = max(math.floor(Fraction(low) * total), min(accepted, 1))
     highest = min(math.ceil(Fraction(high) * total), total - (accepted < samples))
     return Count(lowest, highest, total, False, samples, accepted, confidence, *_medians(found))
+
+
+@dataclass(frozen=True, slots=True)
+class VainOption:
+    """An option of a space that leads to no accepted network, as far as was looked.
+
+    Attributes:
+        decision: name of the decision, such as ``stage/unit[2]/pad``.
+        option: the option, as the space writes it.
+        looked_at: derivations with it, all of them rejected.
+    """
+
+    decision: str
+    option: str
+    looked_at: int
+
+
+def vain_options(space: SearchSpace, rng: random.Random, samples: int = 2_000) -> list[VainOption]:
+    """Return the options that only rejected networks have, in the order in which they were seen first.
+
+    Up to ``MOST_EXACT`` derivations are all looked at. Of a larger space ``samples`` networks are drawn, every decision
+    uniform; then as many more with each option that only rejected ones had. Empty where hardly any network is
+    accepted: then draws show nothing of a single option.
+    """
+    exact = derivations(space) <= MOST_EXACT
+    draws = list(enumerate_draws(space) if exact else (draw(space, Uniform(rng)) for _ in range(samples)))
+    accepted = [found for found in draws if judge(space, found.architecture).accepted]
+    if not accepted or len(accepted) < (0 if exact else LEAST_ACCEPTED * samples):
+        return []
+    used = {(decision.name, decision.index) for found in accepted for decision in found.decisions}
+    seen = Counter((decision.name, decision.index) for found in draws for decision in found.decisions)
+    vain = []
+    for (name, index), times in seen.items():
+        if (name, index) in used:
+            continue
+        if not exact:
+            # Draws in which the decision is made at all; the others say nothing of it.
+            more = (replay(space, {name: index}, Uniform(rng)) for _ in range(samples))
+            with_it = [found for found in more if name in found.indices]
+            if any(judge(space, found.architecture).accepted for found in with_it):
+                continue
+            times += len(with_it)
+        example = next(found for found in draws if found.indices.get(name) == index)
+        vain.append(VainOption(name, _option_text(space, example, name), times))
+    return vain
+
+
+def _option_text(space: SearchSpace, found: Draw, name: str) -> str:
+    """Return how the space writes what a draw chose at a decision."""
+    texts: dict[str, str] = {}
+
+    class Noted:
+        def choose(self, name: str, options: Options) -> int:
+            index = found.indices[name]
+            texts[name] = options.texts[index]
+            return index
+
+    draw(space, Noted())
+    return texts[name]
 
 
 def has_none(space: SearchSpace, budget: int) -> bool:

@@ -144,6 +144,16 @@ def test_check_warns_where_no_draw_of_a_large_space_keeps_the_conditions(tmp_pat
     assert found.stdout.startswith("mine is a search space: ")
 
 
+def test_check_warns_of_an_alternative_that_leads_to_no_network(tmp_path: Path):
+    file = tmp_path / "mine.space"
+    file.write_text("net = <conv3x3({4, 8}) / maxpool maxpool maxpool maxpool maxpool> gap linear(10)", encoding="utf-8")
+
+    found = CliRunner().invoke(spaces, ["check", str(file)], catch_exceptions=False, standalone_mode=False)
+
+    assert lacking(found.stderr, "warning: option 'maxpool maxpool", "of 'group' leads to no network") == []
+    assert [each["looked_at"] for each in run_json("check", str(file))["vain_options"]] == [1]
+
+
 def test_check_refuses_a_file_that_is_none(tmp_path: Path):
     file = tmp_path / "mine.space"
     file.write_text("net = bn? linaer(10)", encoding="utf-8")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import assume, given
@@ -17,6 +18,7 @@ from search_spaces.spaces.count import (
     feasible,
     fewest_found,
     fewest_parameters,
+    vain_options,
 )
 from search_spaces.spaces.draw import enumerate_draws
 from search_spaces.spaces.judge import judge
@@ -83,6 +85,25 @@ def test_a_descent_ends_where_it_has_enough_and_knows_when_nothing_is_accepted()
     assert found is not None
     assert 38 < found <= 5_000
     assert fewest_found(parse_space(f"{text}; where parameters <= 10"), 0, random.Random(0)) is None
+
+
+@given(st.from_type(SearchSpace))
+def test_the_vain_options_of_a_small_space_are_those_that_no_accepted_network_has(space: SearchSpace):
+    assume(derivations(space) <= 300)
+    draws = list(enumerate_draws(space))
+    accepted = [found.indices.items() for found in draws if judge(space, found.architecture).accepted]
+    options = {item for found in draws for item in found.indices.items()}
+    vain = options - {item for items in accepted for item in items} if accepted else set()
+    found = vain_options(space, random.Random(0))
+    assert Counter(each.decision for each in found) == Counter(name for name, _ in vain)
+
+
+def test_a_rare_option_of_a_large_space_is_not_called_vain_and_an_impossible_one_is():
+    # A kernel of one channel is one of ninety: few of 2,000 draws have it. Five pools leave no pixel.
+    text = "net = conv3x3(1..90) <conv3x3(1..90) / maxpool maxpool maxpool maxpool maxpool> gap linear(10)"
+    space = parse_space(f"{text}; where parameters >= 800")
+    assert derivations(space) > 5_000
+    assert [each.decision for each in vain_options(space, random.Random(0))] == ["group"]
 
 
 def test_many_derivations_give_an_interval_that_says_so():
