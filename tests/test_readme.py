@@ -12,7 +12,7 @@ import pytest
 from harness.cli import cli, run
 from harness.evidence import record
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, read
-from search_spaces.network_name import network_name, network_names
+from search_spaces.network_name import network_names
 
 ROOT = Path(__file__).resolve().parent.parent
 # Commands that answer at once and depend on nothing but the code.
@@ -44,21 +44,6 @@ def test_the_readme_shows_the_main_commands() -> None:
     shown = {words[0] for words, _ in harness_commands(ROOT / "README.md")}
 
     assert {"search", "verify", "evaluate", "explain", "spaces", "leaderboard"} <= shown
-
-
-def test_the_readme_says_of_which_runs_weights_are_kept() -> None:
-    kept = {
-        folder: len(list(folder.glob("*.safetensors"))) for folder in (ROOT / "records" / "weights").glob("*-mnist")
-    }
-    known = {f"{each.hash}-{each.recipe_hash}-{each.dataset}": each for each in record.read_all(ROOT / "records")}
-    named = sorted(
-        (network_name(known[folder.name].architecture, known[folder.name].parameters), count)
-        for folder, count in kept.items()
-    )
-    seeds = {1: "seed 0", 2: "seeds 0 and 1"}
-
-    phrase = ", ".join(f"{seeds.get(count, f'seeds 0 to {count - 1}')} of `{name}`" for name, count in named)
-    assert f"{phrase}.\n" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("words", [words for words, _ in harness_commands(*PAGES)], ids=" ".join)
@@ -110,11 +95,16 @@ def test_the_smallest_networks_shown_are_those_of_the_leaderboard() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     table = text.partition("| target | errors allowed |")[2].partition("\n\n")[0]
     names = network_names((row.architecture, row.parameters) for row in smallest.values())
+    weights = ROOT / "records" / "weights"
+
+    def kept(row: LeaderboardRow) -> int:
+        return len(list((weights / f"{row.hash}-{row.recipe_hash}-{row.dataset}").glob("*.safetensors")))
 
     assert table.splitlines()[2:] == [
         f"| {target:g} % | {10_000 - 100 * target:.0f} | {row.parameters:,} "
         f"| {10_000 - 100 * (row.mean_test_accuracy_pct or 0):.1f} | {100 * (row.std_test_accuracy_pct or 0):.1f} "
-        f"| {row.seeds_at_target} of {row.seeds} | {tier} | `{names[row.hash]}` (`{row.hash[:6]}`) |"
+        f"| {row.seeds_at_target} of {row.seeds} | {kept(row)} of {row.seeds} "
+        f"| {tier} | `{names[row.hash]}` (`{row.hash[:6]}`) |"
         for (target, tier), row in sorted(smallest.items(), key=lambda item: (item[0][0], item[1].parameters))
     ]
 

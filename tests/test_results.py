@@ -16,6 +16,7 @@ from harness.system.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+RECORDS = record.read_all(ROOT / "records")
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,19 @@ def test_what_later_attempts_have_left_is_what_the_ledger_gives() -> None:
 
 def test_the_committed_evidence_holds_together() -> None:
     assert audit(Workspace(ROOT)) == []
+
+
+def test_the_number_of_kept_weights_is_what_is_there() -> None:
+    kept = [
+        (run, weight_file.read_recorded(ROOT / "records", evidence, index).sha256)
+        for evidence in RECORDS
+        for index in weight_file.kept_indices(ROOT / "records", evidence)
+        if (run := evidence.seed(index))
+    ]
+    runs, recorded = sum(len(item.seeds) for item in RECORDS), sum(run.weights_sha256 == sha for run, sha in kept)
+
+    assert f"kept for {len(kept)} of {runs} recorded runs" in RESULTS
+    assert f"{recorded} of them have the recorded bits" in RESULTS
 
 
 def test_weights_of_the_headline_are_kept(headline: LeaderboardRow) -> None:
