@@ -121,7 +121,12 @@ def search(
     with busy("reading the images and earlier trainings"):
         plan = make_plan(given, origins, workspace())
         fewest = fewest_found(plan.space, plan.config.budget, Random(0))
-    if fewest is not None and fewest > plan.config.budget:
+    if fewest is None:
+        click.echo(
+            f"harness: warning: no network that was drawn from the space '{plan.space.name}' keeps its conditions",
+            err=True,
+        )
+    elif fewest > plan.config.budget:
         click.echo(
             f"harness: warning: a budget of {plan.config.budget:,} is below the smallest network that was found in "
             f"the space '{plan.space.name}': {fewest:,} parameters",

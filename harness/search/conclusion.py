@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from harness.data.datasets import dataset
 from harness.evidence import study
 from harness.evidence.events import Entry, Event, Postponed, Verified, WinnerChosen, of_kind
 from harness.evidence.leaderboard import refresh
@@ -17,7 +18,10 @@ from harness.search.run_plan import SearchPlan
 from harness.search.search import choose
 from harness.search.session import Session, note
 from harness.search.time_left import least_verify_seconds, verify_seconds
+from harness.system.duration import duration_text
+from harness.system.terminal import counted
 from harness.training.workers import workers
+from search_spaces.spaces.space import size_text
 
 
 def conclude(
@@ -35,15 +39,17 @@ def conclude(
         the last verdict; None where the search named no winner, or where too little time is left to verify it. Where
         time is lacking, for the first or the second one, the last event of the log is ``Postponed``.
     """
-    verdict = _verify_winner(plan, session, on_event)
+    verdict = _verify_winner(plan, session, on_event, say)
     if verdict is not None and not verdict.passed and (second := choose(session)) is not None:
         say(f"{verdict.record.parameters:,} parameters miss the target; next: {second.parameters:,} parameters")
-        verdict = _verify_winner(plan, session, on_event) or verdict
+        verdict = _verify_winner(plan, session, on_event, say) or verdict
     refresh(plan.workspace)
     return verdict
 
 
-def _verify_winner(plan: SearchPlan, session: Session, on_event: Callable[[workers.Event], None]) -> Verdict | None:
+def _verify_winner(
+    plan: SearchPlan, session: Session, on_event: Callable[[workers.Event], None], say: Callable[[str], None]
+) -> Verdict | None:
     events = study.read_events(plan.folder)
     winners = of_kind(events, WinnerChosen)
     if not winners:
@@ -63,6 +69,14 @@ def _verify_winner(plan: SearchPlan, session: Session, on_event: Callable[[worke
     if open_seeds and session.left < least_verify_seconds(session, candidate, open_seeds):
         note(session, Postponed(hash=winner.hash, parameters=winner.parameters, seconds=needed))
         return None
+
+    if open_seeds:
+        data = dataset(plan.config.dataset)
+        say(
+            f"verification of {size_text(winner.parameters, candidate.cost, plan.config.minimise)}: "
+            f"{counted(open_seeds, 'fresh seed')}, each trained on all {data.train_size + data.validation_size:,} "
+            f"images, then tested on {data.test_size:,} that the search never read; about {duration_text(needed)}"
+        )
 
     def on_verdict(verdict: Verdict) -> None:
         session.verdicts[winner.trial] = _verified(verdict)

@@ -162,6 +162,8 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
             changes = _more_time(searched) if of == "time" else _more_trials(searched)
             advice = f"{_SAME} and trains it again"
             return LastWords(why=of, sentences=(found,), arguments=_arguments(searched, changes), advice=advice)
+        case RanOut() | Exhausted() if not searched.trained and not searched.failed and searched.fewest is None:
+            return _nothing_accepted(searched)
         case RanOut() | Exhausted() if not searched.trained and _is_below_the_space(searched):
             return _below_the_space(searched)
         case RanOut() | Exhausted() if not searched.trained and (limit := _larger_limit(searched)):
@@ -202,7 +204,7 @@ def _after_running_out(of: Literal["time", "trials"], searched: Searched, neares
         return LastWords(
             why="space",
             sentences=(*found, "the target is far from what networks of this size reach"),
-            arguments=_arguments(searched, _wider(searched)),
+            arguments=_arguments(searched, _wider(searched) | _enough_time(searched)),
             advice=_LARGER,
         )
     changes = _more_time(searched) if of == "time" else _more_trials(searched)
@@ -234,7 +236,8 @@ def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | No
         advice, change = _LARGER, _wider(searched)
     else:
         advice, change = "looks among more forms of networks", {"--space": WIDEST_SPACE}
-    return LastWords(why="space", sentences=found, arguments=_arguments(searched, change), advice=advice)
+    changes = change | _enough_time(searched)
+    return LastWords(why="space", sentences=found, arguments=_arguments(searched, changes), advice=advice)
 
 
 def _is_far(nearest: NearestMiss) -> bool:
@@ -254,8 +257,16 @@ def _below_the_space(searched: Searched) -> LastWords:
     """Return what helps where the space has no network of the budget."""
     smallest = f"the smallest network that was found in the space {searched.config.space!r} has"
     sentence = f"{smallest} {searched.fewest:,} parameters; {_nothing_stands(searched)}"
-    changed = _arguments(searched, {"--budget": f"{2 * (searched.fewest or 0)}"})
+    changed = _arguments(searched, {"--budget": f"{2 * (searched.fewest or 0)}"} | _enough_time(searched))
     return LastWords(why="space", sentences=(sentence,), arguments=changed, advice=_LARGER)
+
+
+def _nothing_accepted(searched: Searched) -> LastWords:
+    """Return what helps where no network was found that keeps the conditions of the space, whatever the budget."""
+    space = searched.config.space
+    sentence = f"no network drawn from the space {space!r} keeps its conditions; {_nothing_stands(searched)}"
+    arguments = "spaces", "check", searched.given.get("--space", space).removeprefix("@")
+    return LastWords(why="space", sentences=(sentence,), arguments=arguments, advice="checks the space")
 
 
 def _larger_limit(searched: Searched) -> dict[str, str]:
@@ -323,6 +334,12 @@ def _more_time(searched: Searched) -> dict[str, str]:
     while seconds <= searched.elapsed:
         seconds *= 2
     return {"--time": duration_option(min(seconds, LONGEST))}
+
+
+def _enough_time(searched: Searched) -> dict[str, str]:
+    """Return the time that a network needs to be trained, confirmed and verified, where less was given."""
+    short = searched.effort.seconds is not None and searched.effort.seconds < LEAST_SECONDS
+    return {"--time": duration_option(LEAST_SECONDS)} if short else {}
 
 
 def _more_trials(searched: Searched) -> dict[str, str]:

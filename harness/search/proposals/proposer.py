@@ -134,14 +134,15 @@ def _why_nothing(look: Look, aimed: Aimed | None) -> tuple[str, bool]:
         return "the time was over before a further network was found", True
     limits = f"at most {look.ceiling:,} {OBJECTIVES[look.config.minimise]}"
     if look.room.seconds is not None:
-        limits += f" whose training takes at most {look.room.seconds:.0f} s, so that there is time to verify it"
+        limits += f" and at most {look.room.seconds:.0f} s of training, which leaves time for the verification"
     if aimed is not None and aimed.looked_at:
-        return f"of {aimed.looked_at:,} networks of {limits} none has a chance to reach the target", aimed.lacks_time
+        looked = f"{aimed.looked_at:,} networks were looked at, with {limits}"
+        return f"{looked}; none has a chance to reach the target", aimed.lacks_time
     endless = replace(look, room=replace(look.room, seconds=None))
     lacks_time = look.room.seconds is not None and next(accepted(endless, random.Random(0)), None) is not None
     if enumerated(look.space) is not None:
-        return f"the space has no further network of {limits}", lacks_time
-    return f"none of {DRAWS:,} further draws was a new network of {limits}", lacks_time
+        return f"the space has no further network with {limits}", lacks_time
+    return f"none of {DRAWS:,} further draws was a new network with {limits}", lacks_time
 
 
 def is_aimed(sampler_name: str, trial: int) -> bool:

@@ -146,7 +146,8 @@ def test_check_warns_where_no_draw_of_a_large_space_keeps_the_conditions(tmp_pat
 
 def test_check_warns_of_an_alternative_that_leads_to_no_network(tmp_path: Path):
     file = tmp_path / "mine.space"
-    file.write_text("net = <conv3x3({4, 8}) / maxpool maxpool maxpool maxpool maxpool> gap linear(10)", encoding="utf-8")
+    vain = "maxpool maxpool maxpool maxpool maxpool"
+    file.write_text(f"net = <conv3x3({{4, 8}}) / {vain}> gap linear(10)", encoding="utf-8")
 
     found = CliRunner().invoke(spaces, ["check", str(file)], catch_exceptions=False, standalone_mode=False)
 

@@ -57,7 +57,10 @@ def test_where_the_winner_misses_the_next_network_that_stands_is_verified(
     assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
     events = scripted.events(plan.folder, "verified")
     assert [(event["hash"], event["passed"]) for event in events] == [(WINNER.hash, False), (LARGER.hash, True)]
-    assert said == ["86 parameters miss the target; next: 162 parameters"]
+    first, missed, second = said
+    assert lacking(first, "verification of 86 parameters: 5 fresh seeds", "60,000 images", "10,000") == []
+    assert missed == "86 parameters miss the target; next: 162 parameters"
+    assert "verification of 162 parameters: 5 fresh seeds" in second
     kept = {there.hash: there for there in record.read_all(plan.workspace.records)}
     assert kept.keys() == {WINNER.hash, LARGER.hash}
     assert [found.attempt for key in (WINNER, LARGER) if (found := kept[key.hash].found) is not None] == [1, 2]

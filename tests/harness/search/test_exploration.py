@@ -105,7 +105,7 @@ def test_where_nothing_is_within_the_budget_the_search_ends_and_says_why(trainer
     assert trainer.asked == []
     (ended,) = scripted.events(tmp_path, "ended")
     assert ended["reason"] == found.reason == "exhausted"
-    assert ended["message"] == "the space has no further network of at most 85 parameters"
+    assert ended["message"] == "the space has no further network with at most 85 parameters"
     assert len(scripted.events(tmp_path, "rejected")) == 40
 
 

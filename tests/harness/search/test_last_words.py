@@ -232,6 +232,20 @@ def test_a_larger_limit_does_not_help_against_crashes():
 # The target -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("end", [RanOut("time"), Exhausted("the space has no further network")], ids=["time", "space"])
+def test_a_space_of_which_no_network_keeps_the_conditions_is_to_be_checked(end: End):
+    words = said(end, None, fewest=None, trained=0, given={"--space": "@mine.space", "--time": "10m"})
+
+    assert (words.why, words.arguments) == ("space", ("spaces", "check", "mine.space"))
+    assert "keeps its conditions" in words.sentences[0]
+
+
+def test_a_time_too_short_for_an_answer_is_not_advised_with_a_larger_budget():
+    words = said(Exhausted("no further network"), None, seconds=20.0, elapsed=3.0, given={"--time": "20s"})
+
+    assert options(words) == {"--time": "2m", "--budget": "8000"}
+
+
 def test_a_target_that_is_missed_by_far_gives_way_to_one_in_reach():
     # Of 75 errors, 112 are less than half more.
     assert said(Exhausted(""), replace(NEAREST, errors=112)).why == "space"

@@ -273,7 +273,7 @@ def test_a_space_that_is_used_up_says_so_and_keeps_count_of_what_was_passed():
 
     assert len(candidates) == 2
     assert answers[-1].proposal is None
-    assert answers[-1].why == "the space has no further network of at most 162 parameters"
+    assert answers[-1].why == "the space has no further network with at most 162 parameters"
     assert len(answers[-1].passed) == proposer_module.ASKS
 
 
