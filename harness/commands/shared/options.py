@@ -172,7 +172,7 @@ class Epochs(click.ParamType[tuple[int, ...]]):
 
 
 class PerCent(click.FloatRange):
-    """A number from 0 to 100; click's own range lets "nan" through.
+    """A number from 1 to 100; click's own range lets "nan" through.
 
     What lies between 0 and 1 is refused: whoever writes 0.994 means a share.
     """
@@ -186,11 +186,9 @@ class PerCent(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number."""
         given: Any = value.removesuffix("%") if isinstance(value, str) else value
-        number = float(super().convert(given, param, ctx))
-        if math.isnan(number):
-            self.fail(f"{value!r} is not a number from 0 to 100.", param, ctx)
-        if number == 0:
-            self.fail("0 is no accuracy to ask for; allowed are 1 to 100.", param, ctx)
+        number = float(click.FLOAT.convert(given, param, ctx))
+        if math.isnan(number) or number <= 0 or number > 100:
+            self.fail(f"{value} is no accuracy to ask for; allowed are 1 to 100.", param, ctx)
         if number < 1:
             self.fail(f"{value} is less than one per cent; did you mean {100 * number:.12g}?", param, ctx)
         return number

@@ -261,7 +261,9 @@ def test_several_recipes_need_a_choice_and_several_targets_do_not(
     assert "longer on mnist-5k; smoke on mnist-5k" in told
     assert "choose with --recipe" in told
     assert len(evaluated("--seed", "all", "--recipe", "smoke")["seeds"]) == 2
-    assert "none are kept" in refused(capsys, 4, NETWORK, "--recipe", "longer")
+    told = refused(capsys, 4, NETWORK, "--recipe", "longer")
+    assert "none are kept" in told
+    assert f"weights are kept of {evidence.hash}" in told
 
 
 @pytest.mark.parametrize(
