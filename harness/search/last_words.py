@@ -156,15 +156,14 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
     Args:
         nearest: the nearest miss on validation where nothing stands.
     """
+    is_below = searched.fewest is None or searched.fewest > searched.config.budget
     match end:
         case Answered(smaller, of):
             found = f"smaller, but not confirmed: {miss_text(smaller, searched.config.minimise)}"
             changes = _more_time(searched) if of == "time" else _more_trials(searched)
             advice = f"{_SAME} and trains it again"
             return LastWords(why=of, sentences=(found,), arguments=_arguments(searched, changes), advice=advice)
-        case RanOut() | Exhausted() if not searched.trained and not searched.failed and searched.fewest is None:
-            return _nothing_accepted(searched)
-        case RanOut() | Exhausted() if not searched.trained and _is_below_the_space(searched):
+        case RanOut() | Exhausted() if not searched.trained and not searched.failed and is_below:
             return _below_the_space(searched)
         case RanOut() | Exhausted() if not searched.trained and (limit := _larger_limit(searched)):
             return _after_a_limit(searched, limit)
@@ -177,12 +176,9 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
                 f"{end.parameters:,} parameters are confirmed on validation (hash {end.hash}), but there was not "
                 "enough time to verify them"
             )
-            return LastWords(
-                why="time",
-                sentences=(known,),
-                arguments=_arguments(searched, {"--time": duration_option(60 * math.ceil(end.seconds / 60))}),
-                advice=f"{_SAME} and verifies the network",
-            )
+            changed = _arguments(searched, {"--time": duration_option(60 * math.ceil(end.seconds / 60))})
+            advice = f"{_SAME} and verifies the network"
+            return LastWords(why="time", sentences=(known,), arguments=changed, advice=advice)
         case Missed():
             return _after_a_miss(end, searched)
         case _:
@@ -201,12 +197,9 @@ def _after_running_out(of: Literal["time", "trials"], searched: Searched, neares
     # A training that was stopped has not come to its errors yet.
     is_whole = nearest is not None and nearest.pruned_after is None
     if nearest is not None and is_whole and _is_far(nearest) and _is_large(nearest, searched):
-        return LastWords(
-            why="space",
-            sentences=(*found, "the target is far from what networks of this size reach"),
-            arguments=_arguments(searched, _wider(searched) | _enough_time(searched)),
-            advice=_LARGER,
-        )
+        far = "the target is far from what networks of this size reach"
+        changed = _arguments(searched, _wider(searched) | _enough_time(searched))
+        return LastWords(why="space", sentences=(*found, far), arguments=changed, advice=_LARGER)
     changes = _more_time(searched) if of == "time" else _more_trials(searched)
     return LastWords(why=of, sentences=found, arguments=_arguments(searched, changes), advice=_SAME)
 
@@ -224,20 +217,16 @@ def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | No
         return LastWords(why="time", sentences=found, arguments=changed, advice=advice)
     if nearest is not None and _is_far(nearest):
         far = "the target is far from what these networks reach"
-        target = {"--target": f"{_target_in_reach(nearest, searched):g}"}
-        return LastWords(
-            why="target",
-            sentences=(*found, far),
-            arguments=_arguments(searched, target),
-            advice="asks for what the nearest network may reach",
-        )
+        advice = "asks for what the nearest network may reach"
+        changed = _arguments(searched, {"--target": f"{_target_in_reach(nearest, searched):g}"})
+        return LastWords(why="target", sentences=(*found, far), arguments=changed, advice=advice)
     # Where the budget does not bind, more of it adds nothing.
     if nearest is None or _is_large(nearest, searched) or searched.config.space == WIDEST_SPACE:
         advice, change = _LARGER, _wider(searched)
     else:
         advice, change = "looks among more forms of networks", {"--space": WIDEST_SPACE}
-    changes = change | _enough_time(searched)
-    return LastWords(why="space", sentences=found, arguments=_arguments(searched, changes), advice=advice)
+    changed = _arguments(searched, change | _enough_time(searched))
+    return LastWords(why="space", sentences=found, arguments=changed, advice=advice)
 
 
 def _is_far(nearest: NearestMiss) -> bool:
@@ -248,25 +237,16 @@ def _is_large(nearest: NearestMiss, searched: Searched) -> bool:
     return 2 * nearest.cost > searched.config.ceiling
 
 
-def _is_below_the_space(searched: Searched) -> bool:
-    """Return whether the budget is below the smallest network that was found."""
-    return (searched.fewest or 0) > searched.config.budget
-
-
 def _below_the_space(searched: Searched) -> LastWords:
-    """Return what helps where the space has no network of the budget."""
-    smallest = f"the smallest network that was found in the space {searched.config.space!r} has"
-    sentence = f"{smallest} {searched.fewest:,} parameters; {_nothing_stands(searched)}"
-    changed = _arguments(searched, {"--budget": f"{2 * (searched.fewest or 0)}"} | _enough_time(searched))
-    return LastWords(why="space", sentences=(sentence,), arguments=changed, advice=_LARGER)
-
-
-def _nothing_accepted(searched: Searched) -> LastWords:
-    """Return what helps where no network was found that keeps the conditions of the space, whatever the budget."""
-    space = searched.config.space
-    sentence = f"no network drawn from the space {space!r} keeps its conditions; {_nothing_stands(searched)}"
-    arguments = "spaces", "check", searched.given.get("--space", space).removeprefix("@")
-    return LastWords(why="space", sentences=(sentence,), arguments=arguments, advice="checks the space")
+    """Return what helps where the space has no network of the budget, or none at all that keeps its conditions."""
+    space, nothing = searched.config.space, _nothing_stands(searched)
+    if searched.fewest is None:
+        sentence = f"no network drawn from the space {space!r} keeps its conditions; {nothing}"
+        arguments: tuple[str, ...] = ("spaces", "check", searched.given.get("--space", space).removeprefix("@"))
+        return LastWords(why="space", sentences=(sentence,), arguments=arguments, advice="checks the space")
+    found = f"the smallest network that was found in the space {space!r} has {searched.fewest:,} parameters; {nothing}"
+    changed = _arguments(searched, {"--budget": f"{2 * searched.fewest}"} | _enough_time(searched))
+    return LastWords(why="space", sentences=(found,), arguments=changed, advice=_LARGER)
 
 
 def _larger_limit(searched: Searched) -> dict[str, str]:
