@@ -123,7 +123,8 @@ def search(
         fewest = fewest_found(plan.space, plan.config.budget, Random(0))
     if fewest is None:
         click.echo(
-            f"harness: warning: no network that was drawn from the space '{plan.space.name}' keeps its conditions",
+            f"harness: warning: no network that was drawn from the space '{plan.space.name}' keeps its conditions"
+            f"{' and those of --limit' if given['limit'] else ''}",
             err=True,
         )
     elif fewest > plan.config.budget:

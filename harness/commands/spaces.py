@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from search_spaces.spaces.count import Count, VainOption
     from search_spaces.spaces.space import SearchSpace
 
+# Of options that lead to no network.
+MOST_WARNINGS = 5
+
 _budget = click.option("--budget", type=click.IntRange(1), help="Most parameters of a network.")
 _seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random numbers.")
 
@@ -141,8 +144,10 @@ def check(file: str, as_json: bool) -> None:
             raise ContentError(f"{found.name}: none of its {derivations_text(counted.derivations)} {none}")
         click.echo(f"harness: warning: none of {counted.looked_at:,} derivations drawn at random {none}", err=True)
     vain = vain_options(found, random.Random(0))
-    for each in vain:
+    for each in vain[:MOST_WARNINGS]:
         click.echo(f"harness: warning: {_vain_sentence(each)}", err=True)
+    if len(vain) > MOST_WARNINGS:
+        click.echo(f"harness: warning: {len(vain) - MOST_WARNINGS:,} more such options; --json names all", err=True)
     facts = _facts(found) | {
         "feasible": dataclasses.asdict(counted),
         "vain_options": [dataclasses.asdict(each) for each in vain],
@@ -163,12 +168,10 @@ def _facts(found: SearchSpace) -> dict[str, Any]:
 
 
 def _vain_sentence(found: VainOption) -> str:
-    networks = (
-        "the one network with it that was looked at is"
-        if found.looked_at == 1
-        else (f"all {found.looked_at:,} networks with it that were looked at are")
-    )
-    return f"option {found.option!r} of {found.decision!r} leads to no network: {networks} rejected"
+    if found.exact:
+        return f"option {found.option!r} of {found.decision!r} leads to no network that is accepted"
+    drawn = f"none of {found.looked_at:,} networks drawn with option {found.option!r} of {found.decision!r}"
+    return f"{drawn} is accepted"
 
 
 def _sentence(counted: Count) -> str:

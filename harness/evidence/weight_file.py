@@ -151,12 +151,10 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
     if run is None or not path.exists():
         kept = kept_indices(records, evidence)
         there = f"kept are those of {_listed(kept)}" if kept else "none are kept"
-        folders = sorted((records / FOLDER).glob("*-*-*"))
+        others = {folder.name.partition("-")[0] for folder in (records / FOLDER).glob("*-*-*")} - {evidence.hash}
         raise ContentError(
             f"no weights of seed {index} of {evidence.hash} with recipe {evidence.recipe_name}: {there}",
-            hint=f"weights are kept of {', '.join(folder.name.partition('-')[0] for folder in folders)}"
-            if folders and not kept
-            else None,
+            hint=f"weights are kept of {', '.join(sorted(others))}" if others and not kept else None,
         )
     found = read(path)
     # The recorded ones, or those of a repeat that made the recorded errors.

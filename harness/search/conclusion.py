@@ -75,7 +75,8 @@ def _verify_winner(
         say(
             f"verification of {size_text(winner.parameters, candidate.cost, plan.config.minimise)}: "
             f"{counted(open_seeds, 'fresh seed')}, each trained on all {data.train_size + data.validation_size:,} "
-            f"images, then tested on {data.test_size:,} that the search never read; about {duration_text(needed)}"
+            f"images, then tested on {data.test_size:,} that the search never read; it takes at most about "
+            f"{duration_text(needed)}"
         )
 
     def on_verdict(verdict: Verdict) -> None:

@@ -156,7 +156,9 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
     Args:
         nearest: the nearest miss on validation where nothing stands.
     """
-    is_below = searched.fewest is None or searched.fewest > searched.config.budget
+    fewest = searched.fewest
+    # A limit of the command line stands among the conditions of the space; then it is to be raised.
+    is_below = "--limit" not in searched.given if fewest is None else fewest > searched.config.budget
     match end:
         case Answered(smaller, of):
             found = f"smaller, but not confirmed: {miss_text(smaller, searched.config.minimise)}"

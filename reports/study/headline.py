@@ -193,8 +193,10 @@ def _end(files: StudyFiles, after: float, last: SessionEnded) -> str:
     """Return when and why a session ended, and how long all took where a verification followed."""
     reason, planned = last.reason, last.seconds
     if reason == "time" and planned is not None and after < EARLY * planned:
-        why = last.message or "the rest of the time was left for the verification"
-        words = f"The search stopped after {duration(after)} of {duration(planned)}: {why}"
+        why = f": {last.message}" if last.message else ""
+        words = (
+            f"The search stopped after {duration(after)} of {duration(planned)}, to leave time for verification{why}"
+        )
     else:
         why = _ENDS.get(reason, f"reason {reason!r}")
         if reason == "exhausted" and last.message:

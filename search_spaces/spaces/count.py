@@ -22,6 +22,8 @@ from search_spaces.spaces.space import Body, Options, SearchSpace
 
 # So many derivations are all looked at.
 MOST_EXACT = 5_000
+# Draws with an option that must all be rejected before it is named, where not all derivations are looked at.
+LEAST_DRAWN = 100
 # Below this share of accepted draws, options of a space that is not looked at whole are not judged.
 LEAST_ACCEPTED = 0.25
 # Of a look for a small network; one alone may end where only two changes at once help.
@@ -99,11 +101,13 @@ class VainOption:
         decision: name of the decision, such as ``stage/unit[2]/pad``.
         option: the option, as the space writes it.
         looked_at: derivations with it, all of them rejected.
+        exact: there are no others.
     """
 
     decision: str
     option: str
     looked_at: int
+    exact: bool
 
 
 def vain_options(space: SearchSpace, rng: random.Random, samples: int = 2_000) -> list[VainOption]:
@@ -125,15 +129,26 @@ def vain_options(space: SearchSpace, rng: random.Random, samples: int = 2_000) -
         if (name, index) in used:
             continue
         if not exact:
-            # Draws in which the decision is made at all; the others say nothing of it.
-            more = (replay(space, {name: index}, Uniform(rng)) for _ in range(samples))
-            with_it = [found for found in more if name in found.indices]
-            if any(judge(space, found.architecture).accepted for found in with_it):
+            more = _rejected_draws(space, name, index, rng, samples)
+            if more is None or times + more < LEAST_DRAWN:
                 continue
-            times += len(with_it)
+            times += more
         example = next(found for found in draws if found.indices.get(name) == index)
-        vain.append(VainOption(name, _option_text(space, example, name), times))
+        vain.append(VainOption(name, _option_text(space, example, name), times, exact))
     return vain
+
+
+def _rejected_draws(space: SearchSpace, name: str, index: int, rng: random.Random, samples: int) -> int | None:
+    """Return how many of ``samples`` draws make a decision so, if all of these are rejected; None if one is not."""
+    rejected = 0
+    for _ in range(samples):
+        found = replay(space, {name: index}, Uniform(rng))
+        # A draw in which the decision is not made at all says nothing of it.
+        if name in found.indices:
+            if judge(space, found.architecture).accepted:
+                return None
+            rejected += 1
+    return rejected
 
 
 def _option_text(space: SearchSpace, found: Draw, name: str) -> str:

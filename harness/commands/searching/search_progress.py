@@ -148,8 +148,10 @@ class SearchReporter:
             verdict, style = "failed its confirmation", ""
             why = why_refuted(seeds, stood=candidate is at.standing)
             more = f"the threshold is {self.config.threshold_pct:.3f} %, and {why}"
-            if any(job is not None and job.trial == decided.trial for job in at.jobs):
-                more += "; one that still trains may change this"
+            # The jobs are those of before this run's end, so it is still among them.
+            seeds_begun = {job.seed_index for job in at.jobs if job is not None and job.trial == decided.trial}
+            if seeds_begun - {run.seed_index for run in candidate.fresh}:
+                more += "; another seed of it is still training and may change this"
         mean = f"mean {statistics.mean(candidate.fresh_pct):.3f} % validation over {counted(seeds, 'fresh seed')}"
         line = f"trial {decided.trial} {verdict} with {_size(candidate, self.config.minimise)}: {mean}; {more}"
         self.say(f"{clock_text(at.elapsed)}  {line}", style=style)

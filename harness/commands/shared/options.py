@@ -181,7 +181,7 @@ class PerCent(click.FloatRange):
 
     def __init__(self) -> None:
         """Take the range."""
-        super().__init__(0, 100)
+        super().__init__(1, 100)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number."""

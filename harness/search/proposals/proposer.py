@@ -136,8 +136,8 @@ def _why_nothing(look: Look, aimed: Aimed | None) -> tuple[str, bool]:
     if look.room.seconds is not None:
         limits += f" and at most {look.room.seconds:.0f} s of training, which leaves time for the verification"
     if aimed is not None and aimed.looked_at:
-        looked = f"{aimed.looked_at:,} networks were looked at, with {limits}"
-        return f"{looked}; none has a chance to reach the target", aimed.lacks_time
+        networks = f"none of {aimed.looked_at:,} networks that were looked at has a chance to reach the target"
+        return f"{networks}, with {limits}", aimed.lacks_time
     endless = replace(look, room=replace(look.room, seconds=None))
     lacks_time = look.room.seconds is not None and next(accepted(endless, random.Random(0)), None) is not None
     if enumerated(look.space) is not None:

@@ -238,6 +238,8 @@ def test_a_space_of_which_no_network_keeps_the_conditions_is_to_be_checked(end: 
 
     assert (words.why, words.arguments) == ("space", ("spaces", "check", "mine.space"))
     assert "keeps its conditions" in words.sentences[0]
+    limited = said(end, None, fewest=None, trained=0, given={"--space": "tiny", "--limit": "macs<=10"})
+    assert limited.arguments[0] == "search"
 
 
 def test_a_time_too_short_for_an_answer_is_not_advised_with_a_larger_budget():

@@ -50,7 +50,7 @@ def test_a_search_that_stopped_early_says_what_for(study: Any, place: Workspace,
 
     found = said(study, place)
 
-    assert lacking(found.progress, "stopped after 5 min", "of 10 min", "of 9 networks none") == []
+    assert lacking(found.progress, "stopped after 5 min", "of 10 min", "verification", "of 9 networks none") == []
 
 
 def test_a_missed_target_says_by_how_much(study: Any, place: Workspace, synthetic: Any):

@@ -131,17 +131,19 @@ def test_a_network_that_failed_its_confirmation_is_a_line_with_the_cause(
     assert all(fact in line for fact in ("trial 3", "3,330 parameters", mean, f"{len(errors)} fresh", "99.300 %", why))
 
 
-def test_a_failed_confirmation_says_that_a_seed_still_trains(capsys: pytest.CaptureFixture[str]):
-    fresh = [validated(each, purpose=Purpose.CONFIRM) for each in (120, 130)]
+def test_a_failed_confirmation_says_that_another_seed_still_trains(capsys: pytest.CaptureFixture[str]):
+    fresh = [validated(120 + seed, purpose=Purpose.CONFIRM, seed_index=seed) for seed in (1, 2)]
     network = Candidate(PROPOSAL, PROPOSAL.parameters, fresh=fresh)
     said = []
-    for trial in (PROPOSAL.trial, PROPOSAL.trial + 1):
+    # The seed that has just ended, another seed of the network, and another network.
+    for trial, seed in ((PROPOSAL.trial, 2), (PROPOSAL.trial, 3), (PROPOSAL.trial + 1, 3)):
         with SearchReporter(FOLDER, CONFIG, EFFORT) as reporter:
-            reporter.tick(Moment(0.5, None, None, [replace(JOB, trial=trial)]))
+            job = replace(JOB, trial=trial, purpose=Purpose.CONFIRM, seed_index=seed)
+            reporter.tick(Moment(0.5, None, None, [job]))
             reporter.ended(network, fresh[-1], FailedConfirmation(**known_of(network)))
-        said.append("still trains" in capsys.readouterr().err)
+        said.append("still training" in capsys.readouterr().err)
 
-    assert said == [True, False]
+    assert said == [False, True, False]
 
 
 def test_only_first_runs_that_gave_an_accuracy_count_as_trained_networks():
