@@ -124,7 +124,7 @@ def search(
     if fewest is None:
         click.echo(
             f"harness: warning: no network that was drawn from the space '{plan.space.name}' keeps its conditions"
-            f"{' and those of --limit' if given['limit'] else ''}",
+            f"{' and those of --limit' if given['limits'] else ''}",
             err=True,
         )
     elif fewest > plan.config.budget:

@@ -221,3 +221,13 @@ def test_a_plan_says_that_it_opens_no_database_and_finds_a_folder_that_cannot_be
 
 
 # What is said at the end ------------------------------------------------------------------------------------
+
+
+def test_conditions_that_no_drawn_network_keeps_are_warned_of(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    given = (*SEARCH, "--space", "tiny", "--plan", "--json")
+
+    assert run([*given, "--limit", "macs<=10"]) == 0
+
+    assert lacking(capsys.readouterr().err, "warning: no network", "'tiny'", "--limit") == []
+    assert run([*given, "--limit", "macs<=1000000"]) == 0
+    assert "no network" not in capsys.readouterr().err
