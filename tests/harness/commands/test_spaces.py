@@ -116,6 +116,12 @@ def test_check_accepts_a_name_unless_a_file_is_called_so(tmp_path: Path, monkeyp
     assert run_json("check", "posed")["derivations"] == 2
 
 
+def checked(file: Path) -> tuple[str, str]:
+    """Return what the check of a space prints, and what it warns of."""
+    found = CliRunner().invoke(spaces, ["check", str(file)], catch_exceptions=False, standalone_mode=False)
+    return found.stdout, found.stderr
+
+
 def test_check_says_how_many_networks_keep_the_conditions(tmp_path: Path):
     file = tmp_path / "mine.space"
     # The head alone has 7,850 parameters; bn of the one channel of an image adds 2.
@@ -138,10 +144,10 @@ def test_check_warns_where_no_draw_of_a_large_space_keeps_the_conditions(tmp_pat
     net = "net = conv3x3(4..90) bn? | conv3x3(4..90) | gap | linear(10)"
     file.write_text(f"{net}; where parameters <= 50;", encoding="utf-8")
 
-    found = CliRunner().invoke(spaces, ["check", str(file)], catch_exceptions=False, standalone_mode=False)
+    printed, warned = checked(file)
 
-    assert lacking(found.stderr, "warning: none of 2,000 derivations", "parameters <= 50") == []
-    assert found.stdout.startswith("mine is a search space: ")
+    assert lacking(warned, "warning: none of 2,000 derivations", "parameters <= 50") == []
+    assert printed.startswith("mine is a search space: ")
 
 
 def test_check_warns_of_an_alternative_that_leads_to_no_network(tmp_path: Path):
@@ -149,9 +155,7 @@ def test_check_warns_of_an_alternative_that_leads_to_no_network(tmp_path: Path):
     vain = "maxpool maxpool maxpool maxpool maxpool"
     file.write_text(f"net = <conv3x3({{4, 8}}) / {vain}> gap linear(10)", encoding="utf-8")
 
-    found = CliRunner().invoke(spaces, ["check", str(file)], catch_exceptions=False, standalone_mode=False)
-
-    assert lacking(found.stderr, "warning: option 'maxpool maxpool", "of 'group' leads to no network") == []
+    assert lacking(checked(file)[1], "warning: option 'maxpool maxpool", "of 'group' leads to no network") == []
     assert [each["looked_at"] for each in run_json("check", str(file))["vain_options"]] == [1]
 
 
