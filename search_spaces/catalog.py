@@ -166,4 +166,4 @@ def _file_text(path: Path) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise NotationError(f"{path} is not text in UTF-8: byte {error.start} is not") from None
+        raise NotationError(f"{path} is not text in UTF-8: its byte {error.start:,} is part of no character") from None

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -111,7 +110,6 @@ def search(
     """
     from harness.commands.searching.search_plan import plan_facts
     from harness.search.run_plan import make_plan, on_cluster, plan_document
-    from search_spaces.spaces.count import fewest_found
 
     if storage is not None:
         check_url(storage)
@@ -120,17 +118,10 @@ def search(
     }
     with busy("reading the images and earlier trainings"):
         plan = make_plan(given, origins, workspace())
-        fewest = fewest_found(plan.space, plan.config.budget, Random(0))
-    if fewest is None:
+    if not plan.was_drawn:
         click.echo(
             f"harness: warning: no network that was drawn from the space '{plan.space.name}' keeps its conditions"
             f"{' and those of --limit' if given['limits'] else ''}",
-            err=True,
-        )
-    elif fewest > plan.config.budget:
-        click.echo(
-            f"harness: warning: a budget of {plan.config.budget:,} is below the smallest network that was found in "
-            f"the space '{plan.space.name}': {fewest:,} parameters",
             err=True,
         )
     processes = plan.effort.workers // plan.effort.side_by_side
@@ -145,14 +136,13 @@ def search(
             return 0
         options.say_engine(plan.engine)
         options.say_teacher(plan.recipe.recipe, task_of(plan.config.dataset), plan.workspace.teachers)
-        return _run(plan, storage, _given(ctx), fewest, as_json, verbose=verbose)
+        return _run(plan, storage, _given(ctx), as_json, verbose=verbose)
 
 
 def _run(
     plan: SearchPlan,
     storage: str | None,
     given: dict[str, str],
-    fewest: int | None,
     as_json: bool,
     *,
     verbose: bool,
@@ -162,7 +152,7 @@ def _run(
     from harness.commands.shared.live_report import LiveReport
     from harness.evidence.events import Advised
     from harness.evidence.study import elapsed_seconds, open_study, owned, read_log
-    from harness.search.conclusion import conclude
+    from harness.search.ending.conclusion import conclude
     from harness.search.proposals.prior import keep
     from harness.search.search import run_search
     from harness.search.session import note
@@ -194,7 +184,7 @@ def _run(
             if not session.interrupted:
                 reporter.verifying()
                 verdict = conclude(plan, session, reporter.on_event, reporter.say)
-        end = None if session.interrupted else outcome(plan, session, verdict, given, fewest)
+        end = None if session.interrupted else outcome(plan, session, verdict, given)
         if end is not None and end.words is not None:
             advised = Advised(arguments=end.words.arguments, advice=end.words.advice)
             if end.events[-1].event != advised:

@@ -13,8 +13,9 @@ from harness.commands.shared import options
 from harness.system.errors import ContentError
 
 if TYPE_CHECKING:
-    from search_spaces.spaces.count import Count, VainOption
+    from search_spaces.spaces.count import Count, Rejection
     from search_spaces.spaces.space import SearchSpace
+    from search_spaces.spaces.vain_options import VainOption
 
 # Of options that lead to no network.
 MOST_WARNINGS = 5
@@ -117,7 +118,7 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
     found = space(name)
     counted = feasible(found, budget, rng=random.Random(seed), samples=samples)
     facts = {"budget": budget, "feasible": dataclasses.asdict(counted)}
-    said = f"{found.name}: {derivations_text(counted.derivations)}\n{_sentence(counted)}"
+    said = f"{found.name}: {derivations_text(counted.derivations)}\n{_told(counted)}"
     options.answer(as_json, _facts(found) | facts, said)
 
 
@@ -127,22 +128,25 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
 def check(file: str, as_json: bool) -> None:
     """Check the search space in FILE; exit code 4 if it is not valid, or if it is small and holds no network.
 
-    Networks are drawn from it, and warnings say where none of them fits its conditions, and which options lead to none
-    that does. A name of 'harness spaces
-    list' is checked too, where no file is called so.
+    It says how many networks are accepted and why others are rejected. Warnings name options that lead to no accepted
+    network, and rules that 'net' does not use. A name of 'harness spaces list' is checked too, where no file is called
+    so.
     """
     from search_spaces.catalog import space
-    from search_spaces.spaces.count import derivations_text, feasible, vain_options
+    from search_spaces.spaces.count import derivations_text, feasible
+    from search_spaces.spaces.vain_options import vain_options
 
     is_name = file.isidentifier() and not os.path.exists(file)
     found = space(file if is_name else f"@{file.removeprefix('@')}")
     counted = feasible(found, rng=random.Random(0))
     if not counted.accepted:
-        conditions = ", ".join(map(str, found.conditions)) or "none"
-        none = f"is a network of the task that keeps the space's conditions ({conditions})"
+        most = counted.rejected[0]
+        why = f"is accepted; {_reason(most)}, such as {most.network}: {most.message}"
         if counted.exact:
-            raise ContentError(f"{found.name}: none of its {derivations_text(counted.derivations)} {none}")
-        click.echo(f"harness: warning: none of {counted.looked_at:,} derivations drawn at random {none}", err=True)
+            raise ContentError(f"{found.name}: none of its {derivations_text(counted.derivations)} {why}")
+        click.echo(f"harness: warning: none of {counted.looked_at:,} derivations drawn at random {why}", err=True)
+    for name in found.unused:
+        click.echo(f"harness: warning: 'net' does not use {name!r}", err=True)
     vain = vain_options(found, random.Random(0))
     for each in vain[:MOST_WARNINGS]:
         click.echo(f"harness: warning: {_vain_sentence(each)}", err=True)
@@ -153,7 +157,7 @@ def check(file: str, as_json: bool) -> None:
         "vain_options": [dataclasses.asdict(each) for each in vain],
     }
     said = f"{found.name} is a search space: {derivations_text(counted.derivations)}, hash {found.hash}"
-    options.answer(as_json, facts, f"{said}\n{_sentence(counted)}")
+    options.answer(as_json, facts, f"{said}\n{_told(counted)}")
 
 
 def _facts(found: SearchSpace) -> dict[str, Any]:
@@ -164,21 +168,36 @@ def _facts(found: SearchSpace) -> dict[str, Any]:
         "hash": found.hash,
         "derivations": derivations(found),
         "conditions": [str(condition) for condition in found.conditions],
+        "unused": found.unused,
     }
 
 
 def _vain_sentence(found: VainOption) -> str:
+    option = f"option {found.option!r} of the choice {found.decision!r}"
     if found.exact:
-        return f"option {found.option!r} of {found.decision!r} leads to no network that is accepted"
-    drawn = f"none of {found.looked_at:,} networks drawn with option {found.option!r} of {found.decision!r}"
-    return f"{drawn} is accepted"
+        return f"{option} leads to no network that is accepted, for example: {found.message}"
+    return f"none of {found.looked_at:,} networks drawn with {option} is accepted, for example: {found.message}"
+
+
+def _told(counted: Count) -> str:
+    """Return how many derivations are accepted, and why others are not, for people."""
+    of = f"{counted.looked_at:,}{'' if counted.exact else ' drawn'}"
+    lines = [_sentence(counted)]
+    for each in counted.rejected:
+        lines += [f"rejected: {each.times:,} of {of}, {_reason(each)}, such as", f"  {each.network}"]
+        lines.append(f"  {each.message}")
+    return "\n".join(lines)
+
+
+def _reason(rejection: Rejection) -> str:
+    return "as layers do not fit together" if rejection.reason == "shape" else f"for their {rejection.reason}"
 
 
 def _sentence(counted: Count) -> str:
     from search_spaces.spaces.count import count_text
 
     if counted.exact:
-        return f"accepted: {counted.accepted:,}, exactly"
+        return f"accepted: {counted.accepted:,} of {counted.looked_at:,} (all were looked at)"
     low, high = (100 * (number / counted.derivations) for number in (counted.low, counted.high))
     return (
         f"accepted: {count_text(counted.low)} to {count_text(counted.high)} ({low:.2f} to {high:.2f} %) "

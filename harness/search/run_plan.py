@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from harness.data.datasets import Dataset, asked_for, dataset, task_of
@@ -36,7 +37,8 @@ from harness.training.workers.executor import ExecutorOf, Processes
 from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Limits, Source
 from search_spaces.catalog import space as space_of
-from search_spaces.spaces.count import feasible, fewest_parameters, has_none
+from search_spaces.errors import DrawError
+from search_spaces.spaces.count import MOST_EXACT, derivations, feasible, fewest_above
 from search_spaces.spaces.resolve import with_conditions
 from search_spaces.spaces.space import Condition, Metric, SearchSpace
 
@@ -52,6 +54,7 @@ class SearchPlan:
 
     Attributes:
         past: earlier trainings that the search learns from; ``left_out`` says what could not be read.
+        was_drawn: a network of the space was drawn that keeps its conditions, and those of the command line.
         executor_of: who trains; ``nodes`` are those of a cluster, none where this machine trains.
         measures_workers: on a GPU nobody said how many networks are to train at once; that is found by measuring.
     """
@@ -69,6 +72,7 @@ class SearchPlan:
     engine: Choice
     measures_workers: bool
     origins: dict[str, str]
+    was_drawn: bool = True
     executor_of: ExecutorOf = Processes
     nodes: tuple[NodeInfo, ...] = ()
 
@@ -79,7 +83,8 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     Raises:
         UsageError: an unknown sampler, recipe, data set, device or engine, a study cannot have that name, or what is
             minimised has no limit.
-        ContentError: the recipe does not suit the data set, or no network of the space keeps the budget.
+        ContentError: the recipe does not suit the data set, or no network of the space was found that keeps the
+            budget.
         SearchSpaceError: the space is unknown, or its text is wrong.
         DataError: the data are missing or damaged.
     """
@@ -101,7 +106,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     epochs = _lengths(given["epochs"], recipe.recipe, chosen=origins.get("recipe", "default") != "default")
     if given["target"] is not None:
         _check_target(given["target"], asked_for(given["dataset"]))
-    _check_budget(space, given["space"], budget)
+    was_drawn = _check_budget(space, given["space"], budget, is_limited=bool(given["limits"]))
     # Images are read, or fetched, after all that the options alone can have wrong.
     data = resolve(given["dataset"], given["folder"])
     check_batch(recipe.recipe, data.dataset.train_size)
@@ -154,6 +159,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         measures_workers=given["workers"] is None and device.type != "cpu",
         past=past,
         left_out=left_out,
+        was_drawn=was_drawn,
         origins={("study" if name == "name" else name): origin for name, origin in origins.items()},
     )
 
@@ -242,16 +248,27 @@ def _check_limits(limits: Sequence[Condition]) -> None:
             raise UsageError(f"--limit {', '.join(map(str, given))}: no network can meet these together")
 
 
-def _check_budget(space: SearchSpace, name: str, budget: int) -> None:
-    """Raise ContentError where it is known that no network of the space may be trained."""
-    if has_none(space, budget):
-        fewest = fewest_parameters(space)
-        smallest = "none meets the conditions" if fewest is None else f"the smallest that meets both has {fewest:,}"
+def _check_budget(space: SearchSpace, name: str, budget: int, *, is_limited: bool) -> bool:
+    """Return whether a network of the space was drawn that keeps its conditions; of a large space there may be one.
+
+    Raises:
+        ContentError: no network of the space keeps its conditions, or none was found that keeps the budget.
+    """
+    is_small = derivations(space) <= MOST_EXACT
+    try:
+        fewest = fewest_above(space, budget, Random(0))
+    except DrawError as error:
+        if not is_small:
+            return False
+        hint = "these include --limit" if is_limited else f"see why with '{typed('spaces', 'check', name)}'"
+        raise ContentError(error.message, hint=hint) from None
+    if fewest is not None:
+        known = "its smallest has" if is_small else "the smallest that was found there has"
         raise ContentError(
-            f"no network of space '{space.name}' meets its conditions and a budget of {budget:,} parameters; "
-            f"{smallest}",
-            hint=f"count them with '{typed('spaces', 'count', name, '--budget', str(budget))}'",
+            f"no network of space '{space.name}' meets a budget of {budget:,} parameters: {known} {fewest:,}",
+            hint=f"give a budget of {fewest} or more",
         )
+    return True
 
 
 def plan_document(plan: SearchPlan) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import math
 import random
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -18,16 +18,32 @@ from search_spaces.errors import DrawError
 from search_spaces.spaces.draw import ByDerivations, Draw, Uniform, draw, draw_uniform, enumerate_draws, replay
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.measure import value_ways
-from search_spaces.spaces.space import Body, Options, SearchSpace
+from search_spaces.spaces.space import Body, SearchSpace
 
 # So many derivations are all looked at.
 MOST_EXACT = 5_000
-# Draws with an option that must all be rejected before it is named, where not all derivations are looked at.
-LEAST_DRAWN = 100
-# Below this share of accepted draws, options of a space that is not looked at whole are not judged.
-LEAST_ACCEPTED = 0.25
-# Of a look for a small network; one alone may end where only two changes at once help.
-DESCENTS = 5
+# Of a look for a small network; one alone may end where only two changes at once help. In ``tiny`` two of three end at
+# the smallest network that is known.
+DESCENTS = 20
+# Of all networks looked at together; beyond it takes longer than a person waits. The spaces that come with the program
+# take 40,000 to 130,000.
+MOST_LAYERS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Derivations that are rejected for the same reason.
+
+    Attributes:
+        reason: ``shape`` or the metric that breaks a limit.
+        times: how many of those that were looked at.
+        network: the first of them, and what is wrong with it in ``message``.
+    """
+
+    reason: str
+    times: int
+    network: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +59,7 @@ class Count:
         median_macs: median multiply-adds of those that were accepted; None where none was.
         median_numbers: median of the numbers in all maps of one image, likewise.
         median_parameters: median of the parameters, likewise.
+        rejected: why the others that were looked at are rejected, the most frequent reason first.
     """
 
     low: int
@@ -55,6 +72,7 @@ class Count:
     median_macs: int | None
     median_numbers: int | None
     median_parameters: int | None
+    rejected: tuple[Rejection, ...]
 
 
 def derivations(space: SearchSpace) -> int:
@@ -81,138 +99,79 @@ def feasible(
     """
     total = derivations(space)
     if total <= most_exact:
-        found = _accepted(space, enumerate_draws(space), budget)
-        return Count(len(found), len(found), total, True, total, len(found), 1.0, *_medians(found))
+        found, rejected = _judged(space, enumerate_draws(space), budget)
+        return Count(len(found), len(found), total, True, total, len(found), 1.0, *_medians(found), rejected)
     chooser = ByDerivations(rng or random.Random(0))
-    found = _accepted(space, (draw(space, chooser) for _ in range(samples)), budget)
+    found, rejected = _judged(space, (draw(space, chooser) for _ in range(samples)), budget)
     accepted = len(found)
     low, high = clopper_pearson(accepted, samples, confidence)
     # What was seen is there, whatever the interval says.
     lowest = max(math.floor(Fraction(low) * total), min(accepted, 1))
     highest = min(math.ceil(Fraction(high) * total), total - (accepted < samples))
-    return Count(lowest, highest, total, False, samples, accepted, confidence, *_medians(found))
+    return Count(lowest, highest, total, False, samples, accepted, confidence, *_medians(found), rejected)
 
 
-@dataclass(frozen=True, slots=True)
-class VainOption:
-    """An option of a space that leads to no accepted network, as far as was looked.
+def fewest_above(space: SearchSpace, budget: int, rng: random.Random) -> int | None:
+    """Return the parameters of the smallest network that was found above a budget; None where one may keep it.
 
-    Attributes:
-        decision: name of the decision, such as ``stage/unit[2]/pad``.
-        option: the option, as the space writes it.
-        looked_at: derivations with it, all of them rejected.
-        exact: there are no others.
+    Up to ``MOST_EXACT`` derivations are all looked at. In a larger space it descends from drawn networks: it changes
+    one decision after the other while the network becomes smaller. So the smallest network may be smaller still.
+
+    Raises:
+        DrawError: no accepted network was seen.
     """
-
-    decision: str
-    option: str
-    looked_at: int
-    exact: bool
-
-
-def vain_options(space: SearchSpace, rng: random.Random, samples: int = 2_000) -> list[VainOption]:
-    """Return the options that only rejected networks have, in the order in which they were seen first.
-
-    Up to ``MOST_EXACT`` derivations are all looked at. Of a larger space ``samples`` networks are drawn, every decision
-    uniform; then as many more with each option that only rejected ones had. Empty where hardly any network is
-    accepted: then draws show nothing of a single option.
-    """
-    exact = derivations(space) <= MOST_EXACT
-    draws = list(enumerate_draws(space) if exact else (draw(space, Uniform(rng)) for _ in range(samples)))
-    accepted = [found for found in draws if judge(space, found.architecture).accepted]
-    if not accepted or len(accepted) < (0 if exact else LEAST_ACCEPTED * samples):
-        return []
-    used = {(decision.name, decision.index) for found in accepted for decision in found.decisions}
-    seen = Counter((decision.name, decision.index) for found in draws for decision in found.decisions)
-    vain = []
-    for (name, index), times in seen.items():
-        if (name, index) in used:
-            continue
-        if not exact:
-            more = _rejected_draws(space, name, index, rng, samples)
-            if more is None or times + more < LEAST_DRAWN:
-                continue
-            times += more
-        example = next(found for found in draws if found.indices.get(name) == index)
-        vain.append(VainOption(name, _option_text(space, example, name), times, exact))
-    return vain
-
-
-def _rejected_draws(space: SearchSpace, name: str, index: int, rng: random.Random, samples: int) -> int | None:
-    """Return how many of ``samples`` draws make a decision so, if all of these are rejected; None if one is not."""
-    rejected = 0
-    for _ in range(samples):
-        found = replay(space, {name: index}, Uniform(rng))
-        # A draw in which the decision is not made at all says nothing of it.
-        if name in found.indices:
-            if judge(space, found.architecture).accepted:
-                return None
-            rejected += 1
-    return rejected
-
-
-def _option_text(space: SearchSpace, found: Draw, name: str) -> str:
-    """Return how the space writes what a draw chose at a decision."""
-    texts: dict[str, str] = {}
-
-    class Noted:
-        def choose(self, name: str, options: Options) -> int:
-            index = found.indices[name]
-            texts[name] = options.texts[index]
-            return index
-
-    draw(space, Noted())
-    return texts[name]
-
-
-def has_none(space: SearchSpace, budget: int) -> bool:
-    """Return whether no derivation keeps conditions and budget; False where there are too many to look at all."""
-    return derivations(space) <= MOST_EXACT and not any(
-        judge(space, found.architecture, budget).accepted for found in enumerate_draws(space)
-    )
-
-
-def fewest_parameters(space: SearchSpace) -> int | None:
-    """Return the parameters of the smallest network that keeps the space's conditions; looks at every derivation."""
-    judgements = (judge(space, found.architecture) for found in enumerate_draws(space))
-    return min((found.analysis.parameters for found in judgements if found.accepted and found.analysis), default=None)
-
-
-def fewest_found(space: SearchSpace, enough: int, rng: random.Random) -> int | None:
-    """Return the parameters of the smallest accepted network of a descent; ends at the first that has ``enough``.
-
-    From a drawn network it changes one decision after the other while the network becomes smaller. So the smallest
-    network of the space may be smaller still. None where no accepted network was drawn.
-    """
-    best: int | None = None
+    if derivations(space) <= MOST_EXACT:
+        accepted, _ = _judged(space, enumerate_draws(space), None)
+        if not accepted:
+            raise DrawError(f"no network of '{space.name}' keeps its conditions")
+        fewest = min(analysis.parameters for analysis in accepted)
+        return fewest if fewest > budget else None
+    sizes, layers = [], 0
     for _ in range(DESCENTS):
-        try:
-            found = draw_uniform(space, rng, attempts=2_000)
-        except DrawError:
-            return best
-        size = analyse(found.architecture, space.task).parameters
-        while size > enough and (smaller := _smaller(space, found, size, rng)) is not None:
-            found, size = smaller
-        best = size if best is None else min(best, size)
-        if best <= enough:
-            break
-    return best
+        found = draw_uniform(space, rng, attempts=2_000)
+        for size in _descent(space, found, rng):
+            layers += len(found.architecture.ops)
+            if size <= budget or layers > MOST_LAYERS:
+                return None
+        sizes.append(size)
+    return min(sizes)
 
 
-def _smaller(space: SearchSpace, found: Draw, size: int, rng: random.Random) -> tuple[Draw, int] | None:
-    """Return an accepted network of fewer parameters that differs in one decision, and its size; None without one."""
-    for decision in found.decisions:
-        for index in range(decision.size):
-            other = replay(space, {**found.indices, decision.name: index}, Uniform(rng))
-            judgement = judge(space, other.architecture, size - 1)
-            if judgement.accepted and judgement.analysis is not None:
-                return other, judgement.analysis.parameters
-    return None
+def _descent(space: SearchSpace, found: Draw, rng: random.Random) -> Iterator[int]:
+    """Yield the parameters of the smallest network so far, for each that is looked at, until no change helps."""
+    size = analyse(found.architecture, space.task).parameters
+    yield size
+    changes = _changes(found)
+    while changes:
+        name, index = changes.pop()
+        other = replay(space, {**found.indices, name: index}, Uniform(rng))
+        judgement = judge(space, other.architecture, size - 1)
+        if judgement.accepted and judgement.analysis is not None:
+            found, size = other, judgement.analysis.parameters
+            changes = _changes(found)
+        yield size
 
 
-def _accepted(space: SearchSpace, draws: Iterable[Draw], budget: int | None) -> list[Analysis]:
-    judgements = (judge(space, found.architecture, budget) for found in draws)
-    return [found.analysis for found in judgements if found.accepted and found.analysis]
+def _changes(found: Draw) -> list[tuple[str, int]]:
+    """Return each option of each decision, the first one last."""
+    return [(decision.name, index) for decision in found.decisions for index in range(decision.size)][::-1]
+
+
+def _judged(
+    space: SearchSpace, draws: Iterable[Draw], budget: int | None
+) -> tuple[list[Analysis], tuple[Rejection, ...]]:
+    """Return what is accepted, and why the others are not."""
+    accepted: list[Analysis] = []
+    times: Counter[str] = Counter()
+    first: dict[str, tuple[str, str]] = {}
+    for found in draws:
+        judgement = judge(space, found.architecture, budget)
+        if judgement.reason is not None:
+            times[judgement.reason] += 1
+            first.setdefault(judgement.reason, (str(found.architecture), judgement.message))
+        elif judgement.analysis is not None:
+            accepted.append(judgement.analysis)
+    return accepted, tuple(Rejection(reason, number, *first[reason]) for reason, number in times.most_common())
 
 
 def _medians(found: list[Analysis]) -> tuple[int | None, int | None, int | None]:

@@ -130,17 +130,18 @@ def _space(text: str, name: str, task: Task) -> SearchSpace:
         if all(isinstance(item, Bar) for item in tree.items):
             raise NotationError("the search space is empty: define at least net = ...;", position=0)
         tree = Definitions((Rule(Call("net", (), tree.position), tree, tree.position),))
-    table = symbols(tree, len(text))
+    table = symbols(tree)
     resolver = _Resolver(table, task)
     resolver.resolve("net", 0, 0)
     shared = tuple(resolver.shared)
+    unused = tuple(other for other in table if not resolver.knows(other))
     for other, statement in table.items():
         # What ``net`` does not use is checked all the same.
         resolver.resolve(other, statement.position, 0)
     net = resolver.body("net")
     measure.check_nodes(net.max_nodes + sum(map(measure.shared_nodes, shared)), 0)
     digest = hashlib.sha256(str(tree).encode()).hexdigest()[:12]
-    return SearchSpace(name, text, digest, net, shared, conditions(tree), task)
+    return SearchSpace(name, text, digest, net, shared, conditions(tree), task, unused)
 
 
 class _Resolver:
@@ -157,7 +158,7 @@ class _Resolver:
 
     def resolve(self, name: str, position: int, depth: int) -> None:
         """Resolve a statement, unless that has been done."""
-        if name not in self._ops and name not in self._numbers:
+        if not self.knows(name):
             measure.check_depth(depth, position)
             if name in self._active:
                 circle = " -> ".join([*self._active[self._active.index(name) :], name])
@@ -170,6 +171,10 @@ class _Resolver:
             self._active.pop()
         if name in self._ops:
             measure.check_depth(depth + self._ops[name].height, position)
+
+    def knows(self, name: str) -> bool:
+        """Return whether a statement is resolved."""
+        return name in self._ops or name in self._numbers
 
     def body(self, name: str) -> Body:
         """Return the body of a resolved statement."""

@@ -213,6 +213,7 @@ class SearchSpace:
         shared: the ``let`` parts that ``net`` uses, each after those it uses itself.
         conditions: those of ``where``.
         task: what its networks are for.
+        unused: names that are defined and that ``net`` does not use.
     """
 
     name: str
@@ -222,3 +223,4 @@ class SearchSpace:
     shared: tuple[SharedPart, ...]
     conditions: tuple[Condition, ...]
     task: Task
+    unused: tuple[str, ...] = ()

@@ -12,11 +12,8 @@ from search_spaces.spaces.space import Condition, Metric
 LARGEST_BOUND = 10**12
 
 
-def symbols(definitions: Definitions, end: int) -> dict[str, Let | Rule]:
+def symbols(definitions: Definitions) -> dict[str, Let | Rule]:
     """Return the statements that define names, ``net`` among them.
-
-    Args:
-        end: length of the text, where a missing ``net`` is reported.
 
     Raises:
         NotationError: a name is defined twice or is an op's, a parameter is no name, or ``net`` is missing.
@@ -35,8 +32,7 @@ def symbols(definitions: Definitions, end: int) -> dict[str, Let | Rule]:
         table[name] = statement
     net = table.get("net")
     if net is None:
-        hint = nearest("net", table)
-        raise NotationError("no rule 'net' is defined; it is where a draw starts", position=end, hint=hint)
+        raise NotationError("no rule 'net' is defined; a space needs net = ...;", hint=nearest("net", table))
     if isinstance(net, Let) or not isinstance(net.body, Sequence) or parameters(net):
         raise NotationError("'net' is a plain rule of ops, as in net = ...;", position=net.position)
     return table

@@ -31,7 +31,7 @@ from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers.executor import Executor, ExecutorOf, Processes
-from harness.training.workers.progress import PLAIN_SECONDS, Reporter
+from harness.training.workers.progress import Reporter, plain_seconds
 from harness.training.workers.workers import Broken, Event, Finished, Limits, Progress
 from search_spaces.architecture import Architecture
 
@@ -195,7 +195,7 @@ def _again(session: RecordingSession, job: Job, message: str) -> None:
 
 
 def _show(session: RecordingSession) -> None:
-    """Say where the recording is: on a terminal at every call, elsewhere once a minute."""
+    """Say where the recording is: on a terminal at every call, elsewhere from time to time."""
     now = time.monotonic()
     remaining = ""
     if session.done:
@@ -203,6 +203,6 @@ def _show(session: RecordingSession) -> None:
         remaining = f", {duration_text(max(0.0, session.left) * (now - session.began) / session.done)} left"
     if session.reporter.terminal:
         session.reporter.bar.set_postfix_str(remaining.removeprefix(", "))
-    elif now - session.said >= PLAIN_SECONDS:
+    elif now - session.said >= plain_seconds(now - session.began):
         session.said = now
         session.reporter.say(f"{session.ended} of {session.total} runs{remaining}")

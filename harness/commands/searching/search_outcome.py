@@ -13,7 +13,8 @@ from harness.evidence import study
 from harness.evidence.events import Entry, Event, Proposal, Repeated, SessionEnded, Verified, of_kind, verdicts
 from harness.evidence.leaderboard_csv import cost_of, standings_file
 from harness.evidence.verification.verdict import Verdict
-from harness.search.last_words import FAILED, Answered, End, LastWords, Postponed, Searched, end_of, last_words
+from harness.search.ending.end import Answered, End, Postponed, end_of
+from harness.search.ending.last_words import FAILED, LastWords, Searched, last_words
 from harness.search.nearest_miss import NearestMiss, nearest_miss
 from harness.search.race import Candidate, candidate_of, final_order, passed_first, stands
 from harness.search.run_plan import SearchPlan
@@ -44,14 +45,11 @@ class Outcome:
     words: LastWords | None = None
 
 
-def outcome(
-    plan: SearchPlan, session: Session, verdict: Verdict | None, given: dict[str, str], fewest: int | None
-) -> Outcome:
+def outcome(plan: SearchPlan, session: Session, verdict: Verdict | None, given: dict[str, str]) -> Outcome:
     """Return how a search has ended that was not interrupted.
 
     Args:
         given: options of the command line and their values, as they are typed.
-        fewest: parameters of a small network of the space, None where none was found.
     """
     events, config = study.read_events(plan.folder), plan.config
     candidates = session.candidates.values()
@@ -73,7 +71,7 @@ def outcome(
         elapsed=study.elapsed_seconds(events),
         trained=trained,
         failed=failed,
-        fewest=fewest,
+        was_drawn=plan.was_drawn,
         given=given,
     )
     return Outcome(plan, verdict, events, trained, nearest, last_words(end, searched, nearest))

@@ -1,7 +1,8 @@
-"""Progress of a search on stderr: a live panel on a terminal, a line a minute elsewhere, and lines for what matters."""
+"""Progress of a search on stderr: a live panel on a terminal, plain lines elsewhere, and lines for what matters."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from harness.system.terminal import console, counted, printable
 from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
-from harness.training.workers.progress import PLAIN_SECONDS, test_outcome
+from harness.training.workers.progress import plain_seconds, test_outcome
 from harness.training.workers.workers import Broken, Event, Finished, Progress
 from search_spaces.cost import analyse
 from search_spaces.network_name import network_name
@@ -78,7 +79,7 @@ class SearchReporter:
         self._dataset = dataset(config.dataset)
         self.heartbeat: Callable[[], None] = lambda: None
         self.rejected = self.trained = 0
-        self._said = -PLAIN_SECONDS
+        self._said = -math.inf
         self._told: NearestMiss | None = None
         self._told_at = ""
         self._state = _State(ticked=clock())
@@ -112,7 +113,7 @@ class SearchReporter:
         self._where.print(printable(line), style=style, soft_wrap=True)
 
     def tick(self, at: Moment) -> None:
-        """Take note of where the search is; without a terminal say it once a minute."""
+        """Take note of where the search is; without a terminal say it from time to time."""
         now, before = self._clock(), self._state.began
         began = {(key := _key(job)): before.get(key, now) for job in at.jobs if job is not None}
         self._state = _State(ticked=now, at=at, began=began)
@@ -205,9 +206,9 @@ class SearchReporter:
             self.say(f"{clock}  nearest so far: {miss_text(at.nearest, self.config.minimise)}")
 
     def _say_where(self) -> None:
-        """Print a line, once a minute, where no panel says it."""
+        """Print a line from time to time, where no panel says it."""
         at = self._state.at
-        if self._live is not None or at.elapsed - self._said < PLAIN_SECONDS:
+        if self._live is not None or at.elapsed - self._said < plain_seconds(at.elapsed):
             return
         self._said = at.elapsed
         whole = "" if self.effort.seconds is None else f" of {clock_text(self.effort.seconds)}"

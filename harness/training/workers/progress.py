@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: a bar on a terminal, elsewhere a plain line an event and a minute."""
+"""Progress of long work on stderr: a bar on a terminal, elsewhere a plain line an event, and one from time to time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from typing import Self
 
 from tqdm import tqdm
 
+from harness.system.duration import duration_text
 from harness.training.result import Result
 from harness.training.workers.workers import Broken, Event, Finished, Progress
 
-# How often long work without a terminal says where it is.
-PLAIN_SECONDS = 60.0
+# Least and most seconds between two lines of long work without a terminal.
+PLAIN_SECONDS = (10.0, 60.0)
 REFRESH_SECONDS = 1.0
+
+
+def plain_seconds(elapsed: float) -> float:
+    """Return for how long work without a terminal says nothing: a tenth of its time, and ten seconds to a minute."""
+    least, most = PLAIN_SECONDS
+    return min(most, max(least, elapsed / 10))
 
 
 class Reporter:
@@ -24,7 +31,7 @@ class Reporter:
     def __init__(self, total: int | None, unit: str) -> None:
         self.terminal = sys.stderr.isatty()
         self._unit, self._done = unit, 0
-        self._said = time.monotonic()
+        self._began = self._said = time.monotonic()
         self.bar: tqdm[None] = tqdm(
             total=total, unit=f" {unit}", disable=not self.terminal, file=sys.stderr, dynamic_ncols=True
         )
@@ -59,7 +66,8 @@ class Reporter:
             self.say(f"{self._done:,}{of} {self._unit}")
 
     def _is_due(self) -> bool:
-        return not self.terminal and time.monotonic() - self._said >= PLAIN_SECONDS
+        now = time.monotonic()
+        return not self.terminal and now - self._said >= plain_seconds(now - self._began)
 
     def say(self, line: str) -> None:
         """Print one line above the bar."""
@@ -73,7 +81,8 @@ class Reporter:
         """Show what a worker has reported about a verification."""
         match event:
             case Progress(job, epoch):
-                where = f"seed {job.seed_index}: epoch {epoch.epoch} of {job.recipe.epochs}"
+                left = duration_text(epoch.train_seconds / epoch.epoch * (job.recipe.epochs - epoch.epoch))
+                where = f"seed {job.seed_index}: epoch {epoch.epoch} of {job.recipe.epochs}, about {left} left"
                 self.bar.set_postfix_str(where)
                 if self._is_due():
                     self.say(where)

@@ -12,7 +12,8 @@ import pytest
 
 from harness.data import training_images as data
 from harness.evidence.verification.verdict import Verdict
-from harness.search import conclusion, search
+from harness.search import search
+from harness.search.ending import conclusion
 from harness.search.session import FolderLog
 from reports.study import study_page
 from tests.harness import logged

@@ -174,15 +174,11 @@ def test_another_configuration_and_a_second_coordinator_are_refused(
     assert (code, message) == (2, f"another process is working in {workspace}/runs/mine; wait for it or stop it")
 
 
-def test_a_budget_below_every_network_that_was_found_is_said_at_once(capsys: pytest.CaptureFixture[str]):
-    for budget, lines in (("10", 1), ("2000", 0)):
-        assert run([*SEARCH, "--plan", "--budget", budget]) == 0
+def test_a_budget_below_every_network_that_was_found_is_refused(capsys: pytest.CaptureFixture[str]):
+    code, message, hint = failure(capsys, *SEARCH, "--budget", "10")
 
-        warned = [
-            line for line in capsys.readouterr().err.splitlines() if line.startswith("harness: warning: a budget of")
-        ]
-        assert len(warned) == lines
-        assert all(f"a budget of {budget} " in line and "300 parameters" in line for line in warned)
+    assert (code, lacking(message, "a budget of 10 parameters", "has 300")) == (4, [])
+    assert "300" in (hint or "")
 
 
 def test_a_plan_trains_and_writes_nothing(workspace: Path, capsys: pytest.CaptureFixture[str]):

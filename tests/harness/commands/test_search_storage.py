@@ -16,7 +16,8 @@ from harness.cli import run
 from harness.data import training_images as data
 from harness.evidence import study
 from harness.evidence.mirror import process
-from harness.search import conclusion, search
+from harness.search import search
+from harness.search.ending import conclusion
 from harness.search.session import FolderLog
 from reports.study import study_page
 from tests.harness import logged

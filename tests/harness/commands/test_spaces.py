@@ -35,7 +35,7 @@ def test_list_names_every_space_the_default_first():
     assert "e42 derivations" in lines[list(SPACES).index("seeds")]
     found = run_json("list")["spaces"]
     assert [facts["name"] for facts in found] == list(SPACES)
-    assert set(found[0]) == {"name", "hash", "derivations", "conditions", "description"}
+    assert set(found[0]) == {"name", "hash", "derivations", "conditions", "unused", "description"}
     conditions = {facts["name"]: facts["conditions"] for facts in found}
     assert conditions["card"] == ["parameters <= 20000", "receptive_field >= 20"]
 
@@ -75,8 +75,11 @@ def test_sample_of_an_impossible_budget_says_why():
 def test_count_is_exact_for_small_spaces(tmp_path: Path):
     file = tmp_path / "small.space"
     file.write_text("net = conv3x3({4, 8}) bn? gap linear(10); where parameters <= 100", encoding="utf-8")
-    assert run("count", f"@{file}") == "small: 4 derivations\naccepted: 2, exactly\n"
+    said = run("count", f"@{file}")
+    assert lacking(said, "small: 4 derivations", "accepted: 2 of 4", "rejected: 2 of 4, for their parameters") == []
+    assert lacking(said, "conv3x3(8) gap linear(10)", "parameters is 162") == []
     feasible = run_json("count", f"@{file}", "--budget", "90")["feasible"]
+    assert [(each["reason"], each["times"]) for each in feasible.pop("rejected")] == [("parameters", 3)]
     assert feasible == {
         "low": 1,
         "high": 1,
@@ -127,7 +130,8 @@ def test_check_says_how_many_networks_keep_the_conditions(tmp_path: Path):
     # The head alone has 7,850 parameters; bn of the one channel of an image adds 2.
     file.write_text("net = bn? linear(10); where parameters <= 7850;", encoding="utf-8")
 
-    assert run("check", str(file)).endswith("\naccepted: 1, exactly\n")
+    said = run("check", str(file))
+    assert lacking(said, "accepted: 1 of 2 ", "bn linear(10)", "parameters is 7,852") == []
     assert run_json("check", str(file))["feasible"]["accepted"] == 1
 
 
@@ -155,8 +159,18 @@ def test_check_warns_of_an_alternative_that_leads_to_no_network(tmp_path: Path):
     vain = "maxpool maxpool maxpool maxpool maxpool"
     file.write_text(f"net = <conv3x3({{4, 8}}) / {vain}> gap linear(10)", encoding="utf-8")
 
-    assert lacking(checked(file)[1], "warning: option 'maxpool maxpool", "of 'group' leads to no network") == []
+    assert (
+        lacking(checked(file)[1], "warning: option 'maxpool maxpool", "of the choice 'group' leads to no network") == []
+    )
     assert [each["looked_at"] for each in run_json("check", str(file))["vain_options"]] == [1]
+
+
+def test_check_names_what_net_does_not_use(tmp_path: Path):
+    file = tmp_path / "mine.space"
+    file.write_text("old = bn; w = {4, 8}; let v = {1, 2}; net = conv3x3(w) gap linear(10)", encoding="utf-8")
+
+    assert lacking(checked(file)[1], "'net' does not use 'old'", "'net' does not use 'v'") == []
+    assert run_json("check", str(file))["unused"] == ["old", "v"]
 
 
 def test_check_refuses_a_file_that_is_none(tmp_path: Path):

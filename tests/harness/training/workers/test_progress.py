@@ -82,16 +82,25 @@ def test_the_bar_goes_on_while_nothing_happens(monkeypatch: pytest.MonkeyPatch):
         assert len(terminal.getvalue()) > before
 
 
-def test_without_a_terminal_long_work_says_each_minute_where_it_is(
+def test_without_a_terminal_long_work_says_from_time_to_time_where_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
     with Reporter(7_000, "steps") as reporter:
-        for now[0] in (101.0, 159.0, 160.0, 161.0):
+        for now[0] in (101.0, 109.0, 110.0, 119.0):
             reporter.advance(1_000)
-        for now[0], epoch in ((200.0, 1), (221.0, 2), (230.0, 3)):
-            reporter.on_event(Progress(VERIFY, Epoch(epoch, 0.1, 0.1, 1.0)))
+        for now[0], epoch in ((121.0, 2), (130.0, 3)):
+            reporter.on_event(Progress(VERIFY, Epoch(epoch, 0.1, 0.1, 21.0)))
 
-    assert capsys.readouterr().err.splitlines() == ["3,000 of 7,000 steps", "seed 2: epoch 2 of 8"]
+    # Two of eight epochs took 21 s, so six take 63.
+    assert capsys.readouterr().err.splitlines() == [
+        "3,000 of 7,000 steps",
+        "seed 2: epoch 2 of 8, about 1 min 3 s left",
+    ]
+
+
+@pytest.mark.parametrize(("elapsed", "seconds"), [(0, 10), (99, 10), (300, 30), (600, 60), (6_000, 60)])
+def test_lines_become_rarer_as_work_goes_on(elapsed: float, seconds: float):
+    assert progress.plain_seconds(elapsed) == seconds

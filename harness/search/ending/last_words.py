@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
-from harness.evidence import events as logged
+from harness.data.datasets import dataset
 from harness.evidence.error_ratio import ErrorRatio
-from harness.evidence.study import StudyConfig, elapsed_seconds
-from harness.evidence.verification.verdict import Verdict
+from harness.evidence.study import StudyConfig
 from harness.search.effort import Effort
+from harness.search.ending.end import Answered, End, Exhausted, Missed, Postponed, RanOut
 from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text
 from harness.search.race import SEED_SHARE
 from harness.system.duration import LONGEST, duration_option, duration_text
@@ -23,8 +23,10 @@ from search_spaces.spaces.space import OBJECTIVES, Metric
 
 # Where the best network makes so many times the errors allowed, another of the same forms and size will not do.
 FAR_MISS = 1.5
-# Less leaves no time to train, confirm and verify a network.
-LEAST_SECONDS = 120.0
+# Less leaves no time to train, confirm and verify a network on two cores: with at most so many training images, and
+# with more. Searches of this length end with an answer (docs/search.md).
+FEW_IMAGES = 10_000
+LEAST_SECONDS = {True: 180.0, False: 600.0}
 # The space that holds every form.
 WIDEST_SPACE = "all"
 _SAME, _LARGER = "goes on with the same study", "looks among larger networks"
@@ -70,8 +72,7 @@ class Searched:
     Attributes:
         elapsed: seconds used by all sessions.
         trained: networks whose first run has ended; ``failed`` those whose run was broken off, by how.
-        fewest: parameters of a small network of the space, None where none was found; not above the budget if one was
-            found there.
+        was_drawn: a network was drawn that keeps the conditions of the space and of the command line.
         given: options of the command line and their values, as they are typed.
     """
 
@@ -81,73 +82,8 @@ class Searched:
     elapsed: float
     trained: int
     failed: Mapping[Status, int]
-    fewest: int | None
+    was_drawn: bool
     given: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class RanOut:
-    """Time or trials were used up before anything stood."""
-
-    of: Literal["time", "trials"]
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The winner passed; time or trials were used up before a smaller network was trained again, which had passed."""
-
-    smaller: NearestMiss
-    of: Literal["time", "trials"]
-
-
-@dataclass(frozen=True, slots=True)
-class Exhausted:
-    """No further network was found; ``message`` says among which."""
-
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Postponed:
-    """A network stands and was not verified; the whole search takes so many ``seconds`` with its verification."""
-
-    hash: str
-    parameters: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Missed:
-    """The winner was verified and does not reach the target.
-
-    Attributes:
-        hash: of the winner.
-        errors: mean wrong test images over its seeds; ``allowed`` are those of the target, perhaps not whole.
-        contradicted: the seeds are worse than those recorded before, whatever their mean.
-    """
-
-    hash: str
-    errors: float
-    allowed: float
-    seeds: int
-    contradicted: bool
-
-
-End = RanOut | Answered | Exhausted | Postponed | Missed
-
-
-def end_of(events: list[logged.Entry[logged.Event]], verdict: Verdict | None) -> End | None:
-    """Return how a search ended without an answer that was not interrupted, from its journal; None with an answer."""
-    if verdict is not None and verdict.passed:
-        return None
-    if events and isinstance(last := events[-1].event, logged.Postponed):
-        return Postponed(last.hash, last.parameters, elapsed_seconds(events) + last.seconds)
-    if verdict is not None:
-        return _missed(verdict)
-    ended = logged.of_kind(events, logged.SessionEnded)[-1].event
-    if ended.reason == "exhausted":
-        return Exhausted(ended.message)
-    return RanOut("trials" if ended.reason == "trials" else "time")
 
 
 def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> LastWords:
@@ -156,17 +92,14 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
     Args:
         nearest: the nearest miss on validation where nothing stands.
     """
-    fewest = searched.fewest
-    # A limit of the command line stands among the conditions of the space; then it is to be raised.
-    is_below = "--limit" not in searched.given if fewest is None else fewest > searched.config.budget
     match end:
         case Answered(smaller, of):
             found = f"smaller, but not confirmed: {miss_text(smaller, searched.config.minimise)}"
             changes = _more_time(searched) if of == "time" else _more_trials(searched)
             advice = f"{_SAME} and trains it again"
             return LastWords(why=of, sentences=(found,), arguments=_arguments(searched, changes), advice=advice)
-        case RanOut() | Exhausted() if not searched.trained and not searched.failed and is_below:
-            return _below_the_space(searched)
+        case RanOut() | Exhausted() if not searched.trained and not searched.failed and not searched.was_drawn:
+            return _after_vain_draws(searched)
         case RanOut() | Exhausted() if not searched.trained and (limit := _larger_limit(searched)):
             return _after_a_limit(searched, limit)
         case RanOut(of):
@@ -187,20 +120,13 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
             assert_never(end)
 
 
-def _missed(verdict: Verdict) -> Missed:
-    row, size = verdict.row, verdict.record.seeds[0].test_size
-    allowed = (100 - row.target_pct) / 100 * size
-    return Missed(row.hash, row.test_errors_mean or 0.0, allowed, row.seeds, verdict.contradicted)
-
-
 def _after_running_out(of: Literal["time", "trials"], searched: Searched, nearest: NearestMiss | None) -> LastWords:
-    of_what = "time is" if of == "time" else "trials are"
-    found = (f"the {of_what} used up and {_nothing_stands(searched)}", *_nearest_sentence(nearest, searched))
+    found = (f"{_used_up(of, searched)}; {_nothing_stands(searched)}", *_nearest_sentence(nearest, searched))
     # A training that was stopped has not come to its errors yet.
     is_whole = nearest is not None and nearest.pruned_after is None
     if nearest is not None and is_whole and _is_far(nearest) and _is_large(nearest, searched):
         far = "the target is far from what networks of this size reach"
-        changed = _arguments(searched, _wider(searched) | _enough_time(searched))
+        changed = _arguments(searched, _wider(searched))
         return LastWords(why="space", sentences=(*found, far), arguments=changed, advice=_LARGER)
     changes = _more_time(searched) if of == "time" else _more_trials(searched)
     return LastWords(why=of, sentences=found, arguments=_arguments(searched, changes), advice=_SAME)
@@ -227,7 +153,7 @@ def _after_the_space(message: str, searched: Searched, nearest: NearestMiss | No
         advice, change = _LARGER, _wider(searched)
     else:
         advice, change = "looks among more forms of networks", {"--space": WIDEST_SPACE}
-    changed = _arguments(searched, change | _enough_time(searched))
+    changed = _arguments(searched, change)
     return LastWords(why="space", sentences=found, arguments=changed, advice=advice)
 
 
@@ -239,16 +165,17 @@ def _is_large(nearest: NearestMiss, searched: Searched) -> bool:
     return 2 * nearest.cost > searched.config.ceiling
 
 
-def _below_the_space(searched: Searched) -> LastWords:
-    """Return what helps where the space has no network of the budget, or none at all that keeps its conditions."""
-    space, nothing = searched.config.space, _nothing_stands(searched)
-    if searched.fewest is None:
-        sentence = f"no network drawn from the space {space!r} keeps its conditions; {nothing}"
-        arguments: tuple[str, ...] = ("spaces", "check", searched.given.get("--space", space).removeprefix("@"))
-        return LastWords(why="space", sentences=(sentence,), arguments=arguments, advice="checks the space")
-    found = f"the smallest network that was found in the space {space!r} has {searched.fewest:,} parameters; {nothing}"
-    changed = _arguments(searched, {"--budget": f"{2 * searched.fewest}"} | _enough_time(searched))
-    return LastWords(why="space", sentences=(found,), arguments=changed, advice=_LARGER)
+def _after_vain_draws(searched: Searched) -> LastWords:
+    """Return what helps where no network was drawn that keeps the conditions: without those of the command line."""
+    space, limit = searched.config.space, "--limit" in searched.given
+    conditions = "its conditions and those of --limit" if limit else "its conditions"
+    found = f"no network that was drawn from the space {space!r} keeps {conditions}, so nothing was trained"
+    if limit:
+        arguments, advice = _arguments(searched, {}, dropped={"--limit"}), "searches without the limits"
+    else:
+        arguments = ("spaces", "check", searched.given.get("--space", space).removeprefix("@"))
+        advice = "shows why networks are rejected"
+    return LastWords(why="space", sentences=(found,), arguments=arguments, advice=advice)
 
 
 def _larger_limit(searched: Searched) -> dict[str, str]:
@@ -285,13 +212,21 @@ def _after_a_miss(end: Missed, searched: Searched) -> LastWords:
     )
 
 
+def _used_up(of: Literal["time", "trials"], searched: Searched) -> str:
+    left = (searched.effort.seconds or 0.0) - searched.elapsed
+    if of == "time" and left >= 1:
+        return f"the {duration_text(left)} left are too short to train, confirm and verify another network"
+    return "the time is used up" if of == "time" else "the trials are used up"
+
+
 def _nothing_stands(searched: Searched) -> str:
     networks = "1 network was" if searched.trained == 1 else f"{searched.trained:,} networks were"
+    networks = f"{networks} trained" if searched.trained or searched.failed else "no training came to its end"
     failed = "".join(f", {counted(number, 'training')} {FAILED[how]}" for how, number in searched.failed.items())
     size = f"{searched.config.ceiling:,} {OBJECTIVES[searched.config.minimise]}"
     return (
         f"no network of at most {size} was confirmed at {searched.config.threshold_pct:.2f} % validation; {networks} "
-        f"trained in {duration_text(searched.elapsed)}{failed}, nothing was verified, the test set was not read"
+        f"in {duration_text(searched.elapsed)}{failed}, nothing was verified, the test set was not read"
     )
 
 
@@ -312,16 +247,14 @@ def _more_time(searched: Searched) -> dict[str, str]:
     """Return twice the time, more often doubled where an earlier session was allowed more."""
     if searched.effort.seconds is None:
         return {}
-    seconds = max(2 * searched.effort.seconds, LEAST_SECONDS)
+    seconds = max(2 * searched.effort.seconds, _least_seconds(searched))
     while seconds <= searched.elapsed:
         seconds *= 2
     return {"--time": duration_option(min(seconds, LONGEST))}
 
 
-def _enough_time(searched: Searched) -> dict[str, str]:
-    """Return the time that a network needs to be trained, confirmed and verified, where less was given."""
-    short = searched.effort.seconds is not None and searched.effort.seconds < LEAST_SECONDS
-    return {"--time": duration_option(LEAST_SECONDS)} if short else {}
+def _least_seconds(searched: Searched) -> float:
+    return LEAST_SECONDS[dataset(searched.config.dataset).train_size <= FEW_IMAGES]
 
 
 def _more_trials(searched: Searched) -> dict[str, str]:
@@ -341,9 +274,15 @@ def _target_in_reach(nearest: NearestMiss, searched: Searched) -> float:
     return 0.0
 
 
-def _arguments(searched: Searched, changes: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the arguments given with some options changed; a study of its own name keeps its configuration."""
-    kept = {**searched.given, **changes}
-    if changes.keys() - _EFFORT:
+def _arguments(searched: Searched, changes: Mapping[str, str], dropped: Set[str] = frozenset()) -> tuple[str, ...]:
+    """Return the arguments given with some options changed and some dropped.
+
+    Where another study begins it has a name of its own, and time enough for an answer.
+    """
+    kept = {name: value for name, value in ({**searched.given, **changes}).items() if name not in dropped}
+    if dropped or changes.keys() - _EFFORT:
         kept.pop("--study", None)
+        seconds = searched.effort.seconds
+        if "--time" not in changes and seconds is not None and seconds < (least := _least_seconds(searched)):
+            kept["--time"] = duration_option(least)
     return "search", *(word for option in kept.items() for word in option)

@@ -16,18 +16,8 @@ from harness.evidence.record import Record
 from harness.evidence.study import StudyConfig
 from harness.evidence.verification.verdict import Verdict
 from harness.search.effort import Effort
-from harness.search.last_words import (
-    Answered,
-    End,
-    Exhausted,
-    LastWords,
-    Missed,
-    Postponed,
-    RanOut,
-    Searched,
-    end_of,
-    last_words,
-)
+from harness.search.ending.end import Answered, End, Exhausted, Missed, Postponed, RanOut, end_of
+from harness.search.ending.last_words import LastWords, Searched, last_words
 from harness.search.nearest_miss import NearestMiss
 from harness.system.duration import DURATION
 from harness.training.result import Status
@@ -44,7 +34,7 @@ SEARCHED = Searched(
     elapsed=250.0,
     trained=38,
     failed={},
-    fewest=384,
+    was_drawn=True,
     given=GIVEN,
 )
 # 99.4 % on the test images are 75 errors on validation.
@@ -108,13 +98,9 @@ def test_a_time_that_was_given_is_replaced_in_its_place():
 
 
 def test_the_time_named_is_more_than_an_earlier_session_has_used():
-    found = options(said(RanOut("time"), seconds=60.0, elapsed=250.0))
+    found = options(said(RanOut("time"), seconds=60.0, elapsed=650.0))
 
-    assert DURATION.convert(found["--time"], None, None) == 480.0
-
-
-def test_the_time_named_is_enough_for_an_answer():
-    assert options(said(RanOut("time"), seconds=5.0, elapsed=5.0))["--time"] == "2m"
+    assert DURATION.convert(found["--time"], None, None) == 1200.0
 
 
 def test_more_trials_bring_more_time_where_that_would_not_last():
@@ -187,15 +173,15 @@ def test_in_the_second_half_of_the_time_it_was_the_time_that_kept_networks_away(
     assert said(Exhausted(""), seconds=None, elapsed=1e6).why == "space"
 
 
-@pytest.mark.parametrize("end", [RanOut("time"), Exhausted("none of 20,000 draws")])
-def test_a_budget_below_every_network_gives_way_to_one_that_some_keep(end: End):
-    words = said(end, None, budget=10, fewest=260, trained=0, elapsed=599.0)
+def test_time_that_is_left_but_too_short_is_not_called_used_up():
+    early, late = (said(RanOut("time"), elapsed=elapsed).sentences[0] for elapsed in (540.0, 600.4))
 
-    assert words.why == "space"
-    assert options(words) == {"--budget": "520", "--space": "tiny"}
-    assert "260 parameters" in words.sentences[0]
-    # The smallest was found by a descent, which may miss a smaller one that has been trained.
-    assert options(said(end, None, budget=10, fewest=260, trained=1, elapsed=599.0))["--time"] == "20m"
+    assert "1 min" in early
+    assert ("used up" in early, "used up" in late) == (False, True)
+
+
+def test_a_search_whose_first_training_did_not_end_says_so():
+    assert "no training came to its end" in said(RanOut("time"), None, trained=0, elapsed=600.0).sentences[0]
 
 
 # Limits -----------------------------------------------------------------------------------------------------
@@ -234,18 +220,24 @@ def test_a_larger_limit_does_not_help_against_crashes():
 
 @pytest.mark.parametrize("end", [RanOut("time"), Exhausted("the space has no further network")], ids=["time", "space"])
 def test_a_space_of_which_no_network_keeps_the_conditions_is_to_be_checked(end: End):
-    words = said(end, None, fewest=None, trained=0, given={"--space": "@mine.space", "--time": "10m"})
+    words = said(end, None, was_drawn=False, trained=0, given={"--space": "@mine.space", "--time": "10m"})
 
     assert (words.why, words.arguments) == ("space", ("spaces", "check", "mine.space"))
     assert "keeps its conditions" in words.sentences[0]
-    limited = said(end, None, fewest=None, trained=0, given={"--space": "tiny", "--limit": "macs<=10"})
-    assert limited.arguments[0] == "search"
+    # Limits of the command line are given up first.
+    limited = said(end, None, was_drawn=False, trained=0, given={"--space": "tiny", "--limit": "macs<=10"})
+    assert options(limited) == {"--space": "tiny"}
+    assert "--limit" in limited.sentences[0]
 
 
-def test_a_time_too_short_for_an_answer_is_not_advised_with_a_larger_budget():
-    words = said(Exhausted("no further network"), None, seconds=20.0, elapsed=3.0, given={"--time": "20s"})
+@pytest.mark.parametrize(("dataset", "least"), [("mnist-5k", "3m"), ("mnist", "10m")])
+def test_a_time_too_short_for_an_answer_is_not_advised(dataset: str, least: str):
+    given = {"--time": "20s"}
+    larger = said(Exhausted("no further network"), None, dataset=dataset, seconds=20.0, elapsed=3.0, given=given)
+    longer = said(RanOut("time"), None, dataset=dataset, seconds=20.0, elapsed=20.0, given=given)
 
-    assert options(words) == {"--time": "2m", "--budget": "8000"}
+    assert options(larger) == {"--time": least, "--budget": "8000"}
+    assert options(longer) == {"--time": least}
 
 
 def test_a_target_that_is_missed_by_far_gives_way_to_one_in_reach():

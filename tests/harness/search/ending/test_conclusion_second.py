@@ -12,8 +12,9 @@ import pytest
 from harness.commands.searching.search_outcome import Outcome, outcome, outcome_document, outcome_text
 from harness.evidence import record
 from harness.evidence.events import Verified
-from harness.search import conclusion, search
-from harness.search.conclusion import conclude
+from harness.search import search
+from harness.search.ending import conclusion
+from harness.search.ending.conclusion import conclude
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session
 from harness.training.run import Job
@@ -39,7 +40,7 @@ def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
 
 def told(plan: SearchPlan, session: Session) -> tuple[Outcome, str]:
     """Conclude a search, and return how it has ended and what is said of it."""
-    end = outcome(plan, session, conclude(plan, session), {}, None)
+    end = outcome(plan, session, conclude(plan, session), {})
     return end, outcome_text(end)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness.evidence import record
 from harness.evidence.verification import verify
-from harness.search.conclusion import conclude
+from harness.search.ending.conclusion import conclude
 from harness.training.result import Result
 from harness.training.run import Job
 from harness.training.workers.executor import Processes
