@@ -73,7 +73,7 @@ def summary(results: Results, cases: Mapping[str, Case], known: frozenset[str]) 
             "never" if len(stood) < len(found) else f"{median(stood):.0f} ({max(stood):.0f})",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    said = f"{_count(done, cases)} {_machines(_among(done, cases))}{_answers(results, cases, known)}"
+    said = f"{_count(done, cases)}{_pace(_among(done, cases))}{_answers(results, cases, known)}"
     return "\n".join([*lines, "", said]) + "\n"
 
 
@@ -223,6 +223,18 @@ def _machines(searches: Sequence[MeasuredSearch]) -> str:
         for (processor, instructions, cores, _), found in peaks.items()
     )
     return told + (_HALVED if any(half for *_, half in peaks) else "")
+
+
+def _pace(searches: Sequence[MeasuredSearch]) -> str:
+    """Return how fast the cores were on which two workers shared one; nothing where all had their own."""
+    halved = [search.peak_gflops for search in searches if search.half_speed]
+    if not halved:
+        return ""
+    which = "each search" if len(halved) == len(searches) else f"{len(halved)} searches"
+    return (
+        f" The two workers of {which} shared one core of {_range(halved)} GFLOP/s, which is more than the "
+        f"{_MEANT_FOR} for which the times are meant."
+    )
 
 
 def _range(values: list[float]) -> str:

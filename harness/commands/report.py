@@ -299,7 +299,10 @@ def _folder(place: Workspace, name: str | None) -> Path:
         begin = typed("search", "--budget", "20000")
         raise UsageError(f"there is no study in {place.runs} yet", hint=f"{begin} begins one")
     if name is None:
-        return max(studies.values(), key=_last_worked_on)
+        latest = max(studies.values(), key=_last_worked_on)
+        if len(studies) > 1:
+            click.echo(f"of {len(studies)} studies the latest: {latest.name}", err=True)
+        return latest
     if place.study(name).name not in studies:
         known = ", ".join(sorted(studies))
         raise UsageError(f"no study {name!r} in {place.runs}; there are {known}", hint=nearest(name, studies))

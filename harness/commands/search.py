@@ -211,7 +211,7 @@ def _beginning(plan: SearchPlan, used: float, fresh: bool) -> tuple[str, str]:
         where += f"; {duration_text(used)} used{'' if left else advice}"
     target = f"target: {config.target_pct:g} % on {dataset_named(config.dataset).title}"
     threshold = f"{config.threshold_pct:.2f} % on validation images"
-    return where, f"{target} (asked for: {threshold}); at most {config.ceiling:,} {OBJECTIVES[config.minimise]}"
+    return where, f"{target}; threshold: {threshold}; at most {config.ceiling:,} {OBJECTIVES[config.minimise]}"
 
 
 def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[Mirroring | None]:

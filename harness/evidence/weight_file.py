@@ -22,6 +22,7 @@ from harness.evidence.record import Record, SeedRun
 from harness.system import files
 from harness.system.document import BRING_BACK, documented, read_as
 from harness.system.errors import ContentError, reason
+from harness.system.invocation import typed
 from harness.training.result import Environment
 
 FOLDER = "weights"
@@ -154,7 +155,7 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
         others = {folder.name.partition("-")[0] for folder in (records / FOLDER).glob("*-*-*")} - {evidence.hash}
         raise ContentError(
             f"no weights of seed {index} of {evidence.hash} with recipe {evidence.recipe_name}: {there}",
-            hint=f"weights are kept of {', '.join(sorted(others))}" if others and not kept else None,
+            hint=None if kept else _elsewhere(evidence, index, others),
         )
     found = read(path)
     # The recorded ones, or those of a repeat that made the recorded errors.
@@ -169,6 +170,12 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
         if (said := found.about.get(name, None if name == "architecture" else due)) != due:
             raise ContentError(f"{path} states its {name} as {said}, but the record has {due}")
     return found
+
+
+def _elsewhere(evidence: Record, index: int, others: set[str]) -> str:
+    """Return what can be done where no weights of a record are kept."""
+    again = f"{typed('verify', evidence.hash, '--seeds', str(index + 1))} trains and tests it again"
+    return f"{again}; weights are kept of {', '.join(sorted(others))}" if others else again
 
 
 def _due(evidence: Record, run: SeedRun) -> dict[str, str]:

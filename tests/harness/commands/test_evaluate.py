@@ -126,7 +126,7 @@ def test_weights_of_a_repeat_are_said_to_have_other_bits_as_expected_and_what_is
     _, seed, said = capsys.readouterr().out.splitlines()
     assert seed.endswith("as recorded, image by image")
     assert said.startswith("seed 0: ")
-    for part in ("trained again", "bits differ", "classes of all test images", "repeats.jsonl"):
+    for part in ("a repeat", "last bits differ", "repeats.jsonl"):
         assert part in said
 
     assert run(["export", evidence.hash[:8], "--seed", "0", "--safetensors", "kept.safetensors", "--json"]) == 0
@@ -232,6 +232,8 @@ def test_a_seed_that_is_not_kept_is_refused_before_the_test_images_are_read(
     assert "no weights of seed 7 of" in refused(capsys, 4, NETWORK, "--seed", "7")
     path_of(place.records, evidence, 1).unlink()
     assert "kept are those of seed 0" in refused(capsys, 4, NETWORK, "--seed", "1")
+    path_of(place.records, evidence, 0).unlink()
+    assert f"verify {evidence.hash} --seeds 2" in refused(capsys, 4, NETWORK, "--seed", "1")
     assert place.test_log.read_bytes() == before
 
 

@@ -45,7 +45,9 @@ def test_without_a_name_it_is_the_study_worked_on_last(begin: Callable[..., Path
 
     assert run(["report", "--json"]) == 0
 
-    document = json.loads(capsys.readouterr().out)
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert captured.err.endswith(": b\n")
     assert document["study"] == "b"
     assert Path(document["report"]).name == "report.html"
     assert Path(document["report"]).exists()
