@@ -24,14 +24,18 @@ MARKS = marks("speed", "benchmarks/speed_page.py")
 
 def section(throughput: dict[str, Any], target: dict[str, Any], analysis: dict[str, Any]) -> str:
     """Return the speeds as Markdown; the arguments are the documents that the three benchmarks write."""
+    machine = throughput["machine"]
     lines = [
+        f"{throughput['rounds']} rounds on {machine['cores']} cores of {machine['processor']} "
+        f"({machine['instructions']}), torch {machine['torch']}, commit {machine['commit'][:7]}:",
+        "",
         "| training, images a second on both cores | compiled engine | the harness with torch | the documents' loop "
         "| engine by loop (spread) | engine by torch |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in throughput["rows"]:
         lines.append(
-            f"| `{row['network']}`, batch {row['batch']} | {row['harness_native']:,} | {row['harness_torch']:,} "
+            f"| {row['network']}, batch {row['batch']} | {row['harness_native']:,} | {row['harness_torch']:,} "
             f"| {row['seed_style']:,} | {row['ratio']:.1f} ({row['ratio_least']:.1f} to {row['ratio_most']:.1f}) "
             f"| {row['ratio_to_torch']:.1f} |"
         )

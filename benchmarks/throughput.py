@@ -59,6 +59,14 @@ NETWORKS = {
         "conv3x3(6) bn relu conv3x3(6) bn relu | gap | linear(10)",
         32,
     ),
+    # The certified network; its kernels are in poses and used several times.
+    "1,462 parameters, in poses": (
+        "conv3x3(16, poses=4) bn(poses=4) relu | avgpool"
+        " | conv1x1(12, poses=4) conv3x3(32, poses=4, tie=t1) bn(poses=4) relu | avgpool"
+        + " | res(conv1x1(12, poses=4, tie=t2) conv3x3(32, poses=4, tie=t1) bn(poses=4)) relu" * 4
+        + " | gap | linear(10)",
+        32,
+    ),
 }
 # Images of one measurement, after as many steps to warm up as take a second or so.
 SEED_STYLE_IMAGES = 8_192

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -115,3 +116,13 @@ def test_every_record_has_its_row() -> None:
 
     for evidence in record.read_all(ROOT / "records"):
         assert (evidence.hash, evidence.recipe_hash, evidence.dataset, evidence.target_pct) in rows
+
+
+def test_the_speeds_shown_are_those_that_were_measured() -> None:
+    speeds = json.loads((ROOT / "benchmarks" / "results" / "throughput.json").read_text(encoding="utf-8"))
+    ratios = {row["network"]: f"{row['ratio']:.1f} times" for row in speeds["rows"]}
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"trained `seed4` {ratios['seed4']}, " in text
+    assert f"the network of 1,462 parameters {ratios['1,462 parameters, in poses']}, " in text
+    assert f"a plain network of 1,502 parameters {ratios['1,502 parameters']} as fast as" in text
+    assert f"(medians of {['no', 'one', 'two', 'three', 'four', 'five'][speeds['rounds']]} rounds)" in text
