@@ -227,7 +227,7 @@ def test_a_recording_that_has_ended_trains_nothing(trainer: Trainer, tmp_path: P
     assert trainer.asked == []
 
 
-def test_without_a_terminal_it_says_once_a_minute_how_long_it_takes(
+def test_without_a_terminal_it_says_from_time_to_time_how_long_it_takes(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     clock = itertools.count(0.0, 20.0)
@@ -237,7 +237,9 @@ def test_without_a_terminal_it_says_once_a_minute_how_long_it_takes(
 
     # In 20 seconds each of two workers comes to its next rung, and in a minute to the end of one of three runs.
     lines = capsys.readouterr().err.splitlines()
-    assert lines == ["2 of 6 runs, 2 min 0 s left", "4 of 6 runs, 1 min 0 s left", "6 of 6 runs, 0 s left"]
+    wanted = {"2 of 6 runs, 2 min 0 s left", "4 of 6 runs, 1 min 0 s left", "6 of 6 runs, 0 s left"}
+    assert wanted <= set(lines)
+    assert len(lines) == 9
 
 
 def test_results_name_the_network_by_its_hash(trainer: Trainer, tmp_path: Path):
