@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -108,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and leave with its exit code; SIGTERM ends it as Ctrl-C does."""
     _open_closed_streams()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.unraisablehook = _interrupt_again
     given = list(sys.argv[1:] if arguments is None else arguments)
     _write_whole()
     try:
@@ -126,6 +128,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _discard_output()
     _forget_interrupts()
     sys.exit(code)
+
+
+def _interrupt_again(lost: sys.UnraisableHookArgs) -> None:
+    """Interrupt once more where an interrupt came in a callback, such as a weak reference's: Python drops it there."""
+    if isinstance(lost.exc_value, KeyboardInterrupt):
+        # From another thread, as the callback has not ended yet.
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _forget_interrupts() -> None:

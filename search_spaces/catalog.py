@@ -136,7 +136,12 @@ def space(name: str, task: Task = MNIST) -> SearchSpace:
     """
     if name.startswith("@"):
         path = Path(name[1:])
-        return parse_space(_file_text(path), path.stem, task)
+        try:
+            return parse_space(_file_text(path), path.stem, task)
+        except NotationError as error:
+            if error.text is not None:
+                error.message = f"{path}: {error.message}"
+            raise
     if name not in SPACES:
         known = ", ".join(SPACES)
         message = f"unknown search space '{name}'; known are {known}, and @FILE"

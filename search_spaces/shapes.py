@@ -82,7 +82,7 @@ def check_output(shape: Shape, classes: int) -> None:
     """Raise ShapeError unless ``shape`` is one value a class, as a vector or as a 1x1 map."""
     if shape not in ((classes,), (classes, 1, 1)):
         raise ShapeError(
-            f"the network ends in {shape_text(shape)}; it must end in {classes} values, one a class "
+            f"the network ends in {shape_text(shape)}; it must end in {classes} values, one for each class "
             f"(for example 'gap linear({classes})' or 'conv1x1({classes}) gap')"
         )
 

@@ -241,8 +241,8 @@ def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool,
     if any(item.repeated for item in found):
         again = ", ".join(str(item.index) for item in found if item.repeated)
         click.echo(
-            f"seed {again}: these weights come from a repeat of the training on another kind of processor, so their "
-            "last bits differ from the recorded ones (records/weights/repeats.jsonl)"
+            f"seed {again}: these weights come from a repeat of the training on another kind of processor. Tiny "
+            "differences are normal, so their last bits differ from the recorded ones (records/weights/repeats.jsonl)"
         )
     if len(found) == 1:
         return

@@ -118,12 +118,8 @@ def search(
     }
     with busy("reading the images and earlier trainings"):
         plan = make_plan(given, origins, workspace())
-    if not plan.was_drawn:
-        click.echo(
-            f"harness: warning: no network that was drawn from the space '{plan.space.name}' keeps its conditions"
-            f"{' and those of --limit' if given['limits'] else ''}",
-            err=True,
-        )
+    for warning in _warnings(plan):
+        click.echo(f"harness: warning: {warning}", err=True)
     processes = plan.effort.workers // plan.effort.side_by_side
     with options.resumable(), options.cluster(given["cluster"], processes) as link:
         if link is not None:
@@ -204,14 +200,36 @@ def _beginning(plan: SearchPlan, used: float, fresh: bool) -> tuple[str, str]:
     from search_spaces.spaces.space import OBJECTIVES
 
     config = plan.config
-    where = f"{'new study' if fresh else 'going on with study'} {plan.folder.name} in {plan.folder}"
-    if not fresh:
-        left = plan.effort.seconds is None or used < plan.effort.seconds
-        advice = ", all of its time; a longer --time goes on, another --seed begins a new search"
-        where += f"; {duration_text(used)} used{'' if left else advice}"
+    where = f"study {plan.folder.name} in {plan.folder}"
+    if fresh:
+        where = f"new {where}"
+    elif plan.effort.seconds is None or used < plan.effort.seconds:
+        where = f"going on with {where}; {duration_text(used)} used"
+    else:
+        where += (
+            f" has used {duration_text(used)}, all of its time; a longer --time goes on, another --seed begins a new "
+            "search"
+        )
     target = f"target: {config.target_pct:g} % on {dataset_named(config.dataset).title}"
     threshold = f"{config.threshold_pct:.2f} % on validation images"
     return where, f"{target}; threshold: {threshold}; at most {config.ceiling:,} {OBJECTIVES[config.minimise]}"
+
+
+def _warnings(plan: SearchPlan) -> list[str]:
+    """Return what may keep the search from an answer, or is a slip in the text of the space."""
+    from harness.search.effort import least_seconds
+
+    found = [f"'net' of the space '{plan.space.name}' does not use {name!r}" for name in plan.space.unused]
+    if plan.undrawn:
+        found.append(plan.undrawn)
+    seconds, least = plan.effort.seconds, least_seconds(plan.config.dataset)
+    if seconds is not None and seconds < least:
+        title = dataset_named(plan.config.dataset).title
+        found.append(
+            f"{duration_text(seconds)} may be too short to train, confirm and verify a network of {title}; on two "
+            f"cores {duration_text(least)} are usually enough"
+        )
+    return found
 
 
 def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[Mirroring | None]:

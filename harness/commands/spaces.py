@@ -141,7 +141,7 @@ def check(file: str, as_json: bool) -> None:
     counted = feasible(found, rng=random.Random(0))
     if not counted.accepted:
         most = counted.rejected[0]
-        why = f"is accepted; {_reason(most)}, such as {most.network}: {most.message}"
+        why = f"is accepted, most {_reason(most)}, such as {most.network}: {most.message}"
         if counted.exact:
             raise ContentError(f"{found.name}: none of its {derivations_text(counted.derivations)} {why}")
         click.echo(f"harness: warning: none of {counted.looked_at:,} derivations drawn at random {why}", err=True)
@@ -190,7 +190,9 @@ def _told(counted: Count) -> str:
 
 
 def _reason(rejection: Rejection) -> str:
-    return "as layers do not fit together" if rejection.reason == "shape" else f"for their {rejection.reason}"
+    return (
+        "because their layers do not fit together" if rejection.reason == "shape" else f"for their {rejection.reason}"
+    )
 
 
 def _sentence(counted: Count) -> str:
@@ -200,7 +202,6 @@ def _sentence(counted: Count) -> str:
         return f"accepted: {counted.accepted:,} of {counted.looked_at:,} (all were looked at)"
     low, high = (100 * (number / counted.derivations) for number in (counted.low, counted.high))
     return (
-        f"accepted: {count_text(counted.low)} to {count_text(counted.high)} ({low:.2f} to {high:.2f} %) "
-        f"with {100 * counted.confidence:g} % confidence, "
-        f"because {counted.accepted:,} of {counted.looked_at:,} derivations drawn at random are"
+        f"accepted: {counted.accepted:,} of {counted.looked_at:,} drawn at random; so {low:.2f} to {high:.2f} % of "
+        f"all, {count_text(counted.low)} to {count_text(counted.high)}, with {100 * counted.confidence:g} % confidence"
     )

@@ -12,6 +12,7 @@ from harness.commands.shared import options
 from harness.data.datasets import task_of
 from harness.system import statistics
 from harness.system.errors import UsageError
+from harness.system.terminal import counted
 from harness.system.workspace import Workspace, check_writable, workspace
 
 if TYPE_CHECKING:
@@ -123,6 +124,15 @@ def verify(
     options.say_recipe(named, recipe, row)
     if declare_only:
         return _declare(plan, place, seeds or ledger.DEFAULT_SEEDS, as_json)
+    # The seeds of a certification are those of its declaration.
+    if not certify:
+        spec = data.dataset
+        click.echo(
+            f"harness: {counted(len(plan.indices), 'seed')} of {given.architecture.hash}, each trained on all "
+            f"{spec.train_size + spec.validation_size:,} training images of {spec.title}, then tested on its "
+            f"{spec.test_size:,} test images",
+            err=True,
+        )
     with options.resumable(), options.cluster(cluster, plan.workers) as link:
         verdict = _run(plan, place, Source(data.dataset.name, folder), link, workers)
     options.print_json(_document(verdict)) if as_json else click.echo(_text(verdict))
@@ -229,7 +239,8 @@ def _text(verdict: Verdict) -> str:
     )
     if verdict.record.teacher_seconds:
         lines.append(f"teacher: {verdict.record.teacher_seconds:.0f} s of training, once for all seeds")
-    lines.append(_verdict_text(verdict))
+    is_known = len(verdict.reruns) == len(verdict.runs) and not verdict.contradicted
+    lines.append(f"{'the record stays as it is; ' if is_known else ''}{_verdict_text(verdict)}")
     return "\n".join(lines)
 
 
@@ -239,8 +250,8 @@ def _rerun_text(rerun: Rerun) -> str:
     if rerun.identical is False:
         return f"NOT the recorded weights ({rerun.recorded_test_errors} errors there) on an equal machine"
     return (
-        f"recorded {rerun.recorded_test_errors} errors; other weights are expected, as another machine, torch or "
-        "build of the engine trained them"
+        f"the record has {rerun.recorded_test_errors} errors; a difference is normal, as another machine, torch or "
+        "build of the engine trained then"
     )
 
 

@@ -76,7 +76,8 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> LabelledIm
         images, labels = (_read(_only(Path(name), kind)) for kind in ("images", "labels"))
     else:
         raise UsageError(
-            f"--on {name!r}: known is {QMNIST}; a folder with an IDX file of images and one of labels will do"
+            f"--on {name!r}: there is no such folder; give {QMNIST}, or a folder with an IDX file of images and one of "
+            "labels"
         )
     # QMNIST's labels have eight columns; the first is the class.
     return _checked(name, images, labels[:, 0] if labels.ndim == 2 and labels.shape[1] else labels, spec)

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.data.datasets import dataset
 from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded
 from harness.training.workers.workers import Limits
+
+# Less leaves no time to train, confirm and verify a network on two cores: with at most so many training images, and
+# with more. Searches of this length end with an answer (docs/search.md).
+FEW_IMAGES = 10_000
+LEAST_SECONDS = {True: 180.0, False: 600.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +32,11 @@ class Effort:
     limits: Limits
     side_by_side: int = 1
     engine: str = "torch"
+
+
+def least_seconds(name: str) -> float:
+    """Return the seconds in which a search on a data set usually has an answer."""
+    return LEAST_SECONDS[dataset(name).train_size <= FEW_IMAGES]
 
 
 def is_spent(effort: Effort, events: list[Entry[Event]]) -> bool:

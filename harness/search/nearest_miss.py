@@ -70,7 +70,7 @@ def miss_text(miss: NearestMiss, minimise: Metric) -> str:
         )
     errors = f"{miss.errors:,.0f} errors" if miss.runs == 1 else f"mean {miss.errors:,.1f} errors of {miss.runs} runs"
     # One that passed by luck, or whose runs differ too much, is near in errors and yet does not stand.
-    unsure = "passed once, not confirmed" if miss.runs == 1 else "not sure enough to be confirmed"
+    unsure = "passed once, still to be confirmed" if miss.runs == 1 else "not sure enough to be confirmed"
     doubt = f" ({unsure})" if miss.errors <= miss.allowed else ""
     return f"{size}, {errors}, {miss.allowed:,} allowed{doubt}"
 

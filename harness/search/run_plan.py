@@ -40,7 +40,7 @@ from search_spaces.catalog import space as space_of
 from search_spaces.errors import DrawError
 from search_spaces.spaces.count import MOST_EXACT, derivations, feasible, fewest_above
 from search_spaces.spaces.resolve import with_conditions
-from search_spaces.spaces.space import Condition, Metric, SearchSpace
+from search_spaces.spaces.space import Condition, Metric, SearchSpace, contradictory
 
 # Epochs that the default recipe may have: a large network reaches in a few what a small one needs many for. Each is at
 # most twice the one before, as errors fall by a seventh or so when the length doubles.
@@ -54,7 +54,8 @@ class SearchPlan:
 
     Attributes:
         past: earlier trainings that the search learns from; ``left_out`` says what could not be read.
-        was_drawn: a network of the space was drawn that keeps its conditions, and those of the command line.
+        undrawn: what is said where no network was drawn that keeps the conditions of the space, --limit among them;
+            else empty.
         executor_of: who trains; ``nodes`` are those of a cluster, none where this machine trains.
         measures_workers: on a GPU nobody said how many networks are to train at once; that is found by measuring.
     """
@@ -72,7 +73,7 @@ class SearchPlan:
     engine: Choice
     measures_workers: bool
     origins: dict[str, str]
-    was_drawn: bool = True
+    undrawn: str = ""
     executor_of: ExecutorOf = Processes
     nodes: tuple[NodeInfo, ...] = ()
 
@@ -106,7 +107,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     epochs = _lengths(given["epochs"], recipe.recipe, chosen=origins.get("recipe", "default") != "default")
     if given["target"] is not None:
         _check_target(given["target"], asked_for(given["dataset"]))
-    was_drawn = _check_budget(space, given["space"], budget, is_limited=bool(given["limits"]))
+    undrawn = _check_budget(space, given["space"], budget, is_limited=bool(limits))
     # Images are read, or fetched, after all that the options alone can have wrong.
     data = resolve(given["dataset"], given["folder"])
     check_batch(recipe.recipe, data.dataset.train_size)
@@ -159,7 +160,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         measures_workers=given["workers"] is None and device.type != "cpu",
         past=past,
         left_out=left_out,
-        was_drawn=was_drawn,
+        undrawn=undrawn,
         origins={("study" if name == "name" else name): origin for name, origin in origins.items()},
     )
 
@@ -241,15 +242,12 @@ def _upper_bounds(conditions: Iterable[Condition], metric: Metric) -> list[int]:
 
 def _check_limits(limits: Sequence[Condition]) -> None:
     """Raise UsageError where no number meets all limits of a metric."""
-    for metric in dict.fromkeys(each.metric for each in limits):
-        given = [each for each in limits if each.metric is metric]
-        numbers = {each.bound + step for each in given for step in (-1, 0, 1)}
-        if not any(number > 0 and all(each.holds(number) for each in given) for number in numbers):
-            raise UsageError(f"--limit {', '.join(map(str, given))}: no network can meet these together")
+    if clash := contradictory(limits):
+        raise UsageError(f"--limit {', '.join(map(str, clash))}: no network can meet these together")
 
 
-def _check_budget(space: SearchSpace, name: str, budget: int, *, is_limited: bool) -> bool:
-    """Return whether a network of the space was drawn that keeps its conditions; of a large space there may be one.
+def _check_budget(space: SearchSpace, name: str, budget: int, *, is_limited: bool) -> str:
+    """Return what is said where no network was drawn that keeps the conditions, but there may be one; else nothing.
 
     Raises:
         ContentError: no network of the space keeps its conditions, or none was found that keeps the budget.
@@ -259,7 +257,8 @@ def _check_budget(space: SearchSpace, name: str, budget: int, *, is_limited: boo
         fewest = fewest_above(space, budget, Random(0))
     except DrawError as error:
         if not is_small:
-            return False
+            conditions = ", ".join(map(str, space.conditions))
+            return f"no network that was drawn from the space '{space.name}' keeps all conditions ({conditions})"
         hint = "these include --limit" if is_limited else f"see why with '{typed('spaces', 'check', name)}'"
         raise ContentError(error.message, hint=hint) from None
     if fewest is not None:
@@ -268,7 +267,7 @@ def _check_budget(space: SearchSpace, name: str, budget: int, *, is_limited: boo
             f"no network of space '{space.name}' meets a budget of {budget:,} parameters: {known} {fewest:,}",
             hint=f"give a budget of {fewest} or more",
         )
-    return True
+    return ""
 
 
 def plan_document(plan: SearchPlan) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness.evidence.events import SessionBegan, SessionEnded, verdicts
+from harness.evidence.events import Postponed, SessionBegan, SessionEnded, Verified, verdicts
 from harness.evidence.leaderboard import VERIFIED_SEEDS, LeaderboardRow, Tier, cost_of
 from harness.evidence.study import StudyConfig
 from harness.search.nearest_miss import allowed_errors
@@ -194,9 +194,13 @@ def _end(files: StudyFiles, after: float, last: SessionEnded) -> str:
     reason, planned = last.reason, last.seconds
     if reason == "time" and planned is not None and after < EARLY * planned:
         why = f": {last.message}" if last.message else ""
-        words = (
-            f"The search stopped after {duration(after)} of {duration(planned)}, to leave time for verification{why}"
-        )
+        ends = (entry.event for entry in reversed(files.events))
+        postponed = next((each for each in ends if isinstance(each, Postponed | Verified | SessionEnded)), None)
+        words = f"The search stopped after {duration(after)} of {duration(planned)}, "
+        if isinstance(postponed, Postponed):
+            words += f"with too little time left to verify its network: at most {duration(postponed.seconds)}"
+        else:
+            words += f"to leave time for verification{why}"
     else:
         why = _ENDS.get(reason, f"reason {reason!r}")
         if reason == "exhausted" and last.message:

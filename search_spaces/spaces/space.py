@@ -9,7 +9,7 @@ repetitions, ``?`` whether an optional part is there.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -201,6 +201,18 @@ class Condition:
 
     def __str__(self) -> str:
         return f"{self.metric} {self.comparison} {self.bound}"
+
+
+def contradictory(conditions: Iterable[Condition]) -> list[Condition]:
+    """Return the conditions on a metric that no number above zero meets together; none where each metric has one."""
+    stated = list(conditions)
+    for metric in dict.fromkeys(each.metric for each in stated):
+        together = [each for each in stated if each.metric is metric]
+        # Between two neighbouring bounds nothing changes.
+        numbers = {each.bound + step for each in together for step in (-1, 0, 1)}
+        if not any(number > 0 and all(each.holds(number) for each in together) for number in numbers):
+            return together
+    return []
 
 
 @dataclass(frozen=True, slots=True)

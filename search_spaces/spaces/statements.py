@@ -7,7 +7,7 @@ from search_spaces.language.signatures import plain_name
 from search_spaces.language.syntax import Definitions, Let, Limit, Rule, Sequence, Where
 from search_spaces.language.value_sets import whole
 from search_spaces.op_specs import OP_NAMES
-from search_spaces.spaces.space import Condition, Metric
+from search_spaces.spaces.space import Condition, Metric, contradictory
 
 LARGEST_BOUND = 10**12
 
@@ -32,7 +32,9 @@ def symbols(definitions: Definitions) -> dict[str, Let | Rule]:
         table[name] = statement
     net = table.get("net")
     if net is None:
-        raise NotationError("no rule 'net' is defined; a space needs net = ...;", hint=nearest("net", table))
+        raise NotationError(
+            "no rule 'net' is defined; a space needs net = ...;", position=0, hint=nearest("net", table)
+        )
     if isinstance(net, Let) or not isinstance(net.body, Sequence) or parameters(net):
         raise NotationError("'net' is a plain rule of ops, as in net = ...;", position=net.position)
     return table
@@ -49,10 +51,15 @@ def conditions(definitions: Definitions) -> tuple[Condition, ...]:
     """Return all conditions of all ``where`` statements.
 
     Raises:
-        NotationError: a metric is unknown or a bound is not a whole number.
+        NotationError: a metric is unknown, a bound is not a whole number, or no network can meet all conditions.
     """
     stated = [statement for statement in definitions.statements if isinstance(statement, Where)]
-    return tuple(_condition(limit) for statement in stated for limit in statement.limits)
+    limits = [limit for statement in stated for limit in statement.limits]
+    found = tuple(map(_condition, limits))
+    if clash := contradictory(found):
+        text = " and ".join(map(str, clash))
+        raise NotationError(f"no network can have {text}", position=limits[found.index(clash[-1])].position)
+    return found
 
 
 def parse_conditions(text: str) -> tuple[Condition, ...]:

@@ -18,24 +18,47 @@ from harness import cli
 REPOSITORY = Path(__file__).parents[2]
 
 
+def ended(folder: Path, *run: str) -> subprocess.CompletedProcess[str]:
+    """Return how a program has ended whose commands consist of these lines."""
+    lines = "".join(f"    {line}\n" for line in run)
+    program = f"from harness import cli\ndef run(arguments):\n{lines}cli.run = run\ncli.main([])\n"
+    (folder / "interrupted.py").write_text(program)
+    folders = os.pathsep.join(map(str, (folder, REPOSITORY)))
+    return subprocess.run(
+        [sys.executable, "-m", "interrupted"],
+        env=os.environ | {"PYTHONPATH": folders},
+        timeout=60,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
 def test_an_interrupt_while_a_string_of_code_runs_leaves_with_130(tmp_path: Path):
-    (tmp_path / "interrupted.py").write_text(
-        "from harness import cli\n"
-        "def run(arguments):\n"
-        "    try:\n"
-        "        exec('raise KeyboardInterrupt')\n"
-        "    except KeyboardInterrupt:\n"
-        "        return cli.INTERRUPTED\n"
-        "cli.run = run\n"
-        "cli.main([])\n"
-    )
-    folders = os.pathsep.join(map(str, (tmp_path, REPOSITORY)))
-
-    ended = subprocess.run(
-        [sys.executable, "-m", "interrupted"], env=os.environ | {"PYTHONPATH": folders}, timeout=60, check=False
+    found = ended(
+        tmp_path,
+        "try:",
+        "    exec('raise KeyboardInterrupt')",
+        "except KeyboardInterrupt:",
+        "    return cli.INTERRUPTED",
     )
 
-    assert ended.returncode == 130
+    assert found.returncode == 130
+
+
+def test_an_interrupt_in_a_callback_is_not_lost(tmp_path: Path):
+    found = ended(
+        tmp_path,
+        "import signal, time, weakref",
+        "class Thing: pass",
+        "thing = Thing()",
+        "known = weakref.ref(thing, lambda known: signal.raise_signal(signal.SIGTERM))",
+        "del thing",
+        "time.sleep(30)",
+        "return 0",
+    )
+
+    assert (found.returncode, found.stderr) == (130, "")
 
 
 def test_one_more_interrupt_while_the_first_is_told_keeps_the_exit_code(monkeypatch: pytest.MonkeyPatch):
@@ -45,6 +68,7 @@ def test_one_more_interrupt_while_the_first_is_told_keeps_the_exit_code(monkeypa
     monkeypatch.setattr(cli, "run", interrupted)
     monkeypatch.setattr(cli, "_write_whole", lambda: None)
     monkeypatch.setattr("signal.signal", lambda number, handler: None)
+    monkeypatch.setattr("sys.unraisablehook", sys.unraisablehook)
 
     with pytest.raises(SystemExit) as end:
         cli.main([])

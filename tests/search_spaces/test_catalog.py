@@ -174,10 +174,19 @@ def test_a_file_that_cannot_be_read_is_named(name: str, tmp_path: Path):
         space(f"@{tmp_path / name}")
 
 
+def test_an_error_in_a_file_names_the_file_and_points_into_its_text(tmp_path: Path):
+    file = tmp_path / "mine.space"
+    file.write_text("net = bn? linaer(10)", encoding="utf-8")
+    with pytest.raises(NotationError) as caught:
+        space(f"@{file}")
+    assert caught.value.message.startswith(f"{file}: unknown name 'linaer'")
+    assert (caught.value.position, caught.value.text) == (10, "net = bn? linaer(10)")
+
+
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path):
     file = tmp_path / "mine.space"
     file.write_bytes(b"net = \xff")
-    with pytest.raises(NotationError, match=r"mine\.space is not text in UTF-8: byte 6 is not$"):
+    with pytest.raises(NotationError, match=r"mine\.space is not text in UTF-8: its byte 6 is part of no character$"):
         space(f"@{file}")
     file.write_bytes(b" " * 400_001)
     with pytest.raises(NotationError, match=r"mine\.space is larger than 400,000 bytes, so it is no search space$"):

@@ -10,7 +10,17 @@ from typing import Any
 
 from harness.data.datasets import dataset
 from harness.evidence import study
-from harness.evidence.events import Entry, Event, Proposal, Repeated, SessionEnded, Verified, of_kind, verdicts
+from harness.evidence.events import (
+    Entry,
+    Event,
+    Proposal,
+    Repeated,
+    SessionBegan,
+    SessionEnded,
+    Verified,
+    of_kind,
+    verdicts,
+)
 from harness.evidence.leaderboard_csv import cost_of, standings_file
 from harness.evidence.verification.verdict import Verdict
 from harness.search.ending.end import Answered, End, Postponed, end_of
@@ -23,6 +33,7 @@ from harness.search.time_left import verify_seconds
 from harness.system.document import document_of
 from harness.system.duration import duration_text
 from harness.system.invocation import typed
+from harness.training.result import Status
 from search_spaces.spaces.space import size_text
 
 
@@ -71,10 +82,18 @@ def outcome(plan: SearchPlan, session: Session, verdict: Verdict | None, given: 
         elapsed=study.elapsed_seconds(events),
         trained=trained,
         failed=failed,
-        was_drawn=plan.was_drawn,
+        pruned=ends[Status.PRUNED],
+        allowed=_allowed(plan.effort.seconds, events),
+        undrawn=plan.undrawn,
         given=given,
     )
     return Outcome(plan, verdict, events, trained, nearest, last_words(end, searched, nearest))
+
+
+def _allowed(seconds: float | None, events: list[Entry[Event]]) -> float | None:
+    """Return the longest time that a session was allowed, this one's ``seconds`` included; None for no end."""
+    sessions = (entry.event.seconds or 0.0 for entry in of_kind(events, SessionBegan))
+    return None if seconds is None else max(seconds, *sessions, 0.0)
 
 
 def _beyond(session: Session, threshold_pct: float, events: list[Entry[Event]], cost: int) -> End | None:

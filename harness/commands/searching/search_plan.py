@@ -31,7 +31,7 @@ def plan_facts(document: dict[str, Any]) -> dict[str, str]:
         **_objective_text(config),
         "sampler": f"{config['sampler']}, seed {config['seed']}",
         "prior": _prior_text(document),
-        "recipe": f"{config['recipe_name']}, batches of {recipe['batch_size']}, "
+        "recipe": f"{config['recipe_name']}; batches of {recipe['batch_size']}; "
         f"{f'{lengths} or {last}' if lengths else last} {'epoch' if last == '1' else 'epochs'}; "
         + (
             "hopeless trainings stop after a quarter or a half" if config["rungs"] else "every training goes to its end"

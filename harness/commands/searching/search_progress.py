@@ -203,7 +203,9 @@ class SearchReporter:
             return
         if _is_nearer(at.nearest, self._told):
             self._told, self._told_at = at.nearest, clock
-            self.say(f"{clock}  nearest so far: {miss_text(at.nearest, self.config.minimise)}")
+            passed = at.nearest.pruned_after is None and at.nearest.errors <= at.nearest.allowed
+            label = "reached the threshold" if passed else "nearest so far"
+            self.say(f"{clock}  {label}: {miss_text(at.nearest, self.config.minimise)}")
 
     def _say_where(self) -> None:
         """Print a line from time to time, where no panel says it."""

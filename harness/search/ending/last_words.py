@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
-from harness.data.datasets import dataset
 from harness.evidence.error_ratio import ErrorRatio
 from harness.evidence.study import StudyConfig
-from harness.search.effort import Effort
+from harness.search.effort import Effort, least_seconds
 from harness.search.ending.end import Answered, End, Exhausted, Missed, Postponed, RanOut
 from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text
 from harness.search.race import SEED_SHARE
@@ -23,10 +22,6 @@ from search_spaces.spaces.space import OBJECTIVES, Metric
 
 # Where the best network makes so many times the errors allowed, another of the same forms and size will not do.
 FAR_MISS = 1.5
-# Less leaves no time to train, confirm and verify a network on two cores: with at most so many training images, and
-# with more. Searches of this length end with an answer (docs/search.md).
-FEW_IMAGES = 10_000
-LEAST_SECONDS = {True: 180.0, False: 600.0}
 # The space that holds every form.
 WIDEST_SPACE = "all"
 _SAME, _LARGER = "goes on with the same study", "looks among larger networks"
@@ -72,7 +67,9 @@ class Searched:
     Attributes:
         elapsed: seconds used by all sessions.
         trained: networks whose first run has ended; ``failed`` those whose run was broken off, by how.
-        was_drawn: a network was drawn that keeps the conditions of the space and of the command line.
+        pruned: those of the trained ones that were stopped early.
+        allowed: the longest time that a session was allowed, None where one had no end.
+        undrawn: what is said where no network was drawn that keeps all conditions; else empty.
         given: options of the command line and their values, as they are typed.
     """
 
@@ -82,7 +79,9 @@ class Searched:
     elapsed: float
     trained: int
     failed: Mapping[Status, int]
-    was_drawn: bool
+    pruned: int
+    allowed: float | None
+    undrawn: str
     given: Mapping[str, str]
 
 
@@ -92,13 +91,22 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
     Args:
         nearest: the nearest miss on validation where nothing stands.
     """
+    words, time = _words(end, searched, nearest), "--time"
+    if words.why == "time" or time not in words.arguments:
+        return words
+    advised = words.arguments[words.arguments.index(time) + 1]
+    is_longer = advised != searched.given.get(time)
+    return replace(words, advice=f"{words.advice}, with time enough for an answer") if is_longer else words
+
+
+def _words(end: End, searched: Searched, nearest: NearestMiss | None) -> LastWords:
     match end:
         case Answered(smaller, of):
             found = f"smaller, but not confirmed: {miss_text(smaller, searched.config.minimise)}"
             changes = _more_time(searched) if of == "time" else _more_trials(searched)
             advice = f"{_SAME} and trains it again"
             return LastWords(why=of, sentences=(found,), arguments=_arguments(searched, changes), advice=advice)
-        case RanOut() | Exhausted() if not searched.trained and not searched.failed and not searched.was_drawn:
+        case RanOut() | Exhausted() if not searched.trained and not searched.failed and searched.undrawn:
             return _after_vain_draws(searched)
         case RanOut() | Exhausted() if not searched.trained and (limit := _larger_limit(searched)):
             return _after_a_limit(searched, limit)
@@ -107,10 +115,10 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
         case Exhausted(message):
             return _after_the_space(message, searched, nearest)
         case Postponed():
-            known = (
-                f"{end.parameters:,} parameters are confirmed on validation (hash {end.hash}), but there was not "
-                "enough time to verify them"
-            )
+            known = f"{end.parameters:,} parameters are confirmed on validation (hash {end.hash}), but not verified"
+            if searched.effort.seconds is not None:
+                left, needed = searched.effort.seconds - searched.elapsed, end.seconds - searched.elapsed
+                known += f": that takes at most about {duration_text(needed)}, and {duration_text(left)} were left"
             changed = _arguments(searched, {"--time": duration_option(60 * math.ceil(end.seconds / 60))})
             advice = f"{_SAME} and verifies the network"
             return LastWords(why="time", sentences=(known,), arguments=changed, advice=advice)
@@ -167,13 +175,11 @@ def _is_large(nearest: NearestMiss, searched: Searched) -> bool:
 
 def _after_vain_draws(searched: Searched) -> LastWords:
     """Return what helps where no network was drawn that keeps the conditions: without those of the command line."""
-    space, limit = searched.config.space, "--limit" in searched.given
-    conditions = "its conditions and those of --limit" if limit else "its conditions"
-    found = f"no network that was drawn from the space {space!r} keeps {conditions}, so nothing was trained"
-    if limit:
+    found = f"{searched.undrawn}, so nothing was trained"
+    if "--limit" in searched.given:
         arguments, advice = _arguments(searched, {}, dropped={"--limit"}), "searches without the limits"
     else:
-        arguments = ("spaces", "check", searched.given.get("--space", space).removeprefix("@"))
+        arguments = ("spaces", "check", searched.given.get("--space", searched.config.space).removeprefix("@"))
         advice = "shows why networks are rejected"
     return LastWords(why="space", sentences=(found,), arguments=arguments, advice=advice)
 
@@ -221,7 +227,8 @@ def _used_up(of: Literal["time", "trials"], searched: Searched) -> str:
 
 def _nothing_stands(searched: Searched) -> str:
     networks = "1 network was" if searched.trained == 1 else f"{searched.trained:,} networks were"
-    networks = f"{networks} trained" if searched.trained or searched.failed else "no training came to its end"
+    early = f" ({searched.pruned:,} of them stopped early, as hopeless)" if searched.pruned else ""
+    networks = f"{networks} trained{early}" if searched.trained or searched.failed else "no training came to its end"
     failed = "".join(f", {counted(number, 'training')} {FAILED[how]}" for how, number in searched.failed.items())
     size = f"{searched.config.ceiling:,} {OBJECTIVES[searched.config.minimise]}"
     return (
@@ -244,17 +251,13 @@ def _nearest_sentence(nearest: NearestMiss | None, searched: Searched) -> tuple[
 
 
 def _more_time(searched: Searched) -> dict[str, str]:
-    """Return twice the time, more often doubled where an earlier session was allowed more."""
-    if searched.effort.seconds is None:
+    """Return twice the time that any session was allowed, more often doubled where they have used more."""
+    if searched.allowed is None:
         return {}
-    seconds = max(2 * searched.effort.seconds, _least_seconds(searched))
+    seconds = max(2 * searched.allowed, least_seconds(searched.config.dataset))
     while seconds <= searched.elapsed:
         seconds *= 2
     return {"--time": duration_option(min(seconds, LONGEST))}
-
-
-def _least_seconds(searched: Searched) -> float:
-    return LEAST_SECONDS[dataset(searched.config.dataset).train_size <= FEW_IMAGES]
 
 
 def _more_trials(searched: Searched) -> dict[str, str]:
@@ -283,6 +286,7 @@ def _arguments(searched: Searched, changes: Mapping[str, str], dropped: Set[str]
     if dropped or changes.keys() - _EFFORT:
         kept.pop("--study", None)
         seconds = searched.effort.seconds
-        if "--time" not in changes and seconds is not None and seconds < (least := _least_seconds(searched)):
+        least = least_seconds(searched.config.dataset)
+        if "--time" not in changes and seconds is not None and seconds < least:
             kept["--time"] = duration_option(least)
     return "search", *(word for option in kept.items() for word in option)

@@ -132,14 +132,16 @@ def _why_nothing(look: Look, aimed: Aimed | None) -> tuple[str, bool]:
     """Return why there is no further network, none found, no time or no hope of the model's; and whether time helps."""
     if look.room.is_over():
         return "the time was over before a further network was found", True
-    limits = f"at most {look.ceiling:,} {OBJECTIVES[look.config.minimise]}"
+    limits, in_time = f"at most {look.ceiling:,} {OBJECTIVES[look.config.minimise]}", ""
     if look.room.seconds is not None:
-        limits += f" and at most {look.room.seconds:.0f} s of training, which leaves time for the verification"
+        in_time = f" and at most {look.room.seconds:.0f} s of training, which leaves time for the verification"
     if aimed is not None and aimed.looked_at:
         networks = f"none of {aimed.looked_at:,} networks that were looked at has a chance to reach the target"
-        return f"{networks}, with {limits}", aimed.lacks_time
+        return f"{networks}, with {limits}{in_time}", aimed.lacks_time
     endless = replace(look, room=replace(look.room, seconds=None))
     lacks_time = look.room.seconds is not None and next(accepted(endless, random.Random(0)), None) is not None
+    # With endless time there is none either: then it is the conditions that stand in the way.
+    limits += in_time if lacks_time else "".join(f" and {each}" for each in look.space.conditions)
     if enumerated(look.space) is not None:
         return f"the space has no further network with {limits}", lacks_time
     return f"none of {DRAWS:,} further draws was a new network with {limits}", lacks_time

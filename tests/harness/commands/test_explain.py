@@ -134,7 +134,7 @@ def test_an_error_of_the_notation_has_a_caret_and_a_position(capsys: pytest.Capt
     ("text", "message"),
     [
         ("conv3x3(8, stride=9) maxpool(9) gap linear(10)", "maxpool(9) leaves nothing of a map of 4x4: "),
-        ("conv3x3(8) gap linear(11)", "the network ends in 11; it must end in 10 values, one a class "),
+        ("conv3x3(8) gap linear(11)", "the network ends in 11; it must end in 10 values, one for each class "),
         ("conv3x3(8, tie=a) conv5x5(8, tie=a) gap linear(10)", "tie=a shares a kernel of 8x1x3x3 with one of "),
     ],
 )

@@ -219,11 +219,24 @@ def test_a_plan_says_that_it_opens_no_database_and_finds_a_folder_that_cannot_be
 # What is said at the end ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("seconds", "warned"), [("40s", True), ("3m", False)])
+def test_a_time_too_short_for_an_answer_is_warned_of(seconds: str, warned: bool, capsys: pytest.CaptureFixture[str]):
+    assert run([*SEARCH, "--plan", "--time", seconds]) == 0
+    assert ("too short" in capsys.readouterr().err) == warned
+
+
+def test_what_net_does_not_use_is_warned_of(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    (workspace / "mine.space").write_text("old = bn; net = conv3x3({4, 8}) gap linear(10)", encoding="utf-8")
+
+    assert run([*SEARCH, "--plan", "--space", "@mine.space"]) == 0
+    assert lacking(capsys.readouterr().err, "warning: 'net'", "does not use 'old'") == []
+
+
 def test_conditions_that_no_drawn_network_keeps_are_warned_of(workspace: Path, capsys: pytest.CaptureFixture[str]):
     given = (*SEARCH, "--space", "tiny", "--plan", "--json")
 
     assert run([*given, "--limit", "macs<=10"]) == 0
 
-    assert lacking(capsys.readouterr().err, "warning: no network", "'tiny'", "--limit") == []
+    assert lacking(capsys.readouterr().err, "warning: no network", "'tiny'", "macs <= 10") == []
     assert run([*given, "--limit", "macs<=1000000"]) == 0
     assert "no network" not in capsys.readouterr().err

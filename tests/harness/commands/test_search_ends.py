@@ -49,7 +49,7 @@ def test_no_winner_is_exit_code_3(workspace: Path, monkeypatch: pytest.MonkeyPat
     assert document["last_words"]["command"] == command.strip()
     assert lacking(captured.err, "going on with study one in", "1 min 30 s used") == []
     assert run([*SEARCH, "--study", "one", "--time", "80s"]) == 3
-    assert lacking(capsys.readouterr().err, "1 min 30 s used, all of its time", "longer --time", "--seed") == []
+    assert lacking(capsys.readouterr().err, "has used 1 min 30 s, all of its time", "longer --time", "--seed") == []
 
 
 def test_a_space_that_has_no_further_network_is_said_to_be_the_reason(

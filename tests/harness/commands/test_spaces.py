@@ -99,7 +99,7 @@ def test_count_is_an_interval_for_large_spaces():
     text = run("count", "seeds", "--samples", "100")
     assert " derivations\naccepted: " in text
     assert "with 95 % confidence" in text
-    assert "of 100 derivations drawn at random" in text
+    assert "of 100 drawn at random" in text
     document = run_json("count", "card", "--samples", "200", "--seed", "3")
     assert document["feasible"]["exact"] is False
     assert 0 < document["feasible"]["low"] < document["feasible"]["high"] < document["derivations"]

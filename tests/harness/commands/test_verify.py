@@ -101,7 +101,11 @@ def test_the_recipe_that_nobody_asked_for_is_named(seeds: Seeds, place: Workspac
 
     hash_ = parse_network(NETWORK).hash
     assert run(["verify", hash_, "--seeds", "5"]) == 0
-    assert "harness: recipe fast, the row's own\n" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "harness: recipe fast, the row's own\n" in captured.err
+    # What is about to be done, and that what came of it changes no record.
+    assert lacking(captured.err, "5 seeds of", "60,000 training images of MNIST", "10,000 test images") == []
+    assert "the record stays as it is; " in captured.out
 
     assert run(["verify", hash_, "--seeds", "5", "--recipe", "fast"]) == 0
     assert "harness: recipe" not in capsys.readouterr().err

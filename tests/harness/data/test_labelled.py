@@ -308,5 +308,5 @@ def test_another_name_is_refused_with_what_is_known(name: str, tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
 
-    with pytest.raises(UsageError, match=r"known is qmnist-50k; a folder with an IDX file"):
+    with pytest.raises(UsageError, match=r"give qmnist-50k, or a folder with an IDX file"):
         labelled_images(name, MNIST, None)

@@ -137,7 +137,7 @@ def test_a_mean_says_that_it_is_one():
 
 
 def test_one_that_passed_by_luck_is_not_shown_as_if_it_stood():
-    assert "passed once, not confirmed" in text(candidate(first=95))
+    assert "passed once, still to be confirmed" in text(candidate(first=95))
     assert "not sure enough to be confirmed" in text(candidate(94, 97, first=95))
     assert "confirmed" not in text(candidate(first=101))
 

@@ -243,7 +243,7 @@ def test_the_expected_seconds_are_those_of_a_median_network_and_of_all_lengths(t
 def test_a_recipe_without_rungs_is_not_pruned(tmp_path: Path):
     facts = plan_facts(plan_document(plan(tmp_path, recipe="smoke")))
 
-    assert facts["recipe"].startswith("smoke, batches of 128, 1 epoch; every training ")
+    assert facts["recipe"].startswith("smoke; batches of 128; 1 epoch; every training ")
 
 
 def test_the_plan_says_so_where_no_network_was_met_that_keeps_the_budget(tmp_path: Path):
@@ -269,7 +269,7 @@ def test_people_are_told_every_matter(tmp_path: Path):
         "expected", "set by you",
     ]  # fmt: skip
     assert facts["study"].endswith(f"(new) in {plan(tmp_path, budget=5_000).folder}")
-    assert facts["recipe"].startswith("fast, batches of 64, 5, 8, ")
+    assert facts["recipe"].startswith("fast; batches of 64; 5, 8, ")
     assert facts["prior"].startswith("none: ")
     assert " 2 to 6 " in facts["confirmed"]
     assert facts["effort"] == "2 workers on cpu, torch engine; 45 min 0 s in all, at most 7 networks"

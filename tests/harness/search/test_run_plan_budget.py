@@ -31,7 +31,7 @@ def test_a_budget_below_what_was_found_in_a_large_space_is_refused(tmp_path: Pat
 
     with pytest.raises(ContentError, match=rf"the smallest that was found there has {10 + 19 * 7}$"):
         plan(tmp_path, space=f"@{space}", budget=142)
-    assert plan(tmp_path, space=f"@{space}", budget=143).was_drawn
+    assert plan(tmp_path, space=f"@{space}", budget=143).undrawn == ""
 
 
 def test_a_space_whose_conditions_nothing_keeps_is_refused(tmp_path: Path):
@@ -44,4 +44,4 @@ def test_a_space_whose_conditions_nothing_keeps_is_refused(tmp_path: Path):
 
 
 def test_a_large_space_of_which_no_draw_keeps_the_conditions_may_be_searched(tmp_path: Path):
-    assert not plan(tmp_path, limits=(Condition(Metric.RECEPTIVE_FIELD, ">=", 500),)).was_drawn
+    assert "receptive_field >= 500" in plan(tmp_path, limits=(Condition(Metric.RECEPTIVE_FIELD, ">=", 500),)).undrawn

@@ -235,7 +235,7 @@ def test_an_unknown_field_gets_the_nearest_known_one_as_a_hint():
         ({"momentum": 0.0}, "recipe: nesterov needs a momentum above 0, but momentum is 0"),
         (
             {"teacher": "gap linear(9)", "teacher_recipe": Recipe()},
-            "recipe: the teacher is no network: the network ends in 9; it must end in 10 values, one a class "
+            "recipe: the teacher is no network: the network ends in 9; it must end in 10 values, one for each class "
             "(for example 'gap linear(10)' or 'conv1x1(10) gap')",
         ),
         ({"teacher": "gap linear(10)"}, "recipe: a teacher needs a teacher_recipe, but there is none"),

@@ -88,7 +88,7 @@ def test_networks_that_break_the_grammar(text: str, position: int, message: str,
     ("text", "position", "message", "hint"),
     [
         ("a = bn b = gap", 9, None, SEMICOLON),
-        ("a = bn where parameters <= 3", 7, None, None),
+        ("a = bn where parameters <= 3", 7, None, "a ';' may be missing at the end of the statement before"),
         ("a = ;", 4, "unexpected ';'; expected a name, a number, '<', '{', '|'", None),
         ("a = <bn / relu", 14, None, None),
         ("a = bn{1..2}{3}", 12, None, None),

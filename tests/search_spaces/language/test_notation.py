@@ -200,7 +200,7 @@ def test_each_mistake_has_its_message_and_its_place(text: str, position: int, me
             "gap linear(12)",
             4,
             (),
-            "the network ends in 12; it must end in 10 values, one a class "
+            "the network ends in 12; it must end in 10 values, one for each class "
             "(for example 'gap linear(10)' or 'conv1x1(10) gap')",
         ),
         (

@@ -133,8 +133,8 @@ OPS = "ops are needed here"
     [
         ("", 0, "the search space is empty: define at least net = ...;", None),
         ("# nothing\n|", 0, "the search space is empty: define at least net = ...;", None),
-        ("a = bn;", None, "no rule 'net' is defined; a space needs net = ...;", None),
-        ("nett = bn;", None, "no rule 'net' is defined; a space needs net = ...;", "did you mean 'nett'?"),
+        ("a = bn;", 0, "no rule 'net' is defined; a space needs net = ...;", None),
+        ("nett = bn;", 0, "no rule 'net' is defined; a space needs net = ...;", "did you mean 'nett'?"),
         ("let net = bn", 4, "'net' is a plain rule of ops, as in net = ...;", None),
         ("net = {4, 8}", 0, "'net' is a plain rule of ops, as in net = ...;", None),
         ("net(c) = conv3x3(c)", 0, "'net' is a plain rule of ops, as in net = ...;", None),

@@ -40,3 +40,22 @@ def test_what_is_no_condition_is_refused_at_its_place(text: str, position: int, 
 
     assert (caught.value.position, caught.value.text) == (position, text)
     assert caught.value.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "clash"),
+    [
+        ("macs <= 100, parameters <= 9, macs >= 101", "macs <= 100 and macs >= 101"),
+        ("parameters < 1", "parameters < 1"),
+        ("macs == 5, macs == 6", "macs == 5 and macs == 6"),
+        ("macs <= 100, macs >= 100", ""),
+        ("macs > 5, macs < 7", ""),
+    ],
+)
+def test_conditions_that_exclude_each_other_are_refused(conditions: str, clash: str):
+    text = f"net = gap linear(10); where {conditions}"
+    if not clash:
+        parse_space(text)
+        return
+    with pytest.raises(NotationError, match=f"^no network can have {clash}$"):
+        parse_space(text)

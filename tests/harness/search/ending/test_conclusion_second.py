@@ -202,7 +202,7 @@ def test_a_smaller_network_that_was_confirmed_and_had_no_time_is_named_after_the
     assert end.verdict is not None
     assert (end.verdict.record.hash, end.verdict.passed) == (LARGER.hash, True)
     assert end.words is not None
-    assert lacking(text, "162 parameters", "86 parameters are confirmed", "not enough time", "--time") == []
+    assert lacking(text, "162 parameters", "86 parameters are confirmed", "not verified", "--time") == []
 
 
 def scripted_choice(session: Session) -> None:

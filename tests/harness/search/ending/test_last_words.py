@@ -24,6 +24,7 @@ from harness.training.result import Status
 from harness.training.workers.workers import Limits
 from search_spaces.spaces.space import Metric
 from tests.harness import logged, scripted
+from tests.wording import lacking
 
 OFFSET = ErrorRatio(dataset="mnist", errors_ratio=0.8, relative_error=None, protocol="made up")
 GIVEN = {"--budget": "4000", "--space": "tiny", "--study": "mine"}
@@ -34,7 +35,9 @@ SEARCHED = Searched(
     elapsed=250.0,
     trained=38,
     failed={},
-    was_drawn=True,
+    pruned=0,
+    allowed=600.0,
+    undrawn="",
     given=GIVEN,
 )
 # 99.4 % on the test images are 75 errors on validation.
@@ -47,6 +50,7 @@ def said(end: End, nearest: NearestMiss | None = NEAREST, **changes: Any) -> Las
     """Return what is said where the search, its configuration or its effort differs from ``SEARCHED`` by this."""
     config = {each.name: changes.pop(each.name) for each in fields(StudyConfig) if each.name in changes}
     effort = {each.name: changes.pop(each.name) for each in fields(Effort) if each.name in changes}
+    changes.setdefault("allowed", effort.get("seconds", SEARCHED.effort.seconds))
     searched = replace(SEARCHED, config=replace(SEARCHED.config, **config), effort=replace(SEARCHED.effort, **effort))
     return last_words(end, replace(searched, **changes), nearest)
 
@@ -131,7 +135,7 @@ def test_a_postponed_verification_is_given_the_minutes_that_it_needs():
 
     assert words.why == "time"
     assert options(words) == GIVEN | {"--time": "12m"}
-    assert "1,234 parameters" in words.sentences[0]
+    assert lacking(words.sentences[0], "1,234 parameters", "6 min 51 s", "5 min 50 s were left") == []
 
 
 # The space --------------------------------------------------------------------------------------------------
@@ -180,6 +184,14 @@ def test_time_that_is_left_but_too_short_is_not_called_used_up():
     assert ("used up" in early, "used up" in late) == (False, True)
 
 
+def test_trainings_that_were_stopped_early_are_told_apart():
+    assert "2 networks were trained (1 of them stopped early" in said(RanOut("time"), trained=2, pruned=1).sentences[0]
+
+
+def test_after_another_session_of_more_time_the_same_time_is_named():
+    assert options(said(RanOut("time"), seconds=60.0, elapsed=650.0, allowed=700.0))["--time"] == "23m20s"
+
+
 def test_a_search_whose_first_training_did_not_end_says_so():
     assert "no training came to its end" in said(RanOut("time"), None, trained=0, elapsed=600.0).sentences[0]
 
@@ -220,14 +232,17 @@ def test_a_larger_limit_does_not_help_against_crashes():
 
 @pytest.mark.parametrize("end", [RanOut("time"), Exhausted("the space has no further network")], ids=["time", "space"])
 def test_a_space_of_which_no_network_keeps_the_conditions_is_to_be_checked(end: End):
-    words = said(end, None, was_drawn=False, trained=0, given={"--space": "@mine.space", "--time": "10m"})
+    words = said(
+        end, None, undrawn="none keeps its conditions", trained=0, given={"--space": "@mine.space", "--time": "10m"}
+    )
 
     assert (words.why, words.arguments) == ("space", ("spaces", "check", "mine.space"))
     assert "keeps its conditions" in words.sentences[0]
     # Limits of the command line are given up first.
-    limited = said(end, None, was_drawn=False, trained=0, given={"--space": "tiny", "--limit": "macs<=10"})
+    limited = said(
+        end, None, undrawn="none keeps its conditions", trained=0, given={"--space": "tiny", "--limit": "macs<=10"}
+    )
     assert options(limited) == {"--space": "tiny"}
-    assert "--limit" in limited.sentences[0]
 
 
 @pytest.mark.parametrize(("dataset", "least"), [("mnist-5k", "3m"), ("mnist", "10m")])
@@ -237,6 +252,7 @@ def test_a_time_too_short_for_an_answer_is_not_advised(dataset: str, least: str)
     longer = said(RanOut("time"), None, dataset=dataset, seconds=20.0, elapsed=20.0, given=given)
 
     assert options(larger) == {"--time": least, "--budget": "8000"}
+    assert "time enough" in larger.advice
     assert options(longer) == {"--time": least}
 
 
