@@ -89,7 +89,8 @@ def section(document: dict[str, Any]) -> str:
         [
             f"{document['rounds']} rounds on {here['cores']} cores of {here['processor']} "
             f"({here['instructions']}, {document['peak_gflops']:.0f} GFLOP/s a core), "
-            f"commit {document['before_commit'][:7]} before and {here['commit'][:7]} after:",
+            f"commit {document['before_commit'][:7]} before and {here['commit'][:7]}"
+            f"{' with changes that were not committed' if here['dirty'] else ''} after:",
             "",
             "| network | images a second before | after | ratio (range) | share of the peak |",
             "| --- | --- | --- | --- | --- |",

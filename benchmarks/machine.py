@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,10 +13,19 @@ from harness.system.processor import core_count, processor_name
 from harness.training.environment import code_version, instructions
 from harness.training.native import native
 
+_HERE = Path(__file__).resolve().parent
+
 
 def machine() -> dict[str, Any]:
     """Return processor, cores, versions and commit; no name of the machine."""
     commit, dirty = code_version()
+    # A benchmark may have been changed where the packages have not.
+    changes = subprocess.run(
+        ["git", "-C", str(_HERE), "status", "--porcelain", "--untracked-files=no", "--", "*.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return {
         "processor": processor_name(),
         "instructions": instructions(),
@@ -23,5 +34,5 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "compiler": native.compiler_version().splitlines()[0],
         "commit": commit,
-        "dirty": dirty,
+        "dirty": None if dirty is None else dirty or bool(changes.stdout),
     }

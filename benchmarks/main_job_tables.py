@@ -73,7 +73,7 @@ def summary(results: Results, cases: Mapping[str, Case], known: frozenset[str]) 
             "never" if len(stood) < len(found) else f"{median(stood):.0f} ({max(stood):.0f})",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    said = f"{_count(done, cases)}{_pace(_among(done, cases))}{_answers(results, cases, known)}"
+    said = f"{_count(done, cases)}{_goals(done, cases)}{_pace(_among(done, cases))}{_answers(results, cases, known)}"
     return "\n".join([*lines, "", said]) + "\n"
 
 
@@ -193,6 +193,8 @@ def _answer(search: MeasuredSearch | None) -> str:
     if search is None:
         return ""
     outcome = search.outcome
+    if outcome.winner is not None and not outcome.reached:
+        return f"missed ({outcome.winner.parameters:,})"
     return _size(outcome.winner.parameters if outcome.reached and outcome.winner is not None else None)
 
 
@@ -225,15 +227,31 @@ def _machines(searches: Sequence[MeasuredSearch]) -> str:
     return told + (_HALVED if any(half for *_, half in peaks) else "")
 
 
+def _goals(done: Mapping[tuple[str, int], MeasuredSearch], cases: Mapping[str, Case]) -> str:
+    """Return how many answers are as small as was hoped for, beyond what is asked."""
+    told = ""
+    for name, case in cases.items():
+        found = [done[name, seed].outcome for seed in case.seeds if (name, seed) in done]
+        if case.goal_parameters is None or not found:
+            continue
+        sizes = [each.winner.parameters for each in found if each.reached and each.winner is not None]
+        small = sum(size <= case.goal_parameters for size in sizes)
+        told += (
+            f" The goal beyond that, {case.goal_parameters:,} parameters with `{' '.join(case.options)}`, was reached "
+            f"by {small} of {len(found)}."
+        )
+    return told
+
+
 def _pace(searches: Sequence[MeasuredSearch]) -> str:
     """Return how fast the cores were on which two workers shared one; nothing where all had their own."""
     halved = [search.peak_gflops for search in searches if search.half_speed]
     if not halved:
         return ""
-    which = "each search" if len(halved) == len(searches) else f"{len(halved)} searches"
+    which = "Each search" if len(halved) == len(searches) else f"{len(halved)} searches"
     return (
-        f" The two workers of {which} shared one core of {_range(halved)} GFLOP/s, which is more than the "
-        f"{_MEANT_FOR} for which the times are meant."
+        f" {which} had one core for all workers, of {_range(halved)} GFLOP/s; the times are meant for two cores of "
+        f"{_MEANT_FOR}."
     )
 
 

@@ -125,4 +125,8 @@ def test_the_speeds_shown_are_those_that_were_measured() -> None:
     assert f"trained `seed4` {ratios['seed4']}, " in text
     assert f"the network of 1,462 parameters {ratios['1,462 parameters, in poses']}, " in text
     assert f"a plain network of 1,502 parameters {ratios['1,502 parameters']} as fast as" in text
-    assert f"(medians of {['no', 'one', 'two', 'three', 'four', 'five'][speeds['rounds']]} rounds)" in text
+    over_torch = {row["network"]: f"{row['ratio_to_torch']:.1f}" for row in speeds["rows"]}
+    shown = [over_torch[name] for name in ("seed4", "1,462 parameters, in poses", "1,502 parameters")]
+    assert "slower than its engine by factors of {}, {} and {}".format(*shown) in text
+    assert f"medians of {['no', 'one', 'two', 'three', 'four', 'five'][speeds['rounds']]} rounds" in text
+    assert f"{speeds['machine']['processor']} with AVX-512" in text

@@ -132,8 +132,12 @@ def _weight_faults(place: Workspace, records: Iterable[Record], unsound: Iterabl
                 continue
             run = evidence.seed(index)
             # A repeat may be replaced by the recorded bits, and by nothing else.
-            if path in changed and run is not None and found.sha256 != run.weights_sha256:
-                yield f"{path} is not as commit {changed[path][:12]} has it, and does not hold the recorded weights"
+            if path in changed and run is not None:
+                fault = f"{path} is not as commit {changed[path][:12]} has it"
+                if found.sha256 != run.weights_sha256:
+                    yield f"{fault}, and does not hold the recorded weights"
+                elif weight_file.repeat_of(place.records, evidence, run) is None:
+                    yield f"{fault}: what it says of its weights was changed"
     damaged = [path.name for path in unsound]
     for path in sorted((place.records / weight_file.FOLDER).glob("*/*")):
         if path not in known and not any(name.startswith(f"{path.parent.name}-") for name in damaged):

@@ -165,7 +165,7 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
             f"{path} holds the weights {found.sha256[:12]}, but those of the record are "
             f"{(run.weights_sha256 or 'not known')[:12]}: the file was changed, or belongs to another training"
         )
-    for name, due in _due(evidence, run).items():
+    for name, due in {**_due(evidence, run), "weights_sha256": found.sha256}.items():
         # The digest is of the numbers alone: in another order of ops they would say something else of an image.
         if (said := found.about.get(name, None if name == "architecture" else due)) != due:
             raise ContentError(f"{path} states its {name} as {said}, but the record has {due}")

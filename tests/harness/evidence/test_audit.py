@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import save
 
 from harness.cli import run
 from harness.evidence import leaderboard, record, weight_file
@@ -202,6 +203,19 @@ def test_weights_that_say_they_are_of_another_network_are_told(place: Workspace)
 
     assert str(path) in fault
     assert "states its architecture as " in fault
+
+
+def test_a_changed_bit_of_what_weights_say_of_themselves_is_told(place: Workspace):
+    path = weights(place, 3)
+    path.write_bytes(path.read_bytes().replace(b"architecture", b"brchitecture"))
+    assert "states its architecture as " in fault_of(place)
+
+    unrun.git(place, "checkout", "--", str(path))
+    # A word that no record has.
+    kept = weight_file.read(path)
+    about = {**kept.about, "engine": "another", "tied": dict(kept.tied), "state": list(kept.state)}
+    path.write_bytes(save(dict(kept.kept), {"harness": json.dumps(about)}))
+    assert fault_of(place).endswith("what it says of its weights was changed")
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights at all"])

@@ -109,7 +109,7 @@ def test_the_right_weights_for_another_order_of_ops_are_refused(
         read_recorded(tmp_path, evidence, 4)
 
 
-@pytest.mark.parametrize("name", ["pixel_mean", "pixel_deviation", "parameters"])
+@pytest.mark.parametrize("name", ["pixel_mean", "pixel_deviation", "parameters", "weights_sha256"])
 def test_a_changed_word_of_the_file_about_itself_is_refused(name: str, evidence: Record, tmp_path: Path):
     keep(tmp_path, evidence, 4, to_safetensors(learned(4), {"architecture": NETWORK, name: "1"}))
 
