@@ -41,6 +41,11 @@ settings.register_profile("harness", derandomize=True, deadline=None, database=N
 settings.load_profile("harness")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one process more than there are cores: a test that waits for a child or a disk leaves its core idle."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 @pytest.fixture(scope="session")
 def mnist_folder() -> Path:
     """The folder of the four MNIST files, as ``--data`` takes it."""
