@@ -92,7 +92,7 @@ def test_a_frozen_node_goes_on_when_it_counts_as_lost(
     def losses(search: SmallSearch) -> int:
         """Stand for the search: it loses the node when it has stopped."""
         if asked:
-            until(lambda: set(states(nodes, node)[1:]) == {"T"})
+            until(lambda: set(states(nodes, node)[0 if whole else 1 :]) == {"T"})
         asked.append(states(nodes, node))
         return len(asked)
 
