@@ -107,7 +107,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     epochs = _lengths(given["epochs"], recipe.recipe, chosen=origins.get("recipe", "default") != "default")
     if given["target"] is not None:
         _check_target(given["target"], asked_for(given["dataset"]))
-    undrawn = _check_budget(space, given["space"], budget, is_limited=bool(limits))
+    undrawn = _check_budget(space, given["space"], budget, is_limited=bool(given["limits"]))
     # Images are read, or fetched, after all that the options alone can have wrong.
     data = resolve(given["dataset"], given["folder"])
     check_batch(recipe.recipe, data.dataset.train_size)

@@ -92,7 +92,7 @@ def last_words(end: End, searched: Searched, nearest: NearestMiss | None) -> Las
         nearest: the nearest miss on validation where nothing stands.
     """
     words, time = _words(end, searched, nearest), "--time"
-    if words.why == "time" or time not in words.arguments:
+    if words.why in ("time", "trials") or time not in words.arguments:
         return words
     advised = words.arguments[words.arguments.index(time) + 1]
     is_longer = advised != searched.given.get(time)
