@@ -110,10 +110,11 @@ def _answers(results: Results, cases: Mapping[str, Case], known: frozenset[str])
     if not answers:
         return ""
     different, tests = ({each.hash for each in answers}, {(each.hash, each.recipe) for each in answers})
+    are = f"{counted(len(answers), 'answer')} {'is' if len(answers) == 1 else 'are'}"
     return (
-        f" The {len(answers)} answers are {counted(len(different), 'different network')}, and the seeds that verify a "
-        f"network with a recipe are always the same, so they rest on {counted(len(tests), 'verification')}. The "
-        f"earlier trainings that come with the program hold {len(different & known)} of these networks."
+        f" The {are} {counted(len(different), 'different network')}, and the seeds that verify a network with a recipe "
+        f"are always the same, so they rest on {counted(len(tests), 'verification')}. The earlier trainings that come "
+        f"with the program hold {len(different & known)} of these networks."
     )
 
 
@@ -154,7 +155,7 @@ def _count(done: Mapping[tuple[str, int], MeasuredSearch], cases: Mapping[str, C
     met = sum(search.verdict.met for search in run)
     waiting = len(planned(cases)) - len(run)
     rest = f" {waiting} more {'has' if waiting == 1 else 'have'} not been run." if waiting else ""
-    return f"{met} of {len(run)} cold searches met what is asked of them.{rest}"
+    return f"{met} of {len(run)} searches met what is asked of them.{rest}"
 
 
 def _comparison(
@@ -249,6 +250,8 @@ def _pace(searches: Sequence[MeasuredSearch]) -> str:
     if not halved:
         return ""
     which = "Each search" if len(halved) == len(searches) else f"{len(halved)} searches"
+    if len(halved) == 1 < len(searches):
+        which = "1 search"
     return (
         f" {which} had one core for all workers, of {_range(halved)} GFLOP/s; the times are meant for two cores of "
         f"{_MEANT_FOR}."

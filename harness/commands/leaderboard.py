@@ -38,7 +38,7 @@ _LEGEND = {
     "stored": "parameters, and means and variances of batch normalisation",
     "MACs": "multiply-adds for one image",
     "accuracy, %": "mean and deviation over seeds on the test set",
-    "99 % low": "lower 99 % bound of the mean, over seeds",
+    "99 % low": "lower 99 % bound of the mean, over seeds; a row is verified by its 90 % bound, which is higher",
     "+ images": "the same bound, over seeds and images",
     "seeds": "15/20: 15 of 20 training seeds reach the target",
     "tier": "how strong the evidence is (docs/commands.md); docs/results.md has the columns of leaderboard.csv",

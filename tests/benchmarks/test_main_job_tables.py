@@ -41,7 +41,7 @@ def test_every_search_has_a_line_one_that_was_not_run_too():
 def test_what_is_asked_and_where_it_was_measured_stands_above():
     head = section(RESULTS, CASES, {}, NONE).splitlines()[0]
 
-    assert head.startswith("1 of 3 cold searches")
+    assert head.startswith("1 of 3 searches")
     assert "1 more" in head
     for part in ("240 s", "8,000", "3,000", "2,000", "`--time 20m --workers 1` beside another busy process"):
         assert part in head
@@ -104,7 +104,7 @@ def test_compared_searches_have_a_table_of_answers_by_seed_and_are_not_counted()
 
     made = section(Results(configurations={}, searches=tuple(found)), CASES, compared, NONE)
 
-    assert made.startswith("1 of 2 cold searches")
+    assert made.startswith("1 of 2 searches")
     assert made.splitlines()[-4:] == [
         "| options | seed 0 | seed 1 |",
         "| --- | --- | --- |",
@@ -122,6 +122,21 @@ def test_the_summary_has_a_line_a_case_and_hides_no_miss():
         ["1 of 1", "0", "0", "none"],
     ]
     assert "266 GFLOP/s" in lines[-1]
+
+
+def test_the_summary_says_how_many_answers_reach_a_goal():
+    missed = replace(RESULTS, searches=(search("long", 0, outcome(2_001)),))
+
+    assert "2,000 parameters with `--time 1h`, was reached by 1 of 1" in summary(RESULTS, CASES, NONE)
+    assert "2,000 parameters with `--time 1h`, was reached by 0 of 1" in summary(missed, CASES, NONE)
+
+
+def test_a_network_that_was_verified_and_missed_is_told_from_none():
+    missed = replace(search("short", 0, replace(outcome(2_500), reached=False)), case="without")
+    results = Results(configurations={}, searches=(search("short", 0, outcome(7_000)), missed))
+    compared = {"without": Case(options=("--prior", "none"), seeds=(0,))}
+
+    assert "| `--prior none` | missed (2,500) |" in section(results, CASES, compared, NONE)
 
 
 def test_an_answer_whose_bound_is_below_the_target_counts_as_met_but_not_as_verified():
