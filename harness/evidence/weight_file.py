@@ -165,7 +165,9 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
             f"{path} holds the weights {found.sha256[:12]}, but those of the record are "
             f"{(run.weights_sha256 or 'not known')[:12]}: the file was changed, or belongs to another training"
         )
-    for name, due in {**_due(evidence, run), "weights_sha256": found.sha256}.items():
+    if (stated := found.about.get("weights_sha256", found.sha256)) != found.sha256:
+        raise ContentError(f"{path} states its weights_sha256 as {stated}, but its weights have {found.sha256}")
+    for name, due in _due(evidence, run).items():
         # The digest is of the numbers alone: in another order of ops they would say something else of an image.
         if (said := found.about.get(name, None if name == "architecture" else due)) != due:
             raise ContentError(f"{path} states its {name} as {said}, but the record has {due}")
@@ -174,7 +176,8 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
 
 def _elsewhere(evidence: Record, index: int, others: set[str]) -> str:
     """Return what can be done where no weights of a record are kept."""
-    again = f"{typed('verify', evidence.hash, '--seeds', str(index + 1))} trains and tests it again"
+    which = "it" if index == 0 else f"seeds 0 to {index}"
+    again = f"{typed('verify', evidence.hash, '--seeds', str(index + 1))} trains and tests {which} again"
     return f"{again}; weights are kept of {', '.join(sorted(others))}" if others else again
 
 

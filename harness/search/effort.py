@@ -8,10 +8,10 @@ from harness.data.datasets import dataset
 from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded
 from harness.training.workers.workers import Limits
 
-# Less leaves no time to train, confirm and verify a network on two cores: with at most so many training images, and
-# with more. Searches of this length end with an answer (docs/search.md).
+# Searches of this length usually end with an answer on two cores; of few images (mnist-5k) they need less.
+LEAST_SECONDS = 600.0
+LEAST_SECONDS_OF_FEW = 180.0
 FEW_IMAGES = 10_000
-LEAST_SECONDS = {True: 180.0, False: 600.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Effort:
 
 def least_seconds(name: str) -> float:
     """Return the seconds in which a search on a data set usually has an answer."""
-    return LEAST_SECONDS[dataset(name).train_size <= FEW_IMAGES]
+    return LEAST_SECONDS_OF_FEW if dataset(name).train_size <= FEW_IMAGES else LEAST_SECONDS
 
 
 def is_spent(effort: Effort, events: list[Entry[Event]]) -> bool:

@@ -107,7 +107,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     epochs = _lengths(given["epochs"], recipe.recipe, chosen=origins.get("recipe", "default") != "default")
     if given["target"] is not None:
         _check_target(given["target"], asked_for(given["dataset"]))
-    undrawn = _check_budget(space, given["space"], budget, is_limited=bool(given["limits"]))
+    undrawn = _check_budget(space, given["space"], budget, is_limited=bool(limits))
     # Images are read, or fetched, after all that the options alone can have wrong.
     data = resolve(given["dataset"], given["folder"])
     check_batch(recipe.recipe, data.dataset.train_size)
@@ -256,11 +256,13 @@ def _check_budget(space: SearchSpace, name: str, budget: int, *, is_limited: boo
     try:
         fewest = fewest_above(space, budget, Random(0))
     except DrawError as error:
+        conditions = ", ".join(map(str, space.conditions))
         if not is_small:
-            conditions = ", ".join(map(str, space.conditions))
             return f"no network that was drawn from the space '{space.name}' keeps all conditions ({conditions})"
-        hint = "these include --limit" if is_limited else f"see why with '{typed('spaces', 'check', name)}'"
-        raise ContentError(error.message, hint=hint) from None
+        check = f"see why with '{typed('spaces', 'check', name)}'"
+        hint = "loosen --limit or raise --budget" if is_limited else check
+        message = f"no network of space '{space.name}' keeps all conditions ({conditions})"
+        raise ContentError(message, hint=hint) from error
     if fewest is not None:
         known = "its smallest has" if is_small else "the smallest that was found there has"
         raise ContentError(

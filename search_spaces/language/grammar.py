@@ -133,7 +133,7 @@ def _unexpected(error: lark.UnexpectedToken, text: str, start: str) -> NotationE
         if str(error.token) in _CHOICES:
             hint = "choices and definitions belong to a search space"
         expected = [symbol for symbol in expected if symbol not in _CHOICES]
-    elif str(error.token) in ("where", "let"):
+    elif str(error.token) in ("where", "let") and ";" in expected:
         hint = "a ';' may be missing at the end of the statement before"
     elif str(error.token) == "=" and "NAME" in expected:
         hint = "a ';' may be missing before this definition"

@@ -126,21 +126,30 @@ def fewest_above(space: SearchSpace, budget: int, rng: random.Random) -> int | N
             raise DrawError(f"no network of '{space.name}' keeps its conditions")
         fewest = min(analysis.parameters for analysis in accepted)
         return fewest if fewest > budget else None
-    sizes, layers = [], 0
+    sizes: list[int] = []
+    looked_at = 0
     for _ in range(DESCENTS):
-        found = draw_uniform(space, rng, attempts=2_000)
-        for size in _descent(space, found, rng):
-            layers += len(found.architecture.ops)
-            if size <= budget or layers > MOST_LAYERS:
+        try:
+            found = draw_uniform(space, rng, attempts=2_000)
+        except DrawError:
+            if sizes:
+                break
+            raise
+        for size, layers in _descent(space, found, rng):
+            looked_at += layers
+            if size <= budget or looked_at > MOST_LAYERS:
                 return None
         sizes.append(size)
     return min(sizes)
 
 
-def _descent(space: SearchSpace, found: Draw, rng: random.Random) -> Iterator[int]:
-    """Yield the parameters of the smallest network so far, for each that is looked at, until no change helps."""
+def _descent(space: SearchSpace, found: Draw, rng: random.Random) -> Iterator[tuple[int, int]]:
+    """Yield the parameters of the smallest network so far and the layers of each that is looked at.
+
+    It ends where no change of one decision helps.
+    """
     size = analyse(found.architecture, space.task).parameters
-    yield size
+    yield size, len(found.architecture.ops)
     changes = _changes(found)
     while changes:
         name, index = changes.pop()
@@ -149,7 +158,7 @@ def _descent(space: SearchSpace, found: Draw, rng: random.Random) -> Iterator[in
         if judgement.accepted and judgement.analysis is not None:
             found, size = other, judgement.analysis.parameters
             changes = _changes(found)
-        yield size
+        yield size, len(other.architecture.ops)
 
 
 def _changes(found: Draw) -> list[tuple[str, int]]:

@@ -49,6 +49,7 @@ from search_spaces.spaces.space import (
     Template,
     Value,
     Variable,
+    contradictory,
 )
 from search_spaces.spaces.statements import conditions, parameters, symbols
 from search_spaces.task import MNIST, Task
@@ -105,10 +106,13 @@ def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> Se
     """Return the space with further conditions in its text, so that whoever reads the text keeps them too.
 
     Raises:
-        NotationError: the bound of a condition is larger than any that a space may have.
+        NotationError: the bound of a condition is larger than any that a space may have, or no network can meet all
+            conditions.
     """
     if not conditions:
         return space
+    if clash := contradictory((*space.conditions, *conditions)):
+        raise NotationError(f"no network of space '{space.name}' can have {' and '.join(map(str, clash))}")
     from search_spaces.language.grammar import read_space
 
     is_network = isinstance(read_space(space.text), Sequence)

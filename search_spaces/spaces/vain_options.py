@@ -65,7 +65,7 @@ def vain_options(space: SearchSpace, rng: random.Random, samples: int = 2_000) -
         with_it = {number: said[number] for number, found in enumerate(draws) if found.indices.get(name) == index}
         # Of several messages the one that the fewest other networks have: it is about the option.
         here = Counter(with_it.values())
-        message = max(here, key=lambda each: here[each] / everywhere[each])
+        message = max(here, key=lambda each: (here[each] / everywhere[each], here[each]))
         example = next(draws[number] for number, each in with_it.items() if each == message)
         option = _option_text(space, example, name)
         vain.append(VainOption(name, option, times, exact, str(example.architecture), message))

@@ -91,9 +91,9 @@ def outcome(plan: SearchPlan, session: Session, verdict: Verdict | None, given: 
 
 
 def _allowed(seconds: float | None, events: list[Entry[Event]]) -> float | None:
-    """Return the longest time that a session was allowed, this one's ``seconds`` included; None for no end."""
-    sessions = (entry.event.seconds or 0.0 for entry in of_kind(events, SessionBegan))
-    return None if seconds is None else max(seconds, *sessions, 0.0)
+    """Return the longest time of the sessions that had an end; None where this one, of ``seconds``, has none."""
+    allowed = [entry.event.seconds for entry in of_kind(events, SessionBegan) if entry.event.seconds is not None]
+    return None if seconds is None else max([seconds, *allowed])
 
 
 def _beyond(session: Session, threshold_pct: float, events: list[Entry[Event]], cost: int) -> End | None:

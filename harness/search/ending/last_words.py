@@ -68,7 +68,7 @@ class Searched:
         elapsed: seconds used by all sessions.
         trained: networks whose first run has ended; ``failed`` those whose run was broken off, by how.
         pruned: those of the trained ones that were stopped early.
-        allowed: the longest time that a session was allowed, None where one had no end.
+        allowed: the longest time of the sessions that had an end, None where the last one has none.
         undrawn: what is said where no network was drawn that keeps all conditions; else empty.
         given: options of the command line and their values, as they are typed.
     """
@@ -176,7 +176,10 @@ def _is_large(nearest: NearestMiss, searched: Searched) -> bool:
 def _after_vain_draws(searched: Searched) -> LastWords:
     """Return what helps where no network was drawn that keeps the conditions: without those of the command line."""
     found = f"{searched.undrawn}, so nothing was trained"
-    if "--limit" in searched.given:
+    if searched.config.minimise is not Metric.PARAMETERS:
+        # Its limit has to stay, as a search goes down from it.
+        arguments, advice = _arguments(searched, _wider(searched)), _LARGER
+    elif "--limit" in searched.given:
         arguments, advice = _arguments(searched, {}, dropped={"--limit"}), "searches without the limits"
     else:
         arguments = ("spaces", "check", searched.given.get("--space", searched.config.space).removeprefix("@"))
@@ -227,12 +230,14 @@ def _used_up(of: Literal["time", "trials"], searched: Searched) -> str:
 
 def _nothing_stands(searched: Searched) -> str:
     networks = "1 network was" if searched.trained == 1 else f"{searched.trained:,} networks were"
-    early = f" ({searched.pruned:,} of them stopped early, as hopeless)" if searched.pruned else ""
-    networks = f"{networks} trained{early}" if searched.trained or searched.failed else "no training came to its end"
+    early = "" if not searched.pruned else f" ({searched.pruned:,} of them stopped early, as hopeless)"
+    if searched.pruned == searched.trained:
+        early = " (stopped early, as hopeless)"
+    trained = f"{networks} trained{early}" if searched.trained else "no training came to its end"
     failed = "".join(f", {counted(number, 'training')} {FAILED[how]}" for how, number in searched.failed.items())
     size = f"{searched.config.ceiling:,} {OBJECTIVES[searched.config.minimise]}"
     return (
-        f"no network of at most {size} was confirmed at {searched.config.threshold_pct:.2f} % validation; {networks} "
+        f"no network of at most {size} was confirmed at {searched.config.threshold_pct:.2f} % validation; {trained} "
         f"in {duration_text(searched.elapsed)}{failed}, nothing was verified, the test set was not read"
     )
 

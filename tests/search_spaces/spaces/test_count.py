@@ -170,3 +170,9 @@ def test_the_interval_of_no_success_is_known_in_closed_form():
 @pytest.mark.parametrize(("number", "words"), [(1, "1 derivation"), (1_200, "1,200 derivations")])
 def test_one_derivation_is_no_plural(number: int, words: str):
     assert derivations_text(number) == words
+
+
+def test_a_network_that_was_found_is_not_forgotten_where_later_draws_find_none():
+    # One of some two hundred draws is accepted, so one of the descents finds no beginning.
+    space = parse_space("w = 1..1000; net = conv3x3(w) relu? bn? relu? gap linear(10); where parameters <= 50")
+    assert fewest_above(space, 10, random.Random(3)) == 1 * 9 + 10 + 10

@@ -12,9 +12,11 @@ from search_spaces.spaces.count import derivations
 from search_spaces.spaces.draw import Draw, Uniform, draw, enumerate_draws
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.membership import derives
-from search_spaces.spaces.resolve import parse_space
+from search_spaces.spaces.resolve import parse_space, with_conditions
 from search_spaces.spaces.space import Metric, SearchSpace
+from search_spaces.spaces.statements import parse_conditions
 from search_spaces.task import MNIST, Task
+from tests.wording import lacking
 
 
 def only(text: str) -> Draw:
@@ -122,6 +124,15 @@ def test_the_normal_form_reads_back_as_the_same_space(space: SearchSpace):
     assert read_space(str(tree)) == tree
     again = parse_space(str(tree), space.name)
     assert (again.hash, again.net, again.shared) == (space.hash, space.net, space.shared)
+
+
+@pytest.mark.parametrize("end", ["", ";", "; # more"])
+def test_conditions_that_a_space_excludes_are_named(end: str):
+    space = parse_space(f"net = gap linear(10); where parameters >= 100{end}", "mine")
+    with pytest.raises(NotationError) as caught:
+        with_conditions(space, parse_conditions("parameters <= 50"))
+    assert lacking(caught.value.message, "'mine'", "parameters >= 100", "parameters <= 50") == []
+    assert caught.value.position is None
 
 
 NUMBER = "a number is needed here"

@@ -186,6 +186,7 @@ def test_time_that_is_left_but_too_short_is_not_called_used_up():
 
 def test_trainings_that_were_stopped_early_are_told_apart():
     assert "2 networks were trained (1 of them stopped early" in said(RanOut("time"), trained=2, pruned=1).sentences[0]
+    assert "1 network was trained (stopped early" in said(RanOut("time"), trained=1, pruned=1).sentences[0]
 
 
 def test_after_another_session_of_more_time_the_same_time_is_named():
@@ -213,7 +214,7 @@ def test_where_a_limit_has_ended_every_training_it_is_raised_in_a_new_study(
 
     assert found.why == "limit"
     assert options(found) == {"--budget": "4000", "--space": "tiny", "--seed": "1"} | limit
-    assert f"0 networks were trained in 4 min 10 s, {words}" in found.sentences[0]
+    assert f"no training came to its end in 4 min 10 s, {words}" in found.sentences[0]
     # Where something could be trained, the limit is but mentioned.
     some = said(RanOut("trials"), trials=40, trained=38, failed={status: 2})
     assert words in some.sentences[0]
