@@ -17,22 +17,10 @@ from harness.training.run import Job
 from harness.training.workers.executor import Processes
 from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Event, Limits
-from tests.harness import scripted, unrun
+from tests.harness import scripted
 from tests.harness.concluded import WINNER, searched
 from tests.harness.scripted import Trainer
 from tests.harness.unrun import Seeds
-
-
-@pytest.fixture
-def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    made = scripted.without_processes(monkeypatch)
-    made.accuracy_pct = lambda parameters, seed: 99.5
-    return made
-
-
-@pytest.fixture
-def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
-    return unrun.without_training(monkeypatch)
 
 
 def test_without_a_winner_nothing_is_verified(trainer: Trainer, seeds: Seeds, tmp_path: Path):

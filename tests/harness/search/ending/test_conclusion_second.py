@@ -19,23 +19,11 @@ from harness.search.run_plan import SearchPlan
 from harness.search.session import Session
 from harness.training.run import Job
 from harness.training.seeds import Purpose
-from tests.harness import scripted, unrun
+from tests.harness import scripted
 from tests.harness.concluded import LARGER, WINNER, misses, searched
 from tests.harness.scripted import Trainer
 from tests.harness.unrun import Seeds
 from tests.wording import lacking
-
-
-@pytest.fixture
-def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    made = scripted.without_processes(monkeypatch)
-    made.accuracy_pct = lambda parameters, seed: 99.5
-    return made
-
-
-@pytest.fixture
-def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
-    return unrun.without_training(monkeypatch)
 
 
 def told(plan: SearchPlan, session: Session) -> tuple[Outcome, str]:
