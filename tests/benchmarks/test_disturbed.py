@@ -208,6 +208,24 @@ def test_a_full_disk_ends_the_search_which_goes_on_with_room(program: object, tm
     assert not os.path.ismount(tmp_path / "a" / "work")
 
 
+def test_an_end_in_order_on_a_full_disk_is_a_loss_where_something_was_left_to_do(
+    program: Callable[[str], None], tmp_path: Path
+):
+    kind = KINDS["disk"]
+    if why_not := kind.why_not():
+        pytest.skip(why_not)
+    package = tmp_path / "code" / "harness" / "__main__.py"
+    # As if a full disk were none of the program's business.
+    package.write_text(
+        "import os, sys\nsys.excepthook = lambda *told: os._exit(0)\n"
+        + package.read_text().replace("sys.exit(2)", "sys.exit(0)")
+    )
+
+    found = [result(kind, tmp_path / str(seed), count=1, seed=seed) for seed in range(4)]
+
+    assert any("exit code 0 before the last line" in each for one in found for each in one.lost)
+
+
 def test_a_search_that_has_ended_is_struck_no_more(program: object, tmp_path: Path):
     found = result(KINDS["coordinator"], tmp_path / "a", count=100)
 

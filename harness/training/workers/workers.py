@@ -13,10 +13,12 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from glob import escape
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
+from harness.system import files
 from harness.system.child import deaf_to_interrupts
 from harness.system.errors import DataError, StorageError
 from harness.training.result import Epoch, Result, Status
@@ -159,6 +161,15 @@ def stop(workers: list[Worker]) -> None:
     for worker in workers:
         worker.process.join()
         worker.pipe.close()
+        for job in (other.job for other in worker.beside if other.job is not None):
+            _sweep(job)
+
+
+def _sweep(job: Job) -> None:
+    """Remove what a process that was killed has half-written of a job's files; no other process writes these."""
+    for path in (job.checkpoint, job.weights, job.inspection):
+        if path is not None:
+            files.sweep(path.parent, escape(path.name))
 
 
 def own_memory_mb(process_id: int) -> float:
