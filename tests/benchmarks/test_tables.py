@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
@@ -28,9 +29,12 @@ def test_a_committed_table_is_undamaged_and_small_and_its_datasheet_is_of_it(nam
     assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000
 
 
-def test_the_table_of_the_bench_has_every_network_of_its_space_with_two_seeds_and_four_rungs():
-    table = read_table(ROOT / "benchmarks" / "tables" / "mnist-bench")
-    searched = space("bench")
+@pytest.mark.parametrize(
+    ("name", "space_name", "count"), [("mnist-bench", "bench", 384), ("mnist-forms", "forms", 256)]
+)
+def test_a_table_has_every_network_of_its_space_with_two_seeds_and_four_rungs(name: str, space_name: str, count: int):
+    table = read_table(ROOT / "benchmarks" / "tables" / name)
+    searched = space(space_name)
 
     networks = {
         found.architecture.hash for found in enumerate_draws(searched) if judge(searched, found.architecture).accepted
@@ -38,6 +42,17 @@ def test_the_table_of_the_bench_has_every_network_of_its_space_with_two_seeds_an
     assert table.facts.space == searched.text
     assert is_exhaustive(table.facts)
     assert set(table.runs) == networks
-    assert len(networks) == 384
-    assert all(len(runs) == 2 for runs in table.runs.values())
+    assert len(networks) == count
+    assert all(len(runs) >= 2 for runs in table.runs.values())
     assert len(table.rungs) == 4
+
+
+def test_the_second_table_has_four_seeds_of_the_networks_near_the_target_that_the_bench_chooses():
+    table = read_table(ROOT / "benchmarks" / "tables" / "mnist-forms")
+    end = table.rungs[-1]
+    two = {key: mean(runs[seed][end].validation_accuracy_pct for seed in (0, 1)) for key, runs in table.runs.items()}
+    target = sorted(two.values(), reverse=True)[(len(two) - 1) // 4]
+
+    near = {key for key, accuracy in two.items() if abs(accuracy - target) <= 0.1}
+    assert len(near) >= 30
+    assert all(len(table.runs[key]) == 4 for key in near)
