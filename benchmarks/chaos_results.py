@@ -96,7 +96,13 @@ def wrong_ends(kind: Kind, found: Disturbed, said: str) -> tuple[str, ...]:
     """Return the exit codes that a kind does not explain, and the tracebacks that were printed."""
     codes = [f"exit code {code}" for code in found.codes[:-1] if code not in kind.ends]
     codes += [f"exit code {code} at the end" for code in found.codes[-1:] if code != 0]
-    return (*codes, *["a traceback"] * said.count("Traceback (most recent call last)"))
+    return (*codes, *(f"a traceback: {error}" for error in _tracebacks(said)))
+
+
+def _tracebacks(said: str) -> list[str]:
+    """Return the last line of each traceback: the error."""
+    _, *rest = said.split("Traceback (most recent call last):\n")
+    return [next((line for line in each.splitlines() if not line.startswith(" ")), "cut short") for each in rest]
 
 
 def table(results: Results, kinds: Mapping[str, Kind]) -> str:

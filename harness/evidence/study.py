@@ -297,9 +297,15 @@ def _lines(path: Path) -> list[str]:
 
 
 def mend(folder: Path) -> None:
-    """Remove the files that a kill has left unfinished; a torn last line stays one of its own."""
+    """Remove files that a kill left half-written, and checkpoints of runs that have ended.
+
+    For the folder of a study or of a table's recording. A torn last line of a log stays a line of its own.
+    """
     for place in (folder, folder / "results", folder / "checkpoints"):
         files.sweep(place)
+    for checkpoint in (folder / "checkpoints").glob("*.pt"):
+        if (folder / "results" / f"{checkpoint.stem}.json").exists():
+            checkpoint.unlink()
 
 
 def proposals(entries: Iterable[Entry[Event]]) -> list[Proposal]:

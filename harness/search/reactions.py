@@ -38,6 +38,11 @@ def poll(session: Session, seconds: float = POLL_SECONDS) -> None:
     """Wait a moment for the workers, act on what they report, and show where the search is."""
     for event in session.executor.poll(seconds):
         _on_event(session, event)
+    show(session)
+
+
+def show(session: Session) -> None:
+    """Show where the search is to whoever watches it."""
     jobs = session.executor.jobs
     at = Moment(
         elapsed=session.elapsed,

@@ -24,6 +24,7 @@ from harness.search.opening import open_session
 from harness.search.proposals import sampler
 from harness.search.proposals.proposer import Proposer
 from harness.search.race import Candidate
+from harness.search.reactions import show
 from harness.search.session import Session, known_of, note
 from harness.search.time_left import least_verify_seconds
 from harness.search.watcher import Watcher
@@ -54,6 +55,7 @@ def run_search(
     study.mend(folder)
     session = open_session(folder, config, effort, source, reporter, executor_of)
     if session.finished:
+        show(session)
         return session
     began = SessionBegan(command=tuple(command), workers=effort.workers, device=effort.device, seconds=effort.seconds)
     note(session, began)
@@ -61,6 +63,8 @@ def run_search(
         try:
             session.executor.start(effort.workers, effort.side_by_side)
             explore(session)
+            # There may have been nothing to explore: then nothing has been shown yet.
+            show(session)
             if not session.interrupted:
                 choose(session)
         finally:

@@ -61,7 +61,8 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 def sweep(folder: Path, name: str = "*") -> None:
     """Remove what writers of files of these names in a folder have left that were killed.
 
-    Only for those who hold the lock under which such files are written: a living writer would lose its file.
+    Only for those who hold the lock under which such files are written, or have seen the writer end: a living writer
+    would lose its file.
 
     Args:
         name: a pattern, such as ``*.json``.

@@ -158,8 +158,11 @@ def test_an_end_that_the_fault_does_not_explain_is_wrong():
     assert wrong_ends(KINDS["coordinator"], Disturbed(codes=[-9, -9, 0]), "") == ()
     assert wrong_ends(KINDS["disk"], Disturbed(codes=[2, 1, 0]), "") == ("exit code 1",)
     assert wrong_ends(KINDS["worker"], Disturbed(codes=[3]), "") == ("exit code 3 at the end",)
-    said = "Traceback (most recent call last):\n  File\nTraceback (most recent call last):\n"
-    assert len(wrong_ends(KINDS["worker"], Disturbed(codes=[0]), said)) == 2
+    said = "Traceback (most recent call last):\n  File\nEOFError: none\nTraceback (most recent call last):\n"
+    assert wrong_ends(KINDS["worker"], Disturbed(codes=[0]), said) == (
+        "a traceback: EOFError: none",
+        "a traceback: cut short",
+    )
 
 
 def test_the_page_holds_what_the_committed_results_say():

@@ -288,10 +288,10 @@ def effort(**changes: object) -> Effort:
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def run(folder: Path, configured: StudyConfig, spent: Effort) -> Session:
-    """Run one session of a search."""
+def run(folder: Path, configured: StudyConfig, spent: Effort, watcher: Silent | None = None) -> Session:
+    """Run one session of a search, which nobody watches where no watcher is given."""
     study.open_study(folder, configured, {})
-    return search.run_search(folder, configured, spent, Source("mnist", None), Silent(), ["harness", "search"])
+    return search.run_search(folder, configured, spent, Source("mnist", None), watcher or Silent(), ["harness"])
 
 
 @dataclass(frozen=True, slots=True)

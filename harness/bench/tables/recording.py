@@ -139,15 +139,6 @@ def checkpoint_path(folder: Path, key: Key) -> Path:
     return folder / "checkpoints" / f"{key[0]}-{key[1]}.pt"
 
 
-def mend(folder: Path) -> None:
-    """Remove files that a kill left half-written, and checkpoints of runs that have ended."""
-    for part in (*folder.glob("results/.*"), *folder.glob("checkpoints/.*")):
-        part.unlink()
-    for checkpoint in folder.glob("checkpoints/*.pt"):
-        if (folder / "results" / f"{checkpoint.stem}.json").exists():
-            checkpoint.unlink()
-
-
 def finished_runs(folder: Path, recording: Recording) -> dict[Key, Result]:
     """Return all finished runs.
 

@@ -14,13 +14,13 @@ from harness.bench.tables.recording import (
     checkpoint_path,
     finished_runs,
     keys_of,
-    mend,
     open_recording,
     run_path,
     table_of,
 )
 from harness.bench.tables.request import Prepared
 from harness.bench.tables.table import Table, engine_kind
+from harness.evidence import study
 from harness.system.duration import duration_text
 from harness.system.errors import HarnessError
 from harness.training import result
@@ -105,7 +105,7 @@ def record(
         DataError: the data went away.
     """
     recording = ready.recording
-    mend(folder)
+    study.mend(folder)
     open_recording(folder, recording)
     while waiting := jobs_left(
         folder, recording, ended := finished_runs(folder, recording), teachers, str(ready.device)

@@ -161,15 +161,21 @@ def stop(workers: list[Worker]) -> None:
     for worker in workers:
         worker.process.join()
         worker.pipe.close()
-        for job in (other.job for other in worker.beside if other.job is not None):
+    for job in {id(lane): lane.job for worker in workers for lane in worker.beside}.values():
+        if job is not None:
             _sweep(job)
 
 
 def _sweep(job: Job) -> None:
-    """Remove what a process that was killed has half-written of a job's files; no other process writes these."""
+    """Remove what a process that was killed has half-written of a job's files.
+
+    Only one worker has a job at a time. A lane that was told to stop may still write its last file; nobody wants that.
+    What cannot be removed now is removed when the command starts again.
+    """
     for path in (job.checkpoint, job.weights, job.inspection):
         if path is not None:
-            files.sweep(path.parent, escape(path.name))
+            with suppress(OSError):
+                files.sweep(path.parent, escape(path.name))
 
 
 def own_memory_mb(process_id: int) -> float:

@@ -221,6 +221,18 @@ def test_events_are_kept_in_order_with_their_time(folder: Path):
     assert all(entry.utc.endswith("+00:00") for entry in events)
 
 
+def test_what_a_kill_left_half_written_is_cleared_away_and_checkpoints_of_what_has_ended(tmp_path: Path):
+    for name in ("results/.a-0.json.x1", "checkpoints/.a-0.pt.x2", "checkpoints/b-0.pt", "checkpoints/c-0.pt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "results" / "b-0.json").touch()
+
+    study.mend(tmp_path)
+
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    assert left == ["checkpoints/c-0.pt", "results/b-0.json"]
+
+
 def test_mending_a_whole_journal_changes_nothing(folder: Path):
     logged.note(folder, "session", 0.0)
     before = (folder / "log.jsonl").read_bytes()

@@ -11,10 +11,12 @@ from harness.evidence.events import Verified
 from harness.search import search
 from harness.search.race import Candidate
 from harness.search.session import Session
+from harness.search.watcher import Moment
 from harness.training.seeds import Purpose, derive_seed
 from search_spaces.language.notation import parse_network
 from tests.harness import scripted
 from tests.harness.scripted import Made, Trainer
+from tests.harness.silent import Silent
 
 FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
 SIZES = {4: 86, 8: 162, 12: 238}
@@ -64,6 +66,31 @@ def test_of_several_that_stand_the_smallest_wins_without_further_runs(trainer: T
 
     assert winner_of(tmp_path)["trial"] == 1
     assert trainer.asked == []
+
+
+class Watching(Silent):
+    """Keeps the sizes that stand."""
+
+    def __init__(self) -> None:
+        self.seen: list[int | None] = []
+
+    def tick(self, at: Moment) -> None:
+        self.seen.append(None if at.standing is None else at.standing.proposal.parameters)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_session_with_nothing_left_to_train_shows_what_stands(ended: bool, trainer: Trainer, tmp_path: Path):
+    trainer.accuracy_pct = lambda parameters, seed: 99.5
+    scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort())
+    if not ended:
+        # As a kill does in the verification: the log ends before the session does.
+        lines = (tmp_path / "log.jsonl").read_text().splitlines(keepends=True)
+        (tmp_path / "log.jsonl").write_text("".join(line for line in lines if '"event": "ended"' not in line))
+    watcher = Watching()
+
+    scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(), watcher)
+
+    assert watcher.seen[-1:] == [winner_of(tmp_path)["parameters"]]
 
 
 def test_without_a_standing_network_there_is_no_winner(trainer: Trainer, tmp_path: Path):

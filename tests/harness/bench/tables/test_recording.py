@@ -12,7 +12,6 @@ from harness.bench.tables.recording import (
     default_rungs,
     finished_runs,
     keys_of,
-    mend,
     open_recording,
     rows_of,
     run_path,
@@ -183,15 +182,3 @@ def test_a_table_names_the_code_of_each_run():
     assert {machine.workers for machine in table.facts.machines} == {2}
     assert table.facts.samples == (Sample(seed=0, networks=3, bands=0),)
     assert len(table.rows) == 9
-
-
-def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path):
-    for name in ("results/.a-0.json.x1", "checkpoints/.a-0.pt.x2", "checkpoints/b-0.pt", "checkpoints/c-0.pt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "results" / "b-0.json").touch()
-
-    mend(tmp_path)
-
-    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
-    assert left == ["checkpoints/c-0.pt", "results/b-0.json"]

@@ -136,15 +136,16 @@ def test_a_worker_that_is_killed_is_named_with_its_signal(pool: list[Worker]):
 
 def test_what_a_killed_worker_has_half_written_is_removed_and_nothing_else(pool: list[Worker], tmp_path: Path):
     checkpoint = tmp_path / "trial-00001-search-0.pt"
-    half, others = tmp_path / f".{checkpoint.name}.eis10mem", tmp_path / ".trial-00002-search-0.pt.abc"
-    workers.assign(pool[0], replace(JOB, checkpoint=checkpoint))
-    for path in (half, others):
+    weights = tmp_path / "seed-0001.safetensors"
+    half = [tmp_path / f".{path.name}.eis10mem" for path in (checkpoint, weights)]
+    others = tmp_path / ".trial-00002-search-0.pt.abc"
+    workers.assign(pool[0], replace(JOB, checkpoint=checkpoint, weights=weights))
+    for path in (*half, others):
         path.write_bytes(b"the beginning of a file")
     pool[0].process.kill()
     events_until_idle(pool)
 
-    assert not half.exists()
-    assert others.exists()
+    assert [path.exists() for path in (*half, others)] == [False, False, True]
 
 
 def test_a_worker_that_died_while_it_was_idle_is_replaced_before_it_gets_a_job(pool: list[Worker]):
