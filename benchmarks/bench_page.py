@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.marked_block import marks, with_block
-from harness.bench.results.findings import p_text
 from harness.system import files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,27 +27,11 @@ PARTS, UNSEEN_PARTS = RESULTS / "bench-parts.json", RESULTS / "bench-forms-parts
 MARKS = marks("bench", "benchmarks/bench_page.py")
 
 
-def section(document: dict[str, Any]) -> str:
-    """Return the methods and what follows, as Markdown.
-
-    Args:
-        document: what ``harness bench run --json`` printed.
-    """
-    middle = document["methods"][0]["runtimes"][1]["size"]
-    head = (
-        f"{document['repeats']} repeats of each method on the table `{document['table']}`, "
-        f"{document['seconds']:.0f} seconds of simulated time each on {document['workers']} workers, "
-        f"target {document['target_pct']:g} % validation; "
-        f"the smallest network that reaches it has {document['smallest']:,} parameters."
-    )
-    lines = [
-        f"| method | size over time, smallest = 1 | median size at the end | expected seconds to {middle:,} parameters "
-        "| repeats that get there | false answers | mean rank |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-        *(_line(method) for method in document["methods"] if not method["is_variant"]),
-    ]
-    said = [f"- {sentence}" for sentence in document["sentences"]]
-    return "\n".join([head, "", *lines, "", *said]) + "\n"
+# Of the sizes that a method may reach, the second: a tenth above the smallest.
+NEAR = 1
+# An expected time from fewer repeats that get there says nothing.
+FEWEST_HITS = 5
+WHEN = ("over time", "at the end")
 
 
 def side_by_side(tuned: dict[str, Any], unseen: dict[str, Any]) -> str:
@@ -58,69 +41,105 @@ def side_by_side(tuned: dict[str, Any], unseen: dict[str, Any]) -> str:
         tuned: what ``harness bench run --json`` printed for the first table.
         unseen: the same for the second table, of the same methods.
     """
-    others = {method["name"]: method for method in unseen["methods"]}
-    measures = ("size over time", "relative to random draws", "repeats within a tenth of the smallest", "mean rank")
-    columns = [f"{each}, {document['table']}" for each in measures for document in (tuned, unseen)]
-    lines = [f"| method | {' | '.join(columns)} |", f"|{' --- |' * (1 + len(columns))}"]
-    drawn = [document["methods"][0]["ratio"] for document in (tuned, unseen)]
-    for method in tuned["methods"]:
-        both = (method, others[method["name"]])
-        sizes = [f"{each['ratio']:.3f}" for each in both]
-        relative = [f"{each['ratio'] / random:.3f}" for each, random in zip(both, drawn, strict=True)]
-        shares = [_share(each) for each in both]
-        ranks = [f"{each['mean_rank']:.2f}" for each in both]
-        lines.append(f"| {' | '.join([method['name'], *sizes, *relative, *shares, *ranks])} |")
+    documents = (tuned, unseen)
+    measures = (*(f"sizes {when} / random draws" for when in WHEN), "mean rank")
+    lines = _head(["method", *(f"{measure}, {each['table']}" for measure in measures for each in documents)])
+    for name in (method["name"] for method in tuned["methods"]):
+        sizes = [f"{_relative(each, name, when):.3f}" for when in WHEN for each in documents]
+        ranks = [
+            f"{method['mean_rank']:.2f}" for each in documents for method in each["methods"] if method["name"] == name
+        ]
+        lines.append(_row([name, *sizes, *ranks]))
     return "\n".join(lines) + "\n"
+
+
+def section(document: dict[str, Any]) -> str:
+    """Return the methods on one table, and what follows, as Markdown.
+
+    Args:
+        document: what ``harness bench run --json`` printed.
+    """
+    near = document["methods"][0]["runtimes"][NEAR]["size"]
+    head = (
+        f"{document['repeats']} repeats of each method on the table `{document['table']}`, "
+        f"{document['seconds']:.0f} seconds of simulated time each on {document['workers']} workers, "
+        f"target {document['target_pct']:g} % validation; "
+        f"the smallest network that reaches it has {document['smallest']:,} parameters."
+    )
+    lines = _head(
+        [
+            *("method", "size over time, smallest = 1", "median size at the end", "networks a repeat"),
+            *(f"repeats that get to {near:,} parameters", "expected seconds until then", "false answers"),
+        ]
+    )
+    lines += [_row(_cells(method)) for method in document["methods"] if not method["is_variant"]]
+    said = [f"- {sentence}" for sentence in document["sentences"]]
+    return "\n".join([head, "", *lines, "", *said]) + "\n"
 
 
 def parts_section(tuned: dict[str, Any], unseen: dict[str, Any]) -> str:
     """Return the variants of the default beside it, on both tables, as Markdown."""
+    documents = (tuned, unseen)
+    assert tuned["repeats"] == unseen["repeats"], "both tables are replayed equally often"
     head = (
         f"The default compared with variants that have one part changed, {tuned['repeats']} repeats each: the sizes "
-        "of a variant's answers over those of the default, with 95 % intervals. Above 1, the default is better; p is "
-        "corrected for all lines and both columns of a table."
+        "of a variant's answers over those of the default, with 95 % intervals. Above 1, the default is better. Bold: "
+        "shown to differ, corrected for all lines and both columns of a table."
     )
-    found = [{(pair["first"], pair["when"]): pair for pair in document["variants"]} for document in (tuned, unseen)]
-    when = ("over time", "at the end")
-    columns = [f"{each}, {document['table']}" for each in when for document in (tuned, unseen)]
-    lines = [f"| variant | what it does | {' | '.join(columns)} |", f"|{' --- |' * (2 + len(columns))}"]
+    found = [{(pair["first"], pair["when"]): pair for pair in each["variants"]} for each in documents]
+    lines = _head(["variant", "its change", *(f"{when}, {each['table']}" for when in WHEN for each in documents)])
     for method in tuned["methods"]:
         if method["is_variant"]:
-            cells = [_pair(pairs[method["name"], each]) for each in when for pairs in found]
-            lines.append(f"| {method['name']} | {method['says']} | {' | '.join(cells)} |")
+            cells = [_pair(pairs[method["name"], when]) for when in WHEN for pairs in found]
+            lines.append(_row([method["name"], method["says"].removeprefix("the default, but "), *cells]))
     return "\n".join([head, "", *lines]) + "\n"
+
+
+def document(path: Path) -> dict[str, Any]:
+    """Return what ``harness bench run --json`` printed into a file."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def current() -> str:
     """Return what the page should hold: the sections of the committed results."""
-    paths = (METHODS, UNSEEN_METHODS, PARTS, UNSEEN_PARTS)
-    tuned, unseen, parts, unseen_parts = (json.loads(path.read_text(encoding="utf-8")) for path in paths)
+    tuned, unseen, parts, unseen_parts = map(document, (METHODS, UNSEEN_METHODS, PARTS, UNSEEN_PARTS))
     return "\n".join([side_by_side(tuned, unseen), section(tuned), section(unseen), parts_section(parts, unseen_parts)])
 
 
-def _line(method: dict[str, Any]) -> str:
-    size = "none" if method["final_size"] is None else f"{method['final_size']:,.0f}"
-    runtime = method["runtimes"][1]
-    cells = [
-        method["name"],
-        f"{method['ratio']:.3f}",
-        size,
-        "never" if runtime["expected_seconds"] is None else f"{runtime['expected_seconds']:.0f}",
-        _share(method),
-        f"{100 * method['false']:.0f} %",
-        f"{method['mean_rank']:.2f}",
-    ]
+def _relative(found: dict[str, Any], name: str, when: str) -> float:
+    """Return the sizes of a method's answers over those of random draws."""
+    if name == "random":
+        return 1.0
+    pairs = {(pair["first"], pair["second"]): pair["ratio"] for pair in found["pairs"] if pair["when"] == when}
+    return 1 / float(pairs["random", name])
+
+
+def _head(names: list[str]) -> list[str]:
+    return [_row(names), f"|{' --- |' * len(names)}"]
+
+
+def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _share(method: dict[str, Any]) -> str:
-    """Return the share of the repeats that end at most a tenth above the smallest size."""
-    runtime = method["runtimes"][1]
-    return f"{100 * runtime['hits'] / runtime['repeats']:.0f} %"
+def _cells(method: dict[str, Any]) -> list[str]:
+    runtime = method["runtimes"][NEAR]
+    is_known = runtime["hits"] >= FEWEST_HITS
+    return [
+        method["name"],
+        f"{method['ratio']:.3f}",
+        "none" if method["final_size"] is None else f"{method['final_size']:,.0f}",
+        f"{method['networks']:.0f}",
+        f"{runtime['hits']} of {runtime['repeats']}",
+        f"{runtime['expected_seconds']:,.0f}" if is_known else "too few",
+        f"{100 * method['false']:.0f} %",
+    ]
 
 
 def _pair(pair: dict[str, Any]) -> str:
-    return f"{pair['ratio']:.3f} ({pair['low']:.3f} to {pair['high']:.3f}), p {p_text(pair['corrected_p'])}"
+    text = f"{pair['ratio']:.3f} ({pair['low']:.3f} to {pair['high']:.3f})"
+    return f"**{text}**" if pair["differs"] else text
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def _one_worker(place: Path) -> Iterator[Surroundings]:
 
 @contextmanager
 def _small_disk(place: Path) -> Iterator[Surroundings]:
-    """Put the workspace on a disk of its own, in memory; what is struck are the answers that a full disk has let be."""
+    """Put the workspace on a small disk in memory; keep the answers of searches that end in order while it is full."""
     work = place / "work"
     work.mkdir(parents=True)
     _mount(work)
@@ -204,6 +204,8 @@ KINDS = {
         around=_short_time,
         each_session=False,
         is_repeatable=False,
+        # A time limit is the outcome of a training: with more faults, each of its five trainings may be lost.
+        at_once=2,
     ),
     "database": Kind(
         what="SIGKILL of the PostgreSQL server behind `--storage`; started again within 3 s",

@@ -27,7 +27,7 @@ SPACES: Mapping[str, str] = {
     "posed": "up to 3,000,000 multiply-adds; kernels in four poses (rotated copies), shared by several layers",
     "seeds": "the family of the five seed networks",
     "bench": "384 networks of 519 to 5,774 parameters; the table mnist-bench holds a training of each",
-    "forms": "256 networks of 662 to 5,778 parameters, of other forms than bench; no rule was tuned on them",
+    "forms": "256 networks of 662 to 5,778 parameters, of other forms; the table mnist-forms holds trainings of each",
 }
 # In bytes; no text that the grammar accepts is longer.
 _LARGEST_FILE = 400_000

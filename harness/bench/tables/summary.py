@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from harness.bench.tables.table import Table, is_exhaustive
+from harness.bench.tables.table import Machine, Table, is_exhaustive
 from harness.system.duration import duration_text
 from harness.system.statistics import pooled_deviation, spearman
 from harness.system.terminal import counted
@@ -100,6 +101,11 @@ def _spread(values: list[int] | list[float]) -> Spread:
     return Spread(low=min(values), median=statistics.median(values), high=max(values))
 
 
+def places(machines: Sequence[Machine]) -> set[Machine]:
+    """Return the machines without the commits that trained on them: a recording may go on with a later one."""
+    return {replace(each, environment=replace(each.environment, commit=None, dirty=None)) for each in machines}
+
+
 def summary_text(table: Table, found: Summary) -> str:
     """Return the facts of a table for people."""
     facts = table.facts
@@ -108,8 +114,8 @@ def summary_text(table: Table, found: Summary) -> str:
         f"table {facts.name}: {counted(found.networks, 'network')}, {extent} of the space {facts.space_name!r}; "
         f"seeds a network: {seeds_text(found)}",
         f"  {found.runs:,} runs ({found.diverged:,} diverged), {facts.dataset}, recipe {facts.recipe_name} "
-        f"({facts.recipe.hash}), {duration_text(found.train_seconds)} of training on {len(facts.machines)} "
-        f"machine{'s' if len(facts.machines) != 1 else ''}",
+        f"({facts.recipe.hash}), {duration_text(found.train_seconds)} of training on "
+        f"{counted(len(places(facts.machines)), 'machine')}",
         f"  parameters {range_text(found.parameters)}; multiply-adds {range_text(found.macs)}",
         "epoch  validation accuracy %, lowest median highest  between seeds  rank correlation  seconds",
     ]

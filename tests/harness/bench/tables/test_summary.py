@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 
 import pytest
 from scipy.stats import spearmanr
 
 from harness.bench.tables.datasheet import datasheet
-from harness.bench.tables.summary import Spread, summary
+from harness.bench.tables.summary import Spread, summary, summary_text
 from harness.bench.tables.table import Sample, Table
 from harness.training.result import Status
-from tests.harness.bench.some_table import run_rows, some_table
+from tests.harness.bench.some_table import MACHINE, run_rows, some_table
 
 
 def table() -> Table:
@@ -58,6 +59,15 @@ def test_counts_are_of_networks_runs_and_rows():
     assert found.train_seconds == 5 * 4.0
     # (9 + 2) * width + 10 * (width + 1), which is 21 * width + 10.
     assert found.parameters == Spread(low=52, median=73, high=94)
+
+
+def test_a_machine_that_went_on_with_a_later_commit_counts_once():
+    later = replace(MACHINE, environment=replace(MACHINE.environment, commit="c" * 40, dirty=False))
+    other = replace(MACHINE, processor="another processor")
+
+    made = some_table(machines=(MACHINE, later, other))
+
+    assert "of training on 2 machines" in summary_text(made, summary(made))
 
 
 def test_a_datasheet_says_what_a_table_is_for_and_what_not():
