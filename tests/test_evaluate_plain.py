@@ -7,8 +7,10 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,11 +76,22 @@ def keep(path: Path, text: str) -> Path:
     about = {
         "architecture": str(parse_network(text)),
         "hash": parse_network(text).hash,
+        "recipe_hash": "r" * 12,
+        "dataset": "mnist",
         "seed_index": "3",
         "pixel_mean": repr(MNIST.mean[0]),
         "pixel_deviation": repr(MNIST.std[0]),
     }
     path.write_bytes(to_safetensors(learned(text), about))
+    return path
+
+
+def record_in(folder: Path, text: str, wrong: Sequence[Any], **changes: str) -> Path:
+    """The record of a network whose seed 3 has these wrong images."""
+    path = folder / "record.json"
+    seeds = [{"index": 0, "wrong": []}, {"index": 3, "wrong": wrong}]
+    of = {"hash": parse_network(text).hash, "recipe_hash": "r" * 12, "dataset": "mnist", "seeds": seeds}
+    path.write_text(json.dumps(of | changes))
     return path
 
 
@@ -125,10 +138,8 @@ def test_it_says_what_the_project_says(
     folder, pixels, labels = data
     path = keep(tmp_path / "net.safetensors", text)
     found = evaluated(3, probabilities(read(path), pixels, MNIST, Precision.FP32), labels, Precision.FP32, None)
-    record = tmp_path / "record.json"
-    record.write_text(json.dumps({"seeds": [{"index": 0, "wrong": []}, {"index": 3, "wrong": found.wrong}]}))
 
-    plain.main(str(path), str(folder), str(record))
+    plain.main(str(path), str(folder), str(record_in(tmp_path, text, found.wrong)))
 
     assert len({said for _, said in found.wrong}) > 2
     assert capsys.readouterr().out.splitlines() == [
@@ -151,15 +162,35 @@ def test_it_runs_alone_and_tells_a_record_that_does_not_fit(
     data: tuple[Path, torch.Tensor, torch.Tensor], tmp_path: Path
 ):
     path = keep(tmp_path / "net.safetensors", NETWORKS[0])
-    record = tmp_path / "record.json"
-    record.write_text(json.dumps({"seeds": [{"index": 3, "wrong": [[0, 1], [5, 2]]}]}))
 
-    found = called(path, data[0], record)
+    found = called(path, data[0], record_in(tmp_path, NETWORKS[0], [[0, 1], [5, 2]]))
 
-    assert (found.returncode, found.stderr) == (0, "")
-    first, second = found.stdout.splitlines()
-    assert first.startswith(f"{parse_network(NETWORKS[0]).hash}, seed 3: ")
-    assert second == "NOT as recorded (2 errors)"
+    assert (found.returncode, found.stderr) == (1, "NOT as recorded (2 errors)\n")
+    assert found.stdout.startswith(f"{parse_network(NETWORKS[0]).hash}, seed 3: ")
+
+
+@pytest.mark.parametrize("name", ["hash", "recipe_hash", "dataset"])
+def test_a_record_of_something_else_is_named_before_anything_is_evaluated(
+    name: str, plain: ModuleType, data: tuple[Path, torch.Tensor, torch.Tensor], tmp_path: Path
+):
+    path = keep(tmp_path / "net.safetensors", NETWORKS[0])
+
+    with pytest.raises(SystemExit, match=f"of another {name}: else"):
+        plain.main(str(path), str(data[0]), str(record_in(tmp_path, NETWORKS[0], [], **{name: "else"})))
+
+
+@pytest.mark.parametrize("arguments", [["{here}"], ["{here}/none.safetensors", "{here}"], ["{here}", "{here}", "none"]])
+def test_a_missing_path_is_one_line_and_the_usage(arguments: list[str], tmp_path: Path):
+    found = called(*(each.format(here=tmp_path) for each in arguments))
+
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr.startswith("a path is missing or is not there\n")
+    assert "Traceback" not in found.stderr
+
+
+def test_a_folder_without_the_images_is_named(plain: ModuleType, tmp_path: Path):
+    with pytest.raises(SystemExit, match=r"has no t10k-images\*\.gz"):
+        plain.main(str(keep(tmp_path / "net.safetensors", NETWORKS[0])), str(tmp_path))
 
 
 @pytest.mark.parametrize("op", ["prelu", "leaky", "swish", "unshuffle"])

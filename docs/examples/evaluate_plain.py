@@ -2,7 +2,8 @@
 
     python docs/examples/evaluate_plain.py records/weights/ROW/seed-0000.safetensors DATA [records/ROW.json]
 
-DATA holds t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz. With the record, each wrong image is compared.
+DATA holds t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz. With the record, each wrong image is compared: exit
+code 1 where they are not as recorded. Answers are compared, not bits; `harness evaluate` checks the weights' hash too.
 """
 
 import gzip
@@ -90,13 +91,18 @@ def run(x, text, weights, prefix="ops."):
 
 def idx(data, kind, header):
     """Return the bytes of one of MNIST's test files without its header."""
-    packed = next(Path(data).rglob(f"t10k-{kind}*.gz")).read_bytes()
+    found = next(Path(data).rglob(f"t10k-{kind}*.gz"), None) or sys.exit(f"{data} has no t10k-{kind}*.gz")
+    packed = found.read_bytes()
     return torch.from_numpy(np.frombuffer(gzip.decompress(packed), np.uint8, offset=header).copy())
 
 
 def main(path, data, record=None):
     """Print the errors of a file of weights, and whether the record has the same."""
     about = json.loads(safe_open(path, "pt").metadata()["harness"])
+    of = json.loads(Path(record).read_text()) if record else about
+    for name in ("hash", "recipe_hash", "dataset"):
+        if of[name] != about[name]:
+            sys.exit(f"the record is of another {name}: {of[name]}, and the weights are of {about[name]}")
     kept = load_file(path)
     weights = kept | {name: kept[first] for name, first in about["tied"].items()}
     pixels, labels = idx(data, "images", 16).reshape(-1, 1, 28, 28), idx(data, "labels", 8)
@@ -106,11 +112,13 @@ def main(path, data, record=None):
     wrong = [[index, int(said[index])] for index in (said != labels).nonzero().flatten().tolist()]
     print(f"{about['hash']}, seed {about['seed_index']}: {len(wrong)} errors on {len(labels)} test images")
     if record:
-        runs = json.loads(Path(record).read_text())["seeds"]
-        recorded = next(run["wrong"] for run in runs if run["index"] == int(about["seed_index"]))
-        same = wrong == recorded
-        print("the same images and classes as recorded" if same else f"NOT as recorded ({len(recorded)} errors)")
+        recorded = next(run["wrong"] for run in of["seeds"] if run["index"] == int(about["seed_index"]))
+        if wrong != recorded:
+            sys.exit(f"NOT as recorded ({len(recorded)} errors)")
+        print("the same images and classes as recorded")
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4) or not all(Path(path).exists() for path in sys.argv[1:]):
+        sys.exit(f"a path is missing or is not there\n{__doc__}")
     main(*sys.argv[1:])

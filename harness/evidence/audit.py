@@ -20,6 +20,7 @@ from harness.evidence.ledger import Attempt, Declaration
 from harness.evidence.record import Record
 from harness.system import files
 from harness.system.errors import ContentError
+from harness.system.terminal import counted
 from harness.system.workspace import Workspace
 from harness.training.recipes import RECIPES
 
@@ -118,7 +119,19 @@ def _row_faults(path: Path, stated: LeaderboardRow, made: LeaderboardRow, *, ran
             yield f"{path} states {item.name} of {_called(made)} as {said}, but the records give {due}"
 
 
+def _removed_weights(records: Path) -> Iterator[str]:
+    """Name the files of weights that were committed once and are gone, a line for each row."""
+    rows = defaultdict(list)
+    for path in history.removed(records, below=True):
+        if path.parent.parent == records / weight_file.FOLDER:
+            rows[path.parent].append(path.name)
+    for row, (first, *more) in rows.items():
+        others = f" and {counted(len(more), 'further file')}" if more else ""
+        yield f"{row} lacks {first}{others}, committed once and removed since ('git restore' brings them back)"
+
+
 def _weight_faults(place: Workspace, records: Iterable[Record], unsound: Iterable[Path]) -> Iterator[str]:
+    yield from _removed_weights(place.records)
     known = set()
     changed = history.changed(place.records / weight_file.FOLDER)
     for evidence in records:
@@ -256,7 +269,7 @@ def _record_faults(folder: Path, sound: Collection[Path]) -> Iterator[str]:
     """Compare with what was committed once: a record stays, and a seed stays as it was first recorded."""
     for path in history.removed(folder):
         if path.suffix == ".json":
-            yield f"{path} was committed once and has been removed"
+            yield f"{path} was committed once and has been removed ('git restore' brings it back)"
     for path in sorted(sound):
         yield from _changed_seeds(path)
 

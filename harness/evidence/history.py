@@ -45,11 +45,15 @@ def versions(path: Path) -> Iterator[Version]:
             yield Version(commit, date, content)
 
 
-def removed(folder: Path) -> list[Path]:
-    """Return the files right in a folder that some commit held and that are there no more, committed so or not."""
+def removed(folder: Path, *, below: bool = False) -> list[Path]:
+    """Return the files in a folder that some commit held and that are there no more, committed so or not.
+
+    Args:
+        below: look into its subfolders too; else right in the folder alone.
+    """
     shown = ("--diff-filter=A", "--no-renames", "--format=", "--name-only", "--relative")
     found = _git(folder, "log", "--full-history", *shown, "--", ".")
-    names = sorted({name for name in (found or "").splitlines() if name and "/" not in name})
+    names = sorted({name for name in (found or "").splitlines() if name and (below or "/" not in name)})
     return [folder / name for name in names if not (folder / name).exists()]
 
 

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from harness.data.datasets import dataset, pixel_properties
 from harness.evidence.record import Record, SeedRun
 from harness.system import files
-from harness.system.document import BRING_BACK, documented, read_as
+from harness.system.document import BRING_BACK, TORN, documented, read_as
 from harness.system.errors import ContentError, reason
 from harness.system.invocation import typed
 from harness.training.result import Environment
@@ -102,7 +102,7 @@ def repeats(records: Path) -> list[Repeat]:
     try:
         return [read_as(Repeat, line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
     except ContentError as error:
-        error.hint = "if a kill or a full disk has torn the line, remove it: the command that wrote it enters it again"
+        error.hint = TORN
         raise
 
 
@@ -136,7 +136,10 @@ def read(path: Path) -> WeightFile:
             raise ContentError(f"the weights {path} do not fit their list of names: {', '.join(sorted(missing))}")
     except OSError as error:
         raise ContentError(f"cannot read the weights {path}: {reason(error)}") from error
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except KeyError as error:
+        lacking = f"they do not state {error.args[0]!r}"
+        raise ContentError(f"cannot read the weights {path}: {lacking}", hint=BRING_BACK) from error
+    except (SafetensorError, TypeError, ValueError, AttributeError) as error:
         raise ContentError(f"cannot read the weights {path}: {reason(error)}", hint=BRING_BACK) from error
     return made
 

@@ -26,6 +26,11 @@ BRING_BACK = (
     "bring the file back as it was committed ('git restore'); one that git does not know has to be removed, and its "
     "network verified again"
 )
+# What to do about a line of a log that cannot be read.
+TORN = (
+    "bring a line back that was committed ('git restore'); one that a kill or a full disk has torn may be removed: the "
+    "command that wrote it enters it again"
+)
 
 
 class _Notation:

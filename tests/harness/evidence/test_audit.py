@@ -17,6 +17,7 @@ from harness.evidence import leaderboard, record, weight_file
 from harness.evidence.audit import audit
 from harness.evidence.leaderboard import Tier
 from harness.system import files
+from harness.system.document import TORN
 from harness.system.workspace import Workspace
 from tests.harness import unrun
 from tests.harness.lived_in import drop, edit, fault_of, forget, record_of, weights
@@ -140,7 +141,16 @@ def test_a_record_that_was_removed_is_told_by_git(place: Workspace):
     path = record_of(place, "99")
     path.unlink()
 
-    assert fault_of(place) == f"{path} was committed once and has been removed"
+    assert fault_of(place).startswith(f"{path} was committed once and has been removed")
+
+
+@pytest.mark.parametrize(("gone", "others"), [((3,), ""), ((3, 4, 5), " and 2 further files")])
+def test_weights_that_were_removed_are_told_once_a_row(gone: tuple[int, ...], others: str, place: Workspace):
+    paths = [weights(place, index) for index in gone]
+    for path in paths:
+        path.unlink()
+
+    assert fault_of(place).startswith(f"{paths[0].parent} lacks seed-0003.safetensors{others}, committed once")
 
 
 def test_a_record_that_was_removed_is_told_by_the_table(place: Workspace):
@@ -331,4 +341,4 @@ def test_a_ledger_that_cannot_be_read_is_one_fault(place: Workspace, capsys: pyt
     (fault,) = capsys.readouterr().out.splitlines()
     assert f"the ledger {place.ledger}, line 1 is not what this program writes" in fault
     # What helps is told too.
-    assert "if a kill or a full disk has torn the line, remove it" in fault
+    assert TORN in fault
