@@ -184,6 +184,9 @@ def _measure(kinds: Mapping[str, Kind], given: argparse.Namespace) -> bool:
                 write_table()
                 is_well = _said(found) and is_well
                 vain = 0 if found.faults else vain + 1
+                if not found.faults:
+                    # The undisturbed search was slower: then moments fall behind the end.
+                    seconds = min(seconds, found.seconds)
                 if vain == MOST_VAIN:
                     raise UsageError(f"{vain} searches in a row ended before a fault of kind {name} struck")
         return is_well

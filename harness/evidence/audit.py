@@ -152,9 +152,13 @@ def _weight_faults(place: Workspace, records: Iterable[Record], unsound: Iterabl
                 elif weight_file.repeat_of(place.records, evidence, run) is None:
                     yield f"{fault}: what it says of its weights was changed"
     damaged = [path.name for path in unsound]
+    strange = defaultdict(list)
     for path in sorted((place.records / weight_file.FOLDER).glob("*/*")):
         if path not in known and not any(name.startswith(f"{path.parent.name}-") for name in damaged):
-            yield f"{path} holds weights of a seed that no record has"
+            strange[path.parent].append(path)
+    for row, paths in strange.items():
+        one = f"{paths[0]} holds weights of a seed"
+        yield f"{one if len(paths) == 1 else f'{row} holds weights of {len(paths)} seeds'} that no record has"
 
 
 def _unsound_networks(place: Workspace, unsound: Iterable[Path]) -> set[str]:

@@ -23,12 +23,14 @@ class Searches:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, int, float]] = []
+        self.spreads: list[float] = []
         self.answers: list[Disturbed] = []
 
     def disturbed(self, kind: Any, place: Path, rng: Any, faults: int, work_seconds: float) -> Disturbed:
         (place / "said.txt").write_text("all is well\n")
         name = next(name for name, known in KINDS.items() if known is kind)
         self.asked.append((name, faults, rng.random()))
+        self.spreads.append(work_seconds)
         if self.answers:
             return self.answers.pop(0)
         return Disturbed(faults=faults, codes=[-9] * faults + [0], answer=dict(ANSWER))
@@ -130,6 +132,18 @@ def test_searches_that_no_fault_strikes_come_to_an_end(searches: Searches, monke
 
     assert ended.value.code == 2
     assert len(searches.asked) == chaos.MOST_VAIN
+
+
+def test_after_a_search_without_a_fault_moments_lie_in_the_time_that_it_took(
+    searches: Searches, monkeypatch: pytest.MonkeyPatch
+):
+    searches.answers = [Disturbed(faults=0, codes=[0], answer=dict(ANSWER))]
+
+    ask(monkeypatch, chaos.main, "--kinds", "coordinator", "--count", "1")
+
+    first, then = searches.spreads
+    assert first == 9.0
+    assert then == chaos_results.read(chaos.RESULTS).searches[0].seconds < 1
 
 
 def test_a_kind_that_is_not_known_is_named(

@@ -241,6 +241,9 @@ def test_weights_that_no_record_has_are_told(place: Workspace):
 
     assert fault_of(place) == f"{path} holds weights of a seed that no record has"
 
+    shutil.copy(path, path.with_name("seed-0100.safetensors"))
+    assert fault_of(place) == f"{path.parent} holds weights of 2 seeds that no record has"
+
 
 # Reads of the test set ----------------------------------------------------------------------------------------
 
