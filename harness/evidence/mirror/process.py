@@ -78,14 +78,16 @@ def serve(pipe: Connection, parent: int, folder: Path, config: StudyConfig, url:
     while True:
         try:
             is_running = pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
+            # The search was killed; in the second case with an answer unread.
             return
         mirror, answer = _attempt(mirror, folder, config, url, is_running=is_running)
         if mirror is not None and answer.outcome in (Outcome.LOST, Outcome.AWAY, Outcome.REFUSED):
             with contextlib.suppress(Exception):
                 close_storage(mirror.storage)
             mirror = None
-        pipe.send(answer)
+        with contextlib.suppress(ConnectionError):
+            pipe.send(answer)
 
 
 def _attempt(
@@ -230,7 +232,7 @@ class Mirroring:
             return
         self._asked = self._clock()
         # A process that has ended is found out by the next answer.
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(ConnectionError):
             self._pipe.send(is_running)
 
     def _answer(self, seconds: float) -> Answer | None:

@@ -97,6 +97,10 @@ class Lane:
     streams: dict[torch.device, torch.cuda.Stream] = field(default_factory=dict)
 
 
+# What is read of a pipe whose other end was killed; the second where it has left something unread.
+_GONE = (EOFError, ConnectionResetError)
+
+
 def serve(pipe: Connection, source: Source, lanes: int, parent: int) -> None:
     """Do what comes through the pipe until it closes."""
     die_with(parent)
@@ -115,11 +119,11 @@ def _one_by_one(pipe: Connection, source: Source) -> None:
     while True:
         try:
             task: LaneJob = pipe.recv()
-        except EOFError:
+        except _GONE:
             return
-        loaded = loaded or _loaded(source, task, pipe.send)
-        if loaded is not None:
-            with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(ConnectionError):
+            loaded = loaded or _loaded(source, task, pipe.send)
+            if loaded is not None:
                 _train(task, loaded, pipe.send)
 
 
@@ -134,7 +138,7 @@ def _side_by_side(pipe: Connection, source: Source, lanes: list[Lane]) -> None:
     while True:
         try:
             order: LaneJob | Stop = pipe.recv()
-        except EOFError:
+        except _GONE:
             return
         lane = lanes[order.lane]
         match order:
@@ -154,7 +158,7 @@ def _go(lane: Lane, loaded: TrainingData, say: Callable[[Report], None]) -> None
     torch.set_num_threads(1)
     while True:
         task = lane.tasks.get()
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(ConnectionError):
             _train(task, loaded, say, lane)
 
 
@@ -185,7 +189,7 @@ def _train(task: LaneJob, loaded: TrainingData, say: Callable[[Report], None], l
             report(execute(task.job, loaded, on_epoch=report, on_step=None if lane is None else go_on))
         except Stopped:
             report(None)
-        except BrokenPipeError:
+        except ConnectionError:
             raise
         except Exception as error:
             report(_fault(error))

@@ -122,7 +122,7 @@ def assign(worker: Worker, job: Job) -> None:
     worker.job, worker.since = job, time.monotonic()
     worker.ticket += 1
     # A process that dies in this very moment is found out by the next poll.
-    with suppress(BrokenPipeError):
+    with suppress(ConnectionError):
         worker.pipe.send(LaneJob(worker.lane, worker.ticket, job))
 
 
@@ -150,7 +150,7 @@ def abandon(worker: Worker) -> None:
         _replace(worker)
         return
     worker.job, worker.stopping = None, worker.stopping or time.monotonic()
-    with suppress(BrokenPipeError):
+    with suppress(ConnectionError):
         worker.pipe.send(Stop(worker.lane, worker.ticket))
 
 

@@ -278,3 +278,17 @@ def test_real_memory_that_torch_refuses_on_a_cpu_is_recognised():
 
     assert refused_memory(caught.value) == str(caught.value).splitlines()[0]
     assert refused_memory(RuntimeError("shapes do not match")) is None
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("unread", [True, False])
+def test_a_process_whose_coordinator_was_killed_ends_without_a_word(
+    count: int, unread: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(lanes, "die_with", lambda parent: None)
+    ours, theirs = Pipe()
+    if unread:
+        theirs.send("what the coordinator has not read yet")
+    ours.close()
+
+    lanes.serve(theirs, SOURCE, count, 0)
