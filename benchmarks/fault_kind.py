@@ -18,7 +18,7 @@ class Surroundings:
 
     Attributes:
         options: of ``harness search``.
-        thing: what the fault strikes: a database, a cluster; None where it is the search itself.
+        thing: what the fault strikes or takes notes in: a database, a cluster, a list; None where it is the search.
         lacks: looks for what is missing at the end, beyond the search's own files; ``left`` for what is left over.
         within: the command that starts the search; empty where nothing does.
     """
