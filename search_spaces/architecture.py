@@ -12,9 +12,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from search_spaces.op_specs import ops_text
-from search_spaces.ops import Conv, DepthwiseConv, Dropout, Dropout2d, Op, Residual, kernels
+from search_spaces.ops import Dropout, Dropout2d, Kernel, Op, Residual, kernels
+
+DROPOUTS = Dropout, Dropout2d
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +60,20 @@ def _canonical(
     for index, op in enumerate(ops):
         if index in bars:
             moved.append(len(kept))
-        if isinstance(op, Dropout | Dropout2d) and op.p == 0:
+        if isinstance(op, DROPOUTS) and op.p == 0:
             continue
-        if isinstance(op, Conv | DepthwiseConv) and op.tie is not None:
+        if isinstance(op, Kernel) and op.tie is not None:
             name = ties.get(op.tie)
-            op = op if name == op.tie else replace(op, tie=name)
+            op = op if name == op.tie else _renamed(op, name)
         elif isinstance(op, Residual):
             inner, inner_bars = _canonical(op.ops, op.bars, ties)
             op = Residual(inner, inner_bars)
         kept.append(op)
     inside = sorted({bar for bar in moved if 0 < bar < len(kept)})
     return tuple(kept), tuple(inside)
+
+
+@lru_cache(maxsize=10_000)
+def _renamed(op: Kernel, tie: str | None) -> Op:
+    """Return a convolution with another tie; a search draws the same ones again and again."""
+    return replace(op, tie=tie)

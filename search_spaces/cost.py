@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from search_spaces.architecture import Architecture
 from search_spaces.errors import BudgetExceededError, ShapeError
@@ -71,15 +72,13 @@ def analyse_ops(ops: tuple[Op, ...], task: Task) -> Analysis:
     field, local = Field(), 0
     for index, op in enumerate(ops):
         try:
-            after = output_shape(op, shape)
-            parameters, macs = _cost(op, shape, after, tied)
+            found, after = _layer(op, shape, field, tied)
         except ShapeError as error:
             raise ShapeError(error.message, path=(index, *error.path)) from None
         if not local and is_global(op, shape):
             local = field.size
-        field = field_after(op, shape, field)
-        layers.append(Layer(op, after, parameters, macs, field.size))
-        shape = after
+        layers.append(found)
+        shape, field = found.output_shape, after
     check_output(shape, task.classes)
     return Analysis(
         task,
@@ -140,7 +139,7 @@ def grouped_macs(analysis: Analysis) -> int:
         # Most kernels read all channels; their shapes are not needed.
         if layer.macs and _has_groups(layer.op):
             for op, read, written in _walk(layer.op, before):
-                if isinstance(op, Conv | DepthwiseConv) and _has_groups(op):
+                if isinstance(op, Kernel) and _has_groups(op):
                     channels = 1 if isinstance(op, DepthwiseConv) else read[0] // op.groups
                     found += math.prod(written) * channels * math.prod(kernel_shape(op))
         before = layer.output_shape
@@ -169,43 +168,52 @@ def check_budget(parameters: int, budget: int) -> None:
         raise BudgetExceededError(parameters, budget)
 
 
-def _cost(op: Op, before: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[int, int]:
-    """Return (parameters, macs) of one op; ``tied`` maps tie names to kernel shapes and is added to."""
+def _layer(op: Op, shape: Shape, field: Field, tied: dict[str, Shape]) -> tuple[Layer, Field]:
+    """Return an op with what it costs, and the field after it; ``tied`` maps tie names to kernels and is added to."""
     if isinstance(op, Residual):
-        return _residual_cost(op, before, tied)
-    spec = SPECS[type(op)]
-    if isinstance(op, Conv | DepthwiseConv):
-        assert spec.kernel is not None, "a convolution has a kernel"
-        return _kernel_cost(op, spec.kernel(op, before), after, tied)
-    return spec.cost(op, before)
+        return _residual_layer(op, shape, field, tied)
+    alone, further, after, kernel = _alone(op, shape, field)
+    if not isinstance(op, Kernel) or op.tie is None or kernel is None:
+        return alone, after
+    first = tied.get(op.tie)
+    if first is None:
+        tied[op.tie] = kernel
+        return alone, after
+    if first != kernel:
+        raise ShapeError(
+            f"tie={op.tie} shares a kernel of {shape_text(first)} with one of {shape_text(kernel)} "
+            "(out x in x height x width); tied kernels must have equal shapes"
+        )
+    return further, after
 
 
-def _kernel_cost(op: Kernel, kernel: Shape, after: Shape, tied: dict[str, Shape]) -> tuple[int, int]:
-    weights = kernel[0] * kernel[1] * kernel[2] * kernel[3]
-    poses = op.poses if isinstance(op, Conv) else 1
-    macs = poses * weights * after[1] * after[2]
-    stored = weights
-    if op.tie is not None:
-        first = tied.setdefault(op.tie, kernel)
-        if first != kernel:
-            raise ShapeError(
-                f"tie={op.tie} shares a kernel of {shape_text(first)} with one of {shape_text(kernel)} "
-                "(out x in x height x width); tied kernels must have equal shapes"
-            )
-        # The first use put its own tuple object in; later uses find it there.
-        stored = weights if first is kernel else 0
-    return stored + (kernel[0] if op.bias else 0), macs
-
-
-def _residual_cost(op: Residual, shape: Shape, tied: dict[str, Shape]) -> tuple[int, int]:
-    parameters = macs = 0
+def _residual_layer(op: Residual, shape: Shape, field: Field, tied: dict[str, Shape]) -> tuple[Layer, Field]:
+    output_shape(op, shape)  # first of all its ops fit together
+    parameters, macs, inside = 0, 0, shape
     for index, inner in enumerate(op.ops):
-        after = output_shape(inner, shape)
         try:
-            inner_parameters, inner_macs = _cost(inner, shape, after, tied)
+            found, field = _layer(inner, inside, field, tied)
         except ShapeError as error:
             raise ShapeError(error.message, path=(index, *error.path)) from None
-        parameters += inner_parameters
-        macs += inner_macs
-        shape = after
-    return parameters, macs
+        parameters, macs, inside = parameters + found.parameters, macs + found.macs, found.output_shape
+    return Layer(op, inside, parameters, macs, field.size), field
+
+
+@lru_cache(maxsize=50_000)
+def _alone(op: Op, shape: Shape, field: Field) -> tuple[Layer, Layer, Field, Shape | None]:
+    """Return an op as the first user of its kernel and as a further one, the field after it, and the kernel's shape.
+
+    The thousands of networks that a search looks at are made of the same few ops, shapes and fields.
+    """
+    spec, after = SPECS[type(op)], output_shape(op, shape)
+    grown = field_after(op, shape, field)
+    if not isinstance(op, Kernel):
+        found = Layer(op, after, *spec.cost(op, shape), grown.size)
+        return found, found, grown, None
+    assert spec.kernel is not None, "a convolution has a kernel"
+    kernel = spec.kernel(op, shape)
+    weights, biases = math.prod(kernel), kernel[0] if op.bias else 0
+    poses = op.poses if isinstance(op, Conv) else 1
+    macs = poses * weights * after[1] * after[2]
+    first, further = (Layer(op, after, stored + biases, macs, grown.size) for stored in (weights, 0))
+    return first, further, grown, kernel

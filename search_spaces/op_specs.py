@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from search_spaces import poses
@@ -109,6 +109,12 @@ def op_text(op: Op, *, bars: bool = True) -> str:
     """Return one op in canonical notation, defaults left out."""
     if isinstance(op, Residual):
         return f"res({ops_text(op.ops, op.bars, show_bars=bars)})"
+    return _plain_text(op)
+
+
+@lru_cache(maxsize=10_000)
+def _plain_text(op: Op) -> str:
+    """Return an op other than ``res`` in notation; a search names the same few thousand again and again."""
     name = f"conv{op.kernel_size}x{op.kernel_width}" if isinstance(op, Conv) else _NAMES[type(op)]
     signature, default = SIGNATURES[name], _DEFAULTS[name]
     given = []

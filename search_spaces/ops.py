@@ -165,7 +165,7 @@ def kernels(ops: tuple[Op, ...]) -> list[Kernel]:
     """Return all convolutions in order of execution, those inside ``res`` included."""
     found: list[Kernel] = []
     for op in ops:
-        if isinstance(op, Conv | DepthwiseConv):
+        if isinstance(op, Kernel):
             found.append(op)
         elif isinstance(op, Residual):
             found.extend(kernels(op.ops))

@@ -45,12 +45,7 @@ def output_shape(op: Op, shape: Shape) -> Shape:
 
 
 def field_after(op: Op, shape: Shape, field: Field) -> Field:
-    """Return the receptive field after ``op``, given the shape and the field before it."""
-    if isinstance(op, Residual):
-        for inner in op.ops:
-            field = field_after(inner, shape, field)
-            shape = output_shape(inner, shape)
-        return field
+    """Return the receptive field after ``op``, which is no ``res``, given the shape and the field before it."""
     if is_global(op, shape):
         # It sees the whole map, as a window of the map's size would.
         return _grown(field, shape[1], shape[2], 1)

@@ -7,6 +7,7 @@ is exempt.
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Callable, Iterable
 
 from harness.evidence.events import RungReached
@@ -25,6 +26,8 @@ OWN_RATIOS = 8
 # One network in so many is never pruned. These alone can be counted to tell how often pruning is wrong; a share of what
 # it lets through would flatter it.
 EXEMPT_SHARE = 10
+# Errors at the end per error after an epoch, of the runs that went to the end, in order: by length and epoch.
+Ratios = dict[tuple[int, int], list[float]]
 
 
 def rungs(epochs: int) -> tuple[int, ...]:
@@ -44,18 +47,18 @@ def next_rung(config: StudyConfig, epochs: int, epoch: int) -> int | None:
 
 def at_rung(
     found: Result,
-    ended: Iterable[Result],
+    ratios: Ratios,
     threshold_pct: float,
     is_hopeless: Callable[[Result], bool] | None = None,
 ) -> RungReached:
     """Return what is decided of a run that has reached a rung.
 
     Args:
-        found: the run so far; ``ended`` are the study's runs that have ended.
+        found: the run so far; ``ratios`` are those of the study's runs that have ended.
         is_hopeless: another rule in place of this one, which spares nobody.
     """
     errors, epoch = found.validation_errors or 0, len(found.history)
-    ratio = hopeful_ratio(ended, epoch, found.recipe.epochs)
+    ratio = hopeful_ratio(ratios, epoch, found.recipe.epochs)
     hoped = predicted_pct(errors, found.validation_size or 1, ratio)
     hopeless = is_hopeless(found) if is_hopeless else not statistics.reaches(hoped, threshold_pct)
     spared = hopeless and is_hopeless is None and is_exempt(found.hash)
@@ -79,21 +82,24 @@ def why_pruned(rung: RungReached, threshold_pct: float) -> str:
     return f"{hoped}; the threshold is {threshold_pct:.4f} %"
 
 
-def hopeful_ratio(results: Iterable[Result], rung: int, epochs: int) -> float:
+def add_run(ratios: Ratios, ended: Result) -> None:
+    """Add the ratios of a run; one that did not go to its end has none."""
+    if ended.status is Status.COMPLETE and ended.validation_errors is not None:
+        for epoch in ended.history:
+            if epoch.validation_errors:
+                known = ratios.setdefault((ended.recipe.epochs, epoch.epoch), [])
+                insort(known, ended.validation_errors / epoch.validation_errors)
+
+
+def hopeful_ratio(ratios: Ratios, rung: int, epochs: int) -> float:
     """Return the errors at the end per error at a rung, so that a tenth of the runs that went to the end had fewer.
 
     Few networks have been trained to the end when a search begins; then a figure measured beforehand holds.
     """
-    ratios = []
-    for result in results:
-        if result.recipe.epochs != epochs or result.status is not Status.COMPLETE:
-            continue
-        at_rung = [epoch.validation_errors for epoch in result.history if epoch.epoch == rung]
-        if at_rung and at_rung[0] and result.validation_errors is not None:
-            ratios.append(result.validation_errors / at_rung[0])
-    if len(ratios) < OWN_RATIOS:
+    known = ratios.get((epochs, rung), [])
+    if len(known) < OWN_RATIOS:
         return PRIOR_RATIO[min(PRIOR_RATIO, key=lambda share: abs(share * epochs - rung))]
-    return sorted(ratios)[len(ratios) // 10]
+    return known[len(known) // 10]
 
 
 def predicted_pct(errors: int, size: int, ratio: float) -> float:

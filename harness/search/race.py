@@ -73,7 +73,6 @@ class Candidate:
         fresh: its runs on fresh validation seeds, in order of the seeds.
         repeats: how often it was proposed again.
         stand_seeds: fresh seeds that it stands on at the least; 0 where its first run suffices.
-        work: what a step of its training takes (``features.work``), once somebody has asked.
     """
 
     proposal: Proposal
@@ -82,7 +81,6 @@ class Candidate:
     fresh: list[Result] = field(default_factory=list)
     repeats: int = 0
     stand_seeds: int = STAND_SEEDS
-    work: float | None = field(default=None, repr=False, compare=False)
 
     @property
     def fresh_pct(self) -> list[float]:
@@ -223,8 +221,9 @@ def next_to_confirm(
     open_ = [
         candidate
         for candidate in candidates
-        if seeds_wanted(candidate, threshold_pct) > len(candidate.fresh) + flying.get(candidate.proposal.trial, 0)
-        and candidate.cost < below
+        # What costs little to ask comes first: there may be thousands.
+        if candidate.cost < below
+        and seeds_wanted(candidate, threshold_pct) > len(candidate.fresh) + flying.get(candidate.proposal.trial, 0)
         and not stands(candidate, threshold_pct)
         and not refuted(candidate, threshold_pct)
     ]

@@ -11,12 +11,11 @@ from harness.search.race import Candidate
 from harness.search.session import (
     Session,
     confirmed,
-    file_result,
+    enter_result,
     known_of,
     look_for_nearest,
     note,
     note_finished,
-    runs_of,
     smallest_standing,
     trial_of,
     update_contenders,
@@ -68,8 +67,7 @@ def _on_event(session: Session, event: Event) -> None:
 
 def _at_rung(session: Session, job: Job, found: Result) -> None:
     """Decide at a rung whether a run goes on."""
-    ended = (run for candidate in session.candidates.values() for run in runs_of(candidate))
-    rung = pruning.at_rung(found, ended, session.config.threshold_pct, session.is_hopeless)
+    rung = pruning.at_rung(found, session.ratios, session.config.threshold_pct, session.is_hopeless)
     note(session, rung)
     if rung.pruned:
         own_rule = session.is_hopeless is not None
@@ -86,7 +84,7 @@ def _ended(session: Session, job: Job, found: Result) -> None:
     before = smallest_standing(session)
     open_before = not race.refuted(candidate, session.config.threshold_pct)
     session.log.keep(trial_of(job), found)
-    file_result(session.candidates, found)
+    enter_result(session, found)
     update_contenders(session, candidate)
     look_for_nearest(session)
     if job.checkpoint is not None:

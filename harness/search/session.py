@@ -8,15 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.data.datasets import dataset
 from harness.evidence import study
 from harness.evidence.events import Confirmed, Entry, Event, RunEnded, Verified
 from harness.evidence.study import StudyConfig
-from harness.search import race
+from harness.search import pruning, race
 from harness.search.effort import Effort
 from harness.search.nearest_miss import NearestMiss, nearest_miss
+from harness.search.proposals import estimate
+from harness.search.proposals.estimate import PACES, Timing
+from harness.search.proposals.features import work
 from harness.search.proposals.proposing import Proposing
 from harness.search.proposals.switches import ALL_ON, Switches
-from harness.search.pruning import next_rung
+from harness.search.pruning import Ratios, next_rung
 from harness.search.race import Candidate
 from harness.search.watcher import Watcher
 from harness.system import statistics
@@ -77,6 +81,8 @@ class Session:
         standing: the network of the lowest cost that stands; it can change only with the contenders, and is asked for
             several times at each event.
         nearest: what came nearest to standing, while nothing stands.
+        timing: what its runs have taken.
+        ratios: of the errors of its runs, at the end and before.
     """
 
     folder: Path
@@ -103,10 +109,17 @@ class Session:
     contenders: dict[int, Candidate] = field(default_factory=dict, init=False)
     standing: Candidate | None = field(default=None, init=False)
     nearest: NearestMiss | None = field(default=None, init=False)
+    timing: Timing = field(init=False)
+    ratios: Ratios = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
+        data = dataset(self.config.dataset)
+        pace = estimate.taught(PACES[self.effort.engine], self.config.recipe, data.task)
+        self.timing = Timing(data.train_size, pace)
         for candidate in self.candidates.values():
             _keep(self, candidate)
+            for run in runs_of(candidate):
+                _learn(self, candidate, run)
         _look_for_standing(self)
 
     @property
@@ -152,16 +165,31 @@ def jobs_at_work(session: Session) -> list[Job]:
     return [job for job in session.executor.jobs.values() if job is not None]
 
 
-def file_result(candidates: dict[int, Candidate], found: Result) -> None:
-    """Put a finished run where it belongs; a run of an unknown trial is passed over."""
+def enter_result(session: Session, found: Result) -> None:
+    """Put a run that has ended where it belongs, and learn from it how fast and how long runs are."""
+    candidate = file_result(session.candidates, found)
+    if candidate is not None:
+        _learn(session, candidate, found)
+
+
+def file_result(candidates: dict[int, Candidate], found: Result) -> Candidate | None:
+    """Put a finished run where it belongs; return its network, None for an unknown trial or a run that is not new."""
     candidate = candidates.get(found.trial if found.trial is not None else -1)
     if candidate is None:
-        return
+        return None
+    before = len(list(runs_of(candidate)))
     if found.purpose is Purpose.SEARCH:
         candidate.first = found
     else:
         others = [run for run in candidate.fresh if run.seed_index != found.seed_index]
         candidate.fresh = sorted([*others, found], key=lambda run: run.seed_index)
+    return candidate if len(list(runs_of(candidate))) > before else None
+
+
+def _learn(session: Session, candidate: Candidate, run: Result) -> None:
+    task = dataset(session.config.dataset).task
+    pruning.add_run(session.ratios, run)
+    estimate.add_run(session.timing, run, work(candidate.proposal.architecture, task), run.node)
 
 
 def update_contenders(session: Session, candidate: Candidate) -> None:

@@ -8,14 +8,12 @@ from harness.search.proposals.estimate import (
     CAUTION,
     CAUTION_SECONDS,
     LEAST_VERIFY_SEEDS,
-    PACES,
     VERIFY_FACTOR,
     Pace,
     Room,
     rounds,
     scaled,
     slowdown,
-    taught,
     training_seconds,
     verifying,
 )
@@ -24,7 +22,6 @@ from harness.search.race import STAND_SEEDS, Candidate
 from harness.search.session import Session, runs_of
 from harness.system import statistics
 from harness.training.result import Status
-from search_spaces.task import Task
 
 
 def room(session: Session) -> Room:
@@ -76,10 +73,7 @@ def _to_verify(session: Session) -> list[Candidate]:
 
 def pace_of(session: Session) -> Pace:
     """Return the pace as it was measured, that of the slowest node of a cluster; a guess until a run has ended."""
-    data = dataset(session.config.dataset)
-    pace = taught(PACES[session.effort.engine], session.config.recipe, data.task)
-    trained = ((run, _work(each, data.task)) for each in session.candidates.values() for run in runs_of(each))
-    return scaled(pace, slowdown(trained, data.train_size, pace, lambda run: run.node) or 1.0)
+    return scaled(session.timing.pace, slowdown(session.timing) or 1.0)
 
 
 def run_seconds(session: Session, candidate: Candidate) -> float:
@@ -89,14 +83,7 @@ def run_seconds(session: Session, candidate: Candidate) -> float:
         return statistics.mean(seconds)
     proposal, data = candidate.proposal, dataset(session.config.dataset)
     epochs = proposal.epochs or session.config.recipe.epochs
-    return training_seconds(epochs, data.train_size, _work(candidate, data.task), pace_of(session))
-
-
-def _work(candidate: Candidate, task: Task) -> float:
-    # Each proposal asks for the work of all that was trained, and ``work`` takes most of that even where it knows.
-    if candidate.work is None:
-        candidate.work = work(candidate.proposal.architecture, task)
-    return candidate.work
+    return training_seconds(epochs, data.train_size, work(proposal.architecture, data.task), pace_of(session))
 
 
 def closing_seconds(session: Session) -> float:

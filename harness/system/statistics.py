@@ -43,9 +43,10 @@ def lower_bound(values: Sequence[float], confidence: float) -> float:
 def quantile(confidence: float, freedom: int) -> float:
     """Return the quantile of Student's distribution."""
     # The same few are wanted again and again, and each takes a tenth of a millisecond.
-    from scipy.stats import t
+    # As ``scipy.stats`` does, whose import takes four times as long.
+    from scipy.special import stdtrit
 
-    return float(t.ppf(confidence, freedom))
+    return float(stdtrit(freedom, confidence))
 
 
 def normal_share(value: float) -> float:
@@ -54,11 +55,11 @@ def normal_share(value: float) -> float:
 
 
 @cache
-def student_share(value: float, freedom: int) -> float:
+def student_share(value: float, freedom: float) -> float:
     """Return Student's distribution function."""
-    from scipy.stats import t
+    from scipy.special import stdtr
 
-    return float(t.cdf(value, freedom))
+    return float(stdtr(freedom, value))
 
 
 def interval(values: Sequence[float], confidence: float) -> tuple[float, float]:
@@ -77,12 +78,10 @@ def chance_that_lower(fresh: Sequence[float], recorded: Sequence[float]) -> floa
         return math.nan
     if len(set(fresh)) == len(set(recorded)) == 1:
         return 0.0 if fresh[0] < recorded[0] else 1.0
-    from scipy.stats import t
-
     squares = [standard_deviation(values) ** 2 / len(values) for values in (fresh, recorded)]
     spread = sum(squares)
     freedom = spread**2 / (squares[0] ** 2 / (len(fresh) - 1) + squares[1] ** 2 / (len(recorded) - 1))
-    return float(t.cdf((mean(fresh) - mean(recorded)) / math.sqrt(spread), freedom))
+    return student_share((mean(fresh) - mean(recorded)) / math.sqrt(spread), freedom)
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:

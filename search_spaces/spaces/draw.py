@@ -230,8 +230,12 @@ class _Walk:
             case Fixed():
                 into.ops.append(node.op)
             case Template():
-                drawn = [self.value(value, values, path) for _, value in node.fields]
-                into.ops.append(_made(cast(Callable[..., Op], node.op), tuple(drawn)))
+                # Nearly all fields are constants.
+                drawn = tuple(
+                    each.value if isinstance(each, Constant) else self.value(each, values, path)
+                    for _, each in node.fields
+                )
+                into.ops.append(_made(cast(Callable[..., Op], node.op), drawn))
             case RuleRef():
                 path = f"{path}{node.label}/" if node.label else path
                 given = {name: self.value(value, values, path) for name, value in node.arguments}

@@ -26,7 +26,7 @@ from harness.search.opening import open_session
 from harness.search.proposals import proposer, sampler
 from harness.search.proposals.proposer import Proposer
 from harness.search.race import Candidate
-from harness.search.session import Session, file_result, job_for, update_contenders
+from harness.search.session import Session, enter_result, job_for, update_contenders
 from harness.system import files
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
@@ -325,7 +325,7 @@ def opened(folder: Path, networks: Sequence[Made], *, sampler: str = "tpe", **sp
 
 def _file(session: Session, candidate: Candidate, purpose: Purpose, index: int, accuracy_pct: float) -> None:
     job = job_for(session, candidate, purpose, index)
-    file_result(session.candidates, made_result(job, lambda parameters, seed: accuracy_pct, RECIPE.epochs))
+    enter_result(session, made_result(job, lambda parameters, seed: accuracy_pct, RECIPE.epochs))
 
 
 def proposer_of(found: Session) -> Proposer:

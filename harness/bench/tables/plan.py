@@ -11,7 +11,7 @@ from harness.bench.tables.recording import Key, Recording, keys_of
 from harness.bench.tables.sample import SampledNetworks
 from harness.bench.tables.table import engine_kind
 from harness.data.datasets import dataset
-from harness.search.proposals.estimate import PACES, slowdown, taught, training_seconds
+from harness.search.proposals.estimate import PACES, Timing, add_run, slowdown, taught, training_seconds
 from harness.search.proposals.features import work
 from harness.system.duration import duration_text
 from harness.training.result import Result
@@ -45,8 +45,10 @@ def planned(recording: Recording, chosen: SampledNetworks, ended: Mapping[Key, R
     """Return the facts of a recording of which these runs have ended."""
     data = dataset(recording.dataset)
     pace = taught(PACES[engine_kind(recording.machine)], recording.recipe, data.task)
-    known = ((run, work(run.architecture, data.task)) for run in ended.values())
-    slow = slowdown(known, data.train_size, pace)
+    timing = Timing(data.train_size, pace)
+    for run in ended.values():
+        add_run(timing, run, work(run.architecture, data.task))
+    slow = slowdown(timing)
     each = {
         network.architecture: training_seconds(1, data.train_size, work(network.architecture, data.task), pace)
         * (slow or 1.0)

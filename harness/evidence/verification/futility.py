@@ -57,6 +57,4 @@ def chance(accuracies_pct: Sequence[float], declared: int, target_pct: float, co
     # Equal accuracies differ from their mean by the rounding of floats.
     if spread < 1e-9:
         return float(statistics.reaches(centre, rest_needs))
-    from scipy.stats import t
-
-    return float(t.sf((rest_needs - centre) / spread, seen - 1))
+    return statistics.student_share((centre - rest_needs) / spread, seen - 1)

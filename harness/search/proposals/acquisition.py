@@ -5,8 +5,11 @@ Pure functions over the model of the errors (``surrogate``); ``aim`` finds the n
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+import operator
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,7 +130,7 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
     margins = margins_to_stand(aim, [(each.row, epochs) for each, epochs in pairs])
     chances = np.array([statistics.normal_share(float(margin)) for margin in margins])
     seconds = np.array([aim.room.takes(epochs, each.work) for each, epochs in pairs])
-    fall_of = {cost: expected_fall(cost, aim.below, aim.open) for cost in {each.cost for each, _ in pairs}}
+    fall_of = expected_falls({each.cost for each, _ in pairs}, aim.below, aim.open)
     falls = np.array([fall_of[each.cost] for each, _ in pairs])
     more = rounds(STAND_SEEDS, aim.room.workers)
     hopeful = np.full(len(pairs), fill_value=True)
@@ -177,14 +180,17 @@ def one_by_one(aim: Aim, ranked: Sequence[Choice], count: int) -> list[Choice]:
         ranked: of ``choices``, not empty.
     """
     found, open_ = [ranked[0]], list(aim.open)
-    left = [(each, expected_fall(each.option.cost, aim.below, open_)) for each in ranked[1 : AMONG * count]]
+    left = list(ranked[1 : AMONG * count])
+    costs = {each.option.cost for each in left}
+    alone = expected_falls(costs, aim.below, open_)
     while left and len(found) < count:
         open_.append((found[-1].option.cost, found[-1].chance))
+        falls = expected_falls(costs, aim.below, open_)
         worths = [
-            each.worth * expected_fall(each.option.cost, aim.below, open_) / fall if fall else 0.0
-            for each, fall in left
+            each.worth * falls[each.option.cost] / alone[each.option.cost] if alone[each.option.cost] else 0.0
+            for each in left
         ]
-        found.append(left.pop(worths.index(max(worths)))[0])
+        found.append(left.pop(worths.index(max(worths))))
     return found
 
 
@@ -206,14 +212,21 @@ def margins_to_stand(aim: Aim, trainings: Sequence[tuple[tuple[float, ...], int]
     return (math.log(max(1e-9, needed)) - means - CURSE * deviations) / spread
 
 
-def expected_fall(cost: int, below: int, open_: Sequence[tuple[int, float]]) -> float:
-    """Return by how much a network that stands lowers the cost to get below, in the logarithm; others may lower it too.
+def expected_falls(costs: Iterable[int], below: int, open_: Sequence[tuple[int, float]]) -> dict[int, float]:
+    """Return by how much a network of each cost that stands lowers the cost to get below, in the logarithm.
 
     Args:
-        open_: costs and chances of the others, which are taken to be independent; one above it lowers nothing.
+        open_: costs and chances of others that may lower it too, taken to be independent; one above it lowers nothing.
     """
-    fall, left = 0.0, 1.0
-    for other, chance in sorted(each for each in open_ if each[0] < below):
-        fall += left * chance * max(0.0, math.log(other / cost))
-        left *= 1 - chance
-    return fall + left * max(0.0, math.log(below / cost))
+    rivals = sorted(each for each in open_ if each[0] < below)
+    # The chance that none of the rivals before each one comes to stand.
+    left = list(itertools.accumulate((1 - chance for _, chance in rivals), operator.mul, initial=1.0))
+    falls = {}
+    for cost in costs:
+        fall = 0.0
+        # Where a rival of no higher cost stands, the network lowers nothing.
+        for at in range(bisect_right(rivals, (cost, math.inf)), len(rivals)):
+            other, chance = rivals[at]
+            fall += left[at] * chance * math.log(other / cost)
+        falls[cost] = fall + left[-1] * max(0.0, math.log(below / cost))
+    return falls

@@ -99,12 +99,11 @@ def _climbed(look: Look, aim: Aim, options: list[Option], ranked: list[Choice], 
     return ranked
 
 
-def _learned(past: Sequence[Observation], observed: Sequence[Observation]) -> list[Observation]:
+def _learned(past: Sequence[Observation], latest: Sequence[Observation]) -> list[Observation]:
     """Return the latest of a search's own observations, and as many of the past as there is room for.
 
     These are taken evenly: they are sorted by form, and no form is forgotten first.
     """
-    latest = observed[-MOST_OBSERVATIONS:]
     room = min(len(past), MOST_OBSERVATIONS - len(latest))
     return [*(past[number * len(past) // room] for number in range(room)), *latest]
 
@@ -112,10 +111,11 @@ def _learned(past: Sequence[Observation], observed: Sequence[Observation]) -> li
 def _aim_of(look: Look, past: Sequence[Observation]) -> Aim:
     """Return what the model is asked for, fitted to all that is known at the moment."""
     config, candidates = look.config, list(look.candidates.values())
-    observed = [seen for candidate in candidates for seen in _observed(candidate, config, look.space.task)]
+    observed = (seen for candidate in reversed(candidates) for seen in _observed(candidate, config, look.space.task))
+    latest = list(itertools.islice(observed, MOST_OBSERVATIONS))[::-1]
     allowed = (100 - config.threshold_pct) * 100
     return Aim(
-        model=fitted(_learned(past, observed), belief=PRIOR_ERRORS if past else BELIEF * max(1.0, allowed)),
+        model=fitted(_learned(past, latest), belief=PRIOR_ERRORS if past else BELIEF * max(1.0, allowed)),
         recipe=config.recipe,
         lengths=look.config.all_lengths,
         allowed=allowed,

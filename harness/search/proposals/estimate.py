@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 from harness.search.proposals.features import work
 from harness.training.recipe import Recipe
@@ -32,6 +33,22 @@ LEAST_VERIFY_SEEDS, MOST_VERIFY_SEEDS = 5, 8
 # What an estimate is raised by, as a factor, and what starting processes and writing files take.
 CAUTION = 1.1
 CAUTION_SECONDS = 12.0
+
+
+@dataclass(slots=True)
+class Timing:
+    """What runs have taken and what was estimated for them.
+
+    Attributes:
+        images: that an epoch trains on.
+        pace: of the estimates.
+        sums: measured and estimated seconds, by the place where runs were trained. They are exact: a search that goes
+            on after a stop adds the same runs in another order.
+    """
+
+    images: int
+    pace: Pace
+    sums: dict[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,22 +118,18 @@ def training_seconds(epochs: int, images: int, network_work: float, pace: Pace) 
     return epochs * images * (pace.seconds_an_image + pace.seconds_a_mac * network_work)
 
 
-def slowdown(
-    trained: Iterable[tuple[Result, float]], images: int, pace: Pace, place: Callable[[Result], str] = lambda run: ""
-) -> float | None:
-    """Return measured over estimated seconds of all runs, of the slowest place where they have several.
+def add_run(timing: Timing, run: Result, network_work: float, place: str = "") -> None:
+    """Add a run that has ended; one without an epoch or a size tells nothing.
 
     Args:
-        trained: runs, each with the ``features.work`` of its network.
-        place: where a run was trained.
-
-    Returns:
-        None where no run tells it.
+        network_work: ``features.work`` of its network.
     """
-    places: dict[str, tuple[float, float]] = {}
-    for run, network_work in trained:
-        if run.history and run.macs:
-            measured, estimated = places.get(place(run), (0.0, 0.0))
-            more = training_seconds(len(run.history), images, network_work, pace)
-            places[place(run)] = (measured + run.train_seconds, estimated + more)
-    return max((measured / estimated for measured, estimated in places.values() if estimated), default=None)
+    if run.history and run.macs:
+        estimated = training_seconds(len(run.history), timing.images, network_work, timing.pace)
+        sums = timing.sums.get(place, (Fraction(0), Fraction(0)))
+        timing.sums[place] = (sums[0] + Fraction(run.train_seconds), sums[1] + Fraction(estimated))
+
+
+def slowdown(timing: Timing) -> float | None:
+    """Return measured over estimated seconds of all runs, of the slowest place; None where no run tells it."""
+    return max((float(measured / estimated) for measured, estimated in timing.sums.values() if estimated), default=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.search import pruning
+from harness.search.pruning import Ratios
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
 from tests.harness import scripted
@@ -31,20 +33,27 @@ def full_run(at_rung: int, at_end: int, rung: int = 4) -> Result:
     return result(at_end, history=history)
 
 
+def ratios(runs: Iterable[Result]) -> Ratios:
+    found: Ratios = {}
+    for run in runs:
+        pruning.add_run(found, run)
+    return found
+
+
 def test_the_ratio_is_the_prior_until_eight_runs_of_the_study_say_better():
     seven = [full_run(200, 180) for _ in range(7)]
 
-    assert pruning.hopeful_ratio(seven, 4, 15) == pruning.PRIOR_RATIO[0.25]
-    assert pruning.hopeful_ratio(seven, 8, 15) == pruning.PRIOR_RATIO[0.5]
-    assert pruning.hopeful_ratio([*seven, full_run(200, 180)], 4, 15) == 0.9
+    assert pruning.hopeful_ratio(ratios(seven), 4, 15) == pruning.PRIOR_RATIO[0.25]
+    assert pruning.hopeful_ratio(ratios(seven), 8, 15) == pruning.PRIOR_RATIO[0.5]
+    assert pruning.hopeful_ratio(ratios([*seven, full_run(200, 180)]), 4, 15) == 0.9
 
 
 def test_the_ratio_is_that_of_the_luckiest_tenth():
     runs = [full_run(100, errors) for errors in range(30, 50)]
 
-    assert pruning.hopeful_ratio(runs, 4, 15) == 0.32
-    assert pruning.hopeful_ratio(runs[:9], 4, 15) == 0.30
-    assert pruning.hopeful_ratio(runs[:10], 4, 15) == 0.31
+    assert pruning.hopeful_ratio(ratios(runs), 4, 15) == 0.32
+    assert pruning.hopeful_ratio(ratios(runs[:9]), 4, 15) == 0.30
+    assert pruning.hopeful_ratio(ratios(runs[:10]), 4, 15) == 0.31
 
 
 def test_only_runs_to_the_end_that_were_looked_at_at_the_rung_have_a_ratio():
@@ -58,22 +67,22 @@ def test_only_runs_to_the_end_that_were_looked_at_at_the_rung_have_a_ratio():
         replace(full_run(200, 2), recipe=Recipe(epochs=30)),
     ]
 
-    assert pruning.hopeful_ratio([*seven, *others], 4, 15) == pruning.PRIOR_RATIO[0.25]
+    assert pruning.hopeful_ratio(ratios([*seven, *others]), 4, 15) == pruning.PRIOR_RATIO[0.25]
 
 
 def test_runs_of_a_length_have_a_ratio_of_their_own():
     short = [replace(full_run(200, 180), recipe=Recipe(epochs=8)) for _ in range(8)]
     long = [full_run(200, 100) for _ in range(8)]
 
-    assert pruning.hopeful_ratio([*short, *long], 4, 8) == 0.9
-    assert pruning.hopeful_ratio([*short, *long], 4, 15) == 0.5
+    assert pruning.hopeful_ratio(ratios([*short, *long]), 4, 8) == 0.9
+    assert pruning.hopeful_ratio(ratios([*short, *long]), 4, 15) == 0.5
 
 
 @pytest.mark.parametrize(
     ("epochs", "shares"), [(5, (0.4, 0.6)), (8, (0.25, 0.5)), (15, (0.25, 0.5)), (30, (0.25, 0.5))]
 )
 def test_the_prior_of_a_rung_is_that_of_the_nearest_share_of_the_epochs(epochs: int, shares: tuple[float, ...]):
-    found = [pruning.hopeful_ratio([], rung, epochs) for rung in pruning.rungs(epochs)]
+    found = [pruning.hopeful_ratio({}, rung, epochs) for rung in pruning.rungs(epochs)]
 
     assert found == [pruning.PRIOR_RATIO[share] for share in shares]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 from harness.search import session
 from harness.search.pruning import next_rung
@@ -23,17 +24,20 @@ def test_a_run_is_filed_once_whatever_comes_twice(opened: Session):
     ]
 
     for run in runs:
-        session.file_result(opened.candidates, run)
+        session.enter_result(opened, run)
 
     assert [run.seed_index for run in candidate.fresh] == [0, 2]
     assert candidate.first is None
+    # Nor does it count twice for what is learned from runs.
+    assert {len(known) for known in opened.ratios.values()} == {2}
+    assert opened.timing.sums[""][0] == sum(Fraction(run.train_seconds) for run in runs[:2])
 
 
 def test_a_first_run_is_no_fresh_seed(opened: Session):
     run = scripted.made_result(scripted.first_job(PROPOSAL), scripted.by_size, 8)
 
-    session.file_result(opened.candidates, run)
-    session.file_result(opened.candidates, replace(run, trial=7))
+    session.enter_result(opened, run)
+    session.enter_result(opened, replace(run, trial=7))
 
     assert opened.candidates[0].first == run
     assert opened.candidates[0].fresh == []
@@ -68,7 +72,7 @@ def test_free_seeds_leave_out_what_is_run_and_what_is_being_run(opened: Session)
     candidate = opened.candidates[0]
     for index in (0, 3):
         job = session.job_for(opened, candidate, Purpose.CONFIRM, index)
-        session.file_result(opened.candidates, scripted.made_result(job, scripted.by_size, 8))
+        session.enter_result(opened, scripted.made_result(job, scripted.by_size, 8))
     jobs = [
         session.job_for(opened, candidate, Purpose.CONFIRM, 1),
         session.job_for(opened, candidate, Purpose.SEARCH, 2),

@@ -29,7 +29,7 @@ def file(opened: Session, *seconds: float) -> Candidate:
     for index, each in enumerate(seconds):
         job = session.job_for(opened, candidate, Purpose.CONFIRM, index)
         run = scripted.made_result(job, scripted.by_size, 8)
-        session.file_result(opened.candidates, replace(run, train_seconds=each))
+        session.enter_result(opened, replace(run, train_seconds=each))
     return candidate
 
 

@@ -22,7 +22,7 @@ from harness.search.proposals.acquisition import (
     Aim,
     Option,
     choices,
-    expected_fall,
+    expected_falls,
     is_timely,
     margins_to_stand,
 )
@@ -100,13 +100,15 @@ def fall_by_outcomes(parameters: int, limit: int, open_: Sequence[tuple[int, flo
     st.lists(st.tuples(st.integers(100, 2_000), st.floats(0, 1)), max_size=5),
 )
 def test_the_expected_fall_is_the_mean_over_all_outcomes(parameters: int, open_: list[tuple[int, float]]):
-    assert expected_fall(parameters, 1_000, open_) == pytest.approx(fall_by_outcomes(parameters, 1_000, open_))
+    found = expected_falls([parameters], 1_000, open_)
+
+    assert found == {parameters: pytest.approx(fall_by_outcomes(parameters, 1_000, open_))}
 
 
 def test_alone_a_network_takes_the_whole_fall_and_behind_a_certain_smaller_one_none():
-    assert expected_fall(500, 1_000, []) == pytest.approx(math.log(2))
-    assert expected_fall(500, 1_000, [(400, 1.0)]) == 0.0
-    assert expected_fall(1_000, 500, []) == 0.0
+    assert expected_falls([500], 1_000, []) == {500: pytest.approx(math.log(2))}
+    assert expected_falls([500], 1_000, [(400, 1.0)]) == {500: 0.0}
+    assert expected_falls([1_000], 500, []) == {1_000: 0.0}
 
 
 # Several choices --------------------------------------------------------------------------------------------

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import pytest
 
-from harness.search.proposals.estimate import PACES, Pace, Room, scaled, slowdown, taught, training_seconds
+from harness.search.proposals.estimate import (
+    PACES,
+    Pace,
+    Room,
+    Timing,
+    add_run,
+    scaled,
+    slowdown,
+    taught,
+    training_seconds,
+)
 from harness.search.proposals.features import work
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result
@@ -66,6 +76,13 @@ def test_a_slower_machine_takes_so_many_times_as_long():
 # What was measured ------------------------------------------------------------------------------------------
 
 
+def timed(runs: Iterable[Result], place: Callable[[Result], str] = lambda run: "") -> Timing:
+    found = Timing(IMAGES, PACE)
+    for run in runs:
+        add_run(found, run, WORK, place(run))
+    return found
+
+
 def measured(new_result: Callable[..., Result], epochs: int, seconds: float) -> Result:
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, 60) for number in range(1, epochs + 1))
     return replace(new_result(NETWORK), history=history, train_seconds=seconds)
@@ -76,7 +93,7 @@ def test_a_slowdown_is_the_measured_over_the_estimated_seconds_of_all_runs(new_r
     runs = [measured(new_result, 10, 25 * one), measured(new_result, 5, 5 * one)]
 
     assert work(parse_network(NETWORK), MNIST) == pytest.approx(WORK)
-    assert slowdown([(run, WORK) for run in runs], IMAGES, PACE) == pytest.approx(2.0)
+    assert slowdown(timed(runs)) == pytest.approx(2.0)
 
 
 def test_runs_without_an_epoch_or_a_size_tell_nothing(new_result: Callable[..., Result]):
@@ -86,18 +103,18 @@ def test_runs_without_an_epoch_or_a_size_tell_nothing(new_result: Callable[..., 
 
     known = measured(new_result, 10, 10 * one)
 
-    assert slowdown([], IMAGES, PACE) is None
-    assert slowdown([(crashed, WORK), (unknown, WORK)], IMAGES, PACE) is None
-    assert slowdown([(crashed, WORK), (known, WORK)], IMAGES, PACE) == pytest.approx(1.0)
+    assert slowdown(timed([])) is None
+    assert slowdown(timed([crashed, unknown])) is None
+    assert slowdown(timed([crashed, known])) == pytest.approx(1.0)
 
 
 def test_of_several_places_the_slowest_by_all_its_runs_is_told(new_result: Callable[..., Result]):
     one = 10 * IMAGES * (1e-4 + 2e-11 * WORK)
     seconds = (("a", 1.0), ("b", 4.0), ("a", 3.0), ("b", 1.0), ("c", 2.2))
-    runs = [(replace(measured(new_result, 10, factor * one), node=node), WORK) for node, factor in seconds]
+    runs = [replace(measured(new_result, 10, factor * one), node=node) for node, factor in seconds]
 
-    assert slowdown(runs, IMAGES, PACE, lambda run: run.node) == pytest.approx(2.5)
-    assert slowdown(runs, IMAGES, PACE) == pytest.approx((1 + 4 + 3 + 1 + 2.2) / 5)
+    assert slowdown(timed(runs, lambda run: run.node)) == pytest.approx(2.5)
+    assert slowdown(timed(runs)) == pytest.approx((1 + 4 + 3 + 1 + 2.2) / 5)
 
 
 # Room -------------------------------------------------------------------------------------------------------
@@ -116,3 +133,9 @@ def test_without_an_end_there_is_room_for_everything():
     assert Room(IMAGES, PACE).has(10_000, 1e12)
     assert Room(IMAGES, PACE).left == math.inf
     assert not Room(IMAGES, PACE, seconds=0.0).has(1, 0)
+
+
+def test_the_order_of_the_runs_does_not_matter_to_the_last_bit(new_result: Callable[..., Result]):
+    runs = [measured(new_result, 1 + number % 7, 0.1 * 1.7**number) for number in range(40)]
+
+    assert slowdown(timed(runs)) == slowdown(timed(reversed(runs)))

@@ -132,7 +132,7 @@ def test_of_too_many_earlier_trainings_every_form_keeps_its_share(monkeypatch: p
     own = [replace(LARGER_IS_BETTER[0], errors=100.0)]
 
     assert [seen.errors for seen in aim._learned(past, own)] == [0, 2, 4, 6, 100]
-    assert aim._learned(past, own * 9) == own * 5
+    assert aim._learned(past, own * 5) == own * 5
     assert aim._learned(past[:2], own) == [*past[:2], *own]
 
 
