@@ -146,7 +146,9 @@ def _not_mirrored(search: SmallSearch, url: str) -> list[str]:
 
     It may have been away when the search ended; then ``harness report --storage`` catches up, as the search says.
     """
-    search.report("--storage", url)
+    code = search.report("--storage", url)
+    if code != 0:
+        return [f"harness report --storage has ended with exit code {code}"]
     import optuna
     from optuna.storages import RDBStorage
 
