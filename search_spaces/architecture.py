@@ -2,7 +2,7 @@
 
 Nothing here knows shapes or costs (``shapes``, ``cost``), and nothing builds tensors.
 
-    >>> from search_spaces.ops import BatchNorm, GlobalAvgPool, Linear, ReLU
+    >>> from search_spaces.ops import BatchNorm, Conv, Dropout, GlobalAvgPool, Linear, ReLU
     >>> print(Architecture((Conv(3, 8), BatchNorm(), ReLU(), Dropout(0.0), GlobalAvgPool(), Linear(10))))
     conv3x3(8) bn relu gap linear(10)
 """

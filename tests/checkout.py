@@ -49,7 +49,8 @@ case "$*" in
         chmod +x "$here/harness" ;;
     "-m ruff "* | "-m mypy"* | "-m pytest"*)
         printf '%s\\n' "${*:2}" >>"$CALLS"
-        printf '%s\\n' "${HARNESS_DATA:-no data}" ;;
+        printf '%s\\n' "${HARNESS_DATA:-no data}"
+        [ "${CHECK_FAILS:-}" != "$2" ] ;;
     *"sys.version_info <"*) exec REAL -c "import sys; sys.version_info = ${VERSION:-(3, 11, 0)}; $2" ;;
     *"import ensurepip"*) exit "${NO_VENV:-0}" ;;
     *) exec REAL "$@" ;;

@@ -257,7 +257,11 @@ def test_the_test_script_checks_first_and_then_runs_the_tests(checkout: Checkout
     code, _, _ = checkout.run("scripts/test")
 
     assert code == 0
-    assert checkout.calls == [
+    calls = checkout.calls
+    # The tests are compiled beside the checks.
+    compiled = calls.index("pytest --collect-only --quiet")
+    assert 2 <= compiled < len(calls) - 1
+    assert [*calls[:compiled], *calls[compiled + 1 :]] == [
         "venv",
         "pip .[dev]",
         "ruff check .",
@@ -265,6 +269,13 @@ def test_the_test_script_checks_first_and_then_runs_the_tests(checkout: Checkout
         "mypy",
         ALL_TESTS,
     ]
+
+
+def test_where_a_check_fails_no_test_is_run(checkout: Checkout):
+    code, _, _ = checkout.run("scripts/test", CHECK_FAILS="mypy")
+
+    assert code != 0
+    assert ALL_TESTS not in checkout.calls
 
 
 def test_the_test_script_passes_arguments_to_pytest_alone(checkout: Checkout):
