@@ -118,7 +118,10 @@ def test_each_checkout_replays_the_searches_of_its_own_code(other: Path, monkeyp
     monkeypatch.setattr(same_search, "METHODS", ("random",))
     monkeypatch.setenv("PYTHONPATH", os.devnull)
 
-    ours, theirs = (same_search.traces(folder, repeats=1) for folder in (same_search.ROOT, other))
+    ours, again, theirs = (
+        same_search.traces(folder, repeats=1) for folder in (same_search.ROOT, same_search.ROOT, other)
+    )
 
     assert len(ours) == 1
+    assert ours == again
     assert ours != theirs
