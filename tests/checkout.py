@@ -47,6 +47,9 @@ case "$*" in
         if [ -n "${PIP_FAILS:-}" ]; then printf '%s\\n' "$PIP_FAILS"; exit 1; fi
         printf '#!/usr/bin/env bash\\nprintf "%%s\\\\n" "$PWD" "$HARNESS_WORKSPACE" "$@"\\n' >"$here/harness"
         chmod +x "$here/harness" ;;
+    "-m pytest --collect-only"*)
+        sleep "${COMPILING_SECONDS:-0}"
+        printf '%s, bytecode %s\\n' "${*:2}" "${PYTHONDONTWRITEBYTECODE:-kept}" >>"$CALLS" ;;
     "-m ruff "* | "-m mypy"* | "-m pytest"*)
         printf '%s\\n' "${*:2}" >>"$CALLS"
         printf '%s\\n' "${HARNESS_DATA:-no data}"

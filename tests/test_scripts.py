@@ -22,6 +22,7 @@ ENVIRONMENT_ERROR = 6
 
 
 ALL_TESTS = "pytest --numprocesses auto --dist loadfile --no-loadscope-reorder"
+COMPILED = "pytest --collect-only --quiet, bytecode kept"
 
 
 @pytest.fixture
@@ -259,7 +260,7 @@ def test_the_test_script_checks_first_and_then_runs_the_tests(checkout: Checkout
     assert code == 0
     calls = checkout.calls
     # The tests are compiled beside the checks.
-    compiled = calls.index("pytest --collect-only --quiet")
+    compiled = calls.index(COMPILED)
     assert 2 <= compiled < len(calls) - 1
     assert [*calls[:compiled], *calls[compiled + 1 :]] == [
         "venv",
@@ -271,11 +272,18 @@ def test_the_test_script_checks_first_and_then_runs_the_tests(checkout: Checkout
     ]
 
 
-def test_where_a_check_fails_no_test_is_run(checkout: Checkout):
-    code, _, _ = checkout.run("scripts/test", CHECK_FAILS="mypy")
+def test_the_tests_begin_when_they_are_compiled(checkout: Checkout):
+    checkout.run("scripts/test", COMPILING_SECONDS="1", PYTHONDONTWRITEBYTECODE="1")
+
+    assert checkout.calls[-2:] == [COMPILED, ALL_TESTS]
+
+
+def test_where_a_check_fails_no_test_is_run_and_nothing_goes_on(checkout: Checkout):
+    code, _, _ = checkout.run("scripts/test", CHECK_FAILS="mypy", COMPILING_SECONDS="1")
 
     assert code != 0
-    assert ALL_TESTS not in checkout.calls
+    time.sleep(1.5)
+    assert not {COMPILED, ALL_TESTS} & set(checkout.calls)
 
 
 def test_the_test_script_passes_arguments_to_pytest_alone(checkout: Checkout):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from harness.evidence.events import RungReached
 from harness.evidence.study import StudyConfig
@@ -26,7 +26,7 @@ OWN_RATIOS = 8
 # One network in so many is never pruned. These alone can be counted to tell how often pruning is wrong; a share of what
 # it lets through would flatter it.
 EXEMPT_SHARE = 10
-# Errors at the end per error after an epoch, of the runs that went to the end, in order: by length and epoch.
+# Errors at the end per error at a rung, of the runs that went to the end, the least first; by length and rung.
 Ratios = dict[tuple[int, int], list[float]]
 
 
@@ -82,11 +82,11 @@ def why_pruned(rung: RungReached, threshold_pct: float) -> str:
     return f"{hoped}; the threshold is {threshold_pct:.4f} %"
 
 
-def add_run(ratios: Ratios, ended: Result) -> None:
-    """Add the ratios of a run; one that did not go to its end has none."""
+def add_run(ratios: Ratios, ended: Result, asked: Container[int]) -> None:
+    """Add the ratios of a run at the rungs that are asked about; one that did not go to its end has none."""
     if ended.status is Status.COMPLETE and ended.validation_errors is not None:
         for epoch in ended.history:
-            if epoch.validation_errors:
+            if epoch.epoch in asked and epoch.validation_errors:
                 known = ratios.setdefault((ended.recipe.epochs, epoch.epoch), [])
                 insort(known, ended.validation_errors / epoch.validation_errors)
 

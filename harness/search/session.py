@@ -82,7 +82,7 @@ class Session:
             several times at each event.
         nearest: what came nearest to standing, while nothing stands.
         timing: what its runs have taken.
-        ratios: of the errors of its runs, at the end and before.
+        ratios: errors at the end per error at a rung, of its runs.
     """
 
     folder: Path
@@ -166,14 +166,17 @@ def jobs_at_work(session: Session) -> list[Job]:
 
 
 def enter_result(session: Session, found: Result) -> None:
-    """Put a run that has ended where it belongs, and learn from it how fast and how long runs are."""
+    """Put a run that has ended where it belongs, and learn from it how fast runs are and what a rung promises."""
     candidate = file_result(session.candidates, found)
     if candidate is not None:
         _learn(session, candidate, found)
 
 
 def file_result(candidates: dict[int, Candidate], found: Result) -> Candidate | None:
-    """Put a finished run where it belongs; return its network, None for an unknown trial or a run that is not new."""
+    """Put a finished run where it belongs; return its network.
+
+    None for an unknown trial, and for a run that takes the place of an equal one, which has been learned from.
+    """
     candidate = candidates.get(found.trial if found.trial is not None else -1)
     if candidate is None:
         return None
@@ -188,7 +191,7 @@ def file_result(candidates: dict[int, Candidate], found: Result) -> Candidate | 
 
 def _learn(session: Session, candidate: Candidate, run: Result) -> None:
     task = dataset(session.config.dataset).task
-    pruning.add_run(session.ratios, run)
+    pruning.add_run(session.ratios, run, pruning.rungs_of(session.config, run.recipe.epochs))
     estimate.add_run(session.timing, run, work(candidate.proposal.architecture, task), run.node)
 
 

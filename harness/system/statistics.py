@@ -41,9 +41,8 @@ def lower_bound(values: Sequence[float], confidence: float) -> float:
 
 @cache
 def quantile(confidence: float, freedom: int) -> float:
-    """Return the quantile of Student's distribution."""
-    # The same few are wanted again and again, and each takes a tenth of a millisecond.
-    # As ``scipy.stats`` does, whose import takes four times as long.
+    """Return the quantile of Student's distribution, for a confidence between 0 and 1."""
+    # What ``scipy.stats`` calls, whose import takes four times as long.
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, confidence))

@@ -168,4 +168,4 @@ def read(path: Path) -> Result:
         text = files.read_bytes(path)
     except OSError as error:
         raise ContentError(f"cannot read the result {path}: {reason(error)}") from error
-    return read_as(Result, text, f"the result {path}")
+    return read_as(Result, text, f"the result {path}", hint="if the file is removed, the run is trained again")

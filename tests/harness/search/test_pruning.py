@@ -36,7 +36,7 @@ def full_run(at_rung: int, at_end: int, rung: int = 4) -> Result:
 def ratios(runs: Iterable[Result]) -> Ratios:
     found: Ratios = {}
     for run in runs:
-        pruning.add_run(found, run)
+        pruning.add_run(found, run, (4, 8))
     return found
 
 
@@ -50,8 +50,10 @@ def test_the_ratio_is_the_prior_until_eight_runs_of_the_study_say_better():
 
 def test_the_ratio_is_that_of_the_luckiest_tenth():
     runs = [full_run(100, errors) for errors in range(30, 50)]
+    backwards = runs[::-1]
 
     assert pruning.hopeful_ratio(ratios(runs), 4, 15) == 0.32
+    assert pruning.hopeful_ratio(ratios(backwards), 4, 15) == 0.32
     assert pruning.hopeful_ratio(ratios(runs[:9]), 4, 15) == 0.30
     assert pruning.hopeful_ratio(ratios(runs[:10]), 4, 15) == 0.31
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from fractions import Fraction
 
-from harness.search import session
+import pytest
+
+from harness.search import session, time_left
 from harness.search.pruning import next_rung
 from harness.search.race import Candidate
 from harness.search.session import Session
@@ -93,3 +96,19 @@ def test_what_is_left_is_infinite_without_an_end_in_time(opened: Session):
     opened.effort = scripted.effort(seconds=100.0)
     opened.before = 40.0
     assert 59.0 < opened.left < 60.0
+
+
+def test_the_pace_is_that_of_the_slowest_node_also_where_a_search_goes_on(opened: Session):
+    candidate = opened.candidates[0]
+    pace = time_left.pace_of(opened).seconds_an_image
+    estimated = time_left.run_seconds(opened, candidate)
+    for index, (node, factor) in enumerate((("near", 1.0), ("far", 3.0), ("near", 2.0))):
+        run = scripted.made_result(session.job_for(opened, candidate, Purpose.CONFIRM, index), scripted.by_size, 8)
+        session.enter_result(opened, replace(run, node=node, train_seconds=factor * estimated))
+
+    assert time_left.pace_of(opened).seconds_an_image == pytest.approx(3 * pace)
+
+    fields = {each.name: getattr(opened, each.name) for each in dataclasses.fields(opened) if each.init}
+    again = Session(**fields)
+
+    assert (again.timing, again.ratios) == (opened.timing, opened.ratios)
