@@ -23,16 +23,17 @@ from typing import Any
 
 from benchmarks.machine import machine
 from benchmarks.runs import trained
+from harness.commands.shared.network_argument import read_network
 from harness.system import files
 from harness.system.statistics import mean, standard_deviation
+from harness.system.workspace import workspace
 from harness.training.recipe import Precision, Recipe
 from harness.training.recipes import named_recipe
 from harness.training.result import Result
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from search_spaces.architecture import Architecture
-from search_spaces.catalog import PRESETS
-from search_spaces.language.notation import parse_network
+from search_spaces.task import MNIST
 
 HERE = Path(__file__).resolve().parent / "results"
 
@@ -41,14 +42,14 @@ def main() -> None:
     """Train what is missing, compare and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sides", choices=("engines", "precisions"), default="engines")
-    parser.add_argument("--network", default="anchor3762", help="a preset or the notation")
+    parser.add_argument("--network", default="anchor3762", help="as commands take it")
     parser.add_argument("--recipe", default="fast")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--margin", type=float, default=0.1, help="points")
     parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))
     given = parser.parse_args()
-    network = parse_network(PRESETS[given.network].text if given.network in PRESETS else given.network)
+    network = read_network(given.network, workspace(), MNIST).architecture
     recipe = replace(named_recipe(given.recipe).recipe, epochs=given.epochs)
     # The seed before the side: what disturbs the machine for a while disturbs both.
     sides = _sides(given.sides, network, recipe)
