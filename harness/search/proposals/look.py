@@ -57,7 +57,9 @@ class Look:
 def in_time(judgement: Judgement, room: Room, allowed: Sequence[int]) -> Judgement:
     """Return the judgement, or a rejection where there is no time for an accepted network at any of these lengths."""
     analysis = judgement.analysis
-    if not judgement.accepted or analysis is None or room.has(min(allowed), work_of(analysis)):
+    if not judgement.accepted or analysis is None or room.seconds is None:
+        return judgement
+    if room.has(min(allowed), work_of(analysis)):
         return judgement
     return Judgement(analysis, Metric.MACS.value)
 
