@@ -114,6 +114,7 @@ def other(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_each_checkout_replays_the_searches_of_its_own_code(other: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(same_search, "METHODS", ("random",))
     monkeypatch.setenv("PYTHONPATH", os.devnull)
