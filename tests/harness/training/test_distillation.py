@@ -23,7 +23,7 @@ from harness.training.train import Training, checkpoint, resume, start, train_ep
 from search_spaces.language.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.training.native.networks import NETWORKS
-from tests.harness.training.native.test_native_training import CPU, HERE, some_images
+from tests.harness.training.native.test_native_training import CPU, in_float64, some_images
 
 TEACHER = parse_network("conv3x3(5, pad=0) bn relu | maxpool | conv3x3(6) relu bn | gap | linear(10)")
 TAUGHT = Recipe(
@@ -121,7 +121,7 @@ def test_the_engine_s_gradients_of_a_taught_batch_equal_torch_s(text: str, batch
     doubled = Teacher(TEACHER, tuple(one.double() for one in teacher.networks), 0.0)
     torch.manual_seed(1)
     network = build(architecture, MNIST).double().train()
-    engine = native.load(HERE[0], double=True)
+    engine = in_float64()
 
     loss, gradient = gradients(
         open_program(engine, architecture, recipe, images, doubled), network, images.pixels, images.labels

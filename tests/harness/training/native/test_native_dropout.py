@@ -16,9 +16,9 @@ from harness.training.train import predictions, start
 from search_spaces.language.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.dropout_masks import assert_masks
-from tests.harness.training.native.test_native_training import CPU, HERE, in_float64, some_images
+from tests.harness.training.native.test_native_training import CPU, HERE_IN_FLOAT64, in_float64, some_images
 
-LEVELS = pytest.mark.parametrize("level", HERE, ids=lambda level: level.name)
+LEVELS = pytest.mark.parametrize("level", HERE_IN_FLOAT64, ids=lambda level: level.name)
 
 
 def opened_with(
@@ -62,7 +62,7 @@ def behind_dropout(op: str, rate: float, level: Level, seeds: int) -> Tensor:
 @pytest.mark.parametrize(("op", "values"), [("dropout", 784), ("dropout2d", 1)])
 @pytest.mark.parametrize("rate", [0.02, 0.25, 0.9])
 def test_dropout_zeroes_the_share_it_is_told_and_scales_the_rest(op: str, values: int, rate: float):
-    best, *others = HERE
+    best, *others = HERE_IN_FLOAT64
     found = behind_dropout(op, rate, best, 60)
 
     assert_masks(found, op, rate, values)

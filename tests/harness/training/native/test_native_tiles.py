@@ -15,7 +15,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 from harness.training.native import native
 from harness.training.native.native import Level
 from search_spaces.language.notation import parse_network
-from tests.harness.training.native.test_native_training import HERE, compared, in_float64
+from tests.harness.training.native.test_native_training import HERE_IN_FLOAT64, compared, in_float64
 
 # All layers but the first are wide enough for tiles: every padding, sides that are and are not multiples of four, bias,
 # groups, poses, and ties between layers that are computed in tiles and others that are not.
@@ -29,7 +29,7 @@ TILED = (
 
 
 @pytest.mark.parametrize("batch", [3, 33])
-@pytest.mark.parametrize("level", HERE, ids=lambda level: level.name)
+@pytest.mark.parametrize("level", HERE_IN_FLOAT64, ids=lambda level: level.name)
 @pytest.mark.parametrize("text", TILED)
 def test_gradients_of_convolutions_in_tiles_equal_torch_s(text: str, level: Level, batch: int):
     compared(parse_network(text), batch, in_float64(level))

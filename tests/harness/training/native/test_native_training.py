@@ -34,6 +34,8 @@ from tests.harness.training.native.networks import NETWORKS, POSED, SHARED, SIMP
 MEAN, DEVIATION = 0.13, 0.31
 CPU = torch.device("cpu")
 HERE = [item for item in LEVELS if item.needs <= processor_flags()]
+# Products in bf16 are of fp32 builds alone: in float64 that instruction set gives the code of the next one.
+HERE_IN_FLOAT64 = [item for item in HERE if not item.name.endswith("bf16")]
 
 
 def some_images(count: int, seed: int = 0) -> Images:
@@ -89,9 +91,9 @@ def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
     assert predict(opened, network, state_tensors(network), fresh.pixels).tolist() == logits.argmax(1).tolist()
 
 
-def in_float64(level: Level) -> Engine:
+def in_float64(level: Level = HERE_IN_FLOAT64[0]) -> Engine:
     """An engine of doubles; the best level is also that of random networks, the others compile faster than they run."""
-    return native.load(level, double=True, extra=() if level is HERE[0] else ("-O1",))
+    return native.load(level, double=True, extra=() if level is HERE_IN_FLOAT64[0] else ("-O1",))
 
 
 def begin(text: str) -> str:
@@ -99,7 +101,7 @@ def begin(text: str) -> str:
     return text[:40]
 
 
-@pytest.mark.parametrize("level", HERE, ids=lambda level: level.name)
+@pytest.mark.parametrize("level", HERE_IN_FLOAT64, ids=lambda level: level.name)
 @pytest.mark.parametrize("batch", [16, 21])
 @pytest.mark.parametrize("text", [*NETWORKS, POSED, SHARED], ids=begin)
 def test_gradients_of_every_op_equal_torch_s(text: str, batch: int, level: Level):
@@ -112,7 +114,7 @@ def test_gradients_of_random_networks_equal_torch_s(architecture: Architecture, 
     # Dropout draws masks of its own; large maps take torch long in float64.
     assume(analyse(architecture, MNIST).macs < 3_000_000 and "dropout" not in str(architecture))
 
-    compared(architecture, batch, native.load(HERE[0], double=True))
+    compared(architecture, batch, in_float64())
 
 
 def both(text: str, recipe: Recipe, epochs: int) -> tuple[Training, Training, Images]:

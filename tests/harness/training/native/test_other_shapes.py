@@ -21,6 +21,7 @@ from harness.training.train import Training, count_errors, start, train_epoch
 from search_spaces.architecture import Architecture
 from search_spaces.language.notation import parse_network
 from search_spaces.task import Task
+from tests.harness.training.native.test_native_training import in_float64
 
 CPU = torch.device("cpu")
 # Narrow and wide, below and beyond the 32 columns that the engine samples together; all channels normalised otherwise.
@@ -58,7 +59,7 @@ def test_gradients_and_predictions_equal_torch_s(task: Task):
     architecture, images = network_for(task), some_images(task, 21)
     torch.manual_seed(1)
     network = build(architecture, task).double()
-    opened = open_program(native.load(double=True), architecture, Recipe(batch_size=21), images)
+    opened = open_program(in_float64(), architecture, Recipe(batch_size=21), images)
 
     loss, gradient = gradients(opened, network, images.pixels, images.labels)
     expected = functional.cross_entropy(network(by_channel(images)), images.labels)
