@@ -76,22 +76,22 @@ def _document(name: str, stated: dict[str, Any]) -> NamedRecipe:
     return NamedRecipe(name, recipe, f"source document of {name}", assumed, test_each_epoch=True)
 
 
+# For networks of some thousand parameters, from two factorials (docs/experiments.md).
+_SMALL = Recipe(
+    epochs=30,
+    batch_size=32,
+    schedule=Schedule.COSINE,
+    warmup=0.1,
+    augmented_share=0.6,
+    average_statistics=AverageStatistics.RECOMPUTED,
+)
+
 RECIPES: dict[str, NamedRecipe] = {
     entry.name: entry
     for entry in (
         NamedRecipe("fast", Recipe()),
-        # For networks of some thousand parameters, from two factorials (docs/experiments.md).
-        NamedRecipe(
-            "small",
-            Recipe(
-                epochs=30,
-                batch_size=32,
-                schedule=Schedule.COSINE,
-                warmup=0.1,
-                augmented_share=0.6,
-                average_statistics=AverageStatistics.RECOMPUTED,
-            ),
-        ),
+        NamedRecipe("small", _SMALL),
+        NamedRecipe("small-bf16", replace(_SMALL, precision=Precision.BF16)),
         NamedRecipe("smoke", Recipe(epochs=1, batch_size=128)),
         NamedRecipe(
             "documents",

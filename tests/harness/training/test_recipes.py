@@ -32,7 +32,7 @@ def test_the_recipes_of_records_do_not_change(name: str, expected: str):
 
 
 def test_every_recipe_is_pinned_here():
-    assert list(RECIPES) == ["fast", "small", "smoke", "documents", "seed1", "seed2", "seed4"]
+    assert list(RECIPES) == ["fast", "small", "small-bf16", "smoke", "documents", "seed1", "seed2", "seed4"]
     assert all(entry.name == name for name, entry in RECIPES.items())
 
 
@@ -91,7 +91,7 @@ def test_an_unknown_recipe_is_refused_with_the_known_and_the_nearest():
         named_recipe("fest")
 
     assert caught.value.message == (
-        "unknown recipe 'fest'; known are fast, small, smoke, documents, seed1, seed2, seed4, or @FILE.toml"
+        "unknown recipe 'fest'; known are fast, small, small-bf16, smoke, documents, seed1, seed2, seed4, or @FILE.toml"
     )
     assert caught.value.hint == "did you mean 'fast'?"
 

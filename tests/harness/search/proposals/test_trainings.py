@@ -18,7 +18,7 @@ from harness.search.proposals.trainings import PastTraining, comparable, digest,
 from harness.system.errors import ContentError
 from harness.system.workspace import Workspace
 from harness.training import result
-from harness.training.recipe import Precision, Recipe
+from harness.training.recipe import Recipe
 from harness.training.recipes import RECIPES
 from harness.training.result import Result, Status
 from harness.training.run import Job
@@ -129,7 +129,7 @@ def test_the_trainings_that_ship_are_of_networks_in_canonical_text():
         (RECIPES["smoke"].recipe, True),
         (replace(RECIPES["small"].recipe, epochs=5, batch_size=64, augmented_share=0.1, learning_rate=0.3), True),
         (replace(RECIPES["small"].recipe, weight_decay=0.0), False),
-        (replace(RECIPES["small"].recipe, precision=Precision.BF16), False),
+        (RECIPES["small-bf16"].recipe, True),
         (replace(Recipe(), warmup=0.1), False),
         (RECIPES["documents"].recipe, False),
     ],
