@@ -1,13 +1,14 @@
 """How near a whole training step comes to the limits of one core.
 
 Measured in one run: the core's multiply-adds a second and its memory bandwidth (benchmarks/peak.cpp), and the engine's
-images a second for three networks. A step counts three times the multiply-adds of the forward pass (less the first
+images a second for some networks. A step counts three times the multiply-adds of the forward pass (less the first
 layer's input gradient, which nobody needs), and nothing else: BN, ReLU, pooling, augmentation and the update are
 overhead. The traffic of a step is what must move if every map is written once and read as often as an op needs it.
 
     python -m benchmarks.roofline --data FOLDER
 
-writes benchmarks/results/roofline.json and roofline.svg.
+writes benchmarks/results/roofline.json and roofline.svg, and the table in docs/engine.md. Each kind of machine keeps
+its line until it is measured again.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.machine import machine
+from benchmarks.marked_block import marks, with_block
 from benchmarks.throughput import NETWORKS, by_harness
 from harness.system import files
 from harness.training.native import native
@@ -32,7 +34,8 @@ from search_spaces.language.notation import parse_network
 from search_spaces.task import MNIST
 
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results" / "roofline.json"
+PAGE, RESULTS = HERE.parent / "docs" / "engine.md", HERE / "results" / "roofline.json"
+MARKS = marks("roofline", "benchmarks/roofline.py")
 FLOAT_BYTES = 4
 # Reads and writes of a map of `in` and one of `out` that each instruction makes, forward and backward.
 _PASSES = {
@@ -93,10 +96,37 @@ def main() -> None:
     rows = [_row(name, text, median(speeds[name]), flops) for name, (text, _) in NETWORKS.items()]
     if any(row["share_of_peak"] > 1 for row in rows):
         raise SystemExit(f"the engine is faster than the peak of {flops:.0f} GFLOP/s: the peak was measured wrongly")
-    document = {"machine": machine(), "rounds": given.rounds, "peak_gflops": flops, "peak_gbytes": memory, "rows": rows}
-    files.write_json(RESULTS, document)
-    _draw(document)
-    print(json.dumps(document, indent=1))
+    line = {"machine": machine(), "rounds": given.rounds, "peak_gflops": flops, "peak_gbytes": memory, "rows": rows}
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    lines = sorted([*(each for each in known if not _is_alike(each, line)), line], key=lambda each: each["peak_gflops"])
+    files.write_json(RESULTS, lines)
+    _draw(lines)
+    files.write_text(PAGE, with_block(PAGE.read_text(encoding="utf-8"), MARKS, section(lines)))
+    print(json.dumps(line, indent=1))
+
+
+def _is_alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two lines are of one kind of machine; a processor's name alone does not tell its speed."""
+    ratio = one["peak_gflops"] / other["peak_gflops"]
+    return one["machine"]["processor"] == other["machine"]["processor"] and bool(0.85 < ratio < 1.15)
+
+
+def section(lines: list[dict[str, Any]]) -> str:
+    """Return the table as Markdown: a column a machine, a row a network."""
+    names = list(dict.fromkeys(row["network"] for line in lines for row in line["rows"]))
+    shares = [{row["network"]: f"{100 * row['share_of_peak']:.0f} %" for row in line["rows"]} for line in lines]
+    heads = [
+        f"{line['machine']['processor']}, {line['peak_gflops']:.0f} GFLOP/s, commit {line['machine']['commit'][:7]}"
+        for line in lines
+    ]
+    table = [("network", *heads), ("---",) * (1 + len(lines))]
+    table += [(name, *(share.get(name, "") for share in shares)) for name in names]
+    return "\n".join(["", *(f"| {' | '.join(cells)} |" for cells in table), ""])
+
+
+def current() -> str:
+    """Return what the page should hold."""
+    return section(json.loads(RESULTS.read_text(encoding="utf-8")))
 
 
 def _row(name: str, text: str, speed: float, peak: float) -> dict[str, Any]:
@@ -111,26 +141,37 @@ def _row(name: str, text: str, speed: float, peak: float) -> dict[str, Any]:
     }
 
 
-def _draw(document: dict[str, Any]) -> None:
+_MARKERS = "osD^vP*"
+
+
+def _draw(lines: list[dict[str, Any]]) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    peak, memory = document["peak_gflops"], document["peak_gbytes"]
-    figure, axes = pyplot.subplots(figsize=(7, 4.5))
-    intensities = [0.1 * 1.1**k for k in range(80)]
-    axes.plot(intensities, [min(peak, memory * x) for x in intensities], color="#444444")
-    axes.annotate(f"{peak:.0f} GFLOP/s", (intensities[-1], peak), ha="right", va="bottom")
-    axes.annotate(f"{memory:.0f} GB/s from memory", (0.3, memory * 0.3), rotation=0, va="top")
-    for row, colour in zip(document["rows"], ("#0072b2", "#d55e00", "#009e73"), strict=True):
-        axes.plot(row["flops_a_byte"], row["gflops"], "o", color=colour)
-        label = f"{row['network']}: {100 * row['share_of_peak']:.0f} %"
-        axes.annotate(label, (row["flops_a_byte"], row["gflops"]), xytext=(6, -12), textcoords="offset points")
+    figure, axes = pyplot.subplots(figsize=(7, 5))
+    intensities = [0.5 * 1.1**k for k in range(45)]
+    names = list(dict.fromkeys(row["network"] for line in lines for row in line["rows"]))
+    for number, line in enumerate(lines):
+        colour, peak, memory = f"C{number}", line["peak_gflops"], line["peak_gbytes"]
+        roof = f"{line['machine']['processor']}: {peak:.0f} GFLOP/s, {memory:.0f} GB/s from memory"
+        axes.plot(intensities, [min(peak, memory * x) for x in intensities], color=colour, label=roof)
+        for row in line["rows"]:
+            at, which = (row["flops_a_byte"], row["gflops"]), names.index(row["network"])
+            axes.plot(*at, _MARKERS[which], color=colour)
+            # Above or below, as neighbours are close.
+            above = -15 if which % 3 == 1 else 7
+            text = f"{100 * row['share_of_peak']:.0f} %"
+            axes.annotate(text, at, xytext=(0, above), textcoords="offset points", ha="center", fontsize=8)
+    for name, marker in zip(names, _MARKERS, strict=False):
+        axes.plot([], [], marker, color="#777777", label=name)
     axes.set(xscale="log", yscale="log", xlabel="FLOP a byte moved between kernels", ylabel="GFLOP/s of one core")
     axes.set_title("A whole training step beside the limits of one core", loc="left")
+    axes.legend(loc="lower right", frameon=False, fontsize=8)
     figure.tight_layout()
-    figure.savefig(RESULTS.with_suffix(".svg"), metadata={"Date": None})
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "roofline"}):
+        figure.savefig(RESULTS.with_suffix(".svg"), metadata={"Date": None})
 
 
 if __name__ == "__main__":

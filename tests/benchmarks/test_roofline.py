@@ -15,6 +15,7 @@ from search_spaces.language.notation import parse_network
 from search_spaces.task import MNIST
 from tests.benchmarks.made_up import ask
 
+MACHINE = {"processor": "one", "commit": "0123456789"}
 TEXT = "conv3x3(2) | gap | linear(10)"
 # The convolution's 2 x 9 x 784 multiply-adds and the layer's 20, three times, less the first input gradient.
 FLOPS = 2 * (3 * (14_112 + 20) - 14_112)
@@ -25,7 +26,9 @@ BYTES = 4 * (3 * 784 + 3 * 1_568 + 2 * 1_568 + 2 * 2 + 3 * 2 + 2 * 10)
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(roofline, "RESULTS", tmp_path / "roofline.json")
-    monkeypatch.setattr(roofline, "machine", lambda: {"cores": 1})
+    monkeypatch.setattr(roofline, "PAGE", tmp_path / "page.md")
+    (tmp_path / "page.md").write_text("before\n" + "".join(roofline.MARKS) + "behind\n", encoding="utf-8")
+    monkeypatch.setattr(roofline, "machine", lambda: MACHINE)
     monkeypatch.setattr(roofline, "NETWORKS", {"small": (TEXT, 16), "one": (TEXT, 32), "two": (TEXT, 64)})
     monkeypatch.setattr(roofline, "by_harness", lambda text, batch, folder, engine: 1_000_000.0 * batch / 16)
     return tmp_path / "roofline.json"
@@ -42,8 +45,8 @@ def test_rows_are_shares_of_the_median_peak_and_are_drawn(results: Path, monkeyp
 
     ask(monkeypatch, roofline.main, "--rounds", "3")
 
-    found: dict[str, Any] = json.loads(results.read_text(encoding="utf-8"))
-    assert (found["machine"], found["rounds"]) == ({"cores": 1}, 3)
+    [found] = json.loads(results.read_text(encoding="utf-8"))
+    assert (found["machine"], found["rounds"]) == (MACHINE, 3)
     assert (found["peak_gflops"], found["peak_gbytes"]) == (400, 40)
     first, second, _ = found["rows"]
     assert first == {
@@ -57,6 +60,29 @@ def test_rows_are_shares_of_the_median_peak_and_are_drawn(results: Path, monkeyp
     assert second["gflops"] == round(FLOPS / 500, 1)
     drawn = ElementTree.parse(results.with_suffix(".svg")).getroot()
     assert drawn.tag.endswith("svg")
+
+
+def test_each_kind_of_machine_keeps_its_line_until_it_is_measured_again(results: Path, monkeypatch: pytest.MonkeyPatch):
+    def measured(processor: str, peak: float) -> list[tuple[str, float]]:
+        monkeypatch.setattr(roofline, "machine", lambda: MACHINE | {"processor": processor})
+        monkeypatch.setattr(roofline, "limits", lambda: (peak, 40.0))
+        ask(monkeypatch, roofline.main, "--rounds", "1")
+        lines: list[dict[str, Any]] = json.loads(results.read_text(encoding="utf-8"))
+        return [(line["machine"]["processor"], line["peak_gflops"]) for line in lines]
+
+    assert measured("one", 400.0) == [("one", 400.0)]
+    assert measured("other", 400.0) == [("one", 400.0), ("other", 400.0)]
+    # The processor's name does not tell its speed.
+    assert measured("one", 800.0) == [("one", 400.0), ("other", 400.0), ("one", 800.0)]
+    assert measured("one", 380.0) == [("one", 380.0), ("other", 400.0), ("one", 800.0)]
+    page = (results.parent / "page.md").read_text(encoding="utf-8")
+    assert page == "before\n" + roofline.MARKS[0] + roofline.current() + roofline.MARKS[1] + "behind\n"
+    share = round(100 * FLOPS / 1000 / 380)
+    assert f"\n| small | {share} % |" in page
+
+
+def test_the_page_has_the_committed_results():
+    assert roofline.current() in roofline.PAGE.read_text(encoding="utf-8")
 
 
 def test_an_engine_faster_than_the_peak_is_a_wrong_peak(results: Path, monkeypatch: pytest.MonkeyPatch):
