@@ -116,6 +116,9 @@ def serve(pipe: Connection, source: Source, lanes: int, parent: int) -> None:
 
 def _one_by_one(pipe: Connection, source: Source) -> None:
     loaded: TrainingData | None = None
+    # While the coordinator still looks for a first network. Where it fails, the first job tries again and says why.
+    with contextlib.suppress(Exception):
+        loaded = _data(source)
     while True:
         try:
             task: LaneJob = pipe.recv()
@@ -162,10 +165,14 @@ def _go(lane: Lane, loaded: TrainingData, say: Callable[[Report], None]) -> None
             _train(task, loaded, say, lane)
 
 
+def _data(source: Source) -> TrainingData:
+    return TrainingData.of(load(source.dataset, source.folder, allow_download=False))
+
+
 def _loaded(source: Source, task: LaneJob, say: Callable[[Report], None]) -> TrainingData | None:
     """Return the data; None where there are none, which is said."""
     try:
-        return TrainingData.of(load(source.dataset, source.folder, allow_download=False))
+        return _data(source)
     except Exception as error:
         say(Report(task.lane, task.ticket, _fault(error)))
         return None

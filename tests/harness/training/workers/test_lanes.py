@@ -201,6 +201,42 @@ def test_data_that_are_gone_are_reported_and_looked_for_again(
     assert isinstance(ends(pipe, 1)[0].what, Result)
 
 
+@pytest.mark.parametrize("faults", [0, 1, 2])
+def test_a_worker_of_one_lane_loads_the_data_before_it_has_a_job(
+    faults: int, data: ImageData, monkeypatch: pytest.MonkeyPatch
+):
+    happened: list[str] = []
+    attempts = iter([DataError("gone")] * faults)
+
+    def load(*arguments: object, **named: object) -> ImageData:
+        happened.append("load")
+        if (fault := next(attempts, None)) is not None:
+            raise fault
+        return data
+
+    class Coordinator:
+        """Gives one job, hears how it ended, and goes away."""
+
+        jobs = iter([LaneJob(0, 1, replace(JOBS[0], recipe=replace(RECIPE, epochs=1)))])
+
+        def recv(self) -> LaneJob:
+            happened.append("asked for a job")
+            if (job := next(self.jobs, None)) is None:
+                raise EOFError
+            return job
+
+        def send(self, report: Report) -> None:
+            if not isinstance(report.what, Epoch):
+                happened.append(type(report.what).__name__)
+
+    monkeypatch.setattr(lanes, "load", load)
+    lanes._one_by_one(Coordinator(), SOURCE)  # type: ignore[arg-type]  # it has what is asked of a pipe
+
+    # What went wrong is said of the first job, before which it is tried again.
+    again, end = (["load"] if faults else []), "DataError" if faults == 2 else "Result"
+    assert happened == ["load", "asked for a job", *again, end, "asked for a job"]
+
+
 def test_all_jobs_of_a_process_have_one_copy_of_the_images(data: ImageData):
     bench = TrainingData.of(data)
     device = torch.device("cpu")
