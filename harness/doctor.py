@@ -120,6 +120,11 @@ def _engine() -> Check:
         hint = "HARNESS_ENGINE_CACHE names another folder" if homeless else "install a C++ compiler (g++ or clang)"
         return Check(name="engine", message=message, verdict=Verdict.WARN, hint=hint)
     facts = {"name": engine.name, "file": engine.path}
+    if engine.skipped:
+        message = f"{engine.name}, built {'; '.join(engine.skipped)}"
+        return Check(
+            name="engine", message=message, verdict=Verdict.WARN, hint="a newer compiler may know it", facts=facts
+        )
     return Check(name="engine", message=f"{engine.name}, compiled for this processor", facts=facts)
 
 

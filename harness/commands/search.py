@@ -124,13 +124,13 @@ def search(
     with options.resumable(), options.cluster(given["cluster"], processes) as link:
         if link is not None:
             plan = on_cluster(plan, link, given["workers"])
+        options.say_engine(plan.engine)
         if plan_only:
             check_reachable(plan.folder)
             with busy("counting the networks of the space"):
                 document = plan_document(plan) | ({} if storage is None else {"storage": hidden(storage)})
             options.print_json(document) if as_json else show_facts(console(), plan_facts(document))
             return 0
-        options.say_engine(plan.engine)
         options.say_teacher(plan.recipe.recipe, task_of(plan.config.dataset), plan.workspace.teachers)
         return _run(plan, storage, _given(ctx), as_json, verbose=verbose)
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -177,6 +178,16 @@ def test_without_a_compiler_the_engine_is_a_warning(place: Workspace, monkeypatc
 
     assert (check.verdict, check.hint) == (Verdict.WARN, "install a C++ compiler (g++ or clang)")
     assert check.message.endswith("no C++ compiler found (no-such-compiler)")
+
+
+def test_an_engine_without_what_the_processor_has_is_a_warning(place: Workspace, monkeypatch: pytest.MonkeyPatch):
+    engine = replace(native.load(), skipped=("without avx512bf16: c++ fails: error: bad value for -march",))
+    monkeypatch.setattr(native, "load", lambda: engine)
+
+    check = found(place, "engine")
+
+    assert (check.verdict, check.hint) == (Verdict.WARN, "a newer compiler may know it")
+    assert check.message == f"{engine.name}, built {engine.skipped[0]}"
 
 
 def test_a_cache_that_cannot_be_written_is_not_blamed_on_the_compiler(

@@ -112,7 +112,7 @@ def refusal(recipe: Recipe, device: torch.device, engine: Engine | None = None) 
     if device.type != "cpu":
         return f"it runs on processors, not on {device.type}"
     if engine is not None and recipe.precision is Precision.BF16 and not engine.pairs:
-        return "it multiplies in bf16 on processors with AVX512_BF16 only, and the recipe asks for bf16"
+        return "; ".join([f"{engine.name} has no products of bf16, for which the recipe asks", *engine.skipped])
     return None
 
 

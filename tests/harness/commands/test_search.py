@@ -9,6 +9,7 @@ import pytest
 
 from harness.cli import run
 from harness.evidence import study
+from harness.training.native import native
 from tests.harness.commands.stubbed_search import SEARCH, searched, stub
 from tests.wording import lacking
 
@@ -179,6 +180,19 @@ def test_a_budget_below_every_network_that_was_found_is_refused(capsys: pytest.C
 
     assert (code, lacking(message, "a budget of 10 parameters", "has 300")) == (4, [])
     assert "300" in (hint or "")
+
+
+def test_a_plan_says_why_torch_would_train(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    native._outcome.cache_clear()
+    monkeypatch.setenv("CXX", "no-such-compiler")
+
+    assert run(["search", "--dataset", "mnist-5k", "--plan"]) == 0
+    native._outcome.cache_clear()
+
+    told = "harness: torch trains, not the native engine: no C++ compiler found (no-such-compiler)\n"
+    assert capsys.readouterr().err == told
 
 
 def test_a_plan_trains_and_writes_nothing(workspace: Path, capsys: pytest.CaptureFixture[str]):
