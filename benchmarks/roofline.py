@@ -18,6 +18,7 @@ import json
 import os
 import subprocess
 import tempfile
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -107,21 +108,24 @@ def main() -> None:
 
 def _is_alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Return whether two lines are of one kind of machine; a processor's name alone does not tell its speed."""
-    ratio = one["peak_gflops"] / other["peak_gflops"]
-    return one["machine"]["processor"] == other["machine"]["processor"] and bool(0.85 < ratio < 1.15)
+    low, high = sorted(float(line["peak_gflops"]) for line in (one, other))
+    return one["machine"]["processor"] == other["machine"]["processor"] and bool(high < 1.15 * low)
 
 
 def section(lines: list[dict[str, Any]]) -> str:
     """Return the table as Markdown: a column a machine, a row a network."""
     names = list(dict.fromkeys(row["network"] for line in lines for row in line["rows"]))
     shares = [{row["network"]: f"{100 * row['share_of_peak']:.0f} %" for row in line["rows"]} for line in lines]
-    heads = [
-        f"{line['machine']['processor']}, {line['peak_gflops']:.0f} GFLOP/s, commit {line['machine']['commit'][:7]}"
-        for line in lines
-    ]
+    heads = [_head(line["machine"], line["peak_gflops"]) for line in lines]
     table = [("network", *heads), ("---",) * (1 + len(lines))]
     table += [(name, *(share.get(name, "") for share in shares)) for name in names]
     return "\n".join(["", *(f"| {' | '.join(cells)} |" for cells in table), ""])
+
+
+def _head(here: dict[str, Any], peak: float) -> str:
+    commit = "an unknown commit" if here["commit"] is None else f"commit {here['commit'][:7]}"
+    changed = " with changes that were not committed" if here["dirty"] else ""
+    return f"{here['processor']}, {peak:.0f} GFLOP/s, {commit}{changed}"
 
 
 def current() -> str:
@@ -158,16 +162,17 @@ def _draw(lines: list[dict[str, Any]]) -> None:
         roof = f"{line['machine']['processor']}: {peak:.0f} GFLOP/s, {memory:.0f} GB/s from memory"
         axes.plot(intensities, [min(peak, memory * x) for x in intensities], color=colour, label=roof)
         for row in line["rows"]:
-            at, which = (row["flops_a_byte"], row["gflops"]), names.index(row["network"])
+            at, which = (row["flops_a_byte"], row["gflops"]), names.index(row["network"]) % len(_MARKERS)
             axes.plot(*at, _MARKERS[which], color=colour)
             # Above or below, as neighbours are close.
             above = -15 if which % 3 == 1 else 7
             text = f"{100 * row['share_of_peak']:.0f} %"
             axes.annotate(text, at, xytext=(0, above), textcoords="offset points", ha="center", fontsize=8)
-    for name, marker in zip(names, _MARKERS, strict=False):
+    for name, marker in zip(names, cycle(_MARKERS), strict=False):
         axes.plot([], [], marker, color="#777777", label=name)
     axes.set(xscale="log", yscale="log", xlabel="FLOP a byte moved between kernels", ylabel="GFLOP/s of one core")
-    axes.set_title("A whole training step beside the limits of one core", loc="left")
+    limits_of = "A whole training step beside the limits of one core"
+    axes.set_title(f"{limits_of}\n(maps that stay in its caches may be above the slope)", loc="left", fontsize=10)
     axes.legend(loc="lower right", frameon=False, fontsize=8)
     figure.tight_layout()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "roofline"}):

@@ -15,7 +15,7 @@ from search_spaces.language.notation import parse_network
 from search_spaces.task import MNIST
 from tests.benchmarks.made_up import ask
 
-MACHINE = {"processor": "one", "commit": "0123456789"}
+MACHINE = {"processor": "one", "commit": "0123456789", "dirty": False}
 TEXT = "conv3x3(2) | gap | linear(10)"
 # The convolution's 2 x 9 x 784 multiply-adds and the layer's 20, three times, less the first input gradient.
 FLOPS = 2 * (3 * (14_112 + 20) - 14_112)
@@ -74,10 +74,12 @@ def test_each_kind_of_machine_keeps_its_line_until_it_is_measured_again(results:
     assert measured("other", 400.0) == [("one", 400.0), ("other", 400.0)]
     # The processor's name does not tell its speed.
     assert measured("one", 800.0) == [("one", 400.0), ("other", 400.0), ("one", 800.0)]
-    assert measured("one", 380.0) == [("one", 380.0), ("other", 400.0), ("one", 800.0)]
+    assert measured("one", 456.0) == [("other", 400.0), ("one", 456.0), ("one", 800.0)]
+    assert measured("one", 397.0) == [("one", 397.0), ("other", 400.0), ("one", 800.0)]
+    assert measured("one", 460.0) == [("one", 397.0), ("other", 400.0), ("one", 460.0), ("one", 800.0)]
     page = (results.parent / "page.md").read_text(encoding="utf-8")
     assert page == "before\n" + roofline.MARKS[0] + roofline.current() + roofline.MARKS[1] + "behind\n"
-    share = round(100 * FLOPS / 1000 / 380)
+    share = round(100 * FLOPS / 1000 / 397)
     assert f"\n| small | {share} % |" in page
 
 
