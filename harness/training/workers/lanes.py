@@ -117,6 +117,7 @@ def serve(pipe: Connection, source: Source, lanes: int, parent: int) -> None:
 def _one_by_one(pipe: Connection, source: Source) -> None:
     loaded: TrainingData | None = None
     # While the coordinator still looks for a first network. Where it fails, the first job tries again and says why.
+    # (Lanes side by side load with their first job: no start on a GPU has been timed.)
     with contextlib.suppress(Exception):
         loaded = _data(source)
     while True:

@@ -20,6 +20,7 @@ from search_spaces.task import MNIST
         # Records name these hashes: a change here is another recipe and needs another name.
         ("fast", "d0a55561f5cb"),
         ("small", "f90e28aa4554"),
+        ("small-bf16", "ea2882bef520"),
         ("smoke", "4dc26c6ab5a8"),
         ("documents", "96057bbcfd61"),
         ("seed1", "d8b2b7279abf"),
