@@ -38,6 +38,8 @@ HERE = Path(__file__).resolve().parent
 PAGE, RESULTS = HERE.parent / "docs" / "engine.md", HERE / "results" / "roofline.json"
 MARKS = marks("roofline", "benchmarks/roofline.py")
 FLOAT_BYTES = 4
+# Of networks in the picture; where there are more, they begin again.
+_MARKERS = "osD^vP*"
 # Reads and writes of a map of `in` and one of `out` that each instruction makes, forward and backward.
 _PASSES = {
     Code.CONVOLUTION: (3, 3),  # x, y; dy, w: x, dy; dx: dy, dx
@@ -145,9 +147,6 @@ def _row(name: str, text: str, speed: float, peak: float) -> dict[str, Any]:
     }
 
 
-_MARKERS = "osD^vP*"
-
-
 def _draw(lines: list[dict[str, Any]]) -> None:
     import matplotlib
 
@@ -171,8 +170,8 @@ def _draw(lines: list[dict[str, Any]]) -> None:
     for name, marker in zip(names, cycle(_MARKERS), strict=False):
         axes.plot([], [], marker, color="#777777", label=name)
     axes.set(xscale="log", yscale="log", xlabel="FLOP a byte moved between kernels", ylabel="GFLOP/s of one core")
-    limits_of = "A whole training step beside the limits of one core"
-    axes.set_title(f"{limits_of}\n(maps that stay in its caches may be above the slope)", loc="left", fontsize=10)
+    title = "A whole training step beside the limits of one core"
+    axes.set_title(f"{title}\n(maps that stay in its caches may be above the slope)", loc="left", fontsize=10)
     axes.legend(loc="lower right", frameon=False, fontsize=8)
     figure.tight_layout()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "roofline"}):
