@@ -219,8 +219,29 @@ void Program::allocate_gradients(const ValueRow* rows, const Instruction* instru
     if (tiled_back(i, rows))
       most = std::max(most, 2 - i.row_padding + overhang(rows[i.source].height, rows[i.source].width));
   }
-  for (size_t v = 0; v < values.size(); v++)
+  // The way back needs a gradient from the last instruction that touches it to the first. Equal maps that are needed one
+  // after the other share their memory, which is then in the cache more often.
+  std::vector<int> first(values.size(), count), last(values.size(), -1);
+  for (int k = 0; k < count; k++)
+    for (int v : {instructions[k].source, instructions[k].target, instructions[k].other})
+      if (v >= 0) {
+        first[home[v]] = std::min(first[home[v]], k);
+        last[home[v]] = k;
+      }
+  for (size_t v = 0; v < values.size(); v++) {
+    if (home[v] == int(v)) {
+      const auto serves = [&](size_t w) {
+        return home[w] == int(w) && last[w] < first[v] && rows[w].channels == rows[v].channels &&
+               rows[w].height == rows[v].height && rows[w].width == rows[v].width && margin[w] == margin[v] &&
+               beyond[w] == beyond[v];
+      };
+      size_t before = 0;
+      while (before < v && !serves(before)) before++;
+      last[before] = last[v];
+      home[v] = int(before);
+    }
     values[v].gradient = home[v] == int(v) ? allocate_map(rows[v], margin[v], beyond[v]) : values[home[v]].gradient;
+  }
 }
 
 const Kernel& Program::ready(const Step& step, const Convolution& c, const real* state, bool back) {

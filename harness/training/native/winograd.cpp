@@ -1,36 +1,45 @@
 #include "winograd.h"
 
-#include <utility>
+#include "blocks.h"
 
 namespace engine {
 namespace {
 
-// Vectors of one number of all kernels.
-INLINE size_t kernel_vectors(int in, int out) { return (size_t(in) * out + LANES - 1) / LANES; }
-
 // In every expression below a product stands beside one sum only: there is one way to fuse them, so builds for other
 // vectors give the same bits.
 
-// Row I of the transform of a window, over WINDOW numbers that are `step` apart: B^T of the paper.
-template <int I>
-INLINE V window_row(const V* d, ptrdiff_t step) {
-  if constexpr (I == 0) return 4 * d[0] + (d[4 * step] - 5 * d[2 * step]);
-  if constexpr (I == 1) return (d[4 * step] - 4 * d[2 * step]) + (d[3 * step] - 4 * d[step]);
-  if constexpr (I == 2) return (d[4 * step] - 4 * d[2 * step]) - (d[3 * step] - 4 * d[step]);
-  if constexpr (I == 3) return (d[4 * step] - d[2 * step]) + 2 * (d[3 * step] - d[step]);
-  if constexpr (I == 4) return (d[4 * step] - d[2 * step]) - 2 * (d[3 * step] - d[step]);
-  if constexpr (I == 5) return 4 * d[step] + (d[5 * step] - 5 * d[3 * step]);
+// Two rows of the transform of a window, 0 and 5, 1 and 2 or 3 and 4, over WINDOW numbers: B^T of the paper.
+template <int PAIR, class D>
+INLINE void window_rows(D d, V& first, V& second) {
+  if constexpr (PAIR == 0) {
+    first = 4 * d(0) + (d(4) - 5 * d(2));
+    second = 4 * d(1) + (d(5) - 5 * d(3));
+  } else if constexpr (PAIR == 1) {
+    const V even = d(4) - 4 * d(2), odd = d(3) - 4 * d(1);
+    first = even + odd;
+    second = even - odd;
+  } else {
+    const V even = d(4) - d(2), odd = d(3) - d(1);
+    first = even + 2 * odd;
+    second = even - 2 * odd;
+  }
 }
 
-// Row I of the transform of a tile's gradient, over TILE numbers: A of the paper.
-template <int I>
-INLINE V tile_row(const V* d, ptrdiff_t step) {
-  if constexpr (I == 0) return d[0];
-  if constexpr (I == 1) return (d[0] + d[2 * step]) + (d[step] + d[3 * step]);
-  if constexpr (I == 2) return (d[0] + d[2 * step]) - (d[step] + d[3 * step]);
-  if constexpr (I == 3) return (d[0] + 4 * d[2 * step]) + 2 * (d[step] + 4 * d[3 * step]);
-  if constexpr (I == 4) return (d[0] + 4 * d[2 * step]) - 2 * (d[step] + 4 * d[3 * step]);
-  if constexpr (I == 5) return d[3 * step];
+// The same of the transform of a tile's gradient, over TILE numbers: A of the paper.
+template <int PAIR, class D>
+INLINE void tile_rows(D d, V& first, V& second) {
+  if constexpr (PAIR == 0) {
+    first = d(0);
+    second = d(3);
+  } else if constexpr (PAIR == 1) {
+    const V even = d(0) + d(2), odd = d(1) + d(3);
+    first = even + odd;
+    second = even - odd;
+  } else {
+    const V even = d(0) + 4 * d(2), odd = d(1) + 4 * d(3);
+    first = even + 2 * odd;
+    second = even - 2 * odd;
+  }
 }
 
 // Outputs from the WINDOW sums of a row: A^T of the paper.
@@ -60,32 +69,37 @@ INLINE void taps(const V* u, ptrdiff_t step, V* g, ptrdiff_t to) {
   g[2 * to] = u[5 * step] + (far - near) * (real(1) / 6);
 }
 
-template <class F, int... I>
-INLINE void each(F f, std::integer_sequence<int, I...>) {
-  (f(std::integral_constant<int, I>{}), ...);
-}
-// Calls f with the rows of a transform, as constants.
+// The rows of each pair.
+constexpr int FIRST[3] = {0, 1, 3}, SECOND[3] = {5, 2, 4};
 template <class F>
-INLINE void each_row(F f) {
-  each(f, std::make_integer_sequence<int, WINDOW>{});
+INLINE void each_pair(F f) {
+  each(f, std::make_integer_sequence<int, 3>{});
 }
 
-// Row I of the numbers of a window, `apart` from each other.
-template <int I>
-INLINE void window_numbers(const V* x, ptrdiff_t row, V* numbers, ptrdiff_t apart) {
-  V column[WINDOW];
+// A row of numbers, `apart` from each other, by what gives a pair of them.
+template <class F>
+INLINE void write_row(F of_pair, V* numbers, ptrdiff_t apart) {
+  each_pair([&](auto pair) { of_pair(pair, numbers[FIRST[pair] * apart], numbers[SECOND[pair] * apart]); });
+}
+
+// Two rows of the numbers of a window.
+template <int PAIR>
+INLINE void window_numbers(const V* x, ptrdiff_t row, V* first, V* second, ptrdiff_t apart) {
+  V a[WINDOW], b[WINDOW];
 #pragma GCC unroll 6
-  for (int k = 0; k < WINDOW; k++) column[k] = window_row<I>(x + k, row);
-  each_row([&](auto j) { numbers[j * apart] = window_row<j>(column, 1); });
+  for (int k = 0; k < WINDOW; k++) window_rows<PAIR>([&](int r) { return x[r * row + k]; }, a[k], b[k]);
+  write_row([&](auto pair, V& f, V& s) { window_rows<pair>([&](int k) { return a[k]; }, f, s); }, first, apart);
+  write_row([&](auto pair, V& f, V& s) { window_rows<pair>([&](int k) { return b[k]; }, f, s); }, second, apart);
 }
 
-// Row I of the numbers of a tile's gradient.
-template <int I>
-INLINE void tile_numbers(const V* dy, ptrdiff_t row, V* numbers, ptrdiff_t apart) {
-  V column[TILE];
+// The same of a tile's gradient.
+template <int PAIR>
+INLINE void tile_numbers(const V* dy, ptrdiff_t row, V* first, V* second, ptrdiff_t apart) {
+  V a[TILE], b[TILE];
 #pragma GCC unroll 4
-  for (int k = 0; k < TILE; k++) column[k] = tile_row<I>(dy + k, row);
-  each_row([&](auto j) { numbers[j * apart] = tile_row<j>(column, 1); });
+  for (int k = 0; k < TILE; k++) tile_rows<PAIR>([&](int r) { return dy[r * row + k]; }, a[k], b[k]);
+  write_row([&](auto pair, V& f, V& s) { tile_rows<pair>([&](int k) { return a[k]; }, f, s); }, first, apart);
+  write_row([&](auto pair, V& f, V& s) { tile_rows<pair>([&](int k) { return b[k]; }, f, s); }, second, apart);
 }
 
 // The tiles of a map of outputs, those of every `step`-th group from `first` on, one group after the other.
@@ -102,36 +116,17 @@ struct Tiles {
   }
 };
 
-// Vectors between one number and the next of so many windows or tiles: odd, so that they lie in different sets of the
-// cache.
-INLINE ptrdiff_t apart(int count) { return count | 1; }
-
-// Calls f with the first and the number, a constant, of each block of nearly equal size, at most MOST.
-template <int MOST, class F>
-INLINE void in_blocks(int count, F f) {
-  const int blocks = (count + MOST - 1) / MOST;
-  for (int b = 0, first = 0; b < blocks; b++) {
-    const int size = (count - first + (blocks - b) - 1) / (blocks - b);
-    each(
-        [&](auto k) {
-          if (size == k + 1) f(first, std::integral_constant<int, k + 1>{});
-        },
-        std::make_integer_sequence<int, MOST>{});
-    first += size;
-  }
-}
-
 // Tiles whose windows are multiplied together.
 constexpr int TOGETHER = 2;
 
-// One of the sums of TOGETHER tiles for OUT output channels.
+// One of the sums of TOGETHER tiles for OUT output channels. The numbers of a window lie side by side.
 template <int OUT>
 INLINE void sum_channels(const V* x, const real* w, V* m, int in, int out) {
   V total[OUT][TOGETHER]{};
-  for (int c = 0; c < in; c++, x += TOGETHER, w += out) {
+  for (int c = 0; c < in; c++, x += TOGETHER * NUMBERS, w += out) {
     V values[TOGETHER];
 #pragma GCC unroll 2
-    for (int t = 0; t < TOGETHER; t++) values[t] = x[t];
+    for (int t = 0; t < TOGETHER; t++) values[t] = x[t * NUMBERS];
 #pragma GCC unroll 8
     for (int o = 0; o < OUT; o++) {
       const V weight = splat(w[o]);
@@ -160,127 +155,96 @@ INLINE void write_tile(const V* m, ptrdiff_t apart, const V& bias, V* y, ptrdiff
   }
 }
 
+// Asks for a tile before it is written: it has left the cache since it was read last.
+INLINE void fetch_tile(V* y, ptrdiff_t row, int rows) {
+  for (int i = 0; i < std::min(TILE, rows); i++)
+    for (int j = 0; j < TILE; j++) __builtin_prefetch(y + i * row + j, 1, 3);
+}
+
+// Vectors between one number and the next: odd, so that they lie in different sets of the cache.
+INLINE ptrdiff_t apart(int count) { return count | 1; }
+constexpr ptrdiff_t SUMS_APART = BLOCK * TOGETHER + 1;
+
 // y from x, whose windows begin so many rows and columns outside the map, with the numbers of a kernel.
 void tiled_convolution(const Map& x, int outside, const V* packed, const real* bias, const Map& y, V* room) {
   const Tiles tiles(y, 0, 1);
   const int in = x.channels, out = y.channels;
-  const ptrdiff_t windows_apart = apart(in * TOGETHER), sums_apart = apart(BLOCK * TOGETHER);
-  const size_t weights_apart = kernel_vectors(in, out) * LANES;
-  V *windows = room, *sums = room + NUMBERS * windows_apart;
+  const size_t weights_apart = whole_vectors(size_t(in) * out) * LANES;
+  V *sums = room, *windows = room + NUMBERS * SUMS_APART;
   for (int first = 0; first < tiles.count; first += TOGETHER) {
     const int count = std::min(TOGETHER, tiles.count - first);
-    const V* from[TOGETHER];
     V* to[TOGETHER];
     int rows[TOGETHER], columns[TOGETHER];
     for (int t = 0; t < count; t++) {
-      from[t] = tiles.in(x, first + t, outside);
       to[t] = tiles.in(y, first + t);
       rows[t] = y.height - tiles.row(first + t);
       columns[t] = y.width - tiles.column(first + t);
-    }
-    for (int c = 0; c < in; c++)
-      for (int t = 0; t < count; t++)
-        each_row([&](auto i) {
-          window_numbers<i>(from[t] + c * x.plane, x.row,
-                            windows + i * WINDOW * windows_apart + c * TOGETHER + t, windows_apart);
+      const V* from = tiles.in(x, first + t, outside);
+      V* numbers = windows + t * NUMBERS;
+      for (int c = 0; c < in; c++, from += x.plane, numbers += TOGETHER * NUMBERS)
+        each_pair([&](auto pair) {
+          window_numbers<pair>(from, x.row, numbers + FIRST[pair] * WINDOW, numbers + SECOND[pair] * WINDOW, 1);
         });
+    }
     in_blocks<BLOCK>(out, [&](int o, auto size) {
+      for (int p = 0; p < size; p++)
+        for (int t = 0; t < count; t++) fetch_tile(to[t] + (o + p) * y.plane, y.row, rows[t]);
       const real* w = reinterpret_cast<const real*>(packed) + o;
       for (int k = 0; k < NUMBERS; k++)
-        sum_channels<size>(windows + k * windows_apart, w + k * weights_apart, sums + k * sums_apart, in, out);
+        sum_channels<size>(windows + k, w + k * weights_apart, sums + k * SUMS_APART, in, out);
       for (int p = 0; p < size; p++) {
         const V added = bias ? splat(bias[o + p]) : V{};
         for (int t = 0; t < count; t++)
-          write_tile(sums + p * TOGETHER + t, sums_apart, added, to[t] + (o + p) * y.plane, y.row, rows[t], columns[t]);
+          write_tile(sums + p * TOGETHER + t, SUMS_APART, added, to[t] + (o + p) * y.plane, y.row, rows[t], columns[t]);
       }
     });
   }
 }
 
-// Tiles whose products are added up before the sums go back to memory, and bytes of sums that stay in the second-level
-// cache.
+// Tiles whose products are added up in registers: their numbers stay in the second-level cache.
 constexpr int ADDED = 16;
-constexpr size_t KEPT = 512 * 1024;
 
-// Output channels whose kernel gradients are summed together.
-int outputs_together(const Convolution& c) {
-  const int most = std::max<int>(BLOCK, int(KEPT / (sizeof(V) * NUMBERS * c.in))), blocks = (c.out + most - 1) / most;
-  return (c.out + blocks - 1) / blocks;
-}
-
-// One of the numbers of IN x OUT kernels, over `count` tiles; added to what there is, unless these are the first.
-template <int IN, int OUT>
-void sum_tiles(const V* x, const V* d, V* sums, int out, int count, bool first) {
-  V total[IN][OUT];
-#pragma GCC unroll 3
-  for (int c = 0; c < IN; c++)
-#pragma GCC unroll 8
-    for (int o = 0; o < OUT; o++) total[c][o] = first ? V{} : sums[c * out + o];
+// The numbers of the gradients of all kernels in blocks, over `count` tiles from the first on.
+void tile_sums(const Convolution& c, const Map& x, const Map& dy, const Tiles& tiles, int first, int count, V* sums,
+               V* room) {
+  const ptrdiff_t windows_apart = apart(c.in * ADDED), tiles_apart = apart(c.out * ADDED), size = block_vectors(c);
+  V *windows = room, *gradients = room + 2 * WINDOW * windows_apart;
+  const V *window[ADDED], *tile[ADDED];
   for (int t = 0; t < count; t++) {
-    V values[IN];
-#pragma GCC unroll 3
-    for (int c = 0; c < IN; c++) values[c] = x[c * ADDED + t];
-#pragma GCC unroll 8
-    for (int o = 0; o < OUT; o++) {
-      const V gradient = d[o * ADDED + t];
-#pragma GCC unroll 3
-      for (int c = 0; c < IN; c++) total[c][o] += values[c] * gradient;
-    }
+    window[t] = tiles.in(x, first + t, c.row_padding);
+    tile[t] = tiles.in(dy, first + t);
   }
-#pragma GCC unroll 3
-  for (int c = 0; c < IN; c++)
-#pragma GCC unroll 8
-    for (int o = 0; o < OUT; o++) sums[c * out + o] = total[c][o];
-}
-
-// The numbers of the gradients of the kernels to `out` output channels from `first` on, over the groups of one part.
-void part_numbers(const Convolution& c, const Map& x, const Map& dy, int first, int out, int part, V* sums, V* room) {
-  const Tiles tiles(dy, part, PARTS);
-  const ptrdiff_t windows_apart = apart(c.in * ADDED), tiles_apart = apart(out * ADDED);
-  V *windows = room, *gradients = room + WINDOW * windows_apart;
-  for (int begin = 0; begin < tiles.count; begin += ADDED) {
-    const int count = std::min(ADDED, tiles.count - begin);
-    const V *window[ADDED], *tile[ADDED];
-    for (int t = 0; t < count; t++) {
-      window[t] = tiles.in(x, begin + t, c.row_padding);
-      tile[t] = tiles.in(dy, begin + t) + first * dy.plane;
+  each_pair([&](auto pair) {
+    for (int in = 0; in < c.in; in++)
+      for (int t = 0; t < count; t++) {
+        V* at = windows + in * ADDED + t;
+        window_numbers<pair>(window[t] + in * x.plane, x.row, at, at + WINDOW * windows_apart, windows_apart);
+      }
+    for (int o = 0; o < c.out; o++)
+      for (int t = 0; t < count; t++) {
+        V* at = gradients + o * ADDED + t;
+        tile_numbers<pair>(tile[t] + o * dy.plane, dy.row, at, at + WINDOW * tiles_apart, tiles_apart);
+      }
+    for (int k = 0; k < 2 * WINDOW; k++) {
+      V* sum = sums + ((k < WINDOW ? FIRST[pair] : SECOND[pair]) * WINDOW + k % WINDOW) * size;
+      each_block(c, [&](int in, int o, auto ins, auto outs) {
+        V total[LANES]{};
+        add_products<ins, outs>(windows + k * windows_apart + in * ADDED, ADDED,
+                                gradients + k * tiles_apart + o * ADDED, ADDED, count, total);
+        *sum++ = lane_sums<LANES>(total);
+      });
     }
-    each_row([&](auto i) {
-      for (int in = 0; in < c.in; in++)
-        for (int t = 0; t < count; t++)
-          window_numbers<i>(window[t] + in * x.plane, x.row, windows + in * ADDED + t, windows_apart);
-      for (int o = 0; o < out; o++)
-        for (int t = 0; t < count; t++)
-          tile_numbers<i>(tile[t] + o * dy.plane, dy.row, gradients + o * ADDED + t, tiles_apart);
-      for (int j = 0; j < WINDOW; j++)
-        in_blocks<3>(c.in, [&](int in, auto ins) {
-          in_blocks<BLOCK>(out, [&](int o, auto outs) {
-            sum_tiles<ins, outs>(windows + j * windows_apart + in * ADDED, gradients + j * tiles_apart + o * ADDED,
-                                 sums + (ptrdiff_t(i * WINDOW + j) * c.in + in) * out + o, out, count, begin == 0);
-          });
-        });
-    });
-  }
-}
-
-// The sum of the lanes of all parts, quarter by quarter of 64 bytes: fewer steps than one after the other.
-INLINE real sum_lanes(const V* parts) {
-  typedef real Quarter __attribute__((vector_size(16)));
-  const Quarter* q = reinterpret_cast<const Quarter*>(parts);
-  const Quarter lanes = (q[0] + q[2]) + (q[1] + q[3]);
-  real total = lanes[0];
-  for (size_t lane = 1; lane < 16 / sizeof(real); lane++) total += lanes[lane];
-  return total;
+  });
 }
 
 }  // namespace
 
 bool pays_in_tiles(const Convolution& c, int height, int width) {
   if (c.rows != 3 || c.columns != 3 || c.stride != 1 || c.row_padding > 2 || c.row_padding != c.column_padding) return false;
-  // Measured: a tile's products cost five multiply-adds of the direct sums each, the transforms of a window 50 and those
-  // of a tile 25 (docs/experiments.md).
+  // Measured: a tile's products cost as much as four direct sums of a kernel each, the transforms of a window 17 and
+  // those of a tile 14 (docs/experiments.md). A third is added for processors that multiply faster.
   const int tiles = (height + TILE - 1) / TILE * ((width + TILE - 1) / TILE);
-  return tiles * (5 * c.in * c.out + 50 * c.in + 25 * c.out) < c.in * c.out * height * width;
+  return tiles * (11 * c.in * c.out + 46 * c.in + 36 * c.out) < 2 * c.in * c.out * height * width;
 }
 
 bool pays_back_in_tiles(const Convolution& c, int height, int width) {
@@ -289,17 +253,17 @@ bool pays_back_in_tiles(const Convolution& c, int height, int width) {
   return pays_in_tiles(turned, height, width);
 }
 
-size_t tiled_kernel(const Convolution& c) { return (NUMBERS + 3 * WINDOW + 9) * kernel_vectors(c.in, c.out); }
+size_t tiled_kernel(const Convolution& c) { return (NUMBERS + 3 * WINDOW + 9) * whole_vectors(size_t(c.in) * c.out); }
 
 size_t tiled_room(const Convolution& c) {
-  const int most = std::max(c.in, c.out), out = outputs_together(c);
-  const size_t forward = NUMBERS * (apart(most * TOGETHER) + apart(BLOCK * TOGETHER));
-  const size_t gradient = WINDOW * (apart(c.in * ADDED) + apart(out * ADDED)) + (NUMBERS + 9 * PARTS) * c.in * out;
-  return std::max(forward, gradient);
+  const int most = std::max(c.in, c.out);
+  const size_t forward = NUMBERS * (most * TOGETHER + SUMS_APART);
+  const size_t numbers = (1 + PARTS) * NUMBERS + 3 * WINDOW + 9;
+  return std::max(forward, numbers * block_vectors(c) + 2 * WINDOW * (apart(c.in * ADDED) + apart(c.out * ADDED)));
 }
 
 void pack_in_tiles(const Convolution& c, const real* kernel, bool back, V* packed) {
-  const size_t size = kernel_vectors(c.in, c.out), taps_at = (NUMBERS + 3 * WINDOW) * size;
+  const size_t size = whole_vectors(size_t(c.in) * c.out), taps_at = (NUMBERS + 3 * WINDOW) * size;
   real* laid = reinterpret_cast<real*>(packed + taps_at);
   for (int o = 0; o < c.out; o++)
     for (int i = 0; i < c.in; i++)
@@ -326,25 +290,22 @@ void convolve_back_in_tiles(const Convolution& c, const Map& dy, const V* packed
 
 void kernel_gradient_in_tiles(const Convolution& c, const Map& x, const Map& dy, real* kernel, real* bias,
                               V* room) {
-  for (int first = 0, most = outputs_together(c); first < c.out; first += most) {
-    const int out = std::min(most, c.out - first);
-    const ptrdiff_t pairs = ptrdiff_t(c.in) * out;
-    V *sums = room, *kernels = room + NUMBERS * pairs;
+  const ptrdiff_t size = block_vectors(c);
+  V *sums = room, *parts = sums + NUMBERS * size, *half = parts + PARTS * NUMBERS * size;
+  V *kernels = half + 3 * WINDOW * size, *rest = kernels + 9 * size;
+  std::fill(sums, parts, V{});
+  for (int first = 0; first < Tiles(dy, 0, PARTS).count; first += ADDED) {
     for (int part = 0; part < PARTS; part++) {
-      part_numbers(c, x, dy, first, out, part, sums, kernels + 9 * PARTS * pairs);
-      for (ptrdiff_t k = 0; k < pairs; k++) {
-        V half[3 * WINDOW];
-#pragma GCC unroll 6
-        for (int j = 0; j < WINDOW; j++) taps(sums + j * pairs + k, WINDOW * pairs, half + j, WINDOW);
-#pragma GCC unroll 3
-        for (int i = 0; i < 3; i++) taps(half + i * WINDOW, 1, kernels + (k * 9 + 3 * i) * PARTS + part, PARTS);
-      }
+      const Tiles tiles(dy, part, PARTS);
+      tile_sums(c, x, dy, tiles, first, std::min(ADDED, tiles.count - first), parts + part * NUMBERS * size, rest);
     }
-    for (int in = 0; in < c.in; in++)
-      for (int o = 0; o < out; o++)
-        for (int k = 0; k < 9; k++)
-          kernel[(ptrdiff_t(first + o) * c.in + in) * 9 + k] += sum_lanes(kernels + ((ptrdiff_t(in) * out + o) * 9 + k) * PARTS);
+    for (ptrdiff_t k = 0; k < NUMBERS * size; k++) sums[k] += sum_parts(parts + k, NUMBERS * size);
   }
+  for (ptrdiff_t k = 0; k < size; k++) {
+    for (int j = 0; j < WINDOW; j++) taps(sums + j * size + k, WINDOW * size, half + j * size + k, WINDOW * size);
+    for (int i = 0; i < 3; i++) taps(half + i * WINDOW * size + k, size, kernels + 3 * i * size + k, size);
+  }
+  add_blocks<9>(c, kernels, kernel);
   if (bias) bias_gradient(dy, bias);
 }
 

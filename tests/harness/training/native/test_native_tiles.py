@@ -18,13 +18,15 @@ from search_spaces.language.notation import parse_network
 from tests.harness.training.native.test_native_training import HERE_IN_FLOAT64, compared, in_float64
 
 # All layers but the first are wide enough for tiles: every padding, sides that are and are not multiples of four, bias,
-# groups, poses, and ties between layers that are computed in tiles and others that are not.
+# groups, poses, and ties between layers that are computed in tiles and others that are not; in the last network, two
+# maps of equal shape, of which only one is read in tiles.
 TILED = (
     "conv3x3(8) bn relu conv3x3(12, bias) relu maxpool conv3x3(17, pad=0) bn relu conv3x3(16, pad=2) gap linear(10)",
     "conv3x3(8, poses=4) relu avgpool conv1x1(12, poses=4) conv3x3(32, poses=4, tie=t) bn(poses=4) relu avgpool "
     "res(conv1x1(12, poses=4, tie=s) conv3x3(32, poses=4, tie=t)) bn relu linear(10)",
     "conv3x3(32) relu maxpool conv3x3(32, groups=2, bias) relu conv1x1(16) res(conv3x3(16, tie=a) relu) "
     "conv3x3(16, tie=a, pad=0) relu conv3x3(16, tie=a, stride=2) relu linear(10)",
+    "conv3x3(2) relu maxpool conv3x3(16) relu conv1x1(8) relu conv3x3(16) relu linear(10)",
 )
 
 
@@ -56,7 +58,7 @@ OUTPUT = torch.tensor(
     [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], dtype=torch.float64
 )
 # Roundings on the longest way through each of them in both dimensions, a product and a sum counted as two.
-IN_WINDOW, IN_KERNEL, IN_OUTPUT, IN_TILE, IN_TAPS, IN_LANES = 6, 8, 6, 4, 10, 5
+IN_WINDOW, IN_KERNEL, IN_OUTPUT, IN_TILE, IN_TAPS, IN_LANES = 6, 8, 6, 4, 10, 4
 
 DRIVER = """
 #include <vector>
