@@ -1,4 +1,4 @@
-// Kernel gradients: sums of products over the lanes and over all positions, for a block of kernels at once.
+// Blocks of channels, and kernel gradients as sums over all positions and lanes, for a block of kernels at once.
 #pragma once
 #include <utility>
 
@@ -30,7 +30,8 @@ INLINE void in_blocks(int count, F f) {
 // Input and output channels whose kernels are summed together: as many kernels as a vector has lanes.
 constexpr int INS = LANES >= 16 ? 4 : LANES >= 4 ? 2 : 1, OUTS = LANES / INS;
 
-// Adds the products of `count` positions of IN inputs and OUT gradients; channels are that many vectors apart.
+// Adds the products of `count` positions of IN inputs and OUT gradients. `x_apart` and `dy_apart` are the vectors from one
+// channel to the next.
 template <int IN, int OUT>
 INLINE void add_products(const V* x, ptrdiff_t x_apart, const V* dy, ptrdiff_t dy_apart, int count,
                          V (&total)[LANES]) {
@@ -66,7 +67,7 @@ INLINE V lane_sums(const V* v) {
                       std::make_index_sequence<LANES / 2>{});
 }
 
-// Vectors of one number of all kernels, in blocks.
+// How many vectors hold one number of each kernel, in blocks.
 INLINE ptrdiff_t block_vectors(const Convolution& c) {
   return ptrdiff_t((c.in + INS - 1) / INS) * ((c.out + OUTS - 1) / OUTS);
 }
@@ -79,12 +80,15 @@ INLINE void each_block(const Convolution& c, F f) {
 
 // The sum of all parts, which are `apart`.
 INLINE V sum_parts(const V* part, ptrdiff_t apart) {
-  if constexpr (PARTS == 1) return part[0];
-  const V half = part[0] + part[apart];
-  return PARTS == 2 ? half : half + (part[2 * apart] + part[3 * apart]);
+  if constexpr (PARTS == 1)
+    return part[0];
+  else if constexpr (PARTS == 2)
+    return part[0] + part[apart];
+  else
+    return (part[0] + part[apart]) + (part[2 * apart] + part[3 * apart]);
 }
 
-// Adds numbers of all kernels in blocks, TAPS of them, to gradients as torch stores them.
+// Adds the TAPS numbers of each kernel, which are in blocks, to gradients in torch's order.
 template <int TAPS>
 void add_blocks(const Convolution& c, const V* blocks, real* gradient) {
   const ptrdiff_t size = block_vectors(c) * LANES;

@@ -219,8 +219,9 @@ void Program::allocate_gradients(const ValueRow* rows, const Instruction* instru
     if (tiled_back(i, rows))
       most = std::max(most, 2 - i.row_padding + overhang(rows[i.source].height, rows[i.source].width));
   }
-  // The way back needs a gradient from the last instruction that touches it to the first. Equal maps that are needed one
-  // after the other share their memory, which is then in the cache more often.
+  // The way back needs a gradient from the last instruction that touches it to the first. Gradients of one form that are
+  // needed one after the other share their memory, which is then in the cache more often. That is safe since the first
+  // instruction on the way back that touches a map writes all of it, and nobody writes its margins.
   std::vector<int> first(values.size(), count), last(values.size(), -1);
   for (int k = 0; k < count; k++)
     for (int v : {instructions[k].source, instructions[k].target, instructions[k].other})
@@ -228,17 +229,16 @@ void Program::allocate_gradients(const ValueRow* rows, const Instruction* instru
         first[home[v]] = std::min(first[home[v]], k);
         last[home[v]] = k;
       }
+  const auto of_one_form = [&](size_t v, size_t w) {
+    return rows[v].channels == rows[w].channels && rows[v].height == rows[w].height && rows[v].width == rows[w].width &&
+           margin[v] == margin[w] && beyond[v] == beyond[w];
+  };
   for (size_t v = 0; v < values.size(); v++) {
     if (home[v] == int(v)) {
-      const auto serves = [&](size_t w) {
-        return home[w] == int(w) && last[w] < first[v] && rows[w].channels == rows[v].channels &&
-               rows[w].height == rows[v].height && rows[w].width == rows[v].width && margin[w] == margin[v] &&
-               beyond[w] == beyond[v];
-      };
-      size_t before = 0;
-      while (before < v && !serves(before)) before++;
-      last[before] = last[v];
-      home[v] = int(before);
+      size_t shared = 0;
+      while (shared < v && !(home[shared] == int(shared) && last[shared] < first[v] && of_one_form(shared, v))) shared++;
+      last[shared] = last[v];
+      home[v] = int(shared);
     }
     values[v].gradient = home[v] == int(v) ? allocate_map(rows[v], margin[v], beyond[v]) : values[home[v]].gradient;
   }

@@ -155,15 +155,16 @@ INLINE void write_tile(const V* m, ptrdiff_t apart, const V& bias, V* y, ptrdiff
   }
 }
 
-// Asks for a tile before it is written: it has left the cache since it was read last.
+// Asks for a tile before it is written, while its sums are made. Beyond the last column it asks for what nobody needs,
+// which does no harm.
 INLINE void fetch_tile(V* y, ptrdiff_t row, int rows) {
   for (int i = 0; i < std::min(TILE, rows); i++)
     for (int j = 0; j < TILE; j++) __builtin_prefetch(y + i * row + j, 1, 3);
 }
 
 // Vectors between one number and the next: odd, so that they lie in different sets of the cache.
-INLINE ptrdiff_t apart(int count) { return count | 1; }
-constexpr ptrdiff_t SUMS_APART = BLOCK * TOGETHER + 1;
+constexpr ptrdiff_t apart(int count) { return count | 1; }
+constexpr ptrdiff_t SUMS_APART = apart(BLOCK * TOGETHER);
 
 // y from x, whose windows begin so many rows and columns outside the map, with the numbers of a kernel.
 void tiled_convolution(const Map& x, int outside, const V* packed, const real* bias, const Map& y, V* room) {
@@ -241,10 +242,13 @@ void tile_sums(const Convolution& c, const Map& x, const Map& dy, const Tiles& t
 
 bool pays_in_tiles(const Convolution& c, int height, int width) {
   if (c.rows != 3 || c.columns != 3 || c.stride != 1 || c.row_padding > 2 || c.row_padding != c.column_padding) return false;
-  // Measured: a tile's products cost as much as four direct sums of a kernel each, the transforms of a window 17 and
-  // those of a tile 14 (docs/experiments.md). A third is added for processors that multiply faster.
+  // Costs of a tile, forward and in the kernel gradient, where the direct way costs 1 for each output of each pair of
+  // channels. Measured as 4.2, 17 and 14, on a processor that makes one vector multiply-add a cycle (docs/experiments.md);
+  // a third is added, as others multiply faster and gain less.
+  constexpr double PAIR = 5.5, INPUT = 23, OUTPUT = 18;
+  const double in = c.in, out = c.out;
   const int tiles = (height + TILE - 1) / TILE * ((width + TILE - 1) / TILE);
-  return tiles * (11 * c.in * c.out + 46 * c.in + 36 * c.out) < 2 * c.in * c.out * height * width;
+  return tiles * (PAIR * in * out + INPUT * in + OUTPUT * out) < in * out * height * width;
 }
 
 bool pays_back_in_tiles(const Convolution& c, int height, int width) {
@@ -294,10 +298,11 @@ void kernel_gradient_in_tiles(const Convolution& c, const Map& x, const Map& dy,
   V *sums = room, *parts = sums + NUMBERS * size, *half = parts + PARTS * NUMBERS * size;
   V *kernels = half + 3 * WINDOW * size, *rest = kernels + 9 * size;
   std::fill(sums, parts, V{});
-  for (int first = 0; first < Tiles(dy, 0, PARTS).count; first += ADDED) {
+  const int count = Tiles(dy, 0, PARTS).count;  // of each part
+  for (int first = 0; first < count; first += ADDED) {
     for (int part = 0; part < PARTS; part++) {
-      const Tiles tiles(dy, part, PARTS);
-      tile_sums(c, x, dy, tiles, first, std::min(ADDED, tiles.count - first), parts + part * NUMBERS * size, rest);
+      V* sums_of_part = parts + part * NUMBERS * size;
+      tile_sums(c, x, dy, Tiles(dy, part, PARTS), first, std::min(ADDED, count - first), sums_of_part, rest);
     }
     for (ptrdiff_t k = 0; k < NUMBERS * size; k++) sums[k] += sum_parts(parts + k, NUMBERS * size);
   }

@@ -50,5 +50,7 @@ NETWORKS = (
     "conv3x3(8, poses=4) bn(poses=4, shared) relu avgpool res(conv3x3(8) bn) relu bn(unscaled) maxpool linear(10)",
     "conv3x3(4) bn relu res(conv3x3(4) bn) relu res(dwconv3x3 bn(unscaled)) relu maxpool res(bn) relu gap linear(10)",
     "conv3x3(8, poses=4) bn relu maxpool res(conv1x1(8) bn(poses=4, shared)) relu res(res(bn) relu) relu linear(10)",
+    "maxpool(4) conv3x1(4) relu conv3x1(4) relu conv3x1(4, pad=0) relu conv3x1(4) relu conv1x1(4) relu conv3x1(4) "
+    "res(conv3x1(4) relu conv3x1(4)) relu gap linear(10)",
     ACROSS,
 )

@@ -18,6 +18,7 @@ TURNED = (
     "conv3x3(8, poses=4, bias) bn(poses=4) prelu | avgpool | prelu bn conv3x3(8) prelu bn(poses=2, shared) leaky "
     "dropout(0.2) | swish bn swish avgpool | dropout2d(0.2) gap | linear(10)"
 )
+WIDE = "maxpool(4) conv1x1(9) bn relu conv1x1(23, bias) relu gap linear(10)"
 
 
 def digest(text: str, recipe: Recipe, *options: str) -> str:
@@ -29,7 +30,8 @@ def digest(text: str, recipe: Recipe, *options: str) -> str:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=["SGD, batch 32", "Adam, batch 20"])
-@pytest.mark.parametrize("text", [*NETWORKS, TURNED, TILED[1]], ids=["ties", "strides", "vectors", "poses", "tiles"])
+@pytest.mark.parametrize("text", [*NETWORKS, TURNED, TILED[1], WIDE], ids=["ties", "strides", "vectors", "poses", "tiles", "1x1"])
 def test_the_width_of_vectors_is_not_in_the_bits(text: str, recipe: Recipe):
     # The narrow ones need no instruction that a processor may lack; the wide ones are laid out by the compiler.
-    assert digest(text, recipe) == digest(text, recipe, "-DVECTOR_BYTES=32")
+    narrow = digest(text, recipe)
+    assert [digest(text, recipe, f"-DVECTOR_BYTES={width}") for width in (32, 64)] == [narrow, narrow]

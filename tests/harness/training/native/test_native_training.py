@@ -80,6 +80,9 @@ def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
     opened = open_program(engine, architecture, recipe, some_images(1))
 
     # No update yet: the running statistics of the engine's own copy of the state move, those of the network do not.
+    # The first call leaves other images' gradients in all memory.
+    other = some_images(batch, seed=3)
+    gradients(opened, network, other.pixels, other.labels)
     loss, gradient = gradients(opened, network, images.pixels, images.labels)
     expected_loss, expected = reference(network, images, 0.1)
 
