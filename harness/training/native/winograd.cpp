@@ -155,13 +155,6 @@ INLINE void write_tile(const V* m, ptrdiff_t apart, const V& bias, V* y, ptrdiff
   }
 }
 
-// Asks for a tile before it is written, while its sums are made. Beyond the last column it asks for what nobody needs,
-// which does no harm.
-INLINE void fetch_tile(V* y, ptrdiff_t row, int rows) {
-  for (int i = 0; i < std::min(TILE, rows); i++)
-    for (int j = 0; j < TILE; j++) __builtin_prefetch(y + i * row + j, 1, 3);
-}
-
 // Vectors between one number and the next: odd, so that they lie in different sets of the cache.
 constexpr ptrdiff_t apart(int count) { return count | 1; }
 constexpr ptrdiff_t SUMS_APART = apart(BLOCK * TOGETHER);
@@ -188,8 +181,6 @@ void tiled_convolution(const Map& x, int outside, const V* packed, const real* b
         });
     }
     in_blocks<BLOCK>(out, [&](int o, auto size) {
-      for (int p = 0; p < size; p++)
-        for (int t = 0; t < count; t++) fetch_tile(to[t] + (o + p) * y.plane, y.row, rows[t]);
       const real* w = reinterpret_cast<const real*>(packed) + o;
       for (int k = 0; k < NUMBERS; k++)
         sum_channels<size>(windows + k, w + k * weights_apart, sums + k * SUMS_APART, in, out);
