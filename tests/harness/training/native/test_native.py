@@ -262,7 +262,8 @@ for shape, text in [*(((1, 28, 28), text) for text in sys.argv[1:]), *others]:
     # Programs in bf16 have no tiles.
     for batch, adam, pairs in ((5, 0, 0), (16, 1, 0), (40, 0, 1)):
         handle = engine.library.engine_new(values.ctypes.data, len(flat.values), code.ctypes.data,
-            len(flat.instructions), batch, flat.state_size, flat.parameter_count, pointer(mean), pointer(deviation), pairs)
+            len(flat.instructions), batch, flat.state_size, flat.parameter_count, pointer(mean), pointer(deviation),
+            pairs)
         state = generator.normal(0, 0.2, flat.state_size).astype(np.float32)
         state[flat.parameter_count:] = 1
         memories = [np.zeros(flat.parameter_count, np.float32) for _ in range(3)]
@@ -272,7 +273,8 @@ for shape, text in [*(((1, 28, 28), text) for text in sys.argv[1:]), *others]:
         row, shares = TrainingRow(adam, 1 - adam, 0.9, 0.1), np.array([1, 0.5, 0.1], np.float32)
         # Its teachers are two networks of its own kind.
         other = engine.library.engine_new(values.ctypes.data, len(flat.values), code.ctypes.data,
-            len(flat.instructions), batch, flat.state_size, flat.parameter_count, pointer(mean), pointer(deviation), pairs)
+            len(flat.instructions), batch, flat.state_size, flat.parameter_count, pointer(mean), pointer(deviation),
+            pairs)
         states = np.abs(generator.normal(0, 0.2, (2, flat.state_size))).astype(np.float32)
         teacher = TeacherRow(other, states.ctypes.data, flat.state_size, 2, 0.5, 4.0)
         engine.library.engine_seed(handle, 3)

@@ -17,10 +17,10 @@ from harness.training.native.native import Level
 from search_spaces.language.notation import parse_network
 from tests.harness.training.native.test_native_training import HERE_IN_FLOAT64, compared, in_float64
 
-# Layers that are wide enough for tiles: every padding, sides that are and are not multiples of four, bias, groups, poses,
-# and ties between layers that are computed in tiles and others that are not. In the last network only one of two equal
-# maps is read in tiles, beyond its end. It would be multiplied by zeros, so only the sanitizers see it if they share
-# their memory.
+# Layers that are wide enough for tiles: every padding, sides that are and are not multiples of four, bias, groups,
+# poses, and ties between layers that are computed in tiles and others that are not. In the last network only one of two
+# equal maps is read in tiles, beyond its end; what it would read there in the other's memory is multiplied by zeros, so
+# only the sanitizers see it.
 TILED = (
     "conv3x3(8) bn relu conv3x3(12, bias) relu maxpool conv3x3(17, pad=0) bn relu conv3x3(16, pad=2) gap linear(10)",
     "conv3x3(8, poses=4) relu avgpool conv1x1(12, poses=4) conv3x3(32, poses=4, tie=t) bn(poses=4) relu avgpool "
