@@ -249,12 +249,10 @@ def _pace(searches: Sequence[MeasuredSearch]) -> str:
     halved = [search.peak_gflops for search in searches if search.half_speed]
     if not halved:
         return ""
-    which = "Each search" if len(halved) == len(searches) else f"{len(halved)} searches"
-    if len(halved) == 1 < len(searches):
-        which = "1 search"
+    which = "In each search" if len(halved) == len(searches) else f"In {len(halved)} of the searches"
     return (
-        f" {which} had one core for all workers, of {_range(halved)} GFLOP/s; the times are meant for two cores of "
-        f"{_MEANT_FOR}."
+        f" {which}, all workers had one core together ({_range(halved)} GFLOP/s of fp32); what is asked for is "
+        f"meant for two cores of {_MEANT_FOR} each."
     )
 
 

@@ -73,9 +73,10 @@ def reason(error: BaseException) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return a "did you mean" hint for ``name``, or None when nothing is near."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else None
+    """Return a "did you mean" hint for ``name``, whatever its case, or None when nothing is near."""
+    written = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), written, n=1, cutoff=0.6)
+    return f"did you mean {written[close[0]]!r}?" if close else None
 
 
 def caret(text: str, position: int) -> str:

@@ -10,6 +10,10 @@ def test_nearest_suggests_only_what_is_near():
     assert nearest("zzz", ["maxpool", "avgpool"]) is None
 
 
+def test_nearest_looks_through_another_case():
+    assert nearest("MAXPOOL", ["maxpool", "avgpool"]) == "did you mean 'maxpool'?"
+
+
 @pytest.mark.parametrize(
     ("text", "position", "shown"),
     [

@@ -194,7 +194,7 @@ class SearchReporter:
 
     def _counts(self) -> str:
         bound = "" if self.effort.trials is None else f" of {self.effort.trials:,} at most"
-        return f"{self.trained:,} trained{bound}, {self.rejected:,} rejected before they were built"
+        return f"{self.trained:,} trained{bound}, {self.rejected:,} rejected before building"
 
     def _say_nearest(self) -> None:
         """Print what has come nearer than all that was told; of several in one second the first, then what is left."""

@@ -23,7 +23,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS
 from search_spaces.errors import NotationError, nearest
 from search_spaces.language.notation import parse_network
-from search_spaces.network_name import PATTERN, is_named
+from search_spaces.network_name import PATTERN, is_named, network_name
 from search_spaces.op_specs import OP_NAMES
 from search_spaces.task import Task
 
@@ -150,13 +150,20 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
             raise NotationError(f"{argument!r} is a file", hint=f"for the network in it, write @{argument}") from error
         if re.fullmatch(r"[0-9a-f]{1,5}", argument):
             raise ContentError(f"{argument!r} is too short for a hash: give at least 6 digits") from error
-        if re.fullmatch(r"\w+", argument) and argument not in OP_NAMES:
+        if re.fullmatch(r"[\w-]+", argument) and argument not in OP_NAMES:
             message = f"{argument!r} is no preset, hash, name or op; presets are {', '.join(PRESETS)}"
-            hint = nearest(argument, [*PRESETS, *OP_NAMES])
-            raise NotationError(
-                message, hint=hint or f"'{typed('leaderboard', '--all')}' shows hashes and names"
-            ) from error
+            raise NotationError(message, hint=_nearest_known(argument, workspace, OP_NAMES)) from error
         raise
+
+
+def _nearest_known(argument: str, workspace: Workspace, ops: Iterable[str] = ()) -> str:
+    """Return which known name an argument is most like, else where all of them are shown."""
+    names = (network_name(row.architecture, row.parameters) for row in _standings(workspace))
+    return nearest(argument, [*PRESETS, *names, *ops]) or f"'{typed('leaderboard', '--all')}' shows hashes and names"
+
+
+def _standings(workspace: Workspace) -> list[LeaderboardRow]:
+    return read_leaderboard(workspace.leaderboard) if workspace.leaderboard.exists() else []
 
 
 def _read_file(path: Path) -> str:
@@ -176,10 +183,7 @@ def _known_here(given: str, said: str, workspace: Workspace) -> NetworkArgument:
     known = _recorded(records, given) or _searched(workspace, records, given)
     hashes = sorted({architecture.hash for architecture, _, _ in known})
     if not hashes:
-        raise ContentError(
-            f"no network of this workspace has {said}",
-            hint=f"'{typed('leaderboard', '--all')}' shows hashes and names",
-        )
+        raise ContentError(f"no network of this workspace has {said}", hint=_nearest_known(given, workspace))
     if len(hashes) > 1:
         raise ContentError(f"{given!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
     architecture, name, _ = known[0]
@@ -213,11 +217,10 @@ def _searched(workspace: Workspace, records: Iterable[Record], given: str) -> li
             if _is_meant(result.architecture, result.parameters, given):
                 row = KnownRow(result.recipe, result.recipe_name, result.dataset, None)
                 found.append((result.architecture, "", row))
-    rows = read_leaderboard(workspace.leaderboard) if workspace.leaderboard.exists() else []
     claimed = map(claims.row_of_claim, claims.read(workspace.records / "claims.json"))
     # What a study has trained is on the leaderboard too, or was claimed; a second row of it would ask for a choice.
     recipes = {evidence.recipe_hash: evidence.recipe for evidence in records}
-    ranked = [(row, _row_of(row, recipes)) for row in rows if row.tier is not Tier.CLAIMED]
+    ranked = [(row, _row_of(row, recipes)) for row in _standings(workspace) if row.tier is not Tier.CLAIMED]
     for known in (ranked, [(claim, NETWORK_ALONE) for claim in claimed]):
         before = {architecture.hash for architecture, _, _ in found}
         for told, meant in known:

@@ -303,6 +303,8 @@ def compiler_version() -> str:
 def _version(command: tuple[str, ...]) -> str:
     try:
         answer = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=20, check=True)
+    except subprocess.CalledProcessError as error:
+        raise EngineUnavailable(f"'{command[0]} --version' ends with exit code {error.returncode}") from error
     except (OSError, subprocess.SubprocessError) as error:
         raise EngineUnavailable(f"{command[0]} does not run: {reason(error)}") from error
     return answer.stdout

@@ -106,6 +106,20 @@ def test_a_word_that_is_like_nothing_gets_the_place_where_hashes_are(place: Work
     assert "leaderboard --all' shows hashes" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize("slip", ["{}x", "{}0", "P{}"])
+def test_what_nearly_is_a_name_of_the_leaderboard_gets_a_hint(
+    slip: str, place: Workspace, new_record: NewRecord, capsys: pytest.CaptureFixture[str]
+):
+    evidence = new_record([55])
+    record.write(place.records, evidence)
+    refresh(place)
+    name = network_name(NETWORK, evidence.parameters)
+
+    assert run(["explain", slip.format(name)]) == ContentError.exit_code
+
+    assert f"did you mean {name!r}?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["conv3x3(8) bnn gap linear(10)", "conv3x3(", ""])
 def test_wrong_notation_keeps_its_own_message(text: str, place: Workspace):
     with pytest.raises(SearchSpaceError) as ours:

@@ -149,7 +149,7 @@ def test_the_usual_compilers_are_looked_for(cache: Path, tmp_path: Path, monkeyp
     [
         ('case "$*" in *--version*) ;; *) echo "x.cpp:1: error: no such thing" >&2; exit 1;; esac', "no such thing"),
         ('case "$*" in *--version*) ;; *) echo "ld: final link failed: No space left" >&2; exit 1;; esac', "No space"),
-        ('case "$*" in *--version*) exit 3;; esac', "does not run"),
+        ('case "$*" in *--version*) exit 3;; esac', "ends with exit code 3"),
     ],
 )
 def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(
