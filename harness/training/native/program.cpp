@@ -90,15 +90,12 @@ real* at(std::vector<real>& gradient, int32_t offset) { return offset < 0 ? null
 
 }  // namespace
 
-// `beyond` is how many rows and columns of zeros are read behind the last ones. Those before the first ones of the next
-// row or channel are among them.
-Map Program::allocate_map(const ValueRow& row, int margin, int beyond) {
+Map Program::allocate_map(const ValueRow& row, int margin) {
   Map map{nullptr, row.channels, row.height, row.width, groups_of(batch), 0, 0, 0};
-  const int margins = std::max(2 * margin, beyond);
-  map.row = row.width + margins;
-  map.plane = map.row * (row.height + margins);
+  map.row = row.width + 2 * margin;
+  map.plane = map.row * (row.height + 2 * margin);
   map.group = map.plane * row.channels;
-  memory.emplace_back(allocate(size_t(map.group) * map.groups + beyond * (map.row + 1)));
+  memory.emplace_back(allocate(size_t(map.group) * map.groups));
   map.at = memory.back().get() + margin * map.row + margin;
   return map;
 }
@@ -188,37 +185,25 @@ int Program::kernel_of(const Step& step, const Convolution& c) {
 
 void Program::allocate_maps(const ValueRow* rows, int value_count, const Instruction* instructions, int count) {
   // A branch reads what it begins at: the same map under another number.
-  std::vector<int> home(value_count), margin(value_count), beyond(value_count);
+  std::vector<int> home(value_count), margin(value_count);
   for (int v = 0; v < value_count; v++) home[v] = v;
   for (int k = 0; k < count; k++)
     if (Code(instructions[k].code) == Code::BRANCH) home[instructions[k].target] = home[instructions[k].source];
   for (int v = 0; v < value_count; v++) margin[home[v]] = std::max(margin[home[v]], rows[v].margin);
-  for (int k = 0; k < count; k++) {
-    const Instruction& i = instructions[k];
-    int& most = beyond[home[i.source]];
-    if (tiled(i, rows)) most = std::max(most, i.row_padding + overhang(rows[i.target].height, rows[i.target].width));
-  }
   for (int v = 0; v < value_count; v++)
-    values.push_back({home[v] == v ? allocate_map(rows[v], margin[v], beyond[v]) : values[home[v]].map, {}});
+    values.push_back({home[v] == v ? allocate_map(rows[v], margin[v]) : values[home[v]].map, {}});
 }
 
 void Program::allocate_gradients(const ValueRow* rows, const Instruction* instructions, int count) {
   // What happens to each value by itself turns the gradient after it into the one before it in place: nobody reads the
   // one after it any more, and memory passes through the caches once less. A sum hands its gradient on as it is.
-  std::vector<int> home(values.size()), margin(values.size()), beyond(values.size());
+  std::vector<int> home(values.size()), margin(values.size());
   for (size_t v = 0; v < values.size(); v++) home[v] = int(v);
   for (int k = 0; k < count; k++)
     if (Code(instructions[k].code) == Code::POINTWISE || Code(instructions[k].code) == Code::SUM)
       home[instructions[k].target] = home[instructions[k].source];
   for (size_t v = 0; v < values.size(); v++)
     margin[home[v]] = std::max(margin[home[v]], rows[v].gradient_margin);
-  for (int k = 0; k < count; k++) {
-    const Instruction& i = instructions[k];
-    int& most = beyond[home[i.target]];
-    if (tiled(i, rows)) most = std::max(most, overhang(rows[i.target].height, rows[i.target].width));
-    if (tiled_back(i, rows))
-      most = std::max(most, 2 - i.row_padding + overhang(rows[i.source].height, rows[i.source].width));
-  }
   // The way back needs a gradient from the last instruction that touches it to the first. Gradients of one form that are
   // needed one after the other share their memory, which is then in the cache more often. That is safe since the first
   // instruction on the way back that touches a map writes all of it, and nobody writes its margins.
@@ -231,7 +216,7 @@ void Program::allocate_gradients(const ValueRow* rows, const Instruction* instru
       }
   const auto of_one_form = [&](size_t v, size_t w) {
     return rows[v].channels == rows[w].channels && rows[v].height == rows[w].height && rows[v].width == rows[w].width &&
-           margin[v] == margin[w] && beyond[v] == beyond[w];
+           margin[v] == margin[w];
   };
   for (size_t v = 0; v < values.size(); v++) {
     if (home[v] == int(v)) {
@@ -240,7 +225,7 @@ void Program::allocate_gradients(const ValueRow* rows, const Instruction* instru
       last[shared] = last[v];
       home[v] = int(shared);
     }
-    values[v].gradient = home[v] == int(v) ? allocate_map(rows[v], margin[v], beyond[v]) : values[home[v]].gradient;
+    values[v].gradient = home[v] == int(v) ? allocate_map(rows[v], margin[v]) : values[home[v]].gradient;
   }
 }
 

@@ -75,7 +75,7 @@ class Program {
   Block<V> sums;  // of a kernel's gradient
   Block<V> room;  // of maps in pairs or in tiles
 
-  Map allocate_map(const ValueRow& row, int margin, int beyond = 0);
+  Map allocate_map(const ValueRow& row, int margin);
   void allocate_maps(const ValueRow* rows, int value_count, const Instruction* instructions, int count);
   void allocate_gradients(const ValueRow* rows, const Instruction* instructions, int count);
   void convolve_groups(Step& step, const Map& x, const Map& y, const real* state);

@@ -1,5 +1,7 @@
 #include "winograd.h"
 
+#include <array>
+
 #include "blocks.h"
 
 namespace engine {
@@ -8,48 +10,97 @@ namespace {
 // In every expression below a product stands beside one sum only: there is one way to fuse them, so builds for other
 // vectors give the same bits.
 
-// Two rows of the transform of a window, 0 and 5, 1 and 2 or 3 and 4, over WINDOW numbers: B^T of the paper.
-template <int PAIR, class D>
-INLINE void window_rows(D d, V& first, V& second) {
-  if constexpr (PAIR == 0) {
-    first = 4 * d(0) + (d(4) - 5 * d(2));
-    second = 4 * d(1) + (d(5) - 5 * d(3));
-  } else if constexpr (PAIR == 1) {
-    const V even = d(4) - 4 * d(2), odd = d(3) - 4 * d(1);
-    first = even + odd;
-    second = even - odd;
+// A tile of fewer outputs than TILE in one direction needs as many numbers fewer: without the point -2, then 2, then -1.
+// What is left are the numbers of a kernel for TILE outputs, so its factors for fewer points are in those of the window.
+INLINE bool counts(int number, int size) { return number <= size || number == WINDOW - 1; }
+
+// A sum, so that no product is left that a later sum may or may not be fused with; powers of two are exact either way.
+INLINE V thrice(V x) { return x + 2 * x; }
+
+// Two rows of the transform of a window for `size` outputs, 0 and 5, 1 and 2 or 3 and 4: B^T of the paper.
+template <int PAIR, class Size, class D>
+INLINE void window_rows(Size size, D d, V& first, V& second) {
+  if (size == 4) {
+    if constexpr (PAIR == 0) {
+      first = 4 * d(0) + (d(4) - 5 * d(2));
+      second = 4 * d(1) + (d(5) - 5 * d(3));
+    } else if constexpr (PAIR == 1) {
+      const V even = d(4) - 4 * d(2), odd = d(3) - 4 * d(1);
+      first = even + odd;
+      second = even - odd;
+    } else {
+      const V even = d(4) - d(2), odd = d(3) - d(1);
+      first = even + 2 * odd;
+      second = even - 2 * odd;
+    }
+  } else if (size == 3) {
+    if constexpr (PAIR == 0) {
+      const V even = d(0) - d(2), odd = d(1) - d(3);
+      first = 2 * (2 * even - odd);
+      second = (d(4) - d(2)) + 2 * odd;
+    } else if constexpr (PAIR == 1) {
+      const V last = d(3) - d(2);
+      first = thrice(last - 2 * d(1));
+      second = last + 2 * (d(1) - d(2));
+    } else {
+      first = 4 * (d(3) - d(1));
+    }
+  } else if (size == 2) {
+    if constexpr (PAIR == 0) {
+      first = 4 * (d(0) - d(2));
+      second = d(3) - d(1);
+    } else if constexpr (PAIR == 1) {
+      first = thrice(-d(1) - d(2));
+      second = thrice(d(1) - d(2));
+    }
   } else {
-    const V even = d(4) - d(2), odd = d(3) - d(1);
-    first = even + 2 * odd;
-    second = even - 2 * odd;
+    if constexpr (PAIR == 0) {
+      first = 4 * (d(0) - d(1));
+      second = d(2) - d(1);
+    } else if constexpr (PAIR == 1) {
+      first = thrice(-2 * d(1));
+    }
   }
 }
 
-// The same of the transform of a tile's gradient, over TILE numbers: A of the paper.
-template <int PAIR, class D>
-INLINE void tile_rows(D d, V& first, V& second) {
+// The same of the transform of a tile's gradient, over `size` numbers: A of the paper.
+template <int PAIR, class Size, class D>
+INLINE void tile_rows(Size size, D d, V& first, V& second) {
   if constexpr (PAIR == 0) {
     first = d(0);
-    second = d(3);
-  } else if constexpr (PAIR == 1) {
-    const V even = d(0) + d(2), odd = d(1) + d(3);
-    first = even + odd;
-    second = even - odd;
-  } else {
-    const V even = d(0) + 4 * d(2), odd = d(1) + 4 * d(3);
-    first = even + 2 * odd;
-    second = even - 2 * odd;
+    second = d(size - 1);
+  } else if (PAIR == 1 || size > 2) {
+    constexpr real SQUARE = PAIR == 1 ? 1 : 4, POINT = PAIR;
+    const V even = size > 2 ? d(0) + SQUARE * d(2) : d(0);
+    const V odd = size > 3 ? d(1) + SQUARE * d(3) : size > 1 ? d(1) : V{};
+    first = even + POINT * odd;
+    second = even - POINT * odd;
   }
 }
 
-// Outputs from the WINDOW sums of a row: A^T of the paper.
-INLINE void outputs(const V* m, ptrdiff_t step, V* y, ptrdiff_t to) {
+// `size` outputs from the sums of a row: A^T of the paper.
+template <class Size>
+INLINE void outputs(Size size, const V* m, ptrdiff_t step, V* y, ptrdiff_t to) {
+  if (size == 1) {
+    y[0] = (m[0] + m[step]) + m[5 * step];
+    return;
+  }
   const V a = m[step] + m[2 * step], b = m[step] - m[2 * step];
-  const V c = m[3 * step] + m[4 * step], e = m[3 * step] - m[4 * step];
+  if (size == 2) {
+    y[0] = m[0] + a;
+    y[to] = b + m[5 * step];
+    return;
+  }
+  const V c = size == 3 ? m[3 * step] : m[3 * step] + m[4 * step];
+  const V e = size == 3 ? m[3 * step] : m[3 * step] - m[4 * step];
   y[0] = m[0] + (a + c);
   y[to] = b + 2 * e;
-  y[2 * to] = a + 4 * c;
-  y[3 * to] = (b + 8 * e) + m[5 * step];
+  if (size == 3) {
+    y[2 * to] = (a + 4 * c) + m[5 * step];
+  } else {
+    y[2 * to] = a + 4 * c;
+    y[3 * to] = (b + 8 * e) + m[5 * step];
+  }
 }
 
 // WINDOW numbers from three taps, G of the paper, and back, its transpose.
@@ -83,38 +134,67 @@ INLINE void write_row(F of_pair, V* numbers, ptrdiff_t apart) {
 }
 
 // Two rows of the numbers of a window.
-template <int PAIR>
-INLINE void window_numbers(const V* x, ptrdiff_t row, V* first, V* second, ptrdiff_t apart) {
-  V a[WINDOW], b[WINDOW];
+template <int PAIR, class H, class W>
+INLINE void window_numbers(H height, W width, const V* x, ptrdiff_t row, V* first, V* second, ptrdiff_t apart) {
+  V a[WINDOW]{}, b[WINDOW]{};
 #pragma GCC unroll 6
-  for (int k = 0; k < WINDOW; k++) window_rows<PAIR>([&](int r) { return x[r * row + k]; }, a[k], b[k]);
-  write_row([&](auto pair, V& f, V& s) { window_rows<pair>([&](int k) { return a[k]; }, f, s); }, first, apart);
-  write_row([&](auto pair, V& f, V& s) { window_rows<pair>([&](int k) { return b[k]; }, f, s); }, second, apart);
+  for (int k = 0; k < WINDOW; k++)
+    if (k < width + 2) window_rows<PAIR>(height, [&](int r) { return x[r * row + k]; }, a[k], b[k]);
+  write_row([&](auto pair, V& f, V& s) { window_rows<pair>(width, [&](int k) { return a[k]; }, f, s); }, first, apart);
+  write_row([&](auto pair, V& f, V& s) { window_rows<pair>(width, [&](int k) { return b[k]; }, f, s); }, second, apart);
 }
 
 // The same of a tile's gradient.
-template <int PAIR>
-INLINE void tile_numbers(const V* dy, ptrdiff_t row, V* first, V* second, ptrdiff_t apart) {
-  V a[TILE], b[TILE];
+template <int PAIR, class H, class W>
+INLINE void tile_numbers(H height, W width, const V* dy, ptrdiff_t row, V* first, V* second, ptrdiff_t apart) {
+  V a[TILE]{}, b[TILE]{};
 #pragma GCC unroll 4
-  for (int k = 0; k < TILE; k++) tile_rows<PAIR>([&](int r) { return dy[r * row + k]; }, a[k], b[k]);
-  write_row([&](auto pair, V& f, V& s) { tile_rows<pair>([&](int k) { return a[k]; }, f, s); }, first, apart);
-  write_row([&](auto pair, V& f, V& s) { tile_rows<pair>([&](int k) { return b[k]; }, f, s); }, second, apart);
+  for (int k = 0; k < TILE; k++)
+    if (k < width) tile_rows<PAIR>(height, [&](int r) { return dy[r * row + k]; }, a[k], b[k]);
+  write_row([&](auto pair, V& f, V& s) { tile_rows<pair>(width, [&](int k) { return a[k]; }, f, s); }, first, apart);
+  write_row([&](auto pair, V& f, V& s) { tile_rows<pair>(width, [&](int k) { return b[k]; }, f, s); }, second, apart);
 }
 
-// The tiles of a map of outputs, those of every `step`-th group from `first` on, one group after the other.
+// The tiles of one size in a map of outputs: of every `step`-th group from `first` on, one group after the other.
 struct Tiles {
-  int across, down, first, step, count;
-  Tiles(const Map& y, int first_, int step_)
-      : across((y.width + TILE - 1) / TILE), down((y.height + TILE - 1) / TILE), first(first_), step(step_),
-        count(across * down * ((y.groups - first_ + step_ - 1) / step_)) {}
-  int row(int tile) const { return tile / across % down * TILE; }
-  int column(int tile) const { return tile % across * TILE; }
+  int row, column, height, width, down, across, first, step, groups;
+  int count() const { return down * across * groups; }
   // Where a tile begins in the first channel, or its window that many positions further up and left.
   V* in(const Map& map, int tile, int outside = 0) const {
-    return map.line(first + tile / (across * down) * step, 0, row(tile) - outside) + column(tile) - outside;
+    const int group = tile / (down * across), place = tile % (down * across);
+    return map.line(first + group * step, 0, row + place / across * TILE - outside) + column + place % across * TILE -
+           outside;
+  }
+  // Calls f with the size as constants.
+  template <class F>
+  INLINE void sized(F f) const {
+    constexpr std::make_integer_sequence<int, TILE> sizes;
+    each(
+        [&](auto h) {
+          if (height == h + 1)
+            each(
+                [&](auto w) {
+                  if (width == w + 1) f(std::integral_constant<int, h + 1>{}, std::integral_constant<int, w + 1>{});
+                },
+                sizes);
+        },
+        sizes);
   }
 };
+
+// Those of the last column, the whole ones, those of the last row and of the corner: the tiles that have a number, or
+// have it in both directions, are neighbours.
+typedef std::array<Tiles, 4> Sizes;
+Sizes tiles_of(const Map& y, int first, int step) {
+  const int groups = (y.groups - first + step - 1) / step;
+  const auto tiles = [&](bool last_row, bool last_column) -> Tiles {
+    const int down = y.height / TILE, across = y.width / TILE, low = y.height % TILE, narrow = y.width % TILE;
+    return {last_row ? down * TILE : 0, last_column ? across * TILE : 0, last_row ? low : TILE,
+            last_column ? narrow : TILE, last_row ? low > 0 : down, last_column ? narrow > 0 : across,
+            first, step, groups};
+  };
+  return {tiles(false, true), tiles(false, false), tiles(true, false), tiles(true, true)};
+}
 
 // Tiles whose windows are multiplied together.
 constexpr int TOGETHER = 2;
@@ -140,89 +220,114 @@ INLINE void sum_channels(const V* x, const real* w, V* m, int in, int out) {
     for (int t = 0; t < TOGETHER; t++) m[o * TOGETHER + t] = total[o][t];
 }
 
-// Writes a tile from its sums, which are `apart`, so much of it as lies in the map.
-INLINE void write_tile(const V* m, ptrdiff_t apart, const V& bias, V* y, ptrdiff_t row, int rows, int columns) {
-  V half[TILE * WINDOW], tile[TILE];
-#pragma GCC unroll 6
-  for (int j = 0; j < WINDOW; j++) outputs(m + j * apart, WINDOW * apart, half + j, WINDOW);
-#pragma GCC unroll 4
-  for (int i = 0; i < TILE; i++) {
-    if (i == rows) return;
-    outputs(half + i * WINDOW, 1, tile, 1);
-#pragma GCC unroll 4
-    for (int j = 0; j < TILE; j++)
-      if (j < columns) y[i * row + j] = tile[j] + bias;
-  }
-}
-
 // Vectors between one number and the next: odd, so that they lie in different sets of the cache.
 constexpr ptrdiff_t apart(int count) { return count | 1; }
 constexpr ptrdiff_t SUMS_APART = apart(BLOCK * TOGETHER);
 
+// Writes the numbers of so many windows from the first on, side by side, channel after channel.
+void read_windows(const Tiles& tiles, int first, int count, const Map& x, int outside, V* numbers) {
+  tiles.sized([&](auto height, auto width) {
+    for (int t = 0; t < count; t++) {
+      const V* from = tiles.in(x, first + t, outside);
+      for (int c = 0; c < x.channels; c++, from += x.plane) {
+        V* to = numbers + (c * TOGETHER + t) * NUMBERS;
+        each_pair([&](auto pair) {
+          window_numbers<pair>(height, width, from, x.row, to + FIRST[pair] * WINDOW, to + SECOND[pair] * WINDOW, 1);
+        });
+      }
+    }
+  });
+}
+
+// Writes so many tiles from the first on of y, whose channels are those that the sums are of.
+void write_tiles(const Tiles& tiles, int first, int count, const V* sums, const real* bias, const Map& y) {
+  tiles.sized([&](auto height, auto width) {
+    for (int t = 0; t < count; t++) {
+      V* to = tiles.in(y, first + t);
+      for (int c = 0; c < y.channels; c++, to += y.plane) {
+        const V added = bias ? splat(bias[c]) : V{};
+        const V* m = sums + c * TOGETHER + t;
+        V half[TILE * WINDOW], row[TILE];
+#pragma GCC unroll 6
+        for (int j = 0; j < WINDOW; j++)
+          if (counts(j, width)) outputs(height, m + j * SUMS_APART, WINDOW * SUMS_APART, half + j, WINDOW);
+#pragma GCC unroll 4
+        for (int i = 0; i < TILE; i++) {
+          if (i == height) break;
+          outputs(width, half + i * WINDOW, 1, row, 1);
+#pragma GCC unroll 4
+          for (int j = 0; j < TILE; j++)
+            if (j < width) to[i * y.row + j] = row[j] + added;
+        }
+      }
+    }
+  });
+}
+
 // y from x, whose windows begin so many rows and columns outside the map, with the numbers of a kernel.
 void tiled_convolution(const Map& x, int outside, const V* packed, const real* bias, const Map& y, V* room) {
-  const Tiles tiles(y, 0, 1);
-  const int in = x.channels, out = y.channels;
-  const size_t weights_apart = whole_vectors(size_t(in) * out) * LANES;
+  const int in = x.channels;
+  const size_t weights_apart = whole_vectors(size_t(in) * y.channels) * LANES;
   V *sums = room, *windows = room + NUMBERS * SUMS_APART;
-  for (int first = 0; first < tiles.count; first += TOGETHER) {
-    const int count = std::min(TOGETHER, tiles.count - first);
-    V* to[TOGETHER];
-    int rows[TOGETHER], columns[TOGETHER];
-    for (int t = 0; t < count; t++) {
-      to[t] = tiles.in(y, first + t);
-      rows[t] = y.height - tiles.row(first + t);
-      columns[t] = y.width - tiles.column(first + t);
-      const V* from = tiles.in(x, first + t, outside);
-      V* numbers = windows + t * NUMBERS;
-      for (int c = 0; c < in; c++, from += x.plane, numbers += TOGETHER * NUMBERS)
-        each_pair([&](auto pair) {
-          window_numbers<pair>(from, x.row, numbers + FIRST[pair] * WINDOW, numbers + SECOND[pair] * WINDOW, 1);
-        });
+  for (const Tiles& tiles : tiles_of(y, 0, 1))
+    for (int first = 0; first < tiles.count(); first += TOGETHER) {
+      const int count = std::min(TOGETHER, tiles.count() - first);
+      read_windows(tiles, first, count, x, outside, windows);
+      in_blocks<BLOCK>(y.channels, [&](int o, auto size) {
+        const real* w = reinterpret_cast<const real*>(packed) + o;
+        for (int k = 0; k < NUMBERS; k++)
+          if (counts(k / WINDOW, tiles.height) && counts(k % WINDOW, tiles.width))
+            sum_channels<size>(windows + k, w + k * weights_apart, sums + k * SUMS_APART, in, y.channels);
+        Map block = y;
+        block.at += o * y.plane;
+        block.channels = size;
+        write_tiles(tiles, first, count, sums, bias ? bias + o : nullptr, block);
+      });
     }
-    in_blocks<BLOCK>(out, [&](int o, auto size) {
-      const real* w = reinterpret_cast<const real*>(packed) + o;
-      for (int k = 0; k < NUMBERS; k++)
-        sum_channels<size>(windows + k, w + k * weights_apart, sums + k * SUMS_APART, in, out);
-      for (int p = 0; p < size; p++) {
-        const V added = bias ? splat(bias[o + p]) : V{};
-        for (int t = 0; t < count; t++)
-          write_tile(sums + p * TOGETHER + t, SUMS_APART, added, to[t] + (o + p) * y.plane, y.row, rows[t], columns[t]);
-      }
-    });
-  }
 }
 
 // Tiles whose products are added up in registers: their numbers stay in the second-level cache.
 constexpr int ADDED = 16;
 
-// The numbers of the gradients of all kernels in blocks, over `count` tiles from the first on.
-void tile_sums(const Convolution& c, const Map& x, const Map& dy, const Tiles& tiles, int first, int count, V* sums,
-               V* room) {
+// The numbers of the gradients of all kernels in blocks, over at most ADDED tiles from the first on.
+void tile_sums(const Convolution& c, const Map& x, const Map& dy, const Sizes& sizes, int first, V* sums, V* room) {
   const ptrdiff_t windows_apart = apart(c.in * ADDED), tiles_apart = apart(c.out * ADDED), size = block_vectors(c);
   V *windows = room, *gradients = room + 2 * WINDOW * windows_apart;
   const V *window[ADDED], *tile[ADDED];
-  for (int t = 0; t < count; t++) {
-    window[t] = tiles.in(x, first + t, c.row_padding);
-    tile[t] = tiles.in(dy, first + t);
+  int count = 0, begin[5]{};  // of the tiles of each size
+  for (int k = 0; k < 4; k++) {
+    for (; first < sizes[k].count() && count < ADDED; first++, count++) {
+      window[count] = sizes[k].in(x, first, c.row_padding);
+      tile[count] = sizes[k].in(dy, first);
+    }
+    first -= std::min(first, sizes[k].count());
+    begin[k + 1] = count;
   }
   each_pair([&](auto pair) {
-    for (int in = 0; in < c.in; in++)
-      for (int t = 0; t < count; t++) {
-        V* at = windows + in * ADDED + t;
-        window_numbers<pair>(window[t] + in * x.plane, x.row, at, at + WINDOW * windows_apart, windows_apart);
-      }
-    for (int o = 0; o < c.out; o++)
-      for (int t = 0; t < count; t++) {
-        V* at = gradients + o * ADDED + t;
-        tile_numbers<pair>(tile[t] + o * dy.plane, dy.row, at, at + WINDOW * tiles_apart, tiles_apart);
-      }
+    for (int k = 0; k < 4; k++)
+      sizes[k].sized([&](auto height, auto width) {
+        for (int in = 0; in < c.in; in++)
+          for (int t = begin[k]; t < begin[k + 1]; t++) {
+            V* at = windows + in * ADDED + t;
+            window_numbers<pair>(height, width, window[t] + in * x.plane, x.row, at, at + WINDOW * windows_apart,
+                                 windows_apart);
+          }
+        for (int o = 0; o < c.out; o++)
+          for (int t = begin[k]; t < begin[k + 1]; t++) {
+            V* at = gradients + o * ADDED + t;
+            tile_numbers<pair>(height, width, tile[t] + o * dy.plane, dy.row, at, at + WINDOW * tiles_apart,
+                               tiles_apart);
+          }
+      });
     for (int k = 0; k < 2 * WINDOW; k++) {
-      V* sum = sums + ((k < WINDOW ? FIRST[pair] : SECOND[pair]) * WINDOW + k % WINDOW) * size;
+      const int row = k < WINDOW ? FIRST[pair] : SECOND[pair], column = k % WINDOW;
+      const bool low = counts(row, sizes[3].height), narrow = counts(column, sizes[3].width);
+      const int from = narrow ? 0 : begin[1], to = low ? (narrow ? count : begin[3]) : begin[2];
+      V* sum = sums + (row * WINDOW + column) * size;
       each_block(c, [&](int in, int o, auto ins, auto outs) {
         V total[LANES]{};
-        add_products<ins, outs>(windows + k * windows_apart + in * ADDED, ADDED,
-                                gradients + k * tiles_apart + o * ADDED, ADDED, count, total);
+        add_products<ins, outs>(windows + k * windows_apart + in * ADDED + from, ADDED,
+                                gradients + k * tiles_apart + o * ADDED + from, ADDED, to - from, total);
         *sum++ = lane_sums<LANES>(total);
       });
     }
@@ -231,14 +336,19 @@ void tile_sums(const Convolution& c, const Map& x, const Map& dy, const Tiles& t
 
 }  // namespace
 
+// The numbers of all tiles along so many outputs.
+static int numbers_along(int outputs) {
+  const int rest = outputs % TILE;
+  return outputs / TILE * WINDOW + (rest > 0 ? rest + WINDOW - TILE : 0);
+}
+
 bool pays_in_tiles(const Convolution& c, int height, int width) {
   if (c.rows != 3 || c.columns != 3 || c.stride != 1 || c.row_padding > 2 || c.row_padding != c.column_padding) return false;
   // Costs of a tile, forward and in the kernel gradient, where the direct way costs 1 for each output of each pair of
   // channels. Measured as 4.2, 17 and 14, on a processor that makes one vector multiply-add a cycle (docs/experiments.md);
   // a third is added, as others multiply faster and gain less.
   constexpr double PAIR = 5.5, INPUT = 23, OUTPUT = 18;
-  const double in = c.in, out = c.out;
-  const int tiles = (height + TILE - 1) / TILE * ((width + TILE - 1) / TILE);
+  const double in = c.in, out = c.out, tiles = double(numbers_along(height)) * numbers_along(width) / NUMBERS;
   return tiles * (PAIR * in * out + INPUT * in + OUTPUT * out) < in * out * height * width;
 }
 
@@ -289,11 +399,12 @@ void kernel_gradient_in_tiles(const Convolution& c, const Map& x, const Map& dy,
   V *sums = room, *parts = sums + NUMBERS * size, *half = parts + PARTS * NUMBERS * size;
   V *kernels = half + 3 * WINDOW * size, *rest = kernels + 9 * size;
   std::fill(sums, parts, V{});
-  const int count = Tiles(dy, 0, PARTS).count;  // of each part
+  int count = 0;  // of each part
+  for (const Tiles& tiles : tiles_of(dy, 0, PARTS)) count += tiles.count();
   for (int first = 0; first < count; first += ADDED) {
     for (int part = 0; part < PARTS; part++) {
       V* sums_of_part = parts + part * NUMBERS * size;
-      tile_sums(c, x, dy, Tiles(dy, part, PARTS), first, std::min(ADDED, count - first), sums_of_part, rest);
+      tile_sums(c, x, dy, tiles_of(dy, part, PARTS), first, sums_of_part, rest);
     }
     for (ptrdiff_t k = 0; k < NUMBERS * size; k++) sums[k] += sum_parts(parts + k, NUMBERS * size);
   }

@@ -18,11 +18,6 @@ bool pays_in_tiles(const Convolution& c, int height, int width);
 // The same for the gradient of so many rows and columns of inputs.
 bool pays_back_in_tiles(const Convolution& c, int height, int width);
 
-// The last tiles of a map of so many outputs reach that many rows or columns beyond it.
-inline int overhang(int height, int width) {
-  return std::max((TILE - height % TILE) % TILE, (TILE - width % TILE) % TILE);
-}
-
 // Vectors of a packed kernel, and of the room that the functions below need.
 size_t tiled_kernel(const Convolution& c);
 size_t tiled_room(const Convolution& c);
@@ -30,8 +25,7 @@ size_t tiled_room(const Convolution& c);
 // A kernel as its numbers, [number][in][out]; for the way back turned half round, inputs and outputs exchanged.
 void pack_in_tiles(const Convolution& c, const real* kernel, bool back, V* packed);
 
-// As the functions of convolution.h. Windows are read whole: behind the last row and column of what is read lie enough
-// zeros for the last tile.
+// As the functions of convolution.h.
 void convolve_in_tiles(const Convolution& c, const Map& x, const V* packed, const real* bias, const Map& y, V* room);
 void convolve_back_in_tiles(const Convolution& c, const Map& dy, const V* packed, const Map& dx, V* room);
 void kernel_gradient_in_tiles(const Convolution& c, const Map& x, const Map& dy, real* kernel, real* bias,

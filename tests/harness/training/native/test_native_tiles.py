@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -17,17 +19,16 @@ from harness.training.native.native import Level
 from search_spaces.language.notation import parse_network
 from tests.harness.training.native.test_native_training import HERE_IN_FLOAT64, compared, in_float64
 
-# Layers that are wide enough for tiles: every padding, sides that are and are not multiples of four, bias, groups,
-# poses, and ties between layers that are computed in tiles and others that are not. In the last network only one of two
-# equal maps is read in tiles, beyond its end; what it would read there in the other's memory is multiplied by zeros, so
-# only the sanitizers see it.
+# Layers that are wide enough for tiles: every padding, sides of every remainder by four, bias, groups, poses, and ties
+# between layers that are computed in tiles and others that are not.
 TILED = (
     "conv3x3(8) bn relu conv3x3(12, bias) relu maxpool conv3x3(17, pad=0) bn relu conv3x3(16, pad=2) gap linear(10)",
     "conv3x3(8, poses=4) relu avgpool conv1x1(12, poses=4) conv3x3(32, poses=4, tie=t) bn(poses=4) relu avgpool "
     "res(conv1x1(12, poses=4, tie=s) conv3x3(32, poses=4, tie=t)) bn relu linear(10)",
     "conv3x3(32) relu maxpool conv3x3(32, groups=2, bias) relu conv1x1(16) res(conv3x3(16, tie=a) relu) "
     "conv3x3(16, tie=a, pad=0) relu conv3x3(16, tie=a, stride=2) relu linear(10)",
-    "conv3x3(2) relu maxpool conv3x3(16) relu conv1x1(8) relu conv3x3(16) relu linear(10)",
+    "conv3x3(2, pad=0) relu maxpool conv3x3(16) relu conv3x3(20, pad=0) relu conv3x3(16, pad=2) relu conv1x1(8) relu "
+    "conv3x3(16) relu linear(10)",
 )
 
 
@@ -40,24 +41,55 @@ def test_gradients_of_convolutions_in_tiles_equal_torch_s(text: str, level: Leve
 
 # Rounding --------------------------------------------------------------------------------------------------
 
-# The transforms F(4x4, 3x3) of Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016), section 4.3.
-WINDOW = torch.tensor(
-    [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
-    ],
+# The transforms of Cook and Toom, as Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016), use
+# them: of 4x4 outputs and of fewer, by the points 0, 1, -1, 2, -2 and infinity, of which fewer outputs take the first.
+POINTS = (0, 1, -1, 2, -2)
+
+
+def factor(point: int, outputs: int) -> float:
+    """What the number at a point is divided by, for so many outputs."""
+    return float(np.prod([point - other for other in POINTS[: outputs + 1] if other != point]))
+
+
+def window_transform(outputs: int) -> Tensor:
+    """For so many outputs, with the factors of a kernel that is transformed for four; what is not used is zero."""
+    matrix, points = np.zeros((6, 6)), POINTS[: outputs + 1]
+    for row, point in enumerate(points):
+        others = [other for other in points if other != point]
+        matrix[row, : outputs + 1] = np.poly(others)[::-1] * factor(point, 4) / factor(point, outputs)
+    matrix[5, : outputs + 2] = np.poly(points)[::-1]
+    return torch.from_numpy(matrix)
+
+
+def output_transform(outputs: int) -> Tensor:
+    """From the six numbers to at most four outputs; what is not used is zero."""
+    matrix = torch.zeros(4, 6, dtype=torch.float64)
+    for column, point in enumerate(POINTS[: outputs + 1]):
+        matrix[:outputs, column] = torch.tensor([float(point**power) for power in range(outputs)])
+    matrix[outputs - 1, 5] = 1
+    return matrix
+
+
+KERNEL = torch.tensor(
+    [*([power / factor(point, 4) for power in (1, point, point**2)] for point in POINTS), [0, 0, 1]],
     dtype=torch.float64,
 )
-KERNEL = torch.tensor(
-    [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], dtype=torch.float64
-) / torch.tensor([[24.0]], dtype=torch.float64)
-OUTPUT = torch.tensor(
-    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], dtype=torch.float64
-)
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3, 4])
+def test_the_transforms_of_the_bounds_convolve(outputs: int):
+    taps, window = torch.tensor([3.0, -1, 7], dtype=torch.float64), torch.arange(6, dtype=torch.float64) ** 2
+    sums = (KERNEL @ taps) * (window_transform(outputs) @ window)
+
+    expected = [float(taps @ window[first : first + 3]) for first in range(outputs)]
+    assert (output_transform(outputs) @ sums)[:outputs].tolist() == pytest.approx(expected)
+
+
+def of_tiles(transform: Callable[[int], Tensor], outputs: int) -> Tensor:
+    """The absolute values of the transform of each tile along so many outputs, (tile, to, from)."""
+    return torch.stack([transform(min(4, outputs - first)).abs() for first in range(0, outputs, 4)])
+
+
 # Roundings on the longest way through each of them in both dimensions, a product and a sum counted as two.
 IN_WINDOW, IN_KERNEL, IN_OUTPUT, IN_TILE, IN_TAPS, IN_LANES = 6, 8, 6, 4, 10, 4
 
@@ -67,12 +99,11 @@ DRIVER = """
 using namespace engine;
 namespace engine { void bias_gradient(const Map&, real*) {} }
 
-static Map map_of(int channels, int side, int groups, int margin, int beyond) {
-  const int margins = std::max(2 * margin, beyond);
-  Map map{nullptr, channels, side, side, groups, side + margins, 0, 0};
-  map.plane = map.row * (side + margins);
+static Map map_of(int channels, int side, int groups, int margin) {
+  Map map{nullptr, channels, side, side, groups, side + 2 * margin, 0, 0};
+  map.plane = map.row * (side + 2 * margin);
   map.group = map.plane * channels;
-  map.at = allocate(size_t(map.group) * groups + beyond * (map.row + 1)) + margin * (map.row + 1);
+  map.at = allocate(size_t(map.group) * groups) + margin * (map.row + 1);
   return map;
 }
 // Copies between a map and [image][channel][row][column].
@@ -89,10 +120,8 @@ extern "C" int run(int in, int out, int side, int padding, int images, float* x,
                    float* dx, float* dkernel) {
   const Convolution c{3, 3, 1, padding, padding, in, out};
   const int outputs = side + 2 * padding - 2, groups = groups_of(images);
-  const Map from = map_of(in, side, groups, padding, padding + overhang(outputs, outputs));
-  const Map to = map_of(out, outputs, groups, 0, 0), given = map_of(in, side, groups, 0, 0);
-  const Map gradient = map_of(out, outputs, groups, 2 - padding,
-                              std::max(2 - padding + overhang(side, side), overhang(outputs, outputs)));
+  const Map from = map_of(in, side, groups, padding), gradient = map_of(out, outputs, groups, 2 - padding);
+  const Map to = map_of(out, outputs, groups, 0), given = map_of(in, side, groups, 0);
   V *packed = allocate(tiled_kernel(c)), *room = allocate(tiled_room(c));
   copied(from, images, x, true);
   copied(gradient, images, dy, true);
@@ -134,14 +163,16 @@ def allowed(roundings: int) -> float:
 
 def most_of_outputs(x: Tensor, kernel: Tensor, padding: int, outputs: int) -> Tensor:
     """Each output with the absolute values of all that is added up for it."""
-    seen = WINDOW.abs() @ windows(x.abs(), padding, outputs, 6) @ WINDOW.abs().T
+    to_numbers, to_outputs = of_tiles(window_transform, outputs), of_tiles(output_transform, outputs)
+    seen = torch.einsum("tjy,nituyx,ukx->nitujk", to_numbers, windows(x.abs(), padding, outputs, 6), to_numbers)
     weights = KERNEL.abs() @ kernel.abs() @ KERNEL.abs().T
-    tiles = OUTPUT.abs() @ torch.einsum("nitvjk,oijk->notvjk", seen, weights) @ OUTPUT.abs().T
+    sums = torch.einsum("nitujk,oijk->notujk", seen, weights)
+    tiles = torch.einsum("tyj,notujk,uxk->notuyx", to_outputs, sums, to_outputs)
     return tiles.transpose(3, 4).flatten(4, 5).flatten(2, 3)[:, :, :outputs, :outputs]
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(12, 32), (32, 12), (7, 9)])
-@pytest.mark.parametrize(("side", "padding"), [(14, 1), (7, 1), (11, 0), (8, 2)])
+@pytest.mark.parametrize(("side", "padding"), [(14, 1), (7, 1), (11, 0), (8, 2), (5, 1)])
 def test_the_rounding_of_tiles_stays_within_its_bound(
     inputs: int, outputs: int, side: int, padding: int, library: ctypes.CDLL
 ):
@@ -163,9 +194,10 @@ def test_the_rounding_of_tiles_stays_within_its_bound(
     most = most_of_outputs(exact[2], turned, 2 - padding, side)
     expected = conv2d_input(x.shape, exact[1], exact[2], padding=padding)  # type: ignore[no-untyped-call]
     assert ((dx - expected).abs() <= allowed(sums + outputs) * most).all()
-    seen = WINDOW.abs() @ windows(exact[0].abs(), padding, outside, 6) @ WINDOW.abs().T
-    tiles = OUTPUT.abs().T @ windows(exact[2].abs(), 0, outside, 4) @ OUTPUT.abs()
-    most = KERNEL.abs().T @ torch.einsum("nitvjk,notvjk->oijk", seen, tiles) @ KERNEL.abs()
+    to_numbers, from_tiles = of_tiles(window_transform, outside), of_tiles(output_transform, outside)
+    seen = torch.einsum("tjy,nituyx,ukx->nitujk", to_numbers, windows(exact[0].abs(), padding, outside, 6), to_numbers)
+    tiles = torch.einsum("tyj,notuyx,uxk->notujk", from_tiles, windows(exact[2].abs(), 0, outside, 4), from_tiles)
+    most = KERNEL.abs().T @ torch.einsum("nitujk,notujk->oijk", seen, tiles) @ KERNEL.abs()
     added = (-(-outside // 4)) ** 2 * -(-images // 16)
     expected = conv2d_weight(exact[0], kernel.shape, exact[2], padding=padding)  # type: ignore[no-untyped-call]
     roundings = IN_WINDOW + IN_TILE + 1 + added + IN_TAPS + IN_LANES
