@@ -5,6 +5,8 @@
 // over the input channels number by number, and the 36 sums are transformed to the 16 outputs. The gradient of the
 // kernel is the transpose of this: 4x4 gradients of a tile are transformed to 36 numbers, multiplied by those of the
 // window, summed over all tiles and images, and the sums transformed to 3x3.
+// The tiles at the end of a map are as high and wide as what is left of it, and have fewer numbers: F(2, 3) or F(3, 3) in
+// the place of F(4, 3), and for one output three of its points.
 #pragma once
 #include "convolution.h"
 

@@ -32,8 +32,8 @@ def digest(text: str, recipe: Recipe, *options: str) -> str:
 @pytest.mark.parametrize("recipe", RECIPES, ids=["SGD, batch 32", "Adam, batch 20"])
 @pytest.mark.parametrize(
     "text",
-    [*NETWORKS, TURNED, TILED[1], WIDE],
-    ids=["ties", "strides", "vectors", "poses", "tiles", "1x1"],
+    [*NETWORKS, TURNED, TILED[1], TILED[3], WIDE],
+    ids=["ties", "strides", "vectors", "poses", "tiles", "narrow tiles", "1x1"],
 )
 def test_the_width_of_vectors_is_not_in_the_bits(text: str, recipe: Recipe):
     # The narrow ones need no instruction that a processor may lack; the wide ones are laid out by the compiler.
