@@ -94,30 +94,13 @@ def test_the_notation_is_read_as_it_stands(place: Workspace):
     assert (str(found.architecture), found.text, found.name) == ("gap linear(10)", "gap linear(10)", "")
 
 
-def test_what_nearly_is_a_preset_gets_a_hint(place: Workspace):
-    with pytest.raises(NotationError, match=r"'sed4' is no preset, hash, name or op; presets are .*seed4") as caught:
-        read_network("sed4", place, MNIST)
-    assert "seed4" in (caught.value.hint or "")
-
-
-def test_a_word_that_is_like_nothing_gets_the_place_where_hashes_are(place: Workspace):
-    with pytest.raises(NotationError, match="'quux' is no preset, hash, name or op; presets are seed0,") as caught:
-        read_network("quux", place, MNIST)
-    assert "leaderboard --all' shows hashes" in (caught.value.hint or "")
-
-
-@pytest.mark.parametrize("slip", ["{}x", "{}0", "P{}"])
-def test_what_nearly_is_a_name_of_the_leaderboard_gets_a_hint(
-    slip: str, place: Workspace, new_record: NewRecord, capsys: pytest.CaptureFixture[str]
-):
-    evidence = new_record([55])
-    record.write(place.records, evidence)
-    refresh(place)
-    name = network_name(NETWORK, evidence.parameters)
-
-    assert run(["explain", slip.format(name)]) == ContentError.exit_code
-
-    assert f"did you mean {name!r}?" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("word", "hint"), [("sed4", "did you mean 'seed4'?"), ("quux", "leaderboard --all' shows hashes")]
+)
+def test_a_word_that_names_no_network_gets_what_is_near_or_the_place_of_names(word: str, hint: str, place: Workspace):
+    with pytest.raises(NotationError, match=f"'{word}' is no preset, hash, name or op; presets are seed0,") as caught:
+        read_network(word, place, MNIST)
+    assert hint in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("text", ["conv3x3(8) bnn gap linear(10)", "conv3x3(", ""])
@@ -145,12 +128,16 @@ def test_a_hash_is_looked_up_in_the_records(digits: int, place: Workspace, new_r
 def test_a_network_is_found_by_its_name_too(place: Workspace, new_record: NewRecord):
     made = new_record([60])
     record.write(place.records, made)
+    refresh(place)
     name = network_name(made.architecture, made.parameters)
 
     for given in (name, f"{name}-{made.hash[:4]}"):
         assert read_network(given, place, MNIST).architecture.hash == made.hash
-    with pytest.raises(ContentError, match=f"no network of this workspace has the name '{name}9'"):
+    with pytest.raises(ContentError, match=f"no network of this workspace has the name '{name}9'") as other:
         read_network(f"{name}9", place, MNIST)
+    with pytest.raises(NotationError, match=f"'P{name}' is no preset, hash, name or op") as misspelt:
+        read_network(f"P{name}", place, MNIST)
+    assert other.value.hint == misspelt.value.hint == f"did you mean {name!r}?"
 
 
 def test_a_hash_of_no_record_is_looked_up_in_the_studies(place: Workspace, new_result: NewResult):
