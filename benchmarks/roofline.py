@@ -38,6 +38,8 @@ HERE = Path(__file__).resolve().parent
 PAGE, RESULTS = HERE.parent / "docs" / "engine.md", HERE / "results" / "roofline.json"
 MARKS = marks("roofline", "benchmarks/roofline.py")
 FLOAT_BYTES = 4
+# Tiles need a quarter of the multiply-adds that are counted, so a share may lie above 1, and never above this.
+MOST_SHARE = 4.0
 # Of networks in the picture; where there are more, they begin again.
 _MARKERS = "osD^vP*"
 # Reads and writes of a map of `in` and one of `out` that each instruction makes, forward and backward.
@@ -97,8 +99,8 @@ def main() -> None:
             speeds[name].append(by_harness(text, batch, given.data, "native"))
     flops, memory = (median(values) for values in zip(*peaks, strict=True))
     rows = [_row(name, text, median(speeds[name]), flops) for name, (text, _) in NETWORKS.items()]
-    if any(row["share_of_peak"] > 1 for row in rows):
-        raise SystemExit(f"the engine is faster than the peak of {flops:.0f} GFLOP/s: the peak was measured wrongly")
+    if any(row["share_of_peak"] > MOST_SHARE for row in rows):
+        raise SystemExit(f"no engine is so much faster than a peak of {flops:.0f} GFLOP/s: it was measured wrongly")
     line = {"machine": machine(), "rounds": given.rounds, "peak_gflops": flops, "peak_gbytes": memory, "rows": rows}
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
     lines = sorted([*(each for each in known if not _is_alike(each, line)), line], key=lambda each: each["peak_gflops"])
