@@ -48,8 +48,8 @@ def section(throughput: dict[str, Any], target: dict[str, Any], analysis: dict[s
             "",
             f"`{target['network']}` to 99.4 %, seconds of one core a seed: {target['seconds']:.0f} for "
             f"{target['epochs']} epochs of the recipe `fast`, a number chosen on validation "
-            f"({target['mean_test_accuracy_pct']:.3f} % over five seeds; the leaderboard has the same seeds with an "
-            f"older engine), {target['document_seconds']:,.0f} for the {target['document_epochs']} epochs of its "
+            f"({target['mean_test_accuracy_pct']:.3f} % over five seeds, which are on the leaderboard), "
+            f"{target['document_seconds']:,.0f} for the {target['document_epochs']} epochs of its "
             f"document, computed from the speed in the table ({target['document_mean_test_accuracy_pct']:.3f} % over "
             f"{counted(target['document_seeds'], 'seed')}{reached}). The ratio of {target['ratio']:.1f} is "
             f"{target['ratio_of_epochs']:.1f} from the recipe and {target['ratio_of_an_epoch']:.1f} from the engine.",
