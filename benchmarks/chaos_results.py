@@ -11,8 +11,7 @@ from benchmarks.disturbed import Disturbed
 from benchmarks.fault_kind import Kind
 from harness.system import files
 from harness.system.document import documented, read_as
-from harness.system.duration import duration_text
-from harness.system.terminal import counted
+from harness.system.terminal import counted, duration_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

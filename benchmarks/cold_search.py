@@ -31,7 +31,7 @@ from harness.evidence.events import (
 from harness.evidence.leaderboard_csv import Tier
 from harness.evidence.study import proposals, read_events, rejections
 from harness.system.errors import Interrupted, UsageError
-from harness.system.processor import core_count
+from harness.system.machine import core_count
 from harness.training.result import Status
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -26,8 +26,8 @@ from benchmarks.marked_block import marks, with_block
 from benchmarks.roofline import flops_of, limits
 from harness.commands.shared.network_argument import read_network
 from harness.system import files
-from harness.system.processor import core_count
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
+from harness.system.machine import core_count
 from search_spaces.task import MNIST
 
 ROOT = Path(__file__).resolve().parent.parent

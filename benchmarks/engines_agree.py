@@ -25,8 +25,8 @@ from benchmarks.machine import machine
 from benchmarks.runs import trained
 from harness.commands.shared.network_argument import read_network
 from harness.system import files
+from harness.system.files import workspace
 from harness.system.statistics import mean, standard_deviation
-from harness.system.workspace import workspace
 from harness.training.recipe import Precision, Recipe
 from harness.training.recipes import named_recipe
 from harness.training.result import Result

@@ -26,9 +26,8 @@ from benchmarks.machine import machine
 from benchmarks.throughput import measured, seed_style, torchvision_folder
 from harness.data.datasets import dataset
 from harness.system import files
-from harness.system.device import choose_device, device_name
 from harness.system.errors import HarnessError
-from harness.system.processor import core_count
+from harness.system.machine import choose_device, core_count, device_name
 from harness.training.recipe import Recipe
 from harness.training.run import Job
 from harness.training.seeds import Purpose

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from harness.system.processor import core_count, processor_name
+from harness.system.machine import core_count, processor_name
 from harness.training.environment import code_version, instructions
 from harness.training.native import native
 

@@ -51,10 +51,9 @@ from benchmarks.search_defaults import DATASET, defaults
 from harness.data.training_images import resolve
 from harness.search.proposals.trainings import shipped
 from harness.system import files
-from harness.system.duration import DURATION, duration_text
-from harness.system.errors import DeviceError, HarnessError, UsageError
-from harness.system.invocation import typed
-from harness.system.workspace import Workspace
+from harness.system.errors import DeviceError, HarnessError, UsageError, typed
+from harness.system.files import Workspace
+from harness.system.terminal import DURATION, duration_text
 from harness.training.environment import code_version
 from harness.training.native.native import EngineUnavailable
 

@@ -40,8 +40,8 @@ from harness.evidence.record import Record
 from harness.search import race
 from harness.search.race import Candidate
 from harness.system import files
+from harness.system.files import workspace
 from harness.system.statistics import mean, pooled_deviation, standard_deviation
-from harness.system.workspace import workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose

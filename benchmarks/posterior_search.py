@@ -43,7 +43,7 @@ from harness.search.session import Session
 from harness.search.watcher import Moment
 from harness.system import statistics
 from harness.system.errors import HarnessError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from harness.training.run import Job

@@ -9,8 +9,8 @@ from pathlib import Path
 from harness.system import files
 from harness.system.document import read_as
 from harness.system.errors import HarnessError
-from harness.system.processor import core_count
-from harness.system.workspace import TEACHERS
+from harness.system.files import TEACHERS
+from harness.system.machine import core_count
 from harness.training.environment import code_version, instructions
 from harness.training.native.engine_choice import TORCH
 from harness.training.native.native import load

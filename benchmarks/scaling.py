@@ -33,7 +33,7 @@ from harness.search.opening import open_session
 from harness.search.proposals.proposer import Proposer
 from harness.search.proposals.switches import Switches
 from harness.search.session import Session
-from harness.system import extras, files
+from harness.system import errors, files
 from harness.system.document import documented, read_as
 from harness.system.errors import HarnessError, UsageError
 from harness.training.cluster import ray_link
@@ -184,7 +184,7 @@ def main() -> None:
     try:
         if min(given.trainings, *given.nodes) < 1:
             raise UsageError("--nodes and --trainings are at least 1")
-        extras.require("cluster", ("ray",), "this benchmark")
+        errors.require("cluster", ("ray",), "this benchmark")
         for nodes in [] if given.tables_only else given.nodes:
             found = on_cluster(nodes, given.trainings * nodes, command)
             print(f"{nodes} nodes: {found.an_hour:.0f} trainings an hour", flush=True)

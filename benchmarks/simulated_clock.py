@@ -34,7 +34,7 @@ from harness.bench.simulation.replay import run_repeat
 from harness.bench.tables.table import Table, runs_of
 from harness.bench.tables.table_files import read_table, table_folder
 from harness.system import files, statistics
-from harness.system.workspace import workspace
+from harness.system.files import workspace
 from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.workers.executor import Executor, Processes

@@ -16,8 +16,7 @@ from typing import Any
 from harness.bench.tables.table_files import read_table
 from harness.evidence.leaderboard import Tier, read
 from harness.search.proposals.trainings import IMAGES, comparable
-from harness.system.csv_text import csv_text
-from harness.system.document import documented, read_as
+from harness.system.document import csv_text, documented, read_as
 from harness.system.errors import ContentError
 from harness.training.recipe import Recipe, recipe_from
 from harness.training.recipes import named_recipe, recipe_by_hash

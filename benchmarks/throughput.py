@@ -36,7 +36,7 @@ from harness.data.datasets import dataset
 from harness.data.torchvision_import import import_torchvision
 from harness.data.training_images import load
 from harness.system import files
-from harness.system.processor import core_count
+from harness.system.machine import core_count
 from harness.training.images import Images
 from harness.training.modules.build import build
 from harness.training.native.native import load as load_engine

@@ -29,9 +29,9 @@ from harness.evidence.error_ratio import error_ratio_of
 from harness.evidence.verification.plan import Plan
 from harness.evidence.verification.verify import run_seeds
 from harness.system import files
-from harness.system.processor import core_count
+from harness.system.files import workspace
+from harness.system.machine import core_count
 from harness.system.statistics import mean, reaches
-from harness.system.workspace import workspace
 from harness.training.recipe import Recipe
 from harness.training.recipes import NamedRecipe, named_recipe
 from harness.training.run import Job

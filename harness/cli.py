@@ -16,9 +16,16 @@ from typing import Any
 
 import click
 
-from harness.system.errors import DeviceError, HarnessError, UsageError, reason, refused_memory, refused_storage
-from harness.system.extras import DISTRIBUTION
-from harness.system.invocation import typed
+from harness.system.errors import (
+    DISTRIBUTION,
+    DeviceError,
+    HarnessError,
+    UsageError,
+    reason,
+    refused_memory,
+    refused_storage,
+    typed,
+)
 from harness.system.terminal import printable_json
 from search_spaces.errors import SearchSpaceError, UnknownNameError, caret, nearest
 

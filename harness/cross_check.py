@@ -18,8 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from harness.system.errors import HarnessError
-from harness.system.invocation import typed
+from harness.system.errors import HarnessError, typed
 from harness.training.modules.build import build
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis

@@ -12,11 +12,10 @@ from harness import installation
 from harness.data import data_check, datasets
 from harness.data.data_files import MissingData
 from harness.installation import REINSTALL, Check, Verdict, failed
-from harness.system.errors import DataError, DeviceError, HarnessError, UsageError
-from harness.system.invocation import typed
-from harness.system.processor import core_count, cores_by_quota, cores_shown, processor_flags
+from harness.system.errors import DataError, DeviceError, HarnessError, UsageError, typed
+from harness.system.files import Workspace, check_writable
+from harness.system.machine import core_count, cores_by_quota, cores_shown, processor_flags
 from harness.system.terminal import counted
-from harness.system.workspace import Workspace, check_writable
 from harness.training.native import native
 
 # A study keeps some kilobytes a run; the rest is room for checkpoints, a download and the reports.
@@ -79,7 +78,7 @@ def _python() -> Check:
 def _device() -> Check:
     import torch
 
-    from harness.system.device import choose_device, device_name
+    from harness.system.machine import choose_device, device_name
 
     device = choose_device("auto")
     cuda = device.type == "cuda"

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from harness.system.errors import DeviceError
-from harness.system.extras import DISTRIBUTION
+from harness.system.errors import DISTRIBUTION, DeviceError
 
 REINSTALL = "run 'pip install .' again in a fresh environment"
 _OLD_NAME = "torch-summary"

@@ -12,7 +12,7 @@ from harness.evidence import ledger, record, weight_file
 from harness.evidence.audit import audit
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, read
 from harness.evidence.variance_components import components
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")

@@ -14,9 +14,9 @@ import click
 from click.core import ParameterSource
 
 from harness.commands.shared import options
-from harness.system.duration import DURATION
 from harness.system.errors import UsageError
-from harness.system.workspace import check_writable, workspace
+from harness.system.files import check_writable, workspace
+from harness.system.terminal import DURATION
 
 if TYPE_CHECKING:
     from harness.bench.results.comparison import Comparison, Judged
@@ -146,7 +146,7 @@ def _replayed(made: Setting, table: Table, given: dict[str, Any], folder: Path) 
     from harness.bench.methods.task import NoiseModel
     from harness.bench.results import comparison
     from harness.bench.simulation.repeats import run_repeats
-    from harness.system.processor import core_count
+    from harness.system.machine import core_count
     from harness.training.workers.progress import Reporter
 
     asked = made.comparison

@@ -10,9 +10,8 @@ import click
 
 from harness.commands.shared import options
 from harness.data.datasets import task_of
-from harness.system.errors import UsageError
-from harness.system.invocation import typed
-from harness.system.workspace import Workspace, check_writable, workspace
+from harness.system.errors import UsageError, typed
+from harness.system.files import Workspace, check_writable, workspace
 
 if TYPE_CHECKING:
     from harness.bench.tables.plan import RecordingPlan

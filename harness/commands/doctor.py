@@ -10,8 +10,8 @@ import click
 
 from harness.commands.shared import options
 from harness.system.errors import DataError, DeviceError, UsageError
+from harness.system.files import workspace
 from harness.system.terminal import console, show_grid
-from harness.system.workspace import workspace
 
 if TYPE_CHECKING:
     from harness.installation import Check

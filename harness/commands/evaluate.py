@@ -11,10 +11,9 @@ import click
 from harness.commands.shared import options
 from harness.data import datasets
 from harness.system import statistics
-from harness.system.errors import ContentError, DataError, UsageError
-from harness.system.invocation import typed
+from harness.system.errors import ContentError, DataError, UsageError, typed
+from harness.system.files import Workspace, workspace
 from harness.system.terminal import busy, counted
-from harness.system.workspace import Workspace, workspace
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ import dataclasses
 import click
 
 from harness.commands.shared import options
-from harness.system.workspace import workspace
+from harness.system.files import workspace
 
 
 @click.command(short_help="Say what a network costs, op by op.")

@@ -10,10 +10,10 @@ import click
 
 from harness.commands.shared import options
 from harness.data import datasets
-from harness.system import extras, files
+from harness.system import errors, files
 from harness.system.errors import TargetMissed, UsageError
+from harness.system.files import Workspace, check_reachable, workspace
 from harness.system.terminal import counted
-from harness.system.workspace import Workspace, check_reachable, workspace
 
 if TYPE_CHECKING:
     from harness.commands.shared.network_argument import KnownRow, NetworkArgument
@@ -86,7 +86,7 @@ def export(
     from harness.export import LIBRARIES, record_of_seed
 
     if onnx is not None:
-        extras.require("export", LIBRARIES, "--onnx")
+        errors.require("export", LIBRARIES, "--onnx")
     from harness.data.training_images import resolve
     from harness.training.recipes import check_batch, check_statistics
     from harness.training.weights import final_network, properties
@@ -140,7 +140,7 @@ def _row(given: NetworkArgument, place: Workspace, dataset: str | None, *, recip
 def _job(
     given: NetworkArgument, named: NamedRecipe, seed: int, device: str, engine: str, recorded: SeedRun | None
 ) -> Job:
-    from harness.system.device import choose_device
+    from harness.system.machine import choose_device
     from harness.training.native.engine_choice import choose_engine, engine_of_repeat
     from harness.training.run import Job
     from harness.training.seeds import Purpose

@@ -11,10 +11,9 @@ import click
 
 from harness.commands.shared import options
 from harness.data import datasets
-from harness.system.errors import ContentError
-from harness.system.invocation import typed
+from harness.system.errors import ContentError, typed
+from harness.system.files import Workspace, workspace
 from harness.system.terminal import STYLES, Column, busy, console, show_grid, show_heading, show_table
-from harness.system.workspace import Workspace, workspace
 
 if TYPE_CHECKING:
     from harness.evidence.leaderboard import LeaderboardRow

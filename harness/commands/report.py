@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands.shared import options
-from harness.system.errors import UsageError
-from harness.system.invocation import typed
+from harness.system.errors import UsageError, typed
+from harness.system.files import Workspace, workspace
 from harness.system.terminal import busy
-from harness.system.workspace import Workspace, workspace
 from search_spaces.errors import nearest
 
 if TYPE_CHECKING:

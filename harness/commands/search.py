@@ -15,10 +15,9 @@ from harness.commands.shared import options
 from harness.data.datasets import dataset as dataset_named
 from harness.data.datasets import task_of
 from harness.evidence.mirror.url import check_url, hidden
-from harness.system.duration import DURATION, duration_option, duration_text
-from harness.system.processor import core_count
-from harness.system.terminal import busy, console, show_facts
-from harness.system.workspace import check_reachable, check_writable, no_empty_folder, workspace
+from harness.system.files import check_reachable, check_writable, no_empty_folder, workspace
+from harness.system.machine import core_count
+from harness.system.terminal import DURATION, busy, console, duration_option, duration_text, show_facts
 
 if TYPE_CHECKING:
     from harness.evidence.mirror.process import Mirroring

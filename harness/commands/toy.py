@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from harness.commands.shared import options
 from harness.system import files
 from harness.system.errors import UsageError
-from harness.system.workspace import check_writable
+from harness.system.files import check_writable
 
 
 @click.command(short_help="Work out backpropagation on a network of eight weights.")

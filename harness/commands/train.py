@@ -10,8 +10,8 @@ import click
 
 from harness.commands.shared import options
 from harness.data.datasets import task_of
+from harness.system.files import workspace
 from harness.system.terminal import counted
-from harness.system.workspace import workspace
 
 if TYPE_CHECKING:
     from harness.data.training_images import ImageData
@@ -64,7 +64,7 @@ def train(
 
     # torch is loaded from here on: bad input is refused before.
     from harness.data.training_images import resolve
-    from harness.system.device import choose_device
+    from harness.system.machine import choose_device
     from harness.training.native.engine_choice import choose_engine
     from harness.training.result import Status
     from harness.training.run import Job

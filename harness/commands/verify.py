@@ -12,8 +12,8 @@ from harness.commands.shared import options
 from harness.data.datasets import task_of
 from harness.system import statistics
 from harness.system.errors import UsageError
+from harness.system.files import Workspace, check_writable, workspace
 from harness.system.terminal import counted
-from harness.system.workspace import Workspace, check_writable, workspace
 
 if TYPE_CHECKING:
     from harness.evidence.verification.plan import Plan
@@ -81,7 +81,7 @@ def verify(
     from harness.evidence import ledger
     from harness.evidence.leaderboard import collect
     from harness.evidence.verification.plan import Plan
-    from harness.system.device import choose_device, worker_count
+    from harness.system.machine import choose_device, worker_count
     from harness.training.native.engine_choice import choose_engine
     from harness.training.recipes import check_batch, check_statistics
     from harness.training.workers.workers import Source

@@ -20,8 +20,7 @@ from io import BytesIO
 from pathlib import Path
 
 from harness.data.datasets import DataFile, Dataset, dataset
-from harness.system.errors import DataError, reason
-from harness.system.invocation import typed
+from harness.system.errors import DataError, reason, typed
 
 
 def replace_hint() -> str:

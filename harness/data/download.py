@@ -20,8 +20,7 @@ from pathlib import Path
 from harness.data.data_files import MissingData, by_hand, cache_folder, checked_payload, read_verified
 from harness.data.datasets import DataFile, Dataset
 from harness.system import files
-from harness.system.errors import DataError, UsageError, reason
-from harness.system.invocation import typed
+from harness.system.errors import DataError, UsageError, reason, typed
 
 MIRROR_SECONDS = 20.0
 """Time for one mirror to deliver all that is missing."""

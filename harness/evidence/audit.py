@@ -20,8 +20,8 @@ from harness.evidence.ledger import Attempt, Declaration
 from harness.evidence.record import Record
 from harness.system import files
 from harness.system.errors import ContentError
+from harness.system.files import Workspace
 from harness.system.terminal import counted
-from harness.system.workspace import Workspace
 from harness.training.recipes import RECIPES
 
 

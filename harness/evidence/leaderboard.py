@@ -19,7 +19,7 @@ from harness.evidence.variance_components import components
 from harness.system import files, statistics
 from harness.system.document import read_each
 from harness.system.errors import ContentError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.result import Result, Status, finite
 from harness.training.seeds import Purpose
 from search_spaces.catalog import name_of

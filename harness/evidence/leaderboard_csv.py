@@ -14,9 +14,9 @@ from typing import Any
 
 from harness.data.datasets import DATASETS
 from harness.evidence.history import is_tracked
-from harness.system.csv_text import csv_text, finite, unguarded
+from harness.system.document import csv_text, finite, unguarded
 from harness.system.errors import ContentError, reason
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse, stored_numbers
 from search_spaces.errors import NotationError, ShapeError

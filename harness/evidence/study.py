@@ -23,7 +23,7 @@ from harness.evidence.events import Entry, Event, Looked, Proposal, Rejected, of
 from harness.system import files
 from harness.system.document import documented, read_as
 from harness.system.errors import ContentError, StorageError, UsageError, reason
-from harness.system.workspace import TEACHERS
+from harness.system.files import TEACHERS
 from harness.training import result
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import Result

@@ -21,8 +21,7 @@ from harness.data.datasets import dataset, pixel_properties
 from harness.evidence.record import Record, SeedRun
 from harness.system import files
 from harness.system.document import BRING_BACK, TORN, documented, read_as
-from harness.system.errors import ContentError, reason
-from harness.system.invocation import typed
+from harness.system.errors import ContentError, reason, typed
 from harness.training.result import Environment
 
 FOLDER = "weights"

@@ -23,10 +23,9 @@ from harness.search.proposals.trainings import PastTraining, digest, shipped
 from harness.search.pruning import rungs
 from harness.search.race import CONFIDENCE, MOST_SEEDS, STAND_SEEDS, needed_share
 from harness.system import statistics
-from harness.system.device import choose_device, worker_count
-from harness.system.errors import ContentError, UsageError
-from harness.system.invocation import typed
-from harness.system.workspace import Workspace
+from harness.system.errors import ContentError, UsageError, typed
+from harness.system.files import Workspace
+from harness.system.machine import choose_device, worker_count
 from harness.training.cluster.cluster import joined_by, nodes_that_train
 from harness.training.cluster.link import Link, NodeInfo
 from harness.training.cluster.roster import Asked

@@ -16,10 +16,17 @@ escapes is a fault of the program and leaves with exit code 1.
 from __future__ import annotations
 
 import errno
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import ClassVar
 
 # The words of the system are told alike in both packages.
 from search_spaces.errors import reason as reason
+
+DISTRIBUTION = "mnist-harness"
 
 
 class HarnessError(Exception):
@@ -120,3 +127,41 @@ def refused_memory(error: BaseException) -> str | None:
     if named or isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return str(error).partition("\n")[0] or "out of memory"
     return None if error.__cause__ is None else refused_memory(error.__cause__)
+
+
+def typed(*arguments: str) -> str:
+    """Return what to type for a command; HARNESS_COMMAND says how this one was called."""
+    return shlex.join([os.environ.get("HARNESS_COMMAND") or "harness", *arguments])
+
+
+def require(extra: str, modules: Sequence[str], purpose: str) -> None:
+    """Raise unless all modules of an extra that something needs can be imported.
+
+    Args:
+        purpose: what needs them, as the subject of the message: ``--onnx``.
+
+    Raises:
+        DeviceError: some are not installed; the hint installs the extra.
+    """
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise DeviceError(
+            f"{purpose} needs {' and '.join(missing)}, which {verb} not installed here", hint=install_command(extra)
+        )
+
+
+def install_command(extra: str) -> str:
+    """Return what to type to install an extra into the environment that this program runs in.
+
+    It names the packages, with their versions, not the extra: pip would ask its index for this program itself.
+    """
+    import importlib.metadata
+
+    packages = []
+    for line in importlib.metadata.requires(DISTRIBUTION) or []:
+        wanted, _, marker = line.partition(";")
+        if marker.replace("'", '"').strip() == f'extra == "{extra}"':
+            packages.append(wanted.strip())
+    python = os.path.relpath(sys.executable)
+    return shlex.join([sys.executable if python.startswith(os.pardir) else python, "-m", "pip", "install", *packages])

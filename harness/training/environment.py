@@ -9,8 +9,7 @@ from pathlib import Path
 
 import torch
 
-from harness.system.device import device_name
-from harness.system.processor import processor_flags
+from harness.system.machine import device_name, processor_flags
 from harness.training.result import Environment
 
 _SOURCE = Path(__file__).resolve().parents[2]

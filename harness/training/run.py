@@ -16,8 +16,8 @@ import torch
 from harness.data.testset import read_test_set
 from harness.data.training_images import ImageData, Split, split
 from harness.system import files
-from harness.system.device import choose_device
 from harness.system.errors import refused_memory
+from harness.system.machine import choose_device
 from harness.training import inspection
 from harness.training.distillation import Teacher
 from harness.training.environment import environment

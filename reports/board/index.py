@@ -11,9 +11,8 @@ from urllib.parse import quote
 from harness.evidence.events import SessionBegan
 from harness.evidence.study import is_owned
 from harness.system import files
-from harness.system.errors import ContentError
-from harness.system.invocation import typed
-from harness.system.workspace import Workspace
+from harness.system.errors import ContentError, typed
+from harness.system.files import Workspace
 from reports.board.leaderboard_info import Group, groups
 from reports.board.leaderboard_page import leaderboard_sections, table_scripts, with_weights
 from reports.html.chooser import choosable, figure, named

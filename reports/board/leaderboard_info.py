@@ -9,7 +9,7 @@ from itertools import groupby
 from harness.data.datasets import DATASETS
 from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Tier
 from harness.evidence.record import Record
-from harness.system.invocation import typed
+from harness.system.errors import typed
 from reports.html.numbers import short
 from reports.html.seed_dots import SeedDots, seed_dots
 from reports.study.provenance import recipe_options

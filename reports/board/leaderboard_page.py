@@ -9,7 +9,7 @@ from harness.evidence import weight_file
 from harness.evidence.leaderboard import Survey
 from harness.evidence.record import Record
 from harness.system import files
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.board import frontier_picture
 from reports.board.leaderboard_info import Group, Key, groups
 from reports.board.leaderboard_table import standings, what_tiers_mean

@@ -10,7 +10,7 @@ from harness.data.datasets import dataset
 from harness.evidence import leaderboard, ledger, record, study
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.inspection import Inspection
 from harness.training.result import Result
 from reports.comparison.comparison import Quantity, accuracy_sentence, known, more_or_fewer, of_known, plain, quantity

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from harness.evidence.leaderboard import VERIFIED_SEEDS
 from harness.system import files
-from harness.system.invocation import typed
-from harness.system.workspace import Workspace
+from harness.system.errors import typed
+from harness.system.files import Workspace
 from reports.comparison import comparison_pictures
 from reports.comparison.comparison import Quantity, ratio_text
 from reports.comparison.comparison_networks import (

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.data.datasets import dataset
 from harness.system import files, statistics
-from harness.system.csv_text import csv_text
+from harness.system.document import csv_text
 from harness.training.result import finite
 from reports.study.networks import Network
 from reports.study.study_info import StudyInfo

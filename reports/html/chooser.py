@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from harness.system.invocation import typed
+from harness.system.errors import typed
 from reports.html.page import Html, element, resource, text
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.system import files
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.html.page import Html, element, joined, resource, text
 from reports.study.progress import time_bar
 from reports.study.study_files import read_study

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.evidence.events import Advised, SessionBegan, SessionEnded
 from harness.evidence.leaderboard import LeaderboardRow, Tier
-from harness.system.invocation import typed
+from harness.system.errors import typed
 from reports.html.dataset_tag import MNIST
 from reports.study.headline import is_over
 from reports.study.study_files import StudyFiles

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from harness.evidence.events import Entry, SessionBegan
-from harness.system.invocation import typed
+from harness.system.errors import typed
 from harness.training.recipe import recipe_document
 from harness.training.result import Environment
 from reports.html.numbers import DASH, plural

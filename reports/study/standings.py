@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Tier, cost_of
-from harness.system.invocation import typed
+from harness.system.errors import typed
 from reports.html import thumbnail
 from reports.html.numbers import DASH, count, decimal, mean_and_deviation, plural, short, spread
 from reports.html.page import Column, Html, details, element, foreign, joined, paragraph, table, text

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from harness.system import statistics
-from harness.system.invocation import typed
+from harness.system.errors import typed
 from reports.html.page import Html, data_block, element, resource, text
 from reports.study.course.choices import Choice, Choices
 from reports.study.course.learning_curves import curve_points

@@ -19,7 +19,7 @@ from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
 from harness.evidence.study import StudyConfig
 from harness.search.proposals import prior
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training import inspection
 from harness.training.inspection import Inspection
 from harness.training.result import Result

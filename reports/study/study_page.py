@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.data.datasets import dataset
 from harness.search import race
 from harness.system import files
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.html.dataset_tag import MNIST, dataset_banner
 from reports.html.funnel import funnel
 from reports.html.numbers import DASH, count, duration, mean_and_deviation, pct, plural, short

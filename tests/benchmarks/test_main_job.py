@@ -15,8 +15,7 @@ from benchmarks.main_job_results import missing, tidied
 from benchmarks.marked_block import with_block
 from benchmarks.search_defaults import defaults, differences
 from harness.system.errors import UsageError
-from harness.system.files import append_line
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace, append_line
 from tests.benchmarks.made_up import ask
 from tests.benchmarks.measured import CASES, CONFIGURATION, outcome
 

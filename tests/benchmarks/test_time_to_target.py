@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import time_to_target
 from harness.evidence.error_ratio import ErrorRatio
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.recipes import RECIPES
 from search_spaces.catalog import preset
 from search_spaces.language.notation import parse_network

@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.evidence.error_ratio import error_ratio_of
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.native.engine_choice import Choice
 from harness.training.recipes import NamedRecipe
 from harness.training.run import Job

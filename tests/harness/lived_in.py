@@ -18,7 +18,7 @@ from harness.evidence.audit import audit
 from harness.evidence.verification import declaration
 from harness.system import files
 from harness.system.errors import ContentError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.modules.build import build
 from harness.training.run import Job
 from harness.training.weights import to_safetensors

@@ -16,9 +16,9 @@ from harness import cross_check, doctor, installation
 from harness.data import torchvision_import
 from harness.doctor import diagnose, first_failure
 from harness.installation import Check, Verdict
-from harness.system import processor
+from harness.system import machine
 from harness.system.errors import UsageError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training import environment
 from harness.training.native import native
 
@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture
 def place(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    monkeypatch.setattr(processor, "QUOTA", workspace / "no quota")
+    monkeypatch.setattr(machine, "QUOTA", workspace / "no quota")
     return Workspace(workspace)
 
 
@@ -164,7 +164,7 @@ def test_the_processor_is_asked_for_bf16(
     file = place.root / "cpuinfo"
     if line is not None:
         file.write_text(f"processor\t: 0\n{line}\n", encoding="utf-8")
-    monkeypatch.setattr(processor, "INFO", file)
+    monkeypatch.setattr(machine, "INFO", file)
 
     assert found(place, "cpu").message.endswith(f", {told}")
 
@@ -204,8 +204,8 @@ def test_a_cache_that_cannot_be_written_is_not_blamed_on_the_compiler(
 
 def test_a_container_with_fewer_cores_than_it_shows_is_told(place: Workspace, monkeypatch: pytest.MonkeyPatch):
     (place.root / "cpu.max").write_text("150000 100000", encoding="utf-8")
-    monkeypatch.setattr(processor, "QUOTA", place.root / "cpu.max")
-    monkeypatch.setattr(processor, "cores_shown", lambda: 64)
+    monkeypatch.setattr(machine, "QUOTA", place.root / "cpu.max")
+    monkeypatch.setattr(machine, "cores_shown", lambda: 64)
     monkeypatch.setattr(doctor, "cores_shown", lambda: 64)
 
     check = found(place, "threads")

@@ -15,7 +15,7 @@ from harness.evidence.ledger import Attempt
 from harness.evidence.verification import declaration, verify
 from harness.evidence.verification.plan import Plan
 from harness.evidence.verification.verdict import Verdict
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.recipes import RECIPES
 from harness.training.result import Environment, Result, Status
 from harness.training.run import Job

@@ -18,7 +18,7 @@ from harness.evidence import record, study
 from harness.evidence.record import Found, Record, SeedRun
 from harness.evidence.study import StudyConfig
 from harness.search.pruning import rungs_of
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training import inspection, result
 from harness.training.recipe import Recipe
 from harness.training.result import Environment, Epoch, Result, Status

@@ -12,7 +12,7 @@ import pytest
 
 from harness.evidence import record
 from harness.evidence.leaderboard import survey
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.board.index import read_index, write_index
 from reports.board.leaderboard_page import write_leaderboard
 from reports.comparison.comparison_page import write_network_comparison, write_study_comparison

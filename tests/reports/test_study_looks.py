@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.study.study_page import write_report
 from search_spaces.spaces.draw import Decision

@@ -35,7 +35,7 @@ REPLAYED = (
     "harness/bench/tables/table.py",
 )
 # And what trains where there is no table.
-TRAINED = ("harness/data", "harness/training", "harness/system/processor.py", "harness/bench/simulation/live.py")
+TRAINED = ("harness/data", "harness/training", "harness/system/machine.py", "harness/bench/simulation/live.py")
 # Whose draws and figures a search is made of, beside Python's.
 LIBRARIES = ("numpy", "optuna", "scipy")
 

@@ -12,9 +12,8 @@ from harness.bench.results.findings import Findings, MethodFinding
 from harness.bench.results.ranks import Pair
 from harness.bench.results.runtime import Runtime
 from harness.system import files
-from harness.system.csv_text import csv_text
-from harness.system.duration import duration_text
-from harness.system.terminal import counted
+from harness.system.document import csv_text
+from harness.system.terminal import counted, duration_text
 from harness.training.result import finite
 
 METHODS, TIMES, RUNTIMES, PAIRS = "methods.csv", "times.csv", "runtimes.csv", "pairs.csv"

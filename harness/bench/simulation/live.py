@@ -26,9 +26,9 @@ from harness.evidence.verification.seed_training import train_one_by_one
 from harness.search.effort import Effort
 from harness.search.pruning import rungs
 from harness.system import statistics
-from harness.system.device import choose_device
-from harness.system.duration import duration_text
 from harness.system.errors import ContentError
+from harness.system.machine import choose_device
+from harness.system.terminal import duration_text
 from harness.training.cluster.cluster import joined_by
 from harness.training.cluster.link import Link
 from harness.training.cluster.roster import Asked, Kinds

@@ -19,8 +19,8 @@ from harness.bench.results.trace import Trace
 from harness.bench.simulation.readings import TableReadings
 from harness.bench.simulation.replay import replay
 from harness.bench.tables.table import Table
-from harness.system.child import deaf_to_interrupts
 from harness.system.errors import HarnessError
+from harness.system.machine import deaf_to_interrupts
 
 # Repeats of one method that a process does in one go.
 CHUNK = 5

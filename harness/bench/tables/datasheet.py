@@ -9,7 +9,7 @@ from collections import Counter
 
 from harness.bench.tables.summary import Summary, range_text, seeds_text, summary
 from harness.bench.tables.table import Machine, Table, is_exhaustive
-from harness.system.duration import duration_text
+from harness.system.terminal import duration_text
 from harness.training.recipe import recipe_document
 
 

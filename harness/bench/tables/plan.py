@@ -13,7 +13,7 @@ from harness.bench.tables.table import engine_kind
 from harness.data.datasets import dataset
 from harness.search.proposals.estimate import PACES, Timing, add_run, slowdown, taught, training_seconds
 from harness.search.proposals.features import work
-from harness.system.duration import duration_text
+from harness.system.terminal import duration_text
 from harness.training.result import Result
 from search_spaces.architecture import Architecture
 

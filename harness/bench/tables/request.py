@@ -12,8 +12,7 @@ from harness.bench.tables.sample import SampledNetworks, sampled
 from harness.bench.tables.table import Machine
 from harness.data.datasets import task_of
 from harness.data.training_images import resolve, split
-from harness.system.device import choose_device, device_name, worker_count
-from harness.system.processor import core_count, processor_name
+from harness.system.machine import choose_device, core_count, device_name, processor_name, worker_count
 from harness.training.environment import environment
 from harness.training.native.engine_choice import TORCH, Choice, choose_engine
 from harness.training.recipes import check_batch, check_statistics, named_recipe

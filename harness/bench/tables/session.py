@@ -21,8 +21,8 @@ from harness.bench.tables.recording import (
 from harness.bench.tables.request import Prepared
 from harness.bench.tables.table import Table, engine_kind
 from harness.evidence import study
-from harness.system.duration import duration_text
 from harness.system.errors import HarnessError
+from harness.system.terminal import duration_text
 from harness.training import result
 from harness.training.cluster.cluster import joined_by
 from harness.training.cluster.link import Link

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.bench.tables.table import Machine, Table, is_exhaustive
-from harness.system.duration import duration_text
 from harness.system.statistics import pooled_deviation, spearman
-from harness.system.terminal import counted
+from harness.system.terminal import counted, duration_text
 from harness.training.result import Status, finite
 
 

@@ -14,11 +14,10 @@ from typing import Any, Literal
 
 from harness.bench.tables.datasheet import datasheet
 from harness.bench.tables.table import Facts, Row, Table, TableError
-from harness.system import extras, files
-from harness.system.csv_text import csv_text, finite, unguarded
-from harness.system.document import documented, read_as
+from harness.system import errors, files
+from harness.system.document import csv_text, documented, finite, read_as, unguarded
 from harness.system.errors import ContentError, UsageError, reason
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.recipe import recipe_document
 from harness.training.result import Status
 from search_spaces.errors import nearest
@@ -115,7 +114,7 @@ def parquet(table: Table) -> bytes:
     Raises:
         DeviceError: pyarrow is not installed.
     """
-    extras.require("export", ("pyarrow",), "Parquet")
+    errors.require("export", ("pyarrow",), "Parquet")
     import pandas
 
     frame = pandas.DataFrame([*map(asdict, table.rows)])

@@ -31,8 +31,8 @@ from harness.search.run_plan import SearchPlan
 from harness.search.session import Session
 from harness.search.time_left import verify_seconds
 from harness.system.document import document_of
-from harness.system.duration import duration_text
-from harness.system.invocation import typed
+from harness.system.errors import typed
+from harness.system.terminal import duration_text
 from harness.training.result import Status
 from search_spaces.spaces.space import size_text
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.data.datasets import dataset
-from harness.system.duration import duration_text
-from harness.system.terminal import counted
+from harness.system.terminal import counted, duration_text
 from search_spaces.spaces.count import derivations_text
 from search_spaces.spaces.space import OBJECTIVES, Metric
 

@@ -12,7 +12,7 @@ from harness.evidence import study
 from harness.system.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.system.workspace import Workspace
+    from harness.system.files import Workspace
 
 # Of the search's time after the first page, and of a watcher's.
 SEARCH_SHARE, WATCH_SHARE = 0.02, 0.05

@@ -14,9 +14,8 @@ from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.evidence.leaderboard import read as read_leaderboard
 from harness.evidence.record import Record
 from harness.evidence.study import finished_results
-from harness.system.errors import ContentError, UsageError, reason
-from harness.system.invocation import typed
-from harness.system.workspace import Workspace
+from harness.system.errors import ContentError, UsageError, reason, typed
+from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.recipes import NamedRecipe, named_recipe, recipe_by_hash, recipe_named_like
 from search_spaces.architecture import Architecture

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from harness.system.errors import Interrupted
-from harness.system.invocation import typed
+from harness.system.errors import Interrupted, typed
 from harness.system.terminal import busy, counted, printable_json
 
 if TYPE_CHECKING:

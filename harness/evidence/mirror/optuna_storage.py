@@ -25,7 +25,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from harness.evidence.mirror.trials import OPEN, MirroredTrial, State, Story, all_trials, metrics, read_on
 from harness.evidence.mirror.url import EXAMPLES, check_url, hidden, without_password
 from harness.evidence.study import StudyConfig
-from harness.system import extras
+from harness.system import errors
 from harness.system.errors import UsageError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -160,7 +160,7 @@ def _explained(url: str) -> Iterator[None]:
 def _installation(module: str | None) -> str | None:
     """Return what installs the driver of that module."""
     if module == "psycopg":
-        return extras.command("postgres")
+        return errors.install_command("postgres")
     return module and f"install {_PACKAGES.get(module, module)} with the pip of this program's environment"
 
 

@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING, Self
 from harness.evidence.mirror.trials import Story
 from harness.evidence.mirror.url import check_url, hidden, without_password
 from harness.evidence.study import StudyConfig
-from harness.system.child import deaf_to_interrupts, die_with
-from harness.system.errors import HarnessError, UsageError
-from harness.system.invocation import typed
+from harness.system.errors import HarnessError, UsageError, typed
+from harness.system.machine import deaf_to_interrupts, die_with
 
 if TYPE_CHECKING:
     from harness.evidence.mirror.optuna_storage import Mirror

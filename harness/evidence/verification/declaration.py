@@ -9,7 +9,7 @@ from harness.evidence.ledger import Attempt
 from harness.evidence.record import Record
 from harness.evidence.verification.plan import Plan, record_of
 from harness.system.errors import UsageError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.environment import code_version
 
 

@@ -9,7 +9,7 @@ from harness.data.datasets import dataset
 from harness.evidence import record
 from harness.evidence.ledger import Attempt
 from harness.evidence.record import Found, Record
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.recipes import NamedRecipe
 from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse

@@ -18,7 +18,7 @@ from harness.evidence.verification.plan import Plan, folder_of, record_of, train
 from harness.evidence.verification.seed_training import train_one_by_one, train_together
 from harness.evidence.verification.verdict import Verdict, verdict_of
 from harness.system import files, statistics
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training import inspection, result
 from harness.training.native.engine_choice import engine_of_repeat
 from harness.training.result import Result

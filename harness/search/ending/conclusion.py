@@ -18,8 +18,7 @@ from harness.search.run_plan import SearchPlan
 from harness.search.search import choose
 from harness.search.session import Session, note
 from harness.search.time_left import least_verify_seconds, verify_seconds
-from harness.system.duration import duration_text
-from harness.system.terminal import counted
+from harness.system.terminal import counted, duration_text
 from harness.training.workers import workers
 from search_spaces.spaces.space import size_text
 

@@ -14,9 +14,8 @@ from harness.search.effort import Effort, least_seconds
 from harness.search.ending.end import Answered, End, Exhausted, Missed, Postponed, RanOut
 from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text
 from harness.search.race import SEED_SHARE
-from harness.system.duration import LONGEST, duration_option, duration_text
-from harness.system.invocation import typed
-from harness.system.terminal import counted
+from harness.system.errors import typed
+from harness.system.terminal import LONGEST, counted, duration_option, duration_text
 from harness.training.result import Status
 from search_spaces.spaces.space import OBJECTIVES, Metric
 

@@ -13,7 +13,7 @@ from harness.search.proposals.surrogate import Observation, training_row
 from harness.search.proposals.trainings import PastTraining, comparable, own, parse, shipped, text
 from harness.system import files
 from harness.system.errors import ContentError, reason
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from search_spaces.task import Task
 

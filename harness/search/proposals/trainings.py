@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.evidence.study import finished_results, read_config
-from harness.system.csv_text import csv_text, unguarded
-from harness.system.document import read_each
+from harness.system.document import csv_text, read_each, unguarded
 from harness.system.errors import ContentError, reason
+from harness.system.files import Workspace
 from harness.system.statistics import mean
-from harness.system.workspace import Workspace
 from harness.training.recipe import Recipe
 from harness.training.recipes import RECIPES
 from harness.training.result import Result, Status

@@ -7,8 +7,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.system.device import choose_device
-from harness.system.processor import processor_name
+from harness.system.machine import choose_device, processor_name
 from harness.training.environment import environment
 from harness.training.native import native
 from harness.training.native.engine_choice import TORCH

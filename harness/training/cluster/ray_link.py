@@ -20,9 +20,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from harness.system import extras
+from harness.system import errors
 from harness.system.errors import DeviceError, reason
-from harness.system.processor import core_count
+from harness.system.machine import core_count
 from harness.training.cluster.link import NodeFault, NodeInfo, NodeLost
 from harness.training.cluster.message import Terms
 from harness.training.cluster.node import Node
@@ -46,7 +46,7 @@ def connected(address: str, processes: int | None = None) -> Iterator[RayLink]:
     Raises:
         DeviceError: Ray is not installed, or no cluster answers there in 20 s, or it refuses this program.
     """
-    extras.require("cluster", ("ray",), "--cluster")
+    errors.require("cluster", ("ray",), "--cluster")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address == LOCAL:
         # Whoever reaches a cluster runs code there; this one is nobody else's.

@@ -25,7 +25,7 @@ from typing import Any
 from harness.data.data_files import cache_folder
 from harness.system import files
 from harness.system.errors import UsageError, reason
-from harness.system.processor import core_count, processor_flags
+from harness.system.machine import core_count, processor_flags
 from harness.training.native.compilation import run_side_by_side
 
 SOURCES = Path(__file__).resolve().parent

@@ -21,9 +21,8 @@ from queue import SimpleQueue
 import torch
 
 from harness.data.training_images import load
-from harness.system.child import die_with
-from harness.system.device import choose_device
 from harness.system.errors import DataError, HarnessError, StorageError, refused_memory, refused_storage
+from harness.system.machine import choose_device, die_with
 from harness.training.gpu.captured_step import TURN, CaptureLost
 from harness.training.result import Epoch, Result, Status
 from harness.training.run import Job, TrainingData, execute

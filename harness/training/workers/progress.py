@@ -10,7 +10,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-from harness.system.duration import duration_text
+from harness.system.terminal import duration_text
 from harness.training.result import Result
 from harness.training.workers.workers import Broken, Event, Finished, Progress
 

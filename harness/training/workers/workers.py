@@ -19,8 +19,8 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from harness.system import files
-from harness.system.child import deaf_to_interrupts
 from harness.system.errors import DataError, StorageError
+from harness.system.machine import deaf_to_interrupts
 from harness.training.result import Epoch, Result, Status
 from harness.training.run import Job
 from harness.training.workers.lanes import Fault, LaneJob, Report, Stop, serve

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.data.datasets import dataset
 from harness.evidence.record import Record
-from harness.system.invocation import typed
+from harness.system.errors import typed
 from harness.training.inspection import Inspection
 from reports.study.network.calibration import Calibration, calibration
 from reports.study.network.mistakes import Mistakes, mistakes

@@ -8,7 +8,7 @@ import pandas
 import pytest
 
 from harness.bench.tables.table_files import export_table
-from harness.system import extras
+from harness.system import errors
 from harness.system.errors import DeviceError
 from tests.harness.bench.some_table import HASHES, run_rows, some_table
 
@@ -40,10 +40,10 @@ def test_checksums_are_those_that_sha256sum_checks(tmp_path: Path):
 
 
 def test_without_pyarrow_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    monkeypatch.setattr(errors, "find_spec", lambda name: None)
 
     with pytest.raises(DeviceError, match="Parquet needs pyarrow, which is not installed") as caught:
         export_table(TABLE, tmp_path / "out")
 
-    assert caught.value.hint == extras.command("export")
+    assert caught.value.hint == errors.install_command("export")
     assert not (tmp_path / "out").exists()

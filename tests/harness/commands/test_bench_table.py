@@ -15,7 +15,7 @@ import pytest
 from harness.bench.tables.table import Table
 from harness.bench.tables.table_files import read_table, write_table
 from harness.cli import run
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from search_spaces.language.notation import parse_network
 from tests.harness.bench.some_table import HASHES, run_rows, some_table
 

@@ -16,7 +16,7 @@ from harness.cli import run
 from harness.evidence import record
 from harness.evidence.record import Record
 from harness.evidence.weight_file import Repeat, add_repeat, path_of
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from tests.harness.commands.conftest import NETWORK, ROW, Trainer
 
 

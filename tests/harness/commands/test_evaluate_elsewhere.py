@@ -23,7 +23,7 @@ from harness.evidence.record import Record
 from harness.evidence.verification import evaluation
 from harness.evidence.verification.evaluation import probabilities
 from harness.evidence.weight_file import WeightFile, path_of
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.seeds import Purpose, derive_seed
 from tests.harness.commands.conftest import NETWORK
 from tests.harness.data.test_labelled import idx

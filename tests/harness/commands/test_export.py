@@ -21,8 +21,8 @@ from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData, load
 from harness.evidence import record
 from harness.evidence.record import Record
-from harness.system import extras
-from harness.system.workspace import Workspace
+from harness.system import errors
+from harness.system.files import Workspace
 from harness.training import run as run_module
 from harness.training import train
 from harness.training.recipe import Recipe
@@ -175,11 +175,11 @@ def test_a_network_that_is_none_is_refused(text: str, small_data: ImageData, cap
 def test_without_the_extra_it_says_what_to_install_and_leaves_with_6(
     small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "onnxruntime" else object())
+    monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "onnxruntime" else object())
 
     assert run(["export", NETWORK, "--recipe", "@quick.toml", "--onnx", "net"]) == 6
 
-    hint = extras.command("export")
+    hint = errors.install_command("export")
     assert capsys.readouterr().err == f"harness: --onnx needs onnxruntime, which is not installed here ({hint})\n"
     assert not (workspace / "net").exists()
 
@@ -187,7 +187,7 @@ def test_without_the_extra_it_says_what_to_install_and_leaves_with_6(
 def test_safetensors_are_written_without_the_extra(
     small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    monkeypatch.setattr(errors, "find_spec", lambda name: None)
 
     assert run(["export", NETWORK, "--recipe", "@quick.toml", "--safetensors", "net"]) == 0
 

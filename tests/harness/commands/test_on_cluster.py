@@ -14,7 +14,7 @@ import pytest
 from harness.bench.tables.table_files import read_table
 from harness.cli import run
 from harness.evidence import record
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.cluster import ray_link
 from harness.training.cluster.link import NodeFault, NodeInfo
 from harness.training.cluster.message import Begin, Terms

@@ -16,7 +16,7 @@ from harness.commands.shared import live_report
 from harness.commands.shared.live_report import SEARCH_SHARE, SOONEST_SECONDS, LiveReport, watch
 from harness.evidence import record, study
 from harness.system.errors import UsageError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from search_spaces.catalog import PRESETS
 from tests.harness import logged
 from tests.harness.some_study import CONFIG

@@ -12,7 +12,7 @@ import pytest
 
 from harness.cli import run
 from harness.data import training_images as data
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.result import Status
 from harness.training.workers.workers import Broken
 from reports.study import study_page

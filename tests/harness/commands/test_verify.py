@@ -15,7 +15,7 @@ from harness.data import training_images as data
 from harness.data.datasets import DATASETS
 from harness.evidence import ledger, record
 from harness.evidence.ledger import Outcome
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from search_spaces.language.notation import parse_network
 from tests.harness import unrun
 from tests.harness.unrun import Seeds

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from tests.harness.lived_in import lived_in
 
 

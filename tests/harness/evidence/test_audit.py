@@ -18,7 +18,7 @@ from harness.evidence.audit import audit
 from harness.evidence.leaderboard import Tier
 from harness.system import files
 from harness.system.document import TORN
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from tests.harness import unrun
 from tests.harness.lived_in import drop, edit, fault_of, forget, record_of, weights
 

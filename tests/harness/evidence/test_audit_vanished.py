@@ -10,7 +10,7 @@ from harness.cli import run
 from harness.evidence import leaderboard, ledger
 from harness.evidence.audit import audit
 from harness.system import files
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from tests.harness import unrun
 from tests.harness.lived_in import drop, fault_of, forget, record_of
 

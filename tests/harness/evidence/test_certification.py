@@ -15,7 +15,7 @@ from harness.evidence.audit import audit
 from harness.evidence.ledger import Attempt, Outcome
 from harness.evidence.record import Record
 from harness.system.errors import ContentError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from tests.harness import unrun
 from tests.harness.lived_in import edit, forget, record_of
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness.evidence import history
 from harness.evidence.history import Version
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from tests.harness import unrun
 
 FIRST, SECOND, THIRD = (f"2026-11-20T0{hour}:00:00+00:00" for hour in (7, 8, 9))

@@ -13,7 +13,7 @@ from harness.evidence import leaderboard, ledger
 from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.evidence.ledger import Declaration, Outcome
 from harness.evidence.record import Record
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
 

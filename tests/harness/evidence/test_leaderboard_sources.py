@@ -17,7 +17,7 @@ from harness.evidence.leaderboard import Tier
 from harness.evidence.record import Found, Record
 from harness.system import files
 from harness.system.errors import ContentError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training import result
 from harness.training.recipe import Recipe
 from harness.training.result import Result, Status

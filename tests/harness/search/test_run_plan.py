@@ -14,7 +14,7 @@ from harness.evidence import study
 from harness.search import run_plan
 from harness.search.run_plan import SearchPlan, make_plan, plan_document
 from harness.system.errors import ContentError, DeviceError, HarnessError, UsageError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.workers.parallelism import Parallelism
 from search_spaces.errors import SearchSpaceError, UnknownNameError

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from harness.system.csv_text import csv_text, unguarded
+from harness.system.document import csv_text, unguarded
 
 
 def read(text: str) -> list[list[str]]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.system.duration import DURATION, LONGEST, duration_option, duration_text
+from harness.system.terminal import DURATION, LONGEST, duration_option, duration_text
 
 
 @pytest.mark.parametrize(

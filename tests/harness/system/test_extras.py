@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.system import extras
+from harness.system import errors
 from harness.system.errors import DeviceError
 
 PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
@@ -24,23 +24,23 @@ PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text
     ],
 )
 def test_what_is_missing_is_named(absent: set[str], message: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(extras, "find_spec", lambda name: None if name in absent else object())
+    monkeypatch.setattr(errors, "find_spec", lambda name: None if name in absent else object())
 
     with pytest.raises(DeviceError) as caught:
-        extras.require("export", ("onnx", "onnxruntime"), "--onnx")
+        errors.require("export", ("onnx", "onnxruntime"), "--onnx")
 
     assert caught.value.message == message
-    assert caught.value.hint == extras.command("export")
+    assert caught.value.hint == errors.install_command("export")
 
 
 def test_what_is_installed_is_accepted():
-    extras.require("export", ("json", "onnx"), "this")
+    errors.require("export", ("json", "onnx"), "this")
 
 
 @pytest.mark.parametrize("extra", PROJECT["optional-dependencies"])
 def test_the_command_names_the_packages_of_the_extra(extra: str):
-    python, *pip, install = shlex.split(extras.command(extra))[:4]
-    packages = shlex.split(extras.command(extra))[4:]
+    python, *pip, install = shlex.split(errors.install_command(extra))[:4]
+    packages = shlex.split(errors.install_command(extra))[4:]
 
     assert Path(python).resolve() == Path(sys.executable).resolve()
     assert (pip, install) == (["-m", "pip"], "install")
@@ -50,10 +50,10 @@ def test_the_command_names_the_packages_of_the_extra(extra: str):
 
 
 def test_pip_takes_the_command():
-    command = [*shlex.split(extras.command("export")), "--dry-run", "--no-deps", "--no-index", "--quiet"]
+    command = [*shlex.split(errors.install_command("export")), "--dry-run", "--no-deps", "--no-index", "--quiet"]
 
     subprocess.run(command, check=True, timeout=120)
 
 
 def test_the_distribution_is_the_one_of_pyproject():
-    assert PROJECT["name"] == extras.DISTRIBUTION
+    assert PROJECT["name"] == errors.DISTRIBUTION

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.data.data_files import replace_hint
-from harness.system.invocation import typed
+from harness.system.errors import typed
 
 
 def test_a_command_is_typed_as_the_program_was_called(monkeypatch: pytest.MonkeyPatch):

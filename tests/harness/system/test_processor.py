@@ -1,4 +1,4 @@
-"""Tests of what the system says of the processor."""
+"""Tests of what the system says of the machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.system import processor
+from harness.system import machine
 
 
 @pytest.mark.parametrize(
@@ -21,11 +21,11 @@ from harness.system import processor
 def test_flags_are_those_that_the_system_names(
     text: str | None, flags: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(processor, "INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "INFO", tmp_path / "cpuinfo")
     if text is not None:
         (tmp_path / "cpuinfo").write_text(text, encoding="utf-8")
 
-    assert processor.processor_flags() == flags
+    assert machine.processor_flags() == flags
 
 
 @pytest.mark.parametrize(
@@ -35,10 +35,10 @@ def test_flags_are_those_that_the_system_names(
 def test_the_model_is_the_one_that_the_system_names(
     text: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(processor, "INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "INFO", tmp_path / "cpuinfo")
     (tmp_path / "cpuinfo").write_text(text, encoding="utf-8")
 
-    assert processor.processor_name() == name
+    assert machine.processor_name() == name
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,9 @@ def test_the_model_is_the_one_that_the_system_names(
 def test_no_more_cores_are_used_than_a_container_s_quota_pays_for(
     quota: str | None, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(processor, "cores_shown", lambda: 8)
-    monkeypatch.setattr(processor, "QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(machine, "cores_shown", lambda: 8)
+    monkeypatch.setattr(machine, "QUOTA", tmp_path / "cpu.max")
     if quota is not None:
         (tmp_path / "cpu.max").write_text(quota, encoding="utf-8")
 
-    assert processor.core_count() == cores
+    assert machine.core_count() == cores

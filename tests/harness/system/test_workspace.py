@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.system.errors import StorageError, UsageError
-from harness.system.workspace import Workspace, check_reachable, check_writable, workspace
+from harness.system.files import Workspace, check_reachable, check_writable, workspace
 
 
 def test_the_parts_lie_where_they_are_documented():

@@ -15,7 +15,7 @@ from torch import Tensor
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.system.errors import ContentError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training import inspection
 from harness.training import run as run_module
 from harness.training.images import Images

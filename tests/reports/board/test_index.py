@@ -10,7 +10,7 @@ import pytest
 
 from harness.evidence import record
 from harness.evidence.leaderboard import survey
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.board.index import read_index, state_of, write_index, write_lacking_reports
 from reports.board.leaderboard_page import write_leaderboard

@@ -9,7 +9,7 @@ import pytest
 from harness.commands.shared.network_argument import only_row, read_network
 from harness.evidence import record
 from harness.evidence.leaderboard import survey
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from reports.board import frontier_picture
 from reports.board.frontier_picture import frontier

@@ -7,7 +7,7 @@ import pytest
 
 from harness.evidence import record
 from harness.evidence.record import Record
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from reports.comparison.comparison_networks import NetworkComparison, network_comparison, read_networks
 from search_spaces.architecture import Architecture

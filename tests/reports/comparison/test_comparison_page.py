@@ -7,7 +7,7 @@ import pytest
 
 from harness.evidence import record
 from harness.system.errors import ContentError, UsageError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.comparison.comparison_page import file_name, write_network_comparison, write_study_comparison
 from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS

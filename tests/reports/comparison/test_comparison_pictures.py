@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.comparison.comparison_pictures import budgets_picture, fronts_picture
 from reports.study.study_files import read_study
 from reports.study.study_info import StudyInfo, study_info

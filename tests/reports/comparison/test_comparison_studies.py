@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.comparison.comparison import more_or_fewer
 from reports.comparison.comparison_studies import MOST_SHARED, StudyComparison, study_comparison

@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from harness.system.errors import UsageError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.extracts.figures_study import accuracy_figure, budget_figure, proposals_figure, write_figures
 from reports.html import figures
 from reports.html.page import resource

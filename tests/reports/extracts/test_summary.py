@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harness.evidence import record
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.comparison.comparison_networks import network_comparison, read_networks
 from reports.comparison.comparison_page import read_studies
 from reports.extracts.summary import MOST_NETWORKS, code, networks_summary, sentence, studies_summary, study_summary

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.system.errors import UsageError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.extracts.summary_tables import NetworkLine, lines, write_tables
 from reports.study.study_files import read_study
 from reports.study.study_info import StudyInfo, study_info

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from harness.evidence.record import path_of
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.study.caveats import CONFIRMED_LABEL_ERRORS, binomial_error, caveats, errors_outside
 from reports.study.study_files import read_study

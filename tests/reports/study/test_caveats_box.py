@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harness.evidence.leaderboard import Tier
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.study import caveats_box
 from reports.study.caveats import Caveats, caveats
 from reports.study.study_files import read_study

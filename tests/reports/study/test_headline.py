@@ -6,7 +6,7 @@ import pytest
 
 from harness.evidence import ledger, record
 from harness.evidence.study import owned
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.study.headline import Headline, Outcome, headline
 from reports.study.networks import networks

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.study.live import QUIET_SECONDS, RELOAD_SECONDS, write_live_report
 from reports.study.study_page import write_report
 from tests import browser

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from harness.training.seeds import Purpose

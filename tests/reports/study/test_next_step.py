@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.study.next_step import NextStep, next_step
 from reports.study.study_files import read_study
 from reports.study.winner import winner

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harness.evidence.study import owned
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.study.course.accounting import accounting
 from reports.study.course.worker_lanes import worker_lanes

@@ -5,7 +5,7 @@ from typing import Any
 
 from harness.search.proposals import prior
 from harness.search.proposals.trainings import shipped
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.study.provenance import Provenance, Setting, provenance
 from reports.study.provenance_tables import provenance_tables
 from reports.study.study_files import read_study

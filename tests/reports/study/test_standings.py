@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.evidence.leaderboard import LeaderboardRow, Tier
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.study import standings
 from reports.study.networks import Network, State
 from reports.study.study_files import read_study

@@ -6,7 +6,7 @@ import pytest
 
 from harness.evidence.events import SessionBegan, SessionEnded
 from harness.system.errors import ContentError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.study.study_files import read_study
 
 

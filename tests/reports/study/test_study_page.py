@@ -14,7 +14,7 @@ import pytest
 
 from harness.evidence.leaderboard import Tier
 from harness.system.errors import UsageError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.study.study_controls import study_script
 from reports.study.study_page import GLOSSARY, write_report

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.study.study_files import read_study
 from reports.study.winner import winner
 

@@ -9,7 +9,7 @@ import pytest
 from harness.bench.tables.table import TableError
 from harness.bench.tables.table_files import COMMITTED, contents, read_table, table_folder, write_table
 from harness.system.errors import UsageError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.result import Status
 from tests.harness.bench.some_table import run_rows, some_table
 

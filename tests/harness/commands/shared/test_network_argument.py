@@ -25,7 +25,7 @@ from harness.evidence import record, study
 from harness.evidence.leaderboard import refresh
 from harness.evidence.record import Record
 from harness.system.errors import ContentError, UsageError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training import result
 from harness.training.recipe import Recipe
 from harness.training.recipes import RECIPES, NamedRecipe

@@ -18,7 +18,6 @@ from harness.evidence.mirror import optuna_storage
 from harness.evidence.mirror.optuna_storage import Away, Mirror, catch_up, close_storage, open_mirror
 from harness.evidence.mirror.trials import Story
 from harness.evidence.study import StudyConfig
-from harness.system import extras
 from harness.system.errors import UsageError
 from tests.harness import scripted
 from tests.harness.loaded_study import loaded
@@ -305,7 +304,7 @@ def test_a_url_without_its_driver_names_the_package(
     url: str, module: str, hint: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.setattr(extras, "command", lambda extra: {"postgres": "installs psycopg"}[extra])
+    monkeypatch.setattr("harness.system.errors.install_command", lambda extra: {"postgres": "installs psycopg"}[extra])
 
     with pytest.raises(UsageError, match=f"needs the driver {module}") as caught:
         opened(url, folder)

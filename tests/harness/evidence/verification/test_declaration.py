@@ -12,7 +12,7 @@ from harness.evidence.ledger import Declaration
 from harness.evidence.verification.declaration import declare
 from harness.evidence.verification.verify import recorded_verdict
 from harness.system.errors import UsageError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.run import Job
 from tests.harness import unrun
 from tests.harness.unrun import Seeds

@@ -14,7 +14,7 @@ from harness.evidence.leaderboard import Tier
 from harness.evidence.record import Record
 from harness.evidence.verification import verify
 from harness.system import files
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.recipes import RECIPES
 from harness.training.result import Result, Status
 from harness.training.run import Job, TrainingData, execute

@@ -12,7 +12,7 @@ from harness.evidence import ledger, record
 from harness.evidence.leaderboard import Tier
 from harness.evidence.ledger import Attempt, Outcome
 from harness.evidence.verification.verdict import Verdict
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.recipes import NamedRecipe
 from harness.training.run import Job

@@ -14,7 +14,7 @@ from harness.evidence.study import owned
 from harness.evidence.verification import verify
 from harness.evidence.verification.plan import folder_of
 from harness.system.errors import HarnessError, StorageError, UsageError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.result import Status
 from harness.training.run import Job
 from harness.training.workers import workers

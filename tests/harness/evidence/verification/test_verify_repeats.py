@@ -11,7 +11,7 @@ from harness.evidence import audit, record, weight_file
 from harness.system import files
 from harness.system.document import TORN
 from harness.system.errors import ContentError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.modules.build import build
 from harness.training.run import Job
 from harness.training.seeds import Purpose, derive_seed

@@ -19,7 +19,7 @@ from harness.search.effort import Effort
 from harness.search.ending.end import Answered, End, Exhausted, Missed, Postponed, RanOut, end_of
 from harness.search.ending.last_words import LastWords, Searched, last_words
 from harness.search.nearest_miss import NearestMiss
-from harness.system.duration import DURATION
+from harness.system.terminal import DURATION
 from harness.training.result import Status
 from harness.training.workers.workers import Limits
 from search_spaces.spaces.space import Metric

@@ -12,7 +12,7 @@ from harness.search.proposals.prior import FILE, Prior, keep, kept, observations
 from harness.search.proposals.surrogate import Observation, training_row
 from harness.search.proposals.trainings import PastTraining, shipped
 from harness.system.errors import ContentError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from search_spaces.language.notation import parse_network
 from search_spaces.task import MNIST

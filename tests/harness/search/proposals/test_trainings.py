@@ -16,7 +16,7 @@ from harness.evidence.study import open_study, result_path
 from harness.search.proposals import trainings
 from harness.search.proposals.trainings import PastTraining, comparable, digest, own, parse, shipped, text
 from harness.system.errors import ContentError
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training import result
 from harness.training.recipe import Recipe
 from harness.training.recipes import RECIPES

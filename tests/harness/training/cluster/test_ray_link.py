@@ -18,7 +18,7 @@ import pytest
 
 from harness.evidence import study
 from harness.evidence.events import RunEnded, of_kind
-from harness.system import extras
+from harness.system import errors
 from harness.system.errors import DeviceError
 from harness.training.cluster import ray_link
 from tests.conftest import REPOSITORY
@@ -31,14 +31,14 @@ PATIENCE = 600.0
 
 
 def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    monkeypatch.setattr(errors, "find_spec", lambda name: None)
 
     with pytest.raises(DeviceError) as caught, ray_link.connected("local"):
         pass
 
     assert caught.value.exit_code == 6
     assert caught.value.message == "--cluster needs ray, which is not installed here"
-    assert caught.value.hint == extras.command("cluster")
+    assert caught.value.hint == errors.install_command("cluster")
 
 
 def test_an_address_at_which_nobody_listens_is_named():

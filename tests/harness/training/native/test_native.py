@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.system import processor
 from harness.training.native import native
 from harness.training.native.native import LEVELS, EngineUnavailable
 
@@ -232,7 +231,7 @@ def test_the_instruction_set_is_the_best_that_the_processor_has(
     flags: str, machine: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n", encoding="utf-8")
-    monkeypatch.setattr(processor, "INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("harness.system.machine.INFO", tmp_path / "cpuinfo")
     monkeypatch.setattr("platform.machine", lambda: machine)
 
     assert native.level().name == name

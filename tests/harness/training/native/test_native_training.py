@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.system.errors import ContentError
-from harness.system.processor import processor_flags
+from harness.system.machine import processor_flags
 from harness.training.images import Images
 from harness.training.modules.build import build, initialise
 from harness.training.modules.op_modules import FastDropout

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.html.shares import Share
 from reports.study.course.accounting import accounting

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.evidence import record
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.study.course.accuracy_picture import AccuracyPicture, Kind, accuracy_picture, description, draw
 from reports.study.networks import networks

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.study.course import learning_curves as module
 from reports.study.course.learning_curves import LearningCurves, curve_points, description, draw, learning_curves

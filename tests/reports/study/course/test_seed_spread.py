@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.study.course.seed_spread import SeedSpread, draw, seed_spread
 from reports.study.networks import networks
 from reports.study.study_files import read_study

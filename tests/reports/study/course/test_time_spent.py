@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.study.course.effective_budget import tried
 from reports.study.course.time_spent import TimeSpent, draw, time_spent

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from reports.study.course.winners_curse import WinnersCurse, winners_curse
 from reports.study.course.winners_curse_picture import draw
 from reports.study.networks import networks

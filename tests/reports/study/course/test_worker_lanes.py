@@ -9,7 +9,7 @@ import pytest
 
 from harness.evidence import study as study_folder
 from harness.evidence.study import owned
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training import result
 from harness.training.result import Status
 from harness.training.seeds import Purpose

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torchsummary
 
-from harness.system.workspace import Workspace
+from harness.system.files import Workspace
 from harness.training.modules.build import build
 from reports.html import layer_diagram
 from reports.study.network.network_info import MOST_SECTIONS, NetworkInfo, network_infos, worth_a_section

@@ -1,0 +1,139 @@
+"""This machine and its processes: processor, device, and what holds for every process that a command starts.
+
+The flags and the name of the processor are known only on Linux.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.system.errors import DeviceError, UsageError
+from search_spaces.errors import nearest
+
+if TYPE_CHECKING:
+    import torch
+
+INFO = Path("/proc/cpuinfo")
+# Microseconds of processor time in each period, and the period: control groups, version 2.
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+# prctl's option that sends a signal to a process when its parent dies (Linux, prctl(2)).
+_PR_SET_PDEATHSIG = 1
+
+
+def core_count() -> int:
+    """Return the cores that this process may use, at least one: no more than a container's quota pays for."""
+    shown = cores_shown()
+    return min(shown, max(1, int(cores_by_quota() or shown)))
+
+
+def cores_shown() -> int:
+    """Return the cores that the system runs this process on."""
+    # Only Linux says which.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cores_by_quota() -> float | None:
+    """Return how many cores a container's quota amounts to, None without one."""
+    try:
+        quota, period = QUOTA.read_text(encoding="utf-8").split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def processor_flags() -> set[str]:
+    """Return the instruction sets by Linux's names (``flags``, on ARM ``Features``); empty where it does not say."""
+    return {
+        flag for line in _info() if line.startswith(("flags", "Features")) for flag in line.partition(":")[2].split()
+    }
+
+
+def processor_name() -> str:
+    """Return the model of the processor as Linux names it, ``unknown`` where it does not say."""
+    return next((line.partition(":")[2].strip() for line in _info() if line.startswith("model name")), "unknown")
+
+
+def _info() -> list[str]:
+    try:
+        return INFO.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        UsageError: another name.
+        DeviceError: CUDA is asked for and there is none.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    known = re.fullmatch(r"cpu|cuda(?::([0-9]{1,3}))?", name)
+    if known is None:
+        raise UsageError(
+            f"unknown device {name!r}; allowed are auto, cpu, cuda and cuda:N",
+            hint=nearest(name, ("auto", "cpu", "cuda")),
+        )
+    if name != "cpu":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(known.group(1) or 0) >= count:
+            raise DeviceError(f"{name} was asked for, but torch {torch.__version__} finds {count} CUDA devices here")
+        # The same seed is to give the same weights: no choice of kernels by timing, none that adds in any order.
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        # fp32 means fp32: TF32 would round the factors to 10 bits.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    return torch.device(name)
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name that results carry: the GPU's, or ``cpu``."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def worker_count(given: int | None, device: torch.device) -> int:
+    """Return how many processes train: as told, one single-threaded one a core, or one on a GPU."""
+    if given is not None:
+        return given
+    if device.type != "cpu":
+        return 1
+    return core_count()
+
+
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Block SIGINT for the processes that are started in the block; for this one it only waits until its end.
+
+    Ctrl-C reaches the whole terminal group, but only the coordinator decides what it means.
+    """
+    # Its first start lifts the block again, so it comes first.
+    resource_tracker.ensure_running()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def die_with(parent: int) -> None:
+    """Let this process end when its parent does, however that ends; off Linux only where it has ended already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The parent may have died before the call took effect.
+    if os.getppid() != parent:
+        os._exit(1)
