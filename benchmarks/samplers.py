@@ -1,6 +1,6 @@
 """Samplers compared on made-up errors over a real space: the smallest network that reaches, after so many networks.
 
-Nothing is trained. The logarithm of the errors falls with the size as it was measured (docs/experiments.md, "aiming"),
+Nothing is trained. The logarithm of the errors falls with the size as it was measured (docs/lab, "aiming"),
 shifts by an amount of its own for every option of every decision, and wavers with the network; a run with many errors
 counts as pruned. What it shows is which sampler uses what it is told, not which one finds better networks of MNIST.
 

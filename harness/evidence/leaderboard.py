@@ -28,7 +28,7 @@ from search_spaces.catalog import name_of
 __all__ = ["PROVEN", "LeaderboardRow", "Tier", "cost_of", "read", "to_csv"]
 
 VERIFIED_SEEDS = 5
-# Whose one-sided bound must reach the target; a mean alone that does is only "at the target" (docs/adr/0020-*.md).
+# Whose one-sided bound must reach the target; a mean alone that does is only "at the target" (docs/decisions.md#20).
 VERIFIED_CONFIDENCE = 0.90
 REACHED = (*PROVEN, Tier.AT_TARGET)
 

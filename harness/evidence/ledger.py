@@ -24,7 +24,7 @@ DEFAULT_SEEDS = 30
 FEWEST_SEEDS = 20
 # At which bounds are shown, and at which the first attempt at a target is decided.
 CONFIDENCE = 0.99
-# The chance that any success at a target is false, over all attempts at it (docs/adr/0020-*.md).
+# The chance that any success at a target is false, over all attempts at it (docs/decisions.md#20).
 ALPHA = 0.05
 # Each attempt spends so much of what the attempts before it have left.
 ALPHA_SHARE = 0.2

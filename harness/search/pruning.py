@@ -18,7 +18,7 @@ from harness.training.result import Result, Status
 # Shares of the epochs after which pruning is decided.
 RUNG_SHARES = (0.25, 0.5)
 # Errors at the end per error at a rung, at the edge of the best tenth, by share of the epochs; used until a study has
-# runs of its own (docs/experiments.md, "rungs").
+# runs of its own (docs/lab, "rungs").
 PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
 # The same for the run in the middle.
 TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}

@@ -25,7 +25,7 @@ STAND_SEEDS = 2
 MOST_SEEDS = 6
 # A network stands when its verification on so many seeds passes with this probability, by its fresh seeds alone and by
 # the ratio that was measured on training images. Of 53 verifications on record 3 missed
-# (docs/experiments.md, "the main job with a second verification").
+# (docs/lab, "the main job with a second verification").
 CONFIDENCE = 0.80
 VERIFY_SEEDS = 6
 # While a network has at least this chance to stand all workers run its fresh seeds; else half of them go on searching.
@@ -34,15 +34,15 @@ LIKELY = 0.5
 LEAST_CHANCE = 0.25
 CHANCE_PCT = 10.0
 # What the seeds of a network differ by, as a share of its errors: 0.06 to 0.08 whether it makes 100 or 400 of them
-# (docs/experiments.md, "the table of the bench"), and for how many degrees of freedom that stands: the deviation of a
+# (docs/lab, "the table of the bench"), and for how many degrees of freedom that stands: the deviation of a
 # few seeds is moderated by it (Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004).
 SEED_SHARE = 0.08
 # A first run that passed is luckier than others: by a whole deviation of a seed where networks are drawn from many that
-# miss (docs/experiments.md, "what first looks owe to luck"), by less where they are chosen for their predicted chance.
+# miss (docs/lab, "what first looks owe to luck"), by less where they are chosen for their predicted chance.
 LUCK_SHARE = 0.04
 SEED_FREEDOM = 20
 # What networks differ by in the ratio of errors on unseen images to errors on the validation images, as a share: 0.032
-# among five of five to eight epochs, nothing beyond their seeds among five of 12 to 60 (docs/experiments.md, "the
+# among five of five to eight epochs, nothing beyond their seeds among five of 12 to 60 (docs/lab, "the
 # threshold from ..."). The larger is kept.
 NETWORK_SHARE = 0.032
 

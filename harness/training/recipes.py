@@ -76,7 +76,7 @@ def _document(name: str, stated: dict[str, Any]) -> NamedRecipe:
     return NamedRecipe(name, recipe, f"source document of {name}", assumed, test_each_epoch=True)
 
 
-# For networks of some thousand parameters, from two factorials (docs/experiments.md).
+# For networks of some thousand parameters, from two factorials (docs/lab).
 _SMALL = Recipe(
     epochs=30,
     batch_size=32,

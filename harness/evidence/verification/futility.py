@@ -9,7 +9,7 @@ from harness.evidence.ledger import CONFIDENCE
 from harness.system import statistics
 
 # With both, a network whose true mean is the target stops after 11 of 20 seeds on average; with 20 or 30 declared no
-# network loses more than 0.3 points of its chance to pass, with 100 up to 1.7 (simulated, docs/experiments.md).
+# network loses more than 0.3 points of its chance to pass, with 100 up to 1.7 (simulated, docs/lab).
 FEWEST_SEEDS = 5
 SMALLEST_CHANCE = 0.01
 

@@ -28,12 +28,12 @@ from search_spaces.spaces.space import Metric
 # While nothing stands, what counts is the chance that one of several networks like this one stands in time, with this
 # power, since an answer matters more than its size. In time is within so many seconds of the search's beginning, later
 # within a minute, and always within this share of the time left. Four minutes are promised. With three aimed at, a
-# second network came too late where the first one failed its confirmation (docs/experiments.md, "first answers").
+# second network came too late where the first one failed its confirmation (docs/lab, "first answers").
 SECURE_SECONDS, LEAST_SECURE_SECONDS, SECURE_SHARE, CERTAINTY = 75.0, 60.0, 0.33, 4.0
 # More attempts are no surer: where the model is wrong about one network it is wrong about others like it.
 MOST_ATTEMPTS = 4.0
 # What looks best among hundreds is rather too good to be true, and the more so the less is known of it: the errors
-# that are predicted are raised by so many of their deviations (docs/experiments.md, "chances of small networks").
+# that are predicted are raised by so many of their deviations (docs/lab, "chances of small networks").
 CURSE = 1.0
 # Once something stands this share of the time left, by the rounds of a network that comes to stand, is added to the
 # time of every training: many small steps down cost more than one large one.
@@ -43,7 +43,7 @@ CERTAIN = 1 - 1e-12
 AMONG = 4
 # What cannot improve the answer is not proposed once there is one.
 LEAST_CHANCE = 0.03
-# What was given less chance has hardly ever come to stand: 1 of 242 networks (docs/experiments.md, "what an unlikely
+# What was given less chance has hardly ever come to stand: 1 of 242 networks (docs/lab, "what an unlikely
 # network costs"). It is trained only while there is time for a second verification, should the winner's miss.
 UNLIKELY = 0.2
 

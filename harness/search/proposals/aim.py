@@ -26,7 +26,7 @@ from search_spaces.spaces.space import Metric
 from search_spaces.task import Task
 
 # The model chooses among so many draws, from at most so many looks, and among changes of those that are worth most and
-# have not been changed yet: so many at once, so many changes each (docs/experiments.md, "how well the best network is
+# have not been changed yet: so many at once, so many changes each (docs/lab, "how well the best network is
 # looked for").
 AIM_DRAWS, AIM_LOOKS = 600, 1600
 PARENTS, CHILDREN = 24, 8

@@ -17,7 +17,7 @@ from search_spaces.spaces.mutate import mutate
 from search_spaces.spaces.space import SearchSpace
 
 # P and S of the paper, which has 100 and 25 for 20,000 networks; a search here trains a hundred
-# (docs/experiments.md, "aging evolution").
+# (docs/lab, "aging evolution").
 POPULATION = 20
 SAMPLE = 5
 # Each further change of a child is as likely as not, so that half of them differ by one decision.

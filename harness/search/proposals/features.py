@@ -32,7 +32,7 @@ WIDEST_FIELD = 40
 # Multiply-adds that take as long as moving one number of a map through BN, rectifier, pooling and their gradients; as
 # the optimizer's step for one parameter, by image of a batch of 32; and as a multiply-add of a depthwise or grouped
 # kernel takes besides. Fitted to 176 trainings, the last to 43 of seven forms, on two-core CPU machines:
-# docs/experiments.md, "what a training takes, with the faster engine" and "what a training takes, again".
+# docs/lab, "what a training takes, with the faster engine" and "what a training takes, again".
 NUMBER_MACS = 9.0
 PARAMETER_MACS = 22.0
 GROUPED_MACS = 0.8
@@ -104,7 +104,7 @@ def features(architecture: Architecture, analysis: Analysis) -> tuple[float, ...
 
 # Name, centre and width of each number: how far apart two networks may be in it and still say much of one another. The
 # widths are those under which the trainings that ship are most probable, drawn towards 1.25 times the spread among
-# networks of some thousand parameters and rounded (docs/experiments.md, "the widths of the model").
+# networks of some thousand parameters and rounded (docs/lab, "the widths of the model").
 NAMES: tuple[tuple[str, float, float], ...] = (
     ("log parameters", 8.0, 0.55),
     ("log numbers of all uses", 9.2, 0.6),

@@ -27,7 +27,7 @@ TRAINING: tuple[tuple[str, float, float], ...] = (
     ("share of moved images", 0.6, 0.4),
 )
 # What is believed before any training: so many errors of ten thousand at the centre, and a power of the parameters and
-# of the epochs (docs/experiments.md, "what says how many errors a network makes").
+# of the epochs (docs/lab, "what says how many errors a network makes").
 PRIOR_ERRORS = 100.0
 PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}
 

@@ -36,8 +36,8 @@ from search_spaces.language.notation import parse_notation
 # Errors are counted as if of so many validation images, whatever a data set has.
 IMAGES = 10_000
 # A training says all that a model needs of its recipe if the rest of the recipe is that of one of these. It does not
-# say the precision: for the one network that was compared, bf16 and fp32 differed by less than the seeds (docs/
-# experiments.md, "what bf16 costs the certified network").
+# say the precision: for the one network that was compared, bf16 and fp32 differed by less than the seeds (docs/lab,
+# "what bf16 costs the certified network").
 BASES = ("small", "fast")
 FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate", "precision")
 _REINSTALL = "install the harness anew, or write the file with 'python -m benchmarks.trainings collect'"

@@ -1,4 +1,4 @@
-"""Ray Core as a link to nodes: one actor a node (``docs/adr/0025-one-actor-a-node.md``).
+"""Ray Core as a link to nodes: one actor a node (``docs/decisions.md#25``).
 
 The only file that knows Ray, which is imported when somebody asks for a cluster. ``python -m`` of this file tries an
 address, in a process of its own: Ray itself would try for minutes, and write much.
