@@ -21,6 +21,7 @@ an interrupted measurement is balanced: `--folds 3` takes the first three.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import multiprocessing
@@ -35,7 +36,6 @@ from typing import Any
 import torch
 
 from benchmarks.two_way_layout import layout
-from harness.data.splits import stratified_folds
 from harness.data.training_images import ImageData, Split, load, split
 from harness.search.race import SEED_SHARE
 from harness.system import files
@@ -100,6 +100,22 @@ class Stage(StrEnum):
     VERIFICATION = "verification"
 
 
+def stratified_folds(labels: Sequence[int], among: Sequence[int], count: int, tag: str) -> list[list[int]]:
+    """Divide the indices ``among`` into ``count`` folds, each in ascending order.
+
+    Within a class the indices are ranked as for `harness.data.data_files.stratified_choice`, and the classes, the
+    lowest first, are dealt out one index a fold in turn. So folds differ by at most one image, and by at most one of
+    each class.
+
+    Raises:
+        ValueError: fewer indices than folds, or no fold.
+    """
+    if not 1 <= count <= len(among):
+        raise ValueError(f"cannot divide {len(among)} images into {count} folds")
+    ranked = sorted(among, key=lambda index: (labels[index], hashlib.sha256(f"{tag}:{index}".encode()).digest()))
+    return [sorted(ranked[fold::count]) for fold in range(count)]
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The training images divided: indices of the validation split and of each fold, ascending."""
@@ -130,7 +146,7 @@ class FoldRun:
 def parts_of(data: ImageData) -> Parts:
     """Return the fixed validation split, and the other images in folds; their tag is ``third-split-v1:`` and the name.
 
-    Stratified: see `harness.data.splits.stratified_folds`.
+    Stratified: see `stratified_folds`.
     """
     known = split(data)
     tag = f"third-split-v1:{data.dataset.name}"

@@ -31,9 +31,8 @@ from typing import Any
 import torch
 
 from benchmarks.machine import machine
-from harness.data.data_files import find
+from harness.data.data_files import find, import_torchvision
 from harness.data.datasets import dataset
-from harness.data.torchvision_import import import_torchvision
 from harness.data.training_images import load
 from harness.system import files
 from harness.system.machine import core_count

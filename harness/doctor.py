@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness import installation
-from harness.data import data_check, datasets
-from harness.data.data_files import MissingData
+from harness.data import data_files, datasets
 from harness.installation import REINSTALL, Check, Verdict, failed
-from harness.system.errors import DataError, DeviceError, HarnessError, UsageError, typed
+from harness.system.errors import DeviceError, HarnessError, UsageError, typed
 from harness.system.files import Workspace, check_writable
 from harness.system.machine import core_count, cores_by_quota, cores_shown, processor_flags
 from harness.system.terminal import counted
@@ -139,20 +138,16 @@ def _threads() -> Check:
 
 def _data(spec: datasets.Dataset, folder: Path | None) -> Check:
     try:
-        report = data_check.check(spec.name, folder)
-    except MissingData as error:
+        report = data_files.check(spec, folder)
+    except data_files.MissingData as error:
         if folder is not None or spec.embedded:
             raise
         # The first command that trains would fetch it, so nothing is broken yet.
         message = f"no copy of {spec.name} yet: {error.message}"
         hint = f"'{typed('data', 'fetch', '--dataset', spec.name)}' fetches it; or {error.hint}"
         return Check(name="data", message=message, verdict=Verdict.WARN, hint=hint)
-    problems = [file.problem for file in report.files if file.problem]
-    if problems:
-        raise DataError("; ".join(problems), hint=f"replace them; '{typed('data', 'fetch')}' fetches good copies")
-    facts = {"dataset": spec.name, "source": report.source, "data_hash": report.data_hash}
-    message = f"{spec.name} in {report.source}, every file is the right one, data hash {report.data_hash}"
-    return Check(name="data", message=message, facts=facts)
+    message = "{dataset} in {source}, every file is the right one, data hash {data_hash}".format(**report)
+    return Check(name="data", message=message, facts={key: report[key] for key in ("dataset", "source", "data_hash")})
 
 
 def _existing(folder: Path) -> Path:

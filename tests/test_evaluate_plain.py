@@ -24,7 +24,7 @@ from harness.training.recipe import Precision
 from harness.training.weights import to_safetensors
 from search_spaces.language.notation import parse_network
 from tests.conftest import REPOSITORY
-from tests.harness.data.test_labelled import idx
+from tests.harness.data.test_other_images import idx
 
 PROGRAM = REPOSITORY / "docs" / "examples" / "evaluate_plain.py"
 MNIST = DATASETS["mnist"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 import click
 
 from harness.commands.shared import options
-from harness.data import data_check, data_files, datasets
-from harness.system.errors import DataError
+from harness.data import datasets
 
 _dataset = click.option(
     "--dataset",
@@ -46,19 +44,16 @@ def data() -> None:
     type=click.FloatRange(min=0, max=86_400, min_open=True),
     default=20.0,
     show_default=True,
-    help="Time limit for one mirror.",
+    help="Time for a mirror to answer.",
 )
 def fetch(name: str, folder: Path | None, as_json: bool, mirror_seconds: float) -> None:
     """Fetch what is missing or damaged into --data or the user's cache."""
-    spec = datasets.dataset(name)
-    fetched: list[str] = []
-    if not spec.embedded:
-        from harness.data.download import fetch_dataset
+    from harness.data import data_files
 
-        # The place that holds most of the files already, else torchvision's layout.
-        target = max(data_files.describe_sources(name, folder), key=lambda place: place.present).folder
-        fetched = fetch_dataset(spec, target, mirror_seconds)
-    _print(_checked(spec, folder) | {"fetched": fetched}, as_json)
+    spec = datasets.dataset(name)
+    # mnist-5k has no files to fetch.
+    fetched = data_files.fetch(spec, data_files.place_of(spec, folder), mirror_seconds)
+    _print(data_files.check(spec, folder) | {"fetched": fetched}, as_json)
 
 
 @data.command(short_help="Check every file by its hash.")
@@ -67,7 +62,9 @@ def fetch(name: str, folder: Path | None, as_json: bool, mirror_seconds: float) 
 @_as_json
 def check(name: str, folder: Path | None, as_json: bool) -> None:
     """Check every file by its hash; exit code 5 when one is missing or damaged."""
-    _print(_checked(datasets.dataset(name), folder), as_json)
+    from harness.data import data_files
+
+    _print(data_files.check(datasets.dataset(name), folder), as_json)
 
 
 @data.command()
@@ -76,22 +73,10 @@ def check(name: str, folder: Path | None, as_json: bool) -> None:
 @_as_json
 def path(name: str, folder: Path | None, as_json: bool) -> None:
     """Print the folder that holds the files, without looking into them."""
-    spec = datasets.dataset(name)
-    found = data_files.describe_sources(name, folder)[0].folder if spec.embedded else data_files.find(spec, folder)
-    click.echo(json.dumps({"dataset": name, "path": str(found)}) if as_json else str(found))
+    from harness.data import data_files
 
-
-def _checked(spec: datasets.Dataset, folder: Path | None) -> dict[str, Any]:
-    """Check a data set and describe it.
-
-    Raises:
-        DataError: a file is missing or damaged; the message names all of them.
-    """
-    report = data_check.check(spec.name, folder)
-    problems = [file.problem for file in report.files if file.problem]
-    if problems:
-        raise DataError("; ".join(problems), hint=data_files.replace_hint())
-    return dataclasses.asdict(report)
+    found = str(data_files.find(datasets.dataset(name), folder))
+    click.echo(json.dumps({"dataset": name, "path": found}) if as_json else found)
 
 
 def _print(document: dict[str, Any], as_json: bool) -> None:

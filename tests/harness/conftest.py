@@ -75,7 +75,6 @@ def make_toy(name: str, *, published_hashes: bool) -> Toy:
         std=(0.3,),
         licence="Ours.",
         folder="Toy/raw",
-        torchvision_class="MNIST",
         all_files=files,
     )
     return Toy(spec, unpacked, packed)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from harness.data import training_images as data
 from harness.evidence.verification.verdict import Verdict
 from harness.search import search
 from harness.search.ending import conclusion
@@ -18,14 +16,12 @@ from harness.search.session import FolderLog
 from reports.study import study_page
 from tests.harness import logged
 
-LOAD = cache(data._load_embedded)
 SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "tiny")
 
 
 def stub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read the embedded images once, train nothing and draw no report."""
+    """Train nothing and draw no report."""
     monkeypatch.delenv("HARNESS_DATA", raising=False)
-    monkeypatch.setattr(data, "_load_embedded", LOAD)
     monkeypatch.setattr(search, "run_search", lambda *arguments: pytest.fail("a search was begun"))
     monkeypatch.setattr(study_page, "write_report", lambda folder, place: folder / "report.html")
 

@@ -26,7 +26,7 @@ from harness.evidence.weight_file import WeightFile, path_of
 from harness.system.files import Workspace
 from harness.training.seeds import Purpose, derive_seed
 from tests.harness.commands.conftest import NETWORK
-from tests.harness.data.test_labelled import idx
+from tests.harness.data.test_other_images import idx
 from tests.wording import lacking
 
 

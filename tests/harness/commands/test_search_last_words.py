@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.cli import run
-from harness.data import training_images as data
 from harness.system.files import Workspace
 from harness.training.result import Status
 from harness.training.workers.workers import Broken
@@ -21,7 +19,6 @@ from reports.study.study_files import read_study
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
 
-LOAD = cache(data._load_embedded)
 SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "@few.space")
 FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
 
@@ -30,7 +27,6 @@ FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
 def trainer(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """Networks with 310 errors on validation, where 300 are allowed; no report is drawn."""
     monkeypatch.delenv("HARNESS_DATA", raising=False)
-    monkeypatch.setattr(data, "_load_embedded", LOAD)
     monkeypatch.setattr(study_page, "write_report", lambda folder, place: folder / "report.html")
     (workspace / "few.space").write_text(FEW, encoding="utf-8")
     made = scripted.without_processes(monkeypatch)

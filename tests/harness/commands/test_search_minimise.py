@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from harness.cli import run
-from harness.data import training_images as data
 from tests.harness import scripted
 
-LOAD = cache(data._load_embedded)
 SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "@few.space")
 # 178 parameters or more with 56,528 multiply-adds or more; 346 with 28,384.
 FEW = "net = <conv3x3({8, 12}) / conv3x3(16, stride=2)> bn relu gap linear(10)  # without its last semicolon"
@@ -21,7 +18,6 @@ FEW = "net = <conv3x3({8, 12}) / conv3x3(16, stride=2)> bn relu gap linear(10)  
 @pytest.fixture(autouse=True)
 def place(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("HARNESS_DATA", raising=False)
-    monkeypatch.setattr(data, "_load_embedded", LOAD)
     (workspace / "few.space").write_text(FEW, encoding="utf-8")
     made = scripted.without_processes(monkeypatch)
     made.accuracy_pct = lambda parameters, seed: 90.0

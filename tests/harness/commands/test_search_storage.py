@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import socket
 import sys
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 
 from harness.cli import run
-from harness.data import training_images as data
 from harness.evidence import study
 from harness.evidence.mirror import process
 from harness.search import search
@@ -23,7 +21,6 @@ from reports.study import study_page
 from tests.harness import logged
 from tests.harness.loaded_study import loaded
 
-LOAD = cache(data._load_embedded)
 SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "tiny", "--study", "mine")
 DATABASE = "sqlite:///of.db"
 
@@ -40,7 +37,6 @@ def begun(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         return SimpleNamespace(interrupted=False, candidates={}, elapsed=90.0, log=FolderLog(folder))
 
     monkeypatch.delenv("HARNESS_DATA", raising=False)
-    monkeypatch.setattr(data, "_load_embedded", LOAD)
     monkeypatch.setattr(search, "run_search", search_nothing)
     monkeypatch.setattr(conclusion, "conclude", lambda *arguments: None)
     monkeypatch.setattr(study_page, "write_report", lambda folder, place: folder / "report.html")

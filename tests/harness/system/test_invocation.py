@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from harness.data.data_files import replace_hint
 from harness.system.errors import typed
 
 
@@ -14,4 +13,3 @@ def test_a_command_is_typed_as_the_program_was_called(monkeypatch: pytest.Monkey
 
     monkeypatch.setenv("HARNESS_COMMAND", "./scripts/harness")
     assert typed("doctor") == "./scripts/harness doctor"
-    assert replace_hint() == "replace it by a good copy; './scripts/harness data fetch' fetches one"

@@ -1,0 +1,225 @@
+"""Images beside a data set's own: QMNIST's further test digits, pairs of IDX files, a person's own pictures.
+
+Nothing here trains or chooses: these images are for ``harness evaluate`` alone.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from harness.data.data_files import cache_folder, from_torchvision
+from harness.data.datasets import Dataset
+from harness.system.errors import DataError, UsageError, reason
+
+_QMNIST = "qmnist-50k"
+# The third byte of an IDX file, and what it stands for (http://yann.lecun.com/exdb/mnist, "the IDX file format").
+_KINDS = {0x08: "u1", 0x0C: ">i4"}
+_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm")
+_EDGE = 28
+# A digit of MNIST was scaled into a box of 20 pixels, and its centre of mass put in the middle of 28 (LeCun and others,
+# "Gradient-based learning applied to document recognition", 1998, section III).
+_BOX = 20
+# Ink is what is at least so much of the brightest pixel; less is paper, noise or the halo of a JPEG.
+_INK = 0.3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledImages:
+    """Images that a network may be evaluated on.
+
+    Attributes:
+        name: ``qmnist-50k``, or the last part of the folder's.
+        pixels: uint8 (images, channels, rows, columns).
+        labels: int64 (images,).
+        sha256: of all pixels and labels.
+    """
+
+    name: str
+    pixels: Tensor
+    labels: Tensor
+    sha256: str
+
+
+def labelled_images(name: str, spec: Dataset, folder: Path | None) -> LabelledImages:
+    """Return the images that ``--on`` names.
+
+    Args:
+        name: ``qmnist-50k``, or a folder with one IDX file of images and one of labels, packed or not.
+        spec: the data set of the network; it says which shape and how many classes are right.
+        folder: as ``--data`` gives it; QMNIST is looked for there, and fetched into it.
+
+    Raises:
+        UsageError: no such set or folder.
+        DataError: files are missing, damaged, or of another shape.
+    """
+    if name == _QMNIST and spec.name not in ("mnist", "mnist-5k"):
+        raise UsageError(f"--on {_QMNIST}: digits of MNIST's kind, but the network was trained on {spec.name}")
+    if name == _QMNIST:
+        # MNIST's test images are the first 10,000 of QMNIST's 60,000; the other 50,000 were lost until 2019 (Yadav and
+        # Bottou, "Cold case: the lost MNIST digits", NeurIPS 2019). Of a label's eight columns the first is the class.
+        found = from_torchvision("QMNIST", folder or cache_folder(), what="test50k")
+        images, labels = found.data.numpy(), found.targets.numpy()[:, 0]
+    elif Path(name).is_dir():
+        images, labels = (_read(_only(Path(name), kind)) for kind in ("images", "labels"))
+    else:
+        raise UsageError(f"--on {name!r}: no such folder; allowed are {_QMNIST} and folders with two IDX files")
+    return _checked(name, images, labels, spec)
+
+
+def _checked(name: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], spec: Dataset) -> LabelledImages:
+    if images.dtype != np.uint8 or images.shape[1:] != spec.image_shape[1:] or spec.image_shape[0] != 1:
+        raise DataError(
+            f"{name} has images of {images.shape[1:]} {images.dtype}; {spec.name} has {spec.image_shape[1:]} uint8"
+        )
+    if labels.ndim != 1 or len(labels) != len(images) or not len(labels):
+        raise DataError(
+            f"{name} has {len(images):,} images and labels of shape {labels.shape}; a label an image is due"
+        )
+    if labels.min() < 0 or labels.max() >= spec.classes:
+        raise DataError(
+            f"{name} has labels from {labels.min()} to {labels.max()}; {spec.name} has 0 to {spec.classes - 1}"
+        )
+    digest = hashlib.sha256(np.ascontiguousarray(images).tobytes() + labels.astype("<i8").tobytes())
+    pixels = torch.from_numpy(images.copy()).reshape(-1, *spec.image_shape)
+    # The ledger is for other machines too, which know nothing of the folders of this one.
+    known_as = name if name == _QMNIST else Path(name).resolve().name
+    return LabelledImages(known_as, pixels, torch.from_numpy(labels.astype(np.int64)), digest.hexdigest())
+
+
+def _only(folder: Path, kind: str) -> Path:
+    found = sorted(path for path in folder.iterdir() if kind in path.name and "idx" in path.name)
+    if len(found) != 1:
+        raise DataError(
+            f"{folder} holds {len(found)} IDX files of {kind} (named like my-{kind}-idx1-ubyte.gz); one is needed"
+        )
+    return found[0]
+
+
+def _read(path: Path) -> np.ndarray[Any, Any]:
+    """Return what an IDX file holds; it may be packed."""
+    try:
+        stored = path.read_bytes()
+        if path.suffix == ".gz":
+            with gzip.open(path) as stream:
+                stored = stream.read()
+        zeros, kind, rank = struct.unpack(">HBB", stored[:4])
+        shape = struct.unpack(f">{rank}I", stored[4 : 4 + 4 * rank])
+        if (
+            zeros
+            or kind not in _KINDS
+            or len(stored) != 4 + 4 * rank + math.prod(shape) * np.dtype(_KINDS[kind]).itemsize
+        ):
+            raise ValueError("its header does not fit its size, or its numbers are neither bytes nor integers")
+        return np.frombuffer(stored, _KINDS[kind], offset=4 + 4 * rank).reshape(shape)
+    except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
+        raise DataError(f"{path} is damaged, or no IDX file: {reason(error)}") from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OwnImage:
+    """One picture, ready for a network.
+
+    Attributes:
+        pixels: uint8 (28, 28), white on black.
+        done: what was done to it, for people; empty where it was taken as it is.
+    """
+
+    path: Path
+    pixels: np.ndarray[Any, Any]
+    done: str
+
+
+def own_images(place: Path) -> tuple[list[OwnImage], list[DataError]]:
+    """Return the picture, or those of a folder in order of their names, and why others of the folder are left out.
+
+    Raises:
+        UsageError: there is no such file or folder, or the folder has no picture.
+        DataError: the file is no picture, or an empty one; so is every one of the folder.
+    """
+    if not place.exists():
+        raise UsageError(f"--images {place}: there is no such file or folder")
+    if not place.is_dir():
+        return [_own_image(place)], []
+    paths = sorted(path for path in place.iterdir() if path.suffix.lower() in _ENDINGS)
+    if not paths:
+        raise UsageError(f"--images {place}: the folder has no picture ({', '.join(_ENDINGS)})")
+    found: list[OwnImage] = []
+    faults: list[DataError] = []
+    for path in paths:
+        try:
+            found.append(_own_image(path))
+        except DataError as error:
+            faults.append(error)
+    if not found:
+        raise faults[0]
+    return found, faults
+
+
+def _own_image(path: Path) -> OwnImage:
+    """Return one picture as MNIST would have it.
+
+    What is white on black and 28x28 already is taken as it is. Else paper that is brighter than ink is turned over, the
+    digit is cut out, scaled into a box of 20 pixels and put with its centre of mass in the middle.
+
+    Raises:
+        DataError: the file is no picture, or all of it is one shade.
+    """
+    try:
+        with Image.open(path) as picture:
+            # A phone stores what its sensor saw, and beside it which side is up.
+            upright = ImageOps.exif_transpose(picture)
+            # What is transparent is paper, and paper is white.
+            flat = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
+            grey = np.asarray(flat.convert("L"), dtype=np.float64)
+    except UnidentifiedImageError as error:
+        raise DataError(f"cannot read the picture {path}: it is in no format that Pillow knows") from error
+    except (OSError, Image.DecompressionBombError, ValueError) as error:
+        raise DataError(f"cannot read the picture {path}: {reason(error)}") from error
+    if np.ptp(grey) < 1:
+        raise DataError(f"the picture {path} is all of one shade: there is no digit in it")
+    done = []
+    if _border(grey) > (grey.min() + grey.max()) / 2:
+        grey, done = 255 - grey, ["turned to white on black"]
+    if grey.shape != (_EDGE, _EDGE):
+        grey = _centred(grey)
+        done.append("cut out, scaled and centred")
+    return OwnImage(path, np.clip(np.rint(grey), 0, 255).astype(np.uint8), ", ".join(done))
+
+
+def _border(grey: np.ndarray[Any, Any]) -> float:
+    """Return the shade at the edges of a picture, (rows, columns)."""
+    return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
+
+
+def _centred(grey: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the digit of a picture, (rows, columns) white on black, in an image of 28x28."""
+    paper = np.median(grey)
+    if paper > (grey.min() + grey.max()) / 2:
+        paper = _border(grey)  # The digit fills most of the picture.
+    grey = (grey - paper).clip(0)
+    grey *= 255 / grey.max()
+    rows, columns = (np.flatnonzero((grey >= 255 * _INK).any(axis=axis)) for axis in (1, 0))
+    digit = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scale = _BOX / max(digit.shape)
+    size = (max(1, round(digit.shape[1] * scale)), max(1, round(digit.shape[0] * scale)))
+    small = np.asarray(Image.fromarray(digit.astype(np.float32)).resize(size, Image.Resampling.LANCZOS)).clip(0, 255)
+    centre = [float((small.sum(axis=1 - axis) * np.arange(small.shape[axis])).sum() / small.sum()) for axis in (0, 1)]
+    image = np.zeros((_EDGE, _EDGE))
+    top, left = (
+        min(max(round(_EDGE / 2 - 0.5 - middle), 0), _EDGE - extent)
+        for middle, extent in zip(centre, small.shape, strict=True)
+    )
+    image[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return image

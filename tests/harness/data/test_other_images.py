@@ -1,0 +1,411 @@
+"""Images beside a data set's own: QMNIST's further digits, folders with two IDX files, a person's own pictures.
+
+Own pictures are made like MNIST's: white on black, in a box of 20, their weight in the middle.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from harness.data import other_images
+from harness.data.data_files import MissingData, import_torchvision
+from harness.data.datasets import DATASETS
+from harness.data.other_images import labelled_images, own_images
+from harness.system.errors import DataError, UsageError
+from tests.harness.data.test_data_files import mirror
+
+MNIST = DATASETS["mnist"]
+KINDS = {"uint8": "08", "int32": "0c"}
+
+
+def idx(values: np.ndarray) -> bytes:
+    """The format of http://yann.lecun.com/exdb/mnist: 0, 0, kind, rank, sizes, then the numbers, most weight first."""
+    header = f"0000{KINDS[str(values.dtype)]}{values.ndim:02x}" + "".join(f"{size:08x}" for size in values.shape)
+    return bytes.fromhex(header) + values.astype(values.dtype.newbyteorder(">")).tobytes()
+
+
+def digits(count: int) -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+
+
+def packed_qmnist(monkeypatch: pytest.MonkeyPatch, address: str) -> dict[str, bytes]:
+    """QMNIST's two files with 10,006 images, the last six of which are not MNIST's; torchvision knows their MD5."""
+    images = np.concatenate([np.zeros((10_000, 28, 28), np.uint8), digits(6)])
+    # Class, series, writer, number, and four more that look like classes.
+    labels = np.array([[place % 10, 4, 2100, place, 7, 7, 0, 300_000] for place in range(4, 10_010)], dtype=np.int32)
+    contents = {"images": gzip.compress(idx(images)), "labels": gzip.compress(idx(labels))}
+    kind = import_torchvision().datasets.QMNIST
+    packed = {}
+    sums = []
+    for (url, _), content in zip(kind.resources["test"], contents.values(), strict=True):
+        packed[url.rpartition("/")[2]] = content
+        sums.append((address + url.rpartition("/")[2], hashlib.md5(content).hexdigest()))
+    monkeypatch.setattr(kind, "resources", {"test": sums})
+    return packed
+
+
+def test_qmnist_is_fetched_once_and_is_what_follows_mnist_s_own_images(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    contents: dict[str, bytes] = {}
+    with mirror(contents) as address:
+        contents.update(packed_qmnist(monkeypatch, address))
+        first = labelled_images("qmnist-50k", DATASETS["mnist-5k"], None)
+    second = labelled_images("qmnist-50k", MNIST, None)
+
+    assert (first.name, first.pixels.dtype, first.labels.dtype) == ("qmnist-50k", torch.uint8, torch.int64)
+    assert np.array_equal(first.pixels[:, 0].numpy(), digits(6))
+    assert first.labels.tolist() == [4, 5, 6, 7, 8, 9]
+    little_endian = b"".join(label.to_bytes(8, "little") for label in range(4, 10))
+    assert first.sha256 == second.sha256 == hashlib.sha256(digits(6).tobytes() + little_endian).hexdigest()
+
+
+def test_qmnist_of_a_folder_is_held_to_its_md5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    place = tmp_path / "QMNIST" / "raw"
+    place.mkdir(parents=True)
+    for name, content in packed_qmnist(monkeypatch, "http://127.0.0.1:9/").items():
+        (place / name).write_bytes(gzip.compress(gzip.decompress(content), compresslevel=1, mtime=1))
+
+    with pytest.raises(MissingData, match="refused") as caught:
+        labelled_images("qmnist-50k", MNIST, tmp_path)
+
+    assert "\n" not in caught.value.told
+
+
+# A folder of IDX files ----------------------------------------------------------------------------------------------
+
+
+def pair(folder: Path, images: np.ndarray, labels: np.ndarray, *, packed: bool = False) -> str:
+    folder.mkdir(exist_ok=True)
+    for name, values in (("mine-images-idx3-ubyte", images), ("mine-labels-idx1-ubyte", labels)):
+        content = idx(values)
+        (folder / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(content) if packed else content)
+    return str(folder)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("kind", [np.uint8, np.int32])
+def test_a_folder_of_two_files_is_read_packed_or_not(packed: bool, kind: type, tmp_path: Path):
+    name = pair(tmp_path / "a", digits(7), np.arange(3, 10, dtype=kind), packed=packed)
+    (tmp_path / "a" / "README").write_text("images")
+
+    found = labelled_images(name, MNIST, None)
+
+    assert found.name == "a"
+    assert np.array_equal(found.pixels[:, 0].numpy(), digits(7))
+    assert found.labels.tolist() == list(range(3, 10))
+
+
+def test_the_digest_is_of_the_content_and_not_of_how_it_is_stored(tmp_path: Path):
+    labels = np.arange(7, dtype=np.uint8)
+    stored = [pair(tmp_path / "a", digits(7), labels), pair(tmp_path / "b", digits(7), labels.astype(np.int32))]
+    stored.append(pair(tmp_path / "c", digits(7), labels[::-1].copy()))
+
+    first, same, other = (labelled_images(name, MNIST, None).sha256 for name in stored)
+
+    assert first == same != other
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "told"),
+    [
+        (np.zeros((3, 27, 28), np.uint8), np.zeros(3, np.uint8), "has images of (27, 28) uint8"),
+        (np.zeros((3, 28, 28), np.int32), np.zeros(3, np.uint8), "has images of (28, 28) >i4"),
+        (np.zeros((3, 784), np.uint8), np.zeros(3, np.uint8), "has images of (784,) uint8"),
+        (np.zeros((3, 28, 28), np.uint8), np.zeros(4, np.uint8), "has 3 images and labels of shape (4,)"),
+        (np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.uint8), "has 0 images and labels of shape (0,)"),
+        (np.zeros((3, 28, 28), np.uint8), np.zeros((3, 0), np.uint8), "has 3 images and labels of shape (3, 0)"),
+        (np.zeros((3, 28, 28), np.uint8), np.zeros((3, 1, 1), np.uint8), "has 3 images and labels of shape (3, 1, 1)"),
+        (np.zeros((3, 28, 28), np.uint8), np.array([0, 10, 2], np.uint8), "has labels from 0 to 10; mnist has 0 to 9"),
+        (np.zeros((3, 28, 28), np.uint8), np.array([0, -1, 2], np.int32), "has labels from -1 to 2; mnist has 0 to 9"),
+    ],
+)
+def test_images_or_labels_that_do_not_fit_are_refused(
+    images: np.ndarray, labels: np.ndarray, told: str, tmp_path: Path
+):
+    with pytest.raises(DataError, match=re.escape(told)):
+        labelled_images(pair(tmp_path / "a", images, labels), MNIST, None)
+
+
+def test_a_data_set_with_colours_takes_no_grey_images(tmp_path: Path):
+    colour = replace(MNIST, image_shape=(3, 28, 28))
+
+    with pytest.raises(DataError, match="has images of"):
+        labelled_images(pair(tmp_path / "a", digits(2), np.zeros(2, np.uint8)), colour, None)
+
+
+GOOD = idx(np.zeros((2, 28, 28), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [
+        pytest.param("", b"", id="empty"),
+        pytest.param("", b"\0\0", id="two bytes"),
+        pytest.param("", b"\x89PNG\r\n\x1a\n" + bytes(100), id="PNG"),
+        pytest.param("", b"\1" + GOOD[1:], id="begins otherwise"),
+        pytest.param("", GOOD[:-1], id="too short"),
+        pytest.param("", GOOD + b"\0", id="too long"),
+        pytest.param("", GOOD[:3] + b"\xff" + GOOD[4:], id="255 axes"),
+        pytest.param("", b"\0\0\x0d" + GOOD[3:], id="floats"),
+        pytest.param(".gz", GOOD, id="not packed"),
+        pytest.param(".gz", gzip.compress(GOOD)[:-12], id="cut"),
+        pytest.param(".gz", gzip.compress(GOOD)[:10] + b"\xff" * 20, id="cannot be unpacked"),
+    ],
+)
+def test_what_is_no_idx_file_is_refused_in_one_line(ending: str, content: bytes, tmp_path: Path):
+    name = pair(tmp_path / "a", digits(2), np.zeros(2, np.uint8))
+    (tmp_path / "a" / "mine-images-idx3-ubyte").unlink()
+    (tmp_path / "a" / f"mine-images-idx3-ubyte{ending}").write_bytes(content)
+
+    with pytest.raises(DataError, match="mine-images-idx3-ubyte") as caught:
+        labelled_images(name, MNIST, None)
+
+    assert "\n" not in caught.value.message
+
+
+def test_a_folder_with_too_many_or_too_few_files_is_refused(tmp_path: Path):
+    name = pair(tmp_path / "a", digits(2), np.zeros(2, np.uint8))
+    (tmp_path / "a" / "your-labels-idx1-ubyte").touch()
+
+    with pytest.raises(DataError, match="holds 2 IDX files of labels"):
+        labelled_images(name, MNIST, None)
+
+    (tmp_path / "a" / "mine-images-idx3-ubyte").unlink()
+    with pytest.raises(DataError, match="holds 0 IDX files of images"):
+        labelled_images(name, MNIST, None)
+
+
+@pytest.mark.parametrize("name", ["qmnist", "no/such/folder", "file"])
+def test_another_name_is_refused_with_what_is_known(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+
+    with pytest.raises(UsageError):
+        labelled_images(name, MNIST, None)
+
+
+# A person's own pictures ----------------------------------------------------------------------------------------------
+
+
+def one(path: Path) -> other_images.OwnImage:
+    """The picture, alone."""
+    [[found], _] = own_images(path)
+    return found
+
+
+def saved(path: Path, grey: np.ndarray) -> Path:
+    Image.fromarray(grey).save(path)
+    return path
+
+
+def like_mnist() -> np.ndarray:
+    """White on black, 28x28, nothing on the border."""
+    grey = np.zeros((28, 28), np.uint8)
+    grey[4:24, 10:16] = np.random.default_rng(2).integers(100, 256, (20, 6))
+    return grey
+
+
+def seven(size: tuple[int, int], corner: tuple[int, int], edge: int, ink: int, paper: int) -> Image.Image:
+    """A seven of that height in a large picture, a stroke of a tenth of it."""
+    picture = Image.new("L", size, paper)
+    (left, top), width = corner, edge // 10
+    bar = [(left, top), (left + edge * 2 // 3, top)]
+    ImageDraw.Draw(picture).line([*bar, (left + edge // 4, top + edge)], ink, width, "curve")
+    return picture
+
+
+def centre_of_mass(pixels: np.ndarray) -> tuple[float, float]:
+    """Row and column, 13.5 in the middle of 28."""
+    weight = pixels.astype(np.float64) / pixels.sum()
+    return float((weight.sum(1) * np.arange(28)).sum()), float((weight.sum(0) * np.arange(28)).sum())
+
+
+def box(pixels: np.ndarray) -> tuple[int, int]:
+    """Rows and columns that hold any ink."""
+    return tuple(int(np.ptp(np.flatnonzero(pixels.max(axis) > 60))) + 1 for axis in (1, 0))  # type: ignore[return-value]
+
+
+def test_a_picture_as_mnist_has_it_is_left_alone(tmp_path: Path):
+    found = one(saved(tmp_path / "a.png", like_mnist()))
+
+    assert np.array_equal(found.pixels, like_mnist())
+    assert (found.pixels.dtype, found.done, found.path) == (np.uint8, "", tmp_path / "a.png")
+
+
+def test_black_on_white_is_turned(tmp_path: Path):
+    found = one(saved(tmp_path / "a.png", 255 - like_mnist()))
+
+    assert np.array_equal(found.pixels, like_mnist())
+    assert found.done == "turned to white on black"
+
+
+@pytest.mark.parametrize(("ink", "paper"), [(30, 215), (0, 255), (240, 20)])
+@pytest.mark.parametrize("corner", [(60, 50), (500, 20), (330, 240)])
+def test_a_digit_anywhere_in_a_large_picture_is_scaled_to_a_box_of_20_and_centred(
+    ink: int, paper: int, corner: tuple[int, int], tmp_path: Path
+):
+    picture = seven((640, 480), corner, 150, ink, paper)
+    # Light that falls from one side, and the noise of a camera.
+    noise = np.random.default_rng(1).normal(0, 3, (480, 640)) + np.linspace(-8, 8, 640)
+    grey = (np.asarray(picture) + noise).clip(0, 255).astype(np.uint8)
+
+    found = one(saved(tmp_path / "photo.png", grey))
+
+    assert found.pixels.shape == (28, 28)
+    assert found.pixels.max() >= 250
+    rows, columns = box(found.pixels)
+    assert (19 <= rows <= 21, 10 <= columns <= 16) == (True, True)
+    # The place of an image is whole pixels.
+    assert all(abs(middle - 13.5) <= 0.75 for middle in centre_of_mass(found.pixels))
+    assert found.done.endswith("cut out, scaled and centred")
+    assert found.done.startswith("turned") == (paper > ink)
+
+
+def test_a_wide_stroke_keeps_its_shape(tmp_path: Path):
+    grey = np.full((100, 300), 255, np.uint8)
+    grey[45:55, 50:250] = 0
+
+    found = one(saved(tmp_path / "minus.png", grey))
+
+    assert box(found.pixels) == (1, 20)
+
+
+def test_a_digit_whose_weight_is_far_from_its_middle_stays_inside(tmp_path: Path):
+    grey = np.zeros((400, 400), np.uint8)
+    grey[10:390, 180:220] = 255
+    grey[330:390, 20:380] = 255
+
+    found = one(saved(tmp_path / "a.png", grey))
+
+    assert box(found.pixels)[0] == 20
+    # As far up as there is room.
+    assert found.pixels[0].max() > 60
+
+
+def test_what_is_transparent_is_white_paper(tmp_path: Path):
+    alpha = np.asarray(seven((200, 200), (60, 30), 120, 255, 0))
+    # All of it is black; only how much of it one sees makes the digit.
+    drawn = np.dstack([np.zeros_like(alpha)] * 3 + [alpha])
+    Image.fromarray(drawn, "RGBA").save(tmp_path / "drawn.png")
+    saved(tmp_path / "flat.png", 255 - alpha)
+
+    found, flat = one(tmp_path / "drawn.png"), one(tmp_path / "flat.png")
+
+    assert np.array_equal(found.pixels, flat.pixels)
+    assert found.done.startswith("turned")
+
+
+def test_colours_become_grey(tmp_path: Path):
+    picture = seven((200, 200), (60, 30), 120, 0, 255).convert("RGB")
+    blue = np.asarray(picture).copy()
+    blue[..., 2] = 255
+    Image.fromarray(blue).save(tmp_path / "blue.png")
+
+    found = one(tmp_path / "blue.png")
+
+    assert 19 <= box(found.pixels)[0] <= 21
+
+
+def test_a_photograph_that_was_taken_sideways_is_set_upright(tmp_path: Path):
+    upright = seven((300, 200), (100, 20), 150, 0, 255)
+    upright.save(tmp_path / "upright.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Orientation: the first row is the right side (Exif 2.3, table 6).
+    upright.rotate(90, expand=True).save(tmp_path / "phone.png", exif=exif)
+
+    assert np.array_equal(one(tmp_path / "phone.png").pixels, one(tmp_path / "upright.png").pixels)
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "CMYK", "I;16"])
+def test_pictures_of_every_kind_are_read(mode: str, tmp_path: Path):
+    picture = seven((300, 200), (100, 20), 150, 0, 255)
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    if mode == "I;16":
+        saved(path, np.asarray(picture).astype(np.uint16) * 257)
+    else:
+        picture.convert(mode).save(path)
+
+    assert 19 <= box(one(path).pixels)[0] <= 21
+
+
+def test_a_bold_digit_may_fill_most_of_the_picture(tmp_path: Path):
+    grey = np.zeros((120, 100), np.uint8)
+    grey[6:114, 6:94] = 255
+
+    assert box(one(saved(tmp_path / "a.png", grey)).pixels) == (20, 16)
+
+
+def test_a_dark_frame_around_the_paper_is_no_crash(tmp_path: Path):
+    grey = np.asarray(seven((300, 300), (100, 80), 150, 0, 255)).copy()
+    grey[:4], grey[-4:], grey[:, :4], grey[:, -4:] = 0, 0, 0, 0
+
+    assert one(saved(tmp_path / "scan.png", grey)).pixels.max() == 255
+
+
+@pytest.mark.parametrize("shade", [0, 128, 255])
+def test_one_shade_has_no_digit(shade: int, tmp_path: Path):
+    with pytest.raises(DataError):
+        one(saved(tmp_path / "a.png", np.full((50, 40), shade, np.uint8)))
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(40)])
+def test_what_is_no_picture_is_refused_in_one_line(content: bytes, tmp_path: Path):
+    (tmp_path / "a.png").write_bytes(content)
+
+    with pytest.raises(DataError, match=r"a\.png") as caught:
+        one(tmp_path / "a.png")
+
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif", "bmp", "gif", "webp"])
+def test_a_picture_that_was_cut_off_is_refused(share: float, ending: str, tmp_path: Path):
+    path = tmp_path / f"a.{ending}"
+    noise = np.random.default_rng(3).integers(0, 256, (60, 60), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+    with pytest.raises(DataError):
+        one(path)
+
+
+def test_a_folder_gives_its_pictures_in_order_of_their_names(tmp_path: Path):
+    for name in ("b.PNG", "a.png", "c.bmp"):
+        saved(tmp_path / name, like_mnist())
+    (tmp_path / "notes.txt").write_text("which digit is which")
+
+    assert [picture.path.name for picture in own_images(tmp_path)[0]] == ["a.png", "b.PNG", "c.bmp"]
+    assert [picture.path.name for picture in own_images(tmp_path / "a.png")[0]] == ["a.png"]
+
+
+def test_pictures_that_cannot_be_read_are_left_out_and_named(tmp_path: Path):
+    saved(tmp_path / "a.png", like_mnist())
+    saved(tmp_path / "black.png", np.zeros((28, 28), np.uint8))
+    (tmp_path / "torn.png").write_bytes(b"no picture")
+
+    found, faults = own_images(tmp_path)
+
+    assert [picture.path.name for picture in found] == ["a.png"]
+    assert ["black.png" in faults[0].message, "torn.png" in faults[1].message] == [True, True]
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(DataError, match=r"black\.png"):
+        own_images(tmp_path)
+
+
+def test_a_folder_without_pictures_and_no_folder_are_refused(tmp_path: Path):
+    (tmp_path / "notes.txt").touch()
+
+    with pytest.raises(UsageError, match="no picture") as caught:
+        own_images(tmp_path)
+    assert all(ending in caught.value.message for ending in other_images._ENDINGS)
+    with pytest.raises(UsageError):
+        own_images(tmp_path / "none")
