@@ -99,7 +99,7 @@ def dataset(name: str) -> Dataset:
     """
     if name in DATASETS:
         return DATASETS[name]
-    raise UsageError(f"unknown data set {name!r}; known are {', '.join(DATASETS)}", hint=nearest(name, DATASETS))
+    raise UsageError(f"unknown data set {name!r}: known are {', '.join(DATASETS)}", hint=nearest(name, DATASETS))
 
 
 def asked_for(name: str) -> Dataset:

@@ -273,7 +273,7 @@ def test_several_recipes_need_a_choice_and_several_targets_do_not(
         ([NETWORK, "--seed", "first"], 2, "'first' is neither all nor the index of a seed"),
         ([NETWORK, "--seed", "-1"], 2, "'-1' is neither all nor the index of a seed"),
         ([NETWORK, "--on", "qmnist-50k", "--images", "x.png"], 2, "give one of them"),
-        ([NETWORK, "--on", "qmnist"], 2, "give qmnist-50k"),
+        ([NETWORK, "--on", "qmnist"], 2, "qmnist-50k"),
         ([NETWORK, "--images", "none.png"], 2, "there is no such file or folder"),
         ([NETWORK, "--images", "leaderboard.csv"], 5, "cannot read the picture leaderboard.csv"),
         ([NETWORK, "--recipe", "fast"], 4, "no record here by that recipe or on that data set: smoke on mnist-5k"),

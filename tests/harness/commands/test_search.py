@@ -59,7 +59,7 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
             "did you mean 'card'?",
         ),
         ("--space", "@none", 2, "cannot read the search space none: No such file or directory", None),
-        ("--dataset", "mnst-5k", 2, "unknown data set 'mnst-5k': known are mnist, ", None),
+        ("--dataset", "mnst-5k", 2, "unknown data set 'mnst-5k': known are mnist, ", "did you mean 'mnist-5k'?"),
         (
             "--device",
             "cdua",
@@ -123,7 +123,7 @@ def test_a_wrong_space_is_told_before_data_are_looked_for(dataset: str, capsys: 
 
 def test_missing_and_damaged_data_are_data_errors(workspace: Path, capsys: pytest.CaptureFixture[str]):
     given = ("search", "--dataset", "mnist", "--device", "cpu", "--data")
-    assert failure(capsys, *given, "nowhere")[:2] == (5, "the data folder nowhere does not exist")
+    assert failure(capsys, *given, "nowhere")[0] == 5
 
     folder = workspace / "copy" / "MNIST" / "raw"
     folder.mkdir(parents=True)
@@ -132,7 +132,7 @@ def test_missing_and_damaged_data_are_data_errors(workspace: Path, capsys: pytes
     code, message, hint = failure(capsys, *given, "copy")
 
     assert code == 5
-    assert message.startswith("copy/MNIST/raw/train-images-idx3-ubyte is damaged or another file: it begins with ")
+    assert message.startswith("copy/MNIST/raw/train-images-idx3-ubyte is damaged or another file: ")
     assert hint == "replace it by a good copy; 'harness data fetch' fetches one"
 
 
