@@ -4,7 +4,7 @@
     python -m benchmarks.chaos --kinds coordinator,worker --count 200 --seed 0
 
 Each search is disturbed several times, then left to its end, and compared with an undisturbed one. What has ended is
-written at once to benchmarks/results/chaos.json, and as a table to docs/reliability.md; called again, the script goes
+written at once to benchmarks/results/chaos.json, and as a table to docs/measurements.md; called again, the script goes
 on until there are so many faults of each kind. Kinds that this machine cannot have are named and left out. It needs
 Linux.
 """
@@ -36,7 +36,7 @@ from harness.system.errors import HarnessError, UsageError
 from harness.training.environment import code_version
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "reliability.md"
+PAGE = ROOT / "docs" / "measurements.md"
 RESULTS = ROOT / "benchmarks" / "results" / "chaos.json"
 MARKS = marks("faults", "benchmarks/chaos.py")
 CHEAP, DEAR = 200, 20

@@ -1,4 +1,4 @@
-"""What came of the searches that were disturbed: the file that keeps them, and the table for docs/reliability.md."""
+"""What came of the searches that were disturbed: the file that keeps them, and the table for docs/measurements.md."""
 
 from __future__ import annotations
 
@@ -135,7 +135,6 @@ def _facts(results: Results) -> str:
     if not results.searches:
         return "Nothing has been measured yet.\n"
     again = sum(len(each.read_again) for each in results.searches)
-    commands = sorted({each.command for each in results.searches})
     commits = sorted(
         {(each.commit or "unknown")[:10] + " with changes" * bool(each.dirty) for each in results.searches}
     )
@@ -143,9 +142,9 @@ def _facts(results: Results) -> str:
     lines = [
         f"Test images were read again for {again} seeds, whose worker or coordinator fell before the result was on "
         "the disk; `test_reads.jsonl` has a line for each time.",
-        f"Measured on {machine['processor']}, {counted(machine['cores'], 'core')}, with commit {', '.join(commits)}:",
+        f"Measured on {machine['processor']}, {counted(machine['cores'], 'core')}, with commit {', '.join(commits)}.",
     ]
-    return "\n\n".join(lines) + "\n\n```console\n" + "".join(f"$ {command}\n" for command in commands) + "```\n"
+    return "\n\n".join(lines) + "\n"
 
 
 def _searches(results: Results, kind: str) -> list[Measured]:

@@ -7,7 +7,7 @@ The coordinator is that of ``harness search`` with its defaults and no end in ti
 are simulated: each training takes about a minute of a clock that costs nothing, and its errors are made up from size
 and length. So that a long search need not be waited for, its first networks (``--drawn``) are drawn without the model
 of the errors. Then as many networks are measured as all workers train in so many ``--rounds``. Results go to
-benchmarks/results/coordinator.json and, as a table, to docs/cluster.md.
+benchmarks/results/coordinator.json and, as a table, to docs/measurements.md.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from harness.training.workers.workers import Limits, Source
 from search_spaces.catalog import space
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "cluster.md"
+PAGE = ROOT / "docs" / "measurements.md"
 RESULTS = ROOT / "benchmarks" / "results" / "coordinator.json"
 MARKS = marks("coordinator", "benchmarks/coordinator.py")
 WORKERS = [2, 16, 64, 256]
@@ -164,16 +164,8 @@ def table(costs: Costs) -> str:
     ]
     last = costs.costs[-1].machine
     commits = sorted({(each.machine["commit"] or "unknown")[:10] for each in costs.costs})
-    commands = sorted({each.command for each in costs.costs})
-    return (
-        head
-        + "| ---: " * 7
-        + "|\n"
-        + "".join(rows)
-        + f"\nOn {last['processor']}, with commit {', '.join(commits)}:\n\n```console\n"
-        + "".join(f"$ {command}\n" for command in commands)
-        + "```\n"
-    )
+    measured_on = f"On {last['processor']}, with commit {', '.join(commits)}.\n"
+    return f"{head}{'| ---: ' * 7}|\n{''.join(rows)}\n{measured_on}"
 
 
 def read() -> Costs:

@@ -4,7 +4,7 @@
     python -m benchmarks.main_job --data FOLDER
 
 Each search is ``harness search`` with its defaults in a workspace of its own. What has ended is written at once to
-benchmarks/results/main-job.json, and as tables to README.md and docs/search.md; its reads of the test set are appended
+benchmarks/results/main-job.json, and as a table to docs/measurements.md; its reads of the test set are appended
 to benchmarks/results/main-job-reads.jsonl. Called again, the script goes on with what is missing, and with what rests
 on other defaults than those of the present code. Misses stay in the file. Nothing else should run meanwhile: a search
 that gets less than 90 % of its cores stays in the file as disturbed, and is run again.
@@ -44,7 +44,7 @@ from benchmarks.main_job_results import (
     verdict,
     with_search,
 )
-from benchmarks.main_job_tables import beside, section, summary
+from benchmarks.main_job_tables import beside, summary
 from benchmarks.marked_block import marks, with_block
 from benchmarks.roofline import limits
 from benchmarks.search_defaults import DATASET, defaults
@@ -58,11 +58,10 @@ from harness.training.environment import code_version
 from harness.training.native.native import EngineUnavailable
 
 ROOT = Path(__file__).resolve().parent.parent
-README, PAGE = ROOT / "README.md", ROOT / "docs" / "search.md"
+PAGE = ROOT / "docs" / "measurements.md"
 RESULTS = ROOT / "benchmarks" / "results" / "main-job.json"
 READS = "main-job-reads.jsonl"
 MARKS = marks("main job", "benchmarks/main_job.py")
-SUMMARY_MARKS = marks("main job summary", "benchmarks/main_job.py")
 
 # None of these seeds was searched with before; the prior has learned from searches with seeds up to 68.
 CASES: dict[str, Case] = {
@@ -147,11 +146,11 @@ def setting_of(case: Case, data: Path | None, *, half_speed: bool) -> Setting:
     return Setting(data=data, half_speed=half_speed, busy=case.busy + shares)
 
 
-def current() -> tuple[str, str]:
-    """Return the tables that README.md and docs/search.md should hold."""
+def current() -> str:
+    """Return the table that docs/measurements.md should hold."""
     results = tidied(main_job_results.read(RESULTS), CASES | COMPARED)
     known = frozenset(each.architecture.hash for each in shipped(DATASET))
-    return summary(results, CASES, known), section(results, CASES, COMPARED, known)
+    return summary(results, CASES, known)
 
 
 def _measure(given: argparse.Namespace) -> None:
@@ -226,9 +225,7 @@ def _keep(search: MeasuredSearch, configuration: dict[str, Any]) -> None:
 
 
 def _write_tables() -> None:
-    short, whole = current()
-    for path, block, made in ((README, SUMMARY_MARKS, short), (PAGE, MARKS, whole)):
-        files.write_text(path, with_block(path.read_text(encoding="utf-8"), block, made))
+    files.write_text(PAGE, with_block(PAGE.read_text(encoding="utf-8"), MARKS, current()))
 
 
 def _seconds(options: Sequence[str]) -> float:

@@ -1,7 +1,4 @@
-"""Tables of the main job, as Markdown: one line a case for the README, one line a search for docs/search.md.
-
-Misses and searches that have not been run are in both.
-"""
+"""The table of the main job in docs/measurements.md: a line a case, misses and searches that were not run included."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from benchmarks.main_job_results import (
-    FIRST_STANDING_SECONDS,
     LEAST_SHARE,
     Case,
     MeasuredSearch,
@@ -19,31 +15,16 @@ from benchmarks.main_job_results import (
 from harness.evidence.leaderboard_csv import Tier
 from harness.system.terminal import counted
 
-MINUTES = (5, 10, 20, 40)
 # What the requirements were written for, in GFLOP/s a core.
 _MEANT_FOR = 130
-_HALVED = (
-    f" The requirements are meant for cores of some {_MEANT_FOR} GFLOP/s, so where cores are much faster, both workers "
-    "of a search shared one core."
-)
 NONE_YET = "Searches by the present rules have not been run yet; `python -m benchmarks.main_job` runs them.\n"
-COLUMNS = (
-    "search",
-    "seed",
-    "first network confirmed after",
-    "its parameters",
-    *(f"after {minutes} min" for minutes in MINUTES),
-    "parameters of the answer",
-    "its test accuracy, %",
-    "verdict",
-)
 
 
 def summary(results: Results, cases: Mapping[str, Case], known: frozenset[str]) -> str:
     """Return a line a case.
 
     Args:
-        known: hashes of the networks among the earlier trainings.
+        known: hashes of the networks in the bundled prior.
     """
     if not results.searches:
         return NONE_YET
@@ -74,27 +55,8 @@ def summary(results: Results, cases: Mapping[str, Case], known: frozenset[str]) 
         ]
         lines.append(f"| {' | '.join(cells)} |")
     said = f"{_count(done, cases)}{_goals(done, cases)}{_pace(_among(done, cases))}{_answers(results, cases, known)}"
+    said += f"{_disturbed(results)}{_carried(results)}"
     return "\n".join([*lines, "", said]) + "\n"
-
-
-def section(results: Results, cases: Mapping[str, Case], compared: Mapping[str, Case], known: frozenset[str]) -> str:
-    """Return a line a search, and what parts of the search are worth.
-
-    Args:
-        cases: the first is what the compared ones are compared with.
-        known: hashes of the networks among the earlier trainings.
-    """
-    done = {search.key: search for search in results.searches}
-    if not any(key in done for key in planned(cases)):
-        return NONE_YET
-    lines = [
-        f"| {' | '.join(COLUMNS)} |",
-        f"|{' --- |' * len(COLUMNS)}",
-        *(_line(name, seed, done.get((name, seed))) for name, seed in planned(cases)),
-    ]
-    said = f"{_machines(_among(done, cases))}{_answers(results, cases, known)}{_disturbed(results)}{_carried(results)}"
-    head = f"{_count(done, cases)} {_asked(cases)} {said}"
-    return "\n".join([head, "", *lines, *_comparison(done, cases, compared)]) + "\n"
 
 
 def beside(case: Case) -> str:
@@ -113,8 +75,8 @@ def _answers(results: Results, cases: Mapping[str, Case], known: frozenset[str])
     are = f"{counted(len(answers), 'answer')} {'is' if len(answers) == 1 else 'are'}"
     return (
         f" The {are} {counted(len(different), 'different network')}, and the seeds that verify a network with a recipe "
-        f"are always the same, so they rest on {counted(len(tests), 'verification')}. The earlier trainings that come "
-        f"with the program hold {len(different & known)} of these networks."
+        f"are always the same, so they rest on {counted(len(tests), 'verification')}. The bundled prior holds "
+        f"{len(different & known)} of these networks."
     )
 
 
@@ -139,9 +101,8 @@ def _carried(results: Results) -> str:
     if not replayed:
         return ""
     return (
-        f" The code has changed since, {counted(len(results.carried), 'time')}, in ways that change no search: old and "
-        f"new code replayed the same searches on recorded trainings, without prior, start and verification, and "
-        f"{equal} of {replayed} are equal."
+        f" The code has changed since, {counted(len(results.carried), 'time')}, without changing a search: of "
+        f"{replayed:,} replays on recorded runs (without prior, start and verification) {equal:,} are equal."
     )
 
 
@@ -156,76 +117,6 @@ def _count(done: Mapping[tuple[str, int], MeasuredSearch], cases: Mapping[str, C
     waiting = len(planned(cases)) - len(run)
     rest = f" {waiting} more {'has' if waiting == 1 else 'have'} not been run." if waiting else ""
     return f"{met} of {len(run)} searches met what is asked of them.{rest}"
-
-
-def _comparison(
-    done: Mapping[tuple[str, int], MeasuredSearch], cases: Mapping[str, Case], compared: Mapping[str, Case]
-) -> list[str]:
-    """Return a table of the answers' sizes, a column a seed; nothing where no compared search has been run."""
-    first = next(iter(cases))
-    alike = {
-        (name, seed): search
-        for (name, seed), search in done.items()
-        # A search by other defaults, or on another kind of machine, says nothing of the options.
-        if (plain := done.get((first, seed))) is not None
-        and search.configuration == plain.configuration
-        and all(search.machine[fact] == plain.machine[fact] for fact in ("processor", "instructions"))
-    }
-    rows = {name: case for name, case in compared.items() if any((name, seed) in alike for seed in case.seeds)}
-    if not rows:
-        return []
-    seeds = sorted({seed for case in rows.values() for seed in case.seeds})
-    each = {first: cases[first]} | rows
-    return [
-        "",
-        f"Parameters of the answer with other options and the same seeds. {_machines(_among(alike, compared))}",
-        "",
-        f"| options | {' | '.join(f'seed {seed}' for seed in seeds)} |",
-        f"|{' --- |' * (1 + len(seeds))}",
-        *(
-            f"| `{' '.join(case.options)}`{beside(case)} "
-            f"| {' | '.join(_answer(alike.get((name, seed))) for seed in seeds)} |"
-            for name, case in each.items()
-        ),
-    ]
-
-
-def _answer(search: MeasuredSearch | None) -> str:
-    if search is None:
-        return ""
-    outcome = search.outcome
-    if outcome.winner is not None and not outcome.reached:
-        return f"missed ({outcome.winner.parameters:,})"
-    return _size(outcome.winner.parameters if outcome.reached and outcome.winner is not None else None)
-
-
-def _asked(cases: Mapping[str, Case]) -> str:
-    asked = [
-        f"at most {case.most_parameters:,} parameters from `{' '.join(case.options)}`"
-        + (f" (goal: {case.goal_parameters:,})" if case.goal_parameters is not None else "")
-        for case in cases.values()
-        if case.most_parameters is not None
-    ]
-    others = [f"`{' '.join(case.options)}`{beside(case)}" for case in cases.values() if case.most_parameters is None]
-    sized = f"Asked: a first answer within {FIRST_STANDING_SECONDS:.0f} s and at the end {', '.join(asked)}."
-    return sized + (f" Any answer, however late, from {', '.join(others)}." if others else "")
-
-
-def _machines(searches: Sequence[MeasuredSearch]) -> str:
-    """Return a sentence for each machine, with the least and the most that was measured of its cores."""
-    peaks: dict[tuple[str, str, int, bool], list[float]] = {}
-    for search in searches:
-        facts = search.machine
-        # At half speed both workers had one core, however many there are.
-        cores = 1 if search.half_speed else facts["cores"]
-        key = (facts["processor"], facts["instructions"], cores, search.half_speed)
-        peaks.setdefault(key, []).append(search.peak_gflops)
-    told = " ".join(
-        f"{len(found)} {'search' if len(found) == 1 else 'searches'} on {counted(cores, 'core')} of {processor} "
-        f"({instructions}) with {_range(found)} GFLOP/s of fp32{' each' if cores > 1 else ''}."
-        for (processor, instructions, cores, _), found in peaks.items()
-    )
-    return told + (_HALVED if any(half for *_, half in peaks) else "")
 
 
 def _goals(done: Mapping[tuple[str, int], MeasuredSearch], cases: Mapping[str, Case]) -> str:
@@ -259,49 +150,3 @@ def _pace(searches: Sequence[MeasuredSearch]) -> str:
 def _range(values: list[float]) -> str:
     low, high = f"{min(values):.0f}", f"{max(values):.0f}"
     return low if low == high else f"{low} to {high}"
-
-
-def _line(name: str, seed: int, search: MeasuredSearch | None) -> str:
-    if search is None:
-        return f"| {name} | {seed} |{' |' * (len(COLUMNS) - 3)} not run |"
-    outcome = search.outcome
-    first = [size for _, size in outcome.sizes[:1]]
-    cells = [
-        name,
-        str(seed),
-        "never" if outcome.first_standing_seconds is None else f"{outcome.first_standing_seconds:.0f} s",
-        *map(_size, first or [None]),
-        *(_after(search, 60 * minutes) for minutes in MINUTES),
-        _answer(search),
-        _accuracy(search),
-        _verdict(search),
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def _size(parameters: int | None) -> str:
-    return "none" if parameters is None else f"{parameters:,}"
-
-
-def _after(search: MeasuredSearch, seconds: int) -> str:
-    """Return the size that stood then; nothing where the search had ended."""
-    if search.outcome.seconds < seconds:
-        return ""
-    standing = [parameters for elapsed, parameters in search.outcome.sizes if elapsed <= seconds]
-    return _size(standing[-1] if standing else None)
-
-
-def _accuracy(search: MeasuredSearch) -> str:
-    winner = search.outcome.winner
-    if winner is None or winner.mean_test_accuracy_pct is None:
-        return ""
-    deviation = "" if winner.std_test_accuracy_pct is None else f" ± {winner.std_test_accuracy_pct:.3f}"
-    return f"{winner.mean_test_accuracy_pct:.3f}{deviation} ({winner.seeds} seeds)"
-
-
-def _verdict(search: MeasuredSearch) -> str:
-    if not search.verdict.met:
-        return f"missed: {', '.join(search.verdict.missed)}"
-    goal = {True: ", and the goal", False: ", not the goal", None: ""}[search.verdict.goal_met]
-    before = f", after {counted(search.outcome.missed, 'network')} that missed" if search.outcome.missed else ""
-    return f"met{goal} ({_tier(search)}{before})"

@@ -7,8 +7,8 @@ overhead. The traffic of a step is what must move if every map is written once a
 
     python -m benchmarks.roofline --data FOLDER
 
-writes benchmarks/results/roofline.json and roofline.svg, and the table in docs/engine.md. Each kind of machine keeps
-its line until it is measured again.
+writes benchmarks/results/roofline.json and roofline.svg, and the table in docs/measurements.md. Each kind of machine
+keeps its line until it is measured again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from search_spaces.language.notation import parse_network
 from search_spaces.task import MNIST
 
 HERE = Path(__file__).resolve().parent
-PAGE, RESULTS = HERE.parent / "docs" / "engine.md", HERE / "results" / "roofline.json"
+PAGE, RESULTS = HERE.parent / "docs" / "measurements.md", HERE / "results" / "roofline.json"
 MARKS = marks("roofline", "benchmarks/roofline.py")
 FLOAT_BYTES = 4
 # Tiles need a quarter of the multiply-adds that are counted, so a share may lie above 1, and never above this.

@@ -123,7 +123,7 @@ def test_what_is_measured_is_kept_and_shown(tmp_path: Path, monkeypatch: pytest.
     ask(monkeypatch, coordinator.main, "--workers", "2,64", "--drawn", "10", "--rounds", "5")
 
     assert [each.workers for each in coordinator.read().costs] == [2, 64]
-    assert "$ python -m benchmarks.coordinator --workers 2,64 --drawn 10 --rounds 5\n" in page.read_text()
+    assert "with commit" in page.read_text()
 
 
 def test_a_count_below_one_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: Any):

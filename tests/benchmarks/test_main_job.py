@@ -42,11 +42,9 @@ class Runs:
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     made = Runs()
-    readme, page = tmp_path / "README.md", tmp_path / "search.md"
-    readme.write_text(f"before\n{''.join(main_job.SUMMARY_MARKS)}after\n")
+    page = tmp_path / "measurements.md"
     page.write_text(f"before\n{''.join(main_job.MARKS)}after\n")
     given: dict[str, Any] = {
-        "README": readme,
         "PAGE": page,
         "RESULTS": tmp_path / "main-job.json",
         "CASES": CASES,
@@ -85,12 +83,9 @@ def test_the_committed_results_rest_on_the_defaults_of_this_code():
     assert results == tidied(results, main_job.CASES | main_job.COMPARED)
 
 
-def test_readme_and_page_hold_what_the_committed_results_say():
-    readme, page = (path.read_text(encoding="utf-8") for path in (main_job.README, main_job.PAGE))
-    short, whole = main_job.current()
-
-    assert with_block(readme, main_job.SUMMARY_MARKS, short) == readme
-    assert with_block(page, main_job.MARKS, whole) == page
+def test_the_page_holds_what_the_committed_results_say():
+    page = main_job.PAGE.read_text(encoding="utf-8")
+    assert with_block(page, main_job.MARKS, main_job.current()) == page
 
 
 def test_every_case_gives_its_searches_a_time_of_their_own():
@@ -119,10 +114,9 @@ def test_what_is_missing_is_run_and_kept(runs: Runs, monkeypatch: pytest.MonkeyP
     assert {setting.data for _, setting in runs.asked} == {Path("images").resolve()}
     assert measured() == [("short", 0), ("short", 1)]
     assert [each.verdict.met for each in main_job_results.read(main_job.RESULTS).searches] == [True, False]
-    readme, page = main_job.README.read_text(encoding="utf-8"), main_job.PAGE.read_text(encoding="utf-8")
-    assert readme.startswith("before\n")
-    assert "| `--time 10m` | 2 of 2 | 1 | 1 | none |" in readme
-    assert "| short | 1 | never |" in page
+    page = main_job.PAGE.read_text(encoding="utf-8")
+    assert page.startswith("before\n")
+    assert "| `--time 10m` | 2 of 2 | 1 | 1 | none |" in page
     assert "the trace of a fault" in capsys.readouterr().err
 
     ask(monkeypatch, main_job.main)

@@ -19,14 +19,12 @@ RECIPE = "epochs = 4\nbatch_size = 500\naugmented_share = 0.0\nlearning_rate = 0
 def test_a_real_search_is_run_kept_and_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "few.space").write_text(SPACE)
     (tmp_path / "short.toml").write_text(RECIPE)
-    (tmp_path / "README.md").write_text("".join(main_job.SUMMARY_MARKS))
-    (tmp_path / "search.md").write_text("".join(main_job.MARKS))
+    (tmp_path / "measurements.md").write_text("".join(main_job.MARKS))
     options = {"dataset": "mnist-5k", "target": "15", "trials": "3", "time": "50s", "workers": "1"}
     options |= {"space": f"@{tmp_path / 'few.space'}", "recipe": f"@{tmp_path / 'short.toml'}"}
     given = tuple(word for name, value in options.items() for word in (f"--{name}", value))
     monkeypatch.setattr(main_job, "CASES", {"small": Case(options=given, seeds=(1,), most_parameters=300)})
-    monkeypatch.setattr(main_job, "README", tmp_path / "README.md")
-    monkeypatch.setattr(main_job, "PAGE", tmp_path / "search.md")
+    monkeypatch.setattr(main_job, "PAGE", tmp_path / "measurements.md")
     monkeypatch.setattr(main_job, "RESULTS", tmp_path / "main-job.json")
     # The search would write there, if it heard of it.
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path / "elsewhere"))
@@ -47,4 +45,4 @@ def test_a_real_search_is_run_kept_and_not_run_again(tmp_path: Path, monkeypatch
     assert found.outcome.first_standing_seconds is not None
     assert 0 < found.outcome.first_standing_seconds < found.outcome.seconds
     assert 1 <= found.outcome.trained <= 3
-    assert f"| small | 1 | {found.outcome.first_standing_seconds:.0f} s |" in (tmp_path / "search.md").read_text()
+    assert "1 of 1 searches met" in (tmp_path / "measurements.md").read_text()

@@ -123,8 +123,8 @@ SAMPLERS: dict[str, Callable[[Question], BaseSampler]] = {
     "random": lambda question: RandomSampler(seed=question.seed),
     SURROGATE: lambda question: RandomSampler(seed=question.seed),
 }
-# What `--sampler auto` means. `harness bench run` judges it (docs/decisions.md#12): tests/benchmarks/test_bench_page.py
-# fails once benchmarks/results/bench-parts.json shows another sampler to be better.
+# What `--sampler auto` means. `harness bench run` judges it (docs/decisions.md#12): test_bench_results.py fails once
+# benchmarks/results/bench-parts.json shows another sampler to be better.
 DEFAULT = SURROGATE
 
 
