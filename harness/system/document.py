@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from harness.system.errors import ContentError
 from search_spaces.architecture import Architecture
-from search_spaces.errors import NotationError
+from search_spaces.errors import NotationError, nearest
 from search_spaces.language.notation import parse_notation
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def _plain(value: Any) -> Any:
 def read_as(kind: type[_T], text: str | bytes, where: str, hint: str | None = None) -> _T:
     """Return the dataclass that a JSON text states; fields left out take their defaults.
 
-    Nothing is converted: a number in quotes, a number that is not finite or an unknown field is an error. The fields
-    that break a rule are named with their place in the document.
+    Nothing is converted: a number in quotes, a number that is not finite or an unknown field is an error. The first
+    field that breaks a rule is named with its place in the document.
 
     Raises:
         ContentError: the text is not JSON, or states no such value; ``where`` begins the message, ``hint`` says what
@@ -89,15 +89,18 @@ def read_as(kind: type[_T], text: str | bytes, where: str, hint: str | None = No
         value: _T = _adapter(cast(Any, kind)).validate_json(text, strict=True)
     except ValidationError as error:
         # Another schema explains all the other faults, so it is named first.
-        found = sorted(error.errors(include_url=False), key=lambda fault: fault["loc"] != ("schema_version",))
-        faults = [_fault(fault) for fault in found[:3]]
-        more = len(found) - len(faults)
-        rest = f"; and {more} more" if more > 0 else ""
-        if (first := found[0])["type"] == _NO_NETWORK:
-            message = f"{where}: its {_place(first)} is not a network: {first['msg']}"
+        first = min(error.errors(include_url=False), key=lambda fault: fault["loc"] != ("schema_version",))
+        place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == _NO_NETWORK:
+            message = f"{where}: its {place} is not a network: {first['msg']}"
             raise ContentError(message, position=first["ctx"]["position"], text=first["input"]) from error
-        told = f"{where} is not what this program writes: {'; '.join(faults)}{rest}"
-        raise ContentError(told, hint=hint) from error
+        if first["type"] == "unexpected_keyword_argument" and len(first["loc"]) == 1:
+            hint = hint or nearest(place, (item.name for item in fields(cast(Any, kind))))
+        given = repr(first["input"])
+        if first["type"] not in ("missing", "json_invalid", "value_error"):
+            place = f"{place} is {given if len(given) <= 60 else given[:57] + '...'}".removeprefix(" is ")
+        words = first["msg"].removeprefix("Value error, ")
+        raise ContentError(": ".join(filter(None, (where, place, words))), hint=hint) from error
     return value
 
 
@@ -128,19 +131,6 @@ def _network(text: str) -> Architecture:
     except NotationError as error:
         facts = {"message": error.message, "position": error.position}
         raise PydanticCustomError(_NO_NETWORK, "{message}", facts) from error
-
-
-def _place(fault: Any) -> str:
-    return ".".join(str(part) for part in fault["loc"])
-
-
-def _fault(fault: Any) -> str:
-    place = _place(fault)
-    given = repr(fault["input"])
-    given = given if len(given) <= 60 else f"{given[:57]}..."
-    if fault["type"] in ("missing", "json_invalid"):
-        return f"{place}: {fault['msg']}" if place else str(fault["msg"])
-    return f"{place} is {given}: {fault['msg']}" if place else f"{given}: {fault['msg']}"
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import sys
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from harness.system.document import documented
-from harness.system.errors import ContentError
-from search_spaces.errors import SearchSpaceError, nearest
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from harness.system.document import read_as
+from search_spaces.errors import SearchSpaceError
 
 
 class Optimizer(StrEnum):
@@ -62,17 +63,10 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
-# Marks a field that came after the first records: at its default it is no part of documents and hashes.
-_LATER = {"later": True}
+_Share = Annotated[float, Field(ge=0, le=1)]
 
 
-def _number(default: float, low: float, high: float, *, later: bool = False) -> Any:
-    """Return a field for a number from ``low`` to ``high``."""
-    return field(default=default, metadata={"limits": (low, high), "later": later})
-
-
-@documented
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False, strict=True))
 class Recipe:
     """One training recipe.
 
@@ -111,61 +105,72 @@ class Recipe:
         decay_all: ``weight_decay`` holds for scales, shifts, biases and slopes too, as in torch's optimizers.
     """
 
-    epochs: int = _number(15, 1, 100_000)
-    batch_size: int = _number(64, 1, 10_000)
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 15
+    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 64
     optimizer: Optimizer = Optimizer.SGD
-    learning_rate: float = _number(0.1, 1e-12, 1e3)
-    momentum: float = _number(0.9, 0, 0.9999)
+    learning_rate: Annotated[float, Field(ge=1e-12, le=1e3)] = 0.1
+    momentum: Annotated[float, Field(ge=0, le=0.9999)] = 0.9
     nesterov: bool = True
-    weight_decay: float = _number(1e-4, 0, 1)
+    weight_decay: _Share = 1e-4
     schedule: Schedule = Schedule.LINEAR
-    warmup: float = _number(0.2, 0, 1)
+    warmup: _Share = 0.2
     step_epochs: tuple[int, ...] = ()
-    step_factor: float = _number(0.1, 0, 1)
-    label_smoothing: float = _number(0.0, 0, 1)
-    augmented_share: float = _number(0.7, 0, 1)
-    rotation_degrees: float = _number(10.0, 0, 180)
-    shift_pixels: float = _number(2.0, 0, 14)
-    scale: float = _number(0.1, 0, 0.9)
-    shear: float = _number(0.1, 0, 2)
-    average_decay: float = _number(0.998, 0, 0.99999)
-    average_start: float = _number(0.1, 0, 1)
+    step_factor: _Share = 0.1
+    label_smoothing: _Share = 0.0
+    augmented_share: _Share = 0.7
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0
+    shift_pixels: Annotated[float, Field(ge=0, le=14)] = 2.0
+    scale: Annotated[float, Field(ge=0, le=0.9)] = 0.1
+    shear: Annotated[float, Field(ge=0, le=2)] = 0.1
+    average_decay: Annotated[float, Field(ge=0, le=0.99999)] = 0.998
+    average_start: _Share = 0.1
     initialisation: Initialisation = Initialisation.KAIMING
     precision: Precision = Precision.FP32
-    final_rate: float = _number(0.0, 0, 1, later=True)
-    teacher: str = field(default="", metadata=_LATER)
-    teacher_recipe: Recipe | None = field(default=None, metadata=_LATER)
-    teacher_seeds: int = _number(1, 1, 100, later=True)
-    distill_weight: float = _number(0.5, 0, 1, later=True)
-    distill_temperature: float = _number(4.0, 0.1, 100, later=True)
-    average_statistics: AverageStatistics = field(default=AverageStatistics.AVERAGED, metadata=_LATER)
-    zero_head: bool = field(default=False, metadata=_LATER)
-    augmentation_off_share: float = _number(0.0, 0, 1, later=True)
-    decay_all: bool = field(default=False, metadata=_LATER)
+    # What came after the first records: at its default it is no part of documents and hashes.
+    final_rate: _Share = 0.0
+    teacher: str = ""
+    teacher_recipe: Recipe | None = None
+    teacher_seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    distill_weight: _Share = 0.5
+    distill_temperature: Annotated[float, Field(ge=0.1, le=100)] = 4.0
+    average_statistics: AverageStatistics = AverageStatistics.AVERAGED
+    zero_head: bool = False
+    augmentation_off_share: _Share = 0.0
+    decay_all: bool = False
 
     def __post_init__(self) -> None:
-        """Make whole numbers floats where floats are meant: equal recipes hash alike. Refuse what cannot train."""
-        for item in fields(self):
-            if item.type == "float":
-                object.__setattr__(self, item.name, float(getattr(self, item.name)))
-            if limits := item.metadata.get("limits"):
-                _check(item.name, getattr(self, item.name), *limits)
+        """Refuse what cannot train, and write the teacher so that equal ones hash alike."""
         if self.augmentation_off_share and self.augmented_share == 0:
-            raise ContentError("recipe: augmentation_off_share ends an augmentation, but augmented_share is 0")
+            raise ValueError("augmentation_off_share ends an augmentation, but augmented_share is 0")
         if self.decay_all and self.weight_decay == 0:
-            raise ContentError("recipe: decay_all says what weight_decay holds for, but weight_decay is 0")
+            raise ValueError("decay_all says what weight_decay holds for, but weight_decay is 0")
         if self.average_statistics is AverageStatistics.RECOMPUTED and self.average_decay == 0:
-            raise ContentError("recipe: average_statistics are of an average, but average_decay is 0")
-        _check_teacher(self)
-        object.__setattr__(self, "teacher", _canonical(self.teacher))
+            raise ValueError("average_statistics are of an average, but average_decay is 0")
         if self.nesterov and self.optimizer is Optimizer.SGD and self.momentum == 0:
-            raise ContentError("recipe: nesterov needs a momentum above 0, but momentum is 0")
+            raise ValueError("nesterov needs a momentum above 0, but momentum is 0")
         if self.step_epochs and self.schedule is not Schedule.STEP:
-            raise ContentError(f"recipe: step_epochs belong to schedule 'step', but schedule is '{self.schedule}'")
+            raise ValueError(f"step_epochs belong to schedule 'step', but schedule is '{self.schedule}'")
         if self.final_rate and self.schedule not in (Schedule.LINEAR, Schedule.COSINE):
-            raise ContentError(
-                f"recipe: final_rate belongs to schedules 'linear' and 'cosine', but schedule is '{self.schedule}'"
+            raise ValueError(
+                f"final_rate belongs to schedules 'linear' and 'cosine', but schedule is '{self.schedule}'"
             )
+        if self.teacher_recipe is not None and self.teacher_recipe.teacher:
+            raise ValueError("the teacher_recipe names a teacher of its own, but only students have one")
+        if not self.teacher:
+            for name in ("teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"):
+                if getattr(self, name) != LATER_DEFAULTS[name]:
+                    raise ValueError(f"{name} belongs to a teacher, but teacher is empty")
+            return
+        if self.teacher_recipe is None:
+            raise ValueError("a teacher needs a teacher_recipe, but there is none")
+        # Imported here: few recipes have a teacher, and reading a network loads the grammar.
+        from search_spaces.architecture import Architecture
+        from search_spaces.language.notation import parse_network
+
+        try:
+            object.__setattr__(self, "teacher", str(Architecture(parse_network(self.teacher).ops)))
+        except SearchSpaceError as error:
+            raise ValueError(f"the teacher is no network: {error.message}") from error
 
     @property
     def hash(self) -> str:
@@ -175,7 +180,7 @@ class Recipe:
 
 
 # Fields that came after the first records, with their defaults.
-LATER_DEFAULTS = {item.name: item.default for item in fields(Recipe) if item.metadata.get("later")}
+LATER_DEFAULTS = {item.name: item.default for item in fields(Recipe)[21:]}
 
 
 def recipe_document(recipe: Recipe) -> dict[str, Any]:
@@ -215,69 +220,4 @@ def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:
     Raises:
         ContentError: an unknown field or a value of the wrong kind; ``where`` begins the message.
     """
-    kinds = {item.name: str(item.type) for item in fields(Recipe)}
-    values: dict[str, Any] = {}
-    for name, value in document.items():
-        if name not in kinds:
-            hint = nearest(name, kinds)
-            raise ContentError(f"{where}: unknown field {name!r}; known are {', '.join(kinds)}", hint=hint)
-        values[name] = _converted(where, name, kinds[name], value)
-    return Recipe(**values)
-
-
-_MOST = int(sys.float_info.max)
-_WORDS: dict[str, type[StrEnum]] = {
-    kind.__name__: kind for kind in (Optimizer, Schedule, Initialisation, Precision, AverageStatistics)
-}
-
-
-def _converted(where: str, name: str, kind: str, value: Any) -> Any:
-    if kind in _WORDS:
-        if value in list(_WORDS[kind]):
-            return _WORDS[kind](value)
-        raise ContentError(f"{where}: {name} is {value!r}; allowed are {', '.join(_WORDS[kind])}")
-    if kind == "Recipe | None" and (value is None or isinstance(value, dict)):
-        return None if value is None else recipe_from(value, f"{where}, {name}")
-    if kind == "str" and isinstance(value, str):
-        return value
-    if kind == "bool" and isinstance(value, bool):
-        return value
-    if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
-        # A whole number may be larger than any float; the range of the field refuses both.
-        return value if isinstance(value, float) else float(max(-_MOST, min(value, _MOST)))
-    if kind.startswith("tuple") and isinstance(value, list | tuple) and all(type(item) is int for item in value):
-        return tuple(value)
-    wanted = {"Recipe | None": "a table of a recipe's fields", "tuple[int, ...]": "a list of whole numbers"}
-    raise ContentError(f"{where}: {name} is {value!r}, but must be {wanted.get(kind, f'of type {kind}')}")
-
-
-def _check_teacher(recipe: Recipe) -> None:
-    if recipe.teacher and recipe.teacher_recipe is None:
-        raise ContentError("recipe: a teacher needs a teacher_recipe, but there is none")
-    if recipe.teacher_recipe is not None and recipe.teacher_recipe.teacher:
-        raise ContentError("recipe: the teacher_recipe names a teacher of its own, but only students have one")
-    for name in ("teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"):
-        if not recipe.teacher and getattr(recipe, name) != LATER_DEFAULTS[name]:
-            raise ContentError(f"recipe: {name} belongs to a teacher, but teacher is empty")
-
-
-def _canonical(network: str) -> str:
-    """Return a network's canonical text without its bars, so that equal teachers hash alike; empty for empty."""
-    if not network:
-        return ""
-    # Imported here: few recipes have a teacher, and reading a network loads the grammar.
-    from search_spaces.architecture import Architecture
-    from search_spaces.language.notation import parse_network
-
-    try:
-        return str(Architecture(parse_network(network).ops))
-    except SearchSpaceError as error:
-        raise ContentError(f"recipe: the teacher is no network: {error.message}", hint=error.hint) from error
-
-
-def _check(name: str, value: float, low: float, high: float) -> None:
-    # The comparison is false for NaN too.
-    if not low <= value <= high:
-        raise ContentError(f"recipe: {name} is {value}, but must be from {low:g} to {high:g}")
+    return read_as(Recipe, json.dumps(document, default=str), where)

@@ -138,7 +138,7 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
         raise UsageError(f"unknown recipe {text!r}; known are {known}, or @FILE.toml", hint=hint)
     if epochs is None or epochs == entry.recipe.epochs:
         return entry
-    changed = replace(entry.recipe, epochs=epochs)
+    changed = recipe_from(recipe_document(entry.recipe) | {"epochs": epochs})
     return NamedRecipe(f"{entry.name}-{epochs}ep", changed, entry.source, entry.assumed, entry.test_each_epoch)
 
 

@@ -313,7 +313,7 @@ def test_a_damaged_line_of_the_ledger_is_named_and_nothing_is_published(
     board: Path, capsys: pytest.CaptureFixture[str]
 ):
     (board / "records" / "ledger.jsonl").write_text("{\n", encoding="utf-8")
-    said = "ledger.jsonl, line 1 is not what this program writes: Invalid JSON"
+    said = "ledger.jsonl, line 1: Invalid JSON"
 
     assert run(["leaderboard"]) == 0
     shown = capsys.readouterr()

@@ -146,8 +146,8 @@ def test_a_line_that_is_no_entry_costs_that_line_alone(path: Path):
 
     assert found.attempts == [first, second]
     [damage] = found.damage
-    assert f"the ledger {path}, line 3 is not what this program writes" in damage.message
-    with pytest.raises(ContentError, match="line 3 is not what this program writes"):
+    assert f"the ledger {path}, line 3: " in damage.message
+    with pytest.raises(ContentError, match="line 3: "):
         ledger.read(path)
 
 
@@ -260,12 +260,12 @@ def test_a_line_that_is_no_entry_is_refused_with_its_number(path: Path, line: st
     with path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
 
-    with pytest.raises(ContentError, match=r"the ledger .*, line 2 is not what this program writes"):
+    with pytest.raises(ContentError, match=r"the ledger .*, line 2: "):
         ledger.read(path)
 
 
 def test_a_ledger_that_is_not_text_is_refused(path: Path):
     path.write_bytes(b"\xff\xfe\x00")
 
-    with pytest.raises(ContentError, match="line 1 is not what this program writes"):
+    with pytest.raises(ContentError, match="line 1: "):
         ledger.read(path)

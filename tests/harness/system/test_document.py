@@ -1,7 +1,9 @@
-"""Tests of JSON documents read as dataclasses."""
+"""JSON documents read as dataclasses, and CSV for spreadsheets."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.system.document import WrittenNetwork, document_of, documented, read_as
+from harness.system.document import WrittenNetwork, csv_text, document_of, documented, read_as, unguarded
 from harness.system.errors import ContentError
 from search_spaces.architecture import Architecture
 
@@ -76,15 +78,10 @@ def test_a_document_of_another_content_is_refused_in_one_line(text: str, fault: 
     with pytest.raises(ContentError) as caught:
         read_as(Whole, text, "the file f")
 
-    assert caught.value.message.startswith("the file f is not what this program writes: ")
+    assert caught.value.message.startswith("the file f: ")
     assert fault in caught.value.message
     assert "\n" not in caught.value.message
     assert len(caught.value.message) < 400
-
-
-def test_many_faults_are_counted():
-    with pytest.raises(ContentError, match=r"; and 2 more$"):
-        read_as(Whole, '{"count": "", "parts": [{}, {}, {}, {}]}', "here")
 
 
 def test_another_schema_is_named_before_its_consequences():
@@ -96,7 +93,7 @@ def test_another_schema_is_named_before_its_consequences():
         third: int
         schema_version: int = 1
 
-    with pytest.raises(ContentError, match="writes: schema_version is 'two'"):
+    with pytest.raises(ContentError, match="here: schema_version is 'two'"):
         read_as(Versioned, '{"schema_version": "two"}', "here")
 
 
@@ -131,3 +128,27 @@ def test_a_damaged_network_is_named_with_its_place_and_the_position_in_its_text(
 
     assert caught.value.message.startswith("the file x: its architecture is not a network: unknown op 'nn'")
     assert (caught.value.position, caught.value.text) == (text.index("nn"), text)
+
+
+def read(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+def test_numbers_are_raw_and_what_is_missing_is_empty():
+    text = csv_text(("a", "b", "c", "d"), [(1_000, 99.41000000000001, None, True), (-1, 1e-05, "", False)])
+
+    assert text == "a,b,c,d\n1000,99.41000000000001,,true\n-1,1e-05,,false\n"
+
+
+@pytest.mark.parametrize("words", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'=1", "'"])
+def test_a_text_that_would_be_a_formula_is_text_and_can_be_had_back(words: str):
+    [_, [cell]] = read(csv_text(("a",), [(words,)]))
+
+    assert cell == f"'{words}"
+    assert unguarded(cell) == words
+
+
+@pytest.mark.parametrize("words", ["a,b", 'say "hi"', "two\nlines", "a\rb", "plain", "a=b"])
+def test_other_texts_come_back_as_they_are(words: str):
+    assert read(csv_text(("a",), [(words,)]))[1] == [words]
+    assert unguarded(words) == words

@@ -172,38 +172,74 @@ def test_the_hashes_of_committed_records_stay():
 
 
 @pytest.mark.parametrize(
-    ("document", "message"),
+    ("document", "named"),
     [
-        ({"epoch": 3}, "here: unknown field 'epoch'; known are epochs, batch_size, optimizer, learning_rate, "),
-        ({"optimizer": "lion"}, "here: optimizer is 'lion'; allowed are sgd, adam"),
-        ({"schedule": "sine"}, "here: schedule is 'sine'; allowed are linear, constant, step, cosine"),
-        ({"initialisation": 1}, "here: initialisation is 1; allowed are torch, kaiming, dirac"),
-        ({"precision": "fp16"}, "here: precision is 'fp16'; allowed are fp32, bf16"),
-        ({"epochs": 2.5}, "here: epochs is 2.5, but must be of type int"),
-        ({"epochs": True}, "here: epochs is True, but must be of type int"),
-        ({"epochs": "3"}, "here: epochs is '3', but must be of type int"),
-        ({"momentum": "much"}, "here: momentum is 'much', but must be of type float"),
-        ({"learning_rate": 1e308}, "recipe: learning_rate is 1e+308, but must be from 1e-12 to 1000"),
-        ({"learning_rate": 10**400}, "recipe: learning_rate is 1.7976931348623157e+308, but must be from"),
-        ({"learning_rate": -math.inf}, "recipe: learning_rate is -inf, but must be from 1e-12 to 1000"),
-        ({"learning_rate": math.nan}, "recipe: learning_rate is nan, but must be from 1e-12 to 1000"),
-        ({"momentum": False}, "here: momentum is False, but must be of type float"),
-        ({"zero_head": 1}, "here: zero_head is 1, but must be of type bool"),
-        ({"nesterov": 1}, "here: nesterov is 1, but must be of type bool"),
-        ({"step_epochs": 3}, "here: step_epochs is 3, but must be a list of whole numbers"),
-        ({"step_epochs": [3, 4.5]}, "here: step_epochs is [3, 4.5], but must be a list of whole numbers"),
-        ({"average_statistics": "new"}, "here: average_statistics is 'new'; allowed are averaged, recomputed"),
-        ({"teacher": 3}, "here: teacher is 3, but must be of type str"),
-        ({"teacher_recipe": 3}, "here: teacher_recipe is 3, but must be a table of a recipe's fields"),
-        ({"teacher_recipe": {"epoch": 3}}, "here, teacher_recipe: unknown field 'epoch'; known are epochs,"),
-        ({"step_epochs": [True]}, "here: step_epochs is [True], but must be a list of whole numbers"),
+        ({"epoch": 3}, "epoch"),
+        ({"optimizer": "lion"}, "optimizer"),
+        ({"initialisation": 1}, "initialisation"),
+        ({"epochs": 2.5}, "epochs"),
+        ({"epochs": True}, "epochs"),
+        ({"epochs": "3"}, "epochs"),
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": 10_001}, "batch_size"),
+        ({"momentum": "much"}, "momentum"),
+        ({"momentum": False}, "momentum"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"learning_rate": 10**400}, "learning_rate"),
+        ({"learning_rate": -math.inf}, "learning_rate"),
+        ({"learning_rate": math.nan}, "learning_rate"),
+        ({"weight_decay": -0.1}, "weight_decay"),
+        *(({name: 1.1}, name) for name in ("warmup", "step_factor", "label_smoothing", "augmented_share")),
+        *(({name: 1.1}, name) for name in ("average_start", "final_rate", "distill_weight", "augmentation_off_share")),
+        ({"rotation_degrees": 181.0}, "rotation_degrees"),
+        ({"shift_pixels": 15.0}, "shift_pixels"),
+        ({"scale": 1.0}, "scale"),
+        ({"shear": math.inf}, "shear"),
+        ({"average_decay": 1.0}, "average_decay"),
+        ({"distill_temperature": 0.0}, "distill_temperature"),
+        ({"nesterov": 1}, "nesterov"),
+        ({"step_epochs": 3}, "step_epochs"),
+        ({"step_epochs": [3, 4.5]}, "step_epochs.1"),
+        ({"step_epochs": [True]}, "step_epochs.0"),
+        ({"average_statistics": "new"}, "average_statistics"),
+        ({"teacher": 3}, "teacher"),
+        ({"teacher_recipe": 3}, "teacher_recipe"),
+        ({"teacher_recipe": {"epoch": 3}}, "teacher_recipe.epoch"),
+        # Values that are right, but not together.
+        ({"momentum": 0.0}, "nesterov"),
+        ({"teacher": "gap linear(9)", "teacher_recipe": {}}, "10 values"),
+        ({"teacher": "gap linear(10)"}, "teacher_recipe"),
+        ({"teacher_recipe": {}}, "teacher"),
+        ({"teacher_seeds": 2}, "teacher"),
+        ({"distill_weight": 0.6}, "teacher"),
+        ({"distill_temperature": 2.0}, "teacher"),
+        (
+            {
+                "teacher": "gap linear(10)",
+                "teacher_recipe": {"teacher": "gap linear(10)", "teacher_recipe": {}},
+            },
+            "students",
+        ),
+        ({"average_statistics": "recomputed", "average_decay": 0.0}, "average_decay"),
+        ({"decay_all": True, "weight_decay": 0.0}, "weight_decay"),
+        ({"augmentation_off_share": 0.1, "augmented_share": 0.0}, "augmented_share"),
+        ({"final_rate": 0.1, "schedule": "constant"}, "final_rate"),
+        ({"step_epochs": [3]}, "step_epochs"),
     ],
 )
-def test_a_document_that_is_no_recipe_is_refused(document: dict[str, Any], message: str):
+def test_a_document_that_is_no_recipe_is_refused_in_one_line(document: dict[str, Any], named: str):
     with pytest.raises(ContentError) as caught:
         recipe_from(document, "here")
 
-    assert caught.value.message.startswith(message)
+    assert caught.value.message.startswith("here: ")
+    assert named in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_what_is_made_in_the_program_has_the_same_limits():
+    with pytest.raises(ValueError, match="epochs"):
+        replace(Recipe(), epochs=0)
 
 
 def test_an_unknown_field_gets_the_nearest_known_one_as_a_hint():
@@ -211,77 +247,6 @@ def test_an_unknown_field_gets_the_nearest_known_one_as_a_hint():
         recipe_from({"learning_rat": 0.1})
 
     assert caught.value.hint == "did you mean 'learning_rate'?"
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"epochs": 0}, "recipe: epochs is 0, but must be from 1 to 100000"),
-        ({"batch_size": 0}, "recipe: batch_size is 0, but must be from 1 to 10000"),
-        ({"learning_rate": 0.0}, "recipe: learning_rate is 0.0, but must be from 1e-12 to 1000"),
-        ({"learning_rate": math.nan}, "recipe: learning_rate is nan, but must be from 1e-12 to 1000"),
-        ({"momentum": 1.0}, "recipe: momentum is 1.0, but must be from 0 to 0.9999"),
-        ({"weight_decay": -0.1}, "recipe: weight_decay is -0.1, but must be from 0 to 1"),
-        ({"warmup": 1.1}, "recipe: warmup is 1.1, but must be from 0 to 1"),
-        ({"label_smoothing": -1.0}, "recipe: label_smoothing is -1.0, but must be from 0 to 1"),
-        ({"augmented_share": 2.0}, "recipe: augmented_share is 2.0, but must be from 0 to 1"),
-        ({"average_start": 1.5}, "recipe: average_start is 1.5, but must be from 0 to 1"),
-        ({"step_factor": 2.0}, "recipe: step_factor is 2.0, but must be from 0 to 1"),
-        ({"rotation_degrees": 181.0}, "recipe: rotation_degrees is 181.0, but must be from 0 to 180"),
-        ({"shift_pixels": 15.0}, "recipe: shift_pixels is 15.0, but must be from 0 to 14"),
-        ({"scale": 1.0}, "recipe: scale is 1.0, but must be from 0 to 0.9"),
-        ({"shear": math.inf}, "recipe: shear is inf, but must be from 0 to 2"),
-        ({"average_decay": 1.0}, "recipe: average_decay is 1.0, but must be from 0 to 0.99999"),
-        ({"momentum": 0.0}, "recipe: nesterov needs a momentum above 0, but momentum is 0"),
-        (
-            {"teacher": "gap linear(9)", "teacher_recipe": Recipe()},
-            "recipe: the teacher is no network: the network ends in 9; it must end in 10 values, one for each class "
-            "(for example 'gap linear(10)' or 'conv1x1(10) gap')",
-        ),
-        ({"teacher": "gap linear(10)"}, "recipe: a teacher needs a teacher_recipe, but there is none"),
-        ({"teacher_recipe": Recipe()}, "recipe: teacher_recipe belongs to a teacher, but teacher is empty"),
-        ({"teacher_seeds": 2}, "recipe: teacher_seeds belongs to a teacher, but teacher is empty"),
-        ({"distill_weight": 0.6}, "recipe: distill_weight belongs to a teacher, but teacher is empty"),
-        ({"distill_temperature": 2.0}, "recipe: distill_temperature belongs to a teacher, but teacher is empty"),
-        (
-            {
-                "teacher": "gap linear(10)",
-                "teacher_recipe": Recipe(teacher="gap linear(10)", teacher_recipe=Recipe()),
-            },
-            "recipe: the teacher_recipe names a teacher of its own, but only students have one",
-        ),
-        (
-            {"average_statistics": AverageStatistics.RECOMPUTED, "average_decay": 0.0},
-            "recipe: average_statistics are of an average, but average_decay is 0",
-        ),
-        (
-            {"decay_all": True, "weight_decay": 0.0},
-            "recipe: decay_all says what weight_decay holds for, but weight_decay is 0",
-        ),
-        ({"augmentation_off_share": 1.1}, "recipe: augmentation_off_share is 1.1, but must be from 0 to 1"),
-        (
-            {"augmentation_off_share": 0.1, "augmented_share": 0.0},
-            "recipe: augmentation_off_share ends an augmentation, but augmented_share is 0",
-        ),
-        ({"teacher_seeds": 0}, "recipe: teacher_seeds is 0, but must be from 1 to 100"),
-        ({"distill_weight": 1.5}, "recipe: distill_weight is 1.5, but must be from 0 to 1"),
-        ({"distill_temperature": 0.0}, "recipe: distill_temperature is 0.0, but must be from 0.1 to 100"),
-        ({"final_rate": 1.5}, "recipe: final_rate is 1.5, but must be from 0 to 1"),
-        (
-            {"final_rate": 0.1, "schedule": Schedule.CONSTANT},
-            "recipe: final_rate belongs to schedules 'linear' and 'cosine', but schedule is 'constant'",
-        ),
-        (
-            {"step_epochs": (3,)},
-            "recipe: step_epochs belong to schedule 'step', but schedule is 'linear'",
-        ),
-    ],
-)
-def test_values_that_cannot_train_are_refused(changes: dict[str, Any], message: str):
-    with pytest.raises(ContentError) as caught:
-        Recipe(**changes)
-
-    assert caught.value.message == message
 
 
 def test_adam_may_have_no_momentum():

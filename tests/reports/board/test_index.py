@@ -71,7 +71,6 @@ def test_a_study_that_cannot_be_read_is_named_and_stops_nothing(new_study: Any, 
 
     assert [item.info.name for item in index.studies] == ["good"]
     assert [item.name for item in index.unreadable] == ["foreign", "torn"]
-    assert "is not what this program writes" in index.unreadable[1].why
     assert index.problem == ""
     assert sorted(index.left_out) == sorted(item.why for item in index.unreadable)
     assert "Studies that cannot be read." in page.text("caption")
@@ -223,7 +222,6 @@ def test_reports_that_are_missing_or_outdated_are_written_and_no_others(new_stud
     done = dict(write_lacking_reports(place))
 
     assert set(done) == {"missing", "outdated", "torn"}
-    assert "is not what this program writes" in done["torn"]
     assert (place.runs / "current" / "report.html").read_text() == "before"
 
 

@@ -60,7 +60,7 @@ def test_facts_of_another_version_are_refused(tmp_path: Path):
     path = tmp_path / "table.json"
     path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
 
-    with pytest.raises(TableError, match=r"table\.json is not what this program writes: .*schema_version"):
+    with pytest.raises(TableError, match=r"table\.json: .*schema_version"):
         read_table(tmp_path)
 
 
