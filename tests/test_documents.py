@@ -1,0 +1,186 @@
+"""README and docs: every command shown is understood, quick ones print what is shown, figures are those on record."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+
+from harness.cli import cli, run
+from harness.evidence import ledger, record, weight_file
+from harness.evidence.audit import audit
+from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, read
+from harness.evidence.variance_components import components
+from harness.system.files import Workspace
+from search_spaces.network_name import network_names
+
+ROOT = Path(__file__).resolve().parent.parent
+# Commands that answer at once and depend on nothing but the code.
+QUICK = {"explain", "spaces"}
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+README, RESULTS = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md"))
+ROWS = [row for row in read(ROOT / "leaderboard.csv") if row.dataset == "mnist"]
+RECORDS = record.read_all(ROOT / "records")
+
+
+def harness_commands(*pages: Path) -> list[tuple[list[str], str]]:
+    """The arguments and the output shown of every call of the program; an empty output where none is shown."""
+    calls = []
+    for page in pages:
+        for block in re.findall(r"^```console\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
+            for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
+                line, _, output = part.partition("\n")
+                words = shlex.split(line, comments=True)
+                if words and words[0] in ("./scripts/harness", "harness"):
+                    calls.append((words[1:], output))
+    return calls
+
+
+CALLS = harness_commands(*PAGES)
+
+
+@pytest.mark.parametrize("words", [words for words, _ in CALLS], ids=" ".join)
+def test_every_command_shown_is_understood(words: list[str]) -> None:
+    command: click.Command = cli
+    rest = words
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        known = command.get_command(click.Context(command), rest[0])
+        assert known is not None, f"{rest[0]} is not a command"
+        command, rest = known, rest[1:]
+    command.make_parser(click.Context(command)).parse_args(list(rest))
+
+
+@pytest.mark.parametrize(
+    ("words", "output"),
+    [pytest.param(words, output, id=" ".join(words)) for words, output in CALLS if words[0] in QUICK and output],
+)
+def test_quick_commands_print_what_is_shown(
+    words: list[str], output: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(ROOT))
+    assert run(words) == 0
+    assert capsys.readouterr().out == output
+
+
+def cells(text: str, head: str) -> list[list[str]]:
+    """The cells of the table whose first line begins so."""
+    lines = text.partition(head)[2].partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def smallest_by_target() -> list[LeaderboardRow]:
+    proven = [row for row in ROWS if row.tier in (Tier.CERTIFIED, Tier.VERIFIED)]
+    targets = sorted({row.target_pct for row in proven})
+    return [min((row for row in proven if row.target_pct == each), key=lambda row: row.parameters) for each in targets]
+
+
+def headline() -> tuple[LeaderboardRow, record.Record]:
+    """The smallest certified row at 99.4 %, and its record."""
+    certified = [row for row in ROWS if row.tier is Tier.CERTIFIED and row.target_pct == 99.4]
+    row = min(certified, key=lambda row: row.parameters)
+    key = (row.hash, row.recipe_hash, row.target_pct)
+    [evidence] = [each for each in RECORDS if (each.hash, each.recipe_hash, each.target_pct) == key]
+    return row, evidence
+
+
+def test_the_table_of_the_readme_is_that_of_the_leaderboard() -> None:
+    rows = smallest_by_target()
+    names = network_names((row.architecture, row.parameters) for row in rows)
+    assert cells(README, "| target |") == [
+        [
+            f"{row.target_pct:g} %",
+            f"{row.parameters:,}",
+            f"{row.mean_test_accuracy_pct:.3f} ± {row.std_test_accuracy_pct:.3f}",
+            f"{row.seeds_at_target} of {row.seeds}",
+            str(row.tier),
+            f"`{names[row.hash]}` (`{row.hash[:6]}`)",
+        ]
+        for row in rows
+    ]
+
+
+def test_the_table_of_the_results_is_that_of_the_leaderboard() -> None:
+    assert cells(RESULTS, "| target | learned |") == [
+        [
+            f"{row.target_pct:g} %",
+            f"{row.parameters:,}",
+            f"{row.stored_numbers:,}",
+            str(row.tier),
+            f"{row.mean_test_accuracy_pct:.3f}",
+            f"{row.std_test_accuracy_pct:.3f}",
+            f"{row.lower_bound_pct:.3f}",
+            f"{row.lower_bound_images_pct:.3f}",
+            str(row.seeds),
+            f"`{row.hash[:6]}`",
+        ]
+        for row in smallest_by_target()
+    ]
+
+
+def test_the_figures_of_the_certified_network_follow_from_its_record() -> None:
+    row, evidence = headline()
+    parts = components([[image for image, _ in run.wrong] for run in evidence.seeds], 10_000)
+    assert parts is not None
+    assert [value for _, value in cells(RESULTS, f"| `{row.hash[:6]}`, recipe `{row.recipe}` |")] == [
+        f"{row.parameters:,}; {row.stored_numbers:,}",
+        f"{row.mean_test_accuracy_pct:.3f}",
+        f"{row.std_test_accuracy_pct:.3f}",
+        f"{row.min_test_accuracy_pct:.2f}",
+        f"{sum(run.accuracy_pct >= 99.4 - 1e-9 for run in evidence.seeds)} of {len(evidence.seeds)}",
+        f"{row.lower_bound_pct:.3f}",
+        f"{row.lower_bound_images_pct:.3f}",
+        f"{parts.seeds_error_pct:.3f}; {parts.images_error_pct:.3f}",
+    ]
+    for figure in (f"{row.parameters:,}", f"{row.hash[:6]}"):
+        assert figure in README
+
+
+def test_the_weights_that_are_said_to_be_kept_are_there() -> None:
+    kept = [
+        (run, weight_file.read_recorded(ROOT / "records", evidence, index).sha256)
+        for evidence in RECORDS
+        for index in weight_file.kept_indices(ROOT / "records", evidence)
+        if (run := evidence.seed(index))
+    ]
+    recorded = sum(run.weights_sha256 == sha for run, sha in kept)
+    assert f"{len(kept)} of {sum(len(each.seeds) for each in RECORDS)} recorded runs" in RESULTS
+    assert f"{recorded} have the recorded bits" in RESULTS
+    assert len(weight_file.kept_indices(ROOT / "records", headline()[1])) == 20
+
+
+def test_the_confidence_of_the_next_certification_is_what_the_ledger_leaves() -> None:
+    attempts = ledger.read(ROOT / "records" / "ledger.jsonl")
+    assert f"{100 * (1 - ledger.next_alpha(attempts, 'mnist', 99.4)):g} % confidence" in RESULTS
+
+
+def test_every_column_of_the_leaderboard_is_explained_in_its_order() -> None:
+    table = RESULTS.partition("## The columns of leaderboard.csv")[2]
+    assert re.findall(r"^\| `(\w+)` \| .+ \|$", table, re.MULTILINE) == [item.name for item in fields(LeaderboardRow)]
+
+
+def test_every_record_has_its_row_and_the_evidence_holds_together() -> None:
+    keys = {(row.hash, row.recipe_hash, row.dataset, row.target_pct) for row in read(ROOT / "leaderboard.csv")}
+    assert {(each.hash, each.recipe_hash, each.dataset, each.target_pct) for each in RECORDS} <= keys
+    assert audit(Workspace(ROOT)) == []
+
+
+def test_the_speeds_shown_are_those_that_were_measured() -> None:
+    document = json.loads((ROOT / "benchmarks" / "results" / "throughput.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "measurements.md").read_text(encoding="utf-8")
+    assert [row[1:] for row in cells(page, "| training, images a second")] == [
+        [
+            f"{row['harness_native']:,}",
+            f"{row['harness_torch']:,}",
+            f"{row['seed_style']:,}",
+            f"{row['ratio']:.1f} ({row['ratio_least']:.1f} to {row['ratio_most']:.1f})",
+            f"{row['ratio_to_torch']:.1f}",
+        ]
+        for row in document["rows"]
+    ]
+    assert f"{document['rows'][-1]['ratio']:.1f} times" in README
