@@ -5,11 +5,8 @@ These files are the record; the Optuna index is made from them.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,7 +19,7 @@ from harness.evidence import events
 from harness.evidence.events import Entry, Event, Looked, Proposal, Rejected, of_kind
 from harness.system import files
 from harness.system.document import documented, read_as
-from harness.system.errors import ContentError, StorageError, UsageError, reason
+from harness.system.errors import ContentError, UsageError, reason
 from harness.system.files import TEACHERS
 from harness.training import result
 from harness.training.recipe import Recipe, recipe_document
@@ -203,47 +200,22 @@ def owned(folder: Path) -> Iterator[None]:
         UsageError: another process works there.
         StorageError: the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StorageError(f"cannot write to the folder {folder}: {reason(error)}") from error
-    try:
-        # One that only asks holds the lock for a moment too.
-        if not any(_locks(folder, handle, fcntl.LOCK_EX, wait) for wait in (0.05, 0.2, 0.5)):
-            raise UsageError(f"another process is working in {folder}; wait for it or stop it")
+    # One that only asks holds the lock for a moment too.
+    with files.locked(folder / ".lock", seconds=0.75):
         yield
-    finally:
-        os.close(handle)
 
 
 def is_owned(folder: Path) -> bool:
     """Return whether a process works in a folder now."""
     try:
-        handle = os.open(folder / ".lock", os.O_RDONLY)
-    except OSError:
+        if (folder / ".lock").exists():
+            with files.locked(folder / ".lock", seconds=0):
+                pass
+    except files.Held:
+        return True
+    except UsageError:
         return False
-    try:
-        return not _locks(folder, handle, fcntl.LOCK_SH)
-    finally:
-        os.close(handle)
-
-
-def _locks(folder: Path, handle: int, kind: int, wait: float = 0.0) -> bool:
-    """Take the lock of a study, open as ``handle``, and return True; False after so many seconds where another has it.
-
-    Raises:
-        StorageError: the file system of the folder has no locks.
-    """
-    try:
-        fcntl.flock(handle, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        time.sleep(wait)
-        return False
-    except OSError as error:
-        files.raise_without_locks(folder, error)
-        raise
-    return True
+    return False
 
 
 def result_path(folder: Path, trial: int, purpose: str, seed_index: int) -> Path:

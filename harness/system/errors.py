@@ -1,4 +1,4 @@
-"""The errors a person can cause or meet, each with the exit code of its family.
+"""The errors a person can cause or meet, each with the exit code of its family, and what hints tell people to type.
 
     HarnessError
     |- UsageError     2  unknown option value, unusable folder, missing file
@@ -45,7 +45,6 @@ class HarnessError(Exception):
     def __init__(
         self, message: str, *, hint: str | None = None, position: int | None = None, text: str | None = None
     ) -> None:
-        """Keep the parts that ``--json`` reports separately."""
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -104,15 +103,13 @@ class Interrupted(HarnessError):
     kind = "interrupted"
 
 
-# What the system says of a disk that is full, over a quota, read-only or broken.
-_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
-
-
 def refused_storage(error: BaseException) -> StorageError | None:
     """Return what an error says of storage that was refused; None where it, and its cause, say nothing of it."""
     if isinstance(error, StorageError):
         return error
-    if isinstance(error, OSError) and error.errno in _STORAGE:
+    # A disk that is full, over a quota, read-only or broken.
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+    if isinstance(error, OSError) and error.errno in full:
         return StorageError(f"the storage fails at {error.filename or 'a file'}: {reason(error)}")
     # SQLite's own words, in which Optuna passes them on.
     if "database or disk is full" in str(error):
@@ -135,33 +132,24 @@ def typed(*arguments: str) -> str:
 
 
 def require(extra: str, modules: Sequence[str], purpose: str) -> None:
-    """Raise unless all modules of an extra that something needs can be imported.
-
-    Args:
-        purpose: what needs them, as the subject of the message: ``--onnx``.
-
-    Raises:
-        DeviceError: some are not installed; the hint installs the extra.
-    """
+    """Raise DeviceError, whose hint installs the extra, unless all modules that ``purpose`` needs can be imported."""
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
-        verb = "is" if len(missing) == 1 else "are"
         raise DeviceError(
-            f"{purpose} needs {' and '.join(missing)}, which {verb} not installed here", hint=install_command(extra)
+            f"{purpose} needs {' and '.join(missing)}, which is not installed here", hint=install_command(extra)
         )
 
 
 def install_command(extra: str) -> str:
-    """Return what to type to install an extra into the environment that this program runs in.
+    """Return what to type to install an extra of pyproject.toml into the environment that this program runs in.
 
     It names the packages, with their versions, not the extra: pip would ask its index for this program itself.
     """
     import importlib.metadata
 
-    packages = []
-    for line in importlib.metadata.requires(DISTRIBUTION) or []:
-        wanted, _, marker = line.partition(";")
-        if marker.replace("'", '"').strip() == f'extra == "{extra}"':
-            packages.append(wanted.strip())
+    lines = [line.partition(";") for line in importlib.metadata.requires(DISTRIBUTION) or []]
+    packages = [
+        wanted.strip() for wanted, _, marker in lines if marker.split()[-1:] in ([f'"{extra}"'], [f"'{extra}'"])
+    ]
     python = os.path.relpath(sys.executable)
     return shlex.join([sys.executable if python.startswith(os.pardir) else python, "-m", "pip", "install", *packages])

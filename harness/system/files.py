@@ -21,9 +21,6 @@ from harness.system.errors import ContentError, StorageError, UsageError, reason
 
 # Beside the studies: all of them share what is in it.
 TEACHERS = ".teachers"
-RECORDINGS = ".tables"
-# What the system says of a lock where a file system has none: network disks that were mounted without them.
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -33,6 +30,21 @@ def write_bytes(path: Path, content: bytes) -> None:
         StorageError: the folder cannot be written.
     """
     write_together({path: content})
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text`` in UTF-8, line ends as given."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Replace ``path`` by an indented JSON document; non-finite numbers are refused, not written."""
+    write_text(path, json_text(document))
+
+
+def json_text(document: Any) -> str:
+    """Return an indented JSON document; non-finite numbers are refused."""
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
@@ -67,13 +79,10 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 def sweep(folder: Path, name: str = "*") -> None:
-    """Remove what writers of files of these names in a folder have left that were killed.
+    """Remove what writers of files of these names (a pattern such as ``*.json``) have left that were killed.
 
     Only for those who hold the lock under which such files are written, or have seen the writer end: a living writer
     would lose its file.
-
-    Args:
-        name: a pattern, such as ``*.json``.
     """
     for left in folder.glob(f".{name}.*"):
         if left.is_file():
@@ -87,21 +96,6 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(f"cannot write {path}: {reason(error)}") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text`` in UTF-8, line ends as given."""
-    write_bytes(path, text.encode("utf-8"))
-
-
-def write_json(path: Path, document: Any) -> None:
-    """Replace ``path`` by an indented JSON document; non-finite numbers are refused, not written."""
-    write_text(path, json_text(document))
-
-
-def json_text(document: Any) -> str:
-    """Return an indented JSON document; non-finite numbers are refused."""
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_bytes(path: Path) -> bytes:
@@ -144,66 +138,53 @@ def append_line(path: Path, line: str) -> None:
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             # A line that another process is writing would look torn, and what a full disk refused be cut off with it.
-            _take_lock(handle, path)
+            fcntl.flock(handle, fcntl.LOCK_EX)
             size = os.fstat(handle).st_size
             is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-            _write_whole(handle, ("\n" * is_torn + line + "\n").encode("utf-8"))
-            os.fsync(handle)
+            content = ("\n" * is_torn + line + "\n").encode("utf-8")
+            try:
+                # A full disk takes a part, and refuses the rest.
+                while content:
+                    content = content[os.write(handle, content) :]
+                os.fsync(handle)
+            except OSError:
+                os.ftruncate(handle, size)
+                raise
         finally:
             os.close(handle)
 
 
-def _write_whole(handle: int, content: bytes) -> None:
-    """Write all of it or nothing: a full disk takes a part, and refuses the rest."""
-    written = os.write(handle, content)
-    if written == len(content):
-        return
-    try:
-        _write_whole(handle, content[written:])
-    except OSError:
-        os.ftruncate(handle, os.fstat(handle).st_size - written)
-        raise
+class Held(UsageError):
+    """Raise when another process holds a lock."""
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, seconds: float = -1) -> Iterator[None]:
     """Hold an exclusive lock, shared by all processes that name the same ``path``, for the block.
 
-    The lock is the kernel's, so it falls with its holder, however that ends.
+    The lock is the kernel's, so it falls with its holder, however that ends. Nothing goes on without it: two processes
+    would mix what they write.
+
+    Args:
+        seconds: how long to wait for another holder; as long as it takes where negative.
 
     Raises:
+        Held: another process has held it for so long.
         StorageError: the file cannot be written, or its file system has no locks.
     """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, seconds, mode=0o644, poll_interval=0.02, fallback_to_soft=False)
     with _naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise Held(f"another process is working in {path.parent}; wait for it or stop it") from error
     try:
-        _take_lock(handle, path)
         yield
     finally:
-        os.close(handle)
-
-
-def _take_lock(handle: int, path: Path) -> None:
-    """Wait for an exclusive lock on the open file ``handle``, whose name is ``path``.
-
-    Raises:
-        StorageError: the file system has no locks. Nothing goes on without: two processes would mix what they write.
-    """
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    except OSError as error:
-        raise_without_locks(path, error)
-        raise
-
-
-def raise_without_locks(path: Path, error: OSError) -> None:
-    """Raise StorageError where a lock was refused because the file system of ``path`` has none."""
-    if error.errno in _NO_LOCKS:
-        raise StorageError(
-            f"cannot lock {path}: its file system has no locks ({reason(error)}); mount it with locks, or use a folder "
-            "on another disk"
-        ) from error
+        lock.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,20 +242,12 @@ class Workspace:
         return self.runs / _checked(name, "study", self.runs)
 
     def table(self, name: str) -> Path:
-        """Return the folder of a person's own table.
-
-        Raises:
-            UsageError: the name cannot be a folder's.
-        """
+        """Return the folder of a person's own table; raise UsageError as `study` does."""
         return self.tables / _checked(name, "table", self.tables)
 
     def recording(self, name: str) -> Path:
-        """Return where the runs of a table are kept while it is recorded, and afterwards.
-
-        Raises:
-            UsageError: the name cannot be a folder's.
-        """
-        return self.runs / RECORDINGS / _checked(name, "table", self.tables)
+        """Return where the runs of a table are kept, while it is recorded and afterwards; raise as `study` does."""
+        return self.runs / ".tables" / _checked(name, "table", self.tables)
 
 
 def _checked(name: str, kind: str, folder: Path) -> str:
@@ -313,6 +286,13 @@ def check_writable(folder: Path) -> None:
         raise StorageError(f"cannot write to the folder {folder}: {reason(error)}") from error
 
 
+def check_reachable(folder: Path) -> None:
+    """Raise StorageError unless files could be written in ``folder``; where it is missing it is not made."""
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    check_writable(folder)
+
+
 @contextmanager
 def no_empty_folder(folder: Path) -> Iterator[None]:
     """Take a folder away after the block where nothing but its lock is in it."""
@@ -321,10 +301,3 @@ def no_empty_folder(folder: Path) -> Iterator[None]:
     finally:
         if folder.is_dir() and [path.name for path in folder.iterdir()] == [".lock"]:
             shutil.rmtree(folder)
-
-
-def check_reachable(folder: Path) -> None:
-    """Raise UsageError unless files could be written in ``folder``; where it is missing it is not made."""
-    while not os.path.lexists(folder):
-        folder = folder.parent
-    check_writable(folder)

@@ -77,10 +77,10 @@ def chance_that_lower(fresh: Sequence[float], recorded: Sequence[float]) -> floa
         return math.nan
     if len(set(fresh)) == len(set(recorded)) == 1:
         return 0.0 if fresh[0] < recorded[0] else 1.0
-    squares = [standard_deviation(values) ** 2 / len(values) for values in (fresh, recorded)]
-    spread = sum(squares)
-    freedom = spread**2 / (squares[0] ** 2 / (len(fresh) - 1) + squares[1] ** 2 / (len(recorded) - 1))
-    return student_share((mean(fresh) - mean(recorded)) / math.sqrt(spread), freedom)
+    from scipy.stats import ttest_ind_from_stats
+
+    given = [fact(values) for values in (fresh, recorded) for fact in (mean, standard_deviation, len)]
+    return float(ttest_ind_from_stats(*given, equal_var=False, alternative="less").pvalue)
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:

@@ -22,7 +22,7 @@ LONGEST = 100 * 365 * 24 * 3600
 _FORM = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 # A pipe has no width: lines are for programs there, and none is cut or folded.
-PIPE_WIDTH = 400
+_PIPE_WIDTH = 400
 
 # What a word means, and how it looks: green is proven and nothing else.
 STYLES = {
@@ -53,7 +53,7 @@ def console(*, stderr: bool = False) -> Any:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else PIPE_WIDTH
+    width = None if stream.isatty() else _PIPE_WIDTH
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
@@ -70,7 +70,7 @@ def show_table(
     """
     from rich.table import Table
 
-    texts = [[_encodable(printable(cell), where.file) for cell in row] for row in rows]
+    texts = [[printable(cell) for cell in row] for row in rows]
     kept = _fitting(columns, texts, where.width)
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for index in kept:
@@ -163,23 +163,12 @@ def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: in
     return kept
 
 
-def _encodable(text: str, stream: Any) -> str:
-    """Return a text as a stream shows it, so that columns are measured by what is seen."""
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        plain = text.replace("\N{PLUS-MINUS SIGN}", "+-")
-        return plain.encode(encoding, stream.errors or "replace").decode(encoding)
-    return text
-
-
 def printable(text: str) -> str:
     """Return a text without what could steer a terminal."""
     return "".join(mark if mark.isprintable() else "?" for mark in text)
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
     """An option's value in seconds, from a text such as 1h30m; a bare number has no unit and is refused."""
 
     name = "duration"
@@ -199,7 +188,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
         return seconds
 
 
-DURATION = Duration()
+DURATION = _Duration()
 
 
 def duration_text(seconds: float) -> str:

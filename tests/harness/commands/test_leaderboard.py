@@ -137,7 +137,7 @@ def test_below_the_tables_stands_what_their_columns_and_marks_mean(
 def test_the_legend_says_which_columns_a_narrow_terminal_leaves_out(
     board: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(terminal, "PIPE_WIDTH", 60)
+    monkeypatch.setattr(terminal, "_PIPE_WIDTH", 60)
 
     assert run(["leaderboard", "--all"]) == 0
 
