@@ -130,14 +130,15 @@ def check_torchvision() -> Check:
     """Check that torchvision can be imported, with the stubs that it may need, and say whether it fits torch."""
     import torch
 
-    from harness.data import data_files
+    from harness.data.data_files import import_torchvision
 
-    version, installed = str(data_files.import_torchvision().__version__), str(torch.__version__)
+    torchvision = import_torchvision()
+    version, installed = str(torchvision.__version__), str(torch.__version__)
     due = next((found[1] for line in importlib.metadata.requires("torchvision") or () if (found := _TORCH(line))), None)
     facts = {"version": version, "torch": installed, "made_for_torch": due, "fits": False}
     if due is not None and due != installed.partition("+")[0]:
         misfit = f"{version} is made for torch {due}, but {installed} is installed"
-    elif not data_files.compiled_part_loads():
+    elif not torchvision.extension._has_ops():
         misfit = f"{version} is another build than torch {installed}: its compiled part cannot be loaded"
     else:
         message = f"{version} beside torch {installed}; they fit each other"

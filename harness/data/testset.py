@@ -10,10 +10,11 @@ import datetime
 import json
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from harness.data.data_files import locked_part, read_verified
-from harness.data.training_images import ImageData, images_tensor, labels_tensor
+from harness.data.data_files import locked_arrays
+from harness.data.training_images import ImageData
 from harness.system import files
 
 
@@ -41,8 +42,5 @@ def read_test_set(data: ImageData, *, purpose: str, log: Path) -> tuple[Tensor, 
         "purpose": purpose,
     }
     files.append_line(log, json.dumps(entry, ensure_ascii=False))
-    if data.folder is None:
-        images, labels = locked_part()
-    else:
-        images, labels = (read_verified(data.folder, file)[0] for file in data.dataset.test_files)
-    return images_tensor(images, data.dataset), labels_tensor(labels)
+    images, labels = locked_arrays(data.dataset, data.folder)
+    return torch.from_numpy(images), torch.from_numpy(labels)

@@ -8,25 +8,11 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from harness.data.data_files import (
-    EMBEDDED_SHA256,
-    MissingData,
-    cache_folder,
-    combined_hash,
-    embedded_source,
-    fetch,
-    find,
-    hashes_of_test_files,
-    read_verified,
-    stratified_choice,
-    training_part,
-)
+from harness.data.data_files import MissingData, fetch, find, source_of, stratified_choice, training_arrays
 from harness.data.datasets import AUTO, Dataset, dataset
 
 
@@ -72,16 +58,9 @@ def resolve(name: str, folder: Path | None) -> ImageData:
     except MissingData as error:
         if name != AUTO or folder is not None:
             raise
-        data = load("mnist-5k", None)
-        lines = (
-            "WARNING: THIS IS NOT MNIST. Going on with mnist-5k, 5,000 images out of 70,000.",
-            "Accuracies on it are lower and noisier, are labelled mnist-5k,",
-            "and cannot be compared with any MNIST result.",
-            f"Why: {error.message}",
-            f"To use MNIST: {error.hint}",
-        )
-        print("!" * 78, *(f"!! {line}" for line in lines), "!" * 78, sep="\n", file=sys.stderr, flush=True)
-        return data
+        told = f"{error.told}; going on with mnist-5k, whose accuracies cannot be compared with MNIST's"
+        print(f"warning: THIS IS NOT MNIST: {told}", file=sys.stderr, flush=True)
+        return load("mnist-5k", None)
 
 
 def load(name: str, folder: Path | None = None, *, allow_download: bool = True) -> ImageData:
@@ -95,42 +74,18 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
         DataError: the files are missing or damaged; `MissingData` if there is no copy.
     """
     spec = dataset(name)
-    if spec.embedded:
-        pixels, classes = training_part()
-        return ImageData(
-            dataset=spec,
-            train_images=images_tensor(pixels, spec),
-            train_labels=labels_tensor(classes),
-            data_hash=combined_hash(EMBEDDED_SHA256),
-            source=embedded_source(),
-            folder=None,
-        )
     try:
         place = find(spec, folder)
     except MissingData:
         if folder is not None or not allow_download:
             raise
-        fetch(spec, cache_folder() / spec.folder)
+        fetch(spec, None)
         place = find(spec, None)
-    (images, images_hash), (labels, labels_hash) = [read_verified(place, file) for file in spec.training_files]
+    images, labels, data_hash = training_arrays(spec, place)
+    inside = None if spec.embedded else place
     return ImageData(
-        dataset=spec,
-        train_images=images_tensor(images, spec),
-        train_labels=labels_tensor(labels),
-        data_hash=combined_hash([images_hash, labels_hash, *hashes_of_test_files(place, spec)]),
-        source=str(place),
-        folder=place,
+        spec, torch.from_numpy(images), torch.from_numpy(labels), data_hash, source=source_of(inside), folder=inside
     )
-
-
-def images_tensor(pixels: np.ndarray[Any, Any], spec: Dataset) -> Tensor:
-    """Return pixels as a uint8 tensor (images, channels, rows, columns) of its own memory."""
-    return torch.from_numpy(pixels.copy()).reshape(-1, *spec.image_shape)
-
-
-def labels_tensor(labels: np.ndarray[Any, Any]) -> Tensor:
-    """Return labels as an int64 tensor (images,)."""
-    return torch.from_numpy(labels.astype(np.int64))
 
 
 def split(data: ImageData) -> Split:

@@ -297,8 +297,9 @@ def test_a_library_that_counts_wrongly_is_a_failure(
 def test_torchvision_is_named_beside_torch_and_whether_they_fit(
     asked: str, loads: bool, verdict: Verdict, said: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(data_files, "import_torchvision", lambda: SimpleNamespace(__version__="0.28.0+cu130"))
-    monkeypatch.setattr(data_files, "compiled_part_loads", lambda: loads)
+    extension = SimpleNamespace(_has_ops=lambda: loads)
+    found = SimpleNamespace(__version__="0.28.0+cu130", extension=extension)
+    monkeypatch.setattr(data_files, "import_torchvision", lambda: found)
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: ["pillow (>=5.3.0)", asked])
 
     check = installation.check_torchvision()

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from harness.data.data_files import import_torchvision, read_verified
+from harness.data.data_files import find, import_torchvision, training_arrays
 from harness.data.datasets import DATASETS, dataset
 from harness.system.errors import UsageError
 
@@ -35,7 +35,7 @@ def test_mean_and_deviation_are_those_of_the_training_images(name: str, mnist_fo
     spec = dataset(name)
     if not (mnist_folder / spec.folder).is_dir():
         pytest.skip(f"HARNESS_DATA has no {spec.folder}")
-    pixels = read_verified(mnist_folder / spec.folder, spec.training_files[0])[0] / 255
+    pixels = training_arrays(spec, find(spec, mnist_folder))[0] / 255
 
     assert spec.mean == pytest.approx((pixels.mean(),), abs=5e-5)
     assert spec.std == pytest.approx((pixels.std(),), abs=5e-5)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.data.data_files import locked_part
+from harness.data.data_files import locked_arrays
+from harness.data.datasets import dataset
 from harness.data.testset import read_test_set
 from harness.data.training_images import load
 from harness.system.errors import DataError, UsageError
@@ -18,17 +19,11 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 # Every way to the pixels of the test set, and the files that may take it.
 WAYS_IN = {
-    # its files: the facts about them, the check of their hashes, the one that reads them
-    "test_files": {"harness/data/datasets.py", "harness/data/data_files.py", "harness/data/testset.py"},
+    # its files: the facts about them, the check of their hashes and the one function that reads them
+    "test_files": {"harness/data/datasets.py", "harness/data/data_files.py"},
     # all files: facts; what is there and what is missing; check and download, which hand out no content
     "all_files": {"harness/data/datasets.py", "harness/data/data_files.py"},
-    # the one function that returns the content of a file
-    "read_verified": {
-        "harness/data/data_files.py",
-        "harness/data/training_images.py",
-        "harness/data/testset.py",
-    },
-    "locked_part": {"harness/data/data_files.py", "harness/data/testset.py"},
+    "locked_arrays": {"harness/data/data_files.py", "harness/data/testset.py"},
     # torchvision, whose classes read test sets too
     "import_torchvision": {"harness/data/data_files.py", "harness/installation.py"},
     "from_torchvision": {"harness/data/data_files.py", "harness/data/other_images.py"},
@@ -102,11 +97,18 @@ def test_the_file_of_mnist_5k_which_holds_a_test_part_too_is_named_in_one_place(
     assert users == {"harness/data/data_files.py"}
 
 
-def test_the_loader_touches_only_the_hashes_of_the_test_files():
-    tree = programs()["harness/data/training_images.py"]
+def test_one_function_hands_out_what_the_test_files_hold_and_the_check_only_their_hashes():
+    functions = {
+        node.name: ast.unparse(node)
+        for node in ast.walk(programs()["harness/data/data_files.py"])
+        if isinstance(node, ast.FunctionDef)
+    }
 
-    assert {"training_files", "hashes_of_test_files"} <= names_in(tree)
-    assert names_in(tree).isdisjoint({"all_files", "test_files", "locked_part", "open", "read_bytes"})
+    users = {name for name, text in functions.items() if "test_files" in text or "_locked_indices()" in text}
+    assert users == {"training_arrays", "locked_arrays", "_locked_indices"}
+    assert "others = [_read(place, file)[1] for file in spec.test_files]" in functions["training_arrays"]
+    assert "kept[_locked_indices()] = False" in functions["training_arrays"]
+    assert names_in(programs()["harness/data/training_images.py"]).isdisjoint({"open", "read_bytes", "_read"})
 
 
 def test_images_and_labels_are_those_of_the_test_files(toy, tmp_path: Path):
@@ -177,8 +179,8 @@ def test_the_test_set_of_mnist_5k_is_its_locked_part(tmp_path: Path):
     images, labels = read_test_set(load("mnist-5k"), purpose="a test", log=tmp_path / "log.jsonl")
 
     assert images.shape == (500, 1, 28, 28)
-    assert images.numpy().tobytes() == locked_part()[0].tobytes()
-    assert labels.tolist() == locked_part()[1].tolist()
+    assert images.numpy().tobytes() == locked_arrays(dataset("mnist-5k"), None)[0].tobytes()
+    assert labels.bincount().tolist() == [50] * 10
     assert '"dataset": "mnist-5k"' in (tmp_path / "log.jsonl").read_text(encoding="utf-8")
 
 
