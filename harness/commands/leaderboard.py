@@ -13,12 +13,21 @@ from harness.commands.shared import options
 from harness.data import datasets
 from harness.system.errors import ContentError, typed
 from harness.system.files import Workspace, workspace
-from harness.system.terminal import STYLES, Column, busy, console, show_grid, show_heading, show_table
+from harness.system.terminal import Column, busy, console, show_grid, show_table
 
 if TYPE_CHECKING:
     from harness.evidence.leaderboard import LeaderboardRow
 
 # After the target or the rank.
+# What a word means, and how it looks: green is proven and nothing else.
+_STYLES = {
+    "certified": "bold green",
+    "verified": "green",
+    "at the target": "yellow",
+    "measured": "",
+    "searched": "dim",
+    "claimed": "dim italic",
+}
 _COLUMNS = (
     Column("network"),
     Column("learned", numeric=True),
@@ -183,13 +192,13 @@ def _show_frontier(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> 
     smallest = [
         min((row for row in proven if row.target_pct == each), key=attrgetter("parameters")) for each in targets
     ]
-    show_heading(where, f"{_title(name)}: the smallest network found for each target")
+    show_grid(where, [[f"{_title(name)}: the smallest network found for each target"]], [["bold"]])
     titles = [_show_table(where, smallest, names)]
     default = datasets.DATASETS[name].target_pct if name in datasets.DATASETS else proven[0].target_pct
     also = [row for row in proven if row.target_pct == default and row not in smallest]
     if also:
         click.echo()
-        show_heading(where, f"{default:g} %: the other verified or certified networks")
+        show_grid(where, [[f"{default:g} %: the other verified or certified networks"]], [["bold"]])
         titles.append(_show_table(where, also, names))
     left = len(rows) - len(smallest) - len(also)
     if left:
@@ -208,7 +217,7 @@ def _show_rows(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None
     for number, ((name, target), group) in enumerate(groupby(rows, key=lambda row: (row.dataset, row.target_pct))):
         if number:
             click.echo()
-        show_heading(where, f"{_title(name)}, {target:g} %")
+        show_grid(where, [[f"{_title(name)}, {target:g} %"]], [["bold"]])
         titles.append(_show_table(where, list(group), names, ranked=True))
     _show_legend(where, titles, rows)
 
@@ -238,7 +247,7 @@ def _show_table(
         [str(row.rank) if ranked else f"{row.target_pct:g} %", f"{row.hash[:6]} {names[row.hash]}", *_cells(row)]
         for row in rows
     ]
-    return show_table(where, columns, cells, [STYLES[row.tier.value] for row in rows])
+    return show_table(where, columns, cells, [_STYLES[row.tier.value] for row in rows])
 
 
 def _cells(row: LeaderboardRow) -> list[str]:

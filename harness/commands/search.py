@@ -17,7 +17,7 @@ from harness.data.datasets import task_of
 from harness.evidence.mirror.url import check_url, hidden
 from harness.system.files import check_reachable, check_writable, no_empty_folder, workspace
 from harness.system.machine import core_count
-from harness.system.terminal import DURATION, busy, console, duration_option, duration_text, show_facts
+from harness.system.terminal import DURATION, busy, console, duration_option, duration_text, show_grid
 
 if TYPE_CHECKING:
     from harness.evidence.mirror.process import Mirroring
@@ -128,7 +128,11 @@ def search(
             check_reachable(plan.folder)
             with busy("counting the networks of the space"):
                 document = plan_document(plan) | ({} if storage is None else {"storage": hidden(storage)})
-            options.print_json(document) if as_json else show_facts(console(), plan_facts(document))
+            if as_json:
+                options.print_json(document)
+            else:
+                facts = list(plan_facts(document).items())
+                show_grid(console(), facts, [("bold", "")] * len(facts))
             return 0
         options.say_teacher(plan.recipe.recipe, task_of(plan.config.dataset), plan.workspace.teachers)
         return _run(plan, storage, _given(ctx), as_json, verbose=verbose)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.evidence.ledger_entry import Attempt, Declaration, Entry, Key, Outcome, Registration
 from harness.system import files
-from harness.system.document import TORN, read_as
+from harness.system.document import BRING_BACK, read_as
 from harness.system.errors import ContentError
 
 # The entries are part of what this module offers.
@@ -138,7 +138,7 @@ def _entries(path: Path) -> Iterator[tuple[int, Entry | ContentError]]:
         try:
             yield number, read_as(_kind_of(line), line, f"the ledger {path}, line {number}")
         except ContentError as error:
-            error.hint = TORN
+            error.hint = BRING_BACK
             yield number, error
 
 

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from harness.data.datasets import dataset, pixel_properties
 from harness.evidence.record import Record, SeedRun
 from harness.system import files
-from harness.system.document import BRING_BACK, TORN, documented, read_as
+from harness.system.document import BRING_BACK, documented, read_as
 from harness.system.errors import ContentError, reason, typed
 from harness.training.result import Environment
 
@@ -101,7 +101,7 @@ def repeats(records: Path) -> list[Repeat]:
     try:
         return [read_as(Repeat, line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
     except ContentError as error:
-        error.hint = TORN
+        error.hint = BRING_BACK
         raise
 
 

@@ -25,15 +25,8 @@ _T = TypeVar("_T")
 _NO_NETWORK = "no_network"
 # What helps where evidence is not as this program wrote it.
 BRING_BACK = (
-    "bring the file back as it was committed ('git restore'); one that git does not know has to be removed, and its "
-    "network verified again"
+    "bring back what was committed ('git restore'); what git does not know may be removed, and its command repeated"
 )
-# What to do about a line of a log that cannot be read.
-TORN = (
-    "bring a line back that was committed ('git restore'); one that a kill or a full disk has torn may be removed: the "
-    "command that wrote it enters it again"
-)
-
 # A spreadsheet takes a text that begins so for a formula. An apostrophe makes it text again; so that it can be taken
 # off without doubt, texts that begin with one get another.
 _GUARDED = ("=", "+", "-", "@", "\t", "\r", "\n", "'")

@@ -22,9 +22,9 @@ from search_spaces.errors import nearest
 if TYPE_CHECKING:
     import torch
 
-INFO = Path("/proc/cpuinfo")
+_INFO = Path("/proc/cpuinfo")
 # Microseconds of processor time in each period, and the period: control groups, version 2.
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 # prctl's option that sends a signal to a process when its parent dies (Linux, prctl(2)).
 _PR_SET_PDEATHSIG = 1
 
@@ -44,7 +44,7 @@ def cores_shown() -> int:
 def cores_by_quota() -> float | None:
     """Return how many cores a container's quota amounts to, None without one."""
     try:
-        quota, period = QUOTA.read_text(encoding="utf-8").split()
+        quota, period = _QUOTA.read_text(encoding="utf-8").split()
         return None if quota == "max" else int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
         return None
@@ -64,7 +64,7 @@ def processor_name() -> str:
 
 def _info() -> list[str]:
     try:
-        return INFO.read_text(encoding="utf-8").splitlines()
+        return _INFO.read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
 

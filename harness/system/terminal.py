@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,16 +23,6 @@ _FORM = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?
 
 # A pipe has no width: lines are for programs there, and none is cut or folded.
 _PIPE_WIDTH = 400
-
-# What a word means, and how it looks: green is proven and nothing else.
-STYLES = {
-    "certified": "bold green",
-    "verified": "green",
-    "at the target": "yellow",
-    "measured": "",
-    "searched": "dim",
-    "claimed": "dim italic",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +72,6 @@ def show_table(
     return [columns[index].title for index in kept]
 
 
-def show_facts(where: Any, facts: Mapping[str, str]) -> None:
-    """Print a line a fact, its name first; long ones are folded beside their names."""
-    show_grid(where, list(facts.items()), [("bold", "")] * len(facts))
-
-
 def show_grid(where: Any, rows: Sequence[Sequence[str]], styles: Sequence[Sequence[str]]) -> None:
     """Print cells in columns, of which the last is folded.
 
@@ -116,13 +101,6 @@ def _show(where: Any, made: Any) -> None:
         where.print(made)
     # By click, which flushes: a full disk, or a reader that has gone, is then met where it is handled.
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), file=where.file)
-
-
-def show_heading(where: Any, words: str) -> None:
-    """Print a line that stands above a table."""
-    from rich.text import Text
-
-    _show(where, Text(printable(words), style="bold"))
 
 
 @contextmanager

@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture
 def place(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    monkeypatch.setattr(machine, "QUOTA", workspace / "no quota")
+    monkeypatch.setattr(machine, "_QUOTA", workspace / "no quota")
     return Workspace(workspace)
 
 
@@ -161,7 +161,7 @@ def test_the_processor_is_asked_for_bf16(
     file = place.root / "cpuinfo"
     if line is not None:
         file.write_text(f"processor\t: 0\n{line}\n", encoding="utf-8")
-    monkeypatch.setattr(machine, "INFO", file)
+    monkeypatch.setattr(machine, "_INFO", file)
 
     assert found(place, "cpu").message.endswith(f", {told}")
 
@@ -201,7 +201,7 @@ def test_a_cache_that_cannot_be_written_is_not_blamed_on_the_compiler(
 
 def test_a_container_with_fewer_cores_than_it_shows_is_told(place: Workspace, monkeypatch: pytest.MonkeyPatch):
     (place.root / "cpu.max").write_text("150000 100000", encoding="utf-8")
-    monkeypatch.setattr(machine, "QUOTA", place.root / "cpu.max")
+    monkeypatch.setattr(machine, "_QUOTA", place.root / "cpu.max")
     monkeypatch.setattr(machine, "cores_shown", lambda: 64)
     monkeypatch.setattr(doctor, "cores_shown", lambda: 64)
 

@@ -13,7 +13,7 @@ from harness.evidence import record
 from harness.evidence.leaderboard import read
 from harness.evidence.record import Record
 from harness.system import terminal
-from harness.system.document import TORN
+from harness.system.document import BRING_BACK
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
 from search_spaces.task import MNIST
@@ -319,7 +319,7 @@ def test_a_damaged_line_of_the_ledger_is_named_and_nothing_is_published(
     shown = capsys.readouterr()
     assert "harness: left out: the ledger " in shown.err
     assert said in shown.err
-    assert TORN in shown.err
+    assert BRING_BACK in shown.err
     assert shown.out
     assert run(["leaderboard", "--publish"]) == 4
     assert said in capsys.readouterr().err

@@ -17,7 +17,7 @@ from harness.evidence import leaderboard, record, weight_file
 from harness.evidence.audit import audit
 from harness.evidence.leaderboard import Tier
 from harness.system import files
-from harness.system.document import TORN
+from harness.system.document import BRING_BACK
 from harness.system.files import Workspace
 from tests.harness import unrun
 from tests.harness.lived_in import drop, edit, fault_of, forget, record_of, weights
@@ -344,4 +344,4 @@ def test_a_ledger_that_cannot_be_read_is_one_fault(place: Workspace, capsys: pyt
     (fault,) = capsys.readouterr().out.splitlines()
     assert f"the ledger {place.ledger}, line 1: " in fault
     # What helps is told too.
-    assert TORN in fault
+    assert BRING_BACK in fault

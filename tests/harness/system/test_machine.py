@@ -21,7 +21,7 @@ from harness.system import machine
 def test_flags_are_those_that_the_system_names(
     text: str | None, flags: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(machine, "INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "_INFO", tmp_path / "cpuinfo")
     if text is not None:
         (tmp_path / "cpuinfo").write_text(text, encoding="utf-8")
 
@@ -35,7 +35,7 @@ def test_flags_are_those_that_the_system_names(
 def test_the_model_is_the_one_that_the_system_names(
     text: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(machine, "INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "_INFO", tmp_path / "cpuinfo")
     (tmp_path / "cpuinfo").write_text(text, encoding="utf-8")
 
     assert machine.processor_name() == name
@@ -57,7 +57,7 @@ def test_no_more_cores_are_used_than_a_container_s_quota_pays_for(
     quota: str | None, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(machine, "cores_shown", lambda: 8)
-    monkeypatch.setattr(machine, "QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(machine, "_QUOTA", tmp_path / "cpu.max")
     if quota is not None:
         (tmp_path / "cpu.max").write_text(quota, encoding="utf-8")
 

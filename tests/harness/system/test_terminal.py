@@ -19,7 +19,6 @@ from harness.system.terminal import (
     counted,
     duration_option,
     duration_text,
-    show_facts,
     show_grid,
     show_table,
 )
@@ -47,6 +46,11 @@ def shown(monkeypatch: pytest.MonkeyPatch, width: int | None, *, colours: bool =
     return stream
 
 
+def show_facts(facts: dict[str, str]) -> None:
+    """Print a line a fact, its name first."""
+    show_grid(console(), list(facts.items()), [("bold", "")] * len(facts))
+
+
 def plain(text: str) -> str:
     """Return a text without looks."""
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
@@ -55,7 +59,7 @@ def plain(text: str) -> str:
 def test_in_a_pipe_no_line_ends_in_blanks_and_none_is_folded(monkeypatch: pytest.MonkeyPatch):
     stream = shown(monkeypatch, None)
     show_table(console(), COLUMNS, ROWS)
-    show_facts(console(), {"space": "word " * 60, "time": "short"})
+    show_facts({"space": "word " * 60, "time": "short"})
 
     lines = stream.getvalue().splitlines()
     assert [line for line in lines if line != line.rstrip()] == []
@@ -65,7 +69,7 @@ def test_in_a_pipe_no_line_ends_in_blanks_and_none_is_folded(monkeypatch: pytest
 
 def test_facts_are_folded_beside_their_names(monkeypatch: pytest.MonkeyPatch):
     stream = shown(monkeypatch, 40)
-    show_facts(console(), {"space": "word " * 12, "time": "short"})
+    show_facts({"space": "word " * 12, "time": "short"})
 
     lines = [line.rstrip() for line in plain(stream.getvalue()).splitlines()]
     assert max(map(len, lines)) <= 40
@@ -94,7 +98,7 @@ def test_no_colour_is_used_where_it_is_not_wanted(monkeypatch: pytest.MonkeyPatc
 
 def test_what_could_steer_a_terminal_is_a_question_mark(monkeypatch: pytest.MonkeyPatch):
     stream = shown(monkeypatch, None)
-    show_facts(console(), {"name": "a\x1b[2Jb"})
+    show_facts({"name": "a\x1b[2Jb"})
 
     assert stream.getvalue() == "name  a?[2Jb\n"
 

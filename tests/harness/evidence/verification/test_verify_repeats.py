@@ -9,7 +9,7 @@ import torch
 
 from harness.evidence import audit, record, weight_file
 from harness.system import files
-from harness.system.document import TORN
+from harness.system.document import BRING_BACK
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from harness.training.modules.build import build
@@ -121,7 +121,7 @@ def test_a_torn_line_of_the_repeats_is_told_once_and_the_same_command_mends_what
     [fault] = [line for line in audit.audit(place) if str(log) in line]
 
     assert fault.startswith(f"{log}, line 2: ")
-    assert fault.endswith(f"({TORN})")
+    assert fault.endswith(f"({BRING_BACK})")
     # A kill tears the line before the weights are there.
     log.write_bytes(whole.splitlines(keepends=True)[0])
     [evidence] = record.read_all(place.records)

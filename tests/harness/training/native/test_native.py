@@ -231,7 +231,7 @@ def test_the_instruction_set_is_the_best_that_the_processor_has(
     flags: str, machine: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n", encoding="utf-8")
-    monkeypatch.setattr("harness.system.machine.INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("harness.system.machine._INFO", tmp_path / "cpuinfo")
     monkeypatch.setattr("platform.machine", lambda: machine)
 
     assert native.level().name == name
