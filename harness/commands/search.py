@@ -223,8 +223,6 @@ def _warnings(plan: SearchPlan) -> list[str]:
     from harness.search.effort import least_seconds
 
     found = [f"'net' of the space '{plan.space.name}' does not use {name!r}" for name in plan.space.unused]
-    if plan.undrawn:
-        found.append(plan.undrawn)
     seconds, least = plan.effort.seconds, least_seconds(plan.config.dataset)
     if seconds is not None and seconds < least:
         title = dataset_named(plan.config.dataset).title

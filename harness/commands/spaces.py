@@ -15,10 +15,6 @@ from harness.system.errors import ContentError
 if TYPE_CHECKING:
     from search_spaces.spaces.count import Count, Rejection
     from search_spaces.spaces.space import SearchSpace
-    from search_spaces.spaces.vain_options import VainOption
-
-# Of options that lead to no network.
-MOST_WARNINGS = 5
 
 _budget = click.option("--budget", type=click.IntRange(1), help="Most parameters of a network.")
 _seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random numbers.")
@@ -128,13 +124,11 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
 def check(file: str, as_json: bool) -> None:
     """Check the search space in FILE; exit code 4 if it is not valid, or if it is small and holds no network.
 
-    It says how many networks are accepted and why others are rejected. Warnings name options that lead to no accepted
-    network, and rules that 'net' does not use. A name of 'harness spaces list' is checked too, where no file is called
-    so.
+    It says how many networks are accepted and why others are rejected, and warns of rules that 'net' does not use. A
+    name of 'harness spaces list' is checked too, where no file is called so.
     """
     from search_spaces.catalog import space
     from search_spaces.spaces.count import derivations_text, feasible
-    from search_spaces.spaces.vain_options import vain_options
 
     is_name = file.isidentifier() and not os.path.exists(file)
     found = space(file if is_name else f"@{file.removeprefix('@')}")
@@ -147,15 +141,7 @@ def check(file: str, as_json: bool) -> None:
         click.echo(f"harness: warning: none of {counted.looked_at:,} derivations drawn at random {why}", err=True)
     for name in found.unused:
         click.echo(f"harness: warning: 'net' does not use {name!r}", err=True)
-    vain = vain_options(found, random.Random(0))
-    for each in vain[:MOST_WARNINGS]:
-        click.echo(f"harness: warning: {_vain_sentence(each)}", err=True)
-    if len(vain) > MOST_WARNINGS:
-        click.echo(f"harness: warning: {len(vain) - MOST_WARNINGS:,} more such options; --json names all", err=True)
-    facts = _facts(found) | {
-        "feasible": dataclasses.asdict(counted),
-        "vain_options": [dataclasses.asdict(each) for each in vain],
-    }
+    facts = _facts(found) | {"feasible": dataclasses.asdict(counted)}
     said = f"{found.name} is a search space: {derivations_text(counted.derivations)}, hash {found.hash}"
     options.answer(as_json, facts, f"{said}\n{_told(counted)}")
 
@@ -170,13 +156,6 @@ def _facts(found: SearchSpace) -> dict[str, Any]:
         "conditions": [str(condition) for condition in found.conditions],
         "unused": found.unused,
     }
-
-
-def _vain_sentence(found: VainOption) -> str:
-    option = f"option {found.option!r} of the choice {found.decision!r}"
-    if found.exact:
-        return f"{option} leads to no network that is accepted, for example: {found.message}"
-    return f"none of {found.looked_at:,} networks drawn with {option} is accepted, for example: {found.message}"
 
 
 def _told(counted: Count) -> str:

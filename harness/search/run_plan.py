@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from harness.data.datasets import Dataset, asked_for, dataset, task_of
@@ -36,8 +35,7 @@ from harness.training.workers.executor import ExecutorOf, Processes
 from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Limits, Source
 from search_spaces.catalog import space as space_of
-from search_spaces.errors import DrawError
-from search_spaces.spaces.count import MOST_EXACT, derivations, feasible, fewest_above
+from search_spaces.spaces.count import MOST_EXACT, derivations, feasible, smallest
 from search_spaces.spaces.resolve import with_conditions
 from search_spaces.spaces.space import Condition, Metric, SearchSpace, contradictory
 
@@ -53,8 +51,6 @@ class SearchPlan:
 
     Attributes:
         past: earlier trainings that the search learns from; ``left_out`` says what could not be read.
-        undrawn: what is said where no network was drawn that keeps the conditions of the space, --limit among them;
-            else empty.
         executor_of: who trains; ``nodes`` are those of a cluster, none where this machine trains.
         measures_workers: on a GPU nobody said how many networks are to train at once; that is found by measuring.
     """
@@ -72,7 +68,6 @@ class SearchPlan:
     engine: Choice
     measures_workers: bool
     origins: dict[str, str]
-    undrawn: str = ""
     executor_of: ExecutorOf = Processes
     nodes: tuple[NodeInfo, ...] = ()
 
@@ -83,8 +78,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     Raises:
         UsageError: an unknown sampler, recipe, data set, device or engine, a study cannot have that name, or what is
             minimised has no limit.
-        ContentError: the recipe does not suit the data set, or no network of the space was found that keeps the
-            budget.
+        ContentError: the recipe does not suit the data set, or no network of a small space keeps the budget.
         SearchSpaceError: the space is unknown, or its text is wrong.
         DataError: the data are missing or damaged.
     """
@@ -106,7 +100,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     epochs = _lengths(given["epochs"], recipe.recipe, chosen=origins.get("recipe", "default") != "default")
     if given["target"] is not None:
         _check_target(given["target"], asked_for(given["dataset"]))
-    undrawn = _check_budget(space, given["space"], budget, is_limited=bool(limits))
+    _check_budget(space, given["space"], budget, is_limited=bool(limits))
     # Images are read, or fetched, after all that the options alone can have wrong.
     data = resolve(given["dataset"], given["folder"])
     check_batch(recipe.recipe, data.dataset.train_size)
@@ -159,7 +153,6 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         measures_workers=given["workers"] is None and device.type != "cpu",
         past=past,
         left_out=left_out,
-        undrawn=undrawn,
         origins={("study" if name == "name" else name): origin for name, origin in origins.items()},
     )
 
@@ -245,30 +238,22 @@ def _check_limits(limits: Sequence[Condition]) -> None:
         raise UsageError(f"--limit {', '.join(map(str, clash))}: no network can meet these together")
 
 
-def _check_budget(space: SearchSpace, name: str, budget: int, *, is_limited: bool) -> str:
-    """Return what is said where no network was drawn that keeps the conditions, but there may be one; else nothing.
-
-    Raises:
-        ContentError: no network of the space keeps its conditions, or none was found that keeps the budget.
-    """
-    is_small = derivations(space) <= MOST_EXACT
-    try:
-        fewest = fewest_above(space, budget, Random(0))
-    except DrawError as error:
-        conditions = ", ".join(map(str, space.conditions))
-        if not is_small:
-            return f"no network that was drawn from the space '{space.name}' keeps all conditions ({conditions})"
+def _check_budget(space: SearchSpace, name: str, budget: int, *, is_limited: bool) -> None:
+    """Raise ContentError where no network of a small space keeps its conditions and the budget."""
+    if derivations(space) > MOST_EXACT:
+        return
+    fewest = smallest(space)
+    if fewest is None:
         check = f"see why with '{typed('spaces', 'check', name)}'"
-        hint = "loosen --limit or raise --budget" if is_limited else check
-        message = f"no network of space '{space.name}' keeps all conditions ({conditions})"
-        raise ContentError(message, hint=hint) from error
-    if fewest is not None:
-        known = "its smallest has" if is_small else "the smallest that was found there has"
         raise ContentError(
-            f"no network of space '{space.name}' meets a budget of {budget:,} parameters: {known} {fewest:,}",
+            f"no network of space '{space.name}' keeps all conditions ({', '.join(map(str, space.conditions))})",
+            hint="loosen --limit or raise --budget" if is_limited else check,
+        )
+    if fewest > budget:
+        raise ContentError(
+            f"no network of space '{space.name}' meets a budget of {budget:,} parameters: its smallest has {fewest:,}",
             hint=f"give a budget of {fewest} or more",
         )
-    return ""
 
 
 def plan_document(plan: SearchPlan) -> dict[str, Any]:

@@ -9,25 +9,18 @@ import math
 import random
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from search_spaces.cost import Analysis, analyse, map_numbers
-from search_spaces.errors import DrawError
-from search_spaces.spaces.draw import ByDerivations, Draw, Uniform, draw, draw_uniform, enumerate_draws, replay
+from search_spaces.cost import Analysis, map_numbers
+from search_spaces.spaces.draw import ByDerivations, Draw, draw, enumerate_draws
 from search_spaces.spaces.judge import judge
 from search_spaces.spaces.measure import value_ways
 from search_spaces.spaces.space import Body, SearchSpace
 
 # So many derivations are all looked at.
 MOST_EXACT = 5_000
-# Of a look for a small network; one alone may end where only two changes at once help. In ``tiny`` two of three end at
-# the smallest network that is known.
-DESCENTS = 20
-# Of all networks looked at together; beyond it takes longer than a person waits. The spaces that come with the program
-# take 40,000 to 130,000.
-MOST_LAYERS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,59 +104,10 @@ def feasible(
     return Count(lowest, highest, total, False, samples, accepted, confidence, *_medians(found), rejected)
 
 
-def fewest_above(space: SearchSpace, budget: int, rng: random.Random) -> int | None:
-    """Return the parameters of the smallest network that was found above a budget; None where one may keep it.
-
-    Up to ``MOST_EXACT`` derivations are all looked at. In a larger space it descends from drawn networks: it changes
-    one decision after the other while the network becomes smaller. So the smallest network may be smaller still.
-
-    Raises:
-        DrawError: no accepted network was seen.
-    """
-    if derivations(space) <= MOST_EXACT:
-        accepted, _ = _judged(space, enumerate_draws(space), None)
-        if not accepted:
-            raise DrawError(f"no network of '{space.name}' keeps its conditions")
-        fewest = min(analysis.parameters for analysis in accepted)
-        return fewest if fewest > budget else None
-    sizes: list[int] = []
-    looked_at = 0
-    for _ in range(DESCENTS):
-        try:
-            found = draw_uniform(space, rng, attempts=2_000)
-        except DrawError:
-            if sizes:
-                break
-            raise
-        for size, layers in _descent(space, found, rng):
-            looked_at += layers
-            if size <= budget or looked_at > MOST_LAYERS:
-                return None
-        sizes.append(size)
-    return min(sizes)
-
-
-def _descent(space: SearchSpace, found: Draw, rng: random.Random) -> Iterator[tuple[int, int]]:
-    """Yield the parameters of the smallest network so far and the layers of each that is looked at.
-
-    It ends where no change of one decision helps.
-    """
-    size = analyse(found.architecture, space.task).parameters
-    yield size, len(found.architecture.ops)
-    changes = _changes(found)
-    while changes:
-        name, index = changes.pop()
-        other = replay(space, {**found.indices, name: index}, Uniform(rng))
-        judgement = judge(space, other.architecture, size - 1)
-        if judgement.accepted and judgement.analysis is not None:
-            found, size = other, judgement.analysis.parameters
-            changes = _changes(found)
-        yield size, len(other.architecture.ops)
-
-
-def _changes(found: Draw) -> list[tuple[str, int]]:
-    """Return each option of each decision, the first one last."""
-    return [(decision.name, index) for decision in found.decisions for index in range(decision.size)][::-1]
+def smallest(space: SearchSpace) -> int | None:
+    """Return the fewest parameters of any accepted network, all being looked at; None where none is accepted."""
+    accepted, _ = _judged(space, enumerate_draws(space), None)
+    return min((analysis.parameters for analysis in accepted), default=None)
 
 
 def _judged(

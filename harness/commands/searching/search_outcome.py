@@ -84,7 +84,6 @@ def outcome(plan: SearchPlan, session: Session, verdict: Verdict | None, given: 
         failed=failed,
         pruned=ends[Status.PRUNED],
         allowed=_allowed(plan.effort.seconds, events),
-        undrawn=plan.undrawn,
         given=given,
     )
     return Outcome(plan, verdict, events, trained, nearest, last_words(end, searched, nearest))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
@@ -68,7 +68,6 @@ class Searched:
         trained: networks whose first run has ended; ``failed`` those whose run was broken off, by how.
         pruned: those of the trained ones that were stopped early.
         allowed: the longest time of the sessions that had an end, None where the last one has none.
-        undrawn: what is said where no network was drawn that keeps all conditions; else empty.
         given: options of the command line and their values, as they are typed.
     """
 
@@ -80,7 +79,6 @@ class Searched:
     failed: Mapping[Status, int]
     pruned: int
     allowed: float | None
-    undrawn: str
     given: Mapping[str, str]
 
 
@@ -105,8 +103,6 @@ def _words(end: End, searched: Searched, nearest: NearestMiss | None) -> LastWor
             changes = _more_time(searched) if of == "time" else _more_trials(searched)
             advice = f"{_SAME} and trains it again"
             return LastWords(why=of, sentences=(found,), arguments=_arguments(searched, changes), advice=advice)
-        case RanOut() | Exhausted() if not searched.trained and not searched.failed and searched.undrawn:
-            return _after_vain_draws(searched)
         case RanOut() | Exhausted() if not searched.trained and (limit := _larger_limit(searched)):
             return _after_a_limit(searched, limit)
         case RanOut(of):
@@ -170,20 +166,6 @@ def _is_far(nearest: NearestMiss) -> bool:
 
 def _is_large(nearest: NearestMiss, searched: Searched) -> bool:
     return 2 * nearest.cost > searched.config.ceiling
-
-
-def _after_vain_draws(searched: Searched) -> LastWords:
-    """Return what helps where no network was drawn that keeps the conditions: without those of the command line."""
-    found = f"{searched.undrawn}, so nothing was trained"
-    if searched.config.minimise is not Metric.PARAMETERS:
-        # Its limit has to stay, as a search goes down from it.
-        arguments, advice = _arguments(searched, _wider(searched)), _LARGER
-    elif "--limit" in searched.given:
-        arguments, advice = _arguments(searched, {}, dropped={"--limit"}), "searches without the limits"
-    else:
-        arguments = ("spaces", "check", searched.given.get("--space", searched.config.space).removeprefix("@"))
-        advice = "shows why networks are rejected"
-    return LastWords(why="space", sentences=(found,), arguments=arguments, advice=advice)
 
 
 def _larger_limit(searched: Searched) -> dict[str, str]:
@@ -281,13 +263,13 @@ def _target_in_reach(nearest: NearestMiss, searched: Searched) -> float:
     return 0.0
 
 
-def _arguments(searched: Searched, changes: Mapping[str, str], dropped: Set[str] = frozenset()) -> tuple[str, ...]:
-    """Return the arguments given with some options changed and some dropped.
+def _arguments(searched: Searched, changes: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the arguments given with some options changed.
 
     Where another study begins it has a name of its own, and time enough for an answer.
     """
-    kept = {name: value for name, value in ({**searched.given, **changes}).items() if name not in dropped}
-    if dropped or changes.keys() - _EFFORT:
+    kept = {**searched.given, **changes}
+    if changes.keys() - _EFFORT:
         kept.pop("--study", None)
         seconds = searched.effort.seconds
         least = least_seconds(searched.config.dataset)

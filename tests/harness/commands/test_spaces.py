@@ -154,17 +154,6 @@ def test_check_warns_where_no_draw_of_a_large_space_keeps_the_conditions(tmp_pat
     assert printed.startswith("mine is a search space: ")
 
 
-def test_check_warns_of_an_alternative_that_leads_to_no_network(tmp_path: Path):
-    file = tmp_path / "mine.space"
-    vain = "maxpool maxpool maxpool maxpool maxpool"
-    file.write_text(f"net = <conv3x3({{4, 8}}) / {vain}> gap linear(10)", encoding="utf-8")
-
-    assert (
-        lacking(checked(file)[1], "warning: option 'maxpool maxpool", "of the choice 'group' leads to no network") == []
-    )
-    assert [each["looked_at"] for each in run_json("check", str(file))["vain_options"]] == [1]
-
-
 def test_check_names_what_net_does_not_use(tmp_path: Path):
     file = tmp_path / "mine.space"
     file.write_text("old = bn; w = {4, 8}; let v = {1, 2}; net = conv3x3(w) gap linear(10)", encoding="utf-8")

@@ -10,15 +10,13 @@ from hypothesis import strategies as st
 
 from search_spaces.catalog import space
 from search_spaces.cost import map_numbers
-from search_spaces.errors import DrawError
-from search_spaces.spaces import count
 from search_spaces.spaces.count import (
     Count,
     clopper_pearson,
     derivations,
     derivations_text,
     feasible,
-    fewest_above,
+    smallest,
 )
 from search_spaces.spaces.draw import enumerate_draws
 from search_spaces.spaces.judge import judge
@@ -76,38 +74,11 @@ def test_the_medians_are_those_of_the_accepted():
     assert found.median_parameters == 9 * 4 + 50
 
 
-def fewest(text: str, budget: int = 0) -> int | None:
-    return fewest_above(parse_space(text), budget, random.Random(0))
-
-
 def test_the_smallest_network_of_a_small_space_is_known():
     text = "net = conv3x3({4, 8, 12}) gap linear(10)"
-    assert fewest(text) == 4 * 9 + 4 * 10 + 10
-    assert fewest(f"{text}; where macs >= 60000") == 12 * 9 + 12 * 10 + 10
-    assert (fewest(text, 86), fewest(text, 85)) == (None, 86)
-
-
-@pytest.mark.parametrize("name", ["bench", "posed"])
-def test_a_descent_finds_the_smallest_network_of_a_small_space(name: str, monkeypatch: pytest.MonkeyPatch):
-    known = fewest_above(space(name), 0, random.Random(0))
-    monkeypatch.setattr(count, "MOST_EXACT", 0)
-    assert fewest_above(space(name), 0, random.Random(0)) == known
-
-
-def test_a_descent_ends_where_it_has_enough():
-    text = "net = conv3x3(1..90) conv3x3(1..90) gap linear(10)"
-    assert (fewest(text, 38), fewest(text, 37)) == (None, 1 * 9 + 9 + 20)
-
-
-@pytest.mark.parametrize("channels", [4, 90])
-def test_where_no_network_keeps_the_conditions_that_is_said(channels: int):
-    with pytest.raises(DrawError):
-        fewest(f"net = conv3x3(1..{channels}) conv3x3(1..90) gap linear(10); where parameters <= 10")
-
-
-def test_a_descent_among_networks_of_hundreds_of_layers_is_given_up():
-    text = "width = 1..100; net = conv3x3(width){100} conv3x3(width){100} gap linear(10);"
-    assert fewest(text, 20_000) is None
+    assert smallest(parse_space(text)) == 4 * 9 + 4 * 10 + 10
+    assert smallest(parse_space(f"{text}; where macs >= 60000")) == 12 * 9 + 12 * 10 + 10
+    assert smallest(parse_space(f"{text}; where parameters <= 10")) is None
 
 
 def test_many_derivations_give_an_interval_that_says_so():
@@ -170,9 +141,3 @@ def test_the_interval_of_no_success_is_known_in_closed_form():
 @pytest.mark.parametrize(("number", "words"), [(1, "1 derivation"), (1_200, "1,200 derivations")])
 def test_one_derivation_is_no_plural(number: int, words: str):
     assert derivations_text(number) == words
-
-
-def test_a_network_that_was_found_is_not_forgotten_where_later_draws_find_none():
-    # One of some two hundred draws is accepted, so one of the descents finds no beginning.
-    space = parse_space("w = 1..1000; net = conv3x3(w) relu? bn? relu? gap linear(10); where parameters <= 50")
-    assert fewest_above(space, 10, random.Random(3)) == 1 * 9 + 10 + 10

@@ -37,7 +37,6 @@ SEARCHED = Searched(
     failed={},
     pruned=0,
     allowed=600.0,
-    undrawn="",
     given=GIVEN,
 )
 # 99.4 % on the test images are 75 errors on validation.
@@ -229,21 +228,6 @@ def test_a_larger_limit_does_not_help_against_crashes():
 
 
 # The target -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("end", [RanOut("time"), Exhausted("the space has no further network")], ids=["time", "space"])
-def test_a_space_of_which_no_network_keeps_the_conditions_is_to_be_checked(end: End):
-    words = said(
-        end, None, undrawn="none keeps its conditions", trained=0, given={"--space": "@mine.space", "--time": "10m"}
-    )
-
-    assert (words.why, words.arguments) == ("space", ("spaces", "check", "mine.space"))
-    assert "keeps its conditions" in words.sentences[0]
-    # Limits of the command line are given up first.
-    limited = said(
-        end, None, undrawn="none keeps its conditions", trained=0, given={"--space": "tiny", "--limit": "macs<=10"}
-    )
-    assert options(limited) == {"--space": "tiny"}
 
 
 @pytest.mark.parametrize(("dataset", "least"), [("mnist-5k", "3m"), ("mnist", "10m")])
