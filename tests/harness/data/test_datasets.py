@@ -15,7 +15,6 @@ FILED = [name for name, spec in DATASETS.items() if not spec.embedded]
 @pytest.mark.parametrize("name", FILED)
 def test_the_split_uses_all_training_images_and_keeps_the_published_test_set(name: str):
     spec = dataset(name)
-
     assert (spec.train_size, spec.validation_size, spec.test_size) == (50_000, 10_000, 10_000)
     assert [file.shape[0] for file in spec.all_files] == [60_000, 60_000, 10_000, 10_000]
 
@@ -24,7 +23,6 @@ def test_the_split_uses_all_training_images_and_keeps_the_published_test_set(nam
 def test_files_and_md5_sums_are_those_of_torchvision(name: str):
     spec = dataset(name)
     theirs = getattr(import_torchvision().datasets, spec.folder.partition("/")[0])
-
     assert [(f"{file.name}.gz", file.gzip_md5) for file in spec.all_files] == theirs.resources
     assert spec.folder == f"{theirs.__name__}/raw"
     assert len(theirs.classes) == spec.classes
@@ -36,7 +34,6 @@ def test_mean_and_deviation_are_those_of_the_training_images(name: str, mnist_fo
     if not (mnist_folder / spec.folder).is_dir():
         pytest.skip(f"HARNESS_DATA has no {spec.folder}")
     pixels = training_arrays(spec, find(spec, mnist_folder))[0] / 255
-
     assert spec.mean == pytest.approx((pixels.mean(),), abs=5e-5)
     assert spec.std == pytest.approx((pixels.std(),), abs=5e-5)
 
@@ -44,14 +41,11 @@ def test_mean_and_deviation_are_those_of_the_training_images(name: str, mnist_fo
 def test_an_unknown_name_is_answered_with_the_known_ones_and_the_nearest():
     with pytest.raises(UsageError) as caught:
         dataset("fasion-mnist")
-
     assert all(name in caught.value.message for name in DATASETS)
     assert "'fashion-mnist'" in (caught.value.hint or "")
 
 
 def test_facts_and_checks_need_no_torch():
     program = "import sys, harness.data.data_files, harness.commands.data; sys.exit('torch' in sys.modules)"
-
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-
     assert run.returncode == 0, run.stderr or "torch was loaded"

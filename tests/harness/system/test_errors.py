@@ -21,7 +21,6 @@ PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text
 def test_a_command_is_typed_as_the_program_was_called(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("HARNESS_COMMAND", raising=False)
     assert typed("explain", "gap | linear(10)") == "harness explain 'gap | linear(10)'"
-
     monkeypatch.setenv("HARNESS_COMMAND", "./scripts/harness")
     assert typed("doctor") == "./scripts/harness doctor"
 
@@ -29,7 +28,6 @@ def test_a_command_is_typed_as_the_program_was_called(monkeypatch: pytest.Monkey
 def test_what_is_missing_is_named_with_the_command_that_installs_it():
     with pytest.raises(DeviceError, match="no_such_module") as caught:
         errors.require("export", ("json", "no_such_module"), "--onnx")
-
     assert caught.value.hint == errors.install_command("export")
     errors.require("export", ("json",), "--onnx")
 
@@ -48,7 +46,6 @@ def test_the_command_names_the_packages_of_the_extra(extra: str):
 
 def test_pip_takes_the_command():
     command = [*shlex.split(errors.install_command("export")), "--dry-run", "--no-deps", "--no-index", "--quiet"]
-
     subprocess.run(command, check=True, timeout=120)
 
 
@@ -56,8 +53,6 @@ def test_pip_takes_the_command():
 def test_storage_that_is_refused_is_told_from_other_errors_also_as_a_cause(number: int, is_storage: bool):
     outer = RuntimeError("a run failed")
     outer.__cause__ = OSError(number, os.strerror(number), "file")
-
     found = refused_storage(outer)
-
     assert isinstance(found, StorageError) == is_storage
     assert found is None or "file" in found.message

@@ -1,4 +1,4 @@
-"""Tables and facts: wide in a pipe, as wide as a terminal there, and nothing that steers one; durations."""
+"""Tables: wide in a pipe, as wide as a terminal there, and nothing that steers one; durations."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from harness.system.terminal import (
 
 COLUMNS = (Column("network"), Column("learned", numeric=True), Column("recipe", spare=1))
 ROWS = [["posed-1462", "1,462", "small"], ["plain-5102", "5,102", "fast"]]
+FACTS = [["space", "word " * 60], ["time", "short"]]
+LOOKS = [["green", ""]] * 2
 
 
 class Terminal(io.StringIO):
@@ -46,30 +48,27 @@ def shown(monkeypatch: pytest.MonkeyPatch, width: int | None, *, colours: bool =
     return stream
 
 
-def show_facts(facts: dict[str, str]) -> None:
-    """Print a line a fact, its name first."""
-    show_grid(console(), list(facts.items()), [("bold", "")] * len(facts))
-
-
 def plain(text: str) -> str:
     """Return a text without looks."""
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-def test_in_a_pipe_no_line_ends_in_blanks_and_none_is_folded(monkeypatch: pytest.MonkeyPatch):
+def test_in_a_pipe_no_line_ends_in_blanks_none_is_folded_and_none_steers(monkeypatch: pytest.MonkeyPatch):
     stream = shown(monkeypatch, None)
     show_table(console(), COLUMNS, ROWS)
-    show_facts({"space": "word " * 60, "time": "short"})
+    show_grid(console(), FACTS, LOOKS)
+    show_grid(console(), [["name", "a\x1b[2Jb"]], LOOKS[:1])
 
     lines = stream.getvalue().splitlines()
     assert [line for line in lines if line != line.rstrip()] == []
     assert lines[1].split() == ROWS[0]
-    assert len(lines) == 5
+    assert lines[-1] == "name  a?[2Jb"
+    assert len(lines) == 6
 
 
 def test_facts_are_folded_beside_their_names(monkeypatch: pytest.MonkeyPatch):
     stream = shown(monkeypatch, 40)
-    show_facts({"space": "word " * 12, "time": "short"})
+    show_grid(console(), FACTS, LOOKS)
 
     lines = [line.rstrip() for line in plain(stream.getvalue()).splitlines()]
     assert max(map(len, lines)) <= 40
@@ -81,51 +80,27 @@ def test_facts_are_folded_beside_their_names(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(("width", "titles"), [(80, ["network", "learned", "recipe"]), (22, ["network", "learned"])])
 def test_spare_columns_give_way_in_a_narrow_terminal(width: int, titles: list[str], monkeypatch: pytest.MonkeyPatch):
     stream = shown(monkeypatch, width)
-    show_table(console(), COLUMNS, ROWS)
-
+    assert show_table(console(), COLUMNS, ROWS) == titles
     assert plain(stream.getvalue()).splitlines()[0].split() == titles
 
 
-def test_no_colour_is_used_where_it_is_not_wanted(monkeypatch: pytest.MonkeyPatch):
-    found = []
-    for colours in (False, True):
-        stream = shown(monkeypatch, 40, colours=colours)
-        show_grid(console(), [["ok", "fine"]], [["green", ""]])
-        found.append("\x1b[32m" in stream.getvalue())
-
-    assert found == [False, True]
-
-
-def test_what_could_steer_a_terminal_is_a_question_mark(monkeypatch: pytest.MonkeyPatch):
-    stream = shown(monkeypatch, None)
-    show_facts({"name": "a\x1b[2Jb"})
-
-    assert stream.getvalue() == "name  a?[2Jb\n"
+@pytest.mark.parametrize("colours", [False, True])
+def test_no_colour_is_used_where_it_is_not_wanted(colours: bool, monkeypatch: pytest.MonkeyPatch):
+    stream = shown(monkeypatch, 40, colours=colours)
+    show_grid(console(), FACTS, LOOKS)
+    assert ("\x1b[32m" in stream.getvalue()) == colours
 
 
 def test_one_is_no_plural():
-    assert [counted(number, "worker") for number in (0, 1, 2, 1200)] == [
-        "0 workers",
-        "1 worker",
-        "2 workers",
-        "1,200 workers",
-    ]
+    assert [counted(number, "run") for number in (0, 1, 2, 1200)] == ["0 runs", "1 run", "2 runs", "1,200 runs"]
+
+
+# Durations ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [
-        ("90s", 90.0),
-        ("45m", 2700.0),
-        ("2h", 7200.0),
-        ("1h30m", 5400.0),
-        ("1h30m15s", 5415.0),
-        ("1h5s", 3605.0),
-        ("0.5m", 30.0),
-        ("1.5h", 5400.0),
-        ("0h1s", 1.0),
-        ("876000h", 876_000 * 3600.0),
-    ],
+    [("90s", 90.0), ("45m", 2700.0), ("1h30m15s", 5415.0), ("1h5s", 3605.0), ("1.5h", 5400.0), ("0h1s", 1.0), (90, 90)],
 )
 def test_hours_minutes_and_seconds_add_up(text: str, seconds: float):
     assert DURATION.convert(text, None, None) == seconds
@@ -133,37 +108,19 @@ def test_hours_minutes_and_seconds_add_up(text: str, seconds: float):
 
 @pytest.mark.parametrize(
     "text",
-    ["45", "", "m", "0s", "0h0m", "-5m", "5 m", "5min", "30m1h", "1m1m", "1e3s", ".5m", "5.m", "nan", "inf", "1d"],
+    [
+        *("45", "", "m", "0s", "0h0m", "-5m", "5 m", "5min", "30m1h", "1m1m", "1e3s", ".5m", "5.m", "nan", "inf", "1d"),
+        *("876001h", "9" * 400 + "h"),
+    ],
 )
-def test_what_is_no_duration_is_refused_with_examples(text: str):
-    with pytest.raises(click.BadParameter, match="1h30m"):
+def test_what_is_no_duration_or_more_than_a_century_is_refused(text: str):
+    with pytest.raises(click.BadParameter):
         DURATION.convert(text, None, None)
-
-
-@pytest.mark.parametrize("text", ["876001h", "9" * 400 + "h"], ids=["over a century", "infinity"])
-def test_what_is_too_long_is_a_slip(text: str):
-    with pytest.raises(click.BadParameter, match="hundred years"):
-        DURATION.convert(text, None, None)
-
-
-def test_a_number_is_taken_as_seconds_since_defaults_may_be_numbers():
-    assert DURATION.convert(90, None, None) == 90.0
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (-3, "0 s"),
-        (0.4, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 0 s"),
-        (60, "1 min 0 s"),
-        (3599, "59 min 59 s"),
-        (3600, "1 h 0 min"),
-        (5415, "1 h 30 min"),
-        (360_000, "100 h 0 min"),
-    ],
+    [(-3, "0 s"), (0.4, "0 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (3600, "1 h 0 min"), (5415, "1 h 30 min")],
 )
 def test_durations_are_shown_in_their_two_largest_units(seconds: float, text: str):
     assert duration_text(seconds) == text
@@ -172,14 +129,10 @@ def test_durations_are_shown_in_their_two_largest_units(seconds: float, text: st
 @given(st.integers(1, 3599))
 def test_a_shown_duration_is_read_as_it_was(seconds: int):
     shown = duration_text(seconds).replace(" min", "m").replace(" s", "s").replace(" ", "")
-
     assert DURATION.convert(shown, None, None) == seconds
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(90.0, "1m30s"), (2700.0, "45m"), (7200.0, "2h"), (5415.0, "1h30m15s"), (3605.0, "1h5s"), (0.4, "0.4s")],
-)
+@pytest.mark.parametrize(("seconds", "text"), [(90.0, "1m30s"), (7200.0, "2h"), (5415.0, "1h30m15s"), (0.4, "0.4s")])
 def test_an_option_has_the_units_that_it_needs(seconds: float, text: str):
     assert duration_option(seconds) == text
 

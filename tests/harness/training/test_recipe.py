@@ -61,7 +61,6 @@ LATER_FIELDS = [item.name for item in fields(Recipe) if item.name not in FIRST_F
 @given(recipe=RECIPES)
 def test_a_recipe_comes_back_from_json(recipe: Recipe):
     again = recipe_from(json.loads(json.dumps(asdict(recipe))))
-
     assert again == recipe
     assert again.hash == recipe.hash
 
@@ -73,7 +72,6 @@ def test_fields_left_out_take_their_defaults():
 
 def test_whole_numbers_stand_for_fractions():
     recipe = recipe_from({"learning_rate": 1, "scale": 0})
-
     assert recipe == Recipe(learning_rate=1.0, scale=0.0)
     assert recipe.hash == Recipe(learning_rate=1.0, scale=0.0).hash
 
@@ -147,25 +145,20 @@ def test_a_later_field_is_in_hash_and_document_unless_it_has_its_default(name: s
 )
 def test_the_last_share_of_the_epochs_is_without_moves(share: float, epochs: int, moved: int):
     recipe = Recipe(epochs=epochs, augmentation_off_share=share)
-
     shares = [recipe_of_epoch(recipe, epoch).augmented_share for epoch in range(epochs)]
-
     assert shares == [0.7] * moved + [0.0] * (epochs - moved)
 
 
 def test_equal_teachers_hash_alike_however_they_are_written():
     written = "conv3x3(8, pad=1)  bn relu | gap |\n linear(10)  # small"
     recipe = Recipe(teacher=written, teacher_recipe=Recipe())
-
     assert recipe.teacher == "conv3x3(8) bn relu gap linear(10)"
     assert recipe.hash == Recipe(teacher=recipe.teacher, teacher_recipe=Recipe()).hash
 
 
 def test_the_hashes_of_committed_records_stay():
     paths = sorted((Path(__file__).resolve().parents[3] / "records").glob("*-*.json"))
-
     documents = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-
     assert len(documents) >= 7
     for document in documents:
         assert recipe_from(document["recipe"]).hash == document["recipe_hash"]
@@ -231,7 +224,6 @@ def test_the_hashes_of_committed_records_stay():
 def test_a_document_that_is_no_recipe_is_refused_in_one_line(document: dict[str, Any], named: str):
     with pytest.raises(ContentError) as caught:
         recipe_from(document, "here")
-
     assert caught.value.message.startswith("here: ")
     assert named in caught.value.message
     assert "\n" not in caught.value.message
@@ -245,7 +237,6 @@ def test_what_is_made_in_the_program_has_the_same_limits():
 def test_an_unknown_field_gets_the_nearest_known_one_as_a_hint():
     with pytest.raises(ContentError) as caught:
         recipe_from({"learning_rat": 0.1})
-
     assert caught.value.hint == "did you mean 'learning_rate'?"
 
 

@@ -66,7 +66,6 @@ def test_recipes_of_documents_state_what_the_documents_state(seed_documents: dic
 def test_what_a_document_leaves_open_is_marked_as_assumed():
     # Fields that came after the first records are none that a document could have stated.
     names = {item.name for item in fields(Recipe)} - set(LATER_DEFAULTS)
-
     assert len(names) == 21
     assert set(RECIPES["documents"].assumed) == names
     assert names - set(RECIPES["seed4"].assumed) == {"epochs", "batch_size", "optimizer", "learning_rate"}
@@ -76,7 +75,6 @@ def test_what_a_document_leaves_open_is_marked_as_assumed():
 
 def test_other_epochs_change_the_recipe_and_show_in_its_name():
     changed = named_recipe("seed1", epochs=3)
-
     assert changed.name == "seed1-3ep"
     assert changed.recipe == replace(RECIPES["seed1"].recipe, epochs=3)
     assert changed.test_each_epoch
@@ -90,7 +88,6 @@ def test_the_epochs_that_a_recipe_has_anyway_change_nothing():
 def test_an_unknown_recipe_is_refused_with_the_known_and_the_nearest():
     with pytest.raises(UsageError) as caught:
         named_recipe("fest")
-
     assert caught.value.message == (
         "unknown recipe 'fest'; known are fast, small, small-bf16, smoke, documents, seed1, seed2, seed4, or @FILE.toml"
     )
@@ -100,19 +97,15 @@ def test_an_unknown_recipe_is_refused_with_the_known_and_the_nearest():
 def test_a_file_without_its_mark_is_recognised(tmp_path: Path):
     path = tmp_path / "mine.toml"
     path.write_text("epochs = 3", encoding="utf-8")
-
     with pytest.raises(UsageError, match="unknown recipe") as caught:
         named_recipe(str(path))
-
     assert caught.value.hint == f"for the file, write @{path}"
 
 
 def test_a_recipe_is_read_from_a_file_and_named_after_it(tmp_path: Path):
     path = tmp_path / "gentle.toml"
     path.write_text('learning_rate = 0.02\nschedule = "step"\nstep_epochs = [2, 4]\n', encoding="utf-8")
-
     entry = named_recipe(f"@{path}")
-
     assert entry.name == "gentle"
     assert entry.recipe == Recipe(learning_rate=0.02, schedule=Schedule.STEP, step_epochs=(2, 4))
     assert not entry.test_each_epoch
@@ -149,7 +142,6 @@ def test_a_batch_of_one_is_refused_where_a_bn_would_be_given_one_value():
 
 def test_a_file_that_is_not_there_or_not_text_is_a_usage_error(tmp_path: Path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-
     for name in ("none.toml", "binary.toml"):
         with pytest.raises(UsageError, match=rf"^cannot read the recipe .*{name}: "):
             named_recipe(f"@{tmp_path / name}")
