@@ -80,7 +80,7 @@ class Noting:
         """Return the name of a place's node."""
         return self.inner.node(place)
 
-    def start(self, count: int, side_by_side: int = 1) -> None:
+    def start(self, count: int) -> None:
         """Make so many places; time counts from then on, as in a search."""
         self.inner.start(count)
         self.began = self.inner.now()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +15,6 @@ from harness.data.datasets import dataset as dataset_named
 from harness.data.datasets import task_of
 from harness.evidence.mirror.url import check_url, hidden
 from harness.system.files import check_reachable, check_writable, no_empty_folder, workspace
-from harness.system.machine import core_count
 from harness.system.terminal import DURATION, busy, console, duration_option, duration_text, show_grid
 
 if TYPE_CHECKING:
@@ -86,7 +84,7 @@ if TYPE_CHECKING:
 )
 @click.option("--plan", "plan_only", is_flag=True, help="Print the plan of the search; train nothing.")
 @click.option("--verbose", "-v", is_flag=True, help="Print a line for every training.")
-@options.parallelism_option
+@options.workers_option
 @options.cluster_option
 @options.device_option
 @options.engine_option
@@ -119,8 +117,7 @@ def search(
         plan = make_plan(given, origins, workspace())
     for warning in _warnings(plan):
         click.echo(f"harness: warning: {warning}", err=True)
-    processes = plan.effort.workers // plan.effort.side_by_side
-    with options.resumable(), options.cluster(given["cluster"], processes) as link:
+    with options.resumable(), options.cluster(given["cluster"], plan.effort.workers) as link:
         if link is not None:
             plan = on_cluster(plan, link, given["workers"])
         options.say_engine(plan.engine)
@@ -167,8 +164,6 @@ def _run(
         events, left_out = read_log(plan.folder)
         options.say_left_out(left_out)
         click.echo("\n".join(_beginning(plan, elapsed_seconds(events), fresh)), err=True)
-        if plan.measures_workers:
-            plan = _with_workers(plan)
         with SearchReporter(plan.folder, plan.config, plan.effort, verbose=verbose) as reporter:
             live = LiveReport(plan.folder, plan.workspace, reporter.say)
             reporter.heartbeat = live.refresh
@@ -252,17 +247,6 @@ def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[],
         second()
 
     return call
-
-
-def _with_workers(plan: SearchPlan) -> SearchPlan:
-    """Return the plan with as many workers as its GPU bears."""
-    from harness.training.workers.gpu_workers import measured_parallelism
-
-    click.echo(f"measuring how many networks {plan.effort.device} bears; --workers PxN goes without", err=True)
-    found, rates = measured_parallelism(plan.source, plan.effort.device, core_count())
-    tried = ", ".join(f"{rate:,.0f} with {tried}" for tried, rate in rates.items())
-    click.echo(f"--workers {found}; images a second: {tried}", err=True)
-    return replace(plan, effort=replace(plan.effort, workers=found.workers, side_by_side=found.side_by_side))
 
 
 def _check_place(plan: SearchPlan) -> None:

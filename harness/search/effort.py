@@ -21,7 +21,7 @@ class Effort:
     Attributes:
         seconds: of all sessions together, verification included; None for no end.
         trials: networks to train at most; None for no end.
-        workers: networks that train at once, so many of them ``side_by_side`` in a process.
+        workers: networks that train at once.
         engine: ``native`` or ``torch``.
     """
 
@@ -30,7 +30,6 @@ class Effort:
     workers: int
     device: str
     limits: Limits
-    side_by_side: int = 1
     engine: str = "torch"
 
 

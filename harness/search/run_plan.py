@@ -32,7 +32,6 @@ from harness.training.native.engine_choice import Choice, choose_engine
 from harness.training.recipe import Recipe
 from harness.training.recipes import NamedRecipe, check_batch, named_recipe
 from harness.training.workers.executor import ExecutorOf, Processes
-from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Limits, Source
 from search_spaces.catalog import space as space_of
 from search_spaces.spaces.count import MOST_EXACT, derivations, feasible, smallest
@@ -52,7 +51,6 @@ class SearchPlan:
     Attributes:
         past: earlier trainings that the search learns from; ``left_out`` says what could not be read.
         executor_of: who trains; ``nodes`` are those of a cluster, none where this machine trains.
-        measures_workers: on a GPU nobody said how many networks are to train at once; that is found by measuring.
     """
 
     workspace: Workspace
@@ -66,7 +64,6 @@ class SearchPlan:
     past: tuple[PastTraining, ...]
     left_out: tuple[str, ...]
     engine: Choice
-    measures_workers: bool
     origins: dict[str, str]
     executor_of: ExecutorOf = Processes
     nodes: tuple[NodeInfo, ...] = ()
@@ -86,7 +83,6 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     recipe = named_recipe(given["recipe"])
     device = choose_device(given["device"])
     engine = choose_engine(given["engine"], recipe.recipe, device)
-    parallelism = given["workers"] or Parallelism(worker_count(None, device))
     name = given["name"]
     if name is not None:
         place.study(name)
@@ -139,8 +135,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         effort=Effort(
             seconds=given["seconds"],
             trials=given["trials"],
-            workers=parallelism.workers,
-            side_by_side=parallelism.side_by_side,
+            workers=worker_count(given["workers"], device),
             device=str(device),
             limits=Limits(given["trial_time"], given["trial_memory"]),
             engine=engine.kind,
@@ -150,35 +145,28 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         space=space,
         offset=offset,
         engine=engine,
-        measures_workers=given["workers"] is None and device.type != "cpu",
         past=past,
         left_out=left_out,
         origins={("study" if name == "name" else name): origin for name, origin in origins.items()},
     )
 
 
-def on_cluster(plan: SearchPlan, link: Link, parallelism: Parallelism | None) -> SearchPlan:
+def on_cluster(plan: SearchPlan, link: Link, processes: int | None) -> SearchPlan:
     """Return the plan with the nodes of a cluster in place of this machine's processes.
 
     Args:
-        parallelism: of each node; None for a process a core.
+        processes: of each node; None for one a core.
 
     Raises:
         DeviceError: no node offers a core, or a GPU where one is asked for.
     """
-    asked = Asked(
-        device=plan.effort.device,
-        engine=plan.effort.engine,
-        processes=None if parallelism is None else parallelism.processes,
-        side_by_side=1 if parallelism is None else parallelism.side_by_side,
-    )
+    asked = Asked(device=plan.effort.device, engine=plan.effort.engine, processes=processes)
     nodes = nodes_that_train(link, asked)
     return replace(
         plan,
-        effort=replace(plan.effort, workers=sum(map(asked.places_of, nodes)), side_by_side=asked.side_by_side),
+        effort=replace(plan.effort, workers=sum(map(asked.places_of, nodes))),
         executor_of=joined_by(link, asked),
         nodes=nodes,
-        measures_workers=False,
     )
 
 
@@ -281,7 +269,6 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "offset": asdict(plan.offset),
         "effort": asdict(plan.effort),
         "nodes": [asdict(node) for node in plan.nodes],
-        "measures_workers": plan.measures_workers,
         "derivations": count.derivations,
         "feasible": asdict(count),
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],

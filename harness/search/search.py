@@ -61,7 +61,7 @@ def run_search(
     note(session, began)
     with _signals(session):
         try:
-            session.executor.start(effort.workers, effort.side_by_side)
+            session.executor.start(effort.workers)
             explore(session)
             # There may have been nothing to explore: then nothing has been shown yet.
             show(session)

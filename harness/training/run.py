@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import resource
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -89,7 +88,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """The data as one process holds them: loaded once, used by all its runs, in several threads too.
+    """The data as one process holds them: loaded once, used by all its runs.
 
     Attributes:
         placed: what runs train on and are validated on, by device and by whether that is the split.
@@ -98,7 +97,6 @@ class TrainingData:
     data: ImageData
     split: Split
     placed: dict[tuple[torch.device, bool], tuple[Images, Images | None]] = field(default_factory=dict, repr=False)
-    placing: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
     def of(cls, data: ImageData) -> TrainingData:
@@ -224,13 +222,9 @@ def images_of(job: Job, loaded: TrainingData, device: torch.device) -> tuple[Ima
     All jobs of a process have the same copy, which stays as long as the process.
     """
     key = (device, job.purpose is not Purpose.VERIFY)
-    with loaded.placing:
-        if key not in loaded.placed:
-            loaded.placed[key] = _placed(loaded, *key)
-            if device.type == "cuda":
-                # Other streams will read what this one has yet to write.
-                torch.cuda.current_stream(device).synchronize()
-        return loaded.placed[key]
+    if key not in loaded.placed:
+        loaded.placed[key] = _placed(loaded, *key)
+    return loaded.placed[key]
 
 
 def _placed(loaded: TrainingData, device: torch.device, divided: bool) -> tuple[Images, Images | None]:

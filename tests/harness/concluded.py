@@ -40,7 +40,6 @@ def searched(folder: Path, *, lengths: tuple[int, ...] = (), **effort: object) -
         engine=Choice(None),
         past=(),
         left_out=(),
-        measures_workers=False,
         origins={},
     )
     return plan, scripted.run(plan.folder, configured, spent)

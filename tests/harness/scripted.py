@@ -199,7 +199,7 @@ def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """Put a trainer in the place of worker processes."""
     made = Trainer(by_size)
 
-    def start(source: Source, count: int, side_by_side: int = 1) -> list[Worker]:
+    def start(source: Source, count: int) -> list[Worker]:
         return [Worker(FakeProcess(), None, source) for _ in range(count)]  # type: ignore[arg-type]
 
     def assign(worker: Worker, job: Job) -> None:

@@ -21,7 +21,6 @@ from harness.training.result import Environment, Result, Status
 from harness.training.run import Job
 from harness.training.seeds import derive_seed
 from harness.training.workers.executor import Processes
-from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Event, Limits, Source
 from search_spaces.cost import analyse
 from search_spaces.language.notation import parse_network
@@ -93,7 +92,7 @@ class Seeds:
         self,
         waiting: list[Job],
         executor: Processes,
-        parallelism: Parallelism,
+        workers: int,
         on_event: Callable[[Event], None],
     ) -> Iterator[Result]:
         """Stand in for ``train_one_by_one``."""

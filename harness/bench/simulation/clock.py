@@ -45,7 +45,7 @@ class SimulatedExecutor:
         """Return an empty name: no machine trains."""
         return ""
 
-    def start(self, count: int, side_by_side: int = 1) -> None:
+    def start(self, count: int) -> None:
         """Make so many workers."""
         self.workers = [SimulatedWorker() for _ in range(count)]
 

@@ -38,7 +38,6 @@ from harness.training.result import Result
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers.executor import ExecutorOf, Processes
-from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Limits, Source
 from search_spaces.architecture import Architecture
 from search_spaces.catalog import space as space_of
@@ -171,7 +170,7 @@ def judged(traces: Iterable[Trace], task: SearchTask, running: Running, seeds: i
         for index in range(seeds)
     ]
     executor = running.executor_of(running.source, running.effort.limits)
-    results = list(train_one_by_one(jobs, executor, Parallelism(task.workers), lambda event: None))
+    results = list(train_one_by_one(jobs, executor, task.workers, lambda event: None))
     accuracies = {key: _mean_pct(results, key) for key in answers}
     reaching = [
         answer.parameters

@@ -55,10 +55,7 @@ def _objective_text(config: dict[str, Any]) -> dict[str, str]:
 
 def _effort_text(document: dict[str, Any]) -> str:
     effort = document["effort"]
-    side_by_side = f" ({effort['side_by_side']} in each process)" if effort["side_by_side"] > 1 else ""
-    workers = counted(effort["workers"], "worker") + side_by_side
-    if document["measures_workers"]:
-        workers = "a number of workers that is measured first"
+    workers = counted(effort["workers"], "worker")
     time = "no limit of time" if effort["seconds"] is None else f"{duration_text(effort['seconds'])} in all"
     trials = "any number of networks" if effort["trials"] is None else f"at most {counted(effort['trials'], 'network')}"
     return f"{workers} on {effort['device']}, {effort['engine']} engine; {time}, {trials}"

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from harness.training.native.engine_choice import Choice
     from harness.training.recipe import Recipe
     from harness.training.recipes import NamedRecipe
-    from harness.training.workers.parallelism import Parallelism
     from search_spaces.spaces.space import Condition
     from search_spaces.task import Task
 
@@ -121,23 +120,6 @@ class ClusterAddress(click.ParamType[str]):
         return text
 
 
-class ParallelismText(click.ParamType["Parallelism | None"]):
-    """Processes, or processes x networks, or ``auto``, which becomes None."""
-
-    name = "number|PxN|auto"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Parallelism | None:
-        """Return the parallelism, None for ``auto``."""
-        from harness.training.workers.parallelism import read_parallelism
-
-        if value is None or value == "auto":
-            return None
-        try:
-            return read_parallelism(value)
-        except ValueError as error:
-            self.fail(f"{error}; auto is allowed too.", param, ctx)
-
-
 class CountOrWord(click.ParamType[int | None]):
     """A number of a range, or a word, which becomes None."""
 
@@ -223,14 +205,6 @@ workers_option = click.option(
     default="auto",
     show_default=True,
     help="Training processes. auto: one a core on a CPU, one on a GPU.",
-)
-parallelism_option = click.option(
-    "--workers",
-    type=ParallelismText(),
-    default="auto",
-    show_default=True,
-    help="Training processes, or PxN: P processes, each with N networks side by side, for GPUs. auto: one a core "
-    "on a CPU; on a GPU measured.",
 )
 # And None for this machine's processes.
 cluster_option = click.option(

@@ -22,7 +22,7 @@ class Plan:
     Attributes:
         engine: ``native``, ``torch``, or ``auto``: that of the record for a seed that is
             recorded already.
-        workers: seeds that train at once, so many of them ``side_by_side`` in a process.
+        workers: seeds that train at once.
         indices: the seed indices to run, in order; a certification declares its own in their place.
         certify: whether this is a certification; it takes the seeds that its attempt has declared.
         attempt: the certification attempt, once it is known.
@@ -36,7 +36,6 @@ class Plan:
     device: str = "cpu"
     engine: str = "torch"
     workers: int = 1
-    side_by_side: int = 1
     certify: bool = False
     attempt: Attempt | None = None
     found: Found | None = None

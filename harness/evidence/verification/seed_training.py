@@ -9,7 +9,6 @@ from harness.system.errors import DeviceError, HarnessError
 from harness.training.result import Result
 from harness.training.run import Job, TrainingData, execute_together
 from harness.training.workers.executor import Executor
-from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Broken, Event, Finished, Source
 
 RETRIES = 2
@@ -18,9 +17,9 @@ MOST_TOGETHER = 32
 
 
 def train_one_by_one(
-    waiting: list[Job], executor: Executor, parallelism: Parallelism, on_event: Callable[[Event], None]
+    waiting: list[Job], executor: Executor, workers: int, on_event: Callable[[Event], None]
 ) -> Generator[Result, None, None]:
-    """Train what is waiting, which the caller may empty, on a parallelism's workers, and yield each result as it comes.
+    """Train what is waiting, which the caller may empty, on so many workers, and yield each result as it comes.
 
     Raises:
         HarnessError: a seed broke its worker three times.
@@ -29,7 +28,7 @@ def train_one_by_one(
         return
     broken: dict[int, int] = {}
     try:
-        executor.start(min(parallelism.workers, len(waiting)), parallelism.side_by_side)
+        executor.start(min(workers, len(waiting)))
         while waiting or any(executor.jobs.values()):
             for place, running in executor.jobs.items():
                 if running is None and waiting:

@@ -25,7 +25,6 @@ from harness.training.result import Result
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers.executor import ExecutorOf, Processes
-from harness.training.workers.parallelism import MOST_PROCESSES, Parallelism
 from harness.training.workers.workers import Event, Limits, Source
 
 
@@ -98,8 +97,7 @@ def _trained(
     """Yield the result of each job as it comes."""
     if trains_together(plan) and executor_of is Processes:
         return train_together(waiting, source, on_event)
-    parallelism = Parallelism(min(MOST_PROCESSES, plan.workers // plan.side_by_side), plan.side_by_side)
-    return train_one_by_one(waiting, executor_of(source, limits), parallelism, on_event)
+    return train_one_by_one(waiting, executor_of(source, limits), plan.workers, on_event)
 
 
 def finished_indices(plan: Plan, place: Workspace) -> set[int]:

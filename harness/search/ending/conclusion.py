@@ -133,6 +133,5 @@ def _verification(plan: SearchPlan, winner: WinnerChosen, events: list[Entry[Eve
         device=plan.effort.device,
         engine=plan.effort.engine,
         workers=plan.effort.workers,
-        side_by_side=plan.effort.side_by_side,
         found=found,
     )

@@ -24,8 +24,7 @@ from harness.training.cluster.roster import Asked, Gone, Joined, Kinds, Member, 
 from harness.training.result import Epoch, Result, Status, same_bits_due
 from harness.training.run import Job
 from harness.training.workers.executor import ExecutorOf
-from harness.training.workers.lanes import Fault
-from harness.training.workers.workers import Broken, Event, Finished, Limits, Progress, Source
+from harness.training.workers.workers import Broken, Event, Fault, Finished, Limits, Progress, Source
 
 # A job that loses its node so often has crashed: it may be what takes the nodes down.
 MOST_ATTEMPTS = 5
@@ -86,7 +85,7 @@ class Cluster:
         member = self.places[place].member
         return "" if member is None else member.node.name
 
-    def start(self, count: int, side_by_side: int = 1) -> None:
+    def start(self, count: int) -> None:
         """Ask all nodes to join, and wait for those that are there.
 
         Raises:
@@ -100,7 +99,6 @@ class Cluster:
             device=self.asked.device,
             engine=self.asked.engine,
             limits=self.limits,
-            side_by_side=self.asked.side_by_side,
         )
         ours = facts_here(self.asked.device, self.asked.engine, data.data_hash)
         roster = Roster(link=self.link, asked=self.asked, terms=terms, ours=ours, patience=self.patience)

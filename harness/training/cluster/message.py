@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.training.result import Epoch, Result
 from harness.training.run import Job
-from harness.training.workers.lanes import Fault
-from harness.training.workers.workers import Limits, Source
+from harness.training.workers.workers import Fault, Limits, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,6 @@ class Terms:
     Attributes:
         source: the data, in the folder where the coordinator finds them; ``data_hash`` names their bytes.
         engine: ``native``, ``torch`` or ``auto``.
-        side_by_side: networks that train at once in a process.
     """
 
     source: Source
@@ -34,7 +32,6 @@ class Terms:
     device: str
     engine: str
     limits: Limits
-    side_by_side: int = 1
 
 
 @dataclass(frozen=True, slots=True)

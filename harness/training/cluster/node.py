@@ -27,8 +27,7 @@ from harness.training.cluster.message import Begin, End, Key, Order, Said, Terms
 from harness.training.result import Status
 from harness.training.run import Job
 from harness.training.workers import workers
-from harness.training.workers.lanes import Fault
-from harness.training.workers.workers import Broken, Event, Finished, Limits, Progress, Source, Worker
+from harness.training.workers.workers import Broken, Event, Fault, Finished, Limits, Progress, Source, Worker
 
 # How soon an order is obeyed, at the latest; and how long a coordinator may be silent, asleep or at a long proposal.
 POLL_SECONDS = 0.1
@@ -50,15 +49,14 @@ class Work:
 
     Attributes:
         folder: where jobs keep their files while they run; ``teachers`` where trained teachers stay.
-        processes: by number, each with its workers; ``running`` by the number of the place.
+        workers: by the number of their place, as ``running``.
     """
 
     source: Source
     limits: Limits
-    side_by_side: int
     folder: Path
     teachers: Path
-    processes: dict[int, list[Worker]] = field(default_factory=dict)
+    workers: dict[int, Worker] = field(default_factory=dict)
     running: dict[int, Running] = field(default_factory=dict)
 
     def obey(self, order: Order) -> None:
@@ -69,11 +67,13 @@ class Work:
                 local = job_files.on_node(job, folder, self.teachers)
                 if local.checkpoint is not None and checkpoint is not None:
                     files.write_bytes(local.checkpoint, checkpoint)
-                workers.assign(self._worker(place), local)
+                if place not in self.workers:
+                    (self.workers[place],) = workers.start(self.source, 1)
+                workers.assign(self.workers[place], local)
                 self.running[place] = Running(key, local, folder)
             case End(key, place):
                 if place in self.running and self.running[place].key == key:
-                    workers.abandon(self._worker(place))
+                    workers.abandon(self.workers[place])
                     self._forget(place)
 
     def poll(self, timeout: float) -> list[Said]:
@@ -82,20 +82,13 @@ class Work:
         Raises:
             DataError: a process could not load the data.
         """
-        pool = [worker for group in self.processes.values() for worker in group]
-        return [self._said(event) for event in workers.poll(pool, self.limits, timeout)]
+        return [self._said(event) for event in workers.poll(list(self.workers.values()), self.limits, timeout)]
 
     def stop(self) -> None:
         """End all processes and remove what they have left."""
-        workers.stop([group[0] for group in self.processes.values()])
-        self.processes, self.running = {}, {}
+        workers.stop(list(self.workers.values()))
+        self.workers, self.running = {}, {}
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _worker(self, place: int) -> Worker:
-        number, lane = divmod(place, self.side_by_side)
-        if number not in self.processes:
-            self.processes[number] = workers.start_process(self.source, self.side_by_side)
-        return self.processes[number][lane]
 
     def _said(self, event: Event) -> Said:
         # A worker reports the very job that it was given.
@@ -193,7 +186,7 @@ class Node:
         """Obey and listen until the end; the body of the thread, which is the parent of all processes."""
         assert self._source is not None, "who has no data is given no order"
         terms, folder = self._terms, _work_folder()
-        work = Work(self._source, terms.limits, terms.side_by_side, folder, cache_folder() / "cluster" / "teachers")
+        work = Work(self._source, terms.limits, folder, cache_folder() / "cluster" / "teachers")
         try:
             while not self._ended and time.monotonic() - self._heard < self._silence_seconds:
                 while not self._orders.empty():

@@ -64,18 +64,13 @@ class Asked:
     device: str
     engine: str
     processes: int | None = None
-    side_by_side: int = 1
     places: int | None = None
     kinds: Kinds = Kinds.ANY
 
-    def processes_of(self, node: NodeInfo) -> int:
-        """Return how many processes a node is asked for; none where it has no core or GPU to offer."""
+    def places_of(self, node: NodeInfo) -> int:
+        """Return how many processes train on a node; none where it has no core or GPU to offer."""
         offered = node.gpus if self.device.startswith("cuda") else node.cores
         return offered if self.processes is None else min(self.processes, offered)
-
-    def places_of(self, node: NodeInfo) -> int:
-        """Return how many networks train at once on a node."""
-        return self.processes_of(node) * self.side_by_side
 
 
 @dataclass(slots=True, eq=False)
@@ -198,7 +193,7 @@ class Roster:
             rests = len(lost) >= MOST_LOSSES or (lost and time.monotonic() - lost[-1] < self.patience.again)
             if node.id in self.members or node.id in self.refused or rests:
                 continue
-            if processes := self.asked.processes_of(node):
+            if processes := self.asked.places_of(node):
                 handle = self.link.start(node, self.terms, processes)
                 self.members[node.id] = Member(node, handle, self.link.call(handle, "join"), time.monotonic())
 

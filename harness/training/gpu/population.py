@@ -18,7 +18,6 @@ from torch import Tensor
 
 from harness.training.augment import epoch_maps
 from harness.training.distillation import Teacher, soft_losses, soft_targets
-from harness.training.gpu.captured_step import captured, replay, stream_of_ones_own
 from harness.training.images import Images, normalised
 from harness.training.modules.build import Network, seed_dropout
 from harness.training.modules.op_modules import sequence
@@ -222,15 +221,26 @@ def _run(population: Population, step: Callable[[], None], steps: int, on_step: 
             step()
             on_step()
         return
-    with stream_of_ones_own(population.device):
+    with torch.cuda.device(population.device):
         left = steps
         if population.graph is None:
-            for _ in range(WARM_UP):
-                step()
-                on_step()
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(WARM_UP):
+                    step()
+                    on_step()
+            torch.cuda.current_stream().wait_stream(side)
             left -= WARM_UP
-            population.graph = captured(step, population.members[0].generator)
-        replay(population.graph, left, on_step)
+            graph = torch.cuda.CUDAGraph()
+            # Up to 2.13 torch has to be told; from 2.14 it finds out by itself, and this only warns (pytorch#176753).
+            graph.register_generator_state(population.members[0].generator)
+            with torch.cuda.graph(graph):
+                step()
+            population.graph = graph
+        for _ in range(left):
+            population.graph.replay()
+            on_step()
 
 
 def _step(population: Population, schedule: EpochSteps) -> None:

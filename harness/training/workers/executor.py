@@ -30,11 +30,8 @@ class Executor(Protocol):
         """Return the name of the cluster's node that a place is on; empty on this machine, and while it has none."""
         ...
 
-    def start(self, count: int, side_by_side: int = 1) -> None:
-        """Make so many places, so many of them in a process.
-
-        A cluster has as many as its nodes have, whatever ``count`` is.
-        """
+    def start(self, count: int) -> None:
+        """Make so many places; a cluster has as many as its nodes have, whatever ``count`` is."""
         ...
 
     def assign(self, place: int, job: Job) -> None:
@@ -75,9 +72,9 @@ class Processes:
         """Return an empty name: all places are on this machine."""
         return ""
 
-    def start(self, count: int, side_by_side: int = 1) -> None:
-        """Start so many workers, so many of them side by side in a process."""
-        self.pool = workers.start(self.source, count, side_by_side)
+    def start(self, count: int) -> None:
+        """Start so many processes."""
+        self.pool = workers.start(self.source, count)
 
     def assign(self, place: int, job: Job) -> None:
         """Give an idle process a job."""

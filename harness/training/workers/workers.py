@@ -1,40 +1,54 @@
-"""Worker processes that train, and that may die without taking the search with them.
+"""Worker processes that train, one job at a time, and that may die without taking the search with them.
 
-A worker does one job at a time: alone in its process, or, on a GPU, as one of several lanes of it (``lanes`` is what
-runs there). Processes are started once and keep the data; jobs and results travel over a pipe. The coordinator enforces
-the limits of a run from outside, because a process that hangs or swaps cannot be trusted to stop itself. A lane is
-asked to stop at its next step; where it does not, its process ends, and the runs beside it have crashed.
+Processes are started once and keep the data; jobs and results travel over a pipe. The coordinator enforces the limits
+of a run from outside, because a process that hangs or swaps cannot be trusted to stop itself.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import multiprocessing
 import os
+import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from glob import escape
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from harness.system import files
-from harness.system.errors import DataError, StorageError
-from harness.system.machine import deaf_to_interrupts
-from harness.training.result import Epoch, Result, Status
-from harness.training.run import Job
-from harness.training.workers.lanes import Fault, LaneJob, Report, Stop, serve
-from harness.training.workers.lanes import Source as Source  # what all who start workers need
+import torch
 
+from harness.data.training_images import load
+from harness.system import files
+from harness.system.errors import DataError, HarnessError, StorageError, refused_memory, refused_storage
+from harness.system.machine import deaf_to_interrupts, die_with
+from harness.training.result import Epoch, Result, Status
+from harness.training.run import Job, TrainingData, execute
+
+# Ends a process whose GPU may have gone with a fault; its coordinator replaces it.
+DEVICE_LOST = 86
+# mallopt's parameters (glibc, malloc.h), and a size above every tensor of a step.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_KEPT_BYTES = 1 << 30
 _CONTEXT = multiprocessing.get_context("spawn")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-# How long a lane may take to stop: more than its longest step and evaluation.
-GRACE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a worker finds its data."""
+
+    dataset: str
+    folder: Path | None
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one job may use: seconds of wall-clock, and MiB of memory of its process, so much for each lane."""
+    """What one job may use: seconds of wall-clock, and MiB of memory of its process."""
 
     seconds: float = 3600.0
     memory_mb: float = 4096.0
@@ -68,16 +82,20 @@ class Broken:
 Event = Progress | Finished | Broken
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a job has no result, as its worker says it."""
+
+    status: Status
+    message: str
+
+
 @dataclass(slots=True)
 class Worker:
-    """A place for one job at a time; ``job`` is None while it is idle.
+    """A process for one job at a time; ``job`` is None while it is idle.
 
     Attributes:
         since: when it was given its job, on the monotonic clock.
-        lane: its number in its process.
-        ticket: counts its jobs; what is reported of an earlier one is too late.
-        stopping: since when its process owes an answer to a request to stop; None where it owes none.
-        beside: all workers of its process, itself included.
     """
 
     process: SpawnProcess
@@ -85,45 +103,22 @@ class Worker:
     source: Source
     job: Job | None = None
     since: float = 0.0
-    lane: int = 0
-    ticket: int = 0
-    stopping: float | None = None
-    beside: list[Worker] = field(default_factory=list, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """Be alone where nobody is beside it."""
-        self.beside = self.beside or [self]
 
 
-def start(source: Source, count: int, side_by_side: int = 1) -> list[Worker]:
-    """Start ``count`` workers, so many of them a process."""
-    sizes = [min(side_by_side, count - first) for first in range(0, count, side_by_side)]
-    return [worker for size in sizes for worker in start_process(source, size)]
-
-
-def start_process(source: Source, lanes: int = 1) -> list[Worker]:
-    """Start a process that loads the data and waits for jobs; return its workers."""
-    ours, theirs = _CONTEXT.Pipe()
-    process = _CONTEXT.Process(target=serve, args=(theirs, source, lanes, os.getpid()), daemon=True)
-    with deaf_to_interrupts():
-        process.start()
-    theirs.close()
-    group = [Worker(process, ours, source, lane=lane) for lane in range(lanes)]
-    for worker in group:
-        worker.beside = group
-    return group
+def start(source: Source, count: int) -> list[Worker]:
+    """Start ``count`` processes that load the data and wait for jobs."""
+    return [_started(source) for _ in range(count)]
 
 
 def assign(worker: Worker, job: Job) -> None:
     """Give an idle worker a job; a process that has died while it was idle is replaced first."""
     assert worker.job is None, "a worker does one job at a time"
-    if not worker.process.is_alive() and not any(other.job for other in worker.beside):
-        _replace(worker)
+    if not worker.process.is_alive():
+        abandon(worker)
     worker.job, worker.since = job, time.monotonic()
-    worker.ticket += 1
     # A process that dies in this very moment is found out by the next poll.
     with suppress(ConnectionError):
-        worker.pipe.send(LaneJob(worker.lane, worker.ticket, job))
+        worker.pipe.send(job)
 
 
 def poll(workers: list[Worker], limits: Limits, timeout: float) -> list[Event]:
@@ -134,48 +129,33 @@ def poll(workers: list[Worker], limits: Limits, timeout: float) -> list[Event]:
         StorageError: a worker could not write a file.
     """
     events: list[Event] = []
-    busy = {worker.pipe: worker for worker in workers if worker.job is not None or worker.stopping is not None}
+    busy = {worker.pipe: worker for worker in workers if worker.job is not None}
     for pipe in wait(list(busy), timeout):
         assert isinstance(pipe, Connection)
         events.extend(_receive(busy[pipe]))
     for worker in workers:
-        if worker.job is not None or worker.stopping is not None:
-            events.extend(_enforce(worker, limits))
+        if worker.job is not None and (fault := _over_limit(worker, worker.job, limits)) is not None:
+            events.append(Broken(worker.job, fault.status, fault.message))
+            abandon(worker)
     return events
 
 
 def abandon(worker: Worker) -> None:
-    """Take a worker's job from it now; what it had done since its checkpoint is lost."""
-    if len(worker.beside) == 1:
-        _replace(worker)
-        return
-    worker.job, worker.stopping = None, worker.stopping or time.monotonic()
-    with suppress(ConnectionError):
-        worker.pipe.send(Stop(worker.lane, worker.ticket))
+    """Replace a worker's process by a fresh idle one; what it had done since its checkpoint is lost."""
+    stop([worker])
+    fresh = _started(worker.source)
+    worker.process, worker.pipe, worker.job = fresh.process, fresh.pipe, None
 
 
 def stop(workers: list[Worker]) -> None:
-    """End all processes of the workers now; what they were doing is lost but for its checkpoint."""
+    """End all processes now; what they were doing is lost but for its checkpoint."""
     for worker in workers:
         worker.process.kill()
     for worker in workers:
         worker.process.join()
         worker.pipe.close()
-    for job in {id(lane): lane.job for worker in workers for lane in worker.beside}.values():
-        if job is not None:
-            _sweep(job)
-
-
-def _sweep(job: Job) -> None:
-    """Remove what a process that was killed has half-written of a job's files.
-
-    Only one worker has a job at a time. A lane that was told to stop may still write its last file; nobody wants that.
-    What cannot be removed now is removed when the command starts again.
-    """
-    for path in (job.checkpoint, job.weights, job.inspection):
-        if path is not None:
-            with suppress(OSError):
-                files.sweep(path.parent, escape(path.name))
+        if worker.job is not None:
+            _sweep(worker.job)
 
 
 def own_memory_mb(process_id: int) -> float:
@@ -190,74 +170,111 @@ def own_memory_mb(process_id: int) -> float:
     return (resident - of_files) * _PAGE_BYTES / 2**20
 
 
+def _started(source: Source) -> Worker:
+    ours, theirs = _CONTEXT.Pipe()
+    process = _CONTEXT.Process(target=serve, args=(theirs, source, os.getpid()), daemon=True)
+    with deaf_to_interrupts():
+        process.start()
+    theirs.close()
+    return Worker(process, ours, source)
+
+
+def _sweep(job: Job) -> None:
+    """Remove what a process that was killed has half-written of a job's files.
+
+    Only one worker has a job at a time. What cannot be removed now is removed when the command starts again.
+    """
+    for path in (job.checkpoint, job.weights, job.inspection):
+        if path is not None:
+            with suppress(OSError):
+                files.sweep(path.parent, escape(path.name))
+
+
 def _receive(worker: Worker) -> list[Event]:
-    """Return all that a process has to say."""
+    """Return all that a busy process has to say."""
     events: list[Event] = []
     try:
-        while worker.pipe.poll():
-            events.extend(_said(worker.beside, worker.pipe.recv()))
+        while worker.job is not None and worker.pipe.poll():
+            job, said = worker.job, worker.pipe.recv()
+            if isinstance(said, Epoch):
+                events.append(Progress(job, said))
+                continue
+            worker.job = None
+            if isinstance(said, HarnessError):
+                raise said
+            events.append(Finished(job, said) if isinstance(said, Result) else Broken(job, said.status, said.message))
     except (EOFError, OSError):
+        assert worker.job is not None
         worker.process.join(5)
         code = worker.process.exitcode
         killed = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        events.extend(_broken(worker, f"the worker process ended with {killed}"))
+        events.append(Broken(worker.job, Status.CRASHED, f"the worker process ended with {killed}"))
+        abandon(worker)
     return events
 
 
-def _said(workers: list[Worker], report: Report) -> list[Event]:
-    """Return what a report means, nothing where its job was given up meanwhile."""
-    worker = workers[report.lane]
-    job, what = worker.job, report.what
-    if job is None or report.ticket != worker.ticket:
-        if not isinstance(what, Epoch):
-            worker.stopping = None
-        return []
-    if isinstance(what, Epoch):
-        return [Progress(job, what)]
-    worker.job = None
-    match what:
-        case Result():
-            return [Finished(job, what)]
-        case Fault():
-            return [Broken(job, what.status, what.message)]
-        case DataError() | StorageError():
-            raise what
-        case None:
-            raise AssertionError("only what was given up is stopped")
-
-
-def _enforce(worker: Worker, limits: Limits) -> list[Event]:
-    """Return what becomes of a worker whose job is over a limit, or that has not stopped in time."""
-    now = time.monotonic()
-    if worker.stopping is not None and now - worker.stopping > GRACE_SECONDS:
-        return _broken(worker, f"a run beside it did not stop within {GRACE_SECONDS:.0f} s")
-    if worker.job is None:
-        return []
-    seconds = worker.job.spent_seconds + now - worker.since
+def _over_limit(worker: Worker, job: Job, limits: Limits) -> Fault | None:
+    """Return the limit that a job has reached, None where it has reached none."""
+    seconds = job.spent_seconds + time.monotonic() - worker.since
     if seconds > limits.seconds:
-        message = f"still training after {seconds:.0f} s; {limits.seconds:.0f} allowed"
-        event = Broken(worker.job, Status.TIMED_OUT, message)
-        abandon(worker)
-        return [event]
-    memory, allowed = own_memory_mb(worker.process.pid or 0), limits.memory_mb * len(worker.beside)
-    if memory > allowed:
-        return _broken(worker, f"took {memory:.0f} MiB; {allowed:.0f} MiB allowed", Status.OUT_OF_MEMORY)
-    return []
+        return Fault(Status.TIMED_OUT, f"still training after {seconds:.0f} s; {limits.seconds:.0f} allowed")
+    memory = own_memory_mb(worker.process.pid or 0)
+    if memory > limits.memory_mb:
+        return Fault(Status.OUT_OF_MEMORY, f"took {memory:.0f} MiB; {limits.memory_mb:.0f} MiB allowed")
+    return None
 
 
-def _broken(worker: Worker, message: str, status: Status = Status.CRASHED) -> list[Event]:
-    """Replace a worker's process and return what that means for all jobs in it.
+def serve(pipe: Connection, source: Source, parent: int) -> None:
+    """Do the jobs that come through the pipe until it closes; the body of a worker process."""
+    die_with(parent)
+    _keep_freed_memory()
+    torch.set_num_threads(1)
+    loaded: TrainingData | None = None
+    # While the coordinator still looks for a first network. Where it fails, the first job tries again and says why.
+    with contextlib.suppress(Exception):
+        loaded = _data(source)
+    while True:
+        try:
+            job: Job = pipe.recv()
+        except (EOFError, ConnectionResetError):  # the second where a coordinator was killed with something unread
+            return
+        with contextlib.suppress(ConnectionError):
+            try:
+                loaded = loaded or _data(source)
+                pipe.send(execute(job, loaded, on_epoch=pipe.send))
+            except ConnectionError:
+                raise
+            except Exception as error:
+                pipe.send(_fault(error))
+                # A fault of a kernel takes the GPU's context with it: all that is asked of it from then on fails too.
+                if torch.cuda.is_initialized() and not isinstance(error, HarnessError):  # type: ignore[no-untyped-call]
+                    os._exit(DEVICE_LOST)
 
-    Where there are several nobody knows whose fault it was, so each has crashed, and is tried again.
+
+def _data(source: Source) -> TrainingData:
+    return TrainingData.of(load(source.dataset, source.folder, allow_download=False))
+
+
+def _fault(error: Exception) -> DataError | StorageError | Fault:
+    """Return what the coordinator is told: data or storage that fail end the search, all else is the run's outcome."""
+    if isinstance(error, DataError):
+        return error
+    if (full := refused_storage(error)) is not None:
+        return full
+    if isinstance(error, HarnessError):
+        return Fault(Status.CRASHED, error.message)
+    if (refused := refused_memory(error)) is not None:
+        return Fault(Status.OUT_OF_MEMORY, refused)
+    # Its trace goes to the log of the search, not lost.
+    sys.excepthook(type(error), error, error.__traceback__)
+    return Fault(Status.CRASHED, f"{type(error).__name__}: {error}")
+
+
+def _keep_freed_memory() -> None:
+    """Let malloc keep what a step frees for the next one.
+
+    glibc gives large blocks back to the kernel at once, and clearing their pages anew took a tenth of a training step.
     """
-    jobs = [other.job for other in worker.beside if other.job is not None]
-    _replace(worker)
-    if len(jobs) > 1:
-        status, message = Status.CRASHED, f"{message} ({len(jobs)} runs side by side)"
-    return [Broken(job, status, message) for job in jobs]
-
-
-def _replace(worker: Worker) -> None:
-    stop([worker])
-    for other, fresh in zip(worker.beside, start_process(worker.source, len(worker.beside)), strict=True):
-        other.process, other.pipe, other.job, other.stopping = fresh.process, fresh.pipe, None, None
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

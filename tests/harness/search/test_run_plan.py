@@ -16,7 +16,6 @@ from harness.search.run_plan import SearchPlan, make_plan, plan_document
 from harness.system.errors import ContentError, DeviceError, HarnessError, UsageError
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
-from harness.training.workers.parallelism import Parallelism
 from search_spaces.errors import SearchSpaceError, UnknownNameError
 from search_spaces.spaces.count import feasible
 from search_spaces.spaces.space import Condition, Metric
@@ -37,7 +36,7 @@ GIVEN: dict[str, Any] = {
     "name": None,
     "trial_time": 1800.0,
     "trial_memory": 4096,
-    "workers": Parallelism(2),
+    "workers": 2,
     "device": "cpu",
     "engine": "torch",
     "dataset": "mnist-5k",
@@ -123,7 +122,7 @@ def test_a_study_without_a_name_has_one_that_no_other_configuration_has(tmp_path
 
 
 def test_effort_is_no_part_of_what_a_study_is(tmp_path: Path):
-    changes = {"trials": 5, "seconds": 60.0, "workers": Parallelism(1), "trial_time": 9.0, "trial_memory": 100}
+    changes = {"trials": 5, "seconds": 60.0, "workers": 1, "trial_time": 9.0, "trial_memory": 100}
 
     assert plan(tmp_path, **changes).folder == plan(tmp_path).folder
 
@@ -252,13 +251,6 @@ def test_the_plan_says_so_where_no_network_was_met_that_keeps_the_budget(tmp_pat
     assert document["feasible"]["low"] == 0 < document["feasible"]["high"]
     assert document["estimated_seconds_a_training"] is None
     assert plan_facts(document)["expected"].startswith("unknown: none of 2,000 networks ")
-
-
-def test_a_worker_is_a_network_that_trains_wherever_it_does(tmp_path: Path):
-    document = plan_document(plan(tmp_path, workers=Parallelism(2, 4)))
-
-    assert (document["effort"]["workers"], document["effort"]["side_by_side"]) == (8, 4)
-    assert plan_facts(document)["effort"].startswith("8 workers (4 in each process) on cpu, ")
 
 
 def test_people_are_told_every_matter(tmp_path: Path):

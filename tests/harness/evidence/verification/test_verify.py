@@ -20,7 +20,6 @@ from harness.training.result import Result, Status
 from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose, derive_seed
 from harness.training.workers.executor import Processes
-from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Event
 from search_spaces.language.notation import parse_network
 from tests.harness import unrun
@@ -95,7 +94,7 @@ def test_seeds_that_train_together_enter_the_record_one_by_one(place: Workspace,
 
 
 def in_this_process(
-    waiting: list[Job], executor: Processes, parallelism: Parallelism, on_event: Callable[[Event], None]
+    waiting: list[Job], executor: Processes, workers: int, on_event: Callable[[Event], None]
 ) -> Iterator[Result]:
     """Train without a worker process, which takes a while to start."""
     bench = TrainingData.of(load(executor.source.dataset, executor.source.folder, allow_download=False))

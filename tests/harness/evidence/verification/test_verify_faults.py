@@ -96,7 +96,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> list[Worker]:
     """Workers that answer at once; ``breaking`` says which break."""
     started: list[Worker] = []
 
-    def start(source: Source, count: int, side_by_side: int) -> list[Worker]:
+    def start(source: Source, count: int) -> list[Worker]:
         started.extend(Worker(None, None, source) for _ in range(count))  # type: ignore[arg-type]
         return started
 
@@ -152,18 +152,18 @@ def test_no_more_workers_are_started_than_there_are_seeds(
     place: Workspace, pool: list[Worker], monkeypatch: pytest.MonkeyPatch
 ):
     breaking({}, Seeds(), monkeypatch)
-    asked: list[tuple[int, int]] = []
+    asked: list[int] = []
     start = workers.start
 
-    def counted(source: Source, count: int, side_by_side: int) -> list[Worker]:
-        asked.append((count, side_by_side))
-        return start(source, count, side_by_side)
+    def counted(source: Source, count: int) -> list[Worker]:
+        asked.append(count)
+        return start(source, count)
 
     monkeypatch.setattr(workers, "start", counted)
 
-    unrun.run(place, unrun.plan(range(2), workers=8, side_by_side=4))
+    unrun.run(place, unrun.plan(range(2), workers=8))
 
-    assert asked == [(2, 4)]
+    assert asked == [2]
 
 
 def interrupt_at(index: int) -> Callable[[Job], None]:

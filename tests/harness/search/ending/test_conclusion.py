@@ -15,7 +15,6 @@ from harness.search.ending.conclusion import conclude
 from harness.training.result import Result
 from harness.training.run import Job
 from harness.training.workers.executor import Processes
-from harness.training.workers.parallelism import Parallelism
 from harness.training.workers.workers import Event, Limits
 from tests.harness import scripted
 from tests.harness.concluded import WINNER, searched
@@ -212,10 +211,10 @@ def test_the_runs_may_take_longer_than_those_of_the_search(
     given: list[Limits] = []
 
     def trained(
-        waiting: list[Job], executor: Processes, parallelism: Parallelism, on_event: Callable[[Event], None]
+        waiting: list[Job], executor: Processes, workers: int, on_event: Callable[[Event], None]
     ) -> Iterator[Result]:
         given.append(executor.limits)
-        return seeds.trained(waiting, executor, parallelism, on_event)
+        return seeds.trained(waiting, executor, workers, on_event)
 
     monkeypatch.setattr(verify, "train_one_by_one", trained)
     plan, session = searched(tmp_path, limits=Limits(100.0, 512.0))

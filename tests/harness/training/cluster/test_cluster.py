@@ -14,8 +14,7 @@ from harness.training.cluster.cluster import MOST_ATTEMPTS, Cluster
 from harness.training.cluster.message import Begin, End, Key
 from harness.training.cluster.roster import MOST_LOSSES, Patience
 from harness.training.result import Epoch, Status
-from harness.training.workers.lanes import Fault
-from harness.training.workers.workers import Broken, Event, Finished, Progress
+from harness.training.workers.workers import Broken, Event, Fault, Finished, Progress
 from tests.harness import clustered
 from tests.harness.clustered import FakeNode
 
@@ -44,9 +43,7 @@ def test_a_cluster_has_a_place_for_each_core_that_its_nodes_offer():
 
     assert list(begun(one, two).jobs) == [0, 1, 2, 3, 4]
     assert (one.processes, two.processes) == (2, 3)
-    assert list(begun(clustered.node("one", 2), clustered.node("two", 3), processes=2, side_by_side=4).jobs) == [
-        *range(16)
-    ]
+    assert list(begun(clustered.node("one", 2), clustered.node("two", 3), processes=2).jobs) == [0, 1, 2, 3]
     assert list(begun(clustered.node("one", 2), clustered.node("two", 3), places=4).jobs) == [0, 1, 2, 3]
 
 

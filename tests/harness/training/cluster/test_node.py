@@ -21,8 +21,7 @@ from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
 from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose
-from harness.training.workers.lanes import Fault
-from harness.training.workers.workers import Limits, Source
+from harness.training.workers.workers import Fault, Limits, Source
 from search_spaces.language.notation import parse_network
 
 JOB = Job(
