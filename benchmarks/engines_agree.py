@@ -32,7 +32,7 @@ from harness.training.recipes import named_recipe
 from harness.training.result import Result
 from harness.training.run import Job
 from harness.training.seeds import Purpose
-from search_spaces.architecture import Architecture
+from search_spaces.network import Architecture
 from search_spaces.task import MNIST
 
 HERE = Path(__file__).resolve().parent / "results"

@@ -32,7 +32,7 @@ from harness.training.recipe import AverageStatistics, Initialisation, Recipe, S
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 HERE = Path(__file__).resolve().parent / "results"

@@ -45,8 +45,8 @@ from harness.system.statistics import mean, pooled_deviation, standard_deviation
 from harness.training.recipe import Recipe
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.count import clopper_pearson
+from search_spaces.count import clopper_pearson
+from search_spaces.notation import parse_network
 
 RESULTS = Path(__file__).resolve().parent / "results" / "margin.json"
 TARGET_PCT, IMAGES = 99.4, 10_000

@@ -48,8 +48,8 @@ from harness.training.recipe import Recipe
 from harness.training.result import Status
 from harness.training.run import Job
 from harness.training.workers.workers import Event
-from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
+from search_spaces.network import Architecture
 from search_spaces.task import MNIST
 
 IMAGES, SIZE, WORKERS = 50_000, 10_000, 2

@@ -27,7 +27,7 @@ from harness.training.recipe import AverageStatistics, Initialisation, Optimizer
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from search_spaces.catalog import preset
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 
 HERE = Path(__file__).resolve().parent / "results"
 _TAUGHT: dict[str, Any] = {"teacher": preset("seed4").text, "teacher_recipe": Recipe()}

@@ -19,7 +19,7 @@ from harness.training.run import Job
 from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
 from harness.training.workers import workers
 from harness.training.workers.workers import Broken, Finished, Limits, Source
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 
 RECIPE = "small"
 WORKERS = 2

@@ -31,7 +31,7 @@ from harness.training.native import native
 from harness.training.native.instruction import Code
 from harness.training.native.program import Program, program
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 HERE = Path(__file__).resolve().parent

@@ -26,7 +26,7 @@ from harness.training.images import Images
 from harness.training.native.native import load
 from harness.training.recipe import Optimizer, Recipe
 from harness.training.train import start, train_epoch
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -26,9 +26,8 @@ from harness.search.proposals import sampler
 from harness.search.race import Outcome
 from harness.system import files
 from search_spaces.catalog import space
-from search_spaces.spaces.draw import Draw
-from search_spaces.spaces.judge import judge
-from search_spaces.spaces.space import Condition, Metric, SearchSpace
+from search_spaces.draw import Draw, judge
+from search_spaces.space import Condition, Metric, SearchSpace
 
 RESULTS = Path(__file__).resolve().parent / "results" / "samplers.json"
 LOOKS = (25, 50, 100)

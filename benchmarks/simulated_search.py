@@ -29,7 +29,7 @@ from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from search_spaces.cost import analyse
-from search_spaces.spaces.draw import draw_uniform
+from search_spaces.draw import draw_uniform
 from search_spaces.task import MNIST
 
 SIZE, MINUTE = 10_000, 60.0

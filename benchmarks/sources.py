@@ -22,8 +22,8 @@ from harness.training.recipe import Recipe, recipe_from
 from harness.training.recipes import named_recipe, recipe_by_hash
 from harness.training.result import Status
 from harness.training.seeds import Purpose
-from search_spaces.architecture import Architecture
-from search_spaces.language.notation import parse_notation
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_notation
 
 DATASET = "mnist"
 

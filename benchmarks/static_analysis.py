@@ -26,11 +26,10 @@ import torch
 from benchmarks.machine import machine
 from harness.system import files
 from harness.training.modules.build import build
-from search_spaces.architecture import Architecture
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
-from search_spaces.spaces.draw import Uniform, draw
-from search_spaces.spaces.judge import judge
+from search_spaces.draw import Uniform, draw, judge
+from search_spaces.network import Architecture
 from search_spaces.task import MNIST
 
 RESULTS = Path(__file__).resolve().parent / "results" / "static-analysis.json"

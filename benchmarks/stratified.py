@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from harness.search.proposals.estimate import PACES, training_seconds
 from harness.search.proposals.features import work, work_of
 from harness.system.errors import UsageError
-from search_spaces.form import Form, form
-from search_spaces.language.notation import parse_notation
-from search_spaces.spaces.draw import Uniform, draw
-from search_spaces.spaces.judge import judge
-from search_spaces.spaces.space import SearchSpace
+from search_spaces.draw import Uniform, draw, judge
+from search_spaces.network import Form, form
+from search_spaces.notation import parse_notation
+from search_spaces.space import SearchSpace
 from search_spaces.task import MNIST
 
 EPOCHS = (5, 8, 12, 20, 30)

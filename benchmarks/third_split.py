@@ -48,7 +48,7 @@ from harness.training.result import Result, Status, to_document
 from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose
 from search_spaces.errors import SearchSpaceError
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "benchmarks" / "results" / "third-split.json"

@@ -42,7 +42,7 @@ from harness.training.native.native import load as load_engine
 from harness.training.recipe import Recipe
 from harness.training.train import start, train_epoch
 from search_spaces.catalog import preset
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 RESULTS = Path(__file__).resolve().parent / "results" / "throughput.json"

@@ -37,9 +37,9 @@ from harness.training.recipes import NamedRecipe, named_recipe
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers.workers import Limits, Source
-from search_spaces.architecture import Architecture
 from search_spaces.catalog import preset
-from search_spaces.language.notation import parse_network
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 
 HERE = Path(__file__).resolve().parent / "results"
 RESULTS, SPEEDS = HERE / "time-to-target.json", HERE / "throughput.json"

@@ -24,8 +24,8 @@ from harness.search.run_plan import LENGTHS
 from harness.system.errors import UsageError
 from harness.training.recipe import Recipe
 from search_spaces.cost import analyse
-from search_spaces.form import form
-from search_spaces.spaces.space import SearchSpace
+from search_spaces.network import form
+from search_spaces.space import SearchSpace
 from search_spaces.task import MNIST
 
 # The time of such a search in trainings. One, its fresh seeds and its verification take six times as long; it is not

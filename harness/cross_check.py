@@ -20,8 +20,8 @@ from torch import nn
 
 from harness.system.errors import HarnessError, typed
 from harness.training.modules.build import build
-from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis
+from search_spaces.network import Architecture
 from search_spaces.task import Task
 
 # fvcore's names for what ``macs`` counts: convolutions, and linear layers in both forms that torch records.

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from search_spaces.architecture import Architecture
-from search_spaces.cost import Analysis, stored_numbers
-from search_spaces.network_name import network_name
+from search_spaces.catalog import network_name
+from search_spaces.cost import Analysis, output_shape, stored_numbers
+from search_spaces.network import Architecture
 from search_spaces.op_specs import op_text
 from search_spaces.ops import Conv, DepthwiseConv, Op, Residual, kernels
-from search_spaces.shapes import output_shape
 from search_spaces.task import Shape, shape_text
 
 _Row = tuple[str, str, str, str, str]

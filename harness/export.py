@@ -19,7 +19,7 @@ from harness.training.images import normalised
 from harness.training.modules.build import Network
 from harness.training.result import Result, same_bits_due
 from harness.training.weights import weights_of
-from search_spaces.architecture import Architecture
+from search_spaces.network import Architecture
 
 # What --onnx needs beyond the program's own requirements.
 LIBRARIES = ("onnx", "onnxruntime")

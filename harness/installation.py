@@ -94,7 +94,7 @@ def check_torchsummary() -> Check:
     from harness.cross_check import summary_total, tied_repeats
     from harness.training.modules.build import build
     from search_spaces.cost import analyse
-    from search_spaces.language.notation import parse_network
+    from search_spaces.notation import parse_network
     from search_spaces.task import MNIST
 
     path = str(torchsummary.__file__)
@@ -116,7 +116,7 @@ def check_fvcore() -> Check:
     from harness.cross_check import fvcore_macs
     from harness.training.modules.build import build
     from search_spaces.cost import analyse
-    from search_spaces.language.notation import parse_network
+    from search_spaces.notation import parse_network
     from search_spaces.task import MNIST
 
     architecture = parse_network(_PROBE)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.data.datasets import Dataset
-from search_spaces.architecture import Architecture
+from search_spaces.cost import output_shape
+from search_spaces.network import Architecture
 from search_spaces.ops import (
     AvgPool,
     BatchNorm,
@@ -37,7 +38,6 @@ from search_spaces.ops import (
     paddings,
 )
 from search_spaces.poses import channel_order, mirrored, turns
-from search_spaces.shapes import output_shape
 from search_spaces.task import Shape
 
 if TYPE_CHECKING:

@@ -7,16 +7,18 @@ stands in ``note``.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from search_spaces.errors import NotationError, UnknownNameError, nearest, reason
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.resolve import parse_space
-from search_spaces.spaces.space import SearchSpace
+from search_spaces.network import Architecture, Form, form
+from search_spaces.notation import parse_network
+from search_spaces.resolve import parse_space
+from search_spaces.space import SearchSpace
 from search_spaces.task import MNIST, Task
 
 SPACES: Mapping[str, str] = {
@@ -172,3 +174,36 @@ def _file_text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise NotationError(f"{path} is not text in UTF-8: its byte {error.start:,} is part of no character") from None
+
+
+PATTERN = re.compile(rf"({'|'.join(sorted(Form, key=len, reverse=True))})-\d+(-[0-9a-f]{{4,12}})?")
+# Digits of the hash that are added where a name is shared.
+DIGITS = 4
+
+
+def network_name(architecture: Architecture, parameters: int) -> str:
+    """Return the name of a network of so many parameters: a preset's own, else form and parameters.
+
+    >>> from search_spaces.notation import parse_network
+    >>> network_name(parse_network("conv3x3(8) bn relu | gap | linear(10)"), 178)
+    'plain-178'
+    """
+    return name_of(architecture.hash) or f"{form(architecture)}-{parameters}"
+
+
+def network_names(sized: Iterable[tuple[Architecture, int]]) -> dict[str, str]:
+    """Return a name for each network, given with its parameters, by its hash; unique among them."""
+    by_name: dict[str, set[str]] = {}
+    for architecture, parameters in sized:
+        by_name.setdefault(network_name(architecture, parameters), set()).add(architecture.hash)
+    return {
+        network_hash: name if len(hashes) == 1 else f"{name}-{network_hash[:DIGITS]}"
+        for name, hashes in by_name.items()
+        for network_hash in hashes
+    }
+
+
+def is_named(architecture: Architecture, parameters: int, name: str) -> bool:
+    """Return whether a network has this name, with or without digits of its hash."""
+    own = network_name(architecture, parameters)
+    return name == own or (name.startswith(f"{own}-") and architecture.hash.startswith(name.removeprefix(f"{own}-")))

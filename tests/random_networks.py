@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from search_spaces.architecture import Architecture
+from search_spaces.cost import output_shape
 from search_spaces.errors import ShapeError
+from search_spaces.network import Architecture
 from search_spaces.ops import (
     AvgPool,
     BatchNorm,
@@ -24,9 +25,8 @@ from search_spaces.ops import (
     Swish,
     Unshuffle,
 )
-from search_spaces.shapes import output_shape
-from search_spaces.spaces.resolve import parse_space
-from search_spaces.spaces.space import SearchSpace
+from search_spaces.resolve import parse_space
+from search_spaces.space import SearchSpace
 from search_spaces.task import MNIST, Shape
 
 RATES = st.sampled_from([0.0, 0.05, 0.069, 0.1, 0.25, 0.00001])

@@ -17,7 +17,7 @@ from harness.evidence.audit import audit
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, read
 from harness.evidence.variance_components import components
 from harness.system.files import Workspace
-from search_spaces.network_name import network_names
+from search_spaces.catalog import network_names
 
 ROOT = Path(__file__).resolve().parent.parent
 # Commands that answer at once and depend on nothing but the code.

@@ -22,7 +22,7 @@ from harness.evidence.weight_file import read
 from harness.training.modules.build import Network, build
 from harness.training.recipe import Precision
 from harness.training.weights import to_safetensors
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
 from tests.harness.data.test_other_images import idx
 

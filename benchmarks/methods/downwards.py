@@ -4,9 +4,9 @@ import random
 from collections.abc import Sequence
 
 from harness.bench.methods.external_method import Ask, Problem, Trial
+from search_spaces.draw import draw_uniform
 from search_spaces.errors import DrawError
-from search_spaces.spaces.draw import draw_uniform
-from search_spaces.spaces.resolve import parse_space
+from search_spaces.resolve import parse_space
 
 
 def begin(problem: Problem) -> Ask:

@@ -13,9 +13,9 @@ from typing import Any
 import optuna
 
 from search_spaces.cost import analyse
-from search_spaces.spaces.draw import draw
-from search_spaces.spaces.resolve import parse_space
-from search_spaces.spaces.space import Options, SearchSpace
+from search_spaces.draw import draw
+from search_spaces.resolve import parse_space
+from search_spaces.space import Options, SearchSpace
 from search_spaces.task import MNIST
 
 # Parameters that one point of missing accuracy counts for.

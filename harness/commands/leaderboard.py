@@ -175,7 +175,7 @@ def _check(place: Workspace, as_json: bool) -> int:
 
 def _names(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
     """Return what each network is called, by its hash: its row's name, else one that follows from the network."""
-    from search_spaces.network_name import network_names
+    from search_spaces.catalog import network_names
 
     given = {row.hash: row.name for row in rows if row.name}
     return network_names((row.architecture, row.parameters) for row in rows) | given

@@ -15,7 +15,7 @@ from harness.system.terminal import busy
 from search_spaces.errors import nearest
 
 if TYPE_CHECKING:
-    from search_spaces.architecture import Architecture
+    from search_spaces.network import Architecture
 
 _MOST = 4
 
@@ -263,8 +263,7 @@ def _network(name: str, place: Workspace, studies: dict[str, Path]) -> tuple[str
 
 def _is_of_network(name: str) -> bool:
     """Return whether a word is a preset, or has the form of a network's hash or name."""
-    from search_spaces.catalog import PRESETS
-    from search_spaces.network_name import PATTERN
+    from search_spaces.catalog import PATTERN, PRESETS
 
     return name in PRESETS or bool(re.fullmatch(r"[0-9a-f]{6,12}", name) or PATTERN.fullmatch(name))
 

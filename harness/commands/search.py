@@ -195,7 +195,7 @@ def _run(
 
 def _beginning(plan: SearchPlan, used: float, fresh: bool) -> tuple[str, str]:
     """Return what a search says first: which study it is, how many seconds are used, and what it looks for."""
-    from search_spaces.spaces.space import OBJECTIVES
+    from search_spaces.space import OBJECTIVES
 
     config = plan.config
     where = f"study {plan.folder.name} in {plan.folder}"

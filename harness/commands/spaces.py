@@ -13,8 +13,8 @@ from harness.commands.shared import options
 from harness.system.errors import ContentError
 
 if TYPE_CHECKING:
-    from search_spaces.spaces.count import Count, Rejection
-    from search_spaces.spaces.space import SearchSpace
+    from search_spaces.count import Count, Rejection
+    from search_spaces.space import SearchSpace
 
 _budget = click.option("--budget", type=click.IntRange(1), help="Most parameters of a network.")
 _seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random numbers.")
@@ -38,7 +38,7 @@ def spaces() -> None:
 def list_spaces(as_json: bool) -> None:
     """List the spaces that come with the harness; the first is the default."""
     from search_spaces.catalog import SPACES, space
-    from search_spaces.spaces.count import count_text
+    from search_spaces.count import count_text
 
     found = [_facts(space(name)) | {"description": text} for name, text in SPACES.items()]
     if as_json:
@@ -71,7 +71,7 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
     """Draw networks from a space, each decision uniformly; rejected networks are drawn again."""
     from search_spaces.catalog import space
     from search_spaces.cost import analyse
-    from search_spaces.spaces.draw import draw_uniform
+    from search_spaces.draw import draw_uniform
 
     found = space(name)
     rng = random.Random(seed)
@@ -109,7 +109,7 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
 def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool) -> None:
     """Count the derivations of a space, and how many keep its conditions and the budget: exactly, or as an interval."""
     from search_spaces.catalog import space
-    from search_spaces.spaces.count import derivations_text, feasible
+    from search_spaces.count import derivations_text, feasible
 
     found = space(name)
     counted = feasible(found, budget, rng=random.Random(seed), samples=samples)
@@ -128,7 +128,7 @@ def check(file: str, as_json: bool) -> None:
     name of 'harness spaces list' is checked too, where no file is called so.
     """
     from search_spaces.catalog import space
-    from search_spaces.spaces.count import derivations_text, feasible
+    from search_spaces.count import derivations_text, feasible
 
     is_name = file.isidentifier() and not os.path.exists(file)
     found = space(file if is_name else f"@{file.removeprefix('@')}")
@@ -147,7 +147,7 @@ def check(file: str, as_json: bool) -> None:
 
 
 def _facts(found: SearchSpace) -> dict[str, Any]:
-    from search_spaces.spaces.count import derivations
+    from search_spaces.count import derivations
 
     return {
         "name": found.name,
@@ -175,7 +175,7 @@ def _reason(rejection: Rejection) -> str:
 
 
 def _sentence(counted: Count) -> str:
-    from search_spaces.spaces.count import count_text
+    from search_spaces.count import count_text
 
     if counted.exact:
         return f"accepted: {counted.accepted:,} of {counted.looked_at:,} (all were looked at)"

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar, cast
 from harness.system.document import WrittenNetwork, document_of, read_as
 from harness.system.errors import ContentError
 from harness.training.result import Status
-from search_spaces.spaces.draw import Decision
+from search_spaces.draw import Decision
 
 _T = TypeVar("_T")
 

@@ -17,11 +17,11 @@ from harness.evidence.history import is_tracked
 from harness.system.document import csv_text, finite, unguarded
 from harness.system.errors import ContentError, reason
 from harness.system.files import Workspace
-from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse, stored_numbers
 from search_spaces.errors import NotationError, ShapeError
-from search_spaces.language.notation import parse_notation
-from search_spaces.spaces.space import Metric
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_notation
+from search_spaces.space import Metric
 from search_spaces.task import MNIST, Task
 
 SCHEMA_VERSION = 3

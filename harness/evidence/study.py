@@ -25,7 +25,7 @@ from harness.training import result
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import Result
 from harness.training.seeds import PROTOCOL_VERSION
-from search_spaces.spaces.space import Metric
+from search_spaces.space import Metric
 
 
 @documented

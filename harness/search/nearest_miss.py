@@ -10,7 +10,7 @@ from harness.search import race
 from harness.search.race import CHANCE_PCT, Candidate, by_cost
 from harness.system import statistics
 from harness.training.result import Result, Status, accuracy_pct
-from search_spaces.spaces.space import Metric, size_text
+from search_spaces.space import Metric, size_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ from harness.search.watcher import Watcher
 from harness.training.seeds import Purpose
 from harness.training.workers.executor import ExecutorOf, Processes
 from harness.training.workers.workers import Source
-from search_spaces.spaces.resolve import parse_space
+from search_spaces.resolve import parse_space
 
 
 def open_session(

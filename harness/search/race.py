@@ -17,8 +17,8 @@ from harness.search.pruning import guessed_errors
 from harness.system import statistics
 from harness.training.result import Result, Status
 from search_spaces.cost import analyse
-from search_spaces.spaces.judge import measured
-from search_spaces.spaces.space import Metric
+from search_spaces.draw import measured
+from search_spaces.space import Metric
 
 # Fresh seeds that a network has before it may stand, and with which it is given up.
 STAND_SEEDS = 2

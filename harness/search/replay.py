@@ -15,8 +15,7 @@ from harness.search.proposals.proposer import Proposer, is_aimed, tell_repeat
 from harness.search.race import Candidate
 from harness.training.seeds import Purpose
 from search_spaces.cost import analyse
-from search_spaces.spaces.draw import Draw, Uniform, replay
-from search_spaces.spaces.judge import measured
+from search_spaces.draw import Draw, Uniform, measured, replay
 
 
 def replay_journal(proposer: Proposer, events: list[Entry[Event]], candidates: Mapping[int, Candidate]) -> None:

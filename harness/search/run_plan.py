@@ -34,9 +34,9 @@ from harness.training.recipes import NamedRecipe, check_batch, named_recipe
 from harness.training.workers.executor import ExecutorOf, Processes
 from harness.training.workers.workers import Limits, Source
 from search_spaces.catalog import space as space_of
-from search_spaces.spaces.count import MOST_EXACT, derivations, feasible, smallest
-from search_spaces.spaces.resolve import with_conditions
-from search_spaces.spaces.space import Condition, Metric, SearchSpace, contradictory
+from search_spaces.count import MOST_EXACT, derivations, feasible, smallest
+from search_spaces.resolve import with_conditions
+from search_spaces.space import Condition, Metric, SearchSpace, contradictory
 
 # Epochs that the default recipe may have: a large network reaches in a few what a small one needs many for. Each is at
 # most twice the one before, as errors fall by a seventh or so when the length doubles.

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from harness.system.errors import ContentError
-from search_spaces.architecture import Architecture
 from search_spaces.errors import NotationError, nearest
-from search_spaces.language.notation import parse_notation
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_notation
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

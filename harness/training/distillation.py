@@ -13,7 +13,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from harness.training.modules.build import Network
-from search_spaces.architecture import Architecture
+from search_spaces.network import Architecture
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,8 +164,8 @@ class Recipe:
         if self.teacher_recipe is None:
             raise ValueError("a teacher needs a teacher_recipe, but there is none")
         # Imported here: few recipes have a teacher, and reading a network loads the grammar.
-        from search_spaces.architecture import Architecture
-        from search_spaces.language.notation import parse_network
+        from search_spaces.network import Architecture
+        from search_spaces.notation import parse_network
 
         try:
             object.__setattr__(self, "teacher", str(Architecture(parse_network(self.teacher).ops)))

@@ -20,10 +20,10 @@ from harness.training.recipe import (
     recipe_document,
     recipe_from,
 )
-from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS
+from search_spaces.cost import normalised_values
 from search_spaces.errors import nearest
-from search_spaces.shapes import normalised_values
+from search_spaces.network import Architecture
 from search_spaces.task import Task
 
 

@@ -13,7 +13,7 @@ from harness.system.document import WrittenNetwork, document_of, documented, rea
 from harness.system.errors import ContentError, reason
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.seeds import PROTOCOL_VERSION, Purpose
-from search_spaces.spaces.draw import Decision
+from search_spaces.draw import Decision
 
 # The files of results hold decisions, too.
 documented(Decision)

@@ -40,9 +40,9 @@ from harness.training.train import (
     weights_digest,
 )
 from harness.training.weights import final_network, properties, to_safetensors
-from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
-from search_spaces.spaces.draw import Decision
+from search_spaces.draw import Decision
+from search_spaces.network import Architecture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

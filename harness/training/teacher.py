@@ -29,8 +29,8 @@ from harness.training.recipe import Recipe
 from harness.training.result import Environment
 from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
 from harness.training.train import finish_average, predicting_state, start, train_epoch
-from search_spaces.architecture import Architecture
-from search_spaces.language.notation import parse_network
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.task import Task
 
 

@@ -40,7 +40,7 @@ from harness.training.recipe import (
 from harness.training.recipes import check_batch, check_statistics
 from harness.training.result import Epoch
 from harness.training.schedule import Steps, average_share, epoch_steps
-from search_spaces.architecture import Architecture
+from search_spaces.network import Architecture
 from search_spaces.task import Task
 
 EVALUATION_BATCH = 500

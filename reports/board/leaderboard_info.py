@@ -13,8 +13,8 @@ from harness.system.errors import typed
 from reports.html.numbers import short
 from reports.html.seed_dots import SeedDots, seed_dots
 from reports.study.provenance import recipe_options
+from search_spaces.catalog import network_names
 from search_spaces.cost import Analysis, analyse
-from search_spaces.network_name import network_names
 from search_spaces.task import MNIST
 
 # Digits of a hash that people see; the commands get all of it.

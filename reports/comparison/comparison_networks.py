@@ -22,9 +22,9 @@ from reports.study.network.shared_mistakes import SharedMistake, shared_mistakes
 from reports.study.provenance import shown
 from reports.study.standings import accuracy_words
 from reports.study.study_files import inspections_of
-from search_spaces.architecture import Architecture
+from search_spaces.catalog import network_names
 from search_spaces.cost import Analysis, analyse, stored_numbers
-from search_spaces.network_name import network_names
+from search_spaces.network import Architecture
 from search_spaces.task import MNIST
 
 

@@ -44,7 +44,7 @@ from reports.study.network import shared_mistakes
 from reports.study.network.shared_mistakes import SharedMistake
 from reports.study.study_files import read_standings, read_study
 from reports.study.study_info import StudyInfo, study_info
-from search_spaces.architecture import Architecture
+from search_spaces.network import Architecture
 from search_spaces.op_specs import op_text
 from search_spaces.task import shape_text
 

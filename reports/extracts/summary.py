@@ -15,7 +15,7 @@ from reports.html.numbers import DASH, count, duration, pct, plural, short, spre
 from reports.study.networks import Network, minimised
 from reports.study.standings import accuracy_words
 from reports.study.study_info import StudyInfo
-from search_spaces.spaces.space import OBJECTIVES
+from search_spaces.space import OBJECTIVES
 
 MOST_NETWORKS = 8
 _LONGEST = 300

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from reports.html import svg
 from reports.html.numbers import count
 from reports.html.page import Html, element, joined, paragraph, text
-from search_spaces.architecture import Architecture
-from search_spaces.cost import Analysis, Layer
+from search_spaces.cost import Analysis, Layer, is_global, is_pointwise
+from search_spaces.network import Architecture
 from search_spaces.op_specs import op_text
 from search_spaces.ops import Conv, Linear, Op, kernels
-from search_spaces.shapes import is_global, is_pointwise
 from search_spaces.task import Shape, shape_text
 
 # The style sheet gives these widths in the size of the type.

@@ -13,9 +13,9 @@ from itertools import groupby
 from reports.html import svg
 from reports.html.numbers import plural
 from reports.html.page import Html, element
-from search_spaces.architecture import Architecture
+from search_spaces.cost import output_shape
+from search_spaces.network import Architecture
 from search_spaces.ops import Conv, Kernel, Linear, Op, Residual, kernels
-from search_spaces.shapes import output_shape
 from search_spaces.task import Shape, Task
 
 # Colours of tied kernels; a network with more of them begins anew.

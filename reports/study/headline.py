@@ -14,8 +14,8 @@ from reports.html.numbers import count, decimal, duration, pct, plural, short
 from reports.study.networks import DIGITS, Network, State
 from reports.study.study_files import StudyFiles
 from reports.study.winner import Winner
-from search_spaces.network_name import network_name
-from search_spaces.spaces.space import Metric, size_text
+from search_spaces.catalog import network_name
+from search_spaces.space import Metric, size_text
 
 
 class Outcome(StrEnum):

@@ -18,11 +18,11 @@ from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
 from reports.html.numbers import count, plural
 from reports.study.study_files import StudyFiles
-from search_spaces.architecture import Architecture
+from search_spaces.catalog import network_name
 from search_spaces.cost import analyse
-from search_spaces.network_name import network_name
-from search_spaces.spaces.judge import measured
-from search_spaces.spaces.space import OBJECTIVES, Metric
+from search_spaces.draw import measured
+from search_spaces.network import Architecture
+from search_spaces.space import OBJECTIVES, Metric
 
 # The best ones: to name and to draw a network takes time, and a search rewrites its report again and again.
 MOST_NAMED = 100

@@ -11,7 +11,7 @@ from reports.html.dataset_tag import MNIST
 from reports.study.headline import is_over
 from reports.study.study_files import StudyFiles
 from reports.study.winner import Winner
-from search_spaces.spaces.space import Metric
+from search_spaces.space import Metric
 
 
 @dataclass(frozen=True, slots=True)

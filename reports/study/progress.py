@@ -14,7 +14,7 @@ from reports.study.course.worker_lanes import Bar, Fate, WorkerLanes
 from reports.study.networks import Network, State
 from reports.study.standings import anchor
 from reports.study.study_files import StudyFiles
-from search_spaces.spaces.space import OBJECTIVES
+from search_spaces.space import OBJECTIVES
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from reports.html import thumbnail
 from reports.html.numbers import DASH, count, decimal, mean_and_deviation, plural, short, spread
 from reports.html.page import Column, Html, details, element, foreign, joined, paragraph, table, text
 from reports.study.networks import DIGITS, MOST_NAMED, Network, State
-from search_spaces.network_name import network_name
-from search_spaces.spaces.space import OBJECTIVES, Metric
+from search_spaces.catalog import network_name
+from search_spaces.space import OBJECTIVES, Metric
 from search_spaces.task import Task
 
 # More rows than any study has had; a page of a hundred thousand would help nobody.

@@ -12,7 +12,7 @@ from reports.study.course.choices import Choice, Choices
 from reports.study.course.learning_curves import curve_points
 from reports.study.networks import Network, State, front_of
 from reports.study.study_info import StudyInfo
-from search_spaces.spaces.space import OBJECTIVES, Metric
+from search_spaces.space import OBJECTIVES, Metric
 
 # More than is shown.
 _DIGITS = 4

@@ -18,7 +18,7 @@ from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.benchmarks.made_up import ask, validated
 
 TEXT = "gap linear(10)"  # ten multiply-adds

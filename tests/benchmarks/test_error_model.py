@@ -17,7 +17,7 @@ from benchmarks.error_model import Case, Guess, cases, folds, forms, held_out, l
 from harness.search.proposals.surrogate import SCALES, Observation, Scales, evidence, row_of
 from harness.search.proposals.trainings import PastTraining, shipped
 from harness.training.recipes import named_recipe
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.benchmarks.made_up import ask
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.factorial import DESIGNS, combination, effects, levels
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 
 FACTORS = DESIGNS["choices"].factors
 DESIGN = levels(15)

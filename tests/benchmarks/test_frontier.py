@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import frontier
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 
 SVG = "{http://www.w3.org/2000/svg}"
 ROOT = Path(__file__).resolve().parents[2]

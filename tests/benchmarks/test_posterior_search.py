@@ -17,7 +17,7 @@ from harness.search.proposals.surrogate import Observation, fitted, predicted, r
 from harness.search.proposals.trainings import shipped
 from harness.training.recipes import RECIPES
 from harness.training.seeds import Purpose
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness import scripted
 

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import roofline
 from harness.training.native.program import program
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.benchmarks.made_up import ask
 

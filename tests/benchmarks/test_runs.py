@@ -19,7 +19,7 @@ from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose
 from harness.training.workers import workers
 from harness.training.workers.workers import Broken, Finished, Limits
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.benchmarks.made_up import small_data
 
 TEXT = "avgpool(4) | linear(10)"

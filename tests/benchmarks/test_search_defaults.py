@@ -84,7 +84,7 @@ def test_sources_are_the_search_with_its_data_and_the_offsets(tmp_path: Path):
     (tmp_path / "harness" / "search" / "priors" / "forms.json").write_text("[2]\n")
 
     assert list(before) == sorted([*BESIDES, "harness/search/priors/forms.json", "harness/search/race.py"])
-    assert {"search_spaces/spaces/mutate.py", "harness/evidence/error-ratios.json"} < set(BESIDES)
+    assert {"search_spaces/draw.py", "harness/evidence/error-ratios.json"} < set(BESIDES)
     assert [line.partition(":")[0] for line in differences(before, sources(tmp_path))] == [
         "harness/search/priors/forms.json"
     ]

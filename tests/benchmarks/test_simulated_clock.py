@@ -20,7 +20,7 @@ from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers.workers import Limits as RunLimits
 from harness.training.workers.workers import Source
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.harness.bench import made_up_table
 
 TABLE = made_up_table.table()

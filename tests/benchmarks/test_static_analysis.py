@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import static_analysis
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.benchmarks.made_up import ask
 
 

@@ -12,8 +12,7 @@ from harness.bench.tables.datasheet import datasheet
 from harness.bench.tables.table import is_exhaustive
 from harness.bench.tables.table_files import read_table
 from search_spaces.catalog import space
-from search_spaces.spaces.draw import enumerate_draws
-from search_spaces.spaces.judge import judge
+from search_spaces.draw import enumerate_draws, judge
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.name for path in (ROOT / "benchmarks" / "tables").iterdir() if path.is_dir())

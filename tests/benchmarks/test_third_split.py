@@ -20,8 +20,8 @@ from harness.system.errors import HarnessError
 from harness.training.result import Status
 from harness.training.run import TrainingData
 from harness.training.seeds import Purpose
-from search_spaces.architecture import Architecture
-from search_spaces.language.notation import parse_network
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from tests.benchmarks.made_up import ask, small_data, validated
 
 ONE, TWO = "avgpool(4) | linear(10)", "avgpool(7) | linear(10)"

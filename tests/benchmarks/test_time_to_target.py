@@ -12,7 +12,7 @@ from harness.evidence.error_ratio import ErrorRatio
 from harness.system.files import Workspace
 from harness.training.recipes import RECIPES
 from search_spaces.catalog import preset
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.benchmarks.made_up import ask, trained_as
 from tests.harness import unrun
 from tests.harness.unrun import Seeds

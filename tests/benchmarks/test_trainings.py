@@ -31,9 +31,9 @@ from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
 from harness.training.workers import workers
 from harness.training.workers.workers import Broken, Finished, Limits
 from search_spaces.catalog import space
-from search_spaces.form import Form, form
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.resolve import parse_space
+from search_spaces.network import Form, form
+from search_spaces.notation import parse_network
+from search_spaces.resolve import parse_space
 from tests.benchmarks.made_up import ask, small_data, validated
 
 SMALL = RECIPES["small"].recipe

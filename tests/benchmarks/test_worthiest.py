@@ -11,8 +11,8 @@ from harness.search.proposals.features import work
 from harness.search.proposals.trainings import past_training
 from harness.system.errors import UsageError
 from harness.training.recipes import RECIPES
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.resolve import parse_space
+from search_spaces.notation import parse_network
+from search_spaces.resolve import parse_space
 from search_spaces.task import MNIST
 
 SMALL = RECIPES["small"].recipe

@@ -18,7 +18,7 @@ from harness.training.result import Environment, Epoch, Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers.workers import Limits, Source
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 
 DATA = "d" * 64
 OURS = Facts(

@@ -12,9 +12,9 @@ from harness.training.native.engine_choice import Choice
 from harness.training.recipes import NamedRecipe
 from harness.training.run import Job
 from harness.training.workers.workers import Source
-from search_spaces.architecture import Architecture
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.resolve import parse_space
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
+from search_spaces.resolve import parse_space
 from tests.harness import scripted
 from tests.harness.unrun import Seeds
 

@@ -21,7 +21,7 @@ from harness.training.recipe import Recipe
 from harness.training.result import Environment, Result, Status
 from harness.training.seeds import Purpose, derive_seed
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 

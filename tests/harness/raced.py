@@ -7,7 +7,7 @@ from harness.search.race import Candidate
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
 from harness.training.seeds import Purpose
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 
 THRESHOLD = 99.0
 SIZE = 10_000

@@ -34,9 +34,9 @@ from harness.training.run import Job
 from harness.training.seeds import Purpose, derive_seed
 from harness.training.workers import workers
 from harness.training.workers.workers import Event, Finished, Limits, Source, Worker
-from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness import logged
 from tests.harness.silent import Silent

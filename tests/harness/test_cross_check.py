@@ -15,8 +15,8 @@ from harness.system.errors import HarnessError
 from harness.training.modules.build import build
 from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.draw import draw_uniform
+from search_spaces.draw import draw_uniform
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 TIED = parse_network(

@@ -10,7 +10,7 @@ from harness.onnx_graph import NODES
 from harness.training.modules.op_modules import MODULES
 from harness.training.native.instruction import Activation
 from harness.training.native.program import ACTIVATIONS, DROPOUTS, INSTRUCTIONS
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.op_specs import OP_NAMES, SPECS, Spec
 from search_spaces.ops import BatchNorm, Dropout, Dropout2d, Op, Residual
 from tests.harness.test_onnx_graph import EVERY_OP

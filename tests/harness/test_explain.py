@@ -5,7 +5,7 @@ import pytest
 from harness.explain import document, table
 from search_spaces.catalog import PRESETS
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 

@@ -14,7 +14,7 @@ from harness.export import Match, match, record_of_seed, to_onnx
 from harness.training.result import Result
 from harness.training.train import Training
 from harness.training.weights import final_network, properties, weights_of
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.harness.tied_run import TIED, some_images, tied_run
 
 MNIST = DATASETS["mnist"]

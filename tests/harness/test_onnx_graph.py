@@ -14,9 +14,9 @@ from harness.data.datasets import DATASETS
 from harness.onnx_graph import onnx_model
 from harness.training.modules.build import Network, build
 from harness.training.weights import weights_of
-from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 [MEAN], [DEVIATION] = DATASETS["mnist"].mean, DATASETS["mnist"].std

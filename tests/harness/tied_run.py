@@ -14,7 +14,7 @@ from harness.training.result import Result
 from harness.training.run import Job, TrainingData, execute_and_keep
 from harness.training.seeds import Purpose
 from harness.training.train import Training
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 
 TIED = "conv3x3(4) bn relu maxpool(4) conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | gap | linear(10)"
 

@@ -23,7 +23,7 @@ from harness.training.seeds import derive_seed
 from harness.training.workers.executor import Processes
 from harness.training.workers.workers import Event, Limits, Source
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 NETWORK = parse_network("conv3x3(4) bn relu | maxpool | gap | linear(10)")

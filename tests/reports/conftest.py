@@ -26,10 +26,10 @@ from harness.training.seeds import Purpose, derive_seed
 from reports.study.study_files import StudyFiles, read_study
 from reports.study.study_info import study_info
 from reports.study.study_page import render
-from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.draw import Decision
+from search_spaces.draw import Decision
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests import browser
 from tests.harness import logged

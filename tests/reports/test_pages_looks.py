@@ -18,7 +18,7 @@ from reports.board.leaderboard_page import write_leaderboard
 from reports.comparison.comparison_page import write_network_comparison, write_study_comparison
 from reports.study.live import write_live_report
 from search_spaces.catalog import PRESETS
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests import axe, browser
 from tests.outline import checked
 

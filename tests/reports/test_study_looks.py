@@ -13,7 +13,7 @@ import pytest
 from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.study.study_page import write_report
-from search_spaces.spaces.draw import Decision
+from search_spaces.draw import Decision
 from tests import axe, browser
 from tests.reports.reading import shown, text_of, type_into
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.architecture import Architecture
+from search_spaces.network import Architecture
 from search_spaces.op_specs import op_text, plain
 from search_spaces.ops import (
     AvgPool,

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS, SPACES, name_of, preset, space, space_text
 from search_spaces.cost import analyse
+from search_spaces.count import derivations
+from search_spaces.draw import enumerate_draws
 from search_spaces.errors import NotationError, UnknownNameError
-from search_spaces.language.notation import parse_network
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.ops import AvgPool, BatchNorm, Conv, Dropout, Dropout2d, GlobalAvgPool, Linear, MaxPool, Op, ReLU
-from search_spaces.spaces.count import derivations
-from search_spaces.spaces.draw import enumerate_draws
 from search_spaces.task import MNIST
 
 # What the documents' tables state, layer by layer: kind, shape after it, parameters.

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse, analyse_ops, check_budget, grouped_macs, map_numbers
 from search_spaces.errors import BudgetExceededError, ShapeError
-from search_spaces.language.notation import parse_network
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.op_specs import op_text
 from search_spaces.ops import BatchNorm, Conv, DepthwiseConv, GlobalAvgPool, Linear, MaxPool, Op, PReLU, Residual
 from search_spaces.task import MNIST, Task

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from search_spaces.architecture import Architecture
 from search_spaces.cost import stored_numbers
 from search_spaces.errors import ShapeError
-from search_spaces.language.notation import parse_network
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.ops import BatchNorm, MaxPool
 from search_spaces.task import MNIST, Task
 

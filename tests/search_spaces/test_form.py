@@ -7,9 +7,9 @@ import random
 import pytest
 
 from search_spaces.catalog import space
-from search_spaces.form import Form, form
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.draw import Uniform, draw
+from search_spaces.draw import Uniform, draw
+from search_spaces.network import Form, form
+from search_spaces.notation import parse_network
 
 # The alternatives of `net` in the space `all`, in their order.
 FORMS_OF_ALL = ("plain", "tied", "squeezed", "separable", "posed", "mirrored", "posed-separable")

@@ -3,11 +3,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from search_spaces.architecture import Architecture
-from search_spaces.catalog import PRESETS
+from search_spaces.catalog import PATTERN, PRESETS, is_named, network_name, network_names
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
-from search_spaces.network_name import PATTERN, is_named, network_name, network_names
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 POSED = "conv3x3(8, poses=4) bn(poses=4) relu | gap | linear(10)"

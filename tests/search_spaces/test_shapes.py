@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.architecture import Architecture
-from search_spaces.cost import analyse
+from search_spaces.cost import analyse, check_output, normalised_values, output_shape
 from search_spaces.errors import ShapeError
-from search_spaces.language.notation import parse_network
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.ops import (
     AvgPool,
     BatchNorm,
@@ -22,7 +22,6 @@ from search_spaces.ops import (
     Residual,
     Unshuffle,
 )
-from search_spaces.shapes import check_output, normalised_values, output_shape
 from search_spaces.task import MNIST, Shape, shape_text
 
 

@@ -21,13 +21,12 @@ from harness.search.proposals.proposing import Found
 from harness.search.race import Candidate, Outcome
 from harness.system.errors import ContentError
 from harness.training.result import Status
-from search_spaces.architecture import Architecture
+from search_spaces.draw import draw_uniform, judge
 from search_spaces.errors import DrawError, SearchSpaceError
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.draw import draw_uniform
-from search_spaces.spaces.judge import judge
-from search_spaces.spaces.membership import derives
-from search_spaces.spaces.space import SearchSpace
+from search_spaces.membership import derives
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
+from search_spaces.space import SearchSpace
 
 GROUP = "harness.bench"
 # As many characters of an answer as an error shows.

@@ -26,7 +26,7 @@ from harness.bench.methods.method import BuiltIn, Method, Program
 from harness.bench.methods.task import SearchTask
 from harness.data.datasets import dataset
 from harness.system.errors import reason
-from search_spaces.spaces.resolve import parse_space
+from search_spaces.resolve import parse_space
 
 # In bytes. No network and no reason to say more is as long.
 LONGEST_ANSWER = 1 << 20

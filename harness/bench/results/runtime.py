@@ -16,7 +16,7 @@ import numpy as np
 
 from harness.bench.results.curve import CONFIDENCE, interval
 from harness.bench.results.sizes import Steps, first_hit
-from search_spaces.spaces.count import clopper_pearson
+from search_spaces.count import clopper_pearson
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,8 @@ from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers.executor import ExecutorOf, Processes
 from harness.training.workers.workers import Limits, Source
-from search_spaces.architecture import Architecture
 from search_spaces.catalog import space as space_of
+from search_spaces.network import Architecture
 
 # Checkpoints of a repeat, below the comparison's folder.
 WORK = "work"

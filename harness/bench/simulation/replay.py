@@ -26,7 +26,7 @@ from harness.system import statistics
 from harness.training.result import Result
 from harness.training.workers.executor import Executor
 from harness.training.workers.workers import Limits
-from search_spaces.spaces.resolve import parse_space
+from search_spaces.resolve import parse_space
 
 # One run in so many goes on: rungs of a table double, so each round costs the same.
 REDUCTION = 2

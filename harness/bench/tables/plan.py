@@ -15,7 +15,7 @@ from harness.search.proposals.estimate import PACES, Timing, add_run, slowdown, 
 from harness.search.proposals.features import work
 from harness.system.terminal import duration_text
 from harness.training.result import Result
-from search_spaces.architecture import Architecture
+from search_spaces.network import Architecture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

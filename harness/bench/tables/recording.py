@@ -21,7 +21,7 @@ from harness.training import result
 from harness.training.recipe import recipe_document
 from harness.training.result import Result, accuracy_pct, same_bits_due
 from harness.training.seeds import PROTOCOL_VERSION, Purpose
-from search_spaces.architecture import Architecture
+from search_spaces.network import Architecture
 
 # A run of a recording: hash of its network, index of its seed.
 Key = tuple[str, int]

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from harness.bench.tables.table import Sample
-from search_spaces.architecture import Architecture
+from search_spaces.count import derivations
+from search_spaces.draw import Draw, Uniform, draw, enumerate_draws, judge
 from search_spaces.errors import DrawError
-from search_spaces.spaces.count import derivations
-from search_spaces.spaces.draw import Draw, Uniform, draw, enumerate_draws
-from search_spaces.spaces.judge import judge
-from search_spaces.spaces.space import SearchSpace
+from search_spaces.network import Architecture
+from search_spaces.space import SearchSpace
 
 BANDS = 8
 # Spaces with no more derivations than this are looked at as a whole: ten seconds.

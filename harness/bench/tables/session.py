@@ -33,7 +33,7 @@ from harness.training.seeds import Purpose
 from harness.training.workers.executor import Executor, ExecutorOf, Processes
 from harness.training.workers.progress import Reporter, plain_seconds
 from harness.training.workers.workers import Broken, Event, Finished, Limits, Progress
-from search_spaces.architecture import Architecture
+from search_spaces.network import Architecture
 
 RETRIES = 2
 # What one run may use; the networks of tables are small.

@@ -34,7 +34,7 @@ from harness.system.document import document_of
 from harness.system.errors import typed
 from harness.system.terminal import duration_text
 from harness.training.result import Status
-from search_spaces.spaces.space import size_text
+from search_spaces.space import size_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 from harness.data.datasets import dataset
 from harness.system.terminal import counted, duration_text
-from search_spaces.spaces.count import derivations_text
-from search_spaces.spaces.space import OBJECTIVES, Metric
+from search_spaces.count import derivations_text
+from search_spaces.space import OBJECTIVES, Metric
 
 
 def plan_facts(document: dict[str, Any]) -> dict[str, str]:

@@ -25,9 +25,9 @@ from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers.progress import plain_seconds, test_outcome
 from harness.training.workers.workers import Broken, Event, Finished, Progress
+from search_spaces.catalog import network_name
 from search_spaces.cost import analyse
-from search_spaces.network_name import network_name
-from search_spaces.spaces.space import OBJECTIVES, Metric, size_text
+from search_spaces.space import OBJECTIVES, Metric, size_text
 from search_spaces.task import Task
 
 REFRESHES_A_SECOND = 2

@@ -18,11 +18,10 @@ from harness.system.errors import ContentError, UsageError, reason, typed
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.recipes import NamedRecipe, named_recipe, recipe_by_hash, recipe_named_like
-from search_spaces.architecture import Architecture
-from search_spaces.catalog import PRESETS
+from search_spaces.catalog import PATTERN, PRESETS, is_named, network_name
 from search_spaces.errors import NotationError, nearest
-from search_spaces.language.notation import parse_network
-from search_spaces.network_name import PATTERN, is_named, network_name
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.op_specs import OP_NAMES
 from search_spaces.task import Task
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from harness.training.native.engine_choice import Choice
     from harness.training.recipe import Recipe
     from harness.training.recipes import NamedRecipe
-    from search_spaces.spaces.space import Condition
+    from search_spaces.space import Condition
     from search_spaces.task import Task
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -82,7 +82,7 @@ def say_teacher(recipe: Recipe, task: Task, folder: Path) -> None:
     """Say once on stderr that a teacher is trained before its students, where it is not kept."""
     if recipe.teacher_recipe is not None:
         from search_spaces.cost import analyse
-        from search_spaces.language.notation import parse_network
+        from search_spaces.notation import parse_network
 
         parameters = analyse(parse_network(recipe.teacher, task), task).parameters
         click.echo(
@@ -183,7 +183,7 @@ class Conditions(click.ParamType["tuple[Condition, ...]"]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Condition, ...]:
         """Return them as they are given."""
         from search_spaces.errors import NotationError
-        from search_spaces.spaces.statements import parse_conditions
+        from search_spaces.resolve import parse_conditions
 
         if isinstance(value, tuple):
             return value

@@ -30,11 +30,10 @@ from harness.evidence.study import StudyConfig
 from harness.system.errors import ContentError
 from harness.training.result import Status
 from harness.training.seeds import Purpose, derive_seed
+from search_spaces.catalog import network_name
 from search_spaces.cost import analyse
-from search_spaces.network_name import network_name
-from search_spaces.spaces.draw import Decision
-from search_spaces.spaces.judge import measured
-from search_spaces.spaces.space import OBJECTIVES, Metric
+from search_spaces.draw import Decision, measured
+from search_spaces.space import OBJECTIVES, Metric
 
 
 def metrics(config: StudyConfig) -> tuple[str, str]:

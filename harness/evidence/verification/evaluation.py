@@ -17,7 +17,7 @@ from harness.training.modules.build import Network, build
 from harness.training.recipe import Precision
 from harness.training.result import accuracy_pct
 from search_spaces.errors import SearchSpaceError
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import Task
 
 BATCH = 500

@@ -11,8 +11,8 @@ from harness.evidence.ledger import Attempt
 from harness.evidence.record import Found, Record
 from harness.system.files import Workspace
 from harness.training.recipes import NamedRecipe
-from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
+from search_spaces.network import Architecture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

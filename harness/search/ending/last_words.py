@@ -17,7 +17,7 @@ from harness.search.race import SEED_SHARE
 from harness.system.errors import typed
 from harness.system.terminal import LONGEST, counted, duration_option, duration_text
 from harness.training.result import Status
-from search_spaces.spaces.space import OBJECTIVES, Metric
+from search_spaces.space import OBJECTIVES, Metric
 
 # Where the best network makes so many times the errors allowed, another of the same forms and size will not do.
 FAR_MISS = 1.5

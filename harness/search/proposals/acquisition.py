@@ -21,9 +21,8 @@ from harness.search.proposals.surrogate import TRAINING, Model, predicted
 from harness.search.race import STAND_SEEDS, needed_share
 from harness.system import statistics
 from harness.training.recipe import Recipe
-from search_spaces.spaces.draw import Draw
-from search_spaces.spaces.judge import Judgement, measured
-from search_spaces.spaces.space import Metric
+from search_spaces.draw import Draw, Judgement, measured
+from search_spaces.space import Metric
 
 # While nothing stands, what counts is the chance that one of several networks like this one stands in time, with this
 # power, since an answer matters more than its size. In time is within so many seconds of the search's beginning, later

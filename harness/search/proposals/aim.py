@@ -17,12 +17,10 @@ from harness.search.proposals.look import Look, accepted, in_time
 from harness.search.proposals.surrogate import PRIOR_ERRORS, Observation, fitted, row_of
 from harness.search.race import Candidate, by_cost, chance_to_stand, expected_errors, passed_first, refuted, stands
 from harness.training.result import Status
+from search_spaces.draw import Draw, Judgement, mutate
 from search_spaces.errors import DrawError
-from search_spaces.spaces.draw import Draw
-from search_spaces.spaces.judge import Judgement
-from search_spaces.spaces.mutate import mutate
-from search_spaces.spaces.resolve import parse_space
-from search_spaces.spaces.space import Metric
+from search_spaces.resolve import parse_space
+from search_spaces.space import Metric
 from search_spaces.task import Task
 
 # The model chooses among so many draws, from at most so many looks, and among changes of those that are worth most and

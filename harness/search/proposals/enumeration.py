@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from search_spaces.spaces.count import derivations
-from search_spaces.spaces.draw import Draw, enumerate_draws
-from search_spaces.spaces.judge import Judgement, judge
-from search_spaces.spaces.resolve import parse_space
-from search_spaces.spaces.space import SearchSpace
+from search_spaces.count import derivations
+from search_spaces.draw import Draw, Judgement, enumerate_draws, judge
+from search_spaces.resolve import parse_space
+from search_spaces.space import SearchSpace
 from search_spaces.task import Task
 
 # Derivations; listing them takes a second or less.

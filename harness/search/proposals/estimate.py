@@ -10,7 +10,7 @@ from fractions import Fraction
 from harness.search.proposals.features import work
 from harness.training.recipe import Recipe
 from harness.training.result import Result
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import Task
 
 

@@ -11,10 +11,9 @@ import random
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
+from search_spaces.draw import Draw, Uniform, draw, draw_uniform, mutate, replay
 from search_spaces.errors import DrawError
-from search_spaces.spaces.draw import Draw, Uniform, draw, draw_uniform, replay
-from search_spaces.spaces.mutate import mutate
-from search_spaces.spaces.space import SearchSpace
+from search_spaces.space import SearchSpace
 
 # P and S of the paper, which has 100 and 25 for 20,000 networks; a search here trains a hundred
 # (docs/lab, "aging evolution").

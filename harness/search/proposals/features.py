@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterator
 from functools import lru_cache
 
-from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis, analyse, grouped_macs, map_numbers
+from search_spaces.network import Architecture
 from search_spaces.ops import (
     AvgPool,
     BatchNorm,

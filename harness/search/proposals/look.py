@@ -13,9 +13,8 @@ from harness.search.proposals.enumeration import Entry, drawn, enumerated
 from harness.search.proposals.estimate import Room
 from harness.search.proposals.features import work_of
 from harness.search.race import Candidate
-from search_spaces.spaces.draw import Draw, Uniform, draw
-from search_spaces.spaces.judge import Judgement, judge, measured
-from search_spaces.spaces.space import Condition, Metric, SearchSpace
+from search_spaces.draw import Draw, Judgement, Uniform, draw, judge, measured
+from search_spaces.space import Condition, Metric, SearchSpace
 
 # Draws after which a space counts as searched through: some seconds.
 DRAWS = 20_000

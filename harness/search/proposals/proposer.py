@@ -25,9 +25,8 @@ from harness.search.proposals.surrogate import Observation
 from harness.search.proposals.switches import ALL_ON, Switches
 from harness.search.race import Candidate, Outcome, outcome
 from search_spaces.cost import Analysis
-from search_spaces.spaces.draw import Draw, Uniform, draw
-from search_spaces.spaces.judge import Judgement, judge, measured
-from search_spaces.spaces.space import OBJECTIVES, Metric, SearchSpace
+from search_spaces.draw import Draw, Judgement, Uniform, draw, judge, measured
+from search_spaces.space import OBJECTIVES, Metric, SearchSpace
 
 LADDER_STEPS = 7
 LADDER_DRAWS = 300

@@ -25,9 +25,9 @@ from harness.search.proposals.evolution import Member
 from harness.search.race import Outcome
 from harness.system import files
 from harness.system.errors import UsageError
+from search_spaces.draw import Decision, Draw, draw
 from search_spaces.errors import nearest
-from search_spaces.spaces.draw import Decision, Draw, draw
-from search_spaces.spaces.space import Options, SearchSpace
+from search_spaces.space import Options, SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.search.proposals.features import NAMES, network_features
 from harness.training.recipe import Recipe
-from search_spaces.architecture import Architecture
+from search_spaces.network import Architecture
 from search_spaces.task import Task
 
 # Centre and width of what is known of a training: logarithms of epochs and batch, the share of images that are moved.

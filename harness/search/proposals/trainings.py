@@ -28,10 +28,9 @@ from harness.training.recipe import Recipe
 from harness.training.recipes import RECIPES
 from harness.training.result import Result, Status
 from harness.training.seeds import PROTOCOL_VERSION
-from search_spaces.architecture import Architecture
 from search_spaces.errors import NotationError
-from search_spaces.form import Form, form
-from search_spaces.language.notation import parse_notation
+from search_spaces.network import Architecture, Form, form
+from search_spaces.notation import parse_notation
 
 # Errors are counted as if of so many validation images, whatever a data set has.
 IMAGES = 10_000

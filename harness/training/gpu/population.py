@@ -37,7 +37,7 @@ from harness.training.recipes import check_batch
 from harness.training.result import Epoch
 from harness.training.schedule import epoch_steps, learning_rate
 from harness.training.train import Training, autocast, end_epoch
-from search_spaces.architecture import Architecture
+from search_spaces.network import Architecture
 from search_spaces.task import Task
 
 # Steps before a capture: cuDNN chooses its kernels and allocates in the first ones (torch's notes on CUDA graphs).

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from harness.training.modules.op_modules import FastDropout, sequence
 from harness.training.modules.posed import PosedConv2d
 from harness.training.recipe import Initialisation, Recipe
-from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
+from search_spaces.network import Architecture
 from search_spaces.task import Task
 
 # What may stand behind a head that says nothing yet: it lets the gradient through all the same.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from harness.training.modules.posed import PosedBatchNorm, PosedConv2d
 from search_spaces import ops as spec
-from search_spaces.shapes import output_shape
+from search_spaces.cost import output_shape
 from search_spaces.task import Shape
 
 

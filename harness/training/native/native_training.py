@@ -34,7 +34,7 @@ from harness.training.native.native import Engine, TeacherRow, TrainingRow, Trai
 from harness.training.native.program import Program, program, rows
 from harness.training.recipe import Optimizer, Precision, Recipe, decay_of, first_averaged_step, recipe_of_epoch
 from harness.training.schedule import Steps
-from search_spaces.architecture import Architecture
+from search_spaces.network import Architecture
 from search_spaces.task import Task
 
 # Steps a call: long enough that calls cost nothing, short enough that Ctrl-C and a progress bar do not wait.

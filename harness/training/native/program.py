@@ -14,8 +14,8 @@ from typing import Any
 
 from harness.training.native.instruction import RATE_PARTS, SLOPE_PARTS, Activation, Code, Instruction, Value
 from search_spaces import ops as spec
-from search_spaces.architecture import Architecture
-from search_spaces.shapes import output_shape
+from search_spaces.cost import output_shape
+from search_spaces.network import Architecture
 from search_spaces.task import Shape
 
 

@@ -19,8 +19,8 @@ from reports.html.svg import errors_pct
 from reports.study.networks import DIGITS, Network, State, front_of
 from reports.study.standings import accuracy_words
 from reports.study.study_files import StudyFiles
-from search_spaces.network_name import network_name
-from search_spaces.spaces.space import OBJECTIVES, Metric, size_text
+from search_spaces.catalog import network_name
+from search_spaces.space import OBJECTIVES, Metric, size_text
 
 MOST_GHOSTS = 3
 

@@ -17,10 +17,10 @@ from harness.search.pruning import rungs_of
 from harness.system import statistics
 from harness.training.result import Result
 from reports.study.networks import Network
+from search_spaces.draw import draw
 from search_spaces.errors import SearchSpaceError
-from search_spaces.spaces.draw import draw
-from search_spaces.spaces.resolve import parse_space
-from search_spaces.spaces.space import Options
+from search_spaces.resolve import parse_space
+from search_spaces.space import Options
 
 # Fewer networks than this let any choice explain everything.
 FEWEST_NETWORKS = 8

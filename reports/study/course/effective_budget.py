@@ -10,7 +10,7 @@ from harness.evidence.events import Confirmed, Entry, Event, FailedConfirmation,
 from harness.training.seeds import Purpose
 from reports.study.networks import Network
 from reports.study.study_files import StudyFiles
-from search_spaces.spaces.space import OBJECTIVES, Metric
+from search_spaces.space import OBJECTIVES, Metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

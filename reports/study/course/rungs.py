@@ -18,7 +18,7 @@ from harness.system import statistics
 from harness.training.result import Result, Status
 from harness.training.seeds import Purpose
 from reports.study.study_files import StudyFiles
-from search_spaces.spaces.count import clopper_pearson
+from search_spaces.count import clopper_pearson
 
 # Below so many networks an interval spans nearly everything, so none is given.
 FEWEST = 8

@@ -12,7 +12,7 @@ from reports.html.numbers import count, decimal, plural, short
 from reports.html.page import Html, element, items, joined, paragraph
 from reports.study.networks import Network
 from reports.study.study_files import StudyFiles
-from search_spaces.spaces.space import OBJECTIVES
+from search_spaces.space import OBJECTIVES
 
 MOST_NETWORKS = 40
 # Heights in the drawing, and the room for the names of the two lines.

@@ -15,8 +15,8 @@ from reports.study.network.calibration import calibration_curve
 from reports.study.network.mistakes_gallery import gallery
 from reports.study.network.network_info import NetworkInfo
 from reports.study.standings import accuracy_words, state_tag, tier_tag
-from search_spaces.architecture import Architecture
 from search_spaces.cost import Analysis, stored_numbers
+from search_spaces.network import Architecture
 from search_spaces.op_specs import op_text
 from search_spaces.ops import Conv, kernels
 from search_spaces.task import shape_text

@@ -15,9 +15,8 @@ from harness.bench.tables.table import Facts, Machine, Row, Sample, Table
 from harness.training.recipe import Recipe
 from harness.training.result import Environment
 from search_spaces.cost import analyse
-from search_spaces.spaces.draw import enumerate_draws
-from search_spaces.spaces.judge import judge
-from search_spaces.spaces.resolve import parse_space
+from search_spaces.draw import enumerate_draws, judge
+from search_spaces.resolve import parse_space
 from search_spaces.task import MNIST
 
 SPACE = """width = {4, 6, 8, 12};

@@ -10,7 +10,7 @@ from harness.bench.tables.table import Facts, Machine, Row, Sample, Table
 from harness.training.recipe import Recipe
 from harness.training.result import Environment
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 SPACE = "net = conv3x3({2, 3, 4}, stride=2) bn relu | maxpool(4) | gap | linear(10);"

@@ -16,7 +16,7 @@ from harness.bench.tables.table import Table
 from harness.bench.tables.table_files import read_table, write_table
 from harness.cli import run
 from harness.system.files import Workspace
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.harness.bench.some_table import HASHES, run_rows, some_table
 
 REPOSITORY = Path(__file__).parents[3]

@@ -15,7 +15,7 @@ from harness.evidence.record import Record
 from harness.system import terminal
 from harness.system.document import BRING_BACK
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.outline import checked
 from tests.wording import lacking

@@ -11,8 +11,8 @@ from harness.commands.spaces import spaces
 from harness.system.errors import ContentError
 from search_spaces.catalog import SPACES, space, space_text
 from search_spaces.errors import DrawError, NotationError, UnknownNameError
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.membership import contains
+from search_spaces.membership import contains
+from search_spaces.notation import parse_network
 from tests.wording import lacking
 
 

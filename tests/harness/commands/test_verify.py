@@ -16,7 +16,7 @@ from harness.data.datasets import DATASETS
 from harness.evidence import ledger, record
 from harness.evidence.ledger import Outcome
 from harness.system.files import Workspace
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.harness import unrun
 from tests.harness.unrun import Seeds
 from tests.wording import lacking

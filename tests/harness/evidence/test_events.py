@@ -30,8 +30,8 @@ from harness.evidence.events import (
     read_line,
 )
 from harness.training.result import Status
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.draw import Decision
+from search_spaces.draw import Decision
+from search_spaces.notation import parse_network
 from tests.harness import logged
 
 UTC = "2026-11-22T03:00:00+00:00"

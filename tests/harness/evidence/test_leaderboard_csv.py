@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from harness.evidence.leaderboard_csv import SCHEMA_VERSION, LeaderboardRow, Tier, read, to_csv
 from harness.system import files
 from harness.system.errors import ContentError
-from search_spaces.architecture import Architecture
-from search_spaces.language.notation import parse_network
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 
 ROW = LeaderboardRow(
     rank=1,

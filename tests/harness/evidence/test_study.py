@@ -18,8 +18,8 @@ from harness.training import result
 from harness.training.recipe import Recipe
 from harness.training.result import Result
 from harness.training.seeds import Purpose
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.draw import Decision
+from search_spaces.draw import Decision
+from search_spaces.notation import parse_network
 from tests.harness import logged, some_study
 
 CONFIG = replace(some_study.CONFIG, space_text="net = gap | linear(10);", rungs=(4, 8))

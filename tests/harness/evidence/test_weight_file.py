@@ -19,7 +19,7 @@ from harness.evidence.weight_file import kept_indices, path_of, read, read_recor
 from harness.system.errors import ContentError
 from harness.training.modules.build import Network, build
 from harness.training.weights import to_safetensors
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 NETWORK = "conv3x3(4) bn relu | conv3x3(4, tie=t1) bn res(conv3x3(4, tie=t1) bn) | gap | linear(10)"

@@ -13,9 +13,9 @@ from harness.search.reactions import poll
 from harness.training.modules import build
 from harness.training.result import Status
 from harness.training.seeds import Purpose, derive_seed
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.judge import judge
-from search_spaces.spaces.resolve import parse_space
+from search_spaces.draw import judge
+from search_spaces.notation import parse_network
+from search_spaces.resolve import parse_space
 from search_spaces.task import MNIST
 from tests.harness import logged, scripted
 from tests.harness.scripted import Made, Trainer

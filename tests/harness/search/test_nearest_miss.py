@@ -13,7 +13,7 @@ from harness.search.nearest_miss import allowed_errors, miss_text, nearest_miss
 from harness.search.race import Candidate
 from harness.training.result import Epoch, Status
 from harness.training.seeds import Purpose
-from search_spaces.spaces.space import Metric
+from search_spaces.space import Metric
 from tests.harness.raced import SIZE, THRESHOLD, candidate, proposal, result
 
 

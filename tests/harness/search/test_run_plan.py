@@ -16,9 +16,9 @@ from harness.search.run_plan import SearchPlan, make_plan, plan_document
 from harness.system.errors import ContentError, DeviceError, HarnessError, UsageError
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
+from search_spaces.count import feasible
 from search_spaces.errors import SearchSpaceError, UnknownNameError
-from search_spaces.spaces.count import feasible
-from search_spaces.spaces.space import Condition, Metric
+from search_spaces.space import Condition, Metric
 
 GIVEN: dict[str, Any] = {
     "budget": 20_000,

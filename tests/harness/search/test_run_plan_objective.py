@@ -9,8 +9,8 @@ import pytest
 
 from harness.evidence.study import config_document
 from harness.system.errors import UsageError
-from search_spaces.spaces.resolve import parse_space
-from search_spaces.spaces.space import Condition, Metric
+from search_spaces.resolve import parse_space
+from search_spaces.space import Condition, Metric
 from tests.harness.search.test_run_plan import plan
 
 

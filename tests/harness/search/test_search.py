@@ -13,7 +13,7 @@ from harness.search.race import Candidate
 from harness.search.session import Session
 from harness.search.watcher import Moment
 from harness.training.seeds import Purpose, derive_seed
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.harness import scripted
 from tests.harness.scripted import Made, Trainer
 from tests.harness.silent import Silent

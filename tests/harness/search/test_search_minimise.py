@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.search.session import smallest_standing
-from search_spaces.spaces.space import Metric
+from search_spaces.space import Metric
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.system.document import WrittenNetwork, csv_text, document_of, documented, read_as, unguarded
 from harness.system.errors import ContentError
-from search_spaces.architecture import Architecture
+from search_spaces.network import Architecture
 
 
 class Colour(StrEnum):

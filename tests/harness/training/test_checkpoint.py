@@ -9,7 +9,7 @@ import torch
 
 from harness.training.result import Status
 from harness.training.run import TrainingData, execute
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.harness.training.test_run import bench, job
 
 __all__ = ["bench"]

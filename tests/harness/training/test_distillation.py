@@ -20,7 +20,7 @@ from harness.training.native import native
 from harness.training.native.native_training import gradients, open_program
 from harness.training.recipe import Initialisation, Precision, Recipe
 from harness.training.train import Training, checkpoint, resume, start, train_epoch
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.training.native.networks import NETWORKS
 from tests.harness.training.native.test_native_training import CPU, in_float64, some_images

@@ -26,7 +26,7 @@ from harness.training.result import Result, Status
 from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose
 from harness.training.train import Training
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.harness import unrun
 
 NETWORK = "conv3x3(4) bn relu | maxpool(4) | conv3x3(6) bn relu | gap | linear(10)"

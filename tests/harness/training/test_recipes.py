@@ -10,7 +10,7 @@ from harness.system.errors import ContentError, UsageError
 from harness.training.recipe import LATER_DEFAULTS, Optimizer, Recipe, Schedule
 from harness.training.recipes import RECIPES, check_statistics, named_recipe, recipe_named_like
 from search_spaces.catalog import PRESETS
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 

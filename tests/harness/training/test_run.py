@@ -18,7 +18,7 @@ from harness.training.result import Epoch, Status
 from harness.training.run import Job, TrainingData, execute, execute_together
 from harness.training.seeds import Purpose, derive_seed
 from harness.training.train import Training, train_epoch
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 
 NETWORK = "conv3x3(4) bn relu dropout(0.05) | maxpool(4) | conv3x3(6) bn relu | gap | linear(10)"
 RECIPE = Recipe(epochs=3, batch_size=16, average_start=0.3)

@@ -9,8 +9,8 @@ from torch import nn
 
 from harness.evidence import record
 from harness.training.modules.build import build
-from search_spaces.architecture import Architecture
 from search_spaces.cost import stored_numbers
+from search_spaces.network import Architecture
 from search_spaces.task import MNIST
 from tests.conftest import REPOSITORY
 

@@ -21,7 +21,7 @@ from harness.training.recipe import Optimizer, Precision, Recipe
 from harness.training.seeds import Purpose, derive_seed
 from harness.training.teacher import TeacherCache, teacher_of
 from harness.training.train import predictions, start, train_epoch
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.training.native.test_native_training import some_images
 

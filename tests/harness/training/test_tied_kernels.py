@@ -13,7 +13,7 @@ from harness.training.native.native import Engine
 from harness.training.recipe import Optimizer, Recipe
 from harness.training.train import Training, checkpoint, count_errors, predictions, resume, start, train_epoch
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.training.native.networks import ACROSS
 from tests.harness.training.native.test_native_training import some_images

@@ -17,7 +17,7 @@ from harness.training.native.native import Engine
 from harness.training.recipe import Optimizer, Precision, Recipe, Schedule
 from harness.training.schedule import learning_rate
 from harness.training.train import checkpoint, predictions, resume, start, train_epoch, weights_digest
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 CPU = torch.device("cpu")

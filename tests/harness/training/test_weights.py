@@ -24,7 +24,7 @@ from harness.training.seeds import Purpose
 from harness.training.train import Training, predictions, weights_digest
 from harness.training.weights import final_network, properties, to_safetensors
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.harness.tied_run import TIED, some_images, tied_run
 
 MNIST = DATASETS["mnist"]

@@ -10,9 +10,9 @@ from harness.evidence.record import Record
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from reports.comparison.comparison_networks import NetworkComparison, network_comparison, read_networks
-from search_spaces.architecture import Architecture
+from search_spaces.catalog import network_name
 from search_spaces.cost import analyse
-from search_spaces.network_name import network_name
+from search_spaces.network import Architecture
 from search_spaces.task import MNIST
 from tests.wording import lacking
 

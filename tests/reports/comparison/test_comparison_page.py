@@ -9,11 +9,10 @@ from harness.evidence import record
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from reports.comparison.comparison_page import file_name, write_network_comparison, write_study_comparison
-from search_spaces.architecture import Architecture
-from search_spaces.catalog import PRESETS
+from search_spaces.catalog import PRESETS, network_name
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
-from search_spaces.network_name import network_name
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.outline import Outline, checked
 

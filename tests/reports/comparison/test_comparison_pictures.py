@@ -12,8 +12,8 @@ from harness.system.files import Workspace
 from reports.comparison.comparison_pictures import budgets_picture, fronts_picture
 from reports.study.study_files import read_study
 from reports.study.study_info import StudyInfo, study_info
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.space import Metric
+from search_spaces.notation import parse_network
+from search_spaces.space import Metric
 
 # 346 parameters, 28,384 multiply-adds.
 NETWORK = parse_network("conv3x3(16, stride=2) bn relu gap linear(10)")

@@ -13,7 +13,7 @@ from reports.extracts.summary import MOST_NETWORKS, code, networks_summary, sent
 from reports.study.study_files import read_study
 from reports.study.study_info import study_info
 from search_spaces.catalog import PRESETS
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 
 
 def tables(text: str) -> list[list[list[str]]]:

@@ -14,7 +14,7 @@ from harness.system.files import Workspace
 from reports.extracts.summary_tables import NetworkLine, lines, write_tables
 from reports.study.study_files import read_study
 from reports.study.study_info import StudyInfo, study_info
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 
 
 def info_of(study: Any, place: Workspace) -> StudyInfo:

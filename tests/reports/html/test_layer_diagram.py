@@ -4,7 +4,7 @@ import re
 
 from reports.html import layer_diagram, page
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 NETWORK = "conv3x3(8) bn relu | maxpool | conv3x3(8, tie=t1) conv3x3(8, tie=t1) | gap | linear(10)"

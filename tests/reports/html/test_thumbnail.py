@@ -5,7 +5,7 @@ import re
 import pytest
 
 from reports.html.thumbnail import bars, description, draw
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 PLAIN = parse_network("conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)")

@@ -17,8 +17,8 @@ from reports.study.study_files import StudyFiles, read_study
 from reports.study.study_info import study_info
 from reports.study.study_page import render
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.space import Metric
+from search_spaces.notation import parse_network
+from search_spaces.space import Metric
 from search_spaces.task import MNIST
 from tests import browser
 from tests.reports.reading import shown, type_into

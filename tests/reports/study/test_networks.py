@@ -18,7 +18,7 @@ NewStudy = Callable[..., Any]
 @pytest.fixture
 def architecture(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """The builder of networks, from three widths."""
-    from search_spaces.language.notation import parse_network
+    from search_spaces.notation import parse_network
 
     return lambda first, second=8, third=8: parse_network(
         f"conv3x3({first}) bn relu | maxpool | conv3x3({second}) bn relu | maxpool | conv3x3({third}) bn relu "

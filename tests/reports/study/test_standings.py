@@ -11,7 +11,7 @@ from harness.system.files import Workspace
 from reports.study import standings
 from reports.study.networks import Network, State
 from reports.study.study_files import read_study
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 NETWORK = Network(

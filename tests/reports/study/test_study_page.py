@@ -18,7 +18,7 @@ from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.study.study_controls import study_script
 from reports.study.study_page import GLOSSARY, write_report
-from search_spaces.spaces.draw import Decision
+from search_spaces.draw import Decision
 from tests.outline import ADDRESSES, Outline
 
 HOSTILE = [

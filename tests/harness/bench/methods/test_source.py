@@ -129,7 +129,7 @@ def test_all_code_that_a_repeat_runs_through_is_covered(tmp_path: Path):
 @pytest.mark.parametrize(
     ("path", "on_a_table", "live"),
     [
-        ("search_spaces/language/notation.lark", True, True),
+        ("search_spaces/notation.lark", True, True),
         ("harness/search/race.py", True, True),
         ("harness/training/train.py", False, True),
         ("harness/training/native/pooling.cpp", False, True),

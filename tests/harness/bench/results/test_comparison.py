@@ -10,7 +10,7 @@ from harness.bench.results.comparison import TRACES, append_trace, read_traces
 from harness.bench.results.trace import Answer, Trace
 from harness.bench.simulation.setting import methods_of
 from harness.system.errors import UsageError
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 
 
 def trace(repeat: int) -> Trace:

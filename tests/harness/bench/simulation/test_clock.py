@@ -11,7 +11,7 @@ from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers.workers import Finished
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 
 JOB = Job(
     architecture=parse_network("conv3x3(4) gap linear(10)"),

@@ -21,7 +21,7 @@ from harness.training.seeds import Purpose
 from harness.training.workers.executor import Processes
 from harness.training.workers.workers import Finished, Source
 from harness.training.workers.workers import Limits as RunLimits
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 
 SPACE = """width = {4, 6, 8, 12};
 stage(channels) = conv3x3(channels) bn relu;

@@ -13,7 +13,7 @@ from harness.bench.tables.table import NotInTable, Table
 from harness.training.result import Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.harness.bench import made_up_table
 
 TABLE = made_up_table.table(made_up_table.TINY)

@@ -26,7 +26,7 @@ from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
 from harness.training.seeds import Purpose, derive_seed
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.bench.some_table import ENVIRONMENT, HASHES, MACHINE, RECIPE, TEXTS, some_recording
 

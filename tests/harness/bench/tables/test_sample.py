@@ -8,7 +8,7 @@ from harness.bench.tables.sample import BANDS, sampled
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
 from search_spaces.errors import DrawError
-from search_spaces.spaces.resolve import parse_space
+from search_spaces.resolve import parse_space
 from search_spaces.task import MNIST
 
 WIDE = parse_space("net = conv3x3(60..1000) gap linear(10)", "wide")

@@ -25,7 +25,7 @@ from harness.training.run import Job
 from harness.training.workers import workers
 from harness.training.workers.progress import Reporter
 from harness.training.workers.workers import Broken, Event, Finished, Progress
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.harness.bench.some_table import HASHES, RUNGS, TEXTS, some_recording
 from tests.harness.bench.tables.test_recording import some_run
 

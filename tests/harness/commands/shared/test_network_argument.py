@@ -30,10 +30,9 @@ from harness.training import result
 from harness.training.recipe import Recipe
 from harness.training.recipes import RECIPES, NamedRecipe
 from harness.training.result import Result
-from search_spaces.catalog import PRESETS
+from search_spaces.catalog import PRESETS, network_name
 from search_spaces.errors import NotationError, SearchSpaceError
-from search_spaces.language.notation import parse_network
-from search_spaces.network_name import network_name
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness import scripted, unrun
 

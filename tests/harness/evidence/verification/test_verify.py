@@ -21,7 +21,7 @@ from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose, derive_seed
 from harness.training.workers.executor import Processes
 from harness.training.workers.workers import Event
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.harness import unrun
 from tests.harness.unrun import Seeds
 

@@ -16,7 +16,7 @@ from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.recipes import NamedRecipe
 from harness.training.run import Job
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.harness import unrun
 from tests.harness.unrun import Seeds
 

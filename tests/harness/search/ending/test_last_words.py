@@ -22,7 +22,7 @@ from harness.search.nearest_miss import NearestMiss
 from harness.system.terminal import DURATION
 from harness.training.result import Status
 from harness.training.workers.workers import Limits
-from search_spaces.spaces.space import Metric
+from search_spaces.space import Metric
 from tests.harness import logged, scripted
 from tests.wording import lacking
 

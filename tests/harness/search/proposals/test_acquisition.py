@@ -30,10 +30,9 @@ from harness.search.proposals.estimate import Pace, Room
 from harness.search.proposals.surrogate import SCALES, Observation, fitted, predicted, training_row
 from harness.search.race import needed_share
 from harness.training.recipe import Recipe
-from search_spaces.spaces.draw import enumerate_draws
-from search_spaces.spaces.judge import judge
-from search_spaces.spaces.resolve import parse_space
-from search_spaces.spaces.space import Metric
+from search_spaces.draw import enumerate_draws, judge
+from search_spaces.resolve import parse_space
+from search_spaces.space import Metric
 from search_spaces.task import MNIST
 
 # 10 + 19 a channel, and 7,056 multiply-adds a channel.

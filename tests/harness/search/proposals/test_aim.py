@@ -22,9 +22,9 @@ from harness.search.race import Candidate
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from search_spaces.catalog import space
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.draw import Draw
-from search_spaces.spaces.resolve import parse_space
+from search_spaces.draw import Draw
+from search_spaces.notation import parse_network
+from search_spaces.resolve import parse_space
 from search_spaces.task import MNIST
 from tests.harness import scripted
 

@@ -22,7 +22,7 @@ from harness.search.proposals.estimate import (
 from harness.search.proposals.features import work
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 IMAGES = 50_000

@@ -15,10 +15,9 @@ from harness.search.proposals.sampler import Index
 from harness.search.race import Outcome
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
-from search_spaces.spaces.draw import Decision, Draw, draw_uniform
-from search_spaces.spaces.judge import judge
-from search_spaces.spaces.resolve import parse_space
-from search_spaces.spaces.space import Condition, Metric, SearchSpace
+from search_spaces.draw import Decision, Draw, draw_uniform, judge
+from search_spaces.resolve import parse_space
+from search_spaces.space import Condition, Metric, SearchSpace
 from search_spaces.task import MNIST
 
 # Each width is one of ten; 10 + 9 a + 9 ab + 9 bc + 10 c parameters.

@@ -18,9 +18,9 @@ from harness.search.proposals.features import (
     work,
     work_of,
 )
-from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse, map_numbers
-from search_spaces.language.notation import parse_network
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 PLAIN = "conv3x3(8) bn relu | maxpool | conv3x3(16, pad=0) bn relu dropout(0.05) | gap | linear(10)"

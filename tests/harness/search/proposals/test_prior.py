@@ -14,7 +14,7 @@ from harness.search.proposals.trainings import PastTraining, shipped
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 ONE = PastTraining(

@@ -20,9 +20,9 @@ from harness.search.proposals.switches import ALL_ON, Switches
 from harness.search.race import Candidate, Outcome
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.resolve import parse_space
-from search_spaces.spaces.space import Condition, Metric
+from search_spaces.notation import parse_network
+from search_spaces.resolve import parse_space
+from search_spaces.space import Condition, Metric
 from search_spaces.task import MNIST
 from tests.harness import scripted
 

@@ -14,7 +14,7 @@ from harness.search.proposals.features import work_of
 from harness.search.proposals.proposer import is_aimed
 from harness.search.proposals.switches import Switches
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.search.proposals.test_proposer import (
     FEW,

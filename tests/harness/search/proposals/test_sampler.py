@@ -17,10 +17,9 @@ from harness.search.proposals.sampler import SAMPLERS, Index
 from harness.search.race import Outcome
 from harness.system.errors import UsageError
 from search_spaces.catalog import space
-from search_spaces.spaces.draw import Decision, Draw, Uniform, draw, replay
-from search_spaces.spaces.judge import judge
-from search_spaces.spaces.resolve import parse_space
-from search_spaces.spaces.space import SearchSpace
+from search_spaces.draw import Decision, Draw, Uniform, draw, judge, replay
+from search_spaces.resolve import parse_space
+from search_spaces.space import SearchSpace
 
 CARD = space("card")
 SINGLE = parse_space("net = gap linear(10);")

@@ -26,7 +26,7 @@ from harness.search.proposals.surrogate import (
     training_row,
 )
 from harness.training.recipe import Recipe
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 Row = tuple[float, ...]

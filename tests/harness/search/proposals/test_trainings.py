@@ -23,7 +23,7 @@ from harness.training.recipes import RECIPES
 from harness.training.result import Result, Status
 from harness.training.run import Job
 from harness.training.seeds import Purpose
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.harness.some_study import CONFIG
 from tests.harness.unrun import Seeds
 

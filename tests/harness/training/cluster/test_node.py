@@ -22,7 +22,7 @@ from harness.training.result import Epoch, Result, Status
 from harness.training.run import Job, TrainingData, execute
 from harness.training.seeds import Purpose
 from harness.training.workers.workers import Fault, Limits, Source
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 
 JOB = Job(
     architecture=parse_network("conv3x3(2, stride=2) relu | maxpool(4) | gap | linear(10)"),

@@ -13,7 +13,7 @@ from harness.training.gpu.population import collected, grouped_network, populati
 from harness.training.native.flat_state import engine_tensors, flat_state, restore
 from harness.training.recipe import Optimizer, Recipe
 from harness.training.train import Training, count_errors, start, train_epoch
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.training.modules.test_posed import Noting
 from tests.harness.training.native.networks import NETWORKS, POSED, SHARED, SIMPLY_POSED

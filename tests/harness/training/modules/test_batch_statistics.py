@@ -30,7 +30,7 @@ from harness.training.train import (
     train_epoch,
     weights_digest,
 )
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.training.native.test_native_training import CPU, some_images
 

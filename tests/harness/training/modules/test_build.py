@@ -14,13 +14,12 @@ from harness.training.modules.build import Network, build, initialise, seed_drop
 from harness.training.modules.op_modules import FlatLinear, Residual
 from harness.training.recipe import Initialisation
 from search_spaces import ops as spec
-from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS, SPACES, space
-from search_spaces.cost import analyse
+from search_spaces.cost import analyse, output_shape
+from search_spaces.draw import draw_uniform
 from search_spaces.errors import ShapeError
-from search_spaces.language.notation import parse_network
-from search_spaces.shapes import output_shape
-from search_spaces.spaces.draw import draw_uniform
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST, Shape
 
 HEADS: tuple[tuple[spec.Op, ...], ...] = (

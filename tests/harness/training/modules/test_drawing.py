@@ -10,7 +10,7 @@ import torch
 from harness.training.modules.build import Network, build, draw_first_weights
 from harness.training.modules.seeded_initialisation import drawing_from
 from harness.training.recipe import Initialisation, Recipe
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.training.native.networks import NETWORKS
 

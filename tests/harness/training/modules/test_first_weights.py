@@ -10,7 +10,7 @@ from harness.training.modules.build import Network, build, draw_first_weights, i
 from harness.training.native import native
 from harness.training.recipe import Initialisation, Recipe
 from harness.training.train import start, train_epoch
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.training.native.test_native_training import CPU, some_images
 

@@ -14,7 +14,7 @@ from harness.training.modules.build import build, draw_first_weights
 from harness.training.modules.op_modules import MODULES
 from harness.training.modules.posed import PosedBatchNorm, PosedConv2d, in_poses
 from harness.training.recipe import Initialisation, Recipe
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.ops import BatchNorm
 from search_spaces.poses import composed, mirrored, turns
 from search_spaces.task import MNIST

@@ -243,7 +243,7 @@ import numpy as np
 from harness.training.native import native
 from harness.training.native.native import TeacherRow, TrainingRow
 from harness.training.native.program import program, rows
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import Task
 
 engine = native.load(native.level(), extra=("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"))

@@ -16,7 +16,7 @@ from harness.training.native import native
 from harness.training.native.native import LEVELS
 from harness.training.native.native_training import gradients, open_program, refusal
 from harness.training.recipe import Initialisation, Precision, Recipe
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.training.native.test_native_training import CPU, HERE, reference, some_images
 

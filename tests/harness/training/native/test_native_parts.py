@@ -10,7 +10,7 @@ from harness.training.native import native
 from harness.training.native.native import LEVELS
 from harness.training.recipe import Recipe
 from harness.training.train import start, train_epoch, weights_digest
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.training.native.test_native_tiles import TILED
 

@@ -16,7 +16,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 
 from harness.training.native import native
 from harness.training.native.native import Level
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.harness.training.native.test_native_training import HERE_IN_FLOAT64, compared, in_float64
 
 # Layers that are wide enough for tiles: every padding, sides of every remainder by four, bias, groups, poses, and ties

@@ -25,9 +25,9 @@ from harness.training.native.native_training import gradients, open_program, pre
 from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe
 from harness.training.schedule import epoch_steps
 from harness.training.train import Training, checkpoint, count_errors, resume, start, train_epoch
-from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.training.native.networks import NETWORKS, POSED, SHARED, SIMPLY_POSED
 

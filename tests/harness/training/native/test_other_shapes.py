@@ -18,8 +18,8 @@ from harness.training.native.flat_state import state_tensors
 from harness.training.native.native_training import gradients, open_program, predict
 from harness.training.recipe import Recipe
 from harness.training.train import Training, count_errors, start, train_epoch
-from search_spaces.architecture import Architecture
-from search_spaces.language.notation import parse_network
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.task import Task
 from tests.harness.training.native.test_native_training import in_float64
 

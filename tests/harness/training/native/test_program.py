@@ -13,9 +13,9 @@ from harness.training.modules.build import build
 from harness.training.native import native
 from harness.training.native.instruction import HEADER, Activation, Code, Instruction, header
 from harness.training.native.program import Program, program, rows
-from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 networks = st.from_type(Architecture)

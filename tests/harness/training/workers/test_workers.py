@@ -22,7 +22,7 @@ from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers import workers
 from harness.training.workers.workers import Broken, Event, Finished, Limits, Progress, Source, Worker
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 
 JOB = Job(
     architecture=parse_network("conv3x3(2, stride=2) relu | maxpool(4) | gap | linear(10)"),

@@ -19,7 +19,7 @@ from harness.training.run import Job
 from harness.training.seeds import Purpose
 from harness.training.workers import workers
 from harness.training.workers.workers import Fault, Limits, Source, Worker
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 
 JOB = Job(
     architecture=parse_network("gap linear(10)"),

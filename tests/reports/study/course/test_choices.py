@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from reports.study.course.choices import FEWEST_NETWORKS, Choices, choices, explained, median, score
 from reports.study.course.choices_table import choices_tables
 from reports.study.networks import Network, State
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.draw import Decision
+from search_spaces.draw import Decision
+from search_spaces.notation import parse_network
 from tests.reports.conftest import CONFIG
 
 CHOSEN = replace(CONFIG, space_text="net = conv3x3({4, 8, 12}) bn? | gap | linear(10)")

@@ -25,7 +25,7 @@ from reports.study.course.rungs import (
 )
 from reports.study.course.rungs_tables import rungs_tables
 from reports.study.study_files import StudyFiles
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from tests.harness import logged
 from tests.reports.conftest import CONFIG, SIZE
 from tests.wording import lacking

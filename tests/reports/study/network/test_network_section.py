@@ -17,7 +17,7 @@ from reports.study.networks import Network, State, networks
 from reports.study.study_files import read_study
 from search_spaces.catalog import PRESETS
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 

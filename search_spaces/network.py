@@ -1,6 +1,6 @@
-"""A network as a value: ops in order of execution, their canonical text and their hash.
+"""A network as a value: ops in order of execution, their canonical text and their hash; and its form, in one word.
 
-Nothing here knows shapes or costs (``shapes``, ``cost``), and nothing builds tensors.
+Nothing here knows shapes or costs (``cost``), and nothing builds tensors.
 
     >>> from search_spaces.ops import BatchNorm, Conv, Dropout, GlobalAvgPool, Linear, ReLU
     >>> print(Architecture((Conv(3, 8), BatchNorm(), ReLU(), Dropout(0.0), GlobalAvgPool(), Linear(10))))
@@ -12,10 +12,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import lru_cache
+from itertools import pairwise
 
 from search_spaces.op_specs import ops_text
-from search_spaces.ops import Dropout, Dropout2d, Kernel, Op, Residual, kernels
+from search_spaces.ops import Conv, DepthwiseConv, Dropout, Dropout2d, Kernel, Op, Residual, kernel_shape, kernels
 
 DROPOUTS = Dropout, Dropout2d
 
@@ -77,3 +79,56 @@ def _canonical(
 def _renamed(op: Kernel, tie: str | None) -> Op:
     """Return a convolution with another tie; a search draws the same ones again and again."""
     return replace(op, tie=tie)
+
+
+class Form(StrEnum):
+    """The forms; the first that holds from below is a network's, so ``plain`` is what none of the others describes.
+
+    ``summed`` has residual sums but no kernel used again within one. ``squeezed`` has a kernel that is used again
+    within a sum, or behind a 1x1 convolution: one before its first use alone is a transition and leaves it ``tied``.
+    ``separable`` has depthwise or grouped kernels; ``posed`` has kernels in orientations, ``mirrored`` in all eight.
+    """
+
+    PLAIN = "plain"
+    SUMMED = "summed"
+    TIED = "tied"
+    SQUEEZED = "squeezed"
+    SEPARABLE = "separable"
+    POSED = "posed"
+    MIRRORED = "mirrored"
+    POSED_SEPARABLE = "posed-separable"
+
+
+def form(network: Architecture) -> Form:
+    """Return the form of a network."""
+    used = kernels(network.ops)
+    poses = max((kernel.poses for kernel in used if isinstance(kernel, Conv)), default=1)
+    separable = any(isinstance(kernel, DepthwiseConv) or kernel.groups > 1 for kernel in used)
+    if poses > 1:
+        return Form.POSED_SEPARABLE if separable else Form.MIRRORED if poses == 8 else Form.POSED
+    if separable:
+        return Form.SEPARABLE
+    if _ties_within_sums(network.ops) or _squeezes_a_later_use(used):
+        return Form.SQUEEZED
+    if any(kernel.tie for kernel in used):
+        return Form.TIED
+    return Form.SUMMED if any(isinstance(op, Residual) for op in network.ops) else Form.PLAIN
+
+
+def _ties_within_sums(ops: tuple[Op, ...]) -> bool:
+    return any(_reads_neighbours(kernel) for op in ops if isinstance(op, Residual) for kernel in kernels(op.ops))
+
+
+def _squeezes_a_later_use(used: list[Kernel]) -> bool:
+    """Whether a 1x1 convolution stands before a use of a tied kernel that is not the kernel's first."""
+    seen = {used[0].tie} if used else set()
+    for before, kernel in pairwise(used):
+        if _reads_neighbours(kernel) and kernel.tie in seen and kernel_shape(before) == (1, 1):
+            return True
+        seen.add(kernel.tie)
+    return False
+
+
+def _reads_neighbours(kernel: Kernel) -> bool:
+    """Whether a kernel is used more than once and is larger than 1x1."""
+    return kernel.tie is not None and kernel_shape(kernel) != (1, 1)

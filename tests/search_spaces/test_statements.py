@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from search_spaces.errors import NotationError
-from search_spaces.spaces.resolve import parse_space
-from search_spaces.spaces.statements import parse_conditions
+from search_spaces.resolve import parse_conditions, parse_space
 
 
 @pytest.mark.parametrize(

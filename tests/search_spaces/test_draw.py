@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from search_spaces.catalog import SPACES, space
 from search_spaces.cost import analyse
-from search_spaces.errors import DrawError
-from search_spaces.spaces.count import derivations
-from search_spaces.spaces.draw import (
+from search_spaces.count import derivations
+from search_spaces.draw import (
     ByDerivations,
     Decision,
     Draw,
@@ -21,11 +20,12 @@ from search_spaces.spaces.draw import (
     draw,
     draw_uniform,
     enumerate_draws,
+    judge,
     replay,
 )
-from search_spaces.spaces.judge import judge
-from search_spaces.spaces.resolve import parse_space
-from search_spaces.spaces.space import Options, SearchSpace
+from search_spaces.errors import DrawError
+from search_spaces.resolve import parse_space
+from search_spaces.space import Options, SearchSpace
 from search_spaces.task import MNIST
 
 # Sizes that enumeration gets through in no time.

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.lark import from_lark
 
 from search_spaces.errors import NotationError, SearchSpaceError
-from search_spaces.language.grammar import LONGEST_TEXT, read_network, read_space
-from search_spaces.language.notation import parse_network
-from search_spaces.spaces.resolve import parse_space
+from search_spaces.grammar import LONGEST_TEXT, read_network, read_space
+from search_spaces.notation import parse_network
+from search_spaces.resolve import parse_space
 
 GRAMMAR = lark.Lark(
-    resources.files("search_spaces.language").joinpath("notation.lark").read_text("utf-8"),
+    resources.files("search_spaces").joinpath("notation.lark").read_text("utf-8"),
     parser="lalr",
     start=["network", "space"],
 )

@@ -7,14 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search_spaces.count import derivations
+from search_spaces.draw import Draw, Uniform, draw, enumerate_draws, judge
 from search_spaces.errors import NotationError
-from search_spaces.spaces.count import derivations
-from search_spaces.spaces.draw import Draw, Uniform, draw, enumerate_draws
-from search_spaces.spaces.judge import judge
-from search_spaces.spaces.membership import derives
-from search_spaces.spaces.resolve import parse_space, with_conditions
-from search_spaces.spaces.space import Metric, SearchSpace
-from search_spaces.spaces.statements import parse_conditions
+from search_spaces.membership import derives
+from search_spaces.resolve import parse_conditions, parse_space, with_conditions
+from search_spaces.space import Metric, SearchSpace
 from search_spaces.task import MNIST, Task
 from tests.wording import lacking
 
@@ -118,7 +116,7 @@ def test_the_hash_is_that_of_the_normal_form():
 
 @given(st.from_type(SearchSpace))
 def test_the_normal_form_reads_back_as_the_same_space(space: SearchSpace):
-    from search_spaces.language.grammar import read_space
+    from search_spaces.grammar import read_space
 
     tree = read_space(space.text)
     assert read_space(str(tree)) == tree

@@ -66,6 +66,11 @@ class Variable:
 Value = Constant | Choice | Variable
 
 
+def value_ways(value: Value) -> int:
+    """Return the number of values that can be drawn."""
+    return len(value.values) if isinstance(value, Choice) else 1
+
+
 @dataclass(frozen=True, slots=True)
 class Fixed:
     """An op without choices."""

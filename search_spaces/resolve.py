@@ -8,38 +8,26 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import assert_never
 
 from search_spaces.errors import NotationError, nearest
-from search_spaces.language.signatures import bind, check_number, is_optional, plain_name, residual_body, tie_name
-from search_spaces.language.syntax import (
-    Argument,
-    Bar,
-    Call,
-    Definitions,
-    Group,
-    Item,
-    Let,
-    Maybe,
-    Operand,
-    Repeat,
-    Rule,
-    Sequence,
-)
-from search_spaces.language.value_sets import numbers
-from search_spaces.op_specs import OP_NAMES, SIGNATURES, Kind, Parameter
-from search_spaces.spaces import measure
-from search_spaces.spaces.space import (
+from search_spaces.notation import bind, check_number, is_optional, numbers, plain_name, residual_body, tie_name, whole
+from search_spaces.op_specs import OP_NAMES, SIGNATURES, Kind, Parameter, plain
+from search_spaces.space import (
     Body,
     Choice,
     Condition,
     Constant,
+    Either,
     Fixed,
     Mark,
+    Metric,
     Node,
     Options,
+    RepeatNode,
     ResidualNode,
     RuleRef,
     Scalar,
@@ -50,18 +38,34 @@ from search_spaces.spaces.space import (
     Value,
     Variable,
     contradictory,
+    value_ways,
 )
-from search_spaces.spaces.statements import conditions, parameters, symbols
+from search_spaces.syntax import (
+    Argument,
+    Bar,
+    Call,
+    Definitions,
+    Group,
+    Item,
+    Let,
+    Limit,
+    Maybe,
+    Operand,
+    Repeat,
+    Rule,
+    Sequence,
+    Where,
+)
 from search_spaces.task import MNIST, Task
 
 # The number of classes of the task, in the text of a space.
 CLASSES = "classes"
 # An op, and that parameter of it which a number is for.
-Need = tuple[str, Parameter]
+_Need = tuple[str, Parameter]
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class _Numbers:
     """What an operand can be: any of ``values``; ``variable`` stands for one that is drawn elsewhere."""
 
     values: tuple[int | float, ...]
@@ -69,7 +73,7 @@ class Numbers:
 
 
 @dataclass(slots=True)
-class Scope:
+class _Scope:
     """What the body of one statement sees.
 
     Attributes:
@@ -77,7 +81,7 @@ class Scope:
         taken: how often each label has been given out.
     """
 
-    needs: dict[str, list[Need]] = field(default_factory=dict)
+    needs: dict[str, list[_Need]] = field(default_factory=dict)
     taken: Counter[str] = field(default_factory=Counter)
 
     def label(self, wanted: str) -> str:
@@ -113,7 +117,7 @@ def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> Se
         return space
     if clash := contradictory((*space.conditions, *conditions)):
         raise NotationError(f"no network of space '{space.name}' can have {' and '.join(map(str, clash))}")
-    from search_spaces.language.grammar import read_space
+    from search_spaces.grammar import read_space
 
     is_network = isinstance(read_space(space.text), Sequence)
     # On a line of their own, as a comment may end the text. Its last statement may lack its semicolon.
@@ -127,14 +131,14 @@ def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> Se
 
 def _space(text: str, name: str, task: Task) -> SearchSpace:
     # Reading needs lark, whose import would slow the start of commands that read nothing.
-    from search_spaces.language.grammar import read_space
+    from search_spaces.grammar import read_space
 
     tree = read_space(text)
     if isinstance(tree, Sequence):
         if all(isinstance(item, Bar) for item in tree.items):
             raise NotationError("the search space is empty: define at least net = ...;", position=0)
         tree = Definitions((Rule(Call("net", (), tree.position), tree, tree.position),))
-    table = symbols(tree)
+    table = _symbols(tree)
     resolver = _Resolver(table, task)
     resolver.resolve("net", 0, 0)
     shared = tuple(resolver.shared)
@@ -143,9 +147,9 @@ def _space(text: str, name: str, task: Task) -> SearchSpace:
         # What ``net`` does not use is checked all the same.
         resolver.resolve(other, statement.position, 0)
     net = resolver.body("net")
-    measure.check_nodes(net.max_nodes + sum(map(measure.shared_nodes, shared)), 0)
+    _check_nodes(net.max_nodes + sum(map(_shared_nodes, shared)), 0)
     digest = hashlib.sha256(str(tree).encode()).hexdigest()[:12]
-    return SearchSpace(name, text, digest, net, shared, conditions(tree), task, unused)
+    return SearchSpace(name, text, digest, net, shared, _conditions(tree), task, unused)
 
 
 class _Resolver:
@@ -157,13 +161,13 @@ class _Resolver:
         self._task = task
         self._active: list[str] = []
         self._ops: dict[str, Body] = {}
-        self._needs: dict[str, list[list[Need]]] = {}
-        self._numbers: dict[str, Numbers] = {}
+        self._needs: dict[str, list[list[_Need]]] = {}
+        self._numbers: dict[str, _Numbers] = {}
 
     def resolve(self, name: str, position: int, depth: int) -> None:
         """Resolve a statement, unless that has been done."""
         if not self.knows(name):
-            measure.check_depth(depth, position)
+            _check_depth(depth, position)
             if name in self._active:
                 circle = " -> ".join([*self._active[self._active.index(name) :], name])
                 raise NotationError(f"{name} refers to itself ({circle}); nothing may", position=position)
@@ -174,7 +178,7 @@ class _Resolver:
                 self._resolve_ops(name, depth)
             self._active.pop()
         if name in self._ops:
-            measure.check_depth(depth + self._ops[name].height, position)
+            _check_depth(depth + self._ops[name].height, position)
 
     def knows(self, name: str) -> bool:
         """Return whether a statement is resolved."""
@@ -197,18 +201,18 @@ class _Resolver:
 
     def _resolve_number(self, name: str, depth: int) -> None:
         statement = self._table[name]
-        if parameters(statement):
+        if _parameters(statement):
             raise NotationError(f"{name} stands for numbers and takes no parameters", position=statement.position)
-        found = self._drawn(statement.body, Scope(), depth)
+        found = self._drawn(statement.body, _Scope(), depth)
         if isinstance(statement, Let):
-            self.shared.append(SharedPart(name, found.variable or measure.choice("", found.values)))
-            found = Numbers(found.values, Variable(name, shared=True))
+            self.shared.append(SharedPart(name, found.variable or _choice_of("", found.values)))
+            found = _Numbers(found.values, Variable(name, shared=True))
         self._numbers[name] = found
 
     def _resolve_ops(self, name: str, depth: int) -> None:
         statement = self._table[name]
         assert isinstance(statement.body, Sequence)
-        scope = Scope({parameter: [] for parameter in parameters(statement)})
+        scope = _Scope({parameter: [] for parameter in _parameters(statement)})
         scope.taken.update(scope.needs)
         if name == "net":
             # Its labels are whole paths, as the names of shared parts are.
@@ -216,7 +220,7 @@ class _Resolver:
         match statement.body.items:
             case (Group() as group,):
                 nodes = self._atom(group, scope, depth, "")
-                body = measure.body(nodes, self._ops, group.position)
+                body = _joined(nodes, self._ops, group.position)
             case _:
                 body = self._body(statement.body, scope, depth)
         if isinstance(statement, Let):
@@ -224,12 +228,12 @@ class _Resolver:
         self._ops[name] = body
         self._needs[name] = list(scope.needs.values())
 
-    def _body(self, sequence: Sequence, scope: Scope, depth: int) -> Body:
-        measure.check_depth(depth, sequence.position)
+    def _body(self, sequence: Sequence, scope: _Scope, depth: int) -> Body:
+        _check_depth(depth, sequence.position)
         nodes = tuple(node for item in sequence.items for node in self._item(item, scope, depth))
-        return measure.body(nodes, self._ops, sequence.position)
+        return _joined(nodes, self._ops, sequence.position)
 
-    def _item(self, item: Item, scope: Scope, depth: int) -> tuple[Node, ...]:
+    def _item(self, item: Item, scope: _Scope, depth: int) -> tuple[Node, ...]:
         match item:
             case Bar():
                 return (Mark(),)
@@ -237,22 +241,22 @@ class _Resolver:
                 return self._atom(item, scope, depth, None)
             case Maybe(body=atom):
                 label = scope.label(_label(atom))
-                body = measure.body(self._atom(atom, scope, depth + 1, label), self._ops, item.position)
-                return (measure.either(f"{label}?", (measure.EMPTY, body), ("no", "yes")),)
+                body = _joined(self._atom(atom, scope, depth + 1, label), self._ops, item.position)
+                return (_either(f"{label}?", (_EMPTY, body), ("no", "yes")),)
             case Repeat(body=atom):
                 label = scope.label(_label(atom))
-                body = measure.body(self._atom(atom, scope, depth + 1, ""), self._ops, item.position)
-                return (measure.times(label, body, item),)
+                body = _joined(self._atom(atom, scope, depth + 1, ""), self._ops, item.position)
+                return (_times(label, body, item),)
             case _:
                 assert_never(item)
 
-    def _atom(self, atom: Call | Group, scope: Scope, depth: int, label: str | None) -> tuple[Node, ...]:
+    def _atom(self, atom: Call | Group, scope: _Scope, depth: int, label: str | None) -> tuple[Node, ...]:
         if isinstance(atom, Group):
             branches = tuple(self._body(sequence, scope, depth + 1) for sequence in atom.alternatives)
             if len(branches) == 1:
                 return branches[0].nodes
             texts = tuple(str(sequence) or "nothing" for sequence in atom.alternatives)
-            return (measure.either(scope.label(_label(atom)) if label is None else label, branches, texts),)
+            return (_either(scope.label(_label(atom)) if label is None else label, branches, texts),)
         name = atom.name
         if name in scope.needs or self._is_number(name):
             raise NotationError(f"'{name}' stands for a number; ops are needed here", position=atom.position)
@@ -262,10 +266,10 @@ class _Resolver:
             return (self._op(atom, scope, depth),)
         raise self._unknown(name, scope, atom.position)
 
-    def _mention(self, call: Call, scope: Scope, depth: int, label: str | None) -> Node:
+    def _mention(self, call: Call, scope: _Scope, depth: int, label: str | None) -> Node:
         name, statement = call.name, self._table[call.name]
         self.resolve(name, call.position, depth + 1)
-        names = parameters(statement)
+        names = _parameters(statement)
         if len(names) != len(call.arguments):
             noun = "argument" if len(names) == 1 else "arguments"
             takes = f"{name} takes {len(names)} {noun}" + (f" ({', '.join(names)})" if names else "")
@@ -279,10 +283,10 @@ class _Resolver:
             found = self._drawn(argument.operand, scope, depth)
             for op, need in needs:
                 self._require(op, need, found, argument.position, scope)
-            arguments.append((parameter, found.variable or measure.choice(parameter, found.values)))
+            arguments.append((parameter, found.variable or _choice_of(parameter, found.values)))
         return RuleRef(scope.label(name) if label is None else label, self._ops[name], tuple(arguments))
 
-    def _op(self, call: Call, scope: Scope, depth: int) -> Node:
+    def _op(self, call: Call, scope: _Scope, depth: int) -> Node:
         if call.name == "res":
             return ResidualNode(self._body(residual_body(call), scope, depth + 1))
         signature = SIGNATURES[call.name]
@@ -300,7 +304,7 @@ class _Resolver:
             return Fixed(signature.make(**{name: constants[name] for name in given}))
         return Template(type(example), filled)
 
-    def _argument(self, name: str, parameter: Parameter, argument: Argument, scope: Scope, depth: int) -> Value:
+    def _argument(self, name: str, parameter: Parameter, argument: Argument, scope: _Scope, depth: int) -> Value:
         if parameter.kind in (Kind.FLAG, Kind.TIE):
             given: Scalar = True if parameter.kind is Kind.FLAG else tie_name(argument)
             if not is_optional(argument):
@@ -311,32 +315,32 @@ class _Resolver:
         self._require(name, parameter, found, argument.position, scope)
         if found.variable or len(found.values) == 1:
             return found.variable or Constant(found.values[0])
-        return measure.choice(scope.label(plain_name(argument.operand) or parameter.label), found.values)
+        return _choice_of(scope.label(plain_name(argument.operand) or parameter.label), found.values)
 
-    def _drawn(self, operand: Operand, scope: Scope, depth: int) -> Numbers:
+    def _drawn(self, operand: Operand, scope: _Scope, depth: int) -> _Numbers:
         """Return the numbers that an operand stands for."""
         if not isinstance(operand, Sequence):
-            return Numbers(numbers(operand))
+            return _Numbers(numbers(operand))
         name = plain_name(operand)
         if name is None or (name in OP_NAMES or (name in self._table and not self._is_number(name))):
             raise NotationError(f"'{operand}' stands for ops; a number is needed here", position=operand.position)
         if name in scope.needs:
-            return Numbers((), Variable(name, shared=False))
+            return _Numbers((), Variable(name, shared=False))
         if name not in self._table:
             if name == CLASSES:
-                return Numbers((self._task.classes,))
+                return _Numbers((self._task.classes,))
             raise self._unknown(name, scope, operand.position)
         self.resolve(name, operand.position, depth + 1)
         return self._numbers[name]
 
-    def _require(self, op: str, need: Parameter, found: Numbers, position: int, scope: Scope) -> None:
+    def _require(self, op: str, need: Parameter, found: _Numbers, position: int, scope: _Scope) -> None:
         """Check numbers against what an op takes, now or, for a parameter, wherever it is given a value."""
         if found.variable and not found.variable.shared:
             scope.needs[found.variable.name].append((op, need))
         for value in found.values:
             check_number(op, need, value, position)
 
-    def _unknown(self, name: str, scope: Scope, position: int) -> NotationError:
+    def _unknown(self, name: str, scope: _Scope, position: int) -> NotationError:
         known = (*OP_NAMES, CLASSES, *self._table, *scope.needs)
         message = f"unknown name '{name}': it is neither an op nor defined in this space"
         return NotationError(message, position=position, hint=nearest(name, known))
@@ -344,3 +348,213 @@ class _Resolver:
 
 def _label(atom: Call | Group) -> str:
     return atom.name if isinstance(atom, Call) else "group"
+
+
+_MOST_NODES = 1_000
+_DEEPEST_NESTING = 50
+_MOST_REPEATS = 100
+_EMPTY = Body((), 1, 0, 0)
+
+
+def _joined(nodes: tuple[Node, ...], shared: dict[str, Body], position: int) -> Body:
+    """Return nodes as a body.
+
+    Args:
+        shared: the bodies of the shared parts that may be named.
+        position: that of the text the nodes come from, for the error.
+
+    Raises:
+        NotationError: a draw could visit too many nodes, or nest them too deep.
+    """
+    most = sum(_nodes(node, shared) for node in nodes)
+    _check_nodes(most, position)
+    height = max((_height(node, shared) for node in nodes), default=0)
+    return Body(nodes, math.prod(map(_ways, nodes)), most, height)
+
+
+def _choice_of(label: str, values: tuple[int | float, ...]) -> Value:
+    """Return the choice of a number, or the number when there is only one."""
+    if len(values) == 1:
+        return Constant(values[0])
+    return Choice(label, values, Options(tuple(map(plain, values)), True, (1,) * len(values)))
+
+
+def _either(label: str, branches: tuple[Body, ...], texts: tuple[str, ...]) -> Either:
+    """Return the choice of a body."""
+    return Either(label, branches, Options(texts, False, tuple(branch.derivations for branch in branches)))
+
+
+def _times(label: str, body: Body, repeat: Repeat) -> RepeatNode:
+    """Return the repetition of a body.
+
+    Raises:
+        NotationError: the numbers of repetitions are not whole, too large or in the wrong order.
+    """
+    low = whole(repeat.low, "a number of repetitions", _MOST_REPEATS)
+    high = whole(repeat.high, "a number of repetitions", _MOST_REPEATS)
+    if low > high:
+        raise NotationError(f"the repetition {{{low}..{high}}} is empty", position=repeat.low.position)
+    if low == high:
+        return RepeatNode(label, body, low, None)
+    counts = range(low, high + 1)
+    weights = tuple(body.derivations**count for count in counts)
+    return RepeatNode(label, body, low, Options(tuple(map(str, counts)), True, weights))
+
+
+def _shared_nodes(part: SharedPart) -> int:
+    """Return how many nodes the draw of a shared part visits at most."""
+    return part.content.max_nodes if isinstance(part.content, Body) else 1
+
+
+def _check_nodes(nodes: int, position: int) -> None:
+    """Raise NotationError when a draw could get too large."""
+    if nodes > _MOST_NODES:
+        raise NotationError(f"a draw of this could have more than {_MOST_NODES:,} parts", position=position)
+
+
+def _check_depth(depth: int, position: int) -> None:
+    """Raise NotationError when rules and brackets are nested deeper than a draw can follow."""
+    if depth > _DEEPEST_NESTING:
+        raise NotationError(f"rules and brackets are nested more than {_DEEPEST_NESTING} deep", position=position)
+
+
+def _ways(node: Node) -> int:
+    match node:
+        case Fixed() | Mark() | SharedOps():
+            return 1
+        case Template():
+            return math.prod(value_ways(value) for _, value in node.fields)
+        case ResidualNode():
+            return node.body.derivations
+        case Either():
+            return sum(node.options.weights)
+        case RepeatNode():
+            return sum(node.options.weights) if node.options else node.body.derivations**node.low
+        case RuleRef():
+            return math.prod(value_ways(value) for _, value in node.arguments) * node.body.derivations
+        case _:
+            assert_never(node)
+
+
+def _nodes(node: Node, shared: dict[str, Body]) -> int:
+    match node:
+        case Fixed() | Mark():
+            return 1
+        case Template():
+            return 1 + sum(isinstance(value, Choice) for _, value in node.fields)
+        case ResidualNode():
+            return 1 + node.body.max_nodes
+        case Either():
+            return 1 + max(branch.max_nodes for branch in node.branches)
+        case RepeatNode():
+            return 1 + node.most * (1 + node.body.max_nodes)
+        case RuleRef():
+            return 1 + len(node.arguments) + node.body.max_nodes
+        case SharedOps():
+            return 1 + shared[node.name].max_nodes
+        case _:
+            assert_never(node)
+
+
+def _height(node: Node, shared: dict[str, Body]) -> int:
+    match node:
+        case ResidualNode() | RepeatNode() | RuleRef():
+            return 1 + node.body.height
+        case Either():
+            return 1 + max(branch.height for branch in node.branches)
+        case SharedOps():
+            return 1 + shared[node.name].height
+        case _:
+            return 1
+
+
+_LARGEST_BOUND = 10**12
+
+
+def _symbols(definitions: Definitions) -> dict[str, Let | Rule]:
+    """Return the statements that define names, ``net`` among them.
+
+    Raises:
+        NotationError: a name is defined twice or is an op's, a parameter is no name, or ``net`` is missing.
+    """
+    table: dict[str, Let | Rule] = {}
+    for statement in definitions.statements:
+        if isinstance(statement, Where):
+            continue
+        name = statement.head.name if isinstance(statement, Rule) else statement.name
+        if name in OP_NAMES:
+            raise NotationError(f"'{name}' is an op and cannot be defined anew", position=statement.position)
+        if name in table:
+            raise NotationError(f"'{name}' is defined twice", position=statement.position)
+        if isinstance(statement, Rule):
+            _check_parameters(statement)
+        table[name] = statement
+    net = table.get("net")
+    if net is None:
+        raise NotationError(
+            "no rule 'net' is defined; a space needs net = ...;", position=0, hint=nearest("net", table)
+        )
+    if isinstance(net, Let) or not isinstance(net.body, Sequence) or _parameters(net):
+        raise NotationError("'net' is a plain rule of ops, as in net = ...;", position=net.position)
+    return table
+
+
+def _parameters(statement: Let | Rule) -> tuple[str, ...]:
+    """Return the names of a rule's parameters; a ``let`` has none."""
+    if isinstance(statement, Let):
+        return ()
+    return tuple(plain_name(argument.operand) or "" for argument in statement.head.arguments)
+
+
+def _conditions(definitions: Definitions) -> tuple[Condition, ...]:
+    """Return all conditions of all ``where`` statements.
+
+    Raises:
+        NotationError: a metric is unknown, a bound is not a whole number, or no network can meet all conditions.
+    """
+    stated = [statement for statement in definitions.statements if isinstance(statement, Where)]
+    limits = [limit for statement in stated for limit in statement.limits]
+    found = tuple(map(_condition, limits))
+    if clash := contradictory(found):
+        text = " and ".join(map(str, clash))
+        raise NotationError(f"no network can have {text}", position=limits[found.index(clash[-1])].position)
+    return found
+
+
+def parse_conditions(text: str) -> tuple[Condition, ...]:
+    """Return conditions that are given by themselves, such as ``macs<=1000000, receptive_field>=20``.
+
+    Raises:
+        NotationError: the text holds something else, a metric is unknown or a bound is not a whole number.
+    """
+    # Reading needs lark, whose import would slow the start of commands that read nothing.
+    from search_spaces.grammar import read_limits
+
+    try:
+        return tuple(map(_condition, read_limits(text).limits))
+    except NotationError as error:
+        error.text = text
+        raise
+
+
+def _condition(limit: Limit) -> Condition:
+    if limit.metric not in list(Metric):
+        raise NotationError(
+            f"unknown metric '{limit.metric}'; known are {', '.join(Metric)}",
+            position=limit.position,
+            hint=nearest(limit.metric, [metric.value for metric in Metric]),
+        )
+    bound = whole(limit.bound, f"the bound of {limit.metric}", _LARGEST_BOUND)
+    return Condition(Metric(limit.metric), limit.comparison, bound)
+
+
+def _check_parameters(rule: Rule) -> None:
+    seen: set[str] = set()
+    for argument in rule.head.arguments:
+        name = plain_name(argument.operand)
+        if argument.keyword is not None or name is None:
+            raise NotationError(f"the parameters of a rule are names, not '{argument}'", position=argument.position)
+        if name in OP_NAMES or name in seen:
+            problem = "is given twice" if name in seen else "is an op"
+            raise NotationError(f"the parameter '{name}' {problem}", position=argument.position)
+        seen.add(name)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from search_spaces.catalog import space
 from search_spaces.cost import map_numbers
-from search_spaces.spaces.count import (
+from search_spaces.count import (
     Count,
     clopper_pearson,
     derivations,
@@ -18,10 +18,9 @@ from search_spaces.spaces.count import (
     feasible,
     smallest,
 )
-from search_spaces.spaces.draw import enumerate_draws
-from search_spaces.spaces.judge import judge
-from search_spaces.spaces.resolve import parse_space
-from search_spaces.spaces.space import SearchSpace
+from search_spaces.draw import enumerate_draws, judge
+from search_spaces.resolve import parse_space
+from search_spaces.space import SearchSpace
 
 
 @pytest.mark.parametrize(

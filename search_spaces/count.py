@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from search_spaces.cost import Analysis, map_numbers
-from search_spaces.spaces.draw import ByDerivations, Draw, draw, enumerate_draws
-from search_spaces.spaces.judge import judge
-from search_spaces.spaces.measure import value_ways
-from search_spaces.spaces.space import Body, SearchSpace
+from search_spaces.draw import ByDerivations, Draw, draw, enumerate_draws, judge
+from search_spaces.space import Body, SearchSpace, value_ways
 
 # So many derivations are all looked at.
 MOST_EXACT = 5_000

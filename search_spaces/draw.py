@@ -2,7 +2,7 @@
 
 A draw may not fit together or break a condition; ``judge`` tells. ``draw_uniform`` rejects such draws.
 
-    >>> from search_spaces.spaces.resolve import parse_space
+    >>> from search_spaces.resolve import parse_space
     >>> space = parse_space("net = conv3x3({4, 8}) bn? gap linear(10)")
     >>> print(draw(space, Uniform(random.Random(1))).architecture)
     conv3x3(4) gap linear(10)
@@ -17,17 +17,18 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol, assert_never, cast
 
-from search_spaces.architecture import Architecture
-from search_spaces.errors import DrawError
+from search_spaces.cost import Analysis, analyse
+from search_spaces.errors import DrawError, ShapeError
+from search_spaces.network import Architecture
 from search_spaces.ops import Op, Residual
-from search_spaces.spaces.judge import judge
-from search_spaces.spaces.space import (
+from search_spaces.space import (
     Body,
     Choice,
     Constant,
     Either,
     Fixed,
     Mark,
+    Metric,
     Node,
     Options,
     RepeatNode,
@@ -264,3 +265,85 @@ class _Walk:
 def _made(op: Callable[..., Op], values: tuple[Scalar, ...]) -> Op:
     """Return an op; the same few thousand come up again and again."""
     return op(*values)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What was found.
+
+    Attributes:
+        analysis: None when the ops do not fit together.
+        reason: ``shape`` or the metric that breaks a limit; None when the network is accepted.
+        message: the reason in one line, or empty.
+    """
+
+    analysis: Analysis | None
+    reason: str | None = None
+    message: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether nothing speaks against the network."""
+        return self.reason is None
+
+
+def judge(
+    space: SearchSpace, architecture: Architecture, ceiling: int | None = None, of: Metric = Metric.PARAMETERS
+) -> Judgement:
+    """Return whether ``architecture`` may be trained: has at most ``ceiling`` of a metric, and is one of the space."""
+    try:
+        analysis = analyse(architecture, space.task)
+    except ShapeError as error:
+        return Judgement(None, "shape", error.message)
+    if ceiling is not None and (value := measured(analysis, of)) > ceiling:
+        return Judgement(analysis, of.value, f"{of} is {value:,}, but at most {ceiling:,} are allowed")
+    for condition in space.conditions:
+        value = measured(analysis, condition.metric)
+        if not condition.holds(value):
+            message = f"{condition.metric} is {value:,}, but the space has {condition}"
+            return Judgement(analysis, condition.metric.value, message)
+    return Judgement(analysis)
+
+
+def measured(analysis: Analysis, metric: Metric) -> int:
+    """Return what a network has of a metric."""
+    # A metric is named as the field of an analysis is.
+    value: int = getattr(analysis, metric)
+    return value
+
+
+def mutate(
+    space: SearchSpace, parent: Draw, rng: random.Random, attempts: int = 1_000, changes: int = 1
+) -> tuple[Draw, Judgement]:
+    """Return an accepted network that differs from its parent by a few decisions and what these open anew.
+
+    Args:
+        changes: decisions that are drawn again, all of them where there are no more.
+
+    Returns:
+        the network, and its judgement by the space.
+
+    Raises:
+        DrawError: none of ``attempts`` changes gave another network that is accepted.
+    """
+    if not parent.decisions:
+        raise DrawError(f"'{space.name}' decides nothing, so its network cannot be changed")
+    for _ in range(attempts):
+        changed = rng.sample(parent.decisions, min(changes, len(parent.decisions)))
+        child = replay(space, {**parent.indices, **{each.name: _other(each, rng) for each in changed}}, Uniform(rng))
+        if child.architecture == parent.architecture:
+            continue
+        judgement = judge(space, child.architecture)
+        if judgement.accepted:
+            return child, judgement
+    raise DrawError(
+        f"none of {attempts:,} changes of {'one decision' if changes == 1 else f'{changes} decisions'} gave another "
+        f"accepted network of '{space.name}'",
+        hint="raise the budget, or start from another network",
+    )
+
+
+def _other(decision: Decision, rng: random.Random) -> int:
+    """Return any other option of a decision."""
+    index = rng.randrange(decision.size - 1)
+    return index + (index >= decision.index)

@@ -9,12 +9,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from search_spaces.catalog import SPACES, space
+from search_spaces.draw import Decision, Draw, Uniform, draw_uniform, judge, mutate, replay
 from search_spaces.errors import DrawError
-from search_spaces.spaces.draw import Decision, Draw, Uniform, draw_uniform, replay
-from search_spaces.spaces.judge import judge
-from search_spaces.spaces.mutate import mutate
-from search_spaces.spaces.resolve import parse_space
-from search_spaces.spaces.space import Condition, Metric, SearchSpace
+from search_spaces.resolve import parse_space
+from search_spaces.space import Condition, Metric, SearchSpace
 
 
 def changed(before: tuple[Decision, ...], after: tuple[Decision, ...]) -> list[str]:

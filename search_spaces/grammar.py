@@ -17,7 +17,7 @@ from typing import Any
 import lark
 
 from search_spaces.errors import NotationError
-from search_spaces.language.syntax import (
+from search_spaces.syntax import (
     Argument,
     Bar,
     Call,
@@ -90,7 +90,7 @@ def _read(text: str, start: str) -> object:
 
 @cache
 def _parser() -> lark.Lark:
-    grammar = resources.files("search_spaces.language").joinpath("notation.lark").read_text("utf-8")
+    grammar = resources.files("search_spaces").joinpath("notation.lark").read_text("utf-8")
     return lark.Lark(
         grammar,
         parser="lalr",

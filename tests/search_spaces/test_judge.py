@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from search_spaces.architecture import Architecture
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.draw import judge
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.ops import Conv, GlobalAvgPool
-from search_spaces.spaces.judge import judge
-from search_spaces.spaces.resolve import parse_space
+from search_spaces.resolve import parse_space
 from search_spaces.task import MNIST
 
 NETWORK = parse_network("conv3x3(8) | gap | linear(10)")  # 162 parameters, 56,528 multiply-adds, field 3

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces.errors import NotationError
-from search_spaces.language.syntax import Number, Range, ValueSet
-from search_spaces.language.value_sets import numbers, whole
+from search_spaces.notation import numbers, whole
+from search_spaces.syntax import Number, Range, ValueSet
 
 
 def number(text: str) -> Number:

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from search_spaces.architecture import Architecture
 from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.cost import analyse
-from search_spaces.language.notation import parse_network
+from search_spaces.count import derivations
+from search_spaces.draw import Uniform, draw, draw_uniform, enumerate_draws
+from search_spaces.membership import contains, derives
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
 from search_spaces.ops import BatchNorm, Conv, DepthwiseConv, Op, Residual
-from search_spaces.spaces.count import derivations
-from search_spaces.spaces.draw import Uniform, draw, draw_uniform, enumerate_draws
-from search_spaces.spaces.membership import contains, derives
-from search_spaces.spaces.resolve import parse_space
-from search_spaces.spaces.space import SearchSpace
+from search_spaces.resolve import parse_space
+from search_spaces.space import SearchSpace
 from search_spaces.task import MNIST
 
 SEEDS = ["seed0", "seed1", "seed2", "seed3", "seed4"]

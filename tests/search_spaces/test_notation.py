@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.architecture import Architecture
 from search_spaces.errors import NotationError, SearchSpaceError, ShapeError
-from search_spaces.language.notation import parse_network, parse_notation
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network, parse_notation
 from search_spaces.ops import (
     BatchNorm,
     Conv,

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, assert_never
 
-from search_spaces.architecture import Architecture
+from search_spaces.draw import judge
+from search_spaces.network import Architecture
 from search_spaces.ops import Conv, DepthwiseConv, Dropout, Dropout2d, Op, Residual
-from search_spaces.spaces.judge import judge
-from search_spaces.spaces.space import (
+from search_spaces.space import (
     Body,
     Choice,
     Constant,
