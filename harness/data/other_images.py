@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -110,19 +109,12 @@ def _only(folder: Path, kind: str) -> Path:
 def _read(path: Path) -> np.ndarray[Any, Any]:
     """Return what an IDX file holds; it may be packed."""
     try:
-        stored = path.read_bytes()
-        if path.suffix == ".gz":
-            with gzip.open(path) as stream:
-                stored = stream.read()
-        zeros, kind, rank = struct.unpack(">HBB", stored[:4])
-        shape = struct.unpack(f">{rank}I", stored[4 : 4 + 4 * rank])
-        if (
-            zeros
-            or kind not in _KINDS
-            or len(stored) != 4 + 4 * rank + math.prod(shape) * np.dtype(_KINDS[kind]).itemsize
-        ):
-            raise ValueError("its header does not fit its size, or its numbers are neither bytes nor integers")
-        return np.frombuffer(stored, _KINDS[kind], offset=4 + 4 * rank).reshape(shape)
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        zeros, kind, rank = struct.unpack(">HBB", content[:4])
+        if zeros or kind not in _KINDS:
+            raise ValueError("its numbers are neither bytes nor integers")
+        shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
+        return np.frombuffer(content, _KINDS[kind], offset=4 + 4 * rank).reshape(shape)
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
         raise DataError(f"{path} is damaged, or no IDX file: {reason(error)}") from error
 
