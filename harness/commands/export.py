@@ -12,7 +12,7 @@ from harness.commands.shared import options
 from harness.data import datasets
 from harness.system import errors, files
 from harness.system.errors import TargetMissed, UsageError
-from harness.system.files import Workspace, check_reachable, workspace
+from harness.system.files import Workspace, check_writable, workspace
 from harness.system.terminal import counted
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _check_places(wanted: dict[str, Path]) -> None:
     for option, path in wanted.items():
         if path.is_dir():
             raise UsageError(f"{option} {path} is a folder; name a file in it")
-        check_reachable(path.parent)
+        check_writable(path.parent, make=False)
 
 
 def _row(given: NetworkArgument, place: Workspace, dataset: str | None, *, recipe_given: bool) -> KnownRow | None:

@@ -14,7 +14,7 @@ from harness.commands.shared import options
 from harness.data.datasets import dataset as dataset_named
 from harness.data.datasets import task_of
 from harness.evidence.mirror.url import check_url, hidden
-from harness.system.files import check_reachable, check_writable, no_empty_folder, workspace
+from harness.system.files import check_writable, workspace
 from harness.system.terminal import DURATION, busy, console, duration_option, duration_text, show_grid
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def search(
             plan = on_cluster(plan, link, given["workers"])
         options.say_engine(plan.engine)
         if plan_only:
-            check_reachable(plan.folder)
+            check_writable(plan.folder, make=False)
             with busy("counting the networks of the space"):
                 document = plan_document(plan) | ({} if storage is None else {"storage": hidden(storage)})
             if as_json:
@@ -157,7 +157,7 @@ def _run(
     _check_place(plan)
     for message in plan.left_out:
         click.echo(f"harness: {message}; it is left out of the prior", err=True)
-    with owned(plan.folder), no_empty_folder(plan.folder), _mirrored(plan, storage) as mirroring:
+    with owned(plan.folder), _mirrored(plan, storage) as mirroring:
         if not (plan.folder / "config.json").exists():
             keep(plan.folder, plan.past)
         fresh = open_study(plan.folder, plan.config, plan.origins)

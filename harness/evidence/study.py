@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -194,7 +196,7 @@ def _config_file(folder: Path) -> _ConfigFile:
 
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Be the only process that works in a folder for the block; make the folder where it is not there.
+    """Be the only process that works in a folder for the block; make the folder, and leave none that is empty.
 
     Raises:
         UsageError: another process works there.
@@ -202,7 +204,11 @@ def owned(folder: Path) -> Iterator[None]:
     """
     # One that only asks holds the lock for a moment too.
     with files.locked(folder / ".lock", seconds=0.75):
-        yield
+        try:
+            yield
+        finally:
+            if folder.is_dir() and os.listdir(folder) == [".lock"]:
+                shutil.rmtree(folder)
 
 
 def is_owned(folder: Path) -> bool:

@@ -9,7 +9,6 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -275,8 +274,14 @@ def workspace() -> Workspace:
     return Workspace(root)
 
 
-def check_writable(folder: Path) -> None:
-    """Raise StorageError unless files can be made in ``folder``; makes the folder, leaves nothing in it."""
+def check_writable(folder: Path, *, make: bool = True) -> None:
+    """Raise StorageError unless files can be written in ``folder``; leaves nothing in it.
+
+    Args:
+        make: make the folder where it is missing; else the nearest one above it that is there is tried.
+    """
+    while not make and not os.path.lexists(folder):
+        folder = folder.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable-{os.getpid()}"
@@ -284,20 +289,3 @@ def check_writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise StorageError(f"cannot write to the folder {folder}: {reason(error)}") from error
-
-
-def check_reachable(folder: Path) -> None:
-    """Raise StorageError unless files could be written in ``folder``; where it is missing it is not made."""
-    while not os.path.lexists(folder):
-        folder = folder.parent
-    check_writable(folder)
-
-
-@contextmanager
-def no_empty_folder(folder: Path) -> Iterator[None]:
-    """Take a folder away after the block where nothing but its lock is in it."""
-    try:
-        yield
-    finally:
-        if folder.is_dir() and [path.name for path in folder.iterdir()] == [".lock"]:
-            shutil.rmtree(folder)

@@ -18,7 +18,7 @@ import pytest
 
 from harness.system import files
 from harness.system.errors import ContentError, StorageError, UsageError
-from harness.system.files import Workspace, check_reachable, check_writable, workspace
+from harness.system.files import Workspace, check_writable, workspace
 
 
 def locked_once(path: Path) -> None:
@@ -298,8 +298,8 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
 
 
 def test_a_folder_that_could_be_written_is_not_made_for_asking(tmp_path: Path):
-    check_reachable(tmp_path / "a" / "b")
+    check_writable(tmp_path / "a" / "b", make=False)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "gone").symlink_to("nowhere")
     with pytest.raises(StorageError, match="gone"):
-        check_reachable(tmp_path / "gone" / "a" / "b")
+        check_writable(tmp_path / "gone" / "a" / "b", make=False)
