@@ -7,9 +7,8 @@ from pathlib import Path
 
 from harness.data.datasets import dataset
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, columns_of
-from harness.system import files
 from harness.system.document import WrittenNetwork, documented, read_as
-from harness.system.errors import ContentError, reason
+from harness.system.errors import ContentError
 from harness.training.seeds import PROTOCOL_VERSION
 from search_spaces.cost import analyse
 from search_spaces.errors import SearchSpaceError
@@ -47,11 +46,7 @@ def read(path: Path) -> list[Claim]:
     """
     if not path.exists():
         return []
-    try:
-        text = files.read_bytes(path)
-    except OSError as error:
-        raise ContentError(f"cannot read the claims {path}: {reason(error)}") from error
-    found = read_as(list[Claim], text, f"the file of claims {path}")
+    found = read_as(list[Claim], path, f"the file of claims {path}")
     for claim in found:
         _check(claim, path)
     subjects = [(claim.architecture, claim.dataset, claim.target_pct) for claim in found]

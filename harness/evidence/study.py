@@ -21,7 +21,7 @@ from harness.evidence import events
 from harness.evidence.events import Entry, Event, Looked, Proposal, Rejected, of_kind
 from harness.system import files
 from harness.system.document import documented, read_as
-from harness.system.errors import ContentError, UsageError, reason
+from harness.system.errors import ContentError, UsageError
 from harness.system.files import TEACHERS
 from harness.training import result
 from harness.training.recipe import Recipe, recipe_document
@@ -187,11 +187,7 @@ def read_origins(folder: Path) -> dict[str, str]:
 
 def _config_file(folder: Path) -> _ConfigFile:
     path = folder / "config.json"
-    try:
-        text = files.read_bytes(path)
-    except OSError as error:
-        raise ContentError(f"cannot read the study {path}: {reason(error)}") from error
-    return read_as(_ConfigFile, text, f"the study {path}")
+    return read_as(_ConfigFile, path, f"the study {path}")
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
-from harness.system.errors import ContentError
+from harness.system.errors import ContentError, reason
+from harness.system.files import read_bytes
 from search_spaces.errors import NotationError, nearest
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_notation
@@ -66,18 +67,23 @@ def _plain(value: Any) -> Any:
     return [*map(_plain, value)] if isinstance(value, list | tuple) else value
 
 
-def read_as(kind: type[_T], text: str | bytes, where: str, hint: str | None = None) -> _T:
-    """Return the dataclass that a JSON text states; fields left out take their defaults.
+def read_as(kind: type[_T], text: str | bytes | Path, where: str, hint: str | None = None) -> _T:
+    """Return the dataclass that a JSON text, or the file that holds it, states; fields left out take their defaults.
 
     Nothing is converted: a number in quotes, a number that is not finite or an unknown field is an error. The first
     field that breaks a rule is named with its place in the document.
 
     Raises:
-        ContentError: the text is not JSON, or states no such value; ``where`` begins the message, ``hint`` says what
-            helps.
+        ContentError: the file cannot be read, the text is not JSON, or states no such value; ``where`` begins the
+            message, ``hint`` says what helps.
     """
     from pydantic import ValidationError
 
+    if isinstance(text, Path):
+        try:
+            text = read_bytes(text)
+        except OSError as error:
+            raise ContentError(f"cannot read {where}: {reason(error)}") from error
     try:
         value: _T = _adapter(cast(Any, kind)).validate_json(text, strict=True)
     except ValidationError as error:

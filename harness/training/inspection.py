@@ -14,7 +14,7 @@ from typing import Literal
 
 from harness.system import files
 from harness.system.document import documented, read_as
-from harness.system.errors import ContentError, reason
+from harness.system.errors import ContentError
 
 # Networks that are right in 99 % are nearly always sure, so the classes of confidence narrow towards 1.
 CONFIDENCE_EDGES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
@@ -99,11 +99,7 @@ def read_inspections(runs: Path, row: str) -> list[Inspection]:
 
 
 def _read(path: Path) -> Inspection:
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise ContentError(f"cannot read the inspection {path}: {reason(error)}") from error
-    found = read_as(Inspection, text, f"the inspection {path}")
+    found = read_as(Inspection, path, f"the inspection {path}")
     rows, columns = found.image_shape
     if any(len(unpacked(miss.pixels)) != rows * columns for miss in found.misses):
         raise ContentError(f"{path} holds an image that is not of {rows} x {columns} pixels; remove the file")

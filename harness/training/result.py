@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from harness.system import files
 from harness.system.document import WrittenNetwork, document_of, documented, read_as
-from harness.system.errors import ContentError, reason
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.seeds import PROTOCOL_VERSION, Purpose
 from search_spaces.draw import Decision
@@ -164,8 +163,4 @@ def read(path: Path) -> Result:
     Raises:
         ContentError: the file does not hold a result.
     """
-    try:
-        text = files.read_bytes(path)
-    except OSError as error:
-        raise ContentError(f"cannot read the result {path}: {reason(error)}") from error
-    return read_as(Result, text, f"the result {path}", hint="if the file is removed, the run is trained again")
+    return read_as(Result, path, f"the result {path}", hint="if the file is removed, the run is trained again")
