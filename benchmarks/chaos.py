@@ -33,7 +33,7 @@ from benchmarks.marked_block import marks, with_block
 from benchmarks.small_search import SmallSearch, Stuck
 from harness.system import files
 from harness.system.errors import HarnessError, UsageError
-from harness.training.environment import code_version
+from harness.training.result import code_version
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "measurements.md"

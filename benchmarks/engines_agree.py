@@ -29,9 +29,8 @@ from harness.system.files import workspace
 from harness.system.statistics import mean, standard_deviation
 from harness.training.recipe import Precision, Recipe
 from harness.training.recipes import named_recipe
-from harness.training.result import Result
+from harness.training.result import Purpose, Result
 from harness.training.run import Job
-from harness.training.seeds import Purpose
 from search_spaces.network import Architecture
 from search_spaces.task import MNIST
 

@@ -29,8 +29,8 @@ from benchmarks.runs import trained
 from harness.system import files
 from harness.system.statistics import mean
 from harness.training.recipe import AverageStatistics, Initialisation, Recipe, Schedule
+from harness.training.result import Purpose
 from harness.training.run import Job
-from harness.training.seeds import Purpose
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST

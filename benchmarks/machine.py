@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from harness.system.machine import core_count, processor_name
-from harness.training.environment import code_version, instructions
 from harness.training.native import native
+from harness.training.result import code_version, instructions
 
 _HERE = Path(__file__).resolve().parent
 

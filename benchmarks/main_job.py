@@ -54,8 +54,8 @@ from harness.system import files
 from harness.system.errors import DeviceError, HarnessError, UsageError, typed
 from harness.system.files import Workspace
 from harness.system.terminal import DURATION, duration_text
-from harness.training.environment import code_version
 from harness.training.native.native import EngineUnavailable
+from harness.training.result import code_version
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "measurements.md"

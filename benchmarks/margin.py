@@ -43,8 +43,7 @@ from harness.system import files
 from harness.system.files import workspace
 from harness.system.statistics import mean, pooled_deviation, standard_deviation
 from harness.training.recipe import Recipe
-from harness.training.result import Result, Status
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Result, Status
 from search_spaces.count import clopper_pearson
 from search_spaces.notation import parse_network
 

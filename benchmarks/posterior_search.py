@@ -47,7 +47,7 @@ from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from harness.training.run import Job
-from harness.training.workers.workers import Event
+from harness.training.workers import Event
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture
 from search_spaces.task import MNIST

@@ -24,8 +24,8 @@ from benchmarks.throughput import NETWORKS
 from harness.system import files
 from harness.system.statistics import mean, standard_deviation
 from harness.training.recipe import AverageStatistics, Initialisation, Optimizer, Recipe, Schedule
+from harness.training.result import Purpose
 from harness.training.run import Job
-from harness.training.seeds import Purpose
 from search_spaces.catalog import preset
 from search_spaces.notation import parse_network
 

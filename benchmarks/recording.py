@@ -13,12 +13,11 @@ from benchmarks.stratified import Planned
 from harness.evidence.study import finished_results, read_config
 from harness.system import files
 from harness.system.errors import HarnessError
+from harness.training import workers
 from harness.training.recipes import named_recipe
-from harness.training.result import Result, Status
+from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status, derive_seed
 from harness.training.run import Job
-from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
-from harness.training.workers import workers
-from harness.training.workers.workers import Broken, Finished, Limits, Source
+from harness.training.workers import Broken, Finished, Limits, Source
 from search_spaces.notation import parse_network
 
 RECIPE = "small"

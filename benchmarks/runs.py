@@ -11,13 +11,11 @@ from harness.system.document import read_as
 from harness.system.errors import HarnessError
 from harness.system.files import TEACHERS
 from harness.system.machine import core_count
-from harness.training.environment import code_version, instructions
-from harness.training.native.engine_choice import TORCH
-from harness.training.native.native import load
-from harness.training.result import Result, to_document
+from harness.training import workers
+from harness.training.native.native import TORCH, load
+from harness.training.result import Result, code_version, instructions, to_document
 from harness.training.run import Job
-from harness.training.workers import workers
-from harness.training.workers.workers import Broken, Finished, Limits, Source
+from harness.training.workers import Broken, Finished, Limits, Source
 
 
 def trained(jobs: Sequence[Job], folder: Path | None, path: Path) -> list[Result]:

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import torch
 
-from harness.training.images import Images
 from harness.training.native.native import load
 from harness.training.recipe import Optimizer, Recipe
+from harness.training.steps import Images
 from harness.training.train import start, train_epoch
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST

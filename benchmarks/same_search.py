@@ -28,7 +28,7 @@ from benchmarks import main_job, main_job_results
 from benchmarks.main_job_results import Carried, Results, configuration_key
 from benchmarks.search_defaults import defaults, differences
 from harness.system.errors import UsageError
-from harness.training.environment import code_version
+from harness.training.result import code_version
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = ("default", "with-evolution", "with-tpe", "with-nsga2", "with-random")

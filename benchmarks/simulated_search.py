@@ -25,9 +25,8 @@ from harness.search.proposals.switches import ALL_ON
 from harness.search.race import Candidate, Outcome
 from harness.search.run_plan import LENGTHS
 from harness.search.session import Session
-from harness.training.result import Result, Status
+from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
-from harness.training.seeds import Purpose
 from search_spaces.cost import analyse
 from search_spaces.draw import draw_uniform
 from search_spaces.task import MNIST

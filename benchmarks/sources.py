@@ -20,8 +20,7 @@ from harness.system.document import csv_text, documented, read_as
 from harness.system.errors import ContentError
 from harness.training.recipe import Recipe, recipe_from
 from harness.training.recipes import named_recipe, recipe_by_hash
-from harness.training.result import Status
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Status
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_notation
 

@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.machine import machine
 from harness.system import files
-from harness.training.modules.build import build
+from harness.training.build import build
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
 from search_spaces.draw import Uniform, draw, judge

@@ -44,9 +44,8 @@ from harness.system.errors import HarnessError
 from harness.system.statistics import mean
 from harness.training.native.native import load as load_engine
 from harness.training.recipes import named_recipe
-from harness.training.result import Result, Status, to_document
+from harness.training.result import Purpose, Result, Status, to_document
 from harness.training.run import Job, TrainingData, execute
-from harness.training.seeds import Purpose
 from search_spaces.errors import SearchSpaceError
 from search_spaces.notation import parse_network
 

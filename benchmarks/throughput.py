@@ -36,10 +36,10 @@ from harness.data.datasets import dataset
 from harness.data.training_images import load
 from harness.system import files
 from harness.system.machine import core_count
-from harness.training.images import Images
-from harness.training.modules.build import build
+from harness.training.build import build
 from harness.training.native.native import load as load_engine
 from harness.training.recipe import Recipe
+from harness.training.steps import Images
 from harness.training.train import start, train_epoch
 from search_spaces.catalog import preset
 from search_spaces.notation import parse_network

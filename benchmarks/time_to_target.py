@@ -34,9 +34,9 @@ from harness.system.machine import core_count
 from harness.system.statistics import mean, reaches
 from harness.training.recipe import Recipe
 from harness.training.recipes import NamedRecipe, named_recipe
+from harness.training.result import Purpose
 from harness.training.run import Job
-from harness.training.seeds import Purpose
-from harness.training.workers.workers import Limits, Source
+from harness.training.workers import Limits, Source
 from search_spaces.catalog import preset
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network

@@ -175,7 +175,7 @@ def _disk(place: Workspace) -> Check:
 
 
 def _commit() -> Check:
-    from harness.training.environment import code_version
+    from harness.training.result import code_version
 
     commit, dirty = code_version()
     facts = {"commit": commit, "dirty": dirty}

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
 from harness.evidence.record import Record, SeedRun
-from harness.training.images import normalised
-from harness.training.modules.build import Network
+from harness.training.build import Network
 from harness.training.result import Result, same_bits_due
+from harness.training.steps import normalised
 from harness.training.weights import weights_of
 from search_spaces.network import Architecture
 

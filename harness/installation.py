@@ -92,7 +92,7 @@ def check_torchsummary() -> Check:
     import torchsummary
 
     from harness.cross_check import summary_total, tied_repeats
-    from harness.training.modules.build import build
+    from harness.training.build import build
     from search_spaces.cost import analyse
     from search_spaces.notation import parse_network
     from search_spaces.task import MNIST
@@ -114,7 +114,7 @@ def check_torchsummary() -> Check:
 def check_fvcore() -> Check:
     """Check that fvcore can trace a network and counts its multiply-adds."""
     from harness.cross_check import fvcore_macs
-    from harness.training.modules.build import build
+    from harness.training.build import build
     from search_spaces.cost import analyse
     from search_spaces.notation import parse_network
     from search_spaces.task import MNIST

@@ -95,7 +95,7 @@ def onnx_model(
 
     Args:
         architecture: the network.
-        state: its weights and statistics, float32, by the names of ``harness.training.modules.build``'s module.
+        state: its weights and statistics, float32, by the names of ``harness.training.build``'s module.
         dataset: says the shape of an image and how pixels are normalised.
         properties: what the model's metadata say.
     """

@@ -19,7 +19,7 @@ import torch
 from harness.data.datasets import DATASETS
 from harness.evidence.verification.evaluation import evaluated, probabilities
 from harness.evidence.weight_file import read
-from harness.training.modules.build import Network, build
+from harness.training.build import Network, build
 from harness.training.recipe import Precision
 from harness.training.weights import to_safetensors
 from search_spaces.notation import parse_network

@@ -147,7 +147,7 @@ def _replayed(made: Setting, table: Table, given: dict[str, Any], folder: Path) 
     from harness.bench.results import comparison
     from harness.bench.simulation.repeats import run_repeats
     from harness.system.machine import core_count
-    from harness.training.workers.progress import Reporter
+    from harness.training.progress import Reporter
 
     asked = made.comparison
     there = _begun(folder, asked)

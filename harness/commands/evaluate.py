@@ -162,7 +162,7 @@ def _elsewhere(
     from harness.data.other_images import labelled_images
     from harness.evidence import ledger
     from harness.evidence.verification.evaluation import evaluated
-    from harness.training.environment import code_version
+    from harness.training.result import code_version
 
     images = labelled_images(other, datasets.dataset(evidence.dataset), folder)
     entry = ledger.register(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.commands.shared.network_argument import KnownRow, NetworkArgument
     from harness.data.training_images import ImageData
     from harness.evidence.record import Record, SeedRun
-    from harness.training.modules.build import Network
+    from harness.training.build import Network
     from harness.training.recipes import NamedRecipe
     from harness.training.result import Result
     from harness.training.run import Job
@@ -141,9 +141,9 @@ def _job(
     given: NetworkArgument, named: NamedRecipe, seed: int, device: str, engine: str, recorded: SeedRun | None
 ) -> Job:
     from harness.system.machine import choose_device
-    from harness.training.native.engine_choice import choose_engine, engine_of_repeat
+    from harness.training.native.native import choose_engine, engine_of_repeat
+    from harness.training.result import Purpose
     from harness.training.run import Job
-    from harness.training.seeds import Purpose
 
     chosen = choose_device(device)
     engine = engine_of_repeat(engine, recorded.environment.engine if recorded else None)
@@ -163,9 +163,9 @@ def _job(
 def _train(job: Job, data: ImageData) -> tuple[Result, Training]:
     import torch
 
+    from harness.training.progress import Reporter
     from harness.training.result import Status
     from harness.training.run import TrainingData, execute_and_keep
-    from harness.training.workers.progress import Reporter
 
     steps = len(data.train_labels) // job.recipe.batch_size
     # As in a verification: the number of threads has a part in the bits.

@@ -65,10 +65,9 @@ def train(
     # torch is loaded from here on: bad input is refused before.
     from harness.data.training_images import resolve
     from harness.system.machine import choose_device
-    from harness.training.native.engine_choice import choose_engine
-    from harness.training.result import Status
+    from harness.training.native.native import choose_engine
+    from harness.training.result import Purpose, Status
     from harness.training.run import Job
-    from harness.training.seeds import Purpose
 
     chosen = choose_device(device)
     choice = choose_engine(engine, named.recipe, chosen)
@@ -93,8 +92,8 @@ def train(
 def _run(job: Job, data: ImageData) -> Result:
     import torch
 
+    from harness.training.progress import Reporter
     from harness.training.run import TrainingData, execute
-    from harness.training.workers.progress import Reporter
 
     steps = data.dataset.train_size // job.recipe.batch_size
     torch.set_num_threads(1)

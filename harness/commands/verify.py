@@ -18,8 +18,8 @@ from harness.system.terminal import counted
 if TYPE_CHECKING:
     from harness.evidence.verification.plan import Plan
     from harness.evidence.verification.verdict import Rerun, Verdict
-    from harness.training.cluster.link import Link
-    from harness.training.workers.workers import Source
+    from harness.training.cluster.ray_link import Link
+    from harness.training.workers import Source
 
 
 @click.command(short_help="Train a network on the seeds for tests and read the test set.")
@@ -82,9 +82,9 @@ def verify(
     from harness.evidence.leaderboard import collect
     from harness.evidence.verification.plan import Plan
     from harness.system.machine import choose_device, worker_count
-    from harness.training.native.engine_choice import choose_engine
+    from harness.training.native.native import choose_engine
     from harness.training.recipes import check_batch, check_statistics
-    from harness.training.workers.workers import Source
+    from harness.training.workers import Source
 
     place = workspace()
     task = task_of(dataset)
@@ -159,9 +159,9 @@ def _run(plan: Plan, place: Workspace, source: Source, link: Link | None, proces
     from harness.evidence.verification.verify import run_seeds
     from harness.training.cluster.cluster import joined_by
     from harness.training.cluster.roster import Asked, Kinds
-    from harness.training.workers.executor import ExecutorOf, Processes
-    from harness.training.workers.progress import Reporter
-    from harness.training.workers.workers import Limits
+    from harness.training.executor import ExecutorOf, Processes
+    from harness.training.progress import Reporter
+    from harness.training.workers import Limits
 
     executor_of: ExecutorOf = Processes
     if link is not None:

@@ -9,7 +9,7 @@ from harness.data.datasets import dataset
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, columns_of
 from harness.system.document import WrittenNetwork, documented, read_as
 from harness.system.errors import ContentError
-from harness.training.seeds import PROTOCOL_VERSION
+from harness.training.result import PROTOCOL_VERSION
 from search_spaces.cost import analyse
 from search_spaces.errors import SearchSpaceError
 

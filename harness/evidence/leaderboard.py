@@ -20,8 +20,7 @@ from harness.system import files, statistics
 from harness.system.document import read_each
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
-from harness.training.result import Result, Status, finite
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Result, Status, finite
 from search_spaces.catalog import name_of
 
 # The row and its file are part of what this module offers.

@@ -12,8 +12,7 @@ from harness.system import files
 from harness.system.document import BRING_BACK, WrittenNetwork, document_of, documented, read_as, read_each
 from harness.system.errors import ContentError, reason
 from harness.training.recipe import Recipe, recipe_document
-from harness.training.result import Environment, Result, Status, accuracy_pct
-from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
+from harness.training.result import PROTOCOL_VERSION, Environment, Purpose, Result, Status, accuracy_pct, derive_seed
 from search_spaces.cost import analyse
 from search_spaces.errors import SearchSpaceError
 

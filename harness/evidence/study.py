@@ -25,8 +25,7 @@ from harness.system.errors import ContentError, UsageError
 from harness.system.files import TEACHERS
 from harness.training import result
 from harness.training.recipe import Recipe, recipe_document
-from harness.training.result import Result
-from harness.training.seeds import PROTOCOL_VERSION
+from harness.training.result import PROTOCOL_VERSION, Result
 from search_spaces.space import Metric
 
 

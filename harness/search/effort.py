@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.data.datasets import dataset
 from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded
-from harness.training.workers.workers import Limits
+from harness.training.workers import Limits
 
 # Searches of this length usually end with an answer on two cores; of few images (mnist-5k) they need less.
 LEAST_SECONDS = 600.0

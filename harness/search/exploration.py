@@ -19,8 +19,8 @@ from harness.search.session import (
     update_contenders,
 )
 from harness.search.time_left import closing_seconds, remaining_seconds, room, run_seconds
+from harness.training.result import Purpose
 from harness.training.run import Job
-from harness.training.seeds import Purpose
 
 
 def explore(session: Session) -> None:

@@ -22,10 +22,9 @@ from harness.search.session import (
 )
 from harness.search.watcher import Moment
 from harness.system.errors import HarnessError
-from harness.training.result import Result, Status
+from harness.training.result import Purpose, Result, Status, derive_seed
 from harness.training.run import Job
-from harness.training.seeds import Purpose, derive_seed
-from harness.training.workers.workers import Broken, Event, Finished, Progress
+from harness.training.workers import Broken, Event, Finished, Progress
 from search_spaces.cost import analyse
 
 # Runs that crash one after the other tell of the machine, not of the networks.

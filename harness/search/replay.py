@@ -13,7 +13,7 @@ from harness.search import race
 from harness.search.proposals import sampler
 from harness.search.proposals.proposer import Proposer, is_aimed, tell_repeat
 from harness.search.race import Candidate
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose
 from search_spaces.cost import analyse
 from search_spaces.draw import Draw, Uniform, measured, replay
 

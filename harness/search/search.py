@@ -28,8 +28,8 @@ from harness.search.reactions import show
 from harness.search.session import Session, known_of, note
 from harness.search.time_left import least_verify_seconds
 from harness.search.watcher import Watcher
-from harness.training.workers.executor import ExecutorOf, Processes
-from harness.training.workers.workers import Source
+from harness.training.executor import ExecutorOf, Processes
+from harness.training.workers import Source
 
 
 def run_search(

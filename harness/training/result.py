@@ -1,21 +1,60 @@
-"""What one training run gave, as one immutable value and one JSON document."""
+"""What one training run gave, as one immutable value and one JSON document; its purpose, seed, code and machine.
+
+Seeds are fixed before anything is run: each is a hash of what it is for, so none is picked for its luck.
+"""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
+import platform
+import subprocess
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.system import files
 from harness.system.document import WrittenNetwork, document_of, documented, read_as
+from harness.system.machine import device_name, processor_flags
 from harness.training.recipe import Recipe, recipe_document
-from harness.training.seeds import PROTOCOL_VERSION, Purpose
 from search_spaces.draw import Decision
+
+if TYPE_CHECKING:
+    import torch
+
+# Raised whenever a change makes old and new numbers incomparable: split, seeds, counting rules, evaluation.
+PROTOCOL_VERSION = 1
+_SOURCE = Path(__file__).resolve().parents[2]
 
 # The files of results hold decisions, too.
 documented(Decision)
+
+
+class Purpose(StrEnum):
+    """What a training run is for; seeds of different purposes never meet."""
+
+    SEARCH = "search"
+    CONFIRM = "confirm"
+    VERIFY = "verify"
+    TRAIN = "train"
+    REFERENCE = "reference"
+    TEACHER = "teacher"
+    BENCH = "bench"
+
+
+def derive_seed(network_hash: str, recipe_hash: str, purpose: Purpose, index: int, study_seed: int = 0) -> int:
+    """Return seed ``index`` of a network under a recipe, an integer below 2**48.
+
+    Only runs of a search depend on ``study_seed``; all people verify with the same seeds.
+    """
+    parts = [str(PROTOCOL_VERSION), network_hash, recipe_hash, purpose.value, str(index)]
+    if purpose in (Purpose.SEARCH, Purpose.CONFIRM):
+        parts.append(str(study_seed))
+    digest = hashlib.sha256("|".join(parts).encode()).digest()
+    # 48 bits are exact in JSON readers that keep numbers as doubles.
+    return int.from_bytes(digest[:6], "big")
 
 
 class Status(StrEnum):
@@ -164,3 +203,56 @@ def read(path: Path) -> Result:
         ContentError: the file does not hold a result.
     """
     return read_as(Result, path, f"the result {path}", hint="if the file is removed, the run is trained again")
+
+
+def environment(device: torch.device, data_hash: str, engine: str) -> Environment:
+    """Return the facts of this process for a result on ``device``."""
+    import torch  # slow to load, and whoever reads results does not need it
+
+    commit, dirty = code_version()
+    return Environment(
+        commit=commit,
+        dirty=dirty,
+        python=platform.python_version(),
+        torch=torch.__version__,
+        device=device_name(device),
+        instructions=instructions(),
+        threads=torch.get_num_threads(),
+        data_hash=data_hash,
+        engine=engine,
+    )
+
+
+@functools.cache
+def instructions() -> str:
+    """Return the instruction set that decides which kernels torch runs on this processor: ``x86_64 AVX512 bf16``."""
+    import torch
+
+    words = [platform.machine(), torch.backends.cpu.get_cpu_capability()]
+    flags = processor_flags()
+    # Without these, bf16 convolutions are emulated and may round differently.
+    words += [word for word, flag in (("bf16", "avx512_bf16"), ("amx", "amx_bf16")) if flag in flags]
+    return " ".join(words)
+
+
+@functools.cache
+def code_version() -> tuple[str | None, bool | None]:
+    """Return the commit of the code and whether the code differs from it; None for both outside a checkout.
+
+    Only the packages count: a new record or leaderboard does not change what the code does.
+    """
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return None, None
+    changes = _git("status", "--porcelain", "--", "search_spaces", "harness", "reports")
+    return commit, bool(changes)
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(_SOURCE), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

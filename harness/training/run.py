@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -18,22 +19,22 @@ from harness.system import files
 from harness.system.errors import refused_memory
 from harness.system.machine import choose_device
 from harness.training import inspection
-from harness.training.distillation import Teacher
-from harness.training.environment import environment
-from harness.training.gpu.population import population_of, train_epoch_together
-from harness.training.images import Images
-from harness.training.inspecting import inspect
-from harness.training.native.engine_choice import TORCH, choose_engine
+from harness.training.inspection import CONFIDENCE_EDGES, Confidence, Inspection, Miss, packed
+from harness.training.native.native import TORCH, choose_engine
 from harness.training.recipe import Recipe
-from harness.training.result import Epoch, Result, Status
-from harness.training.seeds import Purpose, derive_seed
+from harness.training.result import Epoch, Purpose, Result, Status, derive_seed, environment
+from harness.training.steps import Images, Teacher
 from harness.training.teacher import TeacherCache, teacher_of
+from harness.training.together import population_of, train_epoch_together
 from harness.training.train import (
     Training,
     checkpoint,
     count_errors,
     finish_average,
+    holding,
+    predicting_state,
     predictions,
+    probabilities,
     resume,
     start,
     train_epoch,
@@ -43,6 +44,9 @@ from harness.training.weights import final_network, properties, to_safetensors
 from search_spaces.cost import analyse
 from search_spaces.draw import Decision
 from search_spaces.network import Architecture
+
+# A kernel is looked at as shades of grey; four digits are more than anyone sees.
+_DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,3 +345,61 @@ def _save(path: Path, run: Training) -> None:
     buffer = io.BytesIO()
     torch.save(checkpoint(run), buffer)
     files.write_bytes(path, buffer.getvalue())
+
+
+def inspect(run: Training, test: Images, result: Result) -> Inspection:
+    """Return what a finished run made of the test images; ``result`` says which it got wrong."""
+    sure = probabilities(run, test)
+    misses = []
+    for index, said in result.wrong:
+        pixels = test.pixels[index, 0].cpu().numpy().tobytes()
+        miss = Miss(
+            image=index,
+            label=int(test.labels[index]),
+            said=said,
+            confidence=round(float(sure[index, said]), _DIGITS),
+            pixels=packed(pixels),
+        )
+        misses.append(miss)
+    edge, kernels = _first_kernels(run)
+    return Inspection(
+        hash=result.hash,
+        recipe_hash=result.recipe_hash,
+        dataset=result.dataset,
+        data_hash=result.environment.data_hash if result.environment else "",
+        seed_index=result.seed_index,
+        weights_sha256=result.weights_sha256 or "",
+        label_counts=tuple(torch.bincount(test.labels, minlength=sure.shape[1]).tolist()),
+        image_shape=(test.pixels.shape[2], test.pixels.shape[3]),
+        misses=tuple(misses),
+        confidences=_confidences(sure, test),
+        kernel_edge=edge,
+        kernels=kernels,
+    )
+
+
+def _confidences(sure: torch.Tensor, test: Images) -> tuple[Confidence, ...]:
+    highest, predicted = sure.max(1)
+    right = predicted == test.labels
+    found = []
+    for low, high in pairwise(CONFIDENCE_EDGES):
+        inside = (highest > low) & (highest <= high)
+        images = int(inside.sum())
+        if images:
+            mean = float(highest[inside].double().mean())
+            here = int((right & inside).sum())
+            found.append(Confidence(low=low, high=high, images=images, right=here, mean=round(mean, 6)))
+    return tuple(found)
+
+
+def _first_kernels(run: Training) -> tuple[int, tuple[tuple[float, ...], ...]]:
+    """Return edge and values of the square kernels that a convolution that comes first has learned.
+
+    The values are (out_channels / poses, edge * edge).
+    """
+    with holding(run, predicting_state(run)), torch.no_grad():
+        first = next(iter(run.network.parameters()), None)
+        if first is None or first.ndim != 4 or first.shape[1] != 1 or first.shape[2] != first.shape[3]:
+            return 0, ()
+        rows = first.detach().cpu().double().flatten(1).tolist()
+    return first.shape[2], tuple(tuple(round(value, _DIGITS) for value in row) for row in rows)

@@ -17,17 +17,12 @@ import torch
 
 from harness.system import files
 from harness.system.errors import ContentError
-from harness.training.distillation import Teacher
-from harness.training.environment import environment
-from harness.training.images import Images
-from harness.training.modules.build import Network, build
-from harness.training.modules.seeded_initialisation import drawing_from
-from harness.training.native.engine_choice import TORCH, choose_engine
-from harness.training.native.flat_state import state_tensors
-from harness.training.native.native import Engine
+from harness.training.build import Network, build, drawing_from
+from harness.training.native.native import TORCH, Engine, choose_engine
+from harness.training.native.native_training import state_tensors
 from harness.training.recipe import Recipe
-from harness.training.result import Environment
-from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
+from harness.training.result import PROTOCOL_VERSION, Environment, Purpose, derive_seed, environment
+from harness.training.steps import Images, Teacher
 from harness.training.train import finish_average, predicting_state, start, train_epoch
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network

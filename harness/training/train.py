@@ -18,16 +18,10 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from harness.training.augment import augment
-from harness.training.distillation import Teacher, soft_losses, soft_targets
-from harness.training.images import Images, normalised
-from harness.training.modules.batch_statistics import recompute_statistics
-from harness.training.modules.build import Network, build, draw_first_weights, seed_dropout
-from harness.training.modules.seeded_initialisation import drawing_from
+from harness.training.build import Network, build, draw_first_weights, drawing_from, recompute_statistics, seed_dropout
 from harness.training.native import native_training
-from harness.training.native.flat_state import state_tensors
 from harness.training.native.native import Engine
-from harness.training.native.native_training import NativeProgram
+from harness.training.native.native_training import NativeProgram, state_tensors
 from harness.training.recipe import (
     AverageStatistics,
     Optimizer,
@@ -39,7 +33,17 @@ from harness.training.recipe import (
 )
 from harness.training.recipes import check_batch, check_statistics
 from harness.training.result import Epoch
-from harness.training.schedule import Steps, average_share, epoch_steps
+from harness.training.steps import (
+    Images,
+    Steps,
+    Teacher,
+    augment,
+    average_share,
+    epoch_steps,
+    normalised,
+    soft_losses,
+    soft_targets,
+)
 from search_spaces.network import Architecture
 from search_spaces.task import Task
 

@@ -12,7 +12,7 @@ from safetensors.numpy import load, save
 from torch import nn
 
 from harness.data.datasets import Dataset, pixel_properties
-from harness.training.modules.build import Network, build
+from harness.training.build import Network, build
 from harness.training.result import Result
 from harness.training.train import Training, holding, predicting_state
 

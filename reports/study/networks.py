@@ -14,8 +14,7 @@ from harness.evidence.leaderboard import LeaderboardRow, pareto_front, validatio
 from harness.evidence.study import StudyConfig
 from harness.search.race import why_refuted
 from harness.system import statistics
-from harness.training.result import Result, Status
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Result, Status
 from reports.html.numbers import count, plural
 from reports.study.study_files import StudyFiles
 from search_spaces.catalog import network_name

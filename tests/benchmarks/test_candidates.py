@@ -15,9 +15,8 @@ from benchmarks import candidates
 from harness.evidence import study
 from harness.training import result
 from harness.training.recipe import Recipe
-from harness.training.result import Epoch, Status
+from harness.training.result import Epoch, Purpose, Status
 from harness.training.run import Job
-from harness.training.seeds import Purpose
 from search_spaces.notation import parse_network
 from tests.benchmarks.made_up import ask, validated
 

@@ -13,12 +13,11 @@ from benchmarks import runs
 from benchmarks.runs import trained
 from harness.system.document import read_as
 from harness.system.errors import HarnessError
+from harness.training import workers
 from harness.training.recipe import Recipe
-from harness.training.result import Result, Status
+from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job, TrainingData, execute
-from harness.training.seeds import Purpose
-from harness.training.workers import workers
-from harness.training.workers.workers import Broken, Finished, Limits
+from harness.training.workers import Broken, Finished, Limits
 from search_spaces.notation import parse_network
 from tests.benchmarks.made_up import small_data
 

@@ -15,11 +15,10 @@ from harness.bench.simulation.live import Running
 from harness.bench.simulation.readings import Reading, TableReadings
 from harness.bench.simulation.replay import run_repeat
 from harness.search.effort import Effort
-from harness.training.result import Status
+from harness.training.result import Purpose, Status
 from harness.training.run import Job
-from harness.training.seeds import Purpose
-from harness.training.workers.workers import Limits as RunLimits
-from harness.training.workers.workers import Source
+from harness.training.workers import Limits as RunLimits
+from harness.training.workers import Source
 from search_spaces.notation import parse_network
 from tests.harness.bench import made_up_table
 

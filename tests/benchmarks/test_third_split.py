@@ -17,9 +17,8 @@ from benchmarks.third_split import NETWORKS, FoldRun, Stage, Task, parts_of, spl
 from harness.data.training_images import split
 from harness.system.document import read_as
 from harness.system.errors import HarnessError
-from harness.training.result import Status
+from harness.training.result import Purpose, Status
 from harness.training.run import TrainingData
-from harness.training.seeds import Purpose
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from tests.benchmarks.made_up import ask, small_data, validated

@@ -22,14 +22,13 @@ from harness.evidence.leaderboard import LeaderboardRow, Tier, to_csv
 from harness.search.proposals.trainings import text
 from harness.system import files
 from harness.system.errors import ContentError, HarnessError, UsageError
-from harness.training.native.engine_choice import TORCH
+from harness.training import workers
+from harness.training.native.native import TORCH
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.recipes import RECIPES
-from harness.training.result import Result, Status
+from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status, derive_seed
 from harness.training.run import Job, TrainingData, execute
-from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
-from harness.training.workers import workers
-from harness.training.workers.workers import Broken, Finished, Limits
+from harness.training.workers import Broken, Finished, Limits
 from search_spaces.catalog import space
 from search_spaces.network import Form, form
 from search_spaces.notation import parse_network

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.training.cluster.cluster import Cluster
-from harness.training.cluster.facts import Facts
-from harness.training.cluster.link import NodeFault, NodeInfo, NodeLost
-from harness.training.cluster.message import Begin, End, Said, Terms
+from harness.training.cluster.node import Begin, End, Facts, Said, Terms
+from harness.training.cluster.ray_link import NodeFault, NodeInfo, NodeLost
 from harness.training.cluster.roster import Asked, Patience
 from harness.training.recipe import Recipe
-from harness.training.result import Environment, Epoch, Result, Status
+from harness.training.result import Environment, Epoch, Purpose, Result, Status
 from harness.training.run import Job
-from harness.training.seeds import Purpose
-from harness.training.workers.workers import Limits, Source
+from harness.training.workers import Limits, Source
 from search_spaces.notation import parse_network
 
 DATA = "d" * 64

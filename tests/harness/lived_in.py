@@ -19,7 +19,7 @@ from harness.evidence.verification import declaration
 from harness.system import files
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
-from harness.training.modules.build import build
+from harness.training.build import build
 from harness.training.run import Job
 from harness.training.weights import to_safetensors
 from search_spaces.task import MNIST

@@ -5,8 +5,7 @@ from __future__ import annotations
 from harness.evidence.events import Proposal
 from harness.search.race import Candidate
 from harness.training.recipe import Recipe
-from harness.training.result import Epoch, Result, Status
-from harness.training.seeds import Purpose
+from harness.training.result import Epoch, Purpose, Result, Status
 from search_spaces.notation import parse_network
 
 THRESHOLD = 99.0

@@ -28,12 +28,11 @@ from harness.search.proposals.proposer import Proposer
 from harness.search.race import Candidate
 from harness.search.session import Session, enter_result, job_for, update_contenders
 from harness.system import files
+from harness.training import workers
 from harness.training.recipe import Recipe
-from harness.training.result import Epoch, Result, Status
+from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job
-from harness.training.seeds import Purpose, derive_seed
-from harness.training.workers import workers
-from harness.training.workers.workers import Event, Finished, Limits, Source, Worker
+from harness.training.workers import Event, Finished, Limits, Source, Worker
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network

@@ -5,8 +5,7 @@ from __future__ import annotations
 from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.search.race import Candidate
 from harness.search.watcher import Moment
-from harness.training.result import Result
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Result
 
 
 class Silent:

@@ -12,7 +12,7 @@ import torchsummary
 from harness import cross_check as module
 from harness.cross_check import Checks, cross_check, fvcore_macs, summary_total, tied_repeats
 from harness.system.errors import HarnessError
-from harness.training.modules.build import build
+from harness.training.build import build
 from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.cost import analyse
 from search_spaces.draw import draw_uniform

@@ -19,7 +19,7 @@ from harness.installation import Check, Verdict
 from harness.system import machine
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
-from harness.training import environment
+from harness.training import result as environment
 from harness.training.native import native
 
 REPOSITORY = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from harness.onnx_graph import NODES
-from harness.training.modules.op_modules import MODULES
+from harness.training.modules import MODULES
 from harness.training.native.instruction import Activation
 from harness.training.native.program import ACTIVATIONS, DROPOUTS, INSTRUCTIONS
 from search_spaces.notation import parse_network

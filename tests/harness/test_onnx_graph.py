@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.data.datasets import DATASETS
 from harness.onnx_graph import onnx_model
-from harness.training.modules.build import Network, build
+from harness.training.build import Network, build
 from harness.training.weights import weights_of
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture

@@ -10,9 +10,8 @@ from torch import Tensor
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.training.recipe import Recipe
-from harness.training.result import Result
+from harness.training.result import Purpose, Result
 from harness.training.run import Job, TrainingData, execute_and_keep
-from harness.training.seeds import Purpose
 from harness.training.train import Training
 from search_spaces.notation import parse_network
 

@@ -16,12 +16,11 @@ from harness.evidence.verification import declaration, verify
 from harness.evidence.verification.plan import Plan
 from harness.evidence.verification.verdict import Verdict
 from harness.system.files import Workspace
+from harness.training.executor import Processes
 from harness.training.recipes import RECIPES
-from harness.training.result import Environment, Result, Status
+from harness.training.result import Environment, Result, Status, derive_seed
 from harness.training.run import Job
-from harness.training.seeds import derive_seed
-from harness.training.workers.executor import Processes
-from harness.training.workers.workers import Event, Limits, Source
+from harness.training.workers import Event, Limits, Source
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST

@@ -21,8 +21,7 @@ from harness.search.pruning import rungs_of
 from harness.system.files import Workspace
 from harness.training import inspection, result
 from harness.training.recipe import Recipe
-from harness.training.result import Environment, Epoch, Result, Status
-from harness.training.seeds import Purpose, derive_seed
+from harness.training.result import Environment, Epoch, Purpose, Result, Status, derive_seed
 from reports.study.study_files import StudyFiles, read_study
 from reports.study.study_info import study_info
 from reports.study.study_page import render

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from harness.bench.simulation.readings import Reading, Readings
 from harness.training.result import Epoch, Result, Status
 from harness.training.run import Job
-from harness.training.workers.workers import Event, Finished
+from harness.training.workers import Event, Finished
 
 
 @dataclass(slots=True)

@@ -19,8 +19,7 @@ from harness.system.document import WrittenNetwork, document_of, documented, rea
 from harness.system.errors import ContentError, UsageError
 from harness.training import result
 from harness.training.recipe import recipe_document
-from harness.training.result import Result, accuracy_pct, same_bits_due
-from harness.training.seeds import PROTOCOL_VERSION, Purpose
+from harness.training.result import PROTOCOL_VERSION, Purpose, Result, accuracy_pct, same_bits_due
 from search_spaces.network import Architecture
 
 # A run of a recording: hash of its network, index of its seed.

@@ -25,14 +25,13 @@ from harness.system.errors import HarnessError
 from harness.system.terminal import duration_text
 from harness.training import result
 from harness.training.cluster.cluster import joined_by
-from harness.training.cluster.link import Link
+from harness.training.cluster.ray_link import Link
 from harness.training.cluster.roster import Asked, Kinds
-from harness.training.result import Result, Status
+from harness.training.executor import Executor, ExecutorOf, Processes
+from harness.training.progress import Reporter, plain_seconds
+from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
-from harness.training.seeds import Purpose
-from harness.training.workers.executor import Executor, ExecutorOf, Processes
-from harness.training.workers.progress import Reporter, plain_seconds
-from harness.training.workers.workers import Broken, Event, Finished, Limits, Progress
+from harness.training.workers import Broken, Event, Finished, Limits, Progress
 from search_spaces.network import Architecture
 
 RETRIES = 2

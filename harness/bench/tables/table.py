@@ -14,8 +14,7 @@ from typing import Literal
 from harness.system.document import documented
 from harness.system.errors import ContentError, DataError
 from harness.training.recipe import Recipe
-from harness.training.result import Environment, Status
-from harness.training.seeds import PROTOCOL_VERSION
+from harness.training.result import PROTOCOL_VERSION, Environment, Status
 
 
 class TableError(DataError):

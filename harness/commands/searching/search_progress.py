@@ -20,11 +20,10 @@ from harness.search.race import Candidate, why_refuted
 from harness.search.watcher import Moment
 from harness.system import statistics
 from harness.system.terminal import console, counted, printable
-from harness.training.result import Result, Status
+from harness.training.progress import plain_seconds, test_outcome
+from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
-from harness.training.seeds import Purpose
-from harness.training.workers.progress import plain_seconds, test_outcome
-from harness.training.workers.workers import Broken, Event, Finished, Progress
+from harness.training.workers import Broken, Event, Finished, Progress
 from search_spaces.catalog import network_name
 from search_spaces.cost import analyse
 from search_spaces.space import OBJECTIVES, Metric, size_text

@@ -17,8 +17,8 @@ from harness.system.terminal import busy, counted, printable_json
 
 if TYPE_CHECKING:
     from harness.commands.shared.network_argument import KnownRow
-    from harness.training.cluster.link import Link
-    from harness.training.native.engine_choice import Choice
+    from harness.training.cluster.ray_link import Link
+    from harness.training.native.native import Choice
     from harness.training.recipe import Recipe
     from harness.training.recipes import NamedRecipe
     from search_spaces.space import Condition

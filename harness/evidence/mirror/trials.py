@@ -28,8 +28,7 @@ from harness.evidence.events import (
 )
 from harness.evidence.study import StudyConfig
 from harness.system.errors import ContentError
-from harness.training.result import Status
-from harness.training.seeds import Purpose, derive_seed
+from harness.training.result import Purpose, Status, derive_seed
 from search_spaces.catalog import network_name
 from search_spaces.cost import analyse
 from search_spaces.draw import Decision, measured

@@ -10,7 +10,7 @@ from harness.evidence.record import Record
 from harness.evidence.verification.plan import Plan, record_of
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
-from harness.training.environment import code_version
+from harness.training.result import code_version
 
 
 def declare(plan: Plan, place: Workspace, seeds: int) -> Attempt:

@@ -12,10 +12,10 @@ from harness.data.datasets import Dataset
 from harness.evidence.record import SeedRun
 from harness.evidence.weight_file import WeightFile
 from harness.system.errors import ContentError
-from harness.training.images import normalised
-from harness.training.modules.build import Network, build
+from harness.training.build import Network, build
 from harness.training.recipe import Precision
 from harness.training.result import accuracy_pct
+from harness.training.steps import normalised
 from search_spaces.errors import SearchSpaceError
 from search_spaces.notation import parse_network
 from search_spaces.task import Task

@@ -20,12 +20,11 @@ from harness.evidence.verification.verdict import Verdict, verdict_of
 from harness.system import files, statistics
 from harness.system.files import Workspace
 from harness.training import inspection, result
-from harness.training.native.engine_choice import engine_of_repeat
-from harness.training.result import Result
+from harness.training.executor import ExecutorOf, Processes
+from harness.training.native.native import engine_of_repeat
+from harness.training.result import Purpose, Result
 from harness.training.run import Job
-from harness.training.seeds import Purpose
-from harness.training.workers.executor import ExecutorOf, Processes
-from harness.training.workers.workers import Event, Limits, Source
+from harness.training.workers import Event, Limits, Source
 
 
 def run_seeds(

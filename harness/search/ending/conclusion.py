@@ -19,7 +19,7 @@ from harness.search.search import choose
 from harness.search.session import Session, note
 from harness.search.time_left import least_verify_seconds, verify_seconds
 from harness.system.terminal import counted, duration_text
-from harness.training.workers import workers
+from harness.training import workers
 from search_spaces.space import size_text
 
 

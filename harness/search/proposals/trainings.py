@@ -26,8 +26,7 @@ from harness.system.files import Workspace
 from harness.system.statistics import mean
 from harness.training.recipe import Recipe
 from harness.training.recipes import RECIPES
-from harness.training.result import Result, Status
-from harness.training.seeds import PROTOCOL_VERSION
+from harness.training.result import PROTOCOL_VERSION, Result, Status
 from search_spaces.errors import NotationError
 from search_spaces.network import Architecture, Form, form
 from search_spaces.notation import parse_notation

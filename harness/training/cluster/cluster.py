@@ -16,15 +16,13 @@ from typing import Any, assert_never
 
 from harness.data.training_images import load
 from harness.system.errors import DeviceError
-from harness.training.cluster import job_files
-from harness.training.cluster.facts import facts_here
-from harness.training.cluster.link import Link, NodeInfo
-from harness.training.cluster.message import Begin, End, Key, Said, Terms
+from harness.training.cluster.node import Begin, End, Key, Said, Terms, facts_here, put_files
+from harness.training.cluster.ray_link import Link, NodeInfo
 from harness.training.cluster.roster import Asked, Gone, Joined, Kinds, Member, Patience, Roster, Word
+from harness.training.executor import ExecutorOf
 from harness.training.result import Epoch, Result, Status, same_bits_due
 from harness.training.run import Job
-from harness.training.workers.executor import ExecutorOf
-from harness.training.workers.workers import Broken, Event, Fault, Finished, Limits, Progress, Source
+from harness.training.workers import Broken, Event, Fault, Finished, Limits, Progress, Source
 
 # A job that loses its node so often has crashed: it may be what takes the nodes down.
 MOST_ATTEMPTS = 5
@@ -247,7 +245,7 @@ class Cluster:
         is_present = said.key == task.key
         if isinstance(what, Epoch) or not (is_present or isinstance(what, Result)):
             return [Progress(task.job, what)] if is_present and isinstance(what, Epoch) else []
-        job_files.put(task.job, said.files)
+        put_files(task.job, said.files)
         number, place = next((number, place) for number, place in self.places.items() if place.task is task)
         self._close(place, has_ended=is_present)
         self._drop(number)
@@ -271,7 +269,7 @@ class Cluster:
         if said.key.job not in self.ended or not isinstance(late, Result):
             return
         job, counted = self.ended[said.key.job]
-        job_files.put(job, {name: content for name, content in said.files.items() if name == "test_log"})
+        put_files(job, {name: content for name, content in said.files.items() if name == "test_log"})
         if counted.environment is None or late.environment is None:
             return
         if same_bits_due(counted.environment, late.environment) and outcome(counted) != outcome(late):

@@ -7,6 +7,8 @@ is not known here.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import shutil
 import tempfile
@@ -21,17 +23,201 @@ from harness.data.data_files import cache_folder
 from harness.data.training_images import load
 from harness.system import files
 from harness.system.errors import DataError, HarnessError
-from harness.training.cluster import job_files
-from harness.training.cluster.facts import Facts, facts_here
-from harness.training.cluster.message import Begin, End, Key, Order, Said, Terms
-from harness.training.result import Status
+from harness.system.machine import choose_device, processor_name
+from harness.training import workers
+from harness.training.native import native
+from harness.training.native.native import TORCH
+from harness.training.result import Environment, Epoch, Result, Status, environment, same_bits_due
 from harness.training.run import Job
-from harness.training.workers import workers
-from harness.training.workers.workers import Broken, Event, Fault, Finished, Limits, Progress, Source, Worker
+from harness.training.workers import Broken, Event, Fault, Finished, Limits, Progress, Source, Worker
 
 # How soon an order is obeyed, at the latest; and how long a coordinator may be silent, asleep or at a long proposal.
 POLL_SECONDS = 0.1
 SILENCE_SECONDS = 600.0
+# Fields of a job that name a file which it writes; each is sent whole.
+_WRITTEN = ("checkpoint", "weights", "inspection")
+_ROOT = Path(__file__).resolve().parents[3]
+_PACKAGES = ("search_spaces", "harness")
+_SUFFIXES = {".py", ".lark", ".space", ".cpp", ".h", ".json", ".csv"}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Names one attempt at a job: the number of the job, and the number of the attempt from 1 on."""
+
+    job: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a node is asked to do.
+
+    Attributes:
+        source: the data, in the folder where the coordinator finds them; ``data_hash`` names their bytes.
+        engine: ``native``, ``torch`` or ``auto``.
+    """
+
+    source: Source
+    data_hash: str
+    device: str
+    engine: str
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Asks a node to train; ``checkpoint`` is the state to go on from, None for the beginning."""
+
+    key: Key
+    place: int
+    job: Job
+    checkpoint: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Asks a node to leave a job that nobody wants any more."""
+
+    key: Key
+    place: int
+
+
+Order = Begin | End
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a node says of a job: an epoch that has ended, or how the job itself has.
+
+    Attributes:
+        files: what the job has written, by the field of ``Job`` that says where it belongs.
+    """
+
+    key: Key
+    what: Epoch | Result | Fault
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A machine that trains, as it will stand in its results.
+
+    Attributes:
+        environment: with the hash of the data that it has; empty where it has none.
+        code: SHA-256 of the packages' sources.
+        fault: why the native engine, which was asked for, is not there; empty where nothing is wrong.
+    """
+
+    environment: Environment
+    code: str
+    processor: str
+    fault: str = ""
+
+
+def facts_here(device: str, engine: str, data_hash: str) -> Facts:
+    """Return what this machine is; the native engine is compiled now where it is asked for and never was.
+
+    Raises:
+        DeviceError: the device is not there.
+    """
+    chosen = choose_device(device)
+    name, fault = TORCH, ""
+    if engine != TORCH and chosen.type == "cpu":
+        try:
+            name = native.load().name
+        except native.EngineUnavailable as error:
+            fault = str(error) if engine == "native" else ""
+    # A worker has one thread, however many this process has.
+    facts = replace(environment(chosen, data_hash, name), threads=1)
+    return Facts(facts, code_sha256(), processor_name(), fault)
+
+
+def refusal(ours: Facts, theirs: Facts) -> str | None:
+    """Return why a node may not join, None where it may.
+
+    Another processor is no reason: its results say so. Another code or torch is one: nobody could say any more what a
+    search has run.
+    """
+    here, there = ours.environment, theirs.environment
+    if here.commit != there.commit:
+        return f"its code is commit {_short(there.commit)}, not {_short(here.commit)}"
+    if ours.code != theirs.code:
+        return f"its code is of commit {_short(there.commit)} too, but has other changes"
+    if here.torch != there.torch:
+        return f"its torch is {there.torch}, not {here.torch}"
+    if theirs.fault:
+        return f"it has no native engine: {theirs.fault}"
+    return None
+
+
+def same_kind(one: Facts, other: Facts) -> bool:
+    """Return whether equal seeds give equal bits on both machines, in about equal time."""
+    return one.processor == other.processor and same_bits_due(one.environment, other.environment)
+
+
+def kind_text(facts: Facts) -> str:
+    """Return what decides the bits of a training there, for people."""
+    where = facts.environment
+    place = facts.processor if where.device == "cpu" else where.device
+    return f"{place}, {where.instructions}, {where.engine}, torch {where.torch}, Python {where.python}"
+
+
+@functools.cache
+def code_sha256() -> str:
+    """Return the SHA-256 of the sources of the packages that train."""
+    whole = hashlib.sha256()
+    for package in _PACKAGES:
+        for path in sorted((_ROOT / package).rglob("*")):
+            if path.suffix in _SUFFIXES:
+                whole.update(path.relative_to(_ROOT).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()
+
+
+def _short(commit: str | None) -> str:
+    return "unknown (no git checkout)" if commit is None else commit[:10]
+
+
+def files_on_node(job: Job, folder: Path, teachers: Path) -> Job:
+    """Return the job with all its files in a folder of the node, which no other job has."""
+
+    def here(path: Path | None) -> Path | None:
+        return None if path is None else folder / path.name
+
+    return replace(
+        job,
+        checkpoint=here(job.checkpoint),
+        weights=here(job.weights),
+        inspection=here(job.inspection),
+        test_log=here(job.test_log),
+        teachers=None if job.teachers is None else teachers,
+    )
+
+
+def written_files(job: Job) -> dict[str, bytes]:
+    """Return what a job has written, by the field that names the file."""
+    found: dict[str, bytes] = {}
+    for name in (*_WRITTEN, "test_log"):
+        path: Path | None = getattr(job, name)
+        if path is not None and path.exists():
+            found[name] = path.read_bytes()
+    return found
+
+
+def put_files(job: Job, content: Mapping[str, bytes]) -> None:
+    """Write the files of a job where they belong; lines of the log of reads are added to those that are there.
+
+    Raises:
+        UsageError: a file cannot be written.
+    """
+    for name, written_bytes in content.items():
+        path: Path | None = getattr(job, name)
+        assert path is not None, "a node returns only what was asked for"
+        if name == "test_log":
+            for line in written_bytes.decode().splitlines():
+                files.append_line(path, line)
+        else:
+            files.write_bytes(path, written_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +250,7 @@ class Work:
         match order:
             case Begin(key, place, job, checkpoint):
                 folder = self.folder / f"{key.job}-{key.attempt}"
-                local = job_files.on_node(job, folder, self.teachers)
+                local = files_on_node(job, folder, self.teachers)
                 if local.checkpoint is not None and checkpoint is not None:
                     files.write_bytes(local.checkpoint, checkpoint)
                 if place not in self.workers:
@@ -97,7 +283,7 @@ class Work:
             case Progress(_, epoch):
                 return Said(running.key, epoch)
             case Finished(job, found):
-                content = job_files.written(job)
+                content = written_files(job)
                 # Its state is wanted only where it goes on.
                 if found.status is not Status.RUNNING:
                     content.pop("checkpoint", None)
@@ -105,7 +291,7 @@ class Work:
                 return Said(running.key, found, content)
             case Broken(job, status, message):
                 # What it has read of the test set before it broke is a read all the same.
-                content = {name: text for name, text in job_files.written(job).items() if name == "test_log"}
+                content = {name: text for name, text in written_files(job).items() if name == "test_log"}
                 self._forget(place)
                 return Said(running.key, Fault(status, message), content)
 

@@ -18,14 +18,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from harness.system import errors
 from harness.system.errors import DeviceError, reason
 from harness.system.machine import core_count
-from harness.training.cluster.link import NodeFault, NodeInfo, NodeLost
-from harness.training.cluster.message import Terms
-from harness.training.cluster.node import Node
+from harness.training.cluster.node import Node, Terms
 
 LOCAL, AUTO = "local", "auto"
 # How long an address may take to answer, and a head that was there before.
@@ -117,7 +116,7 @@ class NodeActor(Node):
 
 
 class RayLink:
-    """A cluster that this process is connected to, as a ``harness.training.cluster.link.Link``."""
+    """A cluster that this process is connected to, as a ``harness.training.cluster.ray_link.Link``."""
 
     def __init__(self) -> None:
         import ray
@@ -227,3 +226,67 @@ if __name__ == "__main__":
     _connect(sys.argv[1], 1)
     # Its own leave-taking may wait for the timer.
     os._exit(0)
+
+
+class NodeLost(Exception):
+    """Raise where a node will not answer a call; the message says why, as far as that is known."""
+
+
+class NodeFault(NodeLost):
+    """Raise where the node itself has failed to do what a call asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """A node of the cluster.
+
+    Attributes:
+        id: that no other node has.
+        name: for people; that of the machine where no other node has it.
+        cores: that it offers; ``gpus`` likewise.
+    """
+
+    id: str
+    name: str
+    cores: int
+    gpus: int = 0
+
+
+class Link(Protocol):
+    """Starts a ``Node`` on each node of a cluster and calls it. A call is made once and never repeated."""
+
+    def nodes(self) -> list[NodeInfo]:
+        """Return the nodes that are there now.
+
+        Raises:
+            DeviceError: the cluster itself does not answer any more.
+        """
+        ...
+
+    def start(self, node: NodeInfo, terms: Terms, processes: int) -> Any:
+        """Start a ``Node`` for so many processes, and return its handle at once."""
+        ...
+
+    def call(self, handle: Any, method: str, *arguments: Any) -> Any:
+        """Call a method of a node, and return the call at once."""
+        ...
+
+    def wait(self, calls: Sequence[Any], timeout: float) -> list[Any]:
+        """Return the calls that have ended, as soon as there is one, after at most ``timeout`` seconds."""
+        ...
+
+    def result(self, call: Any) -> Any:
+        """Return what a call that has ended has given.
+
+        Raises:
+            NodeLost: nothing, and nothing will come; ``NodeFault`` where the node says why.
+        """
+        ...
+
+    def share(self, value: Any) -> Any:
+        """Return a stand-in for a large argument, which travels to a node once."""
+        ...
+
+    def end(self, handle: Any) -> None:
+        """End a ``Node`` and its processes now."""
+        ...

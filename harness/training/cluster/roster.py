@@ -14,9 +14,8 @@ from typing import Any
 
 from harness.data.data_files import stored_files
 from harness.data.datasets import dataset
-from harness.training.cluster.facts import Facts, kind_text, refusal, same_kind
-from harness.training.cluster.link import Link, NodeFault, NodeInfo, NodeLost
-from harness.training.cluster.message import Order, Said, Terms
+from harness.training.cluster.node import Facts, Order, Said, Terms, kind_text, refusal, same_kind
+from harness.training.cluster.ray_link import Link, NodeFault, NodeInfo, NodeLost
 
 # A node that is lost so often is not asked again.
 MOST_LOSSES = 3

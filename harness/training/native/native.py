@@ -16,24 +16,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.data.data_files import cache_folder
 from harness.system import files
-from harness.system.errors import UsageError, reason
-from harness.system.machine import core_count, processor_flags
-from harness.training.native.compilation import run_side_by_side
+from harness.system.errors import DeviceError, UsageError, reason
+from harness.system.machine import processor_flags
+from harness.training.recipe import Precision, Recipe
+from search_spaces.errors import nearest
+
+if TYPE_CHECKING:
+    import torch
 
 SOURCES = Path(__file__).resolve().parent
-# Some twenty seconds of one core; builds with sanitizers take minutes where other programs run beside them.
-COMPILE_SECONDS = 900
-# The longest unit takes a quarter of the time of all; each compiler takes up to 300 MB.
-MOST_COMPILERS = 4
-_COMPILING = "harness: compiling the engine for this processor, once; on two cores it takes some ten seconds"
+_COMPILING = "harness: compiling the engine for this processor, once; it takes some twenty seconds"
 # Vectors are the engine's own types; the rest says that nobody asks for errno or floating-point traps.
 OPTIONS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
 
@@ -68,10 +66,6 @@ class EngineUnavailable(Exception):
 
 class CompilerRefuses(EngineUnavailable):
     """The compiler ran and reported errors: it may be too old for the instruction set."""
-
-
-class CompilerKilled(EngineUnavailable):
-    """The compiler was ended from outside, as by a system that lacks memory: that says nothing of the engine."""
 
 
 class EngineNotKept(EngineUnavailable):
@@ -225,7 +219,7 @@ def _built(options: tuple[str, ...]) -> Path:
             with files.locked(path.with_suffix(".lock")):
                 if not _is_whole(path):
                     print(_COMPILING, file=sys.stderr, flush=True)
-                    _compile_again_if_killed(command, path)
+                    _compile(command, path)
                     files.write_bytes(_seal(path), _digest(path))
     except (UsageError, OSError) as error:
         raise EngineNotKept(f"the engine cannot be kept in {folder}: {reason(error)}") from error
@@ -245,49 +239,30 @@ def _is_whole(path: Path) -> bool:
     return path.exists() and _seal(path).exists() and _seal(path).read_bytes() == _digest(path)
 
 
-def _compile_again_if_killed(command: list[str], path: Path) -> None:
-    try:
-        _compile(command, path, min(MOST_COMPILERS, core_count()))
-    except CompilerKilled:
-        # Mostly for lack of memory, of which one at a time needs the least.
-        _compile(command, path, 1)
-
-
-def _compile(command: list[str], path: Path, at_once: int) -> None:
-    units = [source for source in source_files() if source.suffix == ".cpp"]
-    _sweep(path)
+def _compile(command: list[str], path: Path) -> None:
+    for left in path.parent.glob(f".build-{path.stem}-*"):  # by a build that was killed; its lock is held here
+        shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".build-{path.stem}-") as folder:
-        # Some compilers warn of an option that is for the linker alone.
-        compiler_only = [word for word in command if word != "-shared"]
-        objects = {source: f"{folder}/{source.stem}.o" for source in units}
         made = Path(folder) / path.name
-        try:
-            compiling = ([*compiler_only, "-c", "-o", to, str(source)] for source, to in objects.items())
-            run_side_by_side(compiling, at_once, COMPILE_SECONDS, folder)
-            run_side_by_side([[*command, "-o", str(made), *objects.values()]], 1, COMPILE_SECONDS, folder)
-        except subprocess.CalledProcessError as error:
-            # The compiler's driver itself, or a program that it has started.
-            if error.returncode < 0 or "Killed signal" in error.stderr:
-                raise CompilerKilled(f"{command[0]} was killed, twice; is there too little memory?") from error
+        units = [str(source) for source in source_files() if source.suffix == ".cpp"]
+        environment = os.environ | {"TMPDIR": folder}
+        answer = subprocess.run(
+            [*command, "-o", str(made), *units],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+        # The compiler's driver itself, or a program that it has started.
+        if answer.returncode < 0 or "Killed signal" in answer.stderr:
+            raise EngineUnavailable(f"{command[0]} was killed; is there too little memory?")
+        if answer.returncode:
             # A linker that finds no room says so before the compiler says that the linker has failed.
-            telling = (line for line in error.stderr.splitlines() if "error" in line or "failed" in line)
-            first = next(telling, error.stderr[:200])
-            raise CompilerRefuses(f"{command[0]} fails: {first}") from error
-        except subprocess.TimeoutExpired as error:
-            raise EngineUnavailable(f"{command[0]} took more than {COMPILE_SECONDS} s") from error
-        except OSError as error:
-            raise EngineUnavailable(f"{command[0]} fails: {reason(error)}") from error
+            telling = (line for line in answer.stderr.splitlines() if "error" in line or "failed" in line)
+            raise CompilerRefuses(f"{command[0]} fails: {next(telling, answer.stderr[:200])}")
         with made.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(made, path)
-
-
-def _sweep(path: Path) -> None:
-    """Remove what killed builds have left: of this library, whose lock is held here, and what nobody can be at."""
-    for left in path.parent.glob(".build-*"):
-        with suppress(OSError):
-            if left.name.startswith(f".build-{path.stem}-") or time.time() - left.stat().st_mtime > 2 * COMPILE_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
 
 
 def compiler_version() -> str:
@@ -326,3 +301,69 @@ def _declare(library: Any) -> None:
     )
     for function, returned, taken in functions:
         function.restype, function.argtypes = returned, taken
+
+
+ENGINES = ("auto", "native", "torch")
+TORCH = "torch"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The engine that trains.
+
+    Attributes:
+        engine: the native engine, None where torch trains.
+        why: why torch trains and not the native engine; empty where that one does, or torch was asked for.
+    """
+
+    engine: Engine | None
+    why: str = ""
+
+    @property
+    def kind(self) -> str:
+        """``native`` or ``torch``."""
+        return TORCH if self.engine is None else "native"
+
+
+def choose_engine(name: str, recipe: Recipe, device: torch.device) -> Choice:
+    """Return the engine for one of ``ENGINES``; the native one is compiled now where it never was.
+
+    Raises:
+        UsageError: another name.
+        DeviceError: the native engine is asked for and cannot train this.
+    """
+    if name not in ENGINES:
+        raise UsageError(f"unknown engine {name!r}; allowed are {', '.join(ENGINES)}", hint=nearest(name, ENGINES))
+    if name == TORCH:
+        return Choice(None)
+    why = refusal(recipe, device)
+    if why is None:
+        try:
+            engine = load()
+        except EngineUnavailable as error:
+            why = str(error)
+        else:
+            why = refusal(recipe, device, engine)
+            if why is None:
+                return Choice(engine)
+    if name == "native":
+        raise DeviceError(f"the native engine cannot train this: {why}", hint="--engine auto lets torch train instead")
+    return Choice(None, why)
+
+
+def engine_of_repeat(name: str, recorded: str | None) -> str:
+    """Return the engine for a seed that is on record, None where it is not; a repetition is to give the same bits."""
+    return TORCH if name == "auto" and recorded == TORCH else name
+
+
+def refusal(recipe: Recipe, device: torch.device, engine: Engine | None = None) -> str | None:
+    """Return why the engine cannot train this recipe on this device, None where it can.
+
+    Args:
+        engine: as it was compiled; None before it is known, and then what depends on it is not judged.
+    """
+    if device.type != "cpu":
+        return f"it runs on processors, not on {device.type}"
+    if engine is not None and recipe.precision is Precision.BF16 and not engine.pairs:
+        return "; ".join([f"{engine.name} has no products of bf16, for which the recipe asks", *engine.skipped])
+    return None

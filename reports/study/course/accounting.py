@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from harness.evidence.events import Proposal, Repeated
 from harness.evidence.study import rejections
 from harness.system import statistics
-from harness.training.result import Status
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Status
 from reports.html.shares import Share
 from reports.study.networks import Network, State
 from reports.study.study_files import StudyFiles

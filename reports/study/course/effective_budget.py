@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from harness.evidence.events import Confirmed, Entry, Event, FailedConfirmation, RunEnded
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose
 from reports.study.networks import Network
 from reports.study.study_files import StudyFiles
 from search_spaces.space import OBJECTIVES, Metric

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from harness.evidence.events import Proposal, RungReached
 from harness.search.pruning import is_exempt, rungs_of
 from harness.system import statistics
-from harness.training.result import Result, Status
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Result, Status
 from reports.study.study_files import StudyFiles
 from search_spaces.count import clopper_pearson
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.evidence.events import SessionBegan
-from harness.training.result import Result, Status
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Result, Status
 from reports.html.numbers import duration, plural
 from reports.html.page import Html, joined, paragraph
 from reports.html.shares import Share, shares_table

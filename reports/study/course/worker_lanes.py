@@ -22,8 +22,7 @@ from harness.evidence.events import (
     Verified,
 )
 from harness.system import statistics
-from harness.training.result import Result, Status
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Result, Status
 from reports.study.networks import Network
 from reports.study.study_files import StudyFiles
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 from harness.training.inspection import Inspection
-from harness.training.result import Result
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Result
 from reports.html import layer_diagram, png, svg
 from reports.html.numbers import DASH, count, decimal, duration, plural, short, spread
 from reports.html.page import Column, Html, details, element, foreign, items, joined, numeric, paragraph, table, text

@@ -185,8 +185,8 @@ def without_times(table: Table) -> dict[tuple[str, int, int], tuple[float, str]]
 
 def test_what_is_recorded_is_what_one_training_without_stops_gives(place: Path, capsys: pytest.CaptureFixture[str]):
     from harness.data.training_images import load
+    from harness.training.result import Purpose
     from harness.training.run import Job, TrainingData, execute
-    from harness.training.seeds import Purpose
 
     assert run(recording("mine", "--seeds", "1")) == 0
 

@@ -24,7 +24,7 @@ from harness.evidence.verification import evaluation
 from harness.evidence.verification.evaluation import probabilities
 from harness.evidence.weight_file import WeightFile, path_of
 from harness.system.files import Workspace
-from harness.training.seeds import Purpose, derive_seed
+from harness.training.result import Purpose, derive_seed
 from tests.harness.commands.conftest import NETWORK
 from tests.harness.data.test_other_images import idx
 from tests.wording import lacking

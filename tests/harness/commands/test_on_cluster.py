@@ -16,9 +16,8 @@ from harness.cli import run
 from harness.evidence import record
 from harness.system.files import Workspace
 from harness.training.cluster import ray_link
-from harness.training.cluster.link import NodeFault, NodeInfo
-from harness.training.cluster.message import Begin, Terms
-from harness.training.cluster.node import Node
+from harness.training.cluster.node import Begin, Node, Terms
+from harness.training.cluster.ray_link import NodeFault, NodeInfo
 
 NETWORK = "conv3x3(2, stride=2) relu | maxpool(4) | gap | linear(10)"
 SPACE = "net = conv3x3({2, 3}, stride=2) bn relu | maxpool(4) | gap | linear(10);"

@@ -12,7 +12,7 @@ import pytest
 from harness.cli import run
 from harness.system.files import Workspace
 from harness.training.result import Status
-from harness.training.workers.workers import Broken
+from harness.training.workers import Broken
 from reports.study import study_page
 from reports.study.next_step import NextStep, next_step
 from reports.study.study_files import read_study

@@ -16,11 +16,10 @@ from harness.cli import run
 from harness.data import training_images as data
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
+from harness.training import build, train
 from harness.training import run as run_module
-from harness.training import train
-from harness.training.modules import build
 from harness.training.recipe import Recipe
-from harness.training.seeds import Purpose, derive_seed
+from harness.training.result import Purpose, derive_seed
 from tests.wording import lacking
 
 REPOSITORY = Path(__file__).parents[3]

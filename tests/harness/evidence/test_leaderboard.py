@@ -14,8 +14,7 @@ from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.evidence.ledger import Declaration, Outcome
 from harness.evidence.record import Record
 from harness.system.files import Workspace
-from harness.training.result import Result, Status
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Result, Status
 
 NewRecord = Callable[..., Record]
 NewResult = Callable[..., Result]

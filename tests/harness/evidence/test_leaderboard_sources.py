@@ -20,8 +20,7 @@ from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from harness.training import result
 from harness.training.recipe import Recipe
-from harness.training.result import Result, Status
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Result, Status
 from tests.harness import unrun
 from tests.harness.some_study import CONFIG
 

@@ -12,8 +12,7 @@ import pytest
 from harness.evidence import record
 from harness.evidence.record import Found, Record
 from harness.system.errors import ContentError
-from harness.training.result import Epoch, Result, Status
-from harness.training.seeds import Purpose
+from harness.training.result import Epoch, Purpose, Result, Status
 
 NewRecord = Callable[..., Record]
 

@@ -16,8 +16,7 @@ from harness.evidence.events import Proposal, RungReached, SessionBegan, Session
 from harness.system.errors import ContentError, UsageError
 from harness.training import result
 from harness.training.recipe import Recipe
-from harness.training.result import Result
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Result
 from search_spaces.draw import Decision
 from search_spaces.notation import parse_network
 from tests.harness import logged, some_study

@@ -10,9 +10,8 @@ from torch import nn
 
 from harness.search import exploration, race, session, time_left
 from harness.search.reactions import poll
-from harness.training.modules import build
-from harness.training.result import Status
-from harness.training.seeds import Purpose, derive_seed
+from harness.training import build
+from harness.training.result import Purpose, Status, derive_seed
 from search_spaces.draw import judge
 from search_spaces.notation import parse_network
 from search_spaces.resolve import parse_space

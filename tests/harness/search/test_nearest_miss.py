@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from harness.search.nearest_miss import allowed_errors, miss_text, nearest_miss
 from harness.search.race import Candidate
-from harness.training.result import Epoch, Status
-from harness.training.seeds import Purpose
+from harness.training.result import Epoch, Purpose, Status
 from search_spaces.space import Metric
 from tests.harness.raced import SIZE, THRESHOLD, candidate, proposal, result
 

@@ -11,8 +11,8 @@ import pytest
 from harness.search.opening import open_session
 from harness.search.proposals.prior import keep
 from harness.search.proposals.trainings import shipped
-from harness.training.seeds import Purpose
-from harness.training.workers.workers import Source
+from harness.training.result import Purpose
+from harness.training.workers import Source
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
 from tests.harness.silent import Silent

@@ -14,8 +14,7 @@ from scipy import stats
 from harness.search import pruning, race
 from harness.search.race import Candidate, Outcome
 from harness.training.recipe import Recipe
-from harness.training.result import Epoch, Status
-from harness.training.seeds import Purpose
+from harness.training.result import Epoch, Purpose, Status
 from tests.harness.raced import SIZE, THRESHOLD, candidate, proposal, result
 
 DRAWS = 200_000

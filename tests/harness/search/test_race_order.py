@@ -10,8 +10,7 @@ import pytest
 
 from harness.search import race
 from harness.search.race import Candidate
-from harness.training.result import Status
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Status
 from tests.harness.raced import THRESHOLD, candidate, proposal, result
 
 BUDGET = 2_000

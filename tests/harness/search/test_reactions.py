@@ -14,10 +14,9 @@ from harness.search import pruning, race, reactions
 from harness.search.session import Session
 from harness.search.watcher import Moment
 from harness.system.errors import DataError, HarnessError
-from harness.training.result import Status
+from harness.training.result import Purpose, Status, derive_seed
 from harness.training.run import Job
-from harness.training.seeds import Purpose, derive_seed
-from harness.training.workers.workers import Broken, Event, Finished
+from harness.training.workers import Broken, Event, Finished
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
 from tests.harness.silent import Silent

@@ -12,7 +12,7 @@ from harness.search import search
 from harness.search.race import Candidate
 from harness.search.session import Session
 from harness.search.watcher import Moment
-from harness.training.seeds import Purpose, derive_seed
+from harness.training.result import Purpose, derive_seed
 from search_spaces.notation import parse_network
 from tests.harness import scripted
 from tests.harness.scripted import Made, Trainer

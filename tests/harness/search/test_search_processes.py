@@ -20,8 +20,7 @@ import pytest
 
 from harness.cli import run
 from harness.evidence import study
-from harness.training.result import Result
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Result
 from tests.conftest import REPOSITORY
 from tests.harness import logged
 

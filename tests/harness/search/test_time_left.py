@@ -13,8 +13,7 @@ from harness.search import session, time_left
 from harness.search.proposals.features import work
 from harness.search.race import Candidate
 from harness.search.session import Session
-from harness.training.result import Status
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Status
 from search_spaces.task import MNIST
 from tests.harness import scripted
 from tests.harness.scripted import Made, Trainer

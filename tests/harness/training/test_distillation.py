@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.training.distillation import Teacher, soft_losses, soft_targets
-from harness.training.images import Images
-from harness.training.modules.build import Network, build, initialise
+from harness.training.build import Network, build, initialise
 from harness.training.native import native
 from harness.training.native.native_training import gradients, open_program
 from harness.training.recipe import Initialisation, Precision, Recipe
+from harness.training.steps import Images, Teacher, soft_losses, soft_targets
 from harness.training.train import Training, checkpoint, resume, start, train_epoch
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST

@@ -18,13 +18,19 @@ from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from harness.training import inspection
 from harness.training import run as run_module
-from harness.training.images import Images
-from harness.training.inspecting import inspect
-from harness.training.inspection import CONFIDENCE_EDGES, Inspection, Miss, packed, path_of, read_inspections, unpacked
+from harness.training.inspection import (
+    CONFIDENCE_EDGES,
+    Inspection,
+    Miss,
+    packed,
+    path_of,
+    read_inspections,
+    unpacked,
+)
 from harness.training.recipe import Recipe
-from harness.training.result import Result, Status
-from harness.training.run import Job, TrainingData, execute
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Result, Status
+from harness.training.run import Job, TrainingData, execute, inspect
+from harness.training.steps import Images
 from harness.training.train import Training
 from search_spaces.notation import parse_network
 from tests.harness import unrun

@@ -12,11 +12,10 @@ from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.training import run as run_module
 from harness.training import teacher as teacher_module
-from harness.training.images import Images
 from harness.training.recipe import Recipe
-from harness.training.result import Epoch, Status
+from harness.training.result import Epoch, Purpose, Status, derive_seed
 from harness.training.run import Job, TrainingData, execute, execute_together
-from harness.training.seeds import Purpose, derive_seed
+from harness.training.steps import Images
 from harness.training.train import Training, train_epoch
 from search_spaces.notation import parse_network
 

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from harness.training.seeds import PROTOCOL_VERSION, Purpose, derive_seed
+from harness.training.result import PROTOCOL_VERSION, Purpose, derive_seed
 
 
 def test_the_seeds_of_a_verification_do_not_change():

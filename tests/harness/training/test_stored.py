@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from harness.evidence import record
-from harness.training.modules.build import build
+from harness.training.build import build
 from search_spaces.cost import stored_numbers
 from search_spaces.network import Architecture
 from search_spaces.task import MNIST

@@ -14,11 +14,11 @@ import torch
 
 from harness.system.errors import ContentError
 from harness.training import teacher as teacher_module
-from harness.training.modules.build import build
+from harness.training.build import build
 from harness.training.native import native
-from harness.training.native.flat_state import state_tensors
+from harness.training.native.native_training import state_tensors
 from harness.training.recipe import Optimizer, Precision, Recipe
-from harness.training.seeds import Purpose, derive_seed
+from harness.training.result import Purpose, derive_seed
 from harness.training.teacher import TeacherCache, teacher_of
 from harness.training.train import predictions, start, train_epoch
 from search_spaces.notation import parse_network

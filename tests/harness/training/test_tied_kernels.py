@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from harness.cross_check import cross_check
-from harness.training.gpu.population import population_of, train_epoch_together
-from harness.training.modules.build import build
+from harness.training.build import build
 from harness.training.native import native
 from harness.training.native.native import Engine
 from harness.training.recipe import Optimizer, Recipe
+from harness.training.together import population_of, train_epoch_together
 from harness.training.train import Training, checkpoint, count_errors, predictions, resume, start, train_epoch
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from harness.system.errors import ContentError
 from harness.training import train as train_module
-from harness.training.images import Images
 from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe, Schedule
+from harness.training.steps import Images
 from harness.training.train import (
     Training,
     checkpoint,

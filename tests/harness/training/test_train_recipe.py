@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from harness.training.gpu.population import population_of, train_epoch_together
-from harness.training.images import Images
 from harness.training.native import native
 from harness.training.native.native import Engine
 from harness.training.recipe import Optimizer, Precision, Recipe, Schedule
-from harness.training.schedule import learning_rate
+from harness.training.steps import Images, learning_rate
+from harness.training.together import population_of, train_epoch_together
 from harness.training.train import checkpoint, predictions, resume, start, train_epoch, weights_digest
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST

@@ -16,11 +16,10 @@ from harness.evidence import weight_file
 from harness.evidence.verification.evaluation import network_of
 from harness.evidence.weight_file import WeightFile
 from harness.system.errors import ContentError
-from harness.training.images import Images
-from harness.training.modules.build import build
-from harness.training.result import Result
+from harness.training.build import build
+from harness.training.result import Purpose, Result
 from harness.training.run import Job, TrainingData, execute_and_keep
-from harness.training.seeds import Purpose
+from harness.training.steps import Images
 from harness.training.train import Training, predictions, weights_digest
 from harness.training.weights import final_network, properties, to_safetensors
 from search_spaces.cost import analyse

@@ -7,8 +7,7 @@ import pytest
 
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
-from harness.training.result import Status
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Status
 from reports.study.networks import Network, State, front_of, networks
 from reports.study.study_files import read_study
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from harness.bench.simulation.clock import SimulatedExecutor, result_of
 from harness.bench.simulation.readings import Reading
 from harness.training.recipe import Recipe
-from harness.training.result import Result, Status
+from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
-from harness.training.seeds import Purpose
-from harness.training.workers.workers import Finished
+from harness.training.workers import Finished
 from search_spaces.notation import parse_network
 
 JOB = Job(

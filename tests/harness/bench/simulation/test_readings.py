@@ -10,9 +10,8 @@ import pytest
 from harness.bench.methods.task import NoiseModel
 from harness.bench.simulation.readings import TableReadings, true_accuracies_pct
 from harness.bench.tables.table import NotInTable, Table
-from harness.training.result import Status
+from harness.training.result import Purpose, Status
 from harness.training.run import Job
-from harness.training.seeds import Purpose
 from search_spaces.notation import parse_network
 from tests.harness.bench import made_up_table
 

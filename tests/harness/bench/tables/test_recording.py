@@ -23,8 +23,7 @@ from harness.search import pruning
 from harness.system.errors import ContentError, UsageError
 from harness.training import result
 from harness.training.recipe import Recipe
-from harness.training.result import Epoch, Result, Status
-from harness.training.seeds import Purpose, derive_seed
+from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST

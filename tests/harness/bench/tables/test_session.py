@@ -19,12 +19,11 @@ from harness.bench.tables.session import record
 from harness.bench.tables.table import Table
 from harness.system import files
 from harness.system.errors import HarnessError
-from harness.training import result
+from harness.training import result, workers
+from harness.training.progress import Reporter
 from harness.training.result import Status
 from harness.training.run import Job
-from harness.training.workers import workers
-from harness.training.workers.progress import Reporter
-from harness.training.workers.workers import Broken, Event, Finished, Progress
+from harness.training.workers import Broken, Event, Finished, Progress
 from search_spaces.notation import parse_network
 from tests.harness.bench.some_table import HASHES, RUNGS, TEXTS, some_recording
 from tests.harness.bench.tables.test_recording import some_run

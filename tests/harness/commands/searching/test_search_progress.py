@@ -17,9 +17,8 @@ from harness.search.race import Candidate
 from harness.search.session import confirmed, known_of
 from harness.search.watcher import Moment
 from harness.system.terminal import console
-from harness.training.result import Epoch, Result, Status
-from harness.training.seeds import Purpose
-from harness.training.workers.workers import Broken, Finished, Progress
+from harness.training.result import Epoch, Purpose, Result, Status
+from harness.training.workers import Broken, Finished, Progress
 from tests.harness import scripted
 
 PROPOSAL = scripted.proposal(3, "conv3x3(40) relu conv3x3(8) relu gap linear(10)")

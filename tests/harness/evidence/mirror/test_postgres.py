@@ -14,7 +14,7 @@ from harness.evidence.mirror import process
 from harness.evidence.mirror.process import Mirroring
 from harness.search import search
 from harness.system.errors import UsageError
-from harness.training.workers.workers import Source
+from harness.training.workers import Source
 from tests.harness import postgres, scripted
 from tests.harness.loaded_study import loaded
 from tests.harness.postgres import Server

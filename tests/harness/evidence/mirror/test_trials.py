@@ -9,8 +9,7 @@ import pytest
 from harness.evidence import study
 from harness.evidence.mirror.trials import LOST, OPEN, State, Story, all_trials, read_on
 from harness.system.errors import ContentError
-from harness.training.result import Status
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Status
 from tests.harness import logged, scripted
 from tests.harness.scripted import Trainer
 

@@ -15,10 +15,10 @@ from harness.evidence.verification import verify
 from harness.evidence.verification.plan import folder_of
 from harness.system.errors import HarnessError, StorageError, UsageError
 from harness.system.files import Workspace
+from harness.training import workers
 from harness.training.result import Status
 from harness.training.run import Job
-from harness.training.workers import workers
-from harness.training.workers.workers import Broken, Event, Finished, Limits, Source, Worker
+from harness.training.workers import Broken, Event, Finished, Limits, Source, Worker
 from tests.harness import unrun
 from tests.harness.unrun import Seeds
 

@@ -12,9 +12,9 @@ from harness.system import files
 from harness.system.document import BRING_BACK
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
-from harness.training.modules.build import build
+from harness.training.build import build
+from harness.training.result import Purpose, derive_seed
 from harness.training.run import Job
-from harness.training.seeds import Purpose, derive_seed
 from harness.training.weights import to_safetensors
 from search_spaces.task import MNIST
 from tests.harness import unrun

@@ -17,8 +17,8 @@ from harness.search.ending import conclusion
 from harness.search.ending.conclusion import conclude
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session
+from harness.training.result import Purpose
 from harness.training.run import Job
-from harness.training.seeds import Purpose
 from tests.harness import scripted
 from tests.harness.concluded import LARGER, WINNER, misses, searched
 from tests.harness.scripted import Trainer

@@ -21,7 +21,7 @@ from harness.search.ending.last_words import LastWords, Searched, last_words
 from harness.search.nearest_miss import NearestMiss
 from harness.system.terminal import DURATION
 from harness.training.result import Status
-from harness.training.workers.workers import Limits
+from harness.training.workers import Limits
 from search_spaces.space import Metric
 from tests.harness import logged, scripted
 from tests.wording import lacking

@@ -16,7 +16,7 @@ from harness.search.proposals.look import Look
 from harness.search.proposals.proposer import Proposer
 from harness.search.proposals.surrogate import Observation, row_of
 from harness.search.race import Candidate
-from harness.training.workers.workers import Source
+from harness.training.workers import Source
 from search_spaces.task import MNIST
 from tests.harness import scripted
 from tests.harness.scripted import Trainer

@@ -20,9 +20,8 @@ from harness.system.files import Workspace
 from harness.training import result
 from harness.training.recipe import Recipe
 from harness.training.recipes import RECIPES
-from harness.training.result import Result, Status
+from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
-from harness.training.seeds import Purpose
 from search_spaces.notation import parse_network
 from tests.harness.some_study import CONFIG
 from tests.harness.unrun import Seeds

@@ -11,10 +11,10 @@ import pytest
 from harness.system.errors import DeviceError
 from harness.training.cluster import cluster as module
 from harness.training.cluster.cluster import MOST_ATTEMPTS, Cluster
-from harness.training.cluster.message import Begin, End, Key
+from harness.training.cluster.node import Begin, End, Key
 from harness.training.cluster.roster import MOST_LOSSES, Patience
 from harness.training.result import Epoch, Status
-from harness.training.workers.workers import Broken, Event, Fault, Finished, Progress
+from harness.training.workers import Broken, Event, Fault, Finished, Progress
 from tests.harness import clustered
 from tests.harness.clustered import FakeNode
 

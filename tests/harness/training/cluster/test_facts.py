@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from harness.system.errors import DeviceError
-from harness.training.cluster import facts
-from harness.training.cluster.facts import facts_here, same_kind
+from harness.training.cluster import node as facts
+from harness.training.cluster.node import facts_here, same_kind
 from harness.training.native import native
 from tests.conftest import REPOSITORY
 from tests.harness import clustered
@@ -37,7 +37,7 @@ def test_the_commit_is_that_of_the_checkout():
 def test_other_code_has_another_hash(tmp_path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "harness").mkdir()
     (tmp_path / "harness" / "a.py").write_text("x = 1\n")
-    monkeypatch.setattr(facts, "ROOT", tmp_path)
+    monkeypatch.setattr(facts, "_ROOT", tmp_path)
     hashed = facts.code_sha256.__wrapped__
 
     first = hashed()

@@ -14,14 +14,12 @@ from harness.data.data_files import stored_files
 from harness.data.datasets import dataset
 from harness.data.training_images import load
 from harness.system.errors import HarnessError
-from harness.training.cluster import job_files, node
-from harness.training.cluster.message import Begin, End, Key, Said, Terms
-from harness.training.cluster.node import Node
+from harness.training.cluster import node
+from harness.training.cluster.node import Begin, End, Key, Node, Said, Terms
 from harness.training.recipe import Recipe
-from harness.training.result import Epoch, Result, Status
+from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.run import Job, TrainingData, execute
-from harness.training.seeds import Purpose
-from harness.training.workers.workers import Fault, Limits, Source
+from harness.training.workers import Fault, Limits, Source
 from search_spaces.notation import parse_network
 
 JOB = Job(
@@ -150,11 +148,11 @@ def test_files_of_a_job_are_elsewhere_on_a_node_and_come_back(tmp_path: Path):
     log = tmp_path / "records" / "test_reads.jsonl"
     job = replace(JOB, weights=tmp_path / "w.safetensors", test_log=log, teachers=tmp_path / "teachers")
 
-    local = job_files.on_node(job, tmp_path / "node", tmp_path / "node-teachers")
+    local = node.files_on_node(job, tmp_path / "node", tmp_path / "node-teachers")
     assert (local.weights, local.test_log) == (tmp_path / "node" / "w.safetensors", tmp_path / "node" / log.name)
     assert (local.teachers, local.checkpoint, local.inspection) == (tmp_path / "node-teachers", None, None)
 
-    job_files.put(local, {"weights": b"learned", "test_log": b"a\nb\n"})
-    job_files.put(job, job_files.written(local))
+    node.put_files(local, {"weights": b"learned", "test_log": b"a\nb\n"})
+    node.put_files(job, node.written_files(local))
     assert (tmp_path / "w.safetensors").read_bytes() == b"learned"
     assert log.read_text() == "a\nb\n"

@@ -9,7 +9,7 @@ import pytest
 from harness.system.errors import DeviceError
 from harness.training.cluster import cluster as module
 from harness.training.cluster import roster
-from harness.training.cluster.facts import kind_text, refusal
+from harness.training.cluster.node import kind_text, refusal
 from harness.training.cluster.roster import Kinds
 from tests.harness import clustered
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from harness.system.errors import ContentError
-from harness.training.gpu import population as population_module
-from harness.training.gpu.population import collected, grouped_network, population_of, spread, train_epoch_together
-from harness.training.native.flat_state import engine_tensors, flat_state, restore
+from harness.training import together as population_module
+from harness.training.native.native_training import engine_tensors, flat_state, restore
 from harness.training.recipe import Optimizer, Recipe
+from harness.training.together import collected, grouped_network, population_of, spread, train_epoch_together
 from harness.training.train import Training, count_errors, start, train_epoch
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST

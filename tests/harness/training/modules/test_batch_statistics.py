@@ -13,12 +13,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.training import train as train_module
-from harness.training.gpu.population import population_of, train_epoch_together
-from harness.training.images import Images
-from harness.training.modules.batch_statistics import recompute_statistics
-from harness.training.modules.build import build
+from harness.training.build import build, recompute_statistics
 from harness.training.native import native
 from harness.training.recipe import AverageStatistics, Recipe
+from harness.training.steps import Images
+from harness.training.together import population_of, train_epoch_together
 from harness.training.train import (
     Training,
     checkpoint,

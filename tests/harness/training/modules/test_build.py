@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from harness.training.modules import build as build_module
-from harness.training.modules.build import Network, build, initialise, seed_dropout
-from harness.training.modules.op_modules import FlatLinear, Residual
+from harness.training import build as build_module
+from harness.training.build import Network, build, initialise, seed_dropout
+from harness.training.modules import FlatLinear, Residual
 from harness.training.recipe import Initialisation
 from search_spaces import ops as spec
 from search_spaces.catalog import PRESETS, SPACES, space

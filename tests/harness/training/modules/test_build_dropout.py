@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.training.modules.op_modules import FastDropout
+from harness.training.modules import FastDropout
 
 
 @pytest.mark.parametrize("p", [0.01, 0.069, 0.1, 0.5, 0.9])

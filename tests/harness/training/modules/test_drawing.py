@@ -7,8 +7,7 @@ import threading
 import pytest
 import torch
 
-from harness.training.modules.build import Network, build, draw_first_weights
-from harness.training.modules.seeded_initialisation import drawing_from
+from harness.training.build import Network, build, draw_first_weights, drawing_from
 from harness.training.recipe import Initialisation, Recipe
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST

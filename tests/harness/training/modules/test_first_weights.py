@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.training.modules.build import Network, build, draw_first_weights, initialise
+from harness.training.build import Network, build, draw_first_weights, initialise
 from harness.training.native import native
 from harness.training.recipe import Initialisation, Recipe
 from harness.training.train import start, train_epoch

@@ -10,9 +10,8 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.training.modules.build import build, draw_first_weights
-from harness.training.modules.op_modules import MODULES
-from harness.training.modules.posed import PosedBatchNorm, PosedConv2d, in_poses
+from harness.training.build import build, draw_first_weights
+from harness.training.modules import MODULES, PosedBatchNorm, PosedConv2d, in_poses
 from harness.training.recipe import Initialisation, Recipe
 from search_spaces.notation import parse_network
 from search_spaces.ops import BatchNorm

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from harness.system.errors import DeviceError, UsageError
-from harness.training.native import engine_choice
-from harness.training.native.engine_choice import Choice, choose_engine
-from harness.training.native.native import EngineUnavailable
+from harness.training.native import native as engine_choice
+from harness.training.native.native import Choice, EngineUnavailable, choose_engine
 from harness.training.recipe import Recipe
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

@@ -6,7 +6,6 @@ import os
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,11 +56,10 @@ def test_an_engine_is_compiled_once_and_then_kept(
     native._outcome.cache_clear()
     second = native.load(LEVELS[-1])
 
-    # Each unit once, and all objects once.
-    runs = (tmp_path / "runs").read_text().splitlines()
-    units = sorted(map(str, native.SOURCES.glob("*.cpp")))
-    assert sorted(run.split()[-1] for run in runs if " -c " in run) == units
-    assert [run.count(".o") for run in runs if " -c " not in run] == [len(units)]
+    (run,) = (tmp_path / "runs").read_text().splitlines()
+    assert sorted(word for word in run.split() if word.endswith(".cpp")) == sorted(
+        map(str, native.SOURCES.glob("*.cpp"))
+    )
     assert first.path == second.path
     assert first.name == second.name == f"native plain {Path(first.path).stem.removeprefix('engine-')[:8]}"
     assert sorted(path.suffix or path.name for path in cache.iterdir()) == [".lock", ".sha256", ".so"]
@@ -99,25 +97,9 @@ def test_a_cache_is_found_by_a_relative_name_too(
     assert Path(native.load().path).parent == tmp_path
 
 
-def test_a_compiler_that_is_too_slow_is_not_tried_for_every_instruction_set(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    text = f'echo x >> {tmp_path}/calls\ncase "$*" in *--version*) echo 1;; *) exec sleep 60;; esac'
-    monkeypatch.setenv("CXX", str(program(tmp_path / "slow", text)))
-    monkeypatch.setattr(native, "COMPILE_SECONDS", 0.5)
-    monkeypatch.setattr(native, "core_count", lambda: 1)
-
-    with pytest.raises(EngineUnavailable, match="took more than"):
-        native.load()
-
-    calls = (tmp_path / "calls").read_text().splitlines()
-    assert len(calls) == 2  # its version, and one attempt
-
-
 def test_an_engine_that_cannot_be_had_is_asked_for_once(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     text = f'echo x >> {tmp_path}/calls\ncase "$*" in *--version*) echo 1;; *) echo "error: no" >&2; exit 1;; esac'
     monkeypatch.setenv("CXX", str(program(tmp_path / "failing", text)))
-    monkeypatch.setattr(native, "core_count", lambda: 1)
 
     reasons = []
     for _ in range(3):
@@ -175,16 +157,10 @@ def test_a_damaged_library_is_made_anew(
     path.write_bytes(whole[: int(share * len(whole))])
     # Of a build that was killed.
     (path.parent / f".build-{path.stem}-1" / "left").mkdir(parents=True)
-    # Of other libraries: one of an older program, and one that is being made.
-    old, new = (path.parent / f".build-engine-{name}-1" for name in ("old", "new"))
-    for folder in (old, new):
-        folder.mkdir()
-    long_ago = time.time() - 3 * native.COMPILE_SECONDS
-    os.utime(old, (long_ago, long_ago))
 
     assert native.load().library.engine_lanes() == 4
     assert path.read_bytes() == library.read_bytes()
-    assert list(path.parent.glob(".build-*")) == [new]
+    assert list(path.parent.glob(".build-*")) == []
 
 
 UNKNOWN = 'case "$*" in *x86-64-v*) echo "error: bad value for -march" >&2; exit 1;; esac'

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from harness.training.modules.build import build, initialise
+from harness.training.build import build, initialise
 from harness.training.native import native
-from harness.training.native.native import LEVELS
-from harness.training.native.native_training import gradients, open_program, refusal
+from harness.training.native.native import LEVELS, refusal
+from harness.training.native.native_training import gradients, open_program
 from harness.training.recipe import Initialisation, Precision, Recipe
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST

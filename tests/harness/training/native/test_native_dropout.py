@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.training.modules.build import Network, build
+from harness.training.build import Network, build
 from harness.training.native.native import Engine, Level
 from harness.training.native.native_training import NativeProgram, gradients, open_program
 from harness.training.recipe import Recipe

@@ -15,15 +15,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.system.errors import ContentError
 from harness.system.machine import processor_flags
-from harness.training.images import Images
-from harness.training.modules.build import build, initialise
-from harness.training.modules.op_modules import FastDropout
+from harness.training.build import build, initialise
+from harness.training.modules import FastDropout
 from harness.training.native import native
-from harness.training.native.flat_state import state_tensors
-from harness.training.native.native import LEVELS, Engine, Level
-from harness.training.native.native_training import gradients, open_program, predict, refusal, train_steps
+from harness.training.native.native import LEVELS, Engine, Level, refusal
+from harness.training.native.native_training import (
+    gradients,
+    open_program,
+    predict,
+    state_tensors,
+    train_steps,
+)
 from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe
-from harness.training.schedule import epoch_steps
+from harness.training.steps import Images, epoch_steps
 from harness.training.train import Training, checkpoint, count_errors, resume, start, train_epoch
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture

@@ -10,13 +10,11 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional
 
-from harness.training.augment import maps_of
-from harness.training.images import Images
-from harness.training.modules.build import build
+from harness.training.build import build
 from harness.training.native import native
-from harness.training.native.flat_state import state_tensors
-from harness.training.native.native_training import gradients, open_program, predict
+from harness.training.native.native_training import gradients, open_program, predict, state_tensors
 from harness.training.recipe import Recipe
+from harness.training.steps import Images, maps_of
 from harness.training.train import Training, count_errors, start, train_epoch
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network

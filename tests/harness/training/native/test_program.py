@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.training.modules.build import build
+from harness.training.build import build
 from harness.training.native import native
 from harness.training.native.instruction import HEADER, Activation, Code, Instruction, header
 from harness.training.native.program import Program, program, rows

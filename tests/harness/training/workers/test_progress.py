@@ -9,11 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from harness.training.result import Epoch, Result, Status
-from harness.training.seeds import Purpose
-from harness.training.workers import progress
-from harness.training.workers.progress import Reporter
-from harness.training.workers.workers import Broken, Finished, Progress
+from harness.training import progress
+from harness.training.progress import Reporter
+from harness.training.result import Epoch, Purpose, Result, Status
+from harness.training.workers import Broken, Finished, Progress
 from tests.harness import scripted
 
 PROPOSAL = scripted.proposal(3, "conv3x3(40) relu conv3x3(8) relu gap linear(10)")

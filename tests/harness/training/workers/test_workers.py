@@ -16,12 +16,11 @@ from typing import Any
 
 import pytest
 
+from harness.training import workers
 from harness.training.recipe import Recipe
-from harness.training.result import Status
+from harness.training.result import Purpose, Status
 from harness.training.run import Job
-from harness.training.seeds import Purpose
-from harness.training.workers import workers
-from harness.training.workers.workers import Broken, Event, Finished, Limits, Progress, Source, Worker
+from harness.training.workers import Broken, Event, Finished, Limits, Progress, Source, Worker
 from search_spaces.notation import parse_network
 
 JOB = Job(

@@ -13,12 +13,11 @@ import torch
 
 from harness.data.training_images import load as load_images
 from harness.system.errors import ContentError, DataError, StorageError, refused_memory
+from harness.training import workers
 from harness.training.recipe import Recipe
-from harness.training.result import Epoch, Status
+from harness.training.result import Epoch, Purpose, Status
 from harness.training.run import Job
-from harness.training.seeds import Purpose
-from harness.training.workers import workers
-from harness.training.workers.workers import Fault, Limits, Source, Worker
+from harness.training.workers import Fault, Limits, Source, Worker
 from search_spaces.notation import parse_network
 
 JOB = Job(

@@ -12,8 +12,7 @@ from scipy import stats
 
 from harness.evidence.events import Entry, Event
 from harness.training.recipe import Recipe
-from harness.training.result import Epoch, Result, Status
-from harness.training.seeds import Purpose
+from harness.training.result import Epoch, Purpose, Result, Status
 from reports.study.course.rungs import (
     FEWEST,
     Prediction,

@@ -11,8 +11,7 @@ from harness.evidence import study as study_folder
 from harness.evidence.study import owned
 from harness.system.files import Workspace
 from harness.training import result
-from harness.training.result import Status
-from harness.training.seeds import Purpose
+from harness.training.result import Purpose, Status
 from reports.html import svg
 from reports.study.course.worker_lanes import Bar, Fate, WorkerLanes, worker_lanes
 from reports.study.course.worker_lanes_picture import description, lanes

@@ -9,7 +9,7 @@ import pytest
 import torchsummary
 
 from harness.system.files import Workspace
-from harness.training.modules.build import build
+from harness.training.build import build
 from reports.html import layer_diagram
 from reports.study.network.network_info import MOST_SECTIONS, NetworkInfo, network_infos, worth_a_section
 from reports.study.network.network_section import network_section

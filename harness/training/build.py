@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
 
-from harness.training.modules.op_modules import FastDropout, sequence
-from harness.training.modules.posed import PosedConv2d
+from harness.training.modules import FastDropout, PosedConv2d, sequence
 from harness.training.recipe import Initialisation, Recipe
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture
@@ -101,3 +105,81 @@ def seed_dropout(network: Network, generator: torch.Generator) -> None:
     for module in network.modules():
         if isinstance(module, FastDropout):
             module.generator = generator
+
+
+# What torch draws first weights with. A test finds out when it draws with something else.
+_DRAWS = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.kaiming_uniform_)
+
+
+class _Drawing(TorchFunctionMode):  # torch's way to see the calls of a block; it holds for one thread only
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        arguments: Sequence[Any] = (),
+        named: Mapping[str, Any] | None = None,
+    ) -> Any:
+        drawing = {"generator": self.generator} if function in _DRAWS else {}
+        return function(*arguments, **{**(named or {}), **drawing})
+
+
+def drawing_from(generator: torch.Generator) -> TorchFunctionMode:
+    """Let modules that are built in the block, and ``nn.init``, draw from a generator; the process's own is not used.
+
+    Args:
+        generator: of the CPU. Seeded with a number it gives what ``torch.manual_seed`` with that number gives.
+    """
+    return _Drawing(generator)
+
+
+class _Gathered:
+    """Sums over everything that one BN was given, in float64: a number a mean, be it a channel's or a group's."""
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        self.count = 0
+        # Not the scale's device: a BN may have no scale.
+        assert norm.running_mean is not None
+        self.sums = torch.zeros(2, norm.num_features, dtype=torch.float64, device=norm.running_mean.device)
+
+    def add(self, norm: nn.Module, given: tuple[Tensor, ...]) -> None:
+        """Add what a BN is given, (batch, channels) or (batch, channels, height, width)."""
+        by_channel = given[0].detach().double().transpose(0, 1)
+        # (means, values): channels that share a mean are neighbours.
+        each = by_channel.reshape(self.sums.shape[1], -1)
+        self.count += each.shape[1]
+        self.sums += torch.stack([each.sum(1), (each * each).sum(1)])
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Return each mean and unbiased variance."""
+        mean, square = self.sums / self.count
+        return mean, (square - mean * mean).clamp(min=0) * (self.count / max(1, self.count - 1))
+
+
+def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set the running statistics of every BN to those of all that the batches bring it, dropout off.
+
+    On the way each BN normalises by the batch's own statistics, so that layers behind it get what they will get; with
+    some hundred images a batch that holds closely. The network is left in evaluation mode.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    gathered = {norm: _Gathered(norm) for norm in norms}
+    network.eval()
+    hooks = [norm.train().register_forward_pre_hook(sums.add) for norm, sums in gathered.items()]
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                network(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    network.eval()
+    for norm, sums in gathered.items():
+        mean, variance = sums.moments()
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)

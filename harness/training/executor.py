@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from harness.training import workers
 from harness.training.run import Job
-from harness.training.workers import workers
-from harness.training.workers.workers import Event, Limits, Source, Worker
+from harness.training.workers import Event, Limits, Source, Worker
 
 
 class Executor(Protocol):

@@ -16,13 +16,9 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from harness.training.augment import epoch_maps
-from harness.training.distillation import Teacher, soft_losses, soft_targets
-from harness.training.images import Images, normalised
-from harness.training.modules.build import Network, seed_dropout
-from harness.training.modules.op_modules import sequence
-from harness.training.modules.seeded_initialisation import drawing_from
-from harness.training.native.flat_state import (
+from harness.training.build import Network, drawing_from, seed_dropout
+from harness.training.modules import sequence
+from harness.training.native.native_training import (
     MEMORIES,
     average_tensors,
     engine_tensors,
@@ -35,7 +31,16 @@ from harness.training.native.flat_state import (
 from harness.training.recipe import Optimizer, Recipe, decay_of, first_averaged_step, recipe_of_epoch
 from harness.training.recipes import check_batch
 from harness.training.result import Epoch
-from harness.training.schedule import epoch_steps, learning_rate
+from harness.training.steps import (
+    Images,
+    Teacher,
+    epoch_maps,
+    epoch_steps,
+    learning_rate,
+    normalised,
+    soft_losses,
+    soft_targets,
+)
 from harness.training.train import Training, autocast, end_epoch
 from search_spaces.network import Architecture
 from search_spaces.task import Task

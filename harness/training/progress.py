@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from harness.system.terminal import duration_text
 from harness.training.result import Result
-from harness.training.workers.workers import Broken, Event, Finished, Progress
+from harness.training.workers import Broken, Event, Finished, Progress
 
 # Least and most seconds between two lines of long work without a terminal.
 PLAIN_SECONDS = (10.0, 60.0)
